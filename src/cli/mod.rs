@@ -1,0 +1,29 @@
+//! The command line: one module a subcommand, each with its `Args` and its `run`.
+//!
+//! Exit codes: 0 done, 1 it failed, 2 the command line or the configuration was refused.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Takes log lines in, splits the flow through filter processes and sampling, and hands
+/// it on without losing count of a single line.
+#[derive(Debug, Parser)]
+#[command(name = "logweir", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// Runs what the command line asks for; the code to exit with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done: anyhow::Result<ExitCode> = match cli.command {};
+    done.unwrap_or_else(|error| {
+        eprintln!("logweir: {error:#}");
+        ExitCode::FAILURE
+    })
+}

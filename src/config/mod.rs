@@ -1,0 +1,3 @@
+//! From a file to a checked plan.
+
+pub mod plan;

@@ -1,0 +1,254 @@
+//! The plan: the whole configuration, checked, with every default filled in.
+//!
+//! Only what the checks accepted can be written down here, so that the engine and the
+//! driver need no error path for a wrong configuration. Plans compare by value: a
+//! reload keeps whatever is equal in the old and the new one.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::output::name::NameTemplate;
+
+/// Everything a daemon is told to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The `[daemon]` table.
+    pub daemon: DaemonPlan,
+    /// Every node; a node comes after all that its `from` names.
+    pub nodes: Vec<NodePlan>,
+}
+
+/// The `[daemon]` table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaemonPlan {
+    /// Path of the control socket; `None` for no control (udp2log's drop-in).
+    pub control: Option<PathBuf>,
+    /// The budget of all queues together, in bytes.
+    pub memory: u64,
+    /// The time to drain at SIGTERM.
+    pub grace: Duration,
+}
+
+/// One node of the flow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodePlan {
+    /// The name the user chose, unique among all nodes.
+    pub name: String,
+    /// The nodes whose streams it takes; empty for an input, never empty otherwise.
+    pub from: Vec<String>,
+    /// What of those streams it takes.
+    pub select: SelectPlan,
+    /// What it is.
+    pub body: BodyPlan,
+}
+
+/// What a node is and does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BodyPlan {
+    /// Takes lines in.
+    Input(InputPlan),
+    /// A filter without a process: what it selects is its stream.
+    Pass,
+    /// A filter process: what it prints is its stream.
+    Run(ProcessPlan),
+    /// An output process.
+    Pipe(ProcessPlan),
+    /// An output file.
+    File(FilePlan),
+    /// An output to a UDP address, one line a datagram.
+    Udp(UdpOutPlan),
+    /// The daemon's standard output.
+    Stdout(StdoutPlan),
+}
+
+/// The kinds of node, as the configuration's tables are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// `[input.NAME]`
+    Input,
+    /// `[filter.NAME]`
+    Filter,
+    /// `[output.NAME]`
+    Output,
+}
+
+impl Kind {
+    /// The word the user writes.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Filter => "filter",
+            Self::Output => "output",
+        }
+    }
+}
+
+impl BodyPlan {
+    /// The kind of table this body is written in.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Input(_) => Kind::Input,
+            Self::Pass | Self::Run(_) => Kind::Filter,
+            Self::Pipe(_) | Self::File(_) | Self::Udp(_) | Self::Stdout(_) => Kind::Output,
+        }
+    }
+}
+
+/// An input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputPlan {
+    /// Where lines come from.
+    pub source: SourcePlan,
+    /// Longer lines are cut to this many bytes and counted.
+    pub max_line: usize,
+    /// Whether each line begins with a sender name and a sequence number (as squid's,
+    /// varnishncsa's and `logweir gen`'s do), whose gaps are to be counted.
+    pub sequence: bool,
+}
+
+/// Where an input's lines come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourcePlan {
+    /// Raw lines, any number of them in a datagram.
+    Udp(UdpInPlan),
+    /// The daemon's standard input; ends the daemon's work at end of file.
+    Stdin,
+    /// A named pipe, created where missing, reopened at end of file.
+    Fifo(PathBuf),
+}
+
+/// A UDP input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UdpInPlan {
+    /// The address to bind.
+    pub address: SocketAddr,
+    /// The receive buffer asked of the kernel, in bytes.
+    pub receive_buffer: u64,
+    /// How many SO_REUSEPORT sockets, with a thread each; at least 1.
+    pub sockets: u16,
+    /// The group to join.
+    pub multicast: Option<IpAddr>,
+    /// The interface to join it on, by name or (IPv4) address.
+    pub interface: Option<String>,
+}
+
+/// What a node takes of the streams it is given, in the order of the fields.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SelectPlan {
+    /// Only lines this regex finds something in.
+    pub matches: Option<String>,
+    /// Only lines this regex finds nothing in.
+    pub reject: Option<String>,
+    /// At most so many lines.
+    pub rate: Option<RatePlan>,
+    /// One line of so many.
+    pub sample: Option<SamplePlan>,
+}
+
+/// `rate = "1000/s"`: a token bucket that holds one period's worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RatePlan {
+    /// Lines a period.
+    pub lines: NonZeroU64,
+    /// The period.
+    pub per: Duration,
+}
+
+/// `sample = N`, N greater than 1 (1 selects all and is no plan).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SamplePlan {
+    /// One line of so many.
+    pub n: NonZeroU64,
+    /// Which.
+    pub mode: SampleMode,
+}
+
+/// Which lines a sample takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SampleMode {
+    /// Each N-th, with a phase of the node's own.
+    Every,
+    /// Each N-th, the N-th first, as udp2log counts.
+    EveryFromStart,
+    /// Each with a chance of 1/N.
+    Random,
+    /// Those whose key, the first group of this regex, hashes to 0 modulo N.
+    Hash {
+        /// A regex with one group.
+        key: String,
+    },
+}
+
+/// What happens when a queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// New lines are dropped and counted.
+    Drop,
+    /// The inputs behind it wait.
+    Block,
+}
+
+/// A child process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessPlan {
+    /// Run by `/bin/sh -c`.
+    pub command: String,
+    /// How many copies the lines are dealt out to; at least 1.
+    pub workers: u16,
+    /// The bound of the queue before it, in bytes (of all workers together).
+    pub queue: u64,
+    /// What happens when that queue is full.
+    pub when_full: WhenFull,
+    /// The first and the longest wait before it is started again.
+    pub restart: (Duration, Duration),
+    /// How long each step of the stop sequence waits.
+    pub stop_grace: Duration,
+    /// The longest line it may print (`run` only).
+    pub max_line: usize,
+}
+
+/// An output file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FilePlan {
+    /// The name, with strftime and `{input}`.
+    pub path: NameTemplate,
+    /// When a file is set aside and a new one begun.
+    pub rotate: Option<Rotate>,
+    /// How many files set aside are kept.
+    pub keep: Option<u32>,
+    /// Whether files set aside are compressed with zstd.
+    pub compress: bool,
+    /// The mode of a new file.
+    pub mode: u32,
+    /// Whether each batch is written as it comes instead of gathered for a moment.
+    pub flush: bool,
+    /// The bound of the queue before it, in bytes.
+    pub queue: u64,
+}
+
+/// `rotate`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotate {
+    /// At each whole multiple of this time, counted in UTC.
+    Every(Duration),
+    /// Before the file grows beyond so many bytes.
+    Size(u64),
+}
+
+/// An output to a UDP address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UdpOutPlan {
+    /// `host:port`, the host a name or an address.
+    pub to: String,
+    /// The bound of the queue before it, in bytes.
+    pub queue: u64,
+}
+
+/// An output to standard output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StdoutPlan {
+    /// The bound of the queue before it, in bytes.
+    pub queue: u64,
+}

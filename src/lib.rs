@@ -1,0 +1,22 @@
+//! logweir takes log lines in, splits the flow through filter processes and
+//! sampling, and hands it on without losing count of a single line.
+//!
+//! Data flows one way, input → filter → output, and the modules are listed in
+//! that order of thought:
+//!
+//! - [`config`] turns a file into a checked [`config::plan::Plan`];
+//! - [`input`] turns what the kernel gave us into whole lines, in a [`batch::Batch`];
+//! - [`engine`] is the whole daemon minus the kernel: batches in, queues and actions out;
+//! - [`filter`] holds the selectors a batch passes;
+//! - [`output`] holds queues, child processes as state machines, and files;
+//! - [`driver`] is the loop that joins the engine to sockets, children and disk;
+//! - [`ledger`] counts every line's fate.
+//!
+//! `sys` is the only place with `unsafe`; [`limits`] holds every bound.
+
+pub mod batch;
+pub mod cli;
+pub mod config;
+pub mod ids;
+pub mod limits;
+pub mod output;

@@ -1,0 +1,54 @@
+//! Every bound of the daemon in one place, with the relations between them checked
+//! by the compiler. Sizes are bytes unless the name says otherwise.
+
+use std::time::Duration;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// The largest payload a UDP datagram over IPv4 or IPv6 can carry, rounded up (RFC 768).
+pub const DATAGRAM_MAX: usize = 65_536;
+/// Default longest line; a longer one is cut and counted.
+pub const LINE_MAX_DEFAULT: usize = 64 * 1024;
+/// Bounds of the `max_line` key.
+pub const LINE_MAX_LEAST: usize = 64;
+/// The most `max_line` may be set to.
+pub const LINE_MAX_MOST: usize = 16 * 1024 * 1024;
+
+/// What a batch costs in a queue beside its bytes.
+pub const BATCH_OVERHEAD: u64 = 96;
+/// The shared memory that batches are cut from comes in pieces of this size.
+pub const BLOCK: usize = 256 * 1024;
+
+/// Default of `daemon.memory`.
+pub const MEMORY_DEFAULT: u64 = 64 * MIB;
+/// The least `daemon.memory` may be.
+pub const MEMORY_LEAST: u64 = MIB;
+/// Default `queue` of a process.
+pub const QUEUE_DEFAULT: u64 = 8 * MIB;
+/// Default `queue` of a file, a socket or standard output.
+pub const QUEUE_FILE_DEFAULT: u64 = 32 * MIB;
+/// The least a `queue` may be.
+pub const QUEUE_LEAST: u64 = 4 * KIB;
+
+/// Default of `daemon.grace`.
+pub const GRACE_DEFAULT: Duration = Duration::from_secs(10);
+/// Default of `receive_buffer`.
+pub const RECEIVE_BUFFER_DEFAULT: u64 = 64 * MIB;
+/// The most `sockets` may be.
+pub const SOCKETS_MOST: u16 = 64;
+/// The most `workers` may be.
+pub const WORKERS_MOST: u16 = 64;
+/// The most nodes a configuration may have.
+pub const NODES_MOST: usize = 10_000;
+/// The longest configuration file.
+pub const CONFIG_MOST: u64 = 4 * MIB;
+/// Default first and longest wait before a child is started again.
+pub const RESTART_DEFAULT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Default of `stop_grace`.
+pub const STOP_GRACE_DEFAULT: Duration = Duration::from_secs(5);
+
+const _: () = assert!(LINE_MAX_LEAST < LINE_MAX_DEFAULT && LINE_MAX_DEFAULT <= LINE_MAX_MOST);
+const _: () = assert!(DATAGRAM_MAX <= BLOCK);
+const _: () = assert!(QUEUE_LEAST <= QUEUE_DEFAULT && QUEUE_DEFAULT <= QUEUE_FILE_DEFAULT);
+const _: () = assert!(QUEUE_FILE_DEFAULT <= MEMORY_DEFAULT);
