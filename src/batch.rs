@@ -3,30 +3,31 @@
 //! Batches are the unit in which lines travel. The bytes are reference-counted, so
 //! that any number of queues hold one copy; nothing ever changes them.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-use crate::ids::NodeId;
+use crate::limits;
 
 /// Whole lines that entered together.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// The lines, each ended by `\n`; the last byte is always `\n`.
+    /// The lines, each ended by `\n`; never empty, so the last byte is always `\n`.
     pub bytes: Bytes,
     /// How many lines `bytes` holds; at least one.
     pub lines: u32,
-    /// The node whose stream these lines are in a file name's `{input}`:
-    /// the input they came by, or the `run` filter that printed them.
-    pub input: NodeId,
+    /// What `{input}` in a file name means for these lines: the input they came by, or the
+    /// `run` filter that printed them.
+    pub input: Arc<str>,
     /// When they were received.
     pub received: SystemTime,
 }
 
 impl Batch {
-    /// The same flow, with other lines: what a selection made of this batch.
+    /// Other lines of the same origin and time.
     pub fn with(&self, bytes: Bytes, lines: u32) -> Self {
-        Self { bytes, lines, ..*self }
+        Self { bytes, lines, input: Arc::clone(&self.input), received: self.received }
     }
 
     /// The lines, without their newlines.
@@ -38,6 +39,133 @@ impl Batch {
 
     /// What the batch costs a queue: its bytes and the room of its entry.
     pub fn cost(&self) -> u64 {
-        self.bytes.len() as u64 + crate::limits::BATCH_OVERHEAD
+        self.bytes.len() as u64 + limits::BATCH_OVERHEAD
+    }
+
+    /// Takes off the first whole lines that fit into `room` bytes; `None` where not even the
+    /// first one does. What is left stays in `self`, which must not fit whole.
+    pub fn split_to(&mut self, room: usize) -> Option<Self> {
+        debug_assert!(room < self.bytes.len());
+        let end = memchr::memrchr(b'\n', &self.bytes[..room])? + 1;
+        let bytes = self.bytes.split_to(end);
+        let lines = count_lines(&bytes);
+        self.lines -= lines;
+        Some(self.with(bytes, lines))
+    }
+}
+
+/// The number of newlines in `bytes`.
+pub fn count_lines(bytes: &[u8]) -> u32 {
+    let count = memchr::memchr_iter(b'\n', bytes).count();
+    // No batch is larger than a line of LINE_MAX_MOST beside a block, far below 2^32.
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Blocks of memory that batches are cut from, used again when nobody holds them.
+///
+/// A fresh block of this size costs a page fault for every 4 KiB, as dear as copying the
+/// lines themselves; a used one costs nothing.
+#[derive(Debug)]
+pub struct Blocks {
+    current: BytesMut,
+    used: Vec<BytesMut>,
+}
+
+impl Default for Blocks {
+    fn default() -> Self {
+        Self { current: BytesMut::with_capacity(limits::BLOCK), used: Vec::new() }
+    }
+}
+
+impl Blocks {
+    /// A buffer with room for at least `room` bytes (at most [`limits::BLOCK`]) behind what
+    /// was not cut off yet, which moves along.
+    pub fn with_room(&mut self, room: usize) -> &mut BytesMut {
+        debug_assert!(room <= limits::BLOCK);
+        if self.current.capacity() - self.current.len() < room {
+            let rest = self.current.split();
+            let next = self.take_free().unwrap_or_else(|| BytesMut::with_capacity(limits::BLOCK));
+            let full = std::mem::replace(&mut self.current, next);
+            if self.used.len() < limits::BLOCKS_KEPT {
+                self.used.push(full);
+            }
+            self.current.extend_from_slice(&rest);
+        }
+        &mut self.current
+    }
+
+    /// Bytes in the current buffer that were not cut off yet.
+    pub fn len(&self) -> usize {
+        self.current.len()
+    }
+
+    /// Whether nothing waits to be cut off.
+    pub fn is_empty(&self) -> bool {
+        self.current.is_empty()
+    }
+
+    /// The current buffer.
+    pub fn current(&mut self) -> &mut BytesMut {
+        &mut self.current
+    }
+
+    /// Gives unheld blocks back to the system, for when the stream rests.
+    pub fn rest(&mut self) {
+        self.used.retain_mut(|block| !block.try_reclaim(limits::BLOCK));
+    }
+
+    fn take_free(&mut self) -> Option<BytesMut> {
+        let free = self.used.iter_mut().position(|block| block.try_reclaim(limits::BLOCK))?;
+        Some(self.used.swap_remove(free))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    fn batch(text: &str) -> Batch {
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        let lines = count_lines(&bytes);
+        Batch { bytes, lines, input: "in".into(), received: UNIX_EPOCH }
+    }
+
+    #[test]
+    fn lines_are_whole_and_empty_ones_count() {
+        let batch = batch("a\n\nb\n");
+        assert_eq!(batch.iter().collect::<Vec<_>>(), [&b"a"[..], b"", b"b"]);
+        assert_eq!(batch.lines, 3);
+    }
+
+    #[test]
+    fn a_split_falls_between_lines() {
+        let mut rest = batch("one\ntwo\nthree\n");
+        let first = rest.split_to(9).unwrap();
+        assert_eq!((&first.bytes[..], first.lines), (&b"one\ntwo\n"[..], 2));
+        assert_eq!((&rest.bytes[..], rest.lines), (&b"three\n"[..], 1));
+        assert!(rest.split_to(3).is_none());
+    }
+
+    #[test]
+    fn a_block_is_used_again_once_nobody_holds_it() {
+        let mut blocks = Blocks::default();
+        let mut first = None;
+        for round in 0..10 {
+            let buffer = blocks.with_room(limits::BLOCK);
+            buffer.extend_from_slice(b"x\n");
+            let cut = buffer.split().freeze();
+            if round == 0 {
+                first = Some(cut.as_ptr());
+            }
+        }
+        // Two blocks take turns: the one just left still has its handle in `used`.
+        assert!(blocks.used.len() <= 2, "{}", blocks.used.len());
+        assert!(first.is_some());
+        let held = blocks.with_room(1).split().freeze();
+        drop(held);
+        blocks.rest();
+        assert!(blocks.used.is_empty());
     }
 }

@@ -16,7 +16,13 @@
 
 pub mod batch;
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod filter;
+pub mod fs;
 pub mod ids;
+pub mod input;
+pub mod ledger;
 pub mod limits;
 pub mod output;
+pub mod sys;

@@ -52,3 +52,43 @@ const _: () = assert!(LINE_MAX_LEAST < LINE_MAX_DEFAULT && LINE_MAX_DEFAULT <= L
 const _: () = assert!(DATAGRAM_MAX <= BLOCK);
 const _: () = assert!(QUEUE_LEAST <= QUEUE_DEFAULT && QUEUE_DEFAULT <= QUEUE_FILE_DEFAULT);
 const _: () = assert!(QUEUE_FILE_DEFAULT <= MEMORY_DEFAULT);
+
+/// Message slots of one recvmmsg(2); each can take the largest datagram.
+pub const RECV_SLOTS: usize = 64;
+/// How long a receiver waits after a read that was not full while a stream is steady.
+pub const RECV_PAUSE: Duration = Duration::from_millis(1);
+/// Batches that may wait between a receiver and the loop.
+pub const RECEIVED_WAITING: usize = 16;
+/// Blocks a receiver keeps for reuse when nobody holds them any more.
+pub const BLOCKS_KEPT: usize = 16;
+
+/// Lines wait at most this long in a queue for company before they are written.
+pub const LINGER: Duration = Duration::from_millis(10);
+/// So many waiting bytes are written at once.
+pub const LINGER_BYTES: u64 = 64 * KIB;
+/// The most slices of one writev(2) (UIO_MAXIOV is 1024).
+pub const SLICES_MOST: usize = 64;
+/// The most bytes of one job for the disk.
+pub const DISK_JOB_MOST: u64 = 8 * MIB;
+/// What is asked for as the buffer of a child's pipe (fcntl(2), F_SETPIPE_SZ).
+pub const PIPE_BUFFER: usize = 1024 * 1024;
+/// One read of a child's output, a FIFO or standard input.
+pub const READ_CHUNK: usize = 64 * 1024;
+/// The longest line of a child's stderr that is logged.
+pub const STDERR_LINE_MAX: usize = 1024;
+/// A child's stderr lines logged in a second; more are counted.
+pub const STDERR_LINES_PER_SECOND: u32 = 20;
+/// How long the disk rests after an error before it is tried again.
+pub const DISK_RETRY: Duration = Duration::from_secs(1);
+/// Open files of one output; the least recently written is closed first.
+pub const OPEN_FILES_MOST: usize = 256;
+/// Failures in a row after which a child counts as being in a crash loop.
+pub const CRASH_LOOP: u32 = 3;
+
+/// Clients of the control socket at one time.
+pub const CONTROL_CLIENTS_MOST: usize = 64;
+/// The longest request on the control socket.
+pub const CONTROL_REQUEST_MOST: usize = 64 * 1024;
+
+/// Senders whose sequence numbers an input follows.
+pub const SENDERS_MOST: usize = 4096;

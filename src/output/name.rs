@@ -22,7 +22,7 @@ pub struct NameTemplate {
 enum Part {
     /// Bytes as they stand.
     Fixed(String),
-    /// A strftime format without fields.
+    /// One strftime conversion.
     Time(String),
     /// `{input}`: the name of the input a line came by.
     Input,
@@ -90,21 +90,59 @@ impl NameTemplate {
         }
         PathBuf::from(name)
     }
+
+    /// Tells whether the file called `name` (without its folder) can have been made from this
+    /// template for lines that came by `input`, and what follows in its name: where the name
+    /// at `when` has a digit from the time, any digit may stand, and for a letter any letter.
+    pub fn made<'n>(&self, name: &'n str, when: SystemTime, input: &str) -> Option<&'n str> {
+        let mut pattern: Vec<(char, bool)> = Vec::new();
+        for part in &self.parts {
+            let mut text = String::new();
+            let alone = Self { source: String::new(), parts: vec![part.clone()] };
+            text.push_str(&alone.render(when, input).to_string_lossy());
+            let free = matches!(part, Part::Time(_));
+            pattern.extend(text.chars().map(|c| (c, free)));
+        }
+        let file = pattern.iter().rposition(|&(c, _)| c == '/').map_or(0, |at| at + 1);
+        let mut rest = name.chars();
+        for &(want, free) in &pattern[file..] {
+            let got = rest.next()?;
+            let same_kind = want.is_ascii_digit() && got.is_ascii_digit()
+                || want.is_alphabetic() && got.is_alphabetic();
+            if got != want && !(free && same_kind) {
+                return None;
+            }
+        }
+        Some(rest.as_str())
+    }
 }
 
-fn push_text(parts: &mut Vec<Part>, text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        return Ok(());
+fn push_text(parts: &mut Vec<Part>, mut text: &str) -> Result<(), String> {
+    while let Some(start) = text.find('%') {
+        let (fixed, tail) = text.split_at(start);
+        push_fixed(parts, fixed);
+        // A conversion is '%', perhaps flags, and a letter; "%%" is a percent sign.
+        let letter = tail[1..].find(|c: char| c.is_ascii_alphabetic() || c == '%');
+        let (conversion, rest) = tail.split_at(letter.map_or(tail.len(), |at| at + 2));
+        let zoned = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
+        strtime::format(conversion, &zoned)
+            .map_err(|error| format!("strftime does not take it: {error}"))?;
+        match conversion {
+            "%%" => push_fixed(parts, "%"),
+            _ => parts.push(Part::Time(conversion.into())),
+        }
+        text = rest;
     }
-    if !text.contains('%') {
-        parts.push(Part::Fixed(text.into()));
-        return Ok(());
-    }
-    let zoned = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
-    strtime::format(text, &zoned)
-        .map_err(|error| format!("strftime does not take it: {error}"))?;
-    parts.push(Part::Time(text.into()));
+    push_fixed(parts, text);
     Ok(())
+}
+
+fn push_fixed(parts: &mut Vec<Part>, text: &str) {
+    match parts.last_mut() {
+        _ if text.is_empty() => {}
+        Some(Part::Fixed(before)) => before.push_str(text),
+        _ => parts.push(Part::Fixed(text.into())),
+    }
 }
 
 fn push_time(name: &mut String, format: &str, when: SystemTime) {
@@ -163,6 +201,16 @@ mod tests {
             let error = NameTemplate::parse(template).unwrap_err();
             assert!(error.contains(said), "{template}: {error}");
         }
+    }
+
+    #[test]
+    fn files_of_a_template_are_known_again() {
+        let template = NameTemplate::parse("/log/{input}/web1-%Y-%b-%d.log").unwrap();
+        let made = |name| template.made(name, UNIX_EPOCH, "squid");
+        assert_eq!(made("web1-2026-Nov-23.log"), Some(""));
+        assert_eq!(made("web1-1999-May-01.log.zst"), Some(".zst"));
+        assert_eq!(made("web2-2026-Nov-23.log"), None, "only the time's digits are free");
+        assert_eq!(made("web1-2026-Nov-23"), None);
     }
 
     #[test]

@@ -1,0 +1,143 @@
+//! Selectors: what of a stream a node takes.
+//!
+//! The order is `match`, `reject`, `rate`, `sample`. The patterns of all nodes that take
+//! from one stream are looked for together ([`patterns::Patterns`]), in one pass over the
+//! batch; what remains here costs only the lines that are taken.
+
+pub mod patterns;
+pub mod rate;
+pub mod sample;
+
+use crate::batch::Batch;
+use crate::clock::Mono;
+use crate::config::plan::SelectPlan;
+use crate::ledger::Count;
+use patterns::{Hits, PatternId, Patterns};
+use rate::Bucket;
+use sample::Sampler;
+
+/// Where a line stands in its batch: its first byte and the one after its newline.
+pub type Range = (u32, u32);
+
+/// What a selection made of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Picked {
+    /// Every line.
+    All,
+    /// These lines, in order; perhaps none.
+    Some(Vec<Range>),
+}
+
+/// The selectors of one node.
+#[derive(Debug)]
+pub struct Selector {
+    plan: SelectPlan,
+    rate: Option<Bucket>,
+    sample: Option<Sampler>,
+}
+
+impl Selector {
+    /// The selectors that `plan` asks for. `name` is the node's and gives the sample a phase
+    /// of its own.
+    ///
+    /// # Errors
+    /// Says which regex does not compile.
+    pub fn new(plan: &SelectPlan, name: &str) -> Result<Self, String> {
+        Ok(Self {
+            plan: plan.clone(),
+            rate: plan.rate.map(Bucket::new),
+            sample: plan.sample.as_ref().map(|plan| Sampler::new(plan, name)).transpose()?,
+        })
+    }
+
+    /// The plan it was made from.
+    pub fn plan(&self) -> &SelectPlan {
+        &self.plan
+    }
+
+    /// Enters the node's patterns into those of a stream it takes from; what it needs to
+    /// find its own hits there again.
+    pub fn enter_patterns(&self, patterns: &mut Patterns) -> PatternIds {
+        PatternIds {
+            matches: self.plan.matches.as_deref().map(|text| patterns.enter(text)),
+            reject: self.plan.reject.as_deref().map(|text| patterns.enter(text)),
+        }
+    }
+
+    /// Picks lines of `batch`, whose pattern hits are `hits`. What `rate` holds back is added
+    /// to `held`.
+    pub fn pick(
+        &mut self,
+        batch: &Batch,
+        ids: PatternIds,
+        hits: &mut Hits,
+        now: Mono,
+        held: &mut Count,
+    ) -> Picked {
+        let mut picked = Picked::All;
+        if let Some(id) = ids.matches {
+            picked = Picked::Some(hits.of(id).to_vec());
+        }
+        if let Some(id) = ids.reject {
+            picked = without(picked, id, hits, batch);
+        }
+        if let Some(bucket) = &mut self.rate {
+            picked = bucket.pick(picked, batch, hits, now, held);
+        }
+        if let Some(sampler) = &mut self.sample {
+            picked = sampler.pick(picked, batch, hits);
+        }
+        picked
+    }
+}
+
+/// A node's patterns among those of one stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PatternIds {
+    matches: Option<PatternId>,
+    reject: Option<PatternId>,
+}
+
+/// What is picked without the lines that pattern `id` hit.
+fn without(picked: Picked, id: PatternId, hits: &mut Hits, batch: &Batch) -> Picked {
+    if hits.of(id).is_empty() {
+        return picked;
+    }
+    let candidates = match picked {
+        Picked::All => hits.lines(batch).to_vec(),
+        Picked::Some(ranges) => ranges,
+    };
+    // Both lists are in the order of the batch, so one walk over each is enough.
+    let mut rejected = hits.of(id).iter().peekable();
+    let kept = candidates.into_iter().filter(|range| {
+        while rejected.next_if(|other| other.0 < range.0).is_some() {}
+        rejected.peek().is_none_or(|other| other.0 != range.0)
+    });
+    Picked::Some(kept.collect())
+}
+
+/// The picked lines as a batch of their own; `None` where nothing was picked. All of a batch
+/// shares its memory, some of it is copied into a piece of just its size.
+pub fn gather(batch: &Batch, picked: &Picked) -> Option<Batch> {
+    let ranges = match picked {
+        Picked::All => return Some(batch.clone()),
+        Picked::Some(ranges) if ranges.is_empty() => return None,
+        Picked::Some(ranges) if ranges.len() == batch.lines as usize => return Some(batch.clone()),
+        Picked::Some(ranges) => ranges,
+    };
+    let size = ranges.iter().map(|&(start, end)| (end - start) as usize).sum();
+    let mut bytes = Vec::with_capacity(size);
+    for &(start, end) in ranges {
+        bytes.extend_from_slice(&batch.bytes[start as usize..end as usize]);
+    }
+    let lines = u32::try_from(ranges.len()).unwrap_or(u32::MAX);
+    Some(batch.with(bytes.into(), lines))
+}
+
+/// A batch for tests.
+#[cfg(test)]
+pub(crate) fn batch_of(text: &str) -> Batch {
+    let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
+    let lines = crate::batch::count_lines(&bytes);
+    Batch { bytes, lines, input: "in".into(), received: std::time::SystemTime::UNIX_EPOCH }
+}

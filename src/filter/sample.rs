@@ -1,0 +1,143 @@
+//! `sample`: one line of N.
+
+use regex_automata::meta::{self, Regex};
+use regex_automata::util::syntax;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Picked;
+use super::patterns::Hits;
+use crate::batch::Batch;
+use crate::config::plan::{SampleMode, SamplePlan};
+
+/// Takes one line of N of what it is given.
+#[derive(Debug)]
+pub struct Sampler {
+    n: u64,
+    mode: Mode,
+}
+
+#[derive(Debug)]
+enum Mode {
+    /// `skip` more lines are passed over before the next one is taken.
+    Every { skip: u64 },
+    Random(fastrand::Rng),
+    Hash(Regex),
+}
+
+impl Sampler {
+    /// A sampler; `name` is the node's.
+    ///
+    /// # Errors
+    /// Says why the regex of the key does not compile.
+    pub fn new(plan: &SamplePlan, name: &str) -> Result<Self, String> {
+        let n = plan.n.get();
+        let seed = xxh3_64(name.as_bytes());
+        let mode = match &plan.mode {
+            // Two nodes on one stream should not always take the same lines.
+            SampleMode::Every => Mode::Every { skip: seed % n },
+            SampleMode::EveryFromStart => Mode::Every { skip: n - 1 },
+            SampleMode::Random => Mode::Random(fastrand::Rng::new()),
+            SampleMode::Hash { key } => Mode::Hash(
+                Regex::builder()
+                    .configure(meta::Config::new().utf8_empty(false))
+                    .syntax(syntax::Config::new().utf8(false))
+                    .build(key)
+                    .map_err(|error| format!("sample_key '{key}': {error}"))?,
+            ),
+        };
+        Ok(Self { n, mode })
+    }
+
+    /// Takes its share of the picked lines.
+    pub fn pick(&mut self, picked: Picked, batch: &Batch, hits: &mut Hits) -> Picked {
+        let n = self.n;
+        let lines = match &picked {
+            Picked::All => hits.lines(batch),
+            Picked::Some(ranges) => ranges,
+        };
+        let taken = match &mut self.mode {
+            Mode::Every { skip } => {
+                let first = usize::try_from(*skip).unwrap_or(usize::MAX);
+                let step = usize::try_from(n).unwrap_or(usize::MAX);
+                let taken: Vec<_> = lines.iter().copied().skip(first).step_by(step).collect();
+                // From the first line to the one that is next in turn, in a batch to come.
+                let turns = *skip + taken.len() as u64 * n;
+                *skip = turns - lines.len() as u64;
+                taken
+            }
+            Mode::Random(rng) => {
+                lines.iter().copied().filter(|_| rng.u64(0..n) == 0).collect()
+            }
+            Mode::Hash(key) => {
+                let mut found = key.create_captures();
+                let mut chosen = |&(start, end): &(u32, u32)| {
+                    let line = &batch.bytes[start as usize..end as usize - 1];
+                    key.captures(line, &mut found);
+                    found.get_group(1).is_some_and(|span| xxh3_64(&line[span]) % n == 0)
+                };
+                lines.iter().copied().filter(|range| chosen(range)).collect()
+            }
+        };
+        Picked::Some(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{batch_of, gather};
+    use super::*;
+
+    fn take(sampler: &mut Sampler, text: &str) -> String {
+        let batch = batch_of(text);
+        let picked = sampler.pick(Picked::All, &batch, &mut Hits::default());
+        gather(&batch, &picked).map_or(String::new(), |batch| {
+            String::from_utf8(batch.bytes.to_vec()).unwrap()
+        })
+    }
+
+    fn sampler(n: u64, mode: SampleMode) -> Sampler {
+        Sampler::new(&SamplePlan { n: n.try_into().unwrap(), mode }, "node").unwrap()
+    }
+
+    #[test]
+    fn udp2log_takes_the_nth_line_first_across_batches() {
+        let mut sampler = sampler(3, SampleMode::EveryFromStart);
+        assert_eq!(take(&mut sampler, "1\n2\n"), "");
+        assert_eq!(take(&mut sampler, "3\n4\n5\n6\n"), "3\n6\n");
+        assert_eq!(take(&mut sampler, "7\n8\n9\n"), "9\n");
+    }
+
+    #[test]
+    fn every_nth_has_a_phase_of_its_own_and_keeps_its_share() {
+        let text: String = (0..1000).map(|n| format!("{n}\n")).collect();
+        let mut phases = std::collections::BTreeSet::new();
+        for name in ["a", "b", "c", "d", "e"] {
+            let plan = SamplePlan { n: 10.try_into().unwrap(), mode: SampleMode::Every };
+            let taken = take(&mut Sampler::new(&plan, name).unwrap(), &text);
+            assert_eq!(taken.lines().count(), 100);
+            phases.insert(taken.lines().next().unwrap().to_string());
+        }
+        assert!(phases.len() > 1, "{phases:?}");
+    }
+
+    #[test]
+    fn random_takes_about_its_share() {
+        let text = "x\n".repeat(100_000);
+        let taken = take(&mut sampler(10, SampleMode::Random), &text).lines().count();
+        // Ten standard deviations of a binomial distribution.
+        assert!((9_000..11_000).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn a_hash_keeps_or_leaves_a_key_on_every_host() {
+        let text: String = (0..5000).map(|n| format!("id={} {n}\n", n % 50)).collect();
+        let mode = SampleMode::Hash { key: "id=([0-9]+)".into() };
+        let taken = take(&mut sampler(5, mode.clone()), &text);
+        let keys: std::collections::BTreeSet<_> =
+            taken.lines().map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(taken.lines().count(), keys.len() * 100, "a key is whole or absent");
+        assert!((2..25).contains(&keys.len()), "{keys:?}");
+        assert_eq!(take(&mut sampler(5, mode.clone()), &text), taken);
+        assert_eq!(take(&mut sampler(1, mode), "no key\n"), "");
+    }
+}

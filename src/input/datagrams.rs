@@ -1,0 +1,204 @@
+//! Raw lines out of datagrams.
+//!
+//! A datagram holds any number of lines; its end ends its last line, whether a newline
+//! stands there or not, so that two datagrams never merge. A datagram without a byte holds
+//! no line. What the kernel coalesced is taken apart again by the size it names.
+
+use bytes::{Bytes, BytesMut};
+
+use super::InputCounts;
+use crate::batch::{Blocks, count_lines};
+use crate::limits::{BLOCK, DATAGRAM_MAX};
+
+/// Gathers the lines of datagrams into pieces of shared memory.
+#[derive(Debug)]
+pub struct Intake {
+    max_line: usize,
+    blocks: Blocks,
+    lines: u32,
+    full: Vec<(Bytes, u32)>,
+    /// What was counted since it was last taken.
+    pub counts: InputCounts,
+}
+
+impl Intake {
+    /// An intake that cuts lines to `max_line` bytes.
+    pub fn new(max_line: usize) -> Self {
+        let counts = InputCounts::default();
+        Self { max_line, blocks: Blocks::default(), lines: 0, full: Vec::new(), counts }
+    }
+
+    /// The buffer into which the next message is to be received, behind what is there.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        if self.blocks.current().capacity() - self.blocks.current().len() < DATAGRAM_MAX {
+            self.cut_off();
+        }
+        self.blocks.with_room(DATAGRAM_MAX)
+    }
+
+    /// Bytes gathered and not yet taken.
+    pub fn waiting(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Takes in the message that was received into the buffer from byte `start` on, where it
+    /// stands.
+    pub fn take_in_place(&mut self, start: usize, segment: usize) {
+        let buffer = self.blocks.current();
+        let message = &buffer[start..];
+        if !message.is_empty() && segment <= self.max_line && all_end_lines(message, segment) {
+            self.counts.datagrams += message.len().div_ceil(segment) as u64;
+            self.lines += count_lines(message);
+            return;
+        }
+        // Something is to be put in or left out: the message is laid aside and taken in anew.
+        let message = buffer.split_off(start);
+        self.take(&message, segment);
+    }
+
+    /// Takes in a message that stands elsewhere, by copying it.
+    pub fn take(&mut self, message: &[u8], segment: usize) {
+        if message.is_empty() {
+            self.counts.datagrams += 1;
+            self.counts.empty_datagrams += 1;
+            return;
+        }
+        for datagram in message.chunks(segment.max(1)) {
+            self.counts.datagrams += 1;
+            self.take_datagram(datagram);
+        }
+    }
+
+    fn take_datagram(&mut self, datagram: &[u8]) {
+        if self.waiting() + datagram.len() >= BLOCK {
+            self.cut_off();
+        }
+        if datagram.len() <= self.max_line {
+            let buffer = self.blocks.with_room(datagram.len() + 1);
+            buffer.extend_from_slice(datagram);
+            self.lines += count_lines(datagram);
+            if datagram.last() != Some(&b'\n') {
+                self.blocks.current().extend_from_slice(b"\n");
+                self.lines += 1;
+            }
+            return;
+        }
+        for line in datagram.strip_suffix(b"\n").unwrap_or(datagram).split(|&b| b == b'\n') {
+            let kept = &line[..line.len().min(self.max_line)];
+            if kept.len() < line.len() {
+                self.counts.cut(line.len() - kept.len());
+            }
+            if self.waiting() + kept.len() >= BLOCK {
+                self.cut_off();
+            }
+            let buffer = self.blocks.with_room(kept.len() + 1);
+            buffer.extend_from_slice(kept);
+            buffer.extend_from_slice(b"\n");
+            self.lines += 1;
+        }
+    }
+
+    /// All lines gathered, as pieces of shared memory with the number of lines in each.
+    pub fn seal(&mut self) -> std::vec::Drain<'_, (Bytes, u32)> {
+        self.cut_off();
+        self.full.drain(..)
+    }
+
+    /// Gives memory back that nobody holds, for when the stream rests.
+    pub fn rest(&mut self) {
+        self.blocks.rest();
+    }
+
+    fn cut_off(&mut self) {
+        let bytes = self.blocks.current().split().freeze();
+        if !bytes.is_empty() {
+            self.full.push((bytes, std::mem::take(&mut self.lines)));
+        }
+    }
+}
+
+/// Whether each datagram of a coalesced message ends with a newline.
+fn all_end_lines(message: &[u8], segment: usize) -> bool {
+    message.chunks(segment).all(|datagram| datagram.last() == Some(&b'\n'))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sealed(intake: &mut Intake) -> (Vec<u8>, u32) {
+        let mut all = (Vec::new(), 0);
+        for (bytes, lines) in intake.seal() {
+            assert_eq!(bytes.last(), Some(&b'\n'));
+            assert_eq!(count_lines(&bytes), lines);
+            all.0.extend_from_slice(&bytes);
+            all.1 += lines;
+        }
+        all
+    }
+
+    fn take(max_line: usize, datagrams: &[&[u8]]) -> (Vec<u8>, u32, InputCounts) {
+        let mut intake = Intake::new(max_line);
+        for datagram in datagrams {
+            intake.take(datagram, datagram.len());
+        }
+        let (bytes, lines) = sealed(&mut intake);
+        (bytes, lines, intake.counts)
+    }
+
+    #[test]
+    fn datagrams_never_merge() {
+        let (bytes, lines, counts) = take(100, &[b"a", b"b\n", b"", b"c\nd", b"\n\n\n"]);
+        assert_eq!(bytes, b"a\nb\nc\nd\n\n\n\n");
+        assert_eq!((lines, counts.datagrams, counts.empty_datagrams), (7, 5, 1));
+    }
+
+    #[test]
+    fn a_coalesced_message_is_taken_apart_by_its_segment() {
+        let mut intake = Intake::new(100);
+        intake.take(b"aaabbbcc", 3);
+        assert_eq!(sealed(&mut intake), (b"aaa\nbbb\ncc\n".to_vec(), 3));
+        assert_eq!(intake.counts.datagrams, 3);
+    }
+
+    #[test]
+    fn lines_longer_than_the_bound_are_cut_and_counted() {
+        let long = vec![b'x'; 65_507];
+        let (bytes, lines, counts) = take(65_536, &[&long]);
+        assert_eq!((bytes.len(), lines, counts.oversize), (65_508, 1, 0));
+        let (bytes, lines, counts) = take(100, &[&long, b"short\n"]);
+        assert_eq!((bytes.len(), lines), (101 + 6, 2));
+        assert_eq!((counts.oversize, counts.oversize_bytes), (1, 65_407));
+    }
+
+    #[test]
+    fn any_byte_passes() {
+        let (bytes, ..) = take(100, &[b"\0\xff\xfe\r"]);
+        assert_eq!(bytes, b"\0\xff\xfe\r\n");
+    }
+
+    proptest! {
+        #[test]
+        fn in_place_and_copied_give_the_same(
+            messages in proptest::collection::vec(
+                (proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'a')], 0..40), 1..12_usize),
+                0..30,
+            ),
+            max_line in 1..16_usize,
+        ) {
+            let mut copied = Intake::new(max_line);
+            let mut in_place = Intake::new(max_line);
+            for (message, segment) in &messages {
+                copied.take(message, *segment);
+                let buffer = in_place.buffer();
+                let start = buffer.len();
+                buffer.extend_from_slice(message);
+                in_place.take_in_place(start, *segment);
+            }
+            prop_assert_eq!(sealed(&mut copied), sealed(&mut in_place));
+            prop_assert_eq!(copied.counts, in_place.counts);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The ledger: every line that enters a node has a fate, and the counts always balance.
+//!
+//! `lines_in = lines_out + not_selected + sum(dropped) + queued`
+//!
+//! Counters only grow. What is queued is asked of the queue itself, so that the balance
+//! is a check and not a definition.
+
+use serde::Serialize;
+
+/// Why a line was dropped. A closed list: the words are what the user sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The queue before a process or an output had no room.
+    QueueFull,
+    /// The queue had no room and there was no child to empty it, or the line was cut in two
+    /// by the child's end.
+    ChildGone,
+    /// `rate` held it back.
+    Rate,
+    /// The queue had no room because the disk refused what was before it.
+    DiskError,
+    /// The network refused the datagram.
+    SendError,
+    /// The grace ended before it could be handed on.
+    Shutdown,
+}
+
+/// All reasons, in the order of the ledger's table.
+pub const REASONS: [Reason; 6] = [
+    Reason::QueueFull,
+    Reason::ChildGone,
+    Reason::Rate,
+    Reason::DiskError,
+    Reason::SendError,
+    Reason::Shutdown,
+];
+
+impl Reason {
+    /// The word for it in `top`, in the log and in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::ChildGone => "child_gone",
+            Self::Rate => "rate",
+            Self::DiskError => "disk_error",
+            Self::SendError => "send_error",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// A count of lines and of their bytes, newlines included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Count {
+    /// Lines.
+    pub lines: u64,
+    /// Bytes, with each line's newline.
+    pub bytes: u64,
+}
+
+impl Count {
+    /// Counts some lines.
+    pub fn add(&mut self, lines: u64, bytes: u64) {
+        self.lines += lines;
+        self.bytes += bytes;
+    }
+}
+
+/// What became of the lines of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ledger {
+    /// What entered, with what came back from a dead child's pipe.
+    pub entered: Count,
+    /// What left: passed on, handed to the child, written to the file, sent.
+    pub left: Count,
+    /// What the selectors did not take.
+    pub not_selected: Count,
+    dropped: [Count; REASONS.len()],
+}
+
+impl Ledger {
+    /// Counts dropped lines.
+    pub fn drop(&mut self, reason: Reason, lines: u64, bytes: u64) {
+        self.dropped[reason as usize].add(lines, bytes);
+    }
+
+    /// What was dropped for `reason`.
+    pub fn dropped(&self, reason: Reason) -> Count {
+        self.dropped[reason as usize]
+    }
+
+    /// What was dropped, for any reason.
+    pub fn dropped_in_all(&self) -> Count {
+        let mut all = Count::default();
+        for count in self.dropped {
+            all.add(count.lines, count.bytes);
+        }
+        all
+    }
+
+    /// Whether every line that entered is accounted for, in lines and in bytes.
+    pub fn balances(&self, queued: Count) -> bool {
+        let dropped = self.dropped_in_all();
+        self.entered.lines
+            == self.left.lines + self.not_selected.lines + dropped.lines + queued.lines
+            && self.entered.bytes
+                == self.left.bytes + self.not_selected.bytes + dropped.bytes + queued.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_stand_at_their_own_index() {
+        for (index, reason) in REASONS.iter().enumerate() {
+            assert_eq!(*reason as usize, index, "{}", reason.word());
+        }
+    }
+
+    #[test]
+    fn a_line_without_a_fate_breaks_the_balance() {
+        let mut ledger = Ledger::default();
+        ledger.entered.add(3, 30);
+        ledger.left.add(1, 10);
+        ledger.drop(Reason::Rate, 1, 10);
+        assert!(!ledger.balances(Count::default()));
+        assert!(ledger.balances(Count { lines: 1, bytes: 10 }));
+    }
+}

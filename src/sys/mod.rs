@@ -1,0 +1,7 @@
+//! The only room with `unsafe`: system calls that no dependency wraps soundly or at all.
+//! Every function returns plain Rust types.
+#![expect(unsafe_code, reason = "system calls; each block has its SAFETY comment")]
+
+pub mod process;
+pub mod recv;
+pub mod socket;

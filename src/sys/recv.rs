@@ -1,0 +1,225 @@
+//! Batch receive: recvmmsg(2) with UDP_GRO (udp(7)).
+//!
+//! The kernel may hand over several datagrams of one size as one message ("generic receive
+//! offload"); a control message then tells the size of each. Without the offload every
+//! message is a datagram.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+
+use bytes::BytesMut;
+
+use crate::limits::{DATAGRAM_MAX, RECV_SLOTS};
+
+/// Room for the one control message asked for, UDP_GRO's `int`, with space to spare.
+const CONTROL_LEN: usize = 64;
+
+/// Control messages start with a `usize`, so their room must be aligned like one.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_LEN]);
+
+/// Buffers and headers for recvmmsg, made once and used for every call.
+pub struct DatagramReader {
+    /// Slot `i` (from 1) of a call lands at `(i - 1) * DATAGRAM_MAX`; slot 0 elsewhere.
+    area: Vec<u8>,
+    headers: Vec<libc::mmsghdr>,
+    slices: Vec<libc::iovec>,
+    control: Vec<Control>,
+}
+
+/// One message of the last call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message {
+    /// Its bytes.
+    pub len: usize,
+    /// The size of each datagram in it but the last, which may be shorter; equal to `len`
+    /// where it is one datagram.
+    pub segment: usize,
+}
+
+// SAFETY: the raw pointers in `headers` and `slices` are written anew by every call of
+// `read` before the kernel sees them, and point only into this value and that call's buffer.
+unsafe impl Send for DatagramReader {}
+
+impl DatagramReader {
+    /// Room for [`RECV_SLOTS`] messages; the memory is touched only as messages come.
+    pub fn new() -> Self {
+        // SAFETY: mmsghdr and iovec are plain C structs for which all zeroes is a valid value.
+        let (header, slice) = unsafe { (mem::zeroed(), mem::zeroed()) };
+        Self {
+            area: vec![0; (RECV_SLOTS - 1) * DATAGRAM_MAX],
+            headers: vec![header; RECV_SLOTS],
+            slices: vec![slice; RECV_SLOTS],
+            control: vec![Control([0; CONTROL_LEN]); RECV_SLOTS],
+        }
+    }
+
+    /// Receives what is there, at most `slots` messages, without waiting. The first lands
+    /// behind what `first` holds (its length does not change: [`Self::keep_first`]), the
+    /// others in this value.
+    ///
+    /// # Errors
+    /// The kernel's; `WouldBlock` where nothing is there.
+    pub fn read(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        slots: usize,
+        first: &mut BytesMut,
+    ) -> io::Result<usize> {
+        let slots = slots.clamp(1, RECV_SLOTS);
+        let spare = first.spare_capacity_mut();
+        assert!(spare.len() >= DATAGRAM_MAX, "no room for a datagram");
+        self.prepare(0, spare.as_mut_ptr().cast());
+        for slot in 1..slots {
+            let place = self.area[(slot - 1) * DATAGRAM_MAX..].as_mut_ptr();
+            self.prepare(slot, place.cast());
+        }
+        loop {
+            // SAFETY: the first `slots` headers were just prepared: each points to one
+            // iovec of DATAGRAM_MAX writable bytes and to CONTROL_LEN bytes of control room,
+            // all of which outlive the call, and no two overlap.
+            let count = unsafe {
+                libc::recvmmsg(
+                    socket.as_raw_fd(),
+                    self.headers.as_mut_ptr(),
+                    slots as libc::c_uint,
+                    libc::MSG_DONTWAIT,
+                    ptr::null_mut(),
+                )
+            };
+            if let Ok(count) = usize::try_from(count) {
+                return Ok(count);
+            }
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Both lengths are what the kernel last wrote and must be set for every call, else
+    /// control messages are cut short from the second call on.
+    fn prepare(&mut self, slot: usize, place: *mut libc::c_void) {
+        self.slices[slot] = libc::iovec { iov_base: place, iov_len: DATAGRAM_MAX };
+        let header = &mut self.headers[slot].msg_hdr;
+        header.msg_iov = &raw mut self.slices[slot];
+        header.msg_iovlen = 1;
+        header.msg_name = ptr::null_mut();
+        header.msg_namelen = 0;
+        header.msg_control = self.control[slot].0.as_mut_ptr().cast();
+        header.msg_controllen = CONTROL_LEN as _;
+        header.msg_flags = 0;
+    }
+
+    /// Message `slot` of the last call, which must have returned more than `slot`.
+    pub fn message(&self, slot: usize) -> Message {
+        let header = &self.headers[slot];
+        let len = (header.msg_len as usize).min(DATAGRAM_MAX);
+        let segment = self.segment(&header.msg_hdr).filter(|&size| size > 0).unwrap_or(len);
+        Message { len, segment }
+    }
+
+    /// The bytes of message `slot`, from 1 on.
+    pub fn bytes(&self, slot: usize) -> &[u8] {
+        let start = (slot - 1) * DATAGRAM_MAX;
+        &self.area[start..start + self.message(slot).len]
+    }
+
+    /// Makes message 0 of the last call part of `first`, the buffer it was received into.
+    pub fn keep_first(&self, first: &mut BytesMut) {
+        let len = self.message(0).len;
+        assert!(first.capacity() - first.len() >= len, "not the buffer of the last read");
+        // SAFETY: the kernel wrote `len` bytes from the end of `first` on in the last call of
+        // `read`, and the assertion holds the new length within the capacity.
+        unsafe { first.set_len(first.len() + len) };
+    }
+
+    fn segment(&self, header: &libc::msghdr) -> Option<usize> {
+        if header.msg_controllen == 0 {
+            return None;
+        }
+        // SAFETY: the kernel filled msg_control up to msg_controllen with whole control
+        // messages; the CMSG macros walk within that length, and UDP_GRO carries an `int`.
+        unsafe {
+            let mut message = libc::CMSG_FIRSTHDR(header);
+            while !message.is_null() {
+                if (*message).cmsg_level == libc::SOL_UDP && (*message).cmsg_type == libc::UDP_GRO {
+                    let size = ptr::read_unaligned(libc::CMSG_DATA(message).cast::<libc::c_int>());
+                    return usize::try_from(size).ok();
+                }
+                message = libc::CMSG_NXTHDR(header, message);
+            }
+        }
+        None
+    }
+}
+
+impl Default for DatagramReader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for DatagramReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DatagramReader").field("slots", &RECV_SLOTS).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    fn pair() -> (UdpSocket, UdpSocket) {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.connect(receiver.local_addr().unwrap()).unwrap();
+        (sender, receiver)
+    }
+
+    #[test]
+    fn the_first_message_lands_in_place_and_the_others_beside() {
+        let (sender, receiver) = pair();
+        let mut reader = DatagramReader::new();
+        for round in 0..3 {
+            for text in ["one\n", "", "three"] {
+                sender.send(text.as_bytes()).unwrap();
+            }
+            let mut first = BytesMut::with_capacity(DATAGRAM_MAX + 2);
+            first.extend_from_slice(b"x\n");
+            let count = reader.read(receiver.as_fd(), 64, &mut first).unwrap();
+            assert_eq!(count, 3, "round {round}");
+            reader.keep_first(&mut first);
+            assert_eq!(&first[..], b"x\none\n");
+            assert_eq!(reader.bytes(1), b"");
+            assert_eq!(reader.bytes(2), b"three");
+            assert_eq!(reader.message(2), Message { len: 5, segment: 5 });
+        }
+    }
+
+    #[test]
+    fn nothing_there_would_block() {
+        let (_sender, receiver) = pair();
+        let mut first = BytesMut::with_capacity(DATAGRAM_MAX);
+        let error = DatagramReader::new().read(receiver.as_fd(), 64, &mut first).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn the_largest_datagram_comes_whole() {
+        let (sender, receiver) = pair();
+        let sent = vec![b'x'; 65_507];
+        sender.send(&sent).unwrap();
+        let mut first = BytesMut::with_capacity(DATAGRAM_MAX);
+        let mut reader = DatagramReader::new();
+        assert_eq!(reader.read(receiver.as_fd(), 1, &mut first).unwrap(), 1);
+        reader.keep_first(&mut first);
+        assert_eq!(first.len(), sent.len());
+    }
+}

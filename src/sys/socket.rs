@@ -1,0 +1,95 @@
+//! Socket options that socket2 has no word for.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Index of the drops in SO_MEMINFO's array (linux/sock_diag.h, SK_MEMINFO_DROPS).
+const MEMINFO_DROPS: usize = 8;
+/// SO_MEMINFO (asm-generic/socket.h).
+const SO_MEMINFO: libc::c_int = 55;
+
+fn set_int(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: the pointer and the length describe one live `c_int`.
+    let code = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            mem::size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets the kernel hand over several datagrams as one message (udp(7), UDP_GRO).
+///
+/// # Errors
+/// The kernel's, where it is older than 5.0.
+pub fn set_udp_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set_int(socket, libc::SOL_UDP, libc::UDP_GRO, 1)
+}
+
+/// Sets the receive buffer past net.core.rmem_max (socket(7), SO_RCVBUFFORCE).
+///
+/// # Errors
+/// The kernel's; `PermissionDenied` without CAP_NET_ADMIN.
+pub fn force_receive_buffer(socket: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
+    // The kernel doubles the value, so half the largest `int` is the most it can hold.
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX).min(libc::c_int::MAX / 2);
+    set_int(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
+}
+
+/// How many datagrams the kernel dropped on this socket for want of room since it was made;
+/// wraps at 2^32 (linux/sock_diag.h, SK_MEMINFO_DROPS).
+///
+/// # Errors
+/// The kernel's, where it is older than 4.12.
+pub fn kernel_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut words = [0_u32; 9];
+    let mut len = mem::size_of_val(&words) as libc::socklen_t;
+    // SAFETY: the pointer and the length describe `words`, and `len` is a live socklen_t.
+    let code = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_MEMINFO,
+            words.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    if code == 0 { Ok(words[MEMINFO_DROPS]) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn drops_are_counted_without_reading_the_socket() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket2::SockRef::from(&receiver).set_recv_buffer_size(4096).unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.connect(receiver.local_addr().unwrap()).unwrap();
+        assert_eq!(kernel_drops(receiver.as_fd()).unwrap(), 0);
+        for _ in 0..400 {
+            sender.send(&[b'x'; 100]).unwrap();
+        }
+        receiver.set_nonblocking(true).unwrap();
+        let mut got = 0;
+        while receiver.recv(&mut [0; 200]).is_ok() {
+            got += 1;
+        }
+        assert_eq!(kernel_drops(receiver.as_fd()).unwrap(), 400 - got);
+        assert!(got < 400, "the buffer took all");
+    }
+}
