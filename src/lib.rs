@@ -18,6 +18,8 @@ pub mod batch;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod driver;
+pub mod engine;
 pub mod filter;
 pub mod fs;
 pub mod ids;

@@ -57,15 +57,21 @@ const _: () = assert!(QUEUE_FILE_DEFAULT <= MEMORY_DEFAULT);
 pub const RECV_SLOTS: usize = 64;
 /// How long a receiver waits after a read that was not full while a stream is steady.
 pub const RECV_PAUSE: Duration = Duration::from_millis(1);
+/// After so many of those waits what was gathered is handed on.
+pub const RECV_PAUSES_MOST: u32 = 10;
+/// A mean message of so many bytes is received in place, one message a call.
+pub const RECV_LARGE: usize = 8 * 1024;
+/// How often a receiver asks the kernel for its drops.
+pub const DROPS_EVERY: Duration = Duration::from_secs(1);
+/// Calls of recvmmsg(2) that a stopped receiver makes at most to empty its socket.
+pub const RECV_LAST_READS: usize = 10_000;
+/// Batches taken from one input, or reads of one child's output, before others get a turn.
+pub const TURN: usize = 16;
 /// Batches that may wait between a receiver and the loop.
 pub const RECEIVED_WAITING: usize = 16;
 /// Blocks a receiver keeps for reuse when nobody holds them any more.
 pub const BLOCKS_KEPT: usize = 16;
 
-/// Lines wait at most this long in a queue for company before they are written.
-pub const LINGER: Duration = Duration::from_millis(10);
-/// So many waiting bytes are written at once.
-pub const LINGER_BYTES: u64 = 64 * KIB;
 /// The most slices of one writev(2) (UIO_MAXIOV is 1024).
 pub const SLICES_MOST: usize = 64;
 /// The most bytes of one job for the disk.

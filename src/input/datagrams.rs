@@ -36,6 +36,11 @@ impl Intake {
         self.blocks.with_room(DATAGRAM_MAX)
     }
 
+    /// The buffer as the last call of [`Self::buffer`] gave it.
+    pub fn current(&mut self) -> &mut BytesMut {
+        self.blocks.current()
+    }
+
     /// Bytes gathered and not yet taken.
     pub fn waiting(&self) -> usize {
         self.blocks.len()
@@ -96,6 +101,11 @@ impl Intake {
             buffer.extend_from_slice(b"\n");
             self.lines += 1;
         }
+    }
+
+    /// The pieces that are full; what is in the current one stays for more to come.
+    pub fn full(&mut self) -> std::vec::Drain<'_, (Bytes, u32)> {
+        self.full.drain(..)
     }
 
     /// All lines gathered, as pieces of shared memory with the number of lines in each.

@@ -176,6 +176,17 @@ impl Queue {
         done
     }
 
+    /// Bytes of the first batch that were written.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// Takes back that bytes of the first batch were written, down to `offset`.
+    pub fn rewind(&mut self, offset: usize) {
+        debug_assert!(offset <= self.offset);
+        self.offset = offset;
+    }
+
     /// Clones of the first batches without what was written of them, at least one and at most
     /// `most` bytes where there are more.
     pub fn first(&self, most: u64) -> Vec<Batch> {

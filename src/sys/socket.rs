@@ -1,7 +1,6 @@
 //! Socket options that socket2 has no word for.
 
 use std::io;
-use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Index of the drops in SO_MEMINFO's array (linux/sock_diag.h, SK_MEMINFO_DROPS).
@@ -22,7 +21,7 @@ fn set_int(
             level,
             name,
             (&raw const value).cast(),
-            mem::size_of::<libc::c_int>() as libc::socklen_t,
+            size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
     if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -53,7 +52,7 @@ pub fn force_receive_buffer(socket: BorrowedFd<'_>, bytes: u64) -> io::Result<()
 /// The kernel's, where it is older than 4.12.
 pub fn kernel_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
     let mut words = [0_u32; 9];
-    let mut len = mem::size_of_val(&words) as libc::socklen_t;
+    let mut len = size_of_val(&words) as libc::socklen_t;
     // SAFETY: the pointer and the length describe `words`, and `len` is a live socklen_t.
     let code = unsafe {
         libc::getsockopt(

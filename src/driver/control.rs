@@ -1,0 +1,245 @@
+//! The control socket: one JSON value a line, both ways.
+//!
+//! A request is `{"command": "status"}`; the answer is `{"version": 1, "ok": …}` or
+//! `{"version": 1, "error": "…"}`. A client has one request under way at a time; what it
+//! sends meanwhile waits in its socket, and what it does not read waits in ours, so that a
+//! client that stops reading harms nobody.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use mio::net::{UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::limits::{CONTROL_CLIENTS_MOST, CONTROL_REQUEST_MOST};
+
+/// The version of the protocol.
+pub const VERSION: u32 = 1;
+
+/// What a client may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "lowercase")]
+pub enum Request {
+    /// The state of every node.
+    Status,
+    /// Read the configuration again.
+    Reload,
+    /// Open all files again by name.
+    Rotate,
+}
+
+/// What it is answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// [`VERSION`].
+    pub version: u32,
+    /// What was asked for; `null` where there is nothing to say.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ok: Option<Value>,
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+}
+
+/// The daemon's end.
+#[derive(Debug)]
+pub struct Control {
+    path: PathBuf,
+    listener: UnixListener,
+    listening: Token,
+    clients: HashMap<Token, Client>,
+    next_token: usize,
+    last_token: usize,
+}
+
+#[derive(Debug)]
+struct Client {
+    stream: UnixStream,
+    request: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Control {
+    /// Makes the socket, mode 0660. Its tokens are from `first_token` up to `last_token`.
+    ///
+    /// # Errors
+    /// The system's, or that another daemon answers there.
+    pub fn open(
+        path: &Path,
+        registry: &Registry,
+        first_token: usize,
+        last_token: usize,
+    ) -> io::Result<Self> {
+        if path.symlink_metadata().is_ok_and(|data| data.file_type().is_socket()) {
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(io::Error::other("another daemon answers there"));
+            }
+            fs::remove_file(path)?;
+        }
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+        let listening = Token(first_token);
+        registry.register(&mut listener, listening, Interest::READABLE)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            listener,
+            listening,
+            clients: HashMap::new(),
+            next_token: first_token + 1,
+            last_token,
+        })
+    }
+
+    /// Serves whoever is ready; `answer` carries out a request.
+    pub fn ready(
+        &mut self,
+        token: Token,
+        registry: &Registry,
+        mut answer: impl FnMut(Request) -> Result<Value, String>,
+    ) {
+        if token == self.listening {
+            self.accept(registry);
+            return;
+        }
+        let Some(client) = self.clients.get_mut(&token) else { return };
+        if let Err(error) = client.serve(&mut answer) {
+            if error.kind() != ErrorKind::UnexpectedEof {
+                log::debug!("control: {error}");
+            }
+            self.clients.remove(&token);
+        }
+    }
+
+    fn accept(&mut self, registry: &Registry) {
+        loop {
+            let mut stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    log::warn!("control: a client cannot be taken: {error}");
+                    return;
+                }
+            };
+            if self.clients.len() >= CONTROL_CLIENTS_MOST || self.next_token >= self.last_token {
+                let refusal = Answer::refused("too many clients".into()).line();
+                // Best effort: the client is sent away either way.
+                let _ = stream.write(&refusal);
+                continue;
+            }
+            let token = Token(self.next_token);
+            self.next_token += 1;
+            let both = Interest::READABLE | Interest::WRITABLE;
+            if registry.register(&mut stream, token, both).is_ok() {
+                let client = Client { stream, request: Vec::new(), answer: Vec::new() };
+                self.clients.insert(token, client);
+            }
+        }
+    }
+
+    /// Removes the socket.
+    pub fn close(self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            log::debug!("{}: {error}", self.path.display());
+        }
+    }
+}
+
+impl Client {
+    /// Goes on as far as the client lets us.
+    fn serve(
+        &mut self,
+        carry_out: &mut impl FnMut(Request) -> Result<Value, String>,
+    ) -> io::Result<()> {
+        loop {
+            while !self.answer.is_empty() {
+                match self.stream.write(&self.answer) {
+                    Ok(count) => drop(self.answer.drain(..count)),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                    Err(error) => return Err(error),
+                }
+            }
+            if let Some(end) = memchr::memchr(b'\n', &self.request) {
+                let line: Vec<u8> = self.request.drain(..=end).collect();
+                self.answer = Answer::to(&line, carry_out).line();
+                continue;
+            }
+            if self.request.len() > CONTROL_REQUEST_MOST {
+                let said = format!("a request is a line of at most {CONTROL_REQUEST_MOST} bytes");
+                // Best effort: the client is sent away either way.
+                let _ = self.stream.write(&Answer::refused(said).line());
+                return Err(ErrorKind::InvalidData.into());
+            }
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.request.extend_from_slice(&chunk[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Answer {
+    fn to(line: &[u8], carry_out: &mut impl FnMut(Request) -> Result<Value, String>) -> Self {
+        match serde_json::from_slice(line) {
+            Ok(request) => match carry_out(request) {
+                Ok(value) => Self { version: VERSION, ok: Some(value), error: None },
+                Err(error) => Self::refused(error),
+            },
+            Err(error) => Self::refused(format!(
+                "not a request of version {VERSION} ({error}); there are \
+                 {{\"command\": \"status\"}}, \"reload\" and \"rotate\""
+            )),
+        }
+    }
+
+    fn refused(error: String) -> Self {
+        Self { version: VERSION, ok: None, error: Some(error) }
+    }
+
+    fn line(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+}
+
+/// Asks a daemon by its control socket.
+///
+/// # Errors
+/// A sentence for the user: that no daemon answers, or the daemon's refusal.
+pub fn ask(path: &Path, request: Request) -> Result<Value, String> {
+    let at = path.display();
+    let mut stream = std::os::unix::net::UnixStream::connect(path).map_err(|error| {
+        format!("no daemon answers at {at}: {error} (another socket is named with --control)")
+    })?;
+    let patience = Some(std::time::Duration::from_secs(60));
+    let talk = |stream: &mut std::os::unix::net::UnixStream| -> io::Result<String> {
+        stream.set_read_timeout(patience)?;
+        let mut line = serde_json::to_vec(&request)?;
+        line.push(b'\n');
+        stream.write_all(&line)?;
+        let mut answer = String::new();
+        io::BufRead::read_line(&mut io::BufReader::new(stream), &mut answer)?;
+        Ok(answer)
+    };
+    let text = talk(&mut stream).map_err(|error| format!("{at}: {error}"))?;
+    let answer: Answer = serde_json::from_str(&text)
+        .map_err(|error| format!("{at}: the daemon's answer is not understood: {error}"))?;
+    match answer {
+        Answer { error: Some(error), .. } => Err(error),
+        Answer { version, .. } if version != VERSION => {
+            Err(format!("{at}: the daemon speaks version {version}, this program {VERSION}"))
+        }
+        Answer { ok, .. } => Ok(ok.unwrap_or(Value::Null)),
+    }
+}

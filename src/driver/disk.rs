@@ -1,0 +1,265 @@
+//! The disk's threads: one for all files, one for standard output where an output uses it,
+//! one that compresses. A stalled disk costs its outputs' queues, never an input a datagram;
+//! a stalled standard output costs no file.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use super::wake::Wake;
+use crate::engine::{DiskJob, DiskTarget, DiskWork, Event};
+use crate::fs::OsFs;
+use crate::ids::NodeId;
+use crate::output::file::{FileOutput, Written};
+
+/// The disk, as the loop sees it. Its channels are bounded by the engine, which has at most
+/// one job under way for each output.
+#[derive(Debug)]
+pub struct Disk {
+    files: Worker,
+    stdout: Option<Worker>,
+    on_stdout: Vec<NodeId>,
+    done: Receiver<Event>,
+    sender: Sender<Event>,
+    wake: Wake,
+}
+
+#[derive(Debug)]
+struct Worker {
+    jobs: Option<Sender<DiskJob>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Disk {
+    /// Starts the thread for files.
+    ///
+    /// # Errors
+    /// The system's, where no thread could be made.
+    pub fn start(wake: Wake) -> io::Result<Self> {
+        let (sender, done) = channel();
+        let files = Worker::start("disk", sender.clone(), wake.clone())?;
+        Ok(Self { files, stdout: None, on_stdout: Vec::new(), done, sender, wake })
+    }
+
+    /// Hands a job over.
+    ///
+    /// # Errors
+    /// The system's, where standard output needs a thread and none could be made.
+    pub fn hand(&mut self, job: DiskJob) -> io::Result<()> {
+        if matches!(job.work, DiskWork::Open(DiskTarget::Stdout)) {
+            self.on_stdout.push(job.node);
+            if self.stdout.is_none() {
+                let worker = Worker::start("stdout", self.sender.clone(), self.wake.clone())?;
+                self.stdout = Some(worker);
+            }
+        }
+        let on_stdout = self.on_stdout.contains(&job.node);
+        let worker = self.stdout.as_ref().filter(|_| on_stdout).unwrap_or(&self.files);
+        if let Some(jobs) = &worker.jobs {
+            // The thread lives until its channel is closed.
+            let _ = jobs.send(job);
+        }
+        Ok(())
+    }
+
+    /// What was done, if something was.
+    pub fn done(&self) -> Option<Event> {
+        self.done.try_recv().ok()
+    }
+
+    /// Waits until all files are closed and compressed. What standard output does not take
+    /// is not waited for.
+    pub fn finish(mut self) {
+        self.files.jobs = None;
+        if let Some(thread) = self.files.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Worker {
+    fn start(name: &str, done: Sender<Event>, wake: Wake) -> io::Result<Self> {
+        let (jobs, queue) = channel();
+        let thread = std::thread::Builder::new()
+            .name(name.into())
+            .spawn(move || work(&queue, &done, &wake))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+}
+
+enum Target {
+    Files(FileOutput<OsFs>),
+    Stdout(Stdout),
+}
+
+fn work(jobs: &Receiver<DiskJob>, done: &Sender<Event>, wake: &Wake) {
+    let mut targets: HashMap<NodeId, Target> = HashMap::new();
+    let mut compressor = Compressor::default();
+    for DiskJob { node, work } in jobs {
+        match work {
+            DiskWork::Open(DiskTarget::File(plan)) => {
+                targets.insert(node, Target::Files(FileOutput::new(plan, OsFs)));
+            }
+            DiskWork::Open(DiskTarget::Stdout) => {
+                targets.insert(node, Target::Stdout(Stdout::default()));
+            }
+            DiskWork::Append(batches) => {
+                let Some(target) = targets.get_mut(&node) else { continue };
+                let Written { bytes, error } = match target {
+                    Target::Files(files) => files.append(&batches),
+                    Target::Stdout(stdout) => stdout.append(&batches),
+                };
+                // The batches' memory goes back before the loop learns that they are done.
+                drop(batches);
+                if done.send(Event::DiskDone { node, bytes, error }).is_ok() {
+                    wake.wake();
+                }
+                if let Target::Files(files) = target {
+                    compressor.compress(files.take_to_compress());
+                }
+            }
+            DiskWork::Reopen => {
+                if let Some(Target::Files(files)) = targets.get_mut(&node) {
+                    files.reopen();
+                }
+            }
+            DiskWork::Close => {
+                targets.remove(&node);
+            }
+        }
+    }
+    compressor.finish();
+}
+
+/// Standard output: written by a thread of its own, for its reader may be slow.
+#[derive(Default)]
+struct Stdout {
+    /// Bytes of the first line of the next job that are out already.
+    ahead: usize,
+}
+
+impl Stdout {
+    fn append(&mut self, batches: &[crate::batch::Batch]) -> Written {
+        let mut written = Written::default();
+        let mut out = match io::stdout().as_fd().try_clone_to_owned() {
+            Ok(descriptor) => File::from(descriptor),
+            Err(error) => {
+                written.error = Some(format!("standard output: {error}"));
+                return written;
+            }
+        };
+        for batch in batches {
+            let mut at = std::mem::take(&mut self.ahead);
+            while at < batch.bytes.len() {
+                match out.write(&batch.bytes[at..]) {
+                    Ok(count) => at += count,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => {
+                        // Only whole lines count as written; the rest of a line goes out
+                        // before anything else does.
+                        let whole = memchr::memrchr(b'\n', &batch.bytes[..at]);
+                        let whole = whole.map_or(0, |at| at + 1);
+                        self.ahead = at - whole;
+                        written.bytes += whole;
+                        written.error = Some(format!("standard output: {error}"));
+                        return written;
+                    }
+                }
+            }
+            written.bytes += batch.bytes.len();
+        }
+        written
+    }
+}
+
+/// Compresses files set aside, one after the other, in a thread of its own that is started
+/// when the first file comes.
+#[derive(Default)]
+struct Compressor {
+    running: Option<(Sender<PathBuf>, JoinHandle<()>)>,
+}
+
+impl Compressor {
+    fn compress(&mut self, paths: Vec<PathBuf>) {
+        for path in paths {
+            if self.running.is_none() {
+                let (sender, paths) = channel::<PathBuf>();
+                let thread = std::thread::Builder::new().name("compress".into());
+                match thread.spawn(move || paths.iter().for_each(|path| pack_and_say(&path))) {
+                    Ok(thread) => self.running = Some((sender, thread)),
+                    Err(error) => {
+                        log::error!("{}: not compressed: {error}", path.display());
+                        return;
+                    }
+                }
+            }
+            if let Some((sender, _)) = &self.running {
+                // The thread lives until its channel is closed.
+                let _ = sender.send(path);
+            }
+        }
+    }
+
+    fn finish(self) {
+        if let Some((sender, thread)) = self.running {
+            drop(sender);
+            let _ = thread.join();
+        }
+    }
+}
+
+fn pack_and_say(path: &Path) {
+    match pack(path) {
+        Ok(()) => {}
+        // Named twice, or removed by `keep` meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => log::error!("{}: not compressed: {error}", path.display()),
+    }
+}
+
+/// Compresses a file beside itself and removes it; a crash in between leaves the file whole.
+fn pack(path: &Path) -> io::Result<()> {
+    let mut source = File::open(path)?;
+    let data = source.metadata()?;
+    let mut unfinished = path.as_os_str().to_os_string();
+    unfinished.push(".zst.part");
+    let target = File::create(&unfinished)?;
+    target.set_permissions(data.permissions())?;
+    let mut encoder = zstd::Encoder::new(target, zstd::DEFAULT_COMPRESSION_LEVEL)?;
+    encoder.include_checksum(true)?;
+    io::copy(&mut source, &mut encoder)?;
+    let target = encoder.finish()?;
+    target.set_modified(data.modified()?)?;
+    target.sync_all()?;
+    let mut finished = path.as_os_str().to_os_string();
+    finished.push(".zst");
+    fs::rename(&unfinished, &finished)?;
+    fs::remove_file(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compressed_file_holds_the_same_and_keeps_its_time_and_mode() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.log");
+        let text = "a line\n".repeat(10_000);
+        fs::write(&path, &text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let before = fs::metadata(&path).unwrap();
+        pack(&path).unwrap();
+        let packed = folder.path().join("x.log.zst");
+        let data = fs::metadata(&packed).unwrap();
+        assert_eq!(zstd::decode_all(File::open(&packed).unwrap()).unwrap(), text.as_bytes());
+        assert_eq!(data.modified().unwrap(), before.modified().unwrap());
+        assert_eq!(data.permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

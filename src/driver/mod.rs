@@ -1,0 +1,536 @@
+//! The loop: joins the engine to sockets, children, the disk, signals and the control socket.
+//!
+//! One pass waits for readiness, hands everything that happened to the engine, then carries
+//! out the engine's actions and writes to whoever has lines waiting. mio reports readiness
+//! once, so what was not read to its end is kept in a list of its own and the next pass does
+//! not wait.
+
+pub mod children;
+pub mod control;
+pub mod disk;
+pub mod receiver;
+pub mod udp_in;
+pub mod udp_out;
+pub mod wake;
+
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::TryRecvError;
+use std::time::Duration;
+
+use mio::net::UnixStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+use nix::sys::signal::Signal;
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+
+use crate::clock::{Clock, Mono, SystemClock};
+use crate::config::plan::{BodyPlan, InputPlan, NodePlan, Plan, SourcePlan};
+use crate::engine::status::Status;
+use crate::engine::{Action, Engine, Event, Ready};
+use crate::ids::NodeId;
+use crate::limits;
+
+use children::{Children, Pipe};
+use control::{Control, Request};
+use disk::Disk;
+use receiver::{Handle, Source, UdpSocket};
+use udp_out::UdpOutputs;
+use wake::Wake;
+
+const WAKE: Token = Token(0);
+const SIGNALS: Token = Token(1);
+/// The control socket's tokens begin here: the listener, then its clients.
+const CONTROL: usize = 2;
+/// UDP outputs' tokens begin here, a node's at its id.
+const UDP_OUT: usize = 1 << 32;
+/// Children's tokens begin here.
+const CHILDREN: usize = 1 << 40;
+
+/// Where a reload finds the new plan; an error is the whole report for the user.
+pub type Reread = Box<dyn Fn() -> Result<Plan, String>>;
+
+/// Something to be done at intervals with the state of the daemon (udp2log's report).
+pub struct Report {
+    /// The interval.
+    pub every: Duration,
+    /// What to do.
+    pub tell: Box<dyn FnMut(&Status)>,
+}
+
+/// A daemon, ready to run.
+pub struct Daemon {
+    clock: SystemClock,
+    poll: Poll,
+    wake: Wake,
+    engine: Engine,
+    receivers: Vec<(NodeId, Handle)>,
+    /// Inputs that are open but not read yet.
+    opened: Vec<(String, InputPlan, Vec<Source>)>,
+    children: Children,
+    disk: Disk,
+    udp: UdpOutputs,
+    control: Option<Control>,
+    signals: Signals,
+    reread: Reread,
+    report: Option<(Report, Mono)>,
+}
+
+impl Daemon {
+    /// Opens all inputs and the control socket. Nothing is read and no child is started.
+    ///
+    /// # Errors
+    /// One sentence for the user: what cannot be opened, and why.
+    pub fn open(plan: &Plan, reread: Reread) -> Result<Self, String> {
+        let clock = SystemClock::new();
+        let system = |error: io::Error| format!("the system refuses what every daemon needs: {error}");
+        let poll = Poll::new().map_err(system)?;
+        let wake = Wake::new(Waker::new(poll.registry(), WAKE).map_err(system)?);
+        let signals = Signals::catch(&poll).map_err(system)?;
+        let engine = Engine::new(plan, clock.mono())?;
+        let mut opened = Vec::new();
+        for (name, input) in inputs_of(plan) {
+            opened.push((name.to_string(), input.clone(), open_input(name, input, &[])?));
+        }
+        let disk = Disk::start(wake.clone()).map_err(system)?;
+        let control = plan.daemon.control.as_deref().and_then(|path| {
+            Control::open(path, poll.registry(), CONTROL, UDP_OUT)
+                .inspect_err(|error| {
+                    let path = path.display();
+                    log::warn!("no control socket at {path}: {error}; top and ctl cannot reach us");
+                })
+                .ok()
+        });
+        let mut udp = UdpOutputs::new(UDP_OUT);
+        for (node, to) in engine.udp_outputs() {
+            udp.open(node, &to, poll.registry())?;
+        }
+        Ok(Self {
+            clock,
+            poll,
+            wake,
+            engine,
+            receivers: Vec::new(),
+            opened,
+            children: Children::new(CHILDREN),
+            disk,
+            udp,
+            control,
+            signals,
+            reread,
+            report: None,
+        })
+    }
+
+    /// Has `report` told of the state at intervals.
+    pub fn report(&mut self, report: Report) {
+        let first = self.clock.mono() + report.every;
+        self.report = Some((report, first));
+    }
+
+    /// Runs until a signal or the end of all inputs ends it, drains, and logs the final
+    /// ledger.
+    ///
+    /// # Errors
+    /// Only where the system refuses what no daemon can do without.
+    pub fn run(mut self) -> io::Result<()> {
+        for (name, plan, sources) in std::mem::take(&mut self.opened) {
+            self.start_receivers(&name, &plan, sources)?;
+        }
+        let mut events = Events::with_capacity(256);
+        log::info!("running: {} nodes", self.engine.plan().nodes.len());
+        loop {
+            let now = self.clock.mono();
+            self.carry_out(now)?;
+            if self.engine.is_done() && self.children.is_empty() {
+                break;
+            }
+            let wait = self.longest_wait();
+            match self.poll.poll(&mut events, wait) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                done => done?,
+            }
+            self.pass(&events)?;
+        }
+        if let Some(control) = self.control.take() {
+            control.close();
+        }
+        self.engine.close_ledgers();
+        self.disk.finish();
+        Ok(())
+    }
+
+    fn longest_wait(&self) -> Option<Duration> {
+        if !self.children.again.is_empty() || self.receivers_again() {
+            return Some(Duration::ZERO);
+        }
+        let report = self.report.as_ref().map(|(_, at)| *at);
+        let next = self.engine.deadline().into_iter().chain(report).min()?;
+        // Rounded up, for mio counts in milliseconds and must not wake just before.
+        Some(next.since(self.clock.mono()) + Duration::from_micros(500))
+    }
+
+    /// Takes in everything that happened.
+    fn pass(&mut self, events: &Events) -> io::Result<()> {
+        self.wake.looked();
+        let now = self.clock.mono();
+        for (proc, pipe) in std::mem::take(&mut self.children.again) {
+            self.children.read(proc, pipe, &mut self.engine, now);
+        }
+        for event in events {
+            self.dispatch(event, now);
+        }
+        while let Some(event) = self.disk.done() {
+            self.engine.handle(event, now);
+        }
+        self.receive(now)?;
+        self.obey_signals(now);
+        if let Some((report, at)) = &mut self.report
+            && now >= *at
+        {
+            (report.tell)(&self.engine.status(now));
+            *at = now + report.every;
+        }
+        self.engine.handle(Event::Tick, now);
+        Ok(())
+    }
+
+    fn dispatch(&mut self, event: &mio::event::Event, now: Mono) {
+        let token = event.token();
+        match token {
+            WAKE => {}
+            SIGNALS => self.signals.clear(),
+            Token(at) if at < UDP_OUT => self.serve_control(token),
+            Token(at) if at < CHILDREN => {
+                self.engine.udp_writable(self.udp.node_of(token));
+            }
+            _ => match self.children.tokens.get(&token) {
+                Some(&(proc, Pipe::In)) => self.engine.writable(proc),
+                Some(&(proc, pipe)) => self.children.read(proc, pipe, &mut self.engine, now),
+                None => {}
+            },
+        }
+    }
+
+    /// Carries out the engine's actions and writes what waits, until there is nothing left
+    /// that can be done now.
+    fn carry_out(&mut self, now: Mono) -> io::Result<()> {
+        loop {
+            while let Some(action) = self.engine.poll_action() {
+                self.act(action, now)?;
+            }
+            let Some(ready) = self.engine.poll_ready() else { return Ok(()) };
+            match ready {
+                Ready::Child(proc) => self.children.write(proc, &mut self.engine, now),
+                Ready::Udp(node) => self.udp.write(node, &mut self.engine),
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action, now: Mono) -> io::Result<()> {
+        match action {
+            Action::Start(proc) => {
+                self.children.start(proc, &mut self.engine, self.poll.registry(), now);
+            }
+            Action::CloseStdin(proc) => self.children.close_stdin(proc),
+            Action::Terminate(proc) => self.children.signal(proc, Signal::SIGTERM),
+            Action::Kill(proc) => self.children.signal(proc, Signal::SIGKILL),
+            Action::Disk(job) => self.disk.hand(job)?,
+            // A paused receiver is not taken from, and so waits by itself.
+            Action::Pause(node) => {
+                log::info!("{}: waits, a queue that blocks is full", self.engine.name_of(node));
+            }
+            Action::Resume(node) => {
+                log::info!("{}: goes on", self.engine.name_of(node));
+                let engine = &self.engine;
+                self.children.resume(|proc| engine.node_of(proc) == node);
+            }
+        }
+        Ok(())
+    }
+
+    // ---- inputs
+
+    fn start_receivers(
+        &mut self,
+        name: &str,
+        plan: &InputPlan,
+        sources: Vec<Source>,
+    ) -> io::Result<()> {
+        let Some(node) = self.engine.find(name) else { return Ok(()) };
+        let name = Arc::from(name);
+        for source in sources {
+            let handle = receiver::start(&name, plan, source, self.wake.clone())?;
+            self.receivers.push((node, handle));
+        }
+        Ok(())
+    }
+
+    /// Whether a receiver may have more than the last turn took.
+    fn receivers_again(&self) -> bool {
+        self.receivers.iter().any(|(node, handle)| handle.more && !self.engine.is_paused(*node))
+    }
+
+    /// Takes what the receivers have, a turn's worth each.
+    fn receive(&mut self, now: Mono) -> io::Result<()> {
+        let mut ended = Vec::new();
+        for (at, (node, handle)) in self.receivers.iter_mut().enumerate() {
+            handle.more = true;
+            for _ in 0..limits::TURN {
+                if self.engine.is_paused(*node) {
+                    break;
+                }
+                match handle.received.try_recv() {
+                    Ok(received) => take(&mut self.engine, *node, received, now),
+                    Err(TryRecvError::Empty) => {
+                        handle.more = false;
+                        break;
+                    }
+                    Err(TryRecvError::Disconnected) => {
+                        handle.more = false;
+                        ended.push(at);
+                        break;
+                    }
+                }
+            }
+        }
+        for at in ended.into_iter().rev() {
+            let (node, mut handle) = self.receivers.remove(at);
+            handle.join();
+            if self.receivers.iter().all(|(other, _)| *other != node) {
+                self.engine.handle(Event::InputEnded { node }, now);
+            }
+        }
+        if !self.engine.is_ending() && self.engine.inputs_ended() {
+            log::info!("all inputs have ended");
+            self.engine.terminate(now);
+        }
+        Ok(())
+    }
+
+    // ---- signals and control
+
+    fn obey_signals(&mut self, now: Mono) {
+        if self.signals.child.swap(false, Ordering::AcqRel) {
+            self.children.reap(&mut self.engine, now);
+        }
+        if self.signals.end.swap(false, Ordering::AcqRel) {
+            self.end(now);
+        }
+        if self.signals.reload.swap(false, Ordering::AcqRel) {
+            // What came of it is in the log.
+            let _ = self.reload();
+        }
+    }
+
+    fn end(&mut self, now: Mono) {
+        if self.engine.is_ending() {
+            return;
+        }
+        log::info!("ending: inputs are closed, queues are drained");
+        for (_, handle) in &mut self.receivers {
+            handle.stop();
+        }
+        self.engine.terminate(now);
+    }
+
+    fn serve_control(&mut self, token: Token) {
+        let Some(mut control) = self.control.take() else { return };
+        let registry = self.poll.registry().try_clone();
+        let Ok(registry) = registry.inspect_err(|error| log::error!("epoll: {error}")) else { return };
+        control.ready(token, &registry, |request| match request {
+            Request::Status => {
+                let status = self.engine.status(self.clock.mono());
+                serde_json::to_value(status).map_err(|error| error.to_string())
+            }
+            Request::Reload => self.reload().map(|()| serde_json::Value::Null),
+            Request::Rotate => {
+                self.engine.reopen();
+                Ok(serde_json::Value::Null)
+            }
+        });
+        self.control = Some(control);
+    }
+
+    // ---- reload
+
+    /// Reads the configuration again and puts it in force; refused, nothing changes. Files
+    /// are reopened either way, as logrotate expects of SIGHUP.
+    fn reload(&mut self) -> Result<(), String> {
+        self.engine.reopen();
+        let done = (self.reread)().and_then(|plan| self.put_in_force(&plan));
+        match &done {
+            Ok(()) => log::info!("reloaded: {} nodes", self.engine.plan().nodes.len()),
+            Err(error) => {
+                log::error!("reload refused, the old configuration goes on:\n{error}");
+            }
+        }
+        done
+    }
+
+    fn put_in_force(&mut self, plan: &Plan) -> Result<(), String> {
+        if self.engine.is_ending() {
+            return Err("the daemon is ending".into());
+        }
+        // All that can be refused comes first.
+        let old = self.engine.plan().clone();
+        Engine::new(plan, Mono::default())?;
+        let is_new = |name: &str, input: &InputPlan| {
+            !inputs_of(&old).any(|(other, before)| other == name && before == input)
+        };
+        let mut opened = Vec::new();
+        for (name, input) in inputs_of(plan).filter(|(name, input)| is_new(name, input)) {
+            let sockets = self.sockets_at(input).map_err(|error| error.to_string())?;
+            opened.push((name.to_string(), input.clone(), open_input(name, input, &sockets)?));
+        }
+        let mut udp = Vec::new();
+        for node in &plan.nodes {
+            if let BodyPlan::Udp(to) = &node.body {
+                udp.push((node.name.clone(), udp_out::connect(&node.name, &to.to)?));
+            }
+        }
+        if plan.daemon.control != old.daemon.control {
+            log::warn!("daemon.control: takes effect at the next restart");
+        }
+
+        self.close_inputs_not_in(plan);
+        let now = self.clock.mono();
+        self.engine.reload(plan, now)?;
+        for (name, socket) in udp {
+            if let Some(node) = self.engine.find(&name) {
+                self.udp.keep_or_enter(node, socket, self.poll.registry())?;
+            }
+        }
+        for (name, input, sources) in opened {
+            self.start_receivers(&name, &input, sources).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// The sockets that are bound to the address of an input already, whatever its name.
+    fn sockets_at(&self, input: &InputPlan) -> io::Result<Vec<UdpSocket>> {
+        let SourcePlan::Udp(wanted) = &input.source else { return Ok(Vec::new()) };
+        let same = |node: &NodeId| {
+            let name = self.engine.name_of(*node);
+            inputs_of(self.engine.plan()).any(|(other, plan)| {
+                let SourcePlan::Udp(udp) = &plan.source else { return false };
+                *other == *name
+                    && udp.address == wanted.address
+                    && udp.multicast == wanted.multicast
+                    && udp.interface == wanted.interface
+            })
+        };
+        let sockets = self.receivers.iter().filter(|(node, _)| same(node));
+        sockets.filter_map(|(_, handle)| handle.socket.as_ref()).map(UdpSocket::try_clone).collect()
+    }
+
+    /// Stops the inputs that are not in the new plan; what they had received goes through the
+    /// old flow yet.
+    fn close_inputs_not_in(&mut self, plan: &Plan) {
+        let old = self.engine.plan().clone();
+        let kept = |name: &str| {
+            let find = |plan: &Plan| {
+                inputs_of(plan).find(|(other, _)| *other == name).map(|(_, input)| input.clone())
+            };
+            find(plan).is_some() && find(plan) == find(&old)
+        };
+        let (stay, mut go): (Vec<_>, Vec<_>) = std::mem::take(&mut self.receivers)
+            .into_iter()
+            .partition(|(node, _)| kept(&self.engine.name_of(*node)));
+        self.receivers = stay;
+        for (_, handle) in &mut go {
+            handle.stop();
+        }
+        let now = self.clock.mono();
+        for (node, mut handle) in go {
+            // The thread was told to stop and ends within a read or two.
+            while let Ok(received) = handle.received.recv() {
+                take(&mut self.engine, node, received, now);
+                if let Err(error) = self.carry_out(now) {
+                    log::error!("{error}");
+                }
+            }
+            handle.join();
+        }
+    }
+}
+
+fn take(engine: &mut Engine, node: NodeId, received: receiver::Received, now: Mono) {
+    if received.counts != crate::input::InputCounts::default() {
+        engine.handle(Event::Counts { node, counts: received.counts }, now);
+    }
+    if let Some(batch) = received.batch {
+        engine.handle(Event::Lines { node, batch }, now);
+    }
+}
+
+fn inputs_of(plan: &Plan) -> impl Iterator<Item = (&str, &InputPlan)> {
+    plan.nodes.iter().filter_map(|NodePlan { name, body, .. }| match body {
+        BodyPlan::Input(input) => Some((name.as_str(), input)),
+        _ => None,
+    })
+}
+
+fn open_input(name: &str, plan: &InputPlan, old: &[UdpSocket]) -> Result<Vec<Source>, String> {
+    match &plan.source {
+        SourcePlan::Udp(udp) => {
+            Ok(udp_in::open(name, udp, old)?.into_iter().map(Source::Udp).collect())
+        }
+        SourcePlan::Stdin => {
+            let stdin = io::stdin().as_fd().try_clone_to_owned();
+            let stdin = stdin.map_err(|error| format!("input.{name}: stdin: {error}"))?;
+            Ok(vec![Source::Stream(stdin.into(), None)])
+        }
+        SourcePlan::Fifo(path) => {
+            let said = |error| format!("input.{name}: fifo = {:?}: {error}", path.display());
+            let file = make_fifo(path).and_then(|()| receiver::open_fifo(path)).map_err(said)?;
+            Ok(vec![Source::Stream(file, Some(path.clone()))])
+        }
+    }
+}
+
+/// Makes a FIFO where nothing is there.
+fn make_fifo(path: &Path) -> io::Result<()> {
+    match path.metadata() {
+        Ok(data) if data.file_type().is_fifo() => Ok(()),
+        Ok(_) => Err(io::Error::other("it exists and is no named pipe: remove it or name another")),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let mode = nix::sys::stat::Mode::from_bits_truncate(0o660);
+            Ok(nix::unistd::mkfifo(path, mode)?)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Signals, as flags that the loop looks at, and a pipe that wakes it.
+struct Signals {
+    end: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+    child: Arc<AtomicBool>,
+    woken: UnixStream,
+}
+
+impl Signals {
+    fn catch(poll: &Poll) -> io::Result<Self> {
+        let (mut woken, waker) = UnixStream::pair()?;
+        poll.registry().register(&mut woken, SIGNALS, Interest::READABLE)?;
+        let waker = std::os::unix::net::UnixStream::from(std::os::fd::OwnedFd::from(waker));
+        let flag = Arc::<AtomicBool>::default;
+        let (end, reload, child) = (flag(), flag(), flag());
+        let wanted = [(SIGTERM, &end), (SIGINT, &end), (SIGHUP, &reload), (SIGCHLD, &child)];
+        for (signal, flag) in wanted {
+            // The flag first: when the pipe wakes the loop, it is set.
+            signal_hook::flag::register(signal, Arc::clone(flag))?;
+            signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
+        }
+        Ok(Self { end, reload, child, woken })
+    }
+
+    fn clear(&mut self) {
+        let mut chunk = [0; 64];
+        while matches!(self.woken.read(&mut chunk), Ok(count) if count > 0) {}
+    }
+}

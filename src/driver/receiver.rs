@@ -1,0 +1,411 @@
+//! Receivers: one thread a socket, FIFO or standard input, that turns what comes into
+//! batches and hands them to the loop.
+//!
+//! A receiver of datagrams saves wake-ups. It reads until a read is not full; then, if that
+//! read brought something, it sleeps for a millisecond instead of waiting for the very next
+//! datagram, as long as the kernel's buffer can take what may come meanwhile. Only a read
+//! that brought nothing goes back to waiting in poll(2). Lines are handed on when a block is
+//! full, when the stream rests, or after ten such sleeps.
+//!
+//! When the loop is behind, handing over waits, and what comes meanwhile waits in the kernel.
+
+use std::fs::File;
+use std::io::{PipeReader, PipeWriter, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::Socket;
+
+use super::wake::Wake;
+use crate::batch::Batch;
+use crate::config::plan::InputPlan;
+use crate::input::InputCounts;
+use crate::input::datagrams::Intake;
+use crate::input::lines::LineBuffer;
+use crate::limits;
+use crate::sys::recv::DatagramReader;
+use crate::sys::socket::kernel_drops;
+
+/// What a receiver hands to the loop.
+#[derive(Debug)]
+pub struct Received {
+    /// Lines, perhaps none.
+    pub batch: Option<Batch>,
+    /// What was counted since the last time.
+    pub counts: InputCounts,
+}
+
+/// A running receiver.
+#[derive(Debug)]
+pub struct Handle {
+    /// What it received; disconnected once it has ended.
+    pub received: Receiver<Received>,
+    /// Closing this end tells the thread to stop.
+    stop: Option<PipeWriter>,
+    thread: Option<JoinHandle<()>>,
+    /// Whether the last turn left something there.
+    pub more: bool,
+    /// Its socket, to be taken over by a reload.
+    pub socket: Option<UdpSocket>,
+}
+
+impl Handle {
+    /// Tells the receiver to hand over what is there already and end.
+    pub fn stop(&mut self) {
+        self.stop = None;
+    }
+
+    /// Waits for the thread, which must have been told to stop and whose channel must be
+    /// disconnected.
+    pub fn join(&mut self) {
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("a receiver thread ended by a panic");
+        }
+    }
+}
+
+/// A bound UDP socket.
+#[derive(Debug)]
+pub struct UdpSocket {
+    /// The socket.
+    pub socket: Socket,
+    /// How many of the kernel's drops on it were counted, by this or an earlier receiver.
+    pub drops: Arc<AtomicU32>,
+}
+
+impl UdpSocket {
+    /// The same socket once more.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()?, drops: Arc::clone(&self.drops) })
+    }
+}
+
+/// Where a receiver reads.
+#[derive(Debug)]
+pub enum Source {
+    /// A bound UDP socket.
+    Udp(UdpSocket),
+    /// Standard input, or a FIFO that was opened and is to be opened again at its end.
+    Stream(File, Option<PathBuf>),
+}
+
+/// Opens a FIFO for reading without waiting for a writer.
+///
+/// # Errors
+/// The system's.
+pub fn open_fifo(path: &std::path::Path) -> std::io::Result<File> {
+    let flags = libc::O_NONBLOCK;
+    std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Starts a receiver.
+///
+/// # Errors
+/// The system's, where no thread or pipe could be made.
+pub fn start(
+    name: &Arc<str>,
+    plan: &InputPlan,
+    source: Source,
+    wake: Wake,
+) -> std::io::Result<Handle> {
+    let (stop_read, stop) = std::io::pipe()?;
+    let (sender, received) = sync_channel(limits::RECEIVED_WAITING);
+    let out = Out { name: Arc::clone(name), sender, wake };
+    let max_line = plan.max_line;
+    let socket = match &source {
+        Source::Udp(socket) => Some(socket.try_clone()?),
+        Source::Stream(..) => None,
+    };
+    // Thread names have 15 bytes at most (pthread_setname_np(3)).
+    let title: String = format!("in:{name}").chars().take(15).collect();
+    let thread = std::thread::Builder::new().name(title).spawn(move || match source {
+        Source::Udp(socket) => Datagrams::new(socket, max_line, out).run(&stop_read),
+        Source::Stream(file, path) => stream(file, path, max_line, &out, &stop_read),
+    })?;
+    Ok(Handle { received, stop: Some(stop), thread: Some(thread), more: false, socket })
+}
+
+/// The way to the loop.
+#[derive(Debug)]
+struct Out {
+    name: Arc<str>,
+    sender: SyncSender<Received>,
+    wake: Wake,
+}
+
+impl Out {
+    /// Hands lines over, waiting while the loop is behind. The loop keeps its end open until
+    /// the thread has ended, so nothing is lost here.
+    fn send(&self, lines: Option<(Bytes, u32)>, counts: InputCounts) {
+        let batch = lines.map(|(bytes, lines)| Batch {
+            bytes,
+            lines,
+            input: Arc::clone(&self.name),
+            received: SystemTime::now(),
+        });
+        if self.sender.send(Received { batch, counts }).is_ok() {
+            self.wake.wake();
+        }
+    }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        // The loop learns of the end by the closed channel, which it must be made to look at.
+        let (closed, _) = sync_channel(0);
+        self.sender = closed;
+        self.wake.wake();
+    }
+}
+
+/// What a wait ended with.
+#[derive(Debug, PartialEq, Eq)]
+enum Waited {
+    Ready,
+    Stopped,
+    TimedOut,
+}
+
+fn wait(source: BorrowedFd<'_>, stop: &PipeReader, longest: Option<Duration>) -> Waited {
+    let mut fds = [
+        PollFd::new(source, PollFlags::POLLIN),
+        PollFd::new(stop.as_fd(), PollFlags::empty()),
+    ];
+    let timeout = longest.map_or(PollTimeout::NONE, |longest| {
+        PollTimeout::try_from(longest).unwrap_or(PollTimeout::MAX)
+    });
+    // An error can only be an interruption by a signal; the caller looks at its source again.
+    let _ = poll(&mut fds, timeout);
+    let woke = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
+    match (woke(&fds[1]), woke(&fds[0])) {
+        (true, _) => Waited::Stopped,
+        (false, true) => Waited::Ready,
+        (false, false) => Waited::TimedOut,
+    }
+}
+
+/// The receiver of one UDP socket.
+struct Datagrams {
+    socket: Socket,
+    out: Out,
+    reader: DatagramReader,
+    intake: Intake,
+    /// Messages a read may bring; 1 while they are large, so that each lands in place.
+    slots: usize,
+    /// What the kernel's buffer holds, in its own accounting.
+    buffer: usize,
+    drops: Arc<AtomicU32>,
+    drops_asked: Instant,
+}
+
+/// What a read brought.
+struct Brought {
+    messages: usize,
+    bytes: usize,
+    full: bool,
+}
+
+impl Datagrams {
+    fn new(UdpSocket { socket, drops }: UdpSocket, max_line: usize, out: Out) -> Self {
+        let buffer = socket.recv_buffer_size().unwrap_or(0);
+        Self {
+            socket,
+            out,
+            reader: DatagramReader::new(),
+            intake: Intake::new(max_line),
+            slots: limits::RECV_SLOTS,
+            buffer,
+            drops,
+            drops_asked: Instant::now(),
+        }
+    }
+
+    fn run(mut self, stop: &PipeReader) {
+        let mut pauses = 0;
+        let mut reads = 0_u32;
+        loop {
+            let brought = self.read();
+            self.hand_over_full();
+            reads = reads.wrapping_add(1);
+            if brought.full {
+                if reads.is_multiple_of(1024) {
+                    self.ask_drops();
+                    if wait(self.socket.as_fd(), stop, Some(Duration::ZERO)) == Waited::Stopped {
+                        break;
+                    }
+                }
+                continue;
+            }
+            if brought.messages > 0 && self.can_pause(&brought) {
+                pauses += 1;
+                if pauses == limits::RECV_PAUSES_MOST {
+                    pauses = 0;
+                    self.hand_over_all();
+                    self.ask_drops();
+                    if wait(self.socket.as_fd(), stop, Some(Duration::ZERO)) == Waited::Stopped {
+                        break;
+                    }
+                }
+                std::thread::sleep(limits::RECV_PAUSE);
+                continue;
+            }
+            pauses = 0;
+            self.hand_over_all();
+            self.ask_drops();
+            match wait(self.socket.as_fd(), stop, Some(limits::DROPS_EVERY)) {
+                Waited::Stopped => break,
+                Waited::Ready => {}
+                Waited::TimedOut => self.intake.rest(),
+            }
+        }
+        self.finish();
+    }
+
+    /// Whether the kernel can hold what comes in two pauses at the rate of the last one. A
+    /// small datagram takes about 768 bytes of its buffer beside its own.
+    fn can_pause(&self, brought: &Brought) -> bool {
+        2 * (brought.bytes + 768 * brought.messages) < self.buffer / 2
+    }
+
+    fn read(&mut self) -> Brought {
+        let buffer = self.intake.buffer();
+        let start = buffer.len();
+        let count = match self.reader.read(self.socket.as_fd(), self.slots, buffer) {
+            Ok(count) => count,
+            Err(error) => {
+                if error.kind() != std::io::ErrorKind::WouldBlock {
+                    // An error of an earlier send to nobody: it is cleared by being read.
+                    log::debug!("input.{}: recvmmsg: {error}", self.out.name);
+                }
+                return Brought { messages: 0, bytes: 0, full: false };
+            }
+        };
+        let mut bytes = 0;
+        for slot in 0..count {
+            let message = self.reader.message(slot);
+            bytes += message.len;
+            if slot == 0 {
+                self.reader.keep_first(self.intake.current());
+                self.intake.take_in_place(start, message.segment);
+            } else {
+                self.intake.take(self.reader.bytes(slot), message.segment);
+            }
+        }
+        let full = count == self.slots;
+        let large = bytes >= limits::RECV_LARGE * count.max(1);
+        self.slots = if large { 1 } else { limits::RECV_SLOTS };
+        Brought { messages: count, bytes, full }
+    }
+
+    fn hand_over_full(&mut self) {
+        for piece in self.intake.full() {
+            self.out.send(Some(piece), InputCounts::default());
+        }
+    }
+
+    fn hand_over_all(&mut self) {
+        let mut counts = std::mem::take(&mut self.intake.counts);
+        for piece in self.intake.seal() {
+            self.out.send(Some(piece), std::mem::take(&mut counts));
+        }
+        if counts != InputCounts::default() {
+            self.out.send(None, counts);
+        }
+    }
+
+    fn ask_drops(&mut self) {
+        if self.drops_asked.elapsed() >= limits::DROPS_EVERY {
+            self.drops_asked = Instant::now();
+            self.count_drops();
+        }
+    }
+
+    fn count_drops(&mut self) {
+        let Ok(drops) = kernel_drops(self.socket.as_fd()) else { return };
+        let new = drops.wrapping_sub(self.drops.swap(drops, Ordering::Relaxed));
+        if new > 0 {
+            let counts = InputCounts { kernel_drops: u64::from(new), ..InputCounts::default() };
+            self.out.send(None, counts);
+        }
+    }
+
+    /// What the kernel had taken in before the stop is received yet.
+    fn finish(&mut self) {
+        for _ in 0..limits::RECV_LAST_READS {
+            let brought = self.read();
+            self.hand_over_full();
+            if brought.messages == 0 {
+                break;
+            }
+        }
+        self.hand_over_all();
+        self.count_drops();
+    }
+}
+
+/// Receives from a FIFO or from standard input.
+fn stream(
+    mut file: File,
+    path: Option<PathBuf>,
+    max_line: usize,
+    out: &Out,
+    stop: &PipeReader,
+) {
+    let mut lines = LineBuffer::new(max_line);
+    let mut chunk = vec![0; limits::READ_CHUNK];
+    loop {
+        if wait(file.as_fd(), stop, None) == Waited::Stopped {
+            // What is there already is taken yet, as far as one read goes; the rest waits in
+            // the pipe for whoever reads next.
+            break;
+        }
+        match file.read(&mut chunk) {
+            Ok(0) => {
+                hand_on(out, &mut lines, LineBuffer::end);
+                let Some(path) = &path else { return };
+                // Opened before the old one is closed, so that a writer never meets a pipe
+                // without a reader.
+                match open_fifo(path) {
+                    Ok(next) => file = next,
+                    Err(error) => {
+                        log::error!("input.{}: {}: {error}", out.name, path.display());
+                        return;
+                    }
+                }
+            }
+            Ok(count) => hand_on(out, &mut lines, |lines| lines.push(&chunk[..count])),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                log::error!("input.{}: {error}", out.name);
+                break;
+            }
+        }
+    }
+    hand_on(out, &mut lines, LineBuffer::end);
+}
+
+fn hand_on(
+    out: &Out,
+    lines: &mut LineBuffer,
+    take: impl FnOnce(&mut LineBuffer) -> Option<(Bytes, u32)>,
+) {
+    let piece = take(lines);
+    let counts = std::mem::take(&mut lines.counts);
+    if piece.is_some() || counts != InputCounts::default() {
+        out.send(piece, counts);
+    }
+}

@@ -1,0 +1,131 @@
+//! Opening the sockets of a UDP input.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::receiver::UdpSocket;
+use crate::config::plan::UdpInPlan;
+use crate::sys;
+
+/// Opens and binds the sockets of an input. Sockets that an input of the same address had
+/// before (`old`) are taken over, with what waits in them.
+///
+/// # Errors
+/// One sentence with the address in it, for the user.
+pub fn open(name: &str, plan: &UdpInPlan, old: &[UdpSocket]) -> Result<Vec<UdpSocket>, String> {
+    let said = |what: &str, error: &dyn std::fmt::Display| {
+        format!("input.{name}: udp = \"{}\": {what}: {error}", plan.address)
+    };
+    let mut sockets = Vec::new();
+    for socket in old.iter().take(usize::from(plan.sockets)) {
+        sockets.push(socket.try_clone().map_err(|error| said("cannot be kept", &error))?);
+    }
+    let share = plan.sockets > 1;
+    if sockets.is_empty() && share {
+        // Sockets that share a port would also share it with another program's that allow it:
+        // a bind without sharing shows whether the port is really free.
+        bind(plan, false).map_err(|error| said(hint(&error), &error))?;
+    }
+    if share {
+        for socket in &sockets {
+            socket.socket.set_reuse_port(true).map_err(|error| said("SO_REUSEPORT", &error))?;
+        }
+    }
+    while sockets.len() < usize::from(plan.sockets) {
+        let socket = bind(plan, share).map_err(|error| said(hint(&error), &error))?;
+        sockets.push(UdpSocket { socket, drops: Arc::default() });
+    }
+    for (at, UdpSocket { socket, .. }) in sockets.iter().enumerate() {
+        set_receive_buffer(name, plan, socket);
+        if let Err(error) = sys::socket::set_udp_gro(socket.as_fd()) {
+            log::debug!("input.{name}: no UDP_GRO: {error}");
+        }
+        let joined = at < old.len();
+        if let Some(group) = plan.multicast.filter(|_| !joined) {
+            join(socket, group, plan.interface.as_deref())
+                .map_err(|error| said(&format!("multicast group {group}"), &error))?;
+        }
+    }
+    Ok(sockets)
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "the port is in use (see who has it with: ss -ulpn); cannot listen"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE; cannot listen"
+        }
+        std::io::ErrorKind::AddrNotAvailable => "no interface has this address; cannot listen",
+        _ => "cannot listen",
+    }
+}
+
+fn bind(plan: &UdpInPlan, share: bool) -> std::io::Result<Socket> {
+    let socket =
+        Socket::new(Domain::for_address(plan.address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    if plan.multicast.is_some() {
+        // Several programs on a host may listen to one group.
+        socket.set_reuse_address(true)?;
+    }
+    if share {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&plan.address.into())?;
+    Ok(socket)
+}
+
+fn set_receive_buffer(name: &str, plan: &UdpInPlan, socket: &Socket) {
+    let wanted = usize::try_from(plan.receive_buffer).unwrap_or(usize::MAX);
+    let forced = sys::socket::force_receive_buffer(socket.as_fd(), plan.receive_buffer);
+    if forced.is_err()
+        && let Err(error) = socket.set_recv_buffer_size(wanted)
+    {
+        log::warn!("input.{name}: receive_buffer: {error}");
+    }
+    // The kernel answers with twice what it was asked for: its own bookkeeping counts.
+    let got = socket.recv_buffer_size().unwrap_or(0) / 2;
+    if got < wanted {
+        log::warn!(
+            "input.{name}: the kernel gave a receive buffer of {got} bytes instead of {wanted}: \
+             datagrams are dropped sooner in a burst; raise it with sysctl -w \
+             net.core.rmem_max={wanted}, or give the daemon CAP_NET_ADMIN"
+        );
+    } else {
+        log::info!("input.{name}: listening on {}, receive buffer {got} bytes", address(socket));
+    }
+}
+
+fn address(socket: &Socket) -> String {
+    let address = socket.local_addr().ok().and_then(|address| address.as_socket());
+    address.map_or("?".into(), |address: SocketAddr| address.to_string())
+}
+
+fn join(socket: &Socket, group: IpAddr, interface: Option<&str>) -> std::io::Result<()> {
+    match group {
+        IpAddr::V4(group) => {
+            let on = match interface.map(|name| (name, name.parse::<Ipv4Addr>())) {
+                None => socket2::InterfaceIndexOrAddress::Address(Ipv4Addr::UNSPECIFIED),
+                Some((_, Ok(address))) => socket2::InterfaceIndexOrAddress::Address(address),
+                Some((name, Err(_))) => {
+                    socket2::InterfaceIndexOrAddress::Index(interface_index(name)?)
+                }
+            };
+            socket.join_multicast_v4_n(&group, &on)
+        }
+        IpAddr::V6(group) => {
+            let index = interface.map_or(Ok(0), interface_index)?;
+            socket.join_multicast_v6(&group, index)
+        }
+    }
+}
+
+fn interface_index(name: &str) -> std::io::Result<u32> {
+    nix::net::if_::if_nametoindex(name)
+        .map_err(|error| std::io::Error::other(format!("interface '{name}': {error}")))
+}

@@ -1,0 +1,99 @@
+//! UDP outputs: one line a datagram, its newline included.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use mio::net::UdpSocket;
+use mio::{Interest, Registry, Token};
+
+use crate::engine::Engine;
+use crate::ids::NodeId;
+
+/// The sockets of all UDP outputs.
+#[derive(Debug)]
+pub struct UdpOutputs {
+    first_token: usize,
+    sockets: HashMap<NodeId, UdpSocket>,
+}
+
+/// A socket that sends to `to`, `host:port`.
+///
+/// # Errors
+/// One sentence for the user.
+pub fn connect(name: &str, to: &str) -> Result<UdpSocket, String> {
+    let said = |error: &dyn std::fmt::Display| format!("output.{name}: udp = \"{to}\": {error}");
+    let mut addresses = to.to_socket_addrs().map_err(|error| said(&error))?;
+    let address = addresses.next().ok_or_else(|| said(&"the name has no address"))?;
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+        SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
+    };
+    let socket = UdpSocket::bind(any).map_err(|error| said(&error))?;
+    socket.connect(address).map_err(|error| said(&error))?;
+    Ok(socket)
+}
+
+impl UdpOutputs {
+    /// None yet. Their tokens are counted from `first_token`.
+    pub fn new(first_token: usize) -> Self {
+        Self { first_token, sockets: HashMap::new() }
+    }
+
+    /// Opens the socket of an output.
+    ///
+    /// # Errors
+    /// One sentence for the user.
+    pub fn open(&mut self, node: NodeId, to: &str, registry: &Registry) -> Result<(), String> {
+        let socket = connect(&node.0.to_string(), to)?;
+        self.keep_or_enter(node, socket, registry)
+    }
+
+    /// Enters the socket of an output, unless it has one.
+    ///
+    /// # Errors
+    /// One sentence for the user.
+    pub fn keep_or_enter(
+        &mut self,
+        node: NodeId,
+        mut socket: UdpSocket,
+        registry: &Registry,
+    ) -> Result<(), String> {
+        if self.sockets.contains_key(&node) {
+            return Ok(());
+        }
+        let token = Token(self.first_token + node.0 as usize);
+        registry
+            .register(&mut socket, token, Interest::WRITABLE)
+            .map_err(|error| format!("epoll: {error}"))?;
+        self.sockets.insert(node, socket);
+        Ok(())
+    }
+
+    /// The output that a token of the loop belongs to.
+    pub fn node_of(&self, token: Token) -> NodeId {
+        NodeId(u32::try_from(token.0 - self.first_token).unwrap_or(u32::MAX))
+    }
+
+    /// Sends what waits for an output, until it is all gone or the socket is full.
+    pub fn write(&mut self, node: NodeId, engine: &mut Engine) {
+        let Some(socket) = self.sockets.get(&node) else { return };
+        let Some(batch) = engine.datagrams(node) else { return };
+        let mut sent = 0;
+        for line in batch.bytes.split_inclusive(|&byte| byte == b'\n') {
+            match socket.send(line) {
+                Ok(_) => sent += line.len(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    engine.udp_blocked(node);
+                    break;
+                }
+                // Nobody listens, or the line is larger than a datagram: it is given up.
+                Err(_) => {
+                    engine.sent(node, sent, line.len());
+                    return;
+                }
+            }
+        }
+        engine.sent(node, sent, 0);
+    }
+}

@@ -1,0 +1,163 @@
+//! Building the flow from a plan, the first time and at each reload.
+//!
+//! Everything that can be refused is tried before anything is touched. A node that is the
+//! same in both plans stays as it is, with its queue, its child and its ledger; its
+//! selectors keep their counts where they did not change. A node that is gone or another is
+//! cut off from the flow at once and drains by itself.
+
+use std::sync::Arc;
+
+use crate::clock::Mono;
+use crate::config::plan::{BodyPlan, NodePlan, Plan, ProcessPlan};
+use crate::filter::Selector;
+use crate::filter::patterns::Patterns;
+use crate::ids::{NodeId, ProcId};
+use crate::input::InputCounts;
+use crate::ledger::{Count, Ledger};
+use crate::output::queue::{Budget, Queue};
+use crate::output::supervisor::Supervisor;
+
+use super::child::Child;
+use super::disk::DiskOut;
+use super::net::UdpOut;
+use super::{
+    Action, Body, DiskJob, DiskTarget, DiskWork, Engine, Node, Process, Stream, new_queue,
+};
+
+impl Engine {
+    /// Puts another plan in force.
+    ///
+    /// # Errors
+    /// Says what cannot be built; then nothing has changed.
+    pub fn reload(&mut self, plan: &Plan, now: Mono) -> Result<(), String> {
+        let mut selectors = Vec::with_capacity(plan.nodes.len());
+        for node in &plan.nodes {
+            selectors.push(Selector::new(&node.select, &node.name)?);
+        }
+        let mut streams = streams_of(plan, &selectors)?;
+
+        self.retire_all_but(plan, now);
+        for (node, selector) in plan.nodes.iter().zip(selectors) {
+            self.enter_node(node, selector, now);
+        }
+        for (node, stream) in plan.nodes.iter().zip(&mut streams) {
+            let takers = std::mem::take(&mut stream.takers);
+            let takers = takers
+                .into_iter()
+                .filter_map(|(at, ids)| Some((self.find(&plan.nodes[at].name)?, ids)))
+                .collect();
+            if let Some(id) = self.find(&node.name) {
+                let patterns = std::mem::take(&mut stream.patterns);
+                self.node_mut(id).stream = Stream { takers, patterns, ..Stream::default() };
+            }
+        }
+        self.plan = plan.clone();
+        self.share_budget();
+        self.tick(now);
+        Ok(())
+    }
+
+    fn retire_all_but(&mut self, plan: &Plan, now: Mono) {
+        let deadline = now + plan.daemon.grace;
+        for node in self.nodes.iter_mut().flatten() {
+            let same = |other: &NodePlan| *other.name == *node.name && other.body == node.plan.body;
+            if node.retired.is_none() && !plan.nodes.iter().any(same) {
+                node.retired = Some(deadline);
+                node.stream = Stream::default();
+            }
+        }
+    }
+
+    /// Enters a node of the new plan, or keeps the one that is there.
+    fn enter_node(&mut self, plan: &NodePlan, selector: Selector, now: Mono) {
+        if let Some(id) = self.find(&plan.name) {
+            let node = self.node_mut(id);
+            if *node.selector.plan() != plan.select {
+                node.selector = selector;
+            }
+            node.plan = plan.clone();
+            return;
+        }
+        let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
+        let body = match &plan.body {
+            BodyPlan::Input(_) => Body::Input { ended: false },
+            BodyPlan::Pass => Body::Pass,
+            BodyPlan::Run(process) | BodyPlan::Pipe(process) => {
+                Body::Process(self.new_process(id, process, now))
+            }
+            BodyPlan::File(file) => self.new_disk(id, DiskTarget::File(file.clone()), file.queue),
+            BodyPlan::Stdout(stdout) => self.new_disk(id, DiskTarget::Stdout, stdout.queue),
+            BodyPlan::Udp(udp) => Body::Udp(UdpOut::new(new_queue(udp.queue))),
+        };
+        self.nodes.push(Some(Node {
+            name: Arc::from(plan.name.as_str()),
+            plan: plan.clone(),
+            selector,
+            stream: Stream::default(),
+            ledger: Ledger::default(),
+            body,
+            retired: None,
+            counts: InputCounts::default(),
+        }));
+    }
+
+    fn new_process(&mut self, node: NodeId, plan: &ProcessPlan, now: Mono) -> Process {
+        let mut workers = Vec::new();
+        for _ in 0..plan.workers {
+            let proc = ProcId(self.next_proc);
+            self.next_proc += 1;
+            let supervisor = Supervisor::new(plan.restart, plan.stop_grace, now);
+            let queue = new_queue(plan.queue / u64::from(plan.workers));
+            self.children.insert(proc, Child::new(node, queue, supervisor));
+            workers.push(proc);
+        }
+        Process { workers, printed: Count::default(), returned: Count::default(), holding: false }
+    }
+
+    fn new_disk(&mut self, node: NodeId, target: DiskTarget, queue: u64) -> Body {
+        let work = DiskWork::Open(target);
+        self.actions.push_back(Action::Disk(DiskJob { node, work }));
+        Body::Disk(DiskOut::new(new_queue(queue)))
+    }
+
+    /// Shares the memory out anew among all queues there are.
+    pub(super) fn share_budget(&mut self) {
+        let memory = self.plan.daemon.memory;
+        let own = self.nodes.iter_mut().flatten().filter_map(|node| match &mut node.body {
+            Body::Disk(disk) => Some(&mut disk.queue),
+            Body::Udp(udp) => Some(&mut udp.queue),
+            _ => None,
+        });
+        let mut queues: Vec<&mut Queue> = own.collect();
+        queues.extend(self.children.values_mut().map(|child| &mut child.queue));
+        let share = Budget::share(memory, queues.len());
+        let mut taken = 0;
+        for queue in queues {
+            queue.set_share(share);
+            taken += queue.reserved() + queue.borrowed();
+        }
+        self.budget = Budget::new(memory, taken);
+    }
+}
+
+/// A stream whose takers are named by their place in the plan.
+struct PlannedStream {
+    takers: Vec<(usize, crate::filter::PatternIds)>,
+    patterns: Patterns,
+}
+
+fn streams_of(plan: &Plan, selectors: &[Selector]) -> Result<Vec<PlannedStream>, String> {
+    let mut streams = Vec::with_capacity(plan.nodes.len());
+    for node in &plan.nodes {
+        let mut patterns = Patterns::default();
+        let mut takers = Vec::new();
+        for (at, taker) in plan.nodes.iter().enumerate() {
+            if taker.from.contains(&node.name) {
+                takers.push((at, selectors[at].enter_patterns(&mut patterns)));
+            }
+        }
+        patterns.compile()?;
+        streams.push(PlannedStream { takers, patterns });
+    }
+    Ok(streams)
+}

@@ -1,0 +1,225 @@
+//! Children: their queues, what they leave behind, and what is said about them.
+
+use std::io::IoSlice;
+use std::time::SystemTime;
+
+use crate::batch::{Batch, count_lines};
+use crate::clock::Mono;
+use crate::ids::{NodeId, ProcId};
+use crate::input::InputCounts;
+use crate::ledger::{Count, Reason};
+use crate::output::queue::Queue;
+use crate::output::supervisor::{Step, Supervisor, Verdict};
+
+use super::{Action, Body, Engine, Process, Ready, own_batch};
+
+/// One copy of a process.
+#[derive(Debug)]
+pub(super) struct Child {
+    pub(super) node: NodeId,
+    pub(super) queue: Queue,
+    pub(super) supervisor: Supervisor,
+    pub(super) pid: Option<u32>,
+    /// How it ended the last time, in words.
+    pub(super) last_end: Option<String>,
+    /// Its pipe was full when last tried.
+    blocked: bool,
+    listed: bool,
+    /// Bytes written to it since it was started.
+    written: u64,
+}
+
+impl Child {
+    pub(super) fn new(node: NodeId, queue: Queue, supervisor: Supervisor) -> Self {
+        Self {
+            node,
+            queue,
+            supervisor,
+            pid: None,
+            last_end: None,
+            blocked: false,
+            listed: false,
+            written: 0,
+        }
+    }
+}
+
+impl Engine {
+    /// The unwritten bytes for a child, as many slices as `slices` has room for; how many.
+    pub fn slices<'a>(&'a self, proc: ProcId, slices: &mut [IoSlice<'a>]) -> usize {
+        let waiting = self.child(proc).queue.slices();
+        slices.iter_mut().zip(waiting).map(|(slot, bytes)| *slot = IoSlice::new(bytes)).count()
+    }
+
+    /// So many bytes of [`Self::slices`] were written to a child.
+    pub fn wrote(&mut self, proc: ProcId, bytes: usize) {
+        let Some(child) = self.children.get_mut(&proc) else { return };
+        child.written += bytes as u64;
+        let done = child.queue.wrote(bytes, &mut self.budget);
+        let node = child.node;
+        self.node_mut(node).ledger.left.add(done.lines, done.bytes);
+    }
+
+    /// A child's pipe is full: it is not named as ready until [`Self::writable`].
+    pub fn write_blocked(&mut self, proc: ProcId) {
+        if let Some(child) = self.children.get_mut(&proc) {
+            child.blocked = true;
+        }
+    }
+
+    /// A child's pipe has room again.
+    pub fn writable(&mut self, proc: ProcId) {
+        if let Some(child) = self.children.get_mut(&proc) {
+            child.blocked = false;
+            self.list_child(proc);
+        }
+    }
+
+    /// Names a child as ready where it can take what waits for it.
+    pub(super) fn list_child(&mut self, proc: ProcId) {
+        let Some(child) = self.children.get_mut(&proc) else { return };
+        let ready = child.supervisor.takes_lines() && !child.blocked && !child.queue.is_empty();
+        if ready && !child.listed {
+            child.listed = true;
+            self.ready.push_back(Ready::Child(proc));
+        }
+    }
+
+    /// The driver takes a child up that was named as ready; whether it can still be written
+    /// to.
+    pub fn take_up(&mut self, proc: ProcId) -> bool {
+        let Some(child) = self.children.get_mut(&proc) else { return false };
+        child.listed = false;
+        child.supervisor.takes_lines()
+    }
+
+    pub(super) fn tick_children(&mut self, now: Mono) {
+        let mut steps = Vec::new();
+        for (&proc, child) in &mut self.children {
+            if child.supervisor.recovered(now) {
+                let node = self.nodes[child.node.0 as usize].as_ref();
+                let name = node.map_or("?", |node| &node.name);
+                let times = child.supervisor.restarts;
+                log::warn!("{name}: runs well again after {times} restarts");
+            }
+            while let Some(step) = child.supervisor.tick(now) {
+                steps.push((proc, step));
+            }
+        }
+        for (proc, step) in steps {
+            self.carry_out(proc, step);
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, proc: ProcId, step: Step) {
+        self.actions.push_back(match step {
+            Step::Start => Action::Start(proc),
+            Step::CloseStdin => Action::CloseStdin(proc),
+            Step::Terminate => Action::Terminate(proc),
+            Step::Kill => Action::Kill(proc),
+        });
+    }
+
+    pub(super) fn child_started(&mut self, proc: ProcId, pid: u32, now: Mono) {
+        let Some(child) = self.children.get_mut(&proc) else { return };
+        child.supervisor.started(now);
+        child.pid = Some(pid);
+        child.blocked = false;
+        child.written = 0;
+        self.list_child(proc);
+    }
+
+    pub(super) fn child_failed(&mut self, proc: ProcId, error: &str, now: Mono) {
+        self.after_end(proc, &format!("cannot be started: {error}"), now);
+    }
+
+    pub(super) fn printed(
+        &mut self,
+        proc: ProcId,
+        batch: &Batch,
+        counts: &InputCounts,
+        now: Mono,
+    ) {
+        let node = self.child(proc).node;
+        let owner = self.node_mut(node);
+        owner.counts.add(counts);
+        if let Body::Process(process) = &mut owner.body {
+            process.printed.add(u64::from(batch.lines), batch.bytes.len() as u64);
+        }
+        if batch.lines > 0 {
+            self.hand_out(node, batch, now);
+        }
+    }
+
+    pub(super) fn stdin_closed(&mut self, proc: ProcId, unread: &[u8], now: Mono) {
+        self.take_back(proc, unread);
+        let Some(child) = self.children.get_mut(&proc) else { return };
+        if let Some(step) = child.supervisor.closed_stdin(now) {
+            let node = child.node;
+            log::warn!("{}: closed its stdin and lives on; ending it", self.node(node).name);
+            self.carry_out(proc, step);
+        }
+    }
+
+    pub(super) fn child_exited(&mut self, proc: ProcId, how: &str, unread: &[u8], now: Mono) {
+        self.take_back(proc, unread);
+        self.after_end(proc, how, now);
+    }
+
+    /// Says what is to be said about a child's end, once.
+    fn after_end(&mut self, proc: ProcId, how: &str, now: Mono) {
+        let Some(child) = self.children.get_mut(&proc) else { return };
+        child.pid = None;
+        child.last_end = Some(how.into());
+        let verdict = child.supervisor.ended(now);
+        let name = &self.node(self.child(proc).node).name;
+        match verdict {
+            Verdict::Stopped => log::info!("{name}: {how}"),
+            Verdict::Again(wait) => log::warn!("{name}: {how}; started again in {wait:?}"),
+            Verdict::CrashLoop(wait) => log::error!(
+                "{name}: {how}; it is in a crash loop: started again in {wait:?}, further \
+                 failures are counted and not logged until it runs well"
+            ),
+            Verdict::StillCrashing => {}
+        }
+    }
+
+    /// Takes back what a child left unread in its pipe, so that the next one gets it. A line
+    /// it had begun to read is dropped: nobody gets half of one.
+    fn take_back(&mut self, proc: ProcId, unread: &[u8]) {
+        let Some(child) = self.children.get_mut(&proc) else { return };
+        let node = child.node;
+        // What it left is the end of what was written: first the part of the first batch in
+        // the queue, which is still there to be written again, and before that whole batches.
+        let in_front = child.queue.offset();
+        let again = unread.len().min(in_front);
+        child.queue.rewind(in_front - again);
+        let (whole, torn) = child.queue.cut_at_line(&mut self.budget);
+        let before = &unread[..unread.len() - again];
+        let read_nothing = child.written == unread.len() as u64;
+        let start = match memchr::memchr(b'\n', before) {
+            // Where a line begins among bytes of unknown beginning is only known behind the
+            // first newline.
+            Some(at) if !read_nothing => at + 1,
+            _ => 0,
+        };
+        let mut back = Count::default();
+        back.add(u64::from(count_lines(before)), before.len() as u64);
+        if start < before.len() {
+            let bytes = before[start..].to_vec();
+            let lines = count_lines(&bytes);
+            let name = self.nodes[node.0 as usize].as_ref().map(|node| node.name.clone());
+            let batch = own_batch(&name.unwrap_or_default(), bytes, lines, SystemTime::UNIX_EPOCH);
+            child.queue.push_front(batch, &mut self.budget);
+        }
+        child.written = 0;
+        let owner = self.node_mut(node);
+        owner.ledger.left.add(whole.lines, whole.bytes);
+        owner.ledger.drop(Reason::ChildGone, torn.lines, torn.bytes);
+        owner.ledger.entered.add(back.lines, back.bytes);
+        owner.ledger.drop(Reason::ChildGone, u64::from(start > 0), start as u64);
+        if let Body::Process(Process { returned, .. }) = &mut owner.body {
+            returned.add(back.lines, back.bytes);
+        }
+    }
+}

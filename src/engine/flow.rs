@@ -1,0 +1,140 @@
+//! How a batch goes through the flow: to each taker, what that one selects.
+
+use crate::batch::Batch;
+use crate::clock::Mono;
+use crate::config::plan::{BodyPlan, WhenFull};
+use crate::filter::patterns::Hits;
+use crate::filter::{PatternIds, gather};
+use crate::ids::{NodeId, ProcId};
+use crate::ledger::{Count, Reason};
+
+use super::{Body, Engine};
+
+impl Engine {
+    /// Lines came in by an input: all of them leave it.
+    pub(super) fn take_in(&mut self, node: NodeId, batch: &Batch, now: Mono) {
+        let ledger = &mut self.node_mut(node).ledger;
+        ledger.entered.add(u64::from(batch.lines), batch.bytes.len() as u64);
+        ledger.left.add(u64::from(batch.lines), batch.bytes.len() as u64);
+        self.hand_out(node, batch, now);
+    }
+
+    /// Offers what left a node to all that take from it. The flow has no cycles and its depth
+    /// is that of the configuration.
+    pub(super) fn hand_out(&mut self, from: NodeId, batch: &Batch, now: Mono) {
+        let mut stream = std::mem::take(&mut self.node_mut(from).stream);
+        if !stream.takers.is_empty() {
+            stream.patterns.search(batch, &mut stream.hits);
+            for &(taker, ids) in &stream.takers {
+                self.offer(taker, batch, ids, &mut stream.hits, now);
+            }
+        }
+        self.node_mut(from).stream = stream;
+    }
+
+    fn offer(&mut self, to: NodeId, batch: &Batch, ids: PatternIds, hits: &mut Hits, now: Mono) {
+        let node = self.node_mut(to);
+        node.ledger.entered.add(u64::from(batch.lines), batch.bytes.len() as u64);
+        let mut held = Count::default();
+        let picked = node.selector.pick(batch, ids, hits, now, &mut held);
+        node.ledger.drop(Reason::Rate, held.lines, held.bytes);
+        let chosen = gather(batch, &picked);
+        let (lines, bytes) = chosen
+            .as_ref()
+            .map_or((0, 0), |chosen| (u64::from(chosen.lines), chosen.bytes.len() as u64));
+        node.ledger.not_selected.add(
+            u64::from(batch.lines) - lines - held.lines,
+            batch.bytes.len() as u64 - bytes - held.bytes,
+        );
+        let Some(chosen) = chosen else { return };
+        match &node.body {
+            Body::Pass => {
+                node.ledger.left.add(lines, bytes);
+                self.hand_out(to, &chosen, now);
+            }
+            Body::Process(_) => self.queue_for_process(to, chosen),
+            Body::Disk(_) => self.queue_for_disk(to, chosen),
+            Body::Udp(_) => self.queue_for_udp(to, chosen),
+            Body::Input { .. } => debug_assert!(false, "an input takes from nobody"),
+        }
+    }
+
+    /// Gives a batch to the worker with the least to do.
+    fn queue_for_process(&mut self, node: NodeId, batch: Batch) {
+        let Body::Process(process) = &self.node(node).body else { return };
+        let load = |proc: &ProcId| {
+            let child = &self.children[proc];
+            (!child.supervisor.takes_lines(), child.queue.fill().0)
+        };
+        let Some(proc) = process.workers.iter().copied().min_by_key(load) else { return };
+        let blocks = matches!(
+            &self.node(node).plan.body,
+            BodyPlan::Run(plan) | BodyPlan::Pipe(plan) if plan.when_full == WhenFull::Block
+        );
+        let Some(child) = self.children.get_mut(&proc) else { return };
+        if blocks {
+            child.queue.push_anyway(batch, &mut self.budget);
+        } else if let Err(left) = child.queue.push(batch, &mut self.budget) {
+            let gone = !child.supervisor.takes_lines();
+            let reason = if gone { Reason::ChildGone } else { Reason::QueueFull };
+            let (lines, bytes) = (u64::from(left.lines), left.bytes.len() as u64);
+            self.node_mut(node).ledger.drop(reason, lines, bytes);
+        }
+        self.list_child(proc);
+    }
+
+    /// Works out which inputs must wait because a queue that blocks is full, and tells the
+    /// driver of changes. A queue holds until it is half empty again.
+    pub(super) fn refresh_pauses(&mut self) {
+        let holding = self.holding_nodes();
+        if holding.is_empty() && self.paused.is_empty() {
+            return;
+        }
+        let mut waiting = Vec::new();
+        for node in holding {
+            self.sources_of(node, &mut waiting);
+        }
+        for &node in waiting.iter().filter(|node| !self.paused.contains(node)) {
+            self.actions.push_back(super::Action::Pause(node));
+        }
+        for &node in self.paused.iter().filter(|node| !waiting.contains(node)) {
+            self.actions.push_back(super::Action::Resume(node));
+        }
+        self.paused = waiting;
+    }
+
+    fn holding_nodes(&mut self) -> Vec<NodeId> {
+        let mut holding = Vec::new();
+        let children = &self.children;
+        for (at, node) in self.nodes.iter_mut().enumerate() {
+            let Some(node) = node else { continue };
+            let (BodyPlan::Run(plan) | BodyPlan::Pipe(plan)) = &node.plan.body else { continue };
+            let Body::Process(process) = &mut node.body else { continue };
+            if plan.when_full != WhenFull::Block || node.retired.is_some() {
+                continue;
+            }
+            let used: u64 =
+                process.workers.iter().map(|proc| children[proc].queue.fill().0).sum();
+            let bound = if process.holding { plan.queue / 2 } else { plan.queue };
+            process.holding = used > bound;
+            if process.holding {
+                holding.push(NodeId(u32::try_from(at).unwrap_or(u32::MAX)));
+            }
+        }
+        holding
+    }
+
+    /// The inputs and the filter processes whose lines reach `node`.
+    fn sources_of(&self, node: NodeId, found: &mut Vec<NodeId>) {
+        for name in &self.node(node).plan.from {
+            let Some(from) = self.find(name) else { continue };
+            if found.contains(&from) {
+                continue;
+            }
+            match self.node(from).body {
+                Body::Input { .. } | Body::Process(_) => found.push(from),
+                _ => self.sources_of(from, found),
+            }
+        }
+    }
+}

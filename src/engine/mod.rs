@@ -1,0 +1,414 @@
+//! The whole daemon minus the kernel: events and the time go in, actions come out.
+//!
+//! The engine owns the flow: which node takes from which, what each selects, what waits in
+//! which queue, where each child is in its life, and every node's ledger. It makes no system
+//! call and reads no clock, so that a test can be the kernel.
+//!
+//! The driver's duty after every [`Engine::handle`] is to carry out what
+//! [`Engine::poll_action`] gives until it gives nothing, to write to whatever
+//! [`Engine::poll_ready`] names, and to call again at [`Engine::deadline`] at the latest.
+//! Lines are never copied into an action: the driver borrows them
+//! ([`Engine::slices`]) and says how much it wrote ([`Engine::wrote`]).
+
+mod build;
+mod child;
+mod disk;
+mod flow;
+mod net;
+mod shutdown;
+pub mod status;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::batch::Batch;
+use crate::clock::Mono;
+use crate::config::plan::{BodyPlan, FilePlan, NodePlan, Plan};
+use crate::filter::patterns::{Hits, Patterns};
+use crate::filter::{PatternIds, Selector};
+use crate::ids::{NodeId, ProcId};
+use crate::input::InputCounts;
+use crate::ledger::{Count, Ledger};
+use crate::output::queue::{Budget, Queue};
+
+use child::Child;
+use disk::DiskOut;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Lines came in by an input.
+    Lines {
+        /// The input.
+        node: NodeId,
+        /// Its lines.
+        batch: Batch,
+    },
+    /// An input counted something beside lines.
+    Counts {
+        /// The input.
+        node: NodeId,
+        /// What came since the last time.
+        counts: InputCounts,
+    },
+    /// An input will give no more lines.
+    InputEnded {
+        /// The input.
+        node: NodeId,
+    },
+    /// A child was started.
+    Started {
+        /// Which.
+        proc: ProcId,
+        /// Its process id.
+        pid: u32,
+    },
+    /// A child could not be started.
+    StartFailed {
+        /// Which.
+        proc: ProcId,
+        /// Why.
+        error: String,
+    },
+    /// A child printed lines.
+    Printed {
+        /// Which.
+        proc: ProcId,
+        /// The lines.
+        batch: Batch,
+        /// Lines it printed that had to be cut.
+        counts: InputCounts,
+    },
+    /// A child takes no more lines though it may live on.
+    StdinClosed {
+        /// Which.
+        proc: ProcId,
+        /// What it left unread in its pipe.
+        unread: Vec<u8>,
+    },
+    /// A child has ended, and all it printed was handed in.
+    Exited {
+        /// Which.
+        proc: ProcId,
+        /// How, in words.
+        how: String,
+        /// What it left unread in its pipe; empty where `StdinClosed` said it before.
+        unread: Vec<u8>,
+    },
+    /// The disk has done with an output's job.
+    DiskDone {
+        /// The output.
+        node: NodeId,
+        /// Bytes of whole lines that were written, from the first of the job on.
+        bytes: usize,
+        /// Why it is not all.
+        error: Option<String>,
+    },
+    /// Only time has passed.
+    Tick,
+}
+
+/// Something the driver must do.
+#[derive(Debug)]
+pub enum Action {
+    /// Start a child.
+    Start(ProcId),
+    /// Close a child's stdin.
+    CloseStdin(ProcId),
+    /// Send TERM to a child's process group.
+    Terminate(ProcId),
+    /// Send KILL to a child's process group.
+    Kill(ProcId),
+    /// Hand a job to the disk; jobs of one output are done in order.
+    Disk(DiskJob),
+    /// Take no more from an input, or from what a filter prints, until told.
+    Pause(NodeId),
+    /// Take from it again.
+    Resume(NodeId),
+}
+
+/// A job for the disk.
+#[derive(Debug)]
+pub struct DiskJob {
+    /// The output.
+    pub node: NodeId,
+    /// What to do.
+    pub work: DiskWork,
+}
+
+/// What the disk is to do for an output.
+#[derive(Debug)]
+pub enum DiskWork {
+    /// Be ready for it.
+    Open(DiskTarget),
+    /// Write lines; answered by [`Event::DiskDone`].
+    Append(Vec<Batch>),
+    /// Close its files and open them by name again.
+    Reopen,
+    /// It is done.
+    Close,
+}
+
+/// Where an output's lines go on disk.
+#[derive(Debug, Clone)]
+pub enum DiskTarget {
+    /// Files.
+    File(FilePlan),
+    /// Standard output.
+    Stdout,
+}
+
+/// Something that has lines to be written now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ready {
+    /// A child's stdin.
+    Child(ProcId),
+    /// A UDP output.
+    Udp(NodeId),
+}
+
+/// The daemon's state.
+#[derive(Debug)]
+pub struct Engine {
+    plan: Plan,
+    /// By [`NodeId`]; a place is never used twice.
+    nodes: Vec<Option<Node>>,
+    children: BTreeMap<ProcId, Child>,
+    next_proc: u32,
+    budget: Budget,
+    actions: VecDeque<Action>,
+    ready: VecDeque<Ready>,
+    /// Set once the daemon is to end: when what is left is given up.
+    ending: Option<Mono>,
+    paused: Vec<NodeId>,
+    /// When [`Engine::handle`] was last called.
+    ticked: Mono,
+}
+
+#[derive(Debug)]
+struct Node {
+    name: Arc<str>,
+    plan: NodePlan,
+    selector: Selector,
+    stream: Stream,
+    ledger: Ledger,
+    body: Body,
+    /// Set once the node is no longer in the plan: when what it holds is given up.
+    retired: Option<Mono>,
+    /// What was counted beside lines.
+    counts: InputCounts,
+}
+
+/// What leaves a node, and who takes of it.
+#[derive(Debug, Default)]
+struct Stream {
+    takers: Vec<(NodeId, PatternIds)>,
+    patterns: Patterns,
+    hits: Hits,
+}
+
+#[derive(Debug)]
+enum Body {
+    Input { ended: bool },
+    Pass,
+    Process(Process),
+    Disk(DiskOut),
+    Udp(net::UdpOut),
+}
+
+/// A process filter or output: its workers, and what they printed.
+#[derive(Debug)]
+struct Process {
+    workers: Vec<ProcId>,
+    printed: Count,
+    returned: Count,
+    /// Whether its queue, which makes inputs wait, is full.
+    holding: bool,
+}
+
+impl Engine {
+    /// An engine for `plan`.
+    ///
+    /// # Errors
+    /// Says which regexes do not compile together.
+    pub fn new(plan: &Plan, now: Mono) -> Result<Self, String> {
+        let empty = Plan { daemon: plan.daemon.clone(), nodes: Vec::new() };
+        let mut engine = Self {
+            plan: empty,
+            nodes: Vec::new(),
+            children: BTreeMap::new(),
+            next_proc: 0,
+            budget: Budget::default(),
+            actions: VecDeque::new(),
+            ready: VecDeque::new(),
+            ending: None,
+            paused: Vec::new(),
+            ticked: now,
+        };
+        engine.reload(plan, now)?;
+        Ok(engine)
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, event: Event, now: Mono) {
+        match event {
+            Event::Lines { node, batch } => self.take_in(node, &batch, now),
+            Event::Counts { node, counts } => self.node_mut(node).counts.add(&counts),
+            Event::InputEnded { node } => {
+                if let Body::Input { ended } = &mut self.node_mut(node).body {
+                    *ended = true;
+                }
+            }
+            Event::Started { proc, pid } => self.child_started(proc, pid, now),
+            Event::StartFailed { proc, error } => self.child_failed(proc, &error, now),
+            Event::Printed { proc, batch, counts } => self.printed(proc, &batch, &counts, now),
+            Event::StdinClosed { proc, unread } => self.stdin_closed(proc, &unread, now),
+            Event::Exited { proc, how, unread } => self.child_exited(proc, &how, &unread, now),
+            Event::DiskDone { node, bytes, error } => self.disk_done(node, bytes, error, now),
+            Event::Tick => {}
+        }
+        self.tick(now);
+    }
+
+    /// What the driver must do next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Who has lines to be written now. Named again only after more came or after
+    /// [`Engine::writable`].
+    pub fn poll_ready(&mut self) -> Option<Ready> {
+        self.ready.pop_front()
+    }
+
+    /// When to call [`Engine::handle`] again, if nothing happens before.
+    pub fn deadline(&self) -> Option<Mono> {
+        let children = self.children.values().filter_map(|child| child.supervisor.deadline());
+        let nodes = self.nodes().filter_map(|(_, node)| match &node.body {
+            Body::Disk(disk) => disk.retry_at,
+            _ => None,
+        });
+        let retired = self.nodes().filter_map(|(_, node)| node.retired);
+        // What was due at the last tick was dealt with then.
+        let all = children.chain(nodes).chain(retired).chain(self.ending);
+        all.filter(|&at| at > self.ticked).min()
+    }
+
+    /// The plan in force.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The node of that name in the plan in force.
+    pub fn find(&self, name: &str) -> Option<NodeId> {
+        self.nodes()
+            .find(|(_, node)| node.retired.is_none() && &*node.name == name)
+            .map(|(id, _)| id)
+    }
+
+    /// A node's name.
+    pub fn name_of(&self, node: NodeId) -> Arc<str> {
+        Arc::clone(&self.node(node).name)
+    }
+
+    /// All inputs of the plan in force.
+    pub fn inputs(&self) -> Vec<NodeId> {
+        let live = |node: &Node| node.retired.is_none() && matches!(node.body, Body::Input { .. });
+        self.nodes().filter(|(_, node)| live(node)).map(|(id, _)| id).collect()
+    }
+
+    /// The UDP outputs, with where they send.
+    pub fn udp_outputs(&self) -> Vec<(NodeId, String)> {
+        let to = |(id, node): (NodeId, &Node)| match &node.plan.body {
+            BodyPlan::Udp(plan) => Some((id, plan.to.clone())),
+            _ => None,
+        };
+        self.nodes().filter_map(to).collect()
+    }
+
+    /// Whether the driver was told to leave an input, or what a filter prints, alone.
+    pub fn is_paused(&self, node: NodeId) -> bool {
+        self.paused.contains(&node)
+    }
+
+    /// The node a child belongs to.
+    pub fn node_of(&self, proc: ProcId) -> NodeId {
+        self.child(proc).node
+    }
+
+    /// A child's command.
+    pub fn command_of(&self, proc: ProcId) -> &str {
+        match &self.node(self.child(proc).node).plan.body {
+            BodyPlan::Run(plan) | BodyPlan::Pipe(plan) => &plan.command,
+            _ => "",
+        }
+    }
+
+    /// The longest line a child may print; `None` where what it prints is not a stream.
+    pub fn prints(&self, proc: ProcId) -> Option<usize> {
+        match &self.node(self.child(proc).node).plan.body {
+            BodyPlan::Run(plan) => Some(plan.max_line),
+            _ => None,
+        }
+    }
+
+    /// Has every file opened anew by its name.
+    pub fn reopen(&mut self) {
+        let disks: Vec<_> = self
+            .nodes()
+            .filter(|(_, node)| matches!(node.body, Body::Disk(_)))
+            .map(|(id, _)| id)
+            .collect();
+        for node in disks {
+            self.actions.push_back(Action::Disk(DiskJob { node, work: DiskWork::Reopen }));
+        }
+    }
+
+    fn tick(&mut self, now: Mono) {
+        self.ticked = now;
+        self.tick_children(now);
+        self.tick_disks(now);
+        self.refresh_pauses();
+        self.progress(now);
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        let id = |at: usize| NodeId(u32::try_from(at).unwrap_or(u32::MAX));
+        self.nodes.iter().enumerate().filter_map(move |(at, node)| Some((id(at), node.as_ref()?)))
+    }
+
+    fn node(&self, node: NodeId) -> &Node {
+        self.nodes[node.0 as usize].as_ref().expect("a node's id outlives it nowhere")
+    }
+
+    fn node_mut(&mut self, node: NodeId) -> &mut Node {
+        self.nodes[node.0 as usize].as_mut().expect("a node's id outlives it nowhere")
+    }
+
+    fn child(&self, proc: ProcId) -> &Child {
+        self.children.get(&proc).expect("a child's id outlives it nowhere")
+    }
+}
+
+/// A batch of lines that a node made itself.
+fn own_batch(name: &Arc<str>, bytes: Vec<u8>, lines: u32, received: SystemTime) -> Batch {
+    Batch { bytes: bytes.into(), lines, input: Arc::clone(name), received }
+}
+
+/// Both the bound of a queue and the time its lines came are the queue's own affair; what
+/// is counted here is what it holds.
+fn queued(queues: impl Iterator<Item = Count>) -> Count {
+    queues.fold(Count::default(), |mut sum, count| {
+        sum.add(count.lines, count.bytes);
+        sum
+    })
+}
+
+/// The queue of an output that has one queue.
+fn new_queue(limit: u64) -> Queue {
+    // Its share is set when the budget is made anew, right after.
+    Queue::new(limit, 0)
+}

@@ -1,0 +1,204 @@
+//! What `top`, `ctl status` and the final ledger show: every node's counts at one moment.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Mono;
+use crate::ids::NodeId;
+use crate::ledger::{Count, REASONS};
+use crate::output::supervisor::State;
+
+use super::{Body, Engine};
+
+/// The whole daemon at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the program.
+    pub version: String,
+    /// Process id of the daemon.
+    pub pid: u32,
+    /// Seconds since the daemon started.
+    pub uptime: f64,
+    /// Every node, those that a reload removed and that still drain among them.
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its name.
+    pub name: String,
+    /// `input`, `filter` or `output`.
+    pub kind: String,
+    /// The nodes it takes from.
+    pub from: Vec<String>,
+    /// Lines that entered it.
+    pub lines_in: u64,
+    /// Lines that left it.
+    pub lines_out: u64,
+    /// Lines that its selectors did not take.
+    pub not_selected: u64,
+    /// Lines that were dropped, by reason; every reason is there.
+    pub dropped: BTreeMap<String, u64>,
+    /// Lines that wait in its queue.
+    pub queued: u64,
+    /// Bytes that entered it, with newlines.
+    pub bytes_in: u64,
+    /// Bytes that left it, with newlines.
+    pub bytes_out: u64,
+    /// Bytes that were dropped.
+    pub bytes_dropped: u64,
+    /// Whether the counts balance in lines and in bytes.
+    pub balanced: bool,
+    /// Bytes its queue holds, overhead included; absent where it has no queue.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub queue: Option<QueueStatus>,
+    /// What an input counts beside lines, and a filter process of what it printed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub input: Option<InputStatus>,
+    /// Its children.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub children: Vec<ChildStatus>,
+    /// Lines its children printed (a filter process' stream).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub printed: Option<u64>,
+    /// Lines that a dead child had left unread and that entered again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub returned: Option<u64>,
+    /// Why the disk refuses, while it does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+    /// Whether a full queue makes it wait.
+    pub paused: bool,
+    /// Whether a reload removed it and it only drains.
+    pub retired: bool,
+}
+
+/// How full a queue is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueStatus {
+    /// Bytes used.
+    pub used: u64,
+    /// Bytes it may use.
+    pub limit: u64,
+}
+
+/// What an input counts beside lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputStatus {
+    /// Datagrams received.
+    pub datagrams: u64,
+    /// Datagrams without a byte.
+    pub empty_datagrams: u64,
+    /// Datagrams that the kernel dropped.
+    pub kernel_drops: u64,
+    /// Lines that were cut.
+    pub oversize: u64,
+    /// Lines missing by their sequence numbers.
+    pub sequence_lost: u64,
+}
+
+/// One child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildStatus {
+    /// Its process id, while it runs.
+    pub pid: Option<u32>,
+    /// `running`, `waiting`, `starting`, `ending`, `ended` or `crash-loop`.
+    pub state: String,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// How it ended the last time.
+    pub last_end: Option<String>,
+}
+
+impl Engine {
+    /// Everything at this moment.
+    pub fn status(&self, now: Mono) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            uptime: now.0.as_secs_f64(),
+            nodes: self.nodes().map(|(id, _)| self.node_status(id)).collect(),
+        }
+    }
+
+    fn node_status(&self, id: NodeId) -> NodeStatus {
+        let node = self.node(id);
+        let waiting = self.queued_in(id);
+        let ledger = &node.ledger;
+        let dropped = |count: Count| count.lines;
+        let counts = node.counts;
+        let is_input = matches!(node.body, Body::Input { .. });
+        let (printed, returned) = match &node.body {
+            Body::Process(process) => (Some(process.printed.lines), Some(process.returned.lines)),
+            _ => (None, None),
+        };
+        NodeStatus {
+            name: node.name.to_string(),
+            kind: node.plan.body.kind().word().into(),
+            from: node.plan.from.clone(),
+            lines_in: ledger.entered.lines,
+            lines_out: ledger.left.lines,
+            not_selected: ledger.not_selected.lines,
+            dropped: REASONS
+                .iter()
+                .map(|&reason| (reason.word().into(), dropped(ledger.dropped(reason))))
+                .collect(),
+            queued: waiting.lines,
+            bytes_in: ledger.entered.bytes,
+            bytes_out: ledger.left.bytes,
+            bytes_dropped: ledger.dropped_in_all().bytes,
+            balanced: ledger.balances(waiting),
+            queue: self.queue_status(id),
+            input: (is_input || counts.oversize > 0).then_some(InputStatus {
+                datagrams: counts.datagrams,
+                empty_datagrams: counts.empty_datagrams,
+                kernel_drops: counts.kernel_drops,
+                oversize: counts.oversize,
+                sequence_lost: counts.sequence_lost,
+            }),
+            children: self.child_statuses(id),
+            printed,
+            returned,
+            error: match &node.body {
+                Body::Disk(disk) => disk.error.clone(),
+                _ => None,
+            },
+            paused: self.is_paused(id),
+            retired: node.retired.is_some(),
+        }
+    }
+
+    fn queue_status(&self, id: NodeId) -> Option<QueueStatus> {
+        let fills: Vec<_> = match &self.node(id).body {
+            Body::Input { .. } | Body::Pass => return None,
+            Body::Process(process) => {
+                process.workers.iter().map(|proc| self.child(*proc).queue.fill()).collect()
+            }
+            Body::Disk(disk) => vec![disk.queue.fill()],
+            Body::Udp(udp) => vec![udp.queue.fill()],
+        };
+        let (used, limit) = fills.iter().fold((0, 0), |sum, fill| (sum.0 + fill.0, sum.1 + fill.1));
+        Some(QueueStatus { used, limit })
+    }
+
+    fn child_statuses(&self, id: NodeId) -> Vec<ChildStatus> {
+        let Body::Process(process) = &self.node(id).body else { return Vec::new() };
+        let status = |child: &super::Child| ChildStatus {
+            pid: child.pid,
+            state: match child.supervisor.state() {
+                State::Running(_) => "running",
+                State::Waiting(_) if child.supervisor.crash_loop() => "crash-loop",
+                State::Waiting(_) => "waiting",
+                State::Starting => "starting",
+                State::Ending(..) => "ending",
+                State::Ended => "ended",
+            }
+            .into(),
+            restarts: child.supervisor.restarts,
+            last_end: child.last_end.clone(),
+        };
+        process.workers.iter().map(|proc| status(self.child(*proc))).collect()
+    }
+}
