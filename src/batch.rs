@@ -86,9 +86,10 @@ impl Blocks {
             let rest = self.current.split();
             let next = self.take_free().unwrap_or_else(|| BytesMut::with_capacity(limits::BLOCK));
             let full = std::mem::replace(&mut self.current, next);
-            if self.used.len() < limits::BLOCKS_KEPT {
-                self.used.push(full);
+            if self.used.len() == limits::BLOCKS_KEPT {
+                self.used.remove(0);
             }
+            self.used.push(full);
             self.current.extend_from_slice(&rest);
         }
         &mut self.current
@@ -114,9 +115,11 @@ impl Blocks {
         self.used.retain_mut(|block| !block.try_reclaim(limits::BLOCK));
     }
 
+    /// The block that was left last among those that nobody holds: the likeliest to be in the
+    /// processor's cache yet.
     fn take_free(&mut self) -> Option<BytesMut> {
-        let free = self.used.iter_mut().position(|block| block.try_reclaim(limits::BLOCK))?;
-        Some(self.used.swap_remove(free))
+        let free = self.used.iter_mut().rposition(|block| block.try_reclaim(limits::BLOCK))?;
+        Some(self.used.remove(free))
     }
 }
 

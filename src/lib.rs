@@ -26,5 +26,6 @@ pub mod ids;
 pub mod input;
 pub mod ledger;
 pub mod limits;
+pub mod logger;
 pub mod output;
 pub mod sys;

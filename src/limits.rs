@@ -27,7 +27,7 @@ pub const MEMORY_LEAST: u64 = MIB;
 /// Default `queue` of a process.
 pub const QUEUE_DEFAULT: u64 = 8 * MIB;
 /// Default `queue` of a file, a socket or standard output.
-pub const QUEUE_FILE_DEFAULT: u64 = 32 * MIB;
+pub const QUEUE_FILE_DEFAULT: u64 = 64 * MIB;
 /// The least a `queue` may be.
 pub const QUEUE_LEAST: u64 = 4 * KIB;
 
@@ -69,8 +69,8 @@ pub const RECV_LAST_READS: usize = 10_000;
 pub const TURN: usize = 16;
 /// Batches that may wait between a receiver and the loop.
 pub const RECEIVED_WAITING: usize = 16;
-/// Blocks a receiver keeps for reuse when nobody holds them any more.
-pub const BLOCKS_KEPT: usize = 16;
+/// Blocks a receiver keeps an eye on for reuse when nobody holds them any more.
+pub const BLOCKS_KEPT: usize = 256;
 
 /// The most slices of one writev(2) (UIO_MAXIOV is 1024).
 pub const SLICES_MOST: usize = 64;

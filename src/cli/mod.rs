@@ -2,9 +2,17 @@
 //!
 //! Exit codes: 0 done, 1 it failed, 2 the command line or the configuration was refused.
 
+pub mod control;
+pub mod ctl;
+pub mod run;
+pub mod top;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+/// Where the configuration is, unless the user says otherwise.
+pub const DEFAULT_CONFIG: &str = crate::config::FILE_DEFAULT;
 
 /// Takes log lines in, splits the flow through filter processes and sampling, and hands
 /// it on without losing count of a single line.
@@ -16,12 +24,20 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Run(run::Args),
+    Top(top::Args),
+    Ctl(ctl::Args),
+}
 
 /// Runs what the command line asks for; the code to exit with.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done: anyhow::Result<ExitCode> = match cli.command {};
+    let done: anyhow::Result<ExitCode> = match cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Top(args) => top::run(&args),
+        Command::Ctl(args) => ctl::run(&args),
+    };
     done.unwrap_or_else(|error| {
         eprintln!("logweir: {error:#}");
         ExitCode::FAILURE

@@ -117,9 +117,9 @@ impl Queue {
     }
 
     fn enter(&mut self, mut batch: Batch, budget: &mut Budget) {
-        // A queue that is filling up takes in one batch of many: such a batch must not hold
-        // on to the whole block of memory it was cut from.
-        if self.used > self.limit / 2 {
+        // A queue that is filling up takes in one batch of many: a small one must not hold on
+        // to the whole block of memory it was cut from.
+        if self.used > self.limit / 2 && batch.bytes.len() < crate::limits::BLOCK / 2 {
             batch.bytes = bytes::Bytes::copy_from_slice(&batch.bytes);
         }
         self.count.add(u64::from(batch.lines), batch.bytes.len() as u64);

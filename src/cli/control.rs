@@ -1,0 +1,46 @@
+//! How `top` and `ctl` find the daemon: by `--control`, else by the configuration.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::config;
+use crate::driver::control::{Request, ask};
+use crate::engine::status::Status;
+
+/// Where the daemon is
+#[derive(Debug, clap::Args)]
+pub struct Daemon {
+    /// The daemon's control socket
+    #[arg(long, value_name = "SOCK")]
+    control: Option<PathBuf>,
+    /// The daemon's configuration, which names its control socket
+    #[arg(short, long, value_name = "FILE", default_value = super::DEFAULT_CONFIG)]
+    config: PathBuf,
+}
+
+impl Daemon {
+    /// Asks the daemon.
+    ///
+    /// # Errors
+    /// That it is not found, or its refusal.
+    pub fn ask(&self, request: Request) -> anyhow::Result<Value> {
+        let path = match &self.control {
+            Some(path) => path.clone(),
+            None => {
+                let checked = config::read(&self.config).map_err(anyhow::Error::msg)?;
+                let none = || anyhow::anyhow!("{}: no control socket", self.config.display());
+                checked.plan.daemon.control.ok_or_else(none)?
+            }
+        };
+        ask(&path, request).map_err(anyhow::Error::msg)
+    }
+
+    /// The state of every node.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn status(&self) -> anyhow::Result<Status> {
+        Ok(serde_json::from_value(self.ask(Request::Status)?)?)
+    }
+}

@@ -1,0 +1,52 @@
+//! `logweir run`: the daemon, in the foreground.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::config;
+use crate::driver::Daemon;
+use crate::logger::{self, Target};
+
+/// Run the daemon in the foreground, as systemd wants it
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = super::DEFAULT_CONFIG)]
+    config: PathBuf,
+}
+
+/// Runs the daemon until a signal ends it; 2 where the configuration is refused.
+///
+/// # Errors
+/// Only where the system refuses what no daemon can do without.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let checked = match config::read(&args.config) {
+        Ok(checked) => checked,
+        Err(refusal) => {
+            eprintln!("{refusal}");
+            return Ok(ExitCode::from(2));
+        }
+    };
+    let _log = logger::start(Target::Stderr)?;
+    for warning in &checked.warnings {
+        log::warn!("{warning}");
+    }
+    let path = args.config;
+    let reread = move || match config::read(&path) {
+        Ok(checked) => {
+            for warning in &checked.warnings {
+                log::warn!("{warning}");
+            }
+            Ok(checked.plan)
+        }
+        Err(refusal) => Err(refusal.to_string()),
+    };
+    match Daemon::open(&checked.plan, Box::new(reread)) {
+        Ok(daemon) => daemon.run()?,
+        Err(error) => {
+            log::error!("{error}");
+            return Ok(ExitCode::from(2));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
