@@ -101,8 +101,7 @@ fn push_text(parts: &mut Vec<Part>, text: &str) -> Result<(), String> {
         return Ok(());
     }
     let zoned = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
-    strtime::format(text, &zoned)
-        .map_err(|error| format!("strftime does not take it: {error}"))?;
+    strtime::format(text, &zoned).map_err(|error| format!("strftime does not take it: {error}"))?;
     parts.push(Part::Time(text.into()));
     Ok(())
 }
