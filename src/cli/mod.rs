@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 done, 1 it failed, 2 the command line or the configuration was refused.
 
+pub mod check;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -16,12 +18,16 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Check(check::Args),
+}
 
 /// Runs what the command line asks for; the code to exit with.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done: anyhow::Result<ExitCode> = match cli.command {};
+    let done: anyhow::Result<ExitCode> = match cli.command {
+        Command::Check(args) => check::run(&args),
+    };
     done.unwrap_or_else(|error| {
         eprintln!("logweir: {error:#}");
         ExitCode::FAILURE

@@ -12,6 +12,7 @@ mod checks;
 mod daemon;
 mod diagnostic;
 mod flow;
+pub mod graph;
 mod input;
 mod keys;
 mod output;
@@ -23,6 +24,7 @@ mod section;
 mod select;
 #[cfg(test)]
 mod tests;
+pub mod udp2log;
 mod units;
 
 use std::fs::File;
