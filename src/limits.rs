@@ -31,10 +31,20 @@ pub const QUEUE_FILE_DEFAULT: u64 = 64 * MIB;
 /// The least a `queue` may be.
 pub const QUEUE_LEAST: u64 = 4 * KIB;
 
+/// The longest time any key may be set to.
+pub const TIME_MOST: Duration = Duration::from_secs(366 * 86_400);
+/// The longest path of a Unix socket (`sun_path` without its final NUL).
+pub const SOCKET_PATH_MOST: usize = 107;
+/// The longest name of a node.
+pub const NAME_MOST: usize = 64;
 /// Default of `daemon.grace`.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(10);
 /// Default of `receive_buffer`.
 pub const RECEIVE_BUFFER_DEFAULT: u64 = 64 * MIB;
+/// The least `receive_buffer` may be.
+pub const RECEIVE_BUFFER_LEAST: u64 = 4 * KIB;
+/// The most `receive_buffer` may be: the kernel takes no more than half of `INT_MAX`.
+pub const RECEIVE_BUFFER_MOST: u64 = 1024 * MIB - 1;
 /// The most `sockets` may be.
 pub const SOCKETS_MOST: u16 = 64;
 /// The most `workers` may be.
@@ -45,6 +55,14 @@ pub const NODES_MOST: usize = 10_000;
 pub const CONFIG_MOST: u64 = 4 * MIB;
 /// Default first and longest wait before a child is started again.
 pub const RESTART_DEFAULT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The least first wait before a child is started again.
+pub const RESTART_LEAST: Duration = Duration::from_millis(10);
+/// The least time a file is written to before it is rotated.
+pub const ROTATE_TIME_LEAST: Duration = Duration::from_secs(1);
+/// The least size a file is rotated at.
+pub const ROTATE_SIZE_LEAST: u64 = KIB;
+/// Default of `mode`, the mode of a new file.
+pub const FILE_MODE_DEFAULT: u32 = 0o640;
 /// Default of `stop_grace`.
 pub const STOP_GRACE_DEFAULT: Duration = Duration::from_secs(5);
 

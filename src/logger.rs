@@ -50,8 +50,7 @@ static LOGGER: std::sync::OnceLock<Logger> = std::sync::OnceLock::new();
 /// The system's, where no thread could be made.
 pub fn start(target: Target) -> io::Result<Guard> {
     let (lines, waiting) = sync_channel(WAITING_MOST);
-    let journal =
-        matches!(target, Target::Stderr) && std::env::var_os("JOURNAL_STREAM").is_some();
+    let journal = matches!(target, Target::Stderr) && std::env::var_os("JOURNAL_STREAM").is_some();
     let logger = LOGGER.get_or_init(|| Logger { lines, lost: AtomicU64::new(0), journal });
     let thread =
         std::thread::Builder::new().name("log".into()).spawn(move || write(&waiting, target))?;

@@ -1,1 +1,4 @@
 //! One integration test binary.
+
+// `logweir check`: exit codes and messages.
+mod check;

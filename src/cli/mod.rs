@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 it failed, 2 the command line or the configuration was refused.
 
+pub mod check;
 pub mod control;
 pub mod ctl;
 pub mod run;
@@ -28,6 +29,7 @@ enum Command {
     Run(run::Args),
     Top(top::Args),
     Ctl(ctl::Args),
+    Check(check::Args),
 }
 
 /// Runs what the command line asks for; the code to exit with.
@@ -37,6 +39,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Top(args) => top::run(&args),
         Command::Ctl(args) => ctl::run(&args),
+        Command::Check(args) => check::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("logweir: {error:#}");

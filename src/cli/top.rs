@@ -123,11 +123,9 @@ fn notes(node: &NodeStatus) -> String {
         notes.push(note);
     }
     notes.extend(node.error.clone());
-    for (flag, word) in [
-        (node.paused, "waits"),
-        (node.retired, "retired"),
-        (!node.balanced, "DOES NOT BALANCE"),
-    ] {
+    for (flag, word) in
+        [(node.paused, "waits"), (node.retired, "retired"), (!node.balanced, "DOES NOT BALANCE")]
+    {
         if flag {
             notes.push(word.into());
         }

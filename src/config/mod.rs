@@ -1,3 +1,228 @@
 //! From a file to a checked plan.
+//!
+//! [`read`] and [`parse`] take logweir's own TOML file, [`udp2log::parse`] takes
+//! udp2log's. The TOML is walked as a tree with places rather than through serde, which
+//! stops at its first error: here every error is said at once, in file order.
+//!
+//! A table becomes a [`section::Section`]; `input`, `output`, `process`, `select` and
+//! `daemon` read their keys from it; `flow` joins the nodes; `checks` looks at the whole.
+//! All of them write into one [`report::Report`].
 
+mod checks;
+mod daemon;
+mod diagnostic;
+mod flow;
+pub mod graph;
+mod input;
+mod keys;
+mod output;
+pub mod pattern;
 pub mod plan;
+mod process;
+mod report;
+mod section;
+mod select;
+#[cfg(test)]
+mod tests;
+pub mod udp2log;
+mod units;
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use toml::de::DeTable;
+
+pub use self::daemon::CONTROL_DEFAULT;
+use self::diagnostic::DIAGNOSTICS_MOST;
+pub use self::diagnostic::{Diagnostic, Place, Refusal, Severity};
+use self::flow::{Draft, Flow};
+use self::plan::{BodyPlan, Kind, Plan, SelectPlan};
+use self::report::{Report, nearest};
+use self::section::{Entry, Section};
+use crate::limits;
+
+/// Where the configuration is, unless the user says otherwise.
+pub const FILE_DEFAULT: &str = "/etc/logweir/logweir.toml";
+
+const KINDS: [Kind; 3] = [Kind::Input, Kind::Filter, Kind::Output];
+
+/// A configuration that was accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked {
+    /// The plan.
+    pub plan: Plan,
+    /// What is hardly meant as it is written, in file order.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// When the file cannot be read, or for all that is wrong in it.
+pub fn read(path: &Path) -> Result<Checked, Refusal> {
+    let name = path.display().to_string();
+    let bytes = read_bytes(path, &name)?;
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let at = error.valid_up_to();
+            let line = bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let message = format!("is not UTF-8: byte {at} (0x{:02x}), on line {line}", bytes[at]);
+            return Err(Refusal::whole(&name, message, None));
+        }
+    };
+    parse(text, &name)
+}
+
+/// The bytes of a configuration file of a sensible size.
+///
+/// # Errors
+/// When there is no such file, or it cannot be read, or it is too large.
+pub fn read_bytes(path: &Path, name: &str) -> Result<Vec<u8>, Refusal> {
+    let refuse = |error: std::io::Error| {
+        let message = match error.kind() {
+            ErrorKind::NotFound => "there is no such file".into(),
+            ErrorKind::PermissionDenied => "must not be read (permission denied)".into(),
+            ErrorKind::IsADirectory => "is a folder, not a file".into(),
+            _ => format!("cannot be read: {error}"),
+        };
+        Refusal::whole(name, message, None)
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(refuse)?;
+    // One byte more than is taken shows that there is more; a length asked for
+    // beforehand would be wrong for a pipe.
+    file.take(limits::CONFIG_MOST + 1).read_to_end(&mut bytes).map_err(refuse)?;
+    if bytes.len() as u64 > limits::CONFIG_MOST {
+        let message = format!("is larger than {}", units::show_size(limits::CONFIG_MOST));
+        return Err(Refusal::whole(name, message, Some("is it really a configuration file?")));
+    }
+    Ok(bytes)
+}
+
+/// Checks a configuration.
+///
+/// # Errors
+/// For all that is wrong in it.
+pub fn parse(text: &str, file_name: &str) -> Result<Checked, Refusal> {
+    if text.trim().is_empty() {
+        let help = "the least there must be is an [input.NAME] and an [output.NAME]";
+        return Err(Refusal::whole(file_name, "is empty".into(), Some(help)));
+    }
+    let mut report = Report::new(file_name, text);
+    let (root, errors) = DeTable::parse_recoverable(text);
+    for error in errors.iter().take(DIAGNOSTICS_MOST) {
+        let end = text.len();
+        let message = format!("not TOML: {}", error.message());
+        report.error(&error.span().unwrap_or(end..end), "", message);
+    }
+    if report.has_errors() {
+        // What was recovered from broken TOML would only give misleading errors.
+        return Err(report.refuse());
+    }
+    let root = Section::new(String::new(), 0..0, root.get_ref());
+    check_root(&root, &mut report);
+    let daemon_section = table(&root, "daemon", &mut report);
+    let daemon = daemon::read(daemon_section.as_ref(), &mut report);
+    let drafts = drafts(&root, &mut report);
+    if drafts.len() > limits::NODES_MOST {
+        let (nodes, most) = (drafts.len(), limits::NODES_MOST);
+        report.error_whole(format!("there are {nodes} nodes"), format!("{most} are the most"));
+        return Err(report.refuse());
+    }
+    let flow = Flow::new(drafts, &mut report);
+    checks::all(&flow, (&daemon, daemon_section.as_ref()), &mut report);
+    let nodes = flow.into_nodes();
+    let (warnings, nodes) = report.finish(nodes)?;
+    Ok(Checked { plan: Plan { daemon, nodes }, warnings })
+}
+
+fn check_root(root: &Section<'_>, report: &mut Report<'_>) {
+    let names = ["daemon", "input", "filter", "output"];
+    for entry in &root.entries {
+        if !names.contains(&entry.key) {
+            let help = nearest(entry.key, names).unwrap_or_else(|| {
+                "there are: [daemon], [input.NAME], [filter.NAME], [output.NAME]".into()
+            });
+            entry.misplaced(report, "unknown table or key", Some(help));
+        }
+    }
+}
+
+fn table<'t>(root: &Section<'t>, key: &str, report: &mut Report<'_>) -> Option<Section<'t>> {
+    let entry = root.get(key)?;
+    if let Some(table) = entry.table() {
+        return Some(Section::new(key.into(), entry.key_span.clone(), table));
+    }
+    let name = if key == "daemon" { "[daemon]".into() } else { format!("[{key}.NAME]") };
+    entry.wrong(report, format!("expected a table: write {name}"));
+    None
+}
+
+/// All nodes in file order.
+fn drafts<'t>(root: &Section<'t>, report: &mut Report<'_>) -> Vec<Draft<'t>> {
+    let mut drafts = Vec::new();
+    for kind in KINDS {
+        let Some(tables) = table(root, kind.word(), report) else { continue };
+        for entry in &tables.entries {
+            check_name(entry, report);
+            let Some(table) = entry.table() else {
+                let word = kind.word();
+                let message =
+                    format!("expected a table: write [{word}.NAME] and the keys below it");
+                entry.misplaced(report, message, None);
+                continue;
+            };
+            let section = Section::new(entry.path().into(), entry.key_span.clone(), table);
+            drafts.push(draft(entry.key, kind, section, report));
+        }
+    }
+    drafts.sort_by_key(|draft| draft.section.span.start);
+    drafts
+}
+
+fn check_name(entry: &Entry<'_>, report: &mut Report<'_>) {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let name = entry.key;
+    if name.is_empty() {
+        entry.misplaced(report, "the name is empty", None);
+    } else if name.len() > limits::NAME_MOST {
+        let most = limits::NAME_MOST;
+        entry.misplaced(report, format!("a name can have {most} bytes at most"), None);
+    } else if !name.bytes().all(good) {
+        let message = "a name consists of letters (A-Z, a-z), digits, `_`, `.` and `-`";
+        entry.misplaced(report, message, None);
+    }
+}
+
+fn draft<'t>(
+    name: &'t str,
+    kind: Kind,
+    section: Section<'t>,
+    report: &mut Report<'_>,
+) -> Draft<'t> {
+    let body = match kind {
+        Kind::Input => input::read(&section, report).map(BodyPlan::Input),
+        Kind::Filter => filter(&section, report),
+        Kind::Output => output::read(&section, report),
+    };
+    let (mut from, mut select) = (None, SelectPlan::default());
+    if kind != Kind::Input {
+        let entry = section.get("from");
+        // Names that could not be read are reported; the rest is checked as if every
+        // input were meant.
+        from = entry.and_then(|entry| entry.names(report));
+        select = select::read(&section, report);
+    }
+    Draft { name, kind, section, from, select, body }
+}
+
+fn filter(section: &Section<'_>, report: &mut Report<'_>) -> Option<BodyPlan> {
+    let run = section.get("run").is_some();
+    keys::check(section, Kind::Filter, Some(if run { "run" } else { "" }), report);
+    if run {
+        return process::read(section, "run", report).map(BodyPlan::Run);
+    }
+    Some(BodyPlan::Pass)
+}

@@ -100,12 +100,7 @@ impl Children {
         }
     }
 
-    fn try_start(
-        &mut self,
-        proc: ProcId,
-        engine: &Engine,
-        registry: &Registry,
-    ) -> io::Result<u32> {
+    fn try_start(&mut self, proc: ProcId, engine: &Engine, registry: &Registry) -> io::Result<u32> {
         let name = engine.name_of(engine.node_of(proc));
         let prints = engine.prints(proc);
         let mut command = Command::new("/bin/sh");
@@ -229,8 +224,12 @@ impl Children {
 
     /// Looks which children have ended, after a SIGCHLD, without waiting for any.
     pub fn reap(&mut self, engine: &mut Engine, now: Mono) {
-        let ended: Vec<ProcId> =
-            self.running.iter().filter(|(_, running)| running.has_ended()).map(|at| *at.0).collect();
+        let ended: Vec<ProcId> = self
+            .running
+            .iter()
+            .filter(|(_, running)| running.has_ended())
+            .map(|at| *at.0)
+            .collect();
         for proc in ended {
             let Some(mut running) = self.running.remove(&proc) else { continue };
             // Whoever is left of its group ends with it, while the number is still its own.

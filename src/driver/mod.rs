@@ -86,7 +86,8 @@ impl Daemon {
     /// One sentence for the user: what cannot be opened, and why.
     pub fn open(plan: &Plan, reread: Reread) -> Result<Self, String> {
         let clock = SystemClock::new();
-        let system = |error: io::Error| format!("the system refuses what every daemon needs: {error}");
+        let system =
+            |error: io::Error| format!("the system refuses what every daemon needs: {error}");
         let poll = Poll::new().map_err(system)?;
         let wake = Wake::new(Waker::new(poll.registry(), WAKE).map_err(system)?);
         let signals = Signals::catch(&poll).map_err(system)?;
@@ -340,7 +341,9 @@ impl Daemon {
     fn serve_control(&mut self, token: Token) {
         let Some(mut control) = self.control.take() else { return };
         let registry = self.poll.registry().try_clone();
-        let Ok(registry) = registry.inspect_err(|error| log::error!("epoll: {error}")) else { return };
+        let Ok(registry) = registry.inspect_err(|error| log::error!("epoll: {error}")) else {
+            return;
+        };
         control.ready(token, &registry, |request| match request {
             Request::Status => {
                 let status = self.engine.status(self.clock.mono());

@@ -180,10 +180,8 @@ enum Waited {
 }
 
 fn wait(source: BorrowedFd<'_>, stop: &PipeReader, longest: Option<Duration>) -> Waited {
-    let mut fds = [
-        PollFd::new(source, PollFlags::POLLIN),
-        PollFd::new(stop.as_fd(), PollFlags::empty()),
-    ];
+    let mut fds =
+        [PollFd::new(source, PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::empty())];
     let timeout = longest.map_or(PollTimeout::NONE, |longest| {
         PollTimeout::try_from(longest).unwrap_or(PollTimeout::MAX)
     });
@@ -357,13 +355,7 @@ impl Datagrams {
 }
 
 /// Receives from a FIFO or from standard input.
-fn stream(
-    mut file: File,
-    path: Option<PathBuf>,
-    max_line: usize,
-    out: &Out,
-    stop: &PipeReader,
-) {
+fn stream(mut file: File, path: Option<PathBuf>, max_line: usize, out: &Out, stop: &PipeReader) {
     let mut lines = LineBuffer::new(max_line);
     let mut chunk = vec![0; limits::READ_CHUNK];
     loop {

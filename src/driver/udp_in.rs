@@ -66,8 +66,7 @@ fn hint(error: &std::io::Error) -> &'static str {
 }
 
 fn bind(plan: &UdpInPlan, share: bool) -> std::io::Result<Socket> {
-    let socket =
-        Socket::new(Domain::for_address(plan.address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(Domain::for_address(plan.address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     if plan.multicast.is_some() {
         // Several programs on a host may listen to one group.

@@ -133,13 +133,7 @@ impl Engine {
         self.after_end(proc, &format!("cannot be started: {error}"), now);
     }
 
-    pub(super) fn printed(
-        &mut self,
-        proc: ProcId,
-        batch: &Batch,
-        counts: &InputCounts,
-        now: Mono,
-    ) {
+    pub(super) fn printed(&mut self, proc: ProcId, batch: &Batch, counts: &InputCounts, now: Mono) {
         let node = self.child(proc).node;
         let owner = self.node_mut(node);
         owner.counts.add(counts);

@@ -52,13 +52,7 @@ impl Engine {
         self.actions.push_back(Action::Disk(DiskJob { node: to, work }));
     }
 
-    pub(super) fn disk_done(
-        &mut self,
-        to: NodeId,
-        bytes: usize,
-        error: Option<String>,
-        now: Mono,
-    ) {
+    pub(super) fn disk_done(&mut self, to: NodeId, bytes: usize, error: Option<String>, now: Mono) {
         let Some(node) = &mut self.nodes[to.0 as usize] else { return };
         let Body::Disk(disk) = &mut node.body else { return };
         disk.busy = false;

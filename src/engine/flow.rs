@@ -113,8 +113,7 @@ impl Engine {
             if plan.when_full != WhenFull::Block || node.retired.is_some() {
                 continue;
             }
-            let used: u64 =
-                process.workers.iter().map(|proc| children[proc].queue.fill().0).sum();
+            let used: u64 = process.workers.iter().map(|proc| children[proc].queue.fill().0).sum();
             let bound = if process.holding { plan.queue / 2 } else { plan.queue };
             process.holding = used > bound;
             if process.holding {

@@ -98,10 +98,11 @@ impl Patterns {
     pub fn search(&self, batch: &Batch, hits: &mut Hits) {
         hits.reset(self.texts.len());
         let Some(regex) = &self.regex else { return };
-        let mut found =
-            hits.found.take().filter(|set| set.capacity() == self.texts.len()).unwrap_or_else(|| {
-                PatternSet::new(self.texts.len())
-            });
+        let mut found = hits
+            .found
+            .take()
+            .filter(|set| set.capacity() == self.texts.len())
+            .unwrap_or_else(|| PatternSet::new(self.texts.len()));
         let bytes = &batch.bytes[..];
         let mut at = 0;
         while at < bytes.len() {

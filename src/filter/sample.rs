@@ -19,7 +19,9 @@ pub struct Sampler {
 #[derive(Debug)]
 enum Mode {
     /// `skip` more lines are passed over before the next one is taken.
-    Every { skip: u64 },
+    Every {
+        skip: u64,
+    },
     Random(fastrand::Rng),
     Hash(Regex),
 }
@@ -65,9 +67,7 @@ impl Sampler {
                 *skip = turns - lines.len() as u64;
                 taken
             }
-            Mode::Random(rng) => {
-                lines.iter().copied().filter(|_| rng.u64(0..n) == 0).collect()
-            }
+            Mode::Random(rng) => lines.iter().copied().filter(|_| rng.u64(0..n) == 0).collect(),
             Mode::Hash(key) => {
                 let mut found = key.create_captures();
                 let mut chosen = |&(start, end): &(u32, u32)| {
@@ -90,9 +90,8 @@ mod tests {
     fn take(sampler: &mut Sampler, text: &str) -> String {
         let batch = batch_of(text);
         let picked = sampler.pick(Picked::All, &batch, &mut Hits::default());
-        gather(&batch, &picked).map_or(String::new(), |batch| {
-            String::from_utf8(batch.bytes.to_vec()).unwrap()
-        })
+        gather(&batch, &picked)
+            .map_or(String::new(), |batch| String::from_utf8(batch.bytes.to_vec()).unwrap())
     }
 
     fn sampler(n: u64, mode: SampleMode) -> Sampler {

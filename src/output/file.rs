@@ -447,7 +447,8 @@ mod tests {
         let mut output = FileOutput::new(plan(&path), OsFs);
         let written = output.append(&[at("one\n", 10), at("two\n", 20), at("three\n", 3700)]);
         assert_eq!((written.bytes, written.error), (14, None));
-        let read = |hour: &str| fs::read_to_string(folder.path().join("a").join(hour).join("x.log"));
+        let read =
+            |hour: &str| fs::read_to_string(folder.path().join("a").join(hour).join("x.log"));
         assert_eq!(read("00").unwrap(), "one\ntwo\n");
         assert_eq!(read("01").unwrap(), "three\n");
         assert_eq!(output.open.len(), 1, "the past hour's file is closed");

@@ -153,9 +153,10 @@ impl Queue {
     /// The unwritten bytes of the first batches, in order.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let offset = self.offset;
-        self.batches.iter().enumerate().map(move |(at, batch)| {
-            if at == 0 { &batch.bytes[offset..] } else { &batch.bytes[..] }
-        })
+        self.batches
+            .iter()
+            .enumerate()
+            .map(move |(at, batch)| if at == 0 { &batch.bytes[offset..] } else { &batch.bytes[..] })
     }
 
     /// Notes that `written` bytes of [`Self::slices`] were written; the batches that were

@@ -1,0 +1,71 @@
+//! `logweir check`: reads and validates the whole configuration, opens nothing else.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+
+use crate::config::plan::{Kind, Plan};
+use crate::config::{self, FILE_DEFAULT, graph};
+
+/// Reads and validates the whole configuration, without opening a port or a file.
+///
+/// Exits with 0 when it is fine and with 2 when it is refused; then every error is
+/// named with its file, line, column and key.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE", default_value = FILE_DEFAULT)]
+    config: PathBuf,
+    /// Draws the flow on standard output.
+    #[arg(long, value_name = "FORMAT")]
+    graph: Option<Graph>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Graph {
+    /// A tree, 80 columns wide.
+    Text,
+    /// Graphviz.
+    Dot,
+    /// Mermaid.
+    Mermaid,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When standard output cannot be written to.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let checked = match config::read(&args.config) {
+        Ok(checked) => checked,
+        Err(refusal) => {
+            eprintln!("{refusal}");
+            return Ok(ExitCode::from(2));
+        }
+    };
+    for warning in &checked.warnings {
+        eprintln!("{warning}");
+    }
+    let said = match args.graph {
+        Some(Graph::Text) => graph::text(&checked.plan),
+        Some(Graph::Dot) => graph::dot(&checked.plan),
+        Some(Graph::Mermaid) => graph::mermaid(&checked.plan),
+        None => format!("{}: {}: fine\n", args.config.display(), summary(&checked.plan)),
+    };
+    match io::stdout().lock().write_all(said.as_bytes()) {
+        // `check --graph text | head` has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn summary(plan: &Plan) -> String {
+    let counts = [Kind::Input, Kind::Filter, Kind::Output].map(|kind| {
+        let count = plan.nodes.iter().filter(|node| node.body.kind() == kind).count();
+        format!("{count} {}{}", kind.word(), if count == 1 { "" } else { "s" })
+    });
+    counts.join(", ")
+}

@@ -1,0 +1,280 @@
+//! What can only be checked with all nodes known: clashes, waiting, memory, dead ends.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::SocketAddr;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::flow::{Flow, indexes};
+use super::pattern;
+use super::plan::{BodyPlan, DaemonPlan, InputPlan, Kind, SelectPlan, SourcePlan, WhenFull};
+use super::report::{Report, Span};
+use super::section::Section;
+use super::units::show_size;
+use crate::limits;
+
+/// Runs every check.
+pub(super) fn all(
+    flow: &Flow<'_>,
+    daemon: (&DaemonPlan, Option<&Section<'_>>),
+    report: &mut Report<'_>,
+) {
+    count(flow, report);
+    udp_addresses(flow, report);
+    stdins(flow, report);
+    fifos(flow, report);
+    files(flow, report);
+    stdouts(flow, report);
+    waiting(flow, report);
+    memory(flow, daemon, report);
+    unused(flow, report);
+    dead(flow, report);
+}
+
+fn count(flow: &Flow<'_>, report: &mut Report<'_>) {
+    if indexes(&flow.drafts, Kind::Input).is_empty() {
+        report.error_whole("there is no input", "as in [input.squid] with udp = \"0.0.0.0:8420\"");
+    }
+    if indexes(&flow.drafts, Kind::Output).is_empty() {
+        report.error_whole(
+            "there is no output",
+            "as in [output.all] with file = \"/var/log/all.log\"",
+        );
+    }
+}
+
+fn inputs<'f>(flow: &'f Flow<'_>) -> impl Iterator<Item = (usize, &'f InputPlan)> {
+    flow.drafts.iter().enumerate().filter_map(|(node, draft)| match &draft.body {
+        Some(BodyPlan::Input(input)) => Some((node, input)),
+        _ => None,
+    })
+}
+
+/// Says at the later of two nodes that it wants what the earlier has.
+fn clash(
+    flow: &Flow<'_>,
+    (first, later): (usize, usize),
+    key: &str,
+    what: &str,
+    report: &mut Report<'_>,
+) {
+    let other = &flow.drafts[first].section;
+    let section = &flow.drafts[later].section;
+    let line = report.line(other.place(key));
+    let message = format!("{what} by [{}] on line {line}", other.path);
+    report.error(section.place(key), &format!("{}.{key}", section.path), message);
+}
+
+/// Reports every item that an earlier node has too.
+fn twins<K: Eq + Hash>(
+    flow: &Flow<'_>,
+    items: impl Iterator<Item = (usize, K)>,
+    key: &str,
+    what: &str,
+    report: &mut Report<'_>,
+) {
+    let mut firsts = HashMap::new();
+    for (node, item) in items {
+        let first = *firsts.entry(item).or_insert(node);
+        if first != node {
+            clash(flow, (first, node), key, what, report);
+        }
+    }
+}
+
+fn udp_addresses(flow: &Flow<'_>, report: &mut Report<'_>) {
+    let mut ports: HashMap<(u16, bool), Vec<(usize, SocketAddr)>> = HashMap::new();
+    for (node, input) in inputs(flow) {
+        let SourcePlan::Udp(udp) = &input.source else { continue };
+        let address = udp.address;
+        // Port 0 asks for any free port, which is another one each time.
+        if address.port() == 0 {
+            continue;
+        }
+        let others = ports.entry((address.port(), address.is_ipv4())).or_default();
+        let taken = others.iter().find(|(_, other)| {
+            *other == address || other.ip().is_unspecified() || address.ip().is_unspecified()
+        });
+        if let Some((first, other)) = taken {
+            clash(flow, (*first, node), "udp", &format!("{other} is bound"), report);
+        }
+        others.push((node, address));
+    }
+}
+
+fn stdins(flow: &Flow<'_>, report: &mut Report<'_>) {
+    let stdins = inputs(flow).filter(|(_, input)| input.source == SourcePlan::Stdin);
+    twins(flow, stdins.map(|(node, _)| (node, ())), "stdin", "standard input is read", report);
+}
+
+fn fifos(flow: &Flow<'_>, report: &mut Report<'_>) {
+    let fifos = inputs(flow).filter_map(|(node, input)| match &input.source {
+        SourcePlan::Fifo(path) => Some((node, tidy(path))),
+        _ => None,
+    });
+    twins(flow, fifos, "fifo", "this FIFO is read", report);
+}
+
+/// A path without `.` and doubled `/`.
+fn tidy(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != Component::CurDir).collect()
+}
+
+/// Two file outputs clash when both would write one name at the same time: every
+/// template is rendered at one instant, for each input that reaches it.
+fn files(flow: &Flow<'_>, report: &mut Report<'_>) {
+    // An instant no two of whose parts are equal: 2031-11-23 04:56:37 UTC.
+    let when = SystemTime::UNIX_EPOCH + Duration::from_secs(1_953_176_197);
+    let mut firsts: HashMap<PathBuf, usize> = HashMap::new();
+    for (node, draft) in flow.drafts.iter().enumerate() {
+        let Some(BodyPlan::File(file)) = &draft.body else { continue };
+        let mut names = Vec::new();
+        if file.path.as_str().contains("{input}") {
+            let behind = flow.behind(node).into_keys();
+            let inputs = behind.filter(|&other| flow.drafts[other].kind == Kind::Input);
+            names.extend(inputs.map(|input| flow.drafts[input].name));
+        } else {
+            names.push("");
+        }
+        let mut clashes = Vec::new();
+        for name in names {
+            let first = *firsts.entry(tidy(&file.path.render(when, name))).or_insert(node);
+            if first != node {
+                clashes.push(first);
+            }
+        }
+        if let Some(first) = clashes.into_iter().min() {
+            clash(flow, (first, node), "file", "this file is written", report);
+        }
+    }
+}
+
+fn stdouts(flow: &Flow<'_>, report: &mut Report<'_>) {
+    let mut first: Option<&Section<'_>> = None;
+    for draft in &flow.drafts {
+        let Some(BodyPlan::Stdout(_)) = draft.body else { continue };
+        match first {
+            None => first = Some(&draft.section),
+            Some(other) => {
+                let message = format!("[{}] writes to standard output too", other.path);
+                let section = &draft.section;
+                report.warn(section.place("stdout"), &format!("{}.stdout", section.path), message);
+            }
+        }
+    }
+}
+
+/// `when_full = "block"` makes the inputs wait, and UDP cannot.
+fn waiting(flow: &Flow<'_>, report: &mut Report<'_>) {
+    let udp: Vec<usize> = inputs(flow)
+        .filter(|(_, input)| matches!(input.source, SourcePlan::Udp(_)))
+        .map(|(node, _)| node)
+        .collect();
+    for (node, draft) in flow.drafts.iter().enumerate() {
+        let Some(BodyPlan::Run(process) | BodyPlan::Pipe(process)) = &draft.body else { continue };
+        if process.when_full != WhenFull::Block {
+            continue;
+        }
+        let behind = flow.behind(node);
+        let Some(&input) = udp.iter().find(|input| behind.contains_key(input)) else { continue };
+        let mut way = vec![flow.drafts[input].name];
+        let mut at = input;
+        while at != node {
+            at = behind[&at];
+            way.push(flow.drafts[at].name);
+        }
+        let message = format!(
+            "\"block\" makes the inputs wait, but the UDP input `{}` cannot ({})",
+            flow.drafts[input].name,
+            way.join(" → ")
+        );
+        let help = "what comes meanwhile would be lost in the kernel; use when_full = \"drop\", \
+                    which counts, and a larger `queue`";
+        let key = format!("{}.when_full", draft.section.path);
+        report.error_help(draft.section.place("when_full"), &key, message, help);
+    }
+}
+
+/// How large the queue before a node may grow, if it has one.
+fn queue(body: &BodyPlan) -> Option<u64> {
+    match body {
+        BodyPlan::Input(_) | BodyPlan::Pass => None,
+        BodyPlan::Run(process) | BodyPlan::Pipe(process) => Some(process.queue),
+        BodyPlan::File(file) => Some(file.queue),
+        BodyPlan::Udp(udp) => Some(udp.queue),
+        BodyPlan::Stdout(stdout) => Some(stdout.queue),
+    }
+}
+
+fn memory(
+    flow: &Flow<'_>,
+    (daemon, section): (&DaemonPlan, Option<&Section<'_>>),
+    report: &mut Report<'_>,
+) {
+    let bodies = flow.drafts.iter().filter_map(|draft| draft.body.as_ref());
+    let queues = bodies.filter_map(queue).count() as u64;
+    let needed = queues * limits::QUEUE_LEAST * 2;
+    let have = show_size(daemon.memory);
+    if daemon.memory < needed {
+        let message = format!("{have} are too little for {queues} queues");
+        let help = format!("set daemon.memory to {} or more", show_size(needed));
+        match section.and_then(|section| section.get("memory")) {
+            Some(entry) => entry.wrong_help(report, message, help),
+            None => report.error_whole(message, help),
+        }
+    }
+    for draft in &flow.drafts {
+        let Some(queue) = draft.body.as_ref().and_then(queue) else { continue };
+        if let Some(entry) = draft.section.get("queue")
+            && queue > daemon.memory
+        {
+            let message = format!("can never be this full: daemon.memory is {have}");
+            report.warn(&entry.span, entry.path(), message);
+        }
+    }
+}
+
+fn unused(flow: &Flow<'_>, report: &mut Report<'_>) {
+    let mut taken = vec![false; flow.drafts.len()];
+    for &node in flow.from.iter().flatten() {
+        taken[node] = true;
+    }
+    for (node, draft) in flow.drafts.iter().enumerate() {
+        if draft.kind != Kind::Output && !taken[node] {
+            let message = format!("nothing takes from this {}", draft.kind.word());
+            report.warn(&draft.section.span, &draft.section.path, message);
+        }
+    }
+}
+
+/// Says which nodes can never get or give a line.
+fn dead(flow: &Flow<'_>, report: &mut Report<'_>) {
+    let mut dead = vec![false; flow.drafts.len()];
+    for &node in &flow.order {
+        let draft = &flow.drafts[node];
+        let from = &flow.from[node];
+        let starved = !from.is_empty() && from.iter().all(|&before| dead[before]);
+        let why = selects_nothing(&draft.select);
+        dead[node] = starved || why.is_some();
+        if let Some((key, why)) = why {
+            let place: &Span = draft.section.place(key);
+            report.warn(place, &format!("{}.{key}", draft.section.path), why);
+        } else if starved && draft.kind == Kind::Output {
+            let message = "no line can ever reach this output";
+            report.warn(&draft.section.span, &draft.section.path, message);
+        }
+    }
+}
+
+fn selects_nothing(select: &SelectPlan) -> Option<(&'static str, &'static str)> {
+    if select.matches.as_deref().is_some_and(pattern::finds_nothing) {
+        return Some(("match", "this regex matches no line at all"));
+    }
+    let reject = select.reject.as_deref()?;
+    if pattern::finds_all(reject) {
+        return Some(("reject", "this regex matches every line, so no line passes"));
+    }
+    let both = select.matches.as_deref() == Some(reject);
+    both.then_some(("reject", "rejects just what `match` selects, so no line passes"))
+}

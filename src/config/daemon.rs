@@ -1,0 +1,46 @@
+//! `[daemon]`
+
+use std::path::PathBuf;
+
+use super::keys;
+use super::plan::DaemonPlan;
+use super::report::{Report, nearest};
+use super::section::Section;
+use crate::limits;
+
+/// Where the control socket is, unless the user says otherwise.
+pub const CONTROL_DEFAULT: &str = "/run/logweir/control.sock";
+
+/// Reads the `[daemon]` table, which may be missing.
+pub(super) fn read(section: Option<&Section<'_>>, report: &mut Report<'_>) -> DaemonPlan {
+    let mut plan = DaemonPlan {
+        control: Some(PathBuf::from(CONTROL_DEFAULT)),
+        memory: limits::MEMORY_DEFAULT,
+        grace: limits::GRACE_DEFAULT,
+    };
+    let Some(section) = section else { return plan };
+    for entry in &section.entries {
+        match entry.key {
+            "control" => {
+                let Some(path) = entry.system_text(report) else { continue };
+                if path.len() > limits::SOCKET_PATH_MOST {
+                    let most = limits::SOCKET_PATH_MOST;
+                    entry.wrong(report, format!("a socket's path can have {most} bytes at most"));
+                }
+                plan.control = Some(PathBuf::from(path));
+            }
+            "memory" => {
+                let memory = entry.size(report, limits::MEMORY_LEAST..=u64::MAX);
+                plan.memory = memory.unwrap_or(plan.memory);
+            }
+            "grace" => plan.grace = entry.time(report).unwrap_or(plan.grace),
+            unknown => {
+                let help = nearest(unknown, keys::DAEMON);
+                let help =
+                    help.unwrap_or_else(|| format!("there are: {}", keys::DAEMON.join(", ")));
+                entry.misplaced(report, "unknown key", Some(help));
+            }
+        }
+    }
+    plan
+}

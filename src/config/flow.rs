@@ -1,0 +1,210 @@
+//! The flow: which node takes from which, without cycles, in an order to build it in.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use toml::Spanned;
+
+use super::diagnostic::shown;
+use super::plan::{BodyPlan, Kind, NodePlan, SelectPlan};
+use super::report::{Report, nearest};
+use super::section::Section;
+
+/// A node as far as it could be read.
+pub(super) struct Draft<'t> {
+    /// The name the user chose.
+    pub(super) name: &'t str,
+    /// Its kind of table.
+    pub(super) kind: Kind,
+    /// Its table.
+    pub(super) section: Section<'t>,
+    /// The names in `from`; `None` where the key is left out.
+    pub(super) from: Option<Vec<Spanned<&'t str>>>,
+    /// Its selectors.
+    pub(super) select: SelectPlan,
+    /// What it is; `None` when that was refused.
+    pub(super) body: Option<BodyPlan>,
+}
+
+/// All nodes, in file order, and what each takes from.
+pub(super) struct Flow<'t> {
+    /// The nodes.
+    pub(super) drafts: Vec<Draft<'t>>,
+    /// For each node, the nodes it takes from.
+    pub(super) from: Vec<Vec<usize>>,
+    /// All nodes, each after those it takes from; fewer when there are cycles.
+    pub(super) order: Vec<usize>,
+}
+
+impl<'t> Flow<'t> {
+    /// Resolves every `from`, and reports wrong names and cycles.
+    pub(super) fn new(drafts: Vec<Draft<'t>>, report: &mut Report<'_>) -> Self {
+        let index = index(&drafts, report);
+        let inputs: Vec<usize> = indexes(&drafts, Kind::Input);
+        let from: Vec<_> = drafts
+            .iter()
+            .map(|draft| match &draft.from {
+                _ if draft.kind == Kind::Input => Vec::new(),
+                Some(names) => resolve(draft, names, &index, &drafts, report),
+                None => inputs.clone(),
+            })
+            .collect();
+        let order = order(&drafts, &from);
+        let flow = Self { drafts, from, order };
+        flow.report_cycles(report);
+        flow
+    }
+
+    /// Every node that lines come through on their way to this one, and which node of
+    /// the way is next; this one is its own.
+    pub(super) fn behind(&self, node: usize) -> HashMap<usize, usize> {
+        let mut next = HashMap::from([(node, node)]);
+        let mut open = vec![node];
+        while let Some(at) = open.pop() {
+            for &before in &self.from[at] {
+                next.entry(before).or_insert_with(|| {
+                    open.push(before);
+                    at
+                });
+            }
+        }
+        next
+    }
+
+    /// The nodes as the plan holds them; `None` when one could not be read.
+    pub(super) fn into_nodes(self) -> Option<Vec<NodePlan>> {
+        let names: Vec<_> = self.drafts.iter().map(|draft| draft.name).collect();
+        let mut drafts: Vec<_> = self.drafts.iter().map(Some).collect();
+        let nodes = self.order.iter().filter_map(|&node| {
+            let draft = drafts[node].take()?;
+            Some(NodePlan {
+                name: draft.name.into(),
+                from: self.from[node].iter().map(|&before| names[before].into()).collect(),
+                select: draft.select.clone(),
+                body: draft.body.clone()?,
+            })
+        });
+        let nodes: Vec<_> = nodes.collect();
+        (nodes.len() == names.len()).then_some(nodes)
+    }
+
+    fn report_cycles(&self, report: &mut Report<'_>) {
+        let mut done = vec![false; self.drafts.len()];
+        for &node in &self.order {
+            done[node] = true;
+        }
+        // What is left is in a cycle or behind one: going from node to node against the
+        // flow must come round.
+        let mut seen_by = vec![usize::MAX; self.drafts.len()];
+        for start in 0..self.drafts.len() {
+            let mut walk = Vec::new();
+            let mut at = start;
+            while !done[at] && seen_by[at] == usize::MAX {
+                seen_by[at] = start;
+                walk.push(at);
+                let Some(&before) = self.from[at].iter().find(|before| !done[**before]) else {
+                    break;
+                };
+                at = before;
+            }
+            if !walk.is_empty() && seen_by[at] == start {
+                let first = walk.iter().position(|node| *node == at).unwrap_or(0);
+                self.report_cycle(&walk[first..], report);
+            }
+        }
+    }
+
+    /// `cycle` goes against the flow.
+    fn report_cycle(&self, cycle: &[usize], report: &mut Report<'_>) {
+        let Some(&first) = cycle.iter().min() else { return };
+        let mut way: Vec<usize> = cycle.iter().rev().copied().collect();
+        let at = way.iter().position(|node| *node == first).unwrap_or(0);
+        way.rotate_left(at);
+        way.push(first);
+        let names: Vec<_> = way.iter().map(|&node| shown(self.drafts[node].name)).collect();
+        let draft = &self.drafts[first];
+        let key = format!("{}.from", draft.section.path);
+        let message = format!("the flow goes in a circle: {}", names.join(" → "));
+        report.error(draft.section.place("from"), &key, message);
+    }
+}
+
+/// The nodes of one kind.
+pub(super) fn indexes(drafts: &[Draft<'_>], kind: Kind) -> Vec<usize> {
+    (0..drafts.len()).filter(|&node| drafts[node].kind == kind).collect()
+}
+
+fn index<'t>(drafts: &[Draft<'t>], report: &mut Report<'_>) -> HashMap<&'t str, usize> {
+    let mut index = HashMap::new();
+    for (node, draft) in drafts.iter().enumerate() {
+        let first = *index.entry(draft.name).or_insert(node);
+        if first != node {
+            let other: &Section<'_> = &drafts[first].section;
+            let line = report.line(&other.span);
+            let message = format!("the name is taken by [{}] on line {line}", other.path);
+            report.error(&draft.section.span, &draft.section.path, message);
+        }
+    }
+    index
+}
+
+fn resolve(
+    draft: &Draft<'_>,
+    names: &[Spanned<&str>],
+    index: &HashMap<&str, usize>,
+    drafts: &[Draft<'_>],
+    report: &mut Report<'_>,
+) -> Vec<usize> {
+    let key = format!("{}.from", draft.section.path);
+    if names.is_empty() {
+        let message = "names no node: leave `from` out to take from every input";
+        report.error(draft.section.place("from"), &key, message);
+    }
+    let mut from = Vec::new();
+    for name in names {
+        let (span, name) = (name.span(), *name.get_ref());
+        let Some(&node) = index.get(name) else {
+            let message = format!("there is no node `{}`", shown(name));
+            let givers = drafts.iter().filter(|d| d.kind != Kind::Output && d.name != draft.name);
+            match nearest(name, givers.map(|draft| draft.name)) {
+                Some(help) => report.error_help(&span, &key, message, help),
+                None => report.error(&span, &key, message),
+            }
+            continue;
+        };
+        if drafts[node].kind == Kind::Output {
+            let message = format!("`{name}` is an output: nothing can be taken from it");
+            report.error(&span, &key, message);
+        } else if from.contains(&node) {
+            report.error(&span, &key, format!("names `{name}` twice"));
+        } else {
+            from.push(node);
+        }
+    }
+    from
+}
+
+/// Inputs first, then whatever has all it takes from before it, by file order.
+fn order(drafts: &[Draft<'_>], from: &[Vec<usize>]) -> Vec<usize> {
+    let mut takers = vec![Vec::new(); drafts.len()];
+    let mut missing: Vec<usize> = from.iter().map(Vec::len).collect();
+    for (node, befores) in from.iter().enumerate() {
+        for &before in befores {
+            takers[before].push(node);
+        }
+    }
+    let rank = |node: usize| Reverse((drafts[node].kind != Kind::Input, node));
+    let ready = (0..drafts.len()).filter(|&node| missing[node] == 0);
+    let mut ready: BinaryHeap<_> = ready.map(rank).collect();
+    let mut order = Vec::with_capacity(drafts.len());
+    while let Some(Reverse((_, node))) = ready.pop() {
+        order.push(node);
+        for &taker in &takers[node] {
+            missing[taker] -= 1;
+            if missing[taker] == 0 {
+                ready.push(rank(taker));
+            }
+        }
+    }
+    order
+}

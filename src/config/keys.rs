@@ -1,0 +1,164 @@
+//! Every key there is, and whose it is.
+
+use super::diagnostic::shown;
+use super::plan::Kind;
+use super::report::{Report, nearest};
+use super::section::Section;
+
+/// A key of a node.
+pub(super) struct Key {
+    /// As it is written.
+    pub(super) name: &'static str,
+    /// The tables it stands in.
+    kind: Kind,
+    /// The sorts of node it belongs to; empty for all of its kind.
+    sorts: &'static [&'static str],
+}
+
+const fn key(kind: Kind, name: &'static str, sorts: &'static [&'static str]) -> Key {
+    Key { name, kind, sorts }
+}
+
+/// The keys of `[daemon]`.
+pub(super) const DAEMON: [&str; 3] = ["control", "memory", "grace"];
+
+/// The keys of all nodes.
+pub(super) const KEYS: &[Key] = &[
+    key(Kind::Input, "udp", &[]),
+    key(Kind::Input, "stdin", &[]),
+    key(Kind::Input, "fifo", &[]),
+    key(Kind::Input, "receive_buffer", &["udp"]),
+    key(Kind::Input, "sockets", &["udp"]),
+    key(Kind::Input, "multicast", &["udp"]),
+    key(Kind::Input, "interface", &["udp"]),
+    key(Kind::Input, "max_line", &[]),
+    key(Kind::Input, "sequence", &[]),
+    key(Kind::Filter, "from", &[]),
+    key(Kind::Filter, "match", &[]),
+    key(Kind::Filter, "reject", &[]),
+    key(Kind::Filter, "rate", &[]),
+    key(Kind::Filter, "sample", &[]),
+    key(Kind::Filter, "sample_mode", &[]),
+    key(Kind::Filter, "sample_key", &[]),
+    key(Kind::Filter, "run", &[]),
+    key(Kind::Filter, "workers", &["run"]),
+    key(Kind::Filter, "queue", &["run"]),
+    key(Kind::Filter, "when_full", &["run"]),
+    key(Kind::Filter, "restart", &["run"]),
+    key(Kind::Filter, "stop_grace", &["run"]),
+    key(Kind::Filter, "max_line", &["run"]),
+    key(Kind::Output, "from", &[]),
+    key(Kind::Output, "match", &[]),
+    key(Kind::Output, "reject", &[]),
+    key(Kind::Output, "rate", &[]),
+    key(Kind::Output, "sample", &[]),
+    key(Kind::Output, "sample_mode", &[]),
+    key(Kind::Output, "sample_key", &[]),
+    key(Kind::Output, "pipe", &[]),
+    key(Kind::Output, "file", &[]),
+    key(Kind::Output, "udp", &[]),
+    key(Kind::Output, "stdout", &[]),
+    key(Kind::Output, "queue", &[]),
+    key(Kind::Output, "workers", &["pipe"]),
+    key(Kind::Output, "when_full", &["pipe"]),
+    key(Kind::Output, "restart", &["pipe"]),
+    key(Kind::Output, "stop_grace", &["pipe"]),
+    key(Kind::Output, "rotate", &["file"]),
+    key(Kind::Output, "keep", &["file"]),
+    key(Kind::Output, "compress", &["file"]),
+    key(Kind::Output, "mode", &["file"]),
+    key(Kind::Output, "flush", &["file"]),
+];
+
+/// What a node without a choice made is called in messages.
+fn sort_words(kind: Kind, sort: &str) -> &'static str {
+    match (kind, sort) {
+        (Kind::Input, "udp") => "UDP input",
+        (Kind::Input, "stdin") => "standard input",
+        (Kind::Input, _) => "FIFO input",
+        (Kind::Filter, "run") => "filter process",
+        (Kind::Filter, _) => "filter without `run`",
+        (Kind::Output, "pipe") => "pipe output",
+        (Kind::Output, "file") => "file output",
+        (Kind::Output, "udp") => "UDP output",
+        (Kind::Output, _) => "standard output",
+    }
+}
+
+/// Reports every key that is unknown or of another sort of node.
+///
+/// `sort` is the key that says what the node is (`udp`, `run`, …), empty for a filter
+/// without a process and `None` where the table does not say.
+pub(super) fn check(
+    section: &Section<'_>,
+    kind: Kind,
+    sort: Option<&str>,
+    report: &mut Report<'_>,
+) {
+    for entry in &section.entries {
+        let mut homes = KEYS.iter().filter(|key| key.name == entry.key).peekable();
+        if homes.peek().is_none() {
+            let names = KEYS.iter().filter(|key| key.kind == kind).map(|key| key.name);
+            let help = nearest(entry.key, names.clone()).unwrap_or_else(|| {
+                let mut names: Vec<_> = names.collect();
+                names.sort_unstable();
+                format!("an {} has: {}", kind.word(), names.join(", "))
+                    .replace("an filter", "a filter")
+            });
+            entry.misplaced(report, format!("unknown key `{}`", shown(entry.key)), Some(help));
+            continue;
+        }
+        let Some(home) = homes.clone().find(|key| key.kind == kind) else {
+            let owners: Vec<_> = homes.map(owners).collect();
+            let article = if kind == Kind::Filter { "a" } else { "an" };
+            let message = format!(
+                "`{}` is a key of {}; this is {article} {}",
+                entry.key,
+                owners.join(" and "),
+                kind.word()
+            );
+            entry.misplaced(report, message, None);
+            continue;
+        };
+        let Some(sort) = sort else { continue };
+        if !home.sorts.is_empty() && !home.sorts.contains(&sort) {
+            let message = format!(
+                "`{}` is a key of {}; this is a {}",
+                entry.key,
+                owners(home),
+                sort_words(kind, sort)
+            );
+            entry.misplaced(report, message, None);
+        }
+    }
+}
+
+/// The nodes that have a key, in the plural.
+fn owners(key: &Key) -> String {
+    let word = key.sorts.first().map_or(key.kind.word(), |sort| sort_words(key.kind, sort));
+    format!("{word}{}", if word.ends_with('s') { "es" } else { "s" })
+}
+
+/// Which one of `choices` the table has; reports it when there are none or several.
+pub(super) fn choose<'c>(
+    section: &Section<'_>,
+    choices: &[&'c str],
+    report: &mut Report<'_>,
+) -> Option<&'c str> {
+    let mut made = choices.iter().filter(|choice| section.get(choice).is_some());
+    let first = made.next();
+    let words: Vec<_> = choices.iter().map(|choice| format!("`{choice}`")).collect();
+    let Some(first) = first else {
+        let message = format!("needs one of {}", words.join(", "));
+        report.error(&section.span, &section.path, message);
+        return None;
+    };
+    let more: Vec<_> = made.collect();
+    for choice in &more {
+        if let Some(entry) = section.get(choice) {
+            let message = format!("has `{first}` already: only one of {} goes", words.join(", "));
+            entry.misplaced(report, message, None);
+        }
+    }
+    more.is_empty().then_some(*first)
+}

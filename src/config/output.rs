@@ -1,0 +1,107 @@
+//! `[output.NAME]`
+
+use super::plan::{BodyPlan, FilePlan, Kind, Rotate, StdoutPlan, UdpOutPlan};
+use super::report::Report;
+use super::section::{Entry, Section};
+use super::units::{self, show_size, show_time};
+use super::{keys, process};
+use crate::limits;
+use crate::output::name::NameTemplate;
+
+/// Reads an output.
+pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<BodyPlan> {
+    let sort = keys::choose(section, &["pipe", "file", "udp", "stdout"], report);
+    keys::check(section, Kind::Output, sort, report);
+    let entry = section.get(sort?)?;
+    if sort? == "pipe" {
+        return process::read(section, "pipe", report).map(BodyPlan::Pipe);
+    }
+    let queue = process::queue(section, limits::QUEUE_FILE_DEFAULT, report);
+    match sort? {
+        "file" => file(section, entry, queue, report).map(BodyPlan::File),
+        "udp" => udp(entry, report).map(|to| BodyPlan::Udp(UdpOutPlan { to, queue })),
+        _ => {
+            if entry.boolean(report)? {
+                return Some(BodyPlan::Stdout(StdoutPlan { queue }));
+            }
+            entry.wrong(report, "an output with `stdout = false` goes nowhere: remove the output");
+            None
+        }
+    }
+}
+
+fn file(
+    section: &Section<'_>,
+    entry: &Entry<'_>,
+    queue: u64,
+    report: &mut Report<'_>,
+) -> Option<FilePlan> {
+    let path = entry.text(report).and_then(|text| {
+        NameTemplate::parse(text).map_err(|message| entry.wrong(report, message)).ok()
+    });
+    let rotate = section.get("rotate").and_then(|entry| rotate(entry, report));
+    let keep = section.get("keep").and_then(|entry| entry.integer(report, 1..=u32::MAX.into()));
+    let compress = section.get("compress").and_then(|e| e.word(report, &[("zstd", true)]));
+    let mode = section.get("mode").and_then(|entry| {
+        let text = entry.text(report)?;
+        units::mode(text).map_err(|message| entry.wrong(report, message)).ok()
+    });
+    let flush = section.get("flush").and_then(|entry| entry.boolean(report));
+    if section.get("rotate").is_none() {
+        for key in ["keep", "compress"] {
+            if let Some(entry) = section.get(key) {
+                entry.misplaced(report, "is about files set aside: it needs `rotate`", None);
+            }
+        }
+    }
+    Some(FilePlan {
+        path: path?,
+        rotate,
+        keep: keep.and_then(|n| u32::try_from(n).ok()),
+        compress: compress.unwrap_or(false),
+        mode: mode.unwrap_or(limits::FILE_MODE_DEFAULT),
+        flush: flush.unwrap_or(false),
+        queue,
+    })
+}
+
+/// A time or a size; a number without a unit is a size, as everywhere.
+fn rotate(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Rotate> {
+    let is_time = entry.as_str().is_some_and(|text| units::time(text).is_ok());
+    if is_time {
+        let time = entry.time(report)?;
+        if time < limits::ROTATE_TIME_LEAST {
+            let least = show_time(limits::ROTATE_TIME_LEAST);
+            entry.wrong(report, format!("must be at least {least}"));
+            return None;
+        }
+        return Some(Rotate::Every(time));
+    }
+    if entry.as_str().is_some_and(|text| units::size(text).is_err()) {
+        let least = show_size(limits::ROTATE_SIZE_LEAST);
+        let help = format!("as in \"1h\" or \"1GiB\" (at least 1s or {least})");
+        entry.wrong_help(report, "is neither a time nor a size", help);
+        return None;
+    }
+    entry.size(report, limits::ROTATE_SIZE_LEAST..=u64::MAX).map(Rotate::Size)
+}
+
+fn udp(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<String> {
+    let text = entry.system_text(report)?;
+    let good = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        let port = port.parse::<u16>().is_ok_and(|port| port > 0);
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = match bracketed {
+            Some(ip) => ip.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && !host.contains([':', '/', ' ', '[', ']']),
+        };
+        digits && port && host
+    });
+    if !good {
+        let help = "as in \"hub1:8420\", \"192.0.2.1:8420\" or \"[2001:db8::1]:8420\"";
+        entry.wrong_help(report, "is not a host and a port", help);
+        return None;
+    }
+    Some(text.into())
+}

@@ -1,0 +1,285 @@
+//! One table of the file: its keys in file order, and readers for their values.
+//!
+//! Every reader reports what is wrong and returns `None`, so that a whole table is read
+//! and all that is wrong with it is said at once.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::report::{Report, Span, nearest};
+use super::units;
+
+/// A key and its value.
+pub(super) struct Entry<'t> {
+    /// The key.
+    pub(super) key: &'t str,
+    /// Where the key stands.
+    pub(super) key_span: Span,
+    /// Where the value stands.
+    pub(super) span: Span,
+    value: &'t DeValue<'t>,
+    path: String,
+}
+
+/// A table.
+pub(super) struct Section<'t> {
+    /// Its name, as in `filter.api`.
+    pub(super) path: String,
+    /// Where its name stands.
+    pub(super) span: Span,
+    /// Its keys in file order.
+    pub(super) entries: Vec<Entry<'t>>,
+}
+
+impl<'t> Section<'t> {
+    /// A table of the file.
+    pub(super) fn new(path: String, span: Span, table: &'t DeTable<'t>) -> Self {
+        let mut entries: Vec<_> = table
+            .iter()
+            .map(|(key, value)| Entry {
+                key: key.get_ref(),
+                key_span: key.span(),
+                span: value.span(),
+                value: value.get_ref(),
+                path: if path.is_empty() {
+                    key.get_ref().to_string()
+                } else {
+                    format!("{path}.{}", key.get_ref())
+                },
+            })
+            .collect();
+        entries.sort_by_key(|entry| entry.key_span.start);
+        Self { path, span, entries }
+    }
+
+    /// The entry of a key.
+    pub(super) fn get(&self, key: &str) -> Option<&Entry<'t>> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+
+    /// Where a key's value stands, or else the table's name.
+    pub(super) fn place(&self, key: &str) -> &Span {
+        self.get(key).map_or(&self.span, |entry| &entry.span)
+    }
+}
+
+impl<'t> Entry<'t> {
+    /// Reports that the value is wrong.
+    pub(super) fn wrong(&self, report: &mut Report<'_>, message: impl Into<String>) {
+        report.error(&self.span, &self.path, message);
+    }
+
+    /// Reports that the value is wrong, with advice.
+    pub(super) fn wrong_help(
+        &self,
+        report: &mut Report<'_>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        report.error_help(&self.span, &self.path, message, help);
+    }
+
+    /// Reports that the key should not be here, with advice.
+    pub(super) fn misplaced(
+        &self,
+        report: &mut Report<'_>,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) {
+        match help {
+            Some(help) => report.error_help(&self.key_span, &self.path, message, help),
+            None => report.error(&self.key_span, &self.path, message),
+        }
+    }
+
+    /// The key with the names of its tables.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The value as a table.
+    pub(super) fn table(&self) -> Option<&'t DeTable<'t>> {
+        self.value.as_table()
+    }
+
+    fn expect(&self, report: &mut Report<'_>, what: &str) {
+        let found = match self.value {
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a number with a point",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+            DeValue::String(_) => "a string",
+        };
+        self.wrong(report, format!("expected {what}, found {found}"));
+    }
+
+    /// A string.
+    pub(super) fn text(&self, report: &mut Report<'_>) -> Option<&'t str> {
+        let text = self.value.as_str();
+        if text.is_none() {
+            self.expect(report, "a string");
+        }
+        text
+    }
+
+    /// A string that the system will see: not empty, no NUL.
+    pub(super) fn system_text(&self, report: &mut Report<'_>) -> Option<&'t str> {
+        let text = self.text(report)?;
+        if text.trim().is_empty() {
+            self.wrong(report, "is empty");
+            return None;
+        }
+        if text.contains('\0') {
+            self.wrong(report, "contains a NUL byte");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&self, report: &mut Report<'_>) -> Option<bool> {
+        let value = self.value.as_bool();
+        if value.is_none() {
+            self.expect(report, "true or false");
+        }
+        value
+    }
+
+    /// An integer within bounds.
+    pub(super) fn integer(
+        &self,
+        report: &mut Report<'_>,
+        bounds: RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let Some(integer) = self.value.as_integer() else {
+            self.expect(report, "an integer");
+            return None;
+        };
+        // Nothing below 0 is wanted anywhere, so what does not parse is out of bounds.
+        let value = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let value = value.filter(|value| bounds.contains(value));
+        if value.is_none() {
+            let (least, most) = (bounds.start(), bounds.end());
+            let bounds = match *most {
+                u64::MAX => format!("at least {least}"),
+                _ => format!("from {least} to {most}"),
+            };
+            self.wrong(report, format!("must be {bounds}"));
+        }
+        value
+    }
+
+    /// A size within bounds: text with a unit, or an integer of bytes.
+    pub(super) fn size(&self, report: &mut Report<'_>, bounds: RangeInclusive<u64>) -> Option<u64> {
+        let size = match self.value {
+            DeValue::Integer(integer) => u64::from_str_radix(integer.as_str(), integer.radix())
+                .map_err(|_| "is not a size".to_owned()),
+            DeValue::String(text) => units::size(text),
+            _ => {
+                self.expect(report, "a size such as \"64MiB\"");
+                return None;
+            }
+        };
+        let size = size.map_err(|message| self.wrong(report, message)).ok()?;
+        if bounds.contains(&size) {
+            return Some(size);
+        }
+        let (least, most) = (units::show_size(*bounds.start()), units::show_size(*bounds.end()));
+        let bounds = match *bounds.end() {
+            u64::MAX => format!("at least {least}"),
+            _ => format!("from {least} to {most}"),
+        };
+        self.wrong(report, format!("must be {bounds}"));
+        None
+    }
+
+    /// A time.
+    pub(super) fn time(&self, report: &mut Report<'_>) -> Option<Duration> {
+        let DeValue::String(text) = self.value else {
+            self.expect(report, "a time such as \"10s\"");
+            return None;
+        };
+        units::time(text).map_err(|message| self.wrong(report, message)).ok()
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(&self, report: &mut Report<'_>, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text(report)?;
+        let found = words.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let all: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            let help = nearest(text, words.iter().map(|(word, _)| *word));
+            let message = format!("must be {}", all.join(" or "));
+            match help {
+                Some(help) => self.wrong_help(report, message, help),
+                None => self.wrong(report, message),
+            }
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// A name, or a list of names; each with its place.
+    pub(super) fn names(&self, report: &mut Report<'_>) -> Option<Vec<Spanned<&'t str>>> {
+        let items: Vec<(Span, &'t DeValue<'t>)> = match self.value {
+            DeValue::Array(items) => items.iter().map(|i| (i.span(), i.get_ref())).collect(),
+            value => vec![(self.span.clone(), value)],
+        };
+        let mut names = Vec::new();
+        let mut whole = true;
+        for (span, value) in items {
+            match value {
+                DeValue::String(name) => names.push(Spanned::new(span, &**name)),
+                _ => {
+                    report.error(&span, &self.path, "expected a name or a list of names");
+                    whole = false;
+                }
+            }
+        }
+        whole.then_some(names)
+    }
+
+    /// A list of exactly two times.
+    pub(super) fn two_times(&self, report: &mut Report<'_>) -> Option<(Duration, Duration)> {
+        let texts = match self.value {
+            DeValue::Array(items) if items.len() == 2 => {
+                items[0].get_ref().as_str().zip(items[1].get_ref().as_str())
+            }
+            _ => None,
+        };
+        let Some((first, second)) = texts else {
+            self.wrong(report, "expected a list of two times, as in [\"1s\", \"60s\"]");
+            return None;
+        };
+        let mut read = |text| units::time(text).map_err(|message| self.wrong(report, message)).ok();
+        // Both are read before either is given up, so that both are reported.
+        let (first, second) = (read(first), read(second));
+        first.zip(second)
+    }
+
+    /// Where byte `at` of the string stands in the file, when the string is written there
+    /// as it is (without escapes).
+    pub(super) fn within(&self, report: &Report<'_>, at: Option<usize>) -> Span {
+        let (Some(at), Some(text)) = (at, self.value.as_str()) else {
+            return self.span.clone();
+        };
+        let source = report.source(&self.span);
+        let quote = ["'''", "\"\"\"", "'", "\""].into_iter().find(|q| source.starts_with(q));
+        let Some(quote) = quote else { return self.span.clone() };
+        let inner = source.strip_prefix(quote).and_then(|s| s.strip_suffix(quote));
+        if inner != Some(text) {
+            return self.span.clone();
+        }
+        let start = self.span.start + quote.len() + at;
+        start..start + 1
+    }
+
+    /// The value, if it is a string.
+    pub(super) fn as_str(&self) -> Option<&'t str> {
+        self.value.as_str()
+    }
+}

@@ -1,0 +1,157 @@
+//! `logweir check`, as the user meets it: exit codes, messages, drawings.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+const EXAMPLE: &str = r#"
+[daemon]
+control = "/run/logweir/control.sock"
+memory  = "64MiB"
+grace   = "10s"
+
+[input.squid]
+udp = "0.0.0.0:8420"
+receive_buffer = "64MiB"
+sockets = 1
+
+[filter.api]
+from  = "squid"
+match = '/w/api\.php'
+sample = 10
+
+[filter.mobile]
+from = "squid"
+run  = "grep --line-buffered m.wikipedia"
+workers = 1
+
+[output.apilog]
+from = ["api", "mobile"]
+file = "/var/log/logweir/{input}/%Y-%m-%d.log"
+rotate = "1h"
+keep = 48
+compress = "zstd"
+
+[output.sampled]
+from = "squid"
+sample = 1000
+pipe = "awk -f /usr/lib/logweir/filters/countries.awk >> /srv/log/countries"
+
+[output.hub]
+udp = "hub1:8420"
+"#;
+
+struct Dir(TempDir);
+
+impl Dir {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+fn check(path: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logweir"));
+    command.args(["check", "-c"]).arg(path).args(more).stdin(Stdio::null()).output().unwrap()
+}
+
+fn fine(path: &Path, more: &[&str]) -> String {
+    let output = check(path, more);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn refused(path: &Path) -> String {
+    let output = check(path, &[]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let report = String::from_utf8(output.stderr).unwrap();
+    assert!(report.ends_with(&format!("in {}\n", path.display())), "{report}");
+    report
+}
+
+#[test]
+fn the_example_is_fine() {
+    let dir = Dir::new();
+    let path = dir.file("logweir.toml", EXAMPLE);
+    let said = fine(&path, &[]);
+    assert_eq!(said, format!("{}: 1 input, 2 filters, 3 outputs: fine\n", path.display()));
+    // Nothing but the configuration was touched.
+    assert_eq!(fs::read_dir(dir.0.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn warnings_do_not_refuse() {
+    let dir = Dir::new();
+    let path = dir.file("c", "[input.a]\nstdin = true\n[filter.f]\n[output.o]\nstdout = true\n");
+    let output = check(&path, &[]);
+    assert_eq!(output.status.code(), Some(0));
+    let warning = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        warning.contains("c:3:9: warning: filter.f: nothing takes from this filter"),
+        "{warning}"
+    );
+    assert!(output.stdout.ends_with(b": 1 input, 1 filter, 1 output: fine\n"));
+}
+
+#[test]
+fn a_mistake_is_shown_with_its_place() {
+    let dir = Dir::new();
+    let path = dir.file("c", EXAMPLE.replace("sample = 10\n", "smaple = 10\n"));
+    let expected = format!(
+        "{path}:15:1: error: filter.api.smaple: unknown key `smaple`\n  15 | smaple = 10\n     | \
+         ^^^^^^\n    did you mean `sample`?\n1 error in {path}\n",
+        path = path.display()
+    );
+    assert_eq!(refused(&path), expected);
+}
+
+#[test]
+fn drawings() {
+    let dir = Dir::new();
+    let path = dir.file("c", EXAMPLE);
+    let text = fine(&path, &["--graph", "text"]);
+    let expected = "\
+squid  udp 0.0.0.0:8420, buffer 64MiB
+├─ api  match '/w/api\\.php', sample 10
+│  └─ apilog  file /var/log/logweir/{input}/%Y-%m-%d.log
+├─ mobile  run \"grep --line-buffered m.wikipedia\"
+│  └─ apilog  file /var/log/logweir/{input}/%Y-%m-%d.log
+├─ sampled  sample 1000, pipe \"awk -f /usr/lib/logweir/filters/countries.awk >>…
+└─ hub  udp hub1:8420
+";
+    assert_eq!(text, expected);
+    assert!(fine(&path, &["--graph", "dot"]).contains("\"mobile\" -> \"apilog\";"));
+    assert!(fine(&path, &["--graph", "mermaid"]).starts_with("flowchart LR\n"));
+    let output = check(&path, &["--graph", "svg"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn files_that_are_no_configuration() {
+    let dir = Dir::new();
+    assert!(refused(&dir.file("empty", "")).contains("error: is empty\n"));
+    assert!(refused(&dir.file("json", "{ \"input\": 1 }\n")).contains(":1:1: error: not TOML: "));
+    let latin1 = dir.file("latin1", b"[input.a]\nstdin = true\n# caf\xe9\n");
+    assert!(refused(&latin1).contains("error: is not UTF-8: byte 28 (0xe9), on line 3\n"));
+    let large = dir.file("large", vec![b'\n'; 10 << 20]);
+    assert!(refused(&large).contains("error: is larger than 4MiB\n"));
+    assert!(refused(&dir.0.path().join("nowhere")).contains("error: there is no such file\n"));
+    assert!(refused(dir.0.path()).contains("error: is a folder, not a file\n"));
+}
+
+#[test]
+fn without_a_file_the_default_is_read() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logweir"));
+    let output = command.args(["check", "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(help.contains("[default: /etc/logweir/logweir.toml]"), "{help}");
+}
