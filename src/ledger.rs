@@ -69,9 +69,9 @@ impl Count {
 /// What became of the lines of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ledger {
-    /// What entered, with what came back from a dead child's pipe.
+    /// What entered.
     pub entered: Count,
-    /// What left: passed on, handed to the child, written to the file, sent.
+    /// What left: passed on, read by the child, written to the file, sent.
     pub left: Count,
     /// What the selectors did not take.
     pub not_selected: Count,

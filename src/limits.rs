@@ -96,6 +96,8 @@ pub const SLICES_MOST: usize = 64;
 pub const DISK_JOB_MOST: u64 = 8 * MIB;
 /// What is asked for as the buffer of a child's pipe (fcntl(2), F_SETPIPE_SZ).
 pub const PIPE_BUFFER: usize = 1024 * 1024;
+/// How often it is looked how much children have read, when nothing is written to them.
+pub const PIPES_EVERY: Duration = Duration::from_millis(500);
 /// One read of a child's output, a FIFO or standard input.
 pub const READ_CHUNK: usize = 64 * 1024;
 /// The longest line of a child's stderr that is logged.

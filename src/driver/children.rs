@@ -23,6 +23,7 @@ use crate::engine::{Engine, Event};
 use crate::ids::ProcId;
 use crate::input::lines::LineBuffer;
 use crate::limits;
+use crate::sys::pipe::unread;
 use crate::sys::process::as_child;
 
 /// What a token of the loop means for a child.
@@ -172,7 +173,10 @@ impl Children {
                 return;
             }
             match stdin.write_vectored(&slices[..count]) {
-                Ok(bytes) => engine.wrote(proc, bytes),
+                Ok(bytes) => {
+                    engine.wrote(proc, bytes);
+                    tell_unread(proc, &*stdin, engine);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     engine.write_blocked(proc);
@@ -180,7 +184,7 @@ impl Children {
                 }
                 Err(_) => {
                     // EPIPE: nobody reads any more. What is in the pipe is still there.
-                    let unread = unread(stdin);
+                    let unread = pipe_holds(&*stdin);
                     engine.handle(Event::StdinClosed { proc, unread }, now);
                     return;
                 }
@@ -241,14 +245,26 @@ impl Children {
                 Ok(status) => in_words(status),
                 Err(error) => format!("ended, how is not known: {error}"),
             };
-            let left = match (running.unread.take(), &running.stdin) {
-                (Some(mut reader), _) => read_all(&mut reader),
-                (None, Some(stdin)) => unread(stdin),
-                (None, None) => Vec::new(),
+            let unread = match (&running.unread, &running.stdin) {
+                (Some(reader), _) => pipe_holds(reader),
+                (None, Some(stdin)) => pipe_holds(stdin),
+                (None, None) => 0,
             };
             self.tokens.retain(|token, _| !running.tokens.contains(token));
             self.again.retain(|(other, _)| *other != proc);
-            engine.handle(Event::Exited { proc, how, unread: left }, now);
+            engine.handle(Event::Exited { proc, how, unread }, now);
+        }
+    }
+
+    /// Looks how much children have read of what was written to them.
+    pub fn look_at_pipes(&self, engine: &mut Engine) {
+        for proc in engine.with_unread() {
+            let Some(running) = self.running.get(&proc) else { continue };
+            match (&running.stdin, &running.unread) {
+                (Some(stdin), _) => tell_unread(proc, stdin, engine),
+                (None, Some(reader)) => tell_unread(proc, reader, engine),
+                (None, None) => {}
+            }
         }
     }
 
@@ -364,28 +380,15 @@ fn reader_of(stdin: &pipe::Sender) -> io::Result<File> {
     std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
-/// What nobody read from a child's stdin.
-fn unread(stdin: &pipe::Sender) -> Vec<u8> {
-    match reader_of(stdin) {
-        Ok(mut reader) => read_all(&mut reader),
-        Err(error) => {
-            log::warn!("what a child left unread is lost: {error}");
-            Vec::new()
-        }
-    }
+/// How many bytes are in a pipe.
+fn pipe_holds(pipe: impl AsFd) -> usize {
+    // FIONREAD does not fail on a pipe; were it to, all that was written would count as read.
+    unread(pipe).unwrap_or(0)
 }
 
-/// Reads what is in a pipe now; at most what a pipe can hold.
-fn read_all(reader: &mut File) -> Vec<u8> {
-    let mut all = Vec::new();
-    let mut chunk = [0; 16 * 1024];
-    loop {
-        match reader.read(&mut chunk) {
-            Ok(0) => return all,
-            Ok(count) => all.extend_from_slice(&chunk[..count]),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return all,
-        }
+fn tell_unread(proc: ProcId, pipe: impl AsFd, engine: &mut Engine) {
+    if let Ok(bytes) = unread(pipe) {
+        engine.unread(proc, bytes);
     }
 }
 

@@ -77,6 +77,7 @@ pub struct Daemon {
     signals: Signals,
     reread: Reread,
     report: Option<(Report, Mono)>,
+    looked_at_pipes: Mono,
 }
 
 impl Daemon {
@@ -123,6 +124,7 @@ impl Daemon {
             signals,
             reread,
             report: None,
+            looked_at_pipes: Mono::default(),
         })
     }
 
@@ -169,7 +171,9 @@ impl Daemon {
             return Some(Duration::ZERO);
         }
         let report = self.report.as_ref().map(|(_, at)| *at);
-        let next = self.engine.deadline().into_iter().chain(report).min()?;
+        let pipes = !self.engine.with_unread().is_empty();
+        let pipes = pipes.then(|| self.looked_at_pipes + limits::PIPES_EVERY);
+        let next = self.engine.deadline().into_iter().chain(report).chain(pipes).min()?;
         // Rounded up, for mio counts in milliseconds and must not wake just before.
         Some(next.since(self.clock.mono()) + Duration::from_micros(500))
     }
@@ -183,6 +187,10 @@ impl Daemon {
         }
         for event in events {
             self.dispatch(event, now);
+        }
+        if now.since(self.looked_at_pipes) >= limits::PIPES_EVERY {
+            self.looked_at_pipes = now;
+            self.children.look_at_pipes(&mut self.engine);
         }
         while let Some(event) = self.disk.done() {
             self.engine.handle(event, now);
@@ -346,6 +354,7 @@ impl Daemon {
         };
         control.ready(token, &registry, |request| match request {
             Request::Status => {
+                self.children.look_at_pipes(&mut self.engine);
                 let status = self.engine.status(self.clock.mono());
                 serde_json::to_value(status).map_err(|error| error.to_string())
             }

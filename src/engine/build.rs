@@ -111,7 +111,7 @@ impl Engine {
             self.children.insert(proc, Child::new(node, queue, supervisor));
             workers.push(proc);
         }
-        Process { workers, printed: Count::default(), returned: Count::default(), holding: false }
+        Process { workers, printed: Count::default(), holding: false }
     }
 
     fn new_disk(&mut self, node: NodeId, target: DiskTarget, queue: u64) -> Body {

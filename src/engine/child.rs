@@ -1,17 +1,16 @@
 //! Children: their queues, what they leave behind, and what is said about them.
 
 use std::io::IoSlice;
-use std::time::SystemTime;
 
-use crate::batch::{Batch, count_lines};
+use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::ids::{NodeId, ProcId};
 use crate::input::InputCounts;
-use crate::ledger::{Count, Reason};
+use crate::ledger::Reason;
 use crate::output::queue::Queue;
 use crate::output::supervisor::{Step, Supervisor, Verdict};
 
-use super::{Action, Body, Engine, Process, Ready, own_batch};
+use super::{Action, Body, Engine, Ready};
 
 /// One copy of a process.
 #[derive(Debug)]
@@ -25,22 +24,11 @@ pub(super) struct Child {
     /// Its pipe was full when last tried.
     blocked: bool,
     listed: bool,
-    /// Bytes written to it since it was started.
-    written: u64,
 }
 
 impl Child {
     pub(super) fn new(node: NodeId, queue: Queue, supervisor: Supervisor) -> Self {
-        Self {
-            node,
-            queue,
-            supervisor,
-            pid: None,
-            last_end: None,
-            blocked: false,
-            listed: false,
-            written: 0,
-        }
+        Self { node, queue, supervisor, pid: None, last_end: None, blocked: false, listed: false }
     }
 }
 
@@ -53,11 +41,24 @@ impl Engine {
 
     /// So many bytes of [`Self::slices`] were written to a child.
     pub fn wrote(&mut self, proc: ProcId, bytes: usize) {
+        if let Some(child) = self.children.get_mut(&proc) {
+            child.queue.wrote(bytes);
+        }
+    }
+
+    /// So many bytes that were written to a child are in its pipe yet; what was before them
+    /// it has read.
+    pub fn unread(&mut self, proc: ProcId, bytes: usize) {
         let Some(child) = self.children.get_mut(&proc) else { return };
-        child.written += bytes as u64;
-        let done = child.queue.wrote(bytes, &mut self.budget);
+        let read = child.queue.read_but(bytes, &mut self.budget);
         let node = child.node;
-        self.node_mut(node).ledger.left.add(done.lines, done.bytes);
+        self.node_mut(node).ledger.left.add(read.lines, read.bytes);
+    }
+
+    /// The children that were written to and had not read all of it.
+    pub fn with_unread(&self) -> Vec<ProcId> {
+        let waits = |child: &Child| !child.queue.is_empty() && child.supervisor.has_started();
+        self.children.iter().filter(|(_, child)| waits(child)).map(|(proc, _)| *proc).collect()
     }
 
     /// A child's pipe is full: it is not named as ready until [`Self::writable`].
@@ -78,7 +79,7 @@ impl Engine {
     /// Names a child as ready where it can take what waits for it.
     pub(super) fn list_child(&mut self, proc: ProcId) {
         let Some(child) = self.children.get_mut(&proc) else { return };
-        let ready = child.supervisor.takes_lines() && !child.blocked && !child.queue.is_empty();
+        let ready = child.supervisor.takes_lines() && !child.blocked && !child.queue.all_written();
         if ready && !child.listed {
             child.listed = true;
             self.ready.push_back(Ready::Child(proc));
@@ -125,7 +126,6 @@ impl Engine {
         child.supervisor.started(now);
         child.pid = Some(pid);
         child.blocked = false;
-        child.written = 0;
         self.list_child(proc);
     }
 
@@ -145,7 +145,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn stdin_closed(&mut self, proc: ProcId, unread: &[u8], now: Mono) {
+    pub(super) fn stdin_closed(&mut self, proc: ProcId, unread: usize, now: Mono) {
         self.take_back(proc, unread);
         let Some(child) = self.children.get_mut(&proc) else { return };
         if let Some(step) = child.supervisor.closed_stdin(now) {
@@ -155,7 +155,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn child_exited(&mut self, proc: ProcId, how: &str, unread: &[u8], now: Mono) {
+    pub(super) fn child_exited(&mut self, proc: ProcId, how: &str, unread: usize, now: Mono) {
         self.take_back(proc, unread);
         self.after_end(proc, how, now);
     }
@@ -178,42 +178,14 @@ impl Engine {
         }
     }
 
-    /// Takes back what a child left unread in its pipe, so that the next one gets it. A line
-    /// it had begun to read is dropped: nobody gets half of one.
-    fn take_back(&mut self, proc: ProcId, unread: &[u8]) {
+    /// Whoever read a child's pipe is gone and left so many bytes unread: the next child gets
+    /// them. A line that was read in part is dropped.
+    fn take_back(&mut self, proc: ProcId, unread: usize) {
         let Some(child) = self.children.get_mut(&proc) else { return };
         let node = child.node;
-        // What it left is the end of what was written: first the part of the first batch in
-        // the queue, which is still there to be written again, and before that whole batches.
-        let in_front = child.queue.offset();
-        let again = unread.len().min(in_front);
-        child.queue.rewind(in_front - again);
-        let (whole, torn) = child.queue.cut_at_line(&mut self.budget);
-        let before = &unread[..unread.len() - again];
-        let read_nothing = child.written == unread.len() as u64;
-        let start = match memchr::memchr(b'\n', before) {
-            // Where a line begins among bytes of unknown beginning is only known behind the
-            // first newline.
-            Some(at) if !read_nothing => at + 1,
-            _ => 0,
-        };
-        let mut back = Count::default();
-        back.add(u64::from(count_lines(before)), before.len() as u64);
-        if start < before.len() {
-            let bytes = before[start..].to_vec();
-            let lines = count_lines(&bytes);
-            let name = self.nodes[node.0 as usize].as_ref().map(|node| node.name.clone());
-            let batch = own_batch(&name.unwrap_or_default(), bytes, lines, SystemTime::UNIX_EPOCH);
-            child.queue.push_front(batch, &mut self.budget);
-        }
-        child.written = 0;
-        let owner = self.node_mut(node);
-        owner.ledger.left.add(whole.lines, whole.bytes);
-        owner.ledger.drop(Reason::ChildGone, torn.lines, torn.bytes);
-        owner.ledger.entered.add(back.lines, back.bytes);
-        owner.ledger.drop(Reason::ChildGone, u64::from(start > 0), start as u64);
-        if let Body::Process(Process { returned, .. }) = &mut owner.body {
-            returned.add(back.lines, back.bytes);
-        }
+        let (read, torn) = child.queue.reader_gone(unread, &mut self.budget);
+        let ledger = &mut self.node_mut(node).ledger;
+        ledger.left.add(read.lines, read.bytes);
+        ledger.drop(Reason::ChildGone, torn.lines, torn.bytes);
     }
 }

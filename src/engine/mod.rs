@@ -22,7 +22,6 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use crate::batch::Batch;
 use crate::clock::Mono;
@@ -86,8 +85,8 @@ pub enum Event {
     StdinClosed {
         /// Which.
         proc: ProcId,
-        /// What it left unread in its pipe.
-        unread: Vec<u8>,
+        /// How many bytes it left unread in its pipe.
+        unread: usize,
     },
     /// A child has ended, and all it printed was handed in.
     Exited {
@@ -95,8 +94,8 @@ pub enum Event {
         proc: ProcId,
         /// How, in words.
         how: String,
-        /// What it left unread in its pipe; empty where `StdinClosed` said it before.
-        unread: Vec<u8>,
+        /// How many bytes it left unread in its pipe.
+        unread: usize,
     },
     /// The disk has done with an output's job.
     DiskDone {
@@ -224,7 +223,6 @@ enum Body {
 struct Process {
     workers: Vec<ProcId>,
     printed: Count,
-    returned: Count,
     /// Whether its queue, which makes inputs wait, is full.
     holding: bool,
 }
@@ -265,8 +263,8 @@ impl Engine {
             Event::Started { proc, pid } => self.child_started(proc, pid, now),
             Event::StartFailed { proc, error } => self.child_failed(proc, &error, now),
             Event::Printed { proc, batch, counts } => self.printed(proc, &batch, &counts, now),
-            Event::StdinClosed { proc, unread } => self.stdin_closed(proc, &unread, now),
-            Event::Exited { proc, how, unread } => self.child_exited(proc, &how, &unread, now),
+            Event::StdinClosed { proc, unread } => self.stdin_closed(proc, unread, now),
+            Event::Exited { proc, how, unread } => self.child_exited(proc, &how, unread, now),
             Event::DiskDone { node, bytes, error } => self.disk_done(node, bytes, error, now),
             Event::Tick => {}
         }
@@ -391,11 +389,6 @@ impl Engine {
     fn child(&self, proc: ProcId) -> &Child {
         self.children.get(&proc).expect("a child's id outlives it nowhere")
     }
-}
-
-/// A batch of lines that a node made itself.
-fn own_batch(name: &Arc<str>, bytes: Vec<u8>, lines: u32, received: SystemTime) -> Batch {
-    Batch { bytes: bytes.into(), lines, input: Arc::clone(name), received }
 }
 
 /// Both the bound of a queue and the time its lines came are the queue's own affair; what

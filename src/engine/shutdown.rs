@@ -87,7 +87,7 @@ impl Engine {
         if let Body::Process(process) = &self.node(id).body {
             for proc in process.workers.clone() {
                 let Some(child) = self.children.get_mut(&proc) else { continue };
-                if !child.queue.is_empty() {
+                if !child.queue.all_written() {
                     continue;
                 }
                 if let Some(step) = child.supervisor.stop(now) {
@@ -113,9 +113,12 @@ impl Engine {
             Body::Process(process) => {
                 for proc in &process.workers {
                     let Some(child) = self.children.get_mut(proc) else { continue };
-                    let (whole, torn) = child.queue.cut_at_line(&mut self.budget);
-                    node.ledger.left.add(whole.lines, whole.bytes);
-                    lost.add(torn.lines, torn.bytes);
+                    let cut = child.queue.cut_unwritten(&mut self.budget);
+                    lost.add(cut.lines, cut.bytes);
+                    if child.supervisor.has_started() {
+                        // What is in its pipe the child may read yet.
+                        continue;
+                    }
                     while let Some(batch) = child.queue.pop(&mut self.budget) {
                         lost.add(u64::from(batch.lines), batch.bytes.len() as u64);
                     }

@@ -63,9 +63,6 @@ pub struct NodeStatus {
     /// Lines its children printed (a filter process' stream).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub printed: Option<u64>,
-    /// Lines that a dead child had left unread and that entered again.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub returned: Option<u64>,
     /// Why the disk refuses, while it does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
@@ -130,9 +127,9 @@ impl Engine {
         let dropped = |count: Count| count.lines;
         let counts = node.counts;
         let is_input = matches!(node.body, Body::Input { .. });
-        let (printed, returned) = match &node.body {
-            Body::Process(process) => (Some(process.printed.lines), Some(process.returned.lines)),
-            _ => (None, None),
+        let printed = match &node.body {
+            Body::Process(process) => Some(process.printed.lines),
+            _ => None,
         };
         NodeStatus {
             name: node.name.to_string(),
@@ -160,7 +157,6 @@ impl Engine {
             }),
             children: self.child_statuses(id),
             printed,
-            returned,
             error: match &node.body {
                 Body::Disk(disk) => disk.error.clone(),
                 _ => None,

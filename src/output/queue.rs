@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, count_lines};
 use crate::ledger::Count;
 
 /// What is left of the memory for all queues after the reserved shares.
@@ -29,11 +29,19 @@ impl Budget {
 }
 
 /// A bounded queue of batches.
+///
+/// A batch that was written into a pipe stays until it was read there: what nobody reads is
+/// still here to be written to somebody else, and counts as queued until then.
 #[derive(Debug)]
 pub struct Queue {
     batches: VecDeque<Batch>,
-    /// Bytes of the first batch that were already written.
+    /// How many of the first batches were written whole, and how many bytes of the next.
+    next: usize,
     offset: usize,
+    /// Bytes that were written, from the first batch on.
+    written: usize,
+    /// Bytes written after those, of a line that was given up in the middle.
+    torn: usize,
     /// What the batches cost together.
     used: u64,
     count: Count,
@@ -46,7 +54,7 @@ impl Queue {
     pub fn new(limit: u64, reserved: u64) -> Self {
         let reserved = reserved.min(limit);
         let (batches, count) = (VecDeque::new(), Count::default());
-        Self { batches, offset: 0, used: 0, count, limit, reserved }
+        Self { batches, next: 0, offset: 0, written: 0, torn: 0, used: 0, count, limit, reserved }
     }
 
     /// The share of the budget that is the queue's own.
@@ -97,18 +105,10 @@ impl Queue {
         Err(batch)
     }
 
-    /// Takes in a batch though it may be more than there is room for: for queues that make
-    /// their inputs wait, and for what comes back from a dead child.
+    /// Takes in a batch though it may be more than there is room for, for queues that make
+    /// their inputs wait.
     pub fn push_anyway(&mut self, batch: Batch, budget: &mut Budget) {
         self.enter(batch, budget);
-    }
-
-    /// Puts whole lines back in front. The first batch must not be written in part.
-    pub fn push_front(&mut self, batch: Batch, budget: &mut Budget) {
-        debug_assert_eq!(self.offset, 0);
-        self.count.add(u64::from(batch.lines), batch.bytes.len() as u64);
-        self.charge(batch.cost(), budget);
-        self.batches.push_front(batch);
     }
 
     fn room(&self, budget: &Budget) -> u64 {
@@ -136,7 +136,13 @@ impl Queue {
     /// Takes the first batch out, whatever was written of it.
     pub fn pop(&mut self, budget: &mut Budget) -> Option<Batch> {
         let batch = self.batches.pop_front()?;
-        self.offset = 0;
+        if self.next > 0 {
+            self.next -= 1;
+            self.written -= batch.bytes.len();
+        } else {
+            self.written = 0;
+            self.offset = 0;
+        }
         let before = self.borrowed();
         self.used -= batch.cost();
         budget.free += before - self.borrowed();
@@ -150,46 +156,8 @@ impl Queue {
         self.batches.front()
     }
 
-    /// The unwritten bytes of the first batches, in order.
-    pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
-        let offset = self.offset;
-        self.batches
-            .iter()
-            .enumerate()
-            .map(move |(at, batch)| if at == 0 { &batch.bytes[offset..] } else { &batch.bytes[..] })
-    }
-
-    /// Notes that `written` bytes of [`Self::slices`] were written; the batches that were
-    /// thereby finished leave the queue and are counted.
-    pub fn wrote(&mut self, mut written: usize, budget: &mut Budget) -> Count {
-        let mut done = Count::default();
-        while let Some(first) = self.batches.front() {
-            let left = first.bytes.len() - self.offset;
-            if written < left {
-                self.offset += written;
-                break;
-            }
-            written -= left;
-            if let Some(batch) = self.pop(budget) {
-                done.add(u64::from(batch.lines), batch.bytes.len() as u64);
-            }
-        }
-        done
-    }
-
-    /// Bytes of the first batch that were written.
-    pub fn offset(&self) -> usize {
-        self.offset
-    }
-
-    /// Takes back that bytes of the first batch were written, down to `offset`.
-    pub fn rewind(&mut self, offset: usize) {
-        debug_assert!(offset <= self.offset);
-        self.offset = offset;
-    }
-
-    /// Clones of the first batches without what was written of them, at least one and at most
-    /// `most` bytes where there are more.
+    /// Clones of the first batches, at least one and at most `most` bytes where there are
+    /// more.
     pub fn first(&self, most: u64) -> Vec<Batch> {
         let mut sum = 0;
         let fits = |batch: &&Batch| {
@@ -200,39 +168,134 @@ impl Queue {
         self.batches.iter().take_while(fits).cloned().collect()
     }
 
-    /// Takes out the first whole lines that make up `bytes` bytes, and counts them. For
-    /// readers that take whole lines only, so that the count is exact in every moment.
-    pub fn advance(&mut self, bytes: usize, budget: &mut Budget) -> Count {
-        let mut done = self.wrote(bytes, budget);
-        let (whole, torn) = self.cut_at_line(budget);
-        debug_assert_eq!(torn, Count::default());
-        done.add(whole.lines + torn.lines, whole.bytes + torn.bytes);
+    /// Takes out the first whole lines that make up `bytes` bytes, and counts them.
+    pub fn advance(&mut self, mut bytes: usize, budget: &mut Budget) -> Count {
+        let mut done = Count::default();
+        while let Some(first) = self.batches.front() {
+            let len = first.bytes.len();
+            if bytes < len {
+                break;
+            }
+            bytes -= len;
+            done.add(u64::from(first.lines), len as u64);
+            self.pop(budget);
+        }
+        if bytes > 0 {
+            done.add(u64::from(self.cut_front(bytes, budget)), bytes as u64);
+        }
         done
     }
 
-    /// Whoever read from the queue is gone in the middle of the first batch: its lines that
-    /// were written whole leave, and so does a line that was written in part. Returns both
-    /// counts; what is left begins with a whole line.
-    pub fn cut_at_line(&mut self, budget: &mut Budget) -> (Count, Count) {
-        let (mut whole, mut torn) = (Count::default(), Count::default());
-        if self.offset == 0 {
-            return (whole, torn);
+    /// Takes the first bytes off the first batch, which is longer; the lines in them.
+    fn cut_front(&mut self, bytes: usize, budget: &mut Budget) -> u32 {
+        let Some(first) = self.batches.front_mut() else { return 0 };
+        let cut = first.bytes.split_to(bytes);
+        let lines = count_lines(&cut);
+        first.lines -= lines;
+        self.count.lines -= u64::from(lines);
+        self.count.bytes -= bytes as u64;
+        let before = self.borrowed();
+        self.used -= bytes as u64;
+        budget.free += before - self.borrowed();
+        lines
+    }
+
+    /// Whether there is nothing in it that was not written yet.
+    pub fn all_written(&self) -> bool {
+        self.next == self.batches.len()
+    }
+
+    /// The bytes that were not written yet, in order.
+    pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        let mut offset = self.offset;
+        self.batches.range(self.next..).map(move |batch| {
+            let slice = &batch.bytes[offset..];
+            offset = 0;
+            slice
+        })
+    }
+
+    /// Notes that so many bytes of [`Self::slices`] were written.
+    pub fn wrote(&mut self, mut bytes: usize) {
+        self.written += bytes;
+        while let Some(batch) = self.batches.get(self.next) {
+            let left = batch.bytes.len() - self.offset;
+            if bytes < left {
+                self.offset += bytes;
+                return;
+            }
+            bytes -= left;
+            self.next += 1;
+            self.offset = 0;
         }
-        let offset = self.offset;
-        let Some(batch) = self.pop(budget) else { return (whole, torn) };
-        let start = memchr::memrchr(b'\n', &batch.bytes[..offset]).map_or(0, |at| at + 1);
-        whole.add(u64::from(crate::batch::count_lines(&batch.bytes[..start])), start as u64);
-        let mut rest = start;
-        if start < offset {
-            let line = memchr::memchr(b'\n', &batch.bytes[offset..]);
-            rest = line.map_or(batch.bytes.len(), |at| offset + at + 1);
-            torn.add(1, (rest - start) as u64);
+    }
+
+    /// Of what was written, all but the last `unread` bytes was read: the batches that were
+    /// read whole leave the queue and are counted.
+    pub fn read_but(&mut self, unread: usize, budget: &mut Budget) -> Count {
+        let mut done = Count::default();
+        while self.next > 0
+            && let Some(first) = self.batches.front()
+            && first.bytes.len() <= self.read_of(unread)
+        {
+            done.add(u64::from(first.lines), first.bytes.len() as u64);
+            self.pop(budget);
         }
-        if rest < batch.bytes.len() {
-            let bytes = batch.bytes.slice(rest..);
-            let lines = crate::batch::count_lines(&bytes);
-            self.push_front(batch.with(bytes, lines), budget);
+        done
+    }
+
+    /// How many bytes from the first batch on were read when `unread` bytes were not.
+    fn read_of(&self, unread: usize) -> usize {
+        self.written.saturating_sub(unread.saturating_sub(self.torn))
+    }
+
+    /// Gives up what was not written yet, with the line that was written in part; counts it.
+    pub fn cut_unwritten(&mut self, budget: &mut Budget) -> Count {
+        let mut cut = Count::default();
+        while self.batches.len() > self.next {
+            let Some(mut batch) = self.batches.pop_back() else { break };
+            let before = self.borrowed();
+            self.used -= batch.cost();
+            budget.free += before - self.borrowed();
+            self.count.lines -= u64::from(batch.lines);
+            self.count.bytes -= batch.bytes.len() as u64;
+            cut.add(u64::from(batch.lines), batch.bytes.len() as u64);
+            if self.batches.len() == self.next && self.offset > 0 {
+                self.torn = self.offset;
+                self.written -= self.offset;
+                if let Some(whole) = batch.split_to(std::mem::take(&mut self.offset)) {
+                    cut.lines -= u64::from(whole.lines);
+                    cut.bytes -= whole.bytes.len() as u64;
+                    self.torn -= whole.bytes.len();
+                    self.written += whole.bytes.len();
+                    self.enter(whole, budget);
+                    self.next += 1;
+                }
+                break;
+            }
         }
+        cut
+    }
+
+    /// Whoever read is gone, and the last `unread` bytes that were written with it: they are
+    /// to be written again. Returns what was read in whole lines, and the line that was read
+    /// in part, which leaves the queue too: nobody gets half a line.
+    pub fn reader_gone(&mut self, unread: usize, budget: &mut Budget) -> (Count, Count) {
+        let mut whole = self.read_but(unread, budget);
+        let read = self.read_of(unread);
+        self.next = 0;
+        self.offset = 0;
+        self.written = 0;
+        self.torn = 0;
+        let Some(first) = self.batches.front() else { return (whole, Count::default()) };
+        let start = memchr::memrchr(b'\n', &first.bytes[..read]).map_or(0, |at| at + 1);
+        let end = match memchr::memchr(b'\n', &first.bytes[read..]) {
+            Some(at) if start < read => read + at + 1,
+            _ => start,
+        };
+        let count = self.advance(start, budget);
+        whole.add(count.lines, count.bytes);
+        let torn = self.advance(end - start, budget);
         (whole, torn)
     }
 }
@@ -272,40 +335,89 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_gone_in_the_middle_leaves_whole_lines() {
+    fn what_a_reader_left_unread_is_written_to_the_next_one() {
         let mut budget = Budget::new(10_000, 0);
         let mut queue = Queue::new(10_000, 0);
-        queue.push(batch_of("one\ntwo\nthree\n"), &mut budget).unwrap();
-        assert_eq!(queue.wrote(6, &mut budget), Count::default());
-        let (whole, torn) = queue.cut_at_line(&mut budget);
-        assert_eq!((whole, torn), (Count { lines: 1, bytes: 4 }, Count { lines: 1, bytes: 4 }));
-        assert_eq!(queue.slices().next().unwrap(), b"three\n");
-        assert_eq!(queue.count(), Count { lines: 1, bytes: 6 });
+        for text in ["one\ntwo\n", "three\nfour\n", "five\n"] {
+            queue.push(batch_of(text), &mut budget).unwrap();
+        }
+        queue.wrote(19);
+        assert!(!queue.all_written());
+        let read = queue.read_but(11, &mut budget);
+        assert_eq!(read, Count { lines: 2, bytes: 8 });
+        // Ten more bytes were read: "three\n" and the first half of "four\n".
+        let (whole, torn) = queue.reader_gone(3, &mut budget);
+        assert_eq!((whole, torn), (Count { lines: 1, bytes: 6 }, Count { lines: 1, bytes: 5 }));
+        assert_eq!(queue.slices().collect::<Vec<_>>(), [b"five\n"]);
+        assert_eq!(queue.count(), Count { lines: 1, bytes: 5 });
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_what_was_put_in(
-            texts in proptest::collection::vec("[a-z]{0,5}\n", 1..20),
-            steps in proptest::collection::vec(1..30_usize, 1..50),
+        fn every_line_is_read_whole_once_or_counted_as_torn(
+            texts in proptest::collection::vec("([a-z]{0,5}\n){1,3}", 1..10),
+            steps in proptest::collection::vec((0..20_usize, 0..20_usize, any::<bool>(), 0..20_u8), 1..40),
         ) {
             let mut budget = Budget::new(1 << 20, 0);
             let mut queue = Queue::new(1 << 20, 0);
             for text in &texts {
                 queue.push(batch_of(text), &mut budget).unwrap();
             }
-            let mut out = Vec::new();
-            let mut done = Count::default();
-            for step in steps {
-                let bytes: Vec<u8> = queue.slices().flatten().copied().take(step).collect();
-                out.extend_from_slice(&bytes);
-                let count = queue.wrote(bytes.len(), &mut budget);
-                done.add(count.lines, count.bytes);
+            let all = texts.concat();
+            let (mut read, mut torn) = (Count::default(), Count::default());
+            let (mut pipe, mut seen) = (Vec::new(), Vec::new());
+            let mut got = String::new();
+            for (write, take, dies, chance) in steps {
+                let gives_up = chance == 0;
+                let bytes: Vec<u8> = queue.slices().flatten().copied().take(write).collect();
+                queue.wrote(bytes.len());
+                pipe.extend_from_slice(&bytes);
+                seen.extend(pipe.drain(..take.min(pipe.len())));
+                if gives_up {
+                    let cut = queue.cut_unwritten(&mut budget);
+                    torn.add(cut.lines, cut.bytes);
+                    prop_assert!(queue.all_written());
+                }
+                let (whole, lost) = if dies {
+                    let gone = queue.reader_gone(pipe.len(), &mut budget);
+                    pipe.clear();
+                    let text = String::from_utf8(std::mem::take(&mut seen)).unwrap();
+                    // What a reader read of its last line alone is worth nothing.
+                    got.push_str(&text[..text.rfind('\n').map_or(0, |at| at + 1)]);
+                    gone
+                } else {
+                    (queue.read_but(pipe.len(), &mut budget), Count::default())
+                };
+                read.add(whole.lines, whole.bytes);
+                torn.add(lost.lines, lost.bytes);
+                let queued = queue.count();
+                prop_assert_eq!(read.bytes + torn.bytes + queued.bytes, all.len() as u64);
+                let lines = all.lines().count() as u64;
+                prop_assert_eq!(read.lines + torn.lines + queued.lines, lines);
             }
-            let all = texts.concat().into_bytes();
-            prop_assert_eq!(&out[..], &all[..out.len()]);
-            prop_assert_eq!(done.bytes + queue.count().bytes, all.len() as u64);
-            prop_assert_eq!(done.lines + queue.count().lines, texts.len() as u64);
+            let mut lines = all.lines();
+            for line in got.lines() {
+                prop_assert!(lines.any(|other| other == line), "{} came twice or never went in", line);
+            }
+        }
+
+        #[test]
+        fn advancing_takes_whole_lines_off_and_counts_them(
+            texts in proptest::collection::vec("([a-z]{0,5}\n){1,3}", 1..10),
+            lines in 0..20_usize,
+        ) {
+            let mut budget = Budget::new(1 << 20, 0);
+            let mut queue = Queue::new(1 << 20, 0);
+            for text in &texts {
+                queue.push(batch_of(text), &mut budget).unwrap();
+            }
+            let all = texts.concat();
+            let bytes: usize = all.split_inclusive('\n').take(lines).map(str::len).sum();
+            let done = queue.advance(bytes, &mut budget);
+            prop_assert_eq!(done.bytes, bytes as u64);
+            prop_assert_eq!(done.lines, lines.min(all.lines().count()) as u64);
+            let left: Vec<u8> = queue.slices().flatten().copied().collect();
+            prop_assert_eq!(&left[..], &all.as_bytes()[bytes..]);
         }
     }
 }

@@ -93,6 +93,11 @@ impl Supervisor {
         matches!(self.state, State::Running(_))
     }
 
+    /// Whether there is a process.
+    pub fn has_started(&self) -> bool {
+        matches!(self.state, State::Running(_) | State::Ending(..))
+    }
+
     /// Whether it fails again and again.
     pub fn crash_loop(&self) -> bool {
         self.failures >= CRASH_LOOP

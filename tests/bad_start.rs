@@ -1,0 +1,56 @@
+//! Starts that must be refused, with a message and exit code 2.
+
+use crate::util::run;
+
+fn refused(config: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    std::fs::write(&path, config.replace("{dir}", dir.path().to_str().unwrap())).unwrap();
+    let output = run(&["run", "-c", path.to_str().unwrap()], b"");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    said
+}
+
+#[test]
+fn a_port_in_use_is_named_with_what_to_do() {
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    for sockets in [1, 2] {
+        let said = refused(&format!(
+            "[daemon]\ncontrol = \"{{dir}}/c\"\n[input.in]\nudp = \"127.0.0.1:{port}\"\n\
+             sockets = {sockets}\n[output.out]\nstdout = true\n"
+        ));
+        assert!(
+            said.contains(&format!("input.in: udp = \"127.0.0.1:{port}\": the port is in use"))
+        );
+        assert!(said.contains("ss -ulpn"), "{said}");
+    }
+}
+
+#[test]
+fn a_fifo_that_is_a_file_is_refused() {
+    let said = refused(
+        "[daemon]\ncontrol = \"{dir}/c\"\n[input.in]\nfifo = \"{dir}/c.toml\"\n[output.out]\nstdout = true\n",
+    );
+    assert!(said.contains("it exists and is no named pipe"), "{said}");
+}
+
+#[test]
+fn a_second_daemon_on_one_control_socket_runs_without() {
+    let first = crate::util::Daemon::start("[output.out]\nfrom = \"in\"\nfile = \"{dir}/x\"\n");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    let control = first.path("control.sock");
+    let text = format!(
+        "[daemon]\ncontrol = {control:?}\n[input.in]\nstdin = true\n[output.out]\nstdout = true\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    let output = run(&["run", "-c", path.to_str().unwrap()], b"a line\n");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stdout, b"a line\n");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("another daemon answers there"), "{said}");
+    assert_eq!(first.status().nodes.len(), 2, "the first is still reached");
+}

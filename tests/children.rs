@@ -1,0 +1,217 @@
+//! Filter processes: each misbehaving one beside a pipe and a file that get every line.
+
+use crate::util::{Daemon, numbered, wait_for};
+
+/// A pipe and a file beside the node under test.
+const OTHERS: &str = "[output.pipe]\nfrom = \"in\"\npipe = \"cat > {dir}/pipe\"\n\
+                      [output.file]\nfrom = \"in\"\nfile = \"{dir}/file\"\n";
+
+/// Starts a daemon with `node` beside the others, sends lines, and sees the others through.
+fn beside(node: &str, lines: u64) -> Daemon {
+    let daemon = Daemon::start(&format!("{node}\n{OTHERS}"));
+    daemon.send_numbered(0, lines);
+    let count = usize::try_from(lines).unwrap();
+    assert_eq!(daemon.wait_lines("file", count), numbered(0, lines));
+    assert_eq!(daemon.wait_lines("pipe", count), numbered(0, lines));
+    assert_eq!(daemon.node("in").input.unwrap().kernel_drops, 0);
+    daemon
+}
+
+fn test_node(command: &str, more: &str) -> String {
+    format!("[output.test]\nfrom = \"in\"\npipe = '''{command}'''\n{more}")
+}
+
+#[test]
+fn a_missing_command_is_a_crash_loop_that_is_said_once() {
+    let mut daemon = beside(&test_node("/no/such/program", "restart = [\"20ms\", \"20ms\"]"), 2000);
+    let crashing = |node: &logweir::engine::status::NodeStatus| node.children[0].restarts >= 10;
+    let node = daemon.wait_node("test", crashing);
+    assert_eq!((node.queued, node.lines_out), (2000, 0), "its lines wait");
+    let (code, log) = daemon.stop();
+    assert_eq!(code, Some(0));
+    assert_eq!(log.matches("crash loop").count(), 1, "{log}");
+    assert!(log.matches("exited with 127 (command not found?)").count() <= 4, "{log}");
+    assert!(log.contains("test: 2000 lines were still waiting and are dropped"), "{log}");
+    assert!(
+        log.contains("ledger: output test: in 2000 out 0 not_selected 0 shutdown 2000 queued 0")
+    );
+}
+
+#[test]
+fn a_command_that_exits_at_once_costs_only_what_it_had_read() {
+    let mut daemon = beside(&test_node("exit 3", "restart = [\"10ms\", \"10ms\"]"), 2000);
+    let node = daemon.wait_node("test", |node| node.children[0].restarts >= 5);
+    assert_eq!(node.children[0].last_end.as_deref(), Some("exited with 3"));
+    daemon.stop();
+}
+
+#[test]
+fn a_child_that_ends_after_some_lines_is_followed_by_one_that_gets_the_next() {
+    // `head` reads in blocks, so `read` takes exactly a line and leaves the rest in the pipe.
+    let command = "for i in 1 2 3; do read -r line && echo \"$line\" >> {dir}/got; done";
+    let mut daemon = beside(&test_node(command, "restart = [\"10ms\", \"10ms\"]"), 300);
+    assert_eq!(daemon.wait_lines("got", 300), numbered(0, 300));
+    let node = daemon.wait_node("test", |node| node.lines_out == 300);
+    assert_eq!((node.lines_in, node.dropped["child_gone"]), (300, 0));
+    let (_, log) = daemon.stop();
+    assert!(!log.contains("BALANCE"));
+}
+
+#[test]
+fn a_child_that_never_reads_fills_its_own_queue_only() {
+    let node = test_node("sleep 1000", "queue = \"4KiB\"\nstop_grace = \"100ms\"");
+    let lines = 200_000 / 10;
+    let mut daemon = beside(&(node + "\n#"), lines);
+    // The kernel's pipe takes up to 1 MiB before the queue begins to fill.
+    daemon.send(&vec![b'x'; 60_000]);
+    for _ in 0..30 {
+        daemon.send(&vec![b'x'; 60_000]);
+    }
+    let node = daemon.wait_node("test", |node| node.lines_in == lines + 31);
+    assert!(node.dropped["queue_full"] > 0, "{node:?}");
+    let pid = node.children[0].pid.unwrap();
+    let (code, log) = daemon.stop();
+    assert_eq!(code, Some(0));
+    assert!(log.contains("test: was ended by SIGTERM"), "{log}");
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[test]
+fn a_slow_child_gets_whole_lines_in_order() {
+    let command = "while read -r line; do echo \"$line\" >> {dir}/slow; sleep 0.01; done";
+    let node = test_node(command, "stop_grace = \"100ms\"");
+    let daemon = beside(&node, 2000);
+    let got = wait_for("some lines of the slow child", || {
+        Some(daemon.lines("slow")).filter(|lines| lines.len() > 20)
+    });
+    assert_eq!(got, numbered(0, got.len() as u64));
+}
+
+#[test]
+fn a_child_that_closes_stdin_but_lives_on_is_ended_and_replaced() {
+    let command = "exec < /dev/null; echo started >> {dir}/starts; sleep 1000";
+    let node = test_node(command, "restart = [\"10ms\", \"10ms\"]\nstop_grace = \"50ms\"");
+    let mut daemon = beside(&node, 1000);
+    wait_for("a second start", || {
+        daemon.send(b"more\n");
+        (daemon.lines("starts").len() >= 2).then_some(())
+    });
+    let (code, log) = daemon.stop();
+    assert_eq!(code, Some(0));
+    assert!(log.contains("test: closed its stdin and lives on; ending it"), "{log}");
+}
+
+#[test]
+fn a_child_that_ignores_term_is_killed_with_its_whole_group() {
+    let command = "trap '' TERM; (trap '' TERM; echo $$ > {dir}/pid; \
+                   while :; do sleep 0.05; done) & cat > /dev/null; while :; do sleep 0.05; done";
+    let mut daemon = beside(&test_node(command, "stop_grace = \"50ms\""), 1000);
+    let pid = daemon.node("test").children[0].pid.unwrap();
+    let (code, log) = daemon.stop();
+    assert_eq!(code, Some(0));
+    assert!(log.contains("test: was ended by SIGKILL"), "{log}");
+    let group = nix::unistd::Pid::from_raw(-i32::try_from(pid).unwrap());
+    wait_for("the group to be gone", || nix::sys::signal::kill(group, None).err());
+}
+
+#[test]
+fn a_line_of_ten_mebibytes_without_a_newline_is_cut() {
+    let node = "[filter.test]\nfrom = \"in\"\n\
+                run = \"head -c 10485760 /dev/zero; echo; echo next; cat > /dev/null\"\n\
+                [output.printed]\nfrom = \"test\"\nfile = \"{dir}/printed\"\n";
+    let daemon = beside(node, 1000);
+    let lines = daemon.wait_lines("printed", 2);
+    assert_eq!((lines[0].len(), lines[1].as_str()), (65_536, "next"));
+    let node = daemon.node("test");
+    assert_eq!((node.printed, node.input.unwrap().oversize), (Some(2), 1));
+}
+
+#[test]
+fn a_filter_that_is_fed_a_lot_and_prints_a_lot_never_deadlocks() {
+    let daemon = Daemon::start(
+        "[filter.twice]\nfrom = \"in\"\nrun = \"sed p\"\n\
+         [output.out]\nfrom = \"twice\"\npipe = \"cat > {dir}/out\"\n",
+    );
+    daemon.send_numbered(0, 20_000);
+    let mut daemon = daemon;
+    daemon.wait_node("in", |node| node.lines_in == 20_000);
+    let (code, log) = daemon.stop();
+    assert_eq!(code, Some(0));
+    let lines = daemon.lines("out");
+    assert_eq!(lines.len(), 40_000, "{log}");
+    assert_eq!((lines[39_998].as_str(), lines[39_999].as_str()), ("line 19999", "line 19999"));
+}
+
+#[test]
+fn workers_share_the_lines_and_none_is_lost() {
+    let mut daemon = Daemon::start(
+        "[filter.work]\nfrom = \"in\"\nrun = \"sed s/line/done/\"\nworkers = 3\n\
+         [output.out]\nfrom = \"work\"\nfile = \"{dir}/out\"\n",
+    );
+    daemon.send_numbered(0, 3000);
+    daemon.wait_node("in", |node| node.lines_in == 3000);
+    assert_eq!(daemon.node("work").children.len(), 3);
+    daemon.stop();
+    let mut got = daemon.lines("out");
+    got.sort();
+    let mut want: Vec<_> = (0..3000).map(|number| format!("done {number}")).collect();
+    want.sort();
+    assert_eq!(got, want);
+}
+
+#[test]
+fn children_start_clean_and_die_with_the_daemon() {
+    let command = "ls -l /proc/self/fd > {dir}/fds; grep -E 'Sig(Ign|Blk)' /proc/self/status > \
+                   {dir}/signals; echo $$ > {dir}/pid; exec cat > /dev/null";
+    let mut daemon = Daemon::start(&test_node(command, ""));
+    let pid = wait_for("the child's pid", || daemon.lines("pid").first().cloned());
+    let fds = daemon.lines("fds");
+    // 0, 1, 2 and the folder that ls itself reads.
+    assert_eq!(fds.iter().filter(|line| line.contains(" -> ")).count(), 4, "{fds:#?}");
+    for line in daemon.lines("signals") {
+        let mask = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
+        // Signals 32 and 33 are the C library's own and cannot be changed.
+        assert_eq!(mask & !(3 << 31), 0, "{line}");
+    }
+    daemon.signal(nix::sys::signal::Signal::SIGKILL);
+    daemon.wait();
+    let gone = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        (status.is_empty() || status.contains("State:\tZ")).then_some(())
+    };
+    wait_for("the child to die with the daemon", gone);
+}
+
+#[test]
+fn stderr_is_logged_with_the_nodes_name_and_a_flood_of_it_is_counted() {
+    let command = "echo 'a complaint' >&2; seq 1000 >&2; cat > /dev/null";
+    let mut daemon = beside(&test_node(command, ""), 100);
+    let (_, log) = daemon.stop();
+    assert!(log.contains("test: stderr: a complaint"), "{log}");
+    assert!(log.contains("more lines on stderr were not logged"), "{log}");
+}
+
+#[test]
+fn a_queue_that_blocks_makes_standard_input_wait_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let text = format!(
+        "[daemon]\ncontrol = {:?}\n[input.in]\nstdin = true\n[output.slow]\n\
+         pipe = \"while read -r line; do echo $line; done > {}\"\nqueue = \"4KiB\"\n\
+         when_full = \"block\"\n",
+        path("control.sock"),
+        path("out").display(),
+    );
+    std::fs::write(path("c.toml"), text).unwrap();
+    let input: String = numbered(0, 200_000).iter().map(|line| format!("{line}\n")).collect();
+    let output =
+        crate::util::run(&["run", "-c", path("c.toml").to_str().unwrap()], input.as_bytes());
+    assert_eq!(output.status.code(), Some(0));
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        log.contains("ledger: output slow: in 200000 out 200000 not_selected 0 queued 0"),
+        "{log}"
+    );
+    assert!(log.contains("in: waits, a queue that blocks is full"), "{log}");
+    assert_eq!(std::fs::read_to_string(path("out")).unwrap(), input);
+}

@@ -1,0 +1,111 @@
+//! SIGHUP and `ctl`: what did not change stays, what is refused changes nothing.
+
+use crate::util::{Daemon, numbered};
+
+const BASE: &str = "[output.keep]\nfrom = \"in\"\npipe = \"cat > {dir}/keep\"\n\
+                    [output.file]\nfrom = \"in\"\nfile = \"{dir}/file\"\n";
+
+#[test]
+fn what_did_not_change_keeps_its_child_its_counts_and_its_socket() {
+    let mut daemon = Daemon::start(BASE);
+    daemon.send_numbered(0, 500);
+    let before = daemon.wait_node("keep", |node| node.lines_out == 500);
+    daemon.write_config(&format!(
+        "{BASE}[output.new]\nfrom = \"in\"\nmatch = '9$'\npipe = \"cat > {{dir}}/new\"\n"
+    ));
+    let done = daemon.ctl("reload");
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "reloaded\n");
+    assert_eq!(done.status.code(), Some(0));
+    daemon.send_numbered(500, 1000);
+    let after = daemon.wait_node("keep", |node| node.lines_out == 1000);
+    assert_eq!(before.children[0].pid, after.children[0].pid);
+    assert_eq!(after.children[0].restarts, 0);
+    assert_eq!(daemon.wait_node("new", |node| node.lines_out == 50).lines_in, 500);
+    daemon.stop();
+    assert_eq!(daemon.lines("keep"), numbered(0, 1000));
+    assert_eq!(daemon.lines("file"), numbered(0, 1000));
+}
+
+#[test]
+fn a_refused_configuration_changes_nothing() {
+    let daemon = Daemon::start(BASE);
+    daemon.write_config(&format!("{BASE}[output.new]\nfrom = \"inn\"\nstdout = true\n"));
+    let refused = daemon.ctl("reload");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("inn"), "{said}");
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    daemon.send_numbered(0, 100);
+    assert_eq!(daemon.wait_lines("file", 100), numbered(0, 100));
+    assert!(daemon.log().contains("reload refused, the old configuration goes on"));
+}
+
+#[test]
+fn a_port_in_use_refuses_the_reload() {
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let daemon = Daemon::start(BASE);
+    daemon.write_config(&format!("{BASE}[input.more]\nudp = \"127.0.0.1:{port}\"\n[output.m]\nfrom = \"more\"\nfile = \"{{dir}}/m\"\n"));
+    let refused = daemon.ctl("reload");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("input.more") && said.contains("the port is in use"), "{said}");
+    assert!(daemon.status().nodes.iter().all(|node| node.name != "more"));
+}
+
+fn send(daemon: &Daemon, from: u64, to: u64) {
+    for line in numbered(from, to) {
+        daemon.send(line.as_bytes());
+    }
+}
+
+#[test]
+fn twenty_reloads_under_load_lose_no_line() {
+    let mut daemon = Daemon::start(BASE);
+    for round in 0..20 {
+        send(&daemon, round * 200, round * 200 + 100);
+        // Every second time the input itself changes, and one output comes or goes.
+        let buffer = if round % 2 == 0 { "receive_buffer = \"2MiB\"\n" } else { "" };
+        let extra = if round % 3 == 0 {
+            "[output.x]\nfrom = \"in\"\npipe = \"cat > {dir}/x\"\n"
+        } else {
+            ""
+        };
+        daemon.write_config(&format!("{buffer}{BASE}{extra}"));
+        daemon.signal(nix::sys::signal::Signal::SIGHUP);
+        send(&daemon, round * 200 + 100, round * 200 + 200);
+    }
+    assert_eq!(daemon.wait_lines("file", 4000), numbered(0, 4000));
+    let (code, log) = daemon.stop();
+    assert_eq!(code, Some(0));
+    assert_eq!(daemon.lines("keep"), numbered(0, 4000));
+    assert!(!log.contains("BALANCE"), "{log}");
+    assert!(!log.contains("refused"), "{log}");
+}
+
+#[test]
+fn a_changed_process_drains_to_the_old_child_and_goes_on_with_the_new() {
+    let mut daemon = Daemon::start(BASE);
+    daemon.send_numbered(0, 300);
+    daemon.wait_node("keep", |node| node.lines_out == 300);
+    daemon.write_config(&BASE.replace("{dir}/keep", "{dir}/keep2"));
+    assert!(daemon.ctl("reload").status.success());
+    daemon.send_numbered(300, 600);
+    daemon.wait_node("keep", |node| node.lines_out == 300 && node.lines_in == 300);
+    let (_, log) = daemon.stop();
+    assert_eq!(daemon.lines("keep"), numbered(0, 300));
+    assert_eq!(daemon.lines("keep2"), numbered(300, 600));
+    assert_eq!(log.matches("ledger: output keep: in 300 out 300").count(), 2, "{log}");
+}
+
+#[test]
+fn rotate_reopens_files_by_name() {
+    let daemon = Daemon::start(BASE);
+    daemon.send_numbered(0, 10);
+    daemon.wait_lines("file", 10);
+    std::fs::rename(daemon.path("file"), daemon.path("file.1")).unwrap();
+    assert!(daemon.ctl("rotate").status.success());
+    daemon.send_numbered(10, 20);
+    assert_eq!(daemon.wait_lines("file", 10), numbered(10, 20));
+    assert_eq!(daemon.lines("file.1"), numbered(0, 10));
+}

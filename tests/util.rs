@@ -1,0 +1,243 @@
+//! A daemon in a folder of its own, and what a test asks of it.
+
+use std::io::Write;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use logweir::driver::control::{Request, ask};
+use logweir::engine::status::{NodeStatus, Status};
+
+/// The binary under test.
+pub const LOGWEIR: &str = env!("CARGO_BIN_EXE_logweir");
+
+/// How long a test waits for what must come; far longer than it takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `done` gives something.
+pub fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = done() {
+            return value;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A port that was free just now.
+pub fn free_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A running daemon; killed when dropped.
+pub struct Daemon {
+    pub dir: tempfile::TempDir,
+    pub port: u16,
+    child: Option<Child>,
+    sender: UdpSocket,
+}
+
+impl Daemon {
+    /// Starts a daemon. In `config`, `{dir}` is its folder and `{port}` a free port; a
+    /// control socket and the input `in` (UDP) are added.
+    pub fn start(config: &str) -> Self {
+        Self::start_with(config, |_| {})
+    }
+
+    /// The same, with something done to the folder before.
+    pub fn start_with(config: &str, prepare: impl FnOnce(&Path)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        prepare(dir.path());
+        let port = free_port();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.connect(("127.0.0.1", port)).unwrap();
+        let mut daemon = Self { dir, port, child: None, sender };
+        daemon.write_config(config);
+        daemon.run();
+        daemon
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn control(&self) -> PathBuf {
+        self.path("control.sock")
+    }
+
+    pub fn write_config(&self, config: &str) {
+        let dir = self.dir.path().display().to_string();
+        let (daemon, rest) = match config.split_once("#daemon\n") {
+            Some((daemon, rest)) => (daemon, rest),
+            None => ("", config),
+        };
+        let text = format!(
+            "[daemon]\ncontrol = \"{{dir}}/control.sock\"\n{daemon}\n\
+             [input.in]\nudp = \"127.0.0.1:{{port}}\"\n{rest}"
+        );
+        let text = text.replace("{dir}", &dir).replace("{port}", &self.port.to_string());
+        std::fs::write(self.path("logweir.toml"), text).unwrap();
+    }
+
+    /// Starts the process (again).
+    pub fn run(&mut self) {
+        let errors =
+            std::fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
+        let child = Command::new(LOGWEIR)
+            .arg("run")
+            .arg("-c")
+            .arg(self.path("logweir.toml"))
+            .env_remove("JOURNAL_STREAM")
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let control = self.control();
+        wait_for("the daemon to answer", || {
+            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the daemon ended: {}", self.log());
+            ask(&control, Request::Status).ok()
+        });
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Sends one datagram.
+    pub fn send(&self, datagram: &[u8]) {
+        self.sender.send(datagram).unwrap();
+    }
+
+    /// Sends lines `prefix FROM` to `prefix TO-1`, a datagram each, slowly enough for any
+    /// receive buffer.
+    pub fn send_numbered(&self, from: u64, to: u64) {
+        for number in from..to {
+            self.send(format!("line {number}\n").as_bytes());
+            if number % 100 == 99 {
+                self.wait_node("in", |node| node.lines_in + 2000 > number);
+            }
+        }
+    }
+
+    pub fn status(&self) -> Status {
+        let value = ask(&self.control(), Request::Status).unwrap();
+        let status: Status = serde_json::from_value(value).unwrap();
+        for node in &status.nodes {
+            let dropped: u64 = node.dropped.values().sum();
+            let fates = node.lines_out + node.not_selected + dropped + node.queued;
+            assert_eq!(node.lines_in, fates, "the ledger of {} does not balance", node.name);
+            assert!(node.balanced, "{} says it does not balance", node.name);
+        }
+        status
+    }
+
+    pub fn node(&self, name: &str) -> NodeStatus {
+        let status = self.status();
+        let found = status.nodes.into_iter().find(|node| node.name == name && !node.retired);
+        found.unwrap_or_else(|| panic!("no node {name}"))
+    }
+
+    pub fn wait_node(&self, name: &str, done: impl Fn(&NodeStatus) -> bool) -> NodeStatus {
+        let mut last = None;
+        let start = Instant::now();
+        loop {
+            let node = self.node(name);
+            if done(&node) {
+                return node;
+            }
+            last = Some(node).or(last);
+            assert!(start.elapsed() < PATIENCE, "{name} never came so far: {last:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.as_ref().unwrap().id()).unwrap()
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    /// Ends the daemon by SIGTERM; its exit code and its log.
+    pub fn stop(&mut self) -> (Option<i32>, String) {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        let code = self.wait();
+        (code, self.log())
+    }
+
+    pub fn wait(&mut self) -> Option<i32> {
+        let mut child = self.child.take().unwrap();
+        let status = wait_for("the daemon to end", || child.try_wait().unwrap());
+        status.code()
+    }
+
+    /// Runs `logweir ctl ORDER`.
+    pub fn ctl(&self, order: &str) -> Output {
+        Command::new(LOGWEIR)
+            .args(["ctl", "--control"])
+            .arg(self.control())
+            .arg(order)
+            .output()
+            .unwrap()
+    }
+
+    /// The lines of a file in the daemon's folder.
+    pub fn lines(&self, name: &str) -> Vec<String> {
+        let bytes = std::fs::read(self.path(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).lines().map(str::to_string).collect()
+    }
+
+    /// Waits until a file has so many lines.
+    pub fn wait_lines(&self, name: &str, count: usize) -> Vec<String> {
+        wait_for(&format!("{count} lines in {name}"), || {
+            let lines = self.lines(name);
+            assert!(lines.len() <= count, "{} lines in {name}", lines.len());
+            (lines.len() == count).then_some(lines)
+        })
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+            if std::thread::panicking() {
+                eprintln!("the daemon's log:\n{}", self.log());
+            }
+        }
+    }
+}
+
+/// Runs the binary with standard input.
+pub fn run(args: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(LOGWEIR)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || {
+        // A program that ends before it has read all is no fault here.
+        let _ = stdin.write_all(&input);
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+/// `line FROM` to `line TO-1`.
+pub fn numbered(from: u64, to: u64) -> Vec<String> {
+    (from..to).map(|number| format!("line {number}")).collect()
+}
