@@ -28,8 +28,11 @@ pub(super) fn all(
     stdouts(flow, report);
     waiting(flow, report);
     memory(flow, daemon, report);
-    unused(flow, report);
-    dead(flow, report);
+    // In a flow with errors these would tell of what a wrong `from` left behind.
+    if !report.has_errors() {
+        unused(flow, report);
+        dead(flow, report);
+    }
 }
 
 fn count(flow: &Flow<'_>, report: &mut Report<'_>) {

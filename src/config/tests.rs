@@ -124,9 +124,6 @@ fn a_whole_report() {
   2 | udp = "0.0.0.0"
     |       ^^^^^^^^^
     the address is a number, as in "0.0.0.0:8420" or "[::]:8420"
-t.toml:4:9: warning: filter.api: nothing takes from this filter
-  4 | [filter.api]
-    |         ^^^
 t.toml:5:8: error: filter.api.from: there is no node `sqiud`
   5 | from = "sqiud"
     |        ^^^^^^^
@@ -580,7 +577,20 @@ fn there_is_an_end_to_nodes_and_to_reports() {
 fn every_key_is_known_to_the_man_page() {
     let page = include_str!("../../man/logweir.toml.5").replace("\\-", "-");
     for key in keys::KEYS.iter().map(|key| key.name).chain(keys::DAEMON) {
-        assert!(page.contains(&format!(".B {key}\n")), "{key} is not in the man page");
+        assert!(page.contains(&format!(".TP\n.B {key}\n")), "{key} is not in the man page");
+    }
+}
+
+#[test]
+fn the_examples_of_the_man_page_are_fine() {
+    let page = include_str!("../../man/logweir.toml.5");
+    let page =
+        page.replace("\\-", "-").replace("\\(dq", "\"").replace("\\(aq", "'").replace("\\e", "\\");
+    let examples = page.split(".nf\n").skip(1).filter_map(|rest| rest.split("\n.fi").next());
+    let examples: Vec<_> = examples.filter(|example| example.starts_with('[')).collect();
+    assert_eq!(examples.len(), 2);
+    for example in examples {
+        assert_eq!(parse(example, "t").unwrap_or_else(|r| panic!("{r}")).warnings, []);
     }
 }
 
