@@ -55,13 +55,17 @@ fn defaults_are_filled_in() {
 fn every_key_is_read() {
     let plan = plan(concat!(
         "[daemon]\ncontrol = \"/c\"\nmemory = \"100MiB\"\ngrace = \"1m\"\n",
-        "[input.u]\nudp = \"[::]:1\"\nreceive_buffer = 65536\nsockets = 1\nmulticast = \"ff02::1\"\n",
+        "[input.u]\nudp = \"[::]:1\"\nreceive_buffer = 65536\nsockets = 1\n",
+        "multicast = \"ff02::1\"\n",
         "interface = \"eth0\"\nmax_line = \"1KiB\"\nsequence = true\n",
         "[input.i]\nstdin = true\n[input.p]\nfifo = \"/f\"\n",
-        "[filter.f]\nfrom = [\"u\", \"p\"]\nmatch = 'a'\nreject = 'b'\nrate = \"5/m\"\nsample = 7\n",
-        "sample_mode = \"hash\"\nsample_key = 'k=(\\d)'\nrun = \"cat\"\nworkers = 2\nqueue = \"1MiB\"\n",
+        "[filter.f]\nfrom = [\"u\", \"p\"]\nmatch = 'a'\nreject = 'b'\nrate = \"5/m\"\n",
+        "sample = 7\n",
+        "sample_mode = \"hash\"\nsample_key = 'k=(\\d)'\nrun = \"cat\"\nworkers = 2\n",
+        "queue = \"1MiB\"\n",
         "when_full = \"drop\"\nrestart = [\"2s\", \"3s\"]\nstop_grace = \"4s\"\nmax_line = 100\n",
-        "[output.o]\nfrom = \"i\"\nfile = \"/log/%F\"\nrotate = \"1h\"\nkeep = 48\ncompress = \"zstd\"\n",
+        "[output.o]\nfrom = \"i\"\nfile = \"/log/%F\"\nrotate = \"1h\"\nkeep = 48\n",
+        "compress = \"zstd\"\n",
         "mode = \"0600\"\nflush = true\nqueue = \"5KiB\"\n",
         "[output.s]\nfrom = \"f\"\nstdout = true\n[output.d]\nudp = \"hub:9\"\nsample = 2\n",
         "[output.c]\nfrom = \"i\"\npipe = \"c\"\nwhen_full = \"block\"\n",
@@ -204,7 +208,8 @@ fn each_mistake_has_its_words() {
 fn waiting_is_refused_through_filters_and_processes() {
     let text = format!(
         "{FINE}[input.i]\nstdin = true\n[filter.f]\nrun = \"cat\"\nfrom = \"a\"\n\
-         [filter.g]\nfrom = [\"i\", \"f\"]\n[output.b]\nfrom = \"g\"\npipe = \"cat\"\nwhen_full = \"block\"\n"
+         [filter.g]\nfrom = [\"i\", \"f\"]\n[output.b]\nfrom = \"g\"\npipe = \"cat\"\n\
+         when_full = \"block\"\n"
     );
     let expected = "\"block\" makes the inputs wait, but the UDP input `a` cannot (a → f → g → b)";
     assert!(refused(&text).contains(expected));
@@ -216,7 +221,8 @@ fn waiting_is_refused_through_filters_and_processes() {
 fn a_circle_is_named_whole() {
     let text = format!(
         "{FINE}[filter.y]\nfrom = \"x\"\n[filter.w]\nfrom = [\"a\", \"y\"]\n\
-         [filter.x]\nfrom = \"w\"\n[filter.me]\nfrom = \"me\"\n[output.o]\nfrom = \"x\"\nstdout = true\n"
+         [filter.x]\nfrom = \"w\"\n[filter.me]\nfrom = \"me\"\n[output.o]\n\
+         from = \"x\"\nstdout = true\n"
     );
     let lines = headlines(&text);
     let circles: Vec<_> = lines.iter().filter(|line| line.contains("circle")).collect();
@@ -254,7 +260,8 @@ fn warnings_are_carried_beside_the_plan() {
             "t:7:9: warning: output.b.match: this regex matches no line at all",
         ),
         (
-            "[input.m]\nudp = \"10.0.0.1:1\"\nmulticast = \"233.58.59.1\"\n[output.o]\nstdout = true",
+            "[input.m]\nudp = \"10.0.0.1:1\"\nmulticast = \"233.58.59.1\"\n[output.o]\n\
+             stdout = true",
             "t:7:13: warning: input.m.multicast: `udp` binds 10.0.0.1, so nothing sent to \
              233.58.59.1 arrives: bind all addresses",
         ),
