@@ -28,9 +28,15 @@ pub(super) fn all(
     stdouts(flow, report);
     waiting(flow, report);
     memory(flow, daemon, report);
-    unused(flow, report);
-    dead(flow, report);
+    // In a flow with errors these would tell of what a wrong `from` left behind.
+    if !report.has_errors() {
+        unused(flow, report);
+        dead(flow, report);
+    }
 }
+
+/// For how many inputs an `{input}` is tried, so that the check of a large flow stays quick.
+const INPUTS_RENDERED: usize = 100;
 
 fn count(flow: &Flow<'_>, report: &mut Report<'_>) {
     if indexes(&flow.drafts, Kind::Input).is_empty() {
@@ -129,14 +135,10 @@ fn files(flow: &Flow<'_>, report: &mut Report<'_>) {
     let mut firsts: HashMap<PathBuf, usize> = HashMap::new();
     for (node, draft) in flow.drafts.iter().enumerate() {
         let Some(BodyPlan::File(file)) = &draft.body else { continue };
-        let mut names = Vec::new();
-        if file.path.as_str().contains("{input}") {
-            let behind = flow.behind(node).into_keys();
-            let inputs = behind.filter(|&other| flow.drafts[other].kind == Kind::Input);
-            names.extend(inputs.map(|input| flow.drafts[input].name));
-        } else {
-            names.push("");
-        }
+        let names = match file.path.as_str().contains("{input}") {
+            true => flow.inputs_behind(node, INPUTS_RENDERED),
+            false => vec![""],
+        };
         let mut clashes = Vec::new();
         for name in names {
             let first = *firsts.entry(tidy(&file.path.render(when, name))).or_insert(node);
@@ -167,26 +169,22 @@ fn stdouts(flow: &Flow<'_>, report: &mut Report<'_>) {
 
 /// `when_full = "block"` makes the inputs wait, and UDP cannot.
 fn waiting(flow: &Flow<'_>, report: &mut Report<'_>) {
-    let udp: Vec<usize> = inputs(flow)
-        .filter(|(_, input)| matches!(input.source, SourcePlan::Udp(_)))
-        .map(|(node, _)| node)
-        .collect();
+    let udp = udp_behind(flow);
     for (node, draft) in flow.drafts.iter().enumerate() {
         let Some(BodyPlan::Run(process) | BodyPlan::Pipe(process)) = &draft.body else { continue };
         if process.when_full != WhenFull::Block {
             continue;
         }
-        let behind = flow.behind(node);
-        let Some(&input) = udp.iter().find(|input| behind.contains_key(input)) else { continue };
-        let mut way = vec![flow.drafts[input].name];
-        let mut at = input;
-        while at != node {
-            at = behind[&at];
-            way.push(flow.drafts[at].name);
+        let Some(mut before) = udp[node] else { continue };
+        let mut way = vec![draft.name, flow.drafts[before].name];
+        while let Some(next) = udp[before].filter(|next| *next != before) {
+            way.push(flow.drafts[next].name);
+            before = next;
         }
+        way.reverse();
         let message = format!(
             "\"block\" makes the inputs wait, but the UDP input `{}` cannot ({})",
-            flow.drafts[input].name,
+            way[0],
             way.join(" → ")
         );
         let help = "what comes meanwhile would be lost in the kernel; use when_full = \"drop\", \
@@ -194,6 +192,23 @@ fn waiting(flow: &Flow<'_>, report: &mut Report<'_>) {
         let key = format!("{}.when_full", draft.section.path);
         report.error_help(draft.section.place("when_full"), &key, message, help);
     }
+}
+
+/// For each node that lines of a UDP input come to, the next node on the way back to
+/// that input; the input is its own.
+fn udp_behind(flow: &Flow<'_>) -> Vec<Option<usize>> {
+    let mut behind = vec![None; flow.drafts.len()];
+    for (node, input) in inputs(flow) {
+        if matches!(input.source, SourcePlan::Udp(_)) {
+            behind[node] = Some(node);
+        }
+    }
+    for &node in &flow.order {
+        if behind[node].is_none() {
+            behind[node] = flow.from[node].iter().copied().find(|&before| behind[before].is_some());
+        }
+    }
+    behind
 }
 
 /// How large the queue before a node may grow, if it has one.

@@ -1,7 +1,7 @@
 //! The flow: which node takes from which, without cycles, in an order to build it in.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use toml::Spanned;
 
@@ -55,20 +55,21 @@ impl<'t> Flow<'t> {
         flow
     }
 
-    /// Every node that lines come through on their way to this one, and which node of
-    /// the way is next; this one is its own.
-    pub(super) fn behind(&self, node: usize) -> HashMap<usize, usize> {
-        let mut next = HashMap::from([(node, node)]);
+    /// The names of the first `most` inputs whose lines come to this node.
+    pub(super) fn inputs_behind(&self, node: usize, most: usize) -> Vec<&'t str> {
+        let mut seen = HashSet::from([node]);
         let mut open = vec![node];
+        let mut names = Vec::new();
         while let Some(at) = open.pop() {
-            for &before in &self.from[at] {
-                next.entry(before).or_insert_with(|| {
-                    open.push(before);
-                    at
-                });
+            if self.drafts[at].kind == Kind::Input {
+                names.push(self.drafts[at].name);
+                if names.len() == most {
+                    break;
+                }
             }
+            open.extend(self.from[at].iter().rev().filter(|&&before| seen.insert(before)));
         }
-        next
+        names
     }
 
     /// The nodes as the plan holds them; `None` when one could not be read.

@@ -135,7 +135,7 @@ pub(super) fn check(
 
 /// The nodes that have a key, in the plural.
 fn owners(key: &Key) -> String {
-    let word = key.sorts.first().map_or(key.kind.word(), |sort| sort_words(key.kind, sort));
+    let word = key.sorts.first().map_or_else(|| key.kind.word(), |sort| sort_words(key.kind, sort));
     format!("{word}{}", if word.ends_with('s') { "es" } else { "s" })
 }
 

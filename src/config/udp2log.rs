@@ -230,7 +230,8 @@ mod tests {
     #[test]
     fn an_existing_file_keeps_working() {
         let plan = plan(
-            b"# sampled\n\nfile 1000 /a/b-100%.log\n\t \nflush nonblocking  pipe\t1 awk  '{x}' >> /y\n\
+            b"# sampled\n\nfile 1000 /a/b-100%.log\n\t \n\
+            flush nonblocking  pipe\t1 awk  '{x}' >> /y\n\
               flush file 2x {z}\n",
         );
         let names: Vec<_> = plan.nodes.iter().map(|node| node.name.as_str()).collect();
@@ -261,7 +262,8 @@ mod tests {
     #[test]
     fn every_bad_line_is_named() {
         let text = b"file 0 /x\n # c\nflush\nblocking pipe 1 cat\nfile\npipe 10\nfile 1 \xff\n\
-            file 1 /fine\nfile ten /x\nnonblocking flush file 1 /x\nfile 1  /x\nfile 4294967297 /x\n\
+            file 1 /fine\nfile ten /x\nnonblocking flush file 1 /x\nfile 1  /x\n\
+            file 4294967297 /x\n\
             file 1 /x\0\nfile 1 /log/\nfile -1 /x\n";
         let refusal = parse(text, "u", &options()).unwrap_err();
         let lines: Vec<_> = refusal
