@@ -28,4 +28,6 @@ pub mod ledger;
 pub mod limits;
 pub mod logger;
 pub mod output;
+#[cfg(test)]
+mod sim;
 pub mod sys;

@@ -108,6 +108,8 @@ pub const STDERR_LINES_PER_SECOND: u32 = 20;
 pub const DISK_RETRY: Duration = Duration::from_secs(1);
 /// Open files of one output; the least recently written is closed first.
 pub const OPEN_FILES_MOST: usize = 256;
+/// A child that ran for less than this did not run well, however short its waits are.
+pub const RAN_WELL_LEAST: Duration = Duration::from_secs(5);
 /// Failures in a row after which a child counts as being in a crash loop.
 pub const CRASH_LOOP: u32 = 3;
 

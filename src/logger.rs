@@ -3,10 +3,12 @@
 //! counted and said as soon as there is.
 //!
 //! Under systemd (JOURNAL_STREAM is set) a line begins with its priority (sd-daemon(3)) and
-//! the journal knows the time; elsewhere it begins with the time.
+//! the journal knows the time; elsewhere it begins with the time, as udp2log's does or in the
+//! form of RFC 3339.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -21,8 +23,17 @@ const WAITING_MOST: usize = 4096;
 pub enum Target {
     /// Standard error.
     Stderr,
-    /// A file.
-    File(File),
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+/// How a line begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// With its priority under systemd, else with time and level.
+    Plain,
+    /// With the time as in `[2013-01-31 12:00:00 UTC+0000]`.
+    Udp2log,
 }
 
 /// Writes what is left when it is dropped.
@@ -33,13 +44,21 @@ pub struct Guard {
 
 enum Message {
     Line(String),
+    Reopen,
     End,
 }
 
 struct Logger {
     lines: SyncSender<Message>,
     lost: AtomicU64,
-    journal: bool,
+    head: Head,
+}
+
+#[derive(Clone, Copy)]
+enum Head {
+    Priority,
+    Time,
+    Udp2log,
 }
 
 static LOGGER: std::sync::OnceLock<Logger> = std::sync::OnceLock::new();
@@ -47,26 +66,55 @@ static LOGGER: std::sync::OnceLock<Logger> = std::sync::OnceLock::new();
 /// Starts the log, once in the life of a process.
 ///
 /// # Errors
-/// The system's, where no thread could be made.
-pub fn start(target: Target) -> io::Result<Guard> {
+/// The system's, where the file cannot be opened or no thread made.
+pub fn start(target: Target, style: Style) -> io::Result<Guard> {
     let (lines, waiting) = sync_channel(WAITING_MOST);
-    let journal = matches!(target, Target::Stderr) && std::env::var_os("JOURNAL_STREAM").is_some();
-    let logger = LOGGER.get_or_init(|| Logger { lines, lost: AtomicU64::new(0), journal });
-    let thread =
-        std::thread::Builder::new().name("log".into()).spawn(move || write(&waiting, target))?;
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let head = match (style, &target) {
+        (Style::Udp2log, _) => Head::Udp2log,
+        (Style::Plain, Target::Stderr) if journal => Head::Priority,
+        (Style::Plain, _) => Head::Time,
+    };
+    let logger = LOGGER.get_or_init(|| Logger { lines, lost: AtomicU64::new(0), head });
+    let file = match &target {
+        Target::Stderr => None,
+        Target::File(path) => Some(append(path)?),
+    };
+    let thread = std::thread::Builder::new()
+        .name("log".into())
+        .spawn(move || write(&waiting, &target, file))?;
     if log::set_logger(logger).is_ok() {
         log::set_max_level(LevelFilter::Info);
     }
     Ok(Guard { thread: Some(thread) })
 }
 
-fn write(waiting: &Receiver<Message>, mut target: Target) {
-    while let Ok(Message::Line(line)) = waiting.recv() {
-        // A log that cannot be written has nowhere to say so.
-        let _ = match &mut target {
-            Target::Stderr => io::stderr().write_all(line.as_bytes()),
-            Target::File(file) => file.write_all(line.as_bytes()),
-        };
+/// Has a log file opened anew by its name, after logrotate moved it.
+pub fn reopen() {
+    if let Some(logger) = LOGGER.get() {
+        // Where even this finds no room, the log is not being written at all.
+        let _ = logger.lines.try_send(Message::Reopen);
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+fn write(waiting: &Receiver<Message>, target: &Target, mut file: Option<File>) {
+    loop {
+        match (waiting.recv(), target, &mut file) {
+            // A log that cannot be written has nowhere to say so.
+            (Ok(Message::Line(line)), _, Some(file)) => drop(file.write_all(line.as_bytes())),
+            (Ok(Message::Line(line)), ..) => drop(io::stderr().write_all(line.as_bytes())),
+            (Ok(Message::Reopen), Target::File(path), file) => {
+                if let Ok(opened) = append(path) {
+                    *file = Some(opened);
+                }
+            }
+            (Ok(Message::Reopen), ..) => {}
+            (Ok(Message::End) | Err(_), ..) => return,
+        }
     }
 }
 
@@ -105,7 +153,13 @@ impl Logger {
     /// Puts a text in the queue, each line of it a line; where there is no room, `worth`
     /// lines are counted as lost.
     fn put(&self, level: Level, text: &str, worth: u64) {
-        let head = if self.journal { priority(level).to_string() } else { stamp(level) };
+        let head = match self.head {
+            Head::Priority => priority(level).into(),
+            Head::Time => stamp(level),
+            Head::Udp2log => {
+                jiff::Timestamp::now().strftime("[%Y-%m-%d %H:%M:%S UTC+0000] ").to_string()
+            }
+        };
         let mut line = String::with_capacity(text.len() + 32);
         for part in text.lines() {
             line.push_str(&head);

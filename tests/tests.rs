@@ -5,7 +5,8 @@
 //! - `children`: filter processes behave, and misbehave;
 //! - `files`: files are written, rotated, compressed, and the disk is full;
 //! - `reload`: the configuration changes under load;
-//! - `bad_start`: a start is refused.
+//! - `bad_start`: a start is refused;
+//! - `udp2log`: the drop-in does as udp2log does.
 
 #![expect(unreachable_pub, reason = "nothing outside a test binary reaches in")]
 
@@ -15,4 +16,5 @@ mod children;
 mod files;
 mod flow;
 mod reload;
+mod udp2log;
 mod util;

@@ -79,7 +79,9 @@ impl Daemon {
              [input.in]\nudp = \"127.0.0.1:{{port}}\"\n{rest}"
         );
         let text = text.replace("{dir}", &dir).replace("{port}", &self.port.to_string());
-        std::fs::write(self.path("logweir.toml"), text).unwrap();
+        // By rename, so that a reload never meets half a file.
+        std::fs::write(self.path("next.toml"), text).unwrap();
+        std::fs::rename(self.path("next.toml"), self.path("logweir.toml")).unwrap();
     }
 
     /// Starts the process (again).

@@ -7,7 +7,10 @@ pub mod control;
 pub mod ctl;
 pub mod run;
 pub mod top;
+pub mod udp2log;
 
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -30,19 +33,33 @@ enum Command {
     Top(top::Args),
     Ctl(ctl::Args),
     Check(check::Args),
+    Udp2log(udp2log::Args),
 }
 
 /// Runs what the command line asks for; the code to exit with.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(with_drop_in(std::env::args_os().collect()));
     let done: anyhow::Result<ExitCode> = match cli.command {
         Command::Run(args) => run::run(args),
         Command::Top(args) => top::run(&args),
         Command::Ctl(args) => ctl::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Udp2log(args) => udp2log::run(args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("logweir: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// The programs whose job is done under their own names.
+const DROP_INS: [&str; 4] = ["udp2log", "log2udp", "packet-loss", "udp2log-demux"];
+
+/// Started by the name of a program it replaces (a symlink), the first argument is that name.
+fn with_drop_in(mut args: Vec<OsString>) -> Vec<OsString> {
+    let program = args.first().and_then(|path| Path::new(path).file_name());
+    if let Some(name) = DROP_INS.iter().find(|name| program == Some(OsStr::new(name))) {
+        args.insert(1, name.into());
+    }
+    args
 }

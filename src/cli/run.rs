@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::config;
 use crate::driver::Daemon;
-use crate::logger::{self, Target};
+use crate::logger::{self, Style, Target};
 
 /// Run the daemon in the foreground, as systemd wants it
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    let _log = logger::start(Target::Stderr)?;
+    let _log = logger::start(Target::Stderr, Style::Plain)?;
     for warning in &checked.warnings {
         log::warn!("{warning}");
     }

@@ -67,7 +67,6 @@ pub(super) const KEYS: &[Key] = &[
     key(Kind::Output, "keep", &["file"]),
     key(Kind::Output, "compress", &["file"]),
     key(Kind::Output, "mode", &["file"]),
-    key(Kind::Output, "flush", &["file"]),
 ];
 
 /// What a node without a choice made is called in messages.

@@ -46,11 +46,15 @@ fn file(
         let text = entry.text(report)?;
         units::mode(text).map_err(|message| entry.wrong(report, message)).ok()
     });
-    let flush = section.get("flush").and_then(|entry| entry.boolean(report));
-    if section.get("rotate").is_none() {
+    let named_by_time = path.as_ref().is_some_and(NameTemplate::has_time);
+    if section.get("rotate").is_none() && !named_by_time {
         for key in ["keep", "compress"] {
             if let Some(entry) = section.get(key) {
-                entry.misplaced(report, "is about files set aside: it needs `rotate`", None);
+                entry.misplaced(
+                    report,
+                    "is about files set aside: it needs `rotate`, or a time in the file's name",
+                    None,
+                );
             }
         }
     }
@@ -60,7 +64,6 @@ fn file(
         keep: keep.and_then(|n| u32::try_from(n).ok()),
         compress: compress.unwrap_or(false),
         mode: mode.unwrap_or(limits::FILE_MODE_DEFAULT),
-        flush: flush.unwrap_or(false),
         queue,
     })
 }

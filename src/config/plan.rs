@@ -170,7 +170,8 @@ pub struct SamplePlan {
 pub enum SampleMode {
     /// Each N-th, with a phase of the node's own.
     Every,
-    /// Each N-th, the N-th first, as udp2log counts.
+    /// Each N-th line of the stream from its first on, as udp2log counts: one counter for
+    /// all that take from it.
     EveryFromStart,
     /// Each with a chance of 1/N.
     Random,
@@ -222,8 +223,6 @@ pub struct FilePlan {
     pub compress: bool,
     /// The mode of a new file.
     pub mode: u32,
-    /// Whether each batch is written as it comes instead of gathered for a moment.
-    pub flush: bool,
     /// The bound of the queue before it, in bytes.
     pub queue: u64,
 }

@@ -47,7 +47,7 @@ fn defaults_are_filled_in() {
     let SourcePlan::Udp(udp) = &input.source else { panic!() };
     assert_eq!((udp.receive_buffer, udp.sockets), (64 << 20, 1));
     let BodyPlan::File(file) = &node(&plan, "z").body else { panic!() };
-    assert_eq!((file.mode, file.queue, file.flush), (0o640, 64 << 20, false));
+    assert_eq!((file.mode, file.queue), (0o640, 64 << 20));
     assert_eq!(node(&plan, "z").from, ["a"]);
 }
 
@@ -66,7 +66,7 @@ fn every_key_is_read() {
         "when_full = \"drop\"\nrestart = [\"2s\", \"3s\"]\nstop_grace = \"4s\"\nmax_line = 100\n",
         "[output.o]\nfrom = \"i\"\nfile = \"/log/%F\"\nrotate = \"1h\"\nkeep = 48\n",
         "compress = \"zstd\"\n",
-        "mode = \"0600\"\nflush = true\nqueue = \"5KiB\"\n",
+        "mode = \"0600\"\nqueue = \"5KiB\"\n",
         "[output.s]\nfrom = \"f\"\nstdout = true\n[output.d]\nudp = \"hub:9\"\nsample = 2\n",
         "[output.c]\nfrom = \"i\"\npipe = \"c\"\nwhen_full = \"block\"\n",
     ));
@@ -79,7 +79,7 @@ fn every_key_is_read() {
     assert_eq!((run.workers, run.queue, run.max_line), (2, 1 << 20, 100));
     let BodyPlan::File(file) = &node(&plan, "o").body else { panic!() };
     assert_eq!(file.rotate, Some(Rotate::Every(Duration::from_secs(3600))));
-    assert_eq!((file.keep, file.compress, file.mode, file.flush), (Some(48), true, 0o600, true));
+    assert_eq!((file.keep, file.compress, file.mode), (Some(48), true, 0o600));
     assert_eq!(node(&plan, "d").from, ["u", "i", "p"]);
     let BodyPlan::Pipe(pipe) = &node(&plan, "c").body else { panic!() };
     assert_eq!(pipe.when_full, WhenFull::Block);

@@ -3,7 +3,9 @@
 //! A line each: `[flush] [nonblocking] file|pipe FACTOR REST-OF-LINE`, the words
 //! separated by blanks and tabs; `#` in column 0 is a comment, blank lines are skipped.
 //! REST begins right behind the one blank that ends FACTOR. Unlike udp2log we take a
-//! last line without a newline, and name every bad line instead of the first.
+//! last line without a newline, and name every bad line instead of the first. `flush`,
+//! `nonblocking` and the older `blocking` are read and ask for nothing: lines are always
+//! written within moments, and no pipe ever waits for another.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
@@ -122,10 +124,8 @@ fn read_line(number: usize, line: &str, span: Span, report: &mut Report<'_>) -> 
     let mut words = Words { line, at: 0, start: span.start };
     let mut word = words.next()?;
     let end = span.end..span.end;
-    let mut flush = false;
-    for modifier in ["flush", "nonblocking"] {
+    for modifier in ["flush", "nonblocking", "blocking"] {
         if word.0 == modifier {
-            flush |= modifier == "flush";
             let Some(next) = words.next() else {
                 report.error(&end, "", format!("`file` or `pipe` is missing after `{modifier}`"));
                 return None;
@@ -149,7 +149,7 @@ fn read_line(number: usize, line: &str, span: Span, report: &mut Report<'_>) -> 
         return None;
     };
     let (rest, span) = words.rest();
-    let body = body(kind, rest, flush, &span, report)?;
+    let body = body(kind, rest, &span, report)?;
     let sample = (n.get() > 1).then_some(SamplePlan { n, mode: SampleMode::EveryFromStart });
     Some(NodePlan {
         name: format!("{number}:{kind}"),
@@ -169,13 +169,7 @@ fn number_as_c(word: &str) -> Option<NonZeroU64> {
     NonZeroU64::new(number.into())
 }
 
-fn body(
-    kind: &str,
-    rest: &str,
-    flush: bool,
-    span: &Span,
-    report: &mut Report<'_>,
-) -> Option<BodyPlan> {
+fn body(kind: &str, rest: &str, span: &Span, report: &mut Report<'_>) -> Option<BodyPlan> {
     let what = if kind == "file" { "file name" } else { "command" };
     if rest.trim().is_empty() {
         report.error(span, "", format!("the {what} is missing"));
@@ -207,7 +201,6 @@ fn body(
         keep: None,
         compress: false,
         mode: FILE_MODE,
-        flush,
         queue: limits::QUEUE_FILE_DEFAULT,
     }))
 }
@@ -240,13 +233,13 @@ mod tests {
         let sample = plan.nodes[1].select.sample.as_ref().unwrap();
         assert_eq!((sample.n.get(), &sample.mode), (1000, &SampleMode::EveryFromStart));
         let BodyPlan::File(file) = &plan.nodes[1].body else { panic!() };
-        assert_eq!((file.path.as_str(), file.flush), ("/a/b-100%.log", false));
+        assert_eq!(file.path.as_str(), "/a/b-100%.log");
         assert!(!file.path.has_time());
         let BodyPlan::Pipe(pipe) = &plan.nodes[2].body else { panic!() };
         assert_eq!(pipe.command, "exec awk  '{x}' >> /y");
         assert_eq!(plan.nodes[2].select.sample, None);
         let BodyPlan::File(file) = &plan.nodes[3].body else { panic!() };
-        assert_eq!((file.path.as_str(), file.flush), ("{z}", true));
+        assert_eq!(file.path.as_str(), "{z}");
         let BodyPlan::Input(input) = &plan.nodes[0].body else { panic!() };
         let SourcePlan::Udp(udp) = &input.source else { panic!() };
         assert_eq!(udp.receive_buffer, 1 << 20);
@@ -261,7 +254,7 @@ mod tests {
 
     #[test]
     fn every_bad_line_is_named() {
-        let text = b"file 0 /x\n # c\nflush\nblocking pipe 1 cat\nfile\npipe 10\nfile 1 \xff\n\
+        let text = b"file 0 /x\n # c\nflush\nblocky pipe 1 cat\nfile\npipe 10\nfile 1 \xff\n\
             file 1 /fine\nfile ten /x\nnonblocking flush file 1 /x\nfile 1  /x\n\
             file 4294967297 /x\n\
             file 1 /x\0\nfile 1 /log/\nfile -1 /x\n";
@@ -278,7 +271,7 @@ mod tests {
                 format!("u:1:6: error: {factor}"),
                 "u:2:2: error: unknown kind of output `#`".into(),
                 "u:3:6: error: `file` or `pipe` is missing after `flush`".into(),
-                "u:4:1: error: unknown kind of output `blocking`".into(),
+                "u:4:1: error: unknown kind of output `blocky`".into(),
                 "u:5:5: error: the sampling factor is missing after `file`".into(),
                 "u:6:8: error: the command is missing".into(),
                 "u:7:8: error: the file name is not UTF-8".into(),

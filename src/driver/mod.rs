@@ -58,7 +58,7 @@ pub struct Report {
     /// The interval.
     pub every: Duration,
     /// What to do.
-    pub tell: Box<dyn FnMut(&Status)>,
+    pub tell: Box<dyn FnMut(&Status, &Plan)>,
 }
 
 /// A daemon, ready to run.
@@ -200,7 +200,7 @@ impl Daemon {
         if let Some((report, at)) = &mut self.report
             && now >= *at
         {
-            (report.tell)(&self.engine.status(now));
+            (report.tell)(&self.engine.status(now), self.engine.plan());
             *at = now + report.every;
         }
         self.engine.handle(Event::Tick, now);

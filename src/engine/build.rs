@@ -69,7 +69,9 @@ impl Engine {
     }
 
     /// Enters a node of the new plan, or keeps the one that is there.
-    fn enter_node(&mut self, plan: &NodePlan, selector: Selector, now: Mono) {
+    fn enter_node(&mut self, plan: &NodePlan, mut selector: Selector, now: Mono) {
+        let gone_by = plan.from.iter().filter_map(|name| self.find(name));
+        selector.align(gone_by.map(|from| self.node(from).ledger.left.lines).sum());
         if let Some(id) = self.find(&plan.name) {
             let node = self.node_mut(id);
             if *node.selector.plan() != plan.select {

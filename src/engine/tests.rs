@@ -1,1 +1,280 @@
+//! The whole daemon in a simulated world.
 
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::sim::world::World;
+
+const INPUT: &str = "[input.in]\nudp = \"127.0.0.1:8420\"\n";
+
+fn world(nodes: &str) -> World {
+    World::new(&format!("{INPUT}{nodes}"))
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+#[test]
+fn a_dead_child_costs_no_line_but_the_one_it_was_reading() {
+    let mut world = world("[output.p]\nfrom = \"in\"\npipe = \"x\"\n");
+    world.lines("one\ntwo\nthree\n");
+    let child = world.children_of("p")[0];
+    world.read(child, 6);
+    world.end(child, "crashed");
+    world.settle();
+    let node = world.node("p");
+    assert_eq!((node.lines_out, node.dropped["child_gone"], node.queued), (1, 1, 1));
+    world.pass(seconds(1));
+    world.lines("four\n");
+    world.finish();
+    assert_eq!(world.read_by("p"), ["one", "three", "four"]);
+    assert_eq!(world.node("p").lines_out, 3);
+}
+
+#[test]
+fn waits_double_and_lines_are_kept_until_the_queue_is_full() {
+    let mut world = world("[output.p]\nfrom = \"in\"\npipe = \"x\"\nqueue = \"4KiB\"\n");
+    for _ in 0..5 {
+        let child = world.children_of("p")[0];
+        world.end(child, "crashed");
+        world.settle();
+        world.pass(seconds(60));
+    }
+    assert_eq!((world.started, world.node("p").children[0].restarts), (6, 5));
+    let child = world.children_of("p")[0];
+    world.end(child, "crashed");
+    for _ in 0..100 {
+        world.lines(&("x".repeat(99) + "\n"));
+    }
+    let node = world.node("p");
+    assert!(node.dropped["child_gone"] > 50 && node.queued > 10, "{node:?}");
+}
+
+#[test]
+fn a_command_that_cannot_be_started_is_tried_again() {
+    let mut world = world("[output.p]\nfrom = \"in\"\npipe = \"x\"\n");
+    let child = world.children_of("p")[0];
+    world.startable = false;
+    world.end(child, "crashed");
+    world.pass(seconds(3));
+    assert_eq!(
+        world.node("p").children[0].last_end.as_deref(),
+        Some("cannot be started: no such file")
+    );
+    world.startable = true;
+    world.pass(seconds(60));
+    assert_eq!(world.node("p").children[0].state, "running");
+}
+
+#[test]
+fn a_child_that_ignores_everything_is_killed_and_the_daemon_ends() {
+    let mut world = world("[output.p]\nfrom = \"in\"\npipe = \"x\"\nstop_grace = \"2s\"\n");
+    let child = world.children_of("p")[0];
+    world.children.get_mut(&child).unwrap().stubborn = true;
+    let before = world.now;
+    world.finish();
+    assert_eq!(world.signals, ["EOF", "TERM", "KILL"]);
+    assert_eq!(world.now.since(before), seconds(4));
+}
+
+#[test]
+fn what_the_grace_does_not_suffice_for_is_counted() {
+    let mut world = World::new(&format!(
+        "[daemon]\ngrace = \"3s\"\n{INPUT}[output.p]\nfrom = \"in\"\npipe = \"x\"\n"
+    ));
+    let child = world.children_of("p")[0];
+    world.end(child, "crashed");
+    world.startable = false;
+    world.lines("one\ntwo\n");
+    world.finish();
+    assert_eq!(world.node("p").dropped["shutdown"], 2);
+}
+
+#[test]
+fn a_full_disk_is_tried_again_and_no_line_is_torn() {
+    let mut world = world("[output.f]\nfrom = \"in\"\nfile = \"/log/f\"\n");
+    world.lines("first\n");
+    world.fs.set_room(Some(8));
+    world.lines("second\nthird\n");
+    world.lines("fourth\n");
+    let node = world.node("f");
+    assert!(node.error.as_deref().unwrap().contains("/log/f"), "{node:?}");
+    assert_eq!((node.lines_out, node.queued), (2, 2));
+    let content = |world: &World| {
+        String::from_utf8(world.fs.files()[std::path::Path::new("/log/f")].clone()).unwrap()
+    };
+    assert_eq!(content(&world), "first\nsecond\n", "the torn line is cut back");
+    world.fs.set_room(None);
+    world.pass(seconds(1));
+    assert_eq!(content(&world), "first\nsecond\nthird\nfourth\n");
+    assert_eq!(world.node("f").error, None);
+}
+
+#[test]
+fn a_filter_process_makes_a_stream_and_both_sides_are_counted() {
+    let mut world =
+        world("[filter.r]\nfrom = \"in\"\nrun = \"x\"\n[output.p]\nfrom = \"r\"\npipe = \"y\"\n");
+    world.lines("a\nb\n");
+    let filter = world.children_of("r")[0];
+    world.read(filter, 4);
+    world.print(filter, "A\nB\nC\n");
+    let node = world.node("r");
+    assert_eq!((node.lines_in, node.lines_out, node.printed), (2, 2, Some(3)));
+    assert_eq!(world.node("p").lines_in, 3);
+    world.finish();
+    assert_eq!(world.read_by("p"), ["A", "B", "C"]);
+}
+
+#[test]
+fn a_blocking_queue_pauses_its_sources_and_lets_them_go_on_half_empty() {
+    let mut world = World::new(
+        "[input.in]\nstdin = true\n[filter.some]\nmatch = '.'\n\
+         [output.p]\nfrom = \"some\"\npipe = \"x\"\nqueue = \"4KiB\"\nwhen_full = \"block\"\n",
+    );
+    let line = "x".repeat(99) + "\n";
+    let mut sent = 0;
+    while world.paused.is_empty() {
+        world.lines(&line);
+        sent += 1;
+        assert!(sent < 1000, "it never pauses");
+    }
+    assert_eq!(world.paused, ["in"]);
+    let child = world.children_of("p")[0];
+    for _ in 0..1000 {
+        world.read(child, 100);
+        world.handle(crate::engine::Event::Tick);
+        if world.paused.is_empty() {
+            break;
+        }
+    }
+    assert!(world.paused.is_empty(), "it never goes on");
+    world.finish();
+    assert_eq!(world.read_by("p").len(), sent);
+}
+
+#[test]
+fn a_removed_node_drains_and_a_kept_one_does_not_notice() {
+    let keep = "[output.keep]\nfrom = \"in\"\npipe = \"x\"\n";
+    let gone = "[output.gone]\nfrom = \"in\"\npipe = \"y\"\n";
+    let mut world = world(&format!("{keep}{gone}"));
+    world.lines("one\n");
+    let kept = world.children_of("keep");
+    world.reload(&format!("{INPUT}{keep}"));
+    assert_eq!(world.children_of("keep"), kept);
+    world.lines("two\n");
+    assert_eq!(world.read_by("gone"), ["one"], "what was queued was read before the end");
+    assert!(world.status().nodes.iter().all(|node| node.name != "gone"));
+    world.finish();
+    assert_eq!(world.read_by("keep"), ["one", "two"]);
+}
+
+/// One step of a random history.
+#[derive(Debug, Clone)]
+enum Step {
+    Lines(u8),
+    Read(u8, u16),
+    Die(u8),
+    Close(u8),
+    Pass(u16),
+    Room(Option<u8>),
+    Startable(bool),
+    Reload(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (1..20_u8).prop_map(Step::Lines),
+        8 => (any::<u8>(), 1..300_u16).prop_map(|(which, bytes)| Step::Read(which, bytes)),
+        2 => any::<u8>().prop_map(Step::Die),
+        1 => any::<u8>().prop_map(Step::Close),
+        4 => (1..3000_u16).prop_map(Step::Pass),
+        1 => proptest::option::of(0..200_u8).prop_map(Step::Room),
+        1 => any::<bool>().prop_map(Step::Startable),
+        1 => (0..3_u8).prop_map(Step::Reload),
+    ]
+}
+
+fn configuration(which: u8) -> String {
+    let extra = match which {
+        0 => "",
+        1 => "[output.extra]\nfrom = \"even\"\npipe = \"z\"\nqueue = \"4KiB\"\n",
+        _ => "[output.other]\nfrom = \"in\"\nsample = 3\nfile = \"/log/other\"\n",
+    };
+    format!(
+        "{INPUT}[filter.even]\nfrom = \"in\"\nmatch = '[02468]$'\n\
+         [output.p]\nfrom = \"in\"\npipe = \"x\"\n[output.w]\nfrom = \"even\"\npipe = \"y\"\n\
+         workers = 2\n[output.f]\nfrom = \"in\"\nfile = \"/log/f\"\n{extra}"
+    )
+}
+
+proptest! {
+    /// Whatever happens, every ledger balances at every step, and at the end each line has
+    /// reached whom it was for, once, whole and in order, or is counted as lost.
+    #[test]
+    fn every_line_has_one_fate(steps in proptest::collection::vec(step(), 1..60)) {
+        let mut world = World::new(&configuration(0));
+        let mut sent = 0_u32;
+        for step in steps {
+            let pick = |world: &World, which: u8| {
+                let all: Vec<_> = world.children.keys().copied().collect();
+                (!all.is_empty()).then(|| all[usize::from(which) % all.len()])
+            };
+            match step {
+                Step::Lines(count) => {
+                    let next = sent + u32::from(count);
+                    let text: String = (sent..next).map(|n| format!("{n}\n")).collect();
+                    sent = next;
+                    world.lines(&text);
+                }
+                Step::Read(which, bytes) => {
+                    if let Some(child) = pick(&world, which) {
+                        world.read(child, usize::from(bytes));
+                    }
+                }
+                Step::Die(which) => {
+                    if let Some(child) = pick(&world, which) {
+                        world.end(child, "crashed");
+                    }
+                }
+                Step::Close(which) => {
+                    if let Some(child) = pick(&world, which) {
+                        world.close(child);
+                    }
+                }
+                Step::Pass(ms) => world.pass(Duration::from_millis(ms.into())),
+                Step::Room(room) => world.fs.set_room(room.map(usize::from)),
+                Step::Startable(startable) => world.startable = startable,
+                Step::Reload(which) => world.reload(&configuration(which)),
+            }
+            world.settle();
+        }
+        world.fs.set_room(None);
+        world.startable = true;
+        world.pass(seconds(70));
+        world.finish();
+
+        let all: Vec<String> = (0..sent).map(|n| n.to_string()).collect();
+        let file = world.fs.files().remove(std::path::Path::new("/log/f")).unwrap_or_default();
+        let file = String::from_utf8(file).unwrap();
+        prop_assert_eq!(file.lines().collect::<Vec<_>>(), all.clone());
+        for (name, want) in [
+            ("p", all.clone()),
+            ("w", all.iter().filter(|n| n.parse::<u32>().unwrap() % 2 == 0).cloned().collect()),
+        ] {
+            let node = world.node(name);
+            let lost: u64 = node.dropped.values().sum();
+            let mut got = world.read_by(name);
+            if name == "w" {
+                got.sort_by_key(|line| line.parse::<u32>().unwrap());
+            }
+            prop_assert_eq!(got.len() as u64, node.lines_out, "{} counts what was read", name);
+            prop_assert_eq!(got.len() as u64 + lost, want.len() as u64, "{} lost some", name);
+            let mut rest = want.iter();
+            for line in &got {
+                prop_assert!(rest.any(|other| other == line), "{} got {} twice or torn", name, line);
+            }
+        }
+    }
+}

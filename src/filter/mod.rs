@@ -55,6 +55,13 @@ impl Selector {
         &self.plan
     }
 
+    /// Goes on as if `lines` lines of the stream had gone by, where samples are counted so.
+    pub fn align(&mut self, lines: u64) {
+        if let (Some(sampler), Some(plan)) = (&mut self.sample, &self.plan.sample) {
+            sampler.align(plan, lines);
+        }
+    }
+
     /// Enters the node's patterns into those of a stream it takes from; what it needs to
     /// find its own hits there again.
     pub fn enter_patterns(&self, patterns: &mut Patterns) -> PatternIds {

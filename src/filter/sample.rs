@@ -37,7 +37,7 @@ impl Sampler {
         let mode = match &plan.mode {
             // Two nodes on one stream should not always take the same lines.
             SampleMode::Every => Mode::Every { skip: seed % n },
-            SampleMode::EveryFromStart => Mode::Every { skip: n - 1 },
+            SampleMode::EveryFromStart => Mode::Every { skip: 0 },
             SampleMode::Random => Mode::Random(fastrand::Rng::new()),
             SampleMode::Hash { key } => Mode::Hash(
                 Regex::builder()
@@ -48,6 +48,14 @@ impl Sampler {
             ),
         };
         Ok(Self { n, mode })
+    }
+
+    /// Goes on as if `lines` lines had been seen since the start of the stream, for udp2log's
+    /// way of counting: one counter for all that take from it.
+    pub fn align(&mut self, plan: &SamplePlan, lines: u64) {
+        if let (Mode::Every { skip }, SampleMode::EveryFromStart) = (&mut self.mode, &plan.mode) {
+            *skip = (self.n - lines % self.n) % self.n;
+        }
     }
 
     /// Takes its share of the picked lines.
@@ -99,11 +107,13 @@ mod tests {
     }
 
     #[test]
-    fn udp2log_takes_the_nth_line_first_across_batches() {
-        let mut sampler = sampler(3, SampleMode::EveryFromStart);
-        assert_eq!(take(&mut sampler, "1\n2\n"), "");
-        assert_eq!(take(&mut sampler, "3\n4\n5\n6\n"), "3\n6\n");
-        assert_eq!(take(&mut sampler, "7\n8\n9\n"), "9\n");
+    fn udp2log_takes_each_nth_line_of_the_stream_across_batches() {
+        let mut first = sampler(3, SampleMode::EveryFromStart);
+        assert_eq!(take(&mut first, "1\n2\n"), "1\n");
+        assert_eq!(take(&mut first, "3\n4\n5\n6\n"), "4\n");
+        let mut later = sampler(3, SampleMode::EveryFromStart);
+        later.align(&SamplePlan { n: 3.try_into().unwrap(), mode: SampleMode::EveryFromStart }, 6);
+        assert_eq!(take(&mut later, "7\n8\n9\n10\n"), take(&mut first, "7\n8\n9\n10\n"));
     }
 
     #[test]

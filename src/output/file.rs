@@ -421,7 +421,6 @@ mod tests {
             keep: None,
             compress: false,
             mode: 0o640,
-            flush: false,
             queue: 1 << 20,
         }
     }

@@ -2,14 +2,14 @@
 //!
 //! It knows no process: it is told what happened and what time it is, and says what to do
 //! next. A child that ends is started again after a wait that doubles from failure to
-//! failure; one that ran longer than the longest wait ran well, and its next wait is the
-//! first again. A child is stopped by closing its stdin, then TERM, then KILL, each step
+//! failure; one that ran longer than the longest wait (and five seconds) ran well, and its
+//! next wait is the first again. A child is stopped by closing its stdin, then TERM, then KILL, each step
 //! with its own patience.
 
 use std::time::Duration;
 
 use crate::clock::Mono;
-use crate::limits::CRASH_LOOP;
+use crate::limits::{CRASH_LOOP, RAN_WELL_LEAST};
 
 /// What is to be done about the child now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,11 +103,15 @@ impl Supervisor {
         self.failures >= CRASH_LOOP
     }
 
+    fn runs_well_after(&self) -> Duration {
+        self.longest_wait.max(RAN_WELL_LEAST)
+    }
+
     /// When [`Self::tick`] is due.
     pub fn deadline(&self) -> Option<Mono> {
         match self.state {
             State::Waiting(at) | State::Ending(_, at) => Some(at),
-            State::Running(since) if self.failures > 0 => Some(since + self.longest_wait),
+            State::Running(since) if self.failures > 0 => Some(since + self.runs_well_after()),
             State::Starting | State::Running(_) | State::Ended => None,
         }
     }
@@ -134,7 +138,7 @@ impl Supervisor {
     /// Whether a child that had failed has by now run well; true once.
     pub fn recovered(&mut self, now: Mono) -> bool {
         let State::Running(since) = self.state else { return false };
-        if self.failures == 0 || now.since(since) < self.longest_wait {
+        if self.failures == 0 || now.since(since) < self.runs_well_after() {
             return false;
         }
         let told = self.crash_loop();
@@ -178,7 +182,7 @@ impl Supervisor {
             return Verdict::Stopped;
         }
         let ran = now.since(self.started);
-        if ran >= self.longest_wait && self.state != State::Starting {
+        if ran >= self.runs_well_after() && self.state != State::Starting {
             self.failures = 0;
             self.wait = self.first_wait;
         }

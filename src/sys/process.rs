@@ -15,6 +15,17 @@ pub fn as_child(command: &mut Command) {
     unsafe { command.pre_exec(move || prepare(parent)) };
 }
 
+/// Makes `command` start in a session of its own, without a terminal (setsid(2)).
+pub fn in_new_session(command: &mut Command) {
+    // SAFETY: setsid(2) is on the list of signal-safety(7), and nothing is allocated.
+    unsafe {
+        command.pre_exec(|| match libc::setsid() {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        });
+    }
+}
+
 fn prepare(parent: u32) -> io::Result<()> {
     // SAFETY: bare system calls on this process alone; no pointer is given but null.
     unsafe {

@@ -1,0 +1,281 @@
+//! The engine with simulated children, disk and clock, driven step by step.
+
+use std::collections::BTreeMap;
+use std::io::IoSlice;
+use std::time::Duration;
+
+use super::fs::SimFs;
+use crate::batch::Batch;
+use crate::clock::Mono;
+use crate::config;
+use crate::engine::status::{NodeStatus, Status};
+use crate::engine::{Action, DiskTarget, DiskWork, Engine, Event, Ready};
+use crate::filter::batch_of;
+use crate::ids::{NodeId, ProcId};
+use crate::input::InputCounts;
+use crate::output::file::FileOutput;
+
+/// What a pipe holds before its writer must wait.
+const PIPE: usize = 256;
+
+/// A child: what is in its pipe, and what it has read in its life.
+#[derive(Debug, Default)]
+pub(crate) struct SimChild {
+    pipe: Vec<u8>,
+    read: Vec<u8>,
+    at_end: bool,
+    /// Whether it ends when told by end of file or TERM; KILL always ends it.
+    pub(crate) stubborn: bool,
+}
+
+/// A whole daemon without a kernel.
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    pub(crate) now: Mono,
+    pub(crate) fs: SimFs,
+    files: BTreeMap<NodeId, FileOutput<SimFs>>,
+    pub(crate) children: BTreeMap<ProcId, SimChild>,
+    /// What every child of a node has read in its life, each life apart.
+    pub(crate) lives: BTreeMap<String, Vec<Vec<u8>>>,
+    /// Whether commands can be started.
+    pub(crate) startable: bool,
+    /// How often a child was started, and what was sent to it.
+    pub(crate) started: u32,
+    pub(crate) signals: Vec<&'static str>,
+    pub(crate) paused: Vec<String>,
+}
+
+/// A plan from a configuration's text.
+pub(crate) fn plan(text: &str) -> config::plan::Plan {
+    config::parse(text, "test").unwrap_or_else(|refusal| panic!("{refusal}")).plan
+}
+
+impl World {
+    pub(crate) fn new(text: &str) -> Self {
+        let mut world = Self {
+            engine: Engine::new(&plan(text), Mono::default()).unwrap(),
+            now: Mono::default(),
+            fs: SimFs::default(),
+            files: BTreeMap::new(),
+            children: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            startable: true,
+            started: 0,
+            signals: Vec::new(),
+            paused: Vec::new(),
+        };
+        world.settle();
+        world
+    }
+
+    pub(crate) fn reload(&mut self, text: &str) {
+        self.engine.reload(&plan(text), self.now).unwrap();
+        self.settle();
+    }
+
+    /// Lines come in by the input `in`.
+    pub(crate) fn lines(&mut self, text: &str) {
+        let node = self.engine.find("in").unwrap();
+        self.handle(Event::Lines { node, batch: batch_of(text) });
+    }
+
+    pub(crate) fn handle(&mut self, event: Event) {
+        self.engine.handle(event, self.now);
+        self.settle();
+    }
+
+    /// Time goes by, in steps no longer than the engine asks for.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        for _ in 0..10_000 {
+            let next = self.engine.deadline().unwrap_or(end).min(end);
+            assert!(next >= self.now, "the engine asks for the past");
+            self.now = next.max(self.now);
+            self.handle(Event::Tick);
+            if self.now >= end {
+                return;
+            }
+        }
+        panic!("the engine never rests");
+    }
+
+    /// Does what the engine asks for until it asks for nothing, and checks every ledger.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..10_000 {
+            if let Some(action) = self.engine.poll_action() {
+                self.act(action);
+            } else if let Some(ready) = self.engine.poll_ready() {
+                self.write(ready);
+            } else {
+                self.check();
+                return;
+            }
+        }
+        panic!("the engine never stops asking");
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Start(proc) if self.startable => {
+                self.started += 1;
+                self.children.insert(proc, SimChild::default());
+                self.engine.handle(Event::Started { proc, pid: self.started }, self.now);
+            }
+            Action::Start(proc) => {
+                let error = "no such file".into();
+                self.engine.handle(Event::StartFailed { proc, error }, self.now);
+            }
+            Action::CloseStdin(proc) => {
+                self.signals.push("EOF");
+                if let Some(child) = self.children.get_mut(&proc) {
+                    child.at_end = true;
+                    if !child.stubborn {
+                        let all = child.pipe.len();
+                        self.read(proc, all);
+                        self.end(proc, "exited with 0");
+                    }
+                }
+            }
+            Action::Terminate(proc) => {
+                self.signals.push("TERM");
+                if self.children.get(&proc).is_some_and(|child| !child.stubborn) {
+                    self.end(proc, "was ended by SIGTERM");
+                }
+            }
+            Action::Kill(proc) => {
+                self.signals.push("KILL");
+                self.end(proc, "was ended by SIGKILL");
+            }
+            Action::Disk(job) => self.disk(job.node, job.work),
+            Action::Pause(node) => self.paused.push(self.engine.name_of(node).to_string()),
+            Action::Resume(node) => {
+                let name = self.engine.name_of(node).to_string();
+                self.paused.retain(|other| *other != name);
+            }
+        }
+    }
+
+    fn disk(&mut self, node: NodeId, work: DiskWork) {
+        match work {
+            DiskWork::Open(DiskTarget::File(plan)) => {
+                self.files.insert(node, FileOutput::new(plan, self.fs.clone()));
+            }
+            DiskWork::Open(DiskTarget::Stdout) => panic!("no standard output here"),
+            DiskWork::Append(batches) => {
+                let written = self.files.get_mut(&node).unwrap().append(&batches);
+                let (bytes, error) = (written.bytes, written.error);
+                self.engine.handle(Event::DiskDone { node, bytes, error }, self.now);
+            }
+            DiskWork::Reopen => self.files.get_mut(&node).unwrap().reopen(),
+            DiskWork::Close => drop(self.files.remove(&node)),
+        }
+    }
+
+    fn write(&mut self, ready: Ready) {
+        let Ready::Child(proc) = ready else { panic!("no network here") };
+        if !self.engine.take_up(proc) {
+            return;
+        }
+        let Some(child) = self.children.get_mut(&proc) else { return };
+        let room = PIPE - child.pipe.len();
+        let mut slices = [IoSlice::new(&[]); 4];
+        let count = self.engine.slices(proc, &mut slices);
+        let bytes: Vec<u8> =
+            slices[..count].iter().flat_map(|slice| slice.iter().copied()).take(room).collect();
+        child.pipe.extend_from_slice(&bytes);
+        let held = child.pipe.len();
+        self.engine.wrote(proc, bytes.len());
+        self.engine.unread(proc, held);
+        if bytes.len() == room {
+            self.engine.write_blocked(proc);
+        } else {
+            self.engine.writable(proc);
+        }
+    }
+
+    /// The children of a node that live now.
+    pub(crate) fn children_of(&self, name: &str) -> Vec<ProcId> {
+        let of = |proc: &&ProcId| &*self.engine.name_of(self.engine.node_of(**proc)) == name;
+        self.children.keys().filter(of).copied().collect()
+    }
+
+    /// A child reads so many bytes.
+    pub(crate) fn read(&mut self, proc: ProcId, bytes: usize) {
+        let Some(child) = self.children.get_mut(&proc) else { return };
+        let bytes = bytes.min(child.pipe.len());
+        child.read.extend(child.pipe.drain(..bytes));
+        let held = child.pipe.len();
+        self.engine.unread(proc, held);
+        self.engine.writable(proc);
+    }
+
+    /// A child prints lines.
+    pub(crate) fn print(&mut self, proc: ProcId, text: &str) {
+        let counts = InputCounts::default();
+        let batch: Batch = batch_of(text);
+        self.handle(Event::Printed { proc, batch, counts });
+    }
+
+    /// A child ends, with what is in its pipe unread.
+    pub(crate) fn end(&mut self, proc: ProcId, how: &str) {
+        let Some(child) = self.children.remove(&proc) else { return };
+        let name = self.engine.name_of(self.engine.node_of(proc)).to_string();
+        self.lives.entry(name).or_default().push(child.read);
+        let unread = child.pipe.len();
+        self.engine.handle(Event::Exited { proc, how: how.into(), unread }, self.now);
+    }
+
+    /// A child closes its stdin and lives on.
+    pub(crate) fn close(&mut self, proc: ProcId) {
+        let Some(child) = self.children.get_mut(&proc) else { return };
+        let unread = std::mem::take(&mut child.pipe).len();
+        self.handle(Event::StdinClosed { proc, unread });
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.engine.status(self.now)
+    }
+
+    pub(crate) fn node(&self, name: &str) -> NodeStatus {
+        let nodes = self.status().nodes;
+        nodes.into_iter().find(|node| node.name == name && !node.retired).unwrap()
+    }
+
+    fn check(&self) {
+        for node in self.status().nodes {
+            assert!(node.balanced, "does not balance: {node:?}");
+        }
+    }
+
+    /// The daemon ends; whoever does not end by itself is waited for.
+    pub(crate) fn finish(&mut self) {
+        let node = self.engine.find("in").unwrap();
+        self.engine.terminate(self.now);
+        self.handle(Event::InputEnded { node });
+        for _ in 0..1000 {
+            for proc in self.children.keys().copied().collect::<Vec<_>>() {
+                self.read(proc, usize::MAX);
+            }
+            self.settle();
+            if self.engine.is_done() {
+                self.engine.close_ledgers();
+                self.check();
+                assert!(self.status().nodes.iter().all(|node| node.queued == 0));
+                return;
+            }
+            self.pass(Duration::from_millis(100));
+        }
+        panic!("the daemon never ends: {:#?}", self.status());
+    }
+
+    /// All lines that the children of a node read whole, life after life.
+    pub(crate) fn read_by(&self, name: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        for life in self.lives.get(name).into_iter().flatten() {
+            let whole = life.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+            let text = String::from_utf8_lossy(&life[..whole]).into_owned();
+            lines.extend(text.lines().map(str::to_string));
+        }
+        lines
+    }
+}
