@@ -31,7 +31,8 @@ function minute_of(    i, t) {
         if ($i ~ /^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:/) return substr($i, 1, 16)
         if ($i ~ /^\[[0-9][0-9]\/[A-Z][a-z][a-z]\//) {
             t = $i
-            return substr(t, 9, 4) "-" month[substr(t, 5, 3)] "-" substr(t, 2, 2) "T" substr(t, 14, 5)
+            return substr(t, 9, 4) "-" month[substr(t, 5, 3)] "-" substr(t, 2, 2) \
+                "T" substr(t, 14, 5)
         }
     }
     return ""

@@ -8,7 +8,7 @@
 # example: [output.top-urls]
 #          from = "squid"
 #          sample = 100
-#          pipe = "awk -v field=9 -v every=60000 -f /usr/lib/logweir/filters/top.awk > /run/top-urls"
+#          pipe = "awk -v field=9 -f /usr/lib/logweir/filters/top.awk > /srv/log/top-urls"
 
 BEGIN { if (field == "") field = 1; if (n == "") n = 10 }
 

@@ -110,7 +110,7 @@ impl Installed {
         Ok(format!(
             "@version: {}\n\
              options {{ threaded(yes); use-dns(no); keep-hostname(yes); stats-freq(0); \
-             flush-lines(1000); log-fifo-size(500000); }};\n\
+             flush-lines(1000); log-fifo-size(100000); }};\n\
              source s {{ network(ip(\"127.0.0.1\") port({}) transport(\"udp\") flags(no-parse) \
              so-rcvbuf(67108864) log-fetch-limit(1000) log-iw-size(100000)); }};\n{logs}",
             self.version, place.port
