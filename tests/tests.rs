@@ -4,6 +4,7 @@
 //! - `flow`: lines go in and come out;
 //! - `children`: filter processes behave, and misbehave;
 //! - `files`: files are written, rotated, compressed, and the disk is full;
+//! - `filters`: the programs in filters/ print what they should;
 //! - `reload`: the configuration changes under load;
 //! - `bad_start`: a start is refused;
 //! - `udp2log`: the drop-in does as udp2log does.
@@ -14,6 +15,7 @@ mod bad_start;
 mod check;
 mod children;
 mod files;
+mod filters;
 mod flow;
 mod reload;
 mod udp2log;

@@ -1,0 +1,138 @@
+//! Runs the same load through logweir and through others, side by side, and prints one table.
+//!
+//! `cargo bench --bench compare -- [--quick] [--case NAME]… [--lines N] [--rounds N]`
+//!
+//! An absolute time says little on a shared machine, so every round runs each program in turn and
+//! what counts is the ratio to the bare loop (`bareloop.c`), the least work there is. Peers that
+//! are not installed are left out: rsyslog is looked for in the path, syslog-ng there or below
+//! the folder that `LOGWEIR_SYSLOG_NG_ROOT` names. All traffic stays on loopback.
+
+mod bareloop;
+mod case;
+mod daemon;
+mod load;
+mod logweir;
+mod measure;
+mod program;
+mod rsyslog;
+mod stalled;
+mod syslog_ng;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::case::{Case, CaseName};
+use crate::measure::{Bench, Measured};
+use crate::program::{Found, Program};
+
+/// Measures logweir beside a bare loop, rsyslog and syslog-ng.
+#[derive(Debug, Parser)]
+#[command(name = "compare")]
+struct Args {
+    /// A smoke run: few lines, one round; fails when logweir loses lines of the steady load
+    #[arg(long)]
+    quick: bool,
+    /// Runs only this case (may be given several times)
+    #[arg(long = "case", value_name = "NAME")]
+    cases: Vec<CaseName>,
+    /// Lines of each load, instead of the case's own number
+    #[arg(long, value_name = "N")]
+    lines: Option<u64>,
+    /// How often each program is run; the table shows medians
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
+    /// Runs only the programs whose name contains this (may be given several times)
+    #[arg(long = "only", value_name = "NAME")]
+    only: Vec<String>,
+    /// Measures this build of logweir instead of the one just built
+    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_logweir"))]
+    logweir: PathBuf,
+    /// Writes the scratch files to memory (/dev/shm) instead of the folder for temporary files
+    #[arg(long)]
+    tmpfs: bool,
+    /// Keeps the scratch folder and says where it is
+    #[arg(long)]
+    keep: bool,
+    /// `cargo bench` passes this
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("compare: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs every case asked for; false when one of them failed.
+fn run(args: &Args) -> Result<bool> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("logweir-compare-").disable_cleanup(args.keep);
+    let scratch = if args.tmpfs { builder.tempdir_in("/dev/shm") } else { builder.tempdir() }
+        .context("no scratch folder")?;
+    let found = Found::look(&args.logweir, scratch.path())?;
+    for missing in found.missing() {
+        println!("not installed, left out: {missing}");
+    }
+    let bench = Bench { found: &found, scratch: scratch.path(), keep: args.keep };
+    let mut good = true;
+    for case in Case::chosen(&args.cases, args.quick, args.lines) {
+        good &= run_case(&bench, &case, args)?;
+    }
+    if args.keep {
+        println!("kept: {}", scratch.path().display());
+    }
+    Ok(good)
+}
+
+/// Runs one case's programs in turn, round by round, and prints its table.
+fn run_case(bench: &Bench<'_>, case: &Case, args: &Args) -> Result<bool> {
+    let wanted = |program: &Program| {
+        let name = program.name();
+        args.only.is_empty() || args.only.iter().any(|part| name.contains(part.as_str()))
+    };
+    let mut programs = bench.found.programs(case.name);
+    programs.retain(wanted);
+    let mut runs: Vec<Vec<Measured>> = programs.iter().map(|_| Vec::new()).collect();
+    let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { 3 });
+    let mut good = true;
+    println!("\n{case}; {rounds} round(s), medians");
+    for _ in 0..rounds {
+        for (program, runs) in programs.iter().zip(&mut runs) {
+            match bench.run(program, case) {
+                Ok(measured) => runs.push(measured),
+                Err(error) => {
+                    eprintln!("{}: {error:#}", program.name());
+                    good = false;
+                }
+            }
+        }
+    }
+    let rows: Vec<_> = programs.iter().zip(&runs).collect();
+    table::print(&rows);
+    if args.quick && case.name == CaseName::Steady {
+        good &= kept_all(&rows);
+    }
+    Ok(good)
+}
+
+/// Whether logweir kept every line, in every round.
+fn kept_all(rows: &[(&Program, &Vec<Measured>)]) -> bool {
+    let mut good = true;
+    for (program, runs) in rows {
+        if matches!(program, Program::Logweir(_)) && runs.iter().any(|run| run.kept != run.sent) {
+            eprintln!("logweir lost lines of the steady load");
+            good = false;
+        }
+    }
+    good
+}
