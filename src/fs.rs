@@ -63,7 +63,7 @@ pub trait FsFile {
     ///
     /// # Errors
     /// The system's.
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
 
     /// Cuts the file to `len` bytes.
     ///
@@ -123,11 +123,11 @@ impl FsFile for File {
         }
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {
-        File::set_len(self, len)
+        Self::set_len(self, len)
     }
 }

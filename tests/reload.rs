@@ -37,7 +37,7 @@ fn a_refused_configuration_changes_nothing() {
     daemon.signal(nix::sys::signal::Signal::SIGHUP);
     daemon.send_numbered(0, 100);
     assert_eq!(daemon.wait_lines("file", 100), numbered(0, 100));
-    assert!(daemon.log().contains("reload refused, the old configuration goes on"));
+    daemon.wait_log("reload refused, the old configuration goes on");
 }
 
 #[test]

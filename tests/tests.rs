@@ -10,6 +10,7 @@
 //! - `udp2log`: the drop-in does as udp2log does.
 
 #![expect(unreachable_pub, reason = "nothing outside a test binary reaches in")]
+#![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may panic")]
 
 mod bad_start;
 mod check;

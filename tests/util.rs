@@ -112,6 +112,11 @@ impl Daemon {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
+    /// Waits until the log says something.
+    pub fn wait_log(&self, text: &str) {
+        wait_for(text, || self.log().contains(text).then_some(()));
+    }
+
     /// Sends one datagram.
     pub fn send(&self, datagram: &[u8]) {
         self.sender.send(datagram).unwrap();

@@ -77,9 +77,10 @@ pub fn table(status: &Status, before: Option<&Status>) -> String {
             before.nodes.iter().find(|other| other.name == node.name && other.kind == node.kind)
         });
         let new = node.lines_in.saturating_sub(earlier.map_or(0, |earlier| earlier.lines_in));
-        let fill = node.queue.map_or("-".into(), |queue| {
-            format!("{}%", (queue.used * 100).checked_div(queue.limit).unwrap_or(0))
-        });
+        let fill = node.queue.map_or_else(
+            || "-".into(),
+            |queue| format!("{}%", (queue.used * 100).checked_div(queue.limit).unwrap_or(0)),
+        );
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
@@ -115,7 +116,7 @@ fn notes(node: &NodeStatus) -> String {
         }
     }
     for child in &node.children {
-        let pid = child.pid.map_or("-".into(), |pid| pid.to_string());
+        let pid = child.pid.map_or_else(|| "-".into(), |pid| pid.to_string());
         let mut note = format!("{} {pid}", child.state);
         if child.restarts > 0 {
             let _ = write!(note, " restarts {}", child.restarts);

@@ -53,12 +53,15 @@ const CHILDREN: usize = 1 << 40;
 /// Where a reload finds the new plan; an error is the whole report for the user.
 pub type Reread = Box<dyn Fn() -> Result<Plan, String>>;
 
+/// What is done with the state of the daemon.
+pub type Tell = Box<dyn FnMut(&Status, &Plan)>;
+
 /// Something to be done at intervals with the state of the daemon (udp2log's report).
 pub struct Report {
     /// The interval.
     pub every: Duration,
     /// What to do.
-    pub tell: Box<dyn FnMut(&Status, &Plan)>,
+    pub tell: Tell,
 }
 
 /// A daemon, ready to run.

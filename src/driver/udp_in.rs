@@ -102,7 +102,7 @@ fn set_receive_buffer(name: &str, plan: &UdpInPlan, socket: &Socket) {
 
 fn address(socket: &Socket) -> String {
     let address = socket.local_addr().ok().and_then(|address| address.as_socket());
-    address.map_or("?".into(), |address: SocketAddr| address.to_string())
+    address.map_or_else(|| "?".into(), |address: SocketAddr| address.to_string())
 }
 
 fn join(socket: &Socket, group: IpAddr, interface: Option<&str>) -> std::io::Result<()> {

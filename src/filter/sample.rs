@@ -81,7 +81,7 @@ impl Sampler {
                 let mut chosen = |&(start, end): &(u32, u32)| {
                     let line = &batch.bytes[start as usize..end as usize - 1];
                     key.captures(line, &mut found);
-                    found.get_group(1).is_some_and(|span| xxh3_64(&line[span]) % n == 0)
+                    found.get_group(1).is_some_and(|span| xxh3_64(&line[span]).is_multiple_of(n))
                 };
                 lines.iter().copied().filter(|range| chosen(range)).collect()
             }

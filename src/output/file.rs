@@ -180,12 +180,12 @@ impl<F: Fs> FileOutput<F> {
     fn open(&mut self, path: &Path, batch: &Batch) -> io::Result<usize> {
         let file = match self.fs.append(path, self.plan.mode) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.fs.create_folders(path.parent().unwrap_or(Path::new("/")))?;
+                self.fs.create_folders(path.parent().unwrap_or_else(|| Path::new("/")))?;
                 self.fs.append(path, self.plan.mode)?
             }
             done => done?,
         };
-        let len = file.len()?;
+        let len = file.length()?;
         let mut period = self.period(batch.received);
         if len > 0 && matches!(self.plan.rotate, Some(Rotate::Every(_))) {
             period = period.min(self.period(self.fs.modified(path)?));
@@ -322,7 +322,7 @@ impl<F: Fs> FileOutput<F> {
     /// first.
     fn files_aside(&self, path: &Path, input: &str, now: SystemTime) -> Vec<(SystemTime, PathBuf)> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let listed = match self.fs.list(folder.unwrap_or(Path::new("."))) {
+        let listed = match self.fs.list(folder.unwrap_or_else(|| Path::new("."))) {
             Ok(listed) => listed,
             Err(error) => {
                 log::warn!("{}: its folder cannot be listed: {error}", path.display());

@@ -48,7 +48,7 @@ impl Fs for SimFs {
 
     fn append(&self, path: &Path, _mode: u32) -> io::Result<SimFile> {
         let mut disk = self.disk.borrow_mut();
-        let folder = path.parent().unwrap_or(Path::new("/"));
+        let folder = path.parent().unwrap_or_else(|| Path::new("/"));
         if folder != Path::new("/") && !disk.folders.contains(folder) {
             return Err(ErrorKind::NotFound.into());
         }
@@ -69,7 +69,7 @@ impl Fs for SimFs {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.borrow_mut().files.remove(path).map(drop).ok_or(ErrorKind::NotFound.into())
+        self.disk.borrow_mut().files.remove(path).map(drop).ok_or_else(|| ErrorKind::NotFound.into())
     }
 
     fn exists(&self, path: &Path) -> bool {
@@ -101,7 +101,7 @@ impl FsFile for SimFile {
         Ok(fits)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.bytes.borrow().len() as u64)
     }
 

@@ -70,6 +70,7 @@ impl DatagramReader {
         first: &mut BytesMut,
     ) -> io::Result<usize> {
         let slots = slots.clamp(1, RECV_SLOTS);
+        let most = libc::c_uint::try_from(slots).unwrap_or(1);
         let spare = first.spare_capacity_mut();
         assert!(spare.len() >= DATAGRAM_MAX, "no room for a datagram");
         self.prepare(0, spare.as_mut_ptr().cast());
@@ -85,7 +86,7 @@ impl DatagramReader {
                 libc::recvmmsg(
                     socket.as_raw_fd(),
                     self.headers.as_mut_ptr(),
-                    slots as libc::c_uint,
+                    most,
                     libc::MSG_DONTWAIT,
                     ptr::null_mut(),
                 )

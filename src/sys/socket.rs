@@ -8,6 +8,11 @@ const MEMINFO_DROPS: usize = 8;
 /// SO_MEMINFO (asm-generic/socket.h).
 const SO_MEMINFO: libc::c_int = 55;
 
+/// The size of an option's value, a few words at most, as the kernel takes it.
+fn socklen(size: usize) -> libc::socklen_t {
+    libc::socklen_t::try_from(size).unwrap_or(0)
+}
+
 fn set_int(
     socket: BorrowedFd<'_>,
     level: libc::c_int,
@@ -21,7 +26,7 @@ fn set_int(
             level,
             name,
             (&raw const value).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
+            socklen(size_of::<libc::c_int>()),
         )
     };
     if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -52,7 +57,7 @@ pub fn force_receive_buffer(socket: BorrowedFd<'_>, bytes: u64) -> io::Result<()
 /// The kernel's, where it is older than 4.12.
 pub fn kernel_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
     let mut words = [0_u32; 9];
-    let mut len = size_of_val(&words) as libc::socklen_t;
+    let mut len = socklen(size_of_val(&words));
     // SAFETY: the pointer and the length describe `words`, and `len` is a live socklen_t.
     let code = unsafe {
         libc::getsockopt(
