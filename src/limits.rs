@@ -18,7 +18,7 @@ pub const LINE_MAX_MOST: usize = 16 * 1024 * 1024;
 /// What a batch costs in a queue beside its bytes.
 pub const BATCH_OVERHEAD: u64 = 96;
 /// The shared memory that batches are cut from comes in pieces of this size.
-pub const BLOCK: usize = 256 * 1024;
+pub const BLOCK: usize = 512 * 1024;
 
 /// Default of `daemon.memory`.
 pub const MEMORY_DEFAULT: u64 = 64 * MIB;
@@ -75,6 +75,9 @@ const _: () = assert!(QUEUE_FILE_DEFAULT <= MEMORY_DEFAULT);
 pub const RECV_SLOTS: usize = 64;
 /// How long a receiver waits after a read that was not full while a stream is steady.
 pub const RECV_PAUSE: Duration = Duration::from_millis(1);
+/// How long a receiver leaves datagrams in the kernel before it looks again, while a file is
+/// behind: less than the disk needs for [`HOLD_BYTES`].
+pub const RECV_HOLD: Duration = Duration::from_micros(250);
 /// After so many of those waits what was gathered is handed on.
 pub const RECV_PAUSES_MOST: u32 = 10;
 /// A mean message of so many bytes is received in place, one message a call.
@@ -86,14 +89,19 @@ pub const RECV_LAST_READS: usize = 10_000;
 /// Batches taken from one input, or reads of one child's output, before others get a turn.
 pub const TURN: usize = 16;
 /// Batches that may wait between a receiver and the loop.
-pub const RECEIVED_WAITING: usize = 16;
+pub const RECEIVED_WAITING: usize = 4;
 /// Blocks a receiver keeps an eye on for reuse when nobody holds them any more.
-pub const BLOCKS_KEPT: usize = 256;
+pub const BLOCKS_KEPT: usize = 64;
 
 /// The most slices of one writev(2) (UIO_MAXIOV is 1024).
 pub const SLICES_MOST: usize = 64;
-/// The most bytes of one job for the disk.
-pub const DISK_JOB_MOST: u64 = 8 * MIB;
+/// The most bytes of one job for the disk: so few that they are in the processor's cache yet.
+pub const DISK_JOB_MOST: u64 = MIB;
+/// While more than this waits for a file, receivers leave what comes in the kernel's buffer,
+/// up to half of it.
+pub const HOLD_BYTES: u64 = MIB;
+/// A file that has not caught up in this time is slow, and nobody holds back for it any more.
+pub const HOLD_MOST: Duration = Duration::from_secs(1);
 /// What is asked for as the buffer of a child's pipe (fcntl(2), F_SETPIPE_SZ).
 pub const PIPE_BUFFER: usize = 1024 * 1024;
 /// How often it is looked how much children have read, when nothing is written to them.

@@ -73,6 +73,8 @@ pub struct Daemon {
     receivers: Vec<(NodeId, Handle)>,
     /// Inputs that are open but not read yet.
     opened: Vec<(String, InputPlan, Vec<Source>)>,
+    /// Tells receivers to leave what comes in the kernel for the moment.
+    hold: Arc<AtomicBool>,
     children: Children,
     disk: Disk,
     udp: UdpOutputs,
@@ -120,6 +122,7 @@ impl Daemon {
             engine,
             receivers: Vec::new(),
             opened,
+            hold: Arc::default(),
             children: Children::new(CHILDREN),
             disk,
             udp,
@@ -207,6 +210,7 @@ impl Daemon {
             *at = now + report.every;
         }
         self.engine.handle(Event::Tick, now);
+        self.hold.store(self.engine.holds_back(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -275,7 +279,8 @@ impl Daemon {
         let Some(node) = self.engine.find(name) else { return Ok(()) };
         let name = Arc::from(name);
         for source in sources {
-            let handle = receiver::start(&name, plan, source, self.wake.clone())?;
+            let handle =
+                receiver::start(&name, plan, source, Arc::clone(&self.hold), self.wake.clone())?;
             self.receivers.push((node, handle));
         }
         Ok(())

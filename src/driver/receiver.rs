@@ -8,6 +8,9 @@
 //! full, when the stream rests, or after ten such sleeps.
 //!
 //! When the loop is behind, handing over waits, and what comes meanwhile waits in the kernel.
+//! When a file is behind in a burst, datagrams are left in the kernel as well while it has
+//! room: there they are held already, and taking them sooner would only move them through
+//! memory that the processor's cache cannot hold.
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read};
@@ -15,7 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -32,7 +35,7 @@ use crate::input::datagrams::Intake;
 use crate::input::lines::LineBuffer;
 use crate::limits;
 use crate::sys::recv::DatagramReader;
-use crate::sys::socket::kernel_drops;
+use crate::sys::socket::{Memory, memory};
 
 /// What a receiver hands to the loop.
 #[derive(Debug)]
@@ -111,7 +114,8 @@ pub fn open_fifo(path: &std::path::Path) -> std::io::Result<File> {
     std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
-/// Starts a receiver.
+/// Starts a receiver. While `hold` is set, datagrams are left in the kernel as far as it has
+/// room.
 ///
 /// # Errors
 /// The system's, where no thread or pipe could be made.
@@ -119,6 +123,7 @@ pub fn start(
     name: &Arc<str>,
     plan: &InputPlan,
     source: Source,
+    hold: Arc<AtomicBool>,
     wake: Wake,
 ) -> std::io::Result<Handle> {
     let (stop_read, stop) = std::io::pipe()?;
@@ -132,7 +137,7 @@ pub fn start(
     // Thread names have 15 bytes at most (pthread_setname_np(3)).
     let title: String = format!("in:{name}").chars().take(15).collect();
     let thread = std::thread::Builder::new().name(title).spawn(move || match source {
-        Source::Udp(socket) => Datagrams::new(socket, max_line, out).run(&stop_read),
+        Source::Udp(socket) => Datagrams::new(socket, max_line, hold, out).run(&stop_read),
         Source::Stream(file, path) => stream(file, path, max_line, &out, &stop_read),
     })?;
     Ok(Handle { received, stop: Some(stop), thread: Some(thread), more: false, socket })
@@ -206,6 +211,8 @@ struct Datagrams {
     /// What the kernel's buffer holds, in its own accounting.
     buffer: usize,
     drops: Arc<AtomicU32>,
+    /// Set while what comes is better left in the kernel.
+    hold: Arc<AtomicBool>,
     drops_asked: Instant,
 }
 
@@ -217,7 +224,12 @@ struct Brought {
 }
 
 impl Datagrams {
-    fn new(UdpSocket { socket, drops }: UdpSocket, max_line: usize, out: Out) -> Self {
+    fn new(
+        UdpSocket { socket, drops }: UdpSocket,
+        max_line: usize,
+        hold: Arc<AtomicBool>,
+        out: Out,
+    ) -> Self {
         let buffer = socket.recv_buffer_size().unwrap_or(0);
         Self {
             socket,
@@ -227,6 +239,7 @@ impl Datagrams {
             slots: limits::RECV_SLOTS,
             buffer,
             drops,
+            hold,
             drops_asked: Instant::now(),
         }
     }
@@ -235,6 +248,10 @@ impl Datagrams {
         let mut pauses = 0;
         let mut reads = 0_u32;
         loop {
+            if self.hold.load(Ordering::Relaxed) && self.kernel_has_room() {
+                std::thread::sleep(limits::RECV_HOLD);
+                continue;
+            }
             let brought = self.read();
             self.hand_over_full();
             reads = reads.wrapping_add(1);
@@ -276,6 +293,11 @@ impl Datagrams {
     /// small datagram takes about 768 bytes of its buffer beside its own.
     fn can_pause(&self, brought: &Brought) -> bool {
         2 * (brought.bytes + 768 * brought.messages) < self.buffer / 2
+    }
+
+    /// Whether the kernel's buffer is less than half full.
+    fn kernel_has_room(&self) -> bool {
+        memory(self.socket.as_fd()).is_ok_and(|memory| memory.waiting < memory.room / 2)
     }
 
     fn read(&mut self) -> Brought {
@@ -332,7 +354,7 @@ impl Datagrams {
     }
 
     fn count_drops(&mut self) {
-        let Ok(drops) = kernel_drops(self.socket.as_fd()) else { return };
+        let Ok(Memory { drops, .. }) = memory(self.socket.as_fd()) else { return };
         let new = drops.wrapping_sub(self.drops.swap(drops, Ordering::Relaxed));
         if new > 0 {
             let counts = InputCounts { kernel_drops: u64::from(new), ..InputCounts::default() };

@@ -5,7 +5,7 @@ use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::ids::NodeId;
 use crate::ledger::Reason;
-use crate::limits::{DISK_JOB_MOST, DISK_RETRY};
+use crate::limits::{DISK_JOB_MOST, DISK_RETRY, HOLD_BYTES, HOLD_MOST};
 use crate::output::queue::Queue;
 
 use super::{Action, Body, DiskJob, DiskWork, Engine};
@@ -20,13 +20,15 @@ pub(super) struct DiskOut {
     pub(super) retry_at: Option<Mono>,
     /// The last error, until a job went well.
     pub(super) error: Option<String>,
+    /// Since when more waits than the disk should have before it.
+    behind_since: Option<Mono>,
     /// The disk was told that the output is done.
     pub(super) closed: bool,
 }
 
 impl DiskOut {
     pub(super) fn new(queue: Queue) -> Self {
-        Self { queue, busy: false, retry_at: None, error: None, closed: false }
+        Self { queue, busy: false, retry_at: None, error: None, behind_since: None, closed: false }
     }
 }
 
@@ -71,7 +73,28 @@ impl Engine {
         self.start_job(to);
     }
 
+    /// Whether inputs should leave what comes in the kernel for the moment: a file has fallen
+    /// behind in a burst. One that does not catch up within a second is slow, and no input
+    /// waits for it until it has.
+    pub fn holds_back(&self) -> bool {
+        self.nodes().any(|(_, node)| match &node.body {
+            Body::Disk(disk) => disk.behind_since.is_some_and(|since| {
+                disk.queue.fill().0 > HOLD_BYTES && self.ticked.since(since) < HOLD_MOST
+            }),
+            _ => false,
+        })
+    }
+
     pub(super) fn tick_disks(&mut self, now: Mono) {
+        for node in self.nodes.iter_mut().flatten() {
+            if let Body::Disk(disk) = &mut node.body {
+                match disk.queue.fill().0 {
+                    0 => disk.behind_since = None,
+                    used if used > HOLD_BYTES => drop(disk.behind_since.get_or_insert(now)),
+                    _ => {}
+                }
+            }
+        }
         let due: Vec<_> = self
             .nodes()
             .filter(|(_, node)| match &node.body {

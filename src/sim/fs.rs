@@ -69,7 +69,12 @@ impl Fs for SimFs {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.borrow_mut().files.remove(path).map(drop).ok_or_else(|| ErrorKind::NotFound.into())
+        self.disk
+            .borrow_mut()
+            .files
+            .remove(path)
+            .map(drop)
+            .ok_or_else(|| ErrorKind::NotFound.into())
     }
 
     fn exists(&self, path: &Path) -> bool {

@@ -50,12 +50,24 @@ pub fn force_receive_buffer(socket: BorrowedFd<'_>, bytes: u64) -> io::Result<()
     set_int(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
 }
 
-/// How many datagrams the kernel dropped on this socket for want of room since it was made;
-/// wraps at 2^32 (linux/sock_diag.h, SK_MEMINFO_DROPS).
+/// What the kernel says of a socket's memory (linux/sock_diag.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes that wait to be received, the kernel's own bookkeeping included
+    /// (SK_MEMINFO_RMEM_ALLOC).
+    pub waiting: u32,
+    /// How many of those there may be (SK_MEMINFO_RCVBUF).
+    pub room: u32,
+    /// How many datagrams were dropped for want of room since the socket was made; wraps at
+    /// 2^32 (SK_MEMINFO_DROPS).
+    pub drops: u32,
+}
+
+/// Asks for a socket's memory (socket(7), SO_MEMINFO).
 ///
 /// # Errors
 /// The kernel's, where it is older than 4.12.
-pub fn kernel_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
+pub fn memory(socket: BorrowedFd<'_>) -> io::Result<Memory> {
     let mut words = [0_u32; 9];
     let mut len = socklen(size_of_val(&words));
     // SAFETY: the pointer and the length describe `words`, and `len` is a live socklen_t.
@@ -68,7 +80,10 @@ pub fn kernel_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
             &raw mut len,
         )
     };
-    if code == 0 { Ok(words[MEMINFO_DROPS]) } else { Err(io::Error::last_os_error()) }
+    if code != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Memory { waiting: words[0], room: words[1], drops: words[MEMINFO_DROPS] })
 }
 
 #[cfg(test)]
@@ -84,16 +99,18 @@ mod tests {
         socket2::SockRef::from(&receiver).set_recv_buffer_size(4096).unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         sender.connect(receiver.local_addr().unwrap()).unwrap();
-        assert_eq!(kernel_drops(receiver.as_fd()).unwrap(), 0);
+        assert_eq!(memory(receiver.as_fd()).unwrap().drops, 0);
         for _ in 0..400 {
             sender.send(&[b'x'; 100]).unwrap();
         }
+        let full = memory(receiver.as_fd()).unwrap();
+        assert!(full.waiting > 0 && full.room >= 4096, "{full:?}");
         receiver.set_nonblocking(true).unwrap();
         let mut got = 0;
         while receiver.recv(&mut [0; 200]).is_ok() {
             got += 1;
         }
-        assert_eq!(kernel_drops(receiver.as_fd()).unwrap(), 400 - got);
+        assert_eq!(memory(receiver.as_fd()).unwrap().drops, 400 - got);
         assert!(got < 400, "the buffer took all");
     }
 }
