@@ -71,6 +71,10 @@ const _: () = assert!(DATAGRAM_MAX <= BLOCK);
 const _: () = assert!(QUEUE_LEAST <= QUEUE_DEFAULT && QUEUE_DEFAULT <= QUEUE_FILE_DEFAULT);
 const _: () = assert!(QUEUE_FILE_DEFAULT <= MEMORY_DEFAULT);
 
+/// Messages of one sendmmsg(2).
+pub const SEND_SLOTS: usize = 64;
+/// The largest payload of a UDP datagram over IPv4.
+pub const DATAGRAM_SENT_MOST: usize = 65_507;
 /// Message slots of one recvmmsg(2); each can take the largest datagram.
 pub const RECV_SLOTS: usize = 64;
 /// How long a receiver waits after a read that was not full while a stream is steady.

@@ -3,18 +3,22 @@
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::AsFd;
 
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 
 use crate::engine::Engine;
 use crate::ids::NodeId;
+use crate::limits::SEND_SLOTS;
+use crate::sys::send::DatagramWriter;
 
 /// The sockets of all UDP outputs.
 #[derive(Debug)]
 pub struct UdpOutputs {
     first_token: usize,
     sockets: HashMap<NodeId, UdpSocket>,
+    writer: DatagramWriter,
 }
 
 /// A socket that sends to `to`, `host:port`.
@@ -37,7 +41,7 @@ pub fn connect(name: &str, to: &str) -> Result<UdpSocket, String> {
 impl UdpOutputs {
     /// None yet. Their tokens are counted from `first_token`.
     pub fn new(first_token: usize) -> Self {
-        Self { first_token, sockets: HashMap::new() }
+        Self { first_token, sockets: HashMap::new(), writer: DatagramWriter::new() }
     }
 
     /// Opens the socket of an output.
@@ -79,17 +83,29 @@ impl UdpOutputs {
     pub fn write(&mut self, node: NodeId, engine: &mut Engine) {
         let Some(socket) = self.sockets.get(&node) else { return };
         let Some(batch) = engine.datagrams(node) else { return };
+        let mut rest = &batch.bytes[..];
         let mut sent = 0;
-        for line in batch.bytes.split_inclusive(|&byte| byte == b'\n') {
-            match socket.send(line) {
-                Ok(_) => sent += line.len(),
+        let mut most = SEND_SLOTS;
+        while !rest.is_empty() {
+            let ends = rest.split_inclusive(|&byte| byte == b'\n');
+            let lines: Vec<&[u8]> = ends.take(most).collect();
+            match self.writer.write(socket.as_fd(), &lines) {
+                Ok(count) => {
+                    let len: usize = lines[..count].iter().map(|line| line.len()).sum();
+                    sent += len;
+                    rest = &rest[len..];
+                    // The kernel does not say why the next one was refused. One by one it does.
+                    if count < lines.len() {
+                        most = 1;
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     engine.udp_blocked(node);
                     break;
                 }
                 // Nobody listens, or the line is larger than a datagram: it is given up.
                 Err(_) => {
-                    engine.sent(node, sent, line.len());
+                    engine.sent(node, sent, lines[0].len());
                     return;
                 }
             }

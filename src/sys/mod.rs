@@ -5,4 +5,5 @@
 pub mod pipe;
 pub mod process;
 pub mod recv;
+pub mod send;
 pub mod socket;
