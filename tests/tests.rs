@@ -5,6 +5,7 @@
 //! - `children`: filter processes behave, and misbehave;
 //! - `files`: files are written, rotated, compressed, and the disk is full;
 //! - `reload`: the configuration changes under load;
+//! - `sequence`: gaps in the numbers of lines are counted;
 //! - `bad_start`: a start is refused.
 
 #![expect(unreachable_pub, reason = "nothing outside a test binary reaches in")]
@@ -15,4 +16,5 @@ mod children;
 mod files;
 mod flow;
 mod reload;
+mod sequence;
 mod util;
