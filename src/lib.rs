@@ -6,6 +6,7 @@
 //!
 //! - [`config`] turns a file into a checked [`config::plan::Plan`];
 //! - [`input`] turns what the kernel gave us into whole lines, in a [`batch::Batch`];
+//! - [`parse`] reads what stands in a line;
 //! - [`engine`] is the whole daemon minus the kernel: batches in, queues and actions out;
 //! - [`filter`] holds the selectors a batch passes;
 //! - [`output`] holds queues, child processes as state machines, and files;
@@ -28,6 +29,7 @@ pub mod ledger;
 pub mod limits;
 pub mod logger;
 pub mod output;
+pub mod parse;
 #[cfg(test)]
 mod sim;
 pub mod sys;

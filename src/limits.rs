@@ -132,3 +132,9 @@ pub const CONTROL_REQUEST_MOST: usize = 64 * 1024;
 
 /// Senders whose sequence numbers an input follows.
 pub const SENDERS_MOST: usize = 4096;
+/// The longest name of such a sender.
+pub const SENDER_NAME_MOST: usize = 255;
+/// A number this far ahead of the last one is a sender that began anew, not a loss.
+pub const SEQUENCE_JUMP_MOST: u64 = 1 << 32;
+/// Senders that `packet-loss` tells apart; lines of more count as invalid.
+pub const PACKET_LOSS_HOSTS_MOST: usize = 65_536;

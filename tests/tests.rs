@@ -6,6 +6,7 @@
 //! - `files`: files are written, rotated, compressed, and the disk is full;
 //! - `filters`: the programs in filters/ print what they should;
 //! - `reload`: the configuration changes under load;
+//! - `sequence`: gaps in the numbers of lines are counted;
 //! - `bad_start`: a start is refused;
 //! - `udp2log`: the drop-in does as udp2log does.
 
@@ -19,5 +20,6 @@ mod files;
 mod filters;
 mod flow;
 mod reload;
+mod sequence;
 mod udp2log;
 mod util;

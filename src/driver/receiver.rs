@@ -34,6 +34,7 @@ use crate::input::InputCounts;
 use crate::input::datagrams::Intake;
 use crate::input::lines::LineBuffer;
 use crate::limits;
+use crate::parse::sequence::GapTracker;
 use crate::sys::recv::DatagramReader;
 use crate::sys::socket::{Memory, memory};
 
@@ -130,6 +131,7 @@ pub fn start(
     let (sender, received) = sync_channel(limits::RECEIVED_WAITING);
     let out = Out { name: Arc::clone(name), sender, wake };
     let max_line = plan.max_line;
+    let gaps = plan.sequence.then(GapTracker::new);
     let socket = match &source {
         Source::Udp(socket) => Some(socket.try_clone()?),
         Source::Stream(..) => None,
@@ -137,8 +139,14 @@ pub fn start(
     // Thread names have 15 bytes at most (pthread_setname_np(3)).
     let title: String = format!("in:{name}").chars().take(15).collect();
     let thread = std::thread::Builder::new().name(title).spawn(move || match source {
-        Source::Udp(socket) => Datagrams::new(socket, max_line, hold, out).run(&stop_read),
-        Source::Stream(file, path) => stream(file, path, max_line, &out, &stop_read),
+        Source::Udp(socket) => {
+            let intake = Intake::new(max_line).with_gaps(gaps);
+            Datagrams::new(socket, intake, hold, out).run(&stop_read);
+        }
+        Source::Stream(file, path) => {
+            let lines = Lines { buffer: LineBuffer::new(max_line), gaps };
+            stream(file, path, lines, &out, &stop_read);
+        }
     })?;
     Ok(Handle { received, stop: Some(stop), thread: Some(thread), more: false, socket })
 }
@@ -226,7 +234,7 @@ struct Brought {
 impl Datagrams {
     fn new(
         UdpSocket { socket, drops }: UdpSocket,
-        max_line: usize,
+        intake: Intake,
         hold: Arc<AtomicBool>,
         out: Out,
     ) -> Self {
@@ -235,7 +243,7 @@ impl Datagrams {
             socket,
             out,
             reader: DatagramReader::new(),
-            intake: Intake::new(max_line),
+            intake,
             slots: limits::RECV_SLOTS,
             buffer,
             drops,
@@ -337,8 +345,10 @@ impl Datagrams {
     }
 
     fn hand_over_all(&mut self) {
+        // Sealing counts too.
+        self.intake.seal();
         let mut counts = std::mem::take(&mut self.intake.counts);
-        for piece in self.intake.seal() {
+        for piece in self.intake.full() {
             self.out.send(Some(piece), std::mem::take(&mut counts));
         }
         if counts != InputCounts::default() {
@@ -376,9 +386,29 @@ impl Datagrams {
     }
 }
 
+/// The lines of a stream.
+struct Lines {
+    buffer: LineBuffer,
+    gaps: Option<GapTracker>,
+}
+
+impl Lines {
+    /// Hands on what `take` gives.
+    fn hand_on(&mut self, out: &Out, take: impl FnOnce(&mut LineBuffer) -> Option<(Bytes, u32)>) {
+        let piece = take(&mut self.buffer);
+        let mut counts = std::mem::take(&mut self.buffer.counts);
+        if let (Some(gaps), Some((bytes, _))) = (&mut self.gaps, &piece) {
+            gaps.lines(bytes);
+            counts.sequence_lost += gaps.newly_lost();
+        }
+        if piece.is_some() || counts != InputCounts::default() {
+            out.send(piece, counts);
+        }
+    }
+}
+
 /// Receives from a FIFO or from standard input.
-fn stream(mut file: File, path: Option<PathBuf>, max_line: usize, out: &Out, stop: &PipeReader) {
-    let mut lines = LineBuffer::new(max_line);
+fn stream(mut file: File, path: Option<PathBuf>, mut lines: Lines, out: &Out, stop: &PipeReader) {
     let mut chunk = vec![0; limits::READ_CHUNK];
     loop {
         if wait(file.as_fd(), stop, None) == Waited::Stopped {
@@ -388,7 +418,7 @@ fn stream(mut file: File, path: Option<PathBuf>, max_line: usize, out: &Out, sto
         }
         match file.read(&mut chunk) {
             Ok(0) => {
-                hand_on(out, &mut lines, LineBuffer::end);
+                lines.hand_on(out, LineBuffer::end);
                 let Some(path) = &path else { return };
                 // Opened before the old one is closed, so that a writer never meets a pipe
                 // without a reader.
@@ -400,7 +430,7 @@ fn stream(mut file: File, path: Option<PathBuf>, max_line: usize, out: &Out, sto
                     }
                 }
             }
-            Ok(count) => hand_on(out, &mut lines, |lines| lines.push(&chunk[..count])),
+            Ok(count) => lines.hand_on(out, |buffer| buffer.push(&chunk[..count])),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
@@ -409,17 +439,5 @@ fn stream(mut file: File, path: Option<PathBuf>, max_line: usize, out: &Out, sto
             }
         }
     }
-    hand_on(out, &mut lines, LineBuffer::end);
-}
-
-fn hand_on(
-    out: &Out,
-    lines: &mut LineBuffer,
-    take: impl FnOnce(&mut LineBuffer) -> Option<(Bytes, u32)>,
-) {
-    let piece = take(lines);
-    let counts = std::mem::take(&mut lines.counts);
-    if piece.is_some() || counts != InputCounts::default() {
-        out.send(piece, counts);
-    }
+    lines.hand_on(out, LineBuffer::end);
 }

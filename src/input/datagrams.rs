@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use super::InputCounts;
 use crate::batch::{Blocks, count_lines};
 use crate::limits::{BLOCK, DATAGRAM_MAX};
+use crate::parse::sequence::GapTracker;
 
 /// Gathers the lines of datagrams into pieces of shared memory.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub struct Intake {
     blocks: Blocks,
     lines: u32,
     full: Vec<(Bytes, u32)>,
+    gaps: Option<GapTracker>,
     /// What was counted since it was last taken.
     pub counts: InputCounts,
 }
@@ -25,7 +27,14 @@ impl Intake {
     /// An intake that cuts lines to `max_line` bytes.
     pub fn new(max_line: usize) -> Self {
         let counts = InputCounts::default();
-        Self { max_line, blocks: Blocks::default(), lines: 0, full: Vec::new(), counts }
+        Self { max_line, blocks: Blocks::default(), lines: 0, full: Vec::new(), gaps: None, counts }
+    }
+
+    /// The same, with the gaps in the lines' sequence numbers counted where there is a tracker.
+    #[must_use]
+    pub fn with_gaps(mut self, gaps: Option<GapTracker>) -> Self {
+        self.gaps = gaps;
+        self
     }
 
     /// The buffer into which the next message is to be received, behind what is there.
@@ -103,15 +112,15 @@ impl Intake {
         }
     }
 
-    /// The pieces that are full; what is in the current one stays for more to come.
+    /// The pieces that are full, as shared memory with the number of lines in each; what is
+    /// in the current one stays for more to come.
     pub fn full(&mut self) -> std::vec::Drain<'_, (Bytes, u32)> {
         self.full.drain(..)
     }
 
-    /// All lines gathered, as pieces of shared memory with the number of lines in each.
-    pub fn seal(&mut self) -> std::vec::Drain<'_, (Bytes, u32)> {
+    /// Makes all lines gathered a full piece.
+    pub fn seal(&mut self) {
         self.cut_off();
-        self.full.drain(..)
     }
 
     /// Gives memory back that nobody holds, for when the stream rests.
@@ -122,6 +131,10 @@ impl Intake {
     fn cut_off(&mut self) {
         let bytes = self.blocks.current().split().freeze();
         if !bytes.is_empty() {
+            if let Some(gaps) = &mut self.gaps {
+                gaps.lines(&bytes);
+                self.counts.sequence_lost += gaps.newly_lost();
+            }
             self.full.push((bytes, std::mem::take(&mut self.lines)));
         }
     }
@@ -140,7 +153,8 @@ mod tests {
 
     fn sealed(intake: &mut Intake) -> (Vec<u8>, u32) {
         let mut all = (Vec::new(), 0);
-        for (bytes, lines) in intake.seal() {
+        intake.seal();
+        for (bytes, lines) in intake.full() {
             assert_eq!(bytes.last(), Some(&b'\n'));
             assert_eq!(count_lines(&bytes), lines);
             all.0.extend_from_slice(&bytes);
@@ -181,6 +195,17 @@ mod tests {
         let (bytes, lines, counts) = take(100, &[&long, b"short\n"]);
         assert_eq!((bytes.len(), lines), (101 + 6, 2));
         assert_eq!((counts.oversize, counts.oversize_bytes), (1, 65_407));
+    }
+
+    #[test]
+    fn gaps_are_counted_when_asked_for() {
+        for (gaps, want) in [(Some(GapTracker::new()), 3), (None, 0)] {
+            let mut intake = Intake::new(100).with_gaps(gaps);
+            intake.take(b"a 1\na 3", 100);
+            intake.take(b"a 6\n", 4);
+            intake.seal();
+            assert_eq!(intake.counts.sequence_lost, want);
+        }
     }
 
     #[test]

@@ -1,0 +1,3 @@
+//! What can be read out of a line's bytes.
+
+pub mod sequence;

@@ -1,0 +1,377 @@
+//! Lines that never came, by the numbers in those that did.
+//!
+//! A line whose first two words are a sender's name and a number tells how many lines that
+//! sender has sent. What is missing between the first and the highest number is lost, until
+//! it comes late after all. A number far back, or absurdly far ahead, is a sender that began
+//! anew.
+
+use std::collections::HashMap;
+
+use crate::limits::{SENDER_NAME_MOST, SENDERS_MOST, SEQUENCE_JUMP_MOST};
+
+/// How many numbers back a line still is late and no new beginning.
+const WINDOW: u64 = u64::BITS as u64;
+
+/// What is known of one sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sender {
+    /// Lines that came, duplicates left out.
+    pub received: u64,
+    /// Lines missing between the first and the highest number.
+    pub lost: u64,
+    /// Times it began anew.
+    pub restarts: u64,
+    /// Lines that came after a higher number.
+    pub late: u64,
+    /// Lines whose number had come before.
+    pub duplicates: u64,
+    span: Span,
+    /// What was lost before the present span.
+    lost_before: u64,
+}
+
+/// The numbers since a sender last began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Span {
+    first: u64,
+    highest: u64,
+    received: u64,
+    /// Bit `n` stands for the number `highest - n`.
+    seen: u64,
+}
+
+/// Follows the numbers of all senders.
+#[derive(Debug)]
+pub struct GapTracker {
+    step: u64,
+    delimiter: Option<u8>,
+    places: HashMap<Box<[u8]>, usize>,
+    senders: Vec<(Box<[u8]>, Sender)>,
+    /// The place of the sender of the last line: most often of the next one too.
+    last: usize,
+    unnumbered: u64,
+    untracked: u64,
+    lost: u64,
+    told: u64,
+}
+
+impl Default for GapTracker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl GapTracker {
+    /// A tracker of senders whose every line is sent on.
+    pub fn new() -> Self {
+        Self::with_step(1)
+    }
+
+    /// A tracker of senders of which one line in `sample` is sent on; 0 counts as 1.
+    pub fn with_step(sample: u64) -> Self {
+        Self {
+            step: sample.max(1),
+            delimiter: None,
+            places: HashMap::new(),
+            senders: Vec::new(),
+            last: 0,
+            unnumbered: 0,
+            untracked: 0,
+            lost: 0,
+            told: 0,
+        }
+    }
+
+    /// The same, with words that this byte separates, instead of a space or a tab.
+    #[must_use]
+    pub fn delimiter(mut self, delimiter: u8) -> Self {
+        self.delimiter = Some(delimiter);
+        self
+    }
+
+    /// Takes note of lines, each ended by a newline.
+    pub fn lines(&mut self, lines: &[u8]) {
+        let mut rest = lines;
+        while let Some(at) = memchr::memchr(b'\n', rest) {
+            self.line(&rest[..at]);
+            rest = &rest[at + 1..];
+        }
+    }
+
+    /// Takes note of one line.
+    pub fn line(&mut self, line: &[u8]) {
+        let Some((name, number)) = self.words(line) else {
+            self.unnumbered += 1;
+            return;
+        };
+        let Some(place) = self.place(name) else {
+            self.untracked += 1;
+            return;
+        };
+        self.last = place;
+        let sender = &mut self.senders[place].1;
+        let before = sender.lost;
+        sender.number(number, self.step);
+        self.lost = (self.lost - before).saturating_add(sender.lost);
+    }
+
+    /// Lines lost of all senders. A line that comes late makes it smaller again.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// By how much [`Self::lost`] has risen above what was told before: its sum only grows.
+    pub fn newly_lost(&mut self) -> u64 {
+        let new = self.lost.saturating_sub(self.told);
+        self.told += new;
+        new
+    }
+
+    /// Lines without a sender's name and a number.
+    pub fn unnumbered(&self) -> u64 {
+        self.unnumbered
+    }
+
+    /// Lines of senders beyond [`SENDERS_MOST`].
+    pub fn untracked(&self) -> u64 {
+        self.untracked
+    }
+
+    /// The senders, in the order they were first seen.
+    pub fn senders(&self) -> impl Iterator<Item = (&[u8], &Sender)> {
+        self.senders.iter().map(|(name, sender)| (&**name, sender))
+    }
+
+    fn words<'a>(&self, line: &'a [u8]) -> Option<(&'a [u8], u64)> {
+        let end = |bytes: &[u8]| match self.delimiter {
+            Some(delimiter) => memchr::memchr(delimiter, bytes),
+            None => memchr::memchr2(b' ', b'\t', bytes),
+        };
+        let at = end(line).filter(|at| (1..=SENDER_NAME_MOST).contains(at))?;
+        let (name, rest) = (&line[..at], &line[at + 1..]);
+        Some((name, digits(&rest[..end(rest).unwrap_or(rest.len())])?))
+    }
+
+    fn place(&mut self, name: &[u8]) -> Option<usize> {
+        if self.senders.get(self.last).is_some_and(|(last, _)| **last == *name) {
+            return Some(self.last);
+        }
+        if let Some(place) = self.places.get(name) {
+            return Some(*place);
+        }
+        let place = self.senders.len();
+        if place == SENDERS_MOST {
+            return None;
+        }
+        self.places.insert(name.into(), place);
+        self.senders.push((name.into(), Sender::default()));
+        Some(place)
+    }
+}
+
+impl Sender {
+    fn number(&mut self, number: u64, step: u64) {
+        let span = &mut self.span;
+        if span.received == 0 {
+            self.begin(number);
+        } else if number > span.highest {
+            let ahead = number - span.highest;
+            if ahead / step > SEQUENCE_JUMP_MOST {
+                self.restarts += 1;
+                self.begin(number);
+                return;
+            }
+            span.highest = number;
+            // Shifting out all bits at once is what `<<` cannot say.
+            let shift = u32::try_from(ahead).unwrap_or(u32::MAX);
+            span.seen = span.seen.checked_shl(shift).unwrap_or(0) | 1;
+            span.received += 1;
+            self.received += 1;
+        } else if (span.highest - number) / step >= WINDOW {
+            self.restarts += 1;
+            self.begin(number);
+            return;
+        } else if !span.late(number, step) {
+            self.duplicates += 1;
+        } else {
+            self.late += 1;
+            self.received += 1;
+        }
+        self.lost = self.lost_before.saturating_add(self.span.lost(step));
+    }
+
+    fn begin(&mut self, number: u64) {
+        self.lost_before = self.lost;
+        self.received += 1;
+        self.span = Span { first: number, highest: number, received: 1, seen: 1 };
+    }
+}
+
+impl Span {
+    /// Enters a number that is not the highest, unless it is known.
+    fn late(&mut self, number: u64, step: u64) -> bool {
+        let back = self.highest - number;
+        // Where lines are sampled their distances vary, and only the last is surely known.
+        let known = if step == 1 { self.seen >> back & 1 == 1 } else { back == 0 };
+        if known {
+            return false;
+        }
+        if step == 1 {
+            self.seen |= 1 << back;
+        }
+        self.first = self.first.min(number);
+        self.received += 1;
+        true
+    }
+
+    /// With sampling the distances vary, so only the whole span tells what should have come.
+    fn lost(&self, step: u64) -> u64 {
+        ((self.highest - self.first) / step + 1).saturating_sub(self.received)
+    }
+}
+
+/// A number in decimal digits and nothing else.
+fn digits(word: &[u8]) -> Option<u64> {
+    if word.is_empty() {
+        return None;
+    }
+    word.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fed(mut tracker: GapTracker, numbers: impl IntoIterator<Item = u64>) -> GapTracker {
+        for number in numbers {
+            tracker.line(format!("cp1 {number} rest").as_bytes());
+        }
+        tracker
+    }
+
+    fn only(tracker: &GapTracker) -> Sender {
+        assert_eq!(tracker.senders().count(), 1);
+        *tracker.senders().next().unwrap().1
+    }
+
+    #[test]
+    fn gaps_are_lost_and_late_lines_give_back() {
+        let mut tracker = fed(GapTracker::new(), [5, 6, 9]);
+        assert_eq!((tracker.lost(), tracker.newly_lost(), tracker.newly_lost()), (2, 2, 0));
+        tracker = fed(tracker, [8]);
+        assert_eq!((tracker.lost(), tracker.newly_lost()), (1, 0));
+        tracker = fed(tracker, [8, 9, 11]);
+        assert_eq!((tracker.lost(), tracker.newly_lost()), (2, 0));
+        tracker = fed(tracker, [13]);
+        assert_eq!((tracker.lost(), tracker.newly_lost()), (3, 1));
+        let sender = only(&tracker);
+        assert_eq!((sender.received, sender.late, sender.duplicates), (6, 1, 2));
+    }
+
+    #[test]
+    fn far_back_and_absurdly_far_ahead_are_new_beginnings() {
+        let tracker = fed(GapTracker::new(), [1000, 1002, 0, 1, 3, u64::MAX, u64::MAX, 4, 5]);
+        let sender = only(&tracker);
+        assert_eq!((sender.received, sender.lost, sender.restarts), (8, 2, 3));
+        assert_eq!((sender.duplicates, tracker.lost()), (1, 2));
+    }
+
+    #[test]
+    fn a_line_before_the_first_is_late_and_hides_no_loss() {
+        let tracker = fed(GapTracker::new(), [5, 4, 6, 8]);
+        assert_eq!((only(&tracker).late, tracker.lost()), (1, 1));
+    }
+
+    #[test]
+    fn sampled_senders_are_expected_to_skip() {
+        let tracker = fed(GapTracker::with_step(10), [10, 20, 30, 60, 70]);
+        assert_eq!(tracker.lost(), 2);
+        // One line in ten on the whole, at distances that vary.
+        let tracker = fed(GapTracker::with_step(10), [3, 18, 25, 32, 43]);
+        assert_eq!(tracker.lost(), 0);
+    }
+
+    #[test]
+    fn other_lines_are_counted_and_change_nothing() {
+        let mut tracker = GapTracker::new();
+        let long = [b'x'; SENDER_NAME_MOST + 1];
+        let mut too_long = long.to_vec();
+        too_long.extend_from_slice(b" 1");
+        let bad: [&[u8]; 9] = [
+            b"",
+            b"word",
+            b"a b",
+            b" 1 2",
+            b"a 1x",
+            b"a -1",
+            b"a ",
+            b"a 18446744073709551616",
+            &too_long,
+        ];
+        for line in bad {
+            tracker.line(line);
+        }
+        assert_eq!((tracker.unnumbered(), tracker.senders().count()), (9, 0));
+        tracker.lines(b"a\t1\tx\na\t3\nno end");
+        assert_eq!((tracker.unnumbered(), tracker.lost()), (9, 1));
+    }
+
+    #[test]
+    fn a_delimiter_of_the_users_own() {
+        let mut tracker = GapTracker::new().delimiter(b',');
+        tracker.lines(b"a b,1,x\na b,4\na 1 2\n");
+        let (name, sender) = tracker.senders().next().unwrap();
+        assert_eq!((name, sender.lost, tracker.unnumbered()), (&b"a b"[..], 2, 1));
+    }
+
+    #[test]
+    fn senders_are_bounded() {
+        let mut tracker = GapTracker::new();
+        for name in 0..SENDERS_MOST + 3 {
+            tracker.line(format!("{name} 1").as_bytes());
+        }
+        tracker.line(b"0 3");
+        assert_eq!((tracker.senders().count(), tracker.untracked()), (SENDERS_MOST, 3));
+        assert_eq!(tracker.lost(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_dropped_is_lost(kept in proptest::collection::vec(any::<bool>(), 0..300)) {
+            let mut tracker = fed(GapTracker::new(), [0]);
+            let numbers = (1..).zip(&kept).filter(|(_, kept)| **kept).map(|(number, _)| number);
+            tracker = fed(tracker, numbers);
+            let last = kept.iter().rposition(|kept| *kept).map_or(0, |at| at + 1);
+            let dropped = kept[..last].iter().filter(|kept| !**kept).count();
+            prop_assert_eq!(tracker.lost(), dropped as u64);
+        }
+
+        #[test]
+        fn order_within_the_window_is_of_no_matter(
+            keys in proptest::collection::vec((0..30_u64, any::<bool>()), 1..300),
+        ) {
+            let mut numbers: Vec<_> = (0..).zip(&keys).filter(|(_, key)| key.1).collect();
+            numbers.sort_by_key(|(number, key)| number + key.0);
+            let numbers: Vec<u64> = numbers.into_iter().map(|(number, _)| number).collect();
+            let tracker = fed(GapTracker::new(), numbers.iter().copied());
+            let (least, most) = (numbers.iter().min(), numbers.iter().max());
+            let span = least.zip(most).map_or(0, |(least, most)| most - least + 1);
+            prop_assert_eq!(tracker.lost(), span - numbers.len() as u64);
+        }
+
+        #[test]
+        fn any_lines_do(lines in proptest::collection::vec((0..3_u8, any::<u64>()), 0..100)) {
+            let mut tracker = GapTracker::with_step(3);
+            for (name, number) in &lines {
+                tracker.line(format!("{name} {number}").as_bytes());
+            }
+            let sum: u64 = tracker.senders().map(|(_, sender)| sender.lost).sum();
+            prop_assert_eq!(tracker.lost(), sum);
+        }
+    }
+}
