@@ -1,0 +1,48 @@
+#!/bin/sh
+# Starts the daemon on quickstart.toml, sends it ten seconds of squid's log lines, and shows
+# them flow. Ends by itself; everything it writes is in /tmp/logweir-quickstart.
+set -eu
+cd "$(dirname "$0")/.."
+
+if [ -z "${LOGWEIR:-}" ]; then
+    cargo build --release --quiet
+    LOGWEIR=target/release/logweir
+fi
+out=/tmp/logweir-quickstart
+rm -rf "$out"
+mkdir -p "$out"
+
+echo "== the flow"
+"$LOGWEIR" check -c examples/quickstart.toml --graph text
+
+"$LOGWEIR" run -c examples/quickstart.toml 2>"$out/log" &
+daemon=$!
+load=
+trap 'kill $daemon $load 2>/dev/null || true' EXIT
+until [ -S "$out/control.sock" ]; do
+    kill -0 "$daemon" 2>/dev/null || { cat "$out/log"; exit 1; }
+    sleep 0.1
+done
+
+"$LOGWEIR" gen --to udp://127.0.0.1:8420 --format squid --rate 20000 --lines 200000 >"$out/gen" &
+load=$!
+for second in 3 6 9; do
+    sleep 3
+    printf '\n== top, after %s seconds\n' "$second"
+    "$LOGWEIR" top --once -c examples/quickstart.toml
+done
+wait "$load"
+load=
+printf '\n== sent\n'
+cat "$out/gen"
+
+kill "$daemon"
+wait "$daemon"
+trap - EXIT
+printf '\n== a line of every hundred: %s/sampled.log\n' "$out"
+head -n 3 "$out/sampled.log"
+printf '\n== what the filter process printed: %s/mobile.log\n' "$out"
+head -n 3 "$out/mobile.log"
+printf '\n== server errors, counted by wc -l: %s\n' "$(cat "$out/errors")"
+printf '\n== the final ledger: every line has one fate\n'
+grep -h ' ledger: ' "$out/log"
