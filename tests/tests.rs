@@ -6,6 +6,7 @@
 //! - `files`: files are written, rotated, compressed, and the disk is full;
 //! - `reload`: the configuration changes under load;
 //! - `sequence`: gaps in the numbers of lines are counted;
+//! - `dropins`: loss, demux and the tools that stand in for Wikimedia's;
 //! - `bad_start`: a start is refused.
 
 #![expect(unreachable_pub, reason = "nothing outside a test binary reaches in")]
@@ -13,6 +14,7 @@
 mod bad_start;
 mod check;
 mod children;
+mod dropins;
 mod files;
 mod flow;
 mod reload;
