@@ -8,7 +8,8 @@
 //! - `reload`: the configuration changes under load;
 //! - `sequence`: gaps in the numbers of lines are counted;
 //! - `bad_start`: a start is refused;
-//! - `udp2log`: the drop-in does as udp2log does.
+//! - `udp2log`: the drop-in does as udp2log does;
+//! - `dropins`: so do `log2udp`, `packet-loss` and `udp2log-demux`.
 
 #![expect(unreachable_pub, reason = "nothing outside a test binary reaches in")]
 #![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may panic")]
@@ -16,6 +17,7 @@
 mod bad_start;
 mod check;
 mod children;
+mod dropins;
 mod files;
 mod filters;
 mod flow;

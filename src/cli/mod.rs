@@ -5,7 +5,12 @@
 pub mod check;
 pub mod control;
 pub mod ctl;
+pub mod demux;
+pub mod log2udp;
+pub mod loss;
+pub mod packet_loss;
 pub mod run;
+mod stdin;
 pub mod top;
 pub mod udp2log;
 
@@ -17,6 +22,9 @@ use clap::{Parser, Subcommand};
 
 /// Where the configuration is, unless the user says otherwise.
 pub const DEFAULT_CONFIG: &str = crate::config::FILE_DEFAULT;
+
+/// The programs whose place logweir takes when it is started by their names.
+const DROP_INS: [&str; 4] = ["udp2log", "log2udp", "packet-loss", "udp2log-demux"];
 
 /// Takes log lines in, splits the flow through filter processes and sampling, and hands
 /// it on without losing count of a single line.
@@ -34,17 +42,36 @@ enum Command {
     Ctl(ctl::Args),
     Check(check::Args),
     Udp2log(udp2log::Args),
+    Loss(loss::Args),
+    Demux(demux::Args),
+    Log2udp(log2udp::Args),
+    PacketLoss(packet_loss::Args),
+    #[command(name = "udp2log-demux")]
+    Udp2logDemux(demux::DropInArgs),
 }
 
 /// Runs what the command line asks for; the code to exit with.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse_from(with_drop_in(std::env::args_os().collect()));
+    let arguments = arguments(std::env::args_os().collect());
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(refusal) => {
+            // Where it cannot be said the exit code still says it.
+            let _ = refusal.print();
+            return refusal_code(&arguments, refusal.use_stderr());
+        }
+    };
     let done: anyhow::Result<ExitCode> = match cli.command {
         Command::Run(args) => run::run(args),
         Command::Top(args) => top::run(&args),
         Command::Ctl(args) => ctl::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Udp2log(args) => udp2log::run(args),
+        Command::Loss(args) => loss::run(&args),
+        Command::Demux(args) => demux::run(&args),
+        Command::Log2udp(args) => log2udp::run(&args),
+        Command::PacketLoss(args) => packet_loss::run(&args),
+        Command::Udp2logDemux(args) => demux::run_drop_in(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("logweir: {error:#}");
@@ -52,14 +79,24 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// The programs whose job is done under their own names.
-const DROP_INS: [&str; 4] = ["udp2log", "log2udp", "packet-loss", "udp2log-demux"];
-
-/// Started by the name of a program it replaces (a symlink), the first argument is that name.
-fn with_drop_in(mut args: Vec<OsString>) -> Vec<OsString> {
-    let program = args.first().and_then(|path| Path::new(path).file_name());
-    if let Some(name) = DROP_INS.iter().find(|name| program == Some(OsStr::new(name))) {
-        args.insert(1, name.into());
+/// The arguments, with the subcommand put in that a drop-in's name stands for.
+fn arguments(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let name = arguments.first().and_then(|path| Path::new(path).file_name());
+    if let Some(name) = name.filter(|name| is_drop_in(name)).map(OsStr::to_owned) {
+        arguments.insert(1, name);
     }
-    args
+    arguments
+}
+
+fn is_drop_in(name: &OsStr) -> bool {
+    DROP_INS.iter().any(|drop_in| name == *drop_in)
+}
+
+/// The drop-ins exit with 1 where logweir does with 2.
+fn refusal_code(arguments: &[OsString], refused: bool) -> ExitCode {
+    match refused {
+        false => ExitCode::SUCCESS,
+        true if arguments.get(1).is_some_and(|name| is_drop_in(name)) => ExitCode::FAILURE,
+        true => ExitCode::from(2),
+    }
 }

@@ -1,0 +1,252 @@
+//! `logweir demux`: the first word of a line names the file that the rest of it goes to.
+//! Also as `udp2log-demux`, the drop-in for Wikimedia's program of that name.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::stdin::next_line;
+use crate::fs::{Fs, OsFs};
+use crate::limits;
+
+/// Where the original finds its `basedir` when the command line does not say.
+const CONFIG: &str = "/etc/udp2log-demux";
+const OPTIONS: &str = "  --help                Show help message.\n  \
+                       --basedir arg         destination path of log files\n";
+
+/// Append each line of standard input to the file its first word names
+///
+/// The word becomes the file's name with .log behind it, and is not written itself. In it .
+/// and / become _; a line with any other byte there than printable ASCII is dropped and
+/// counted, and so is one without a space.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The folder of the files, made where missing
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+}
+
+/// Append each line of standard input to the file its first word names, as Wikimedia's
+/// udp2log-demux does
+///
+/// The folder is the basedir of /etc/udp2log-demux where the command line names none.
+#[derive(Debug, clap::Args)]
+pub struct DropInArgs {
+    /// [--basedir] DIR
+    #[arg(value_name = "DIR", trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
+}
+
+/// Takes all lines; 1 where one could not be written.
+///
+/// # Errors
+/// The system's, in making the folder or reading.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let demux = take_all(&args.dir)?;
+    if demux.nameless > 0 {
+        eprintln!("demux: {} lines without a usable name were dropped", demux.nameless);
+    }
+    if demux.failed > 0 {
+        eprintln!("demux: {} lines could not be written", demux.failed);
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The same as the drop-in, which says what the original says.
+///
+/// # Errors
+/// The system's, in making the folder or reading.
+pub fn run_drop_in(args: &DropInArgs) -> anyhow::Result<ExitCode> {
+    let dir = match base_dir(&args.args, Path::new(CONFIG)) {
+        Ok(dir) => dir,
+        Err(said) => {
+            eprint!("{said}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    take_all(&dir)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the original's command line and file say; else what is to be said to the user.
+fn base_dir(args: &[OsString], config: &Path) -> Result<PathBuf, String> {
+    let usage =
+        |error: String| format!("{error}\nUsage: udp2log-demux [..options..]\nOptions:\n{OPTIONS}");
+    let mut dir = None;
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let text = arg.to_string_lossy();
+        let new = if text == "--help" {
+            return Err(format!("{OPTIONS}\n"));
+        } else if text == "--basedir" {
+            let missing = "the required argument for option '--basedir' is missing";
+            args.next().ok_or_else(|| usage(missing.into()))?.into()
+        } else if let Some(dir) = text.strip_prefix("--basedir=") {
+            PathBuf::from(dir)
+        } else if text.starts_with('-') {
+            return Err(usage(format!("unrecognised option '{text}'")));
+        } else {
+            PathBuf::from(arg)
+        };
+        if dir.replace(new).is_some() {
+            let said = "option '--basedir' cannot be specified more than once";
+            return Err(usage(said.into()));
+        }
+    }
+    let configured = configured(config).map_err(usage)?;
+    dir.or(configured).ok_or_else(|| "--basedir is required\n".into())
+}
+
+fn configured(config: &Path) -> Result<Option<PathBuf>, String> {
+    let Ok(text) = std::fs::read_to_string(config) else { return Ok(None) };
+    let mut dir = None;
+    for line in text.lines() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        match line.split_once('=').map(|(key, value)| (key.trim(), value.trim())) {
+            Some(("basedir", value)) => dir = Some(value.into()),
+            Some((key, _)) => return Err(format!("unrecognised option '{key}'")),
+            None if line.is_empty() => {}
+            None => {
+                return Err(format!(
+                    "the options configuration file contains an invalid line '{line}'"
+                ));
+            }
+        }
+    }
+    Ok(dir)
+}
+
+fn take_all(dir: &Path) -> anyhow::Result<Demux> {
+    OsFs.create_folders(dir).with_context(|| dir.display().to_string())?;
+    let mut demux = Demux::new(dir);
+    let mut stdin = BufReader::with_capacity(limits::READ_CHUNK, io::stdin().lock());
+    let mut line = Vec::new();
+    while next_line(&mut stdin, limits::LINE_MAX_MOST, &mut line)?.is_some() {
+        demux.line(&line);
+        // Nothing waits here while the input rests.
+        if stdin.buffer().is_empty() {
+            demux.flush_all();
+        }
+    }
+    demux.flush_all();
+    Ok(demux)
+}
+
+struct Demux {
+    dir: PathBuf,
+    files: HashMap<String, Open>,
+    lines: u64,
+    nameless: u64,
+    failed: u64,
+    /// The last name that could not be opened, so that each is said once in a row.
+    unopened: String,
+}
+
+struct Open {
+    file: File,
+    buffer: Vec<u8>,
+    waiting: u64,
+    /// The number of the last line for it.
+    used: u64,
+}
+
+impl Demux {
+    fn new(dir: &Path) -> Self {
+        let (files, unopened) = (HashMap::new(), String::new());
+        Self { dir: dir.into(), files, lines: 0, nameless: 0, failed: 0, unopened }
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        self.lines += 1;
+        let named = memchr::memchr(b' ', line)
+            .and_then(|at| Some((file_name(&line[..at])?, &line[at + 1..])));
+        let Some((name, text)) = named else {
+            self.nameless += 1;
+            return;
+        };
+        let lines = self.lines;
+        let Some(open) = self.open(&name) else {
+            self.failed += 1;
+            return;
+        };
+        open.used = lines;
+        open.waiting += 1;
+        open.buffer.extend_from_slice(text);
+        open.buffer.push(b'\n');
+        if open.buffer.len() >= limits::READ_CHUNK {
+            self.flush(&name);
+        }
+    }
+
+    fn open(&mut self, name: &str) -> Option<&mut Open> {
+        if !self.files.contains_key(name) {
+            self.make_room();
+            let Ok(file) = OsFs.append(&self.dir.join(name), 0o666) else {
+                if self.unopened != name {
+                    eprintln!("Failed to open file \"{name}\"");
+                    self.unopened = name.into();
+                }
+                return None;
+            };
+            self.unopened.clear();
+            let open = Open { file, buffer: Vec::new(), waiting: 0, used: 0 };
+            self.files.insert(name.into(), open);
+        }
+        self.files.get_mut(name)
+    }
+
+    /// Closes the file that was longest not written to, where as many are open as may be.
+    fn make_room(&mut self) {
+        if self.files.len() < limits::OPEN_FILES_MOST {
+            return;
+        }
+        let oldest = self.files.iter().min_by_key(|(_, open)| open.used);
+        if let Some(name) = oldest.map(|(name, _)| name.clone()) {
+            self.flush(&name);
+            self.files.remove(&name);
+        }
+    }
+
+    fn flush_all(&mut self) {
+        let waiting = self.files.iter().filter(|(_, open)| open.waiting > 0);
+        let names: Vec<_> = waiting.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.flush(&name);
+        }
+    }
+
+    fn flush(&mut self, name: &str) {
+        let Some(open) = self.files.get_mut(name) else { return };
+        let waiting = std::mem::take(&mut open.waiting);
+        let written = open.file.write_all(&open.buffer);
+        open.buffer.clear();
+        if written.is_err() {
+            eprintln!("I/O error writing to file \"{name}\"");
+            self.failed += waiting;
+            self.files.remove(name);
+        }
+    }
+}
+
+/// The name of the file for this word, where it is one.
+fn file_name(word: &[u8]) -> Option<String> {
+    if word.is_empty() {
+        return None;
+    }
+    let mut name = String::with_capacity(word.len() + 4);
+    for byte in word {
+        name.push(match byte {
+            b'.' | b'/' => '_',
+            b' '..=b'~' => char::from(*byte),
+            _ => return None,
+        });
+    }
+    name.push_str(".log");
+    Some(name)
+}

@@ -1,0 +1,136 @@
+//! `logweir log2udp`: the drop-in for Wikimedia's log2udp. Lines become datagrams, each with
+//! a number before it by which the other end can tell what was lost.
+
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
+use std::num::NonZeroU64;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::stdin::next_line;
+use crate::limits;
+
+/// The most bytes in a datagram over IPv4 (RFC 768, RFC 791).
+const PAYLOAD_MOST: usize = 65_507;
+
+/// Send lines as UDP datagrams, each with a number before it, as Wikimedia's log2udp does
+///
+/// The number counts all lines from 0, whether they are sent or not.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct Args {
+    /// Where to
+    #[arg(short = 'h', long, value_name = "HOST")]
+    host: String,
+    /// The port there
+    #[arg(short, long, value_name = "PORT")]
+    port: u16,
+    /// Send one line of so many
+    #[arg(short, long, value_name = "FACTOR", default_value = "1")]
+    factor: NonZeroU64,
+    /// Where lines come from: a named pipe, made where missing and opened again at its end, a
+    /// file, or - for standard input
+    #[arg(value_name = "FIFO", default_value = "-")]
+    input: PathBuf,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+}
+
+/// Sends until the input ends; a named pipe never does.
+///
+/// # Errors
+/// That the host is not found, or the system's in opening or reading.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut sender = Sender::new(&args.host, args.port, args.factor)?;
+    let path = &args.input;
+    if path.as_os_str() == "-" {
+        sender.send_all(io::stdin().lock()).context("standard input")?;
+    } else {
+        let said = || path.display().to_string();
+        let mut file = open(path).with_context(said)?;
+        while file.metadata().with_context(said)?.file_type().is_fifo() {
+            sender.send_all(&file).with_context(said)?;
+            // The old one is closed only then, so that no writer meets a pipe without reader.
+            file = open(path).with_context(said)?;
+        }
+        sender.send_all(&file).with_context(said)?;
+    }
+    sender.say_failures();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    match nix::unistd::mkfifo(path, nix::sys::stat::Mode::from_bits_truncate(0o666)) {
+        Ok(()) | Err(nix::Error::EEXIST) => File::open(path),
+        Err(error) => Err(error.into()),
+    }
+}
+
+struct Sender {
+    socket: UdpSocket,
+    factor: NonZeroU64,
+    count: u64,
+    cut: u64,
+    failed: u64,
+    error: Option<io::Error>,
+}
+
+impl Sender {
+    fn new(host: &str, port: u16, factor: NonZeroU64) -> anyhow::Result<Self> {
+        let address = (host, port).to_socket_addrs().with_context(|| host.to_string())?.next();
+        let address = address.with_context(|| format!("{host}: the name has no address"))?;
+        let any: SocketAddr = match address {
+            SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+            SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
+        };
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(address).with_context(|| address.to_string())?;
+        Ok(Self { socket, factor, count: 0, cut: 0, failed: 0, error: None })
+    }
+
+    fn send_all(&mut self, input: impl io::Read) -> io::Result<()> {
+        let mut input = BufReader::with_capacity(limits::READ_CHUNK, input);
+        let (mut line, mut datagram) = (Vec::new(), Vec::new());
+        while let Some(read) = next_line(&mut input, PAYLOAD_MOST, &mut line)? {
+            let number = self.count;
+            self.count = self.count.wrapping_add(1);
+            if !self.count.is_multiple_of(self.factor.get()) {
+                continue;
+            }
+            datagram.clear();
+            write!(datagram, "{number} ")?;
+            let room = PAYLOAD_MOST - datagram.len() - 1;
+            datagram.extend_from_slice(&line[..line.len().min(room)]);
+            datagram.push(b'\n');
+            self.cut += u64::from(read.cut > 0 || line.len() > room);
+            self.send(&datagram);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, datagram: &[u8]) {
+        // The refusal of an earlier datagram is reported by the next one's send, which sends
+        // nothing then (udp(7)).
+        for _ in 0..2 {
+            match self.socket.send(datagram) {
+                Ok(_) => return,
+                Err(error) => self.error = Some(error),
+            }
+        }
+        self.failed += 1;
+    }
+
+    fn say_failures(&self) {
+        if self.cut > 0 {
+            eprintln!("log2udp: {} lines were cut to a datagram's size", self.cut);
+        }
+        if let Some(error) = self.error.as_ref().filter(|_| self.failed > 0) {
+            eprintln!("log2udp: {} lines were not sent: {error}", self.failed);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! `logweir loss`: which senders' lines never came.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::num::NonZeroU64;
+use std::process::ExitCode;
+
+use super::stdin::next_line;
+use crate::limits;
+use crate::parse::sequence::GapTracker;
+
+/// Count the lines that never came, by the sequence numbers of those on standard input
+///
+/// Each line's first two words are its sender's name and a number that grows by one with
+/// each line the sender wrote.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Of each sender's lines one in so many was sent
+    #[arg(long, value_name = "N", default_value = "1")]
+    sample: NonZeroU64,
+    /// The byte between words, \t for a tab; a space or a tab where not given
+    #[arg(long, value_name = "D", value_parser = delimiter)]
+    delimiter: Option<u8>,
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"\\t" => Ok(b'\t'),
+        [byte] if *byte != b'\n' => Ok(*byte),
+        _ => Err("a single byte, or \\t".into()),
+    }
+}
+
+/// Reads all lines, then prints a table.
+///
+/// # Errors
+/// The system's, in reading or writing.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut tracker = GapTracker::with_step(args.sample.get());
+    if let Some(delimiter) = args.delimiter {
+        tracker = tracker.delimiter(delimiter);
+    }
+    let mut stdin = io::BufReader::with_capacity(limits::READ_CHUNK, io::stdin().lock());
+    let mut line = Vec::new();
+    // The first two words are all that counts of a line.
+    while next_line(&mut stdin, limits::LINE_MAX_DEFAULT, &mut line)?.is_some() {
+        tracker.line(&line);
+    }
+    match io::stdout().lock().write_all(table(&tracker).as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(tracker: &GapTracker) -> String {
+    let mut senders: Vec<_> = tracker.senders().collect();
+    senders.sort_unstable_by_key(|(name, _)| *name);
+    let mut total = [0_u64; 5];
+    let mut text = format!(
+        "{:<24} {:>14} {:>14} {:>9} {:>9} {:>9} {:>10}\n",
+        "SENDER", "RECEIVED", "LOST", "LOST %", "LATE", "RESTARTS", "DUPLICATES"
+    );
+    for (name, sender) in senders {
+        let counts =
+            [sender.received, sender.lost, sender.late, sender.restarts, sender.duplicates];
+        for (sum, count) in total.iter_mut().zip(counts) {
+            *sum = sum.saturating_add(count);
+        }
+        row(&mut text, &name.escape_ascii().to_string(), counts);
+    }
+    row(&mut text, "total", total);
+    let others = [
+        (tracker.unnumbered(), "lines without a sender and a number"),
+        (tracker.untracked(), "lines of more senders than are followed"),
+    ];
+    for (count, what) in others.into_iter().filter(|(count, _)| *count > 0) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{count} {what}");
+    }
+    text
+}
+
+fn row(text: &mut String, name: &str, [received, lost, late, restarts, duplicates]: [u64; 5]) {
+    let sent = received as f64 + lost as f64;
+    let percent = if sent > 0.0 { lost as f64 / sent * 100.0 } else { 0.0 };
+    let _ = writeln!(
+        text,
+        "{name:<24} {received:>14} {lost:>14} {percent:>9.3} {late:>9} {restarts:>9} \
+         {duplicates:>10}"
+    );
+}

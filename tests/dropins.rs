@@ -1,0 +1,269 @@
+//! The tools that take the places of Wikimedia's, by their own names and by the old ones.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use crate::util::{LOGWEIR, run, wait_for};
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Exit code, standard output and standard error.
+fn said(output: &Output) -> (Option<i32>, &str, &str) {
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// Runs the binary under another name, by a symlink.
+fn run_as(name: &str, args: &[&str], input: &[u8]) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    let link = dir.path().join(name);
+    std::os::unix::fs::symlink(LOGWEIR, &link).unwrap();
+    let mut command = Command::new(link);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A program that refuses its command line reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn loss_counts_every_sender() {
+    let mut lines = String::new();
+    for number in (0..1000).filter(|number| number % 100 != 50) {
+        writeln!(lines, "cp1 {number} x").unwrap();
+    }
+    lines.push_str("cp2\t7\ncp2\t9\ncp2\t8\ncp2\t5000\ncp2\t1\nnothing of that kind\n");
+    let output = run(&["loss"], lines.as_bytes());
+    let want = "\
+SENDER                         RECEIVED           LOST    LOST %      LATE  RESTARTS DUPLICATES
+cp1                                 990             10     1.000         0         0          0
+cp2                                   5           4990    99.900         1         1          0
+total                               995           5000    83.403         1         1          0
+1 lines without a sender and a number
+";
+    assert_eq!(said(&output), (Some(0), want, ""));
+}
+
+#[test]
+fn loss_takes_a_sample_and_a_delimiter() {
+    let output = run(&["loss", "--sample", "10", "--delimiter", ","], b"a b,10\na b,20\na b,40\n");
+    let (code, out, _) = said(&output);
+    assert_eq!(code, Some(0));
+    let row = out.lines().nth(1).unwrap();
+    assert_eq!(
+        row.split_whitespace().collect::<Vec<_>>(),
+        ["a", "b", "3", "1", "25.000", "0", "0", "0"]
+    );
+    let output = run(&["loss", "--delimiter", "\\t"], b"a b\t1\na b\t2\n");
+    assert!(text(&output.stdout).contains("a b"));
+    for bad in [["--sample", "0"], ["--delimiter", "ab"]] {
+        assert_eq!(run(&["loss", bad[0], bad[1]], b"").status.code(), Some(2));
+    }
+}
+
+fn file(dir: &Path, name: &str) -> String {
+    std::fs::read_to_string(dir.join(name)).unwrap()
+}
+
+#[test]
+fn demux_writes_the_rest_of_a_line_to_the_file_its_first_word_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("made/where missing");
+    let input =
+        b"a one\nb.c/../d two  words\na \xff\0\n\nnoname\n nameless\n\xc3\xa4 x\nt\tb x\na end";
+    let output = run(&["demux", to.to_str().unwrap()], input);
+    let want = "demux: 5 lines without a usable name were dropped\n";
+    assert_eq!(said(&output), (Some(0), "", want));
+    assert_eq!(std::fs::read(to.join("a.log")).unwrap(), b"one\n\xff\0\nend\n");
+    assert_eq!(file(&to, "b_c____d.log"), "two  words\n");
+    assert_eq!(std::fs::read_dir(&to).unwrap().count(), 2);
+    let output = run(&["demux", to.to_str().unwrap()], b"a more\n");
+    assert_eq!(said(&output), (Some(0), "", ""));
+    assert!(std::fs::read(to.join("a.log")).unwrap().ends_with(b"end\nmore\n"));
+}
+
+#[test]
+fn demux_writes_more_files_than_it_keeps_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut input = String::new();
+    for line in 0..3000 {
+        writeln!(input, "n{} {line}", line % 1000).unwrap();
+    }
+    let command = format!("ulimit -n 280; exec {LOGWEIR} demux {}", dir.path().display());
+    let mut child =
+        Command::new("sh").args(["-c", &command]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    for name in 0..1000 {
+        let want = format!("{name}\n{}\n{}\n", name + 1000, name + 2000);
+        assert_eq!(file(dir.path(), &format!("n{name}.log")), want);
+    }
+}
+
+#[test]
+fn demux_says_what_it_could_not_write() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("folder.log")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", dir.path().join("full.log")).unwrap();
+    let to = dir.path().to_str().unwrap();
+    let input = b"folder 1\nfolder 2\nfull 3\nfine 4\n";
+    let output = run(&["demux", to], input);
+    let want = "Failed to open file \"folder.log\"\nI/O error writing to file \"full.log\"\n\
+                demux: 3 lines could not be written\n";
+    assert_eq!(said(&output), (Some(1), "", want));
+    assert_eq!(file(dir.path(), "fine.log"), "4\n");
+    let output = run_as("udp2log-demux", &["--basedir", to], input);
+    let want = want.split_inclusive('\n').take(2).collect::<String>();
+    assert_eq!(said(&output), (Some(0), "", &*want));
+}
+
+#[test]
+fn udp2log_demux_takes_the_originals_options() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().to_str().unwrap();
+    let equals = format!("--basedir={to}");
+    for args in [&["--basedir", to][..], &[&equals], &[to]] {
+        assert_eq!(said(&run_as("udp2log-demux", args, b"a 1\nbad\n")), (Some(0), "", ""));
+    }
+    assert_eq!(file(dir.path(), "a.log"), "1\n1\n1\n");
+    assert_eq!(run(&["udp2log-demux", to], b"a 2\n").status.code(), Some(0));
+    assert_eq!(file(dir.path(), "a.log"), "1\n1\n1\n2\n");
+    let output = run_as("udp2log-demux", &[], b"");
+    assert_eq!(said(&output), (Some(1), "", "--basedir is required\n"));
+    let output = run_as("udp2log-demux", &["--nonsense"], b"");
+    let (code, _, err) = said(&output);
+    assert_eq!(code, Some(1));
+    assert!(
+        err.starts_with("unrecognised option '--nonsense'\nUsage: udp2log-demux [..options..]\n")
+    );
+}
+
+/// Ten lines of two senders; of `a` half are missing at rate 1.
+fn packet_loss_lines() -> String {
+    let mut lines = String::new();
+    for number in 0..11 {
+        let at = format!("2012-01-01T00:0{}:00.123", number % 10);
+        writeln!(lines, "a {} {at} x\nb {number} {at} x y", number * 2).unwrap();
+    }
+    lines
+}
+
+#[test]
+fn packet_loss_reports_as_the_original_to_the_byte() {
+    let mut lines = packet_loss_lines();
+    lines.push_str("c 5 2012-01-01T00:11:00 x\nc 4 2012-01-01T00:11:01 x\nbad\n\n");
+    let output = run_as("packet-loss", &["1"], lines.as_bytes());
+    let want = "\
+[2012-01-01T00:00:00] invalid: (0.00000 +/- 100.00000)%
+[2012-01-01T00:00:00] out of order: (0.00000 +/- 100.00000)%
+[2012-01-01T00:00:00] total lost: (0 +/- 0)%
+[2012-01-01T00:11:00] invalid: (0.00000 +/- 21.32007)%
+[2012-01-01T00:11:00] out of order: (0.00000 +/- 21.32007)%
+[2012-01-01T00:11:00] total lost: (26.66667 +/- 15.63472)%
+[2012-01-01T00:11:00] a lost: (45.00000 +/- 16.58312)%
+[2012-01-01T00:11:00] b lost: (-10.00000 +/- 33.16625)%
+[2012-01-01T00:11:01] invalid: (66.66667 +/- 57.73503)%
+[2012-01-01T00:11:01] out of order: (33.33333 +/- 57.73503)%
+[2012-01-01T00:11:01] total lost: (0 +/- 0)%
+";
+    assert_eq!(said(&output), (Some(0), want, ""));
+    let tabs = lines.replace(' ', "\t");
+    let output = run(&["packet-loss", "1", "\\t"], tabs.as_bytes());
+    assert_eq!(said(&output), (Some(0), want, ""));
+}
+
+#[test]
+fn packet_loss_refuses_as_the_original() {
+    let usage = "usage: packet-loss <sample-rate> [delimiter]\n";
+    assert_eq!(said(&run_as("packet-loss", &[], b"")), (Some(1), "", usage));
+    for bad in ["0", "-3", "x", "", "1.5", "2147483648"] {
+        let output = run_as("packet-loss", &[bad], b"");
+        assert_eq!(said(&output), (Some(1), "", "packet-loss: invalid sample rate\n"), "{bad}");
+    }
+    assert_eq!(run_as("packet-loss", &["+10"], b"").status.code(), Some(0));
+}
+
+fn sink() -> (UdpSocket, String) {
+    let sink = UdpSocket::bind("127.0.0.1:0").unwrap();
+    sink.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let port = sink.local_addr().unwrap().port().to_string();
+    (sink, port)
+}
+
+fn received(sink: &UdpSocket) -> Vec<u8> {
+    let mut buffer = vec![0; 70_000];
+    let count = sink.recv(&mut buffer).unwrap();
+    buffer.truncate(count);
+    buffer
+}
+
+#[test]
+fn log2udp_numbers_all_lines_and_sends_every_nth() {
+    let (sink, port) = sink();
+    let args = ["-h", "127.0.0.1", "-p", &port, "-f", "3"];
+    let output = run_as("log2udp", &args, b"a\nb\nc\nd\ne\nf\0\xff\ng\nh\ni");
+    assert_eq!(said(&output), (Some(0), "", ""));
+    for want in [&b"2 c\n"[..], b"5 f\0\xff\n", b"8 i\n"] {
+        assert_eq!(received(&sink), want);
+    }
+    let output = run(&["log2udp", "-h", "localhost", "-p", &port, "-"], b"\nx\n");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn log2udp_sends_what_a_datagram_can_hold() {
+    let (sink, port) = sink();
+    let mut input = vec![b'x'; 65_504];
+    input.extend_from_slice(b"\n");
+    input.extend_from_slice(&[b'y'; 200_000]);
+    input.extend_from_slice(b"\nz\n");
+    let output = run(&["log2udp", "-h", "127.0.0.1", "-p", &port], &input);
+    let want = "log2udp: 1 lines were cut to a datagram's size\n";
+    assert_eq!(said(&output), (Some(0), "", want));
+    let first = received(&sink);
+    assert_eq!((first.len(), &first[..3], first.last()), (65_507, &b"0 x"[..], Some(&b'\n')));
+    let second = received(&sink);
+    assert_eq!((second.len(), &second[..3], second.last()), (65_507, &b"1 y"[..], Some(&b'\n')));
+    assert_eq!(received(&sink), b"2 z\n");
+}
+
+#[test]
+fn log2udp_makes_a_fifo_and_reads_it_again_after_its_end() {
+    let (sink, port) = sink();
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    let mut child = Command::new(LOGWEIR)
+        .args(["log2udp", "-h", "127.0.0.1", "-p", &port, "-f", "1"])
+        .arg(&fifo)
+        .spawn()
+        .unwrap();
+    wait_for("the named pipe", || fifo.exists().then_some(()));
+    for (round, want) in [("a\nb", ["0 a\n", "1 b\n"]), ("c\nd\n", ["2 c\n", "3 d\n"])] {
+        std::fs::write(&fifo, round).unwrap();
+        for want in want {
+            assert_eq!(text(&received(&sink)), want);
+        }
+    }
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn log2udp_refuses_with_1_and_only_the_long_option_is_help() {
+    for args in [&[][..], &["-h"], &["-h", "x"], &["-h", "x", "-p", "99999"], &["-q"]] {
+        let output = run_as("log2udp", args, b"");
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+    }
+    let output = run_as("log2udp", &["--help"], b"");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains("-h, --host <HOST>"));
+    // By its own name logweir keeps its own code.
+    assert_eq!(run(&["nonsense"], b"").status.code(), Some(2));
+}
