@@ -5,7 +5,8 @@
 //! - `children`: filter processes behave, and misbehave;
 //! - `files`: files are written, rotated, compressed, and the disk is full;
 //! - `reload`: the configuration changes under load;
-//! - `bad_start`: a start is refused.
+//! - `bad_start`: a start is refused;
+//! - `tools`: lines are made and sent by hand.
 
 #![expect(unreachable_pub, reason = "nothing outside a test binary reaches in")]
 
@@ -15,4 +16,5 @@ mod children;
 mod files;
 mod flow;
 mod reload;
+mod tools;
 mod util;

@@ -5,8 +5,12 @@
 pub mod check;
 pub mod control;
 pub mod ctl;
+pub mod r#gen;
+pub mod peer;
 pub mod run;
+pub mod send;
 pub mod top;
+pub mod url;
 
 use std::process::ExitCode;
 
@@ -30,6 +34,8 @@ enum Command {
     Top(top::Args),
     Ctl(ctl::Args),
     Check(check::Args),
+    Send(send::Args),
+    Gen(r#gen::Args),
 }
 
 /// Runs what the command line asks for; the code to exit with.
@@ -40,6 +46,8 @@ pub fn main() -> ExitCode {
         Command::Top(args) => top::run(&args),
         Command::Ctl(args) => ctl::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Send(args) => send::run(&args),
+        Command::Gen(args) => r#gen::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("logweir: {error:#}");

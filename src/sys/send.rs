@@ -104,7 +104,7 @@ pub fn set_segment(socket: impl AsFd, size: u16) -> io::Result<()> {
             libc::SOL_UDP,
             libc::UDP_SEGMENT,
             (&raw const size).cast(),
-            mem::size_of::<libc::c_int>() as libc::socklen_t,
+            size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
     if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
