@@ -9,7 +9,8 @@
 //! - `sequence`: gaps in the numbers of lines are counted;
 //! - `bad_start`: a start is refused;
 //! - `udp2log`: the drop-in does as udp2log does;
-//! - `dropins`: so do `log2udp`, `packet-loss` and `udp2log-demux`.
+//! - `dropins`: so do `log2udp`, `packet-loss` and `udp2log-demux`;
+//! - `tools`: lines are made and sent by hand.
 
 #![expect(unreachable_pub, reason = "nothing outside a test binary reaches in")]
 #![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may panic")]
@@ -23,5 +24,6 @@ mod filters;
 mod flow;
 mod reload;
 mod sequence;
+mod tools;
 mod udp2log;
 mod util;

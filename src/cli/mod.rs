@@ -6,13 +6,17 @@ pub mod check;
 pub mod control;
 pub mod ctl;
 pub mod demux;
+pub mod r#gen;
 pub mod log2udp;
 pub mod loss;
 pub mod packet_loss;
+pub mod peer;
 pub mod run;
+pub mod send;
 mod stdin;
 pub mod top;
 pub mod udp2log;
+pub mod url;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -48,6 +52,8 @@ enum Command {
     PacketLoss(packet_loss::Args),
     #[command(name = "udp2log-demux")]
     Udp2logDemux(demux::DropInArgs),
+    Send(send::Args),
+    Gen(r#gen::Args),
 }
 
 /// Runs what the command line asks for; the code to exit with.
@@ -72,6 +78,8 @@ pub fn main() -> ExitCode {
         Command::Log2udp(args) => log2udp::run(&args),
         Command::PacketLoss(args) => packet_loss::run(&args),
         Command::Udp2logDemux(args) => demux::run_drop_in(&args),
+        Command::Send(args) => send::run(&args),
+        Command::Gen(args) => r#gen::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("logweir: {error:#}");

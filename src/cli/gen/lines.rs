@@ -1,0 +1,230 @@
+//! Lines rendered once, of which only the sequence numbers change.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+/// What a line looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Form {
+    /// As squid's udplog writes it: sender, sequence number, time and so on
+    Squid,
+    /// Syslog (RFC 5424), the sequence number as `meta sequenceId`
+    Rfc5424,
+    /// Sender, sequence number, padding
+    Raw,
+}
+
+/// The digits of a sequence number; RFC 5424 starts again after 2147483647 (section 7.3.1).
+const DIGITS: &str = "000000000000";
+const DIGITS_RFC5424: &str = "0000000000";
+const LAST: &str = "999999999999";
+const LAST_RFC5424: &str = "2147483647";
+
+const URLS: [&str; 8] = [
+    "http://en.wikipedia.org/wiki/Main_Page",
+    "http://en.m.wikipedia.org/wiki/Log_",
+    "http://de.wikipedia.org/w/api.php?action=query&titles=",
+    "http://upload.wikimedia.org/wikipedia/commons/thumb/",
+    "http://fr.m.wikipedia.org/wiki/Eau_",
+    "http://commons.wikimedia.org/wiki/File:",
+    "http://ja.wikipedia.org/w/index.php?search=",
+    "http://en.wikipedia.org/w/api.php?action=opensearch&search=",
+];
+const APPS: [&str; 4] = ["nginx", "sshd", "kernel", "mediawiki"];
+const PRIORITIES: [u8; 5] = [134, 38, 4, 11, 190];
+
+/// Lines of one size in one buffer.
+#[derive(Debug)]
+pub(super) struct Lines {
+    buffer: Vec<u8>,
+    size: usize,
+    /// Where in each line its sequence number is.
+    places: Vec<usize>,
+    /// The number of the last line, in digits.
+    number: Vec<u8>,
+    last: &'static [u8],
+}
+
+/// A line without padding.
+struct Line {
+    before: String,
+    after: String,
+    place: usize,
+}
+
+impl Lines {
+    /// `count` lines of `size` bytes each.
+    ///
+    /// # Errors
+    /// One sentence for the user, where there cannot be such lines.
+    pub(super) fn new(form: Form, sender: &str, size: usize, count: usize) -> Result<Self, String> {
+        if sender.is_empty() || sender.len() > 255 || !sender.bytes().all(|b| b.is_ascii_graphic())
+        {
+            return Err(format!(
+                "--sender \"{}\": a name is 1 to 255 ASCII characters without spaces",
+                sender.escape_debug()
+            ));
+        }
+        let now = Timestamp::now();
+        let lines: Vec<Line> = (0..count).map(|i| line(form, sender, now, i)).collect();
+        let least = lines.iter().map(|line| line.len() + 1).max().unwrap_or(0);
+        if size < least {
+            return Err(format!(
+                "--size {size} is too small for such lines of \"{sender}\": write {least} or more"
+            ));
+        }
+        let mut buffer = Vec::with_capacity(size * count);
+        for line in &lines {
+            let pad = size - 1 - line.len();
+            buffer.extend_from_slice(line.before.as_bytes());
+            buffer.resize(buffer.len() + pad, b'x');
+            buffer.extend_from_slice(line.after.as_bytes());
+            buffer.push(b'\n');
+        }
+        let (number, last) = match form {
+            Form::Rfc5424 => (DIGITS_RFC5424, LAST_RFC5424),
+            Form::Squid | Form::Raw => (DIGITS, LAST),
+        };
+        let places = lines.iter().map(|line| line.place).collect();
+        Ok(Self { buffer, size, places, number: number.into(), last: last.as_bytes() })
+    }
+
+    /// How many there are at a time.
+    pub(super) fn capacity(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The next `count` lines, at most [`Self::capacity`].
+    pub(super) fn next(&mut self, count: usize) -> &[u8] {
+        let count = count.min(self.capacity());
+        let width = self.number.len();
+        for (line, place) in self.buffer.chunks_exact_mut(self.size).zip(&self.places).take(count) {
+            increase(&mut self.number, self.last);
+            line[*place..*place + width].copy_from_slice(&self.number);
+        }
+        &self.buffer[..count * self.size]
+    }
+}
+
+/// Adds one; after `last` comes 1.
+fn increase(number: &mut [u8], last: &[u8]) {
+    if number == last {
+        number.fill(b'0');
+    }
+    for digit in number.iter_mut().rev() {
+        if *digit < b'9' {
+            *digit += 1;
+            return;
+        }
+        *digit = b'0';
+    }
+}
+
+impl Line {
+    fn len(&self) -> usize {
+        self.before.len() + self.after.len()
+    }
+}
+
+fn line(form: Form, sender: &str, now: Timestamp, i: usize) -> Line {
+    let place = sender.len() + 1;
+    match form {
+        Form::Raw => Line { before: format!("{sender} {DIGITS} "), after: String::new(), place },
+        Form::Squid => Line {
+            before: squid(sender, now, i),
+            after: " NONE/- text/html - - Mozilla/5.0".to_string(),
+            place,
+        },
+        Form::Rfc5424 => rfc5424(sender, now, i),
+    }
+}
+
+fn squid(sender: &str, now: Timestamp, i: usize) -> String {
+    let mut text = format!("{sender} {DIGITS} ");
+    let (seconds, millis) = (now.as_second(), now.as_millisecond().rem_euclid(1000));
+    let net = ["192.0.2", "198.51.100", "203.0.113"][i % 3];
+    let status = match i % 100 {
+        7 | 57 => 503,
+        33 => 500,
+        11 | 31 | 51 => 404,
+        _ => 200,
+    };
+    let hit = if i % 5 == 0 { "TCP_MISS" } else { "TCP_HIT" };
+    // A String takes whatever is written to it.
+    let _ = write!(
+        text,
+        "{seconds}.{millis:03} {} {net}.{} {hit}/{status} {} GET {}",
+        i % 90,
+        i * 7 % 254 + 1,
+        1000 + i * 37 % 9000,
+        URLS[i % URLS.len()],
+    );
+    text
+}
+
+fn rfc5424(sender: &str, now: Timestamp, i: usize) -> Line {
+    let priority = PRIORITIES[i % PRIORITIES.len()];
+    let app = APPS[i % APPS.len()];
+    let mut before = format!("<{priority}>1 {now:.3} {sender} {app} - - [meta sequenceId=\"");
+    let place = before.len();
+    let _ = write!(before, "{DIGITS_RFC5424}\"] request {} took {} ms ", i * 37 % 9000, i % 90);
+    Line { before, after: String::new(), place }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_has_its_size_and_the_next_number() {
+        for form in [Form::Squid, Form::Rfc5424, Form::Raw] {
+            let mut lines = Lines::new(form, "cp1", 250, 130).unwrap();
+            let mut number = 0;
+            for count in [130, 7, 130] {
+                for line in lines.next(count).split_inclusive(|&byte| byte == b'\n') {
+                    number += 1;
+                    let text = std::str::from_utf8(line).unwrap();
+                    assert_eq!(text.len(), 250);
+                    let want = match form {
+                        Form::Rfc5424 => format!("cp1 X - - [meta sequenceId=\"{number:010}\"]"),
+                        Form::Squid | Form::Raw => format!("cp1 {number:012} "),
+                    };
+                    let app = APPS.iter().find(|app| text.contains(*app)).unwrap_or(&"X");
+                    assert!(text.contains(&want.replace('X', app)), "{text}");
+                }
+            }
+            assert_eq!(number, 267);
+        }
+    }
+
+    #[test]
+    fn the_least_size_is_named_and_is_enough() {
+        for form in [Form::Squid, Form::Rfc5424, Form::Raw] {
+            let error = Lines::new(form, "cp1", 1, 1000).unwrap_err();
+            let (_, said) = error.split_once(": write ").unwrap();
+            let least: usize = said.strip_suffix(" or more").unwrap().parse().unwrap();
+            assert!(Lines::new(form, "cp1", least - 1, 1000).is_err());
+            assert_eq!(Lines::new(form, "cp1", least, 1000).unwrap().next(9).len(), 9 * least);
+        }
+    }
+
+    #[test]
+    fn after_the_last_number_comes_one() {
+        for last in [LAST, LAST_RFC5424] {
+            let mut number = last.as_bytes().to_vec();
+            increase(&mut number, last.as_bytes());
+            assert_eq!(std::str::from_utf8(&number).unwrap().parse(), Ok(1));
+        }
+    }
+
+    #[test]
+    fn filters_have_something_to_find() {
+        let mut lines = Lines::new(Form::Squid, "cp1", 250, 1000).unwrap();
+        let text = String::from_utf8(lines.next(1000).to_vec()).unwrap();
+        for part in [".m.wikipedia.org", "/w/api.php", "/503 ", "/404 ", "TCP_MISS", " 192.0.2."] {
+            let found = text.lines().filter(|line| line.contains(part)).count();
+            assert!((1..1000).contains(&found), "{part}: {found}");
+        }
+    }
+}

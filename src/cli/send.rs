@@ -1,0 +1,216 @@
+//! `logweir send`: the lines of a file, a named pipe or standard input to the network.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::peer::{Stop, TcpPeer, UdpPeer};
+use super::url::{Protocol, Url};
+use crate::input::lines::LineBuffer;
+use crate::limits::{DATAGRAM_SENT_MOST, LINE_MAX_MOST, READ_CHUNK};
+
+/// Attempts to reach a TCP peer at the start; with the waits between them some seven seconds.
+const ATTEMPTS: u32 = 8;
+/// The longest number before a line, and its space.
+const PREFIX_MOST: usize = 21;
+
+/// Send lines of a file, a named pipe or standard input over UDP or TCP
+///
+/// Over UDP each line is a datagram; over TCP each ends with a newline. A named pipe is read
+/// on after its writer has closed it, until SIGINT or SIGTERM.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where to: udp://host:port or tcp://host:port
+    #[arg(long, value_name = "URL")]
+    to: Url,
+    /// Send every N-th line only
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    sample: u64,
+    /// Put the number of the line and a space before it; every line counts
+    #[arg(long)]
+    sequence: bool,
+    /// What to read; - is standard input
+    #[arg(value_name = "FILE|FIFO|-", default_value = "-")]
+    from: PathBuf,
+}
+
+/// Sends the lines.
+///
+/// # Errors
+/// What cannot be read or sent, and how many lines were handed over before.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let stop = Stop::on_signals()?;
+    let mut source = Source::open(&args.from).with_context(|| args.from.display().to_string())?;
+    let peer = Peer::connect(&args.to, &stop).with_context(|| args.to.to_string())?;
+    let number_room = if args.sequence { PREFIX_MOST } else { 0 };
+    let longest = match peer {
+        Peer::Udp(_) => DATAGRAM_SENT_MOST - 1 - number_room,
+        Peer::Tcp(_) => LINE_MAX_MOST,
+    };
+    let mut sender = Sender { args, peer, seen: 0, sent: 0, ready: Vec::new(), ends: Vec::new() };
+    let mut buffer = LineBuffer::new(longest);
+    let done = copy(&mut source, &mut buffer, &mut sender, &stop);
+    eprint!("sent {} of {} lines", sender.sent, sender.seen);
+    if buffer.counts.oversize > 0 {
+        eprint!(", {} cut to {longest} bytes", buffer.counts.oversize);
+    }
+    if sender.errors() > 0 {
+        eprint!(", {} refused by the network and sent again", sender.errors());
+    }
+    eprintln!();
+    done?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn copy(
+    source: &mut Source,
+    buffer: &mut LineBuffer,
+    sender: &mut Sender<'_>,
+    stop: &Stop,
+) -> anyhow::Result<()> {
+    let mut chunk = vec![0; READ_CHUNK];
+    while source.wait(stop).context("poll")? {
+        let count = match source.file.read(&mut chunk) {
+            Ok(count) => count,
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted | ErrorKind::WouldBlock => continue,
+                _ => bail!("{}: {error}", sender.args.from.display()),
+            },
+        };
+        let lines = if count == 0 { buffer.end() } else { buffer.push(&chunk[..count]) };
+        if let Some((bytes, _)) = lines {
+            sender.send(&bytes, stop)?;
+        }
+        if count == 0 && !source.reopen(&sender.args.from)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Where the lines come from.
+struct Source {
+    file: File,
+    fifo: bool,
+}
+
+impl Source {
+    fn open(path: &Path) -> io::Result<Self> {
+        if path.as_os_str() == "-" {
+            let stdin: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
+            return Ok(Self { file: stdin.into(), fifo: false });
+        }
+        // /dev/stdin and the like may be a pipe that has no name, and cannot be opened anew.
+        let fifo = path.metadata()?.file_type().is_fifo() && path.canonicalize().is_ok();
+        Ok(Self { file: open(path, fifo)?, fifo })
+    }
+
+    /// Waits until there is something to read; false where a signal came.
+    fn wait(&self, stop: &Stop) -> nix::Result<bool> {
+        while !stop.asked() {
+            let mut ready = [
+                PollFd::new(self.file.as_fd(), PollFlags::POLLIN),
+                PollFd::new(stop.wake.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut ready, PollTimeout::NONE) {
+                Ok(_) if ready[0].any() == Some(true) => return Ok(!stop.asked()),
+                Ok(_) | Err(nix::Error::EINTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    /// After its end: opens a named pipe anew. The old end is closed only then, so that what
+    /// a next writer has written meanwhile stays.
+    fn reopen(&mut self, path: &Path) -> io::Result<bool> {
+        if self.fifo {
+            self.file = open(path, true)?;
+        }
+        Ok(self.fifo)
+    }
+}
+
+/// A named pipe is opened without waiting for its writer; poll(2) waits for it.
+fn open(path: &Path, fifo: bool) -> io::Result<File> {
+    let flags = if fifo { libc::O_NONBLOCK } else { 0 };
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Where the lines go.
+enum Peer {
+    Udp(UdpPeer),
+    Tcp(TcpPeer),
+}
+
+impl Peer {
+    fn connect(to: &Url, stop: &Stop) -> io::Result<Self> {
+        match to.protocol {
+            Protocol::Udp => UdpPeer::connect(to).map(Self::Udp),
+            Protocol::Tcp => TcpPeer::connect(to, ATTEMPTS, stop).map(Self::Tcp),
+        }
+    }
+}
+
+/// Numbers, chooses and sends.
+struct Sender<'a> {
+    args: &'a Args,
+    peer: Peer,
+    /// Lines read.
+    seen: u64,
+    /// Lines handed over.
+    sent: u64,
+    /// The lines to send next, and where each ends.
+    ready: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Sender<'_> {
+    fn send(&mut self, lines: &[u8], stop: &Stop) -> anyhow::Result<()> {
+        self.ready.clear();
+        self.ends.clear();
+        for line in lines.split_inclusive(|&byte| byte == b'\n') {
+            self.seen += 1;
+            if !self.seen.is_multiple_of(self.args.sample) {
+                continue;
+            }
+            if self.args.sequence {
+                self.ready.extend_from_slice(format!("{} ", self.seen).as_bytes());
+            }
+            self.ready.extend_from_slice(line);
+            self.ends.push(self.ready.len());
+        }
+        let done = match &mut self.peer {
+            Peer::Udp(peer) => {
+                let starts = [0].into_iter().chain(self.ends.iter().copied());
+                let parts = starts.zip(&self.ends).map(|(from, &to)| &self.ready[from..to]);
+                peer.send(&parts.collect::<Vec<_>>(), stop)
+            }
+            Peer::Tcp(peer) => {
+                let whole = |bytes: usize| self.ends.partition_point(|&end| end <= bytes);
+                let done = peer.send(&self.ready, stop);
+                done.map(whole).map_err(|(bytes, error)| (whole(bytes), error))
+            }
+        };
+        let (Ok(count) | Err((count, _))) = done;
+        self.sent += count as u64;
+        if let Err((_, error)) = done {
+            bail!("{}: {error} after {} lines were handed over", self.args.to, self.sent);
+        }
+        Ok(())
+    }
+
+    fn errors(&self) -> u64 {
+        match &self.peer {
+            Peer::Udp(peer) => peer.errors,
+            Peer::Tcp(_) => 0,
+        }
+    }
+}
