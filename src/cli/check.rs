@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::config::plan::{Kind, Plan};
 use crate::config::{self, FILE_DEFAULT, graph};
 
-/// Reads and validates the whole configuration, without opening a port or a file.
+/// Read and validate the whole configuration, without opening a port or a file
 ///
 /// Exits with 0 when it is fine and with 2 when it is refused; then every error is
 /// named with its file, line, column and key.

@@ -41,18 +41,13 @@ impl DatagramWriter {
         for (slot, message) in messages[..count].iter().enumerate() {
             self.prepare(slot, message);
         }
+        let most = libc::c_uint::try_from(count).unwrap_or(0);
         loop {
             // SAFETY: the first `count` headers were just prepared: each points to one iovec
             // of this value, and that to a slice borrowed for longer than the call; sendmmsg
             // only reads the bytes.
-            let sent = unsafe {
-                libc::sendmmsg(
-                    socket.as_raw_fd(),
-                    self.headers.as_mut_ptr(),
-                    count as libc::c_uint,
-                    0,
-                )
-            };
+            let sent =
+                unsafe { libc::sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), most, 0) };
             if let Ok(sent) = usize::try_from(sent) {
                 return Ok(sent);
             }
@@ -95,19 +90,7 @@ impl std::fmt::Debug for DatagramWriter {
 /// # Errors
 /// The system's; `ENOPROTOOPT` where the kernel is older than this.
 pub fn set_segment(socket: impl AsFd, size: u16) -> io::Result<()> {
-    let size = libc::c_int::from(size);
-    // SAFETY: UDP_SEGMENT reads one `c_int`, which lives through the call and whose length is
-    // given.
-    let code = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_UDP,
-            libc::UDP_SEGMENT,
-            (&raw const size).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    super::socket::set_int(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, size.into())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ fn socklen(size: usize) -> libc::socklen_t {
     libc::socklen_t::try_from(size).unwrap_or(0)
 }
 
-fn set_int(
+pub(super) fn set_int(
     socket: BorrowedFd<'_>,
     level: libc::c_int,
     name: libc::c_int,
