@@ -32,7 +32,8 @@ fn a_port_in_use_is_named_with_what_to_do() {
 #[test]
 fn a_fifo_that_is_a_file_is_refused() {
     let said = refused(
-        "[daemon]\ncontrol = \"{dir}/c\"\n[input.in]\nfifo = \"{dir}/c.toml\"\n[output.out]\nstdout = true\n",
+        "[daemon]\ncontrol = \"{dir}/c\"\n[input.in]\nfifo = \"{dir}/c.toml\"\n\
+         [output.out]\nstdout = true\n",
     );
     assert!(said.contains("it exists and is no named pipe"), "{said}");
 }

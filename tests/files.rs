@@ -36,7 +36,8 @@ fn lines_wait_until_a_folder_can_be_written_again() {
 #[test]
 fn rotation_by_size_keeps_every_line_and_compresses_what_is_set_aside() {
     let mut daemon = Daemon::start(
-        "[output.all]\nfrom = \"in\"\nfile = \"{dir}/logs/all\"\nrotate = \"4KiB\"\ncompress = \"zstd\"\n",
+        "[output.all]\nfrom = \"in\"\nfile = \"{dir}/logs/all\"\nrotate = \"4KiB\"\n\
+         compress = \"zstd\"\n",
     );
     daemon.send_numbered(0, 3000);
     daemon.wait_node("all", |node| node.lines_out == 3000);

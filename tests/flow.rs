@@ -111,7 +111,8 @@ fn ipv6_and_multicast_are_received() {
     let port = free_port();
     let daemon = Daemon::start(&format!(
         "[input.six]\nudp = \"[::1]:{port}\"\n\
-         [input.group]\nudp = \"0.0.0.0:{port}\"\nmulticast = \"239.255.77.88\"\ninterface = \"lo\"\n\
+         [input.group]\nudp = \"0.0.0.0:{port}\"\nmulticast = \"239.255.77.88\"\n\
+         interface = \"lo\"\n\
          [output.all]\nfrom = [\"six\", \"group\"]\nfile = \"{{dir}}/{{input}}.log\"\n"
     ));
     let six = std::net::UdpSocket::bind("[::1]:0").unwrap();
@@ -167,7 +168,8 @@ fn stdin_ends_the_daemon_at_its_end_and_stdout_gets_every_line() {
 #[test]
 fn a_fifo_is_made_and_read_again_after_its_end() {
     let daemon = Daemon::start(
-        "[input.pipe]\nfifo = \"{dir}/fifo\"\n[output.all]\nfrom = \"pipe\"\nfile = \"{dir}/all\"\n",
+        "[input.pipe]\nfifo = \"{dir}/fifo\"\n\
+         [output.all]\nfrom = \"pipe\"\nfile = \"{dir}/all\"\n",
     );
     for round in 1..=3 {
         std::fs::write(daemon.path("fifo"), format!("round {round}\nlast of {round}")).unwrap();
@@ -201,4 +203,32 @@ fn the_control_socket_is_for_the_group_and_survives_bad_clients() {
     crate::util::wait_for("the daemon to answer again", || {
         logweir::driver::control::ask(&path, logweir::driver::control::Request::Status).ok()
     });
+}
+
+#[test]
+fn top_prints_a_table_and_the_same_figures_as_data() {
+    let daemon = Daemon::start(FILE);
+    daemon.send_numbered(0, 300);
+    daemon.wait_node("all", |node| node.lines_out == 300);
+    let control = daemon.path("control.sock");
+    let top = |more: &[&str]| {
+        let mut args = vec!["top", "--once", "--control", control.to_str().unwrap()];
+        args.extend(more);
+        let output = run(&args, b"");
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let data: serde_json::Value = serde_json::from_str(&top(&["--json"])).unwrap();
+    let all = &data["nodes"][1];
+    assert_eq!((all["name"].as_str(), all["lines_in"].as_u64()), (Some("all"), Some(300)));
+    assert_eq!(all["dropped"]["queue_full"].as_u64(), Some(0));
+    let table = top(&[]);
+    let row: Vec<_> =
+        table.lines().find(|line| line.starts_with("all ")).unwrap().split_whitespace().collect();
+    assert_eq!(row[..5], ["all", "output", "300", "300", "0"]);
+    let nobody = run(&["top", "--once", "--control", "/no/such/socket"], b"");
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&nobody.stderr).contains("no daemon answers at /no/such/socket")
+    );
 }

@@ -45,7 +45,10 @@ fn a_port_in_use_refuses_the_reload() {
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let daemon = Daemon::start(BASE);
-    daemon.write_config(&format!("{BASE}[input.more]\nudp = \"127.0.0.1:{port}\"\n[output.m]\nfrom = \"more\"\nfile = \"{{dir}}/m\"\n"));
+    daemon.write_config(&format!(
+        "{BASE}[input.more]\nudp = \"127.0.0.1:{port}\"\n\
+         [output.m]\nfrom = \"more\"\nfile = \"{{dir}}/m\"\n"
+    ));
     let refused = daemon.ctl("reload");
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");

@@ -10,6 +10,7 @@
 //! - `bad_start`: a start is refused;
 //! - `udp2log`: the drop-in does as udp2log does;
 //! - `dropins`: so do `log2udp`, `packet-loss` and `udp2log-demux`;
+//! - `tidy`: the project keeps its own rules;
 //! - `tools`: lines are made and sent by hand.
 
 #![expect(unreachable_pub, reason = "nothing outside a test binary reaches in")]
@@ -24,6 +25,7 @@ mod filters;
 mod flow;
 mod reload;
 mod sequence;
+mod tidy;
 mod tools;
 mod udp2log;
 mod util;

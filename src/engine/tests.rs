@@ -273,7 +273,8 @@ proptest! {
             prop_assert_eq!(got.len() as u64 + lost, want.len() as u64, "{} lost some", name);
             let mut rest = want.iter();
             for line in &got {
-                prop_assert!(rest.any(|other| other == line), "{} got {} twice or torn", name, line);
+                let found = rest.any(|other| other == line);
+                prop_assert!(found, "{} got {} twice or torn", name, line);
             }
         }
     }

@@ -218,7 +218,10 @@ mod tests {
         #[test]
         fn in_place_and_copied_give_the_same(
             messages in proptest::collection::vec(
-                (proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'a')], 0..40), 1..12_usize),
+                (
+                    proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'a')], 0..40),
+                    1..12_usize,
+                ),
                 0..30,
             ),
             max_line in 1..16_usize,

@@ -356,7 +356,10 @@ mod tests {
         #[test]
         fn every_line_is_read_whole_once_or_counted_as_torn(
             texts in proptest::collection::vec("([a-z]{0,5}\n){1,3}", 1..10),
-            steps in proptest::collection::vec((0..20_usize, 0..20_usize, any::<bool>(), 0..20_u8), 1..40),
+            steps in proptest::collection::vec(
+                (0..20_usize, 0..20_usize, any::<bool>(), 0..20_u8),
+                1..40,
+            ),
         ) {
             let mut budget = Budget::new(1 << 20, 0);
             let mut queue = Queue::new(1 << 20, 0);
@@ -397,7 +400,8 @@ mod tests {
             }
             let mut lines = all.lines();
             for line in got.lines() {
-                prop_assert!(lines.any(|other| other == line), "{} came twice or never went in", line);
+                let found = lines.any(|other| other == line);
+                prop_assert!(found, "{} came twice or never went in", line);
             }
         }
 

@@ -3,7 +3,8 @@
 //! It knows no process: it is told what happened and what time it is, and says what to do
 //! next. A child that ends is started again after a wait that doubles from failure to
 //! failure; one that ran longer than the longest wait (and five seconds) ran well, and its
-//! next wait is the first again. A child is stopped by closing its stdin, then TERM, then KILL, each step
+//! next wait is the first again. A child is stopped by closing its stdin, then TERM, then
+//! KILL, each step
 //! with its own patience.
 
 use std::time::Duration;

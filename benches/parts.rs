@@ -1,0 +1,163 @@
+//! The parts of the hot path, each by itself. Throughput is in lines: compare the figures of
+//! one run with each other, not with those of another machine.
+
+#![expect(missing_docs, clippy::unwrap_used, reason = "a bench may panic")]
+
+use std::hint::black_box;
+use std::io::IoSlice;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use logweir::batch::{Batch, count_lines};
+use logweir::clock::Mono;
+use logweir::config;
+use logweir::config::plan::SelectPlan;
+use logweir::engine::{Action, Engine, Event, Ready};
+use logweir::filter::patterns::{Hits, Patterns};
+use logweir::filter::{Selector, gather};
+use logweir::input::datagrams::Intake;
+use logweir::input::lines::LineBuffer;
+use logweir::ledger::Count;
+
+const LINES: u32 = 1300;
+
+/// Log lines of 200 bytes, every hundredth of them with another word.
+fn batch() -> Batch {
+    let mut text = Vec::new();
+    for number in 0..LINES {
+        let line = format!(
+            "cp10{:02} {number:010} 1795417309.948 12 192.0.2.{} TCP_HIT/200 1444 GET \
+             http://en.wikipedia.org/wiki/word{}?x=",
+            number % 7,
+            number % 250,
+            number % 100,
+        );
+        text.extend_from_slice(line.as_bytes());
+        text.resize(text.len() + 199 - line.len(), b'x');
+        text.push(b'\n');
+    }
+    let bytes = Bytes::from(text);
+    let lines = count_lines(&bytes);
+    Batch { bytes, lines, input: "in".into(), received: SystemTime::UNIX_EPOCH }
+}
+
+fn framing(c: &mut Criterion) {
+    let batch = batch();
+    let mut group = c.benchmark_group("framing");
+    group.throughput(Throughput::Elements(64));
+    let datagrams: Vec<&[u8]> = batch.bytes.chunks(200).take(64).collect();
+    group.bench_function("64 datagrams of a line", |b| {
+        let mut intake = Intake::new(65_536);
+        b.iter(|| {
+            for datagram in &datagrams {
+                intake.take(datagram, datagram.len());
+            }
+            intake.seal().count()
+        });
+    });
+    let coalesced = &batch.bytes[..64 * 200];
+    group.bench_function("64 datagrams coalesced", |b| {
+        let mut intake = Intake::new(65_536);
+        b.iter(|| {
+            let buffer = intake.buffer();
+            let start = buffer.len();
+            buffer.extend_from_slice(coalesced);
+            intake.take_in_place(start, 200);
+            intake.seal().count()
+        });
+    });
+    group.throughput(Throughput::Elements(u64::from(LINES)));
+    group.bench_function("a stream", |b| {
+        let mut lines = LineBuffer::new(65_536);
+        b.iter(|| lines.push(black_box(&batch.bytes)));
+    });
+    group.finish();
+}
+
+fn selection(c: &mut Criterion) {
+    let batch = batch();
+    let mut group = c.benchmark_group("selection");
+    group.throughput(Throughput::Elements(u64::from(LINES)));
+    for count in [1, 10, 100] {
+        let texts: Vec<String> = (0..count).map(|n| format!(r"/word{n}\?")).collect();
+        let select =
+            |text: &String| SelectPlan { matches: Some(text.clone()), ..SelectPlan::default() };
+        let mut patterns = Patterns::default();
+        let mut selectors: Vec<_> =
+            texts.iter().map(|text| Selector::new(&select(text), "node").unwrap()).collect();
+        let ids: Vec<_> =
+            selectors.iter().map(|selector| selector.enter_patterns(&mut patterns)).collect();
+        patterns.compile().unwrap();
+        let mut hits = Hits::default();
+        group.bench_function(BenchmarkId::new("one pass", count), |b| {
+            b.iter(|| {
+                patterns.search(&batch, &mut hits);
+                let mut held = Count::default();
+                let mut taken = 0;
+                for (selector, ids) in selectors.iter_mut().zip(&ids) {
+                    let picked = selector.pick(&batch, *ids, &mut hits, Mono::default(), &mut held);
+                    taken += gather(&batch, &picked).map_or(0, |batch| batch.lines);
+                }
+                taken
+            });
+        });
+        let regexes: Vec<_> =
+            texts.iter().map(|text| config::pattern::compile(text).unwrap()).collect();
+        group.bench_function(BenchmarkId::new("a regex a node a line", count), |b| {
+            b.iter(|| {
+                let hit = |line: &[u8]| regexes.iter().filter(|regex| regex.is_match(line)).count();
+                batch.iter().map(hit).sum::<usize>()
+            });
+        });
+    }
+    group.finish();
+}
+
+/// An engine with so many pipe outputs, each read empty at once.
+fn fan_out(c: &mut Criterion) {
+    let batch = batch();
+    let mut group = c.benchmark_group("fan-out");
+    group.throughput(Throughput::Elements(u64::from(LINES)));
+    for outputs in [1, 10, 50] {
+        let mut text = String::from("[input.in]\nudp = \"127.0.0.1:8420\"\n");
+        for n in 0..outputs {
+            text.push_str(&format!("[output.o{n}]\nfrom = \"in\"\npipe = \"x\"\n"));
+        }
+        let plan = config::parse(&text, "bench").unwrap().plan;
+        let mut engine = Engine::new(&plan, Mono::default()).unwrap();
+        let mut pid = 0;
+        while let Some(action) = engine.poll_action() {
+            if let Action::Start(proc) = action {
+                pid += 1;
+                engine.handle(Event::Started { proc, pid }, Mono::default());
+            }
+        }
+        let node = engine.find("in").unwrap();
+        let mut now = Mono::default();
+        group.bench_function(BenchmarkId::new("unsampled pipes", outputs), |b| {
+            b.iter(|| {
+                now = now + Duration::from_millis(1);
+                engine.handle(Event::Lines { node, batch: batch.clone() }, now);
+                while let Some(Ready::Child(proc)) = engine.poll_ready() {
+                    engine.take_up(proc);
+                    let mut slices = [IoSlice::new(&[]); 8];
+                    let count = engine.slices(proc, &mut slices);
+                    let bytes = slices[..count].iter().map(|slice| slice.len()).sum();
+                    engine.wrote(proc, bytes);
+                    engine.unread(proc, 0);
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group! {
+    name = parts;
+    config = Criterion::default()
+        .measurement_time(Duration::from_secs(2))
+        .warm_up_time(Duration::from_millis(500));
+    targets = framing, selection, fan_out
+}
+criterion_main!(parts);
