@@ -1,7 +1,7 @@
 //! The parts of the hot path, each by itself. Throughput is in lines: compare the figures of
 //! one run with each other, not with those of another machine.
 
-#![expect(missing_docs, clippy::unwrap_used, reason = "a bench may panic")]
+#![expect(clippy::unwrap_used, reason = "a bench may panic")]
 
 use std::hint::black_box;
 use std::io::IoSlice;
@@ -53,7 +53,8 @@ fn framing(c: &mut Criterion) {
             for datagram in &datagrams {
                 intake.take(datagram, datagram.len());
             }
-            intake.seal().count()
+            intake.seal();
+            intake.full().count()
         });
     });
     let coalesced = &batch.bytes[..64 * 200];
@@ -64,7 +65,8 @@ fn framing(c: &mut Criterion) {
             let start = buffer.len();
             buffer.extend_from_slice(coalesced);
             intake.take_in_place(start, 200);
-            intake.seal().count()
+            intake.seal();
+            intake.full().count()
         });
     });
     group.throughput(Throughput::Elements(u64::from(LINES)));
