@@ -41,18 +41,13 @@ impl DatagramWriter {
         for (slot, message) in messages[..count].iter().enumerate() {
             self.prepare(slot, message);
         }
+        let slots = libc::c_uint::try_from(count).map_err(io::Error::other)?;
         loop {
             // SAFETY: the first `count` headers were just prepared: each points to one iovec
             // of this value, and that to a slice borrowed for longer than the call; sendmmsg
             // only reads the bytes.
-            let sent = unsafe {
-                libc::sendmmsg(
-                    socket.as_raw_fd(),
-                    self.headers.as_mut_ptr(),
-                    count as libc::c_uint,
-                    0,
-                )
-            };
+            let sent =
+                unsafe { libc::sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), slots, 0) };
             if let Ok(sent) = usize::try_from(sent) {
                 return Ok(sent);
             }
@@ -96,6 +91,7 @@ impl std::fmt::Debug for DatagramWriter {
 /// The system's; `ENOPROTOOPT` where the kernel is older than this.
 pub fn set_segment(socket: impl AsFd, size: u16) -> io::Result<()> {
     let size = libc::c_int::from(size);
+    let len = libc::socklen_t::try_from(size_of_val(&size)).map_err(io::Error::other)?;
     // SAFETY: UDP_SEGMENT reads one `c_int`, which lives through the call and whose length is
     // given.
     let code = unsafe {
@@ -104,7 +100,7 @@ pub fn set_segment(socket: impl AsFd, size: u16) -> io::Result<()> {
             libc::SOL_UDP,
             libc::UDP_SEGMENT,
             (&raw const size).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
+            len,
         )
     };
     if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -150,7 +150,7 @@ fn squid(sender: &str, now: Timestamp, i: usize) -> String {
         11 | 31 | 51 => 404,
         _ => 200,
     };
-    let hit = if i % 5 == 0 { "TCP_MISS" } else { "TCP_HIT" };
+    let hit = if i.is_multiple_of(5) { "TCP_MISS" } else { "TCP_HIT" };
     // A String takes whatever is written to it.
     let _ = write!(
         text,
