@@ -334,12 +334,12 @@ impl Daemon {
         if self.signals.child.swap(false, Ordering::AcqRel) {
             self.children.reap(&mut self.engine, now);
         }
-        if self.signals.end.swap(false, Ordering::AcqRel) {
-            self.end(now);
-        }
         if self.signals.reload.swap(false, Ordering::AcqRel) {
             // What came of it is in the log.
             let _ = self.reload();
+        }
+        if self.signals.end.swap(false, Ordering::AcqRel) {
+            self.end(now);
         }
     }
 
