@@ -41,21 +41,13 @@ impl DatagramWriter {
         for (slot, message) in messages[..count].iter().enumerate() {
             self.prepare(slot, message);
         }
-<<<<<<< HEAD
-        let most = libc::c_uint::try_from(count).unwrap_or(0);
-=======
         let slots = libc::c_uint::try_from(count).map_err(io::Error::other)?;
->>>>>>> gen
         loop {
             // SAFETY: the first `count` headers were just prepared: each points to one iovec
             // of this value, and that to a slice borrowed for longer than the call; sendmmsg
             // only reads the bytes.
             let sent =
-<<<<<<< HEAD
-                unsafe { libc::sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), most, 0) };
-=======
                 unsafe { libc::sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), slots, 0) };
->>>>>>> gen
             if let Ok(sent) = usize::try_from(sent) {
                 return Ok(sent);
             }
@@ -98,9 +90,6 @@ impl std::fmt::Debug for DatagramWriter {
 /// # Errors
 /// The system's; `ENOPROTOOPT` where the kernel is older than this.
 pub fn set_segment(socket: impl AsFd, size: u16) -> io::Result<()> {
-<<<<<<< HEAD
-    super::socket::set_int(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, size.into())
-=======
     let size = libc::c_int::from(size);
     let len = libc::socklen_t::try_from(size_of_val(&size)).map_err(io::Error::other)?;
     // SAFETY: UDP_SEGMENT reads one `c_int`, which lives through the call and whose length is
@@ -115,7 +104,6 @@ pub fn set_segment(socket: impl AsFd, size: u16) -> io::Result<()> {
         )
     };
     if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
->>>>>>> gen
 }
 
 #[cfg(test)]
