@@ -83,7 +83,7 @@ pub const RECV_PAUSE: Duration = Duration::from_millis(1);
 /// behind: less than the disk needs for [`HOLD_BYTES`].
 pub const RECV_HOLD: Duration = Duration::from_micros(250);
 /// After so many of those waits what was gathered is handed on.
-pub const RECV_PAUSES_MOST: u32 = 10;
+pub const RECV_PAUSES_MOST: u32 = 20;
 /// A mean message of so many bytes is received in place, one message a call.
 pub const RECV_LARGE: usize = 8 * 1024;
 /// How often a receiver asks the kernel for its drops.

@@ -5,7 +5,7 @@
 //! read brought something, it sleeps for a millisecond instead of waiting for the very next
 //! datagram, as long as the kernel's buffer can take what may come meanwhile. Only a read
 //! that brought nothing goes back to waiting in poll(2). Lines are handed on when a block is
-//! full, when the stream rests, or after ten such sleeps.
+//! full, when the stream rests, or after twenty such sleeps.
 //!
 //! When the loop is behind, handing over waits, and what comes meanwhile waits in the kernel.
 //! When a file is behind in a burst, datagrams are left in the kernel as well while it has
