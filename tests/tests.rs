@@ -9,6 +9,7 @@
 //! - `dropins`: loss, demux and the tools that stand in for Wikimedia's;
 //! - `bad_start`: a start is refused.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![expect(unreachable_pub, reason = "nothing outside a test binary reaches in")]
 
 mod bad_start;

@@ -79,7 +79,9 @@ impl Daemon {
              [input.in]\nudp = \"127.0.0.1:{{port}}\"\n{rest}"
         );
         let text = text.replace("{dir}", &dir).replace("{port}", &self.port.to_string());
-        std::fs::write(self.path("logweir.toml"), text).unwrap();
+        // By rename: a daemon still at an earlier reload never reads half of it.
+        std::fs::write(self.path("logweir.toml.new"), text).unwrap();
+        std::fs::rename(self.path("logweir.toml.new"), self.path("logweir.toml")).unwrap();
     }
 
     /// Starts the process (again).
