@@ -2,9 +2,10 @@
 //! Also as `udp2log-demux`, the drop-in for Wikimedia's program of that name.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -87,8 +88,8 @@ fn base_dir(args: &[OsString], config: &Path) -> Result<PathBuf, String> {
         } else if text == "--basedir" {
             let missing = "the required argument for option '--basedir' is missing";
             args.next().ok_or_else(|| usage(missing.into()))?.into()
-        } else if let Some(dir) = text.strip_prefix("--basedir=") {
-            PathBuf::from(dir)
+        } else if let Some(dir) = arg.as_bytes().strip_prefix(b"--basedir=") {
+            PathBuf::from(OsStr::from_bytes(dir))
         } else if text.starts_with('-') {
             return Err(usage(format!("unrecognised option '{text}'")));
         } else {
@@ -225,7 +226,9 @@ impl Demux {
         let Some(open) = self.files.get_mut(name) else { return };
         let waiting = std::mem::take(&mut open.waiting);
         let written = open.file.write_all(&open.buffer);
+        // A very long line's memory is not kept.
         open.buffer.clear();
+        open.buffer.shrink_to(2 * limits::READ_CHUNK);
         if written.is_err() {
             eprintln!("I/O error writing to file \"{name}\"");
             self.failed += waiting;
@@ -249,4 +252,29 @@ fn file_name(word: &[u8]) -> Option<String> {
     }
     name.push_str(".log");
     Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_goes_before_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("config");
+        let base =
+            |args: &[&str]| base_dir(&args.iter().map(OsString::from).collect::<Vec<_>>(), &config);
+        assert_eq!(base(&[]), Err("--basedir is required\n".into()));
+        std::fs::write(&config, "# where to\n\n basedir = /a b # here\n").unwrap();
+        assert_eq!(base(&[]), Ok("/a b".into()));
+        assert_eq!(base(&["--basedir", "/c"]), Ok("/c".into()));
+        assert!(base(&["/c", "/d"]).unwrap_err().contains("more than once"));
+        assert!(base(&["--basedir"]).unwrap_err().contains("is missing"));
+        for (text, said) in
+            [("other = 1", "unrecognised option 'other'"), ("x", "invalid line 'x'")]
+        {
+            std::fs::write(&config, text).unwrap();
+            assert!(base(&[]).unwrap_err().contains(said));
+        }
+    }
 }

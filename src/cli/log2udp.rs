@@ -1,15 +1,19 @@
 //! `logweir log2udp`: the drop-in for Wikimedia's log2udp. Lines become datagrams, each with
 //! a number before it by which the other end can tell what was lost.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Write};
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::num::NonZeroU64;
-use std::os::unix::fs::FileTypeExt;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
 
 use super::stdin::next_line;
 use crate::limits;
@@ -64,11 +68,24 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Opens the input; a named pipe once there is something to read in it.
 fn open(path: &Path) -> io::Result<File> {
-    match nix::unistd::mkfifo(path, nix::sys::stat::Mode::from_bits_truncate(0o666)) {
-        Ok(()) | Err(nix::Error::EEXIST) => File::open(path),
-        Err(error) => Err(error.into()),
+    match nix::unistd::mkfifo(path, Mode::from_bits_truncate(0o666)) {
+        Ok(()) | Err(nix::Error::EEXIST) => {}
+        Err(error) => return Err(error.into()),
     }
+    // Opening would wait for a writer to come, also where one has come and gone meanwhile and
+    // its lines are there.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    while let Err(error) =
+        poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)
+    {
+        if error != nix::Error::EINTR {
+            return Err(error.into());
+        }
+    }
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok(file)
 }
 
 struct Sender {

@@ -125,7 +125,8 @@ impl Counts {
 
     fn number(&mut self, name: &[u8], number: u64) -> Option<()> {
         let Some(host) = self.hosts.get_mut(name) else {
-            if self.hosts.len() == limits::PACKET_LOSS_HOSTS_MOST {
+            let full = self.hosts.len() == limits::PACKET_LOSS_HOSTS_MOST;
+            if full || name.len() > limits::SENDER_NAME_MOST {
                 return None;
             }
             self.hosts.insert(name.into(), Host { received: 1, sent: 0, number });
@@ -302,4 +303,62 @@ fn take_number(rest: &mut &[u8], width: usize, most: i64) -> Option<i64> {
         *rest = &rest[1..];
     }
     number.filter(|number| *number <= most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_and_brought_into_order_as_the_c_library_does() {
+        let known = [
+            ("2012-01-01T00:00:00.123Z", 1_325_376_000, "[2012-01-01T00:00:00] "),
+            ("2012-2-31T23:59:60", 1_330_732_800, "[2012-03-03T00:00:00] "),
+            ("2000-02-29T7:8:9", 951_808_089, "[2000-02-29T07:08:09] "),
+            ("1900-02-29T00:00:00", -2_203_891_200, "[1900-03-01T00:00:00] "),
+        ];
+        for (text, seconds, said) in known {
+            let mut time = Time::default();
+            assert_eq!(time.parse(text.as_bytes()), Some(()), "{text}");
+            assert_eq!((time.normalize(), time.to_string().as_str()), (seconds, said));
+        }
+        let mut time = Time::default();
+        assert_eq!(time.parse(b"2012-07-04T24:00:00"), None);
+        assert_eq!(time.to_string(), "[2012-07-04T00:00:00] ");
+    }
+
+    #[test]
+    fn numbers_are_read_as_boost_does() {
+        let known = [
+            ("7", Some(7)),
+            ("+7", Some(7)),
+            ("-1", Some(u64::MAX)),
+            ("007", Some(7)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("", None),
+            ("+", None),
+            ("-", None),
+            ("+-1", None),
+            ("1x", None),
+        ];
+        for (text, number) in known {
+            assert_eq!(parse_number(text.as_bytes()), number, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_too_long_is_invalid_and_ends_nothing() {
+        let mut input = Vec::new();
+        for len in [65_533, 65_534, 200_000] {
+            input.extend_from_slice(b"a 1 1970-01-01T00:00:00 ");
+            input.resize(input.len() + len - 24, b'x');
+            input.push(b'\n');
+        }
+        input.extend_from_slice(b"a 2 1970-01-01T00:00:01 x\n");
+        let mut out = Vec::new();
+        report_all(&mut &input[..], &mut out, 1, b" ").unwrap();
+        let want = "[1970-01-01T00:00:01] invalid: (50.00000 +/- 50.00000)%\n";
+        assert!(String::from_utf8(out).unwrap().starts_with(want));
+    }
 }
