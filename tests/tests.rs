@@ -13,7 +13,6 @@
 //! - `tidy`: the project keeps its own rules;
 //! - `tools`: lines are made and sent by hand.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![expect(unreachable_pub, reason = "nothing outside a test binary reaches in")]
 #![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may panic")]
 
