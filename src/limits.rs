@@ -101,6 +101,11 @@ pub const BLOCKS_KEPT: usize = 64;
 pub const SLICES_MOST: usize = 64;
 /// The most bytes of one job for the disk: so few that they are in the processor's cache yet.
 pub const DISK_JOB_MOST: u64 = MIB;
+/// Threads that write files; beyond that many outputs, some share one.
+pub const DISK_THREADS_MOST: usize = 64;
+/// A file that is being written to when the grace is over has this long yet; and at the end
+/// the files have at least this long to be closed and compressed.
+pub const CLOSE_LEAST: Duration = Duration::from_secs(1);
 /// While more than this waits for a file, receivers leave what comes in the kernel's buffer,
 /// up to half of it.
 pub const HOLD_BYTES: u64 = MIB;

@@ -206,13 +206,14 @@ fn received(sink: &UdpSocket) -> Vec<u8> {
 fn log2udp_numbers_all_lines_and_sends_every_nth() {
     let (sink, port) = sink();
     let args = ["-h", "127.0.0.1", "-p", &port, "-f", "3"];
-    let output = run_as("log2udp", &args, b"a\nb\nc\nd\ne\nf\0\xff\ng\nh\ni");
+    let output = run_as("log2udp", &args, b"a\nb\nc\nd\ne\nf\ng\nh\ni");
     assert_eq!(said(&output), (Some(0), "", ""));
-    for want in [&b"2 c\n"[..], b"5 f\0\xff\n", b"8 i\n"] {
+    for want in [&b"0 a\n"[..], b"3 d\n", b"6 g\n"] {
         assert_eq!(received(&sink), want);
     }
-    let output = run(&["log2udp", "-h", "localhost", "-p", &port, "-"], b"\nx\n");
+    let output = run(&["log2udp", "-h", "localhost", "-p", &port, "-"], b"\0\xff\nx\n");
     assert_eq!(output.status.code(), Some(0));
+    assert_eq!(received(&sink), b"0 \0\xff\n");
 }
 
 #[test]
@@ -265,7 +266,7 @@ fn log2udp_makes_a_fifo_and_reads_it_again_after_its_end() {
 
 #[test]
 fn log2udp_refuses_with_1_and_only_the_long_option_is_help() {
-    for args in [&[][..], &["-h"], &["-h", "x"], &["-h", "x", "-p", "99999"], &["-q"]] {
+    for args in [&["-h"][..], &["-h", "x", "-p", "99999"], &["-q"], &["/etc/passwd"]] {
         let output = run_as("log2udp", args, b"");
         assert_eq!(output.status.code(), Some(1), "{args:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty());

@@ -101,3 +101,20 @@ fn a_stalled_standard_output_costs_no_file_a_line() {
     assert_eq!(status.code(), Some(0));
     assert_eq!(std::fs::read_to_string(path("file")).unwrap(), input);
 }
+
+#[test]
+fn a_stalled_file_costs_no_other_file_a_line() {
+    // A terminal whose other end nobody reads takes a few kilobytes and then stalls for good.
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let name = nix::unistd::ttyname(&terminal.slave).unwrap();
+    let mut daemon = Daemon::start(&format!(
+        "grace = \"200ms\"\n#daemon\n[output.stalled]\nfrom = \"in\"\nfile = {name:?}\nqueue = \"4KiB\"\n\
+         [output.fine]\nfrom = \"in\"\nfile = \"{{dir}}/fine\"\n"
+    ));
+    daemon.send_numbered(0, 20_000);
+    assert_eq!(daemon.wait_lines("fine", 20_000), numbered(0, 20_000));
+    let stalled = daemon.wait_node("stalled", |node| node.lines_in == 20_000);
+    assert!(stalled.dropped["queue_full"] > 10_000, "{stalled:?}");
+    let (code, log) = daemon.stop();
+    assert_eq!(code, Some(0), "{log}");
+}

@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
@@ -23,21 +23,22 @@ const PAYLOAD_MOST: usize = 65_507;
 
 /// Send lines as UDP datagrams, each with a number before it, as Wikimedia's log2udp does
 ///
-/// The number counts all lines from 0, whether they are sent or not.
+/// The number counts all lines from 0, whether they are sent or not; those are sent whose
+/// number the factor divides.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Args {
     /// Where to
-    #[arg(short = 'h', long, value_name = "HOST")]
+    #[arg(short = 'h', long, value_name = "HOST", default_value = "localhost")]
     host: String,
     /// The port there
-    #[arg(short, long, value_name = "PORT")]
+    #[arg(short, long, value_name = "PORT", default_value_t = 8420)]
     port: u16,
     /// Send one line of so many
     #[arg(short, long, value_name = "FACTOR", default_value = "1")]
     factor: NonZeroU64,
-    /// Where lines come from: a named pipe, made where missing and opened again at its end, a
-    /// file, or - for standard input
+    /// Where lines come from: a named pipe, made where missing and opened again at its end, or
+    /// - for standard input
     #[arg(value_name = "FIFO", default_value = "-")]
     input: PathBuf,
     /// Print help
@@ -56,13 +57,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         sender.send_all(io::stdin().lock()).context("standard input")?;
     } else {
         let said = || path.display().to_string();
+        if path.metadata().is_ok_and(|data| !data.file_type().is_fifo()) {
+            bail!("the file specified is not a fifo: {}", path.display());
+        }
         let mut file = open(path).with_context(said)?;
-        while file.metadata().with_context(said)?.file_type().is_fifo() {
+        loop {
             sender.send_all(&file).with_context(said)?;
             // The old one is closed only then, so that no writer meets a pipe without reader.
             file = open(path).with_context(said)?;
         }
-        sender.send_all(&file).with_context(said)?;
     }
     sender.say_failures();
     Ok(ExitCode::SUCCESS)
@@ -116,7 +119,7 @@ impl Sender {
         while let Some(read) = next_line(&mut input, PAYLOAD_MOST, &mut line)? {
             let number = self.count;
             self.count = self.count.wrapping_add(1);
-            if !self.count.is_multiple_of(self.factor.get()) {
+            if !number.is_multiple_of(self.factor.get()) {
                 continue;
             }
             datagram.clear();

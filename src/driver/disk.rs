@@ -1,6 +1,6 @@
-//! The disk's threads: one for all files, one for standard output where an output uses it,
-//! one that compresses. A stalled disk costs its outputs' queues, never an input a datagram;
-//! a stalled standard output costs no file.
+//! The disk's threads: one for each output that writes files or standard output, so that a
+//! stalled file system or a reader that sleeps costs that output's queue and nobody else a
+//! line; and one that compresses, where something is to be compressed.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -9,20 +9,22 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::wake::Wake;
 use crate::engine::{DiskJob, DiskTarget, DiskWork, Event};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
+use crate::limits::DISK_THREADS_MOST;
 use crate::output::file::{FileOutput, Written};
 
 /// The disk, as the loop sees it. Its channels are bounded by the engine, which has at most
 /// one job under way for each output.
 #[derive(Debug)]
 pub struct Disk {
-    files: Worker,
-    stdout: Option<Worker>,
-    on_stdout: Vec<NodeId>,
+    workers: Vec<Worker>,
+    /// The worker of each output.
+    places: HashMap<NodeId, usize>,
     done: Receiver<Event>,
     sender: Sender<Event>,
     wake: Wake,
@@ -30,40 +32,50 @@ pub struct Disk {
 
 #[derive(Debug)]
 struct Worker {
-    jobs: Option<Sender<DiskJob>>,
-    thread: Option<JoinHandle<()>>,
+    jobs: Sender<DiskJob>,
+    thread: JoinHandle<()>,
 }
 
 impl Disk {
-    /// Starts the thread for files.
-    ///
-    /// # Errors
-    /// The system's, where no thread could be made.
-    pub fn start(wake: Wake) -> io::Result<Self> {
+    /// A disk without threads; they come with the outputs.
+    pub fn new(wake: Wake) -> Self {
         let (sender, done) = channel();
-        let files = Worker::start("disk", sender.clone(), wake.clone())?;
-        Ok(Self { files, stdout: None, on_stdout: Vec::new(), done, sender, wake })
+        Self { workers: Vec::new(), places: HashMap::new(), done, sender, wake }
     }
 
     /// Hands a job over.
     ///
     /// # Errors
-    /// The system's, where standard output needs a thread and none could be made.
+    /// The system's, where no thread could be made for an output.
     pub fn hand(&mut self, job: DiskJob) -> io::Result<()> {
-        if matches!(job.work, DiskWork::Open(DiskTarget::Stdout)) {
-            self.on_stdout.push(job.node);
-            if self.stdout.is_none() {
-                let worker = Worker::start("stdout", self.sender.clone(), self.wake.clone())?;
-                self.stdout = Some(worker);
-            }
+        if matches!(job.work, DiskWork::Open(_)) {
+            let place = self.place()?;
+            self.places.insert(job.node, place);
         }
-        let on_stdout = self.on_stdout.contains(&job.node);
-        let worker = self.stdout.as_ref().filter(|_| on_stdout).unwrap_or(&self.files);
-        if let Some(jobs) = &worker.jobs {
+        let place = match job.work {
+            DiskWork::Close => self.places.remove(&job.node),
+            _ => self.places.get(&job.node).copied(),
+        };
+        if let Some(place) = place {
             // The thread lives until its channel is closed.
-            let _ = jobs.send(job);
+            let _ = self.workers[place].jobs.send(job);
         }
         Ok(())
+    }
+
+    /// A worker with as few outputs as there is: an idle one, else a new one, and only beyond
+    /// the bound one that serves another output too.
+    fn place(&mut self) -> io::Result<usize> {
+        let load = |place: usize| self.places.values().filter(|other| **other == place).count();
+        let least = (0..self.workers.len()).min_by_key(|place| load(*place));
+        match least {
+            Some(place) if load(place) == 0 || self.workers.len() >= DISK_THREADS_MOST => Ok(place),
+            _ => {
+                let worker = Worker::start(self.sender.clone(), self.wake.clone())?;
+                self.workers.push(worker);
+                Ok(self.workers.len() - 1)
+            }
+        }
     }
 
     /// What was done, if something was.
@@ -71,23 +83,30 @@ impl Disk {
         self.done.try_recv().ok()
     }
 
-    /// Waits until all files are closed and compressed. What standard output does not take
-    /// is not waited for.
-    pub fn finish(mut self) {
-        self.files.jobs = None;
-        if let Some(thread) = self.files.thread.take() {
-            let _ = thread.join();
+    /// Waits until all files are closed and compressed, but not longer than `patience`: what
+    /// stalls must not keep the daemon from ending. A file half compressed is whole beside.
+    pub fn finish(self, patience: Duration) {
+        let start = Instant::now();
+        let threads: Vec<_> = self.workers.into_iter().map(|worker| worker.thread).collect();
+        for thread in threads {
+            while !thread.is_finished() {
+                if start.elapsed() >= patience {
+                    log::warn!("a file or standard output does not take what is written to it");
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
     }
 }
 
 impl Worker {
-    fn start(name: &str, done: Sender<Event>, wake: Wake) -> io::Result<Self> {
+    fn start(done: Sender<Event>, wake: Wake) -> io::Result<Self> {
         let (jobs, queue) = channel();
         let thread = std::thread::Builder::new()
-            .name(name.into())
+            .name("disk".into())
             .spawn(move || work(&queue, &done, &wake))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { jobs, thread })
     }
 }
 
@@ -135,7 +154,7 @@ fn work(jobs: &Receiver<DiskJob>, done: &Sender<Event>, wake: &Wake) {
     compressor.finish();
 }
 
-/// Standard output: written by a thread of its own, for its reader may be slow.
+/// Standard output.
 #[derive(Default)]
 struct Stdout {
     /// Bytes of the first line of the next job that are out already.

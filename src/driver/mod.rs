@@ -102,7 +102,7 @@ impl Daemon {
         for (name, input) in inputs_of(plan) {
             opened.push((name.to_string(), input.clone(), open_input(name, input, &[])?));
         }
-        let disk = Disk::start(wake.clone()).map_err(system)?;
+        let disk = Disk::new(wake.clone());
         let control = plan.daemon.control.as_deref().and_then(|path| {
             Control::open(path, poll.registry(), CONTROL, UDP_OUT)
                 .inspect_err(|error| {
@@ -168,7 +168,8 @@ impl Daemon {
             control.close();
         }
         self.engine.close_ledgers();
-        self.disk.finish();
+        let grace = self.engine.plan().daemon.grace.max(limits::CLOSE_LEAST);
+        self.disk.finish(grace);
         Ok(())
     }
 

@@ -31,6 +31,7 @@ use crate::filter::{PatternIds, Selector};
 use crate::ids::{NodeId, ProcId};
 use crate::input::InputCounts;
 use crate::ledger::{Count, Ledger};
+use crate::limits::CLOSE_LEAST;
 use crate::output::queue::{Budget, Queue};
 
 use child::Child;
@@ -290,8 +291,9 @@ impl Engine {
             _ => None,
         });
         let retired = self.nodes().filter_map(|(_, node)| node.retired);
+        let ends = retired.chain(self.ending).flat_map(|at| [at, at + CLOSE_LEAST]);
         // What was due at the last tick was dealt with then.
-        let all = children.chain(nodes).chain(retired).chain(self.ending);
+        let all = children.chain(nodes).chain(ends);
         all.filter(|&at| at > self.ticked).min()
     }
 

@@ -5,6 +5,7 @@
 use crate::clock::Mono;
 use crate::ids::NodeId;
 use crate::ledger::{Count, Reason};
+use crate::limits::CLOSE_LEAST;
 use crate::output::supervisor::State;
 
 use super::{Action, Body, DiskJob, DiskWork, Engine, Node, queued};
@@ -46,7 +47,8 @@ impl Engine {
             let deadline = self.node(id).retired.or(self.ending);
             let given_up = deadline.is_some_and(|at| now >= at);
             if given_up {
-                self.give_up(id);
+                let stalled = deadline.is_some_and(|at| now >= at + CLOSE_LEAST);
+                self.give_up(id, stalled);
             }
             if given_up || self.unreachable(id) {
                 self.end_node(id, now);
@@ -105,8 +107,8 @@ impl Engine {
     }
 
     /// The grace is over: what waits is dropped and counted. What the disk is writing just now
-    /// is waited for.
-    fn give_up(&mut self, id: NodeId) {
+    /// is waited for, unless it is `stalled`.
+    fn give_up(&mut self, id: NodeId, stalled: bool) {
         let Some(node) = &mut self.nodes[id.0 as usize] else { return };
         let mut lost = Count::default();
         match &mut node.body {
@@ -124,7 +126,7 @@ impl Engine {
                     }
                 }
             }
-            Body::Disk(disk) if !disk.busy => {
+            Body::Disk(disk) if !disk.busy || stalled => {
                 while let Some(batch) = disk.queue.pop(&mut self.budget) {
                     lost.add(u64::from(batch.lines), batch.bytes.len() as u64);
                 }
@@ -200,7 +202,7 @@ impl Engine {
     pub fn close_ledgers(&mut self) {
         let ids: Vec<_> = self.nodes().map(|(id, _)| id).collect();
         for id in ids {
-            self.give_up(id);
+            self.give_up(id, true);
             log::info!("{}", self.ledger_line(id));
         }
     }
