@@ -108,7 +108,8 @@ fn a_stalled_file_costs_no_other_file_a_line() {
     let terminal = nix::pty::openpty(None, None).unwrap();
     let name = nix::unistd::ttyname(&terminal.slave).unwrap();
     let mut daemon = Daemon::start(&format!(
-        "grace = \"200ms\"\n#daemon\n[output.stalled]\nfrom = \"in\"\nfile = {name:?}\nqueue = \"4KiB\"\n\
+        "grace = \"200ms\"\n#daemon\n[output.stalled]\nfrom = \"in\"\nfile = {name:?}\n\
+         queue = \"4KiB\"\n\
          [output.fine]\nfrom = \"in\"\nfile = \"{{dir}}/fine\"\n"
     ));
     daemon.send_numbered(0, 20_000);
