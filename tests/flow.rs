@@ -232,3 +232,20 @@ fn top_prints_a_table_and_the_same_figures_as_data() {
         String::from_utf8_lossy(&nobody.stderr).contains("no daemon answers at /no/such/socket")
     );
 }
+
+#[test]
+fn datagrams_that_the_kernel_coalesced_are_told_apart() {
+    let mut daemon = Daemon::start(FILE);
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(("127.0.0.1", daemon.port)).unwrap();
+    // One call, many datagrams (UDP_SEGMENT): they reach the daemon as one message.
+    logweir::sys::send::set_segment(&socket, 5).unwrap();
+    for _ in 0..100 {
+        socket.send(b"aaaaabbbbbccccc\nddd\nee").unwrap();
+    }
+    daemon.wait_node("all", |node| node.lines_out == 600);
+    let want = ["aaaaa", "bbbbb", "ccccc", "", "ddd", "ee"];
+    assert!(daemon.lines("all").chunks(6).all(|lines| lines == want));
+    assert_eq!(daemon.node("in").input.unwrap().datagrams, 500);
+    daemon.stop();
+}
