@@ -4,9 +4,9 @@
 //! udp2log's. The TOML is walked as a tree with places rather than through serde, which
 //! stops at its first error: here every error is said at once, in file order.
 //!
-//! A table becomes a [`section::Section`]; `input`, `output`, `process`, `select` and
+//! A table becomes a `section::Section`; `input`, `output`, `process`, `select` and
 //! `daemon` read their keys from it; `flow` joins the nodes; `checks` looks at the whole.
-//! All of them write into one [`report::Report`].
+//! All of them write into one `report::Report`.
 
 mod checks;
 mod daemon;

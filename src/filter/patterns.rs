@@ -4,7 +4,7 @@
 //! hundreds of kilobytes at memory speed, and only where something is found is a line cut
 //! out and asked which of the patterns it holds. For that to mean the same as asking every
 //! line, no pattern may match across a newline and anchors must hold at line ends; the
-//! patterns are rewritten so when they are read ([`within_a_line`]).
+//! patterns are rewritten so when they are read (`within_a_line`).
 
 use regex_automata::meta::{self, Regex};
 use regex_automata::{Input, MatchKind, PatternSet};
