@@ -1,7 +1,7 @@
 //! logweir takes log lines in, splits the flow through filter processes and
 //! sampling, and hands it on without losing count of a single line.
 //!
-//! Data flows one way, input → filter → output, and the modules are listed in
+//! Data flows one way, input → filter → spool → output, and the modules are listed in
 //! that order of thought:
 //!
 //! - [`config`] turns a file into a checked [`config::plan::Plan`];
@@ -9,6 +9,7 @@
 //! - [`parse`] reads what stands in a line;
 //! - [`engine`] is the whole daemon minus the kernel: batches in, queues and actions out;
 //! - [`filter`] holds the selectors a batch passes;
+//! - [`spool`] keeps lines on disk until every reader has passed them;
 //! - [`output`] holds queues, child processes as state machines, and files;
 //! - [`driver`] is the loop that joins the engine to sockets, children and disk;
 //! - [`ledger`] counts every line's fate.
@@ -32,4 +33,5 @@ pub mod output;
 pub mod parse;
 #[cfg(test)]
 mod sim;
+pub mod spool;
 pub mod sys;

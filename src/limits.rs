@@ -143,3 +143,41 @@ pub const SENDER_NAME_MOST: usize = 255;
 pub const SEQUENCE_JUMP_MOST: u64 = 1 << 32;
 /// Senders that `packet-loss` tells apart; lines of more count as invalid.
 pub const PACKET_LOSS_HOSTS_MOST: usize = 65_536;
+
+/// The most bytes one batch of a spool may hold; a row that says more is damaged.
+pub const RECORD_MOST: usize = LINE_MAX_MOST + 2 * BLOCK;
+/// The most one row and its payload can need in memory while they are read.
+pub const SCAN_CHUNK: usize = 256 * 1024;
+/// Default of `segment`.
+pub const SEGMENT_DEFAULT: u64 = 64 * MIB;
+/// The least `segment` may be.
+pub const SEGMENT_LEAST: u64 = 64 * KIB;
+/// Default of a spool's `max_size`.
+pub const SPOOL_SIZE_DEFAULT: u64 = 10 * 1024 * MIB;
+/// Default of a spool's `reserve`: so much of the disk is left free.
+pub const RESERVE_DEFAULT: u64 = 64 * MIB;
+/// Default of a spool's `sync`.
+pub const SYNC_DEFAULT: Duration = Duration::from_secs(1);
+/// The least time of a spool's `sync`.
+pub const SYNC_LEAST: Duration = Duration::from_millis(1);
+/// So much is written to a spool at most before it is synced, whatever `sync` says.
+pub const UNSYNCED_MOST: u64 = 8 * MIB;
+/// How often cursors are written, at most.
+pub const CURSOR_EVERY: Duration = Duration::from_secs(1);
+/// Other spools whose lines one spool keeps count of; the one not heard of for longest is
+/// forgotten.
+pub const ORIGINS_MOST: usize = 4096;
+/// The inputs of one segment.
+pub const INPUTS_MOST: u16 = 9999;
+/// The longest cursor file.
+pub const CURSOR_MOST: u64 = MIB;
+/// One read of a reader of a spool.
+pub const FEED_READ: usize = 1024 * 1024;
+/// A reader of a spool is given more when its queue holds less than this.
+pub const FEED_LOW: u64 = MIB;
+/// A reader of a spool holds no more than this, beside the last batch.
+pub const FEED_HIGH: u64 = 2 * MIB;
+
+const _: () =
+    assert!(SEGMENT_LEAST <= SEGMENT_DEFAULT && 2 * SEGMENT_DEFAULT <= SPOOL_SIZE_DEFAULT);
+const _: () = assert!(FEED_LOW <= FEED_HIGH && FEED_HIGH <= MEMORY_DEFAULT);

@@ -168,6 +168,7 @@ impl Out {
             lines,
             input: Arc::clone(&self.name),
             received: SystemTime::now(),
+            place: None,
         });
         if self.sender.send(Received { batch, counts }).is_ok() {
             self.wake.wake();

@@ -146,5 +146,6 @@ pub fn gather(batch: &Batch, picked: &Picked) -> Option<Batch> {
 pub(crate) fn batch_of(text: &str) -> Batch {
     let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
     let lines = crate::batch::count_lines(&bytes);
-    Batch { bytes, lines, input: "in".into(), received: std::time::SystemTime::UNIX_EPOCH }
+    let received = std::time::SystemTime::UNIX_EPOCH;
+    Batch { bytes, lines, input: "in".into(), received, place: None }
 }

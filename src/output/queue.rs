@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::batch::{Batch, count_lines};
+use crate::batch::Batch;
 use crate::ledger::Count;
 
 /// What is left of the memory for all queues after the reserved shares.
@@ -189,9 +189,7 @@ impl Queue {
     /// Takes the first bytes off the first batch, which is longer; the lines in them.
     fn cut_front(&mut self, bytes: usize, budget: &mut Budget) -> u32 {
         let Some(first) = self.batches.front_mut() else { return 0 };
-        let cut = first.bytes.split_to(bytes);
-        let lines = count_lines(&cut);
-        first.lines -= lines;
+        let lines = first.cut_front(bytes);
         self.count.lines -= u64::from(lines);
         self.count.bytes -= bytes as u64;
         let before = self.borrowed();
