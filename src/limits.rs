@@ -146,7 +146,9 @@ pub const PACKET_LOSS_HOSTS_MOST: usize = 65_536;
 
 /// The most bytes one batch of a spool may hold; a row that says more is damaged.
 pub const RECORD_MOST: usize = LINE_MAX_MOST + 2 * BLOCK;
-/// The most one row and its payload can need in memory while they are read.
+/// The first read of a segment; each further one is twice as large.
+pub const SCAN_FIRST: usize = 4 * 1024;
+/// The largest one.
 pub const SCAN_CHUNK: usize = 256 * 1024;
 /// Default of `segment`.
 pub const SEGMENT_DEFAULT: u64 = 64 * MIB;

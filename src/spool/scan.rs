@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::format::{Header, ROW, Row, find_row};
 use crate::fs::FsFile;
-use crate::limits::{RECORD_MOST, SCAN_CHUNK};
+use crate::limits::{RECORD_MOST, SCAN_CHUNK, SCAN_FIRST};
 
 /// What comes next in a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Scanner<S> {
     buffer: BytesMut,
     /// Where the buffer begins in the segment.
     offset: u64,
+    /// How much is read at a time: little at first, for many a reader wants one row only.
+    chunk: usize,
 }
 
 /// Where a segment's bytes come from.
@@ -111,7 +113,7 @@ impl<File: FsFile> Source for Packed<File> {
 impl<S: Source> Scanner<S> {
     /// Reads a segment from its beginning.
     pub fn new(source: S) -> Self {
-        Self { source, buffer: BytesMut::new(), offset: 0 }
+        Self { source, buffer: BytesMut::new(), offset: 0, chunk: SCAN_FIRST }
     }
 
     /// How far it has come: the end of the last item.
@@ -219,7 +221,8 @@ impl<S: Source> Scanner<S> {
         debug_assert!(bytes <= RECORD_MOST + 2 * SCAN_CHUNK);
         while self.buffer.len() < bytes {
             let old = self.buffer.len();
-            self.buffer.resize(old + SCAN_CHUNK.max(bytes - old), 0);
+            self.buffer.resize(old + self.chunk.max(bytes - old), 0);
+            self.chunk = (2 * self.chunk).min(SCAN_CHUNK);
             let read = self.source.read(&mut self.buffer[old..]);
             let count = *read.as_ref().unwrap_or(&0);
             self.buffer.truncate(old + count);
