@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_split_knows_where_each_part_stands() {
-        let place = |first, last| Some(Place { spool: Identity(7), first, last });
+        let place = |first, last| Some(Place { spool: Identity::of(7), first, last });
         let mut whole = Batch { place: place(5, 7), ..batch("a\nb\nc\n") };
         let first = whole.split_to(2).unwrap();
         assert_eq!((first.place, whole.place), (place(5, 5), place(6, 7)));

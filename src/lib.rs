@@ -11,6 +11,7 @@
 //! - [`filter`] holds the selectors a batch passes;
 //! - [`spool`] keeps lines on disk until every reader has passed them;
 //! - [`output`] holds queues, child processes as state machines, and files;
+//! - [`forward`] is what is said to other hosts, and to which of them;
 //! - [`driver`] is the loop that joins the engine to sockets, children and disk;
 //! - [`ledger`] counts every line's fate.
 //!
@@ -23,6 +24,7 @@ pub mod config;
 pub mod driver;
 pub mod engine;
 pub mod filter;
+pub mod forward;
 pub mod fs;
 pub mod ids;
 pub mod input;
@@ -35,3 +37,4 @@ pub mod parse;
 mod sim;
 pub mod spool;
 pub mod sys;
+pub mod url;

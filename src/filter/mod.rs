@@ -4,6 +4,7 @@
 //! from one stream are looked for together ([`patterns::Patterns`]), in one pass over the
 //! batch; what remains here costs only the lines that are taken.
 
+pub mod key;
 pub mod patterns;
 pub mod rate;
 pub mod sample;

@@ -73,6 +73,11 @@ impl Queue {
         self.reserved = share.min(self.limit);
     }
 
+    /// Bounds the queue to so many bytes from now on.
+    pub fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
     /// The lines in it, whole or in part.
     pub fn count(&self) -> Count {
         self.count
@@ -159,13 +164,7 @@ impl Queue {
     /// Clones of the first batches, at least one and at most `most` bytes where there are
     /// more.
     pub fn first(&self, most: u64) -> Vec<Batch> {
-        let mut sum = 0;
-        let fits = |batch: &&Batch| {
-            let before = sum;
-            sum += batch.bytes.len() as u64;
-            before == 0 || sum <= most
-        };
-        self.batches.iter().take_while(fits).cloned().collect()
+        first_of(self.batches.iter(), most)
     }
 
     /// Takes out the first whole lines that make up `bytes` bytes, and counts them.
@@ -201,6 +200,30 @@ impl Queue {
     /// Whether there is nothing in it that was not written yet.
     pub fn all_written(&self) -> bool {
         self.next == self.batches.len()
+    }
+
+    /// The first batch that was not written yet.
+    pub fn unwritten(&self) -> Option<&Batch> {
+        self.batches.get(self.next)
+    }
+
+    /// Clones of the first batches that were not written yet, at least one and at most `most`
+    /// bytes where there are more.
+    pub fn first_unwritten(&self, most: u64) -> Vec<Batch> {
+        first_of(self.batches.range(self.next..), most)
+    }
+
+    /// Bytes that were written and are here yet.
+    pub fn written_bytes(&self) -> u64 {
+        self.written as u64
+    }
+
+    /// What was written is to be written again.
+    pub fn rewind(&mut self) {
+        self.next = 0;
+        self.offset = 0;
+        self.written = 0;
+        self.torn = 0;
     }
 
     /// The bytes that were not written yet, in order.
@@ -296,6 +319,16 @@ impl Queue {
         let torn = self.advance(end - start, budget);
         (whole, torn)
     }
+}
+
+fn first_of<'b>(batches: impl Iterator<Item = &'b Batch>, most: u64) -> Vec<Batch> {
+    let mut sum = 0;
+    let fits = |batch: &&Batch| {
+        let before = sum;
+        sum += batch.bytes.len() as u64;
+        before == 0 || sum <= most
+    };
+    batches.take_while(fits).cloned().collect()
 }
 
 #[cfg(test)]

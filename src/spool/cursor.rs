@@ -90,7 +90,7 @@ mod tests {
     fn cursor() -> Cursor {
         Cursor {
             reader: "hub".into(),
-            spool: Identity(7),
+            spool: Identity::of(7),
             position: 42,
             done: 3,
             files: vec![("/var/log/a b".into(), 17), ("c".into(), 0)],

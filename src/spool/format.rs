@@ -257,14 +257,14 @@ mod tests {
         assert_eq!(&text[..wanted.len()], wanted);
         let sum = format!("{:08x}", crc32c::crc32c(b"one\ntwo\n"));
         assert_eq!(text[127..136], format!("{sum} "));
-        assert_eq!(text[136..], format!("{:08x}\n", crc32c::crc32c(text[..136].as_bytes())));
+        assert_eq!(text[136..], format!("{:08x}\n", crc32c::crc32c(&text.as_bytes()[..136])));
         // The check value of RFC 3720's CRC-32C.
         assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
     }
 
     #[test]
     fn every_row_reads_as_it_was_written() {
-        let spool = Identity(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
+        let spool = Identity::of(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
         for row in [
             Row::Segment { spool, first: u64::MAX, origins: 17 },
             Row::Origin { spool, last: 0 },

@@ -17,6 +17,7 @@
 pub mod cursor;
 pub mod folder;
 pub mod format;
+pub mod job;
 pub mod reader;
 pub mod recover;
 pub mod scan;

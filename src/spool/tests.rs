@@ -53,7 +53,7 @@ fn store(writer: &mut Writer<SimFs>, text: &str) {
 }
 
 fn read_from(fs: &SimFs, next: u64, until: u64) -> Read {
-    Reader::new(fs.clone(), DIR.into(), Identity(1), next).read(until, usize::MAX).unwrap()
+    Reader::new(fs.clone(), DIR.into(), Identity::of(1), next).read(until, usize::MAX).unwrap()
 }
 
 /// Every line from `next` on, with its number.
@@ -146,7 +146,7 @@ struct History {
     stopped: bool,
 }
 
-const ELSEWHERE: Identity = Identity(0xabc);
+const ELSEWHERE: Identity = Identity::of(0xabc);
 
 fn history(fs: &SimFs) -> History {
     let mut story = History {
@@ -364,7 +364,7 @@ fn a_bit_turned_anywhere_costs_at_most_its_own_batch() {
         damaged.put(&first, &content);
         let writer = start(&damaged);
         assert_eq!(writer.next_line(), 4);
-        let reader = Reader::new(damaged.clone(), DIR.into(), Identity(1), 0);
+        let reader = Reader::new(damaged.clone(), DIR.into(), Identity::of(1), 0);
         let read = reader.with_quarantine().read(4, usize::MAX).unwrap();
         let found = lines(&read);
         let missing: u64 = read.missing.iter().map(|missing| missing.end - missing.first).sum();
@@ -477,7 +477,7 @@ fn a_folder_that_makes_no_sense_is_refused_and_left_as_it_is() {
     assert!(garbage.contains("none of its segments can be read"), "{garbage}");
     let other = refusal(&|fs| {
         store(&mut start(fs), "a line\n");
-        fs.put(Path::new("/spool/identity"), format!("{}\n", Identity(5)).as_bytes());
+        fs.put(Path::new("/spool/identity"), format!("{}\n", Identity::of(5)).as_bytes());
     });
     assert!(other.contains("trim --new-identity"), "{other}");
 }
@@ -512,7 +512,7 @@ fn a_cursor_of_another_spool_or_a_damaged_one_is_no_cursor() {
     drop(writer);
     let path = Path::new("/spool/r.cursor");
     let cursor = |spool| Cursor { reader: "r".into(), spool, position: 1, done: 0, files: vec![] };
-    for content in [cursor(Identity(9)).encode(), b"garbage".to_vec(), Vec::new()] {
+    for content in [cursor(Identity::of(9)).encode(), b"garbage".to_vec(), Vec::new()] {
         fs.put(path, &content);
         let opened = opened(&fs, &plan());
         assert!(opened.cursors.is_empty());

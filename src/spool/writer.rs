@@ -83,6 +83,8 @@ pub struct Writer<F: Fs> {
     /// How far each reader is by its cursor on disk.
     readers: BTreeMap<String, u64>,
     to_compress: Vec<PathBuf>,
+    /// How often a segment was given up.
+    latched: u64,
 }
 
 /// What a spool holds, for `top`.
@@ -125,6 +127,7 @@ impl<F: Fs> Writer<F> {
             undo: Vec::new(),
             readers,
             to_compress: Vec::new(),
+            latched: 0,
         }
     }
 
@@ -176,6 +179,16 @@ impl<F: Fs> Writer<F> {
     /// Segments that are to be compressed, once.
     pub fn take_to_compress(&mut self) -> Vec<PathBuf> {
         std::mem::take(&mut self.to_compress)
+    }
+
+    /// How often a segment was given up, and what was not durable in it is to be appended again.
+    pub fn latched(&self) -> u64 {
+        self.latched
+    }
+
+    /// Goes on by another plan, in the same folder.
+    pub fn set_plan(&mut self, plan: SpoolPlan) {
+        self.plan = plan;
     }
 
     /// Whether something was appended that is not durable.
@@ -238,7 +251,7 @@ impl<F: Fs> Writer<F> {
         let (mut size, mut next) = (0, self.next);
         let mut origins = Vec::new();
         for batch in batches {
-            let known = active.inputs.iter().any(|name| *name == batch.input);
+            let known = active.inputs.contains(&batch.input);
             let grown = (ROW * (1 + usize::from(!known)) + batch.bytes.len()) as u64;
             let again = batch.place.is_some_and(|place| {
                 origins.iter().any(|(spool, last)| *spool == place.spool && *last >= place.last)
@@ -417,6 +430,7 @@ impl<F: Fs> Writer<F> {
 
     /// Leaves the active segment as it is; what is not durable in it is to be written again.
     fn latch(&mut self) {
+        self.latched += 1;
         self.origins = self.origins();
         self.undo.clear();
         self.next = self.durable;
