@@ -7,6 +7,8 @@ mod feed;
 mod folder;
 mod losses;
 mod ls;
+mod replay;
+mod target;
 
 mod time;
 mod trim;
@@ -29,6 +31,7 @@ enum Command {
     Ls(ls::Args),
     Cat(cat::Args),
     Verify(verify::Args),
+    Replay(replay::Args),
     Trim(trim::Args),
 }
 
@@ -41,6 +44,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Ls(args) => ls::run(args),
         Command::Cat(args) => cat::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Trim(args) => trim::run(args),
     }
 }

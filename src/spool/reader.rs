@@ -84,11 +84,7 @@ pub enum Either<File: FsFile> {
 ///
 /// # Errors
 /// The system's.
-pub fn open_segment<F: Fs>(
-    fs: &F,
-    dir: &Path,
-    name: Name,
-) -> io::Result<Scanner<Either<F::File>>> {
+pub fn open_segment<F: Fs>(fs: &F, dir: &Path, name: Name) -> io::Result<Scanner<Either<F::File>>> {
     let file = fs.open(&name.path(dir))?;
     Ok(Scanner::new(match name.packed {
         false => Either::Plain(Plain::new(file)),

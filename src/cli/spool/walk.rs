@@ -75,12 +75,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn items(
-        &mut self,
-        name: Name,
-        later: Option<u64>,
-        scanner: &mut Scanner<Either<File>>,
-    ) {
+    fn items(&mut self, name: Name, later: Option<u64>, scanner: &mut Scanner<Either<File>>) {
         let until = later.unwrap_or(u64::MAX);
         while self.next < until {
             let at = scanner.offset();
@@ -188,9 +183,9 @@ impl<'a> Walk<'a> {
         if behind > 0 {
             let said = format!("{behind} bytes behind the last whole batch");
             match is_held(self.dir) {
-                true => self
-                    .findings
-                    .note(self.place(read, &format!("{said}: being written, or torn"))),
+                true => {
+                    self.findings.note(self.place(read, &format!("{said}: being written, or torn")))
+                }
                 false => self.findings.wrong(self.place(
                     read,
                     &format!("{said}: torn; the daemon cuts them off when it starts"),
