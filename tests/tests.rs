@@ -11,6 +11,7 @@
 //! - `bad_start`: a start is refused;
 //! - `udp2log`: the drop-in does as udp2log does;
 //! - `dropins`: so do `log2udp`, `packet-loss` and `udp2log-demux`;
+//! - `spool_cli`: spools are listed, read, checked, sent again and trimmed;
 //! - `tidy`: the project keeps its own rules;
 //! - `tools`: lines are made and sent by hand.
 
@@ -27,6 +28,7 @@ mod flow;
 mod forward;
 mod reload;
 mod sequence;
+mod spool_cli;
 mod tidy;
 mod tools;
 mod udp2log;

@@ -48,3 +48,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Trim(args) => trim::run(args),
     }
 }
+
+/// `1 line`, `2 lines`.
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

@@ -15,7 +15,7 @@ use anyhow::Context;
 use serde::{Serialize, Serializer};
 
 use super::folder::{Contents, Folder, Segment, contents, open, read_small, size};
-use super::time;
+use super::{count, time};
 use crate::fs::{Fs, OsFs};
 use crate::ids::Identity;
 use crate::spool::cursor::{Cursor, SUFFIX};
@@ -253,7 +253,7 @@ impl Spool {
             return "no segments: no line was stored yet\n".into();
         }
         let mut text = format!(
-            "{:>20} {:>12} {:>15}  {:<20}  {:<20}\n",
+            "{:>20} {:>12} {:>15}  {:<20}  {}\n",
             "FIRST LINE", "LINES", "BYTES", "FIRST RECEIVED", "LAST RECEIVED"
         );
         let show = |time: Option<SystemTime>| time.map_or_else(|| "-".into(), time::short);
@@ -263,15 +263,15 @@ impl Spool {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "{:>20} {:>12} {:>15}  {first:<20}  {last:<20}{packed}",
+                "{:>20} {:>12} {:>15}  {first:<20}  {last}{packed}",
                 row.first, row.lines, row.bytes
             );
         }
         let (first, last) = (show(self.first_received), show(self.last_received));
-        let count = format!("{} segments", self.segments.len());
+        let count = count(self.segments.len() as u64, "segment");
         let _ = writeln!(
             text,
-            "{count:>20} {:>12} {:>15}  {first:<20}  {last:<20}",
+            "{count:>20} {:>12} {:>15}  {first:<20}  {last}",
             self.lines, self.bytes
         );
         text

@@ -13,7 +13,7 @@ use super::feed::{Chunk, Feed, Pick, Piece};
 use super::folder::Folder;
 use super::losses::Losses;
 use super::target::{Sent, Target};
-use super::time;
+use super::{count, time};
 use crate::cli::peer::Stop;
 use crate::cli::url::Url;
 use crate::config::plan::RatePlan;
@@ -79,7 +79,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let done = replay.all(args, &mut feed);
     replay.bar.finish_and_clear();
     let Replay { sent, mut losses, stop, target, .. } = replay;
-    let said = format!("{} lines, {} bytes{}", sent.lines, sent.bytes, target.notes());
+    let mut said =
+        format!("{}, {}{}", count(sent.lines, "line"), count(sent.bytes, "byte"), target.notes());
+    if sent.doubtful > 0 {
+        said += &format!(" ({} more were handed over and may have arrived)", sent.doubtful);
+    }
     let go_on = || format!("go on with {}", go_on(&args.pick, sent.next));
     let code = losses.finish();
     if let Err(error) = done {
@@ -122,7 +126,7 @@ fn dry_run(args: &Args, feed: &mut Feed) -> anyhow::Result<ExitCode> {
             span = Some((first.min(piece.received), last.max(piece.received)));
         }
     }
-    print!("would send {lines} lines, {bytes} bytes");
+    print!("would send {}, {}", count(lines, "line"), count(bytes, "byte"));
     if let Some((first, last)) = span {
         print!(", received {} to {}", time::short(first), time::short(last));
     }

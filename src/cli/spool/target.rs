@@ -187,6 +187,8 @@ pub(super) struct Sent {
     pub bytes: u64,
     /// The number after the last of them.
     pub next: u64,
+    /// Bytes that were handed over and may arrive yet; known when it is closed.
+    pub doubtful: u64,
     under_way: VecDeque<Piece>,
     under_way_bytes: u64,
 }
@@ -233,6 +235,7 @@ impl Sent {
         let whole = memchr::memrchr(b'\n', &piece.bytes[..arrived]).map_or(0, |at| at + 1);
         let (first, lines) = (piece.first, count_lines(&piece.bytes[..whole]));
         self.arrived(first, lines, whole as u64);
+        self.doubtful = self.under_way_bytes - whole as u64;
         self.under_way.clear();
         self.under_way_bytes = 0;
     }

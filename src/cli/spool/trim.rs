@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use anyhow::{Context, bail};
 
 use super::folder::{Folder, open, read_small, size};
-use super::time;
+use super::{count, time};
 use crate::fs::{Fs, OsFs, replace};
 use crate::ids::Identity;
 use crate::spool::cursor::Cursor;
@@ -99,9 +99,11 @@ fn remove(folder: &Folder, bound: Bound) -> anyhow::Result<()> {
     match removed {
         0 => println!("no segment is wholly before that (the newest one always stays)"),
         _ => println!(
-            "removed {removed} segments: {} lines ({first} to {}), {bytes} bytes",
-            end - first,
-            end - 1
+            "removed {}: {} ({first} to {}), {}",
+            count(removed as u64, "segment"),
+            count(end - first, "line"),
+            end - 1,
+            count(bytes, "byte"),
         ),
     }
     say_unread(folder, end)
@@ -165,7 +167,8 @@ fn begin_anew(folder: &Folder) -> anyhow::Result<()> {
         replace(&OsFs, &path, &Cursor { spool, ..cursor.clone() }.encode()).with_context(said)?;
     }
     replace(&OsFs, &dir.join(IDENTITY), format!("{spool}\n").as_bytes()).with_context(said)?;
-    println!("identity {spool} from line {next} on; {} cursors kept", cursors.len());
+    let kept = count(cursors.len() as u64, "cursor");
+    println!("identity {spool} from line {next} on, {kept} kept");
     Ok(())
 }
 

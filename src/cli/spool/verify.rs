@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::count;
 use super::folder::{Folder, read_small};
 use super::walk::Walk;
 use crate::ids::Identity;
@@ -39,11 +40,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let identity = check_identity(&folder, spool, &mut findings)?;
     check_cursors(&cursors, identity, next, &mut findings);
     check_others(&folder, &mut findings);
-    print!("{} segments, {lines} lines", names.len());
+    print!("{}, {}", count(names.len() as u64, "segment"), count(lines, "line"));
     if lines > 0 {
         print!(" (from {} to {})", folder.oldest(), next - 1);
     }
-    println!(", {bytes} bytes: {}", findings.summary());
+    println!(", {}: {}", count(bytes, "byte"), findings.summary());
     Ok(if findings.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -77,8 +78,10 @@ impl Findings {
     fn summary(&self) -> String {
         match (self.wrong, self.lost) {
             (0, _) => "sound".into(),
-            (wrong, 0) => format!("{wrong} found wrong, no line lost"),
-            (wrong, lost) => format!("{wrong} found wrong, {lost} lines lost"),
+            (wrong, 0) => format!("{} wrong, no line lost", count(wrong, "thing")),
+            (wrong, lost) => {
+                format!("{} wrong, {} lost", count(wrong, "thing"), count(lost, "line"))
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
+use super::count;
 use super::folder::{Folder, open, size};
 use super::verify::Findings;
 use crate::batch::count_lines;
@@ -147,7 +148,7 @@ impl<'a> Walk<'a> {
         let mut left = damage.len();
         for Damage { at, bytes } in damage {
             left -= 1;
-            let bytes = bytes.map_or_else(|| "all".into(), |bytes| format!("{bytes} bytes"));
+            let bytes = bytes.map_or_else(|| "the rest".into(), |bytes| count(bytes, "byte"));
             match left {
                 0 => {
                     let said = format!("{bytes} damaged, {lines} lost");
@@ -174,14 +175,15 @@ impl<'a> Walk<'a> {
         if let Some(later) = later {
             self.gap(later, None);
             if behind > 0 {
-                let said = format!("{behind} bytes that are nobody's, as after a failed sync");
+                let said =
+                    format!("{} that are nobody's, as after a failed sync", count(behind, "byte"));
                 self.findings.note(self.place(read, &said));
             }
             return;
         }
         self.gap(self.next, None);
         if behind > 0 {
-            let said = format!("{behind} bytes behind the last whole batch");
+            let said = format!("{} behind the last whole batch", count(behind, "byte"));
             match is_held(self.dir) {
                 true => {
                     self.findings.note(self.place(read, &format!("{said}: being written, or torn")))

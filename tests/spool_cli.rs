@@ -1,0 +1,415 @@
+//! `logweir spool`: what it prints of a spool, what it sends, what it removes.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use logweir::batch::{Batch, Place, count_lines};
+use logweir::config::plan::{SpoolFull, SpoolPlan, Sync};
+use logweir::fs::{Fs, OsFs};
+use logweir::ids::Identity;
+use logweir::spool::cursor::Cursor;
+use logweir::spool::format::{Header, ROW, Row, segment_name};
+use logweir::spool::recover::{Opened, open};
+use logweir::spool::writer::Writer;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::util::{LOGWEIR, wait_for};
+
+const SPOOL: Identity = Identity(7);
+/// 2020-02-02T08:00:00Z; each batch of [`Spool::with`] comes a minute after the one before.
+const EIGHT: u64 = 1_580_630_400;
+
+/// A spool in a folder of its own.
+struct Spool {
+    dir: TempDir,
+}
+
+impl Spool {
+    /// A spool whose identity is [`SPOOL`], with these batches.
+    fn with(batches: &[&[u8]], segment: u64) -> Self {
+        let spool = Self { dir: tempfile::tempdir().unwrap() };
+        fs::write(spool.path("identity"), format!("{SPOOL}\n")).unwrap();
+        let mut writer = spool.open(segment).writer;
+        for (at, batch) in batches.iter().enumerate() {
+            append(&mut writer, batch, EIGHT + 60 * at as u64, None);
+        }
+        spool
+    }
+
+    /// Lines `line 0` to `line N-1`, two in a batch and two batches in a segment.
+    fn numbered(lines: u64) -> Self {
+        let batches: Vec<_> = (0..lines / 2)
+            .map(|pair| format!("line {}\nline {}\n", 2 * pair, 2 * pair + 1).into_bytes())
+            .collect();
+        Self::with(&batches.iter().map(|batch| &batch[..]).collect::<Vec<_>>(), 760)
+    }
+
+    fn open(&self, segment: u64) -> Opened<OsFs> {
+        let plan = SpoolPlan {
+            dir: self.dir.path().into(),
+            max_size: 1 << 40,
+            max_age: None,
+            segment,
+            sync: Sync::Never,
+            when_full: SpoolFull::DropOldest,
+            compress: false,
+            reserve: 0,
+            queue: 1 << 20,
+        };
+        open(OsFs, &plan, &["hub".into()]).unwrap_or_else(|refusal| panic!("{refusal}"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn segment(&self, first: u64) -> PathBuf {
+        self.path(&segment_name(first))
+    }
+
+    fn segments(&self) -> Vec<String> {
+        let names = fs::read_dir(self.dir.path()).unwrap();
+        let mut names: Vec<_> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| name.contains(".log"));
+        names.sort();
+        names
+    }
+
+    fn compress(&self, first: u64) {
+        let plain = fs::read(self.segment(first)).unwrap();
+        let packed = zstd::encode_all(&plain[..], 1).unwrap();
+        fs::write(self.path(&format!("{}.zst", segment_name(first))), packed).unwrap();
+        fs::remove_file(self.segment(first)).unwrap();
+    }
+
+    fn cursor(&self, reader: &str, spool: Identity, position: u64) {
+        let cursor = Cursor { reader: reader.into(), spool, position, done: 0, files: Vec::new() };
+        fs::write(Cursor::path(self.dir.path(), reader), cursor.encode()).unwrap();
+    }
+
+    fn position(&self, reader: &str) -> (Identity, u64) {
+        let content = fs::read(Cursor::path(self.dir.path(), reader)).unwrap();
+        let cursor = Cursor::decode(&content).unwrap();
+        (cursor.spool, cursor.position)
+    }
+
+    /// Turns a bit.
+    fn damage(&self, first: u64, at: u64) {
+        let file = File::options().read(true).write(true).open(self.segment(first)).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+    }
+
+    /// Runs `logweir spool COMMAND DIR ARGS`.
+    fn run(&self, command: &str, args: &str) -> Said {
+        said(&spool_command(command, self.dir.path(), args).output().unwrap())
+    }
+
+    fn spawn(&self, command: &str, args: &str) -> Child {
+        let mut command = spool_command(command, self.dir.path(), args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+}
+
+fn append(writer: &mut Writer<OsFs>, lines: &[u8], seconds: u64, place: Option<Place>) {
+    let batch = Batch {
+        bytes: Bytes::copy_from_slice(lines),
+        lines: count_lines(lines),
+        input: "squid".into(),
+        received: UNIX_EPOCH + Duration::from_secs(seconds),
+        place,
+    };
+    let appended = writer.append(&[batch]);
+    assert!(appended.error.is_none(), "{appended:?}");
+    writer.sync().unwrap();
+}
+
+fn spool_command(command: &str, dir: &Path, args: &str) -> Command {
+    let mut run = Command::new(LOGWEIR);
+    // What is in quotes is one argument.
+    let args = args.split('\'').enumerate().flat_map(|(at, part)| match at % 2 {
+        0 => part.split_whitespace().collect(),
+        _ => vec![part],
+    });
+    run.args(["spool", command]).arg(dir).args(args);
+    run
+}
+
+/// Exit code, standard output, standard error; the folder is `DIR` in them.
+#[derive(Debug, PartialEq, Eq)]
+struct Said(i32, String, String);
+
+fn said(output: &Output) -> Said {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Said(output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+impl Said {
+    fn in_dir(self, spool: &Spool) -> Self {
+        let dir = spool.dir.path().display().to_string();
+        Self(self.0, self.1.replace(&dir, "DIR"), self.2.replace(&dir, "DIR"))
+    }
+}
+
+fn printed(text: &str) -> Said {
+    Said(0, text.into(), String::new())
+}
+
+fn numbered(from: u64, to: u64) -> String {
+    (from..to).map(|number| format!("line {number}\n")).collect()
+}
+
+// ---- ls
+
+#[test]
+fn ls_shows_segments_readers_and_origins() {
+    let spool = Spool::numbered(10);
+    let mut writer = spool.open(760).writer;
+    let place = Place { spool: Identity(0xabc), first: 40, last: 41 };
+    append(&mut writer, b"from\nthere\n", EIGHT + 600, Some(place));
+    spool.compress(0);
+    spool.cursor("hub", SPOOL, 12);
+    spool.cursor("stranger", Identity(8), 1);
+    fs::write(spool.path("torn.cursor"), "logweir cursor 1\nreader torn\n").unwrap();
+    let packed = fs::metadata(spool.path("00000000000000000000.log.zst")).unwrap().len();
+    let bytes = packed + 608 + 449 + 446;
+    let wanted = format!(
+        "          FIRST LINE        LINES           BYTES  FIRST RECEIVED        LAST RECEIVED
+                   0            4 {packed:>15}  2020-02-02T08:00:00Z  2020-02-02T08:02:00Z  zstd
+                   4            4             608  2020-02-02T08:02:00Z  2020-02-02T08:04:00Z
+                   8            2             449  2020-02-02T08:04:00Z  2020-02-02T08:10:00Z
+                  10            2             446  2020-02-02T08:10:00Z  2020-02-02T08:10:00Z
+          4 segments           12 {bytes:>15}  2020-02-02T08:00:00Z  2020-02-02T08:10:00Z
+
+READER                           POSITION    LAG LINES       LAG BYTES  LAG SECONDS
+hub                                    12            0               0            0
+stranger                                -            -               -            -  of another \
+         spool (00000000000000000000000000000008): it begins at the oldest line kept
+torn                                    -            -               -            -  damaged: \
+         it begins at the oldest line kept
+
+identity 00000000000000000000000000000007
+
+ORIGIN                                      LAST LINE
+00000000000000000000000000000abc                   41
+"
+    );
+    assert_eq!(spool.run("ls", ""), printed(&wanted));
+}
+
+#[test]
+fn ls_tells_how_far_a_reader_is_behind() {
+    let spool = Spool::numbered(10);
+    spool.cursor("hub", SPOOL, 3);
+    spool.cursor("ahead", SPOOL, 11);
+    let Said(0, json, _) = spool.run("ls", "--json") else { panic!("ls failed") };
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["first"], &json["end"], &json["lines"]), (&0.into(), &10.into(), &10.into()));
+    let hub = &json["readers"][1];
+    assert_eq!((&hub["reader"], &hub["position"]), (&"hub".into(), &3.into()));
+    assert_eq!(hub["lag_lines"], 7);
+    // One of the four lines of the first segment, and the other two segments.
+    assert_eq!(hub["lag_bytes"], 608 / 4 + 608 + 449);
+    let second = UNIX_EPOCH + Duration::from_secs(EIGHT + 60);
+    let age = SystemTime::now().duration_since(second).unwrap().as_secs_f64();
+    let lag = hub["lag_seconds"].as_f64().unwrap();
+    assert!((age - 60.0..=age).contains(&lag), "{lag} of {age}");
+    assert_eq!(json["readers"][0]["error"], "ahead of the last line: 1 are gone");
+    assert_eq!(json["segments"][1]["first_received"], "2020-02-02T08:02:00Z");
+}
+
+#[test]
+fn ls_reads_little_of_much() {
+    let spool = Spool::numbered(2);
+    let head = fs::read(spool.segment(0)).unwrap();
+    // To read so much would take a day.
+    for first in 0..20 {
+        let path = spool.segment(2 * first);
+        fs::write(&path, &head).unwrap();
+        let len = if first == 19 { head.len() as u64 } else { 1 << 40 };
+        File::options().write(true).open(path).unwrap().set_len(len).unwrap();
+    }
+    spool.cursor("hub", SPOOL, 38);
+    let start = Instant::now();
+    let Said(0, text, _) = spool.run("ls", "") else { panic!("ls failed") };
+    assert!(text.contains("20 segments"), "{text}");
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+// ---- cat
+
+#[test]
+fn cat_prints_lines_as_they_came() {
+    let lines: [&[u8]; 4] =
+        [b"plain\n\n", b"\x1e1B looks like a row\n", b"\xff\xfe\0\n", b"last\r\n"];
+    let spool = Spool::with(&lines, 760);
+    spool.compress(0);
+    let output = spool_command("cat", spool.dir.path(), "").output().unwrap();
+    assert_eq!(output.stdout, lines.concat());
+    assert_eq!((output.status.code(), &output.stderr[..]), (Some(0), &b""[..]));
+}
+
+#[test]
+fn cat_picks_by_number_time_and_regex() {
+    let spool = Spool::numbered(20);
+    spool.compress(4);
+    for (args, wanted) in [
+        ("", numbered(0, 20)),
+        ("--from 7", numbered(7, 20)),
+        ("--to 6", numbered(0, 7)),
+        ("--from 3 --to 3", numbered(3, 4)),
+        ("--from 5 --to 4", String::new()),
+        ("--from 20", String::new()),
+        ("--from 18446744073709551615 --to 18446744073709551615", String::new()),
+        ("--since 2020-02-02T08:03:00Z", numbered(6, 20)),
+        ("--since 2020-02-02T08:02:30Z", numbered(6, 20)),
+        ("--until '2020-02-02 08:03'", numbered(0, 6)),
+        ("--since '2020-02-02 08:01' --until '2020-02-02 08:03'", numbered(2, 6)),
+        ("--since '2020-02-02 08:01' --from 3 --to 9", numbered(3, 10)),
+        ("--since '2020-02-02 09:00'", String::new()),
+        ("--since 1h", String::new()),
+        ("--until 1h", numbered(0, 20)),
+        ("--match [135]$", "line 1\nline 3\nline 5\nline 11\nline 13\nline 15\n".into()),
+        ("--match '^line [89]' --to 8", "line 8\n".into()),
+        ("--match nothing", String::new()),
+    ] {
+        assert_eq!(spool.run("cat", args), printed(&wanted), "{args}");
+    }
+}
+
+#[test]
+fn what_is_asked_for_in_a_wrong_way_is_refused() {
+    let spool = Spool::numbered(2);
+    for (command, args, said) in [
+        ("cat", "--from -1", "--from"),
+        ("cat", "--since yesterday", "write a time as 2026-11-23T08:00:00Z"),
+        ("cat", "--match a(b", "unclosed group"),
+        ("replay", "", "--to <URL>"),
+        ("replay", "--to tcp://localhost", "the port is missing"),
+        ("replay", "--to tcp://localhost:1 --rate 5", "write a rate"),
+        ("trim", "", "--before <T|N>|--new-identity"),
+        ("trim", "--before soon", "or the number of a line"),
+        ("trim", "--before 3 --new-identity", "cannot be used with"),
+    ] {
+        let Said(code, _, error) = spool.run(command, args);
+        assert!(code == 2 && error.contains(said), "{command} {args}: {code}, {error}");
+    }
+}
+
+#[test]
+fn cat_says_what_is_damaged_or_missing_and_goes_on() {
+    let spool = Spool::numbered(20);
+    // In the payload of the second batch of the first segment.
+    spool.damage(0, 145 * 3 + 14 + 3);
+    fs::remove_file(spool.segment(8)).unwrap();
+    let wanted = numbered(0, 2) + &numbered(4, 8) + &numbered(12, 20);
+    let error = "logweir: DIR/00000000000000000000.log: damaged: 159 bytes at 449\n\
+                 logweir: lines 2 to 3 are damaged\n\
+                 logweir: lines 8 to 11 are missing\n";
+    assert_eq!(spool.run("cat", "").in_dir(&spool), Said(1, wanted, error.into()));
+    assert_eq!(spool.run("cat", "--from 12"), printed(&numbered(12, 20)));
+}
+
+#[test]
+fn cat_says_what_is_kept_no_longer() {
+    let spool = Spool::numbered(20);
+    fs::remove_file(spool.segment(0)).unwrap();
+    assert_eq!(spool.run("cat", ""), printed(&numbered(4, 20)));
+    let error = "logweir: lines 1 to 3 are kept no longer\n";
+    assert_eq!(spool.run("cat", "--from 1"), Said(0, numbered(4, 20), error.into()));
+}
+
+#[test]
+fn cat_ends_quietly_when_nobody_reads_on() {
+    let batch = "some line of a large spool\n".repeat(10_000);
+    let spool = Spool::with(&[batch.as_bytes(); 20], 1 << 30);
+    let mut child = spool.spawn("cat", "");
+    let mut first = [0; 27];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    assert_eq!(said(&child.wait_with_output().unwrap()), printed(""));
+}
+
+#[test]
+fn all_but_trim_work_beside_a_writer() {
+    let spool = Spool::numbered(6);
+    let mut writer = spool.open(760).writer;
+    for number in 6..30 {
+        append(&mut writer, format!("line {number}\n").as_bytes(), EIGHT + 900, None);
+        let Said(0, text, _) = spool.run("verify", "") else { panic!("verify failed") };
+        assert!(text.contains(&format!(" {} lines (from 0 to {number}), ", number + 1)), "{text}");
+        assert_eq!(spool.run("cat", ""), printed(&numbered(0, number + 1)));
+        let Said(0, text, _) = spool.run("ls", "") else { panic!("ls failed") };
+        assert!(text.contains("segments"), "{text}");
+    }
+    let error = "logweir: DIR: a daemon writes to this spool: end it first\n";
+    let refused = Said(1, String::new(), error.into());
+    assert_eq!(spool.run("trim", "--before 9").in_dir(&spool), refused);
+}
+
+// ---- folders that are none
+
+#[test]
+fn a_folder_that_is_no_spool_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    fs::write(path.join("file"), "").unwrap();
+    fs::create_dir(path.join("empty")).unwrap();
+    fs::create_dir(path.join("other")).unwrap();
+    fs::write(path.join("other/notes.txt"), "x").unwrap();
+    let none = "is no spool: it has no segment and no identity; name the `dir` of a spool";
+    for command in ["ls", "cat", "verify", "replay", "trim"] {
+        let args = match command {
+            "replay" => "--dry-run",
+            "trim" => "--before 1",
+            _ => "",
+        };
+        for (name, said) in [
+            ("missing", "there is no such folder; name the `dir` of a spool"),
+            ("file", "is no folder; name the `dir` of a spool"),
+            ("empty", none),
+            ("other", none),
+        ] {
+            let output = spool_command(command, &path.join(name), args).output().unwrap();
+            let wanted = format!("logweir: {}: {said}\n", path.join(name).display());
+            assert_eq!(crate::spool_cli::said(&output), Said(1, String::new(), wanted));
+        }
+    }
+    assert_eq!(fs::read_dir(path.join("empty")).unwrap().count(), 0, "something was made there");
+}
+
+#[test]
+fn a_spool_without_lines_is_one() {
+    let spool = Spool::with(&[], 760);
+    assert_eq!(spool.run("cat", ""), printed(""));
+    assert_eq!(spool.run("verify", ""), printed("0 segments, 0 lines, 0 bytes: sound\n"));
+    assert_eq!(spool.run("replay", "--dry-run"), printed("would send 0 lines, 0 bytes\n"));
+    let list = "no segments: no line was stored yet\n\nno reader has a cursor here\n\n\
+                identity 00000000000000000000000000000007\n";
+    assert_eq!(spool.run("ls", ""), printed(list));
+    let none = "no segment is wholly before that (the newest one always stays)\n";
+    assert_eq!(spool.run("trim", "--before 9"), printed(none));
+}
+
+#[test]
+fn a_folder_that_may_not_be_read_says_who_may() {
+    if nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let spool = Spool::numbered(2);
+    fs::set_permissions(spool.dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    let Said(code, _, error) = spool.run("ls", "");
+    fs::set_permissions(spool.dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .unwrap();
+    assert!(code == 1 && error.contains("do this as the daemon's user or as root"), "{error}");
+}
