@@ -75,7 +75,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         stop,
         target,
     };
-    let first = feed.first;
     let done = replay.all(args, &mut feed);
     replay.bar.finish_and_clear();
     let Replay { sent, mut losses, stop, target, .. } = replay;
@@ -93,13 +92,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         eprintln!("logweir: stopped; sent {said}; {}", go_on());
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    println!("sent {said}{}", between(first, sent.next));
+    println!("sent {said}{}", between(&sent));
     Ok(code)
 }
 
 /// Between which numbers the lines are.
-fn between(first: u64, end: u64) -> String {
-    if first < end { format!(", between {first} and {}", end - 1) } else { String::new() }
+fn between(sent: &Sent) -> String {
+    match sent.lines {
+        0 => String::new(),
+        _ => format!(", between {} and {}", sent.first, sent.next - 1),
+    }
 }
 
 /// The options that go on at line `next`. A span such as `2h` means another time by then.

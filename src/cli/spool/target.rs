@@ -185,6 +185,8 @@ pub(super) struct Sent {
     pub lines: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// The number of the first of them.
+    pub first: u64,
     /// The number after the last of them.
     pub next: u64,
     /// Bytes that were handed over and may arrive yet; known when it is closed.
@@ -196,7 +198,7 @@ pub(super) struct Sent {
 impl Sent {
     /// Nothing yet; the first line to come has number `next`.
     pub(super) fn new(next: u64) -> Self {
-        Self { next, ..Self::default() }
+        Self { first: next, next, ..Self::default() }
     }
 
     /// Takes notice that the first `bytes` bytes of the pieces were handed over.
@@ -241,6 +243,9 @@ impl Sent {
     }
 
     fn arrived(&mut self, first: u64, lines: u32, bytes: u64) {
+        if self.lines == 0 {
+            self.first = first;
+        }
         self.lines += u64::from(lines);
         self.bytes += bytes;
         self.next = first + u64::from(lines);

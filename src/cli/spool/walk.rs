@@ -181,18 +181,28 @@ impl<'a> Walk<'a> {
             }
             return;
         }
-        self.gap(self.next, None);
+        if self.damage.is_empty() && behind > 0 {
+            return self.tail(read, behind);
+        }
+        // What looks like the beginning of a row was left out of it.
         if behind > 0 {
-            let said = format!("{} behind the last whole batch", count(behind, "byte"));
-            match is_held(self.dir) {
-                true => {
-                    self.findings.note(self.place(read, &format!("{said}: being written, or torn")))
-                }
-                false => self.findings.wrong(self.place(
-                    read,
-                    &format!("{said}: torn; the daemon cuts them off when it starts"),
-                )),
-            }
+            self.damaged(read, behind);
+        }
+        for Damage { at, bytes } in std::mem::take(&mut self.damage) {
+            let bytes = bytes.map_or_else(|| "the rest".into(), |bytes| count(bytes, "byte"));
+            let said = format!("{bytes} damaged, where line {} should be", self.next);
+            self.findings.wrong(self.place(at, &said));
+        }
+    }
+
+    /// What is not whole at the end of the newest segment.
+    fn tail(&mut self, at: u64, bytes: u64) {
+        let said = format!("{} behind the last whole batch", count(bytes, "byte"));
+        if is_held(self.dir) {
+            self.findings.note(self.place(at, &format!("{said}: being written, or torn")));
+        } else {
+            let said = format!("{said}: torn; the daemon cuts them off when it starts");
+            self.findings.wrong(self.place(at, &said));
         }
     }
 
