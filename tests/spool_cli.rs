@@ -225,7 +225,7 @@ fn ls_tells_how_far_a_reader_is_behind() {
     let age = SystemTime::now().duration_since(second).unwrap().as_secs_f64();
     let lag = hub["lag_seconds"].as_f64().unwrap();
     assert!((age - 60.0..=age).contains(&lag), "{lag} of {age}");
-    assert_eq!(json["readers"][0]["error"], "ahead of the last line: 1 are gone");
+    assert_eq!(json["readers"][0]["error"], "1 line ahead of the last one");
     assert_eq!(json["segments"][1]["first_received"], "2020-02-02T08:02:00Z");
 }
 
@@ -407,7 +407,8 @@ fn a_folder_that_may_not_be_read_says_who_may() {
         return;
     }
     let spool = Spool::numbered(2);
-    fs::set_permissions(spool.dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(spool.dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o0))
+        .unwrap();
     let Said(code, _, error) = spool.run("ls", "");
     fs::set_permissions(spool.dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700))
         .unwrap();

@@ -12,6 +12,7 @@ use anyhow::{Context, anyhow, bail};
 use crate::fs::{Fs, OsFs};
 use crate::ids::Identity;
 use crate::limits::CURSOR_MOST;
+use crate::spool::cursor::Cursor;
 use crate::spool::folder::{IDENTITY, Listing, Name};
 use crate::spool::format::Row;
 use crate::spool::reader::{Either, open_segment};
@@ -96,6 +97,21 @@ impl Folder {
         heads.filter_map(Result::transpose).collect()
     }
 
+    /// The cursor files by name and what they say, `None` where they are damaged. To be asked
+    /// before the segments, of which a running daemon writes more and more.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn cursors(&self) -> anyhow::Result<Vec<(String, Option<Cursor>)>> {
+        let mut paths = self.listing.cursors.clone();
+        paths.sort();
+        let read = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            Ok((name.into_owned(), Cursor::decode(&read_small(path)?)))
+        };
+        paths.iter().map(read).collect()
+    }
+
     /// What the identity file says; `None` where it is missing or damaged.
     ///
     /// # Errors
@@ -112,10 +128,7 @@ impl Folder {
 const NAME_A_SPOOL: &str = "name the `dir` of a spool";
 
 /// Reads a file that is small when it is what it should be.
-///
-/// # Errors
-/// The system's.
-pub(super) fn read_small(path: &Path) -> anyhow::Result<Vec<u8>> {
+fn read_small(path: &Path) -> anyhow::Result<Vec<u8>> {
     use std::io::Read;
     let read = || {
         let mut content = Vec::new();

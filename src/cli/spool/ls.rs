@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use anyhow::Context;
 use serde::{Serialize, Serializer};
 
-use super::folder::{Contents, Folder, Segment, contents, open, read_small, size};
+use super::folder::{Contents, Folder, Segment, contents, open, size};
 use super::{count, time};
 use crate::fs::{Fs, OsFs};
 use crate::ids::Identity;
@@ -86,8 +86,11 @@ struct Row {
     last_received: Option<SystemTime>,
 }
 
+/// What becomes of a reader whose cursor says nothing.
+const AGAIN: &str = "it begins at the oldest line kept";
+
 /// A reader.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Reader {
     reader: String,
     position: Option<u64>,
@@ -105,6 +108,7 @@ fn exact<S: Serializer>(time: &Option<SystemTime>, to: S) -> Result<S::Ok, S::Er
 
 impl Spool {
     fn read(folder: &Folder) -> anyhow::Result<Self> {
+        let cursors = folder.cursors()?;
         let segments = folder.segments()?;
         let newest = segments.last().map(|newest| contents(&folder.dir, newest.name));
         let newest = newest.transpose()?.flatten();
@@ -126,55 +130,47 @@ impl Spool {
         for (origin, last) in newest.into_iter().flat_map(|newest| newest.origins) {
             spool.origins.insert(origin.to_string(), last);
         }
-        for path in &folder.listing.cursors {
-            spool.readers.push(spool.reader(folder, path, identity)?);
+        for (name, cursor) in cursors {
+            let reader = spool.reader(&folder.dir, &name, cursor, identity)?;
+            spool.readers.push(reader);
         }
-        spool.readers.sort_by(|one, other| one.reader.cmp(&other.reader));
         Ok(spool)
     }
 
-    /// What the cursor file of that path says.
+    /// What the cursor file of that name says.
     fn reader(
         &self,
-        folder: &Folder,
-        path: &Path,
+        dir: &Path,
+        name: &str,
+        cursor: Option<Cursor>,
         identity: Option<Identity>,
     ) -> anyhow::Result<Reader> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let mut reader = Reader {
-            reader: name.strip_suffix(SUFFIX).unwrap_or(&name).to_string(),
-            position: None,
-            lag_lines: None,
-            lag_bytes: None,
-            lag_seconds: None,
-            error: None,
-        };
-        let Some(cursor) = Cursor::decode(&read_small(path)?) else {
-            reader.error = Some("damaged: it begins at the oldest line kept".into());
-            return Ok(reader);
-        };
-        if identity.is_some_and(|identity| identity != cursor.spool) {
-            reader.error = Some(format!(
-                "of another spool ({}): it begins at the oldest line kept",
-                cursor.spool
-            ));
-            return Ok(reader);
-        }
-        // The daemon goes on while this is read.
-        let position = cursor.position.clamp(self.first, self.end);
-        reader.position = Some(cursor.position);
-        reader.lag_lines = Some(self.end - position);
-        reader.lag_bytes = Some(self.bytes_from(position));
-        let received = self.received(&folder.dir, position)?;
-        reader.lag_seconds = Some(received.map_or(0.0, |time| {
-            SystemTime::now().duration_since(time).unwrap_or_default().as_secs_f64()
-        }));
-        if cursor.position > self.end {
-            reader.error = Some(format!("ahead of the last line: {} are gone", {
-                cursor.position - self.end
-            }));
+        let name = name.strip_suffix(SUFFIX).unwrap_or(name);
+        let mut reader = Reader { reader: name.into(), ..Reader::default() };
+        match cursor {
+            None => reader.error = Some(format!("damaged: {AGAIN}")),
+            Some(Cursor { spool, .. }) if identity.is_some_and(|identity| identity != spool) => {
+                reader.error = Some(format!("of another spool ({spool}): {AGAIN}"));
+            }
+            Some(Cursor { position, .. }) => self.lag(dir, position, &mut reader)?,
         }
         Ok(reader)
+    }
+
+    /// How far a reader at line `position` is behind.
+    fn lag(&self, dir: &Path, position: u64, reader: &mut Reader) -> anyhow::Result<()> {
+        reader.position = Some(position);
+        if position > self.end {
+            let ahead = count(position - self.end, "line");
+            reader.error = Some(format!("{ahead} ahead of the last one"));
+        }
+        let position = position.clamp(self.first, self.end);
+        let received = self.received(dir, position)?;
+        let age = |time| SystemTime::now().duration_since(time).unwrap_or_default();
+        reader.lag_lines = Some(self.end - position);
+        reader.lag_bytes = Some(self.bytes_from(position));
+        reader.lag_seconds = Some(received.map_or(0.0, |time| age(time).as_secs_f64()));
+        Ok(())
     }
 
     /// The bytes from line `position` on; those of the segment it is in by its share of lines.

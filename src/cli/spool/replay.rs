@@ -1,13 +1,14 @@
 //! `logweir spool replay`: sends lines of a spool again, as fast as they can be read.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, anyhow};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::feed::{Chunk, Feed, Pick, Piece};
 use super::folder::Folder;
@@ -138,12 +139,16 @@ fn dry_run(args: &Args, feed: &mut Feed) -> anyhow::Result<ExitCode> {
 
 /// A bar on standard error, where that is a terminal.
 fn bar(first: u64, end: u64) -> ProgressBar {
-    let bar = ProgressBar::new(end - first);
-    let form = "{wide_bar} {percent}%, {human_pos} of {human_len} lines, {per_sec}, {eta} left";
+    let form =
+        "{wide_bar} {percent}%, {human_pos} of {human_len} lines, {rate} lines/s, {eta} left";
     // The form is right, as any use of it shows.
-    bar.set_style(
-        ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
+    let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let rate = |state: &ProgressState, to: &mut dyn fmt::Write| {
+        // Where it cannot be shown the bar is not either.
+        let _ = write!(to, "{:.0}", state.per_sec());
+    };
+    let bar = ProgressBar::new(end - first);
+    bar.set_style(style.with_key("rate", rate));
     bar
 }
 

@@ -8,11 +8,11 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 
-use super::folder::{Folder, open, read_small, size};
+use super::folder::{Folder, open, size};
 use super::{count, time};
 use crate::fs::{Fs, OsFs, replace};
 use crate::ids::Identity;
-use crate::spool::cursor::Cursor;
+use crate::spool::cursor::{Cursor, SUFFIX};
 use crate::spool::folder::{IDENTITY, LOCK, Name};
 use crate::spool::format::Row;
 use crate::spool::recover::{Newest, read_newest};
@@ -79,7 +79,8 @@ fn remove(folder: &Folder, bound: Bound) -> anyhow::Result<()> {
     // From the newest one that was begun whole a start takes what it must know.
     let newest = segments.iter().rposition(|segment| segment.spool.is_some()).unwrap_or(0);
     let (mut bytes, mut removed) = (0, 0);
-    for (segment, next) in segments.iter().zip(&segments[1.min(segments.len())..]).take(newest) {
+    for pair in segments.windows(2).take(newest) {
+        let (segment, next) = (&pair[0], &pair[1]);
         let is_before = match bound {
             Bound::Line(line) => next.name.first <= line,
             Bound::Time(time) => {
@@ -111,10 +112,8 @@ fn remove(folder: &Folder, bound: Bound) -> anyhow::Result<()> {
 
 /// Says which readers had not read all that was removed.
 fn say_unread(folder: &Folder, end: u64) -> anyhow::Result<()> {
-    for path in &folder.listing.cursors {
-        if let Some(cursor) = Cursor::decode(&read_small(path)?)
-            && cursor.position < end
-        {
+    for cursor in folder.cursors()?.into_iter().filter_map(|(_, cursor)| cursor) {
+        if cursor.position < end {
             let from = cursor.position.max(folder.oldest());
             println!("{} had not read {} of these lines", cursor.reader, end - from);
         }
@@ -197,10 +196,9 @@ fn known_identities(folder: &Folder, newest: &Newest) -> anyhow::Result<BTreeSet
 /// The cursors that are whole and of this spool; says which are not.
 fn sound_cursors(folder: &Folder, known: &BTreeSet<Identity>) -> anyhow::Result<Vec<Cursor>> {
     let mut sound = Vec::new();
-    for path in &folder.listing.cursors {
-        let name = path.file_name().unwrap_or_default().display();
-        match Cursor::decode(&read_small(path)?) {
-            Some(cursor) if Cursor::path(&folder.dir, &cursor.reader) != *path => {
+    for (name, cursor) in folder.cursors()? {
+        match cursor {
+            Some(cursor) if name.strip_suffix(SUFFIX) != Some(&cursor.reader) => {
                 println!("{name}: is of another reader ({}) and left alone", cursor.reader);
             }
             Some(cursor) if known.contains(&cursor.spool) => sound.push(cursor),

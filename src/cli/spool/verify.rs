@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::count;
-use super::folder::{Folder, read_small};
+use super::folder::Folder;
 use super::walk::Walk;
 use crate::ids::Identity;
 use crate::spool::cursor::{Cursor, SUFFIX};
@@ -28,8 +28,7 @@ pub(super) struct Args {
 /// The system's.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let folder = Folder::open(&args.dir)?;
-    // Before the segments, of which a running daemon writes more and more.
-    let cursors = read_cursors(&folder)?;
+    let cursors = folder.cursors()?;
     let mut findings = Findings::default();
     let names = &folder.listing.segments;
     let mut walk = Walk::new(&folder, &mut findings);
@@ -84,17 +83,6 @@ impl Findings {
             }
         }
     }
-}
-
-/// The cursor files and what they say, `None` where they are damaged.
-fn read_cursors(folder: &Folder) -> anyhow::Result<Vec<(String, Option<Cursor>)>> {
-    let mut paths = folder.listing.cursors.clone();
-    paths.sort();
-    let read = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        Ok((name.into_owned(), Cursor::decode(&read_small(path)?)))
-    };
-    paths.iter().map(read).collect()
 }
 
 /// The spool's identity, by its file and by its newest segment.
