@@ -22,9 +22,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::util::{LOGWEIR, wait_for};
+use crate::util::{Daemon, LOGWEIR, free_port, wait_for};
 
-const SPOOL: Identity = Identity(7);
+const SPOOL: Identity = Identity::of(7);
 /// 2020-02-02T08:00:00Z; each batch of [`Spool::with`] comes a minute after the one before.
 const EIGHT: u64 = 1_580_630_400;
 
@@ -176,11 +176,11 @@ fn numbered(from: u64, to: u64) -> String {
 fn ls_shows_segments_readers_and_origins() {
     let spool = Spool::numbered(10);
     let mut writer = spool.open(760).writer;
-    let place = Place { spool: Identity(0xabc), first: 40, last: 41 };
+    let place = Place { spool: Identity::of(0xabc), first: 40, last: 41 };
     append(&mut writer, b"from\nthere\n", EIGHT + 600, Some(place));
     spool.compress(0);
     spool.cursor("hub", SPOOL, 12);
-    spool.cursor("stranger", Identity(8), 1);
+    spool.cursor("stranger", Identity::of(8), 1);
     fs::write(spool.path("torn.cursor"), "logweir cursor 1\nreader torn\n").unwrap();
     let packed = fs::metadata(spool.path("00000000000000000000.log.zst")).unwrap().len();
     let bytes = packed + 608 + 449 + 446;
@@ -496,9 +496,9 @@ fn a_torn_tail_is_wrong_only_where_nobody_writes() {
 fn verify_looks_at_cursors_and_the_identity() {
     let spool = Spool::numbered(4);
     spool.cursor("hub", SPOOL, 9);
-    spool.cursor("other", Identity(8), 1);
+    spool.cursor("other", Identity::of(8), 1);
     fs::write(spool.path("torn.cursor"), "x").unwrap();
-    fs::write(spool.path("identity"), format!("{}\n", Identity(9))).unwrap();
+    fs::write(spool.path("identity"), format!("{}\n", Identity::of(9))).unwrap();
     fs::write(spool.path("notes"), "x").unwrap();
     fs::write(spool.path("hub.cursor.new"), "x").unwrap();
     let wanted = "\
@@ -702,6 +702,63 @@ fn a_replay_to_a_peer_that_does_not_read_can_be_stopped() {
 }
 
 #[test]
+fn replay_to_relp_counts_what_was_answered() {
+    let port = free_port();
+    let daemon = Daemon::start(&format!(
+        "[input.edge]\nrelp = \"127.0.0.1:{port}\"\n\
+         [output.all]\nfrom = \"edge\"\nfile = \"{{dir}}/all\"\n"
+    ));
+    let lines: String = (0..30_000).map(|number| format!("line {number}\n")).collect();
+    let spool = Spool::with(&[lines.as_bytes(), b"line 30000\n"], 1 << 20);
+    let to = format!("--to relp://127.0.0.1:{port}");
+    let child = spool.spawn("replay", &format!("{to} --rate 10000/s"));
+    daemon.wait_node("all", |node| node.lines_out > 1000);
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let Said(code, _, error) = said(&child.wait_with_output().unwrap());
+    let next = go_on(&error);
+    assert!(code == 130 && error.starts_with(&format!("logweir: stopped; sent {next} lines, ")));
+    let rest = 30_001 - next;
+    let Said(0, text, _) = spool.run("replay", &format!("{to} --from {next}")) else {
+        panic!("replay failed")
+    };
+    assert!(text.starts_with(&format!("sent {rest} lines, ")), "{text}");
+    let got = daemon.wait_lines("all", 30_001);
+    assert_eq!(got, crate::util::numbered(0, 30_001));
+}
+
+#[test]
+fn a_running_daemons_spool_is_listed_read_and_checked() {
+    let mut daemon = Daemon::start(
+        "[spool.hold]\nfrom = \"in\"\ndir = \"{dir}/hold\"\nsync = \"batch\"\n\
+         [output.all]\nfrom = \"hold\"\nfile = \"{dir}/all\"\n",
+    );
+    daemon.send_numbered(0, 3000);
+    daemon.wait_lines("all", 3000);
+    let dir = daemon.path("hold");
+    let run =
+        |command: &str, args: &str| said(&spool_command(command, &dir, args).output().unwrap());
+    let all = wait_for("the lines in the spool", || {
+        let Said(0, text, _) = run("cat", "") else { panic!("cat failed") };
+        (text.lines().count() == 3000).then_some(text)
+    });
+    assert_eq!(all, numbered(0, 3000));
+    wait_for("the cursor", || {
+        let Said(0, text, _) = run("ls", "--json") else { panic!("ls failed") };
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        (json["end"] == 3000 && json["readers"][0]["lag_lines"] == 0).then_some(())
+    });
+    let Said(code, text, _) = run("verify", "");
+    assert!(code == 0 && text.contains(" 3000 lines (from 0 to 2999), "), "{text}");
+    assert_eq!(run("trim", "--new-identity").0, 1);
+    daemon.stop();
+    let Said(0, text, _) = run("trim", "--new-identity") else { panic!("trim failed") };
+    assert!(text.ends_with(" from line 3000 on, 1 cursor kept\n"), "{text}");
+    daemon.run();
+    daemon.send_numbered(3000, 3010);
+    assert_eq!(daemon.wait_lines("all", 3010), crate::util::numbered(0, 3010));
+}
+
+#[test]
 fn options_with_times_are_said_as_they_were_meant() {
     let spool = Spool::numbered(4);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -762,10 +819,10 @@ fn trim_keeps_the_newest_segment_that_was_begun_whole() {
 #[test]
 fn a_new_identity_keeps_numbers_readers_and_origins() {
     let spool = Spool::numbered(6);
-    let place = Place { spool: Identity(0xabc), first: 40, last: 40 };
+    let place = Place { spool: Identity::of(0xabc), first: 40, last: 40 };
     append(&mut spool.open(760).writer, b"line 6\n", EIGHT + 600, Some(place));
     spool.cursor("hub", SPOOL, 3);
-    spool.cursor("stranger", Identity(8), 1);
+    spool.cursor("stranger", Identity::of(8), 1);
     let Said(0, text, _) = spool.run("trim", "--new-identity") else { panic!("trim failed") };
     let identity = fs::read_to_string(spool.path("identity")).unwrap();
     let new: Identity = identity.trim().parse().unwrap();
@@ -773,13 +830,13 @@ fn a_new_identity_keeps_numbers_readers_and_origins() {
     let wanted = format!(
         "stranger.cursor: is of the spool {} and left alone\n\
          identity {new} from line 7 on, 1 cursor kept\n",
-        Identity(8)
+        Identity::of(8)
     );
     assert_eq!(text, wanted);
     assert_eq!(spool.position("hub"), (new, 3));
     let Opened { writer, cursors, .. } = spool.open(760);
     assert_eq!((writer.identity(), writer.next_line()), (new, 7));
-    assert_eq!(writer.origins().into_iter().collect::<Vec<_>>(), [(Identity(0xabc), 40)]);
+    assert_eq!(writer.origins().into_iter().collect::<Vec<_>>(), [(Identity::of(0xabc), 40)]);
     assert_eq!(cursors["hub"].position, 3);
     assert_eq!(spool.run("cat", ""), printed(&numbered(0, 7)));
     drop(writer);
@@ -821,7 +878,7 @@ fn a_new_identity_that_was_interrupted_is_finished_by_another_go() {
 #[test]
 fn a_spool_whose_files_do_not_belong_together_can_begin_anew() {
     let spool = Spool::numbered(6);
-    fs::write(spool.path("identity"), format!("{}\n", Identity(9))).unwrap();
+    fs::write(spool.path("identity"), format!("{}\n", Identity::of(9))).unwrap();
     spool.cursor("hub", SPOOL, 8);
     assert_eq!(spool.run("trim", "--new-identity").0, 0);
     let Opened { writer, cursors, .. } = spool.open(760);

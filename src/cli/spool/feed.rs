@@ -92,7 +92,7 @@ impl Feed {
         let search = pick.matches.as_deref().map(Search::new).transpose();
         Ok(Self {
             // Nothing of a line's identity is asked for here.
-            reader: Reader::new(OsFs, folder.dir.clone(), Identity(0), first),
+            reader: Reader::new(OsFs, folder.dir.clone(), Identity::of(0), first),
             first,
             end: end.max(first),
             since: pick.since,

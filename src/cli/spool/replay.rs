@@ -16,9 +16,9 @@ use super::losses::Losses;
 use super::target::{Sent, Target};
 use super::{count, time};
 use crate::cli::peer::Stop;
-use crate::cli::url::Url;
 use crate::config::plan::RatePlan;
 use crate::config::units;
+use crate::url::Url;
 
 /// The longest time to sleep before it is looked whether the user has had enough.
 const TURN: Duration = Duration::from_millis(100);
@@ -29,14 +29,15 @@ const INTERRUPTED: u8 = 130;
 
 /// Send the lines of a spool again
 ///
-/// Over UDP each line is a datagram; over TCP each ends with a newline. What had come when it
-/// began is sent. Stopped by Ctrl-C or an error, it says which --from goes on where it ended.
+/// Over UDP each line is a datagram; over TCP each ends with a newline; over RELP each is
+/// answered by the peer, and counts as sent only then. What had come when it began is sent.
+/// Stopped by Ctrl-C or an error, it says which --from goes on where it ended.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The spool's folder
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// Where to: udp://host:port or tcp://host:port
+    /// Where to: udp://host:port, tcp://host:port or relp://host:port
     #[arg(long, value_name = "URL", required_unless_present = "dry_run")]
     to: Option<Url>,
     #[command(flatten)]

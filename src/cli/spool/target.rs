@@ -7,11 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::feed::Piece;
-use crate::batch::count_lines;
-use crate::cli::peer::{Stop, TcpPeer, UdpPeer};
-use crate::cli::url::{Protocol, Url};
-use crate::limits::DATAGRAM_SENT_MOST;
+use crate::batch::{Batch, count_lines};
+use crate::cli::peer::{RelpPeer, Stop, TcpPeer, UdpPeer};
+use crate::limits::{DATAGRAM_SENT_MOST, READ_CHUNK};
 use crate::sys::socket::unacknowledged;
+use crate::url::{Protocol, Url};
 
 /// Attempts to reach a TCP peer at the start; with the waits between them some seven seconds.
 const ATTEMPTS: u32 = 8;
@@ -27,6 +27,8 @@ pub(super) enum Target {
     Udp(Udp),
     /// Each ended by a newline in a stream.
     Tcp(Tcp),
+    /// Each in a message that is answered.
+    Relp(Box<Relp>),
 }
 
 impl Target {
@@ -37,7 +39,11 @@ impl Target {
     pub(super) fn connect(to: &Url, stop: &Stop) -> io::Result<Self> {
         Ok(match to.protocol {
             Protocol::Udp => Self::Udp(Udp { peer: UdpPeer::connect(to)?, cut: 0 }),
-            Protocol::Tcp => {
+            Protocol::Relp => {
+                let peer = RelpPeer::connect(to, ATTEMPTS, stop)?;
+                Self::Relp(Box::new(Relp { peer, handed: 0 }))
+            }
+            _ => {
                 let peer = TcpPeer::connect(to, ATTEMPTS, stop)?;
                 Self::Tcp(Tcp { peer, joined: Vec::new() })
             }
@@ -50,6 +56,7 @@ impl Target {
         match self {
             Self::Udp(udp) => udp.send(pieces, stop),
             Self::Tcp(tcp) => tcp.send(pieces, stop),
+            Self::Relp(relp) => relp.send(pieces, stop),
         }
     }
 
@@ -58,6 +65,7 @@ impl Target {
         match self {
             Self::Udp(_) => 0,
             Self::Tcp(tcp) => tcp.unacknowledged(),
+            Self::Relp(relp) => relp.handed - relp.peer.answered.bytes,
         }
     }
 
@@ -69,6 +77,7 @@ impl Target {
         match self {
             Self::Udp(_) => Ok(()),
             Self::Tcp(tcp) => tcp.settle(stop),
+            Self::Relp(relp) => relp.peer.finish(),
         }
     }
 
@@ -144,7 +153,7 @@ impl Tcp {
 
     fn unacknowledged(&self) -> u64 {
         // A connection of which this cannot be asked tells nothing.
-        unacknowledged(self.peer.stream.as_fd()).unwrap_or(0)
+        unacknowledged(self.peer.stream.as_fd()).unwrap_or(0).into()
     }
 
     fn settle(&mut self, stop: &Stop) -> io::Result<()> {
@@ -178,6 +187,43 @@ fn finish_line(peer: &mut TcpPeer, rest: &[u8]) -> usize {
     sent
 }
 
+/// A RELP session.
+pub(super) struct Relp {
+    peer: RelpPeer,
+    /// Bytes handed over.
+    handed: u64,
+}
+
+impl Relp {
+    fn send(&mut self, pieces: &[Piece], stop: &Stop) -> (u64, io::Result<()>) {
+        let before = self.handed;
+        for piece in pieces {
+            let Piece { lines, bytes, received, .. } = piece.clone();
+            let input = "replay".into();
+            let mut rest = Batch { bytes, lines, input, received, place: None };
+            // Little at a time, so that answers are read between.
+            let mut parts = Vec::new();
+            while rest.bytes.len() > READ_CHUNK
+                && let Some(part) = rest.split_to(READ_CHUNK)
+            {
+                parts.push(part);
+            }
+            parts.push(rest);
+            for part in parts {
+                if stop.asked() {
+                    return (self.handed - before, Ok(()));
+                }
+                // What of it went is known by the answers.
+                self.handed += part.bytes.len() as u64;
+                if let Err(error) = self.peer.send(&part, stop) {
+                    return (self.handed - before, Err(error));
+                }
+            }
+        }
+        (self.handed - before, Ok(()))
+    }
+}
+
 /// What has arrived, and what was handed over and may not have.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
@@ -187,7 +233,7 @@ pub(super) struct Sent {
     pub bytes: u64,
     /// The number of the first of them.
     pub first: u64,
-    /// The number after the last of them.
+    /// The number of the first line that has not.
     pub next: u64,
     /// Bytes that were handed over and may arrive yet; known when it is closed.
     pub doubtful: u64,
@@ -219,7 +265,9 @@ impl Sent {
 
     /// Takes notice that of all that was handed over only the last bytes may not have arrived.
     pub(super) fn acknowledge(&mut self, missing: u64) {
+        // Only the last piece can end in the middle of a line.
         while let Some(piece) = self.under_way.front()
+            && piece.bytes.ends_with(b"\n")
             && self.under_way_bytes - piece.bytes.len() as u64 >= missing
         {
             let (first, lines, bytes) = (piece.first, piece.lines, piece.bytes.len() as u64);
@@ -272,10 +320,10 @@ mod tests {
             (15, 1, (4, 12, 21)),
             (15, 3, (4, 12, 21)),
             (15, 6, (3, 9, 20)),
-            (15, 7, (2, 6, 12)),
+            (15, 7, (2, 6, 19)),
             (15, 15, (0, 0, 10)),
             (14, 0, (4, 12, 21)),
-            (13, 5, (2, 6, 12)),
+            (13, 5, (2, 6, 19)),
             (9, 0, (3, 9, 20)),
             (0, 0, (0, 0, 7)),
         ] {
