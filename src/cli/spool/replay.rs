@@ -83,7 +83,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut said =
         format!("{}, {}{}", count(sent.lines, "line"), count(sent.bytes, "byte"), target.notes());
     if sent.doubtful > 0 {
-        said += &format!(" ({} more were handed over and may have arrived)", sent.doubtful);
+        said +=
+            &format!(" ({} more were handed over and may arrive)", count(sent.doubtful, "byte"));
     }
     let go_on = || format!("go on with {}", go_on(&args.pick, sent.next));
     let code = losses.finish();
