@@ -116,6 +116,9 @@ fn make_folder<F: Fs>(fs: &F, dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// So many segments are looked at when one after the other was not begun whole.
+const SEGMENTS_READ_MOST: usize = 8;
+
 /// What the newest segment says.
 #[derive(Debug, Default)]
 pub struct Newest {
@@ -144,7 +147,7 @@ struct Tail {
 pub fn read_newest<F: Fs>(fs: &F, dir: &Path, segments: &[Name]) -> io::Result<Newest> {
     let bound = segments.last().map_or(0, |name| name.first);
     let mut newest = Newest { next: bound, ..Newest::default() };
-    for (at, name) in segments.iter().enumerate().rev() {
+    for (at, name) in segments.iter().enumerate().rev().take(SEGMENTS_READ_MOST) {
         let is_last = at + 1 == segments.len();
         let path = name.path(dir);
         let read = match name.packed {
