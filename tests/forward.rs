@@ -477,3 +477,34 @@ fn a_refused_configuration_leaves_the_spool_alone() {
     edge.run();
     assert_eq!(hub.wait_lines("out", 100), numbered(0, 100));
 }
+
+#[test]
+fn closed_segments_are_compressed_and_read_all_the_same() {
+    let port = free_port();
+    let edge = Daemon::start(&format!(
+        "[output.hub]\nfrom = \"in\"\nforward = \"relp://127.0.0.1:{port}\"\nqueue = \"64KiB\"\n\
+         spool = {{ dir = \"{{dir}}/spool\", sync = \"batch\", segment = \"64KiB\", \
+         compress = \"zstd\" }}\n"
+    ));
+    let mut edge = edge;
+    let long = "x".repeat(490);
+    for number in 0..1000 {
+        edge.send(format!("line {number} {long}\n").as_bytes());
+        if number % 100 == 99 {
+            edge.wait_node("hub.spool", |node| node.lines_out == number + 1);
+        }
+    }
+    let packed = |edge: &Daemon| {
+        let names = std::fs::read_dir(edge.path("spool")).unwrap();
+        names.filter(|n| n.as_ref().unwrap().path().extension().is_some_and(|e| e == "zst")).count()
+    };
+    wait_for("compressed segments", || (packed(&edge) >= 6).then_some(()));
+    // Nothing of it is in memory any more.
+    edge.signal(Signal::SIGKILL);
+    edge.wait();
+    edge.run();
+    let hub = receiver(port);
+    let lines = hub.wait_lines("out", 1000);
+    assert!((0..).zip(&lines).all(|(n, line)| *line == format!("line {n} {long}")));
+    wait_for("what was passed to be removed", || (packed(&edge) == 0).then_some(()));
+}

@@ -30,6 +30,7 @@ pub(super) fn all(
     stdouts(flow, report);
     spools(flow, report);
     waiting(flow, report);
+    answered(flow, report);
     memory(flow, daemon, report);
     // In a flow with errors these would tell of what a wrong `from` left behind.
     if !report.has_errors() {
@@ -255,6 +256,30 @@ fn waiting(flow: &Flow<'_>, report: &mut Report<'_>) {
                     which counts, and a larger `queue`";
         let path = format!("{}.{key}", draft.section.path);
         report.error_help(draft.section.place(key), &path, message, help);
+    }
+}
+
+/// A spool that drops new lines cannot stand behind an input whose clients are told that their
+/// lines are on disk.
+fn answered(flow: &Flow<'_>, report: &mut Report<'_>) {
+    let mut behind = vec![false; flow.drafts.len()];
+    for (node, input) in inputs(flow) {
+        behind[node] = matches!(input.source, SourcePlan::Relp(_));
+    }
+    for &node in &flow.order {
+        behind[node] |= flow.from[node].iter().any(|&before| behind[before]);
+        let draft = &flow.drafts[node];
+        let (spool, key) = match &draft.body {
+            Some(BodyPlan::Spool(spool)) => (Some(spool), "when_full"),
+            _ => (draft.own_spool.as_ref(), "spool"),
+        };
+        let drops = spool.is_some_and(|spool| spool.when_full == SpoolFull::DropNewest);
+        if drops && behind[node] {
+            let message = "\"drop-newest\" would drop lines that a RELP client is told are on disk";
+            let help = "use \"block\", or \"drop-oldest\"";
+            let path = format!("{}.{key}", draft.section.path);
+            report.error_help(draft.section.place(key), &path, message, help);
+        }
     }
 }
 

@@ -7,11 +7,9 @@ use std::collections::HashMap;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use socket2::{SockRef, TcpKeepalive};
 
 use super::tls::ClientTls;
 use super::transport::Transport;
@@ -23,9 +21,6 @@ use crate::forward::link::Command;
 use crate::ids::{LaneId, NodeId};
 use crate::limits::{CONNECT_MOST, READ_CHUNK, SLICES_MOST, TURN, UNACKED_EVERY};
 use crate::url::Url;
-
-/// A peer that is gone is noticed after about two minutes where nothing is sent.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15));
 
 /// The connections.
 #[derive(Debug)]
@@ -329,12 +324,6 @@ fn connect(
     for address in addresses {
         match TcpStream::connect(*address) {
             Ok(stream) => {
-                let socket = SockRef::from(&stream);
-                let keepalive =
-                    TcpKeepalive::new().with_time(KEEPALIVE.0).with_interval(KEEPALIVE.1);
-                // Without these a connection only works less well.
-                let _ = socket.set_tcp_nodelay(true);
-                let _ = socket.set_tcp_keepalive(&keepalive);
                 let mut transport = Transport::new(stream, tls.take().flatten());
                 registry
                     .register(&mut transport, token, Interest::READABLE | Interest::WRITABLE)

@@ -81,6 +81,8 @@ pub(super) struct Server {
     /// Clients that may have sent more than one turn took.
     again: Vec<Token>,
     accept_again: bool,
+    /// The system had no descriptor for the last client; this was said.
+    cannot_accept: bool,
     chunk: Vec<u8>,
 }
 
@@ -120,6 +122,7 @@ impl Server {
             asking: HashMap::new(),
             again: Vec::new(),
             accept_again: true,
+            cannot_accept: false,
             chunk: vec![0; READ_CHUNK],
         };
         Ok((server, waker))
@@ -186,12 +189,16 @@ impl Server {
                     // The client went before it was taken.
                     ErrorKind::ConnectionAborted | ErrorKind::Interrupted => continue,
                     _ => {
-                        log::warn!("input.{}: a client cannot be taken: {error}", self.name);
-                        self.accept_again = true;
+                        if !self.cannot_accept {
+                            let name = &self.name;
+                            log::warn!("input.{name}: clients cannot be taken: {error}; they wait");
+                        }
+                        (self.cannot_accept, self.accept_again) = (true, true);
                         return;
                     }
                 },
             };
+            self.cannot_accept = false;
             let full = self.clients.len() >= self.max_connections;
             let counts = InputCounts {
                 connections: u64::from(!full),
@@ -208,8 +215,6 @@ impl Server {
     }
 
     fn enter(&mut self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
-        // Without it answers only come a little later.
-        let _ = stream.set_nodelay(true);
         let tls = match &self.tls {
             Some(tls) => Some(tls.connection().map_err(io::Error::other)?),
             None => None,

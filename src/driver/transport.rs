@@ -4,13 +4,18 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustls::Connection;
+use socket2::{SockRef, TcpKeepalive};
 
 use crate::sys::socket::unacknowledged;
+
+/// A peer that is gone without a word is noticed after some two minutes.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15));
 
 /// A connection.
 #[derive(Debug)]
@@ -35,6 +40,11 @@ struct Tls {
 impl Transport {
     /// A connection; with `tls` it goes through TLS.
     pub fn new(stream: TcpStream, tls: Option<Connection>) -> Self {
+        let socket = SockRef::from(&stream);
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE.0).with_interval(KEEPALIVE.1);
+        // Without these a connection only works less well.
+        let _ = socket.set_tcp_nodelay(true);
+        let _ = socket.set_tcp_keepalive(&keepalive);
         let tls = tls.map(|connection| {
             Box::new(Tls { connection, taken: 0, marks: VecDeque::new(), acknowledged: 0 })
         });

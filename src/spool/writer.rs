@@ -220,7 +220,7 @@ impl<F: Fs> Writer<F> {
                         break;
                     }
                 }
-                Err(error) if self.plan.when_full != SpoolFull::Block && is_full(&error) => {
+                Err(error) if self.plan.when_full == SpoolFull::DropNewest && is_full(&error) => {
                     appended.fates.push(Fate::Refused);
                     rest = &rest[1..];
                 }
