@@ -9,13 +9,16 @@
 
 mod bareloop;
 mod case;
+mod chain;
 mod daemon;
+mod door;
 mod load;
 mod logweir;
 mod measure;
 mod program;
 mod rsyslog;
 mod stalled;
+mod strace;
 mod syslog_ng;
 mod table;
 
@@ -94,8 +97,18 @@ fn run(args: &Args) -> Result<bool> {
     Ok(good)
 }
 
-/// Runs one case's programs in turn, round by round, and prints its table.
+/// Runs one case; false when it failed.
 fn run_case(bench: &Bench<'_>, case: &Case, args: &Args) -> Result<bool> {
+    let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { 3 });
+    println!("\n{case}; {rounds} round(s), medians");
+    match case.name {
+        CaseName::Relp | CaseName::Pair => Ok(chain::run_case(bench, case, rounds, &args.only)),
+        _ => run_programs(bench, case, rounds, args),
+    }
+}
+
+/// Runs one case's programs in turn, round by round, and prints its table.
+fn run_programs(bench: &Bench<'_>, case: &Case, rounds: usize, args: &Args) -> Result<bool> {
     let wanted = |program: &Program| {
         let name = program.name();
         args.only.is_empty() || args.only.iter().any(|part| name.contains(part.as_str()))
@@ -103,9 +116,7 @@ fn run_case(bench: &Bench<'_>, case: &Case, args: &Args) -> Result<bool> {
     let mut programs = bench.found.programs(case.name);
     programs.retain(wanted);
     let mut runs: Vec<Vec<Measured>> = programs.iter().map(|_| Vec::new()).collect();
-    let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { 3 });
     let mut good = true;
-    println!("\n{case}; {rounds} round(s), medians");
     for _ in 0..rounds {
         for (program, runs) in programs.iter().zip(&mut runs) {
             match bench.run(program, case) {
