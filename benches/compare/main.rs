@@ -12,10 +12,12 @@ mod case;
 mod chain;
 mod daemon;
 mod door;
+mod kills;
 mod load;
 mod logweir;
 mod measure;
 mod program;
+mod replay;
 mod rsyslog;
 mod stalled;
 mod strace;
@@ -51,6 +53,9 @@ struct Args {
     /// Runs only the programs whose name contains this (may be given several times)
     #[arg(long = "only", value_name = "NAME")]
     only: Vec<String>,
+    /// Where the random moments of the kills come from
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// Measures this build of logweir instead of the one just built
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_logweir"))]
     logweir: PathBuf,
@@ -89,7 +94,10 @@ fn run(args: &Args) -> Result<bool> {
     let bench = Bench { found: &found, scratch: scratch.path(), keep: args.keep };
     let mut good = true;
     for case in Case::chosen(&args.cases, args.quick, args.lines) {
-        good &= run_case(&bench, &case, args)?;
+        good &= run_case(&bench, &case, args).unwrap_or_else(|error| {
+            eprintln!("{error:#}");
+            false
+        });
     }
     if args.keep {
         println!("kept: {}", scratch.path().display());
@@ -100,9 +108,12 @@ fn run(args: &Args) -> Result<bool> {
 /// Runs one case; false when it failed.
 fn run_case(bench: &Bench<'_>, case: &Case, args: &Args) -> Result<bool> {
     let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { 3 });
+    let rounds = if case.name == CaseName::Kills { 1 } else { rounds };
     println!("\n{case}; {rounds} round(s), medians");
     match case.name {
         CaseName::Relp | CaseName::Pair => Ok(chain::run_case(bench, case, rounds, &args.only)),
+        CaseName::Replay => replay::run_case(bench, case, rounds).map(|()| true),
+        CaseName::Kills => kills::run_case(bench, case, args.seed, &args.only),
         _ => run_programs(bench, case, rounds, args),
     }
 }

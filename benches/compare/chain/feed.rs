@@ -8,12 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::line::Lines;
+use super::line::{Lines, SIZE};
 use crate::door::Door;
-use crate::load::LINE_BYTES;
 
 /// Lines rendered and written together.
-const BATCH: u64 = 500;
+const BATCH: usize = 500;
 /// At a rate, the pause between two batches.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -49,8 +48,8 @@ impl Feed {
         self.thread.is_finished()
     }
 
-    /// Its outcome, once it is over.
-    pub(crate) fn finish(self) -> io::Result<()> {
+    /// Waits for its end.
+    pub(crate) fn wait(self) -> io::Result<()> {
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the feed panicked")))
     }
 }
@@ -78,7 +77,7 @@ impl To {
         match self {
             Self::Stream(stream) => stream.write_all(lines),
             Self::Datagrams(socket) => {
-                for line in lines.chunks(LINE_BYTES as usize) {
+                for line in lines.chunks(SIZE) {
                     // What arrives while nobody listens is lost; the tally shows it.
                     let _ = socket.send(line);
                 }
@@ -96,7 +95,7 @@ fn send(
     held: &AtomicBool,
 ) -> io::Result<()> {
     let mut source = Lines::new(BATCH);
-    let (mut number, mut due, mut last) = (0, 0.0, Instant::now());
+    let (mut number, mut last, mut open) = (0, Instant::now(), Duration::ZERO);
     while number < lines {
         let now = Instant::now();
         let passed = now - std::mem::replace(&mut last, now);
@@ -104,14 +103,21 @@ fn send(
             thread::sleep(TICK);
             continue;
         }
-        due += rate.map_or(f64::INFINITY, |rate| passed.as_secs_f64() * rate as f64);
-        let batch = (lines - number).min(BATCH).min((due - number as f64).max(0.0) as u64);
-        if batch < BATCH && number + batch < lines {
+        open += passed;
+        let due = rate.map_or(lines, |rate| due(rate, open).min(lines));
+        let batch = usize::try_from(due.saturating_sub(number)).map_or(BATCH, |due| due.min(BATCH));
+        if batch < BATCH && due < lines {
             thread::sleep(TICK);
         }
         to.write(source.render(number + 1, batch))?;
-        number += batch;
+        number += batch as u64;
         sent.store(number, Ordering::Relaxed);
     }
     Ok(())
+}
+
+/// How many lines a rate allows for so long.
+fn due(rate: u64, time: Duration) -> u64 {
+    let lines = time.as_nanos() * u128::from(rate) / Duration::from_secs(1).as_nanos();
+    u64::try_from(lines).unwrap_or(u64::MAX)
 }

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use crate::load::LINE_BYTES;
 
-const SIZE: usize = LINE_BYTES as usize;
+/// The length of a line with its newline.
+pub(super) const SIZE: usize = 200;
+const _: () = assert!(SIZE as u64 == LINE_BYTES);
 const NAME: &[u8] = b"bench ";
 /// Where a line's number is.
 const NUMBER: Range<usize> = NAME.len()..NAME.len() + 12;
@@ -14,17 +16,17 @@ pub(crate) struct Lines(Vec<u8>);
 
 impl Lines {
     /// At most so many at a time.
-    pub(crate) fn new(count: u64) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         let mut line = [b'x'; SIZE];
         line[..NAME.len()].copy_from_slice(NAME);
         line[NUMBER.end] = b' ';
         line[SIZE - 1] = b'\n';
-        Self(line.repeat(count as usize))
+        Self(line.repeat(count))
     }
 
     /// The lines with the numbers from `first` on.
-    pub(crate) fn render(&mut self, first: u64, count: u64) -> &[u8] {
-        let lines = &mut self.0[..count as usize * SIZE];
+    pub(crate) fn render(&mut self, first: u64, count: usize) -> &[u8] {
+        let lines = &mut self.0[..count * SIZE];
         for (line, number) in lines.chunks_exact_mut(SIZE).zip(first..) {
             let mut rest = number;
             for digit in line[NUMBER].iter_mut().rev() {

@@ -12,9 +12,11 @@ mod tally;
 
 use anyhow::Result;
 
-use self::ends::Programs;
-use self::place::{Chain, Peer};
+pub(crate) use self::ends::Programs;
+pub(crate) use self::feed::Feed;
+pub(crate) use self::place::{Chain, Peer, Place, Way};
 use self::run::{Flow, Measured};
+pub(crate) use self::tally::Tally;
 use crate::case::{Case, CaseName};
 use crate::measure::Bench;
 use crate::strace::Strace;
@@ -26,7 +28,7 @@ const STRACED: u64 = 50_000;
 pub(crate) fn run_case(bench: &Bench<'_>, case: &Case, rounds: usize, only: &[String]) -> bool {
     let programs = programs(bench);
     let mut chains = chains(case.name);
-    chains.retain(|chain| programs.have(*chain) && wanted(*chain, only));
+    chains.retain(|chain| programs.have(*chain) && chain.wanted(only));
     let mut runs: Vec<Vec<Measured>> = chains.iter().map(|_| Vec::new()).collect();
     let mut good = true;
     let flow = Flow { lines: case.lines, rate: case.rate, strace: false };
@@ -53,6 +55,7 @@ pub(crate) fn run_case(bench: &Bench<'_>, case: &Case, rounds: usize, only: &[St
     good && exact(&rows)
 }
 
+/// The programs that can stand at the ends.
 pub(crate) fn programs(bench: &Bench<'_>) -> Programs {
     Programs::look(&bench.found.logweir, bench.found.rsyslog(), bench.scratch)
 }
@@ -67,10 +70,6 @@ fn chains(name: CaseName) -> Vec<Chain> {
     [Peer::Logweir, Peer::Rsyslog]
         .map(|sender| Chain { sender, receiver: receiver(sender) })
         .to_vec()
-}
-
-fn wanted(chain: Chain, only: &[String]) -> bool {
-    only.is_empty() || only.iter().any(|part| chain.to_string().contains(part.as_str()))
 }
 
 /// Whether every line that logweir forwarded arrived, once and as it was.

@@ -22,6 +22,13 @@ pub(crate) struct Chain {
     pub(crate) receiver: Peer,
 }
 
+impl Chain {
+    /// Whether its name has one of the words, where there are any.
+    pub(crate) fn wanted(self, only: &[String]) -> bool {
+        only.is_empty() || only.iter().any(|part| self.to_string().contains(part.as_str()))
+    }
+}
+
 impl fmt::Display for Chain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} → {}", self.sender, self.receiver)

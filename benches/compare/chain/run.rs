@@ -57,10 +57,7 @@ pub(crate) struct Flow {
 /// Starts the chain in a folder, sends the lines, waits for the last one, ends it and counts.
 pub(crate) fn run(programs: &Programs, chain: Chain, flow: Flow, dir: &Path) -> Result<Measured> {
     let place = Place::new(dir, Way::Stream, "64MiB")?;
-    run_at(programs, chain, flow, &place).with_context(|| {
-        let said = |dir| last_words(dir);
-        format!("sender: {}; receiver: {}", said(&place.sender_dir), said(&place.receiver_dir))
-    })
+    run_at(programs, chain, flow, &place)
 }
 
 fn run_at(programs: &Programs, chain: Chain, flow: Flow, place: &Place) -> Result<Measured> {
@@ -71,11 +68,11 @@ fn run_at(programs: &Programs, chain: Chain, flow: Flow, place: &Place) -> Resul
     let start = Instant::now();
     let feed = Feed::start(&place.door(chain.sender), flow.lines, flow.rate)?;
     let last = wait_for_size(&place.output(), flow.lines * LINE_BYTES);
-    let sender_cost = cost(&mut sender, before.0, flow.lines)?;
-    let receiver_cost = cost(&mut receiver, before.1, flow.lines)?;
+    let sender_cost = cost(&mut sender, before.0, flow.lines, &place.sender_dir)?;
+    let receiver_cost = cost(&mut receiver, before.1, flow.lines, &place.receiver_dir)?;
     let calls = strace.map(Strace::finish).transpose()?;
     if feed.is_over() {
-        feed.finish().context("the feed")?;
+        feed.wait().context("the feed")?;
     }
     sender.stop().context("sender")?;
     receiver.stop().context("receiver")?;
@@ -92,8 +89,8 @@ fn run_at(programs: &Programs, chain: Chain, flow: Flow, place: &Place) -> Resul
     })
 }
 
-fn cost(daemon: &mut Daemon, before: Duration, lines: u64) -> Result<Cost> {
-    daemon.check()?;
+fn cost(daemon: &mut Daemon, before: Duration, lines: u64, dir: &Path) -> Result<Cost> {
+    daemon.check().with_context(|| last_words(dir))?;
     let cpu = daemon.cpu()?.saturating_sub(before);
     Ok(Cost {
         cpu_ns_per_line: cpu.as_secs_f64() * 1e9 / lines as f64,

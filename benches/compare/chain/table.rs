@@ -31,7 +31,7 @@ pub(crate) fn print(rows: &Rows) {
             figure(|run| run.lines_per_s, 0),
             figure(|run| (run.sent - run.kept) as f64, 0),
             figure(|run| run.twice as f64, 0),
-            figure(|run| both(run), 0),
+            figure(both, 0),
             figure(|run| run.sender.cpu_ns_per_line, 0),
             figure(|run| run.receiver.cpu_ns_per_line, 0),
             figure(|run| run.sender.memory_mib, 1),

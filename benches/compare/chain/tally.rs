@@ -19,7 +19,7 @@ pub(crate) struct Tally {
 impl Tally {
     /// For lines 1 to `lines`.
     pub(crate) fn new(lines: u64) -> Self {
-        Self { seen: vec![0; lines as usize], strange: 0 }
+        Self { seen: (0..lines).map(|_| 0).collect(), strange: 0 }
     }
 
     /// Counts the lines of a file.
@@ -34,9 +34,8 @@ impl Tally {
     pub(crate) fn lines(&mut self, mut from: impl BufRead) -> Result<()> {
         let mut line = Vec::new();
         while from.read_until(b'\n', &mut line)? > 0 {
-            let number = line.strip_suffix(b"\n").and_then(line::number);
-            let place =
-                number.and_then(|number| self.seen.get_mut(number.checked_sub(1)? as usize));
+            let place = line.strip_suffix(b"\n").and_then(line::number).and_then(place);
+            let place = place.and_then(|place| self.seen.get_mut(place));
             match place {
                 Some(seen) => *seen = seen.saturating_add(1),
                 None => self.strange += 1,
@@ -68,4 +67,9 @@ impl Tally {
             *seen = (*seen).max(*other);
         }
     }
+}
+
+/// Where line `number`, counted from 1, is noted.
+fn place(number: u64) -> Option<usize> {
+    usize::try_from(number.checked_sub(1)?).ok()
 }
