@@ -107,13 +107,13 @@ fn run(args: &Args) -> Result<bool> {
 
 /// Runs one case; false when it failed.
 fn run_case(bench: &Bench<'_>, case: &Case, args: &Args) -> Result<bool> {
-    let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { 3 });
-    let rounds = if case.name == CaseName::Kills { 1 } else { rounds };
+    let few = args.quick || case.name == CaseName::Kills;
+    let rounds = args.rounds.unwrap_or(if few { 1 } else { 3 });
     println!("\n{case}; {rounds} round(s), medians");
     match case.name {
         CaseName::Relp | CaseName::Pair => Ok(chain::run_case(bench, case, rounds, &args.only)),
         CaseName::Replay => replay::run_case(bench, case, rounds).map(|()| true),
-        CaseName::Kills => kills::run_case(bench, case, args.seed, &args.only),
+        CaseName::Kills => kills::run_case(bench, case, rounds, args.seed, &args.only),
         _ => run_programs(bench, case, rounds, args),
     }
 }

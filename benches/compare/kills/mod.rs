@@ -13,17 +13,27 @@ use crate::measure::Bench;
 /// How often an end is killed.
 const KILLS: usize = 3;
 
-/// Runs each chain undisturbed, with the receiver killed and with the sender killed; false when
-/// logweir lost what had reached its spool, or doubled a line.
+/// Does it with another seed each round; false when logweir lost what had reached its spool, or
+/// doubled a line.
 pub(crate) fn run_case(
     bench: &Bench<'_>,
     case: &Case,
+    rounds: usize,
     seed: Option<u64>,
     only: &[String],
 ) -> Result<bool> {
-    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let mut good = true;
+    for seed in (seed..).take(rounds) {
+        good &= run_round(bench, case, seed, only)?;
+    }
+    Ok(good)
+}
+
+/// Runs each chain undisturbed, with the receiver killed and with the sender killed.
+fn run_round(bench: &Bench<'_>, case: &Case, seed: u64, only: &[String]) -> Result<bool> {
     let programs = chain::programs(bench);
-    println!("{KILLS} kills at moments of --seed {seed}");
+    println!("{KILLS} kills of each, at moments that --seed {seed} gives:");
     println!(
         "{:<20} {:<9} {:>9} {:>9} {:>9} {:>7} {:>8} {:>13} {:>14}",
         "",
