@@ -6,6 +6,10 @@
 //! what counts is the ratio to the bare loop (`bareloop.c`), the least work there is. Peers that
 //! are not installed are left out: rsyslog is looked for in the path, syslog-ng there or below
 //! the folder that `LOGWEIR_SYSLOG_NG_ROOT` names. All traffic stays on loopback.
+//!
+//! The cases over RELP compare with rsyslog (with its package for RELP), the replay with socat;
+//! system calls are counted by strace. `--case kills` prints counts, not times: what is missing
+//! and what is twice after SIGKILL of either end.
 
 mod bareloop;
 mod case;
