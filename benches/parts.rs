@@ -39,7 +39,7 @@ fn batch() -> Batch {
     }
     let bytes = Bytes::from(text);
     let lines = count_lines(&bytes);
-    Batch { bytes, lines, input: "in".into(), received: SystemTime::UNIX_EPOCH }
+    Batch { bytes, lines, input: "in".into(), received: SystemTime::UNIX_EPOCH, place: None }
 }
 
 fn framing(c: &mut Criterion) {

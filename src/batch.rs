@@ -8,6 +8,8 @@ use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::ids::Identity;
+use crate::ledger::Count;
 use crate::limits;
 
 /// Whole lines that entered together.
@@ -22,12 +24,52 @@ pub struct Batch {
     pub input: Arc<str>,
     /// When they were received.
     pub received: SystemTime,
+    /// Where they stand in the spool they came from; `None` where they came from none.
+    pub place: Option<Place>,
+}
+
+/// A piece of a spool: lines `first` to `last` of it, or what a selection left of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The spool.
+    pub spool: Identity,
+    /// The number of the first line.
+    pub first: u64,
+    /// The number of the last line.
+    pub last: u64,
+}
+
+impl Place {
+    /// How many lines there are from the first to the last.
+    pub fn lines(&self) -> u64 {
+        self.last - self.first + 1
+    }
 }
 
 impl Batch {
-    /// Other lines of the same origin and time.
+    /// Other lines of the same origin and time, or some of these.
     pub fn with(&self, bytes: Bytes, lines: u32) -> Self {
-        Self { bytes, lines, input: Arc::clone(&self.input), received: self.received }
+        let input = Arc::clone(&self.input);
+        Self { bytes, lines, input, received: self.received, place: self.place }
+    }
+
+    /// What the lines are as a count.
+    pub fn count(&self) -> Count {
+        Count { lines: u64::from(self.lines), bytes: self.bytes.len() as u64 }
+    }
+
+    /// Takes the first bytes off, which must be whole lines and not all of them; the number of
+    /// lines in them.
+    pub fn cut_front(&mut self, bytes: usize) -> u32 {
+        let cut = self.bytes.split_to(bytes);
+        let lines = count_lines(&cut);
+        if let Some(place) = &mut self.place
+            && place.lines() == u64::from(self.lines)
+        {
+            place.first += u64::from(lines);
+        }
+        self.lines -= lines;
+        lines
     }
 
     /// The lines, without their newlines.
@@ -47,10 +89,17 @@ impl Batch {
     pub fn split_to(&mut self, room: usize) -> Option<Self> {
         debug_assert!(room < self.bytes.len());
         let end = memchr::memrchr(b'\n', &self.bytes[..room])? + 1;
-        let bytes = self.bytes.split_to(end);
-        let lines = count_lines(&bytes);
-        self.lines -= lines;
-        Some(self.with(bytes, lines))
+        let bytes = self.bytes.slice(..end);
+        let before = self.place;
+        let lines = self.cut_front(end);
+        let mut first = self.with(bytes, lines);
+        // Of what a selection left nobody knows where the cut falls: both have the whole piece.
+        first.place =
+            before.zip(self.place).map(|(before, rest)| match rest.first - before.first {
+                0 => before,
+                _ => Place { last: rest.first - 1, ..before },
+            });
+        Some(first)
     }
 }
 
@@ -132,7 +181,18 @@ mod tests {
     fn batch(text: &str) -> Batch {
         let bytes = Bytes::copy_from_slice(text.as_bytes());
         let lines = count_lines(&bytes);
-        Batch { bytes, lines, input: "in".into(), received: UNIX_EPOCH }
+        Batch { bytes, lines, input: "in".into(), received: UNIX_EPOCH, place: None }
+    }
+
+    #[test]
+    fn a_split_knows_where_each_part_stands() {
+        let place = |first, last| Some(Place { spool: Identity::of(7), first, last });
+        let mut whole = Batch { place: place(5, 7), ..batch("a\nb\nc\n") };
+        let first = whole.split_to(2).unwrap();
+        assert_eq!((first.place, whole.place), (place(5, 5), place(6, 7)));
+        let mut some = Batch { place: place(5, 9), ..batch("a\nb\nc\n") };
+        let first = some.split_to(2).unwrap();
+        assert_eq!((first.place, some.place), (place(5, 9), place(5, 9)));
     }
 
     #[test]

@@ -2,20 +2,33 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::limits::{FILE_MODE_DEFAULT, SLICES_MOST};
 
 /// A file system.
 pub trait Fs {
     /// An open file.
     type File: FsFile;
 
-    /// Opens a file for appending, made with `mode` (less the umask) where missing.
+    /// A lock on a folder, held as long as this lives.
+    type Lock;
+
+    /// Opens a file for appending and reading, made with `mode` (less the umask) where missing.
     ///
     /// # Errors
     /// The system's.
     fn append(&self, path: &Path, mode: u32) -> io::Result<Self::File>;
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// The system's.
+    fn open(&self, path: &Path) -> io::Result<Self::File>;
 
     /// Makes a folder and those above it where missing.
     ///
@@ -44,11 +57,37 @@ pub trait Fs {
     /// The system's.
     fn modified(&self, path: &Path) -> io::Result<SystemTime>;
 
+    /// The length of a file.
+    ///
+    /// # Errors
+    /// The system's.
+    fn length(&self, path: &Path) -> io::Result<u64>;
+
     /// What is in a folder, in no order.
     ///
     /// # Errors
     /// The system's.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// Has the names in a folder survive a crash: those of new files, and that removed ones
+    /// are gone (fsync(2), of the folder).
+    ///
+    /// # Errors
+    /// The system's.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// Bytes that a file system has left for us.
+    ///
+    /// # Errors
+    /// The system's.
+    fn free(&self, folder: &Path) -> io::Result<u64>;
+
+    /// Locks a folder by the file of that path in it, made where missing; `None` where somebody
+    /// else holds the lock.
+    ///
+    /// # Errors
+    /// The system's.
+    fn lock(&self, path: &Path) -> io::Result<Option<Self::Lock>>;
 }
 
 /// An open file.
@@ -70,7 +109,72 @@ pub trait FsFile {
     /// # Errors
     /// The system's.
     fn set_len(&mut self, len: u64) -> io::Result<()>;
+
+    /// Has what was written survive a crash (fdatasync(2)). After an error nothing is known of
+    /// what was written since the last time, and asking again must not be believed.
+    ///
+    /// # Errors
+    /// The system's.
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Reads from `offset` on; the number of bytes, 0 at the end.
+    ///
+    /// # Errors
+    /// The system's.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 }
+
+/// Reads all of `buffer` from `offset` on, or up to the end of the file; the number of bytes.
+///
+/// # Errors
+/// The system's.
+pub fn read_full(file: &impl FsFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut at = 0;
+    while at < buffer.len() {
+        match file.read_at(&mut buffer[at..], offset + at as u64)? {
+            0 => break,
+            count => at += count,
+        }
+    }
+    Ok(at)
+}
+
+/// Writes all of the slices.
+///
+/// # Errors
+/// The system's; then the file may hold a part, from its old end on.
+pub fn write_all(file: &mut impl FsFile, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    while slices.iter().any(|slice| !slice.is_empty()) {
+        match file.write(&slices[..slices.len().min(SLICES_MOST)])? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            count => IoSlice::advance_slices(&mut slices, count),
+        }
+    }
+    Ok(())
+}
+
+/// Puts a small file in the place of another in one step: whatever happens, its name has the
+/// old content or the new. It is durable on return.
+///
+/// # Errors
+/// The system's; then the old content is still there, and the new one may be beside it under
+/// the same name with `.new` at its end.
+pub fn replace<F: Fs>(fs: &F, path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(NEW);
+    let new = PathBuf::from(name);
+    if fs.exists(&new) {
+        fs.remove(&new)?;
+    }
+    let mut file = fs.append(&new, FILE_MODE_DEFAULT)?;
+    write_all(&mut file, &mut [IoSlice::new(content)])?;
+    file.sync()?;
+    fs.rename(&new, path)?;
+    fs.sync_folder(path.parent().unwrap_or_else(|| Path::new(".")))
+}
+
+/// What the name of a file ends with that is to replace another.
+pub const NEW: &str = ".new";
 
 /// The system's files.
 #[derive(Debug, Clone, Copy, Default)]
@@ -78,6 +182,7 @@ pub struct OsFs;
 
 impl Fs for OsFs {
     type File = File;
+    type Lock = Flock<File>;
 
     fn append(&self, path: &Path, mode: u32) -> io::Result<File> {
         // Opening a named pipe would wait for its reader, and the disk with it.
@@ -85,7 +190,11 @@ impl Fs for OsFs {
             let said = "it is a named pipe: write to it with pipe = \"cat > …\" instead";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, said));
         }
-        OpenOptions::new().append(true).create(true).mode(mode).open(path)
+        OpenOptions::new().read(true).append(true).create(true).mode(mode).open(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
     }
 
     fn create_folders(&self, path: &Path) -> io::Result<()> {
@@ -108,8 +217,30 @@ impl Fs for OsFs {
         path.metadata()?.modified()
     }
 
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        Ok(path.metadata()?.len())
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
         fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
+
+    fn free(&self, folder: &Path) -> io::Result<u64> {
+        let data = nix::sys::statvfs::statvfs(folder)?;
+        Ok(data.blocks_available().saturating_mul(data.fragment_size()))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Self::Lock>> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(lock)),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, error)) => Err(error.into()),
+        }
     }
 }
 
@@ -129,5 +260,17 @@ impl FsFile for File {
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {
         Self::set_len(self, len)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        loop {
+            match FileExt::read_at(self, buffer, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
     }
 }

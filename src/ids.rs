@@ -1,5 +1,8 @@
 //! Newtypes for the numbers that name things, so that one is never taken for another.
 
+use std::hash::{BuildHasher, RandomState};
+use std::time::SystemTime;
+
 /// A node of the flow (an input, a filter or an output) for the life of the daemon.
 ///
 /// A node keeps its id through a reload when its name and kind stay; ids are never reused.
@@ -9,3 +12,69 @@ pub struct NodeId(pub u32);
 /// One copy of a child process slot (a `run` with `workers = 4` has four); never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProcId(pub u32);
+
+/// One reader of a spool, or one share of a forward output: a node, and its lane where it has
+/// several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LaneId {
+    /// The output.
+    pub node: NodeId,
+    /// Which of its lanes, from 0.
+    pub lane: u16,
+}
+
+impl NodeId {
+    /// The lane of a node that has one.
+    pub fn only_lane(self) -> LaneId {
+        LaneId { node: self, lane: 0 }
+    }
+}
+
+/// What a spool is known by: 128 bits, made once, written as 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity([u8; 16]);
+
+impl Identity {
+    /// The one with this number.
+    pub const fn of(number: u128) -> Self {
+        Self(number.to_be_bytes())
+    }
+
+    /// A new one.
+    pub fn new() -> Self {
+        // The standard library's hash maps are keyed with randomness of the system's.
+        let keyed = RandomState::new();
+        let half = |which: u8| u128::from(keyed.hash_one((which, SystemTime::now())));
+        Self::of(half(0) << 64 | half(1))
+    }
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for Identity {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        match u128::from_str_radix(text, 16) {
+            Ok(number) if digits && text.len() == 32 => Ok(Self::of(number)),
+            _ => Err("a spool's identity has 32 hexadecimal digits"),
+        }
+    }
+}

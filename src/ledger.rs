@@ -23,16 +23,25 @@ pub enum Reason {
     SendError,
     /// The grace ended before it could be handed on.
     Shutdown,
+    /// The spool was full: of the lines that came, or of those a reader had not read.
+    SpoolFull,
+    /// The spool was damaged where the line stood.
+    Damaged,
+    /// Another logweir sent the line again that was here already.
+    Duplicate,
 }
 
 /// All reasons, in the order of the ledger's table.
-pub const REASONS: [Reason; 6] = [
+pub const REASONS: [Reason; 9] = [
     Reason::QueueFull,
     Reason::ChildGone,
     Reason::Rate,
     Reason::DiskError,
     Reason::SendError,
     Reason::Shutdown,
+    Reason::SpoolFull,
+    Reason::Damaged,
+    Reason::Duplicate,
 ];
 
 impl Reason {
@@ -45,6 +54,9 @@ impl Reason {
             Self::DiskError => "disk_error",
             Self::SendError => "send_error",
             Self::Shutdown => "shutdown",
+            Self::SpoolFull => "spool_full",
+            Self::Damaged => "damaged",
+            Self::Duplicate => "duplicate",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! logweir takes log lines in, splits the flow through filter processes and
 //! sampling, and hands it on without losing count of a single line.
 //!
-//! Data flows one way, input → filter → output, and the modules are listed in
+//! Data flows one way, input → filter → spool → output, and the modules are listed in
 //! that order of thought:
 //!
 //! - [`config`] turns a file into a checked [`config::plan::Plan`];
@@ -9,7 +9,9 @@
 //! - [`parse`] reads what stands in a line;
 //! - [`engine`] is the whole daemon minus the kernel: batches in, queues and actions out;
 //! - [`filter`] holds the selectors a batch passes;
+//! - [`spool`] keeps lines on disk until every reader has passed them;
 //! - [`output`] holds queues, child processes as state machines, and files;
+//! - [`forward`] is what is said to other hosts, and to which of them;
 //! - [`driver`] is the loop that joins the engine to sockets, children and disk;
 //! - [`ledger`] counts every line's fate.
 //!
@@ -22,6 +24,7 @@ pub mod config;
 pub mod driver;
 pub mod engine;
 pub mod filter;
+pub mod forward;
 pub mod fs;
 pub mod ids;
 pub mod input;
@@ -32,4 +35,6 @@ pub mod output;
 pub mod parse;
 #[cfg(test)]
 mod sim;
+pub mod spool;
 pub mod sys;
+pub mod url;

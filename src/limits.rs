@@ -143,3 +143,76 @@ pub const SENDER_NAME_MOST: usize = 255;
 pub const SEQUENCE_JUMP_MOST: u64 = 1 << 32;
 /// Senders that `packet-loss` tells apart; lines of more count as invalid.
 pub const PACKET_LOSS_HOSTS_MOST: usize = 65_536;
+
+/// The most bytes one batch of a spool may hold; a row that says more is damaged.
+pub const RECORD_MOST: usize = LINE_MAX_MOST + 2 * BLOCK;
+/// The first read of a segment; each further one is twice as large.
+pub const SCAN_FIRST: usize = 4 * 1024;
+/// The largest one.
+pub const SCAN_CHUNK: usize = 256 * 1024;
+/// Default of `segment`.
+pub const SEGMENT_DEFAULT: u64 = 64 * MIB;
+/// The least `segment` may be.
+pub const SEGMENT_LEAST: u64 = 64 * KIB;
+/// Default of a spool's `max_size`.
+pub const SPOOL_SIZE_DEFAULT: u64 = 10 * 1024 * MIB;
+/// Default of a spool's `reserve`: so much of the disk is left free.
+pub const RESERVE_DEFAULT: u64 = 64 * MIB;
+/// Default of a spool's `sync`.
+pub const SYNC_DEFAULT: Duration = Duration::from_secs(1);
+/// The least time of a spool's `sync`.
+pub const SYNC_LEAST: Duration = Duration::from_millis(1);
+/// So much is written to a spool at most before it is synced, whatever `sync` says.
+pub const UNSYNCED_MOST: u64 = 4 * MIB;
+/// The most bytes of one job for a spool.
+pub const SPOOL_JOB_MOST: u64 = 4 * MIB;
+/// How often cursors are written, at most.
+pub const CURSOR_EVERY: Duration = Duration::from_secs(1);
+/// Other spools whose lines one spool keeps count of; the one not heard of for longest is
+/// forgotten.
+pub const ORIGINS_MOST: usize = 4096;
+/// The inputs of one segment.
+pub const INPUTS_MOST: u16 = 9999;
+/// The longest cursor file.
+pub const CURSOR_MOST: u64 = MIB;
+/// One read of a reader of a spool.
+pub const FEED_READ: usize = 1024 * 1024;
+/// A reader of a spool is given more when its queue holds less than this.
+pub const FEED_LOW: u64 = 4 * MIB;
+/// A reader of a spool holds no more than this, beside the last batch.
+pub const FEED_HIGH: u64 = 8 * MIB;
+
+const _: () =
+    assert!(SEGMENT_LEAST <= SEGMENT_DEFAULT && 2 * SEGMENT_DEFAULT <= SPOOL_SIZE_DEFAULT);
+const _: () = assert!(FEED_LOW <= FEED_HIGH && FEED_HIGH <= MEMORY_DEFAULT);
+
+/// The most bytes of lines in one `lines` frame between two logweirs, but for a single line.
+pub const LINES_FRAME_MOST: usize = 128 * 1024;
+/// Frames that a RELP client has under way at most.
+pub const RELP_WINDOW: usize = 4096;
+/// Bytes of lines that a forwarder has under way at most.
+pub const FORWARD_WINDOW: u64 = 4 * MIB;
+/// Bytes that wait to be written to a connection before a forwarder makes more of them.
+pub const FORWARD_OUT: usize = 512 * 1024;
+/// How often the same line may be refused by a peer before it is given up.
+pub const REFUSALS_MOST: u32 = 3;
+/// How long a connection may take to be made and opened.
+pub const CONNECT_MOST: Duration = Duration::from_secs(10);
+/// Default of a forwarder's `timeout`: how long a peer may leave everything unanswered.
+pub const ANSWER_DEFAULT: Duration = Duration::from_secs(60);
+/// First and longest wait before a peer is tried again.
+pub const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// How often it is asked how much the peer's TCP has acknowledged.
+pub const UNACKED_EVERY: Duration = Duration::from_millis(50);
+/// The most peers of one forwarder.
+pub const PEERS_MOST: usize = 64;
+/// Answers that wait for a client to read them, in bytes, before it is read from no more.
+pub const ANSWERS_MOST: usize = 1024 * 1024;
+/// How long a client may take to open its session.
+pub const OPEN_MOST: Duration = Duration::from_secs(30);
+/// Default of `max_message`.
+pub const MESSAGE_DEFAULT: usize = 64 * 1024;
+/// Default of `max_connections`.
+pub const CONNECTIONS_DEFAULT: u64 = 1000;
+/// The most `max_connections` may be.
+pub const CONNECTIONS_MOST: u64 = 100_000;

@@ -63,9 +63,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn summary(plan: &Plan) -> String {
-    let counts = [Kind::Input, Kind::Filter, Kind::Output].map(|kind| {
+    let mut counts = Vec::new();
+    for kind in [Kind::Input, Kind::Filter, Kind::Spool, Kind::Output] {
         let count = plan.nodes.iter().filter(|node| node.body.kind() == kind).count();
-        format!("{count} {}{}", kind.word(), if count == 1 { "" } else { "s" })
-    });
+        if count > 0 || kind != Kind::Spool {
+            counts.push(format!("{count} {}{}", kind.word(), if count == 1 { "" } else { "s" }));
+        }
+    }
     counts.join(", ")
 }

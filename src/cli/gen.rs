@@ -11,9 +11,9 @@ use anyhow::{Context, bail};
 
 use self::lines::{Form, Lines};
 use super::peer::{Stop, TcpPeer, UdpPeer};
-use super::url::{Protocol, Url};
 use crate::limits::DATAGRAM_SENT_MOST;
 use crate::sys::send::set_segment;
+use crate::url::{Protocol, Url};
 
 /// The most datagrams of one message that the kernel cuts up (UDP_MAX_SEGMENTS).
 const SEGMENTS_MOST: usize = 64;
@@ -29,7 +29,7 @@ const BURST: Duration = Duration::from_millis(1);
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where to: udp://host:port or tcp://host:port
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = Url::unanswered)]
     to: Url,
     /// How many lines; 0: until interrupted
     #[arg(long, value_name = "N", default_value_t = 100_000)]
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let stop = Stop::on_signals()?;
     let peer = match args.to.protocol {
         Protocol::Udp => Peer::udp(args, lines.capacity())?,
-        Protocol::Tcp => Peer::Tcp(TcpPeer::connect(&args.to, 1, &stop).with_context(to(args))?),
+        _ => Peer::Tcp(TcpPeer::connect(&args.to, 1, &stop).with_context(to(args))?),
     };
     let start = Instant::now();
     let mut sent = Sent::default();

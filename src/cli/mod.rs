@@ -16,7 +16,6 @@ pub mod send;
 mod stdin;
 pub mod top;
 pub mod udp2log;
-pub mod url;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

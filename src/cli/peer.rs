@@ -1,20 +1,25 @@
 //! What `gen` and `send` share: the peer that lines are handed to, and the signal that ends
 //! the handing.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::url::Url;
-use crate::limits::SEND_SLOTS;
+use crate::batch::Batch;
+use crate::config::plan::FormatPlan;
+use crate::forward::format::Dress;
+use crate::forward::relp::Client;
+use crate::ledger::Count;
+use crate::limits::{ANSWER_DEFAULT, FORWARD_OUT, SEND_SLOTS};
 use crate::sys::send::DatagramWriter;
+use crate::url::Url;
 
 /// How long to wait when the kernel has no memory for a datagram.
 const NO_ROOM_PAUSE: Duration = Duration::from_micros(200);
@@ -150,5 +155,120 @@ impl TcpPeer {
             }
         }
         Ok(sent)
+    }
+}
+
+/// A RELP server that lines are handed to.
+pub struct RelpPeer {
+    stream: TcpStream,
+    client: Client,
+    dress: Dress,
+    /// Lines that were answered.
+    pub answered: Count,
+}
+
+impl RelpPeer {
+    /// Connects and opens a session.
+    ///
+    /// # Errors
+    /// The system's, or the peer's refusal.
+    pub fn connect(to: &Url, attempts: u32, stop: &Stop) -> io::Result<Self> {
+        let TcpPeer { stream } = TcpPeer::connect(to, attempts, stop)?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        let dress = Dress::new(&FormatPlan::Line);
+        let mut peer =
+            Self { stream, client: Client::new(None), dress, answered: Count::default() };
+        peer.wait_until(stop, |client| client.is_open())?;
+        Ok(peer)
+    }
+
+    /// Sends lines; they count once they are answered.
+    ///
+    /// # Errors
+    /// How the connection broke.
+    pub fn send(&mut self, batch: &Batch, stop: &Stop) -> io::Result<()> {
+        self.wait_until(stop, |client| client.has_room() && client.out_bytes() < FORWARD_OUT)?;
+        if !stop.asked() {
+            self.client.send_lines(batch, &self.dress);
+        }
+        Ok(())
+    }
+
+    /// Waits until all is answered, and ends the session.
+    ///
+    /// # Errors
+    /// How the connection broke before.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.wait_until_even_stopped(|client| !client.waits())?;
+        self.client.close();
+        // All is answered: how the session ends matters to nobody.
+        let _ = self.turn();
+        Ok(())
+    }
+
+    fn wait_until(&mut self, stop: &Stop, done: impl Fn(&Client) -> bool) -> io::Result<()> {
+        self.wait_until_even_stopped(|client| stop.asked() || done(client))
+    }
+
+    fn wait_until_even_stopped(&mut self, done: impl Fn(&Client) -> bool) -> io::Result<()> {
+        let mut heard = Instant::now();
+        loop {
+            let moved = self.turn()?;
+            if done(&self.client) {
+                return Ok(());
+            }
+            if moved {
+                heard = Instant::now();
+            } else if heard.elapsed() > ANSWER_DEFAULT {
+                return Err(io::Error::new(ErrorKind::TimedOut, "the peer does not answer"));
+            } else {
+                self.rest()?;
+            }
+        }
+    }
+
+    /// Waits for readiness, but not long: the user may have had enough.
+    fn rest(&self) -> io::Result<()> {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let mut wanted = PollFlags::POLLIN;
+        wanted.set(PollFlags::POLLOUT, !self.client.out().is_empty());
+        let longest = PollTimeout::try_from(WRITE_TURN).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(self.stream.as_fd(), wanted)], longest) {
+            Ok(_) | Err(nix::Error::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes and reads what goes; whether anything did.
+    fn turn(&mut self) -> io::Result<bool> {
+        let mut moved = false;
+        while let Some(first) = self.client.out().front() {
+            match self.stream.write(first) {
+                Ok(count) => {
+                    self.client.wrote(count);
+                    moved = true;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut chunk = [0; 16 * 1024];
+        loop {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(io::Error::other("the peer has closed the connection")),
+                Ok(count) => {
+                    moved = true;
+                    let done = self.client.push(&chunk[..count], &mut Vec::new());
+                    let answered = self.client.take_done();
+                    self.answered.add(answered.lines, answered.bytes);
+                    done.map_err(io::Error::other)?;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(moved),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }

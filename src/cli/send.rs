@@ -6,27 +6,30 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::peer::{Stop, TcpPeer, UdpPeer};
-use super::url::{Protocol, Url};
+use super::peer::{RelpPeer, Stop, TcpPeer, UdpPeer};
+use crate::batch::Batch;
 use crate::input::lines::LineBuffer;
 use crate::limits::{DATAGRAM_SENT_MOST, LINE_MAX_MOST, READ_CHUNK};
+use crate::url::{Protocol, Url};
 
 /// Attempts to reach a TCP peer at the start; with the waits between them some seven seconds.
 const ATTEMPTS: u32 = 8;
 /// The longest number before a line, and its space.
 const PREFIX_MOST: usize = 21;
 
-/// Send lines of a file, a named pipe or standard input over UDP or TCP
+/// Send lines of a file, a named pipe or standard input over UDP, TCP or RELP
 ///
-/// Over UDP each line is a datagram; over TCP each ends with a newline. A named pipe is read
-/// on after its writer has closed it, until SIGINT or SIGTERM.
+/// Over UDP each line is a datagram; over TCP each ends with a newline; over RELP each is
+/// answered by the peer, and counts as sent only then. A named pipe is read on after its writer
+/// has closed it, until SIGINT or SIGTERM.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where to: udp://host:port or tcp://host:port
+    /// Where to: udp://host:port, tcp://host:port or relp://host:port
     #[arg(long, value_name = "URL")]
     to: Url,
     /// Send every N-th line only
@@ -52,11 +55,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let number_room = if args.sequence { PREFIX_MOST } else { 0 };
     let longest = match peer {
         Peer::Udp(_) => DATAGRAM_SENT_MOST - 1 - number_room,
-        Peer::Tcp(_) => LINE_MAX_MOST,
+        Peer::Tcp(_) | Peer::Relp(_) => LINE_MAX_MOST,
     };
     let mut sender = Sender { args, peer, seen: 0, sent: 0, ready: Vec::new(), ends: Vec::new() };
     let mut buffer = LineBuffer::new(longest);
-    let done = copy(&mut source, &mut buffer, &mut sender, &stop);
+    let done = copy(&mut source, &mut buffer, &mut sender, &stop).and_then(|()| sender.finish());
     eprint!("sent {} of {} lines", sender.sent, sender.seen);
     if buffer.counts.oversize > 0 {
         eprint!(", {} cut to {longest} bytes", buffer.counts.oversize);
@@ -148,13 +151,17 @@ fn open(path: &Path, fifo: bool) -> io::Result<File> {
 enum Peer {
     Udp(UdpPeer),
     Tcp(TcpPeer),
+    Relp(Box<RelpPeer>),
 }
 
 impl Peer {
     fn connect(to: &Url, stop: &Stop) -> io::Result<Self> {
         match to.protocol {
             Protocol::Udp => UdpPeer::connect(to).map(Self::Udp),
-            Protocol::Tcp => TcpPeer::connect(to, ATTEMPTS, stop).map(Self::Tcp),
+            Protocol::Relp => {
+                RelpPeer::connect(to, ATTEMPTS, stop).map(|peer| Self::Relp(Box::new(peer)))
+            }
+            _ => TcpPeer::connect(to, ATTEMPTS, stop).map(Self::Tcp),
         }
     }
 }
@@ -187,6 +194,7 @@ impl Sender<'_> {
             self.ready.extend_from_slice(line);
             self.ends.push(self.ready.len());
         }
+        let batch = self.ready_batch();
         let done = match &mut self.peer {
             Peer::Udp(peer) => {
                 let starts = [0].into_iter().chain(self.ends.iter().copied());
@@ -198,6 +206,11 @@ impl Sender<'_> {
                 let done = peer.send(&self.ready, stop);
                 done.map(whole).map_err(|(bytes, error)| (whole(bytes), error))
             }
+            Peer::Relp(peer) => {
+                let done = batch.map_or(Ok(()), |batch| peer.send(&batch, stop));
+                self.sent = peer.answered.lines;
+                done.map(|()| 0).map_err(|error| (0, error))
+            }
         };
         let (Ok(count) | Err((count, _))) = done;
         self.sent += count as u64;
@@ -207,10 +220,27 @@ impl Sender<'_> {
         Ok(())
     }
 
+    /// The lines that are ready, where there are any.
+    fn ready_batch(&self) -> Option<Batch> {
+        let Peer::Relp(_) = self.peer else { return None };
+        let lines = u32::try_from(self.ends.len()).ok().filter(|lines| *lines > 0)?;
+        let bytes = self.ready.clone().into();
+        let (input, received) = ("send".into(), SystemTime::now());
+        Some(Batch { bytes, lines, input, received, place: None })
+    }
+
+    /// Waits for answers that are due.
+    fn finish(&mut self) -> anyhow::Result<()> {
+        let Peer::Relp(peer) = &mut self.peer else { return Ok(()) };
+        let done = peer.finish();
+        self.sent = peer.answered.lines;
+        done.with_context(|| format!("{} after {} lines were answered", self.args.to, self.sent))
+    }
+
     fn errors(&self) -> u64 {
         match &self.peer {
             Peer::Udp(peer) => peer.errors,
-            Peer::Tcp(_) => 0,
+            Peer::Tcp(_) | Peer::Relp(_) => 0,
         }
     }
 }

@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::flow::{Flow, indexes};
+use super::flow::{Flow, OWN_SPOOL, indexes};
 use super::pattern;
-use super::plan::{BodyPlan, DaemonPlan, InputPlan, Kind, SelectPlan, SourcePlan, WhenFull};
+use super::plan::{
+    BodyPlan, DaemonPlan, InputPlan, Kind, SelectPlan, SourcePlan, SpoolFull, WhenFull,
+};
 use super::report::{Report, Span};
 use super::section::Section;
 use super::units::show_size;
@@ -26,11 +28,13 @@ pub(super) fn all(
     fifos(flow, report);
     files(flow, report);
     stdouts(flow, report);
+    spools(flow, report);
     waiting(flow, report);
     memory(flow, daemon, report);
     // In a flow with errors these would tell of what a wrong `from` left behind.
     if !report.has_errors() {
         unused(flow, report);
+        unspooled(flow, report);
         dead(flow, report);
     }
 }
@@ -167,14 +171,74 @@ fn stdouts(flow: &Flow<'_>, report: &mut Report<'_>) {
     }
 }
 
+/// What takes from a spool, and what a spool takes from; and two spools in one folder.
+fn spools(flow: &Flow<'_>, report: &mut Report<'_>) {
+    let mut firsts: HashMap<PathBuf, usize> = HashMap::new();
+    for (node, draft) in flow.drafts.iter().enumerate() {
+        let spool = match &draft.body {
+            Some(BodyPlan::Spool(spool)) => Some((spool, "dir")),
+            _ => draft.own_spool.as_ref().map(|spool| (spool, "spool")),
+        };
+        if let Some((spool, key)) = spool {
+            let first = *firsts.entry(tidy(&spool.dir)).or_insert(node);
+            if first != node {
+                let place = draft.section.place(key);
+                let other = &flow.drafts[first].section.path;
+                let message = format!("[{other}] has its spool in this folder");
+                report.error(place, &format!("{}.{key}", draft.section.path), message);
+            }
+        }
+        if draft.own_spool.is_some() {
+            let own = format!("{}{OWN_SPOOL}", draft.name);
+            if flow.drafts.iter().any(|other| other.name == own) {
+                let message =
+                    format!("the spool of this output is called `{own}`, and so is a node");
+                report.error(draft.section.place("spool"), &draft.section.path, message);
+            }
+        }
+        takes_from_spool(flow, node, report);
+    }
+}
+
+fn takes_from_spool(flow: &Flow<'_>, node: usize, report: &mut Report<'_>) {
+    let draft = &flow.drafts[node];
+    let is_spool = |&&before: &&usize| flow.drafts[before].kind == Kind::Spool;
+    let Some(&spool) = flow.from[node].iter().find(is_spool) else { return };
+    let spool = flow.drafts[spool].name;
+    let (place, path) = (draft.section.place("from"), format!("{}.from", draft.section.path));
+    let message = if draft.kind != Kind::Output {
+        format!("`{spool}` is a spool, and only outputs take from a spool")
+    } else if flow.from[node].len() > 1 {
+        format!("an output that takes from a spool takes from nothing else (`{spool}` is one)")
+    } else if draft.own_spool.is_some() {
+        format!("`{spool}` is a spool already: the output needs none of its own")
+    } else if matches!(&draft.body, Some(BodyPlan::Pipe(pipe)) if pipe.workers > 1) {
+        let path = format!("{}.workers", draft.section.path);
+        let message = "must be 1 behind a spool, whose lines are passed in order";
+        report.error(draft.section.place("workers"), &path, message);
+        return;
+    } else {
+        return;
+    };
+    report.error(place, &path, message);
+}
+
 /// `when_full = "block"` makes the inputs wait, and UDP cannot.
 fn waiting(flow: &Flow<'_>, report: &mut Report<'_>) {
     let udp = udp_behind(flow);
     for (node, draft) in flow.drafts.iter().enumerate() {
-        let Some(BodyPlan::Run(process) | BodyPlan::Pipe(process)) = &draft.body else { continue };
-        if process.when_full != WhenFull::Block {
+        let (blocks, key) = match &draft.body {
+            Some(BodyPlan::Run(process) | BodyPlan::Pipe(process)) => {
+                (process.when_full == WhenFull::Block, "when_full")
+            }
+            Some(BodyPlan::Spool(spool)) => (spool.when_full == SpoolFull::Block, "when_full"),
+            _ => (false, "when_full"),
+        };
+        let own = draft.own_spool.as_ref().is_some_and(|s| s.when_full == SpoolFull::Block);
+        if !blocks && !own {
             continue;
         }
+        let key = if own { "spool" } else { key };
         let Some(mut before) = udp[node] else { continue };
         let mut way = vec![draft.name, flow.drafts[before].name];
         while let Some(next) = udp[before].filter(|next| *next != before) {
@@ -189,8 +253,29 @@ fn waiting(flow: &Flow<'_>, report: &mut Report<'_>) {
         );
         let help = "what comes meanwhile would be lost in the kernel; use when_full = \"drop\", \
                     which counts, and a larger `queue`";
-        let key = format!("{}.when_full", draft.section.path);
-        report.error_help(draft.section.place("when_full"), &key, message, help);
+        let path = format!("{}.{key}", draft.section.path);
+        report.error_help(draft.section.place(key), &path, message, help);
+    }
+}
+
+/// Says where an answer to a client means less than that its lines are on disk.
+fn unspooled(flow: &Flow<'_>, report: &mut Report<'_>) {
+    for (node, input) in inputs(flow) {
+        let SourcePlan::Relp(_) = input.source else { continue };
+        let mut reached = vec![false; flow.drafts.len()];
+        reached[node] = true;
+        for &at in &flow.order {
+            reached[at] |= flow.from[at].iter().any(|&before| reached[before]);
+        }
+        let spooled = flow.drafts.iter().zip(&reached).any(|(draft, reached)| {
+            *reached && (draft.kind == Kind::Spool || draft.own_spool.is_some())
+        });
+        if !spooled {
+            let section = &flow.drafts[node].section;
+            let message = "there is no spool behind this input: its lines are acknowledged once \
+                           they are handed to every output, on disk or not";
+            report.warn(section.place("relp"), &format!("{}.relp", section.path), message);
+        }
     }
 }
 
@@ -219,6 +304,8 @@ fn queue(body: &BodyPlan) -> Option<u64> {
         BodyPlan::File(file) => Some(file.queue),
         BodyPlan::Udp(udp) => Some(udp.queue),
         BodyPlan::Stdout(stdout) => Some(stdout.queue),
+        BodyPlan::Forward(forward) => Some(forward.queue),
+        BodyPlan::Spool(spool) => Some(spool.queue),
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use toml::Spanned;
 
 use super::diagnostic::shown;
-use super::plan::{BodyPlan, Kind, NodePlan, SelectPlan};
+use super::plan::{BodyPlan, Kind, NodePlan, SelectPlan, SpoolPlan};
 use super::report::{Report, nearest};
 use super::section::Section;
 
@@ -24,7 +24,12 @@ pub(super) struct Draft<'t> {
     pub(super) select: SelectPlan,
     /// What it is; `None` when that was refused.
     pub(super) body: Option<BodyPlan>,
+    /// The spool of an output that has one of its own.
+    pub(super) own_spool: Option<SpoolPlan>,
 }
+
+/// What the name of an output's own spool has behind the output's.
+pub(super) const OWN_SPOOL: &str = ".spool";
 
 /// All nodes, in file order, and what each takes from.
 pub(super) struct Flow<'t> {
@@ -72,21 +77,31 @@ impl<'t> Flow<'t> {
         names
     }
 
-    /// The nodes as the plan holds them; `None` when one could not be read.
+    /// The nodes as the plan holds them; `None` when one could not be read. An output with a
+    /// spool of its own becomes two: the spool, which takes and selects in its place, and the
+    /// output, which takes from the spool.
     pub(super) fn into_nodes(self) -> Option<Vec<NodePlan>> {
         let names: Vec<_> = self.drafts.iter().map(|draft| draft.name).collect();
-        let mut drafts: Vec<_> = self.drafts.iter().map(Some).collect();
-        let nodes = self.order.iter().filter_map(|&node| {
-            let draft = drafts[node].take()?;
-            Some(NodePlan {
+        let mut nodes = Vec::new();
+        for &node in &self.order {
+            let draft = &self.drafts[node];
+            let mut from = self.from[node].iter().map(|&before| names[before].into()).collect();
+            let mut select = draft.select.clone();
+            if let Some(spool) = &draft.own_spool {
+                let name = format!("{}{OWN_SPOOL}", draft.name);
+                let body = BodyPlan::Spool(spool.clone());
+                let select = std::mem::take(&mut select);
+                let from = std::mem::replace(&mut from, vec![name.clone()]);
+                nodes.push(NodePlan { name, from, select, body });
+            }
+            nodes.push(NodePlan {
                 name: draft.name.into(),
-                from: self.from[node].iter().map(|&before| names[before].into()).collect(),
-                select: draft.select.clone(),
+                from,
+                select,
                 body: draft.body.clone()?,
-            })
-        });
-        let nodes: Vec<_> = nodes.collect();
-        (nodes.len() == names.len()).then_some(nodes)
+            });
+        }
+        (self.order.len() == names.len()).then_some(nodes)
     }
 
     fn report_cycles(&self, report: &mut Report<'_>) {

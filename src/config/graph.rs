@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::plan::{BodyPlan, Kind, NodePlan, Plan, SampleMode, SelectPlan, SourcePlan};
+use super::plan::{
+    BalancePlan, BodyPlan, Kind, NodePlan, Plan, SampleMode, SelectPlan, SourcePlan,
+};
 use super::units::{show_rate, show_size};
 
 /// The width of the text drawing.
@@ -51,6 +53,7 @@ pub fn dot(plan: &Plan) -> String {
         let shape = match node.body.kind() {
             Kind::Input => "cds",
             Kind::Filter => "box",
+            Kind::Spool => "cylinder",
             Kind::Output => "note",
         };
         let name = dot_text(&node.name);
@@ -73,6 +76,7 @@ pub fn mermaid(plan: &Plan) -> String {
         let (open, close) = match node.body.kind() {
             Kind::Input => ("([", "])"),
             Kind::Filter => ("[", "]"),
+            Kind::Spool => ("[(", ")]"),
             Kind::Output => ("[/", "/]"),
         };
         let name = mermaid_text(&node.name);
@@ -115,6 +119,17 @@ fn label(node: &NodePlan) -> String {
         BodyPlan::File(file) => words.push(format!("file {}", file.path.as_str())),
         BodyPlan::Udp(udp) => words.push(format!("udp {}", udp.to)),
         BodyPlan::Stdout(_) => words.push("stdout".into()),
+        BodyPlan::Spool(spool) => words.push(format!("spool {}", spool.dir.display())),
+        BodyPlan::Forward(forward) => {
+            let peers: Vec<_> = forward.peers.iter().map(ToString::to_string).collect();
+            let balance = match &forward.balance {
+                _ if peers.len() == 1 => String::new(),
+                BalancePlan::Failover => " failover".into(),
+                BalancePlan::RoundRobin => " round-robin".into(),
+                BalancePlan::Hash { key } => format!(" by '{key}'"),
+            };
+            words.push(format!("forward{balance} {}", peers.join(" ")));
+        }
     }
     // A label is one line, whatever a command or a regex contains.
     let shown = words.join(", ");
@@ -157,6 +172,9 @@ fn source(source: &SourcePlan) -> String {
         }
         SourcePlan::Stdin => "stdin".into(),
         SourcePlan::Fifo(path) => format!("fifo {}", path.display()),
+        SourcePlan::Relp(relp) => {
+            format!("relp{} {}", if relp.tls.is_some() { "+tls" } else { "" }, relp.address)
+        }
     }
 }
 

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::plan::{InputPlan, Kind, SourcePlan, UdpInPlan};
+use super::plan::{InputPlan, Kind, RelpInPlan, SourcePlan, UdpInPlan};
 use super::report::Report;
 use super::section::{Entry, Section};
-use super::{keys, process};
+use super::{forward, keys, process};
 use crate::limits;
 
 /// The longest name of a network interface (`IFNAMSIZ` without its final NUL).
@@ -14,17 +14,41 @@ const INTERFACE_MOST: usize = 15;
 
 /// Reads an input.
 pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<InputPlan> {
-    let sort = keys::choose(section, &["udp", "stdin", "fifo"], report);
+    let sort = keys::choose(section, &["udp", "relp", "stdin", "fifo"], report);
     keys::check(section, Kind::Input, sort, report);
-    let max_line = process::max_line(section, report);
+    let max_line = match section.get("max_message") {
+        Some(entry) => max_message(entry, report),
+        None => process::max_line(section, report),
+    };
     let sequence = section.get("sequence").and_then(|entry| entry.boolean(report));
     let entry = section.get(sort?)?;
     let source = match sort? {
         "udp" => SourcePlan::Udp(udp(section, entry, report)?),
+        "relp" => SourcePlan::Relp(relp(section, entry, report)?),
         "stdin" => stdin(entry, report)?,
         _ => SourcePlan::Fifo(PathBuf::from(entry.system_text(report)?)),
     };
     Some(InputPlan { source, max_line, sequence: sequence.unwrap_or(false) })
+}
+
+fn max_message(entry: &Entry<'_>, report: &mut Report<'_>) -> usize {
+    let bounds = limits::LINE_MAX_LEAST as u64..=limits::LINE_MAX_MOST as u64;
+    let size = entry.size(report, bounds).and_then(|size| usize::try_from(size).ok());
+    size.unwrap_or(limits::MESSAGE_DEFAULT)
+}
+
+fn relp(section: &Section<'_>, entry: &Entry<'_>, report: &mut Report<'_>) -> Option<RelpInPlan> {
+    let address = address(entry, report);
+    let tls = match section.get("tls") {
+        Some(entry) => Some(forward::server_tls(entry, report)?),
+        None => None,
+    };
+    let most = section
+        .get("max_connections")
+        .and_then(|entry| entry.integer(report, 1..=limits::CONNECTIONS_MOST))
+        .unwrap_or(limits::CONNECTIONS_DEFAULT);
+    let max_connections = usize::try_from(most).ok()?;
+    Some(RelpInPlan { address: address?, tls, max_connections })
 }
 
 fn stdin(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<SourcePlan> {

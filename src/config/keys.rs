@@ -27,12 +27,16 @@ pub(super) const KEYS: &[Key] = &[
     key(Kind::Input, "udp", &[]),
     key(Kind::Input, "stdin", &[]),
     key(Kind::Input, "fifo", &[]),
+    key(Kind::Input, "relp", &[]),
+    key(Kind::Input, "tls", &["relp"]),
+    key(Kind::Input, "max_message", &["relp"]),
+    key(Kind::Input, "max_connections", &["relp"]),
     key(Kind::Input, "receive_buffer", &["udp"]),
     key(Kind::Input, "sockets", &["udp"]),
     key(Kind::Input, "multicast", &["udp"]),
     key(Kind::Input, "interface", &["udp"]),
-    key(Kind::Input, "max_line", &[]),
-    key(Kind::Input, "sequence", &[]),
+    key(Kind::Input, "max_line", &["udp", "stdin", "fifo"]),
+    key(Kind::Input, "sequence", &["udp", "stdin", "fifo"]),
     key(Kind::Filter, "from", &[]),
     key(Kind::Filter, "match", &[]),
     key(Kind::Filter, "reject", &[]),
@@ -47,6 +51,22 @@ pub(super) const KEYS: &[Key] = &[
     key(Kind::Filter, "restart", &["run"]),
     key(Kind::Filter, "stop_grace", &["run"]),
     key(Kind::Filter, "max_line", &["run"]),
+    key(Kind::Spool, "from", &[]),
+    key(Kind::Spool, "match", &[]),
+    key(Kind::Spool, "reject", &[]),
+    key(Kind::Spool, "rate", &[]),
+    key(Kind::Spool, "sample", &[]),
+    key(Kind::Spool, "sample_mode", &[]),
+    key(Kind::Spool, "sample_key", &[]),
+    key(Kind::Spool, "dir", &[]),
+    key(Kind::Spool, "max_size", &[]),
+    key(Kind::Spool, "max_age", &[]),
+    key(Kind::Spool, "segment", &[]),
+    key(Kind::Spool, "sync", &[]),
+    key(Kind::Spool, "when_full", &[]),
+    key(Kind::Spool, "compress", &[]),
+    key(Kind::Spool, "reserve", &[]),
+    key(Kind::Spool, "queue", &[]),
     key(Kind::Output, "from", &[]),
     key(Kind::Output, "match", &[]),
     key(Kind::Output, "reject", &[]),
@@ -58,6 +78,14 @@ pub(super) const KEYS: &[Key] = &[
     key(Kind::Output, "file", &[]),
     key(Kind::Output, "udp", &[]),
     key(Kind::Output, "stdout", &[]),
+    key(Kind::Output, "forward", &[]),
+    key(Kind::Output, "spool", &[]),
+    key(Kind::Output, "balance", &["forward"]),
+    key(Kind::Output, "key", &["forward"]),
+    key(Kind::Output, "format", &["forward"]),
+    key(Kind::Output, "tag", &["forward"]),
+    key(Kind::Output, "timeout", &["forward"]),
+    key(Kind::Output, "tls", &["forward"]),
     key(Kind::Output, "queue", &[]),
     key(Kind::Output, "workers", &["pipe"]),
     key(Kind::Output, "when_full", &["pipe"]),
@@ -74,12 +102,15 @@ fn sort_words(kind: Kind, sort: &str) -> &'static str {
     match (kind, sort) {
         (Kind::Input, "udp") => "UDP input",
         (Kind::Input, "stdin") => "standard input",
+        (Kind::Input, "relp") => "RELP input",
         (Kind::Input, _) => "FIFO input",
         (Kind::Filter, "run") => "filter process",
         (Kind::Filter, _) => "filter without `run`",
         (Kind::Output, "pipe") => "pipe output",
         (Kind::Output, "file") => "file output",
         (Kind::Output, "udp") => "UDP output",
+        (Kind::Output, "forward") => "forward output",
+        (Kind::Spool, _) => "spool",
         (Kind::Output, _) => "standard output",
     }
 }
@@ -113,7 +144,7 @@ pub(super) fn check(
             let message = format!(
                 "`{}` is a key of {}; this is {article} {}",
                 entry.key,
-                owners.join(" and "),
+                spoken(&owners),
                 kind.word()
             );
             entry.misplaced(report, message, None);
@@ -129,6 +160,15 @@ pub(super) fn check(
             );
             entry.misplaced(report, message, None);
         }
+    }
+}
+
+/// Words with commas and an `and`.
+fn spoken(words: &[String]) -> String {
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
     }
 }
 

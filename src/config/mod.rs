@@ -12,6 +12,7 @@ mod checks;
 mod daemon;
 mod diagnostic;
 mod flow;
+mod forward;
 pub mod graph;
 mod input;
 mod keys;
@@ -22,6 +23,7 @@ mod process;
 mod report;
 mod section;
 mod select;
+mod spool;
 #[cfg(test)]
 mod tests;
 pub mod udp2log;
@@ -37,7 +39,7 @@ pub use self::daemon::CONTROL_DEFAULT;
 use self::diagnostic::DIAGNOSTICS_MOST;
 pub use self::diagnostic::{Diagnostic, Place, Refusal, Severity};
 use self::flow::{Draft, Flow};
-use self::plan::{BodyPlan, Kind, Plan, SelectPlan};
+use self::plan::{BodyPlan, Kind, Plan, SelectPlan, SpoolPlan};
 use self::report::{Report, nearest};
 use self::section::{Entry, Section};
 use crate::limits;
@@ -45,7 +47,7 @@ use crate::limits;
 /// Where the configuration is, unless the user says otherwise.
 pub const FILE_DEFAULT: &str = "/etc/logweir/logweir.toml";
 
-const KINDS: [Kind; 3] = [Kind::Input, Kind::Filter, Kind::Output];
+const KINDS: [Kind; 4] = [Kind::Input, Kind::Filter, Kind::Spool, Kind::Output];
 
 /// A configuration that was accepted.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,11 +141,12 @@ pub fn parse(text: &str, file_name: &str) -> Result<Checked, Refusal> {
 }
 
 fn check_root(root: &Section<'_>, report: &mut Report<'_>) {
-    let names = ["daemon", "input", "filter", "output"];
+    let names = ["daemon", "input", "filter", "spool", "output"];
     for entry in &root.entries {
         if !names.contains(&entry.key) {
             let help = nearest(entry.key, names).unwrap_or_else(|| {
-                "there are: [daemon], [input.NAME], [filter.NAME], [output.NAME]".into()
+                "there are: [daemon], [input.NAME], [filter.NAME], [spool.NAME], [output.NAME]"
+                    .into()
             });
             entry.misplaced(report, "unknown table or key", Some(help));
         }
@@ -205,7 +208,15 @@ fn draft<'t>(
     let body = match kind {
         Kind::Input => input::read(&section, report).map(BodyPlan::Input),
         Kind::Filter => filter(&section, report),
+        Kind::Spool => {
+            keys::check(&section, Kind::Spool, None, report);
+            spool::read(&section, report).map(BodyPlan::Spool)
+        }
         Kind::Output => output::read(&section, report),
+    };
+    let own_spool = match kind {
+        Kind::Output => section.get("spool").and_then(|entry| own_spool(entry, report)),
+        _ => None,
     };
     let (mut from, mut select) = (None, SelectPlan::default());
     if kind != Kind::Input {
@@ -215,7 +226,25 @@ fn draft<'t>(
         from = entry.and_then(|entry| entry.names(report));
         select = select::read(&section, report);
     }
-    Draft { name, kind, section, from, select, body }
+    Draft { name, kind, section, from, select, body, own_spool }
+}
+
+/// `spool = {…}` on an output.
+fn own_spool(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<SpoolPlan> {
+    let Some(table) = entry.table() else {
+        entry.wrong(report, "expected a table, as in spool = { dir = \"/var/spool/logweir/hub\" }");
+        return None;
+    };
+    let section = Section::new(entry.path().into(), entry.span.clone(), table);
+    for entry in &section.entries {
+        if !spool::INLINE_KEYS.contains(&entry.key) {
+            let help = nearest(entry.key, spool::INLINE_KEYS);
+            let help =
+                help.unwrap_or_else(|| format!("there are: {}", spool::INLINE_KEYS.join(", ")));
+            entry.misplaced(report, "unknown key", Some(help));
+        }
+    }
+    spool::read(&section, report)
 }
 
 fn filter(section: &Section<'_>, report: &mut Report<'_>) -> Option<BodyPlan> {

@@ -4,13 +4,13 @@ use super::plan::{BodyPlan, FilePlan, Kind, Rotate, StdoutPlan, UdpOutPlan};
 use super::report::Report;
 use super::section::{Entry, Section};
 use super::units::{self, show_size, show_time};
-use super::{keys, process};
+use super::{forward, keys, process};
 use crate::limits;
 use crate::output::name::NameTemplate;
 
 /// Reads an output.
 pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<BodyPlan> {
-    let sort = keys::choose(section, &["pipe", "file", "udp", "stdout"], report);
+    let sort = keys::choose(section, &["pipe", "file", "udp", "forward", "stdout"], report);
     keys::check(section, Kind::Output, sort, report);
     let entry = section.get(sort?)?;
     if sort? == "pipe" {
@@ -19,6 +19,7 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<Bod
     let queue = process::queue(section, limits::QUEUE_FILE_DEFAULT, report);
     match sort? {
         "file" => file(section, entry, queue, report).map(BodyPlan::File),
+        "forward" => forward::read(section, entry, queue, report).map(BodyPlan::Forward),
         "udp" => udp(entry, report).map(|to| BodyPlan::Udp(UdpOutPlan { to, queue })),
         _ => {
             if entry.boolean(report)? {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::output::name::NameTemplate;
+use crate::url::Url;
 
 /// Everything a daemon is told to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +62,10 @@ pub enum BodyPlan {
     Udp(UdpOutPlan),
     /// The daemon's standard output.
     Stdout(StdoutPlan),
+    /// Other hosts, over TCP.
+    Forward(ForwardPlan),
+    /// A spool: what enters it is its stream once it is on disk.
+    Spool(SpoolPlan),
 }
 
 /// The kinds of node, as the configuration's tables are called.
@@ -70,6 +75,8 @@ pub enum Kind {
     Input,
     /// `[filter.NAME]`
     Filter,
+    /// `[spool.NAME]`, or `spool = {…}` on an output.
+    Spool,
     /// `[output.NAME]`
     Output,
 }
@@ -80,6 +87,7 @@ impl Kind {
         match self {
             Self::Input => "input",
             Self::Filter => "filter",
+            Self::Spool => "spool",
             Self::Output => "output",
         }
     }
@@ -91,7 +99,10 @@ impl BodyPlan {
         match self {
             Self::Input(_) => Kind::Input,
             Self::Pass | Self::Run(_) => Kind::Filter,
-            Self::Pipe(_) | Self::File(_) | Self::Udp(_) | Self::Stdout(_) => Kind::Output,
+            Self::Spool(_) => Kind::Spool,
+            Self::Pipe(_) | Self::File(_) | Self::Udp(_) | Self::Stdout(_) | Self::Forward(_) => {
+                Kind::Output
+            }
         }
     }
 }
@@ -117,6 +128,30 @@ pub enum SourcePlan {
     Stdin,
     /// A named pipe, created where missing, reopened at end of file.
     Fifo(PathBuf),
+    /// Messages of RELP, each answered once it is on disk.
+    Relp(RelpInPlan),
+}
+
+/// A RELP input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelpInPlan {
+    /// The address to bind.
+    pub address: SocketAddr,
+    /// Set where clients come through TLS.
+    pub tls: Option<ServerTlsPlan>,
+    /// The most connections at a time.
+    pub max_connections: usize,
+}
+
+/// The TLS of an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTlsPlan {
+    /// The certificate and those up to its authority, PEM.
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// The authority that clients' certificates must be of, PEM; `None` asks for none.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// A UDP input.
@@ -243,6 +278,105 @@ pub struct UdpOutPlan {
     pub to: String,
     /// The bound of the queue before it, in bytes.
     pub queue: u64,
+}
+
+/// An output to other hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardPlan {
+    /// The peers, in the order of the configuration; RELP and TCP, with or without TLS.
+    pub peers: Vec<Url>,
+    /// Which of them gets which lines.
+    pub balance: BalancePlan,
+    /// How the lines are dressed.
+    pub format: FormatPlan,
+    /// How long a peer may leave everything unanswered.
+    pub timeout: Duration,
+    /// What TLS needs, where a peer is reached through it.
+    pub tls: ClientTlsPlan,
+    /// The bound of the queue before it, in bytes.
+    pub queue: u64,
+}
+
+/// Which of several peers gets which lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BalancePlan {
+    /// The first that answers gets all.
+    Failover,
+    /// They take turns.
+    RoundRobin,
+    /// The same key goes to the same peer.
+    Hash {
+        /// A regex with one group, which is the key.
+        key: String,
+    },
+}
+
+/// How lines are dressed for the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FormatPlan {
+    /// As they are.
+    Line,
+    /// Behind a header of RFC 5424.
+    Rfc5424 {
+        /// Its app-name; the input's name where it is left out.
+        tag: Option<String>,
+    },
+}
+
+/// What a client needs for TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientTlsPlan {
+    /// The authorities that the peer's certificate may be of, PEM; `None` for the system's.
+    pub ca: Option<PathBuf>,
+    /// Our own certificate and its private key, PEM.
+    pub own: Option<(PathBuf, PathBuf)>,
+    /// The name that the peer's certificate must have; `None` for the host's.
+    pub name: Option<String>,
+}
+
+/// A spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolPlan {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// The bytes it may hold on disk.
+    pub max_size: u64,
+    /// How old its lines may become.
+    pub max_age: Option<Duration>,
+    /// The bytes of a segment.
+    pub segment: u64,
+    /// When what was written is made durable.
+    pub sync: Sync,
+    /// What happens when it is full.
+    pub when_full: SpoolFull,
+    /// Whether closed segments are compressed with zstd.
+    pub compress: bool,
+    /// So many bytes of the disk are left free.
+    pub reserve: u64,
+    /// The bound of the queue before it, in bytes.
+    pub queue: u64,
+}
+
+/// When what was written to a spool is made durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sync {
+    /// After so much time at most, and as soon as somebody waits for it.
+    Every(Duration),
+    /// As soon as the disk has done with what was before.
+    Batch,
+    /// When the system likes.
+    Never,
+}
+
+/// What happens when a spool is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpoolFull {
+    /// The oldest segment is dropped.
+    DropOldest,
+    /// New lines are dropped.
+    DropNewest,
+    /// The inputs behind it wait.
+    Block,
 }
 
 /// An output to standard output.

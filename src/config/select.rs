@@ -51,7 +51,7 @@ fn sample(section: &Section<'_>, report: &mut Report<'_>) -> Option<SamplePlan> 
         None => Some(Mode::Every),
     };
     let key_entry = section.get("sample_key");
-    let key = key_entry.and_then(|entry| sample_key(entry, report));
+    let key = key_entry.and_then(|entry| one_group(entry, report));
     if let Some(entry) = key_entry
         && mode.is_some_and(|mode| mode != Mode::Hash)
     {
@@ -79,7 +79,8 @@ fn sample(section: &Section<'_>, report: &mut Report<'_>) -> Option<SamplePlan> 
     (n.get() > 1).then_some(SamplePlan { n, mode })
 }
 
-fn sample_key(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<String> {
+/// A regex with exactly one group.
+pub(super) fn one_group(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<String> {
     let text = regex(entry, report)?;
     let groups = pattern::compile(&text).map_or(0, |regex| pattern::groups(&regex));
     if groups == 1 {

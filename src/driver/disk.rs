@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::wake::Wake;
 use crate::engine::{DiskJob, DiskTarget, DiskWork, Event};
@@ -17,6 +17,8 @@ use crate::fs::OsFs;
 use crate::ids::NodeId;
 use crate::limits::DISK_THREADS_MOST;
 use crate::output::file::{FileOutput, Written};
+use crate::spool::job::carry_out;
+use crate::spool::writer::Writer;
 
 /// The disk, as the loop sees it. Its channels are bounded by the engine, which has at most
 /// one job under way for each output.
@@ -32,8 +34,16 @@ pub struct Disk {
 
 #[derive(Debug)]
 struct Worker {
-    jobs: Sender<DiskJob>,
+    jobs: Sender<Job>,
     thread: JoinHandle<()>,
+}
+
+/// What a thread is given.
+#[derive(Debug)]
+enum Job {
+    Work(DiskJob),
+    /// A spool that was opened.
+    Spool(NodeId, Box<Writer<OsFs>>),
 }
 
 impl Disk {
@@ -58,8 +68,20 @@ impl Disk {
         };
         if let Some(place) = place {
             // The thread lives until its channel is closed.
-            let _ = self.workers[place].jobs.send(job);
+            let _ = self.workers[place].jobs.send(Job::Work(job));
         }
+        Ok(())
+    }
+
+    /// Takes over a spool that was opened.
+    ///
+    /// # Errors
+    /// The system's, where no thread could be made for it.
+    pub fn take_spool(&mut self, node: NodeId, writer: Writer<OsFs>) -> io::Result<()> {
+        let place = self.place()?;
+        self.places.insert(node, place);
+        // The thread lives until its channel is closed.
+        let _ = self.workers[place].jobs.send(Job::Spool(node, Box::new(writer)));
         Ok(())
     }
 
@@ -76,6 +98,11 @@ impl Disk {
                 Ok(self.workers.len() - 1)
             }
         }
+    }
+
+    /// Whether something is open for this node.
+    pub fn has(&self, node: NodeId) -> bool {
+        self.places.contains_key(&node)
     }
 
     /// What was done, if something was.
@@ -111,34 +138,77 @@ impl Worker {
 }
 
 enum Target {
-    Files(FileOutput<OsFs>),
+    Files(Box<FileOutput<OsFs>>),
     Stdout(Stdout),
+    Spool(Box<Writer<OsFs>>),
 }
 
-fn work(jobs: &Receiver<DiskJob>, done: &Sender<Event>, wake: &Wake) {
+fn work(jobs: &Receiver<Job>, done: &Sender<Event>, wake: &Wake) {
     let mut targets: HashMap<NodeId, Target> = HashMap::new();
     let mut compressor = Compressor::default();
-    for DiskJob { node, work } in jobs {
+    let tell = |event: Event| {
+        if done.send(event).is_ok() {
+            wake.wake();
+        }
+    };
+    for job in jobs {
+        let DiskJob { node, work } = match job {
+            Job::Work(job) => job,
+            Job::Spool(node, writer) => {
+                targets.insert(node, Target::Spool(writer));
+                continue;
+            }
+        };
         match work {
-            DiskWork::Open(DiskTarget::File(plan)) => {
-                targets.insert(node, Target::Files(FileOutput::new(plan, OsFs)));
+            DiskWork::Open(DiskTarget::File { plan, exact }) => {
+                let files = FileOutput::new(plan, OsFs);
+                let files = if exact { files.exact() } else { files };
+                targets.insert(node, Target::Files(Box::new(files)));
             }
             DiskWork::Open(DiskTarget::Stdout) => {
                 targets.insert(node, Target::Stdout(Stdout::default()));
             }
             DiskWork::Append(batches) => {
                 let Some(target) = targets.get_mut(&node) else { continue };
-                let Written { bytes, error } = match target {
+                let Written { bytes, pause, error } = match target {
                     Target::Files(files) => files.append(&batches),
                     Target::Stdout(stdout) => stdout.append(&batches),
+                    Target::Spool(_) => continue,
                 };
                 // The batches' memory goes back before the loop learns that they are done.
                 drop(batches);
-                if done.send(Event::DiskDone { node, bytes, error }).is_ok() {
-                    wake.wake();
-                }
+                tell(Event::DiskDone { node, bytes, pause, error });
                 if let Target::Files(files) = target {
                     compressor.compress(files.take_to_compress());
+                }
+            }
+            DiskWork::Restore(cut) => {
+                if let Some(Target::Files(files)) = targets.get_mut(&node)
+                    && let Err(error) = files.restore(&cut)
+                {
+                    log::error!("{error}: lines at its end may come twice");
+                }
+            }
+            DiskWork::Checkpoint => {
+                if let Some(Target::Files(files)) = targets.get_mut(&node) {
+                    tell(Event::Checkpointed { node, files: files.checkpoint() });
+                }
+            }
+            DiskWork::Checked => {
+                if let Some(Target::Files(files)) = targets.get_mut(&node) {
+                    files.checked();
+                }
+            }
+            DiskWork::Spool(job) => {
+                let Some(Target::Spool(writer)) = targets.get_mut(&node) else { continue };
+                let report = Box::new(carry_out(writer, *job, SystemTime::now()));
+                compressor.compress(writer.take_to_compress());
+                tell(Event::SpoolDone { node, report });
+            }
+            DiskWork::Respool(plan, readers) => {
+                if let Some(Target::Spool(writer)) = targets.get_mut(&node) {
+                    writer.set_plan(*plan);
+                    writer.set_readers(&readers);
                 }
             }
             DiskWork::Reopen => {

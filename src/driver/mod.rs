@@ -8,7 +8,12 @@
 pub mod children;
 pub mod control;
 pub mod disk;
+pub mod links;
+pub mod readers;
 pub mod receiver;
+pub mod relp_in;
+pub mod tls;
+pub mod transport;
 pub mod udp_in;
 pub mod udp_out;
 pub mod wake;
@@ -28,16 +33,23 @@ use nix::sys::signal::Signal;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
 use crate::clock::{Clock, Mono, SystemClock};
-use crate::config::plan::{BodyPlan, InputPlan, NodePlan, Plan, SourcePlan};
+use crate::config::plan::{BodyPlan, InputPlan, NodePlan, Plan, SourcePlan, SpoolPlan};
 use crate::engine::status::Status;
-use crate::engine::{Action, Engine, Event, Ready};
+use crate::engine::{Action, DiskWork, Engine, Event, Ready, SpoolFound};
+use crate::forward::deal::{lanes, reader};
+use crate::fs::OsFs;
 use crate::ids::NodeId;
 use crate::limits;
+use crate::spool::recover::{self, Opened};
 
 use children::{Children, Pipe};
 use control::{Control, Request};
 use disk::Disk;
-use receiver::{Handle, Source, UdpSocket};
+use links::Links;
+use readers::Readers;
+use receiver::{Handle, Reply, Source, UdpSocket};
+use relp_in::Bound;
+use tls::{ClientTls, ServerTls};
 use udp_out::UdpOutputs;
 use wake::Wake;
 
@@ -49,6 +61,8 @@ const CONTROL: usize = 2;
 const UDP_OUT: usize = 1 << 32;
 /// Children's tokens begin here.
 const CHILDREN: usize = 1 << 40;
+/// Forward outputs' tokens begin here, above all children's.
+const LINKS: usize = 1 << 56;
 
 /// Where a reload finds the new plan; an error is the whole report for the user.
 pub type Reread = Box<dyn Fn() -> Result<Plan, String>>;
@@ -77,6 +91,10 @@ pub struct Daemon {
     hold: Arc<AtomicBool>,
     children: Children,
     disk: Disk,
+    readers: Readers,
+    links: Links,
+    /// Inputs that take no more lines, whose clients wait for their last answers.
+    parting: Vec<(NodeId, Handle)>,
     udp: UdpOutputs,
     control: Option<Control>,
     signals: Signals,
@@ -100,7 +118,7 @@ impl Daemon {
         let engine = Engine::new(plan, clock.mono())?;
         let mut opened = Vec::new();
         for (name, input) in inputs_of(plan) {
-            opened.push((name.to_string(), input.clone(), open_input(name, input, &[])?));
+            opened.push((name.to_string(), input.clone(), open_input(name, input, &[], None)?));
         }
         let disk = Disk::new(wake.clone());
         let control = plan.daemon.control.as_deref().and_then(|path| {
@@ -115,7 +133,14 @@ impl Daemon {
         for (node, to) in engine.udp_outputs() {
             udp.open(node, &to, poll.registry())?;
         }
-        Ok(Self {
+        let mut links = Links::new(LINKS, wake.clone());
+        for (node, tls) in client_tls(plan)? {
+            if let Some(node) = engine.find(&node) {
+                links.enter_tls(node, tls);
+            }
+        }
+        let readers = Readers::new(wake.clone());
+        let mut daemon = Self {
             clock,
             poll,
             wake,
@@ -125,13 +150,46 @@ impl Daemon {
             hold: Arc::default(),
             children: Children::new(CHILDREN),
             disk,
+            readers,
+            links,
+            parting: Vec::new(),
             udp,
             control,
             signals,
             reread,
             report: None,
             looked_at_pipes: Mono::default(),
-        })
+        };
+        daemon.open_spools()?;
+        Ok(daemon)
+    }
+
+    /// Opens the spools that are not open yet.
+    fn open_spools(&mut self) -> Result<(), String> {
+        for (node, plan, readers) in self.engine.spools() {
+            if self.disk.has(node) {
+                continue;
+            }
+            let name = self.engine.name_of(node);
+            let opened = open_spool(&name, &plan, &readers)?;
+            self.enter_spool(node, opened)?;
+        }
+        Ok(())
+    }
+
+    fn enter_spool(&mut self, node: NodeId, opened: Opened<OsFs>) -> Result<(), String> {
+        let Opened { mut writer, cursors, .. } = opened;
+        writer.set_readers(&self.engine.readers_named(node));
+        let found = Box::new(SpoolFound {
+            identity: writer.identity(),
+            held: writer.held(),
+            origins: writer.origins().into_iter().collect(),
+            cursors: cursors.into_iter().collect(),
+        });
+        self.disk.take_spool(node, writer).map_err(|error| error.to_string())?;
+        let now = self.clock.mono();
+        self.engine.handle(Event::SpoolOpened { node, found }, now);
+        Ok(())
     }
 
     /// Has `report` told of the state at intervals.
@@ -164,6 +222,9 @@ impl Daemon {
             }
             self.pass(&events)?;
         }
+        for (_, handle) in &mut self.parting {
+            handle.join();
+        }
         if let Some(control) = self.control.take() {
             control.close();
         }
@@ -173,14 +234,16 @@ impl Daemon {
         Ok(())
     }
 
-    fn longest_wait(&self) -> Option<Duration> {
-        if !self.children.again.is_empty() || self.receivers_again() {
+    fn longest_wait(&mut self) -> Option<Duration> {
+        if !self.children.again.is_empty() || self.receivers_again() || self.links.has_more() {
             return Some(Duration::ZERO);
         }
         let report = self.report.as_ref().map(|(_, at)| *at);
         let pipes = !self.engine.with_unread().is_empty();
         let pipes = pipes.then(|| self.looked_at_pipes + limits::PIPES_EVERY);
-        let next = self.engine.deadline().into_iter().chain(report).chain(pipes).min()?;
+        let unacknowledged = self.links.acknowledge_all(&mut self.engine, self.clock.mono());
+        let own = report.into_iter().chain(pipes).chain(unacknowledged);
+        let next = self.engine.deadline().into_iter().chain(own).min()?;
         // Rounded up, for mio counts in milliseconds and must not wake just before.
         Some(next.since(self.clock.mono()) + Duration::from_micros(500))
     }
@@ -199,9 +262,10 @@ impl Daemon {
             self.looked_at_pipes = now;
             self.children.look_at_pipes(&mut self.engine);
         }
-        while let Some(event) = self.disk.done() {
+        while let Some(event) = self.disk.done().or_else(|| self.readers.done()) {
             self.engine.handle(event, now);
         }
+        self.links.look(&mut self.engine, self.poll.registry(), now);
         self.receive(now)?;
         self.obey_signals(now);
         if let Some((report, at)) = &mut self.report
@@ -224,6 +288,7 @@ impl Daemon {
             Token(at) if at < CHILDREN => {
                 self.engine.udp_writable(self.udp.node_of(token));
             }
+            Token(at) if at >= LINKS => self.links.ready(event, &mut self.engine, now),
             _ => match self.children.tokens.get(&token) {
                 Some(&(proc, Pipe::In)) => self.engine.writable(proc),
                 Some(&(proc, pipe)) => self.children.read(proc, pipe, &mut self.engine, now),
@@ -243,6 +308,7 @@ impl Daemon {
             match ready {
                 Ready::Child(proc) => self.children.write(proc, &mut self.engine, now),
                 Ready::Udp(node) => self.udp.write(node, &mut self.engine),
+                Ready::Lane(lane) => self.links.write(lane, &mut self.engine, now),
             }
         }
     }
@@ -255,7 +321,18 @@ impl Daemon {
             Action::CloseStdin(proc) => self.children.close_stdin(proc),
             Action::Terminate(proc) => self.children.signal(proc, Signal::SIGTERM),
             Action::Kill(proc) => self.children.signal(proc, Signal::SIGKILL),
-            Action::Disk(job) => self.disk.hand(job)?,
+            Action::Disk(job) => {
+                if matches!(job.work, DiskWork::Close) {
+                    self.readers.forget(job.node);
+                }
+                self.disk.hand(job)?;
+            }
+            Action::Read(job) => self.readers.hand(job)?,
+            Action::Link(lane, command) => self.links.command(lane, command),
+            Action::Settled { node, ticket } => self.reply(node, || Reply::Settled(ticket)),
+            Action::Tell { node, ticket, lasts } => {
+                self.reply(node, || Reply::Tell(ticket, lasts.clone()));
+            }
             // A paused receiver is not taken from, and so waits by itself.
             Action::Pause(node) => {
                 log::info!("{}: waits, a queue that blocks is full", self.engine.name_of(node));
@@ -270,6 +347,25 @@ impl Daemon {
     }
 
     // ---- inputs
+
+    /// Says something to the receiver of an input.
+    fn reply(&self, node: NodeId, reply: impl Fn() -> Reply) {
+        let of_node = self.receivers.iter().chain(&self.parting).filter(|(of, _)| *of == node);
+        for (_, handle) in of_node {
+            if let Some(replies) = &handle.replies {
+                replies.say(reply());
+            }
+        }
+    }
+
+    /// A receiver will give no more. One with clients stays until these are answered.
+    fn receiver_ended(&mut self, node: NodeId, mut handle: Handle) {
+        if handle.replies.is_some() {
+            self.parting.push((node, handle));
+        } else {
+            handle.join();
+        }
+    }
 
     fn start_receivers(
         &mut self,
@@ -316,8 +412,8 @@ impl Daemon {
             }
         }
         for at in ended.into_iter().rev() {
-            let (node, mut handle) = self.receivers.remove(at);
-            handle.join();
+            let (node, handle) = self.receivers.remove(at);
+            self.receiver_ended(node, handle);
             if self.receivers.iter().all(|(other, _)| *other != node) {
                 self.engine.handle(Event::InputEnded { node }, now);
             }
@@ -405,7 +501,23 @@ impl Daemon {
         let mut opened = Vec::new();
         for (name, input) in inputs_of(plan).filter(|(name, input)| is_new(name, input)) {
             let sockets = self.sockets_at(input).map_err(|error| error.to_string())?;
-            opened.push((name.to_string(), input.clone(), open_input(name, input, &sockets)?));
+            let listener = self.listener_at(input).map_err(|error| error.to_string())?;
+            let sources = open_input(name, input, &sockets, listener)?;
+            opened.push((name.to_string(), input.clone(), sources));
+        }
+        let tls = client_tls(plan)?;
+        let mut spools = Vec::new();
+        for node in &plan.nodes {
+            let BodyPlan::Spool(spool) = &node.body else { continue };
+            let is_open = old.nodes.iter().any(|before| {
+                let same_dir = |other: &SpoolPlan| other.dir == spool.dir;
+                before.name == node.name
+                    && matches!(&before.body, BodyPlan::Spool(other) if same_dir(other))
+            });
+            if !is_open {
+                let readers = readers_of(plan, &node.name);
+                spools.push((node.name.clone(), open_spool(&node.name, spool, &readers)?));
+            }
         }
         let mut udp = Vec::new();
         for node in &plan.nodes {
@@ -423,6 +535,16 @@ impl Daemon {
         for (name, socket) in udp {
             if let Some(node) = self.engine.find(&name) {
                 self.udp.keep_or_enter(node, socket, self.poll.registry())?;
+            }
+        }
+        for (name, tls) in tls {
+            if let Some(node) = self.engine.find(&name) {
+                self.links.enter_tls(node, tls);
+            }
+        }
+        for (name, opened) in spools {
+            if let Some(node) = self.engine.find(&name) {
+                self.enter_spool(node, opened)?;
             }
         }
         for (name, input, sources) in opened {
@@ -448,6 +570,22 @@ impl Daemon {
         sockets.filter_map(|(_, handle)| handle.socket.as_ref()).map(UdpSocket::try_clone).collect()
     }
 
+    /// The listening socket that is bound to the address of an input already.
+    fn listener_at(&self, input: &InputPlan) -> io::Result<Option<std::net::TcpListener>> {
+        let SourcePlan::Relp(wanted) = &input.source else { return Ok(None) };
+        for (node, handle) in &self.receivers {
+            let name = self.engine.name_of(*node);
+            let same = inputs_of(self.engine.plan()).any(|(other, plan)| {
+                *other == *name
+                    && matches!(&plan.source, SourcePlan::Relp(r) if r.address == wanted.address)
+            });
+            if let (true, Some(listener)) = (same, &handle.listener) {
+                return listener.try_clone().map(Some);
+            }
+        }
+        Ok(None)
+    }
+
     /// Stops the inputs that are not in the new plan; what they had received goes through the
     /// old flow yet.
     fn close_inputs_not_in(&mut self, plan: &Plan) {
@@ -466,7 +604,7 @@ impl Daemon {
             handle.stop();
         }
         let now = self.clock.mono();
-        for (node, mut handle) in go {
+        for (node, handle) in go {
             // The thread was told to stop and ends within a read or two.
             while let Ok(received) = handle.received.recv() {
                 take(&mut self.engine, node, received, now);
@@ -474,9 +612,48 @@ impl Daemon {
                     log::error!("{error}");
                 }
             }
-            handle.join();
+            self.receiver_ended(node, handle);
         }
     }
+}
+
+/// Opens a spool and says what there is to say.
+fn open_spool(name: &str, plan: &SpoolPlan, readers: &[String]) -> Result<Opened<OsFs>, String> {
+    let opened =
+        recover::open(OsFs, plan, readers).map_err(|error| format!("spool of {name}: {error}"))?;
+    for note in &opened.notes {
+        log::warn!("{name}: {note}");
+    }
+    let held = opened.writer.held();
+    let (lines, bytes) = (held.next - held.oldest, held.bytes);
+    log::info!("{name}: {} holds {lines} lines, {bytes} bytes", plan.dir.display());
+    Ok(opened)
+}
+
+/// The names of a spool's readers in a plan.
+fn readers_of(plan: &Plan, spool: &str) -> Vec<String> {
+    let takes = |node: &&NodePlan| node.from.iter().any(|from| from == spool);
+    let mut names = Vec::new();
+    for node in plan.nodes.iter().filter(takes) {
+        match &node.body {
+            BodyPlan::Forward(plan) => {
+                names.extend((0..lanes(plan)).map(|lane| reader(&node.name, plan, lane)));
+            }
+            _ => names.push(node.name.clone()),
+        }
+    }
+    names
+}
+
+/// What each forward output needs for TLS.
+fn client_tls(plan: &Plan) -> Result<Vec<(String, Option<ClientTls>)>, String> {
+    let mut tls = Vec::new();
+    for node in &plan.nodes {
+        if let BodyPlan::Forward(forward) = &node.body {
+            tls.push((node.name.clone(), links::tls_of(&node.name, forward)?));
+        }
+    }
+    Ok(tls)
 }
 
 fn take(engine: &mut Engine, node: NodeId, received: receiver::Received, now: Mono) {
@@ -485,6 +662,9 @@ fn take(engine: &mut Engine, node: NodeId, received: receiver::Received, now: Mo
     }
     if let Some(batch) = received.batch {
         engine.handle(Event::Lines { node, batch }, now);
+    }
+    if let Some((number, asks)) = received.ticket {
+        engine.handle(Event::Ticket { node, number, asks }, now);
     }
 }
 
@@ -495,10 +675,30 @@ fn inputs_of(plan: &Plan) -> impl Iterator<Item = (&str, &InputPlan)> {
     })
 }
 
-fn open_input(name: &str, plan: &InputPlan, old: &[UdpSocket]) -> Result<Vec<Source>, String> {
+fn open_input(
+    name: &str,
+    plan: &InputPlan,
+    old: &[UdpSocket],
+    listener: Option<std::net::TcpListener>,
+) -> Result<Vec<Source>, String> {
     match &plan.source {
         SourcePlan::Udp(udp) => {
             Ok(udp_in::open(name, udp, old)?.into_iter().map(Source::Udp).collect())
+        }
+        SourcePlan::Relp(relp) => {
+            let said = |error| format!("input.{name}: relp = \"{}\": {error}", relp.address);
+            let tls = match &relp.tls {
+                Some(tls) => {
+                    Some(ServerTls::new(tls).map_err(|e| format!("input.{name}: tls: {e}"))?)
+                }
+                None => None,
+            };
+            let listener = match listener {
+                Some(listener) => listener,
+                None => relp_in::bind(relp.address).map_err(said)?,
+            };
+            let max_connections = relp.max_connections;
+            Ok(vec![Source::Relp(Bound { listener, tls, max_connections })])
         }
         SourcePlan::Stdin => {
             let stdin = io::stdin().as_fd().try_clone_to_owned();

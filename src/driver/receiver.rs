@@ -14,22 +14,26 @@
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read};
+use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use mio::Waker;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 
+use super::relp_in::{Bound, Server};
 use super::wake::Wake;
 use crate::batch::Batch;
 use crate::config::plan::InputPlan;
+use crate::ids::Identity;
 use crate::input::InputCounts;
 use crate::input::datagrams::Intake;
 use crate::input::lines::LineBuffer;
@@ -45,6 +49,46 @@ pub struct Received {
     pub batch: Option<Batch>,
     /// What was counted since the last time.
     pub counts: InputCounts,
+    /// A client waits for all up to here: the number of its ticket, and the spool whose last
+    /// line here it asks for.
+    pub ticket: Option<(u64, Option<Identity>)>,
+}
+
+/// What the loop says to a receiver whose clients wait for answers.
+#[derive(Debug)]
+pub enum Reply {
+    /// All up to this ticket is on disk.
+    Settled(u64),
+    /// What was asked for with this ticket: the last line in each spool.
+    Tell(u64, Vec<Option<u64>>),
+    /// Take no more lines.
+    Stop,
+}
+
+/// The way to a receiver whose clients wait for answers.
+#[derive(Debug)]
+pub struct Replies {
+    sender: Sender<Reply>,
+    waker: Waker,
+}
+
+impl Replies {
+    /// Says something.
+    pub fn say(&self, reply: Reply) {
+        // One that has ended has nobody left to tell.
+        if self.sender.send(reply).is_ok()
+            && let Err(error) = self.waker.wake()
+        {
+            log::error!("a receiver cannot be woken: {error}");
+        }
+    }
+
+    /// Says that nothing more will be said.
+    pub fn end(self) {
+        drop(self.sender);
+        // As above.
+        let _ = self.waker.wake();
+    }
 }
 
 /// A running receiver.
@@ -59,17 +103,28 @@ pub struct Handle {
     pub more: bool,
     /// Its socket, to be taken over by a reload.
     pub socket: Option<UdpSocket>,
+    /// The same of an input with connections.
+    pub listener: Option<TcpListener>,
+    /// The way to it, where its clients wait for answers.
+    pub replies: Option<Replies>,
 }
 
 impl Handle {
     /// Tells the receiver to hand over what is there already and end.
     pub fn stop(&mut self) {
         self.stop = None;
+        self.listener = None;
+        if let Some(replies) = &self.replies {
+            replies.say(Reply::Stop);
+        }
     }
 
     /// Waits for the thread, which must have been told to stop and whose channel must be
     /// disconnected.
     pub fn join(&mut self) {
+        if let Some(replies) = self.replies.take() {
+            replies.end();
+        }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -104,6 +159,8 @@ pub enum Source {
     Udp(UdpSocket),
     /// Standard input, or a FIFO that was opened and is to be opened again at its end.
     Stream(File, Option<PathBuf>),
+    /// A bound RELP input.
+    Relp(Bound),
 }
 
 /// Opens a FIFO for reading without waiting for a writer.
@@ -127,6 +184,9 @@ pub fn start(
     hold: Arc<AtomicBool>,
     wake: Wake,
 ) -> std::io::Result<Handle> {
+    if let Source::Relp(bound) = source {
+        return start_relp(name, plan, bound, wake);
+    }
     let (stop_read, stop) = std::io::pipe()?;
     let (sender, received) = sync_channel(limits::RECEIVED_WAITING);
     let out = Out { name: Arc::clone(name), sender, wake };
@@ -134,7 +194,7 @@ pub fn start(
     let gaps = plan.sequence.then(GapTracker::new);
     let socket = match &source {
         Source::Udp(socket) => Some(socket.try_clone()?),
-        Source::Stream(..) => None,
+        _ => None,
     };
     // Thread names have 15 bytes at most (pthread_setname_np(3)).
     let title: String = format!("in:{name}").chars().take(15).collect();
@@ -147,14 +207,47 @@ pub fn start(
             let lines = Lines { buffer: LineBuffer::new(max_line), gaps };
             stream(file, path, lines, &out, &stop_read);
         }
+        Source::Relp(_) => {}
     })?;
-    Ok(Handle { received, stop: Some(stop), thread: Some(thread), more: false, socket })
+    Ok(Handle {
+        received,
+        stop: Some(stop),
+        thread: Some(thread),
+        more: false,
+        socket,
+        listener: None,
+        replies: None,
+    })
+}
+
+fn start_relp(
+    name: &Arc<str>,
+    plan: &InputPlan,
+    bound: Bound,
+    wake: Wake,
+) -> std::io::Result<Handle> {
+    let (sender, received) = sync_channel(limits::RECEIVED_WAITING);
+    let (reply, replies) = channel();
+    let out = Out { name: Arc::clone(name), sender, wake };
+    let listener = bound.listener.try_clone()?;
+    let (server, waker) = Server::new(bound, plan.max_line, out, replies)?;
+    let title: String = format!("in:{name}").chars().take(15).collect();
+    let thread = std::thread::Builder::new().name(title).spawn(move || server.run())?;
+    Ok(Handle {
+        received,
+        stop: None,
+        thread: Some(thread),
+        more: false,
+        socket: None,
+        listener: Some(listener),
+        replies: Some(Replies { sender: reply, waker }),
+    })
 }
 
 /// The way to the loop.
 #[derive(Debug)]
-struct Out {
-    name: Arc<str>,
+pub(super) struct Out {
+    pub(super) name: Arc<str>,
     sender: SyncSender<Received>,
     wake: Wake,
 }
@@ -168,8 +261,13 @@ impl Out {
             lines,
             input: Arc::clone(&self.name),
             received: SystemTime::now(),
+            place: None,
         });
-        if self.sender.send(Received { batch, counts }).is_ok() {
+        self.hand(Received { batch, counts, ticket: None });
+    }
+
+    pub(super) fn hand(&self, received: Received) {
+        if self.sender.send(received).is_ok() {
             self.wake.wake();
         }
     }

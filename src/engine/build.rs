@@ -11,7 +11,8 @@ use crate::clock::Mono;
 use crate::config::plan::{BodyPlan, NodePlan, Plan, ProcessPlan};
 use crate::filter::Selector;
 use crate::filter::patterns::Patterns;
-use crate::ids::{NodeId, ProcId};
+use crate::forward::deal::{Dealer, lanes, reader};
+use crate::ids::{LaneId, NodeId, ProcId};
 use crate::input::InputCounts;
 use crate::ledger::{Count, Ledger};
 use crate::output::queue::{Budget, Queue};
@@ -19,7 +20,10 @@ use crate::output::supervisor::Supervisor;
 
 use super::child::Child;
 use super::disk::DiskOut;
+use super::feed::Feed;
+use super::forward::ForwardOut;
 use super::net::UdpOut;
+use super::spool::SpoolOut;
 use super::{
     Action, Body, DiskJob, DiskTarget, DiskWork, Engine, Node, Process, Stream, new_queue,
 };
@@ -35,6 +39,11 @@ impl Engine {
             selectors.push(Selector::new(&node.select, &node.name)?);
         }
         let mut streams = streams_of(plan, &selectors)?;
+        for node in &plan.nodes {
+            if let BodyPlan::Forward(forward) = &node.body {
+                Dealer::new(forward)?;
+            }
+        }
 
         self.retire_all_but(plan, now);
         for (node, selector) in plan.nodes.iter().zip(selectors) {
@@ -52,6 +61,7 @@ impl Engine {
             }
         }
         self.plan = plan.clone();
+        self.enter_feeds(plan)?;
         self.share_budget();
         self.tick(now);
         Ok(())
@@ -59,12 +69,20 @@ impl Engine {
 
     fn retire_all_but(&mut self, plan: &Plan, now: Mono) {
         let deadline = now + plan.daemon.grace;
-        for node in self.nodes.iter_mut().flatten() {
-            let same = |other: &NodePlan| *other.name == *node.name && other.body == node.plan.body;
+        let mut retired = Vec::new();
+        for (at, node) in self.nodes.iter_mut().enumerate() {
+            let Some(node) = node else { continue };
+            let same = |other: &NodePlan| {
+                *other.name == *node.name && is_same_body(&other.body, &node.plan.body)
+            };
             if node.retired.is_none() && !plan.nodes.iter().any(same) {
                 node.retired = Some(deadline);
                 node.stream = Stream::default();
+                retired.push(NodeId(u32::try_from(at).unwrap_or(u32::MAX)));
             }
+        }
+        for id in retired {
+            self.close_feeds(id);
         }
     }
 
@@ -78,6 +96,9 @@ impl Engine {
                 node.selector = selector;
             }
             node.plan = plan.clone();
+            if let (Body::Spool(spool), BodyPlan::Spool(plan)) = (&mut node.body, &plan.body) {
+                spool.queue.set_limit(plan.queue);
+            }
             return;
         }
         let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
@@ -87,8 +108,22 @@ impl Engine {
             BodyPlan::Run(process) | BodyPlan::Pipe(process) => {
                 Body::Process(self.new_process(id, process, now))
             }
-            BodyPlan::File(file) => self.new_disk(id, DiskTarget::File(file.clone()), file.queue),
-            BodyPlan::Stdout(stdout) => self.new_disk(id, DiskTarget::Stdout, stdout.queue),
+            BodyPlan::File(file) => {
+                let exact = self.takes_from_spool(plan);
+                let target = DiskTarget::File { plan: file.clone(), exact };
+                self.new_disk(id, target, file.queue, exact, now)
+            }
+            BodyPlan::Stdout(stdout) => {
+                self.new_disk(id, DiskTarget::Stdout, stdout.queue, false, now)
+            }
+            BodyPlan::Spool(spool) => {
+                Body::Spool(Box::new(SpoolOut::new(new_queue(spool.queue), now)))
+            }
+            BodyPlan::Forward(forward) => match Dealer::new(forward) {
+                Ok(dealer) => Body::Forward(ForwardOut::new(forward, dealer, new_queue, now)),
+                // Tried before anything was touched.
+                Err(_) => return,
+            },
             BodyPlan::Udp(udp) => Body::Udp(UdpOut::new(new_queue(udp.queue))),
         };
         self.nodes.push(Some(Node {
@@ -116,21 +151,70 @@ impl Engine {
         Process { workers, printed: Count::default(), holding: false }
     }
 
-    fn new_disk(&mut self, node: NodeId, target: DiskTarget, queue: u64) -> Body {
+    fn new_disk(
+        &mut self,
+        node: NodeId,
+        target: DiskTarget,
+        queue: u64,
+        exact: bool,
+        now: Mono,
+    ) -> Body {
         let work = DiskWork::Open(target);
         self.actions.push_back(Action::Disk(DiskJob { node, work }));
-        Body::Disk(DiskOut::new(new_queue(queue)))
+        Body::Disk(DiskOut::new(new_queue(queue), exact, now))
+    }
+
+    fn takes_from_spool(&self, plan: &NodePlan) -> bool {
+        let spool = |name: &String| self.find(name).filter(|id| self.spool(*id).is_some());
+        plan.from.iter().find_map(spool).is_some()
+    }
+
+    /// Makes the readers of spools: one for each output, or for each of its lanes.
+    fn enter_feeds(&mut self, plan: &Plan) -> Result<(), String> {
+        for node in &plan.nodes {
+            let Some(id) = self.find(&node.name) else { continue };
+            let spool = node.from.iter().find_map(|name| self.find(name));
+            let Some(spool) = spool.filter(|spool| self.spool(*spool).is_some()) else { continue };
+            let lanes = match &node.body {
+                BodyPlan::Forward(plan) => lanes(plan),
+                _ => 1,
+            };
+            for lane in 0..lanes {
+                let name = match &node.body {
+                    BodyPlan::Forward(plan) => reader(&node.name, plan, lane),
+                    _ => node.name.clone(),
+                };
+                let selector = Selector::new(&node.select, &node.name)?;
+                let feed = self.feeds.entry(LaneId { node: id, lane });
+                let feed = feed.or_insert_with(|| Feed::new(spool, name, selector));
+                if !feed.selector_is(&node.select) {
+                    feed.set_selector(Selector::new(&node.select, &node.name)?);
+                }
+            }
+            self.begin_feeds(spool);
+        }
+        for (id, plan, readers) in self.spools() {
+            let work = DiskWork::Respool(Box::new(plan), readers);
+            self.actions.push_back(Action::Disk(DiskJob { node: id, work }));
+        }
+        Ok(())
     }
 
     /// Shares the memory out anew among all queues there are.
     pub(super) fn share_budget(&mut self) {
         let memory = self.plan.daemon.memory;
-        let own = self.nodes.iter_mut().flatten().filter_map(|node| match &mut node.body {
-            Body::Disk(disk) => Some(&mut disk.queue),
-            Body::Udp(udp) => Some(&mut udp.queue),
-            _ => None,
-        });
-        let mut queues: Vec<&mut Queue> = own.collect();
+        let mut queues: Vec<&mut Queue> = Vec::new();
+        for node in self.nodes.iter_mut().flatten() {
+            match &mut node.body {
+                Body::Disk(disk) => queues.push(&mut disk.queue),
+                Body::Udp(udp) => queues.push(&mut udp.queue),
+                Body::Spool(spool) => queues.push(&mut spool.queue),
+                Body::Forward(forward) => {
+                    queues.extend(forward.lanes.iter_mut().map(|lane| &mut lane.queue));
+                }
+                _ => {}
+            }
+        }
         queues.extend(self.children.values_mut().map(|child| &mut child.queue));
         let share = Budget::share(memory, queues.len());
         let mut taken = 0;
@@ -139,6 +223,15 @@ impl Engine {
             taken += queue.reserved() + queue.borrowed();
         }
         self.budget = Budget::new(memory, taken);
+    }
+}
+
+/// Whether a node goes on as it is when its plan becomes another. A spool is known by its
+/// folder.
+fn is_same_body(one: &BodyPlan, other: &BodyPlan) -> bool {
+    match (one, other) {
+        (BodyPlan::Spool(one), BodyPlan::Spool(other)) => one.dir == other.dir,
+        _ => one == other,
     }
 }
 

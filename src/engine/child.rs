@@ -52,7 +52,7 @@ impl Engine {
         let Some(child) = self.children.get_mut(&proc) else { return };
         let read = child.queue.read_but(bytes, &mut self.budget);
         let node = child.node;
-        self.node_mut(node).ledger.left.add(read.lines, read.bytes);
+        self.settle(node.only_lane(), read, None);
     }
 
     /// The children that were written to and had not read all of it.
@@ -184,8 +184,7 @@ impl Engine {
         let Some(child) = self.children.get_mut(&proc) else { return };
         let node = child.node;
         let (read, torn) = child.queue.reader_gone(unread, &mut self.budget);
-        let ledger = &mut self.node_mut(node).ledger;
-        ledger.left.add(read.lines, read.bytes);
-        ledger.drop(Reason::ChildGone, torn.lines, torn.bytes);
+        self.settle(node.only_lane(), read, None);
+        self.settle(node.only_lane(), torn, Some(Reason::ChildGone));
     }
 }

@@ -1,11 +1,13 @@
 //! Outputs whose lines go to the disk: one job at a time, the next one with all that came
 //! meanwhile, so that a slow disk makes jobs larger and not more.
 
+use std::path::PathBuf;
+
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::ids::NodeId;
 use crate::ledger::Reason;
-use crate::limits::{DISK_JOB_MOST, DISK_RETRY, HOLD_BYTES, HOLD_MOST};
+use crate::limits::{CURSOR_EVERY, DISK_JOB_MOST, DISK_RETRY, HOLD_BYTES, HOLD_MOST};
 use crate::output::queue::Queue;
 
 use super::{Action, Body, DiskJob, DiskWork, Engine};
@@ -24,11 +26,40 @@ pub(super) struct DiskOut {
     behind_since: Option<Mono>,
     /// The disk was told that the output is done.
     pub(super) closed: bool,
+    /// A file output that reads from a spool: its files are cut back after a crash to what the
+    /// cursor says, and so a cursor must be on disk before anything can make it wrong.
+    pub(super) exact: bool,
+    checkpoint: Checkpoint,
+    checked_at: Mono,
+}
+
+/// How far the next checkpoint is. Nothing is written meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checkpoint {
+    None,
+    /// The files are made durable.
+    Files,
+    /// They are, and the cursor is on its way to the disk.
+    Cursor,
 }
 
 impl DiskOut {
-    pub(super) fn new(queue: Queue) -> Self {
-        Self { queue, busy: false, retry_at: None, error: None, behind_since: None, closed: false }
+    pub(super) fn new(queue: Queue, exact: bool, now: Mono) -> Self {
+        Self {
+            queue,
+            busy: false,
+            retry_at: None,
+            error: None,
+            behind_since: None,
+            closed: false,
+            exact,
+            checkpoint: Checkpoint::None,
+            checked_at: now,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        self.retry_at
     }
 }
 
@@ -44,9 +75,10 @@ impl Engine {
         self.start_job(to);
     }
 
-    fn start_job(&mut self, to: NodeId) {
+    pub(super) fn start_job(&mut self, to: NodeId) {
         let Body::Disk(disk) = &mut self.node_mut(to).body else { return };
-        if disk.busy || disk.retry_at.is_some() || disk.queue.is_empty() {
+        let resting = disk.retry_at.is_some() || disk.checkpoint != Checkpoint::None;
+        if disk.busy || resting || disk.queue.is_empty() {
             return;
         }
         disk.busy = true;
@@ -54,12 +86,72 @@ impl Engine {
         self.actions.push_back(Action::Disk(DiskJob { node: to, work }));
     }
 
-    pub(super) fn disk_done(&mut self, to: NodeId, bytes: usize, error: Option<String>, now: Mono) {
+    /// Before a file output that reads from a spool writes anything.
+    pub(super) fn restore_files(&mut self, node: NodeId, files: Vec<(PathBuf, u64)>) {
+        if !files.is_empty() && matches!(&self.node(node).body, Body::Disk(disk) if disk.exact) {
+            let work = DiskWork::Restore(files);
+            self.actions.push_back(Action::Disk(DiskJob { node, work }));
+        }
+    }
+
+    /// Has the files made durable, for the cursor.
+    fn start_checkpoint(&mut self, node: NodeId, now: Mono) {
+        let Body::Disk(disk) = &mut self.node_mut(node).body else { return };
+        if disk.busy || disk.checkpoint != Checkpoint::None || disk.retry_at.is_some() {
+            return;
+        }
+        disk.checkpoint = Checkpoint::Files;
+        disk.busy = true;
+        disk.checked_at = now;
+        self.actions.push_back(Action::Disk(DiskJob { node, work: DiskWork::Checkpoint }));
+    }
+
+    /// The files are durable: now the cursor.
+    pub(super) fn checkpointed(
+        &mut self,
+        node: NodeId,
+        files: Result<Vec<(PathBuf, u64)>, String>,
+        now: Mono,
+    ) {
+        let Body::Disk(disk) = &mut self.node_mut(node).body else { return };
+        disk.busy = false;
+        let files = match files {
+            Ok(files) => files,
+            Err(error) => {
+                disk.checkpoint = Checkpoint::None;
+                self.disk_done(node, 0, false, Some(error), now);
+                return;
+            }
+        };
+        disk.checkpoint = Checkpoint::Cursor;
+        let feed = self.feeds.get(&node.only_lane());
+        let spool = feed.and_then(|feed| self.spool(feed.spool)).map(|spool| spool.identity);
+        if let Some((feed, spool)) = self.feeds.get_mut(&node.only_lane()).zip(spool) {
+            feed.checkpoint = Some(feed.cursor(spool, files));
+        }
+        self.tick_spools(now);
+    }
+
+    /// The cursor is on disk: the files may be written to again, and their names changed.
+    pub(super) fn checkpoint_saved(&mut self, node: NodeId) {
+        let Body::Disk(disk) = &mut self.node_mut(node).body else { return };
+        disk.checkpoint = Checkpoint::None;
+        self.actions.push_back(Action::Disk(DiskJob { node, work: DiskWork::Checked }));
+        self.start_job(node);
+    }
+
+    pub(super) fn disk_done(
+        &mut self,
+        to: NodeId,
+        bytes: usize,
+        pause: bool,
+        error: Option<String>,
+        now: Mono,
+    ) {
         let Some(node) = &mut self.nodes[to.0 as usize] else { return };
         let Body::Disk(disk) = &mut node.body else { return };
         disk.busy = false;
         let done = disk.queue.advance(bytes, &mut self.budget);
-        node.ledger.left.add(done.lines, done.bytes);
         match (&error, &disk.error) {
             (Some(error), None) => log::error!(
                 "{}: {error}; tried again every {DISK_RETRY:?}, lines wait in the queue",
@@ -70,7 +162,27 @@ impl Engine {
         }
         disk.retry_at = error.is_some().then(|| now + DISK_RETRY);
         disk.error = error;
+        self.settle(to.only_lane(), done, None);
+        if pause {
+            self.start_checkpoint(to, now);
+        }
         self.start_job(to);
+    }
+
+    /// Whether a file output has a cursor on disk that says all it has done.
+    pub(super) fn is_checked(&self, node: NodeId) -> bool {
+        let Body::Disk(disk) = &self.node(node).body else { return true };
+        let moved = self.feeds.get(&node.only_lane()).is_some_and(|feed| feed.has_moved());
+        !disk.exact || (disk.checkpoint == Checkpoint::None && !moved)
+    }
+
+    /// Makes a checkpoint where the last one is some time ago, or `now_at_last`.
+    pub(super) fn checkpoint_where_due(&mut self, node: NodeId, at_last: bool, now: Mono) {
+        let Body::Disk(disk) = &self.node(node).body else { return };
+        let due = at_last || now >= disk.checked_at + CURSOR_EVERY;
+        if disk.exact && due && !disk.busy && !self.is_checked(node) {
+            self.start_checkpoint(node, now);
+        }
     }
 
     /// Whether inputs should leave what comes in the kernel for the moment: a file has fallen
@@ -83,6 +195,11 @@ impl Engine {
             }),
             _ => false,
         })
+    }
+
+    fn disk_ids(&self) -> Vec<NodeId> {
+        let is_disk = |(_, node): &(NodeId, &super::Node)| matches!(node.body, Body::Disk(_));
+        self.nodes().filter(is_disk).map(|(id, _)| id).collect()
     }
 
     pub(super) fn tick_disks(&mut self, now: Mono) {
@@ -103,6 +220,9 @@ impl Engine {
             })
             .map(|(id, _)| id)
             .collect();
+        for node in self.disk_ids() {
+            self.checkpoint_where_due(node, false, now);
+        }
         for node in due {
             if let Body::Disk(disk) = &mut self.node_mut(node).body {
                 disk.retry_at = None;

@@ -2,7 +2,7 @@
 
 use crate::batch::Batch;
 use crate::clock::Mono;
-use crate::config::plan::{BodyPlan, WhenFull};
+use crate::config::plan::{BodyPlan, SourcePlan, SpoolFull, WhenFull};
 use crate::filter::patterns::Hits;
 use crate::filter::{PatternIds, gather};
 use crate::ids::{NodeId, ProcId};
@@ -16,7 +16,15 @@ impl Engine {
         let ledger = &mut self.node_mut(node).ledger;
         ledger.entered.add(u64::from(batch.lines), batch.bytes.len() as u64);
         ledger.left.add(u64::from(batch.lines), batch.bytes.len() as u64);
+        self.waits_for_spools = self.is_answered(node);
         self.hand_out(node, batch, now);
+        self.waits_for_spools = false;
+    }
+
+    /// Whether an input's clients are told what is on disk.
+    fn is_answered(&self, node: NodeId) -> bool {
+        let BodyPlan::Input(input) = &self.node(node).plan.body else { return false };
+        matches!(input.source, SourcePlan::Relp(_))
     }
 
     /// Offers what left a node to all that take from it. The flow has no cycles and its depth
@@ -55,6 +63,8 @@ impl Engine {
             Body::Process(_) => self.queue_for_process(to, chosen),
             Body::Disk(_) => self.queue_for_disk(to, chosen),
             Body::Udp(_) => self.queue_for_udp(to, chosen),
+            Body::Forward(_) => self.queue_for_forward(to, &chosen),
+            Body::Spool(_) => self.queue_for_spool(to, chosen),
             Body::Input { .. } => debug_assert!(false, "an input takes from nobody"),
         }
     }
@@ -91,8 +101,8 @@ impl Engine {
             return;
         }
         let mut waiting = Vec::new();
-        for node in holding {
-            self.sources_of(node, &mut waiting);
+        for (node, all) in holding {
+            self.sources_of(node, all, &mut waiting);
         }
         for &node in waiting.iter().filter(|node| !self.paused.contains(node)) {
             self.actions.push_back(super::Action::Pause(node));
@@ -103,11 +113,22 @@ impl Engine {
         self.paused = waiting;
     }
 
-    fn holding_nodes(&mut self) -> Vec<NodeId> {
+    /// The nodes whose full queue makes inputs wait, and whether it is all inputs or only those
+    /// whose clients are answered: those wait for any spool.
+    fn holding_nodes(&mut self) -> Vec<(NodeId, bool)> {
         let mut holding = Vec::new();
         let children = &self.children;
         for (at, node) in self.nodes.iter_mut().enumerate() {
             let Some(node) = node else { continue };
+            let id = NodeId(u32::try_from(at).unwrap_or(u32::MAX));
+            if let (BodyPlan::Spool(plan), Body::Spool(spool)) = (&node.plan.body, &mut node.body) {
+                let bound = if spool.holding { plan.queue / 2 } else { plan.queue };
+                spool.holding = node.retired.is_none() && spool.queue.fill().0 > bound;
+                if spool.holding {
+                    holding.push((id, plan.when_full == SpoolFull::Block));
+                }
+                continue;
+            }
             let (BodyPlan::Run(plan) | BodyPlan::Pipe(plan)) = &node.plan.body else { continue };
             let Body::Process(process) = &mut node.body else { continue };
             if plan.when_full != WhenFull::Block || node.retired.is_some() {
@@ -117,22 +138,25 @@ impl Engine {
             let bound = if process.holding { plan.queue / 2 } else { plan.queue };
             process.holding = used > bound;
             if process.holding {
-                holding.push(NodeId(u32::try_from(at).unwrap_or(u32::MAX)));
+                holding.push((id, true));
             }
         }
         holding
     }
 
-    /// The inputs and the filter processes whose lines reach `node`.
-    fn sources_of(&self, node: NodeId, found: &mut Vec<NodeId>) {
+    /// The inputs and the filter processes whose lines reach `node`; without `all` only the
+    /// inputs whose clients are answered.
+    fn sources_of(&self, node: NodeId, all: bool, found: &mut Vec<NodeId>) {
         for name in &self.node(node).plan.from {
             let Some(from) = self.find(name) else { continue };
             if found.contains(&from) {
                 continue;
             }
             match self.node(from).body {
-                Body::Input { .. } | Body::Process(_) => found.push(from),
-                _ => self.sources_of(from, found),
+                Body::Input { .. } if all || self.is_answered(from) => found.push(from),
+                Body::Process(_) if all => found.push(from),
+                Body::Input { .. } | Body::Process(_) => {}
+                _ => self.sources_of(from, all, found),
             }
         }
     }

@@ -13,29 +13,41 @@
 mod build;
 mod child;
 mod disk;
+mod feed;
 mod flow;
+mod forward;
 mod net;
 mod shutdown;
+mod spool;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod ticket;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::clock::Mono;
-use crate::config::plan::{BodyPlan, FilePlan, NodePlan, Plan};
+use crate::config::plan::{BodyPlan, FilePlan, NodePlan, Plan, SpoolPlan};
 use crate::filter::patterns::{Hits, Patterns};
 use crate::filter::{PatternIds, Selector};
-use crate::ids::{NodeId, ProcId};
+use crate::forward::link;
+use crate::ids::{Identity, LaneId, NodeId, ProcId};
 use crate::input::InputCounts;
 use crate::ledger::{Count, Ledger};
 use crate::limits::CLOSE_LEAST;
 use crate::output::queue::{Budget, Queue};
+use crate::spool::job::{Job, Report};
+use crate::spool::reader::Read;
 
 use child::Child;
 use disk::DiskOut;
+use feed::Feed;
+pub use feed::FeedJob;
+pub use forward::LinkEvent;
+pub use spool::SpoolFound;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -104,8 +116,54 @@ pub enum Event {
         node: NodeId,
         /// Bytes of whole lines that were written, from the first of the job on.
         bytes: usize,
+        /// Whether the rest waits for a checkpoint.
+        pause: bool,
         /// Why it is not all.
         error: Option<String>,
+    },
+    /// An output's files are on disk up to these lengths.
+    Checkpointed {
+        /// The output.
+        node: NodeId,
+        /// Its files, or why they are not.
+        files: Result<Vec<(PathBuf, u64)>, String>,
+    },
+    /// Clients of an input wait for an answer to what was handed in so far.
+    Ticket {
+        /// The input.
+        node: NodeId,
+        /// The ticket's number, which only grows.
+        number: u64,
+        /// A spool whose last line on disk here is asked for.
+        asks: Option<Identity>,
+    },
+    /// The disk has opened a spool.
+    SpoolOpened {
+        /// The spool.
+        node: NodeId,
+        /// What is in it.
+        found: Box<SpoolFound>,
+    },
+    /// The disk has done with a spool's job.
+    SpoolDone {
+        /// The spool.
+        node: NodeId,
+        /// What came of it.
+        report: Box<Report>,
+    },
+    /// A reader of a spool has read on.
+    FeedRead {
+        /// The reader.
+        feed: LaneId,
+        /// What it found.
+        read: Result<Read, String>,
+    },
+    /// Something happened to a forward output's connection.
+    Link {
+        /// Whose.
+        lane: LaneId,
+        /// What.
+        event: LinkEvent,
     },
     /// Only time has passed.
     Tick,
@@ -128,6 +186,26 @@ pub enum Action {
     Pause(NodeId),
     /// Take from it again.
     Resume(NodeId),
+    /// Tell an input that what it handed in up to this ticket is on disk.
+    Settled {
+        /// The input.
+        node: NodeId,
+        /// The ticket.
+        ticket: u64,
+    },
+    /// Tell an input what it asked for with this ticket.
+    Tell {
+        /// The input.
+        node: NodeId,
+        /// The ticket.
+        ticket: u64,
+        /// The last line of that spool in each spool behind the input.
+        lasts: Vec<Option<u64>>,
+    },
+    /// Read a spool for one of its readers; answered by [`Event::FeedRead`].
+    Read(FeedJob),
+    /// Do something about a lane's connection.
+    Link(LaneId, link::Command),
 }
 
 /// A job for the disk.
@@ -146,6 +224,16 @@ pub enum DiskWork {
     Open(DiskTarget),
     /// Write lines; answered by [`Event::DiskDone`].
     Append(Vec<Batch>),
+    /// Cut files back to these lengths, before anything is written.
+    Restore(Vec<(PathBuf, u64)>),
+    /// Have all that was written survive a crash; answered by [`Event::Checkpointed`].
+    Checkpoint,
+    /// The last checkpoint is in the reader's cursor, on disk.
+    Checked,
+    /// A spool's job; answered by [`Event::SpoolDone`].
+    Spool(Box<Job>),
+    /// A spool's plan or its readers are others now.
+    Respool(Box<SpoolPlan>, Vec<String>),
     /// Close its files and open them by name again.
     Reopen,
     /// It is done.
@@ -155,8 +243,13 @@ pub enum DiskWork {
 /// Where an output's lines go on disk.
 #[derive(Debug, Clone)]
 pub enum DiskTarget {
-    /// Files.
-    File(FilePlan),
+    /// Files; `exact` where they are cut back after a crash to what a cursor says.
+    File {
+        /// Where, and how.
+        plan: FilePlan,
+        /// Whether there is a cursor.
+        exact: bool,
+    },
     /// Standard output.
     Stdout,
 }
@@ -168,6 +261,8 @@ pub enum Ready {
     Child(ProcId),
     /// A UDP output.
     Udp(NodeId),
+    /// A lane of a forward output.
+    Lane(LaneId),
 }
 
 /// The daemon's state.
@@ -178,6 +273,11 @@ pub struct Engine {
     nodes: Vec<Option<Node>>,
     children: BTreeMap<ProcId, Child>,
     next_proc: u32,
+    /// The readers of spools.
+    feeds: BTreeMap<LaneId, Feed>,
+    tickets: BTreeMap<NodeId, ticket::Tickets>,
+    /// Whether what goes through the flow just now is a client's that waits for an answer.
+    waits_for_spools: bool,
     budget: Budget,
     actions: VecDeque<Action>,
     ready: VecDeque<Ready>,
@@ -217,6 +317,8 @@ enum Body {
     Process(Process),
     Disk(DiskOut),
     Udp(net::UdpOut),
+    Forward(forward::ForwardOut),
+    Spool(Box<spool::SpoolOut>),
 }
 
 /// A process filter or output: its workers, and what they printed.
@@ -240,6 +342,9 @@ impl Engine {
             nodes: Vec::new(),
             children: BTreeMap::new(),
             next_proc: 0,
+            feeds: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            waits_for_spools: false,
             budget: Budget::default(),
             actions: VecDeque::new(),
             ready: VecDeque::new(),
@@ -266,7 +371,15 @@ impl Engine {
             Event::Printed { proc, batch, counts } => self.printed(proc, &batch, &counts, now),
             Event::StdinClosed { proc, unread } => self.stdin_closed(proc, unread, now),
             Event::Exited { proc, how, unread } => self.child_exited(proc, &how, unread, now),
-            Event::DiskDone { node, bytes, error } => self.disk_done(node, bytes, error, now),
+            Event::DiskDone { node, bytes, pause, error } => {
+                self.disk_done(node, bytes, pause, error, now);
+            }
+            Event::Checkpointed { node, files } => self.checkpointed(node, files, now),
+            Event::Ticket { node, number, asks } => self.take_ticket(node, number, asks),
+            Event::SpoolOpened { node, found } => self.spool_opened(node, *found, now),
+            Event::SpoolDone { node, report } => self.spool_done(node, *report, now),
+            Event::FeedRead { feed, read } => self.feed_read(feed, read, now),
+            Event::Link { lane, event } => self.link_event(lane, event, now),
             Event::Tick => {}
         }
         self.tick(now);
@@ -287,9 +400,14 @@ impl Engine {
     pub fn deadline(&self) -> Option<Mono> {
         let children = self.children.values().filter_map(|child| child.supervisor.deadline());
         let nodes = self.nodes().filter_map(|(_, node)| match &node.body {
-            Body::Disk(disk) => disk.retry_at,
+            Body::Disk(disk) => disk.deadline(),
+            Body::Spool(spool) => match &node.plan.body {
+                BodyPlan::Spool(plan) => spool.deadline(plan),
+                _ => None,
+            },
             _ => None,
         });
+        let nodes = nodes.chain(self.feeds_deadline()).chain(self.lanes_deadline());
         let retired = self.nodes().filter_map(|(_, node)| node.retired);
         let ends = retired.chain(self.ending).flat_map(|at| [at, at + CLOSE_LEAST]);
         // What was due at the last tick was dealt with then.
@@ -370,7 +488,10 @@ impl Engine {
     fn tick(&mut self, now: Mono) {
         self.ticked = now;
         self.tick_children(now);
+        self.tick_spools(now);
+        self.tick_feeds(now);
         self.tick_disks(now);
+        self.tick_lanes(now);
         self.refresh_pauses();
         self.progress(now);
     }

@@ -31,7 +31,7 @@ impl Engine {
         self.list_udp(to);
     }
 
-    fn list_udp(&mut self, to: NodeId) {
+    pub(super) fn list_udp(&mut self, to: NodeId) {
         let Body::Udp(udp) = &mut self.node_mut(to).body else { return };
         if !udp.queue.is_empty() && !udp.blocked && !udp.listed {
             udp.listed = true;
@@ -53,9 +53,9 @@ impl Engine {
         let Some(Some(node)) = self.nodes.get_mut(from.0 as usize) else { return };
         let Body::Udp(udp) = &mut node.body else { return };
         let done = udp.queue.advance(sent, &mut self.budget);
-        node.ledger.left.add(done.lines, done.bytes);
         let lost = udp.queue.advance(refused, &mut self.budget);
-        node.ledger.drop(Reason::SendError, lost.lines, lost.bytes);
+        self.settle(from.only_lane(), done, None);
+        self.settle(from.only_lane(), lost, Some(Reason::SendError));
         self.list_udp(from);
     }
 

@@ -51,7 +51,7 @@ impl Engine {
                 self.give_up(id, stalled);
             }
             if given_up || self.unreachable(id) {
-                self.end_node(id, now);
+                self.end_node(id, given_up, now);
             }
             if self.node(id).retired.is_some() && self.finished(id) {
                 self.remove(id);
@@ -64,6 +64,9 @@ impl Engine {
         let node = self.node(id);
         if node.retired.is_some() {
             return true;
+        }
+        if self.is_fed(id) {
+            return self.ending.is_some() && self.feeds_are_done(id);
         }
         self.ending.is_some()
             && node.plan.from.iter().all(|from| self.find(from).is_none_or(|id| self.finished(id)))
@@ -81,11 +84,29 @@ impl Engine {
                 .all(|proc| self.child(*proc).supervisor.state() == State::Ended),
             Body::Disk(disk) => disk.closed,
             Body::Udp(udp) => self.unreachable(id) && udp.queue.is_empty(),
+            Body::Forward(forward) => forward.lanes.iter().all(|lane| lane.link.has_ended()),
+            Body::Spool(spool) => spool.closed,
         }
     }
 
     /// Asks a node's children to end, or its files to be closed, where nothing waits for them.
-    fn end_node(&mut self, id: NodeId, now: Mono) {
+    fn end_node(&mut self, id: NodeId, given_up: bool, now: Mono) {
+        match &self.node(id).body {
+            Body::Forward(_) => return self.end_lanes(id, given_up, now),
+            Body::Spool(_) => {
+                if self.fed_by(id).into_iter().all(|output| self.finished(output)) {
+                    self.end_spool(id);
+                }
+                return;
+            }
+            Body::Disk(disk) if disk.queue.is_empty() && !disk.closed => {
+                self.checkpoint_where_due(id, true, now);
+                if !self.is_checked(id) {
+                    return;
+                }
+            }
+            _ => {}
+        }
         if let Body::Process(process) = &self.node(id).body {
             for proc in process.workers.clone() {
                 let Some(child) = self.children.get_mut(&proc) else { continue };
@@ -109,6 +130,11 @@ impl Engine {
     /// The grace is over: what waits is dropped and counted. What the disk is writing just now
     /// is waited for, unless it is `stalled`.
     fn give_up(&mut self, id: NodeId, stalled: bool) {
+        if let Body::Spool(_) = self.node(id).body {
+            return self.give_up_spool(id, stalled);
+        }
+        // What an output was given from a spool is there yet, and not lost.
+        let fed = self.is_fed(id);
         let Some(node) = &mut self.nodes[id.0 as usize] else { return };
         let mut lost = Count::default();
         match &mut node.body {
@@ -136,9 +162,16 @@ impl Engine {
                     lost.add(u64::from(batch.lines), batch.bytes.len() as u64);
                 }
             }
+            Body::Forward(forward) if !fed => {
+                for lane in &mut forward.lanes {
+                    while let Some(batch) = lane.queue.pop(&mut self.budget) {
+                        lost.add(u64::from(batch.lines), batch.bytes.len() as u64);
+                    }
+                }
+            }
             _ => {}
         }
-        if lost.lines > 0 {
+        if lost.lines > 0 && !fed {
             node.ledger.drop(Reason::Shutdown, lost.lines, lost.bytes);
             log::warn!("{}: {} lines were still waiting and are dropped", node.name, lost.lines);
         }
@@ -147,6 +180,7 @@ impl Engine {
     /// A node that a reload removed has ended.
     fn remove(&mut self, id: NodeId) {
         log::info!("{}", self.ledger_line(id));
+        self.remove_feeds(id);
         let Some(node) = self.nodes[id.0 as usize].take() else { return };
         if let Body::Process(process) = node.body {
             for proc in process.workers {
@@ -176,6 +210,9 @@ impl Engine {
             }
         }
         line.push_str(&format!(" queued {}", waiting.lines));
+        for (name, position, lag) in self.lags_of(id) {
+            line.push_str(&format!(" reader {name} at {position} ({lag} lines behind)"));
+        }
         if matches!(node.body, Body::Input { .. }) {
             line.push_str(&format!(" kernel_drops {}", node.counts.kernel_drops));
         }
@@ -187,6 +224,9 @@ impl Engine {
 
     /// What waits in a node.
     pub(super) fn queued_in(&self, id: NodeId) -> Count {
+        if self.is_fed(id) {
+            return Count::default();
+        }
         match &self.node(id).body {
             Body::Input { .. } | Body::Pass => Count::default(),
             Body::Process(process) => {
@@ -194,6 +234,8 @@ impl Engine {
             }
             Body::Disk(disk) => disk.queue.count(),
             Body::Udp(udp) => udp.queue.count(),
+            Body::Forward(forward) => queued(forward.lanes.iter().map(|lane| lane.queue.count())),
+            Body::Spool(spool) => spool.queue.count(),
         }
     }
 

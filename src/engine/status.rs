@@ -66,10 +66,59 @@ pub struct NodeStatus {
     /// Why the disk refuses, while it does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
+    /// What a spool holds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub spool: Option<SpoolStatus>,
+    /// The peers of a forward output's lanes.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub lanes: Vec<LaneStatus>,
     /// Whether a full queue makes it wait.
     pub paused: bool,
     /// Whether a reload removed it and it only drains.
     pub retired: bool,
+}
+
+/// What a spool holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpoolStatus {
+    /// Its identity.
+    pub identity: String,
+    /// The number of the oldest line kept.
+    pub oldest: u64,
+    /// The number after the last line that is on disk for good.
+    pub durable: u64,
+    /// The number that the next line gets.
+    pub next: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Its readers.
+    pub readers: Vec<ReaderStatus>,
+}
+
+/// A reader of a spool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReaderStatus {
+    /// Its name: the output's, and the lane where it has several.
+    pub name: String,
+    /// The number of the first line that it is not done with.
+    pub position: u64,
+    /// How many lines that is behind the newest one.
+    pub lag_lines: u64,
+    /// About how many bytes.
+    pub lag_bytes: u64,
+    /// The time between the newest line and the one it is at, in seconds.
+    pub lag_seconds: f64,
+}
+
+/// A lane of a forward output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneStatus {
+    /// The peer it sends to, while it does.
+    pub peer: Option<String>,
+    /// What is wrong, while something is.
+    pub error: Option<String>,
 }
 
 /// How full a queue is.
@@ -94,6 +143,15 @@ pub struct InputStatus {
     pub oversize: u64,
     /// Lines missing by their sequence numbers.
     pub sequence_lost: u64,
+    /// Messages that made no sense.
+    #[serde(default)]
+    pub malformed: u64,
+    /// Connections taken.
+    #[serde(default)]
+    pub connections: u64,
+    /// Connections refused because there were too many.
+    #[serde(default)]
+    pub refused: u64,
 }
 
 /// One child.
@@ -154,11 +212,17 @@ impl Engine {
                 kernel_drops: counts.kernel_drops,
                 oversize: counts.oversize,
                 sequence_lost: counts.sequence_lost,
+                malformed: counts.malformed,
+                connections: counts.connections,
+                refused: counts.refused,
             }),
+            spool: self.spool_status(id),
+            lanes: self.lane_statuses(id),
             children: self.child_statuses(id),
             printed,
             error: match &node.body {
                 Body::Disk(disk) => disk.error.clone(),
+                Body::Spool(spool) => spool.error.clone(),
                 _ => None,
             },
             paused: self.is_paused(id),
@@ -174,9 +238,49 @@ impl Engine {
             }
             Body::Disk(disk) => vec![disk.queue.fill()],
             Body::Udp(udp) => vec![udp.queue.fill()],
+            Body::Forward(forward) => forward.lanes.iter().map(|lane| lane.queue.fill()).collect(),
+            Body::Spool(spool) => vec![spool.queue.fill()],
         };
         let (used, limit) = fills.iter().fold((0, 0), |sum, fill| (sum.0 + fill.0, sum.1 + fill.1));
         Some(QueueStatus { used, limit })
+    }
+
+    /// The readers of a spool: name, position, lines behind.
+    pub(super) fn lags_of(&self, id: NodeId) -> Vec<(String, u64, u64)> {
+        let of = self.feeds.values().filter(|feed| feed.spool == id);
+        of.map(|feed| (feed.reader.clone(), feed.position, self.lag_of(feed).0)).collect()
+    }
+
+    fn spool_status(&self, id: NodeId) -> Option<SpoolStatus> {
+        let spool = self.spool(id)?;
+        let held = spool.held;
+        let lines = u128::from((held.next - held.oldest).max(1));
+        let readers = self.feeds.values().filter(|feed| feed.spool == id).map(|feed| {
+            let (lag_lines, lag_seconds) = self.lag_of(feed);
+            // As far behind in bytes as in lines, for lines of the mean length.
+            let bytes = u128::from(lag_lines) * u128::from(held.bytes) / lines;
+            let lag_bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+            let (name, position) = (feed.reader.clone(), feed.position);
+            ReaderStatus { name, position, lag_lines, lag_bytes, lag_seconds }
+        });
+        Some(SpoolStatus {
+            identity: spool.identity.to_string(),
+            oldest: held.oldest,
+            durable: held.durable,
+            next: held.next,
+            bytes: held.bytes,
+            segments: held.segments,
+            readers: readers.collect(),
+        })
+    }
+
+    fn lane_statuses(&self, id: NodeId) -> Vec<LaneStatus> {
+        let Body::Forward(forward) = &self.node(id).body else { return Vec::new() };
+        let status = |lane: &super::forward::Lane| LaneStatus {
+            peer: lane.link.peer().map(ToString::to_string),
+            error: lane.link.error().map(str::to_string),
+        };
+        forward.lanes.iter().map(status).collect()
     }
 
     fn child_statuses(&self, id: NodeId) -> Vec<ChildStatus> {

@@ -4,6 +4,7 @@
 //! from one stream are looked for together ([`patterns::Patterns`]), in one pass over the
 //! batch; what remains here costs only the lines that are taken.
 
+pub mod key;
 pub mod patterns;
 pub mod rate;
 pub mod sample;
@@ -146,5 +147,6 @@ pub fn gather(batch: &Batch, picked: &Picked) -> Option<Batch> {
 pub(crate) fn batch_of(text: &str) -> Batch {
     let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
     let lines = crate::batch::count_lines(&bytes);
-    Batch { bytes, lines, input: "in".into(), received: std::time::SystemTime::UNIX_EPOCH }
+    let received = std::time::SystemTime::UNIX_EPOCH;
+    Batch { bytes, lines, input: "in".into(), received, place: None }
 }

@@ -1,10 +1,9 @@
 //! `sample`: one line of N.
 
-use regex_automata::meta::{self, Regex};
-use regex_automata::util::syntax;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Picked;
+use super::key::Key;
 use super::patterns::Hits;
 use crate::batch::Batch;
 use crate::config::plan::{SampleMode, SamplePlan};
@@ -23,7 +22,7 @@ enum Mode {
         skip: u64,
     },
     Random(fastrand::Rng),
-    Hash(Regex),
+    Hash(Key),
 }
 
 impl Sampler {
@@ -39,13 +38,7 @@ impl Sampler {
             SampleMode::Every => Mode::Every { skip: seed % n },
             SampleMode::EveryFromStart => Mode::Every { skip: 0 },
             SampleMode::Random => Mode::Random(fastrand::Rng::new()),
-            SampleMode::Hash { key } => Mode::Hash(
-                Regex::builder()
-                    .configure(meta::Config::new().utf8_empty(false))
-                    .syntax(syntax::Config::new().utf8(false))
-                    .build(key)
-                    .map_err(|error| format!("sample_key '{key}': {error}"))?,
-            ),
+            SampleMode::Hash { key } => Mode::Hash(Key::new(key)?),
         };
         Ok(Self { n, mode })
     }
@@ -77,11 +70,9 @@ impl Sampler {
             }
             Mode::Random(rng) => lines.iter().copied().filter(|_| rng.u64(0..n) == 0).collect(),
             Mode::Hash(key) => {
-                let mut found = key.create_captures();
                 let mut chosen = |&(start, end): &(u32, u32)| {
                     let line = &batch.bytes[start as usize..end as usize - 1];
-                    key.captures(line, &mut found);
-                    found.get_group(1).is_some_and(|span| xxh3_64(&line[span]).is_multiple_of(n))
+                    key.hash(line).is_some_and(|hash| hash.is_multiple_of(n))
                 };
                 lines.iter().copied().filter(|range| chosen(range)).collect()
             }

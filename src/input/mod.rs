@@ -2,6 +2,7 @@
 
 pub mod datagrams;
 pub mod lines;
+pub mod relp;
 
 use serde::Serialize;
 
@@ -21,6 +22,12 @@ pub struct InputCounts {
     pub kernel_drops: u64,
     /// Lines missing by the sequence numbers in them.
     pub sequence_lost: u64,
+    /// Messages that made no sense; such a connection is closed.
+    pub malformed: u64,
+    /// Connections taken.
+    pub connections: u64,
+    /// Connections refused because there were too many.
+    pub refused: u64,
 }
 
 impl InputCounts {
@@ -32,6 +39,9 @@ impl InputCounts {
         self.oversize_bytes += other.oversize_bytes;
         self.kernel_drops += other.kernel_drops;
         self.sequence_lost += other.sequence_lost;
+        self.malformed += other.malformed;
+        self.connections += other.connections;
+        self.refused += other.refused;
     }
 
     /// Counts a line that was cut by so many bytes.

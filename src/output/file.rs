@@ -5,7 +5,13 @@
 //! which files are to be compressed, and removes what is more than `keep`. A write that
 //! fails in the middle of a line is cut back to the last whole one before anything else is
 //! written, so that what could not be written can be written later.
+//!
+//! An output that reads from a spool is exact: its cursor holds its files and their lengths, and
+//! after a crash they are cut back to those. So a cursor must be on disk before a file is written
+//! that it does not name, and before a file that it names gets another name; the output pauses
+//! there and waits for [`FileOutput::checkpoint`] and [`FileOutput::checked`].
 
+use std::collections::HashSet;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +29,8 @@ use crate::limits::{OPEN_FILES_MOST, SLICES_MOST};
 pub struct Written {
     /// Bytes of whole lines that are in the files now, from the first batch on.
     pub bytes: usize,
+    /// Whether the rest waits for a checkpoint.
+    pub pause: bool,
     /// Why it is not all.
     pub error: Option<String>,
 }
@@ -38,6 +46,18 @@ pub struct FileOutput<F: Fs> {
     last_aside: String,
     aside_in_stamp: u32,
     to_compress: Vec<PathBuf>,
+    exact: Option<Exact>,
+}
+
+/// What the cursor on disk says, for an exact output.
+#[derive(Debug, Default)]
+struct Exact {
+    /// The files it names that may be written.
+    named: HashSet<PathBuf>,
+    /// Whether nothing was written since.
+    fresh: bool,
+    /// Whether the last error was that a checkpoint is needed.
+    pausing: bool,
 }
 
 #[derive(Debug)]
@@ -64,12 +84,91 @@ impl<F: Fs> FileOutput<F> {
             last_aside: String::new(),
             aside_in_stamp: 0,
             to_compress: Vec::new(),
+            exact: None,
         }
+    }
+
+    /// The same, exact.
+    pub fn exact(mut self) -> Self {
+        self.exact = Some(Exact::default());
+        self
     }
 
     /// Closes all files; the next line opens them by name again.
     pub fn reopen(&mut self) {
+        if let Some(exact) = &mut self.exact {
+            exact.named.clear();
+            exact.fresh = false;
+        }
         self.open.clear();
+    }
+
+    /// Cuts files back to the lengths that a cursor names. One that is shorter was set aside
+    /// after the cursor was written.
+    ///
+    /// # Errors
+    /// Which file cannot be cut, and why.
+    pub fn restore(&mut self, files: &[(PathBuf, u64)]) -> Result<(), String> {
+        for (path, len) in files {
+            let cut = || -> io::Result<()> {
+                if self.fs.exists(path) && self.fs.length(path)? > *len {
+                    let mut file = self.fs.append(path, self.plan.mode)?;
+                    file.set_len(*len)?;
+                    file.sync()?;
+                }
+                Ok(())
+            };
+            cut().map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Has all that was written survive a crash; the open files and their lengths.
+    ///
+    /// # Errors
+    /// Which file does not, and why.
+    pub fn checkpoint(&mut self) -> Result<Vec<(PathBuf, u64)>, String> {
+        let mut files = Vec::with_capacity(self.open.len());
+        for open in &mut self.open {
+            let said = |error: io::Error| format!("{}: {error}", open.path.display());
+            open.file.sync().map_err(said)?;
+            let known = self.exact.as_ref().is_some_and(|exact| exact.named.contains(&open.path));
+            if !known && let Some(folder) = open.path.parent() {
+                self.fs.sync_folder(folder).map_err(said)?;
+            }
+            files.push((open.path.clone(), open.len));
+        }
+        Ok(files)
+    }
+
+    /// The last checkpoint is on disk.
+    pub fn checked(&mut self) {
+        if let Some(exact) = &mut self.exact {
+            exact.named = self.open.iter().map(|open| open.path.clone()).collect();
+            exact.fresh = true;
+        }
+    }
+
+    /// Fails where a checkpoint is needed before a file gets another name.
+    fn before_renaming(&mut self) -> io::Result<()> {
+        match &mut self.exact {
+            Some(exact) if !exact.fresh => {
+                exact.pausing = true;
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails where a checkpoint is needed before a file is written.
+    fn before_writing(&mut self, at: usize) -> io::Result<()> {
+        let Some(exact) = &mut self.exact else { return Ok(()) };
+        if !exact.named.contains(&self.open[at].path) {
+            exact.pausing = true;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        exact.fresh = false;
+        Ok(())
     }
 
     /// Files that were set aside and are to be compressed, once.
@@ -92,6 +191,11 @@ impl<F: Fs> FileOutput<F> {
             let (group, others) = rest.split_at(count);
             let (bytes, done) = self.append_to(&path, group);
             written.bytes += bytes;
+            let exact = self.exact.as_mut();
+            if done.is_err() && exact.is_some_and(|exact| std::mem::take(&mut exact.pausing)) {
+                written.pause = true;
+                break;
+            }
             if let Err(error) = done {
                 written.error = Some(format!("{}: {error}", path.display()));
                 break;
@@ -168,10 +272,13 @@ impl<F: Fs> FileOutput<F> {
             }
             self.set_aside(at, batch.received)?;
         }
-        self.finish_past_names(batch.received);
+        self.finish_past_names(batch.received)?;
         if self.open.len() >= OPEN_FILES_MOST
             && let Some(oldest) = (0..self.open.len()).min_by_key(|&at| self.open[at].used)
         {
+            if self.exact.is_some() {
+                self.open[oldest].file.sync()?;
+            }
             self.open.swap_remove(oldest);
         }
         self.open(path, batch)
@@ -210,6 +317,9 @@ impl<F: Fs> FileOutput<F> {
 
     /// Writes batches to file `at`; the bytes of whole lines that are in it now.
     fn write(&mut self, at: usize, batches: &[Batch]) -> (usize, io::Result<()>) {
+        if let Err(error) = self.before_writing(at) {
+            return (0, Err(error));
+        }
         self.turn += 1;
         let open = &mut self.open[at];
         open.used = self.turn;
@@ -246,9 +356,14 @@ impl<F: Fs> FileOutput<F> {
     }
 
     /// Files whose name belongs to a time that has passed are finished.
-    fn finish_past_names(&mut self, now: SystemTime) {
+    fn finish_past_names(&mut self, now: SystemTime) -> io::Result<()> {
         if !self.plan.path.has_time() {
-            return;
+            return Ok(());
+        }
+        let template = &self.plan.path;
+        let past = |open: &Open<F::File>| template.render(now, &open.input) != open.path;
+        if self.open.iter().any(past) {
+            self.before_renaming()?;
         }
         let template = &self.plan.path;
         let past = |open: &Open<F::File>| template.render(now, &open.input) != open.path;
@@ -258,11 +373,16 @@ impl<F: Fs> FileOutput<F> {
         for file in finished {
             self.tidy(&file.path, &file.input, now);
         }
+        Ok(())
     }
 
     /// Renames file `at` and closes it.
     fn set_aside(&mut self, at: usize, now: SystemTime) -> io::Result<()> {
+        self.before_renaming()?;
         let open = self.open.swap_remove(at);
+        if let Some(exact) = &mut self.exact {
+            exact.named.remove(&open.path);
+        }
         let stamp = stamp(match self.plan.rotate {
             Some(Rotate::Every(every)) => {
                 UNIX_EPOCH + Duration::from_secs(open.period * every.as_secs().max(1))

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::batch::{Batch, count_lines};
+use crate::batch::Batch;
 use crate::ledger::Count;
 
 /// What is left of the memory for all queues after the reserved shares.
@@ -71,6 +71,11 @@ impl Queue {
     /// anew from all queues' [`Self::reserved`] and [`Self::borrowed`].
     pub fn set_share(&mut self, share: u64) {
         self.reserved = share.min(self.limit);
+    }
+
+    /// Bounds the queue to so many bytes from now on.
+    pub fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
     }
 
     /// The lines in it, whole or in part.
@@ -159,13 +164,7 @@ impl Queue {
     /// Clones of the first batches, at least one and at most `most` bytes where there are
     /// more.
     pub fn first(&self, most: u64) -> Vec<Batch> {
-        let mut sum = 0;
-        let fits = |batch: &&Batch| {
-            let before = sum;
-            sum += batch.bytes.len() as u64;
-            before == 0 || sum <= most
-        };
-        self.batches.iter().take_while(fits).cloned().collect()
+        first_of(self.batches.iter(), most)
     }
 
     /// Takes out the first whole lines that make up `bytes` bytes, and counts them.
@@ -189,9 +188,7 @@ impl Queue {
     /// Takes the first bytes off the first batch, which is longer; the lines in them.
     fn cut_front(&mut self, bytes: usize, budget: &mut Budget) -> u32 {
         let Some(first) = self.batches.front_mut() else { return 0 };
-        let cut = first.bytes.split_to(bytes);
-        let lines = count_lines(&cut);
-        first.lines -= lines;
+        let lines = first.cut_front(bytes);
         self.count.lines -= u64::from(lines);
         self.count.bytes -= bytes as u64;
         let before = self.borrowed();
@@ -203,6 +200,30 @@ impl Queue {
     /// Whether there is nothing in it that was not written yet.
     pub fn all_written(&self) -> bool {
         self.next == self.batches.len()
+    }
+
+    /// The first batch that was not written yet.
+    pub fn unwritten(&self) -> Option<&Batch> {
+        self.batches.get(self.next)
+    }
+
+    /// Clones of the first batches that were not written yet, at least one and at most `most`
+    /// bytes where there are more.
+    pub fn first_unwritten(&self, most: u64) -> Vec<Batch> {
+        first_of(self.batches.range(self.next..), most)
+    }
+
+    /// Bytes that were written and are here yet.
+    pub fn written_bytes(&self) -> u64 {
+        self.written as u64
+    }
+
+    /// What was written is to be written again.
+    pub fn rewind(&mut self) {
+        self.next = 0;
+        self.offset = 0;
+        self.written = 0;
+        self.torn = 0;
     }
 
     /// The bytes that were not written yet, in order.
@@ -298,6 +319,16 @@ impl Queue {
         let torn = self.advance(end - start, budget);
         (whole, torn)
     }
+}
+
+fn first_of<'b>(batches: impl Iterator<Item = &'b Batch>, most: u64) -> Vec<Batch> {
+    let mut sum = 0;
+    let fits = |batch: &&Batch| {
+        let before = sum;
+        sum += batch.bytes.len() as u64;
+        before == 0 || sum <= most
+    };
+    batches.take_while(fits).cloned().collect()
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
 //! What can be read out of a line's bytes.
 
+pub mod relp;
 pub mod sequence;

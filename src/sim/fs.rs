@@ -1,4 +1,9 @@
-//! A file system in memory that can be full.
+//! A file system in memory that can be full, fail, and lose what was not synced.
+//!
+//! Every file and every name has two states: the live one, which the program sees, and the
+//! durable one, which a crash leaves. A sync makes a file's bytes durable, a sync of a folder
+//! its names. What a crash leaves of the rest is chosen by [`Loss`]. Each call that changes
+//! something counts as one operation; [`SimFs::crash_at`] ends the world at one of them.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,25 +14,92 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::fs::{Fs, FsFile};
 
+/// What a crash does to what was not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// All of it is lost.
+    All,
+    /// Nothing of it is lost: the process died, the machine did not.
+    None,
+    /// Names are there, bytes are not.
+    Bytes,
+    /// Bytes are there, names are not.
+    Names,
+    /// Names are there, half of the bytes are.
+    Half,
+    /// Names are there; of the bytes the first half are zeros, as where pages were written out
+    /// of order.
+    Holes,
+}
+
+/// Every [`Loss`].
+pub(crate) const LOSSES: [Loss; 6] =
+    [Loss::All, Loss::None, Loss::Bytes, Loss::Names, Loss::Half, Loss::Holes];
+
 /// A file system; clones are the same one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SimFs {
     disk: Rc<RefCell<Disk>>,
 }
 
+type Inode = Rc<RefCell<Data>>;
+
+#[derive(Debug, Default, Clone)]
+struct Data {
+    live: Vec<u8>,
+    durable: Vec<u8>,
+}
+
 #[derive(Debug, Default)]
 struct Disk {
-    files: BTreeMap<PathBuf, Rc<RefCell<Vec<u8>>>>,
+    live: BTreeMap<PathBuf, Inode>,
+    durable: BTreeMap<PathBuf, Inode>,
     folders: BTreeSet<PathBuf>,
+    locks: BTreeSet<PathBuf>,
     /// Bytes that fit yet; `None` for no bound.
     room: Option<usize>,
+    operations: u64,
+    /// The operation at which the machine stops.
+    crash_at: Option<u64>,
+    /// The operation that fails, if it is a sync.
+    fail_sync_at: Option<u64>,
+    /// Whether every sync fails.
+    no_sync: bool,
 }
 
 /// An open file. It lives on under no name when it is removed.
 #[derive(Debug)]
 pub(crate) struct SimFile {
     disk: Rc<RefCell<Disk>>,
-    bytes: Rc<RefCell<Vec<u8>>>,
+    inode: Inode,
+}
+
+/// A lock, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct SimLock {
+    disk: Rc<RefCell<Disk>>,
+    path: PathBuf,
+}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        self.disk.borrow_mut().locks.remove(&self.path);
+    }
+}
+
+impl Disk {
+    /// One operation more, unless the machine has stopped.
+    fn step(&mut self) -> io::Result<()> {
+        if self.crash_at.is_some_and(|at| self.operations >= at) {
+            return Err(io::Error::other("the machine has stopped"));
+        }
+        self.operations += 1;
+        Ok(())
+    }
+
+    fn find(&self, path: &Path) -> io::Result<Inode> {
+        Ok(Rc::clone(self.live.get(path).ok_or(ErrorKind::NotFound)?))
+    }
 }
 
 impl SimFs {
@@ -39,12 +111,78 @@ impl SimFs {
     /// All files by name, with what they hold.
     pub(crate) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let disk = self.disk.borrow();
-        disk.files.iter().map(|(path, bytes)| (path.clone(), bytes.borrow().clone())).collect()
+        disk.live.iter().map(|(path, data)| (path.clone(), data.borrow().live.clone())).collect()
+    }
+
+    /// How many operations there were.
+    pub(crate) fn operations(&self) -> u64 {
+        self.disk.borrow().operations
+    }
+
+    /// Stops the machine before operation number `at`: it and all after it fail.
+    pub(crate) fn crash_at(&self, at: u64) {
+        self.disk.borrow_mut().crash_at = Some(at);
+    }
+
+    /// Has operation number `at` fail if it is a sync.
+    pub(crate) fn fail_sync_at(&self, at: u64) {
+        self.disk.borrow_mut().fail_sync_at = Some(at);
+    }
+
+    /// Has every sync fail, or none.
+    pub(crate) fn fail_syncs(&self, fail: bool) {
+        self.disk.borrow_mut().no_sync = fail;
+    }
+
+    /// What the machine finds when it starts again.
+    pub(crate) fn after_crash(&self, loss: Loss) -> Self {
+        let disk = self.disk.borrow();
+        let names = match loss {
+            Loss::All | Loss::Names => &disk.durable,
+            _ => &disk.live,
+        };
+        let files = names.iter().map(|(path, inode)| {
+            let data = survive(&inode.borrow(), loss);
+            (path.clone(), Rc::new(RefCell::new(Data { live: data.clone(), durable: data })))
+        });
+        let live: BTreeMap<_, _> = files.collect();
+        // Hard links are not made here, so that no inode has two names.
+        let durable = live.clone();
+        let folders = disk.folders.clone();
+        let new = Disk { live, durable, folders, ..Disk::default() };
+        Self { disk: Rc::new(RefCell::new(new)) }
+    }
+
+    /// Puts a file there, durable.
+    pub(crate) fn put(&self, path: &Path, content: &[u8]) {
+        let data = Data { live: content.to_vec(), durable: content.to_vec() };
+        let inode = Rc::new(RefCell::new(data));
+        let mut disk = self.disk.borrow_mut();
+        disk.live.insert(path.into(), Rc::clone(&inode));
+        disk.durable.insert(path.into(), inode);
+    }
+}
+
+/// What is left of a file's bytes.
+fn survive(data: &Data, loss: Loss) -> Vec<u8> {
+    let cut = data.durable.len() > data.live.len();
+    let new = data.live.get(data.durable.len()..).unwrap_or_default();
+    match loss {
+        Loss::None | Loss::Names => data.live.clone(),
+        Loss::All | Loss::Bytes => data.durable.clone(),
+        // A file that was cut: the cut may have got through or not.
+        Loss::Half | Loss::Holes if cut => data.live.clone(),
+        Loss::Half => [&data.durable[..], &new[..new.len() / 2]].concat(),
+        Loss::Holes => {
+            let holes = vec![0; new.len() / 2];
+            [&data.durable[..], &holes[..], &new[new.len() / 2..]].concat()
+        }
     }
 }
 
 impl Fs for SimFs {
     type File = SimFile;
+    type Lock = SimLock;
 
     fn append(&self, path: &Path, _mode: u32) -> io::Result<SimFile> {
         let mut disk = self.disk.borrow_mut();
@@ -52,8 +190,16 @@ impl Fs for SimFs {
         if folder != Path::new("/") && !disk.folders.contains(folder) {
             return Err(ErrorKind::NotFound.into());
         }
-        let bytes = Rc::clone(disk.files.entry(path.to_path_buf()).or_default());
-        Ok(SimFile { disk: Rc::clone(&self.disk), bytes })
+        if !disk.live.contains_key(path) {
+            disk.step()?;
+        }
+        let inode = Rc::clone(disk.live.entry(path.to_path_buf()).or_default());
+        Ok(SimFile { disk: Rc::clone(&self.disk), inode })
+    }
+
+    fn open(&self, path: &Path) -> io::Result<SimFile> {
+        let inode = self.disk.borrow().find(path)?;
+        Ok(SimFile { disk: Rc::clone(&self.disk), inode })
     }
 
     fn create_folders(&self, path: &Path) -> io::Result<()> {
@@ -63,37 +209,80 @@ impl Fs for SimFs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut disk = self.disk.borrow_mut();
-        let file = disk.files.remove(from).ok_or(ErrorKind::NotFound)?;
-        disk.files.insert(to.to_path_buf(), file);
+        disk.step()?;
+        let file = disk.live.remove(from).ok_or(ErrorKind::NotFound)?;
+        disk.live.insert(to.to_path_buf(), file);
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk
-            .borrow_mut()
-            .files
-            .remove(path)
-            .map(drop)
-            .ok_or_else(|| ErrorKind::NotFound.into())
+        let mut disk = self.disk.borrow_mut();
+        disk.step()?;
+        let inode = disk.live.remove(path).ok_or(ErrorKind::NotFound)?;
+        let bytes = inode.borrow().live.len();
+        if let Some(room) = &mut disk.room {
+            *room += bytes;
+        }
+        Ok(())
     }
 
     fn exists(&self, path: &Path) -> bool {
-        self.disk.borrow().files.contains_key(path)
+        let disk = self.disk.borrow();
+        disk.live.contains_key(path) || disk.folders.contains(path)
     }
 
     fn modified(&self, _path: &Path) -> io::Result<SystemTime> {
         Ok(UNIX_EPOCH)
     }
 
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        Ok(self.disk.borrow().find(path)?.borrow().live.len() as u64)
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
         let disk = self.disk.borrow();
-        Ok(disk.files.keys().filter(|path| path.parent() == Some(folder)).cloned().collect())
+        if !disk.folders.contains(folder) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let names = disk.live.keys().chain(&disk.folders);
+        Ok(names.filter(|path| path.parent() == Some(folder)).cloned().collect())
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        let mut disk = self.disk.borrow_mut();
+        disk.sync_step()?;
+        let inside = |path: &PathBuf| path.parent() == Some(folder);
+        disk.durable.retain(|path, _| !inside(path));
+        let now: Vec<_> = disk.live.iter().map(|(p, i)| (p.clone(), Rc::clone(i))).collect();
+        disk.durable.extend(now.into_iter().filter(|(path, _)| inside(path)));
+        Ok(())
+    }
+
+    fn free(&self, _folder: &Path) -> io::Result<u64> {
+        Ok(self.disk.borrow().room.map_or(u64::MAX, |room| room as u64))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<SimLock>> {
+        let new = self.disk.borrow_mut().locks.insert(path.into());
+        Ok(new.then(|| SimLock { disk: Rc::clone(&self.disk), path: path.into() }))
+    }
+}
+
+impl Disk {
+    fn sync_step(&mut self) -> io::Result<()> {
+        let at = self.operations;
+        self.step()?;
+        if self.no_sync || self.fail_sync_at == Some(at) {
+            return Err(io::Error::other("input/output error"));
+        }
+        Ok(())
     }
 }
 
 impl FsFile for SimFile {
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut disk = self.disk.borrow_mut();
+        disk.step()?;
         let wanted: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         let fits = disk.room.map_or(wanted.len(), |room| room.min(wanted.len()));
         if fits == 0 && !wanted.is_empty() {
@@ -102,21 +291,40 @@ impl FsFile for SimFile {
         if let Some(room) = &mut disk.room {
             *room -= fits;
         }
-        self.bytes.borrow_mut().extend_from_slice(&wanted[..fits]);
+        self.inode.borrow_mut().live.extend_from_slice(&wanted[..fits]);
         Ok(fits)
     }
 
     fn length(&self) -> io::Result<u64> {
-        Ok(self.bytes.borrow().len() as u64)
+        Ok(self.inode.borrow().live.len() as u64)
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {
+        let mut disk = self.disk.borrow_mut();
+        disk.step()?;
         let len = usize::try_from(len).unwrap();
-        let cut = self.bytes.borrow().len() - len;
-        self.bytes.borrow_mut().truncate(len);
-        if let Some(room) = &mut self.disk.borrow_mut().room {
+        let mut data = self.inode.borrow_mut();
+        let cut = data.live.len() - len;
+        data.live.truncate(len);
+        if let Some(room) = &mut disk.room {
             *room += cut;
         }
         Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let failed = self.disk.borrow_mut().sync_step();
+        let mut data = self.inode.borrow_mut();
+        failed?;
+        data.durable = data.live.clone();
+        Ok(())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let data = self.inode.borrow();
+        let rest = data.live.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
     }
 }

@@ -1,19 +1,24 @@
 //! The engine with simulated children, disk and clock, driven step by step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::fs::SimFs;
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config;
 use crate::engine::status::{NodeStatus, Status};
-use crate::engine::{Action, DiskTarget, DiskWork, Engine, Event, Ready};
+use crate::engine::{Action, DiskTarget, DiskWork, Engine, Event, FeedJob, Ready, SpoolFound};
 use crate::filter::batch_of;
-use crate::ids::{NodeId, ProcId};
+use crate::forward::link::Command;
+use crate::ids::{LaneId, NodeId, ProcId};
 use crate::input::InputCounts;
-use crate::output::file::FileOutput;
+use crate::output::file::{FileOutput, Written};
+use crate::spool::job::carry_out;
+use crate::spool::reader::Reader;
+use crate::spool::recover::{self, Opened};
+use crate::spool::writer::Writer;
 
 /// What a pipe holds before its writer must wait.
 const PIPE: usize = 256;
@@ -34,6 +39,12 @@ pub(crate) struct World {
     pub(crate) now: Mono,
     pub(crate) fs: SimFs,
     files: BTreeMap<NodeId, FileOutput<SimFs>>,
+    spools: BTreeMap<NodeId, Writer<SimFs>>,
+    /// What was said to inputs whose clients wait: the last settled ticket, and answers.
+    pub(crate) settled: u64,
+    pub(crate) told: VecDeque<(u64, Vec<Option<u64>>)>,
+    /// What links want done.
+    pub(crate) commands: VecDeque<(LaneId, Command)>,
     pub(crate) children: BTreeMap<ProcId, SimChild>,
     /// What every child of a node has read in its life, each life apart.
     pub(crate) lives: BTreeMap<String, Vec<Vec<u8>>>,
@@ -52,11 +63,23 @@ pub(crate) fn plan(text: &str) -> config::plan::Plan {
 
 impl World {
     pub(crate) fn new(text: &str) -> Self {
+        Self::on(SimFs::default(), text).unwrap()
+    }
+
+    /// A daemon on a disk that was used before.
+    ///
+    /// # Errors
+    /// Why a spool cannot be opened.
+    pub(crate) fn on(fs: SimFs, text: &str) -> Result<Self, String> {
         let mut world = Self {
             engine: Engine::new(&plan(text), Mono::default()).unwrap(),
             now: Mono::default(),
-            fs: SimFs::default(),
+            fs,
             files: BTreeMap::new(),
+            spools: BTreeMap::new(),
+            settled: 0,
+            told: VecDeque::new(),
+            commands: VecDeque::new(),
             children: BTreeMap::new(),
             lives: BTreeMap::new(),
             startable: true,
@@ -64,12 +87,32 @@ impl World {
             signals: Vec::new(),
             paused: Vec::new(),
         };
+        world.open_spools()?;
         world.settle();
-        world
+        Ok(world)
+    }
+
+    fn open_spools(&mut self) -> Result<(), String> {
+        for (node, plan, readers) in self.engine.spools() {
+            if self.spools.contains_key(&node) {
+                continue;
+            }
+            let Opened { writer, cursors, .. } = recover::open(self.fs.clone(), &plan, &readers)?;
+            let found = Box::new(SpoolFound {
+                identity: writer.identity(),
+                held: writer.held(),
+                origins: writer.origins().into_iter().collect(),
+                cursors: cursors.into_iter().collect(),
+            });
+            self.spools.insert(node, writer);
+            self.engine.handle(Event::SpoolOpened { node, found }, self.now);
+        }
+        Ok(())
     }
 
     pub(crate) fn reload(&mut self, text: &str) {
         self.engine.reload(&plan(text), self.now).unwrap();
+        self.open_spools().unwrap();
         self.settle();
     }
 
@@ -152,27 +195,61 @@ impl World {
                 let name = self.engine.name_of(node).to_string();
                 self.paused.retain(|other| *other != name);
             }
+            Action::Settled { ticket, .. } => self.settled = ticket,
+            Action::Tell { ticket, lasts, .. } => self.told.push_back((ticket, lasts)),
+            Action::Read(job) => self.read_spool(job),
+            Action::Link(lane, command) => self.commands.push_back((lane, command)),
         }
     }
 
     fn disk(&mut self, node: NodeId, work: DiskWork) {
         match work {
-            DiskWork::Open(DiskTarget::File(plan)) => {
-                self.files.insert(node, FileOutput::new(plan, self.fs.clone()));
+            DiskWork::Open(DiskTarget::File { plan, exact }) => {
+                let files = FileOutput::new(plan, self.fs.clone());
+                self.files.insert(node, if exact { files.exact() } else { files });
             }
             DiskWork::Open(DiskTarget::Stdout) => panic!("no standard output here"),
             DiskWork::Append(batches) => {
                 let written = self.files.get_mut(&node).unwrap().append(&batches);
-                let (bytes, error) = (written.bytes, written.error);
-                self.engine.handle(Event::DiskDone { node, bytes, error }, self.now);
+                let Written { bytes, pause, error } = written;
+                self.engine.handle(Event::DiskDone { node, bytes, pause, error }, self.now);
             }
+            DiskWork::Restore(files) => self.files.get_mut(&node).unwrap().restore(&files).unwrap(),
+            DiskWork::Checkpoint => {
+                let files = self.files.get_mut(&node).unwrap().checkpoint();
+                self.engine.handle(Event::Checkpointed { node, files }, self.now);
+            }
+            DiskWork::Checked => self.files.get_mut(&node).unwrap().checked(),
+            DiskWork::Spool(job) => {
+                let writer = self.spools.get_mut(&node).unwrap();
+                let report = Box::new(carry_out(writer, *job, SystemTime::UNIX_EPOCH));
+                self.engine.handle(Event::SpoolDone { node, report }, self.now);
+            }
+            DiskWork::Respool(plan, readers) => {
+                if let Some(writer) = self.spools.get_mut(&node) {
+                    writer.set_plan(*plan);
+                    writer.set_readers(&readers);
+                }
+            }
+            DiskWork::Close if self.spools.contains_key(&node) => drop(self.spools.remove(&node)),
             DiskWork::Reopen => self.files.get_mut(&node).unwrap().reopen(),
             DiskWork::Close => drop(self.files.remove(&node)),
         }
     }
 
+    fn read_spool(&mut self, job: FeedJob) {
+        let mut reader = Reader::new(self.fs.clone(), job.dir, job.identity, job.from);
+        let read = reader.read(job.until, job.most).map_err(|error| error.to_string());
+        self.engine.handle(Event::FeedRead { feed: job.feed, read }, self.now);
+    }
+
     fn write(&mut self, ready: Ready) {
-        let Ready::Child(proc) = ready else { panic!("no network here") };
+        let proc = match ready {
+            Ready::Child(proc) => proc,
+            // Whoever is the network takes the bytes when it likes.
+            Ready::Lane(lane) => return self.engine.fill_lane(lane),
+            Ready::Udp(_) => panic!("no network here"),
+        };
         if !self.engine.take_up(proc) {
             return;
         }

@@ -86,6 +86,21 @@ pub fn memory(socket: BorrowedFd<'_>) -> io::Result<Memory> {
     Ok(Memory { waiting: words[0], room: words[1], drops: words[MEMINFO_DROPS] })
 }
 
+/// How many bytes that were written to a TCP socket its peer has not acknowledged (tcp(7),
+/// SIOCOUTQ). It can be asked after a reset too.
+///
+/// # Errors
+/// The kernel's.
+pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ, which is SIOCOUTQ, writes one `c_int` to the pointer, which is live.
+    let code = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if code != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(u32::try_from(bytes).unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::UdpSocket;

@@ -1,4 +1,4 @@
-//! Where lines are sent to: `udp://host:port` or `tcp://host:port`.
+//! Where lines are sent to: `relp://host:port` and the like.
 
 use std::fmt;
 use std::io;
@@ -10,8 +10,41 @@ use std::str::FromStr;
 pub enum Protocol {
     /// In datagrams.
     Udp,
-    /// In a stream, each ended by a newline.
+    /// In a stream: each ended by a newline (`logweir send`) or with its length before it
+    /// (`forward`).
     Tcp,
+    /// The same through TLS.
+    Tls,
+    /// As messages of RELP, which are answered.
+    Relp,
+    /// The same through TLS.
+    RelpTls,
+}
+
+/// Every protocol, with the word before `://`.
+const PROTOCOLS: [(Protocol, &str); 5] = [
+    (Protocol::Udp, "udp"),
+    (Protocol::Tcp, "tcp"),
+    (Protocol::Tls, "tls"),
+    (Protocol::Relp, "relp"),
+    (Protocol::RelpTls, "relp+tls"),
+];
+
+impl Protocol {
+    /// The word before `://`.
+    pub fn word(self) -> &'static str {
+        PROTOCOLS.iter().find(|(protocol, _)| *protocol == self).map_or("", |(_, word)| word)
+    }
+
+    /// Whether it goes through TLS.
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::RelpTls)
+    }
+
+    /// Whether it is RELP.
+    pub fn is_relp(self) -> bool {
+        matches!(self, Self::Relp | Self::RelpTls)
+    }
 }
 
 /// Where lines are sent to.
@@ -25,30 +58,50 @@ pub struct Url {
     pub port: u16,
 }
 
-const FORMS: &str = "write udp://host:port or tcp://host:port";
-
-impl FromStr for Url {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
+impl Url {
+    /// Reads a URL of one of these protocols.
+    ///
+    /// # Errors
+    /// What is wrong, and what to write.
+    pub fn parse(text: &str, allowed: &[Protocol]) -> Result<Self, String> {
+        let forms: Vec<_> =
+            allowed.iter().map(|protocol| format!("{}://host:port", protocol.word())).collect();
+        let forms = format!("write {}", forms.join(" or "));
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(format!("the protocol is missing: {FORMS}"));
+            return Err(format!("the protocol is missing: {forms}"));
         };
-        let protocol = match scheme {
-            "udp" => Protocol::Udp,
-            "tcp" => Protocol::Tcp,
-            _ => return Err(format!("`{scheme}` is not a protocol known here: {FORMS}")),
+        let protocol = allowed.iter().copied().find(|protocol| protocol.word() == scheme);
+        let Some(protocol) = protocol else {
+            return Err(format!("`{scheme}` is not a protocol known here: {forms}"));
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = split_port(scheme, rest)?;
         if host.is_empty() || host.contains(|c: char| c == '/' || c == '@' || c.is_whitespace()) {
-            return Err(format!("`{host}` is not a host: {FORMS}"));
+            return Err(format!("`{host}` is not a host: {forms}"));
         }
         let port = match port.parse() {
             Ok(port) if port > 0 => port,
             _ => return Err(format!("`{port}` is not a port: write a number from 1 to 65535")),
         };
         Ok(Self { protocol, host: host.to_string(), port })
+    }
+}
+
+impl Url {
+    /// Reads the URL of a peer that does not answer: `udp://` or `tcp://`.
+    ///
+    /// # Errors
+    /// What is wrong, and what to write.
+    pub fn unanswered(text: &str) -> Result<Self, String> {
+        Self::parse(text, &[Protocol::Udp, Protocol::Tcp])
+    }
+}
+
+impl FromStr for Url {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text, &[Protocol::Udp, Protocol::Tcp, Protocol::Relp])
     }
 }
 
@@ -70,10 +123,7 @@ fn split_port<'a>(scheme: &str, rest: &'a str) -> Result<(&'a str, &'a str), Str
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.protocol {
-            Protocol::Udp => "udp",
-            Protocol::Tcp => "tcp",
-        };
+        let scheme = self.protocol.word();
         if self.host.contains(':') {
             write!(f, "{scheme}://[{}]:{}", self.host, self.port)
         } else {
@@ -111,7 +161,7 @@ mod tests {
     #[test]
     fn an_error_says_what_to_write() {
         for (text, said) in [
-            ("localhost:8420", "the protocol is missing: write udp://host:port"),
+            ("localhost:8420", "the protocol is missing: write udp://host:port or tcp://"),
             ("http://localhost:80", "`http` is not a protocol known here: write udp://"),
             ("udp://localhost", "the port is missing: write udp://localhost:8420"),
             ("udp://[::1]", "the port is missing: write udp://[::1]:8420"),

@@ -1,0 +1,79 @@
+//! Reading spools: one thread for each spool whose readers are behind, so that a read never
+//! waits for a sync, nor for the read of another spool.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use super::wake::Wake;
+use crate::engine::{Event, FeedJob};
+use crate::fs::OsFs;
+use crate::ids::{LaneId, NodeId};
+use crate::spool::reader::Reader;
+
+/// The threads, as the loop sees them. A reader of a spool has one job under way at a time.
+#[derive(Debug)]
+pub struct Readers {
+    threads: HashMap<NodeId, Sender<FeedJob>>,
+    done: Receiver<Event>,
+    sender: Sender<Event>,
+    wake: Wake,
+}
+
+impl Readers {
+    /// None yet.
+    pub fn new(wake: Wake) -> Self {
+        let (sender, done) = channel();
+        Self { threads: HashMap::new(), done, sender, wake }
+    }
+
+    /// Hands a job over.
+    ///
+    /// # Errors
+    /// The system's, where no thread could be made for a spool.
+    pub fn hand(&mut self, job: FeedJob) -> io::Result<()> {
+        let thread = match self.threads.get(&job.spool) {
+            Some(thread) => thread.clone(),
+            None => {
+                let (jobs, queue) = channel();
+                let (done, wake) = (self.sender.clone(), self.wake.clone());
+                let thread = std::thread::Builder::new().name("read".into());
+                thread.spawn(move || work(&queue, &done, &wake))?;
+                self.threads.insert(job.spool, jobs.clone());
+                jobs
+            }
+        };
+        // The thread lives until its channel is closed.
+        let _ = thread.send(job);
+        Ok(())
+    }
+
+    /// A spool is closed.
+    pub fn forget(&mut self, spool: NodeId) {
+        self.threads.remove(&spool);
+    }
+
+    /// What was read, if something was.
+    pub fn done(&self) -> Option<Event> {
+        self.done.try_recv().ok()
+    }
+}
+
+fn work(jobs: &Receiver<FeedJob>, done: &Sender<Event>, wake: &Wake) {
+    let mut readers: HashMap<LaneId, Reader<OsFs>> = HashMap::new();
+    for job in jobs {
+        let reader = readers.remove(&job.feed).filter(|reader| reader.next_line() == job.from);
+        let mut reader = reader.unwrap_or_else(|| {
+            Reader::new(OsFs, job.dir.clone(), job.identity, job.from).with_quarantine()
+        });
+        let read = reader.read(job.until, job.most);
+        let read = read.map_err(|error| format!("{}: {error}", job.dir.display()));
+        // A reader that has caught up keeps no segment open, which may be removed.
+        if reader.next_line() < job.until {
+            readers.insert(job.feed, reader);
+        }
+        if done.send(Event::FeedRead { feed: job.feed, read }).is_ok() {
+            wake.wake();
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! A TCP connection, plain or through TLS, as the loop and the receivers use it: nothing here
+//! ever waits.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::os::fd::AsFd;
+
+use mio::event::Source;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use rustls::Connection;
+
+use crate::sys::socket::unacknowledged;
+
+/// A connection.
+#[derive(Debug)]
+pub struct Transport {
+    stream: TcpStream,
+    tls: Option<Box<Tls>>,
+    /// Bytes written to the socket since it was made.
+    written: u64,
+}
+
+#[derive(Debug)]
+struct Tls {
+    connection: Connection,
+    /// Bytes taken for encryption.
+    taken: u64,
+    /// Of those the first so many are in the first so many bytes of the socket.
+    marks: VecDeque<(u64, u64)>,
+    /// Of those taken the peer's TCP has acknowledged so many.
+    acknowledged: u64,
+}
+
+impl Transport {
+    /// A connection; with `tls` it goes through TLS.
+    pub fn new(stream: TcpStream, tls: Option<Connection>) -> Self {
+        let tls = tls.map(|connection| {
+            Box::new(Tls { connection, taken: 0, marks: VecDeque::new(), acknowledged: 0 })
+        });
+        Self { stream, tls, written: 0 }
+    }
+
+    /// The socket.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Reads what is there; `Ok(0)` at the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` where there is nothing; the system's; that TLS was broken.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return self.stream.read(buffer) };
+        loop {
+            match tls.connection.reader().read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                // The peer hung up without TLS' farewell: with framed messages that is no loss
+                // that would not be seen otherwise.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
+                done => return done,
+            }
+            if tls.connection.read_tls(&mut self.stream)? == 0 {
+                return Ok(0);
+            }
+            let done = tls.connection.process_new_packets();
+            if let Err(error) = done {
+                // The alert that says why; the connection ends either way.
+                let _ = tls.connection.write_tls(&mut self.stream);
+                return Err(io::Error::new(ErrorKind::InvalidData, error));
+            }
+        }
+    }
+
+    /// Writes what goes; the number of bytes taken.
+    ///
+    /// # Errors
+    /// `WouldBlock` where nothing goes; the system's; that TLS was broken.
+    pub fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else {
+            let count = self.stream.write_vectored(slices)?;
+            self.written += count as u64;
+            return Ok(count);
+        };
+        let count = match tls.connection.is_handshaking() {
+            true => 0,
+            false => tls.connection.writer().write_vectored(slices)?,
+        };
+        tls.taken += count as u64;
+        match self.flush() {
+            Ok(()) if count == 0 => Err(ErrorKind::WouldBlock.into()),
+            Err(error) if count == 0 || error.kind() != ErrorKind::WouldBlock => Err(error),
+            _ => Ok(count),
+        }
+    }
+
+    /// Writes what TLS holds back.
+    ///
+    /// # Errors
+    /// `WouldBlock` where the socket is full; the system's.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        while tls.connection.wants_write() {
+            self.written += tls.connection.write_tls(&mut self.stream)? as u64;
+        }
+        if tls.marks.back().is_none_or(|(taken, _)| *taken < tls.taken) {
+            tls.marks.push_back((tls.taken, self.written));
+        }
+        Ok(())
+    }
+
+    /// How many of the bytes taken by [`Self::write`] the peer's TCP has acknowledged.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn acknowledged(&mut self) -> io::Result<u64> {
+        let missing = u64::from(unacknowledged(self.stream.as_fd())?);
+        let there = self.written.saturating_sub(missing);
+        let Some(tls) = &mut self.tls else { return Ok(there) };
+        while let Some((taken, written)) = tls.marks.front()
+            && *written <= there
+        {
+            tls.acknowledged = *taken;
+            tls.marks.pop_front();
+        }
+        Ok(tls.acknowledged)
+    }
+
+    /// Says farewell, as far as it goes at once.
+    pub fn close(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.connection.send_close_notify();
+            // The connection ends either way.
+            let _ = self.flush();
+        }
+    }
+}
+
+impl Source for Transport {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        self.stream.register(registry, token, interests)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        self.stream.reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.stream.deregister(registry)
+    }
+}

@@ -1,0 +1,589 @@
+//! One link to other hosts: the peers it may use in their order, the connection it has, and
+//! when to try which again. It makes no system call and reads no clock.
+//!
+//! A link uses the first peer that answers. While it uses a later one it looks from time to
+//! time whether an earlier one is back, and goes back to it when all that is under way has been
+//! answered. A peer that fails is tried again after a wait that doubles, with some jitter, so
+//! that a fleet does not come back at one instant.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+
+use super::format::Dress;
+use super::relp::{self, Client};
+use super::stream::Stream;
+use crate::batch::Batch;
+use crate::clock::Mono;
+use crate::ids::Identity;
+use crate::ledger::Count;
+use crate::limits::{CONNECT_MOST, FORWARD_OUT, FORWARD_WINDOW, RECONNECT};
+use crate::url::Url;
+
+/// How long a connection must have lasted for its peer to count as well again.
+const LASTED: Duration = Duration::from_secs(10);
+
+/// What the driver must do for a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Connect to this peer; answered by [`Link::connected`] or [`Link::failed`].
+    Connect(Url),
+    /// Let go of the connection or of the attempt at one.
+    Disconnect,
+    /// See whether this peer takes connections; answered by [`Link::probed`].
+    Probe(Url),
+}
+
+/// What a link has to say to whoever gives it lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The peer may be sent lines. From a logweir: the last line of our spool that it has.
+    Up(Option<Option<u64>>),
+    /// The connection is gone: what was sent and not let go of is to be sent again. Whether the
+    /// peer refused the first of those lines.
+    Down(bool),
+}
+
+/// A link.
+#[derive(Debug)]
+pub struct Link {
+    peers: Vec<Peer>,
+    dress: Dress,
+    /// How long a peer may leave everything unanswered.
+    timeout: Duration,
+    state: State,
+    commands: VecDeque<Command>,
+    events: VecDeque<Event>,
+    /// The earlier peer that is being looked at.
+    probing: Option<usize>,
+    /// No more lines are to be sent by this connection.
+    leaving: bool,
+    /// The link is to end.
+    ending: bool,
+    /// Lines answered on a connection that is gone, not taken yet.
+    done: Count,
+    error: Option<String>,
+    /// The last error that was logged, until lines get through again.
+    said: Option<String>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    url: Url,
+    retry_at: Mono,
+    wait: Duration,
+}
+
+#[derive(Debug)]
+enum State {
+    Down,
+    Connecting { peer: usize, since: Mono },
+    Up(Box<Connection>),
+}
+
+#[derive(Debug)]
+struct Connection {
+    peer: usize,
+    since: Mono,
+    /// When something was heard, or nothing was waited for.
+    heard: Mono,
+    protocol: Protocol,
+    opened: bool,
+    /// Bytes of lines under way.
+    under_way: u64,
+}
+
+#[derive(Debug)]
+enum Protocol {
+    Relp(Box<Client>),
+    Stream(Stream),
+}
+
+impl Link {
+    /// A link to the first of these peers that answers.
+    pub fn new(peers: &[Url], dress: Dress, timeout: Duration, now: Mono) -> Self {
+        let peer = |url: &Url| Peer { url: url.clone(), retry_at: now, wait: RECONNECT.0 };
+        Self {
+            peers: peers.iter().map(peer).collect(),
+            dress,
+            timeout,
+            state: State::Down,
+            commands: VecDeque::new(),
+            events: VecDeque::new(),
+            probing: None,
+            leaving: false,
+            ending: false,
+            done: Count::default(),
+            error: None,
+            said: None,
+        }
+    }
+
+    /// What the driver must do next.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// What there is to say.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`Self::tick`] again, if nothing happens before.
+    pub fn deadline(&self) -> Option<Mono> {
+        match &self.state {
+            State::Down if self.ending => None,
+            State::Down => self.peers.iter().map(|peer| peer.retry_at).min(),
+            State::Connecting { since, .. } => Some(*since + CONNECT_MOST),
+            State::Up(connection) => {
+                let patience = if connection.opened { self.timeout } else { CONNECT_MOST };
+                let answer = self.waits().then(|| connection.heard + patience);
+                let earlier = self.peers[..connection.peer].iter().map(|peer| peer.retry_at).min();
+                let earlier = earlier.filter(|_| self.probing.is_none() && !self.leaving);
+                answer.into_iter().chain(earlier).min()
+            }
+        }
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Mono) {
+        match &self.state {
+            State::Down if !self.ending => {
+                let ready = |peer: &Peer| peer.retry_at <= now;
+                if let Some(peer) = self.peers.iter().position(ready) {
+                    self.state = State::Connecting { peer, since: now };
+                    self.commands.push_back(Command::Connect(self.peers[peer].url.clone()));
+                }
+            }
+            State::Connecting { since, .. } if now >= *since + CONNECT_MOST => {
+                self.failed("no answer to the connection".into(), now);
+            }
+            State::Up(_) => self.tick_up(now),
+            _ => {}
+        }
+    }
+
+    fn tick_up(&mut self, now: Mono) {
+        let waits = self.waits();
+        let State::Up(connection) = &mut self.state else { return };
+        if !waits {
+            connection.heard = now;
+        }
+        let patience = if connection.opened { self.timeout } else { CONNECT_MOST };
+        if now >= connection.heard + patience {
+            self.failed(format!("no answer in {patience:?}"), now);
+            return;
+        }
+        if now >= connection.since + LASTED && connection.opened {
+            self.peers[connection.peer].wait = RECONNECT.0;
+        }
+        if self.probing.is_none() && !self.leaving {
+            let earlier = self.peers[..connection.peer].iter().position(|p| p.retry_at <= now);
+            if let Some(peer) = earlier {
+                self.probing = Some(peer);
+                self.commands.push_back(Command::Probe(self.peers[peer].url.clone()));
+            }
+        }
+        self.leave_when_answered();
+    }
+
+    /// The connection is there. What the link offers to a logweir: its spool, and the number of
+    /// the next line.
+    pub fn connected(&mut self, spool: Option<(Identity, u64)>, now: Mono) {
+        let State::Connecting { peer, .. } = self.state else { return };
+        let relp = self.peers[peer].url.protocol.is_relp();
+        let protocol = match relp {
+            true => Protocol::Relp(Box::new(Client::new(spool))),
+            false => Protocol::Stream(Stream::default()),
+        };
+        self.leaving = false;
+        self.state = State::Up(Box::new(Connection {
+            peer,
+            since: now,
+            heard: now,
+            protocol,
+            opened: !relp,
+            under_way: 0,
+        }));
+        if !relp {
+            self.up(None);
+        }
+    }
+
+    fn up(&mut self, last: Option<Option<u64>>) {
+        self.events.push_back(Event::Up(last));
+        self.error = None;
+    }
+
+    /// There is no connection, or there is none any more.
+    pub fn failed(&mut self, error: String, now: Mono) {
+        self.fail(error, false, now);
+    }
+
+    fn fail(&mut self, error: String, refused: bool, now: Mono) {
+        self.note_done();
+        let peer = match &self.state {
+            State::Down => return,
+            State::Connecting { peer, .. } => *peer,
+            State::Up(connection) => {
+                self.events.push_back(Event::Down(refused));
+                connection.peer
+            }
+        };
+        self.commands.push_back(Command::Disconnect);
+        self.state = State::Down;
+        let jitter = 0.75 + fastrand::f64() / 2.0;
+        let url = self.peers[peer].url.clone();
+        let wait = self.peers[peer].wait;
+        self.peers[peer].retry_at = now + wait.mul_f64(jitter);
+        self.peers[peer].wait = (wait * 2).min(RECONNECT.1);
+        if !self.ending {
+            let error = format!("{url}: {error}");
+            if self.said.as_ref() != Some(&error) {
+                log::warn!("{error}; tried again, at the latest every {:?}", RECONNECT.1);
+                self.said = Some(error.clone());
+            }
+            self.error = Some(error);
+        }
+        self.tick(now);
+    }
+
+    /// Whether an earlier peer takes connections.
+    pub fn probed(&mut self, takes: bool, now: Mono) {
+        let Some(peer) = self.probing.take() else { return };
+        if takes {
+            self.peers[peer].retry_at = now;
+            self.leaving = true;
+            self.leave_when_answered();
+        } else {
+            let peer = &mut self.peers[peer];
+            peer.retry_at = now + peer.wait;
+            peer.wait = (peer.wait * 2).min(RECONNECT.1);
+        }
+        self.tick(now);
+    }
+
+    /// Bytes came from the peer.
+    pub fn received(&mut self, bytes: &[u8], now: Mono) {
+        let State::Up(connection) = &mut self.state else { return };
+        connection.heard = now;
+        // What a plain TCP peer says is of no use to anybody.
+        let Protocol::Relp(client) = &mut connection.protocol else { return };
+        let mut events = Vec::new();
+        let done = client.push(bytes, &mut events);
+        let last = client.last();
+        let mut refused = false;
+        for event in events {
+            match event {
+                relp::Event::Opened => {
+                    connection.opened = true;
+                    self.events.push_back(Event::Up(last));
+                    self.error = None;
+                }
+                relp::Event::Refused => refused = true,
+                relp::Event::Closed => {
+                    let peer = connection.peer;
+                    self.drop_connection();
+                    if !self.ending {
+                        log::info!("{}: left for an earlier peer", self.peers[peer].url);
+                    }
+                    self.tick(now);
+                    return;
+                }
+            }
+        }
+        if let Err(error) = done {
+            self.fail(error, refused, now);
+            return;
+        }
+        self.leave_when_answered();
+    }
+
+    /// The peer's TCP has acknowledged so many of the bytes given out on this connection.
+    pub fn acknowledged(&mut self, bytes: u64, now: Mono) -> Count {
+        let State::Up(connection) = &mut self.state else { return Count::default() };
+        let Protocol::Stream(stream) = &mut connection.protocol else { return Count::default() };
+        let done = stream.take_done(bytes);
+        if done.lines > 0 {
+            connection.heard = now;
+            connection.under_way -= done.bytes;
+            self.said = None;
+        }
+        done
+    }
+
+    /// The lines that the peer has answered since the last time.
+    pub fn take_done(&mut self) -> Count {
+        self.note_done();
+        std::mem::take(&mut self.done)
+    }
+
+    fn note_done(&mut self) {
+        if let State::Up(connection) = &mut self.state
+            && let Protocol::Relp(client) = &mut connection.protocol
+        {
+            let done = client.take_done();
+            connection.under_way -= done.bytes;
+            self.done.add(done.lines, done.bytes);
+            if done.lines > 0 {
+                self.said = None;
+            }
+        }
+    }
+
+    /// Whether another batch may be sent now.
+    pub fn has_room(&self) -> bool {
+        let State::Up(connection) = &self.state else { return false };
+        let fits = match &connection.protocol {
+            Protocol::Relp(client) => client.has_room() && client.out_bytes() < FORWARD_OUT,
+            Protocol::Stream(stream) => stream.out_bytes() < FORWARD_OUT,
+        };
+        fits && !self.leaving && connection.under_way < FORWARD_WINDOW
+    }
+
+    /// Sends lines.
+    pub fn send(&mut self, batch: &Batch) {
+        let State::Up(connection) = &mut self.state else { return };
+        connection.under_way += batch.bytes.len() as u64;
+        match &mut connection.protocol {
+            Protocol::Relp(client) if client.last().is_some() && batch.place.is_some() => {
+                client.send_piece(batch, &self.dress);
+            }
+            Protocol::Relp(client) => client.send_lines(batch, &self.dress),
+            Protocol::Stream(stream) => stream.send_lines(batch, &self.dress),
+        }
+    }
+
+    /// What is to be written, oldest first.
+    pub fn out(&self) -> Option<&VecDeque<Bytes>> {
+        match &self.state {
+            State::Up(connection) => Some(match &connection.protocol {
+                Protocol::Relp(client) => client.out(),
+                Protocol::Stream(stream) => stream.out(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// So many bytes were written.
+    pub fn wrote(&mut self, bytes: usize) {
+        let State::Up(connection) = &mut self.state else { return };
+        match &mut connection.protocol {
+            Protocol::Relp(client) => client.wrote(bytes),
+            Protocol::Stream(stream) => stream.wrote(bytes),
+        }
+        self.leave_when_answered();
+    }
+
+    /// Whether something was sent that is not answered.
+    pub fn waits(&self) -> bool {
+        match &self.state {
+            State::Up(connection) => match &connection.protocol {
+                Protocol::Relp(client) => client.waits(),
+                Protocol::Stream(stream) => stream.waits(),
+            },
+            _ => false,
+        }
+    }
+
+    /// Ends the link in good order: what is under way is answered first.
+    pub fn end(&mut self, now: Mono) {
+        if !self.ending {
+            self.ending = true;
+            self.leaving = true;
+            match &self.state {
+                State::Connecting { .. } => self.drop_connection(),
+                State::Up(connection) if !connection.opened => self.drop_connection(),
+                _ => self.leave_when_answered(),
+            }
+            self.tick(now);
+        }
+    }
+
+    /// Lets go of everything at once.
+    pub fn abort(&mut self) {
+        self.ending = true;
+        if !matches!(self.state, State::Down) {
+            self.drop_connection();
+        }
+    }
+
+    /// Whether the link has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ending && matches!(self.state, State::Down)
+    }
+
+    fn leave_when_answered(&mut self) {
+        let State::Up(connection) = &mut self.state else { return };
+        match &mut connection.protocol {
+            Protocol::Relp(client) => {
+                let idle = client.is_open() && !client.waits();
+                if idle && (self.leaving || client.is_worn()) {
+                    self.leaving = true;
+                    client.close();
+                }
+            }
+            Protocol::Stream(stream) => {
+                if self.leaving && !stream.waits() && stream.out().is_empty() {
+                    self.drop_connection();
+                }
+            }
+        }
+    }
+
+    fn drop_connection(&mut self) {
+        self.note_done();
+        if matches!(self.state, State::Up(_)) {
+            self.events.push_back(Event::Down(false));
+        }
+        self.state = State::Down;
+        self.leaving = self.ending;
+        self.commands.push_back(Command::Disconnect);
+    }
+
+    /// The peer it is connected to, once lines may be sent.
+    pub fn peer(&self) -> Option<&Url> {
+        match &self.state {
+            State::Up(connection) if connection.opened => Some(&self.peers[connection.peer].url),
+            _ => None,
+        }
+    }
+
+    /// What is wrong, while there is no connection.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+}
+
+/// Takes the first bytes off.
+pub(super) fn advance(out: &mut VecDeque<Bytes>, mut bytes: usize) {
+    while let Some(first) = out.front_mut() {
+        if bytes < first.len() {
+            first.advance(bytes);
+            return;
+        }
+        bytes -= first.len();
+        out.pop_front();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::plan::FormatPlan;
+    use crate::filter::batch_of;
+
+    fn urls(texts: &[&str]) -> Vec<Url> {
+        let all = [crate::url::Protocol::Relp, crate::url::Protocol::Tcp];
+        texts.iter().map(|text| Url::parse(text, &all).unwrap()).collect()
+    }
+
+    fn link(peers: &[&str]) -> Link {
+        let dress = Dress::new(&FormatPlan::Line);
+        let mut link = Link::new(&urls(peers), dress, Duration::from_secs(60), Mono::default());
+        link.tick(Mono::default());
+        link
+    }
+
+    fn at(seconds: f64) -> Mono {
+        Mono(Duration::from_secs_f64(seconds))
+    }
+
+    fn connects_to(link: &mut Link) -> Option<String> {
+        let mut to = None;
+        while let Some(command) = link.poll_command() {
+            if let Command::Connect(url) = command {
+                to = Some(url.host);
+            }
+        }
+        to
+    }
+
+    #[test]
+    fn the_second_peer_is_tried_at_once_and_the_first_again_later() {
+        let mut link = link(&["tcp://one:1", "tcp://two:1"]);
+        assert_eq!(connects_to(&mut link).as_deref(), Some("one"));
+        link.failed("refused".into(), at(0.1));
+        assert_eq!(connects_to(&mut link).as_deref(), Some("two"));
+        link.connected(None, at(0.2));
+        assert_eq!(link.poll_event(), Some(Event::Up(None)));
+        link.send(&batch_of("a line\n"));
+        // The first is looked at again, and gone back to when all is acknowledged.
+        let probe = link.deadline().unwrap();
+        assert!(probe < at(0.6), "{probe:?}");
+        link.tick(probe);
+        assert_eq!(link.poll_command(), Some(Command::Probe(urls(&["tcp://one:1"])[0].clone())));
+        link.probed(true, probe);
+        assert!(!link.has_room() && link.poll_command().is_none());
+        link.wrote(8);
+        assert_eq!(link.acknowledged(8, probe).lines, 1);
+        link.tick(probe);
+        assert_eq!(link.poll_event(), Some(Event::Down(false)));
+        link.tick(probe);
+        assert_eq!(connects_to(&mut link).as_deref(), Some("one"));
+    }
+
+    #[test]
+    fn waits_double_while_nobody_answers() {
+        let mut link = link(&["tcp://one:1"]);
+        let mut now = at(0.0);
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            assert_eq!(connects_to(&mut link).as_deref(), Some("one"));
+            link.failed("refused".into(), now);
+            let next = link.deadline().unwrap();
+            waits.push(next.since(now).as_secs_f64());
+            now = next;
+            link.tick(now);
+        }
+        assert!((0.18..0.32).contains(&waits[0]), "{waits:?}");
+        assert!(waits.iter().all(|wait| *wait <= 37.5) && waits[11] > 22.0, "{waits:?}");
+        assert!(link.error().unwrap().contains("tcp://one:1: refused"));
+    }
+
+    #[test]
+    fn a_peer_that_never_answers_is_given_up_after_the_timeout() {
+        let mut link = link(&["relp://one:1"]);
+        link.connected(None, at(1.0));
+        link.received(b"1 rsp 37 200 OK\nrelp_version=0\ncommands=syslog\n", at(2.0));
+        assert_eq!(link.poll_event(), Some(Event::Up(None)));
+        link.tick(at(500.0));
+        assert!(link.has_room(), "a peer that owes nothing is not given up");
+        link.send(&batch_of("a line\n"));
+        link.tick(at(559.0));
+        assert!(link.poll_event().is_none());
+        link.tick(at(560.0));
+        assert_eq!(link.poll_event(), Some(Event::Down(false)));
+        assert!(link.error().unwrap().contains("no answer in 60s"));
+    }
+
+    #[test]
+    fn a_link_ends_when_all_is_answered() {
+        let mut link = link(&["relp://one:1"]);
+        link.connected(None, at(0.0));
+        link.received(b"1 rsp 37 200 OK\nrelp_version=0\ncommands=syslog\n", at(0.0));
+        link.send(&batch_of("a line\n"));
+        link.end(at(1.0));
+        assert!(!link.has_ended());
+        link.received(b"2 rsp 6 200 OK\n", at(1.0));
+        assert_eq!(link.take_done().lines, 1);
+        link.tick(at(1.0));
+        let closes: Vec<u8> = link.out().unwrap().iter().flat_map(|b| b.to_vec()).collect();
+        assert!(closes.ends_with(b"3 close 0\n"));
+        link.received(b"3 rsp 0\n0 serverclose 0\n", at(1.0));
+        assert!(link.has_ended());
+    }
+
+    #[test]
+    fn a_line_that_is_refused_is_named() {
+        let mut link = link(&["relp://one:1"]);
+        link.connected(None, at(0.0));
+        link.received(b"1 rsp 37 200 OK\nrelp_version=0\ncommands=syslog\n", at(0.0));
+        link.poll_event();
+        link.send(&batch_of("good\nbad\n"));
+        link.received(b"2 rsp 6 200 OK\n3 rsp 8 500 oops\n", at(0.0));
+        assert_eq!(link.poll_event(), Some(Event::Down(true)));
+        assert_eq!(link.take_done().lines, 1, "the good one is not sent again");
+    }
+}

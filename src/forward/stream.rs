@@ -1,0 +1,102 @@
+//! Lines over plain TCP with octet counting (RFC 6587, section 3.4.1; RFC 5425, section 4.3):
+//! the length of each line in decimal, a space, the line.
+//!
+//! Nobody answers. Lines count as the peer's when its TCP has acknowledged their last byte, of
+//! which the kernel tells how many are missing.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::format::Dress;
+use crate::batch::Batch;
+use crate::ledger::Count;
+use crate::parse::relp::decimal;
+
+/// One connection.
+#[derive(Debug, Default)]
+pub struct Stream {
+    out: VecDeque<Bytes>,
+    out_bytes: usize,
+    /// Bytes given out to be written since the connection was made.
+    given: u64,
+    /// Where the lines sent end, in bytes since the connection was made.
+    sent: VecDeque<(u64, Count)>,
+}
+
+impl Stream {
+    /// Sends lines.
+    pub fn send_lines(&mut self, batch: &Batch, dress: &Dress) {
+        let prefix = dress.prefix(batch);
+        let mut out = Vec::with_capacity(batch.bytes.len() + batch.lines as usize * 8);
+        for line in batch.iter() {
+            decimal(&mut out, (prefix.len() + line.len()) as u64);
+            out.push(b' ');
+            out.extend_from_slice(&prefix);
+            out.extend_from_slice(line);
+            self.sent.push_back((
+                self.given + out.len() as u64,
+                Count { lines: 1, bytes: line.len() as u64 + 1 },
+            ));
+        }
+        self.given += out.len() as u64;
+        self.out_bytes += out.len();
+        self.out.push_back(out.into());
+    }
+
+    /// Of all that was given out, the peer has acknowledged the first `bytes` bytes: the lines
+    /// that are whole in them, since the last time.
+    pub fn take_done(&mut self, bytes: u64) -> Count {
+        let mut done = Count::default();
+        while let Some((end, count)) = self.sent.front()
+            && *end <= bytes
+        {
+            done.add(count.lines, count.bytes);
+            self.sent.pop_front();
+        }
+        done
+    }
+
+    /// Whether lines were sent that are not acknowledged.
+    pub fn waits(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
+    /// What is to be written, oldest first.
+    pub fn out(&self) -> &VecDeque<Bytes> {
+        &self.out
+    }
+
+    /// Bytes that are to be written.
+    pub fn out_bytes(&self) -> usize {
+        self.out_bytes
+    }
+
+    /// So many bytes were written.
+    pub fn wrote(&mut self, bytes: usize) {
+        self.out_bytes -= bytes;
+        super::link::advance(&mut self.out, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::plan::FormatPlan;
+    use crate::filter::batch_of;
+
+    #[test]
+    fn lines_are_done_when_their_last_byte_is_acknowledged() {
+        let mut stream = Stream::default();
+        stream.send_lines(&batch_of("hello\n\nline of ten\n"), &Dress::new(&FormatPlan::Line));
+        let out: Vec<u8> = stream.out.iter().flat_map(|bytes| bytes.to_vec()).collect();
+        assert_eq!(String::from_utf8(out).unwrap(), "5 hello0 11 line of ten");
+        let mut done = Vec::new();
+        for bytes in 0..=23 {
+            done.push(stream.take_done(bytes).lines);
+        }
+        assert_eq!(done.iter().sum::<u64>(), 3);
+        assert_eq!((done[7], done[9], done[23]), (1, 1, 1));
+        assert!(!stream.waits());
+    }
+}

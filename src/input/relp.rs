@@ -1,0 +1,541 @@
+//! A session of a RELP server, without its socket: bytes in, lines and answers out.
+//!
+//! An answer means that the lines are on disk, so it is not given here: lines are handed over
+//! under a ticket ([`Session::handed`]), and when the ticket is settled
+//! ([`Session::settled`]) all their answers are written at once, in order.
+//!
+//! Another logweir that offers its spool is answered with the last of its lines that is on disk
+//! here, which the owner of the session finds out ([`Session::asks`], [`Session::tell_last`]),
+//! and then sends whole pieces of its spool by `lines` frames instead of one message a frame.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::InputCounts;
+use crate::batch::{Batch, Place, count_lines};
+use crate::ids::Identity;
+use crate::limits::LINES_FRAME_MOST;
+use crate::parse::relp::{Command, Decoder, Frame, Offers, TXNR_MOST, decode_lines_head, encode};
+
+/// Room for the head of a `lines` frame.
+const LINES_HEAD_MOST: usize = 64;
+/// The most data of a command that is no message.
+const CONTROL_MOST: usize = 32 * 1024;
+
+/// Lines of one session, in the order they came.
+#[derive(Debug)]
+pub struct Piece {
+    /// The lines, each with its newline.
+    pub bytes: Bytes,
+    /// How many.
+    pub lines: u32,
+    /// Where they stand in the spool of the logweir that sent them.
+    pub place: Option<Place>,
+}
+
+/// A client's session.
+#[derive(Debug)]
+pub struct Session {
+    decoder: Decoder,
+    max_message: usize,
+    expected: u32,
+    state: State,
+    /// The logweir that sends, and the number of the line that should come next.
+    sender: Option<(Identity, u64)>,
+    /// Numbers of lines that are the last of that spool in one of ours: no piece goes across.
+    borders: Vec<u64>,
+    pieces: Vec<Piece>,
+    /// Messages that make no piece yet.
+    lines: BytesMut,
+    line_count: u32,
+    /// Transaction numbers that were not handed over, and those that were, by ticket.
+    fresh: Option<Range>,
+    waiting: VecDeque<(u64, Range)>,
+    out: Vec<u8>,
+    counts: InputCounts,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing came.
+    New,
+    /// It was opened by a logweir, which waits for the number of its last line here.
+    Asking(u32),
+    Open,
+    /// `close` came under this number, and is answered behind everything else.
+    Closing(u32),
+    /// What is to be written is the last.
+    Over,
+}
+
+/// Transaction numbers, both ends included.
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    first: u32,
+    last: u32,
+}
+
+impl Session {
+    /// A session whose messages may have `max_message` bytes; longer ones are cut.
+    pub fn new(max_message: usize) -> Self {
+        Self {
+            decoder: Decoder::default(),
+            max_message,
+            expected: 1,
+            state: State::New,
+            sender: None,
+            borders: Vec::new(),
+            pieces: Vec::new(),
+            lines: BytesMut::new(),
+            line_count: 0,
+            fresh: None,
+            waiting: VecDeque::new(),
+            out: Vec::new(),
+            counts: InputCounts::default(),
+        }
+    }
+
+    /// Takes in what the client sent.
+    ///
+    /// # Errors
+    /// What the client did wrong; the session is over once [`Self::out`] is written.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.decoder.push(bytes);
+        let most = self.max_message;
+        let keep = |command: &Command| match command {
+            Command::Syslog => most,
+            Command::Lines => most.max(LINES_FRAME_MOST) + LINES_HEAD_MOST,
+            _ => CONTROL_MOST,
+        };
+        while !matches!(self.state, State::Over) {
+            let done = match self.decoder.next(keep) {
+                Ok(None) => break,
+                Ok(Some(frame)) => self.take(frame),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = done {
+                self.counts.malformed += 1;
+                self.state = State::Over;
+                self.seal();
+                return Err(error);
+            }
+        }
+        self.seal();
+        Ok(())
+    }
+
+    fn take(&mut self, frame: Frame) -> Result<(), String> {
+        if frame.txnr == 0 {
+            // A hint; the one there is, `serverclose`, is not for servers.
+            return Ok(());
+        }
+        if frame.txnr != self.expected {
+            return Err(format!("frame {} where {} must be", frame.txnr, self.expected));
+        }
+        self.expected = if frame.txnr == TXNR_MOST { 1 } else { frame.txnr + 1 };
+        match (&self.state, &frame.command) {
+            (State::New, Command::Open) => self.open(&frame),
+            (State::New, _) => Err("the session was not opened".into()),
+            (State::Asking(_), _) => Err("the session is not answered yet".into()),
+            (State::Open, Command::Syslog) => {
+                self.message(&frame);
+                Ok(())
+            }
+            (State::Open, Command::Lines) => self.lines_frame(frame),
+            (State::Open, Command::Close) => {
+                self.state = State::Closing(frame.txnr);
+                self.close_when_answered();
+                Ok(())
+            }
+            (State::Open, Command::Open) => {
+                self.refuse(frame.txnr, "protocol error: connection already open");
+                Err("the session was opened twice".into())
+            }
+            (State::Open, _) => {
+                self.refuse(frame.txnr, "command not known here");
+                Err("a command that is not known".into())
+            }
+            (State::Closing(_) | State::Over, _) => Err("a frame behind the last one".into()),
+        }
+    }
+
+    fn refuse(&mut self, txnr: u32, why: &str) {
+        encode(&mut self.out, txnr, "rsp", format!("500 {why}").as_bytes());
+    }
+
+    fn open(&mut self, frame: &Frame) -> Result<(), String> {
+        let offers = Offers::decode(&frame.data)?;
+        if !offers.syslog {
+            self.refuse(frame.txnr, "required command not supported by client");
+            return Err("the client does not offer `syslog`".into());
+        }
+        match offers.spool {
+            Some(sender) => {
+                self.sender = Some(sender);
+                self.state = State::Asking(frame.txnr);
+            }
+            None => self.answer_open(frame.txnr, None),
+        }
+        Ok(())
+    }
+
+    fn answer_open(&mut self, txnr: u32, last: Option<Option<u64>>) {
+        let offers = Offers::ours(None, last).encode();
+        encode(&mut self.out, txnr, "rsp", format!("200 OK\n{offers}").as_bytes());
+        self.state = State::Open;
+    }
+
+    /// The spool whose last line here the client waits to be told.
+    pub fn asks(&self) -> Option<Identity> {
+        match self.state {
+            State::Asking(_) => self.sender.map(|(spool, _)| spool),
+            _ => None,
+        }
+    }
+
+    /// The spool that the client sends from.
+    pub fn sender(&self) -> Option<Identity> {
+        self.sender.map(|(spool, _)| spool)
+    }
+
+    /// Tells the client the last line of its spool that is in each of the spools here.
+    pub fn tell_last(&mut self, lasts: &[Option<u64>]) {
+        let State::Asking(txnr) = self.state else { return };
+        // What one of them lacks is sent again; the others know that they have it.
+        let last = lasts.iter().copied().min().flatten();
+        self.borders = lasts.iter().copied().flatten().collect();
+        self.borders.sort_unstable();
+        self.answer_open(txnr, Some(last));
+        if let (Some((_, next)), Some(last)) = (&mut self.sender, last) {
+            *next = (*next).max(last + 1);
+        }
+    }
+
+    fn message(&mut self, frame: &Frame) {
+        self.note(frame.txnr);
+        if frame.cut > 0 {
+            self.counts.cut(frame.cut);
+        }
+        let line = frame.data.strip_suffix(b"\n").unwrap_or(&frame.data);
+        let mut from = 0;
+        for at in memchr::memchr_iter(b'\n', line) {
+            self.lines.extend_from_slice(&line[from..at]);
+            self.lines.extend_from_slice(b"#012");
+            from = at + 1;
+        }
+        self.lines.extend_from_slice(&line[from..]);
+        self.lines.extend_from_slice(b"\n");
+        self.line_count += 1;
+    }
+
+    fn lines_frame(&mut self, frame: Frame) -> Result<(), String> {
+        let Some((spool, next)) = self.sender else {
+            return Err("`lines` from a client that offered no spool".into());
+        };
+        let (first, last, count, start) =
+            decode_lines_head(&frame.data).ok_or("the head of `lines` makes no sense")?;
+        let mut bytes = frame.data.slice(start..);
+        if frame.cut > 0 && count == 1 {
+            bytes = Bytes::from([&bytes[..bytes.len().min(self.max_message)], b"\n"].concat());
+            self.counts.cut(frame.cut);
+        }
+        if bytes.last() != Some(&b'\n') || count_lines(&bytes) != count {
+            return Err("`lines` has not as many lines as it says".into());
+        }
+        self.note(frame.txnr);
+        if first > next {
+            self.counts.sequence_lost += first - next;
+        }
+        self.sender = Some((spool, next.max(last + 1)));
+        self.seal();
+        let place = Some(Place { spool, first, last });
+        self.push_piece(Piece { bytes, lines: count, place });
+        Ok(())
+    }
+
+    /// Enters a piece, cut at the borders.
+    fn push_piece(&mut self, mut piece: Piece) {
+        for &border in &self.borders {
+            let Some(place) = piece.place else { break };
+            let whole = place.lines() == u64::from(piece.lines);
+            if whole && place.first <= border && border < place.last {
+                let lines = border - place.first + 1;
+                let nth = usize::try_from(lines - 1).unwrap_or(usize::MAX);
+                let Some(at) = memchr::memchr_iter(b'\n', &piece.bytes).nth(nth) else { break };
+                let count = u32::try_from(lines).unwrap_or(u32::MAX);
+                let bytes = piece.bytes.split_to(at + 1);
+                let first = Place { last: border, ..place };
+                self.pieces.push(Piece { bytes, lines: count, place: Some(first) });
+                piece.lines -= count;
+                piece.place = Some(Place { first: border + 1, ..place });
+            }
+        }
+        self.pieces.push(piece);
+    }
+
+    fn note(&mut self, txnr: u32) {
+        self.fresh.get_or_insert(Range { first: txnr, last: txnr }).last = txnr;
+    }
+
+    /// Makes a piece of the messages so far.
+    fn seal(&mut self) {
+        if self.line_count > 0 {
+            let bytes = self.lines.split().freeze();
+            let lines = std::mem::take(&mut self.line_count);
+            self.pieces.push(Piece { bytes, lines, place: None });
+        }
+    }
+
+    /// What came since the last time. It is to be handed over under one ticket.
+    pub fn take_pieces(&mut self) -> Vec<Piece> {
+        std::mem::take(&mut self.pieces)
+    }
+
+    /// What was counted since the last time.
+    pub fn take_counts(&mut self) -> InputCounts {
+        std::mem::take(&mut self.counts)
+    }
+
+    /// The last pieces were handed over under this ticket.
+    pub fn handed(&mut self, ticket: u64) {
+        if let Some(range) = self.fresh.take() {
+            self.waiting.push_back((ticket, range));
+        }
+    }
+
+    /// Whether lines are handed over that are not answered.
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// All that was handed over up to this ticket is on disk: the client is told.
+    pub fn settled(&mut self, ticket: u64) {
+        while let Some((waiting, range)) = self.waiting.front()
+            && *waiting <= ticket
+        {
+            for txnr in range.first..=range.last {
+                encode(&mut self.out, txnr, "rsp", b"200 OK");
+            }
+            self.waiting.pop_front();
+        }
+        self.close_when_answered();
+    }
+
+    fn close_when_answered(&mut self) {
+        if let State::Closing(txnr) = self.state
+            && self.waiting.is_empty()
+            && self.fresh.is_none()
+        {
+            encode(&mut self.out, txnr, "rsp", b"");
+            self.part();
+        }
+    }
+
+    /// Says that the server goes.
+    pub fn part(&mut self) {
+        if self.state != State::Over {
+            encode(&mut self.out, 0, "serverclose", b"");
+            self.state = State::Over;
+        }
+    }
+
+    /// What is to be written to the client; what was written is to be drained.
+    pub fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// Whether the client was answered that the session is open.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open | State::Closing(_))
+    }
+
+    /// Whether the connection is to be closed when all is written.
+    pub fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    /// Bytes held of frames that are not whole.
+    pub fn held(&self) -> usize {
+        self.decoder.held()
+    }
+}
+
+impl Piece {
+    /// The piece as a batch.
+    pub fn into_batch(self, input: &std::sync::Arc<str>, received: std::time::SystemTime) -> Batch {
+        let Self { bytes, lines, place } = self;
+        Batch { bytes, lines, input: std::sync::Arc::clone(input), received, place }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::parse::relp::{encode as frame, encode_lines_head};
+
+    fn stream(frames: &[(u32, &str, &[u8])]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (txnr, command, data) in frames {
+            frame(&mut out, *txnr, command, data);
+        }
+        out
+    }
+
+    fn opened() -> Session {
+        let mut session = Session::new(20);
+        let offers = Offers::ours(None, None).encode();
+        session.push(&stream(&[(1, "open", offers.as_bytes())])).unwrap();
+        session.out().clear();
+        session
+    }
+
+    fn said(session: &mut Session) -> String {
+        String::from_utf8(std::mem::take(session.out())).unwrap()
+    }
+
+    fn lines(session: &mut Session) -> String {
+        let pieces = session.take_pieces();
+        pieces.iter().map(|piece| String::from_utf8_lossy(&piece.bytes).into_owned()).collect()
+    }
+
+    #[test]
+    fn an_answer_is_given_when_the_lines_are_settled_and_not_before() {
+        let mut session = opened();
+        session.push(&stream(&[(2, "syslog", b"one"), (3, "syslog", b"two\n")])).unwrap();
+        assert_eq!(lines(&mut session), "one\ntwo\n");
+        session.handed(7);
+        session.push(&stream(&[(4, "syslog", b"a\nb"), (5, "close", b"")])).unwrap();
+        assert_eq!(lines(&mut session), "a#012b\n");
+        session.handed(8);
+        session.settled(6);
+        assert_eq!(said(&mut session), "");
+        session.settled(7);
+        assert_eq!(said(&mut session), "2 rsp 6 200 OK\n3 rsp 6 200 OK\n");
+        assert!(!session.is_over());
+        session.settled(8);
+        assert_eq!(said(&mut session), "4 rsp 6 200 OK\n5 rsp 0\n0 serverclose 0\n");
+        assert!(session.is_over());
+    }
+
+    #[test]
+    fn a_message_too_long_is_cut_and_counted() {
+        let mut session = opened();
+        let long = "x".repeat(25);
+        session.push(&stream(&[(2, "syslog", long.as_bytes()), (3, "syslog", b"y")])).unwrap();
+        assert_eq!(lines(&mut session), format!("{}\ny\n", "x".repeat(20)));
+        assert_eq!(session.take_counts().oversize, 1);
+    }
+
+    #[test]
+    fn what_a_client_does_wrong_ends_its_session_but_keeps_what_came_before() {
+        let open = Offers::ours(None, None).encode();
+        let open = open.as_bytes();
+        type Case<'c> = (&'c [(u32, &'c str, &'c [u8])], &'c str, &'c str);
+        let cases: [Case<'_>; 7] = [
+            (&[(1, "syslog", b"x")], "was not opened", ""),
+            (&[(2, "open", open)], "frame 2 where 1 must be", ""),
+            (
+                &[(1, "open", b"relp_version=0\ncommands=zip")],
+                "does not offer",
+                "1 rsp 44 500 required",
+            ),
+            (
+                &[(1, "open", open), (2, "open", open)],
+                "opened twice",
+                "2 rsp 43 500 protocol error",
+            ),
+            (&[(1, "open", open), (2, "syslog", b"k"), (4, "syslog", b"x")], "frame 4 where 3", ""),
+            (&[(1, "open", open), (2, "zip", b"x")], "not known", "2 rsp 26 500 command not"),
+            (&[(1, "open", open), (2, "lines", b"0 0 1\nx\n")], "offered no spool", ""),
+        ];
+        for (frames, error, answer) in cases {
+            let mut session = Session::new(20);
+            let refused = session.push(&stream(frames)).unwrap_err();
+            assert!(refused.contains(error), "{refused}");
+            let said = said(&mut session);
+            assert!(answer.is_empty() || said.contains(answer), "{said}");
+            assert!(session.is_over());
+            assert_eq!(session.take_counts().malformed, 1);
+            let kept = if frames.iter().any(|frame| frame.2 == b"k") { "k\n" } else { "" };
+            assert_eq!(lines(&mut session), kept);
+            // What comes behind is not looked at.
+            session.push(&stream(&[(9, "syslog", b"late")])).unwrap();
+            assert_eq!(lines(&mut session), "");
+        }
+    }
+
+    #[test]
+    fn a_logweir_is_told_its_last_line_and_sends_pieces_of_its_spool() {
+        let spool = Identity::of(5);
+        let mut session = Session::new(20);
+        let offers = Offers::ours(Some((spool, 10)), None).encode();
+        session.push(&stream(&[(1, "open", offers.as_bytes())])).unwrap();
+        assert_eq!((session.asks(), said(&mut session).as_str()), (Some(spool), ""));
+        session.tell_last(&[Some(13), Some(11)]);
+        let answer = said(&mut session);
+        assert!(answer.contains("logweir_last=11\n"), "{answer}");
+        let data = [encode_lines_head(12, 14, 3), b"a\nb\nc\n".to_vec()].concat();
+        let gap = [encode_lines_head(20, 29, 1), b"d\n".to_vec()].concat();
+        session.push(&stream(&[(2, "lines", &data), (3, "lines", &gap)])).unwrap();
+        assert_eq!(session.take_counts().sequence_lost, 5);
+        let places: Vec<_> = session
+            .take_pieces()
+            .into_iter()
+            .map(|piece| {
+                let place = piece.place.unwrap();
+                (place.first, place.last, piece.lines, piece.bytes)
+            })
+            .collect();
+        let piece = |first, last, text: &'static str| {
+            (first, last, count_lines(text.as_bytes()), Bytes::from(text))
+        };
+        // Cut where one of the two spools has the first part already.
+        assert_eq!(places, [piece(12, 13, "a\nb\n"), piece(14, 14, "c\n"), piece(20, 29, "d\n")]);
+        session.handed(1);
+        session.settled(1);
+        assert_eq!(said(&mut session), "2 rsp 6 200 OK\n3 rsp 6 200 OK\n");
+        for wrong in [&b"1 2 3\na\nb\nc\n"[..], b"5 4 1\na\n", b"1 2 2\na\n", b"x\n", b"1 1 1\na"] {
+            let mut session = Session::new(20);
+            session.push(&stream(&[(1, "open", offers.as_bytes())])).unwrap();
+            session.tell_last(&[None]);
+            session.push(&stream(&[(2, "lines", wrong)])).unwrap_err();
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_session_is_the_same_however_its_bytes_are_split(
+            sent in proptest::collection::vec("[a-z\n]{0,30}", 0..6),
+            cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..8),
+        ) {
+            let offers = Offers::ours(None, None).encode();
+            let mut bytes = stream(&[(1, "open", offers.as_bytes())]);
+            for (txnr, text) in (2..).zip(&sent) {
+                frame(&mut bytes, txnr, "syslog", text.as_bytes());
+            }
+            let mut whole = Session::new(20);
+            whole.push(&bytes).unwrap();
+            let mut split = Session::new(20);
+            let mut at: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
+            at.push(bytes.len());
+            at.sort_unstable();
+            let mut from = 0;
+            for to in at {
+                split.push(&bytes[from..to]).unwrap();
+                from = to;
+            }
+            let wanted = lines(&mut whole);
+            prop_assert_eq!(wanted.lines().count(), sent.len());
+            prop_assert_eq!(lines(&mut split), wanted);
+            prop_assert_eq!(split.take_counts(), whole.take_counts());
+            whole.handed(1);
+            split.handed(1);
+            whole.settled(1);
+            split.settled(1);
+            prop_assert_eq!(split.out(), whole.out());
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! RELP frames and offers (librelp, doc/relp.md; where it differs, librelp's code).
+//!
+//! A frame is `TXNR SP COMMAND SP DATALEN [SP DATA] LF`; the numbers have one to nine digits,
+//! the command 1 to 32 letters. DATALEN counts DATA alone; where it is 0 there is no SP.
+
+use std::fmt::Write as _;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::ids::Identity;
+
+/// The most digits of a transaction number or of a length.
+const DIGITS_MOST: usize = 9;
+/// The longest command.
+const COMMAND_MOST: usize = 32;
+/// The longest head of a frame: two numbers, the command, three spaces.
+const HEAD_MOST: usize = 2 * DIGITS_MOST + COMMAND_MOST + 3;
+/// The highest transaction number; a client begins anew before it.
+pub const TXNR_MOST: u32 = 999_999_999;
+/// The most data a frame's length can say.
+pub const DATA_MOST: usize = 999_999_999;
+/// What we call ourselves in offers.
+pub const SOFTWARE: &str = concat!("logweir,", env!("CARGO_PKG_VERSION"));
+/// The version of RELP that librelp speaks.
+const RELP_VERSION: u32 = 0;
+/// Bounds of librelp on offers: values and bytes of them.
+const OFFERS_MOST: usize = 64;
+
+/// A command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Begins a session.
+    Open,
+    /// Ends it.
+    Close,
+    /// A message.
+    Syslog,
+    /// An answer.
+    Answer,
+    /// The server goes.
+    ServerClose,
+    /// Lines of a spool, between two logweirs: the data is `FIRST LAST COUNT LF` and then
+    /// COUNT lines, each with its newline.
+    Lines,
+    /// Something else.
+    Other,
+}
+
+/// A frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Its transaction number; 0 for a hint that nobody answers.
+    pub txnr: u32,
+    /// Its command.
+    pub command: Command,
+    /// Its data, or the first of it.
+    pub data: Bytes,
+    /// How much data was cut off because it was more than is taken.
+    pub cut: usize,
+}
+
+/// Takes frames out of a byte stream, however it is split.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buffer: BytesMut,
+    /// A frame too long, and how many bytes of its data are to be thrown away yet.
+    cutting: Option<(Frame, usize)>,
+}
+
+struct Head {
+    txnr: u32,
+    command: Command,
+    len: usize,
+    /// Where the data begins.
+    size: usize,
+}
+
+impl Decoder {
+    /// Takes in bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// How much is held that makes no whole frame.
+    pub fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The next frame. Data beyond what `most` says for its command is cut off.
+    ///
+    /// # Errors
+    /// What is wrong with the stream; nothing behind it can be made sense of.
+    pub fn next(&mut self, most: impl Fn(&Command) -> usize) -> Result<Option<Frame>, String> {
+        if let Some((_, left)) = &mut self.cutting {
+            let here = (*left).min(self.buffer.len());
+            self.buffer.advance(here);
+            *left -= here;
+            if *left > 0 || self.buffer.is_empty() {
+                return Ok(None);
+            }
+            self.end_of_frame()?;
+            return Ok(self.cutting.take().map(|(frame, _)| frame));
+        }
+        let Some(head) = self.head()? else { return Ok(None) };
+        let keep = most(&head.command);
+        if head.len > keep {
+            if self.buffer.len() < head.size + keep {
+                return Ok(None);
+            }
+            self.buffer.advance(head.size);
+            let data = self.buffer.split_to(keep).freeze();
+            let cut = head.len - keep;
+            let frame = Frame { txnr: head.txnr, command: head.command, data, cut };
+            self.cutting = Some((frame, cut));
+            return self.next(most);
+        }
+        if self.buffer.len() <= head.size + head.len {
+            return Ok(None);
+        }
+        self.buffer.advance(head.size);
+        let data = self.buffer.split_to(head.len).freeze();
+        self.end_of_frame()?;
+        Ok(Some(Frame { txnr: head.txnr, command: head.command, data, cut: 0 }))
+    }
+
+    fn end_of_frame(&mut self) -> Result<(), String> {
+        if self.buffer.first() != Some(&b'\n') {
+            return Err("the data is not as long as the frame says".into());
+        }
+        self.buffer.advance(1);
+        Ok(())
+    }
+
+    fn head(&self) -> Result<Option<Head>, String> {
+        let bytes = &self.buffer[..self.buffer.len().min(HEAD_MOST + 1)];
+        let mut at = 0;
+        let Some(txnr) = number(bytes, &mut at, "transaction number")? else { return Ok(None) };
+        if bytes.get(at).is_some_and(|&byte| byte != b' ') {
+            return Err("a space must follow the transaction number".into());
+        }
+        at += 1;
+        let rest = bytes.get(at..).unwrap_or_default();
+        let letters = rest.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+        if letters > COMMAND_MOST {
+            return Err(format!("a command has more than {COMMAND_MOST} letters"));
+        }
+        let Some(&after) = rest.get(letters) else { return Ok(None) };
+        if letters == 0 || after != b' ' {
+            return Err("there is no command behind the transaction number".into());
+        }
+        let command = command(&rest[..letters]);
+        at += letters + 1;
+        let Some(len) = number(bytes, &mut at, "length")? else { return Ok(None) };
+        let (len, txnr) = (len as usize, txnr);
+        let Some(&after) = bytes.get(at) else { return Ok(None) };
+        match after {
+            b'\n' if len == 0 => {}
+            b' ' => at += 1,
+            _ => return Err("the length is followed by neither a space nor the end".into()),
+        }
+        Ok(Some(Head { txnr, command, len, size: at }))
+    }
+}
+
+/// The decimal number at `at`, which moves behind it; `None` where more may follow.
+fn number(bytes: &[u8], at: &mut usize, what: &str) -> Result<Option<u32>, String> {
+    let digits = bytes[(*at).min(bytes.len())..].iter().take_while(|byte| byte.is_ascii_digit());
+    let mut value: u64 = 0;
+    let mut count = 0;
+    for digit in digits {
+        count += 1;
+        if count > DIGITS_MOST {
+            return Err(format!("a {what} has more than {DIGITS_MOST} digits"));
+        }
+        value = value * 10 + u64::from(digit - b'0');
+    }
+    if *at + count >= bytes.len() {
+        return Ok(None);
+    }
+    if count == 0 {
+        return Err(format!("there is no {what} where one must be"));
+    }
+    *at += count;
+    Ok(u32::try_from(value).ok())
+}
+
+fn command(word: &[u8]) -> Command {
+    match word {
+        b"open" => Command::Open,
+        b"close" => Command::Close,
+        b"syslog" => Command::Syslog,
+        b"rsp" => Command::Answer,
+        b"serverclose" => Command::ServerClose,
+        b"lines" => Command::Lines,
+        _ => Command::Other,
+    }
+}
+
+/// Appends a frame.
+pub fn encode(out: &mut Vec<u8>, txnr: u32, command: &str, data: &[u8]) {
+    head(out, txnr, command, data.len());
+    out.extend_from_slice(data);
+    out.push(b'\n');
+}
+
+/// Appends a frame's head: what comes before its data.
+pub fn head(out: &mut Vec<u8>, txnr: u32, command: &str, len: usize) {
+    decimal(out, u64::from(txnr));
+    out.push(b' ');
+    out.extend_from_slice(command.as_bytes());
+    out.push(b' ');
+    decimal(out, len as u64);
+    if len > 0 {
+        out.push(b' ');
+    }
+}
+
+/// Appends a number; this is done for every line, and faster than by formatting.
+pub fn decimal(out: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(value % 10).unwrap_or(0);
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// What one side of a session says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Offers {
+    /// The version of RELP it speaks.
+    pub version: Option<u32>,
+    /// Whether it knows `syslog`.
+    pub syslog: bool,
+    /// From a logweir that sends: its spool, and the number of the line it would send next.
+    pub spool: Option<(Identity, u64)>,
+    /// From a logweir that receives: the last line it has on disk from that spool, if any.
+    pub last: Option<Option<u64>>,
+}
+
+impl Offers {
+    /// What we offer.
+    pub fn ours(spool: Option<(Identity, u64)>, last: Option<Option<u64>>) -> Self {
+        Self { version: Some(RELP_VERSION), syslog: true, spool, last }
+    }
+
+    /// The offers as data. librelp separates them by newlines and has none before the first.
+    pub fn encode(&self) -> String {
+        let mut text = format!(
+            "relp_version={RELP_VERSION}\nrelp_software={SOFTWARE},https://example.org/logweir\n\
+             commands=syslog\n"
+        );
+        // Writing to a string cannot fail.
+        if let Some((spool, next)) = self.spool {
+            let _ = writeln!(text, "logweir_spool={spool},{next}");
+        }
+        match self.last {
+            Some(Some(last)) => drop(writeln!(text, "logweir_last={last}")),
+            Some(None) => text.push_str("logweir_last=none\n"),
+            None => {}
+        }
+        text
+    }
+
+    /// Reads offers; what is unknown is passed over.
+    ///
+    /// # Errors
+    /// That there are too many.
+    pub fn decode(data: &[u8]) -> Result<Self, String> {
+        let mut offers = Self::default();
+        let lines = data.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        for (count, line) in lines.enumerate() {
+            if count == OFFERS_MOST {
+                return Err(format!("there are more than {OFFERS_MOST} offers"));
+            }
+            let Ok(line) = std::str::from_utf8(line) else { continue };
+            let (name, value) = line.split_once('=').unwrap_or((line, ""));
+            match name {
+                "relp_version" => offers.version = value.trim().parse().ok(),
+                "commands" => {
+                    offers.syslog = value.split(',').any(|command| command.trim() == "syslog");
+                }
+                "logweir_spool" => {
+                    let parts = value.split_once(',');
+                    let parts = parts.and_then(|(s, n)| Some((s.parse().ok()?, n.parse().ok()?)));
+                    offers.spool = parts;
+                }
+                "logweir_last" => {
+                    offers.last = match value {
+                        "none" => Some(None),
+                        number => number.parse().ok().map(Some),
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(offers)
+    }
+}
+
+/// The head of the data of a `lines` frame: the numbers of its first and last line in the
+/// spool, and how many lines follow.
+pub fn encode_lines_head(first: u64, last: u64, count: u32) -> Vec<u8> {
+    let mut head = Vec::with_capacity(64);
+    for (number, end) in [(first, b' '), (last, b' '), (u64::from(count), b'\n')] {
+        decimal(&mut head, number);
+        head.push(end);
+    }
+    head
+}
+
+/// Reads it: first, last, count, and where the lines begin.
+pub fn decode_lines_head(data: &[u8]) -> Option<(u64, u64, u32, usize)> {
+    let end = memchr::memchr(b'\n', &data[..data.len().min(64)])?;
+    let text = std::str::from_utf8(&data[..end]).ok()?;
+    let mut numbers = text.split(' ');
+    let first: u64 = numbers.next()?.parse().ok()?;
+    let last: u64 = numbers.next()?.parse().ok()?;
+    let count: u32 = numbers.next()?.parse().ok()?;
+    let sound = numbers.next().is_none()
+        && first <= last
+        && last < u64::MAX
+        && count > 0
+        && u64::from(count) <= last - first + 1;
+    sound.then_some((first, last, count, end + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frames(stream: &[u8], most: usize) -> Result<Vec<Frame>, String> {
+        let mut decoder = Decoder::default();
+        decoder.push(stream);
+        let mut frames = Vec::new();
+        while let Some(frame) = decoder.next(|_| most)? {
+            frames.push(frame);
+        }
+        Ok(frames)
+    }
+
+    fn frame(txnr: u32, command: Command, data: &'static str) -> Frame {
+        Frame { txnr, command, data: Bytes::from_static(data.as_bytes()), cut: 0 }
+    }
+
+    #[test]
+    fn the_exchange_of_the_specification_reads_as_it_says() {
+        let stream =
+            b"1 open 9 a=b\nc=d\n\n\n2 syslog 11 hello\nworld\n3 close 0\n0 serverclose 0\n";
+        assert_eq!(
+            frames(stream, 100).unwrap(),
+            [
+                frame(1, Command::Open, "a=b\nc=d\n\n"),
+                frame(2, Command::Syslog, "hello\nworld"),
+                frame(3, Command::Close, ""),
+                frame(0, Command::ServerClose, ""),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (stream, said) in [
+            ("1234567890 open 1 x\n", "transaction number has more than 9 digits"),
+            ("x open 1 x\n", "no transaction number"),
+            ("1open 1 x\n", "a space must follow"),
+            ("1 0 1 x\n", "there is no command"),
+            ("1 open x\n", "there is no length"),
+            ("1 open 1234567890 x\n", "length has more than 9 digits"),
+            ("1 open 5\n", "neither a space nor the end"),
+            ("1 syslog 3 abcd\n", "not as long as the frame says"),
+            ("1 syslog 0x\n", "neither a space nor the end"),
+        ] {
+            let error = frames(stream.as_bytes(), 100).unwrap_err();
+            assert!(error.contains(said), "{stream:?}: {error}");
+        }
+        let long = format!("1 {} 1 x\n", "a".repeat(33));
+        assert!(frames(long.as_bytes(), 100).unwrap_err().contains("more than 32 letters"));
+    }
+
+    #[test]
+    fn a_frame_too_long_is_cut_and_the_next_one_is_whole() {
+        let stream = b"1 syslog 10 0123456789\n2 syslog 2 ab\n";
+        for split in 0..stream.len() {
+            let mut decoder = Decoder::default();
+            let mut found = Vec::new();
+            for part in [&stream[..split], &stream[split..]] {
+                decoder.push(part);
+                while let Some(frame) = decoder.next(|_| 4).unwrap() {
+                    found.push((frame.data, frame.cut));
+                }
+            }
+            assert_eq!(found, [(Bytes::from("0123"), 6), (Bytes::from("ab"), 0)], "at {split}");
+            assert_eq!(decoder.held(), 0);
+        }
+    }
+
+    #[test]
+    fn offers_read_as_they_were_written() {
+        for offers in [
+            Offers::ours(None, None),
+            Offers::ours(Some((Identity::of(5), 17)), None),
+            Offers::ours(None, Some(None)),
+            Offers::ours(None, Some(Some(3))),
+        ] {
+            assert_eq!(Offers::decode(offers.encode().as_bytes()), Ok(offers));
+        }
+        // As the specification has it, and as others write it.
+        let other = Offers::decode(b"\nrelp_version=1\nrelp_software=x\ncommands=syslog,zip\n");
+        let other = other.unwrap();
+        assert_eq!((other.version, other.syslog, other.spool), (Some(1), true, None));
+        assert!(Offers::decode("a=b\n".repeat(65).as_bytes()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_out_as_they_went_in_however_they_are_split(
+            sent in proptest::collection::vec(
+                (1..=TXNR_MOST, proptest::collection::vec(any::<u8>(), 0..40)), 1..8),
+            cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let mut stream = Vec::new();
+            for (txnr, data) in &sent {
+                encode(&mut stream, *txnr, "syslog", data);
+            }
+            let mut at: Vec<_> = cuts.iter().map(|cut| cut.index(stream.len())).collect();
+            at.push(stream.len());
+            at.sort_unstable();
+            let mut decoder = Decoder::default();
+            let mut found = Vec::new();
+            let mut from = 0;
+            for to in at {
+                decoder.push(&stream[from..to]);
+                from = to;
+                while let Some(frame) = decoder.next(|_| 1000).unwrap() {
+                    found.push((frame.txnr, frame.data.to_vec()));
+                }
+            }
+            prop_assert_eq!(found, sent);
+        }
+
+        #[test]
+        fn nothing_makes_a_decoder_panic_or_grow(
+            stream in proptest::collection::vec(
+                prop_oneof![any::<u8>(), Just(b' '), Just(b'\n'), b'0'..=b'9', Just(b'o')], 0..300),
+        ) {
+            let mut decoder = Decoder::default();
+            for byte in stream {
+                decoder.push(&[byte]);
+                match decoder.next(|_| 16) {
+                    Ok(_) => prop_assert!(decoder.held() <= HEAD_MOST + 20),
+                    Err(_) => break,
+                }
+            }
+        }
+
+        #[test]
+        fn heads_of_lines_read_as_they_were_written(first in 0..u64::MAX / 2, more in 0..1000_u64) {
+            let count = u32::try_from(more / 2 + 1).unwrap();
+            let head = encode_lines_head(first, first + more, count);
+            let read = decode_lines_head(&head);
+            prop_assert_eq!(read, Some((first, first + more, count, head.len())));
+        }
+    }
+}

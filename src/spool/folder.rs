@@ -1,0 +1,96 @@
+//! What is in a spool's folder.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::cursor;
+use super::format::{parse_segment_name, segment_name};
+use crate::fs::{Fs, NEW};
+
+/// The file with the spool's identity.
+pub const IDENTITY: &str = "identity";
+/// The file whose lock says that a daemon writes here.
+pub const LOCK: &str = "lock";
+/// The folder for what was damaged.
+pub const QUARANTINE: &str = "quarantine";
+/// What the name of a half compressed segment ends with.
+const PART: &str = ".part";
+
+/// A segment by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name {
+    /// The number of its first line.
+    pub first: u64,
+    /// Whether it is compressed.
+    pub packed: bool,
+}
+
+impl Name {
+    /// Where it is.
+    pub fn path(&self, dir: &Path) -> PathBuf {
+        let mut name = segment_name(self.first);
+        if self.packed {
+            name.push_str(".zst");
+        }
+        dir.join(name)
+    }
+}
+
+/// All that is in a folder, sorted out.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The segments in order; one that is there plain and compressed is named as plain.
+    pub segments: Vec<Name>,
+    /// Compressed segments that are there plain too.
+    pub twins: Vec<PathBuf>,
+    /// Cursor files.
+    pub cursors: Vec<PathBuf>,
+    /// What an interrupted replacement or compression left.
+    pub leftovers: Vec<PathBuf>,
+    /// Files that are no spool's.
+    pub foreign: Vec<PathBuf>,
+    /// Whether there is an identity.
+    pub has_identity: bool,
+}
+
+impl Listing {
+    /// Lists a folder.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn of<F: Fs>(fs: &F, dir: &Path) -> io::Result<Self> {
+        let mut listing = Self::default();
+        for path in fs.list(dir)? {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            match name {
+                IDENTITY => listing.has_identity = true,
+                LOCK | QUARANTINE => {}
+                _ if name.ends_with(cursor::SUFFIX) => listing.cursors.push(path),
+                _ if is_leftover(name) => listing.leftovers.push(path),
+                _ => match parse_segment_name(name) {
+                    Some((first, packed)) => listing.segments.push(Name { first, packed }),
+                    None => listing.foreign.push(path),
+                },
+            }
+        }
+        listing.segments.sort();
+        let mut twins = Vec::new();
+        listing.segments.dedup_by(|later, earlier| {
+            let same = later.first == earlier.first;
+            if same {
+                twins.push(later.path(dir));
+            }
+            same
+        });
+        listing.twins = twins;
+        Ok(listing)
+    }
+}
+
+/// Whether an interrupted step of ours left a file of that name.
+fn is_leftover(name: &str) -> bool {
+    let whole = |name: &str| {
+        name == IDENTITY || name.ends_with(cursor::SUFFIX) || parse_segment_name(name).is_some()
+    };
+    name.strip_suffix(NEW).or_else(|| name.strip_suffix(PART)).is_some_and(whole)
+}

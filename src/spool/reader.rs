@@ -1,0 +1,317 @@
+//! Reading a spool from a line on: what is damaged or gone is said, and reading goes on.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::folder::{Listing, Name, QUARANTINE};
+use super::format::{Header, Row};
+use super::scan::{Item, Packed, Plain, Scanner, Source};
+use crate::batch::{Batch, Place};
+use crate::fs::{Fs, FsFile, write_all};
+use crate::ids::Identity;
+use crate::limits::FILE_MODE_DEFAULT;
+
+/// What came of a read.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// Lines, in order.
+    pub batches: Vec<Batch>,
+    /// Lines that should have come and are not there: damaged, or dropped before they were
+    /// read.
+    pub missing: Vec<Missing>,
+    /// Pieces that make no sense.
+    pub damage: Vec<Damage>,
+}
+
+/// Lines that are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missing {
+    /// The first of them.
+    pub first: u64,
+    /// The line after the last of them.
+    pub end: u64,
+    /// Whether bytes were damaged there; otherwise the segment is gone.
+    pub damaged: bool,
+}
+
+/// A piece that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The segment.
+    pub segment: PathBuf,
+    /// Where it begins, in bytes (of the uncompressed segment).
+    pub at: u64,
+    /// How long it is.
+    pub bytes: u64,
+}
+
+/// Reads one spool.
+pub struct Reader<F: Fs> {
+    fs: F,
+    dir: PathBuf,
+    /// Whose numbers these are.
+    spool: Identity,
+    next: u64,
+    /// Whether damaged bytes are to be copied to the quarantine.
+    quarantine: bool,
+    open: Option<Open<F>>,
+}
+
+/// A segment under the reader's hand.
+struct Open<F: Fs> {
+    name: Name,
+    /// Where the next segment begins, and with it this one ends, whatever stands in it: a
+    /// segment whose sync failed may hold lines that were written again to the next one.
+    later: Option<u64>,
+    scanner: Scanner<Either<F::File>>,
+    inputs: Vec<Arc<str>>,
+    /// Where damage began that is not followed by anything sound yet.
+    damaged: bool,
+}
+
+enum Either<File: FsFile> {
+    Plain(Plain<File>),
+    Packed(Box<Packed<File>>),
+}
+
+impl<File: FsFile> Source for Either<File> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(plain) => Source::read(plain, buffer),
+            Self::Packed(packed) => packed.read(buffer),
+        }
+    }
+
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        match self {
+            Self::Plain(plain) => plain.skip(bytes),
+            Self::Packed(packed) => packed.skip(bytes),
+        }
+    }
+}
+
+impl<F: Fs> Reader<F> {
+    /// Reads the spool in `dir` from line `next` on.
+    pub fn new(fs: F, dir: PathBuf, spool: Identity, next: u64) -> Self {
+        Self { fs, dir, spool, next, quarantine: false, open: None }
+    }
+
+    /// Copies what is damaged to the quarantine from now on.
+    pub fn with_quarantine(mut self) -> Self {
+        self.quarantine = true;
+        self
+    }
+
+    /// The number of the line that is read next.
+    pub fn next_line(&self) -> u64 {
+        self.next
+    }
+
+    /// Reads on up to line `until` (which is not read itself), about `most` bytes at a time.
+    /// What was read so far is lost to the caller where this fails, and is read again.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn read(&mut self, until: u64, most: usize) -> io::Result<Read> {
+        let before = self.next;
+        let mut read = Read::default();
+        self.read_on(until, most, &mut read).inspect_err(|_| {
+            self.next = before;
+            self.open = None;
+        })?;
+        Ok(read)
+    }
+
+    fn read_on(&mut self, until: u64, most: usize, read: &mut Read) -> io::Result<()> {
+        let mut bytes = 0;
+        self.look_for_later()?;
+        while self.next < until && bytes < most {
+            if self.open.is_none() && !self.open_next(until, read)? {
+                break;
+            }
+            let Some(open) = &mut self.open else { break };
+            let bound = open.later.unwrap_or(u64::MAX);
+            if self.next >= bound {
+                self.open = None;
+                continue;
+            }
+            let from = self.next;
+            match open.scanner.next(open.later.is_some(), |header| header.end() > from) {
+                Ok(Some(item)) => bytes += self.take_item(item, until.min(bound), read)?,
+                Ok(None) if open.later.is_none() => {
+                    self.look_for_later()?;
+                    // What is not whole at the end of the newest segment is being written.
+                    if self.open.as_ref().is_some_and(|open| open.later.is_none()) {
+                        break;
+                    }
+                }
+                Ok(None) => self.leave_segment(until, read),
+                // Only a compressed segment says of itself that it is damaged.
+                Err(_) if open.name.packed => {
+                    let (segment, at) = (open.name.path(&self.dir), open.scanner.offset());
+                    read.damage.push(Damage { segment, at, bytes: 0 });
+                    open.damaged = true;
+                    self.leave_segment(until, read);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks whether there is a later segment, so that no more is written to this one.
+    fn look_for_later(&mut self) -> io::Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        if open.later.is_none() {
+            let segments = Listing::of(&self.fs, &self.dir)?.segments;
+            let later = segments.into_iter().find(|name| name.first > open.name.first);
+            open.later = later.map(|name| name.first);
+        }
+        Ok(())
+    }
+
+    /// Takes in an item; the bytes of the lines in it that were wanted.
+    fn take_item(&mut self, item: Item, until: u64, read: &mut Read) -> io::Result<usize> {
+        let Some(open) = &mut self.open else { return Ok(0) };
+        match item {
+            Item::Row(Row::Input { number, name }) => {
+                let number = usize::from(number);
+                if open.inputs.len() <= number {
+                    open.inputs.resize(number + 1, "".into());
+                }
+                open.inputs[number] = name.into();
+                Ok(0)
+            }
+            Item::Row(_) | Item::Skipped(_) => Ok(0),
+            Item::Damage { at, bytes } => {
+                open.damaged = true;
+                let segment = open.name.path(&self.dir);
+                if self.quarantine {
+                    set_aside(&self.fs, &self.dir, open.name, at, &bytes)?;
+                }
+                read.damage.push(Damage { segment, at, bytes: bytes.len() as u64 });
+                Ok(0)
+            }
+            Item::Batch(header, payload) => Ok(self.take_batch(&header, payload, until, read)),
+        }
+    }
+
+    fn take_batch(
+        &mut self,
+        header: &Header,
+        payload: Bytes,
+        until: u64,
+        read: &mut Read,
+    ) -> usize {
+        let Some(open) = &mut self.open else { return 0 };
+        let damaged = std::mem::take(&mut open.damaged);
+        if header.first > self.next {
+            // `until` may lie within what is missing.
+            let end = header.first.min(until);
+            read.missing.push(Missing { first: self.next, end, damaged });
+            self.next = end;
+        }
+        if header.first >= until {
+            // Read again when it is wanted.
+            self.open = None;
+            return 0;
+        }
+        let input = open.inputs.get(usize::from(header.input)).cloned().unwrap_or_default();
+        let place = Place { spool: self.spool, first: header.first, last: header.end() - 1 };
+        let mut batch = Batch {
+            bytes: payload,
+            lines: header.lines,
+            input,
+            received: header.received,
+            place: Some(place),
+        };
+        if self.next > header.first {
+            let before = end_of_lines(&batch.bytes, self.next - header.first);
+            batch.cut_front(before);
+        }
+        if header.end() > until {
+            let wanted = end_of_lines(&batch.bytes, until - self.next);
+            match batch.split_to(wanted) {
+                Some(part) => batch = part,
+                None => return 0,
+            }
+            self.open = None;
+        }
+        self.next = header.end().min(until);
+        let bytes = batch.bytes.len();
+        read.batches.push(batch);
+        bytes
+    }
+
+    /// The end of a segment that another one follows.
+    fn leave_segment(&mut self, until: u64, read: &mut Read) {
+        let Some(open) = self.open.take() else { return };
+        let end = open.later.unwrap_or(self.next).min(until);
+        if self.next < end {
+            read.missing.push(Missing { first: self.next, end, damaged: open.damaged });
+            self.next = end;
+        }
+    }
+
+    /// Opens the segment that has the next line; false where there is none.
+    fn open_next(&mut self, until: u64, read: &mut Read) -> io::Result<bool> {
+        // A segment may be dropped or compressed between the listing and the opening.
+        for _ in 0..3 {
+            let segments = Listing::of(&self.fs, &self.dir)?.segments;
+            let before = segments.iter().rev().find(|name| name.first <= self.next);
+            let Some(&name) = before.or_else(|| segments.first()) else { return Ok(false) };
+            if name.first > self.next {
+                let end = name.first.min(until);
+                read.missing.push(Missing { first: self.next, end, damaged: false });
+                self.next = end;
+                if self.next == until {
+                    return Ok(false);
+                }
+            }
+            let file = match self.fs.open(&name.path(&self.dir)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
+            let source = match name.packed {
+                false => Either::Plain(Plain::new(file)),
+                true => Either::Packed(Box::new(Packed::new(file)?)),
+            };
+            let scanner = Scanner::new(source);
+            let later = segments.iter().find(|other| other.first > name.first);
+            let later = later.map(|name| name.first);
+            self.open = Some(Open { name, later, scanner, inputs: Vec::new(), damaged: false });
+            return Ok(true);
+        }
+        Err(io::Error::other("the segments change faster than they can be opened"))
+    }
+}
+
+/// How many bytes the first `lines` lines have.
+fn end_of_lines(bytes: &[u8], lines: u64) -> usize {
+    let Some(last) = lines.checked_sub(1).and_then(|at| usize::try_from(at).ok()) else { return 0 };
+    memchr::memchr_iter(b'\n', bytes).nth(last).map_or(bytes.len(), |at| at + 1)
+}
+
+/// Copies damaged bytes to `quarantine/`, under a name that says where they were; once.
+///
+/// # Errors
+/// The system's.
+pub fn set_aside<F: Fs>(
+    fs: &F,
+    dir: &std::path::Path,
+    segment: Name,
+    at: u64,
+    bytes: &[u8],
+) -> io::Result<()> {
+    let folder = dir.join(QUARANTINE);
+    let path = folder.join(format!("{:020}.{at}", segment.first));
+    if fs.exists(&path) {
+        return Ok(());
+    }
+    fs.create_folders(&folder)?;
+    let mut file = fs.append(&path, FILE_MODE_DEFAULT)?;
+    write_all(&mut file, &mut [io::IoSlice::new(bytes)])
+}

@@ -1,0 +1,321 @@
+//! Opening a spool: making sense of the folder, cutting a torn tail, reading the cursors.
+//!
+//! Only the newest segment is read, so that a start takes no longer when much is held.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::Path;
+
+use super::cursor::{Cursor, SUFFIX};
+use super::folder::{IDENTITY, LOCK, Listing, Name, QUARANTINE};
+use super::format::Row;
+use super::reader::set_aside;
+use super::scan::{Item, Packed, Plain, Scanner, Source};
+use super::writer::{Closed, Writer};
+use crate::config::plan::SpoolPlan;
+use crate::fs::{Fs, FsFile, read_full, replace};
+use crate::ids::Identity;
+use crate::limits::{CURSOR_MOST, FILE_MODE_DEFAULT};
+
+/// A spool that was opened.
+pub struct Opened<F: Fs> {
+    /// What writes to it.
+    pub writer: Writer<F>,
+    /// The cursors of the readers that were asked for, where they are sound.
+    pub cursors: BTreeMap<String, Cursor>,
+    /// What the user should know, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Opens the spool that `plan` describes, made where missing, for the readers of these names.
+///
+/// # Errors
+/// One sentence for the user: what is wrong with the folder, and what to do.
+pub fn open<F: Fs + Clone>(
+    fs: F,
+    plan: &SpoolPlan,
+    readers: &[String],
+) -> Result<Opened<F>, String> {
+    let said = |error: io::Error| format!("{}: {error}", plan.dir.display());
+    make_folder(&fs, &plan.dir).map_err(said)?;
+    let Some(lock) = fs.lock(&plan.dir.join(LOCK)).map_err(said)? else {
+        return Err(format!(
+            "{}: another daemon writes to this spool: end it first, or name another folder",
+            plan.dir.display()
+        ));
+    };
+    let listing = Listing::of(&fs, &plan.dir).map_err(said)?;
+    let mut notes = Vec::new();
+    if !listing.foreign.is_empty() {
+        let name = listing.foreign[0].file_name().unwrap_or_default().to_string_lossy();
+        if listing.segments.is_empty() && !listing.has_identity {
+            return Err(format!(
+                "{}: holds files that are no spool's ({name}): name an empty folder",
+                plan.dir.display()
+            ));
+        }
+        notes.push(format!("{name}: is no file of a spool and left alone"));
+    }
+    for path in listing.leftovers.iter().chain(&listing.twins) {
+        fs.remove(path).map_err(said)?;
+    }
+    if !listing.segments.is_empty() {
+        fs.sync_folder(&plan.dir).map_err(said)?;
+    }
+    let newest = read_newest(&fs, &plan.dir, &listing.segments).map_err(said)?;
+    let identity = identity(&fs, plan, &listing, &newest)?;
+    if let Some(tail) = &newest.torn {
+        let bytes = cut_tail(&fs, &plan.dir, tail).map_err(said)?;
+        notes.push(format!(
+            "{}: {bytes} torn bytes were cut off",
+            tail.name.path(&plan.dir).display()
+        ));
+    }
+    let cursors = cursors(&fs, &listing, identity, readers, &mut notes).map_err(said)?;
+    // A line number is never given twice, even where lines are gone.
+    let ahead = cursors.values().map(|cursor| cursor.position).max().unwrap_or(0);
+    if ahead > newest.next {
+        let gone = ahead - newest.next;
+        notes.push(format!("{gone} lines that were read already are no longer here"));
+    }
+    let next = newest.next.max(ahead);
+    let mut closed = VecDeque::new();
+    for name in &listing.segments {
+        let path = name.path(&plan.dir);
+        closed.push_back(Closed {
+            first: name.first,
+            packed: name.packed,
+            bytes: fs.length(&path).map_err(said)?,
+            newest: fs.modified(&path).map_err(said)?,
+        });
+    }
+    let positions = readers.iter().map(|name| {
+        let position = cursors.get(name).map_or(0, |cursor| cursor.position);
+        (name.clone(), position)
+    });
+    let positions = positions.collect();
+    let writer = Writer::recovered(
+        fs,
+        plan.clone(),
+        lock,
+        identity,
+        closed,
+        next,
+        newest.origins,
+        positions,
+    );
+    Ok(Opened { writer, cursors, notes })
+}
+
+/// Makes the folder, its name durable.
+fn make_folder<F: Fs>(fs: &F, dir: &Path) -> io::Result<()> {
+    if !fs.exists(dir) {
+        fs.create_folders(dir)?;
+        fs.sync_folder(dir.parent().unwrap_or_else(|| Path::new("/")))?;
+    }
+    Ok(())
+}
+
+/// What the newest segment says.
+#[derive(Debug, Default)]
+struct Newest {
+    spool: Option<Identity>,
+    next: u64,
+    origins: BTreeMap<Identity, u64>,
+    torn: Option<Tail>,
+}
+
+/// What is torn at the end of the newest segment: `sound` bytes of `len` are to stay.
+#[derive(Debug)]
+struct Tail {
+    name: Name,
+    sound: u64,
+    len: u64,
+}
+
+/// Reads the newest segment. One that was not begun whole (the machine stopped just then) is
+/// passed over for the one before.
+fn read_newest<F: Fs>(fs: &F, dir: &Path, segments: &[Name]) -> io::Result<Newest> {
+    let bound = segments.last().map_or(0, |name| name.first);
+    let mut newest = Newest { next: bound, ..Newest::default() };
+    for (at, name) in segments.iter().enumerate().rev() {
+        let is_last = at + 1 == segments.len();
+        let path = name.path(dir);
+        let read = match name.packed {
+            true => match read_segment(Packed::new(fs.open(&path)?)?, *name) {
+                // It says of itself that it is damaged.
+                Err(_) => continue,
+                Ok(read) => read,
+            },
+            false => {
+                // What is believed from here on must be on disk.
+                let mut file = fs.append(&path, FILE_MODE_DEFAULT)?;
+                file.sync()?;
+                let len = file.length()?;
+                let read = read_segment(Plain::new(file), *name)?;
+                if is_last && read.sound < len {
+                    newest.torn = Some(Tail { name: *name, sound: read.sound, len });
+                }
+                read
+            }
+        };
+        if is_last {
+            newest.next = read.end.max(bound);
+        }
+        // What later segments say of an origin holds.
+        let later = std::mem::replace(&mut newest.origins, read.origins);
+        newest.origins.extend(later);
+        if read.spool.is_some() {
+            newest.spool = read.spool;
+            break;
+        }
+    }
+    Ok(newest)
+}
+
+struct Segment {
+    /// The spool, where the segment was begun whole.
+    spool: Option<Identity>,
+    /// The number after its last line.
+    end: u64,
+    origins: BTreeMap<Identity, u64>,
+    /// The end of the last thing in it that made sense, in bytes.
+    sound: u64,
+}
+
+fn read_segment<S: Source>(source: S, name: Name) -> io::Result<Segment> {
+    let mut scanner = Scanner::new(source);
+    let mut read = Segment { spool: None, end: name.first, origins: BTreeMap::new(), sound: 0 };
+    let (mut begun, mut origins_left) = (None, 0);
+    while let Some(item) = scanner.next(true, |_| true)? {
+        match item {
+            Item::Damage { .. } => continue,
+            Item::Row(Row::Segment { spool, origins, .. }) => {
+                (begun, origins_left) = (Some(spool), origins);
+            }
+            Item::Row(Row::Origin { spool, last }) => {
+                read.origins.insert(spool, last);
+                origins_left = origins_left.saturating_sub(1);
+            }
+            Item::Row(_) | Item::Skipped(_) => {}
+            Item::Batch(header, _) => {
+                read.end = read.end.max(header.end());
+                if let Some((spool, last)) = header.origin {
+                    read.origins.insert(spool, last);
+                }
+            }
+        }
+        read.sound = scanner.offset();
+    }
+    read.spool = begun.filter(|_| origins_left == 0);
+    Ok(read)
+}
+
+/// Cuts a torn tail off and says how long it was. A copy goes to the quarantine: nobody was
+/// told that it is kept, but it may be all that is left of a damaged disk.
+fn cut_tail<F: Fs>(fs: &F, dir: &Path, tail: &Tail) -> io::Result<u64> {
+    const KEPT_MOST: u64 = 1 << 20;
+    let cut = tail.len - tail.sound;
+    let mut file = fs.append(&tail.name.path(dir), FILE_MODE_DEFAULT)?;
+    let mut bytes = vec![0; usize::try_from(cut.min(KEPT_MOST)).unwrap_or(0)];
+    let count = read_full(&file, &mut bytes, tail.sound)?;
+    set_aside(fs, dir, tail.name, tail.sound, &bytes[..count])?;
+    file.set_len(tail.sound)?;
+    file.sync()?;
+    Ok(cut)
+}
+
+/// The spool's identity: from its file, else from the newest segment, else a new one.
+fn identity<F: Fs>(
+    fs: &F,
+    plan: &SpoolPlan,
+    listing: &Listing,
+    newest: &Newest,
+) -> Result<Identity, String> {
+    let path = plan.dir.join(IDENTITY);
+    let said = |error: io::Error| format!("{}: {error}", path.display());
+    let written = match listing.has_identity {
+        false => None,
+        true => {
+            let text = read_small(fs, &path).map_err(said)?;
+            let text = String::from_utf8_lossy(&text).trim().to_string();
+            // A file that is damaged says nothing; the segments know.
+            text.parse::<Identity>().ok()
+        }
+    };
+    match (written, newest.spool) {
+        (Some(written), None) => Ok(written),
+        (Some(written), Some(spool)) if written == spool => Ok(written),
+        (Some(written), Some(spool)) => Err(format!(
+            "{}: its identity is {written}, but its newest segment is of the spool {spool}: put \
+             the right files back, or begin anew under a new identity with `logweir spool trim \
+             --new-identity {}`",
+            plan.dir.display(),
+            plan.dir.display()
+        )),
+        (None, Some(spool)) => {
+            replace(fs, &path, format!("{spool}\n").as_bytes()).map_err(said)?;
+            Ok(spool)
+        }
+        (None, None) => {
+            let has_data = listing
+                .segments
+                .iter()
+                .any(|name| fs.length(&name.path(&plan.dir)).is_ok_and(|bytes| bytes > 0));
+            if has_data {
+                return Err(format!(
+                    "{}: none of its segments can be read, and its identity is gone: look at it \
+                     with `logweir spool verify`, or name another folder",
+                    plan.dir.display()
+                ));
+            }
+            let new = Identity::new();
+            replace(fs, &path, format!("{new}\n").as_bytes()).map_err(said)?;
+            Ok(new)
+        }
+    }
+}
+
+fn read_small<F: Fs>(fs: &F, path: &Path) -> io::Result<Vec<u8>> {
+    let len = fs.length(path)?.min(CURSOR_MOST);
+    let mut content = vec![0; usize::try_from(len).unwrap_or(0)];
+    let count = read_full(&fs.open(path)?, &mut content, 0)?;
+    content.truncate(count);
+    Ok(content)
+}
+
+/// The sound cursors of the readers asked for; says which are not.
+fn cursors<F: Fs>(
+    fs: &F,
+    listing: &Listing,
+    spool: Identity,
+    readers: &[String],
+    notes: &mut Vec<String>,
+) -> io::Result<BTreeMap<String, Cursor>> {
+    let mut cursors = BTreeMap::new();
+    for path in &listing.cursors {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let reader = name.strip_suffix(SUFFIX).unwrap_or(name);
+        if !readers.iter().any(|wanted| wanted == reader) {
+            notes.push(format!(
+                "{name}: nobody of that name reads here any more; it holds nothing back"
+            ));
+            continue;
+        }
+        match Cursor::decode(&read_small(fs, path)?) {
+            None => notes
+                .push(format!("{name}: is damaged; {reader} begins again at the oldest line kept")),
+            Some(cursor) if cursor.spool != spool => notes.push(format!(
+                "{name}: is of another spool ({}); {reader} begins at the oldest line kept",
+                cursor.spool
+            )),
+            Some(cursor) => drop(cursors.insert(reader.to_string(), cursor)),
+        }
+    }
+    Ok(cursors)
+}
+
+/// The folder that damaged bytes are kept in.
+pub fn quarantine(dir: &Path) -> std::path::PathBuf {
+    dir.join(QUARANTINE)
+}

@@ -1,0 +1,650 @@
+//! The spool against a disk that stops, lies and fills up, and against a plain list.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use proptest::prelude::*;
+
+use super::cursor::Cursor;
+use super::reader::{Read, Reader};
+use super::recover::{Opened, open};
+use super::writer::{Fate, Writer};
+use crate::batch::{Batch, Place};
+use crate::config::plan::{SpoolFull, SpoolPlan, Sync};
+use crate::filter::batch_of;
+use crate::fs::Fs;
+use crate::ids::Identity;
+use crate::sim::fs::{LOSSES, Loss, SimFs};
+
+const DIR: &str = "/spool";
+
+fn plan() -> SpoolPlan {
+    SpoolPlan {
+        dir: DIR.into(),
+        max_size: 1 << 30,
+        max_age: None,
+        segment: 600,
+        sync: Sync::Batch,
+        when_full: SpoolFull::DropOldest,
+        compress: false,
+        reserve: 0,
+        queue: 1 << 20,
+    }
+}
+
+fn readers() -> Vec<String> {
+    vec!["r".into()]
+}
+
+fn opened(fs: &SimFs, plan: &SpoolPlan) -> Opened<SimFs> {
+    open(fs.clone(), plan, &readers()).unwrap()
+}
+
+fn start(fs: &SimFs) -> Writer<SimFs> {
+    opened(fs, &plan()).writer
+}
+
+/// Appends and syncs.
+fn store(writer: &mut Writer<SimFs>, text: &str) {
+    let appended = writer.append(&[batch_of(text)]);
+    assert!(appended.error.is_none(), "{appended:?}");
+    writer.sync().unwrap();
+}
+
+fn read_from(fs: &SimFs, next: u64, until: u64) -> Read {
+    Reader::new(fs.clone(), DIR.into(), Identity::of(1), next).read(until, usize::MAX).unwrap()
+}
+
+/// Every line from `next` on, with its number.
+fn lines(read: &Read) -> BTreeMap<u64, String> {
+    let mut lines = BTreeMap::new();
+    for batch in &read.batches {
+        let first = batch.place.unwrap().first;
+        for (number, line) in (first..).zip(batch.iter()) {
+            let line = String::from_utf8(line.to_vec()).unwrap();
+            assert!(lines.insert(number, line).is_none(), "line {number} comes twice");
+        }
+    }
+    lines
+}
+
+fn all(fs: &SimFs, until: u64) -> Vec<String> {
+    lines(&read_from(fs, 0, until)).into_values().collect()
+}
+
+fn segments(fs: &SimFs) -> Vec<PathBuf> {
+    let is_segment = |path: &PathBuf| path.extension().is_some_and(|suffix| suffix == "log");
+    fs.files().into_keys().filter(is_segment).collect()
+}
+
+#[test]
+fn lines_are_numbered_from_zero_through_segments_and_restarts() {
+    let fs = SimFs::default();
+    for round in 0..3 {
+        let mut writer = start(&fs);
+        assert_eq!(writer.next_line(), round * 4);
+        store(&mut writer, "a\nb\n");
+        store(&mut writer, "c\n");
+        store(&mut writer, "d\n");
+    }
+    assert_eq!(all(&fs, 12).concat(), "abcd".repeat(3));
+    let read = read_from(&fs, 5, 9);
+    assert_eq!(
+        lines(&read).into_iter().collect::<Vec<_>>(),
+        [(5, "b".to_string()), (6, "c".into()), (7, "d".into()), (8, "a".into())]
+    );
+    assert!(read.missing.is_empty() && read.damage.is_empty());
+    assert!(segments(&fs).len() > 3);
+}
+
+#[test]
+fn the_bare_log_is_what_stands_between_the_rows() {
+    let fs = SimFs::default();
+    let mut writer = start(&fs);
+    store(&mut writer, "one\n\ntwo\n");
+    store(&mut writer, "three\n");
+    let mut bare = Vec::new();
+    for (path, content) in fs.files() {
+        if path.extension().is_some_and(|suffix| suffix == "log") {
+            let rows = content.split_inclusive(|&byte| byte == b'\n');
+            bare.extend(rows.filter(|row| row[0] != 0x1e).flatten().copied());
+        }
+    }
+    assert_eq!(bare, b"one\n\ntwo\nthree\n");
+}
+
+#[test]
+fn only_what_is_synced_survives_and_the_torn_tail_is_cut() {
+    for loss in LOSSES {
+        let fs = SimFs::default();
+        let mut writer = start(&fs);
+        store(&mut writer, "kept\n");
+        writer.append(&[batch_of("perhaps\n")]);
+        let fs = fs.after_crash(loss);
+        let opened = opened(&fs, &plan());
+        let next = opened.writer.next_line();
+        let lines = all(&fs, next);
+        assert!(lines == ["kept"] || lines == ["kept", "perhaps"], "{loss:?}: {lines:?}");
+        assert_eq!(next, lines.len() as u64);
+    }
+}
+
+/// A small history: appends with syncs, a cursor, removal, an input from another spool. What
+/// was acknowledged comes back even when the disk stops in the middle.
+struct History {
+    /// Lines whose durability was reported, from line 0 on.
+    acknowledged: Vec<String>,
+    /// All lines that were ever appended, in order of their numbers.
+    appended: Vec<String>,
+    /// The reader's cursor as it was reported written.
+    position: u64,
+    /// The highest cursor that was tried.
+    tried: u64,
+    /// The last line from elsewhere that was reported durable.
+    origin: Option<u64>,
+    stopped: bool,
+}
+
+const ELSEWHERE: Identity = Identity::of(0xabc);
+
+fn history(fs: &SimFs) -> History {
+    let mut story = History {
+        acknowledged: Vec::new(),
+        appended: Vec::new(),
+        position: 0,
+        tried: 0,
+        origin: None,
+        stopped: true,
+    };
+    let Ok(Opened { mut writer, .. }) = open(fs.clone(), &plan(), &readers()) else {
+        return story;
+    };
+    for round in 0..6_u64 {
+        let text = format!("line {round}a\nline {round}b\n");
+        let place = Place { spool: ELSEWHERE, first: 2 * round, last: 2 * round + 1 };
+        let batch = Batch { place: Some(place), ..batch_of(&text) };
+        story.appended.extend(text.lines().map(str::to_string));
+        let appended = writer.append(&[batch]);
+        if appended.error.is_some() || appended.fates != [Fate::Stored(2 * round)] {
+            return story;
+        }
+        if round % 2 == 1 {
+            if writer.sync().is_err() {
+                return story;
+            }
+            story.acknowledged = story.appended.clone();
+            story.origin = writer.origins().get(&ELSEWHERE).copied();
+        }
+        if round == 3 {
+            let position = writer.durable();
+            let cursor = Cursor {
+                reader: "r".into(),
+                spool: writer.identity(),
+                position,
+                done: 0,
+                files: Vec::new(),
+            };
+            story.tried = position;
+            if writer.write_cursor(&cursor).is_err() {
+                return story;
+            }
+            story.position = position;
+            if writer.remove_passed().is_err() {
+                return story;
+            }
+        }
+    }
+    story.stopped = false;
+    story
+}
+
+/// What must hold after any end of a history.
+fn check_after(fs: &SimFs, story: &History, what: &str) {
+    let Opened { writer, cursors, .. } = open(fs.clone(), &plan(), &readers())
+        .unwrap_or_else(|refusal| panic!("{what}: refused: {refusal}"));
+    let next = writer.next_line();
+    assert!(next >= story.acknowledged.len() as u64, "{what}: {next} lines are left");
+    let position = cursors.get("r").map_or(0, |cursor| cursor.position);
+    assert!(position == story.tried || position == story.position, "{what}");
+    // What the reader has not passed is there, as it was.
+    let read = read_from(fs, position, next);
+    assert!(read.missing.is_empty(), "{what}: {:?}", read.missing);
+    let found = lines(&read);
+    for (number, line) in &found {
+        let number = usize::try_from(*number).unwrap();
+        assert_eq!(story.appended.get(number), Some(line), "{what}: line {number}");
+    }
+    assert_eq!(found.len() as u64, next - position, "{what}");
+    let origin = writer.origins().get(&ELSEWHERE).copied();
+    assert!(origin >= story.origin, "{what}: {origin:?} after {:?}", story.origin);
+    assert_eq!(origin.map_or(0, |last| last + 1), next, "{what}: what came is what is kept");
+    drop(writer);
+    // A second start finds the same.
+    let again = opened(fs, &plan());
+    assert_eq!((again.writer.next_line(), again.cursors), (next, cursors), "{what}");
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_wherever_the_machine_stops() {
+    let fs = SimFs::default();
+    let whole = history(&fs);
+    assert!(!whole.stopped);
+    check_after(&fs, &whole, "no crash");
+    let operations = fs.operations();
+    assert!(operations > 30, "{operations}");
+    for at in 0..=operations {
+        for loss in LOSSES {
+            let fs = SimFs::default();
+            fs.crash_at(at);
+            let story = history(&fs);
+            let after = fs.after_crash(loss);
+            check_after(&after, &story, &format!("stopped before {at}, {loss:?}"));
+            // And when the machine stops again while it is being repaired.
+            for at_repair in 0..6 {
+                let again = fs.after_crash(loss);
+                again.crash_at(at_repair);
+                let _ = open(again.clone(), &plan(), &readers());
+                let what = format!("stopped before {at} and {at_repair}, {loss:?}");
+                check_after(&again.after_crash(loss), &story, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failed_sync_is_never_asked_again_of_the_same_segment() {
+    let operations = {
+        let fs = SimFs::default();
+        history(&fs);
+        fs.operations()
+    };
+    for at in 0..operations {
+        let fs = SimFs::default();
+        let mut writer = start(&fs);
+        store(&mut writer, "one\n");
+        fs.fail_sync_at(fs.operations() + at);
+        let mut kept = vec!["one".to_string()];
+        for round in 0..5 {
+            let text = format!("line {round}\n");
+            loop {
+                let appended = writer.append(&[batch_of(&text)]);
+                if appended.error.is_some() {
+                    assert_eq!(writer.next_line(), writer.durable(), "rewound");
+                    continue;
+                }
+                let first = writer.durable();
+                let segment = segments(&fs).last().cloned();
+                if writer.sync().is_ok() {
+                    break;
+                }
+                assert_eq!(writer.next_line(), first, "what is not durable is written again");
+                writer.append(&[batch_of(&text)]);
+                let aside =
+                    fs.files().into_keys().any(|path| path.starts_with("/spool/quarantine"));
+                assert!(segments(&fs).last() != segment.as_ref() || aside, "sync {at} failed");
+                writer.sync().unwrap();
+                break;
+            }
+            kept.push(format!("line {round}"));
+        }
+        drop(writer);
+        for loss in LOSSES {
+            let after = fs.after_crash(loss);
+            let writer = start(&after);
+            assert_eq!(all(&after, writer.next_line()), kept, "sync {at} failed, {loss:?}");
+        }
+    }
+}
+
+#[test]
+fn lines_that_another_spool_sends_again_are_kept_once() {
+    let fs = SimFs::default();
+    let mut writer = start(&fs);
+    let from = |first, last, text: &str| Batch {
+        place: Some(Place { spool: ELSEWHERE, first, last }),
+        ..batch_of(text)
+    };
+    let batches = [from(0, 1, "a\nb\n"), from(0, 1, "a\nb\n"), from(2, 2, "c\n")];
+    let fates = writer.append(&batches).fates;
+    assert_eq!(fates, [Fate::Stored(0), Fate::Duplicate, Fate::Stored(2)]);
+    writer.sync().unwrap();
+    drop(writer);
+    let mut writer = start(&fs);
+    assert_eq!(writer.append(&batches).fates, [Fate::Duplicate; 3]);
+    assert_eq!(writer.origins(), BTreeMap::from([(ELSEWHERE, 2)]));
+    store(&mut writer, "d\n");
+    assert_eq!(all(&fs, 4), ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn a_segment_cut_anywhere_keeps_the_batches_before_the_cut() {
+    let fs = SimFs::default();
+    let large = SpoolPlan { segment: 10_000, ..plan() };
+    let mut writer = opened(&fs, &large).writer;
+    store(&mut writer, "one\n");
+    store(&mut writer, "two\n");
+    let identity = fs.files()[Path::new("/spool/identity")].clone();
+    let segment = segments(&fs)[0].clone();
+    let whole = fs.files()[&segment].clone();
+    let mut starts = 0;
+    for len in 0..=whole.len() {
+        let cut = SimFs::default();
+        cut.create_folders(Path::new(DIR)).unwrap();
+        cut.put(Path::new("/spool/identity"), &identity);
+        cut.put(&segment, &whole[..len]);
+        let mut writer = start(&cut);
+        let kept = all(&cut, writer.next_line());
+        assert!(["one", "two"].starts_with(&kept.iter().map(String::as_str).collect::<Vec<_>>()));
+        starts += kept.len();
+        store(&mut writer, "new\n");
+        assert_eq!(all(&cut, writer.next_line()).len(), kept.len() + 1, "cut at {len}");
+    }
+    assert!(starts > 149, "{starts}");
+}
+
+#[test]
+fn a_bit_turned_anywhere_costs_at_most_its_own_batch() {
+    let fs = SimFs::default();
+    let mut writer = start(&fs);
+    for text in ["one\n", "two\n", "three\n"] {
+        store(&mut writer, text);
+    }
+    drop(writer);
+    let mut writer = start(&fs);
+    store(&mut writer, "four\n");
+    drop(writer);
+    let files = fs.files();
+    let first = segments(&fs)[0].clone();
+    let len = files[&first].len();
+    for at in 0..len {
+        let damaged = fs.after_crash(Loss::None);
+        let mut content = files[&first].clone();
+        content[at] ^= 4;
+        damaged.put(&first, &content);
+        let writer = start(&damaged);
+        assert_eq!(writer.next_line(), 4);
+        let reader = Reader::new(damaged.clone(), DIR.into(), Identity::of(1), 0);
+        let read = reader.with_quarantine().read(4, usize::MAX).unwrap();
+        let found = lines(&read);
+        let missing: u64 = read.missing.iter().map(|missing| missing.end - missing.first).sum();
+        assert!(missing <= 1, "byte {at}: {read:?}");
+        assert_eq!(found.len() as u64 + missing, 4, "byte {at}");
+        assert_eq!(read.damage.len(), 1, "byte {at}: {:?}", read.damage);
+        assert!(read.missing.iter().all(|missing| missing.damaged));
+        for (number, line) in found {
+            assert_eq!(line, ["one", "two", "three", "four"][usize::try_from(number).unwrap()]);
+        }
+        let aside = damaged.files().into_keys();
+        assert_eq!(aside.filter(|path| path.starts_with("/spool/quarantine")).count(), 1);
+    }
+}
+
+#[test]
+fn a_full_spool_drops_its_oldest_segment_and_says_which_lines() {
+    let fs = SimFs::default();
+    let small = SpoolPlan { max_size: 2000, ..plan() };
+    let Opened { mut writer, .. } = opened(&fs, &small);
+    for round in 0..40 {
+        let appended = writer.append(&[batch_of(&format!("line {round}\n"))]);
+        assert_eq!(appended.fates, [Fate::Stored(round)]);
+        writer.sync().unwrap();
+        assert!(writer.held().bytes <= 2000);
+    }
+    let oldest = writer.held().oldest;
+    assert!(oldest > 20, "{oldest}");
+    let read = read_from(&fs, 0, 40);
+    assert_eq!(read.missing, [super::reader::Missing { first: 0, end: oldest, damaged: false }]);
+    assert_eq!(lines(&read).len() as u64, 40 - oldest);
+}
+
+#[test]
+fn a_full_spool_refuses_or_waits_where_it_is_told_to() {
+    for (when_full, refuses) in [(SpoolFull::DropNewest, true), (SpoolFull::Block, false)] {
+        let fs = SimFs::default();
+        let small = SpoolPlan { max_size: 1300, when_full, ..plan() };
+        let Opened { mut writer, .. } = opened(&fs, &small);
+        let mut stored = 0;
+        let last = loop {
+            let appended = writer.append(&[batch_of("a line\n")]);
+            match appended.fates.first() {
+                Some(Fate::Stored(_)) => stored += 1,
+                _ => break appended,
+            }
+        };
+        assert_eq!((last.fates == [Fate::Refused], last.error.is_none()), (refuses, refuses));
+        writer.sync().unwrap();
+        assert_eq!(all(&fs, writer.next_line()).len(), stored);
+        // A reader that has passed makes room again.
+        let spool = writer.identity();
+        let (position, files) = (writer.durable(), Vec::new());
+        let cursor = Cursor { reader: "r".into(), spool, position, done: 0, files };
+        writer.write_cursor(&cursor).unwrap();
+        writer.remove_passed().unwrap();
+        store(&mut writer, "fits\n");
+    }
+}
+
+#[test]
+fn a_short_write_on_a_full_disk_is_cut_back_first() {
+    for room in 0..400 {
+        let fs = SimFs::default();
+        let newest = SpoolPlan { when_full: SpoolFull::Block, ..plan() };
+        let Opened { mut writer, .. } = opened(&fs, &newest);
+        store(&mut writer, "one\n");
+        fs.set_room(Some(room));
+        let first = writer.append(&[batch_of("two\n")]);
+        fs.set_room(None);
+        if first.error.is_some() {
+            assert!(writer.append(&[batch_of("two\n")]).error.is_none());
+        }
+        store(&mut writer, "three\n");
+        assert_eq!(all(&fs, writer.next_line()), ["one", "two", "three"], "room {room}");
+        assert!(read_from(&fs, 0, 3).damage.is_empty());
+    }
+}
+
+#[test]
+fn lines_grow_too_old_but_their_numbers_are_never_given_again() {
+    let fs = SimFs::default();
+    let aged = SpoolPlan { max_age: Some(Duration::from_secs(60)), ..plan() };
+    let Opened { mut writer, .. } = opened(&fs, &aged);
+    for _ in 0..10 {
+        store(&mut writer, "old\n");
+    }
+    writer.expire(SystemTime::UNIX_EPOCH + Duration::from_secs(30)).unwrap();
+    assert_eq!(writer.held().oldest, 0);
+    writer.expire(SystemTime::UNIX_EPOCH + Duration::from_secs(90)).unwrap();
+    assert!(writer.held().oldest > 0, "{:?}", writer.held());
+    drop(writer);
+    assert_eq!(opened(&fs, &aged).writer.next_line(), 10);
+}
+
+#[test]
+fn a_folder_that_makes_no_sense_is_refused_and_left_as_it_is() {
+    let refusal = |prepare: &dyn Fn(&SimFs)| {
+        let fs = SimFs::default();
+        fs.create_folders(Path::new(DIR)).unwrap();
+        prepare(&fs);
+        let before = fs.files();
+        let refusal = open(fs.clone(), &plan(), &readers()).map(drop).unwrap_err();
+        assert_eq!(fs.files(), before);
+        refusal
+    };
+    let foreign = refusal(&|fs| fs.put(Path::new("/spool/holiday.jpg"), b"jpg"));
+    assert!(foreign.contains("holds files that are no spool's (holiday.jpg)"), "{foreign}");
+    let garbage = refusal(&|fs| fs.put(Path::new("/spool/00000000000000000000.log"), b"garb\n"));
+    assert!(garbage.contains("none of its segments can be read"), "{garbage}");
+    let other = refusal(&|fs| {
+        store(&mut start(fs), "a line\n");
+        fs.put(Path::new("/spool/identity"), format!("{}\n", Identity::of(5)).as_bytes());
+    });
+    assert!(other.contains("trim --new-identity"), "{other}");
+}
+
+#[test]
+fn a_spool_that_is_written_to_is_refused_to_a_second_daemon() {
+    let fs = SimFs::default();
+    let first = start(&fs);
+    let refusal = open(fs.clone(), &plan(), &readers()).map(drop).unwrap_err();
+    assert!(refusal.contains("another daemon writes to this spool"), "{refusal}");
+    drop(first);
+    start(&fs);
+}
+
+#[test]
+fn a_lost_identity_is_found_in_the_segments() {
+    let fs = SimFs::default();
+    let mut writer = start(&fs);
+    store(&mut writer, "a line\n");
+    let identity = writer.identity();
+    drop(writer);
+    fs.remove(Path::new("/spool/identity")).unwrap();
+    assert_eq!(start(&fs).identity(), identity);
+    assert!(fs.exists(Path::new("/spool/identity")));
+}
+
+#[test]
+fn a_cursor_of_another_spool_or_a_damaged_one_is_no_cursor() {
+    let fs = SimFs::default();
+    let mut writer = start(&fs);
+    store(&mut writer, "a line\n");
+    drop(writer);
+    let path = Path::new("/spool/r.cursor");
+    let cursor = |spool| Cursor { reader: "r".into(), spool, position: 1, done: 0, files: vec![] };
+    for content in [cursor(Identity::of(9)).encode(), b"garbage".to_vec(), Vec::new()] {
+        fs.put(path, &content);
+        let opened = opened(&fs, &plan());
+        assert!(opened.cursors.is_empty());
+        assert!(
+            opened.notes.iter().any(|note| note.starts_with("r.cursor: is")),
+            "{:?}",
+            opened.notes
+        );
+    }
+}
+
+#[test]
+fn what_is_gone_is_not_numbered_again() {
+    let fs = SimFs::default();
+    let mut writer = start(&fs);
+    store(&mut writer, "one\ntwo\nthree\n");
+    let spool = writer.identity();
+    let cursor = Cursor { reader: "r".into(), spool, position: 3, done: 0, files: vec![] };
+    writer.write_cursor(&cursor).unwrap();
+    drop(writer);
+    for segment in segments(&fs) {
+        fs.remove(&segment).unwrap();
+    }
+    let opened = opened(&fs, &plan());
+    assert_eq!(opened.writer.next_line(), 3);
+    assert!(opened.notes.iter().any(|note| note.contains("3 lines")), "{:?}", opened.notes);
+}
+
+/// A step of a random history.
+#[derive(Debug, Clone)]
+enum Step {
+    Append(u8),
+    Sync,
+    FailSync,
+    Cursor(u8),
+    Restart,
+    Crash(usize),
+    Full(u16),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (1..6_u8).prop_map(Step::Append),
+        4 => Just(Step::Sync),
+        1 => Just(Step::FailSync),
+        2 => any::<u8>().prop_map(Step::Cursor),
+        1 => Just(Step::Restart),
+        1 => (0..LOSSES.len()).prop_map(Step::Crash),
+        1 => (0..2000_u16).prop_map(Step::Full),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// The spool against a plain list of lines.
+    #[test]
+    fn a_spool_is_a_list_of_lines(steps in proptest::collection::vec(step(), 1..60)) {
+        let waits = SpoolPlan { when_full: SpoolFull::Block, ..plan() };
+        let mut fs = SimFs::default();
+        let mut writer = Some(opened(&fs, &waits).writer);
+        let mut list: Vec<String> = Vec::new();
+        let mut durable = 0;
+        let mut position = 0_u64;
+        let mut count = 0;
+        for step in steps {
+            let Some(open) = &mut writer else { unreachable!() };
+            match step {
+                Step::Append(lines) => {
+                    let new: Vec<String> =
+                        (0..lines).map(|line| format!("line {count} {line}")).collect();
+                    count += 1;
+                    let appended = open.append(&[batch_of(&(new.join("\n") + "\n"))]);
+                    list.truncate(usize::try_from(open.next_line()).unwrap());
+                    if appended.error.is_none() {
+                        list.truncate(usize::try_from(open.next_line()).unwrap() - new.len());
+                        list.extend(new);
+                    }
+                }
+                Step::Sync => open.sync().unwrap(),
+                Step::FailSync => {
+                    fs.fail_syncs(true);
+                    let _ = open.sync();
+                    fs.fail_syncs(false);
+                    list.truncate(usize::try_from(open.next_line()).unwrap());
+                    // What was left in the segment may come back, unless it is written again.
+                    open.append(&[batch_of("written again\n")]);
+                    list.push("written again".into());
+                    open.sync().unwrap();
+                }
+                Step::Cursor(part) => {
+                    let to = position + (open.durable() - position) * u64::from(part) / 255;
+                    let cursor = Cursor {
+                        reader: "r".into(),
+                        spool: open.identity(),
+                        position: to,
+                        done: 0,
+                        files: Vec::new(),
+                    };
+                    open.write_cursor(&cursor).unwrap();
+                    position = to;
+                    open.remove_passed().unwrap();
+                }
+                Step::Restart => {
+                    open.sync().unwrap();
+                    drop(writer.take());
+                    writer = Some(opened(&fs, &waits).writer);
+                }
+                Step::Crash(loss) => {
+                    fs = fs.after_crash(LOSSES[loss]);
+                    writer = Some(opened(&fs, &waits).writer);
+                }
+                Step::Full(room) => {
+                    fs.set_room(Some(room.into()));
+                    let _ = open.append(&[batch_of("does not count\n")]);
+                    if open.next_line() > list.len() as u64 {
+                        list.push("does not count".into());
+                    }
+                    list.truncate(usize::try_from(open.next_line()).unwrap());
+                    fs.set_room(None);
+                }
+            }
+            let Some(open) = &mut writer else { unreachable!() };
+            prop_assert!(open.durable() >= durable, "what is durable only grows");
+            durable = open.durable();
+            list.truncate(usize::try_from(open.next_line()).unwrap());
+            let held = open.held();
+            prop_assert!(held.oldest <= position, "{held:?} {position}");
+            let read = read_from(&fs, position, open.next_line());
+            prop_assert!(read.missing.is_empty(), "{:?}", read.missing);
+            let found: Vec<_> = lines(&read).into_values().collect();
+            prop_assert_eq!(&found[..], &list[usize::try_from(position).unwrap()..]);
+        }
+    }
+}
