@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::place::{Peer, Place};
+use super::place::{Peer, Place, Way};
 use crate::door::Door;
 
 /// The command that starts it as a sender: input, spool, RELP.
@@ -20,10 +20,16 @@ pub(crate) fn sender(logweir: &Path, receiver: Peer, place: &Place) -> Result<Co
         Peer::Logweir => "line",
         Peer::Rsyslog => "rfc5424",
     };
+    // As rsyslog does: who can wait is made to wait. Nobody can make a datagram wait.
+    let when_full = match place.way {
+        Way::Stream => "block",
+        Way::Datagrams => "drop-oldest",
+    };
     let nodes = format!(
         "[input.in]\n{input}\n\n\
          [output.hub]\nfrom = \"in\"\nforward = \"relp://127.0.0.1:{}\"\nformat = \"{format}\"\n\
-         spool = {{ dir = \"{}\", sync = \"1s\", segment = \"{}\", max_size = \"8GiB\" }}\n",
+         spool = {{ dir = \"{}\", segment = \"{}\", max_size = \"8GiB\", sync = \"1s\", \
+         when_full = \"{when_full}\" }}\n",
         place.relp_port,
         place.spool().display(),
         place.segment,

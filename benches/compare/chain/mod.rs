@@ -35,7 +35,7 @@ pub(crate) fn run_case(bench: &Bench<'_>, case: &Case, rounds: usize, only: &[St
     for round in 0..rounds {
         for (chain, runs) in chains.iter().zip(&mut runs) {
             let mut flows = vec![flow];
-            if round == 0 && case.rate.is_none() && Strace::is_here() {
+            if round == 0 && Strace::is_here() {
                 flows.push(Flow { lines: case.lines.min(STRACED), strace: true, ..flow });
             }
             for flow in flows {
