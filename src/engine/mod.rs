@@ -17,6 +17,8 @@ mod feed;
 mod flow;
 mod forward;
 mod net;
+#[cfg(test)]
+mod pair_tests;
 mod shutdown;
 mod spool;
 pub mod status;

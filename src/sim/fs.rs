@@ -124,6 +124,12 @@ impl SimFs {
         self.disk.borrow_mut().crash_at = Some(at);
     }
 
+    /// Whether the machine has stopped.
+    pub(crate) fn has_stopped(&self) -> bool {
+        let disk = self.disk.borrow();
+        disk.crash_at.is_some_and(|at| disk.operations >= at)
+    }
+
     /// Has operation number `at` fail if it is a sync.
     pub(crate) fn fail_sync_at(&self, at: u64) {
         self.disk.borrow_mut().fail_sync_at = Some(at);

@@ -2,4 +2,5 @@
 //! of a release.
 
 pub(crate) mod fs;
+pub(crate) mod pair;
 pub(crate) mod world;

@@ -1,0 +1,86 @@
+//! Two daemons, a spool at either end: every line arrives exactly once, wherever a machine stops.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use crate::sim::fs::{LOSSES, Loss, SimFs};
+use crate::sim::pair::Pair;
+
+/// Lines go in by twos, with time to write cursors in between.
+const ROUNDS: usize = 6;
+
+/// What was known to be safe when a machine stopped.
+struct Story {
+    pair: Pair,
+    /// Lines that had left the sender's spool node, which is to say were on disk there.
+    safe: usize,
+    given: Vec<String>,
+}
+
+fn second() -> Duration {
+    Duration::from_millis(1100)
+}
+
+/// Runs a small history; a machine that stops starts again at once with what `loss` leaves.
+fn run(sender: SimFs, receiver: SimFs, loss: Loss) -> Story {
+    let mut pair = Pair::new(sender, receiver);
+    let mut given = Vec::new();
+    let mut safe: Vec<String> = Vec::new();
+    for round in 0..ROUNDS {
+        pair.restart_stopped(loss);
+        let text = format!("line {round} a\nline {round} b\n");
+        let before = pair.sender.node("hub.spool").lines_out;
+        given.extend(text.lines().map(str::to_string));
+        pair.sender.lines(&text);
+        if pair.sender.node("hub.spool").lines_out == before + 2 {
+            safe.extend(text.lines().map(str::to_string));
+        }
+        pair.exchange();
+        pair.pass(second());
+    }
+    for _ in 0..8 {
+        pair.restart_stopped(loss);
+        pair.pass(second());
+    }
+    let received = pair.received();
+    let mut rest = received.iter();
+    for line in &safe {
+        assert!(rest.any(|other| other == line), "{line} is missing in {received:?}");
+    }
+    Story { pair, safe: safe.len(), given }
+}
+
+fn check(story: &Story, what: &str) {
+    let received = story.pair.received();
+    // In order and each once: a subsequence of what was given.
+    let mut given = story.given.iter();
+    for line in &received {
+        assert!(given.any(|other| other == line), "{what}: {line} twice or late in {received:?}");
+    }
+    assert!(received.len() >= story.safe, "{what}");
+}
+
+#[test]
+fn every_line_arrives_once_whichever_machine_stops_at_whatever_step() {
+    let (sender, receiver) = (SimFs::default(), SimFs::default());
+    let whole = run(sender.clone(), receiver.clone(), Loss::None);
+    check(&whole, "no crash");
+    assert_eq!(whole.pair.received(), whole.given);
+    let ends = [(sender.operations(), true), (receiver.operations(), false)];
+    for (operations, at_sender) in ends {
+        assert!(operations > 30, "{operations}");
+        for at in 0..operations {
+            for loss in LOSSES {
+                let (sender, receiver) = (SimFs::default(), SimFs::default());
+                if at_sender { &sender } else { &receiver }.crash_at(at);
+                let what = format!("sender {at_sender}, stopped before {at}, {loss:?}");
+                let story = catch_unwind(AssertUnwindSafe(|| run(sender, receiver, loss)));
+                let story = story.unwrap_or_else(|_| panic!("{what}"));
+                check(&story, &what);
+                if !at_sender {
+                    assert_eq!(story.pair.received(), story.given, "{what}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Two daemons and the wire between them: one forwards from its spool by RELP, the other has a
+//! spool and a file behind its RELP input. Either can stop at any step of its disk.
+
+use std::time::Duration;
+
+use super::fs::{Loss, SimFs};
+use super::world::World;
+use crate::engine::{Event, LinkEvent};
+use crate::forward::link::Command;
+use crate::ids::LaneId;
+use crate::input::relp::Session;
+
+const SENDER: &str = r#"
+[input.in]
+udp = "127.0.0.1:1"
+[output.hub]
+from = "in"
+forward = "relp://hub:1"
+spool = { dir = "/spool", sync = "batch", segment = "64KiB", reserve = 0 }
+"#;
+
+const RECEIVER: &str = r#"
+[input.edge]
+relp = "127.0.0.1:1"
+[spool.hold]
+from = "edge"
+dir = "/hold"
+segment = "64KiB"
+sync = "batch"
+reserve = 0
+[output.f]
+from = "hold"
+file = "/log/out"
+"#;
+
+/// The file at the end of the way.
+pub(crate) const OUT: &str = "/log/out";
+
+/// Two daemons.
+pub(crate) struct Pair {
+    pub(crate) sender: World,
+    pub(crate) receiver: World,
+    session: Option<Session>,
+    lane: Option<LaneId>,
+    ticket: u64,
+}
+
+impl Pair {
+    /// Both on these disks.
+    pub(crate) fn new(sender: SimFs, receiver: SimFs) -> Self {
+        // A machine that stops while its daemon starts has lost nothing yet: it starts once more.
+        let start = |fs: SimFs, text| {
+            World::on(fs.clone(), text)
+                .unwrap_or_else(|_| World::on(fs.after_crash(Loss::All), text).unwrap())
+        };
+        Self {
+            sender: start(sender, SENDER),
+            receiver: start(receiver, RECEIVER),
+            session: None,
+            lane: None,
+            ticket: 0,
+        }
+    }
+
+    /// The machine that has stopped starts again, with what `loss` has left.
+    pub(crate) fn restart_stopped(&mut self, loss: Loss) -> bool {
+        let mut any = false;
+        if self.sender.fs.has_stopped() {
+            self.session = None;
+            self.lane = None;
+            self.sender = World::on(self.sender.fs.after_crash(loss), SENDER).unwrap();
+            any = true;
+        }
+        if self.receiver.fs.has_stopped() {
+            self.hang_up();
+            self.receiver = World::on(self.receiver.fs.after_crash(loss), RECEIVER).unwrap();
+            any = true;
+        }
+        any
+    }
+
+    fn hang_up(&mut self) {
+        self.session = None;
+        if let Some(lane) = self.lane.take() {
+            let event = LinkEvent::Failed("hung up".into());
+            self.sender.handle(Event::Link { lane, event });
+        }
+    }
+
+    /// Time passes for both, and everything that can happen happens.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.sender.pass(time);
+        self.receiver.pass(time);
+        self.exchange();
+    }
+
+    /// Bytes go both ways until none are left.
+    pub(crate) fn exchange(&mut self) {
+        for _ in 0..1000 {
+            let connected = self.commands();
+            let sent = self.to_receiver();
+            let answered = self.to_sender();
+            if !connected && !sent && !answered {
+                return;
+            }
+        }
+        panic!("the two never rest");
+    }
+
+    fn commands(&mut self) -> bool {
+        let Some((lane, command)) = self.sender.commands.pop_front() else { return false };
+        match command {
+            Command::Connect(_) if self.receiver.fs.has_stopped() => {
+                let event = LinkEvent::Failed("nobody there".into());
+                self.sender.handle(Event::Link { lane, event });
+            }
+            Command::Connect(_) => {
+                self.session = Some(Session::new(1000));
+                self.lane = Some(lane);
+                self.receiver.told.clear();
+                self.sender.handle(Event::Link { lane, event: LinkEvent::Connected });
+            }
+            Command::Disconnect => self.session = None,
+            Command::Probe(_) => {}
+        }
+        true
+    }
+
+    fn to_receiver(&mut self) -> bool {
+        let (Some(session), Some(lane)) = (&mut self.session, self.lane) else { return false };
+        let bytes: Vec<u8> = match self.sender.engine.lane_out(lane) {
+            Some(out) => out.iter().flat_map(|bytes| bytes.to_vec()).collect(),
+            None => return false,
+        };
+        if bytes.is_empty() {
+            return false;
+        }
+        session.push(&bytes).unwrap();
+        self.sender.engine.lane_wrote(lane, bytes.len());
+        let node = self.receiver.engine.find("edge").unwrap();
+        for piece in session.take_pieces() {
+            let batch = piece.into_batch(&"edge".into(), std::time::SystemTime::UNIX_EPOCH);
+            self.receiver.handle(Event::Lines { node, batch });
+        }
+        self.ticket += 1;
+        session.handed(self.ticket);
+        let asks = session.asks();
+        self.receiver.handle(Event::Ticket { node, number: self.ticket, asks });
+        self.sender.settle();
+        true
+    }
+
+    fn to_sender(&mut self) -> bool {
+        let (Some(session), Some(lane)) = (&mut self.session, self.lane) else { return false };
+        while let Some((_, lasts)) = self.receiver.told.pop_front() {
+            session.tell_last(&lasts);
+        }
+        session.settled(self.receiver.settled);
+        let bytes = std::mem::take(session.out());
+        if bytes.is_empty() {
+            return false;
+        }
+        let event = LinkEvent::Received(bytes);
+        self.sender.handle(Event::Link { lane, event });
+        true
+    }
+
+    /// The lines in the file at the end of the way.
+    pub(crate) fn received(&self) -> Vec<String> {
+        let files = self.receiver.fs.files();
+        let out = files.get(std::path::Path::new(OUT)).cloned().unwrap_or_default();
+        String::from_utf8(out).unwrap().lines().map(str::to_string).collect()
+    }
+}
