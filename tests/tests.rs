@@ -2,6 +2,7 @@
 //!
 //! - `check`: the configuration is checked and drawn;
 //! - `flow`: lines go in and come out;
+//! - `forward`: lines go to other hosts, through spools;
 //! - `children`: filter processes behave, and misbehave;
 //! - `files`: files are written, rotated, compressed, and the disk is full;
 //! - `filters`: the programs in filters/ print what they should;
@@ -23,6 +24,7 @@ mod dropins;
 mod files;
 mod filters;
 mod flow;
+mod forward;
 mod reload;
 mod sequence;
 mod tidy;

@@ -36,7 +36,6 @@ pub struct Links {
     /// What attempts came to.
     found: Receiver<(LaneId, u64, Found)>,
     finder: Sender<(LaneId, u64, Found)>,
-    attempts: u64,
     wake: Wake,
     /// Connections with more to read than one turn took.
     again: Vec<LaneId>,
@@ -69,7 +68,6 @@ impl Links {
             tls: HashMap::new(),
             found,
             finder,
-            attempts: 0,
             wake,
             again: Vec::new(),
             asked_at: Mono::default(),
@@ -96,8 +94,6 @@ impl Links {
 
     /// Does what a link asks for.
     pub fn command(&mut self, id: LaneId, command: Command) {
-        self.attempts += 1;
-        let attempt = self.attempts;
         match command {
             Command::Disconnect => {
                 if let Some(transport) =
@@ -107,13 +103,20 @@ impl Links {
                     transport.close();
                 }
             }
-            Command::Connect(url) => {
+            Command::Connect(url, attempt) => {
                 self.find(id, attempt, url.clone());
                 let connection = Connection { attempt, url, transport: None, connected: false };
                 self.connections.insert(id, connection);
             }
-            Command::Probe(url) => self.probe(id, attempt, url),
+            Command::Probe(url) => self.probe(id, url),
         }
+    }
+
+    /// The connection of a lane, unless the link has given it up already: then nothing that
+    /// happens to it is the link's affair.
+    fn current(&mut self, id: LaneId, engine: &Engine) -> Option<&mut Connection> {
+        let connection = self.connections.get_mut(&id)?;
+        engine.lane_has(id, connection.attempt).then_some(connection)
     }
 
     fn find(&self, id: LaneId, attempt: u64, url: Url) {
@@ -130,7 +133,7 @@ impl Links {
         self.spawn(id, attempt, look);
     }
 
-    fn probe(&self, id: LaneId, attempt: u64, url: Url) {
+    fn probe(&self, id: LaneId, url: Url) {
         let (finder, wake) = (self.finder.clone(), self.wake.clone());
         let look = move || {
             let takes = |address: &SocketAddr| {
@@ -138,10 +141,10 @@ impl Links {
             };
             let takes = url.resolve().is_ok_and(|addresses| addresses.iter().any(takes));
             // The loop may have ended meanwhile.
-            let _ = finder.send((id, attempt, Found::Probed(takes)));
+            let _ = finder.send((id, 0, Found::Probed(takes)));
             wake.wake();
         };
-        self.spawn(id, attempt, look);
+        self.spawn(id, 0, look);
     }
 
     fn spawn(&self, id: LaneId, attempt: u64, look: impl FnOnce() + Send + 'static) {
@@ -162,7 +165,7 @@ impl Links {
             }
             let token = self.token(id);
             let tls = self.tls.get(&id.node).cloned();
-            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            let Some(connection) = self.current(id, engine) else { continue };
             if connection.attempt != attempt {
                 continue;
             }
@@ -196,7 +199,7 @@ impl Links {
     /// A connection is ready for something.
     pub fn ready(&mut self, event: &mio::event::Event, engine: &mut Engine, now: Mono) {
         let id = self.lane_of(event.token());
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.current(id, engine) else { return };
         let Some(transport) = &connection.transport else { return };
         if !connection.connected {
             match is_connected(transport.stream()) {
@@ -218,9 +221,13 @@ impl Links {
 
     fn read(&mut self, id: LaneId, engine: &mut Engine, now: Mono) {
         for _ in 0..TURN {
-            let Some(connection) = self.connections.get_mut(&id) else { return };
-            let Some(transport) = &mut connection.transport else { return };
-            match transport.read(&mut self.chunk) {
+            let mut chunk = std::mem::take(&mut self.chunk);
+            let done = match self.current(id, engine).and_then(|c| c.transport.as_mut()) {
+                Some(transport) => transport.read(&mut chunk),
+                None => Err(ErrorKind::NotConnected.into()),
+            };
+            self.chunk = chunk;
+            match done {
                 Ok(0) => {
                     return self.fail(id, "the peer has closed the connection".into(), engine, now);
                 }
@@ -228,21 +235,25 @@ impl Links {
                     let event = LinkEvent::Received(self.chunk[..count].to_vec());
                     engine.handle(Event::Link { lane: id, event }, now);
                 }
+                // TLS may have something to say of its own.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    // TLS may have something to say of its own.
-                    let done = transport.flush();
-                    if let Err(error) = done
-                        && error.kind() != ErrorKind::WouldBlock
-                    {
-                        self.fail(id, error.to_string(), engine, now);
-                    }
-                    return;
+                    return self.flush(id, engine, now);
                 }
+                Err(error) if error.kind() == ErrorKind::NotConnected => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return self.fail(id, error.to_string(), engine, now),
             }
         }
         self.again.push(id);
+    }
+
+    fn flush(&mut self, id: LaneId, engine: &mut Engine, now: Mono) {
+        let transport = self.current(id, engine).and_then(|c| c.transport.as_mut());
+        if let Some(Err(error)) = transport.map(Transport::flush)
+            && error.kind() != ErrorKind::WouldBlock
+        {
+            self.fail(id, error.to_string(), engine, now);
+        }
     }
 
     /// Writes what waits for a lane, until it is all gone or the socket is full.
@@ -251,6 +262,9 @@ impl Links {
             engine.fill_lane(id);
             let Some(out) = engine.lane_out(id).filter(|out| !out.is_empty()) else { return };
             let Some(connection) = self.connections.get_mut(&id) else { return };
+            if !engine.lane_has(id, connection.attempt) {
+                return;
+            }
             let Some(transport) = &mut connection.transport else { return };
             let slices: Vec<_> =
                 out.iter().take(SLICES_MOST).map(|bytes| IoSlice::new(bytes)).collect();
@@ -285,7 +299,7 @@ impl Links {
     }
 
     fn acknowledge(&mut self, id: LaneId, engine: &mut Engine, now: Mono) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.current(id, engine) else { return };
         if !connection.connected || connection.url.protocol.is_relp() {
             return;
         }

@@ -274,7 +274,8 @@ impl Engine {
         log::warn!("{}: lines {} to {} {words}", feed.reader, gap.first, gap.end - 1);
         feed.next = feed.next.max(gap.end);
         feed.skip = 0;
-        if feed.fed.is_empty() {
+        let all_done = feed.fed.is_empty();
+        if all_done {
             feed.done = 0;
         }
         let received = SystemTime::UNIX_EPOCH;
@@ -283,7 +284,7 @@ impl Engine {
         let ledger = &mut self.node_mut(id.node).ledger;
         ledger.entered.add(lost, 0);
         ledger.drop(reason, lost, 0);
-        self.lane_lost(id, gap.end);
+        self.lane_lost(id, gap, all_done);
     }
 
     /// What became durable is given at once to readers that have read all before it.

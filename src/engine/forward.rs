@@ -18,6 +18,7 @@ use crate::ids::{Identity, LaneId, NodeId};
 use crate::ledger::{Count, Reason};
 use crate::limits::REFUSALS_MOST;
 use crate::output::queue::Queue;
+use crate::spool::reader::Missing;
 
 use super::{Action, Body, Engine, Ready};
 
@@ -38,6 +39,8 @@ pub(super) struct Lane {
     /// The number of the line that the next piece must begin with, so that a peer which counts
     /// sees no gap where there are only other lanes' lines.
     covered: u64,
+    /// Where a gap began that no peer was told of yet.
+    gap: Option<u64>,
     /// The last line that the peer, a logweir, had when it was connected to.
     known: Option<u64>,
     /// How often the first line was refused.
@@ -76,6 +79,7 @@ impl ForwardOut {
             link: Link::new(&deal::peers(plan, lane), Dress::new(&plan.format), plan.timeout, now),
             identity: None,
             covered: 0,
+            gap: None,
             known: None,
             refusals: 0,
             listed: false,
@@ -169,10 +173,14 @@ impl Engine {
         before(end) - before(first)
     }
 
-    /// Lines up to `end` are gone and will not come: the peer is to see the gap.
-    pub(super) fn lane_lost(&mut self, id: LaneId, end: u64) {
+    /// Lines are gone and will not come: the peer is to see the gap. `all_done` where the lane
+    /// is done with all before them, so that the next connection would begin behind the gap.
+    pub(super) fn lane_lost(&mut self, id: LaneId, gap: Missing, all_done: bool) {
         if let Some(lane) = self.lane_mut(id) {
-            lane.covered = lane.covered.max(end);
+            lane.covered = lane.covered.max(gap.end);
+            if all_done {
+                lane.gap.get_or_insert(gap.first);
+            }
         }
     }
 
@@ -264,6 +272,11 @@ impl Engine {
 
     // ---- what happens to connections
 
+    /// Whether what happens to a lane's connection of this number is of any interest.
+    pub fn lane_has(&self, id: LaneId, attempt: u64) -> bool {
+        self.lane(id).is_some_and(|lane| lane.link.attempt() == Some(attempt))
+    }
+
     pub(super) fn link_event(&mut self, id: LaneId, event: LinkEvent, now: Mono) {
         let position = self.feeds.get(&id).map_or(0, |feed| feed.position);
         let Some(lane) = self.lane_mut(id) else { return };
@@ -271,7 +284,8 @@ impl Engine {
         match event {
             LinkEvent::Connected => {
                 lane.blocked = false;
-                let offer = lane.identity.map(|identity| (identity, position));
+                let next = lane.gap.unwrap_or(position);
+                let offer = lane.identity.map(|identity| (identity, next));
                 lane.link.connected(offer, now);
             }
             LinkEvent::Failed(error) => lane.link.failed(error, now),
@@ -332,6 +346,7 @@ impl Engine {
         let Body::Forward(forward) = &mut node.body else { return };
         let Some(lane) = forward.lanes.get_mut(usize::from(id.lane)) else { return };
         lane.refusals = 0;
+        lane.gap = None;
         let bytes = usize::try_from(done.bytes).unwrap_or(usize::MAX);
         let count = lane.queue.advance(bytes, &mut self.budget);
         self.settle(id, count, None);

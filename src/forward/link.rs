@@ -27,8 +27,9 @@ const LASTED: Duration = Duration::from_secs(10);
 /// What the driver must do for a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Connect to this peer; answered by [`Link::connected`] or [`Link::failed`].
-    Connect(Url),
+    /// Connect to this peer, the attempt of this number; answered by [`Link::connected`] or
+    /// [`Link::failed`].
+    Connect(Url, u64),
     /// Let go of the connection or of the attempt at one.
     Disconnect,
     /// See whether this peer takes connections; answered by [`Link::probed`].
@@ -53,6 +54,8 @@ pub struct Link {
     /// How long a peer may leave everything unanswered.
     timeout: Duration,
     state: State,
+    /// The number of the connection there is or was last.
+    attempt: u64,
     commands: VecDeque<Command>,
     events: VecDeque<Event>,
     /// The earlier peer that is being looked at.
@@ -109,6 +112,7 @@ impl Link {
             dress,
             timeout,
             state: State::Down,
+            attempt: 0,
             commands: VecDeque::new(),
             events: VecDeque::new(),
             probing: None,
@@ -153,7 +157,9 @@ impl Link {
                 let ready = |peer: &Peer| peer.retry_at <= now;
                 if let Some(peer) = self.peers.iter().position(ready) {
                     self.state = State::Connecting { peer, since: now };
-                    self.commands.push_back(Command::Connect(self.peers[peer].url.clone()));
+                    self.attempt += 1;
+                    let url = self.peers[peer].url.clone();
+                    self.commands.push_back(Command::Connect(url, self.attempt));
                 }
             }
             State::Connecting { since, .. } if now >= *since + CONNECT_MOST => {
@@ -186,6 +192,12 @@ impl Link {
             }
         }
         self.leave_when_answered();
+    }
+
+    /// The number of the attempt that counts. What happens to another connection, or to this one
+    /// after it was given up, is of no interest.
+    pub fn attempt(&self) -> Option<u64> {
+        (!matches!(self.state, State::Down)).then_some(self.attempt)
     }
 
     /// The connection is there. What the link offers to a logweir: its spool, and the number of
@@ -493,7 +505,7 @@ mod tests {
     fn connects_to(link: &mut Link) -> Option<String> {
         let mut to = None;
         while let Some(command) = link.poll_command() {
-            if let Command::Connect(url) = command {
+            if let Command::Connect(url, _) = command {
                 to = Some(url.host);
             }
         }

@@ -98,8 +98,8 @@ impl Pair {
     pub(crate) fn exchange(&mut self) {
         for _ in 0..1000 {
             let connected = self.commands();
-            let sent = self.to_receiver();
-            let answered = self.to_sender();
+            let sent = self.carry_to_receiver();
+            let answered = self.carry_to_sender();
             if !connected && !sent && !answered {
                 return;
             }
@@ -110,11 +110,11 @@ impl Pair {
     fn commands(&mut self) -> bool {
         let Some((lane, command)) = self.sender.commands.pop_front() else { return false };
         match command {
-            Command::Connect(_) if self.receiver.fs.has_stopped() => {
+            Command::Connect(..) if self.receiver.fs.has_stopped() => {
                 let event = LinkEvent::Failed("nobody there".into());
                 self.sender.handle(Event::Link { lane, event });
             }
-            Command::Connect(_) => {
+            Command::Connect(..) => {
                 self.session = Some(Session::new(1000));
                 self.lane = Some(lane);
                 self.receiver.told.clear();
@@ -126,7 +126,7 @@ impl Pair {
         true
     }
 
-    fn to_receiver(&mut self) -> bool {
+    fn carry_to_receiver(&mut self) -> bool {
         let (Some(session), Some(lane)) = (&mut self.session, self.lane) else { return false };
         let bytes: Vec<u8> = match self.sender.engine.lane_out(lane) {
             Some(out) => out.iter().flat_map(|bytes| bytes.to_vec()).collect(),
@@ -150,7 +150,7 @@ impl Pair {
         true
     }
 
-    fn to_sender(&mut self) -> bool {
+    fn carry_to_sender(&mut self) -> bool {
         let (Some(session), Some(lane)) = (&mut self.session, self.lane) else { return false };
         while let Some((_, lasts)) = self.receiver.told.pop_front() {
             session.tell_last(&lasts);
