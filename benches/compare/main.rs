@@ -116,7 +116,7 @@ fn run_case(bench: &Bench<'_>, case: &Case, args: &Args) -> Result<bool> {
     println!("\n{case}; {rounds} round(s), medians");
     match case.name {
         CaseName::Relp | CaseName::Pair => Ok(chain::run_case(bench, case, rounds, &args.only)),
-        CaseName::Replay => replay::run_case(bench, case, rounds).map(|()| true),
+        CaseName::Replay => replay::run_case(bench, case, rounds),
         CaseName::Kills => kills::run_case(bench, case, rounds, args.seed, &args.only),
         _ => run_programs(bench, case, rounds, args),
     }

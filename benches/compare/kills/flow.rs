@@ -23,6 +23,25 @@ pub(super) enum Victim {
     Nobody,
     Receiver,
     Sender,
+    /// Both at once.
+    Both,
+}
+
+impl Victim {
+    fn is_receiver(self) -> bool {
+        matches!(self, Self::Receiver | Self::Both)
+    }
+
+    fn is_sender(self) -> bool {
+        matches!(self, Self::Sender | Self::Both)
+    }
+}
+
+/// The programs that run. Dropped, they are killed.
+#[derive(Default)]
+struct Ends {
+    sender: Option<Daemon>,
+    receiver: Option<Daemon>,
 }
 
 /// What became of the lines.
@@ -51,41 +70,48 @@ impl<'a> Flow<'a> {
 
     /// Sends the lines, kills the victim each time so many are sent, and counts.
     pub(super) fn run(&self, rate: Option<u64>, victim: Victim, at: &[u64]) -> Result<Outcome> {
-        let mut receiver = self.programs.receiver(self.chain, &self.place)?;
-        let mut sender = self.programs.sender(self.chain, &self.place)?;
+        let mut ends = Ends::default();
+        self.start_missing(&mut ends)?;
         let mut spooled = Tally::new(self.lines);
         let feed = Feed::start(&self.place.door(self.chain.sender), self.lines, rate)?;
         for &moment in at {
             while feed.sent() < moment && !feed.is_over() {
                 thread::sleep(Duration::from_micros(200));
             }
-            match victim {
-                Victim::Nobody => {}
-                Victim::Receiver => {
-                    drop(receiver);
-                    receiver = self.programs.receiver(self.chain, &self.place)?;
-                }
-                Victim::Sender => {
-                    // What is sent to a daemon that is not there says nothing about it.
-                    feed.hold(true);
-                    drop(sender);
-                    self.look_into_spool(&mut spooled)?;
-                    sender = self.programs.sender(self.chain, &self.place)?;
-                    feed.hold(false);
-                }
+            if victim.is_sender() {
+                // What is sent to a daemon that is not there says nothing about it.
+                feed.hold(true);
+                ends.sender = None;
+                self.look_into_spool(&mut spooled)?;
             }
+            if victim.is_receiver() {
+                ends.receiver = None;
+            }
+            self.start_missing(&mut ends)?;
+            feed.hold(false);
         }
         feed.wait().context("the feed")?;
-        self.finish(sender, receiver, spooled)
+        self.finish(ends, spooled)
+    }
+
+    fn start_missing(&self, ends: &mut Ends) -> Result<()> {
+        if ends.receiver.is_none() {
+            ends.receiver = Some(self.programs.receiver(self.chain, &self.place)?);
+        }
+        if ends.sender.is_none() {
+            ends.sender = Some(self.programs.sender(self.chain, &self.place)?);
+        }
+        Ok(())
     }
 
     /// Waits until nothing more arrives, ends both and counts.
-    fn finish(&self, mut sender: Daemon, receiver: Daemon, mut spooled: Tally) -> Result<Outcome> {
+    fn finish(&self, ends: Ends, mut spooled: Tally) -> Result<Outcome> {
         wait_until_quiet(&self.place.output(), self.lines * LINE_BYTES);
-        sender.check()?;
         self.look_into_spool(&mut spooled)?;
-        sender.stop()?;
-        receiver.stop()?;
+        for mut daemon in ends.sender.into_iter().chain(ends.receiver) {
+            daemon.check()?;
+            daemon.stop()?;
+        }
         let arrived = Tally::file(&self.place.output(), self.lines)?;
         let ours = self.chain.sender == Peer::Logweir;
         Ok(Outcome { arrived, spooled: ours.then_some(spooled) })

@@ -30,7 +30,7 @@ pub(crate) fn run_case(
     Ok(good)
 }
 
-/// Runs each chain undisturbed, with the receiver killed and with the sender killed.
+/// Runs each chain undisturbed, and with the receiver, the sender or both killed.
 fn run_round(bench: &Bench<'_>, case: &Case, seed: u64, only: &[String]) -> Result<bool> {
     let programs = chain::programs(bench);
     println!("{KILLS} kills of each, at moments that --seed {seed} gives:");
@@ -49,7 +49,7 @@ fn run_round(bench: &Bench<'_>, case: &Case, seed: u64, only: &[String]) -> Resu
     let mut good = true;
     for peer in [Peer::Logweir, Peer::Rsyslog] {
         let chain = Chain { sender: peer, receiver: peer };
-        for victim in [Victim::Nobody, Victim::Receiver, Victim::Sender] {
+        for victim in [Victim::Nobody, Victim::Receiver, Victim::Sender, Victim::Both] {
             if !programs.have(chain) || !chain.wanted(only) {
                 continue;
             }

@@ -36,8 +36,8 @@ struct Row {
     calls: Option<f64>,
 }
 
-/// Fills a spool, runs both in turn, round by round, and prints the table.
-pub(crate) fn run_case(bench: &Bench<'_>, case: &Case, rounds: usize) -> Result<()> {
+/// Fills a spool, runs both in turn, round by round, and prints the table; false when one failed.
+pub(crate) fn run_case(bench: &Bench<'_>, case: &Case, rounds: usize) -> Result<bool> {
     let mut movers = vec![Mover::Logweir];
     match in_path("socat") {
         Some(_) => movers.push(Mover::Socat),
@@ -48,18 +48,18 @@ pub(crate) fn run_case(bench: &Bench<'_>, case: &Case, rounds: usize) -> Result<
     let run = Run { logweir: &bench.found.logweir, spool: &spool, lines: case.lines };
     let mut rows: Vec<Row> =
         movers.into_iter().map(|mover| Row { mover, runs: Vec::new(), calls: None }).collect();
-    for _ in 0..rounds {
+    let mut good = true;
+    for round in 0..rounds {
         for row in &mut rows {
-            row.runs.push(run.once(bench, row.mover, false)?.0);
-        }
-    }
-    if Strace::is_here() {
-        for row in &mut rows {
-            row.calls = run.once(bench, row.mover, true)?.1;
+            let outcome = run.round(bench, row, round == 0 && Strace::is_here());
+            if let Err(error) = outcome {
+                eprintln!("{}: {error:#}", row.mover);
+                good = false;
+            }
         }
     }
     print(&rows);
-    Ok(())
+    Ok(good)
 }
 
 /// What all runs have in common.
@@ -70,6 +70,15 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// One timed run and, where it is wanted, one under strace.
+    fn round(&self, bench: &Bench<'_>, row: &mut Row, strace: bool) -> Result<()> {
+        row.runs.push(self.once(bench, row.mover, false)?.0);
+        if strace {
+            row.calls = self.once(bench, row.mover, true)?.1;
+        }
+        Ok(())
+    }
+
     /// Moves the spool once; with strace, the system calls a thousand lines too.
     fn once(&self, bench: &Bench<'_>, mover: Mover, strace: bool) -> Result<(Moved, Option<f64>)> {
         let dir = bench.run_dir()?;
@@ -81,10 +90,10 @@ impl Run<'_> {
         let (before, start) = (children_cpu()?, Instant::now());
         let output = command.stdin(Stdio::null()).output().context("cannot start it")?;
         let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{mover}: {}: {}", output.status, said.trim());
+        ensure!(output.status.success(), "{}: {}", output.status, said.trim());
         let cpu = children_cpu()?.saturating_sub(before);
         let taken = sink.taken()?;
-        ensure!(taken.bytes >= self.lines * LINE_BYTES, "{mover}: {} bytes only", taken.bytes);
+        ensure!(taken.bytes >= self.lines * LINE_BYTES, "{} bytes only", taken.bytes);
         let moved = Moved {
             bytes: taken.bytes,
             mib_per_s: taken.bytes as f64 / (taken.end - start).as_secs_f64() / 1048576.0,
