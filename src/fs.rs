@@ -160,9 +160,7 @@ pub fn write_all(file: &mut impl FsFile, mut slices: &mut [IoSlice<'_>]) -> io::
 /// The system's; then the old content is still there, and the new one may be beside it under
 /// the same name with `.new` at its end.
 pub fn replace<F: Fs>(fs: &F, path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut name = path.as_os_str().to_os_string();
-    name.push(NEW);
-    let new = PathBuf::from(name);
+    let new = with_suffix(path, NEW);
     if fs.exists(&new) {
         fs.remove(&new)?;
     }
@@ -171,6 +169,13 @@ pub fn replace<F: Fs>(fs: &F, path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync()?;
     fs.rename(&new, path)?;
     fs.sync_folder(path.parent().unwrap_or_else(|| Path::new(".")))
+}
+
+/// A path with something behind its name.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(suffix);
+    name.into()
 }
 
 /// What the name of a file ends with that is to replace another.

@@ -28,6 +28,8 @@ pub const MEMORY_LEAST: u64 = MIB;
 pub const QUEUE_DEFAULT: u64 = 8 * MIB;
 /// Default `queue` of a file, a socket or standard output.
 pub const QUEUE_FILE_DEFAULT: u64 = 64 * MIB;
+/// Default `queue` of a spool.
+pub const QUEUE_SPOOL_DEFAULT: u64 = 32 * MIB;
 /// The least a `queue` may be.
 pub const QUEUE_LEAST: u64 = 4 * KIB;
 

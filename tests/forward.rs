@@ -226,7 +226,8 @@ fn without_a_spool_lines_wait_in_memory_for_the_peer() {
 fn several_outputs_read_one_spool_each_at_its_own_pace() {
     let port = free_port();
     let config = format!(
-        "grace = \"1s\"\n#daemon\n[spool.hold]\nfrom = \"in\"\ndir = \"{{dir}}/hold\"\nsync = \"batch\"\n\
+        "grace = \"1s\"\n#daemon\n[spool.hold]\nfrom = \"in\"\ndir = \"{{dir}}/hold\"\n\
+         sync = \"batch\"\n\
          [output.all]\nfrom = \"hold\"\nfile = \"{{dir}}/all\"\n\
          [output.some]\nfrom = \"hold\"\nmatch = '5$'\npipe = \"cat >> {{dir}}/some\"\n\
          [output.hub]\nfrom = \"hold\"\nmatch = '7$'\nforward = \"relp://127.0.0.1:{port}\"\n"

@@ -6,11 +6,14 @@
 //! - `children`: filter processes behave, and misbehave;
 //! - `files`: files are written, rotated, compressed, and the disk is full;
 //! - `filters`: the programs in filters/ print what they should;
+//! - `kills`: daemons are killed in the middle of a flow;
 //! - `reload`: the configuration changes under load;
+//! - `rsyslog`: a real rsyslog is at the other end;
 //! - `sequence`: gaps in the numbers of lines are counted;
 //! - `bad_start`: a start is refused;
 //! - `udp2log`: the drop-in does as udp2log does;
 //! - `dropins`: so do `log2udp`, `packet-loss` and `udp2log-demux`;
+//! - `spool_cli`: spools are listed, read, checked, sent again and trimmed;
 //! - `tidy`: the project keeps its own rules;
 //! - `tools`: lines are made and sent by hand.
 
@@ -25,8 +28,11 @@ mod files;
 mod filters;
 mod flow;
 mod forward;
+mod kills;
 mod reload;
+mod rsyslog;
 mod sequence;
+mod spool_cli;
 mod tidy;
 mod tools;
 mod udp2log;

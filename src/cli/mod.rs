@@ -13,6 +13,7 @@ pub mod packet_loss;
 pub mod peer;
 pub mod run;
 pub mod send;
+pub mod spool;
 mod stdin;
 pub mod top;
 pub mod udp2log;
@@ -46,6 +47,7 @@ enum Command {
     Check(check::Args),
     Udp2log(udp2log::Args),
     Loss(loss::Args),
+    Spool(spool::Args),
     Demux(demux::Args),
     Log2udp(log2udp::Args),
     PacketLoss(packet_loss::Args),
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Udp2log(args) => udp2log::run(args),
         Command::Loss(args) => loss::run(&args),
+        Command::Spool(args) => spool::run(&args),
         Command::Demux(args) => demux::run(&args),
         Command::Log2udp(args) => log2udp::run(&args),
         Command::PacketLoss(args) => packet_loss::run(&args),

@@ -115,7 +115,8 @@ impl UdpPeer {
 /// A connection that lines go through.
 #[derive(Debug)]
 pub struct TcpPeer {
-    stream: TcpStream,
+    /// The connection; a write to it returns after a turn.
+    pub stream: TcpStream,
 }
 
 impl TcpPeer {

@@ -124,6 +124,23 @@ fn notes(node: &NodeStatus) -> String {
         notes.push(note);
     }
     notes.extend(node.error.clone());
+    for lane in &node.lanes {
+        notes.push(match (&lane.peer, &lane.error) {
+            (Some(peer), _) => format!("to {peer}"),
+            (None, Some(error)) => error.clone(),
+            (None, None) => "no connection yet".into(),
+        });
+    }
+    if let Some(spool) = &node.spool {
+        let mib = spool.bytes as f64 / (1 << 20) as f64;
+        notes.push(format!("holds {} lines, {mib:.1} MiB", spool.next - spool.oldest));
+        for reader in &spool.readers {
+            notes.push(format!(
+                "{} lags {} lines, {} bytes, {:.1} s",
+                reader.name, reader.lag_lines, reader.lag_bytes, reader.lag_seconds
+            ));
+        }
+    }
     for (flag, word) in
         [(node.paused, "waits"), (node.retired, "retired"), (!node.balanced, "DOES NOT BALANCE")]
     {

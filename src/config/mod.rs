@@ -27,7 +27,7 @@ mod spool;
 #[cfg(test)]
 mod tests;
 pub mod udp2log;
-mod units;
+pub(crate) mod units;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};

@@ -59,7 +59,7 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<Spo
         when_full: when_full.unwrap_or(SpoolFull::DropOldest),
         compress: compress.unwrap_or(false),
         reserve,
-        queue: process::queue(section, limits::QUEUE_FILE_DEFAULT, report),
+        queue: process::queue(section, limits::QUEUE_SPOOL_DEFAULT, report),
     })
 }
 

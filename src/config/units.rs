@@ -35,7 +35,7 @@ fn looks_like(unit: &str, written: &str) -> bool {
 }
 
 /// Reads a time such as `10s`.
-pub(super) fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text);
     let wrong = "write a time as a number and ms, s, m, h or d, as in \"10s\"";
     let factor = TIME_UNITS.iter().find(|(name, _)| *name == unit).ok_or(wrong)?.1;
@@ -46,7 +46,7 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads a rate such as `1000/s`.
-pub(super) fn rate(text: &str) -> Result<RatePlan, String> {
+pub(crate) fn rate(text: &str) -> Result<RatePlan, String> {
     let wrong = "write a rate as a number of lines and /s, /m, /h or /d, as in \"1000/s\"";
     let (lines, unit) = text.split_once('/').ok_or(wrong)?;
     let factor = TIME_UNITS[1..].iter().find(|(name, _)| *name == unit.trim()).ok_or(wrong)?.1;

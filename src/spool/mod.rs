@@ -3,7 +3,7 @@
 //! [`writer`] appends batches to segments, makes them durable, drops what must go and keeps
 //! the cursors; it is also what repairs a spool when a daemon starts ([`recover`]). [`reader`]
 //! reads from any line on, in the daemon and in `logweir spool`. Both stand on [`scan`], which
-//! reads one segment, and on [`format`], which knows the bytes. All are generic over
+//! reads one segment, and on [`mod@format`], which knows the bytes. All are generic over
 //! [`Fs`](crate::fs::Fs), so that tests can stop the machine before any step.
 //!
 //! The order of writes is: data, fdatasync, fsync of the folder where a segment is new; then

@@ -1,7 +1,7 @@
 //! Reading a spool from a line on: what is damaged or gone is said, and reading goes on.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -72,9 +72,24 @@ struct Open<F: Fs> {
     damaged: bool,
 }
 
-enum Either<File: FsFile> {
+/// A segment's bytes, compressed or not.
+pub enum Either<File: FsFile> {
+    /// As it was written.
     Plain(Plain<File>),
+    /// Compressed.
     Packed(Box<Packed<File>>),
+}
+
+/// Opens a segment at its beginning.
+///
+/// # Errors
+/// The system's.
+pub fn open_segment<F: Fs>(fs: &F, dir: &Path, name: Name) -> io::Result<Scanner<Either<F::File>>> {
+    let file = fs.open(&name.path(dir))?;
+    Ok(Scanner::new(match name.packed {
+        false => Either::Plain(Plain::new(file)),
+        true => Either::Packed(Box::new(Packed::new(file)?)),
+    }))
 }
 
 impl<File: FsFile> Source for Either<File> {
@@ -271,15 +286,10 @@ impl<F: Fs> Reader<F> {
                     return Ok(false);
                 }
             }
-            let file = match self.fs.open(&name.path(&self.dir)) {
+            let scanner = match open_segment(&self.fs, &self.dir, name) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 opened => opened?,
             };
-            let source = match name.packed {
-                false => Either::Plain(Plain::new(file)),
-                true => Either::Packed(Box::new(Packed::new(file)?)),
-            };
-            let scanner = Scanner::new(source);
             let later = segments.iter().find(|other| other.first > name.first);
             let later = later.map(|name| name.first);
             self.open = Some(Open { name, later, scanner, inputs: Vec::new(), damaged: false });
@@ -301,7 +311,7 @@ fn end_of_lines(bytes: &[u8], lines: u64) -> usize {
 /// The system's.
 pub fn set_aside<F: Fs>(
     fs: &F,
-    dir: &std::path::Path,
+    dir: &Path,
     segment: Name,
     at: u64,
     bytes: &[u8],

@@ -118,10 +118,13 @@ fn make_folder<F: Fs>(fs: &F, dir: &Path) -> io::Result<()> {
 
 /// What the newest segment says.
 #[derive(Debug, Default)]
-struct Newest {
-    spool: Option<Identity>,
-    next: u64,
-    origins: BTreeMap<Identity, u64>,
+pub struct Newest {
+    /// The spool that it is of.
+    pub spool: Option<Identity>,
+    /// The number after its last line.
+    pub next: u64,
+    /// The last line from each other spool.
+    pub origins: BTreeMap<Identity, u64>,
     torn: Option<Tail>,
 }
 
@@ -134,8 +137,11 @@ struct Tail {
 }
 
 /// Reads the newest segment. One that was not begun whole (the machine stopped just then) is
-/// passed over for the one before.
-fn read_newest<F: Fs>(fs: &F, dir: &Path, segments: &[Name]) -> io::Result<Newest> {
+/// passed over for the one before. What is believed of it is durable on return.
+///
+/// # Errors
+/// The system's.
+pub fn read_newest<F: Fs>(fs: &F, dir: &Path, segments: &[Name]) -> io::Result<Newest> {
     let bound = segments.last().map_or(0, |name| name.first);
     let mut newest = Newest { next: bound, ..Newest::default() };
     for (at, name) in segments.iter().enumerate().rev() {

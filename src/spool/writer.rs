@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::cursor::Cursor;
-use super::folder::{Name, QUARANTINE};
+use super::folder::Name;
 use super::format::{Header, ROW, Row, segment_name};
 use crate::batch::Batch;
 use crate::config::plan::{SpoolFull, SpoolPlan, Sync};
-use crate::fs::{Fs, FsFile, replace, write_all};
+use crate::fs::{Fs, FsFile, NEW, replace, with_suffix, write_all};
 use crate::ids::Identity;
 use crate::limits::{FILE_MODE_DEFAULT, INPUTS_MOST, ORIGINS_MOST};
 
@@ -355,20 +355,23 @@ impl<F: Fs> Writer<F> {
         }
         let first = self.next;
         let path = self.plan.dir.join(segment_name(first));
-        if self.closed.back().is_some_and(|closed| closed.first == first) {
-            // One that was begun and has no line: whatever is in it is nobody's.
-            self.move_away(first)?;
-        }
-        let mut file = self.fs.append(&path, FILE_MODE_DEFAULT)?;
+        // One that was begun and has no line: whatever is in it is nobody's. It is replaced in
+        // one step, so that there is a whole one at any time.
+        let replaces = self.closed.back().is_some_and(|closed| closed.first == first);
+        let begun = if replaces { with_suffix(&path, NEW) } else { path.clone() };
+        let mut file = self.fs.append(&begun, FILE_MODE_DEFAULT)?;
         file.set_len(0)?;
-        let origins = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
-        let mut head = Row::Segment { spool: self.identity, first, origins }.encode().to_vec();
-        for (&spool, &last) in &self.origins {
-            head.extend_from_slice(&Row::Origin { spool, last }.encode());
+        let head = self.head(first);
+        let mut written = write_all(&mut file, &mut [IoSlice::new(&head)]);
+        if replaces && written.is_ok() {
+            written = file.sync().and_then(|()| self.fs.rename(&begun, &path));
         }
-        if let Err(error) = write_all(&mut file, &mut [IoSlice::new(&head)]) {
-            self.fs.remove(&path)?;
+        if let Err(error) = written {
+            self.fs.remove(&begun)?;
             return Err(error);
+        }
+        if replaces {
+            self.closed.pop_back();
         }
         self.active = Some(Active {
             file,
@@ -383,20 +386,14 @@ impl<F: Fs> Writer<F> {
         Ok(())
     }
 
-    /// Gives the name of a segment without lines free.
-    fn move_away(&mut self, first: u64) -> io::Result<()> {
-        let Some(closed) = self.closed.back() else { return Ok(()) };
-        let path = Name { first, packed: closed.packed }.path(&self.plan.dir);
-        let folder = self.plan.dir.join(QUARANTINE);
-        self.fs.create_folders(&folder)?;
-        let aside = (0..).map(|number: u32| folder.join(format!("{first:020}.failed.{number}")));
-        if let Some(aside) = aside.into_iter().find(|aside| !self.fs.exists(aside)) {
-            self.fs.rename(&path, &aside)?;
+    /// What a segment begins with: the spool, and the origins so far.
+    fn head(&self, first: u64) -> Vec<u8> {
+        let origins = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
+        let mut head = Row::Segment { spool: self.identity, first, origins }.encode().to_vec();
+        for (&spool, &last) in &self.origins {
+            head.extend_from_slice(&Row::Origin { spool, last }.encode());
         }
-        self.fs.sync_folder(&folder)?;
-        self.fs.sync_folder(&self.plan.dir)?;
-        self.closed.pop_back();
-        Ok(())
+        head
     }
 
     // ---- making durable

@@ -1,0 +1,191 @@
+//! The lines that the user asks for, in pieces that share the memory they were read into.
+
+use std::io;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::folder::{Folder, Segment};
+use super::time;
+use crate::batch::{Batch, count_lines};
+use crate::filter::patterns::{Hits, PatternId, Patterns};
+use crate::fs::OsFs;
+use crate::ids::Identity;
+use crate::limits::FEED_READ;
+use crate::spool::reader::{Damage, Missing, Reader};
+
+/// Which lines.
+#[derive(Debug, clap::Args)]
+pub(super) struct Pick {
+    /// Begin with the line of this number
+    #[arg(long, value_name = "N")]
+    pub from: Option<u64>,
+    /// Only lines received at T or later: an RFC 3339 time, "2026-11-23 08:00" (UTC), or 2h
+    /// for two hours ago
+    #[arg(long, value_name = "T", value_parser = time::parse)]
+    pub since: Option<SystemTime>,
+    /// Only lines received before T
+    #[arg(long, value_name = "T", value_parser = time::parse)]
+    pub until: Option<SystemTime>,
+    /// Only lines that match this regex
+    #[arg(long = "match", value_name = "RE", value_parser = regex)]
+    pub matches: Option<String>,
+}
+
+fn regex(text: &str) -> Result<String, String> {
+    Search::new(text).map(|_| text.into())
+}
+
+/// Lines that follow each other without a gap, each ended by a newline.
+#[derive(Debug, Clone)]
+pub(super) struct Piece {
+    /// The number of the first one.
+    pub first: u64,
+    /// How many; at least one.
+    pub lines: u32,
+    /// The lines.
+    pub bytes: Bytes,
+    /// When they were received.
+    pub received: SystemTime,
+}
+
+/// What came of a read.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    /// The lines asked for.
+    pub pieces: Vec<Piece>,
+    /// What is damaged.
+    pub damage: Vec<Damage>,
+    /// What is missing.
+    pub missing: Vec<Missing>,
+}
+
+/// Reads the lines that a [`Pick`] asks for.
+pub(super) struct Feed {
+    reader: Reader<OsFs>,
+    /// The first line that may be asked for.
+    pub first: u64,
+    /// The line after the last one.
+    pub end: u64,
+    since: Option<SystemTime>,
+    until: Option<SystemTime>,
+    search: Option<Search>,
+}
+
+impl Feed {
+    /// The lines of `folder` that are asked for, and before line `end`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn new(folder: &Folder, pick: &Pick, end: u64) -> anyhow::Result<Self> {
+        let oldest = folder.oldest();
+        if let Some(from) = pick.from.filter(|from| *from < oldest) {
+            eprintln!("logweir: lines {from} to {} are kept no longer", oldest - 1);
+        }
+        let mut first = pick.from.unwrap_or(0).max(oldest);
+        let mut end = end;
+        if pick.since.is_some() || pick.until.is_some() {
+            let segments = folder.segments()?;
+            first = first.max(first_since(&segments, pick.since));
+            end = end.min(end_until(&segments, first, pick.until));
+        }
+        let search = pick.matches.as_deref().map(Search::new).transpose();
+        Ok(Self {
+            // Nothing of a line's identity is asked for here.
+            reader: Reader::new(OsFs, folder.dir.clone(), Identity::of(0), first),
+            first,
+            end: end.max(first),
+            since: pick.since,
+            until: pick.until,
+            search: search.map_err(anyhow::Error::msg)?,
+        })
+    }
+
+    /// The number of the line that is looked at next.
+    pub(super) fn next_line(&self) -> u64 {
+        self.reader.next_line()
+    }
+
+    /// The next lines; `None` where there are no more by now.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn next(&mut self) -> io::Result<Option<Chunk>> {
+        let before = self.next_line();
+        let read = self.reader.read(self.end, FEED_READ)?;
+        if self.next_line() == before && read.damage.is_empty() {
+            return Ok(None);
+        }
+        let mut chunk = Chunk { damage: read.damage, missing: read.missing, pieces: Vec::new() };
+        for batch in read.batches {
+            let too_old = self.since.is_some_and(|since| batch.received < since);
+            if !too_old && self.until.is_none_or(|until| batch.received < until) {
+                self.take(batch, &mut chunk.pieces);
+            }
+        }
+        Ok(Some(chunk))
+    }
+
+    fn take(&mut self, batch: Batch, pieces: &mut Vec<Piece>) {
+        let first = batch.place.map_or(0, |place| place.first);
+        match &mut self.search {
+            Some(search) => search.runs(&batch, first, pieces),
+            None => {
+                let Batch { lines, bytes, received, .. } = batch;
+                pieces.push(Piece { first, lines, bytes, received });
+            }
+        }
+    }
+}
+
+/// Where to begin: at the last segment whose first lines are older.
+fn first_since(segments: &[Segment], since: Option<SystemTime>) -> u64 {
+    let Some(since) = since else { return 0 };
+    let is_older = |segment: &&Segment| segment.received.is_some_and(|time| time < since);
+    segments.iter().rev().find(is_older).map_or(0, |segment| segment.name.first)
+}
+
+/// Where to end: at the first segment whose first lines are as new.
+fn end_until(segments: &[Segment], first: u64, until: Option<SystemTime>) -> u64 {
+    let Some(until) = until else { return u64::MAX };
+    let is_newer = |segment: &&Segment| {
+        segment.name.first >= first && segment.received.is_some_and(|time| time >= until)
+    };
+    segments.iter().find(is_newer).map_or(u64::MAX, |segment| segment.name.first)
+}
+
+/// A regex that is looked for in whole batches.
+struct Search {
+    patterns: Patterns,
+    id: PatternId,
+    hits: Hits,
+}
+
+impl Search {
+    fn new(text: &str) -> Result<Self, String> {
+        let mut patterns = Patterns::default();
+        let id = patterns.enter(text);
+        patterns.compile()?;
+        Ok(Self { patterns, id, hits: Hits::default() })
+    }
+
+    /// The lines that match, those that follow each other as one piece.
+    fn runs(&mut self, batch: &Batch, first: u64, pieces: &mut Vec<Piece>) {
+        self.patterns.search(batch, &mut self.hits);
+        let (mut at, mut number) = (0, first);
+        let mut hits = self.hits.of(self.id).iter().copied().peekable();
+        while let Some((start, mut end)) = hits.next() {
+            let mut lines = 1;
+            while let Some((_, further)) = hits.next_if(|&(start, _)| start == end) {
+                end = further;
+                lines += 1;
+            }
+            let (start, end) = (start as usize, end as usize);
+            number += u64::from(count_lines(&batch.bytes[at..start]));
+            let bytes = batch.bytes.slice(start..end);
+            pieces.push(Piece { first: number, lines, bytes, received: batch.received });
+            number += u64::from(lines);
+            at = end;
+        }
+    }
+}

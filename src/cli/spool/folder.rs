@@ -1,0 +1,208 @@
+//! A spool's folder as it is found: its segments with what their names and heads say.
+//!
+//! Nothing here reads more than the head of a segment, but for the newest one.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, anyhow, bail};
+
+use crate::fs::{Fs, OsFs};
+use crate::ids::Identity;
+use crate::limits::CURSOR_MOST;
+use crate::spool::cursor::Cursor;
+use crate::spool::folder::{IDENTITY, Listing, Name};
+use crate::spool::format::Row;
+use crate::spool::reader::{Either, open_segment};
+use crate::spool::scan::{Item, Scanner};
+
+/// A spool's folder.
+#[derive(Debug)]
+pub(super) struct Folder {
+    /// Where it is.
+    pub dir: PathBuf,
+    /// What is in it.
+    pub listing: Listing,
+}
+
+/// A segment by its head.
+#[derive(Debug, Clone)]
+pub(super) struct Segment {
+    /// Its name.
+    pub name: Name,
+    /// The spool that it says it is of.
+    pub spool: Option<Identity>,
+    /// When its first lines were received.
+    pub received: Option<SystemTime>,
+}
+
+/// What a segment's rows say from the first to the last.
+#[derive(Debug)]
+pub(super) struct Contents {
+    /// The number after its last line.
+    pub end: u64,
+    /// When its last lines were received.
+    pub received: Option<SystemTime>,
+    /// The spool that it says it is of.
+    pub spool: Option<Identity>,
+    /// The last line from each other spool.
+    pub origins: BTreeMap<Identity, u64>,
+}
+
+impl Folder {
+    /// Looks into a folder.
+    ///
+    /// # Errors
+    /// That it is no spool's, or cannot be read, and what to do.
+    pub(super) fn open(dir: &Path) -> anyhow::Result<Self> {
+        let shown = dir.display();
+        let listing = Listing::of(&OsFs, dir).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => anyhow!("{shown}: there is no such folder; {NAME_A_SPOOL}"),
+            ErrorKind::NotADirectory => anyhow!("{shown}: is no folder; {NAME_A_SPOOL}"),
+            ErrorKind::PermissionDenied => {
+                anyhow!("{shown}: {error}: do this as the daemon's user or as root")
+            }
+            _ => anyhow!("{shown}: {error}"),
+        })?;
+        if listing.segments.is_empty() && !listing.has_identity {
+            bail!("{shown}: is no spool: it has no segment and no identity; {NAME_A_SPOOL}");
+        }
+        Ok(Self { dir: dir.to_path_buf(), listing })
+    }
+
+    /// The number of the oldest line that may be here.
+    pub(super) fn oldest(&self) -> u64 {
+        self.listing.segments.first().map_or(0, |name| name.first)
+    }
+
+    /// The number after the last line, from the newest segment.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn end(&self) -> anyhow::Result<u64> {
+        match self.listing.segments.last() {
+            None => Ok(0),
+            Some(&name) => Ok(contents(&self.dir, name)?.map_or(name.first, |found| found.end)),
+        }
+    }
+
+    /// The segments with their heads; those that were removed just now are left out.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn segments(&self) -> anyhow::Result<Vec<Segment>> {
+        let heads = self.listing.segments.iter().map(|&name| head(&self.dir, name));
+        heads.filter_map(Result::transpose).collect()
+    }
+
+    /// The cursor files by name and what they say, `None` where they are damaged. To be asked
+    /// before the segments, of which a running daemon writes more and more.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn cursors(&self) -> anyhow::Result<Vec<(String, Option<Cursor>)>> {
+        let mut paths = self.listing.cursors.clone();
+        paths.sort();
+        let read = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            Ok((name.into_owned(), Cursor::decode(&read_small(path)?)))
+        };
+        paths.iter().map(read).collect()
+    }
+
+    /// What the identity file says; `None` where it is missing or damaged.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn identity(&self) -> anyhow::Result<Option<Identity>> {
+        if !self.listing.has_identity {
+            return Ok(None);
+        }
+        let text = read_small(&self.dir.join(IDENTITY))?;
+        Ok(String::from_utf8_lossy(&text).trim().parse().ok())
+    }
+}
+
+const NAME_A_SPOOL: &str = "name the `dir` of a spool";
+
+/// Reads a file that is small when it is what it should be.
+fn read_small(path: &Path) -> anyhow::Result<Vec<u8>> {
+    use std::io::Read;
+    let read = || {
+        let mut content = Vec::new();
+        std::fs::File::open(path)?.take(CURSOR_MOST).read_to_end(&mut content)?;
+        Ok::<_, io::Error>(content)
+    };
+    read().with_context(|| path.display().to_string())
+}
+
+/// A segment's scanner, under the name that it has by now; `None` where it is gone.
+///
+/// # Errors
+/// The system's.
+pub(super) fn open(
+    dir: &Path,
+    name: Name,
+) -> anyhow::Result<Option<Scanner<Either<std::fs::File>>>> {
+    // It may be compressed between the listing and the opening.
+    for name in [name, Name { packed: !name.packed, ..name }] {
+        match open_segment(&OsFs, dir, name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            opened => {
+                return Ok(Some(opened.with_context(|| name.path(dir).display().to_string())?));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// How long a segment is on disk.
+pub(super) fn size(dir: &Path, name: Name) -> u64 {
+    let names = [name, Name { packed: !name.packed, ..name }];
+    names.iter().find_map(|name| OsFs.length(&name.path(dir)).ok()).unwrap_or(0)
+}
+
+/// Reads a segment up to its first batch; `None` where it is gone.
+fn head(dir: &Path, name: Name) -> anyhow::Result<Option<Segment>> {
+    let Some(mut scanner) = open(dir, name)? else { return Ok(None) };
+    let mut segment = Segment { name, spool: None, received: None };
+    // What cannot be read has no head; to say so is for `verify`.
+    while let Ok(Some(item)) = scanner.next(true, |_| false) {
+        match item {
+            Item::Row(Row::Segment { spool, .. }) => segment.spool = Some(spool),
+            Item::Skipped(header) => {
+                segment.received = Some(header.received);
+                break;
+            }
+            _ => {}
+        }
+    }
+    Ok(Some(segment))
+}
+
+/// Reads a segment from its beginning to its last whole batch; `None` where it is gone.
+///
+/// # Errors
+/// The system's.
+pub(super) fn contents(dir: &Path, name: Name) -> anyhow::Result<Option<Contents>> {
+    let Some(mut scanner) = open(dir, name)? else { return Ok(None) };
+    let mut contents =
+        Contents { end: name.first, received: None, spool: None, origins: BTreeMap::new() };
+    while let Ok(Some(item)) = scanner.next(false, |_| true) {
+        match item {
+            Item::Row(Row::Segment { spool, .. }) => contents.spool = Some(spool),
+            Item::Row(Row::Origin { spool, last }) => {
+                contents.origins.insert(spool, last);
+            }
+            Item::Batch(header, _) => {
+                contents.end = contents.end.max(header.end());
+                contents.received = Some(header.received);
+                contents.origins.extend(header.origin);
+            }
+            _ => {}
+        }
+    }
+    Ok(Some(contents))
+}
