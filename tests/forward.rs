@@ -439,3 +439,41 @@ fn clients_that_are_wrong_or_silent_harm_nobody() {
     let node = hub.node("edge");
     assert_eq!((node.lines_in, node.input.unwrap().oversize), (1, 1));
 }
+
+#[test]
+fn a_spool_goes_on_when_its_output_gets_another_peer() {
+    let (dead, port) = (free_port(), free_port());
+    let config = |port: u16| {
+        format!(
+            "[output.hub]\nfrom = \"in\"\nforward = \"relp://127.0.0.1:{port}\"\n\
+             spool = {{ dir = \"{{dir}}/spool\", sync = \"batch\" }}\n"
+        )
+    };
+    let daemon = Daemon::start(&format!("grace = \"1s\"\n#daemon\n{}", config(dead)));
+    daemon.send_numbered(0, 100);
+    daemon.wait_node("hub.spool", |node| node.lines_out == 100);
+    let hub = receiver(port);
+    daemon.write_config(&format!("grace = \"1s\"\n#daemon\n{}", config(port)));
+    assert!(daemon.ctl("reload").status.success());
+    daemon.send_numbered(100, 200);
+    assert_eq!(hub.wait_lines("out", 200), numbered(0, 200));
+}
+
+#[test]
+fn a_refused_configuration_leaves_the_spool_alone() {
+    let port = free_port();
+    let mut edge = sender(&format!("\"relp://127.0.0.1:{port}\""));
+    edge.send_numbered(0, 100);
+    edge.wait_node("hub.spool", |node| node.lines_out == 100);
+    edge.stop();
+    let good = std::fs::read_to_string(edge.path("logweir.toml")).unwrap();
+    std::fs::write(edge.path("logweir.toml"), good.replace("sync", "snyc")).unwrap();
+    let before = std::fs::read_dir(edge.path("spool")).unwrap().count();
+    let output = Command::new(LOGWEIR).arg("run").arg("-c").arg(edge.path("logweir.toml")).output();
+    assert_eq!(output.unwrap().status.code(), Some(2));
+    assert_eq!(std::fs::read_dir(edge.path("spool")).unwrap().count(), before);
+    std::fs::write(edge.path("logweir.toml"), good).unwrap();
+    let hub = receiver(port);
+    edge.run();
+    assert_eq!(hub.wait_lines("out", 100), numbered(0, 100));
+}

@@ -22,8 +22,7 @@ pub(super) struct DiskOut {
     pub(super) retry_at: Option<Mono>,
     /// The last error, until a job went well.
     pub(super) error: Option<String>,
-    /// Since when more waits than the disk should have before it.
-    behind_since: Option<Mono>,
+    behind: Behind,
     /// The disk was told that the output is done.
     pub(super) closed: bool,
     /// A file output that reads from a spool: its files are cut back after a crash to what the
@@ -31,6 +30,30 @@ pub(super) struct DiskOut {
     pub(super) exact: bool,
     checkpoint: Checkpoint,
     checked_at: Mono,
+}
+
+/// Whether a file or a spool has fallen behind in a burst.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Behind {
+    /// Since when more waits than the disk should have before it.
+    since: Option<Mono>,
+}
+
+impl Behind {
+    /// So many bytes wait now. It is behind until nothing waits.
+    pub(super) fn note(&mut self, waiting: u64, now: Mono) {
+        match waiting {
+            0 => self.since = None,
+            bytes if bytes > HOLD_BYTES => drop(self.since.get_or_insert(now)),
+            _ => {}
+        }
+    }
+
+    /// Whether inputs should hold back for it: it is behind, and not for so long that it is
+    /// simply slow.
+    pub(super) fn holds_back(&self, waiting: u64, now: Mono) -> bool {
+        waiting > HOLD_BYTES && self.since.is_some_and(|since| now.since(since) < HOLD_MOST)
+    }
 }
 
 /// How far the next checkpoint is. Nothing is written meanwhile.
@@ -50,7 +73,7 @@ impl DiskOut {
             busy: false,
             retry_at: None,
             error: None,
-            behind_since: None,
+            behind: Behind::default(),
             closed: false,
             exact,
             checkpoint: Checkpoint::None,
@@ -185,14 +208,13 @@ impl Engine {
         }
     }
 
-    /// Whether inputs should leave what comes in the kernel for the moment: a file has fallen
-    /// behind in a burst. One that does not catch up within a second is slow, and no input
-    /// waits for it until it has.
+    /// Whether inputs should leave what comes in the kernel for the moment: a file or a spool has
+    /// fallen behind in a burst. One that does not catch up within a second is slow, and no
+    /// input waits for it until it has.
     pub fn holds_back(&self) -> bool {
         self.nodes().any(|(_, node)| match &node.body {
-            Body::Disk(disk) => disk.behind_since.is_some_and(|since| {
-                disk.queue.fill().0 > HOLD_BYTES && self.ticked.since(since) < HOLD_MOST
-            }),
+            Body::Disk(disk) => disk.behind.holds_back(disk.queue.fill().0, self.ticked),
+            Body::Spool(spool) => spool.behind.holds_back(spool.unwritten(), self.ticked),
             _ => false,
         })
     }
@@ -204,12 +226,10 @@ impl Engine {
 
     pub(super) fn tick_disks(&mut self, now: Mono) {
         for node in self.nodes.iter_mut().flatten() {
-            if let Body::Disk(disk) = &mut node.body {
-                match disk.queue.fill().0 {
-                    0 => disk.behind_since = None,
-                    used if used > HOLD_BYTES => drop(disk.behind_since.get_or_insert(now)),
-                    _ => {}
-                }
+            match &mut node.body {
+                Body::Disk(disk) => disk.behind.note(disk.queue.fill().0, now),
+                Body::Spool(spool) => spool.behind.note(spool.unwritten(), now),
+                _ => {}
             }
         }
         let due: Vec<_> = self

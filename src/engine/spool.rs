@@ -18,6 +18,7 @@ use crate::spool::cursor::Cursor;
 use crate::spool::job::{Job, Report};
 use crate::spool::writer::{Fate, Held};
 
+use super::disk::Behind;
 use super::{Action, Body, DiskJob, DiskWork, Engine};
 
 /// How often a spool looks for lines that are too old and takes notice of compressed segments.
@@ -54,6 +55,7 @@ pub(super) struct SpoolOut {
     kept_at: Mono,
     /// Whether its full queue makes inputs wait.
     pub(super) holding: bool,
+    pub(super) behind: Behind,
     pub(super) closed: bool,
 }
 
@@ -92,8 +94,14 @@ impl SpoolOut {
             saved_at: now,
             kept_at: now,
             holding: false,
+            behind: Behind::default(),
             closed: false,
         }
+    }
+
+    /// Bytes that are not written yet.
+    pub(super) fn unwritten(&self) -> u64 {
+        self.queue.count().bytes - self.queue.written_bytes()
     }
 
     /// The count of settled lines at which all that entered so far is settled.

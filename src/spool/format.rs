@@ -34,7 +34,7 @@ pub const ROW: usize = 145;
 /// What a row begins with.
 pub const MARK: u8 = 0x1e;
 /// The version of this format.
-const VERSION: u8 = b'1';
+pub const VERSION: u8 = b'1';
 /// Where a row's own sum stands.
 const SUM: usize = 136;
 

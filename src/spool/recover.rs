@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::cursor::{Cursor, SUFFIX};
 use super::folder::{IDENTITY, LOCK, Listing, Name, QUARANTINE};
-use super::format::Row;
+use super::format::{MARK, Row, VERSION};
 use super::reader::set_aside;
 use super::scan::{Item, Packed, Plain, Scanner, Source};
 use super::writer::{Closed, Writer};
@@ -158,6 +158,7 @@ pub fn read_newest<F: Fs>(fs: &F, dir: &Path, segments: &[Name]) -> io::Result<N
                 let mut file = fs.append(&path, FILE_MODE_DEFAULT)?;
                 file.sync()?;
                 let len = file.length()?;
+                refuse_newer(&file)?;
                 let read = read_segment(Plain::new(file), *name)?;
                 if is_last && read.sound < len {
                     newest.torn = Some(Tail { name: *name, sound: read.sound, len });
@@ -177,6 +178,20 @@ pub fn read_newest<F: Fs>(fs: &F, dir: &Path, segments: &[Name]) -> io::Result<N
         }
     }
     Ok(newest)
+}
+
+/// Fails where a segment was written by a later version of this program: what this one cannot
+/// read must not be taken for damage.
+fn refuse_newer(file: &impl FsFile) -> io::Result<()> {
+    let mut begin = [0; 2];
+    if read_full(file, &mut begin, 0)? == 2 && begin[0] == MARK && begin[1] > VERSION {
+        let version = char::from(begin[1]);
+        return Err(io::Error::other(format!(
+            "a segment has format {version}, which this version of logweir does not know: use \
+             the one that wrote it"
+        )));
+    }
+    Ok(())
 }
 
 struct Segment {
