@@ -15,10 +15,18 @@ pub(crate) enum CaseName {
     Stalled,
     /// logweir alone, with 1, 10 and 100 outputs that each match a regex, 100,000 lines/s
     Regexes,
+    /// logweir and rsyslog, each into the same rsyslog over RELP, at a rate and at full speed
+    Relp,
+    /// logweir to logweir and rsyslog to rsyslog over RELP, at full speed
+    Pair,
+    /// `logweir spool replay` and `cat | socat` into a TCP sink
+    Replay,
+    /// Kills either end of a pair in the middle of a flow, and counts (not with --quick)
+    Kills,
 }
 
 /// One load, and the case it belongs to.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
     pub(crate) name: CaseName,
     pub(crate) lines: u64,
@@ -31,8 +39,19 @@ pub(crate) struct Case {
 impl Case {
     /// The cases with these names, or all of them.
     pub(crate) fn chosen(names: &[CaseName], quick: bool, lines: Option<u64>) -> Vec<Self> {
-        let names = if names.is_empty() { CaseName::value_variants() } else { names };
-        names.iter().map(|&name| Self::new(name, quick, lines)).collect()
+        let all = CaseName::value_variants().iter();
+        let all: Vec<_> = all.copied().filter(|name| !quick || *name != CaseName::Kills).collect();
+        let names = if names.is_empty() { all } else { names.to_vec() };
+        names.iter().flat_map(|&name| Self::loads(name, quick, lines)).collect()
+    }
+
+    /// The case's loads: one, but for RELP.
+    fn loads(name: CaseName, quick: bool, lines: Option<u64>) -> Vec<Self> {
+        let case = Self::new(name, quick, lines);
+        match name {
+            CaseName::Relp => vec![Self { rate: Some(50_000), ..case }, case],
+            _ => vec![case],
+        }
     }
 
     fn new(name: CaseName, quick: bool, lines: Option<u64>) -> Self {
@@ -41,6 +60,10 @@ impl Case {
             CaseName::Steady => (1_500_000, 150_000, Some(150_000)),
             CaseName::Stalled => (500_000, 50_000, Some(50_000)),
             CaseName::Regexes => (500_000, 50_000, Some(100_000)),
+            CaseName::Relp => (500_000, 50_000, None),
+            CaseName::Pair => (1_000_000, 100_000, None),
+            CaseName::Replay => (4_000_000, 200_000, None),
+            CaseName::Kills => (600_000, 150_000, Some(50_000)),
         };
         let lines = lines.unwrap_or(if quick { few } else { full });
         Self { name, lines, rate, gso: name == CaseName::Flood }
@@ -53,8 +76,15 @@ impl fmt::Display for Case {
         write!(f, "{name}: {} lines of {} bytes, ", self.lines, crate::load::LINE_BYTES)?;
         match self.rate {
             Some(rate) => write!(f, "{rate}/s")?,
-            None => write!(f, "as fast as one core sends")?,
+            None => write!(f, "as fast as it goes")?,
         }
-        write!(f, ", one a datagram, {} GSO", if self.gso { "UDP" } else { "no" })
+        let udp = if self.gso { "UDP" } else { "no" };
+        match self.name {
+            CaseName::Relp | CaseName::Pair => {
+                write!(f, ", in a stream (a named pipe for logweir, TCP for rsyslog)")
+            }
+            CaseName::Replay => write!(f, ", from a spool"),
+            _ => write!(f, ", one a datagram, {udp} GSO"),
+        }
     }
 }

@@ -11,6 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 
+use crate::door::Door;
+
 /// How long a program may take to open its port.
 const START: Duration = Duration::from_secs(10);
 /// How long it may take to end after SIGTERM; then it is killed.
@@ -27,7 +29,8 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts it, with what it prints in the folder's `stdout` and `stderr`.
     pub(crate) fn start(command: &mut Command, dir: &Path) -> Result<Self> {
-        let (out, err) = (File::create(dir.join("stdout"))?, File::create(dir.join("stderr"))?);
+        let append = |name| File::options().create(true).append(true).open(dir.join(name));
+        let (out, err) = (append("stdout")?, append("stderr")?);
         let program = command.get_program().display().to_string();
         let child = command
             .current_dir(dir)
@@ -40,18 +43,23 @@ impl Daemon {
         Ok(Self { child, clock })
     }
 
-    /// Waits until its UDP port is open and the start-up behind it is over.
-    pub(crate) fn wait_for_port(&mut self, port: u16) -> Result<()> {
+    /// Waits until its way in is open and the start-up behind it is over.
+    pub(crate) fn wait_for(&mut self, door: &Door<'_>) -> Result<()> {
         let start = Instant::now();
-        while !port_is_open(port)? {
+        while !door.is_open()? {
             self.check()?;
             if start.elapsed() > START {
-                bail!("its port did not open in {START:?}");
+                bail!("{door:?} did not open in {START:?}");
             }
             thread::sleep(PAUSE);
         }
         thread::sleep(Duration::from_millis(300));
         self.check()
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// An error when it has ended.
@@ -99,13 +107,4 @@ impl Drop for Daemon {
 
 fn pid(child: &Child) -> Pid {
     Pid::from_raw(child.id().cast_signed())
-}
-
-/// Whether some IPv4 socket of ours is bound to the port.
-fn port_is_open(port: u16) -> Result<bool> {
-    let end = format!(":{port:04X}");
-    let table = fs::read_to_string("/proc/net/udp")?;
-    Ok(table
-        .lines()
-        .any(|line| line.split_whitespace().nth(1).is_some_and(|at| at.ends_with(&end))))
 }

@@ -6,16 +6,25 @@
 //! what counts is the ratio to the bare loop (`bareloop.c`), the least work there is. Peers that
 //! are not installed are left out: rsyslog is looked for in the path, syslog-ng there or below
 //! the folder that `LOGWEIR_SYSLOG_NG_ROOT` names. All traffic stays on loopback.
+//!
+//! The cases over RELP compare with rsyslog (with its package for RELP), the replay with socat;
+//! system calls are counted by strace. `--case kills` prints counts, not times: what is missing
+//! and what is twice after SIGKILL of either end.
 
 mod bareloop;
 mod case;
+mod chain;
 mod daemon;
+mod door;
+mod kills;
 mod load;
 mod logweir;
 mod measure;
 mod program;
+mod replay;
 mod rsyslog;
 mod stalled;
+mod strace;
 mod syslog_ng;
 mod table;
 
@@ -48,6 +57,9 @@ struct Args {
     /// Runs only the programs whose name contains this (may be given several times)
     #[arg(long = "only", value_name = "NAME")]
     only: Vec<String>,
+    /// Where the random moments of the kills come from
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// Measures this build of logweir instead of the one just built
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_logweir"))]
     logweir: PathBuf,
@@ -86,7 +98,10 @@ fn run(args: &Args) -> Result<bool> {
     let bench = Bench { found: &found, scratch: scratch.path(), keep: args.keep };
     let mut good = true;
     for case in Case::chosen(&args.cases, args.quick, args.lines) {
-        good &= run_case(&bench, &case, args)?;
+        good &= run_case(&bench, &case, args).unwrap_or_else(|error| {
+            eprintln!("{error:#}");
+            false
+        });
     }
     if args.keep {
         println!("kept: {}", scratch.path().display());
@@ -94,8 +109,21 @@ fn run(args: &Args) -> Result<bool> {
     Ok(good)
 }
 
-/// Runs one case's programs in turn, round by round, and prints its table.
+/// Runs one case; false when it failed.
 fn run_case(bench: &Bench<'_>, case: &Case, args: &Args) -> Result<bool> {
+    let few = args.quick || case.name == CaseName::Kills;
+    let rounds = args.rounds.unwrap_or(if few { 1 } else { 3 });
+    println!("\n{case}; {rounds} round(s), medians");
+    match case.name {
+        CaseName::Relp | CaseName::Pair => Ok(chain::run_case(bench, case, rounds, &args.only)),
+        CaseName::Replay => replay::run_case(bench, case, rounds),
+        CaseName::Kills => kills::run_case(bench, case, rounds, args.seed, &args.only),
+        _ => run_programs(bench, case, rounds, args),
+    }
+}
+
+/// Runs one case's programs in turn, round by round, and prints its table.
+fn run_programs(bench: &Bench<'_>, case: &Case, rounds: usize, args: &Args) -> Result<bool> {
     let wanted = |program: &Program| {
         let name = program.name();
         args.only.is_empty() || args.only.iter().any(|part| name.contains(part.as_str()))
@@ -103,9 +131,7 @@ fn run_case(bench: &Bench<'_>, case: &Case, args: &Args) -> Result<bool> {
     let mut programs = bench.found.programs(case.name);
     programs.retain(wanted);
     let mut runs: Vec<Vec<Measured>> = programs.iter().map(|_| Vec::new()).collect();
-    let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { 3 });
     let mut good = true;
-    println!("\n{case}; {rounds} round(s), medians");
     for _ in 0..rounds {
         for (program, runs) in programs.iter().zip(&mut runs) {
             match bench.run(program, case) {

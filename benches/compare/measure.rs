@@ -2,15 +2,16 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::net::UdpSocket;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
 
 use crate::case::Case;
 use crate::daemon::Daemon;
+use crate::door::{Door, free_udp_port};
 use crate::program::{Found, Place, Program};
 use crate::{load, stalled};
 
@@ -41,13 +42,17 @@ pub(crate) struct Measured {
 }
 
 impl Bench<'_> {
+    /// A folder for one run.
+    pub(crate) fn run_dir(&self) -> Result<TempDir> {
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix("run-").disable_cleanup(self.keep);
+        Ok(builder.tempdir_in(self.scratch)?)
+    }
+
     /// Starts the program, sends the load, lets it drain, ends it and counts.
     pub(crate) fn run(&self, program: &Program, case: &Case) -> Result<Measured> {
-        let dir = tempfile::Builder::new()
-            .prefix("run-")
-            .disable_cleanup(self.keep)
-            .tempdir_in(self.scratch)?;
-        let place = Place { dir: dir.path(), port: free_port()? };
+        let dir = self.run_dir()?;
+        let place = Place { dir: dir.path(), port: free_udp_port()? };
         let measured = self.run_at(program, case, &place).with_context(|| last_words(dir.path()));
         stalled::clean_up(dir.path());
         measured
@@ -56,7 +61,7 @@ impl Bench<'_> {
     fn run_at(&self, program: &Program, case: &Case, place: &Place<'_>) -> Result<Measured> {
         let mut command = self.found.command(program, place)?;
         let mut daemon = Daemon::start(&mut command, place.dir)?;
-        daemon.wait_for_port(place.port)?;
+        daemon.wait_for(&Door::Udp(place.port))?;
         let before = daemon.cpu()?;
         let took = load::send(&self.found.logweir, case, place.port)?;
         drain(&place.output(), case.lines * load::LINE_BYTES);
@@ -103,13 +108,8 @@ fn count_lines(file: &Path) -> Result<u64> {
     }
 }
 
-/// A port that was free a moment ago.
-fn free_port() -> Result<u16> {
-    Ok(UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
 /// The end of what a program that failed had to say.
-fn last_words(dir: &Path) -> String {
+pub(crate) fn last_words(dir: &Path) -> String {
     let text = fs::read(dir.join("stderr")).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();

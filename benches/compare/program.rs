@@ -92,6 +92,11 @@ impl Found {
         missing
     }
 
+    /// rsyslog, where it is here.
+    pub(crate) fn rsyslog(&self) -> Option<&Path> {
+        self.rsyslog.as_deref()
+    }
+
     /// Who takes part in a case, in the order of the table.
     pub(crate) fn programs(&self, case: CaseName) -> Vec<Program> {
         let job = match case {
@@ -100,6 +105,7 @@ impl Found {
             CaseName::Regexes => {
                 return [0, 1, 10, 100].map(|n| Program::Logweir(Job::Regexes(n))).to_vec();
             }
+            CaseName::Relp | CaseName::Pair | CaseName::Replay | CaseName::Kills => return vec![],
         };
         let mut programs = vec![Program::Logweir(job)];
         if job == Job::File {

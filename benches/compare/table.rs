@@ -33,12 +33,12 @@ fn print_row(name: &str, runs: &[Measured], bare: Option<f64>) {
     );
 }
 
-fn show(figure: Option<f64>, decimals: usize) -> String {
+pub(crate) fn show(figure: Option<f64>, decimals: usize) -> String {
     figure.map_or_else(|| "-".into(), |figure| format!("{figure:.decimals$}"))
 }
 
 /// The middle one, or the mean of the two in the middle.
-fn median(runs: &[Measured], of: impl Fn(&Measured) -> f64) -> Option<f64> {
+pub(crate) fn median<T>(runs: &[T], of: impl Fn(&T) -> f64) -> Option<f64> {
     let mut figures: Vec<f64> = runs.iter().map(of).collect();
     figures.sort_by(f64::total_cmp);
     let (low, high) = (figures.get(figures.len().checked_sub(1)? / 2)?, figures[figures.len() / 2]);
