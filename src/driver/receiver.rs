@@ -528,7 +528,13 @@ fn stream(mut file: File, path: Option<PathBuf>, mut lines: Lines, out: &Out, st
                     }
                 }
             }
-            Ok(count) => lines.hand_on(out, |buffer| buffer.push(&chunk[..count])),
+            Ok(count) => {
+                lines.hand_on(out, |buffer| buffer.push(&chunk[..count]));
+                // More is on its way, and the pipe can hold it: one wake-up for it is enough.
+                if count < chunk.len() / 2 {
+                    std::thread::sleep(limits::RECV_PAUSE);
+                }
+            }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {

@@ -12,7 +12,9 @@ use crate::clock::Mono;
 use crate::config::plan::{SpoolFull, SpoolPlan, Sync};
 use crate::ids::{Identity, LaneId, NodeId};
 use crate::ledger::Reason;
-use crate::limits::{CURSOR_EVERY, DISK_RETRY, SPOOL_JOB_MOST, UNSYNCED_MOST};
+use crate::limits::{
+    CURSOR_EVERY, DISK_RETRY, GATHER_BYTES, GATHER_MOST, SPOOL_JOB_MOST, UNSYNCED_MOST,
+};
 use crate::output::queue::Queue;
 use crate::spool::cursor::Cursor;
 use crate::spool::job::{Job, Report};
@@ -46,6 +48,8 @@ pub(super) struct SpoolOut {
     pub(super) busy: bool,
     pub(super) retry_at: Option<Mono>,
     pub(super) error: Option<String>,
+    /// Since when lines wait that are not written.
+    waiting_since: Option<Mono>,
     /// Since when something is written that is not durable.
     dirty_since: Option<Mono>,
     /// Up to this many settled lines somebody waits for.
@@ -89,6 +93,7 @@ impl SpoolOut {
             busy: true,
             retry_at: None,
             error: None,
+            waiting_since: None,
             dirty_since: None,
             wanted: 0,
             saved_at: now,
@@ -131,6 +136,16 @@ impl SpoolOut {
         }
     }
 
+    /// Whether more lines are waited for before these are written.
+    fn gathers(&self, plan: &SpoolPlan, ending: bool, now: Mono) -> bool {
+        let Sync::Every(time) = plan.sync else { return false };
+        let patience = GATHER_MOST.min(time);
+        !ending
+            && self.wanted <= self.settled
+            && self.unwritten() < GATHER_BYTES
+            && self.waiting_since.is_none_or(|since| now < since + patience)
+    }
+
     /// When there is something to do, if nothing happens before.
     pub(super) fn deadline(&self, plan: &SpoolPlan) -> Option<Mono> {
         if self.busy || self.closed {
@@ -140,8 +155,13 @@ impl SpoolOut {
             Sync::Every(time) => self.dirty_since.map(|since| since + time),
             _ => None,
         };
+        let patience = match plan.sync {
+            Sync::Every(time) => GATHER_MOST.min(time),
+            _ => GATHER_MOST,
+        };
+        let gathered = self.waiting_since.map(|since| since + patience);
         let housekeeping = Some(self.kept_at + HOUSEKEEPING);
-        sync.into_iter().chain(self.retry_at).chain(housekeeping).min()
+        sync.into_iter().chain(gathered).chain(self.retry_at).chain(housekeeping).min()
     }
 }
 
@@ -230,16 +250,25 @@ impl Engine {
             return;
         }
         let crate::config::plan::BodyPlan::Spool(plan) = &self.node(id).plan.body else { return };
-        let batches = spool.queue.first_unwritten(SPOOL_JOB_MOST);
+        let gathers = spool.gathers(plan, ending, now);
+        let batches = match gathers {
+            true => Vec::new(),
+            false => spool.queue.first_unwritten(SPOOL_JOB_MOST),
+        };
+        let waits = gathers && spool.unwritten() > 0;
         let dirty = !batches.is_empty() || spool.dirty_since.is_some();
         let sync = dirty && spool.sync_due(plan, ending, now);
         let save = ending || now >= spool.saved_at + CURSOR_EVERY;
         let cursors = self.cursors_to_save(id, save);
         let housekeeping = now >= spool.kept_at + HOUSEKEEPING;
+        let Some(spool) = self.spool_mut(id) else { return };
+        match waits {
+            true => drop(spool.waiting_since.get_or_insert(now)),
+            false => spool.waiting_since = None,
+        }
         if batches.is_empty() && !sync && cursors.is_empty() && !housekeeping {
             return;
         }
-        let Some(spool) = self.spool_mut(id) else { return };
         spool.busy = true;
         if !batches.is_empty() {
             spool.dirty_since.get_or_insert(now);

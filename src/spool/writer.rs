@@ -16,7 +16,7 @@ use crate::batch::Batch;
 use crate::config::plan::{SpoolFull, SpoolPlan, Sync};
 use crate::fs::{Fs, FsFile, NEW, replace, with_suffix, write_all};
 use crate::ids::Identity;
-use crate::limits::{FILE_MODE_DEFAULT, INPUTS_MOST, ORIGINS_MOST};
+use crate::limits::{FILE_MODE_DEFAULT, FREE_EVERY, INPUTS_MOST, ORIGINS_MOST};
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +85,10 @@ pub struct Writer<F: Fs> {
     to_compress: Vec<PathBuf>,
     /// How often a segment was given up.
     latched: u64,
+    /// What the disk had free when it was asked, less what was written since, and how much that
+    /// is.
+    free_left: u64,
+    asked_free_for: u64,
 }
 
 /// What a spool holds, for `top`.
@@ -128,6 +132,8 @@ impl<F: Fs> Writer<F> {
             readers,
             to_compress: Vec::new(),
             latched: 0,
+            free_left: 0,
+            asked_free_for: 0,
         }
     }
 
@@ -322,9 +328,19 @@ impl<F: Fs> Writer<F> {
     /// oldest segments where that is the policy.
     fn make_room(&mut self, size: u64) -> io::Result<()> {
         loop {
-            let free = self.fs.free(&self.plan.dir)?;
             let fits = self.bytes() + size <= self.plan.max_size;
-            if fits && free >= self.plan.reserve.saturating_add(size) {
+            if self.free_left < size.saturating_add(self.plan.reserve) {
+                self.free_left = self.fs.free(&self.plan.dir)?;
+                self.asked_free_for = 0;
+            }
+            let free = self.free_left >= self.plan.reserve.saturating_add(size);
+            if fits && free {
+                self.asked_free_for += size;
+                // Others write to the disk too: what was seen is believed for a while only.
+                self.free_left = match self.asked_free_for > FREE_EVERY {
+                    true => 0,
+                    false => self.free_left - size,
+                };
                 return Ok(());
             }
             if self.plan.when_full != SpoolFull::DropOldest {
@@ -544,6 +560,7 @@ impl<F: Fs> Writer<F> {
             }
         }
         self.closed.pop_front();
+        self.free_left = 0;
         Ok(())
     }
 
