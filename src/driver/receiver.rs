@@ -530,8 +530,11 @@ fn stream(mut file: File, path: Option<PathBuf>, mut lines: Lines, out: &Out, st
             }
             Ok(count) => {
                 lines.hand_on(out, |buffer| buffer.push(&chunk[..count]));
-                // More is on its way, and the pipe can hold it: one wake-up for it is enough.
-                if count < chunk.len() / 2 {
+                // More is on its way, and a pipe can hold as much as the chunk: one wake-up for
+                // it is enough.
+                if count < chunk.len() / 8 {
+                    std::thread::sleep(4 * limits::RECV_PAUSE);
+                } else if count < chunk.len() / 2 {
                     std::thread::sleep(limits::RECV_PAUSE);
                 }
             }
