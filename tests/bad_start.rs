@@ -55,3 +55,39 @@ fn a_second_daemon_on_one_control_socket_runs_without() {
     assert!(said.contains("another daemon answers there"), "{said}");
     assert_eq!(first.status().nodes.len(), 2, "the first is still reached");
 }
+
+#[test]
+fn a_spool_whose_folder_cannot_be_used_is_refused() {
+    let spool = |dir: &str| {
+        refused(&format!(
+            "[daemon]\ncontrol = \"{{dir}}/c\"\n[input.in]\nudp = \"127.0.0.1:0\"\n\
+             [output.out]\nstdout = true\nspool = {{ dir = \"{dir}\" }}\n"
+        ))
+    };
+    let said = spool("{dir}/c.toml");
+    assert!(said.contains("spool of out.spool: ") && said.contains("Not a directory"), "{said}");
+    // A file system that cannot be written to.
+    assert!(spool("/proc/spool").contains("/proc/spool: "));
+}
+
+#[test]
+fn a_spool_in_a_folder_with_other_files_is_refused_and_touches_none() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("letter.txt"), "dear sirs").unwrap();
+    let folder = dir.path().display();
+    let said = refused(&format!(
+        "[daemon]\ncontrol = \"{{dir}}/c\"\n[input.in]\nudp = \"127.0.0.1:0\"\n\
+         [output.out]\nstdout = true\nspool = {{ dir = \"{folder}\" }}\n"
+    ));
+    assert!(said.contains("holds files that are no spool's (letter.txt)"), "{said}");
+    assert_eq!(std::fs::read(dir.path().join("letter.txt")).unwrap(), b"dear sirs");
+}
+
+#[test]
+fn certificates_that_are_none_are_named() {
+    let said = refused(
+        "[daemon]\ncontrol = \"{dir}/c\"\n[input.in]\nrelp = \"127.0.0.1:0\"\n\
+         tls = { cert = \"{dir}/c.toml\", key = \"{dir}/none\" }\n[output.out]\nstdout = true\n",
+    );
+    assert!(said.contains("input.in: tls: ") && said.contains("c.toml: "), "{said}");
+}
