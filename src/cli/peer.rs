@@ -189,7 +189,7 @@ impl RelpPeer {
     /// # Errors
     /// How the connection broke.
     pub fn send(&mut self, batch: &Batch, stop: &Stop) -> io::Result<()> {
-        self.wait_until(stop, |client| client.has_room() && client.out_bytes() < FORWARD_OUT)?;
+        self.wait_until(stop, |client| client.has_room() && client.out().len() < FORWARD_OUT)?;
         if !stop.asked() {
             self.client.send_lines(batch, &self.dress);
         }
@@ -244,7 +244,7 @@ impl RelpPeer {
     /// Writes and reads what goes; whether anything did.
     fn turn(&mut self) -> io::Result<bool> {
         let mut moved = false;
-        while let Some(first) = self.client.out().front() {
+        while let Some(first) = self.client.out().pieces().front() {
             match self.stream.write(first) {
                 Ok(count) => {
                     self.client.wrote(count);

@@ -262,7 +262,7 @@ impl Links {
             }
             let Some(transport) = &mut connection.transport else { return };
             let slices: Vec<_> =
-                out.iter().take(SLICES_MOST).map(|bytes| IoSlice::new(bytes)).collect();
+                out.pieces().iter().take(SLICES_MOST).map(|bytes| IoSlice::new(bytes)).collect();
             match transport.write(&slices) {
                 Ok(count) => engine.lane_wrote(id, count),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {

@@ -4,16 +4,13 @@
 //! doubt is sent again from there. A lane that reads from a spool offers it to a peer that is a
 //! logweir, and goes on behind the last line that one has on disk.
 
-use std::collections::VecDeque;
-
-use bytes::Bytes;
-
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config::plan::{BodyPlan, ForwardPlan};
 use crate::forward::deal::{self, Dealer};
 use crate::forward::format::Dress;
 use crate::forward::link::{self, Link};
+use crate::forward::out::Out;
 use crate::ids::{Identity, LaneId, NodeId};
 use crate::ledger::{Count, Reason};
 use crate::limits::REFUSALS_MOST;
@@ -251,7 +248,7 @@ impl Engine {
     }
 
     /// The bytes for a lane's connection, oldest first.
-    pub fn lane_out(&self, id: LaneId) -> Option<&VecDeque<Bytes>> {
+    pub fn lane_out(&self, id: LaneId) -> Option<&Out> {
         self.lane(id)?.link.out()
     }
 

@@ -9,9 +9,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-
 use super::format::Dress;
+use super::out::Out;
 use super::relp::{self, Client};
 use super::stream::Stream;
 use crate::batch::Batch;
@@ -348,8 +347,8 @@ impl Link {
     pub fn has_room(&self) -> bool {
         let State::Up(connection) = &self.state else { return false };
         let fits = match &connection.protocol {
-            Protocol::Relp(client) => client.has_room() && client.out_bytes() < FORWARD_OUT,
-            Protocol::Stream(stream) => stream.out_bytes() < FORWARD_OUT,
+            Protocol::Relp(client) => client.has_room() && client.out().len() < FORWARD_OUT,
+            Protocol::Stream(stream) => stream.out().len() < FORWARD_OUT,
         };
         fits && !self.leaving && connection.under_way < FORWARD_WINDOW
     }
@@ -368,7 +367,7 @@ impl Link {
     }
 
     /// What is to be written, oldest first.
-    pub fn out(&self) -> Option<&VecDeque<Bytes>> {
+    pub fn out(&self) -> Option<&Out> {
         match &self.state {
             State::Up(connection) => Some(match &connection.protocol {
                 Protocol::Relp(client) => client.out(),
@@ -465,18 +464,6 @@ impl Link {
     /// What is wrong, while there is no connection.
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()
-    }
-}
-
-/// Takes the first bytes off.
-pub(super) fn advance(out: &mut VecDeque<Bytes>, mut bytes: usize) {
-    while let Some(first) = out.front_mut() {
-        if bytes < first.len() {
-            first.advance(bytes);
-            return;
-        }
-        bytes -= first.len();
-        out.pop_front();
     }
 }
 
@@ -581,7 +568,8 @@ mod tests {
         link.received(b"2 rsp 6 200 OK\n", at(1.0));
         assert_eq!(link.take_done().lines, 1);
         link.tick(at(1.0));
-        let closes: Vec<u8> = link.out().unwrap().iter().flat_map(|b| b.to_vec()).collect();
+        let closes: Vec<u8> =
+            link.out().unwrap().pieces().iter().flat_map(|b| b.to_vec()).collect();
         assert!(closes.ends_with(b"3 close 0\n"));
         link.received(b"3 rsp 0\n0 serverclose 0\n", at(1.0));
         assert!(link.has_ended());

@@ -9,5 +9,6 @@
 pub mod deal;
 pub mod format;
 pub mod link;
+pub mod out;
 pub mod relp;
 pub mod stream;

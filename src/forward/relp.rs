@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::format::Dress;
+use super::out::Out;
 use crate::batch::Batch;
 use crate::ids::Identity;
 use crate::ledger::Count;
@@ -33,8 +34,7 @@ pub struct Client {
     /// What was sent and not let go of yet, oldest first, and the number of the oldest.
     sent: VecDeque<Sent>,
     first_txnr: u32,
-    out: VecDeque<Bytes>,
-    out_bytes: usize,
+    out: Out,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,18 +73,12 @@ impl Client {
             last: None,
             sent: VecDeque::new(),
             first_txnr: 2,
-            out: VecDeque::new(),
-            out_bytes: 0,
+            out: Out::default(),
         };
         let mut open = Vec::new();
         encode(&mut open, 1, "open", Offers::ours(spool, None).encode().as_bytes());
-        client.push_out(open.into());
+        client.out.push(open.into());
         client
-    }
-
-    fn push_out(&mut self, bytes: Bytes) {
-        self.out_bytes += bytes.len();
-        self.out.push_back(bytes);
     }
 
     /// Takes in what the peer sent.
@@ -183,9 +177,9 @@ impl Client {
         let mut out = Vec::with_capacity(128);
         head(&mut out, self.next_txnr, "lines", before.len() + lines.len());
         out.extend_from_slice(&before);
-        self.push_out(out.into());
-        self.push_out(lines);
-        self.push_out(Bytes::from_static(b"\n"));
+        self.out.push(out.into());
+        self.out.push(lines);
+        self.out.push(Bytes::from_static(b"\n"));
         self.enter(batch.count());
     }
 
@@ -201,7 +195,7 @@ impl Client {
             out.push(b'\n');
             self.enter(Count { lines: 1, bytes: line.len() as u64 + 1 });
         }
-        self.push_out(out.into());
+        self.out.push(out.into());
     }
 
     fn enter(&mut self, count: Count) {
@@ -231,25 +225,19 @@ impl Client {
             let mut out = Vec::new();
             encode(&mut out, self.next_txnr, "close", b"");
             self.next_txnr += 1;
-            self.push_out(out.into());
+            self.out.push(out.into());
             self.state = State::Closing;
         }
     }
 
-    /// What is to be written, oldest first.
-    pub fn out(&self) -> &VecDeque<Bytes> {
+    /// What is to be written.
+    pub fn out(&self) -> &Out {
         &self.out
-    }
-
-    /// Bytes that are to be written.
-    pub fn out_bytes(&self) -> usize {
-        self.out_bytes
     }
 
     /// So many bytes were written.
     pub fn wrote(&mut self, bytes: usize) {
-        self.out_bytes -= bytes;
-        super::link::advance(&mut self.out, bytes);
+        self.out.wrote(bytes);
     }
 }
 
@@ -268,7 +256,7 @@ mod tests {
     }
 
     fn written(client: &mut Client) -> String {
-        let text: Vec<u8> = client.out.iter().flat_map(|bytes| bytes.to_vec()).collect();
+        let text: Vec<u8> = client.out.pieces().iter().flat_map(|bytes| bytes.to_vec()).collect();
         client.wrote(text.len());
         String::from_utf8(text).unwrap()
     }
@@ -344,7 +332,7 @@ mod tests {
             let mut done = 0;
             let mut sent = false;
             for round in 0..10_000_u64 {
-                let out = client.out.front().cloned().unwrap_or_default();
+                let out = client.out.pieces().front().cloned().unwrap_or_default();
                 let count = out.len().min(step);
                 client.wrote(count);
                 server.push(&out[..count]).unwrap();

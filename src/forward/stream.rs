@@ -6,9 +6,8 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
 use super::format::Dress;
+use super::out::Out;
 use crate::batch::Batch;
 use crate::ledger::Count;
 use crate::parse::relp::decimal;
@@ -16,8 +15,7 @@ use crate::parse::relp::decimal;
 /// One connection.
 #[derive(Debug, Default)]
 pub struct Stream {
-    out: VecDeque<Bytes>,
-    out_bytes: usize,
+    out: Out,
     /// Bytes given out to be written since the connection was made.
     given: u64,
     /// Where the lines sent end, in bytes since the connection was made.
@@ -40,8 +38,7 @@ impl Stream {
             ));
         }
         self.given += out.len() as u64;
-        self.out_bytes += out.len();
-        self.out.push_back(out.into());
+        self.out.push(out.into());
     }
 
     /// Of all that was given out, the peer has acknowledged the first `bytes` bytes: the lines
@@ -62,20 +59,14 @@ impl Stream {
         !self.sent.is_empty()
     }
 
-    /// What is to be written, oldest first.
-    pub fn out(&self) -> &VecDeque<Bytes> {
+    /// What is to be written.
+    pub fn out(&self) -> &Out {
         &self.out
-    }
-
-    /// Bytes that are to be written.
-    pub fn out_bytes(&self) -> usize {
-        self.out_bytes
     }
 
     /// So many bytes were written.
     pub fn wrote(&mut self, bytes: usize) {
-        self.out_bytes -= bytes;
-        super::link::advance(&mut self.out, bytes);
+        self.out.wrote(bytes);
     }
 }
 
@@ -89,7 +80,7 @@ mod tests {
     fn lines_are_done_when_their_last_byte_is_acknowledged() {
         let mut stream = Stream::default();
         stream.send_lines(&batch_of("hello\n\nline of ten\n"), &Dress::new(&FormatPlan::Line));
-        let out: Vec<u8> = stream.out.iter().flat_map(|bytes| bytes.to_vec()).collect();
+        let out: Vec<u8> = stream.out.pieces().iter().flat_map(|bytes| bytes.to_vec()).collect();
         assert_eq!(String::from_utf8(out).unwrap(), "5 hello0 11 line of ten");
         let mut done = Vec::new();
         for bytes in 0..=23 {

@@ -129,7 +129,7 @@ impl Pair {
     fn carry_to_receiver(&mut self) -> bool {
         let (Some(session), Some(lane)) = (&mut self.session, self.lane) else { return false };
         let bytes: Vec<u8> = match self.sender.engine.lane_out(lane) {
-            Some(out) => out.iter().flat_map(|bytes| bytes.to_vec()).collect(),
+            Some(out) => out.pieces().iter().flat_map(|bytes| bytes.to_vec()).collect(),
             None => return false,
         };
         if bytes.is_empty() {

@@ -447,28 +447,22 @@ impl<F: Fs> Writer<F> {
         self.origins = self.origins();
         self.undo.clear();
         self.next = self.durable;
-        if let Some(active) = self.active.take() {
-            self.closed.push_back(Closed {
-                first: active.first,
-                packed: false,
-                bytes: active.len,
-                newest: active.newest,
-            });
-        }
+        self.leave_active();
+    }
+
+    /// The active segment is written to no more; the number of its first line.
+    fn leave_active(&mut self) -> Option<u64> {
+        let Active { first, len: bytes, newest, .. } = self.active.take()?;
+        self.closed.push_back(Closed { first, packed: false, bytes, newest });
+        Some(first)
     }
 
     fn close_active(&mut self) -> io::Result<()> {
         self.sync()?;
-        if let Some(active) = self.active.take() {
-            self.closed.push_back(Closed {
-                first: active.first,
-                packed: false,
-                bytes: active.len,
-                newest: active.newest,
-            });
-            if self.plan.compress {
-                self.to_compress.push(self.plan.dir.join(segment_name(active.first)));
-            }
+        if let Some(first) = self.leave_active()
+            && self.plan.compress
+        {
+            self.to_compress.push(self.plan.dir.join(segment_name(first)));
         }
         Ok(())
     }
