@@ -170,7 +170,7 @@ pub const UNSYNCED_MOST: u64 = 4 * MIB;
 /// many bytes of them or so much time has passed: every job wakes a thread.
 pub const GATHER_BYTES: u64 = 256 * KIB;
 /// The longest such gathering.
-pub const GATHER_MOST: Duration = Duration::from_millis(5);
+pub const GATHER_MOST: Duration = Duration::from_millis(20);
 /// A spool asks how much of the disk is free once it has written so many bytes since.
 pub const FREE_EVERY: u64 = 4 * MIB;
 /// The most bytes of one job for a spool.
