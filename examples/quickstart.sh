@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 if [ -z "${LOGWEIR:-}" ]; then
     cargo build --release --quiet
-    LOGWEIR=target/release/logweir
+    LOGWEIR="${CARGO_TARGET_DIR:-target}"/release/logweir
 fi
 out=/tmp/logweir-quickstart
 rm -rf "$out"
