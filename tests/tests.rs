@@ -13,6 +13,7 @@
 //! - `bad_start`: a start is refused;
 //! - `udp2log`: the drop-in does as udp2log does;
 //! - `dropins`: so do `log2udp`, `packet-loss` and `udp2log-demux`;
+//! - `corpus`: syslog messages and streams of other projects' tests have the fields they should;
 //! - `spool_cli`: spools are listed, read, checked, sent again and trimmed;
 //! - `tidy`: the project keeps its own rules;
 //! - `tools`: lines are made and sent by hand.
@@ -23,6 +24,7 @@
 mod bad_start;
 mod check;
 mod children;
+mod corpus;
 mod dropins;
 mod files;
 mod filters;

@@ -99,6 +99,8 @@ impl Framer {
                 let count = digits.iter().fold(0, value);
                 let is_count = byte == b'<' || count <= self.max_message as u64;
                 if is_count && count > COUNT_MOST {
+                    self.kept.clear();
+                    self.state = State::Between;
                     return Err(format!("says that its next message has {count} bytes"));
                 }
                 if is_count {
@@ -129,8 +131,20 @@ impl Framer {
             self.keep(piece);
             return &[];
         };
-        self.complete(&piece[..end], take);
-        &piece[end + 1..]
+        let rest = &piece[end + 1..];
+        // A carriage return before the newline is part of the end.
+        let mut last = &piece[..end];
+        if piece[end] == b'\n' {
+            match last.strip_suffix(b"\r") {
+                Some(line) => last = line,
+                None if last.is_empty() && self.cut == 0 && self.kept.last() == Some(&b'\r') => {
+                    self.kept.pop();
+                }
+                None => {}
+            }
+        }
+        self.complete(last, take);
+        rest
     }
 
     fn counted<'p>(

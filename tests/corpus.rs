@@ -1,0 +1,213 @@
+//! Syslog messages and streams from other projects' tests and from real programs, and what is
+//! found in them: the tables in `tests/corpus/`.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::tz::TimeZone;
+use logweir::input::Intake;
+use logweir::input::messages::{Escape, Messages};
+use logweir::parse::framing::{Frame, Framer};
+use logweir::parse::syslog::names::{facility_of, severity_of};
+use logweir::parse::syslog::{Message, Month, Span};
+use serde::Deserialize;
+
+/// One table.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    #[serde(default)]
+    message: Vec<MessageCase>,
+    #[serde(default)]
+    stream: Vec<StreamCase>,
+}
+
+/// A message and its fields; one that is left out is not in the message.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MessageCase {
+    name: String,
+    #[serde(rename = "from")]
+    _from: String,
+    bytes: Option<String>,
+    hex: Option<String>,
+    facility: String,
+    severity: String,
+    time: Option<String>,
+    host: Option<String>,
+    app: Option<String>,
+    procid: Option<String>,
+    msgid: Option<String>,
+    sd: Option<String>,
+    text: Option<String>,
+    text_hex: Option<String>,
+    #[serde(rename = "note")]
+    _note: Option<String>,
+}
+
+/// A stream and the lines that come out of it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StreamCase {
+    name: String,
+    #[serde(rename = "from")]
+    _from: String,
+    bytes: Option<String>,
+    hex: Option<String>,
+    lines: Option<Vec<String>>,
+    lines_hex: Option<Vec<String>>,
+    delimiter: Option<String>,
+    max_message: Option<usize>,
+    #[serde(rename = "note")]
+    _note: Option<String>,
+}
+
+fn tables() -> Vec<(String, Table)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let mut paths: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let read = |path: std::path::PathBuf| {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let table = toml::from_str(&fs::read_to_string(&path).unwrap());
+        (name.clone(), table.unwrap_or_else(|error| panic!("{name}: {error}")))
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn from_hex(hex: &str) -> Vec<u8> {
+    let digits: Vec<_> = hex.chars().filter(|c| !c.is_whitespace()).collect();
+    let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
+}
+
+fn bytes_of(text: Option<&String>, hex: Option<&String>) -> Vec<u8> {
+    match (text, hex) {
+        (Some(text), None) => text.clone().into_bytes(),
+        (None, Some(hex)) => from_hex(hex),
+        _ => panic!("one of the text and its hex"),
+    }
+}
+
+/// When the messages of the tables were received.
+fn received() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_795_435_200)
+}
+
+/// The line that an input makes of a message, and each field, as text.
+fn fields(message: &[u8]) -> Vec<(&'static str, Option<String>)> {
+    let mut intake = Messages::new(64 * 1024, Escape::Newline);
+    intake.message(message, 0, None);
+    intake.seal();
+    let line = intake.full().next().map_or_else(Vec::new, |piece| piece.bytes.to_vec());
+    let line = line.strip_suffix(b"\n").unwrap_or(&line);
+    let message = Message::parse(line, Month::of(received()));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let part = |span: Span| span.of(line).map(text);
+    vec![
+        ("facility", Some(facility_of(message.pri).to_string())),
+        ("severity", Some(severity_of(message.pri).to_string())),
+        ("time", message.sent(line, &TimeZone::UTC).map(|time| time.to_string())),
+        ("host", part(message.host)),
+        ("app", part(message.app)),
+        ("procid", part(message.procid)),
+        ("msgid", part(message.msgid)),
+        ("sd", part(message.data)),
+        ("text", Some(text(message.text(line)))),
+    ]
+}
+
+#[test]
+fn every_message_of_the_corpus_has_the_fields_of_its_table() {
+    let mut wrong = String::new();
+    let mut count = 0;
+    for (table, Table { message: cases, .. }) in tables() {
+        for case in cases {
+            count += 1;
+            let bytes = bytes_of(case.bytes.as_ref(), case.hex.as_ref());
+            let time = case
+                .time
+                .map(|time| time.parse::<jiff::Timestamp>().map_or(time, |time| time.to_string()));
+            let text = bytes_of(case.text.as_ref(), case.text_hex.as_ref());
+            let want = [
+                Some(case.facility),
+                Some(case.severity),
+                time,
+                case.host,
+                case.app,
+                case.procid,
+                case.msgid,
+                case.sd,
+                Some(String::from_utf8_lossy(&text).into_owned()),
+            ];
+            for ((field, got), want) in fields(&bytes).into_iter().zip(want) {
+                if got != want {
+                    let message = String::from_utf8_lossy(&bytes);
+                    wrong += &format!(
+                        "{table}: {}: {field} is {got:?}, not {want:?}\n    {message:?}\n",
+                        case.name
+                    );
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+    assert!(count > 400, "{count}");
+}
+
+/// The lines that come out of a stream which comes in these pieces.
+fn lines(case: &StreamCase, pieces: &[&[u8]]) -> Vec<String> {
+    let max_message = case.max_message.unwrap_or(64 * 1024);
+    let mut framer = Framer::new(max_message, case.delimiter.as_deref() == Some("nul"));
+    let mut intake = Messages::new(max_message, Escape::Newline);
+    for piece in pieces {
+        let mut take = |frame: Frame<'_>| intake.message(frame.bytes, frame.cut, None);
+        if framer.push(piece, &mut take).is_err() {
+            break;
+        }
+    }
+    framer.end(&mut |frame: Frame<'_>| intake.message(frame.bytes, frame.cut, None));
+    intake.seal();
+    let all: Vec<u8> = intake.full().flat_map(|piece| piece.bytes.to_vec()).collect();
+    let all = all.strip_suffix(b"\n").unwrap_or(&all);
+    if all.is_empty() {
+        return Vec::new();
+    }
+    all.split(|byte| *byte == b'\n').map(|line| line.escape_ascii().to_string()).collect()
+}
+
+#[test]
+fn every_stream_of_the_corpus_gives_its_lines_wherever_it_is_split() {
+    let mut wrong = String::new();
+    let mut count = 0;
+    for (table, Table { stream: cases, .. }) in tables() {
+        for case in cases {
+            count += 1;
+            let stream = bytes_of(case.bytes.as_ref(), case.hex.as_ref());
+            let want: Vec<String> = match (&case.lines, &case.lines_hex) {
+                (Some(lines), None) => {
+                    lines.iter().map(|line| line.as_bytes().escape_ascii().to_string()).collect()
+                }
+                (None, Some(lines)) => {
+                    lines.iter().map(|line| from_hex(line).escape_ascii().to_string()).collect()
+                }
+                _ => panic!("{}: one of lines and lines_hex", case.name),
+            };
+            let whole = lines(&case, &[&stream]);
+            if whole != want {
+                wrong += &format!("{table}: {}: {whole:?}, not {want:?}\n", case.name);
+            }
+            // A large stream is split at some bytes only.
+            let step = (stream.len() / 2000).max(1);
+            for at in (0..=stream.len()).step_by(step) {
+                let (first, second) = stream.split_at(at);
+                assert_eq!(lines(&case, &[first, second]), whole, "{} at {at}", case.name);
+            }
+            let bytes: Vec<_> = stream.chunks(1).collect();
+            assert_eq!(lines(&case, &bytes), whole, "{} byte by byte", case.name);
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+    assert!(count > 80, "{count}");
+}
