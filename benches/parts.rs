@@ -39,7 +39,7 @@ fn batch() -> Batch {
     }
     let bytes = Bytes::from(text);
     let lines = count_lines(&bytes);
-    Batch { bytes, lines, input: "in".into(), received: SystemTime::UNIX_EPOCH, place: None }
+    Batch::new(bytes, lines, "in".into(), SystemTime::UNIX_EPOCH)
 }
 
 fn framing(c: &mut Criterion) {

@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use crate::ids::Identity;
 use crate::ledger::Count;
 use crate::limits;
+use crate::sources::Sources;
 
 /// Whole lines that entered together.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct Batch {
     pub received: SystemTime,
     /// Where they stand in the spool they came from; `None` where they came from none.
     pub place: Option<Place>,
+    /// Who sent which of them, where that is known.
+    pub sources: Option<Sources>,
 }
 
 /// A piece of a spool: lines `first` to `last` of it, or what a selection left of them.
@@ -47,10 +50,15 @@ impl Place {
 }
 
 impl Batch {
-    /// Other lines of the same origin and time, or some of these.
+    /// Lines of no place and no sender that is known.
+    pub fn new(bytes: Bytes, lines: u32, input: Arc<str>, received: SystemTime) -> Self {
+        Self { bytes, lines, input, received, place: None, sources: None }
+    }
+
+    /// Other lines of the same origin and time, or some of these; the senders are those of as
+    /// many bytes from the first line on.
     pub fn with(&self, bytes: Bytes, lines: u32) -> Self {
-        let input = Arc::clone(&self.input);
-        Self { bytes, lines, input, received: self.received, place: self.place }
+        Self { bytes, lines, ..self.clone() }
     }
 
     /// What the lines are as a count.
@@ -63,6 +71,9 @@ impl Batch {
     pub fn cut_front(&mut self, bytes: usize) -> u32 {
         let cut = self.bytes.split_to(bytes);
         let lines = count_lines(&cut);
+        if let Some(sources) = &mut self.sources {
+            sources.cut_front(bytes);
+        }
         if let Some(place) = &mut self.place
             && place.lines() == u64::from(self.lines)
         {
@@ -81,7 +92,8 @@ impl Batch {
 
     /// What the batch costs a queue: its bytes and the room of its entry.
     pub fn cost(&self) -> u64 {
-        self.bytes.len() as u64 + limits::BATCH_OVERHEAD
+        let sources = self.sources.as_ref().map_or(0, Sources::cost);
+        self.bytes.len() as u64 + limits::BATCH_OVERHEAD + sources
     }
 
     /// Takes off the first whole lines that fit into `room` bytes; `None` where not even the
@@ -91,8 +103,9 @@ impl Batch {
         let end = memchr::memrchr(b'\n', &self.bytes[..room])? + 1;
         let bytes = self.bytes.slice(..end);
         let before = self.place;
+        let mut first = self.with(bytes, 0);
         let lines = self.cut_front(end);
-        let mut first = self.with(bytes, lines);
+        first.lines = lines;
         // Of what a selection left nobody knows where the cut falls: both have the whole piece.
         first.place =
             before.zip(self.place).map(|(before, rest)| match rest.first - before.first {
@@ -181,7 +194,7 @@ mod tests {
     fn batch(text: &str) -> Batch {
         let bytes = Bytes::copy_from_slice(text.as_bytes());
         let lines = count_lines(&bytes);
-        Batch { bytes, lines, input: "in".into(), received: UNIX_EPOCH, place: None }
+        Batch::new(bytes, lines, "in".into(), UNIX_EPOCH)
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod config;
 pub mod driver;
 pub mod engine;
 pub mod filter;
+pub mod format;
 pub mod forward;
 pub mod fs;
 pub mod ids;
@@ -35,6 +36,7 @@ pub mod output;
 pub mod parse;
 #[cfg(test)]
 mod sim;
+pub mod sources;
 pub mod spool;
 pub mod sys;
 pub mod url;

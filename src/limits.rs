@@ -65,6 +65,10 @@ pub const ROTATE_TIME_LEAST: Duration = Duration::from_secs(1);
 pub const ROTATE_SIZE_LEAST: u64 = KIB;
 /// Default of `mode`, the mode of a new file.
 pub const FILE_MODE_DEFAULT: u32 = 0o640;
+/// Default of `mode` of a Unix socket: any process of the host may log, as with /dev/log.
+pub const UNIX_MODE_DEFAULT: u32 = 0o666;
+/// The least `idle_timeout` may be.
+pub const IDLE_LEAST: Duration = Duration::from_secs(1);
 /// Default of `stop_grace`.
 pub const STOP_GRACE_DEFAULT: Duration = Duration::from_secs(5);
 
@@ -88,6 +92,8 @@ pub const RECV_HOLD: Duration = Duration::from_micros(250);
 pub const RECV_PAUSES_MOST: u32 = 20;
 /// A mean message of so many bytes is received in place, one message a call.
 pub const RECV_LARGE: usize = 8 * 1024;
+/// When the connections of an input brought so many bytes in one pass, more is taken at once.
+pub const STREAM_FULL: usize = 256 * 1024;
 /// How often a receiver asks the kernel for its drops.
 pub const DROPS_EVERY: Duration = Duration::from_secs(1);
 /// Calls of recvmmsg(2) that a stopped receiver makes at most to empty its socket.
@@ -221,6 +227,17 @@ pub const ANSWERS_MOST: usize = 1024 * 1024;
 pub const OPEN_MOST: Duration = Duration::from_secs(30);
 /// Default of `max_message`.
 pub const MESSAGE_DEFAULT: usize = 64 * 1024;
+/// The largest count of octets that a syslog client may announce; one that says more is let go.
+pub const COUNT_MOST: u64 = 1024 * MIB;
+/// What all clients of a syslog input together may have sent of messages that have no end yet.
+pub const UNFINISHED_MOST: usize = 16 * 1024 * 1024;
+/// The longest part of a file name that fields and times make: so many bytes leave room for what
+/// is appended when the file is set aside (a name has 255 at most).
+pub const NAME_PART_MOST: usize = 220;
+/// Names that a file output with fields in its name remembers.
+pub const ROUTES_MOST: usize = 4096;
+/// Files that lines of one write may go to.
+pub const FILES_AT_ONCE: usize = 128;
 /// Default of `max_connections`.
 pub const CONNECTIONS_DEFAULT: u64 = 1000;
 /// The most `max_connections` may be.

@@ -14,7 +14,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::batch::Batch;
 use crate::config::plan::FormatPlan;
-use crate::forward::format::Dress;
+use crate::format::Formatter;
 use crate::forward::relp::Client;
 use crate::ledger::Count;
 use crate::limits::{ANSWER_DEFAULT, FORWARD_OUT, SEND_SLOTS};
@@ -163,7 +163,7 @@ impl TcpPeer {
 pub struct RelpPeer {
     stream: TcpStream,
     client: Client,
-    dress: Dress,
+    formatter: Formatter,
     /// Lines that were answered.
     pub answered: Count,
 }
@@ -177,9 +177,9 @@ impl RelpPeer {
         let TcpPeer { stream } = TcpPeer::connect(to, attempts, stop)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        let dress = Dress::new(&FormatPlan::Line);
+        let formatter = Formatter::new(&FormatPlan::default());
         let mut peer =
-            Self { stream, client: Client::new(None), dress, answered: Count::default() };
+            Self { stream, client: Client::new(None), formatter, answered: Count::default() };
         peer.wait_until(stop, |client| client.is_open())?;
         Ok(peer)
     }
@@ -191,7 +191,7 @@ impl RelpPeer {
     pub fn send(&mut self, batch: &Batch, stop: &Stop) -> io::Result<()> {
         self.wait_until(stop, |client| client.has_room() && client.out().len() < FORWARD_OUT)?;
         if !stop.asked() {
-            self.client.send_lines(batch, &self.dress);
+            self.client.send_lines(batch, &self.formatter);
         }
         Ok(())
     }

@@ -226,7 +226,7 @@ impl Sender<'_> {
         let lines = u32::try_from(self.ends.len()).ok().filter(|lines| *lines > 0)?;
         let bytes = self.ready.clone().into();
         let (input, received) = ("send".into(), SystemTime::now());
-        Some(Batch { bytes, lines, input, received, place: None })
+        Some(Batch::new(bytes, lines, input, received))
     }
 
     /// Waits for answers that are due.

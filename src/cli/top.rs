@@ -115,6 +115,9 @@ fn notes(node: &NodeStatus) -> String {
             notes.push(format!("{what} {count}"));
         }
     }
+    if let Some(faults) = &node.faults {
+        notes.push(format!("not understood {}", faults.sum()));
+    }
     for child in &node.children {
         let pid = child.pid.map_or_else(|| "-".into(), |pid| pid.to_string());
         let mut note = format!("{} {pid}", child.state);

@@ -9,12 +9,14 @@ use std::time::{Duration, SystemTime};
 use super::flow::{Flow, OWN_SPOOL, indexes};
 use super::pattern;
 use super::plan::{
-    BodyPlan, DaemonPlan, InputPlan, Kind, SelectPlan, SourcePlan, SpoolFull, WhenFull,
+    BodyPlan, DaemonPlan, InputPlan, Kind, SelectPlan, SourcePlan, SpoolFull, SyslogInPlan,
+    TransportPlan, WhenFull,
 };
 use super::report::{Report, Span};
 use super::section::Section;
 use super::units::show_size;
 use crate::limits;
+use crate::output::name::Values;
 
 /// Runs every check.
 pub(super) fn all(
@@ -24,6 +26,8 @@ pub(super) fn all(
 ) {
     count(flow, report);
     udp_addresses(flow, report);
+    listeners(flow, report);
+    unix_sockets(flow, report);
     stdins(flow, report);
     fifos(flow, report);
     files(flow, report);
@@ -72,7 +76,10 @@ fn clash(
 ) {
     let other = &flow.drafts[first].section;
     let section = &flow.drafts[later].section;
-    let line = report.line(other.place(key));
+    // The other may have it by another way of coming in.
+    let has = |key: &&str| other.get(key).is_some();
+    let other_key = [key, "udp", "syslog", "relp"].into_iter().find(has).unwrap_or(key);
+    let line = report.line(other.place(other_key));
     let message = format!("{what} by [{}] on line {line}", other.path);
     report.error(section.place(key), &format!("{}.{key}", section.path), message);
 }
@@ -97,7 +104,7 @@ fn twins<K: Eq + Hash>(
 fn udp_addresses(flow: &Flow<'_>, report: &mut Report<'_>) {
     let mut ports: HashMap<(u16, bool), Vec<(usize, SocketAddr)>> = HashMap::new();
     for (node, input) in inputs(flow) {
-        let SourcePlan::Udp(udp) = &input.source else { continue };
+        let Some(udp) = input.source.udp() else { continue };
         let address = udp.address;
         // Port 0 asks for any free port, which is another one each time.
         if address.port() == 0 {
@@ -108,10 +115,46 @@ fn udp_addresses(flow: &Flow<'_>, report: &mut Report<'_>) {
             *other == address || other.ip().is_unspecified() || address.ip().is_unspecified()
         });
         if let Some((first, other)) = taken {
-            clash(flow, (*first, node), "udp", &format!("{other} is bound"), report);
+            let key = if flow.drafts[node].section.get("udp").is_some() { "udp" } else { "syslog" };
+            clash(flow, (*first, node), key, &format!("{other} is bound"), report);
         }
         others.push((node, address));
     }
+}
+
+/// Two inputs that take connections on one port.
+fn listeners(flow: &Flow<'_>, report: &mut Report<'_>) {
+    let addresses = inputs(flow).filter_map(|(node, input)| {
+        let address = input.source.listens_on().filter(|address| address.port() != 0)?;
+        Some((node, address))
+    });
+    let key = |node: usize| match flow.drafts[node].section.get("relp") {
+        Some(_) => "relp",
+        None => "syslog",
+    };
+    let mut firsts: Vec<(usize, SocketAddr)> = Vec::new();
+    for (node, address) in addresses {
+        let clashes = |other: &SocketAddr| {
+            let all = other.ip().is_unspecified() || address.ip().is_unspecified();
+            let same_family = other.is_ipv4() == address.is_ipv4();
+            *other == address || other.port() == address.port() && all && same_family
+        };
+        if let Some((first, other)) = firsts.iter().find(|(_, other)| clashes(other)) {
+            clash(flow, (*first, node), key(node), &format!("{other} is bound"), report);
+        }
+        firsts.push((node, address));
+    }
+}
+
+/// Two inputs on one Unix socket.
+fn unix_sockets(flow: &Flow<'_>, report: &mut Report<'_>) {
+    let paths = inputs(flow).filter_map(|(node, input)| match &input.source {
+        SourcePlan::Syslog(SyslogInPlan { transport: TransportPlan::Unix(unix), .. }) => {
+            Some((node, tidy(&unix.path)))
+        }
+        _ => None,
+    });
+    twins(flow, paths, "syslog", "this socket is bound", report);
 }
 
 fn stdins(flow: &Flow<'_>, report: &mut Report<'_>) {
@@ -146,7 +189,10 @@ fn files(flow: &Flow<'_>, report: &mut Report<'_>) {
         };
         let mut clashes = Vec::new();
         for name in names {
-            let first = *firsts.entry(tidy(&file.path.render(when, name))).or_insert(node);
+            // A field can be anything: it stands for itself.
+            let fields = file.path.fields().iter().map(|field| format!("{{{field}}}").into_bytes());
+            let values = Values { input: name.into(), fields: fields.collect() };
+            let first = *firsts.entry(tidy(&file.path.render(when, &values))).or_insert(node);
             if first != node {
                 clashes.push(first);
             }
@@ -309,7 +355,7 @@ fn unspooled(flow: &Flow<'_>, report: &mut Report<'_>) {
 fn udp_behind(flow: &Flow<'_>) -> Vec<Option<usize>> {
     let mut behind = vec![None; flow.drafts.len()];
     for (node, input) in inputs(flow) {
-        if matches!(input.source, SourcePlan::Udp(_)) {
+        if input.source.udp().is_some() {
             behind[node] = Some(node);
         }
     }

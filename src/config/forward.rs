@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::plan::{BalancePlan, ClientTlsPlan, FormatPlan, ForwardPlan, ServerTlsPlan};
+use super::format;
+use super::plan::{BalancePlan, ClientTlsPlan, ForwardPlan, ServerTlsPlan};
 use super::report::{Report, nearest};
 use super::section::{Entry, Section};
 use super::select::one_group;
@@ -20,7 +21,7 @@ pub(super) fn read(
 ) -> Option<ForwardPlan> {
     let peers = peers(entry, report);
     let balance = balance(section, report);
-    let format = format(section, report);
+    let format = format::read(section, report);
     let timeout = section.get("timeout").and_then(|entry| entry.time(report));
     let tls = match section.get("tls") {
         Some(entry) => client_tls(entry, report),
@@ -90,21 +91,6 @@ fn balance(section: &Section<'_>, report: &mut Report<'_>) -> Option<BalancePlan
     one_group(entry, report).map(|key| BalancePlan::Hash { key })
 }
 
-fn format(section: &Section<'_>, report: &mut Report<'_>) -> Option<FormatPlan> {
-    let tag = match section.get("tag") {
-        Some(entry) => Some(entry.system_text(report)?.to_string()),
-        None => None,
-    };
-    let word = match section.get("format") {
-        Some(entry) => entry.word(report, &[("line", false), ("rfc5424", true)])?,
-        None => false,
-    };
-    if let (Some(entry), false) = (section.get("tag"), word) {
-        entry.misplaced(report, "needs `format = \"rfc5424\"`", None);
-    }
-    Some(if word { FormatPlan::Rfc5424 { tag } } else { FormatPlan::Line })
-}
-
 /// The paths in a table, by its keys; reports every key that is not one of `names`.
 fn paths<'t>(
     entry: &Entry<'t>,
@@ -146,10 +132,22 @@ fn client_tls(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<ClientTlsPla
 
 /// Reads the `tls` of an input.
 pub(super) fn server_tls(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<ServerTlsPlan> {
-    let section = paths(entry, &["cert", "key", "client_ca"], report)?;
+    let section = paths(entry, &["cert", "key", "client_ca", "names"], report)?;
     let (cert, key) = (path(&section, "cert", report), path(&section, "key", report));
     if section.get("cert").is_none() || section.get("key").is_none() {
         entry.wrong(report, "needs `cert` and `key`, the paths of PEM files");
     }
-    Some(ServerTlsPlan { cert: cert?, key: key?, client_ca: path(&section, "client_ca", report) })
+    let client_ca = path(&section, "client_ca", report);
+    let names = section.get("names").and_then(|entry| entry.names(report)).unwrap_or_default();
+    if let (Some(names), None) = (section.get("names"), section.get("client_ca")) {
+        names.misplaced(report, "needs `client_ca`: without it clients show no certificate", None);
+    }
+    let names: Vec<_> = names.into_iter().map(|name| (*name.get_ref()).to_string()).collect();
+    for name in &names {
+        if rustls::pki_types::ServerName::try_from(name.as_str()).is_err() {
+            let message = format!("`{name}` is neither a host's name nor an address");
+            entry.wrong(report, message);
+        }
+    }
+    Some(ServerTlsPlan { cert: cert?, key: key?, client_ca, names })
 }

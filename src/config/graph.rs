@@ -3,9 +3,12 @@
 use std::fmt::Write;
 
 use super::plan::{
-    BalancePlan, BodyPlan, Kind, NodePlan, Plan, SampleMode, SelectPlan, SourcePlan,
+    BalancePlan, BodyPlan, FieldPlan, Kind, NodePlan, Plan, SampleMode, SelectPlan, SourcePlan,
+    TransportPlan, Wanted,
 };
 use super::units::{show_rate, show_size};
+use crate::parse::field::Field;
+use crate::parse::syslog::names::{FACILITIES, SEVERITIES};
 
 /// The width of the text drawing.
 const COLUMNS: usize = 80;
@@ -138,6 +141,7 @@ fn label(node: &NodePlan) -> String {
 }
 
 fn selectors(select: &SelectPlan, words: &mut Vec<String>) {
+    words.extend(select.fields.iter().map(field));
     if let Some(regex) = &select.matches {
         words.push(format!("match '{regex}'"));
     }
@@ -157,6 +161,25 @@ fn selectors(select: &SelectPlan, words: &mut Vec<String>) {
     }
 }
 
+/// A field selector: what it is looked for.
+fn field(FieldPlan { field, wanted }: &FieldPlan) -> String {
+    let words = match wanted {
+        Wanted::Numbers(mask) => {
+            let all: &[&str] = match field {
+                Field::Facility => &FACILITIES,
+                _ => &SEVERITIES,
+            };
+            let chosen = all.iter().enumerate().filter(|(at, _)| mask & (1 << at) != 0);
+            chosen.map(|(_, word)| (*word).to_string()).collect()
+        }
+        Wanted::Text { names, patterns } => {
+            let patterns = patterns.iter().map(|pattern| format!("'{pattern}'"));
+            names.iter().cloned().chain(patterns).collect::<Vec<_>>()
+        }
+    };
+    format!("{field} {}", words.join("|"))
+}
+
 fn source(source: &SourcePlan) -> String {
     match source {
         SourcePlan::Udp(udp) => {
@@ -170,6 +193,13 @@ fn source(source: &SourcePlan) -> String {
             let _ = write!(label, ", buffer {}", show_size(udp.receive_buffer));
             label
         }
+        SourcePlan::Syslog(syslog) => match &syslog.transport {
+            TransportPlan::Udp(udp) => format!("syslog udp {}", udp.address),
+            TransportPlan::Tcp(tcp) => {
+                format!("syslog {} {}", if tcp.tls.is_some() { "tls" } else { "tcp" }, tcp.address)
+            }
+            TransportPlan::Unix(unix) => format!("syslog unix {}", unix.path.display()),
+        },
         SourcePlan::Stdin => "stdin".into(),
         SourcePlan::Fifo(path) => format!("fifo {}", path.display()),
         SourcePlan::Relp(relp) => {

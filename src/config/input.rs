@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::plan::{InputPlan, Kind, RelpInPlan, SourcePlan, UdpInPlan};
 use super::report::Report;
 use super::section::{Entry, Section};
-use super::{forward, keys, process};
+use super::{forward, keys, process, syslog};
 use crate::limits;
 
 /// The longest name of a network interface (`IFNAMSIZ` without its final NUL).
@@ -14,8 +14,9 @@ const INTERFACE_MOST: usize = 15;
 
 /// Reads an input.
 pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<InputPlan> {
-    let sort = keys::choose(section, &["udp", "relp", "stdin", "fifo"], report);
-    keys::check(section, Kind::Input, sort, report);
+    let sort = keys::choose(section, &["udp", "syslog", "relp", "stdin", "fifo"], report);
+    let transport = section.get("syslog").filter(|_| sort == Some("syslog")).map(syslog::sort);
+    keys::check(section, Kind::Input, transport.or(sort), report);
     let max_line = match section.get("max_message") {
         Some(entry) => max_message(entry, report),
         None => process::max_line(section, report),
@@ -25,6 +26,7 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<Inp
     let source = match sort? {
         "udp" => SourcePlan::Udp(udp(section, entry, report)?),
         "relp" => SourcePlan::Relp(relp(section, entry, report)?),
+        "syslog" => SourcePlan::Syslog(syslog::read(section, entry, report)?),
         "stdin" => stdin(entry, report)?,
         _ => SourcePlan::Fifo(PathBuf::from(entry.system_text(report)?)),
     };
@@ -43,12 +45,17 @@ fn relp(section: &Section<'_>, entry: &Entry<'_>, report: &mut Report<'_>) -> Op
         Some(entry) => Some(forward::server_tls(entry, report)?),
         None => None,
     };
+    let max_connections = max_connections(section, report);
+    Some(RelpInPlan { address: address?, tls, max_connections })
+}
+
+/// The `max_connections` key.
+pub(super) fn max_connections(section: &Section<'_>, report: &mut Report<'_>) -> usize {
     let most = section
         .get("max_connections")
         .and_then(|entry| entry.integer(report, 1..=limits::CONNECTIONS_MOST))
         .unwrap_or(limits::CONNECTIONS_DEFAULT);
-    let max_connections = usize::try_from(most).ok()?;
-    Some(RelpInPlan { address: address?, tls, max_connections })
+    usize::try_from(most).unwrap_or(usize::MAX)
 }
 
 fn stdin(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<SourcePlan> {
@@ -61,13 +68,23 @@ fn stdin(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<SourcePlan> {
 
 fn udp(section: &Section<'_>, entry: &Entry<'_>, report: &mut Report<'_>) -> Option<UdpInPlan> {
     let address = address(entry, report);
+    udp_socket(section, "udp", address, report)
+}
+
+/// Reads what is said about the socket of an input over UDP, whose address stands under `key`.
+pub(super) fn udp_socket(
+    section: &Section<'_>,
+    key: &str,
+    address: Option<SocketAddr>,
+    report: &mut Report<'_>,
+) -> Option<UdpInPlan> {
     let buffer = limits::RECEIVE_BUFFER_LEAST..=limits::RECEIVE_BUFFER_MOST;
     let buffer = section.get("receive_buffer").and_then(|entry| entry.size(report, buffer));
     let sockets = section
         .get("sockets")
         .and_then(|entry| entry.integer(report, 1..=limits::SOCKETS_MOST.into()))
         .and_then(|n| u16::try_from(n).ok());
-    let multicast = section.get("multicast").and_then(|e| multicast(e, address, report));
+    let multicast = section.get("multicast").and_then(|e| multicast(e, key, address, report));
     let interface = section.get("interface").and_then(|e| interface(e, section, address, report));
     if let Some(entry) = section.get("sockets")
         && section.get("multicast").is_some()
@@ -98,6 +115,7 @@ fn address(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<SocketAddr> {
 
 fn multicast(
     entry: &Entry<'_>,
+    key: &str,
     address: Option<SocketAddr>,
     report: &mut Report<'_>,
 ) -> Option<IpAddr> {
@@ -114,7 +132,7 @@ fn multicast(
     if group.is_ipv4() != address.is_ipv4() {
         let family = |v4| if v4 { "IPv4" } else { "IPv6" };
         let (group, address) = (family(group.is_ipv4()), family(address.is_ipv4()));
-        entry.wrong(report, format!("is an {group} group, but `udp` is an {address} address"));
+        entry.wrong(report, format!("is an {group} group, but `{key}` is an {address} address"));
         return None;
     }
     if !address.ip().is_unspecified() && address.ip() != group {
@@ -122,7 +140,7 @@ fn multicast(
         report.warn(
             &entry.span,
             entry.path(),
-            format!("`udp` binds {ip}, so nothing sent to {group} arrives: bind all addresses"),
+            format!("`{key}` binds {ip}, so nothing sent to {group} arrives: bind all addresses"),
         );
     }
     Some(group)

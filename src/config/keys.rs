@@ -19,6 +19,17 @@ const fn key(kind: Kind, name: &'static str, sorts: &'static [&'static str]) -> 
     Key { name, kind, sorts }
 }
 
+/// What a syslog input is, by its transport: unknown, …
+pub(super) const SYSLOG: &str = "syslog";
+/// … one over UDP, …
+pub(super) const SYSLOG_UDP: &str = "syslog udp";
+/// … over TCP, …
+pub(super) const SYSLOG_TCP: &str = "syslog tcp";
+/// … through TLS, …
+pub(super) const SYSLOG_TLS: &str = "syslog tls";
+/// … on a Unix socket.
+pub(super) const SYSLOG_UNIX: &str = "syslog unix";
+
 /// The keys of `[daemon]`.
 pub(super) const DAEMON: [&str; 3] = ["control", "memory", "grace"];
 
@@ -28,16 +39,36 @@ pub(super) const KEYS: &[Key] = &[
     key(Kind::Input, "stdin", &[]),
     key(Kind::Input, "fifo", &[]),
     key(Kind::Input, "relp", &[]),
-    key(Kind::Input, "tls", &["relp"]),
-    key(Kind::Input, "max_message", &["relp"]),
-    key(Kind::Input, "max_connections", &["relp"]),
-    key(Kind::Input, "receive_buffer", &["udp"]),
-    key(Kind::Input, "sockets", &["udp"]),
-    key(Kind::Input, "multicast", &["udp"]),
-    key(Kind::Input, "interface", &["udp"]),
+    key(Kind::Input, "syslog", &[]),
+    key(Kind::Input, "tls", &["relp", SYSLOG_TLS]),
+    key(
+        Kind::Input,
+        "max_message",
+        &["relp", SYSLOG, SYSLOG_UDP, SYSLOG_TCP, SYSLOG_TLS, SYSLOG_UNIX],
+    ),
+    key(Kind::Input, "max_connections", &["relp", SYSLOG_TCP, SYSLOG_TLS]),
+    key(Kind::Input, "idle_timeout", &[SYSLOG_TCP, SYSLOG_TLS]),
+    key(Kind::Input, "delimiter", &[SYSLOG_TCP, SYSLOG_TLS]),
+    key(Kind::Input, "escape", &[SYSLOG, SYSLOG_UDP, SYSLOG_TCP, SYSLOG_TLS, SYSLOG_UNIX]),
+    key(Kind::Input, "mode", &[SYSLOG_UNIX]),
+    key(Kind::Input, "owner", &[SYSLOG_UNIX]),
+    key(Kind::Input, "receive_buffer", &["udp", SYSLOG_UDP, SYSLOG_UNIX]),
+    key(Kind::Input, "sockets", &["udp", SYSLOG_UDP]),
+    key(Kind::Input, "multicast", &["udp", SYSLOG_UDP]),
+    key(Kind::Input, "interface", &["udp", SYSLOG_UDP]),
     key(Kind::Input, "max_line", &["udp", "stdin", "fifo"]),
     key(Kind::Input, "sequence", &["udp", "stdin", "fifo"]),
     key(Kind::Filter, "from", &[]),
+    key(Kind::Filter, "facility", &[]),
+    key(Kind::Filter, "severity", &[]),
+    key(Kind::Filter, "host", &[]),
+    key(Kind::Filter, "app", &[]),
+    key(Kind::Filter, "procid", &[]),
+    key(Kind::Filter, "msgid", &[]),
+    key(Kind::Filter, "source", &[]),
+    key(Kind::Filter, "pid", &[]),
+    key(Kind::Filter, "uid", &[]),
+    key(Kind::Filter, "sd", &[]),
     key(Kind::Filter, "match", &[]),
     key(Kind::Filter, "reject", &[]),
     key(Kind::Filter, "rate", &[]),
@@ -52,6 +83,16 @@ pub(super) const KEYS: &[Key] = &[
     key(Kind::Filter, "stop_grace", &["run"]),
     key(Kind::Filter, "max_line", &["run"]),
     key(Kind::Spool, "from", &[]),
+    key(Kind::Spool, "facility", &[]),
+    key(Kind::Spool, "severity", &[]),
+    key(Kind::Spool, "host", &[]),
+    key(Kind::Spool, "app", &[]),
+    key(Kind::Spool, "procid", &[]),
+    key(Kind::Spool, "msgid", &[]),
+    key(Kind::Spool, "source", &[]),
+    key(Kind::Spool, "pid", &[]),
+    key(Kind::Spool, "uid", &[]),
+    key(Kind::Spool, "sd", &[]),
     key(Kind::Spool, "match", &[]),
     key(Kind::Spool, "reject", &[]),
     key(Kind::Spool, "rate", &[]),
@@ -68,6 +109,16 @@ pub(super) const KEYS: &[Key] = &[
     key(Kind::Spool, "reserve", &[]),
     key(Kind::Spool, "queue", &[]),
     key(Kind::Output, "from", &[]),
+    key(Kind::Output, "facility", &[]),
+    key(Kind::Output, "severity", &[]),
+    key(Kind::Output, "host", &[]),
+    key(Kind::Output, "app", &[]),
+    key(Kind::Output, "procid", &[]),
+    key(Kind::Output, "msgid", &[]),
+    key(Kind::Output, "source", &[]),
+    key(Kind::Output, "pid", &[]),
+    key(Kind::Output, "uid", &[]),
+    key(Kind::Output, "sd", &[]),
     key(Kind::Output, "match", &[]),
     key(Kind::Output, "reject", &[]),
     key(Kind::Output, "rate", &[]),
@@ -82,8 +133,8 @@ pub(super) const KEYS: &[Key] = &[
     key(Kind::Output, "spool", &[]),
     key(Kind::Output, "balance", &["forward"]),
     key(Kind::Output, "key", &["forward"]),
-    key(Kind::Output, "format", &["forward"]),
-    key(Kind::Output, "tag", &["forward"]),
+    key(Kind::Output, "format", &[]),
+    key(Kind::Output, "tag", &[]),
     key(Kind::Output, "timeout", &["forward"]),
     key(Kind::Output, "tls", &["forward"]),
     key(Kind::Output, "queue", &[]),
@@ -103,6 +154,11 @@ fn sort_words(kind: Kind, sort: &str) -> &'static str {
         (Kind::Input, "udp") => "UDP input",
         (Kind::Input, "stdin") => "standard input",
         (Kind::Input, "relp") => "RELP input",
+        (Kind::Input, SYSLOG) => "syslog input",
+        (Kind::Input, SYSLOG_UDP) => "syslog input over UDP",
+        (Kind::Input, SYSLOG_TCP) => "syslog input over TCP",
+        (Kind::Input, SYSLOG_TLS) => "syslog input through TLS",
+        (Kind::Input, SYSLOG_UNIX) => "syslog input on a Unix socket",
         (Kind::Input, _) => "FIFO input",
         (Kind::Filter, "run") => "filter process",
         (Kind::Filter, _) => "filter without `run`",
@@ -174,8 +230,21 @@ fn spoken(words: &[String]) -> String {
 
 /// The nodes that have a key, in the plural.
 fn owners(key: &Key) -> String {
-    let word = key.sorts.first().map_or_else(|| key.kind.word(), |sort| sort_words(key.kind, sort));
-    format!("{word}{}", if word.ends_with('s') { "es" } else { "s" })
+    if key.sorts.is_empty() {
+        return plural(key.kind.word());
+    }
+    // Where all transports of syslog have it, `syslog` alone stands for them.
+    let all = key.sorts.contains(&SYSLOG);
+    let part = |sort: &&&str| !(all && sort.starts_with("syslog ")) && !sort.is_empty();
+    let words = key.sorts.iter().filter(part).map(|sort| plural(sort_words(key.kind, sort)));
+    spoken(&words.collect::<Vec<_>>())
+}
+
+fn plural(word: &str) -> String {
+    match word.split_once(" input ") {
+        Some((before, behind)) => format!("{before} inputs {behind}"),
+        None => format!("{word}{}", if word.ends_with('s') { "es" } else { "s" }),
+    }
 }
 
 /// Which one of `choices` the table has; reports it when there are none or several.

@@ -11,7 +11,9 @@
 mod checks;
 mod daemon;
 mod diagnostic;
+mod fields;
 mod flow;
+mod format;
 mod forward;
 pub mod graph;
 mod input;
@@ -24,6 +26,7 @@ mod report;
 mod section;
 mod select;
 mod spool;
+mod syslog;
 #[cfg(test)]
 mod tests;
 pub mod udp2log;

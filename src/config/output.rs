@@ -1,10 +1,10 @@
 //! `[output.NAME]`
 
-use super::plan::{BodyPlan, FilePlan, Kind, Rotate, StdoutPlan, UdpOutPlan};
+use super::plan::{BodyPlan, FilePlan, FormatPlan, Kind, Rotate, StdoutPlan, UdpOutPlan};
 use super::report::Report;
 use super::section::{Entry, Section};
 use super::units::{self, show_size, show_time};
-use super::{forward, keys, process};
+use super::{format, forward, keys, process};
 use crate::limits;
 use crate::output::name::NameTemplate;
 
@@ -17,13 +17,19 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<Bod
         return process::read(section, "pipe", report).map(BodyPlan::Pipe);
     }
     let queue = process::queue(section, limits::QUEUE_FILE_DEFAULT, report);
+    if sort? == "forward" {
+        return forward::read(section, entry, queue, report).map(BodyPlan::Forward);
+    }
+    let format = format::read(section, report);
     match sort? {
-        "file" => file(section, entry, queue, report).map(BodyPlan::File),
-        "forward" => forward::read(section, entry, queue, report).map(BodyPlan::Forward),
-        "udp" => udp(entry, report).map(|to| BodyPlan::Udp(UdpOutPlan { to, queue })),
+        "file" => file(section, entry, (queue, format?), report).map(BodyPlan::File),
+        "udp" => {
+            let (to, format) = (udp(entry, report)?, format?);
+            Some(BodyPlan::Udp(UdpOutPlan { to, format, queue }))
+        }
         _ => {
             if entry.boolean(report)? {
-                return Some(BodyPlan::Stdout(StdoutPlan { queue }));
+                return Some(BodyPlan::Stdout(StdoutPlan { format: format?, queue }));
             }
             entry.wrong(report, "an output with `stdout = false` goes nowhere: remove the output");
             None
@@ -34,7 +40,7 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<Bod
 fn file(
     section: &Section<'_>,
     entry: &Entry<'_>,
-    queue: u64,
+    (queue, format): (u64, FormatPlan),
     report: &mut Report<'_>,
 ) -> Option<FilePlan> {
     let path = entry.text(report).and_then(|text| {
@@ -65,6 +71,7 @@ fn file(
         keep: keep.and_then(|n| u32::try_from(n).ok()),
         compress: compress.unwrap_or(false),
         mode: mode.unwrap_or(limits::FILE_MODE_DEFAULT),
+        format,
         queue,
     })
 }

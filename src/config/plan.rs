@@ -9,7 +9,9 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::input::messages::Escape;
 use crate::output::name::NameTemplate;
+use crate::parse::field::Field;
 use crate::url::Url;
 
 /// Everything a daemon is told to be.
@@ -130,6 +132,76 @@ pub enum SourcePlan {
     Fifo(PathBuf),
     /// Messages of RELP, each answered once it is on disk.
     Relp(RelpInPlan),
+    /// Syslog messages, each a line.
+    Syslog(SyslogInPlan),
+}
+
+impl SourcePlan {
+    /// The UDP socket it has, if it has one.
+    pub fn udp(&self) -> Option<&UdpInPlan> {
+        match self {
+            Self::Udp(udp) => Some(udp),
+            Self::Syslog(SyslogInPlan { transport: TransportPlan::Udp(udp), .. }) => Some(udp),
+            _ => None,
+        }
+    }
+
+    /// The address it listens on for connections, if it does.
+    pub fn listens_on(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Relp(relp) => Some(relp.address),
+            Self::Syslog(SyslogInPlan { transport: TransportPlan::Tcp(tcp), .. }) => {
+                Some(tcp.address)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A syslog input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyslogInPlan {
+    /// How messages come.
+    pub transport: TransportPlan,
+    /// What becomes of control characters in them.
+    pub escape: Escape,
+}
+
+/// How syslog messages come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransportPlan {
+    /// One in a datagram (RFC 5426).
+    Udp(UdpInPlan),
+    /// In connections (RFC 6587; RFC 5425 through TLS).
+    Tcp(TcpInPlan),
+    /// One in a datagram from a process of this host.
+    Unix(UnixInPlan),
+}
+
+/// A syslog input with connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpInPlan {
+    /// The address to bind.
+    pub address: SocketAddr,
+    /// Set where clients come through TLS.
+    pub tls: Option<ServerTlsPlan>,
+    /// The most connections at a time.
+    pub max_connections: usize,
+    /// A client that has sent nothing for so long is let go.
+    pub idle_timeout: Option<Duration>,
+    /// Whether NUL ends a message as a newline does.
+    pub nul: bool,
+}
+
+/// A syslog input on a Unix socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnixInPlan {
+    /// The path to bind.
+    pub path: PathBuf,
+    /// The mode of the socket.
+    pub mode: u32,
+    /// Its owner, `user` or `user:group`.
+    pub owner: Option<String>,
 }
 
 /// A RELP input.
@@ -152,6 +224,8 @@ pub struct ServerTlsPlan {
     pub key: PathBuf,
     /// The authority that clients' certificates must be of, PEM; `None` asks for none.
     pub client_ca: Option<PathBuf>,
+    /// Names of which a client's certificate must have one; empty for any.
+    pub names: Vec<String>,
 }
 
 /// A UDP input.
@@ -172,6 +246,8 @@ pub struct UdpInPlan {
 /// What a node takes of the streams it is given, in the order of the fields.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SelectPlan {
+    /// Only lines in which all of these fields are as wanted.
+    pub fields: Vec<FieldPlan>,
     /// Only lines this regex finds something in.
     pub matches: Option<String>,
     /// Only lines this regex finds nothing in.
@@ -180,6 +256,29 @@ pub struct SelectPlan {
     pub rate: Option<RatePlan>,
     /// One line of so many.
     pub sample: Option<SamplePlan>,
+}
+
+/// What a field must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldPlan {
+    /// Which.
+    pub field: Field,
+    /// What it must be.
+    pub wanted: Wanted,
+}
+
+/// What a field may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// A facility or a severity whose bit is set, the lowest for number 0.
+    Numbers(u32),
+    /// One of these names, or something that one of these regexes finds something in.
+    Text {
+        /// The names.
+        names: Vec<String>,
+        /// The regexes.
+        patterns: Vec<String>,
+    },
 }
 
 /// `rate = "1000/s"`: a token bucket that holds one period's worth.
@@ -243,6 +342,8 @@ pub struct ProcessPlan {
     pub stop_grace: Duration,
     /// The longest line it may print (`run` only).
     pub max_line: usize,
+    /// How its lines are written (`pipe` only).
+    pub format: FormatPlan,
 }
 
 /// An output file.
@@ -258,6 +359,8 @@ pub struct FilePlan {
     pub compress: bool,
     /// The mode of a new file.
     pub mode: u32,
+    /// How lines are written.
+    pub format: FormatPlan,
     /// The bound of the queue before it, in bytes.
     pub queue: u64,
 }
@@ -276,6 +379,8 @@ pub enum Rotate {
 pub struct UdpOutPlan {
     /// `host:port`, the host a name or an address.
     pub to: String,
+    /// How lines are written.
+    pub format: FormatPlan,
     /// The bound of the queue before it, in bytes.
     pub queue: u64,
 }
@@ -287,7 +392,7 @@ pub struct ForwardPlan {
     pub peers: Vec<Url>,
     /// Which of them gets which lines.
     pub balance: BalancePlan,
-    /// How the lines are dressed.
+    /// How lines are written.
     pub format: FormatPlan,
     /// How long a peer may leave everything unanswered.
     pub timeout: Duration,
@@ -311,16 +416,29 @@ pub enum BalancePlan {
     },
 }
 
-/// How lines are dressed for the way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FormatPlan {
-    /// As they are.
+/// How lines are written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FormatPlan {
+    /// In which shape.
+    pub shape: Shape,
+    /// The app-name of a line that has none; the input's name where it is left out.
+    pub tag: Option<String>,
+}
+
+/// The shapes of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shape {
+    /// As it is.
+    #[default]
     Line,
-    /// Behind a header of RFC 5424.
-    Rfc5424 {
-        /// Its app-name; the input's name where it is left out.
-        tag: Option<String>,
-    },
+    /// As RFC 5424 has it.
+    Rfc5424,
+    /// As RFC 3164 has it.
+    Rfc3164,
+    /// A JSON object.
+    Json,
+    /// `time host app: message`.
+    Text,
 }
 
 /// What a client needs for TLS.
@@ -382,6 +500,8 @@ pub enum SpoolFull {
 /// An output to standard output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StdoutPlan {
+    /// How lines are written.
+    pub format: FormatPlan,
     /// The bound of the queue before it, in bytes.
     pub queue: u64,
 }

@@ -1,6 +1,7 @@
 //! The keys of processes, `run` and `pipe` alike.
 
-use super::plan::{ProcessPlan, WhenFull};
+use super::format;
+use super::plan::{FormatPlan, ProcessPlan, WhenFull};
 use super::report::Report;
 use super::section::Section;
 use super::units::show_time;
@@ -42,8 +43,9 @@ pub(super) fn read(
     if let Some(entry) = section.get("stop_grace") {
         plan.stop_grace = entry.time(report).unwrap_or(plan.stop_grace);
     }
-    if key == "run" {
-        plan.max_line = max_line(section, report);
+    match key {
+        "run" => plan.max_line = max_line(section, report),
+        _ => plan.format = format::read(section, report)?,
     }
     plan.command = command?.into();
     Some(plan)
@@ -59,6 +61,7 @@ pub(super) fn defaults(command: String) -> ProcessPlan {
         restart: limits::RESTART_DEFAULT,
         stop_grace: limits::STOP_GRACE_DEFAULT,
         max_line: limits::LINE_MAX_DEFAULT,
+        format: FormatPlan::default(),
     }
 }
 

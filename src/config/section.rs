@@ -278,6 +278,19 @@ impl<'t> Entry<'t> {
         start..start + 1
     }
 
+    /// The value.
+    pub(super) fn value(&self) -> &'t DeValue<'t> {
+        self.value
+    }
+
+    /// The items of the value, if it is a list.
+    pub(super) fn list(&self) -> Option<&'t [Spanned<DeValue<'t>>]> {
+        match self.value {
+            DeValue::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
     /// The value, if it is a string.
     pub(super) fn as_str(&self) -> Option<&'t str> {
         self.value.as_str()

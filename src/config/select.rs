@@ -2,15 +2,19 @@
 
 use std::num::NonZeroU64;
 
+use super::fields;
 use super::pattern;
 use super::plan::{RatePlan, SampleMode, SamplePlan, SelectPlan};
 use super::report::Report;
 use super::section::{Entry, Section};
 use super::units;
+use crate::filter::key;
+use crate::parse::field::Field;
 
 /// Reads all selectors of a node.
 pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> SelectPlan {
     SelectPlan {
+        fields: fields::read(section, report),
         matches: section.get("match").and_then(|entry| regex(entry, report)),
         reject: section.get("reject").and_then(|entry| regex(entry, report)),
         rate: section.get("rate").and_then(|entry| rate(entry, report)),
@@ -79,8 +83,17 @@ fn sample(section: &Section<'_>, report: &mut Report<'_>) -> Option<SamplePlan> 
     (n.get() > 1).then_some(SamplePlan { n, mode })
 }
 
-/// A regex with exactly one group.
+/// A key: a field in braces, or a regex with exactly one group.
 pub(super) fn one_group(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<String> {
+    if let Some(field) = entry.as_str().and_then(key::field_in) {
+        return match field.parse::<Field>() {
+            Ok(_) => entry.as_str().map(str::to_string),
+            Err(message) => {
+                entry.wrong(report, message);
+                None
+            }
+        };
+    }
     let text = regex(entry, report)?;
     let groups = pattern::compile(&text).map_or(0, |regex| pattern::groups(&regex));
     if groups == 1 {

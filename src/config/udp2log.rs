@@ -12,8 +12,8 @@ use std::num::NonZeroU64;
 
 use super::diagnostic::{Refusal, shown};
 use super::plan::{
-    BodyPlan, DaemonPlan, FilePlan, InputPlan, NodePlan, Plan, SampleMode, SamplePlan, SelectPlan,
-    SourcePlan, UdpInPlan,
+    BodyPlan, DaemonPlan, FilePlan, FormatPlan, InputPlan, NodePlan, Plan, SampleMode, SamplePlan,
+    SelectPlan, SourcePlan, UdpInPlan,
 };
 use super::process;
 use super::report::{Report, Span};
@@ -200,6 +200,7 @@ fn body(kind: &str, rest: &str, span: &Span, report: &mut Report<'_>) -> Option<
         rotate: None,
         keep: None,
         compress: false,
+        format: FormatPlan::default(),
         mode: FILE_MODE,
         queue: limits::QUEUE_FILE_DEFAULT,
     }))

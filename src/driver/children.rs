@@ -338,7 +338,7 @@ impl Running {
         if piece.is_some() || counts.oversize > 0 {
             let (bytes, lines) = piece.unwrap_or_default();
             let (input, received) = (Arc::clone(&self.name), SystemTime::now());
-            let batch = Batch { bytes, lines, input, received, place: None };
+            let batch = Batch::new(bytes, lines, input, received);
             engine.handle(Event::Printed { proc, batch, counts }, now);
         }
     }

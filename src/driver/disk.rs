@@ -170,14 +170,14 @@ fn work(jobs: &Receiver<Job>, done: &Sender<Event>, wake: &Wake) {
             }
             DiskWork::Append(batches) => {
                 let Some(target) = targets.get_mut(&node) else { continue };
-                let Written { bytes, pause, error } = match target {
+                let written = match target {
                     Target::Files(files) => files.append(&batches),
                     Target::Stdout(stdout) => stdout.append(&batches),
                     Target::Spool(_) => continue,
                 };
                 // The batches' memory goes back before the loop learns that they are done.
                 drop(batches);
-                tell(Event::DiskDone { node, bytes, pause, error });
+                tell(Event::DiskDone { node, written });
                 if let Target::Files(files) = target {
                     compressor.compress(files.take_to_compress());
                 }

@@ -8,17 +8,21 @@
 pub mod children;
 pub mod control;
 pub mod disk;
+pub mod door;
 pub mod links;
 pub mod readers;
 pub mod receiver;
 pub mod relp_in;
+pub mod syslog_in;
 pub mod tls;
 pub mod transport;
 pub mod udp_in;
 pub mod udp_out;
+pub mod unix_in;
 pub mod wake;
 
 use std::io::{self, ErrorKind, Read};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
@@ -33,7 +37,9 @@ use nix::sys::signal::Signal;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
 use crate::clock::{Clock, Mono, SystemClock};
-use crate::config::plan::{BodyPlan, InputPlan, NodePlan, Plan, SourcePlan, SpoolPlan};
+use crate::config::plan::{
+    BodyPlan, InputPlan, NodePlan, Plan, ServerTlsPlan, SourcePlan, SpoolPlan, TransportPlan,
+};
 use crate::engine::status::Status;
 use crate::engine::{Action, DiskWork, Engine, Event, Ready, SpoolFound};
 use crate::forward::deal::{lanes, reader};
@@ -45,10 +51,10 @@ use crate::spool::recover::{self, Opened};
 use children::{Children, Pipe};
 use control::{Control, Request};
 use disk::Disk;
+use door::Bound;
 use links::Links;
 use readers::Readers;
-use receiver::{Handle, Reply, Source, UdpSocket};
-use relp_in::Bound;
+use receiver::{DatagramSocket, Handle, Reply, Source};
 use tls::{ClientTls, ServerTls};
 use udp_out::UdpOutputs;
 use wake::Wake;
@@ -554,31 +560,26 @@ impl Daemon {
     }
 
     /// The sockets that are bound to the address of an input already, whatever its name.
-    fn sockets_at(&self, input: &InputPlan) -> io::Result<Vec<UdpSocket>> {
-        let SourcePlan::Udp(wanted) = &input.source else { return Ok(Vec::new()) };
+    fn sockets_at(&self, input: &InputPlan) -> io::Result<Vec<DatagramSocket>> {
         let same = |node: &NodeId| {
             let name = self.engine.name_of(*node);
-            inputs_of(self.engine.plan()).any(|(other, plan)| {
-                let SourcePlan::Udp(udp) = &plan.source else { return false };
-                *other == *name
-                    && udp.address == wanted.address
-                    && udp.multicast == wanted.multicast
-                    && udp.interface == wanted.interface
-            })
+            inputs_of(self.engine.plan())
+                .any(|(other, plan)| *other == *name && has_same_socket(plan, input))
         };
         let sockets = self.receivers.iter().filter(|(node, _)| same(node));
-        sockets.filter_map(|(_, handle)| handle.socket.as_ref()).map(UdpSocket::try_clone).collect()
+        sockets
+            .filter_map(|(_, handle)| handle.socket.as_ref())
+            .map(DatagramSocket::try_clone)
+            .collect()
     }
 
     /// The listening socket that is bound to the address of an input already.
     fn listener_at(&self, input: &InputPlan) -> io::Result<Option<std::net::TcpListener>> {
-        let SourcePlan::Relp(wanted) = &input.source else { return Ok(None) };
+        let Some(wanted) = input.source.listens_on() else { return Ok(None) };
         for (node, handle) in &self.receivers {
             let name = self.engine.name_of(*node);
-            let same = inputs_of(self.engine.plan()).any(|(other, plan)| {
-                *other == *name
-                    && matches!(&plan.source, SourcePlan::Relp(r) if r.address == wanted.address)
-            });
+            let same = inputs_of(self.engine.plan())
+                .any(|(other, plan)| *other == *name && plan.source.listens_on() == Some(wanted));
             if let (true, Some(listener)) = (same, &handle.listener) {
                 return listener.try_clone().map(Some);
             }
@@ -678,28 +679,31 @@ fn inputs_of(plan: &Plan) -> impl Iterator<Item = (&str, &InputPlan)> {
 fn open_input(
     name: &str,
     plan: &InputPlan,
-    old: &[UdpSocket],
+    old: &[DatagramSocket],
     listener: Option<std::net::TcpListener>,
 ) -> Result<Vec<Source>, String> {
     match &plan.source {
-        SourcePlan::Udp(udp) => {
-            Ok(udp_in::open(name, udp, old)?.into_iter().map(Source::Udp).collect())
-        }
+        SourcePlan::Udp(udp) => datagrams(udp_in::open(name, "udp = \"", udp, old)?),
         SourcePlan::Relp(relp) => {
-            let said = |error| format!("input.{name}: relp = \"{}\": {error}", relp.address);
-            let tls = match &relp.tls {
-                Some(tls) => {
-                    Some(ServerTls::new(tls).map_err(|e| format!("input.{name}: tls: {e}"))?)
-                }
-                None => None,
-            };
-            let listener = match listener {
-                Some(listener) => listener,
-                None => relp_in::bind(relp.address).map_err(said)?,
-            };
-            let max_connections = relp.max_connections;
-            Ok(vec![Source::Relp(Bound { listener, tls, max_connections })])
+            let at = format!("input.{name}: relp = \"{}\"", relp.address);
+            let bound = listen(&at, relp.address, (&relp.tls, relp.max_connections), listener)?;
+            Ok(vec![Source::Relp(bound)])
         }
+        SourcePlan::Syslog(syslog) => match &syslog.transport {
+            TransportPlan::Udp(udp) => {
+                datagrams(udp_in::open(name, "syslog = \"udp://", udp, old)?)
+            }
+            TransportPlan::Unix(unix) => match old.first() {
+                Some(socket) => datagrams(vec![unix_in::keep(name, unix, socket)?]),
+                None => datagrams(vec![unix_in::open(name, unix)?]),
+            },
+            TransportPlan::Tcp(tcp) => {
+                let scheme = if tcp.tls.is_some() { "tls" } else { "tcp" };
+                let at = format!("input.{name}: syslog = \"{scheme}://{}\"", tcp.address);
+                let bound = listen(&at, tcp.address, (&tcp.tls, tcp.max_connections), listener)?;
+                Ok(vec![Source::Syslog(bound)])
+            }
+        },
         SourcePlan::Stdin => {
             let stdin = io::stdin().as_fd().try_clone_to_owned();
             let stdin = stdin.map_err(|error| format!("input.{name}: stdin: {error}"))?;
@@ -711,6 +715,52 @@ fn open_input(
             Ok(vec![Source::Stream(file, Some(path.clone()))])
         }
     }
+}
+
+fn datagrams(sockets: Vec<DatagramSocket>) -> Result<Vec<Source>, String> {
+    Ok(sockets.into_iter().map(Source::Datagrams).collect())
+}
+
+/// Listens on an address, or goes on with a socket that does; `at` begins what is said where it
+/// cannot.
+fn listen(
+    at: &str,
+    address: SocketAddr,
+    (tls, max_connections): (&Option<ServerTlsPlan>, usize),
+    listener: Option<std::net::TcpListener>,
+) -> Result<Bound, String> {
+    let tls = tls.as_ref().map(ServerTls::new).transpose();
+    let tls = tls.map_err(|error| format!("{at}: tls: {error}"))?;
+    let listener = match listener {
+        Some(listener) => listener,
+        None => door::bind(address).map_err(|error| match error.kind() {
+            ErrorKind::AddrInUse => {
+                format!("{at}: the port is in use (see who has it with: ss -tlnp): {error}")
+            }
+            ErrorKind::PermissionDenied => {
+                format!("{at}: ports below 1024 need CAP_NET_BIND_SERVICE: {error}")
+            }
+            _ => format!("{at}: {error}"),
+        })?,
+    };
+    Ok(Bound { listener, tls, max_connections })
+}
+
+/// Whether two inputs have the same socket for datagrams.
+fn has_same_socket(one: &InputPlan, other: &InputPlan) -> bool {
+    if let (Some(one), Some(other)) = (one.source.udp(), other.source.udp()) {
+        return one.address == other.address
+            && one.multicast == other.multicast
+            && one.interface == other.interface;
+    }
+    let path = |plan: &InputPlan| match &plan.source {
+        SourcePlan::Syslog(syslog) => match &syslog.transport {
+            TransportPlan::Unix(unix) => Some(unix.path.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    path(one).is_some() && path(one) == path(other)
 }
 
 /// Makes a FIFO where nothing is there.

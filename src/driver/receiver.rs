@@ -29,14 +29,18 @@ use mio::Waker;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 
-use super::relp_in::{Bound, Server};
+use super::door::Bound;
+use super::relp_in::Server;
+use super::syslog_in;
+use super::unix_in::UnixPath;
 use super::wake::Wake;
 use crate::batch::Batch;
-use crate::config::plan::InputPlan;
+use crate::config::plan::{InputPlan, SourcePlan, TransportPlan};
 use crate::ids::Identity;
-use crate::input::InputCounts;
-use crate::input::datagrams::Intake;
+use crate::input::datagrams::RawLines;
 use crate::input::lines::LineBuffer;
+use crate::input::messages::Messages;
+use crate::input::{InputCounts, Intake, Piece};
 use crate::limits;
 use crate::parse::sequence::GapTracker;
 use crate::sys::recv::DatagramReader;
@@ -102,7 +106,7 @@ pub struct Handle {
     /// Whether the last turn left something there.
     pub more: bool,
     /// Its socket, to be taken over by a reload.
-    pub socket: Option<UdpSocket>,
+    pub socket: Option<DatagramSocket>,
     /// The same of an input with connections.
     pub listener: Option<TcpListener>,
     /// The way to it, where its clients wait for answers.
@@ -133,34 +137,39 @@ impl Handle {
     }
 }
 
-/// A bound UDP socket.
+/// A bound socket for datagrams, UDP or Unix.
 #[derive(Debug)]
-pub struct UdpSocket {
+pub struct DatagramSocket {
     /// The socket.
     pub socket: Socket,
     /// How many of the kernel's drops on it were counted, by this or an earlier receiver.
     pub drops: Arc<AtomicU32>,
+    /// The path of a Unix socket, which is removed when nobody has the socket any more.
+    pub path: Option<Arc<UnixPath>>,
 }
 
-impl UdpSocket {
+impl DatagramSocket {
     /// The same socket once more.
     ///
     /// # Errors
     /// The system's.
     pub fn try_clone(&self) -> std::io::Result<Self> {
-        Ok(Self { socket: self.socket.try_clone()?, drops: Arc::clone(&self.drops) })
+        let (drops, path) = (Arc::clone(&self.drops), self.path.clone());
+        Ok(Self { socket: self.socket.try_clone()?, drops, path })
     }
 }
 
 /// Where a receiver reads.
 #[derive(Debug)]
 pub enum Source {
-    /// A bound UDP socket.
-    Udp(UdpSocket),
+    /// A bound socket for datagrams.
+    Datagrams(DatagramSocket),
     /// Standard input, or a FIFO that was opened and is to be opened again at its end.
     Stream(File, Option<PathBuf>),
     /// A bound RELP input.
     Relp(Bound),
+    /// A bound syslog input with connections.
+    Syslog(Bound),
 }
 
 /// Opens a FIFO for reading without waiting for a writer.
@@ -190,24 +199,37 @@ pub fn start(
     let (stop_read, stop) = std::io::pipe()?;
     let (sender, received) = sync_channel(limits::RECEIVED_WAITING);
     let out = Out { name: Arc::clone(name), sender, wake };
+    if let Source::Syslog(bound) = source {
+        return start_syslog(plan, bound, out, (stop_read, stop), received);
+    }
+    let escape = match &plan.source {
+        SourcePlan::Syslog(syslog) => Some(syslog.escape),
+        _ => None,
+    };
     let max_line = plan.max_line;
     let gaps = plan.sequence.then(GapTracker::new);
     let socket = match &source {
-        Source::Udp(socket) => Some(socket.try_clone()?),
+        Source::Datagrams(socket) => Some(socket.try_clone()?),
         _ => None,
     };
     // Thread names have 15 bytes at most (pthread_setname_np(3)).
     let title: String = format!("in:{name}").chars().take(15).collect();
     let thread = std::thread::Builder::new().name(title).spawn(move || match source {
-        Source::Udp(socket) => {
-            let intake = Intake::new(max_line).with_gaps(gaps);
-            Datagrams::new(socket, intake, hold, out).run(&stop_read);
-        }
+        Source::Datagrams(socket) => match escape {
+            None => {
+                let intake = RawLines::new(max_line).with_gaps(gaps);
+                Datagrams::new(socket, intake, hold, out).run(&stop_read);
+            }
+            Some(escape) => {
+                let intake = Messages::new(max_line, escape);
+                Datagrams::new(socket, intake, hold, out).with_sources().run(&stop_read);
+            }
+        },
         Source::Stream(file, path) => {
             let lines = Lines { buffer: LineBuffer::new(max_line), gaps };
             stream(file, path, lines, &out, &stop_read);
         }
-        Source::Relp(_) => {}
+        Source::Relp(_) | Source::Syslog(_) => {}
     })?;
     Ok(Handle {
         received,
@@ -216,6 +238,34 @@ pub fn start(
         more: false,
         socket,
         listener: None,
+        replies: None,
+    })
+}
+
+fn start_syslog(
+    plan: &InputPlan,
+    bound: Bound,
+    out: Out,
+    (stop_read, stop): (PipeReader, PipeWriter),
+    received: Receiver<Received>,
+) -> std::io::Result<Handle> {
+    let SourcePlan::Syslog(syslog) = &plan.source else {
+        return Err(std::io::Error::other("a syslog input that is none"));
+    };
+    let TransportPlan::Tcp(tcp) = &syslog.transport else {
+        return Err(std::io::Error::other("a syslog input without connections"));
+    };
+    let listener = bound.listener.try_clone()?;
+    let title: String = format!("in:{}", out.name).chars().take(15).collect();
+    let server = syslog_in::Server::new(bound, (syslog, tcp), plan.max_line, out, stop_read)?;
+    let thread = std::thread::Builder::new().name(title).spawn(move || server.run())?;
+    Ok(Handle {
+        received,
+        stop: Some(stop),
+        thread: Some(thread),
+        more: false,
+        socket: None,
+        listener: Some(listener),
         replies: None,
     })
 }
@@ -255,13 +305,10 @@ pub(super) struct Out {
 impl Out {
     /// Hands lines over, waiting while the loop is behind. The loop keeps its end open until
     /// the thread has ended, so nothing is lost here.
-    fn send(&self, lines: Option<(Bytes, u32)>, counts: InputCounts) {
-        let batch = lines.map(|(bytes, lines)| Batch {
-            bytes,
-            lines,
-            input: Arc::clone(&self.name),
-            received: SystemTime::now(),
-            place: None,
+    pub(super) fn send(&self, piece: Option<Piece>, counts: InputCounts) {
+        let batch = piece.map(|Piece { bytes, lines, sources }| {
+            let name = Arc::clone(&self.name);
+            Batch { sources, ..Batch::new(bytes, lines, name, SystemTime::now()) }
         });
         self.hand(Received { batch, counts, ticket: None });
     }
@@ -307,11 +354,11 @@ fn wait(source: BorrowedFd<'_>, stop: &PipeReader, longest: Option<Duration>) ->
 }
 
 /// The receiver of one UDP socket.
-struct Datagrams {
+struct Datagrams<I> {
     socket: Socket,
     out: Out,
     reader: DatagramReader,
-    intake: Intake,
+    intake: I,
     /// Messages a read may bring; 1 while they are large, so that each lands in place.
     slots: usize,
     /// What the kernel's buffer holds, in its own accounting.
@@ -320,6 +367,8 @@ struct Datagrams {
     /// Set while what comes is better left in the kernel.
     hold: Arc<AtomicBool>,
     drops_asked: Instant,
+    /// Whether the kernel holds what comes meanwhile without making its senders wait.
+    patient: bool,
 }
 
 /// What a read brought.
@@ -329,10 +378,10 @@ struct Brought {
     full: bool,
 }
 
-impl Datagrams {
+impl<I: Intake> Datagrams<I> {
     fn new(
-        UdpSocket { socket, drops }: UdpSocket,
-        intake: Intake,
+        DatagramSocket { socket, drops, path }: DatagramSocket,
+        intake: I,
         hold: Arc<AtomicBool>,
         out: Out,
     ) -> Self {
@@ -347,14 +396,21 @@ impl Datagrams {
             drops,
             hold,
             drops_asked: Instant::now(),
+            patient: path.is_none(),
         }
+    }
+
+    /// The same, with the senders known.
+    fn with_sources(mut self) -> Self {
+        self.reader = self.reader.with_sources();
+        self
     }
 
     fn run(mut self, stop: &PipeReader) {
         let mut pauses = 0;
         let mut reads = 0_u32;
         loop {
-            if self.hold.load(Ordering::Relaxed) && self.kernel_has_room() {
+            if self.patient && self.hold.load(Ordering::Relaxed) && self.kernel_has_room() {
                 std::thread::sleep(limits::RECV_HOLD);
                 continue;
             }
@@ -398,7 +454,7 @@ impl Datagrams {
     /// Whether the kernel can hold what comes in two pauses at the rate of the last one. A
     /// small datagram takes about 768 bytes of its buffer beside its own.
     fn can_pause(&self, brought: &Brought) -> bool {
-        2 * (brought.bytes + 768 * brought.messages) < self.buffer / 2
+        self.patient && 2 * (brought.bytes + 768 * brought.messages) < self.buffer / 2
     }
 
     /// Whether the kernel's buffer is less than half full.
@@ -425,9 +481,11 @@ impl Datagrams {
             bytes += message.len;
             if slot == 0 {
                 self.reader.keep_first(self.intake.current());
-                self.intake.take_in_place(start, message.segment);
+                let source = self.reader.source(slot);
+                self.intake.take_in_place(start, message.segment, source);
             } else {
-                self.intake.take(self.reader.bytes(slot), message.segment);
+                let source = self.reader.source(slot);
+                self.intake.take(self.reader.bytes(slot), message.segment, source);
             }
         }
         let full = count == self.slots;
@@ -445,7 +503,7 @@ impl Datagrams {
     fn hand_over_all(&mut self) {
         // Sealing counts too.
         self.intake.seal();
-        let mut counts = std::mem::take(&mut self.intake.counts);
+        let mut counts = std::mem::take(self.intake.counts());
         for piece in self.intake.full() {
             self.out.send(Some(piece), std::mem::take(&mut counts));
         }
@@ -500,6 +558,7 @@ impl Lines {
             counts.sequence_lost += gaps.newly_lost();
         }
         if piece.is_some() || counts != InputCounts::default() {
+            let piece = piece.map(|(bytes, lines)| Piece { bytes, lines, sources: None });
             out.send(piece, counts);
         }
     }

@@ -14,60 +14,28 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant, SystemTime};
 
-use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use super::door::{Arrival, Bound, Door};
 use super::receiver::{Out, Received, Reply};
-use super::tls::ServerTls;
 use super::transport::Transport;
 use crate::batch::Batch;
 use crate::ids::Identity;
 use crate::input::InputCounts;
 use crate::input::relp::Session;
 use crate::limits::{ANSWERS_MOST, OPEN_MOST, READ_CHUNK, TURN};
+use crate::sources::{Source, Sources};
 
 const WAKE: Token = Token(0);
 const LISTENER: Token = Token(1);
 const FIRST_CLIENT: usize = 2;
-/// How long to wait after the system had no descriptor for a connection.
-const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 /// How long clients are waited for at the end to take their last answers.
 const FAREWELL: Duration = Duration::from_millis(200);
-
-/// A bound RELP input that is not read yet.
-#[derive(Debug)]
-pub struct Bound {
-    /// The socket.
-    pub listener: std::net::TcpListener,
-    /// Set where clients come through TLS.
-    pub tls: Option<ServerTls>,
-    /// The most connections at a time.
-    pub max_connections: usize,
-}
-
-/// Binds an address.
-///
-/// # Errors
-/// The system's.
-pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let kind = socket2::Type::STREAM;
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), kind, None)?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(1024)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
 
 /// One input.
 pub(super) struct Server {
     poll: Poll,
-    listener: Option<TcpListener>,
-    tls: Option<ServerTls>,
-    max_connections: usize,
+    door: Door,
     max_message: usize,
     /// Dropped once told to stop, which tells the loop that no more lines come.
     out: Option<Out>,
@@ -80,9 +48,6 @@ pub(super) struct Server {
     asking: HashMap<u64, Token>,
     /// Clients that may have sent more than one turn took.
     again: Vec<Token>,
-    accept_again: bool,
-    /// The system had no descriptor for the last client; this was said.
-    cannot_accept: bool,
     chunk: Vec<u8>,
 }
 
@@ -105,13 +70,10 @@ impl Server {
     ) -> io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
-        let mut listener = TcpListener::from_std(bound.listener);
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let door = Door::open(&out.name, bound, poll.registry(), LISTENER)?;
         let server = Self {
             poll,
-            listener: Some(listener),
-            tls: bound.tls,
-            max_connections: bound.max_connections,
+            door,
             max_message,
             name: Arc::clone(&out.name),
             out: Some(out),
@@ -121,8 +83,6 @@ impl Server {
             next_ticket: 1,
             asking: HashMap::new(),
             again: Vec::new(),
-            accept_again: true,
-            cannot_accept: false,
             chunk: vec![0; READ_CHUNK],
         };
         Ok((server, waker))
@@ -138,16 +98,14 @@ impl Server {
                 log::error!("input.{}: epoll: {error}", self.name);
                 break;
             }
-            if std::mem::take(&mut self.accept_again) {
-                self.accept();
-            }
+            // Also those who came before anything could tell.
+            self.accept();
             for token in std::mem::take(&mut self.again) {
                 self.read(token);
             }
             for event in &events {
                 match event.token() {
-                    WAKE => {}
-                    LISTENER => self.accept(),
+                    WAKE | LISTENER => {}
                     token => {
                         self.write(token);
                         self.read(token);
@@ -169,8 +127,7 @@ impl Server {
         }
         let silent = self.clients.values().any(|client| !client.opened);
         let silent = silent.then_some(Duration::from_secs(1));
-        let accept = self.accept_again.then_some(NO_DESCRIPTOR);
-        silent.into_iter().chain(accept).min()
+        silent.into_iter().chain(self.door.look_again()).min()
     }
 
     fn is_waited_for(&self) -> bool {
@@ -180,46 +137,22 @@ impl Server {
     // ---- connections
 
     fn accept(&mut self) {
-        loop {
-            let Some(listener) = &self.listener else { return };
-            let (stream, peer) = match listener.accept() {
-                Ok(taken) => taken,
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return,
-                    // The client went before it was taken.
-                    ErrorKind::ConnectionAborted | ErrorKind::Interrupted => continue,
-                    _ => {
-                        if !self.cannot_accept {
-                            let name = &self.name;
-                            log::warn!("input.{name}: clients cannot be taken: {error}; they wait");
-                        }
-                        (self.cannot_accept, self.accept_again) = (true, true);
-                        return;
+        while let Some(arrival) = self.door.next(self.clients.len()) {
+            let mut counts = InputCounts::default();
+            match arrival {
+                Arrival::Refused => counts.refused += 1,
+                Arrival::Client(transport, peer) => {
+                    counts.connections += 1;
+                    if let Err(error) = self.enter(transport, peer) {
+                        self.door.complain(peer, &error.to_string());
                     }
-                },
-            };
-            self.cannot_accept = false;
-            let full = self.clients.len() >= self.max_connections;
-            let counts = InputCounts {
-                connections: u64::from(!full),
-                refused: u64::from(full),
-                ..InputCounts::default()
-            };
-            self.count(counts);
-            if full {
-                log::debug!("input.{}: {peer}: refused, there are too many", self.name);
-            } else if let Err(error) = self.enter(stream, peer) {
-                log::warn!("input.{}: {peer}: {error}", self.name);
+                }
             }
+            self.count(counts);
         }
     }
 
-    fn enter(&mut self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
-        let tls = match &self.tls {
-            Some(tls) => Some(tls.connection().map_err(io::Error::other)?),
-            None => None,
-        };
-        let mut transport = Transport::new(stream, tls);
+    fn enter(&mut self, mut transport: Transport, peer: SocketAddr) -> io::Result<()> {
         let token = Token(self.next_token);
         self.next_token += 1;
         let both = Interest::READABLE | Interest::WRITABLE;
@@ -287,7 +220,7 @@ impl Server {
             };
             let done = client.session.push(&self.chunk[..count]);
             if let Err(error) = done {
-                log::warn!("input.{}: {}: {error}", self.name, client.peer);
+                self.door.complain(client.peer, &error);
             }
             self.hand_over(token);
             self.write(token);
@@ -309,7 +242,8 @@ impl Server {
         let received = SystemTime::now();
         let last = pieces.len().saturating_sub(1);
         for (at, piece) in pieces.into_iter().enumerate() {
-            let batch: Batch = piece.into_batch(&self.name, received);
+            let mut batch: Batch = piece.into_batch(&self.name, received);
+            batch.sources = Some(Sources::one(Source::Address(client.peer)));
             let ticket = (at == last).then_some((ticket, None));
             out.hand(Received { batch: Some(batch), counts: InputCounts::default(), ticket });
         }
@@ -350,7 +284,7 @@ impl Server {
                 Ok(Reply::Settled(ticket)) => settled = Some(ticket),
                 Ok(Reply::Tell(ticket, lasts)) => self.tell(ticket, &lasts),
                 Ok(Reply::Stop) => {
-                    self.listener = None;
+                    self.door.close();
                     self.out = None;
                 }
                 Err(TryRecvError::Empty) => break true,

@@ -3,10 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore};
+use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use rustls::{ServerConfig, ServerConnection};
 
 use crate::config::plan::{ClientTlsPlan, ServerTlsPlan};
@@ -42,10 +46,10 @@ impl ServerTls {
             None => builder.with_no_client_auth(),
             Some(path) => {
                 let roots = Arc::new(authorities(path)?);
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
+                let any = WebPkiClientVerifier::builder_with_provider(roots, provider())
                     .build()
                     .map_err(|error| format!("{}: {error}", path.display()))?;
-                builder.with_client_cert_verifier(verifier)
+                builder.with_client_cert_verifier(named(any, &plan.names)?)
             }
         };
         let config = builder
@@ -61,6 +65,71 @@ impl ServerTls {
     pub fn connection(&self) -> Result<Connection, String> {
         let connection = ServerConnection::new(Arc::clone(&self.0));
         connection.map(Connection::Server).map_err(|error| error.to_string())
+    }
+}
+
+/// Takes only clients whose certificate has one of some names.
+#[derive(Debug)]
+struct Named {
+    any: Arc<dyn ClientCertVerifier>,
+    names: Vec<ServerName<'static>>,
+}
+
+fn named(
+    any: Arc<dyn ClientCertVerifier>,
+    names: &[String],
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    if names.is_empty() {
+        return Ok(any);
+    }
+    let name = |name: &String| {
+        ServerName::try_from(name.clone())
+            .map_err(|_| format!("`{name}` is no name that a certificate could have"))
+    };
+    let names = names.iter().map(name).collect::<Result<_, _>>()?;
+    Ok(Arc::new(Named { any, names }))
+}
+
+impl ClientCertVerifier for Named {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.any.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self.any.verify_client_cert(end_entity, intermediates, now)?;
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let has = |name: &ServerName<'_>| verify_server_name(&certificate, name).is_ok();
+        match self.names.iter().any(has) {
+            true => Ok(verified),
+            false => Err(rustls::CertificateError::NotValidForName.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.any.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.any.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.any.supported_verify_schemes()
     }
 }
 

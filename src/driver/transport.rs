@@ -51,6 +51,11 @@ impl Transport {
         Self { stream, tls, written: 0 }
     }
 
+    /// Whether it goes through TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// The socket.
     pub fn stream(&self) -> &TcpStream {
         &self.stream

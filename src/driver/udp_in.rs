@@ -6,18 +6,24 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::receiver::UdpSocket;
+use super::receiver::DatagramSocket;
 use crate::config::plan::UdpInPlan;
 use crate::sys;
 
-/// Opens and binds the sockets of an input. Sockets that an input of the same address had
+/// Opens and binds the sockets of an input; `key` is what stands in the configuration before the
+/// address. Sockets that an input of the same address had
 /// before (`old`) are taken over, with what waits in them.
 ///
 /// # Errors
 /// One sentence with the address in it, for the user.
-pub fn open(name: &str, plan: &UdpInPlan, old: &[UdpSocket]) -> Result<Vec<UdpSocket>, String> {
+pub fn open(
+    name: &str,
+    key: &str,
+    plan: &UdpInPlan,
+    old: &[DatagramSocket],
+) -> Result<Vec<DatagramSocket>, String> {
     let said = |what: &str, error: &dyn std::fmt::Display| {
-        format!("input.{name}: udp = \"{}\": {what}: {error}", plan.address)
+        format!("input.{name}: {key}{}\": {what}: {error}", plan.address)
     };
     let mut sockets = Vec::new();
     for socket in old.iter().take(usize::from(plan.sockets)) {
@@ -36,9 +42,9 @@ pub fn open(name: &str, plan: &UdpInPlan, old: &[UdpSocket]) -> Result<Vec<UdpSo
     }
     while sockets.len() < usize::from(plan.sockets) {
         let socket = bind(plan, share).map_err(|error| said(hint(&error), &error))?;
-        sockets.push(UdpSocket { socket, drops: Arc::default() });
+        sockets.push(DatagramSocket { socket, drops: Arc::default(), path: None });
     }
-    for (at, UdpSocket { socket, .. }) in sockets.iter().enumerate() {
+    for (at, DatagramSocket { socket, .. }) in sockets.iter().enumerate() {
         set_receive_buffer(name, plan, socket);
         if let Err(error) = sys::socket::set_udp_gro(socket.as_fd()) {
             log::debug!("input.{name}: no UDP_GRO: {error}");

@@ -8,9 +8,10 @@
 use std::sync::Arc;
 
 use crate::clock::Mono;
-use crate::config::plan::{BodyPlan, NodePlan, Plan, ProcessPlan};
+use crate::config::plan::{BodyPlan, FormatPlan, NodePlan, Plan, ProcessPlan, Shape};
 use crate::filter::Selector;
 use crate::filter::patterns::Patterns;
+use crate::format::Formatter;
 use crate::forward::deal::{Dealer, lanes, reader};
 use crate::ids::{LaneId, NodeId, ProcId};
 use crate::input::InputCounts;
@@ -135,6 +136,7 @@ impl Engine {
             body,
             retired: None,
             counts: InputCounts::default(),
+            formatter: Formatter::new(queue_format(&plan.body)),
         }));
     }
 
@@ -232,6 +234,19 @@ fn is_same_body(one: &BodyPlan, other: &BodyPlan) -> bool {
     match (one, other) {
         (BodyPlan::Spool(one), BodyPlan::Spool(other)) => one.dir == other.dir,
         _ => one == other,
+    }
+}
+
+/// The format of what waits in an output's queue. Files and peers are given lines as they are and
+/// write them themselves: so a file is chosen by what is in the line, and what is in doubt is
+/// written again.
+fn queue_format(body: &BodyPlan) -> &FormatPlan {
+    const LINE: &FormatPlan = &FormatPlan { shape: Shape::Line, tag: None };
+    match body {
+        BodyPlan::Pipe(plan) => &plan.format,
+        BodyPlan::Udp(plan) => &plan.format,
+        BodyPlan::Stdout(plan) => &plan.format,
+        _ => LINE,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::clock::Mono;
 use crate::ids::NodeId;
 use crate::ledger::Reason;
 use crate::limits::{CURSOR_EVERY, DISK_JOB_MOST, DISK_RETRY, HOLD_BYTES, HOLD_MOST};
+use crate::output::file::Written;
 use crate::output::queue::Queue;
 
 use super::{Action, Body, DiskJob, DiskWork, Engine};
@@ -142,7 +143,8 @@ impl Engine {
             Ok(files) => files,
             Err(error) => {
                 disk.checkpoint = Checkpoint::None;
-                self.disk_done(node, 0, false, Some(error), now);
+                let written = Written { error: Some(error), ..Written::default() };
+                self.disk_done(node, written, now);
                 return;
             }
         };
@@ -163,18 +165,15 @@ impl Engine {
         self.start_job(node);
     }
 
-    pub(super) fn disk_done(
-        &mut self,
-        to: NodeId,
-        bytes: usize,
-        pause: bool,
-        error: Option<String>,
-        now: Mono,
-    ) {
+    pub(super) fn disk_done(&mut self, to: NodeId, written: Written, now: Mono) {
+        let Written { bytes, refused, faults, pause, error } = written;
         let Some(node) = &mut self.nodes[to.0 as usize] else { return };
         let Body::Disk(disk) = &mut node.body else { return };
         disk.busy = false;
-        let done = disk.queue.advance(bytes, &mut self.budget);
+        let mut done = disk.queue.advance(bytes, &mut self.budget);
+        done.lines -= refused.lines;
+        done.bytes -= refused.bytes;
+        node.counts.faults.add(&faults);
         match (&error, &disk.error) {
             (Some(error), None) => log::error!(
                 "{}: {error}; tried again every {DISK_RETRY:?}, lines wait in the queue",
@@ -186,6 +185,7 @@ impl Engine {
         disk.retry_at = error.is_some().then(|| now + DISK_RETRY);
         disk.error = error;
         self.settle(to.only_lane(), done, None);
+        self.settle(to.only_lane(), refused, Some(Reason::DiskError));
         if pause {
             self.start_checkpoint(to, now);
         }

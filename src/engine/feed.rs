@@ -355,6 +355,7 @@ impl Engine {
             gather(batch, &picked)
         });
         self.node_mut(spool).stream = stream;
+        self.node_mut(id.node).counts.faults.add(&hits.take_faults());
         let kept = chosen.as_ref().map_or_else(Count::default, Batch::count);
         let all = batch.count();
         let ledger = &mut self.node_mut(id.node).ledger;
@@ -381,6 +382,7 @@ impl Engine {
 
     fn push_to(&mut self, id: LaneId, batch: Batch) {
         let Some(node) = &mut self.nodes[id.node.0 as usize] else { return };
+        let batch = node.formatted(batch);
         match &mut node.body {
             Body::Process(process) => {
                 let Some(&proc) = process.workers.first() else { return };

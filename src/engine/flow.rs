@@ -8,7 +8,20 @@ use crate::filter::{PatternIds, gather};
 use crate::ids::{NodeId, ProcId};
 use crate::ledger::{Count, Reason};
 
-use super::{Body, Engine};
+use super::{Body, Engine, Node};
+
+impl Node {
+    /// Lines as they wait in the node's queue. What they enter the ledger with are the bytes that
+    /// leave it.
+    pub(super) fn formatted(&mut self, batch: Batch) -> Batch {
+        if self.formatter.is_plain() {
+            return batch;
+        }
+        let (bytes, faults) = self.formatter.batch(&batch);
+        self.counts.faults.add(&faults);
+        Batch { bytes, sources: None, ..batch }
+    }
+}
 
 impl Engine {
     /// Lines came in by an input: all of them leave it.
@@ -36,25 +49,28 @@ impl Engine {
             for &(taker, ids) in &stream.takers {
                 self.offer(taker, batch, ids, &mut stream.hits, now);
             }
+            let faults = stream.hits.take_faults();
+            self.node_mut(from).counts.faults.add(&faults);
         }
         self.node_mut(from).stream = stream;
     }
 
     fn offer(&mut self, to: NodeId, batch: &Batch, ids: PatternIds, hits: &mut Hits, now: Mono) {
         let node = self.node_mut(to);
-        node.ledger.entered.add(u64::from(batch.lines), batch.bytes.len() as u64);
         let mut held = Count::default();
         let picked = node.selector.pick(batch, ids, hits, now, &mut held);
         node.ledger.drop(Reason::Rate, held.lines, held.bytes);
         let chosen = gather(batch, &picked);
-        let (lines, bytes) = chosen
-            .as_ref()
-            .map_or((0, 0), |chosen| (u64::from(chosen.lines), chosen.bytes.len() as u64));
-        node.ledger.not_selected.add(
-            u64::from(batch.lines) - lines - held.lines,
-            batch.bytes.len() as u64 - bytes - held.bytes,
-        );
+        let taken = chosen.as_ref().map_or_else(Count::default, Batch::count);
+        let all = batch.count();
+        let not_selected =
+            (all.lines - taken.lines - held.lines, all.bytes - taken.bytes - held.bytes);
+        node.ledger.not_selected.add(not_selected.0, not_selected.1);
+        node.ledger.entered.add(not_selected.0 + held.lines, not_selected.1 + held.bytes);
         let Some(chosen) = chosen else { return };
+        let chosen = node.formatted(chosen);
+        let Count { lines, bytes } = chosen.count();
+        node.ledger.entered.add(lines, bytes);
         match &node.body {
             Body::Pass => {
                 node.ledger.left.add(lines, bytes);

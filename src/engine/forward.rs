@@ -7,8 +7,8 @@
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config::plan::{BodyPlan, ForwardPlan};
+use crate::format::Formatter;
 use crate::forward::deal::{self, Dealer};
-use crate::forward::format::Dress;
 use crate::forward::link::{self, Link};
 use crate::forward::out::Out;
 use crate::ids::{Identity, LaneId, NodeId};
@@ -73,7 +73,12 @@ impl ForwardOut {
         let count = deal::lanes(plan);
         let lane = |lane| Lane {
             queue: queue(plan.queue / u64::from(count)),
-            link: Link::new(&deal::peers(plan, lane), Dress::new(&plan.format), plan.timeout, now),
+            link: Link::new(
+                &deal::peers(plan, lane),
+                Formatter::new(&plan.format),
+                plan.timeout,
+                now,
+            ),
             identity: None,
             covered: 0,
             gap: None,

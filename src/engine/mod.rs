@@ -35,11 +35,13 @@ use crate::clock::Mono;
 use crate::config::plan::{BodyPlan, FilePlan, NodePlan, Plan, SpoolPlan};
 use crate::filter::patterns::{Hits, Patterns};
 use crate::filter::{PatternIds, Selector};
+use crate::format::Formatter;
 use crate::forward::link;
 use crate::ids::{Identity, LaneId, NodeId, ProcId};
 use crate::input::InputCounts;
 use crate::ledger::{Count, Ledger};
 use crate::limits::CLOSE_LEAST;
+use crate::output::file::Written;
 use crate::output::queue::{Budget, Queue};
 use crate::spool::job::{Job, Report};
 use crate::spool::reader::Read;
@@ -116,12 +118,8 @@ pub enum Event {
     DiskDone {
         /// The output.
         node: NodeId,
-        /// Bytes of whole lines that were written, from the first of the job on.
-        bytes: usize,
-        /// Whether the rest waits for a checkpoint.
-        pause: bool,
-        /// Why it is not all.
-        error: Option<String>,
+        /// What became of the job's lines.
+        written: Written,
     },
     /// An output's files are on disk up to these lengths.
     Checkpointed {
@@ -302,6 +300,8 @@ struct Node {
     retired: Option<Mono>,
     /// What was counted beside lines.
     counts: InputCounts,
+    /// How its lines are written before they wait in its queue.
+    formatter: Formatter,
 }
 
 /// What leaves a node, and who takes of it.
@@ -373,9 +373,7 @@ impl Engine {
             Event::Printed { proc, batch, counts } => self.printed(proc, &batch, &counts, now),
             Event::StdinClosed { proc, unread } => self.stdin_closed(proc, unread, now),
             Event::Exited { proc, how, unread } => self.child_exited(proc, &how, unread, now),
-            Event::DiskDone { node, bytes, pause, error } => {
-                self.disk_done(node, bytes, pause, error, now);
-            }
+            Event::DiskDone { node, written } => self.disk_done(node, written, now),
             Event::Checkpointed { node, files } => self.checkpointed(node, files, now),
             Event::Ticket { node, number, asks } => self.take_ticket(node, number, asks),
             Event::SpoolOpened { node, found } => self.spool_opened(node, *found, now),

@@ -8,6 +8,7 @@ use crate::clock::Mono;
 use crate::ids::NodeId;
 use crate::ledger::{Count, REASONS};
 use crate::output::supervisor::State;
+use crate::parse::syslog::Faults;
 
 use super::{Body, Engine};
 
@@ -57,6 +58,10 @@ pub struct NodeStatus {
     /// What an input counts beside lines, and a filter process of what it printed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub input: Option<InputStatus>,
+    /// Messages that were not understood where this node looked into them, by what was wrong;
+    /// they went on as they were.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub faults: Option<Faults>,
     /// Its children.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub children: Vec<ChildStatus>,
@@ -216,6 +221,7 @@ impl Engine {
                 connections: counts.connections,
                 refused: counts.refused,
             }),
+            faults: (counts.faults.sum() > 0).then_some(counts.faults),
             spool: self.spool_status(id),
             lanes: self.lane_statuses(id),
             children: self.child_statuses(id),

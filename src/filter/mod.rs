@@ -1,9 +1,10 @@
 //! Selectors: what of a stream a node takes.
 //!
-//! The order is `match`, `reject`, `rate`, `sample`. The patterns of all nodes that take
+//! The order is fields, `match`, `reject`, `rate`, `sample`. The patterns of all nodes that take
 //! from one stream are looked for together ([`patterns::Patterns`]), in one pass over the
 //! batch; what remains here costs only the lines that are taken.
 
+pub mod fields;
 pub mod key;
 pub mod patterns;
 pub mod rate;
@@ -13,6 +14,7 @@ use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config::plan::SelectPlan;
 use crate::ledger::Count;
+use fields::FieldTests;
 use patterns::{Hits, PatternId, Patterns};
 use rate::Bucket;
 use sample::Sampler;
@@ -33,6 +35,7 @@ pub enum Picked {
 #[derive(Debug)]
 pub struct Selector {
     plan: SelectPlan,
+    fields: FieldTests,
     rate: Option<Bucket>,
     sample: Option<Sampler>,
 }
@@ -46,6 +49,7 @@ impl Selector {
     pub fn new(plan: &SelectPlan, name: &str) -> Result<Self, String> {
         Ok(Self {
             plan: plan.clone(),
+            fields: FieldTests::new(&plan.fields)?,
             rate: plan.rate.map(Bucket::new),
             sample: plan.sample.as_ref().map(|plan| Sampler::new(plan, name)).transpose()?,
         })
@@ -83,8 +87,11 @@ impl Selector {
         held: &mut Count,
     ) -> Picked {
         let mut picked = Picked::All;
+        if !self.fields.is_empty() {
+            picked = self.fields.pick(batch, hits);
+        }
         if let Some(id) = ids.matches {
-            picked = Picked::Some(hits.of(id).to_vec());
+            picked = within(picked, hits.of(id));
         }
         if let Some(id) = ids.reject {
             picked = without(picked, id, hits, batch);
@@ -104,6 +111,18 @@ impl Selector {
 pub struct PatternIds {
     matches: Option<PatternId>,
     reject: Option<PatternId>,
+}
+
+/// What is picked of the lines that a pattern hit.
+fn within(picked: Picked, hit: &[Range]) -> Picked {
+    let Picked::Some(candidates) = picked else { return Picked::Some(hit.to_vec()) };
+    // Both lists are in the order of the batch, so one walk over each is enough.
+    let mut hit = hit.iter().peekable();
+    let kept = candidates.into_iter().filter(|range| {
+        while hit.next_if(|other| other.0 < range.0).is_some() {}
+        hit.peek().is_some_and(|other| other.0 == range.0)
+    });
+    Picked::Some(kept.collect())
 }
 
 /// What is picked without the lines that pattern `id` hit.
@@ -139,7 +158,9 @@ pub fn gather(batch: &Batch, picked: &Picked) -> Option<Batch> {
         bytes.extend_from_slice(&batch.bytes[start as usize..end as usize]);
     }
     let lines = u32::try_from(ranges.len()).unwrap_or(u32::MAX);
-    Some(batch.with(bytes.into(), lines))
+    let mut gathered = batch.with(bytes.into(), lines);
+    gathered.sources = batch.sources.as_ref().map(|sources| sources.gather(ranges));
+    Some(gathered)
 }
 
 /// A batch for tests.
@@ -148,5 +169,5 @@ pub(crate) fn batch_of(text: &str) -> Batch {
     let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
     let lines = crate::batch::count_lines(&bytes);
     let received = std::time::SystemTime::UNIX_EPOCH;
-    Batch { bytes, lines, input: "in".into(), received, place: None }
+    Batch::new(bytes, lines, "in".into(), received)
 }

@@ -16,6 +16,7 @@ use regex_syntax::hir::{
 
 use super::Range;
 use crate::batch::Batch;
+use crate::parse::syslog::{Faults, Message, Month};
 
 /// A pattern among those of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,10 @@ pub struct Hits {
     by_pattern: Vec<Vec<Range>>,
     lines: Vec<Range>,
     found: Option<PatternSet>,
+    /// The parts of the lines that somebody asked for.
+    messages: Vec<Option<Message>>,
+    /// What was wrong with those.
+    faults: Faults,
 }
 
 impl Hits {
@@ -54,8 +59,31 @@ impl Hits {
         &self.lines
     }
 
+    /// The parts of the line of this place among [`Self::lines`]; looked up once, where
+    /// something asks.
+    pub fn message(&mut self, batch: &Batch, at: usize) -> Message {
+        let (start, end) = self.lines(batch)[at];
+        if self.messages.is_empty() {
+            self.messages.resize(self.lines.len(), None);
+        }
+        if let Some(message) = self.messages[at] {
+            return message;
+        }
+        let line = &batch.bytes[start as usize..end as usize - 1];
+        let message = Message::parse(line, Month::ANY);
+        self.faults.count_header(message.fault);
+        self.messages[at] = Some(message);
+        message
+    }
+
+    /// What was wrong with messages since this was last asked.
+    pub fn take_faults(&mut self) -> Faults {
+        std::mem::take(&mut self.faults)
+    }
+
     fn reset(&mut self, patterns: usize) {
         self.lines.clear();
+        self.messages.clear();
         self.by_pattern.resize_with(patterns, Vec::new);
         self.by_pattern.iter_mut().for_each(Vec::clear);
     }

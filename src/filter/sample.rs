@@ -72,7 +72,9 @@ impl Sampler {
             Mode::Hash(key) => {
                 let mut chosen = |&(start, end): &(u32, u32)| {
                     let line = &batch.bytes[start as usize..end as usize - 1];
-                    key.hash(line).is_some_and(|hash| hash.is_multiple_of(n))
+                    let sources = batch.sources.as_ref();
+                    let source = sources.and_then(|sources| sources.of(start as usize));
+                    key.hash(line, source).is_some_and(|hash| hash.is_multiple_of(n))
                 };
                 lines.iter().copied().filter(|range| chosen(range)).collect()
             }

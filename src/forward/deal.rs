@@ -47,7 +47,11 @@ impl Dealer {
         for (number, line) in (first..).zip(batch.iter()) {
             let end = start + line.len() + 1;
             let dealt = match &mut self.key {
-                Some(key) => key.hash(line).unwrap_or(0) % self.lanes,
+                Some(key) => {
+                    let sources = batch.sources.as_ref();
+                    let source = sources.and_then(|sources| sources.of(start));
+                    key.hash(line, source).unwrap_or(0) % self.lanes
+                }
                 None => number % self.lanes,
             };
             if dealt == u64::from(lane) {
@@ -113,7 +117,7 @@ mod tests {
         ForwardPlan {
             peers: ["a", "b", "c"].map(peer).to_vec(),
             balance,
-            format: FormatPlan::Line,
+            format: FormatPlan::default(),
             timeout: ANSWER_DEFAULT,
             tls: ClientTlsPlan::default(),
             queue: 1,

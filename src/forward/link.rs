@@ -9,12 +9,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::format::Dress;
 use super::out::Out;
 use super::relp::{self, Client};
 use super::stream::Stream;
 use crate::batch::Batch;
 use crate::clock::Mono;
+use crate::format::Formatter;
 use crate::ids::Identity;
 use crate::ledger::Count;
 use crate::limits::{CONNECT_MOST, FORWARD_OUT, FORWARD_WINDOW, RECONNECT};
@@ -49,7 +49,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Link {
     peers: Vec<Peer>,
-    dress: Dress,
+    formatter: Formatter,
     /// How long a peer may leave everything unanswered.
     timeout: Duration,
     state: State,
@@ -104,11 +104,11 @@ enum Protocol {
 
 impl Link {
     /// A link to the first of these peers that answers.
-    pub fn new(peers: &[Url], dress: Dress, timeout: Duration, now: Mono) -> Self {
+    pub fn new(peers: &[Url], formatter: Formatter, timeout: Duration, now: Mono) -> Self {
         let peer = |url: &Url| Peer { url: url.clone(), retry_at: now, wait: RECONNECT.0 };
         Self {
             peers: peers.iter().map(peer).collect(),
-            dress,
+            formatter,
             timeout,
             state: State::Down,
             attempt: 0,
@@ -359,10 +359,10 @@ impl Link {
         connection.under_way += batch.bytes.len() as u64;
         match &mut connection.protocol {
             Protocol::Relp(client) if client.last().is_some() && batch.place.is_some() => {
-                client.send_piece(batch, &self.dress);
+                client.send_piece(batch, &self.formatter);
             }
-            Protocol::Relp(client) => client.send_lines(batch, &self.dress),
-            Protocol::Stream(stream) => stream.send_lines(batch, &self.dress),
+            Protocol::Relp(client) => client.send_lines(batch, &self.formatter),
+            Protocol::Stream(stream) => stream.send_lines(batch, &self.formatter),
         }
     }
 
@@ -479,8 +479,8 @@ mod tests {
     }
 
     fn link(peers: &[&str]) -> Link {
-        let dress = Dress::new(&FormatPlan::Line);
-        let mut link = Link::new(&urls(peers), dress, Duration::from_secs(60), Mono::default());
+        let formatter = Formatter::new(&FormatPlan::default());
+        let mut link = Link::new(&urls(peers), formatter, Duration::from_secs(60), Mono::default());
         link.tick(Mono::default());
         link
     }

@@ -10,9 +10,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::format::Dress;
 use super::out::Out;
 use crate::batch::Batch;
+use crate::format::Formatter;
 use crate::ids::Identity;
 use crate::ledger::Count;
 use crate::limits::RELP_WINDOW;
@@ -170,9 +170,9 @@ impl Client {
     }
 
     /// Sends a piece of a spool to a logweir: the bytes as they are, or dressed.
-    pub fn send_piece(&mut self, batch: &Batch, dress: &Dress) {
+    pub fn send_piece(&mut self, batch: &Batch, formatter: &Formatter) {
         let Some(place) = batch.place else { return };
-        let lines = dress.batch(batch);
+        let (lines, _) = formatter.batch(batch);
         let before = encode_lines_head(place.first, place.last, batch.lines);
         let mut out = Vec::with_capacity(128);
         head(&mut out, self.next_txnr, "lines", before.len() + lines.len());
@@ -184,14 +184,14 @@ impl Client {
     }
 
     /// Sends lines as messages, one a frame.
-    pub fn send_lines(&mut self, batch: &Batch, dress: &Dress) {
-        let prefix = dress.prefix(batch);
-        let mut out = Vec::with_capacity(batch.bytes.len() + batch.lines as usize * 32);
-        for line in batch.iter() {
-            let len = (prefix.len() + line.len()).min(DATA_MOST);
+    pub fn send_lines(&mut self, batch: &Batch, formatter: &Formatter) {
+        let (bytes, _) = formatter.batch(batch);
+        let formatted = batch.with(bytes, batch.lines);
+        let mut out = Vec::with_capacity(formatted.bytes.len() + batch.lines as usize * 32);
+        for (line, written) in batch.iter().zip(formatted.iter()) {
+            let len = written.len().min(DATA_MOST);
             head(&mut out, self.next_txnr, "syslog", len);
-            out.extend_from_slice(&prefix);
-            out.extend_from_slice(&line[..len - prefix.len()]);
+            out.extend_from_slice(&written[..len]);
             out.push(b'\n');
             self.enter(Count { lines: 1, bytes: line.len() as u64 + 1 });
         }
@@ -251,8 +251,8 @@ mod tests {
     use crate::filter::batch_of;
     use crate::input::relp::Session;
 
-    fn dress() -> Dress {
-        Dress::new(&FormatPlan::Line)
+    fn formatter() -> Formatter {
+        Formatter::new(&FormatPlan::default())
     }
 
     fn written(client: &mut Client) -> String {
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn lines_go_out_one_a_frame_and_are_let_go_in_order() {
         let mut client = opened();
-        client.send_lines(&batch_of("one\ntwo\n\n"), &dress());
+        client.send_lines(&batch_of("one\ntwo\n\n"), &formatter());
         assert_eq!(written(&mut client), "2 syslog 3 one\n3 syslog 3 two\n4 syslog 0\n");
         push(&mut client, "3 rsp 6 200 OK\n").unwrap();
         assert_eq!(client.take_done(), Count::default());
@@ -303,7 +303,7 @@ mod tests {
             ("2 rsp 8 500 full\n", "refuses a line: 500 full"),
         ] {
             let mut client = opened();
-            client.send_lines(&batch_of("one\n"), &dress());
+            client.send_lines(&batch_of("one\n"), &formatter());
             let error = push(&mut client, answer).unwrap_err();
             assert!(error.contains(said), "{error}");
         }
@@ -355,8 +355,8 @@ mod tests {
                         let place = spool.then_some(place);
                         let batch = Batch { place, ..batch_of(&format!("{text}\n")) };
                         match spool {
-                            true => client.send_piece(&batch, &dress()),
-                            false => client.send_lines(&batch, &dress()),
+                            true => client.send_piece(&batch, &formatter()),
+                            false => client.send_lines(&batch, &formatter()),
                         }
                     }
                 }

@@ -6,9 +6,9 @@
 
 use std::collections::VecDeque;
 
-use super::format::Dress;
 use super::out::Out;
 use crate::batch::Batch;
+use crate::format::Formatter;
 use crate::ledger::Count;
 use crate::parse::relp::decimal;
 
@@ -24,14 +24,14 @@ pub struct Stream {
 
 impl Stream {
     /// Sends lines.
-    pub fn send_lines(&mut self, batch: &Batch, dress: &Dress) {
-        let prefix = dress.prefix(batch);
-        let mut out = Vec::with_capacity(batch.bytes.len() + batch.lines as usize * 8);
-        for line in batch.iter() {
-            decimal(&mut out, (prefix.len() + line.len()) as u64);
+    pub fn send_lines(&mut self, batch: &Batch, formatter: &Formatter) {
+        let (bytes, _) = formatter.batch(batch);
+        let formatted = batch.with(bytes, batch.lines);
+        let mut out = Vec::with_capacity(formatted.bytes.len() + batch.lines as usize * 8);
+        for (line, written) in batch.iter().zip(formatted.iter()) {
+            decimal(&mut out, written.len() as u64);
             out.push(b' ');
-            out.extend_from_slice(&prefix);
-            out.extend_from_slice(line);
+            out.extend_from_slice(written);
             self.sent.push_back((
                 self.given + out.len() as u64,
                 Count { lines: 1, bytes: line.len() as u64 + 1 },
@@ -79,7 +79,10 @@ mod tests {
     #[test]
     fn lines_are_done_when_their_last_byte_is_acknowledged() {
         let mut stream = Stream::default();
-        stream.send_lines(&batch_of("hello\n\nline of ten\n"), &Dress::new(&FormatPlan::Line));
+        stream.send_lines(
+            &batch_of("hello\n\nline of ten\n"),
+            &Formatter::new(&FormatPlan::default()),
+        );
         let out: Vec<u8> = stream.out.pieces().iter().flat_map(|bytes| bytes.to_vec()).collect();
         assert_eq!(String::from_utf8(out).unwrap(), "5 hello0 11 line of ten");
         let mut done = Vec::new();

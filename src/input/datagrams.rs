@@ -4,26 +4,26 @@
 //! stands there or not, so that two datagrams never merge. A datagram without a byte holds
 //! no line. What the kernel coalesced is taken apart again by the size it names.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
-use super::InputCounts;
+use super::{InputCounts, Intake, Piece};
 use crate::batch::{Blocks, count_lines};
 use crate::limits::{BLOCK, DATAGRAM_MAX};
 use crate::parse::sequence::GapTracker;
+use crate::sources::Source;
 
 /// Gathers the lines of datagrams into pieces of shared memory.
 #[derive(Debug)]
-pub struct Intake {
+pub struct RawLines {
     max_line: usize,
     blocks: Blocks,
     lines: u32,
-    full: Vec<(Bytes, u32)>,
+    full: Vec<Piece>,
     gaps: Option<GapTracker>,
-    /// What was counted since it was last taken.
-    pub counts: InputCounts,
+    counts: InputCounts,
 }
 
-impl Intake {
+impl RawLines {
     /// An intake that cuts lines to `max_line` bytes.
     pub fn new(max_line: usize) -> Self {
         let counts = InputCounts::default();
@@ -35,52 +35,6 @@ impl Intake {
     pub fn with_gaps(mut self, gaps: Option<GapTracker>) -> Self {
         self.gaps = gaps;
         self
-    }
-
-    /// The buffer into which the next message is to be received, behind what is there.
-    pub fn buffer(&mut self) -> &mut BytesMut {
-        if self.blocks.current().capacity() - self.blocks.current().len() < DATAGRAM_MAX {
-            self.cut_off();
-        }
-        self.blocks.with_room(DATAGRAM_MAX)
-    }
-
-    /// The buffer as the last call of [`Self::buffer`] gave it.
-    pub fn current(&mut self) -> &mut BytesMut {
-        self.blocks.current()
-    }
-
-    /// Bytes gathered and not yet taken.
-    pub fn waiting(&self) -> usize {
-        self.blocks.len()
-    }
-
-    /// Takes in the message that was received into the buffer from byte `start` on, where it
-    /// stands.
-    pub fn take_in_place(&mut self, start: usize, segment: usize) {
-        let buffer = self.blocks.current();
-        let message = &buffer[start..];
-        if !message.is_empty() && segment <= self.max_line && all_end_lines(message, segment) {
-            self.counts.datagrams += message.len().div_ceil(segment) as u64;
-            self.lines += count_lines(message);
-            return;
-        }
-        // Something is to be put in or left out: the message is laid aside and taken in anew.
-        let message = buffer.split_off(start);
-        self.take(&message, segment);
-    }
-
-    /// Takes in a message that stands elsewhere, by copying it.
-    pub fn take(&mut self, message: &[u8], segment: usize) {
-        if message.is_empty() {
-            self.counts.datagrams += 1;
-            self.counts.empty_datagrams += 1;
-            return;
-        }
-        for datagram in message.chunks(segment.max(1)) {
-            self.counts.datagrams += 1;
-            self.take_datagram(datagram);
-        }
     }
 
     fn take_datagram(&mut self, datagram: &[u8]) {
@@ -112,22 +66,6 @@ impl Intake {
         }
     }
 
-    /// The pieces that are full, as shared memory with the number of lines in each; what is
-    /// in the current one stays for more to come.
-    pub fn full(&mut self) -> std::vec::Drain<'_, (Bytes, u32)> {
-        self.full.drain(..)
-    }
-
-    /// Makes all lines gathered a full piece.
-    pub fn seal(&mut self) {
-        self.cut_off();
-    }
-
-    /// Gives memory back that nobody holds, for when the stream rests.
-    pub fn rest(&mut self) {
-        self.blocks.rest();
-    }
-
     fn cut_off(&mut self) {
         let bytes = self.blocks.current().split().freeze();
         if !bytes.is_empty() {
@@ -135,8 +73,68 @@ impl Intake {
                 gaps.lines(&bytes);
                 self.counts.sequence_lost += gaps.newly_lost();
             }
-            self.full.push((bytes, std::mem::take(&mut self.lines)));
+            let lines = std::mem::take(&mut self.lines);
+            self.full.push(Piece { bytes, lines, sources: None });
         }
+    }
+}
+
+/// Who sent raw lines is nobody's question.
+impl Intake for RawLines {
+    fn buffer(&mut self) -> &mut BytesMut {
+        if self.blocks.current().capacity() - self.blocks.current().len() < DATAGRAM_MAX {
+            self.cut_off();
+        }
+        self.blocks.with_room(DATAGRAM_MAX)
+    }
+
+    fn current(&mut self) -> &mut BytesMut {
+        self.blocks.current()
+    }
+
+    fn waiting(&self) -> usize {
+        self.blocks.len()
+    }
+
+    fn take_in_place(&mut self, start: usize, segment: usize, source: Option<Source>) {
+        let buffer = self.blocks.current();
+        let message = &buffer[start..];
+        if !message.is_empty() && segment <= self.max_line && all_end_lines(message, segment) {
+            self.counts.datagrams += message.len().div_ceil(segment) as u64;
+            self.lines += count_lines(message);
+            return;
+        }
+        // Something is to be put in or left out: the message is laid aside and taken in anew.
+        let message = buffer.split_off(start);
+        self.take(&message, segment, source);
+    }
+
+    fn take(&mut self, message: &[u8], segment: usize, _: Option<Source>) {
+        if message.is_empty() {
+            self.counts.datagrams += 1;
+            self.counts.empty_datagrams += 1;
+            return;
+        }
+        for datagram in message.chunks(segment.max(1)) {
+            self.counts.datagrams += 1;
+            self.take_datagram(datagram);
+        }
+    }
+
+    fn full(&mut self) -> std::vec::Drain<'_, Piece> {
+        self.full.drain(..)
+    }
+
+    fn seal(&mut self) {
+        self.cut_off();
+    }
+
+    fn rest(&mut self) {
+        self.blocks.rest();
+    }
+
+    fn counts(&mut self) -> &mut InputCounts {
+        &mut self.counts
     }
 }
 
@@ -151,10 +149,10 @@ mod tests {
 
     use super::*;
 
-    fn sealed(intake: &mut Intake) -> (Vec<u8>, u32) {
+    fn sealed(intake: &mut RawLines) -> (Vec<u8>, u32) {
         let mut all = (Vec::new(), 0);
         intake.seal();
-        for (bytes, lines) in intake.full() {
+        for Piece { bytes, lines, .. } in intake.full() {
             assert_eq!(bytes.last(), Some(&b'\n'));
             assert_eq!(count_lines(&bytes), lines);
             all.0.extend_from_slice(&bytes);
@@ -164,9 +162,9 @@ mod tests {
     }
 
     fn take(max_line: usize, datagrams: &[&[u8]]) -> (Vec<u8>, u32, InputCounts) {
-        let mut intake = Intake::new(max_line);
+        let mut intake = RawLines::new(max_line);
         for datagram in datagrams {
-            intake.take(datagram, datagram.len());
+            intake.take(datagram, datagram.len(), None);
         }
         let (bytes, lines) = sealed(&mut intake);
         (bytes, lines, intake.counts)
@@ -181,8 +179,8 @@ mod tests {
 
     #[test]
     fn a_coalesced_message_is_taken_apart_by_its_segment() {
-        let mut intake = Intake::new(100);
-        intake.take(b"aaabbbcc", 3);
+        let mut intake = RawLines::new(100);
+        intake.take(b"aaabbbcc", 3, None);
         assert_eq!(sealed(&mut intake), (b"aaa\nbbb\ncc\n".to_vec(), 3));
         assert_eq!(intake.counts.datagrams, 3);
     }
@@ -200,9 +198,9 @@ mod tests {
     #[test]
     fn gaps_are_counted_when_asked_for() {
         for (gaps, want) in [(Some(GapTracker::new()), 3), (None, 0)] {
-            let mut intake = Intake::new(100).with_gaps(gaps);
-            intake.take(b"a 1\na 3", 100);
-            intake.take(b"a 6\n", 4);
+            let mut intake = RawLines::new(100).with_gaps(gaps);
+            intake.take(b"a 1\na 3", 100, None);
+            intake.take(b"a 6\n", 4, None);
             intake.seal();
             assert_eq!(intake.counts.sequence_lost, want);
         }
@@ -226,14 +224,14 @@ mod tests {
             ),
             max_line in 1..16_usize,
         ) {
-            let mut copied = Intake::new(max_line);
-            let mut in_place = Intake::new(max_line);
+            let mut copied = RawLines::new(max_line);
+            let mut in_place = RawLines::new(max_line);
             for (message, segment) in &messages {
-                copied.take(message, *segment);
+                copied.take(message, *segment, None);
                 let buffer = in_place.buffer();
                 let start = buffer.len();
                 buffer.extend_from_slice(message);
-                in_place.take_in_place(start, *segment);
+                in_place.take_in_place(start, *segment, None);
             }
             prop_assert_eq!(sealed(&mut copied), sealed(&mut in_place));
             prop_assert_eq!(copied.counts, in_place.counts);

@@ -2,9 +2,56 @@
 
 pub mod datagrams;
 pub mod lines;
+pub mod messages;
 pub mod relp;
 
+use bytes::{Bytes, BytesMut};
 use serde::Serialize;
+
+use crate::parse::syslog::Faults;
+use crate::sources::{Source, Sources};
+
+/// Whole lines in shared memory.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// The lines, each with its newline.
+    pub bytes: Bytes,
+    /// How many.
+    pub lines: u32,
+    /// Who sent which, where that is known.
+    pub sources: Option<Sources>,
+}
+
+/// Makes lines of datagrams.
+pub trait Intake {
+    /// The buffer into which the next message is to be received, behind what is there.
+    fn buffer(&mut self) -> &mut BytesMut;
+
+    /// The buffer as the last call of [`Self::buffer`] gave it.
+    fn current(&mut self) -> &mut BytesMut;
+
+    /// Takes in the message that was received into the buffer from byte `start` on; each
+    /// `segment` bytes of it are a datagram.
+    fn take_in_place(&mut self, start: usize, segment: usize, source: Option<Source>);
+
+    /// Takes in a message that stands elsewhere, by copying it.
+    fn take(&mut self, message: &[u8], segment: usize, source: Option<Source>);
+
+    /// Bytes gathered and not yet taken.
+    fn waiting(&self) -> usize;
+
+    /// The pieces that are full; what is in the current one stays for more to come.
+    fn full(&mut self) -> std::vec::Drain<'_, Piece>;
+
+    /// Makes all lines gathered a full piece.
+    fn seal(&mut self);
+
+    /// Gives memory back that nobody holds, for when the stream rests.
+    fn rest(&mut self);
+
+    /// What was counted since it was last taken.
+    fn counts(&mut self) -> &mut InputCounts;
+}
 
 /// What an input knows beside the lines themselves. Sent along with each batch as what came
 /// since the last one, and added up by the node.
@@ -12,7 +59,7 @@ use serde::Serialize;
 pub struct InputCounts {
     /// Datagrams received.
     pub datagrams: u64,
-    /// Datagrams without a byte, in which there is no line.
+    /// Datagrams and messages without a byte, in which there is no line.
     pub empty_datagrams: u64,
     /// Lines cut to `max_line`.
     pub oversize: u64,
@@ -28,6 +75,8 @@ pub struct InputCounts {
     pub connections: u64,
     /// Connections refused because there were too many.
     pub refused: u64,
+    /// Messages that were not understood and went on as they were.
+    pub faults: Faults,
 }
 
 impl InputCounts {
@@ -42,6 +91,7 @@ impl InputCounts {
         self.malformed += other.malformed;
         self.connections += other.connections;
         self.refused += other.refused;
+        self.faults.add(&other.faults);
     }
 
     /// Counts a line that was cut by so many bytes.

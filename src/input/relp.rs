@@ -365,7 +365,7 @@ impl Piece {
     /// The piece as a batch.
     pub fn into_batch(self, input: &std::sync::Arc<str>, received: std::time::SystemTime) -> Batch {
         let Self { bytes, lines, place } = self;
-        Batch { bytes, lines, input: std::sync::Arc::clone(input), received, place }
+        Batch { place, ..Batch::new(bytes, lines, std::sync::Arc::clone(input), received) }
     }
 }
 

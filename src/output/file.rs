@@ -11,6 +11,8 @@
 //! that it does not name, and before a file that it names gets another name; the output pauses
 //! there and waits for [`FileOutput::checkpoint`] and [`FileOutput::checked`].
 
+mod routed;
+
 use std::collections::HashSet;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -22,13 +24,23 @@ use jiff::Timestamp;
 use crate::batch::Batch;
 use crate::config::plan::{FilePlan, Rotate};
 use crate::fs::{Fs, FsFile};
+use crate::ledger::Count;
 use crate::limits::{OPEN_FILES_MOST, SLICES_MOST};
+use crate::output::name::Values;
+use crate::parse::syslog::Faults;
+
+use routed::Router;
 
 /// What became of the batches handed to [`FileOutput::append`].
 #[derive(Debug, Default)]
 pub struct Written {
-    /// Bytes of whole lines that are in the files now, from the first batch on.
+    /// Bytes of whole lines that are done with, from the first batch on: they are in the files,
+    /// but for those refused.
     pub bytes: usize,
+    /// Of those, lines whose file can never be written.
+    pub refused: Count,
+    /// What was wrong with messages that were looked into.
+    pub faults: Faults,
     /// Whether the rest waits for a checkpoint.
     pub pause: bool,
     /// Why it is not all.
@@ -47,6 +59,7 @@ pub struct FileOutput<F: Fs> {
     aside_in_stamp: u32,
     to_compress: Vec<PathBuf>,
     exact: Option<Exact>,
+    router: Router,
 }
 
 /// What the cursor on disk says, for an exact output.
@@ -63,7 +76,7 @@ struct Exact {
 #[derive(Debug)]
 struct Open<File> {
     path: PathBuf,
-    input: Arc<str>,
+    values: Arc<Values>,
     file: File,
     len: u64,
     /// The rotation period its lines belong to.
@@ -76,7 +89,9 @@ struct Open<File> {
 impl<F: Fs> FileOutput<F> {
     /// An output with no file open yet; files are opened when a line comes for them.
     pub fn new(plan: FilePlan, fs: F) -> Self {
+        let router = Router::new(&plan);
         Self {
+            router,
             plan,
             fs,
             open: Vec::new(),
@@ -178,18 +193,22 @@ impl<F: Fs> FileOutput<F> {
 
     /// Appends batches to the files they belong to.
     pub fn append(&mut self, batches: &[Batch]) -> Written {
+        if self.router.looks_into_lines() {
+            return self.append_routed(batches);
+        }
         let mut written = Written::default();
         let mut rest = batches;
         while let Some(first) = rest.first() {
-            let path = self.plan.path.render(first.received, &first.input);
+            let values = values_of(first);
+            let path = self.plan.path.render(first.received, &values);
             let period = self.period(first.received);
             let same = |batch: &&Batch| {
                 self.period(batch.received) == period
-                    && self.plan.path.render(batch.received, &batch.input) == path
+                    && self.plan.path.render(batch.received, &values_of(batch)) == path
             };
             let count = rest.iter().take(SLICES_MOST).take_while(same).count();
             let (group, others) = rest.split_at(count);
-            let (bytes, done) = self.append_to(&path, group);
+            let (bytes, done) = self.append_to(&path, &values, group);
             written.bytes += bytes;
             let exact = self.exact.as_mut();
             if done.is_err() && exact.is_some_and(|exact| std::mem::take(&mut exact.pausing)) {
@@ -207,12 +226,17 @@ impl<F: Fs> FileOutput<F> {
 
     /// Appends batches to one file, setting it aside in between where `rotate` asks for it;
     /// the bytes of whole lines that are in.
-    fn append_to(&mut self, path: &Path, group: &[Batch]) -> (usize, io::Result<()>) {
+    fn append_to(
+        &mut self,
+        path: &Path,
+        values: &Arc<Values>,
+        group: &[Batch],
+    ) -> (usize, io::Result<()>) {
         let mut bytes = 0;
         let mut batches = group.iter().cloned();
         let mut next = batches.next();
         while let Some(mut batch) = next.take() {
-            let at = match self.ready(path, &batch) {
+            let at = match self.ready(path, values, batch.received) {
                 Ok(at) => at,
                 Err(error) => return (bytes, Err(error)),
             };
@@ -263,16 +287,21 @@ impl<F: Fs> FileOutput<F> {
     }
 
     /// The open file called `path`, set aside before where its time has passed.
-    fn ready(&mut self, path: &Path, batch: &Batch) -> io::Result<usize> {
+    fn ready(
+        &mut self,
+        path: &Path,
+        values: &Arc<Values>,
+        received: SystemTime,
+    ) -> io::Result<usize> {
         if let Some(at) = self.open.iter().position(|open| open.path == path) {
-            let period = self.period(batch.received);
+            let period = self.period(received);
             // A clock that jumped back must not set files aside again and again.
             if period <= self.open[at].period {
                 return Ok(at);
             }
-            self.set_aside(at, batch.received)?;
+            self.set_aside(at, received)?;
         }
-        self.finish_past_names(batch.received)?;
+        self.finish_past_names(received)?;
         if self.open.len() >= OPEN_FILES_MOST
             && let Some(oldest) = (0..self.open.len()).min_by_key(|&at| self.open[at].used)
         {
@@ -281,10 +310,15 @@ impl<F: Fs> FileOutput<F> {
             }
             self.open.swap_remove(oldest);
         }
-        self.open(path, batch)
+        self.open(path, values, received)
     }
 
-    fn open(&mut self, path: &Path, batch: &Batch) -> io::Result<usize> {
+    fn open(
+        &mut self,
+        path: &Path,
+        values: &Arc<Values>,
+        received: SystemTime,
+    ) -> io::Result<usize> {
         let file = match self.fs.append(path, self.plan.mode) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.fs.create_folders(path.parent().unwrap_or_else(|| Path::new("/")))?;
@@ -293,17 +327,25 @@ impl<F: Fs> FileOutput<F> {
             done => done?,
         };
         let len = file.length()?;
-        let mut period = self.period(batch.received);
+        let mut period = self.period(received);
         if len > 0 && matches!(self.plan.rotate, Some(Rotate::Every(_))) {
             period = period.min(self.period(self.fs.modified(path)?));
         }
-        let (path, input) = (path.to_path_buf(), Arc::clone(&batch.input));
-        self.open.push(Open { path, input, file, len, period, used: self.turn, torn: None });
+        let (path, values_kept) = (path.to_path_buf(), Arc::clone(values));
+        self.open.push(Open {
+            path,
+            values: values_kept,
+            file,
+            len,
+            period,
+            used: self.turn,
+            torn: None,
+        });
         let at = self.open.len() - 1;
-        if self.open[at].period < self.period(batch.received) {
+        if self.open[at].period < self.period(received) {
             let path = self.open[at].path.clone();
-            self.set_aside(at, batch.received)?;
-            return self.open(&path, batch);
+            self.set_aside(at, received)?;
+            return self.open(&path, values, received);
         }
         Ok(at)
     }
@@ -361,17 +403,17 @@ impl<F: Fs> FileOutput<F> {
             return Ok(());
         }
         let template = &self.plan.path;
-        let past = |open: &Open<F::File>| template.render(now, &open.input) != open.path;
+        let past = |open: &Open<F::File>| template.render(now, &open.values) != open.path;
         if self.open.iter().any(past) {
             self.before_renaming()?;
         }
         let template = &self.plan.path;
-        let past = |open: &Open<F::File>| template.render(now, &open.input) != open.path;
+        let past = |open: &Open<F::File>| template.render(now, &open.values) != open.path;
         let (finished, open) = std::mem::take(&mut self.open).into_iter().partition(past);
         self.open = open;
         let finished: Vec<Open<F::File>> = finished;
         for file in finished {
-            self.tidy(&file.path, &file.input, now);
+            self.tidy(&file.path, &file.values, now);
         }
         Ok(())
     }
@@ -391,7 +433,7 @@ impl<F: Fs> FileOutput<F> {
         });
         let aside = self.free_name(&open.path, &stamp);
         self.fs.rename(&open.path, &aside)?;
-        self.tidy(&open.path, &open.input, now);
+        self.tidy(&open.path, &open.values, now);
         Ok(())
     }
 
@@ -419,11 +461,11 @@ impl<F: Fs> FileOutput<F> {
     }
 
     /// Removes what is more than `keep` of the files set aside, and has the others compressed.
-    fn tidy(&mut self, path: &Path, input: &str, now: SystemTime) {
+    fn tidy(&mut self, path: &Path, values: &Values, now: SystemTime) {
         if self.plan.keep.is_none() && !self.plan.compress {
             return;
         }
-        let mut aside = self.files_aside(path, input, now);
+        let mut aside = self.files_aside(path, values, now);
         if let Some(keep) = self.plan.keep {
             let more = aside.len().saturating_sub(keep as usize);
             for (_, old) in aside.drain(..more) {
@@ -440,7 +482,12 @@ impl<F: Fs> FileOutput<F> {
 
     /// The files of this output in the folder of `path` that are no longer written, oldest
     /// first.
-    fn files_aside(&self, path: &Path, input: &str, now: SystemTime) -> Vec<(SystemTime, PathBuf)> {
+    fn files_aside(
+        &self,
+        path: &Path,
+        values: &Values,
+        now: SystemTime,
+    ) -> Vec<(SystemTime, PathBuf)> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let listed = match self.fs.list(folder.unwrap_or_else(|| Path::new("."))) {
             Ok(listed) => listed,
@@ -449,11 +496,11 @@ impl<F: Fs> FileOutput<F> {
                 return Vec::new();
             }
         };
-        let current = self.plan.path.render(now, input);
+        let current = self.plan.path.render(now, values);
         let ours = |path: &PathBuf| {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
             path.file_name() != current.file_name()
-                && self.plan.path.made(name, now, input).is_some_and(is_aside_suffix)
+                && self.plan.path.made(name, now, values).is_some_and(is_aside_suffix)
         };
         let mut aside: Vec<_> = listed
             .into_iter()
@@ -484,6 +531,11 @@ fn is_aside_suffix(suffix: &str) -> bool {
 
 fn is_packed(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "zst")
+}
+
+/// The values of a name that looks into no line.
+fn values_of(batch: &Batch) -> Arc<Values> {
+    Arc::new(Values { input: Arc::clone(&batch.input), fields: Vec::new() })
 }
 
 /// How many of the first `wrote` bytes of the batches are whole lines.
@@ -530,6 +582,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::config::plan::FormatPlan;
     use crate::filter::batch_of;
     use crate::fs::OsFs;
     use crate::output::name::NameTemplate;
@@ -541,6 +594,7 @@ mod tests {
             keep: None,
             compress: false,
             mode: 0o640,
+            format: FormatPlan::default(),
             queue: 1 << 20,
         }
     }

@@ -1,21 +1,36 @@
-//! File names with strftime in UTC and `{input}`.
+//! File names with strftime in UTC, `{input}` and fields of the line, as in `{host}`.
 //!
 //! The fixed part of a path (all before the first folder with a `{field}`) is the
-//! user's; what a field puts in can never leave it: `/`, NUL and control bytes become
-//! `_`, an empty value becomes `_`, and so does a value of only dots.
+//! user's; what a field puts in can never leave it: `/`, NUL, control bytes and what is no text
+//! become `_`, an empty value becomes `_`, and so does a value of only dots. A value is cut where
+//! it would make a name longer than file systems take.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 
+use crate::limits::NAME_PART_MOST;
+use crate::parse::field::Field;
+
 /// A parsed file name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameTemplate {
     source: String,
     parts: Vec<Part>,
+    fields: Vec<Field>,
+}
+
+/// What the fields of a name are for one line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Values {
+    /// The name of the input the line came by.
+    pub input: Arc<str>,
+    /// The values of [`NameTemplate::fields`], in their order; empty where the line has none.
+    pub fields: Vec<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +41,8 @@ enum Part {
     Time(String),
     /// `{input}`: the name of the input a line came by.
     Input,
+    /// The field of this place among those of the name.
+    Field(usize),
 }
 
 impl NameTemplate {
@@ -44,28 +61,35 @@ impl NameTemplate {
         if source.contains('\0') {
             return Err("the file name contains a NUL byte".into());
         }
-        let mut parts = Vec::new();
+        let (mut parts, mut fields) = (Vec::new(), Vec::new());
         let mut rest = source;
         while let Some(open) = rest.find(['{', '}']) {
             let (text, tail) = rest.split_at(open);
             push_text(&mut parts, text)?;
             let Some((field, after)) = tail.strip_prefix('{').and_then(|t| t.split_once('}'))
             else {
-                return Err("a brace stands alone: write {input}".into());
+                return Err("a brace stands alone: write {input} or {host}".into());
             };
             match field {
                 "input" => parts.push(Part::Input),
-                other => return Err(format!("unknown field {{{other}}}: there is {{input}}")),
+                other => {
+                    let field: Field = other.parse()?;
+                    let known = fields.iter().position(|known| *known == field);
+                    parts.push(Part::Field(known.unwrap_or(fields.len())));
+                    if known.is_none() {
+                        fields.push(field);
+                    }
+                }
             }
             rest = after;
         }
         push_text(&mut parts, rest)?;
-        Ok(Self { source: source.into(), parts })
+        Ok(Self { source: source.into(), parts, fields })
     }
 
     /// A name in which nothing is special (udp2log's files).
     pub fn literal(source: &str) -> Self {
-        Self { source: source.into(), parts: vec![Part::Fixed(source.into())] }
+        Self { source: source.into(), parts: vec![Part::Fixed(source.into())], fields: Vec::new() }
     }
 
     /// As the user wrote it.
@@ -73,35 +97,49 @@ impl NameTemplate {
         &self.source
     }
 
+    /// The fields of lines that the name depends on.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
     /// Whether the name changes with the time.
     pub fn has_time(&self) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::Time(_)))
     }
 
-    /// The name at `when` for a line that came by `input`.
-    pub fn render(&self, when: SystemTime, input: &str) -> PathBuf {
+    /// The name at `when` for a line with these values.
+    pub fn render(&self, when: SystemTime, values: &Values) -> PathBuf {
         let mut name = String::with_capacity(self.source.len() + 16);
         for part in &self.parts {
-            match part {
-                Part::Fixed(text) => name.push_str(text),
-                Part::Time(format) => push_time(&mut name, format, when),
-                Part::Input => push_field(&mut name, input),
-            }
+            push_part(&mut name, part, when, values);
         }
         PathBuf::from(name)
     }
 
-    /// Tells whether the file called `name` (without its folder) can have been made from this
-    /// template for lines that came by `input`, and what follows in its name: where the name
-    /// at `when` has a digit from the time, any digit may stand, and for a letter any letter.
-    pub fn made<'n>(&self, name: &'n str, when: SystemTime, input: &str) -> Option<&'n str> {
-        let mut pattern: Vec<(char, bool)> = Vec::new();
+    /// What the time alone makes of the name: as long as this stays the same, so does the name of
+    /// lines with the same values.
+    pub fn times(&self, when: SystemTime) -> String {
+        let mut times = String::new();
         for part in &self.parts {
-            let mut text = String::new();
-            let alone = Self { source: String::new(), parts: vec![part.clone()] };
-            text.push_str(&alone.render(when, input).to_string_lossy());
+            if let Part::Time(format) = part {
+                push_time(&mut times, format, when);
+                times.push('/');
+            }
+        }
+        times
+    }
+
+    /// Tells whether the file called `name` (without its folder) can have been made from this
+    /// template for lines with these values, and what follows in its name: where the name
+    /// at `when` has a digit from the time, any digit may stand, and for a letter any letter.
+    pub fn made<'n>(&self, name: &'n str, when: SystemTime, values: &Values) -> Option<&'n str> {
+        let mut pattern: Vec<(char, bool)> = Vec::new();
+        let mut whole = String::new();
+        for part in &self.parts {
+            let before = whole.len();
+            push_part(&mut whole, part, when, values);
             let free = matches!(part, Part::Time(_));
-            pattern.extend(text.chars().map(|c| (c, free)));
+            pattern.extend(whole[before..].chars().map(|c| (c, free)));
         }
         let file = pattern.iter().rposition(|&(c, _)| c == '/').map_or(0, |at| at + 1);
         let mut rest = name.chars();
@@ -153,13 +191,30 @@ fn push_time(name: &mut String, format: &str, when: SystemTime) {
     }
 }
 
+fn push_part(name: &mut String, part: &Part, when: SystemTime, values: &Values) {
+    match part {
+        Part::Fixed(text) => name.push_str(text),
+        Part::Time(format) => push_time(name, format, when),
+        Part::Input => push_field(name, &values.input),
+        Part::Field(at) => {
+            let value = values.fields.get(*at).map_or(&[][..], |value| value);
+            push_field(name, &String::from_utf8_lossy(value));
+        }
+    }
+}
+
 fn push_field(name: &mut String, value: &str) {
     if value.bytes().all(|byte| byte == b'.') {
         name.push('_');
         return;
     }
+    let folder = name.rfind('/').map_or(0, |at| at + 1);
     for c in value.chars() {
-        name.push(if c == '/' || c.is_control() { '_' } else { c });
+        if name.len() - folder + c.len_utf8() > NAME_PART_MOST {
+            break;
+        }
+        let bad = c == '/' || c.is_control() || c == char::REPLACEMENT_CHARACTER;
+        name.push(if bad { '_' } else { c });
     }
 }
 
@@ -169,9 +224,31 @@ mod tests {
 
     use super::*;
 
+    fn values(input: &str, fields: &[&str]) -> Values {
+        let fields = fields.iter().map(|value| value.as_bytes().to_vec()).collect();
+        Values { input: input.into(), fields }
+    }
+
     fn render(template: &str, input: &str) -> String {
         let when = UNIX_EPOCH + Duration::from_secs(86_400 * 365);
-        NameTemplate::parse(template).unwrap().render(when, input).display().to_string()
+        let template = NameTemplate::parse(template).unwrap();
+        template.render(when, &values(input, &[])).display().to_string()
+    }
+
+    #[test]
+    fn fields_of_the_line_are_filled_in_and_cut_to_what_a_name_can_be() {
+        let template = NameTemplate::parse("/log/{host}/{app}-{host}-{sd.\"a@1\".b}.log").unwrap();
+        let names: Vec<_> = template.fields().iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["host", "app", "sd.\"a@1\".b"]);
+        let render = |fields: &[&str]| {
+            template.render(UNIX_EPOCH, &values("in", fields)).display().to_string()
+        };
+        assert_eq!(render(&["h", "../a", "x"]), "/log/h/.._a-h-x.log");
+        assert_eq!(render(&["..", "", "\u{fffd}"]), "/log/_/_-_-_.log");
+        let long = "h".repeat(300);
+        let name = render(&[&long, "a", "b"]);
+        let lengths: Vec<_> = name.split('/').map(str::len).collect();
+        assert_eq!(lengths, [0, 3, 220, 225]);
     }
 
     #[test]
@@ -206,7 +283,7 @@ mod tests {
     #[test]
     fn files_of_a_template_are_known_again() {
         let template = NameTemplate::parse("/log/{input}/web1-%Y-%b-%d.log").unwrap();
-        let made = |name| template.made(name, UNIX_EPOCH, "squid");
+        let made = |name| template.made(name, UNIX_EPOCH, &values("squid", &[]));
         assert_eq!(made("web1-2026-Nov-23.log"), Some(""));
         assert_eq!(made("web1-1999-May-01.log.zst"), Some(".zst"));
         assert_eq!(made("web2-2026-Nov-23.log"), None, "only the time's digits are free");
@@ -216,6 +293,9 @@ mod tests {
     #[test]
     fn a_literal_name_is_taken_as_it_stands() {
         let name = NameTemplate::literal("/log/100%-{x}");
-        assert_eq!(name.render(UNIX_EPOCH, "a").display().to_string(), "/log/100%-{x}");
+        assert_eq!(
+            name.render(UNIX_EPOCH, &values("a", &[])).display().to_string(),
+            "/log/100%-{x}"
+        );
     }
 }

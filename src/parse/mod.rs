@@ -1,4 +1,7 @@
 //! What can be read out of a line's bytes.
 
+pub mod field;
+pub mod framing;
 pub mod relp;
 pub mod sequence;
+pub mod syslog;

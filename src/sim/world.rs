@@ -211,8 +211,7 @@ impl World {
             DiskWork::Open(DiskTarget::Stdout) => panic!("no standard output here"),
             DiskWork::Append(batches) => {
                 let written = self.files.get_mut(&node).unwrap().append(&batches);
-                let Written { bytes, pause, error } = written;
-                self.engine.handle(Event::DiskDone { node, bytes, pause, error }, self.now);
+                self.engine.handle(Event::DiskDone { node, written }, self.now);
             }
             DiskWork::Restore(files) => self.files.get_mut(&node).unwrap().restore(&files).unwrap(),
             DiskWork::Checkpoint => {

@@ -236,13 +236,8 @@ impl<F: Fs> Reader<F> {
         }
         let input = open.inputs.get(usize::from(header.input)).cloned().unwrap_or_default();
         let place = Place { spool: self.spool, first: header.first, last: header.end() - 1 };
-        let mut batch = Batch {
-            bytes: payload,
-            lines: header.lines,
-            input,
-            received: header.received,
-            place: Some(place),
-        };
+        let mut batch = Batch::new(payload, header.lines, input, header.received);
+        batch.place = Some(place);
         if self.next > header.first {
             let before = end_of_lines(&batch.bytes, self.next - header.first);
             batch.cut_front(before);

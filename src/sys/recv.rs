@@ -3,17 +3,23 @@
 //! The kernel may hand over several datagrams of one size as one message ("generic receive
 //! offload"); a control message then tells the size of each. Without the offload every
 //! message is a datagram.
+//!
+//! Who sent a message is asked for where somebody wants to know: a UDP socket tells an address,
+//! a Unix socket the process (unix(7), SCM_CREDENTIALS, where SO_PASSCRED is set).
 
 use std::io;
 use std::mem;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
 use bytes::BytesMut;
 
 use crate::limits::{DATAGRAM_MAX, RECV_SLOTS};
+use crate::sources::Source;
 
-/// Room for the one control message asked for, UDP_GRO's `int`, with space to spare.
+/// Room for the one control message asked for, UDP_GRO's `int` or the three of a process, with
+/// space to spare.
 const CONTROL_LEN: usize = 64;
 
 /// Control messages start with a `usize`, so their room must be aligned like one.
@@ -28,6 +34,8 @@ pub struct DatagramReader {
     headers: Vec<libc::mmsghdr>,
     slices: Vec<libc::iovec>,
     control: Vec<Control>,
+    /// Where the kernel writes addresses; empty where nobody wants to know.
+    names: Vec<libc::sockaddr_storage>,
 }
 
 /// One message of the last call.
@@ -54,7 +62,16 @@ impl DatagramReader {
             headers: vec![header; RECV_SLOTS],
             slices: vec![slice; RECV_SLOTS],
             control: vec![Control([0; CONTROL_LEN]); RECV_SLOTS],
+            names: Vec::new(),
         }
+    }
+
+    /// The same, with [`Self::source`] known.
+    #[must_use]
+    pub fn with_sources(mut self) -> Self {
+        // SAFETY: sockaddr_storage is a plain C struct for which all zeroes is a valid value.
+        self.names = vec![unsafe { mem::zeroed() }; RECV_SLOTS];
+        self
     }
 
     /// Receives what is there, at most `slots` messages, without waiting. The first lands
@@ -108,8 +125,10 @@ impl DatagramReader {
         let header = &mut self.headers[slot].msg_hdr;
         header.msg_iov = &raw mut self.slices[slot];
         header.msg_iovlen = 1;
-        header.msg_name = ptr::null_mut();
-        header.msg_namelen = 0;
+        (header.msg_name, header.msg_namelen) = match self.names.get_mut(slot) {
+            Some(name) => ((&raw mut *name).cast(), size_of::<libc::sockaddr_storage>() as _),
+            None => (ptr::null_mut(), 0),
+        };
         header.msg_control = self.control[slot].0.as_mut_ptr().cast();
         header.msg_controllen = CONTROL_LEN as _;
         header.msg_flags = 0;
@@ -138,23 +157,67 @@ impl DatagramReader {
         unsafe { first.set_len(first.len() + len) };
     }
 
+    /// Who sent message `slot` of the last call, where that was asked for and is known.
+    pub fn source(&self, slot: usize) -> Option<Source> {
+        let header = &self.headers[slot].msg_hdr;
+        let name = self.names.get(slot)?;
+        if let Some(address) = address(name, header.msg_namelen) {
+            return Some(Source::Address(address));
+        }
+        // SAFETY: SCM_CREDENTIALS carries a `ucred`.
+        let process =
+            unsafe { control::<libc::ucred>(header, libc::SOL_SOCKET, libc::SCM_CREDENTIALS) }?;
+        Some(Source::Process { pid: process.pid.unsigned_abs(), uid: process.uid })
+    }
+
     fn segment(&self, header: &libc::msghdr) -> Option<usize> {
-        if header.msg_controllen == 0 {
-            return None;
-        }
-        // SAFETY: the kernel filled msg_control up to msg_controllen with whole control
-        // messages; the CMSG macros walk within that length, and UDP_GRO carries an `int`.
-        unsafe {
-            let mut message = libc::CMSG_FIRSTHDR(header);
-            while !message.is_null() {
-                if (*message).cmsg_level == libc::SOL_UDP && (*message).cmsg_type == libc::UDP_GRO {
-                    let size = ptr::read_unaligned(libc::CMSG_DATA(message).cast::<libc::c_int>());
-                    return usize::try_from(size).ok();
-                }
-                message = libc::CMSG_NXTHDR(header, message);
+        // SAFETY: UDP_GRO carries an `int`.
+        let size = unsafe { control::<libc::c_int>(header, libc::SOL_UDP, libc::UDP_GRO) };
+        size.and_then(|size| usize::try_from(size).ok())
+    }
+}
+
+/// The control message of this level and kind that the kernel put into `header`, if it did.
+///
+/// # Safety
+/// `header` is as the kernel left it, and messages of this level and kind carry a `T`, which any
+/// bytes are.
+unsafe fn control<T>(header: &libc::msghdr, level: libc::c_int, kind: libc::c_int) -> Option<T> {
+    if header.msg_controllen == 0 {
+        return None;
+    }
+    // SAFETY: the kernel filled msg_control up to msg_controllen with whole control messages; the
+    // CMSG macros walk within that length; what the message carries is the caller's promise.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        while !message.is_null() {
+            if (*message).cmsg_level == level && (*message).cmsg_type == kind {
+                return Some(ptr::read_unaligned(libc::CMSG_DATA(message).cast::<T>()));
             }
+            message = libc::CMSG_NXTHDR(header, message);
         }
-        None
+    }
+    None
+}
+
+/// An internet address as the kernel wrote it.
+fn address(name: &libc::sockaddr_storage, len: libc::socklen_t) -> Option<SocketAddr> {
+    let family = if len == 0 { 0 } else { name.ss_family };
+    let name = ptr::from_ref(name);
+    match i32::from(family) {
+        libc::AF_INET => {
+            // SAFETY: the kernel wrote a sockaddr_in there, which is smaller and aligned alike.
+            let name = unsafe { ptr::read(name.cast::<libc::sockaddr_in>()) };
+            let ip = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
+            Some(SocketAddr::new(ip.into(), u16::from_be(name.sin_port)))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the kernel wrote a sockaddr_in6 there, which is smaller and aligned alike.
+            let name = unsafe { ptr::read(name.cast::<libc::sockaddr_in6>()) };
+            let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
+            Some(SocketAddr::new(ip.into(), u16::from_be(name.sin6_port)))
+        }
+        _ => None,
     }
 }
 

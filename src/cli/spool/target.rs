@@ -200,7 +200,7 @@ impl Relp {
         for piece in pieces {
             let Piece { lines, bytes, received, .. } = piece.clone();
             let input = "replay".into();
-            let mut rest = Batch { bytes, lines, input, received, place: None };
+            let mut rest = Batch::new(bytes, lines, input, received);
             // Little at a time, so that answers are read between.
             let mut parts = Vec::new();
             while rest.bytes.len() > READ_CHUNK

@@ -1,0 +1,135 @@
+//! The field selectors: `facility`, `severity`, `host`, `app` and the others.
+
+use toml::de::DeValue;
+
+use super::pattern;
+use super::plan::{FieldPlan, Wanted};
+use super::report::{Report, nearest};
+use super::section::{Entry, Section};
+use crate::parse::field::Field;
+use crate::parse::syslog::names::{self, FACILITIES, SEVERITIES};
+
+/// The selectors that are keys of a node, in the order in which they are looked at.
+const KEYS: [&str; 9] =
+    ["facility", "severity", "host", "app", "procid", "msgid", "source", "pid", "uid"];
+
+/// Reads all field selectors of a node.
+pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Vec<FieldPlan> {
+    let mut plans = Vec::new();
+    for key in KEYS {
+        let Some(entry) = section.get(key) else { continue };
+        let Ok(field) = key.parse::<Field>() else { continue };
+        let wanted = match field {
+            Field::Facility => numbers(entry, &FACILITIES, names::facility, false, report),
+            Field::Severity => numbers(entry, &SEVERITIES, names::severity, true, report),
+            _ => text(entry, report),
+        };
+        plans.extend(wanted.map(|wanted| FieldPlan { field, wanted }));
+    }
+    if let Some(entry) = section.get("sd") {
+        data(entry, &mut plans, report);
+    }
+    plans
+}
+
+/// `sd."origin@32473".ip = …`: a table of tables.
+fn data(entry: &Entry<'_>, plans: &mut Vec<FieldPlan>, report: &mut Report<'_>) {
+    let help = "as in sd.\"origin@32473\".ip = \"192.0.2.1\"";
+    let Some(elements) = entry.table() else {
+        entry.wrong_help(report, "names no element and parameter", help);
+        return;
+    };
+    for element in &Section::new(entry.path().into(), entry.span.clone(), elements).entries {
+        let Some(params) = element.table() else {
+            element.wrong_help(report, "names no parameter", help);
+            continue;
+        };
+        let section = Section::new(element.path().into(), element.span.clone(), params);
+        for param in &section.entries {
+            let field = Field::Data { id: element.key.into(), name: param.key.into() };
+            let wanted = text(param, report);
+            plans.extend(wanted.map(|wanted| FieldPlan { field, wanted }));
+        }
+    }
+}
+
+/// The words of a selector: one, or a list. A number counts as a word.
+fn words(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Vec<String>> {
+    let word = |value: &DeValue<'_>| match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.as_str().to_string()),
+        _ => None,
+    };
+    let words: Option<Vec<_>> = match entry.list() {
+        Some(items) => items.iter().map(|item| word(item.get_ref())).collect(),
+        None => word(entry.value()).map(|word| vec![word]),
+    };
+    match words {
+        Some(words) if !words.is_empty() => Some(words),
+        _ => {
+            entry.wrong(report, "expected a name, a list of names, or a regex as in \"~^web\"");
+            None
+        }
+    }
+}
+
+/// Facilities or severities. A severity stands for itself and all that are worse, with `=` for
+/// itself alone.
+fn numbers(
+    entry: &Entry<'_>,
+    all: &[&str],
+    number: fn(&str) -> Option<u8>,
+    or_worse: bool,
+    report: &mut Report<'_>,
+) -> Option<Wanted> {
+    let mut mask = 0_u32;
+    for word in words(entry, report)? {
+        if let Some(text) = word.strip_prefix('~') {
+            let regex = regex(entry, text, report)?;
+            for (at, name) in all.iter().enumerate() {
+                mask |= u32::from(regex.is_match(name.as_bytes())) << at;
+            }
+            continue;
+        }
+        let (name, exact) = match word.strip_prefix('=') {
+            Some(name) if or_worse => (name, true),
+            _ => (word.as_str(), !or_worse),
+        };
+        let Some(at) = number(name) else {
+            let message = format!("`{name}` is no {}", entry.key);
+            let help = nearest(name, all.iter().copied());
+            let help = help.unwrap_or_else(|| format!("there are: {}", all.join(", ")));
+            entry.wrong_help(report, message, help);
+            return None;
+        };
+        mask |= if exact { 1 << at } else { (2 << at) - 1 };
+    }
+    if mask == 0 {
+        entry.wrong(report, format!("selects no {} at all", entry.key));
+        return None;
+    }
+    Some(Wanted::Numbers(mask))
+}
+
+fn text(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Wanted> {
+    let (mut names, mut patterns) = (Vec::new(), Vec::new());
+    for word in words(entry, report)? {
+        match word.strip_prefix('~') {
+            Some(text) => {
+                regex(entry, text, report)?;
+                patterns.push(text.to_string());
+            }
+            None => names.push(word),
+        }
+    }
+    Some(Wanted::Text { names, patterns })
+}
+
+fn regex(
+    entry: &Entry<'_>,
+    text: &str,
+    report: &mut Report<'_>,
+) -> Option<regex_automata::meta::Regex> {
+    let compiled = pattern::compile(text);
+    compiled.map_err(|error| entry.wrong(report, pattern::explain(&error).0)).ok()
+}

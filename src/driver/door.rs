@@ -1,0 +1,181 @@
+//! The door of an input with connections: who comes in, who is one too many, and what is said
+//! about those that behave badly.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpListener;
+use mio::{Interest, Registry, Token};
+
+use super::tls::ServerTls;
+use super::transport::Transport;
+
+/// How long to wait after the system had no descriptor for a connection.
+const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
+/// So many complaints are logged in this time; more are counted.
+const COMPLAINTS: (u32, Duration) = (10, Duration::from_secs(10));
+
+/// A bound input with connections that is not read yet.
+#[derive(Debug)]
+pub struct Bound {
+    /// The socket.
+    pub listener: std::net::TcpListener,
+    /// Set where clients come through TLS.
+    pub tls: Option<ServerTls>,
+    /// The most connections at a time.
+    pub max_connections: usize,
+}
+
+/// Binds an address.
+///
+/// # Errors
+/// The system's.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let kind = socket2::Type::STREAM;
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), kind, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Who came.
+pub(super) enum Arrival {
+    /// A client.
+    Client(Transport, SocketAddr),
+    /// One more than may be.
+    Refused,
+}
+
+/// The door.
+pub(super) struct Door {
+    name: Arc<str>,
+    listener: Option<TcpListener>,
+    tls: Option<ServerTls>,
+    max_connections: usize,
+    /// The system had no descriptor for the last client; this was said.
+    stuck: bool,
+    complaints: Complaints,
+}
+
+impl Door {
+    /// Opens the door; arrivals are told by `token`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn open(
+        name: &Arc<str>,
+        bound: Bound,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        let mut listener = TcpListener::from_std(bound.listener);
+        registry.register(&mut listener, token, Interest::READABLE)?;
+        Ok(Self {
+            name: Arc::clone(name),
+            listener: Some(listener),
+            tls: bound.tls,
+            max_connections: bound.max_connections,
+            stuck: false,
+            complaints: Complaints::default(),
+        })
+    }
+
+    /// Nobody comes in any more.
+    pub(super) fn close(&mut self) {
+        self.listener = None;
+    }
+
+    /// When it is to be looked again whether somebody is there, though nothing will tell.
+    pub(super) fn look_again(&self) -> Option<Duration> {
+        self.stuck.then_some(NO_DESCRIPTOR)
+    }
+
+    /// Whoever comes next, while `inside` are in; `None` where nobody is there.
+    pub(super) fn next(&mut self, inside: usize) -> Option<Arrival> {
+        loop {
+            let (stream, peer) = match self.listener.as_ref()?.accept() {
+                Ok(arrived) => arrived,
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => {
+                        self.stuck = false;
+                        return None;
+                    }
+                    // The client went before it was taken.
+                    ErrorKind::ConnectionAborted | ErrorKind::Interrupted => continue,
+                    _ => {
+                        if !self.stuck {
+                            let name = &self.name;
+                            log::warn!("input.{name}: clients cannot be taken: {error}; they wait");
+                        }
+                        self.stuck = true;
+                        return None;
+                    }
+                },
+            };
+            self.stuck = false;
+            if inside >= self.max_connections {
+                log::debug!("input.{}: {peer}: refused, there are too many", self.name);
+                return Some(Arrival::Refused);
+            }
+            match self.tls.as_ref().map(ServerTls::connection).transpose() {
+                Ok(tls) => return Some(Arrival::Client(Transport::new(stream, tls), peer)),
+                Err(error) => self.complain(peer, &error),
+            }
+        }
+    }
+
+    /// Logs what a client did wrong, though not without bound.
+    pub(super) fn complain(&mut self, peer: SocketAddr, what: &str) {
+        match self.complaints.take() {
+            Some(0) => log::warn!("input.{}: {peer}: {what}", self.name),
+            Some(more) => log::warn!("input.{}: {peer}: {what} ({more} more like it)", self.name),
+            None => {}
+        }
+    }
+}
+
+/// Counts complaints.
+#[derive(Debug, Default)]
+struct Complaints {
+    since: Option<Instant>,
+    said: u32,
+    unsaid: u64,
+}
+
+impl Complaints {
+    /// Whether one more may be said, and how many were not.
+    fn take(&mut self) -> Option<u64> {
+        let (most, time) = COMPLAINTS;
+        if self.since.is_none_or(|since| since.elapsed() > time) {
+            (self.since, self.said) = (Some(Instant::now()), 0);
+        }
+        self.said += 1;
+        if self.said > most {
+            self.unsaid += 1;
+            return None;
+        }
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_are_bounded_and_those_unsaid_are_counted() {
+        let mut complaints = Complaints::default();
+        let said = (0..100).filter(|_| complaints.take().is_some()).count();
+        assert_eq!(said, 10);
+        complaints.since = None;
+        assert_eq!(complaints.take(), Some(90));
+        assert_eq!(complaints.take(), Some(0));
+    }
+}

@@ -1,0 +1,175 @@
+//! Opening the socket of a syslog input on a Unix path (unix(7)).
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::unistd::{Group, User};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::receiver::DatagramSocket;
+use crate::config::plan::UnixInPlan;
+
+/// A socket's path, which is removed when it is dropped, if it is the same socket's yet.
+#[derive(Debug)]
+pub struct UnixPath {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Drop for UnixPath {
+    fn drop(&mut self) {
+        let same = |data: fs::Metadata| data.ino() == self.inode && data.file_type().is_socket();
+        if self.path.symlink_metadata().is_ok_and(same)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            log::warn!("{}: cannot be removed: {error}", self.path.display());
+        }
+    }
+}
+
+impl UnixPath {
+    /// The path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Binds the socket. What another program left at the path and listens to no more is replaced.
+///
+/// # Errors
+/// One sentence with the path in it, for the user.
+pub fn open(name: &str, plan: &UnixInPlan) -> Result<DatagramSocket, String> {
+    let path = plan.path.display();
+    let said = |what: &str| format!("input.{name}: syslog = \"unix://{path}\": {what}");
+    make_way(&plan.path).map_err(|error| said(&error))?;
+    let socket = bind(plan).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => said("the folder does not exist: make it before"),
+        _ => said(&error.to_string()),
+    })?;
+    let inode = plan.path.symlink_metadata().map_err(|error| said(&error.to_string()))?.ino();
+    // From here on the path is removed again where something fails.
+    let kept = Arc::new(UnixPath { path: plan.path.clone(), inode });
+    permit(plan).map_err(|error| said(&error))?;
+    log::info!("input.{name}: listening on {path}");
+    Ok(DatagramSocket { socket, drops: Arc::default(), path: Some(kept) })
+}
+
+/// Goes on with a socket that is bound already.
+///
+/// # Errors
+/// One sentence with the path in it, for the user.
+pub fn keep(
+    name: &str,
+    plan: &UnixInPlan,
+    socket: &DatagramSocket,
+) -> Result<DatagramSocket, String> {
+    let at = format!("input.{name}: syslog = \"unix://{}\"", plan.path.display());
+    permit(plan).map_err(|error| format!("{at}: {error}"))?;
+    socket.try_clone().map_err(|error| format!("{at}: {error}"))
+}
+
+/// Sets the mode and the owner of the path.
+fn permit(plan: &UnixInPlan) -> Result<(), String> {
+    let mode = fs::Permissions::from_mode(plan.mode);
+    fs::set_permissions(&plan.path, mode).map_err(|error| format!("mode: {error}"))?;
+    if let Some(owner) = &plan.owner {
+        let (user, group) = ids(owner).map_err(|error| format!("owner: {error}"))?;
+        chown(&plan.path, user, group).map_err(|error| format!("owner: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Removes a socket that nobody listens to.
+fn make_way(path: &Path) -> Result<(), String> {
+    let Ok(data) = path.symlink_metadata() else { return Ok(()) };
+    if !data.file_type().is_socket() {
+        return Err("there is something else at this path that is no socket: remove it, or name \
+                    another path"
+            .into());
+    }
+    let probe = UnixDatagram::unbound().map_err(|error| error.to_string())?;
+    match probe.connect(path) {
+        Ok(()) => Err("another program listens there (see who with: ss -xlp); end it, or name \
+                       another path"
+            .into()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|error| format!("an old socket is there: {error}"))
+        }
+        Err(error) => Err(format!("there is a socket that is no syslog socket: {error}")),
+    }
+}
+
+fn bind(plan: &UnixInPlan) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_passcred(true)?;
+    socket.bind(&SockAddr::unix(&plan.path)?)?;
+    Ok(socket)
+}
+
+/// The numbers of `user` or `user:group`.
+fn ids(owner: &str) -> Result<(Option<u32>, Option<u32>), String> {
+    let (user, group) = owner.split_once(':').map_or((owner, None), |(u, g)| (u, Some(g)));
+    let user = match user {
+        "" => None,
+        name => match User::from_name(name) {
+            Ok(Some(user)) => Some(user.uid.as_raw()),
+            _ => return Err(format!("there is no user `{name}`")),
+        },
+    };
+    let group = match group {
+        None | Some("") => None,
+        Some(name) => match Group::from_name(name) {
+            Ok(Some(group)) => Some(group.gid.as_raw()),
+            _ => return Err(format!("there is no group `{name}`")),
+        },
+    };
+    Ok((user, group))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(path: PathBuf) -> UnixInPlan {
+        UnixInPlan { path, mode: 0o620, owner: None }
+    }
+
+    #[test]
+    fn a_socket_is_bound_with_its_mode_and_removed_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let socket = open("sys", &plan(path.clone())).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o620);
+        let again = open("sys", &plan(path.clone())).unwrap_err();
+        assert!(again.contains("another program listens there"), "{again}");
+        let twin = socket.try_clone().unwrap();
+        drop(socket);
+        assert!(path.exists());
+        drop(twin);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_at_the_path_is_replaced_only_where_it_is_an_old_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        drop(UnixDatagram::bind(&path).unwrap());
+        drop(open("sys", &plan(path.clone())).unwrap());
+        fs::write(&path, "mine").unwrap();
+        let error = open("sys", &plan(path.clone())).unwrap_err();
+        assert!(error.contains("no socket: remove it"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        let error = open("sys", &plan(folder.path().join("no/log"))).unwrap_err();
+        assert!(error.contains("the folder does not exist"), "{error}");
+        let mut owned = plan(folder.path().join("other"));
+        owned.owner = Some("nobody-of-this-name".into());
+        let error = open("sys", &owned).unwrap_err();
+        assert!(error.contains("there is no user `nobody-of-this-name`"), "{error}");
+        assert!(!owned.path.exists());
+    }
+}

@@ -1,0 +1,161 @@
+//! The field selectors of one node.
+//!
+//! What the PRI alone tells is read from the line's first bytes; a header is looked up once a
+//! batch for all that ask ([`Hits::message`]), and only for lines that the PRI let pass.
+
+use regex_automata::meta::Regex;
+
+use super::patterns::Hits;
+use super::{Picked, Range};
+use crate::batch::Batch;
+use crate::config::pattern;
+use crate::config::plan::{FieldPlan, Wanted};
+use crate::parse::field::Field;
+use crate::parse::syslog::{PRI_DEFAULT, pri};
+
+/// What fields must be.
+#[derive(Debug, Default)]
+pub struct FieldTests {
+    facilities: Option<u32>,
+    severities: Option<u32>,
+    texts: Vec<TextTest>,
+}
+
+#[derive(Debug)]
+struct TextTest {
+    field: Field,
+    names: Vec<Vec<u8>>,
+    patterns: Vec<Regex>,
+}
+
+impl FieldTests {
+    /// The tests that these plans ask for.
+    ///
+    /// # Errors
+    /// Says which regex does not compile.
+    pub fn new(plans: &[FieldPlan]) -> Result<Self, String> {
+        let mut tests = Self::default();
+        for FieldPlan { field, wanted } in plans {
+            match (field, wanted) {
+                (Field::Facility, Wanted::Numbers(mask)) => tests.facilities = Some(*mask),
+                (_, Wanted::Numbers(mask)) => tests.severities = Some(*mask),
+                (field, Wanted::Text { names, patterns }) => {
+                    let compile = |text: &String| {
+                        pattern::compile(text).map_err(|error| format!("{field}: {error}"))
+                    };
+                    tests.texts.push(TextTest {
+                        field: field.clone(),
+                        names: names.iter().map(|name| name.clone().into_bytes()).collect(),
+                        patterns: patterns.iter().map(compile).collect::<Result<_, _>>()?,
+                    });
+                }
+            }
+        }
+        Ok(tests)
+    }
+
+    /// Whether every line passes.
+    pub fn is_empty(&self) -> bool {
+        self.facilities.is_none() && self.severities.is_none() && self.texts.is_empty()
+    }
+
+    /// The lines that pass.
+    pub fn pick(&self, batch: &Batch, hits: &mut Hits) -> Picked {
+        let mut ranges = Vec::new();
+        for at in 0..hits.lines(batch).len() {
+            let range = hits.lines(batch)[at];
+            if self.pri_passes(line_of(batch, range)) && self.text_passes(batch, at, hits) {
+                ranges.push(range);
+            }
+        }
+        Picked::Some(ranges)
+    }
+
+    fn pri_passes(&self, line: &[u8]) -> bool {
+        if self.facilities.is_none() && self.severities.is_none() {
+            return true;
+        }
+        let pri = pri(line).map_or(PRI_DEFAULT, |(pri, _)| pri);
+        let has = |mask: Option<u32>, bit: u8| mask.is_none_or(|mask| mask & (1 << bit) != 0);
+        has(self.facilities, pri / 8) && has(self.severities, pri % 8)
+    }
+
+    fn text_passes(&self, batch: &Batch, at: usize, hits: &mut Hits) -> bool {
+        if self.texts.is_empty() {
+            return true;
+        }
+        let range = hits.lines(batch)[at];
+        let line = line_of(batch, range);
+        let message = hits.message(batch, at);
+        let source = batch.sources.as_ref().and_then(|sources| sources.of(range.0 as usize));
+        self.texts.iter().all(|test| {
+            let value = test.field.value(line, &message, source);
+            value.is_some_and(|value| {
+                test.names.iter().any(|name| *name == *value)
+                    || test.patterns.iter().any(|pattern| pattern.is_match(&*value))
+            })
+        })
+    }
+}
+
+/// A line without its newline.
+fn line_of(batch: &Batch, (start, end): Range) -> &[u8] {
+    &batch.bytes[start as usize..end as usize - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{batch_of, gather};
+    use super::*;
+    use crate::sources::{Source, Sources};
+
+    const LINES: &str = "<34>1 - web1 su 1 ID [a@1 ip=\"1\"] crit\n\
+                         <30>1 - web2 cron - - - info\n\
+                         <36>Oct 11 22:14:15 db1 sshd[7]: warning\n\
+                         raw\n";
+
+    fn picked(plans: &[FieldPlan]) -> Vec<String> {
+        let mut batch = batch_of(LINES);
+        let source = Source::Address("192.0.2.7:514".parse().unwrap());
+        batch.sources = Some(Sources::one(source));
+        let tests = FieldTests::new(plans).unwrap();
+        let picked = tests.pick(&batch, &mut Hits::default());
+        let word = |line: &[u8]| String::from_utf8(line.to_vec()).unwrap();
+        let last = |line: String| line.rsplit(' ').next().unwrap().to_string();
+        gather(&batch, &picked)
+            .map_or_else(Vec::new, |batch| batch.iter().map(word).map(last).collect())
+    }
+
+    fn numbers(field: Field, mask: u32) -> FieldPlan {
+        FieldPlan { field, wanted: Wanted::Numbers(mask) }
+    }
+
+    fn text(field: &str, names: &[&str], patterns: &[&str]) -> FieldPlan {
+        let strings = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+        let wanted = Wanted::Text { names: strings(names), patterns: strings(patterns) };
+        FieldPlan { field: field.parse().unwrap(), wanted }
+    }
+
+    #[test]
+    fn lines_are_picked_by_facility_and_severity() {
+        assert_eq!(picked(&[numbers(Field::Facility, 1 << 4)]), ["crit", "warning"]);
+        assert_eq!(picked(&[numbers(Field::Severity, 0b111)]), ["crit"]);
+        assert_eq!(picked(&[numbers(Field::Severity, 1 << 5)]), ["raw"]);
+        let both = [numbers(Field::Facility, 1 << 4), numbers(Field::Severity, 1 << 4)];
+        assert_eq!(picked(&both), ["warning"]);
+    }
+
+    #[test]
+    fn lines_are_picked_by_names_and_regexes() {
+        assert_eq!(picked(&[text("host", &["web1", "db1"], &[])]), ["crit", "warning"]);
+        assert_eq!(picked(&[text("host", &["db1"], &["^web"])]), ["crit", "info", "warning"]);
+        assert_eq!(picked(&[text("host", &["192.0.2.7"], &[])]), ["raw"]);
+        assert_eq!(
+            picked(&[text("app", &["sshd"], &[]), text("procid", &["7"], &[])]),
+            ["warning"]
+        );
+        assert_eq!(picked(&[text("sd.a@1.ip", &["1"], &[])]), ["crit"]);
+        assert_eq!(picked(&[text("msgid", &[], &["."])]), ["crit"]);
+        assert_eq!(picked(&[text("uid", &["0"], &[])]), [""; 0]);
+    }
+}

@@ -1,0 +1,358 @@
+//! How lines are written: as they are, or in another shape.
+//!
+//! A line that begins with a PRI is a syslog message, whatever way it came; any other is a raw
+//! line, which is wrapped: user.notice, received now, this host, the input as the app.
+
+mod json;
+mod parts;
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::batch::Batch;
+use crate::config::plan::{FormatPlan, Shape};
+use crate::parse::field::host_of;
+use crate::parse::syslog::{Fault, Faults, Message, Month, Sent};
+use crate::sources::Source;
+
+use parts::{APP_MOST, HOST_MOST, MSGID_MOST, PROCID_MOST, header_part};
+
+/// Writes lines in one shape.
+#[derive(Debug, Clone)]
+pub struct Formatter {
+    shape: Shape,
+    /// The app of a line that has none, instead of its input.
+    tag: Option<String>,
+    /// This host's name.
+    host: String,
+    /// The zone of times that name none.
+    zone: TimeZone,
+}
+
+/// When lines were received, in the ways that are asked for.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    time: Timestamp,
+    month: Month,
+    text: String,
+}
+
+impl Moment {
+    /// The moment of this time.
+    pub fn of(time: SystemTime) -> Self {
+        let month = Month::of(time);
+        let time = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
+        // Microseconds, as RFC 5424 allows at most.
+        let micros = Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time);
+        Self { time, month, text: format!("{micros:.6}") }
+    }
+
+    /// Its month.
+    pub fn month(&self) -> Month {
+        self.month
+    }
+}
+
+/// A line with all that is known about it.
+struct Line<'l> {
+    bytes: &'l [u8],
+    message: &'l Message,
+    input: &'l str,
+    source: Option<Source>,
+    received: &'l Moment,
+}
+
+impl Line<'_> {
+    /// Whether the line is no syslog message.
+    fn is_raw(&self) -> bool {
+        matches!(self.message.fault, Some(Fault::NoPri | Fault::BadPri))
+    }
+}
+
+impl Formatter {
+    /// A writer of lines as `plan` asks for. Times without a zone are of the system's.
+    pub fn new(plan: &FormatPlan) -> Self {
+        let host = nix::unistd::gethostname().unwrap_or_default();
+        Self {
+            shape: plan.shape,
+            tag: plan.tag.clone(),
+            host: header_part(host.as_encoded_bytes(), HOST_MOST),
+            zone: match plan.shape {
+                Shape::Line => TimeZone::UTC,
+                _ => TimeZone::try_system().unwrap_or(TimeZone::UTC),
+            },
+        }
+    }
+
+    /// Whether lines stay as they are.
+    pub fn is_plain(&self) -> bool {
+        self.shape == Shape::Line
+    }
+
+    /// All lines of a batch, each ended by its newline, and what was wrong with them. Where lines
+    /// stay as they are, so does their memory.
+    pub fn batch(&self, batch: &Batch) -> (Bytes, Faults) {
+        let mut faults = Faults::default();
+        if self.is_plain() {
+            return (batch.bytes.clone(), faults);
+        }
+        let received = Moment::of(batch.received);
+        let mut out = Vec::with_capacity(batch.bytes.len() + batch.lines as usize * 64);
+        let mut start = 0;
+        for line in batch.iter() {
+            let message = Message::parse(line, received.month);
+            faults.count_header(message.fault);
+            let source = batch.sources.as_ref().and_then(|sources| sources.of(start));
+            self.line(line, &message, (&batch.input, source), &received, &mut out);
+            start += line.len() + 1;
+        }
+        (out.into(), faults)
+    }
+
+    /// Writes one line, with its newline.
+    pub fn line(
+        &self,
+        bytes: &[u8],
+        message: &Message,
+        (input, source): (&str, Option<Source>),
+        received: &Moment,
+        out: &mut Vec<u8>,
+    ) {
+        let line = Line { bytes, message, input, source, received };
+        match self.shape {
+            Shape::Line => out.extend_from_slice(bytes),
+            Shape::Rfc5424 => self.rfc5424(&line, out),
+            Shape::Rfc3164 => self.rfc3164(&line, out),
+            Shape::Json => json::write(self, &line, out),
+            Shape::Text => self.text(&line, out),
+        }
+        out.push(b'\n');
+    }
+
+    /// RFC 5424, section 6. A message that is of that shape stays as it is.
+    fn rfc5424(&self, line: &Line<'_>, out: &mut Vec<u8>) {
+        let Line { bytes, message, .. } = line;
+        if message.is_rfc5424 && message.fault != Some(Fault::BadData) {
+            out.extend_from_slice(bytes);
+            return;
+        }
+        let part = |part: Option<&[u8]>, most| header_part(part.unwrap_or_default(), most);
+        let head = format!(
+            "<{}>1 {} {} {} {} {} ",
+            message.pri,
+            self.time(line),
+            self.host(line).unwrap_or_else(|| "-".into()),
+            self.app(line).unwrap_or_else(|| "-".into()),
+            part(message.procid.of(bytes), PROCID_MOST),
+            part(message.msgid.of(bytes), MSGID_MOST),
+        );
+        out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(message.data.of(bytes).unwrap_or(b"-"));
+        out.push(b' ');
+        out.extend_from_slice(&bytes[message.text as usize..]);
+    }
+
+    /// RFC 3164, section 4.1, the time in the system's zone.
+    fn rfc3164(&self, line: &Line<'_>, out: &mut Vec<u8>) {
+        let Line { bytes, message, received, .. } = line;
+        let time = message.sent(bytes, &self.zone).unwrap_or(received.time);
+        let time = time.to_zoned(self.zone.clone()).strftime("%b %e %H:%M:%S").to_string();
+        let host = self.host(line).unwrap_or_else(|| self.host.clone());
+        let head = format!("<{}>{time} {host} ", message.pri);
+        out.extend_from_slice(head.as_bytes());
+        self.tag(line, out);
+        out.extend_from_slice(message.text(bytes));
+    }
+
+    /// For people: the time, the host and the app before the message.
+    fn text(&self, line: &Line<'_>, out: &mut Vec<u8>) {
+        let host = self.host(line).unwrap_or_else(|| "-".into());
+        out.extend_from_slice(format!("{} {host} ", self.time(line)).as_bytes());
+        self.tag(line, out);
+        out.extend_from_slice(line.message.text(line.bytes));
+    }
+
+    fn tag(&self, line: &Line<'_>, out: &mut Vec<u8>) {
+        let Some(app) = self.app(line) else { return };
+        out.extend_from_slice(app.as_bytes());
+        if let Some(procid) = line.message.procid.of(line.bytes) {
+            out.extend_from_slice(format!("[{}]", header_part(procid, PROCID_MOST)).as_bytes());
+        }
+        out.extend_from_slice(b": ");
+    }
+
+    /// When the message was sent, as RFC 3339 writes it; where it does not say, when it came.
+    fn time(&self, line: &Line<'_>) -> String {
+        self.sent(line).unwrap_or_else(|| line.received.text.clone())
+    }
+
+    /// When the message says it was sent, as it says it, or in the system's zone.
+    fn sent(&self, line: &Line<'_>) -> Option<String> {
+        let time = line.message.sent(line.bytes, &self.zone)?;
+        match line.message.sent {
+            Sent::Text(text) => {
+                text.of(line.bytes).map(|text| String::from_utf8_lossy(text).into_owned())
+            }
+            _ => {
+                let offset = self.zone.to_offset(time);
+                Some(time.display_with_offset(offset).to_string())
+            }
+        }
+    }
+
+    fn host(&self, line: &Line<'_>) -> Option<String> {
+        match line.message.host.of(line.bytes) {
+            Some(host) => Some(header_part(host, HOST_MOST)),
+            None => match line.source {
+                Some(source) => Some(header_part(host_of(source).as_bytes(), HOST_MOST)),
+                None => line.is_raw().then(|| self.host.clone()),
+            },
+        }
+    }
+
+    fn app(&self, line: &Line<'_>) -> Option<String> {
+        let name = || match &self.tag {
+            Some(tag) => Some(tag.as_str()),
+            None => line.is_raw().then_some(line.input),
+        };
+        match line.message.app.of(line.bytes) {
+            Some(app) => Some(header_part(app, APP_MOST)),
+            None => name().map(|name| header_part(name.as_bytes(), APP_MOST)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::batch::count_lines;
+    use crate::sources::Sources;
+
+    fn formatter(shape: Shape, tag: Option<&str>) -> Formatter {
+        let tag = tag.map(str::to_string);
+        Formatter { shape, tag, host: "web1".into(), zone: TimeZone::UTC }
+    }
+
+    fn batch(lines: &[u8]) -> Batch {
+        let bytes = Bytes::copy_from_slice(lines);
+        let received = UNIX_EPOCH + Duration::from_micros(1_763_883_000_123_456);
+        let source = Source::Address("192.0.2.7:514".parse().unwrap());
+        let count = count_lines(&bytes);
+        let mut batch = Batch::new(bytes, count, "squid".into(), received);
+        batch.sources = Some(Sources::one(source));
+        batch
+    }
+
+    fn written(shape: Shape, line: &[u8]) -> String {
+        let batch = batch(&[line, b"\n"].concat());
+        let (out, _) = formatter(shape, None).batch(&batch);
+        String::from_utf8_lossy(&out).trim_end_matches('\n').to_string()
+    }
+
+    const RFC_5424: &[u8] = b"<165>1 2003-10-11T22:14:15.003Z h app 12 ID [a@1 x=\"1\"] text";
+    const RFC_3164: &[u8] = b"<34>Oct 11 22:14:15 mymachine su[12]: 'su root' failed";
+    const NO_HOST: &[u8] = b"<34>su: failed";
+
+    #[test]
+    fn rfc_5424_is_made_of_anything() {
+        let of = |line| written(Shape::Rfc5424, line);
+        assert_eq!(of(RFC_5424).as_bytes(), RFC_5424);
+        let want = "<34>1 2025-10-11T22:14:15Z mymachine su 12 - - 'su root' failed";
+        assert_eq!(of(RFC_3164), want.replace("15Z", "15+00:00"));
+        assert_eq!(of(NO_HOST), "<34>1 2025-11-23T07:30:00.123456Z 192.0.2.7 su - - - failed");
+        assert_eq!(
+            of(b"<34>1 - h a - - [broken"),
+            "<34>1 2025-11-23T07:30:00.123456Z h a - - - [broken"
+        );
+    }
+
+    #[test]
+    fn a_raw_line_says_when_it_came_and_by_which_input() {
+        let mut batch = batch(b"GET /\n\n");
+        batch.sources = None;
+        let of = |tag| {
+            let (out, _) = formatter(Shape::Rfc5424, tag).batch(&batch);
+            String::from_utf8(out.to_vec()).unwrap()
+        };
+        let header = "<13>1 2025-11-23T07:30:00.123456Z web1 squid - - - ";
+        assert_eq!(of(None), format!("{header}GET /\n{header}\n"));
+        let header = "<13>1 2025-11-23T07:30:00.123456Z web1 cache - - - ";
+        assert_eq!(of(Some("cache")), format!("{header}GET /\n{header}\n"));
+        let (out, _) = formatter(Shape::Line, None).batch(&batch);
+        assert_eq!(out, batch.bytes);
+    }
+
+    #[test]
+    fn rfc_3164_and_text_are_for_those_who_want_them() {
+        let of = |line| written(Shape::Rfc3164, line);
+        assert_eq!(of(RFC_5424), "<165>Oct 11 22:14:15 h app[12]: text");
+        assert_eq!(of(RFC_3164).as_bytes(), RFC_3164);
+        assert_eq!(of(b"GET /"), "<13>Nov 23 07:30:00 192.0.2.7 squid: GET /");
+        let of = |line| written(Shape::Text, line);
+        assert_eq!(of(RFC_5424), "2003-10-11T22:14:15.003Z h app[12]: text");
+        assert_eq!(of(NO_HOST), "2025-11-23T07:30:00.123456Z 192.0.2.7 su: failed");
+    }
+
+    #[test]
+    fn json_has_what_the_line_says() {
+        let value: serde_json::Value =
+            serde_json::from_str(&written(Shape::Json, RFC_5424)).unwrap();
+        let want = serde_json::json!({
+            "time": "2003-10-11T22:14:15.003Z",
+            "received": "2025-11-23T07:30:00.123456Z",
+            "facility": "local4",
+            "severity": "notice",
+            "host": "h",
+            "app": "app",
+            "procid": "12",
+            "msgid": "ID",
+            "sd": {"a@1": {"x": "1"}},
+            "message": "text",
+            "source": "192.0.2.7",
+            "input": "squid",
+        });
+        assert_eq!(value, want);
+        let repeated = br#"<165>1 - - - - - [a x="1" x="2\"" y="3"][b] t"#;
+        let value: serde_json::Value =
+            serde_json::from_str(&written(Shape::Json, repeated)).unwrap();
+        let want = serde_json::json!({"a": {"x": ["1", "2\""], "y": "3"}, "b": {}});
+        assert_eq!((&value["sd"], value.get("time")), (&want, None));
+    }
+
+    #[test]
+    fn what_is_wrong_with_messages_is_counted() {
+        let batch = batch(b"<34>1 x\n<34>x y\n<34>su: ok\nraw\n");
+        let (_, faults) = formatter(Shape::Text, None).batch(&batch);
+        assert_eq!((faults.bad_header, faults.no_header, faults.no_pri), (1, 1, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_one_line_of_any_shape(
+            line in proptest::collection::vec(any::<u8>().prop_filter("no line", |b| *b != b'\n'), 0..80),
+            head in "(<13>)?(1 - h a p m )?(\\[a b=\"c\"\\])?",
+        ) {
+            let line = [head.as_bytes(), &line].concat();
+            for shape in [Shape::Rfc5424, Shape::Rfc3164, Shape::Json, Shape::Text] {
+                let batch = batch(&[&line[..], b"\n"].concat());
+                let (out, _) = formatter(shape, None).batch(&batch);
+                prop_assert_eq!(count_lines(&out), 1);
+                if shape == Shape::Json {
+                    serde_json::from_slice::<serde_json::Value>(&out).unwrap();
+                }
+                if shape == Shape::Rfc5424 {
+                    let line = &out[..out.len() - 1];
+                    let message = Message::parse(line, Month::ANY);
+                    prop_assert!(message.is_rfc5424, "{:?}", String::from_utf8_lossy(line));
+                }
+            }
+        }
+    }
+}

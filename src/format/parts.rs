@@ -1,0 +1,26 @@
+//! Parts of a header of RFC 5424, section 6.
+
+/// The longest HOSTNAME, APP-NAME, PROCID and MSGID.
+pub(super) const HOST_MOST: usize = 255;
+pub(super) const APP_MOST: usize = 48;
+pub(super) const PROCID_MOST: usize = 128;
+pub(super) const MSGID_MOST: usize = 32;
+
+/// A part of a header: nothing in it but printable ASCII, `-` where nothing is left.
+pub(super) fn header_part(part: &[u8], most: usize) -> String {
+    let good = part.iter().filter(|byte| byte.is_ascii_graphic()).take(most);
+    let good: String = good.map(|&byte| char::from(byte)).collect();
+    if good.is_empty() { "-".into() } else { good }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_can_put_nothing_into_the_header_that_is_not_printable() {
+        assert_eq!(header_part("a b\nc\u{e9}".as_bytes(), 48), "abc");
+        assert_eq!(header_part(b" ", 48), "-");
+        assert_eq!(header_part(&[b'x'; 99], 48).len(), 48);
+    }
+}

@@ -1,0 +1,428 @@
+//! Files that are chosen, or lines that are written, by what is in a line.
+//!
+//! Lines are gathered in rounds: all that goes to one file is written at once, and either the
+//! whole round is in its files or nothing of it, so that what is done is always the first so many
+//! lines. Files are opened, and set aside, before anything of a round is written.
+
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, IoSlice};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use super::{FileOutput, Written};
+use crate::batch::Batch;
+use crate::config::plan::{FilePlan, Rotate};
+use crate::format::{Formatter, Moment};
+use crate::fs::{Fs, FsFile};
+use crate::limits::{FILES_AT_ONCE, ROUTES_MOST, SLICES_MOST};
+use crate::output::name::Values;
+use crate::parse::field::Field;
+use crate::parse::syslog::Message;
+
+/// A run of lines of so many bytes is written from where it stands; shorter ones are copied.
+const RUN_SHARED: usize = 4096;
+/// A file that can never be written is spoken of so often at most.
+const REFUSED_EVERY: Duration = Duration::from_secs(60);
+
+/// Knows the file of each line.
+#[derive(Debug)]
+pub(super) struct Router {
+    fields: Vec<Field>,
+    formatter: Formatter,
+    /// The routes of values that were met, by the values.
+    known: HashMap<Vec<u8>, usize>,
+    routes: Vec<Route>,
+    /// What the time made of names when they were rendered.
+    times: String,
+    key: Vec<u8>,
+    refused_said: Option<SystemTime>,
+}
+
+#[derive(Debug)]
+struct Route {
+    values: Arc<Values>,
+    path: PathBuf,
+    /// Its share of the round under way.
+    share: Option<usize>,
+}
+
+/// What goes to one file in a round.
+#[derive(Debug)]
+struct Share {
+    route: usize,
+    /// Why the file can never be written, where it cannot.
+    refused: Option<String>,
+    /// What is copied of it.
+    copied: Vec<u8>,
+    chunks: Vec<Chunk>,
+    /// How many more bytes the file may take.
+    room: u64,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Shared(Bytes),
+    Copied(Range<usize>),
+}
+
+/// Lines that are written together.
+#[derive(Debug, Default)]
+struct Round {
+    shares: Vec<Share>,
+    /// Their bytes as they were received.
+    bytes: usize,
+    written: Written,
+    /// Whether a file is not in the cursor on disk yet.
+    unnamed: bool,
+}
+
+/// How far the batches are taken.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    batch: usize,
+    byte: usize,
+}
+
+impl Router {
+    pub(super) fn new(plan: &FilePlan) -> Self {
+        Self {
+            fields: plan.path.fields().to_vec(),
+            formatter: Formatter::new(&plan.format),
+            known: HashMap::new(),
+            routes: Vec::new(),
+            times: String::new(),
+            key: Vec::new(),
+            refused_said: None,
+        }
+    }
+
+    pub(super) fn looks_into_lines(&self) -> bool {
+        !self.fields.is_empty() || !self.formatter.is_plain()
+    }
+
+    /// Forgets what was rendered where the time makes other names now, or where it grew large.
+    /// Only between rounds.
+    fn refresh(&mut self, plan: &FilePlan, batch: &Batch) {
+        let times = plan.path.times(batch.received);
+        if times != self.times || self.routes.len() >= ROUTES_MOST {
+            self.known.clear();
+            self.routes.clear();
+            self.times = times;
+        }
+    }
+
+    /// The route of a line.
+    fn route(
+        &mut self,
+        plan: &FilePlan,
+        (batch, at): (&Batch, usize),
+        line: &[u8],
+        message: &Message,
+    ) -> usize {
+        let source = batch.sources.as_ref().and_then(|sources| sources.of(at));
+        self.key.clear();
+        self.key.extend_from_slice(batch.input.as_bytes());
+        for field in &self.fields {
+            let value = field.value(line, message, source).unwrap_or_default();
+            self.key.push(0);
+            self.key.extend_from_slice(&value);
+        }
+        if let Some(&route) = self.known.get(&self.key) {
+            return route;
+        }
+        let value = |field: &Field| field.value(line, message, source).unwrap_or_default();
+        let fields = self.fields.iter().map(|field| value(field).into_owned()).collect();
+        let values = Arc::new(Values { input: Arc::clone(&batch.input), fields });
+        let path = plan.path.render(batch.received, &values);
+        // Values that differ only in what cannot be part of a name have the same file.
+        let twin = self.routes.iter().position(|route| route.path == path);
+        let route = twin.unwrap_or_else(|| {
+            self.routes.push(Route { values, path, share: None });
+            self.routes.len() - 1
+        });
+        self.known.insert(self.key.clone(), route);
+        route
+    }
+}
+
+impl Share {
+    /// Adds a run of lines.
+    fn add(&mut self, batch: &Batch, run: Range<usize>) {
+        self.bytes += run.len() as u64;
+        if run.len() >= RUN_SHARED {
+            self.chunks.push(Chunk::Shared(batch.bytes.slice(run)));
+        } else {
+            self.copied(|copied| copied.extend_from_slice(&batch.bytes[run]));
+        }
+    }
+
+    fn slice<'s>(&'s self, chunk: &'s Chunk) -> &'s [u8] {
+        match chunk {
+            Chunk::Shared(bytes) => bytes,
+            Chunk::Copied(range) => &self.copied[range.clone()],
+        }
+    }
+
+    fn copied(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.copied.len();
+        write(&mut self.copied);
+        match self.chunks.last_mut() {
+            Some(Chunk::Copied(range)) if range.end == start => range.end = self.copied.len(),
+            _ => self.chunks.push(Chunk::Copied(start..self.copied.len())),
+        }
+    }
+}
+
+impl<F: Fs> FileOutput<F> {
+    /// Appends lines to the files they belong to, in the format that is asked for.
+    pub(super) fn append_routed(&mut self, batches: &[Batch]) -> Written {
+        let mut all = Written::default();
+        let mut at = Place::default();
+        while at.batch < batches.len() {
+            let mut round = Round::default();
+            let gathered = self.gather(batches, &mut at, &mut round);
+            let done = gathered.and_then(|()| self.write_round(&mut round));
+            for share in round.shares.drain(..) {
+                self.router.routes[share.route].share = None;
+            }
+            if let Err(error) = done {
+                let exact = self.exact.as_mut();
+                if exact.is_some_and(|exact| std::mem::take(&mut exact.pausing)) {
+                    all.pause = true;
+                } else {
+                    all.error = Some(error.to_string());
+                }
+                break;
+            }
+            all.bytes += round.bytes;
+            all.faults.add(&round.written.faults);
+            all.refused.add(round.written.refused.lines, round.written.refused.bytes);
+        }
+        all
+    }
+
+    /// Takes lines into a round, as many as can be written together.
+    fn gather(&mut self, batches: &[Batch], at: &mut Place, round: &mut Round) -> io::Result<()> {
+        let mut period = None;
+        while let Some(batch) = batches.get(at.batch) {
+            let this = (self.period(batch.received), self.plan.path.times(batch.received));
+            if period.as_ref().is_some_and(|period| *period != this) {
+                break;
+            }
+            if period.is_none() {
+                self.router.refresh(&self.plan, batch);
+            }
+            period = Some(this);
+            if !self.gather_batch(batch, at, round)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes lines of one batch; false where the round is full before its end.
+    fn gather_batch(
+        &mut self,
+        batch: &Batch,
+        at: &mut Place,
+        round: &mut Round,
+    ) -> io::Result<bool> {
+        let received = Moment::of(batch.received);
+        let mut run: Option<(usize, Range<usize>)> = None;
+        let mut line_buffer = Vec::new();
+        let mut full = false;
+        while at.byte < batch.bytes.len() && !full {
+            let start = at.byte;
+            let len = memchr::memchr(b'\n', &batch.bytes[start..]);
+            let end = len.map_or(batch.bytes.len(), |len| start + len + 1);
+            let line = &batch.bytes[start..end - 1];
+            let message = Message::parse(line, received.month());
+            let route = self.router.route(&self.plan, (batch, start), line, &message);
+            line_buffer.clear();
+            let size = if self.router.formatter.is_plain() {
+                (end - start) as u64
+            } else {
+                let source = batch.sources.as_ref().and_then(|sources| sources.of(start));
+                let from = (&*batch.input, source);
+                self.router.formatter.line(line, &message, from, &received, &mut line_buffer);
+                line_buffer.len() as u64
+            };
+            let Some(at_share) = self.share(route, size, batch, round)? else {
+                full = true;
+                break;
+            };
+            round.written.faults.count_header(message.fault);
+            let share = &mut round.shares[at_share];
+            if share.refused.is_some() {
+                round.written.refused.add(1, (end - start) as u64);
+            } else if line_buffer.is_empty() {
+                share.room = share.room.saturating_sub(size);
+                match &mut run {
+                    Some((of, range)) if *of == at_share && range.end == start => range.end = end,
+                    _ => {
+                        if let Some((of, range)) = run.replace((at_share, start..end)) {
+                            round.shares[of].add(batch, range);
+                        }
+                    }
+                }
+            } else {
+                share.room = share.room.saturating_sub(size);
+                share.bytes += size;
+                share.copied(|copied| copied.extend_from_slice(&line_buffer));
+            }
+            round.bytes += end - start;
+            at.byte = end;
+        }
+        if let Some((of, range)) = run {
+            round.shares[of].add(batch, range);
+        }
+        if !full {
+            *at = Place { batch: at.batch + 1, byte: 0 };
+        }
+        Ok(!full)
+    }
+
+    /// The share that a line of this size goes to; `None` where it must wait for the next round.
+    fn share(
+        &mut self,
+        route: usize,
+        size: u64,
+        batch: &Batch,
+        round: &mut Round,
+    ) -> io::Result<Option<usize>> {
+        if let Some(share) = self.router.routes[route].share {
+            let Share { room, refused, .. } = &round.shares[share];
+            return Ok((refused.is_some() || *room >= size).then_some(share));
+        }
+        if round.shares.len() >= FILES_AT_ONCE {
+            return Ok(None);
+        }
+        let (room, refused) = match self.make_room(route, size, batch.received, round) {
+            Ok(room) => (room, None),
+            Err(error) if !self.router.fields.is_empty() && is_of_the_name(&error) => {
+                let path = self.router.routes[route].path.display();
+                (0, Some(format!("{path}: {error}")))
+            }
+            Err(error) => {
+                let path = self.router.routes[route].path.display();
+                return Err(io::Error::new(error.kind(), format!("{path}: {error}")));
+            }
+        };
+        if let Some(why) = &refused {
+            self.say_refused(why, batch.received);
+        }
+        let share =
+            Share { route, refused, copied: Vec::new(), chunks: Vec::new(), room, bytes: 0 };
+        round.shares.push(share);
+        self.router.routes[route].share = Some(round.shares.len() - 1);
+        Ok(Some(round.shares.len() - 1))
+    }
+
+    /// Opens the file of a route; how many bytes it may take. One that has no room for the first
+    /// line is set aside before.
+    fn make_room(
+        &mut self,
+        route: usize,
+        size: u64,
+        received: SystemTime,
+        round: &mut Round,
+    ) -> io::Result<u64> {
+        let Route { values, path, .. } = &self.router.routes[route];
+        let (values, path) = (Arc::clone(values), path.clone());
+        let mut at = self.ready(&path, &values, received)?;
+        let is_full = |output: &Self, at: usize| {
+            output.open[at].len > 0 && output.open[at].len + size > output.most()
+        };
+        if is_full(self, at) {
+            self.set_aside(at, received)?;
+            at = self.ready(&path, &values, received)?;
+        }
+        self.turn += 1;
+        self.open[at].used = self.turn;
+        round.unnamed |= self.exact.as_ref().is_some_and(|exact| !exact.named.contains(&path));
+        // A line larger than the whole file may be has a file to itself.
+        Ok((self.most() - self.open[at].len.min(self.most())).max(size))
+    }
+
+    fn most(&self) -> u64 {
+        match self.plan.rotate {
+            Some(Rotate::Size(size)) => size,
+            _ => u64::MAX,
+        }
+    }
+
+    /// Says that a file can never be written, though not each time.
+    fn say_refused(&mut self, why: &str, now: SystemTime) {
+        let recent = |said: SystemTime| now.duration_since(said).unwrap_or_default();
+        if self.router.refused_said.is_none_or(|said| recent(said) >= REFUSED_EVERY) {
+            log::error!("{why}; lines for such files are dropped");
+            self.router.refused_said = Some(now);
+        }
+    }
+
+    /// Writes a round, all of it or nothing.
+    fn write_round(&mut self, round: &mut Round) -> io::Result<()> {
+        if let (Some(exact), true) = (&mut self.exact, round.unnamed) {
+            exact.pausing = true;
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let mut done: Vec<(usize, u64)> = Vec::new();
+        for share in round.shares.iter().filter(|share| share.bytes > 0) {
+            let path = self.router.routes[share.route].path.clone();
+            let at = self.open.iter().position(|open| open.path == path);
+            let Some(at) = at else { return Err(io::Error::other("a file was closed early")) };
+            done.push((at, self.open[at].len));
+            if let Err(error) = self.write_share(at, share) {
+                let path = path.display().to_string();
+                for (at, len) in done {
+                    let open = &mut self.open[at];
+                    open.len = len;
+                    open.torn = open.file.set_len(len).is_err().then_some(len);
+                }
+                return Err(io::Error::new(error.kind(), format!("{path}: {error}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn write_share(&mut self, at: usize, share: &Share) -> io::Result<()> {
+        if let Some(exact) = &mut self.exact {
+            exact.fresh = false;
+        }
+        let open = &mut self.open[at];
+        if let Some(len) = open.torn {
+            open.file.set_len(len)?;
+            open.torn = None;
+        }
+        for chunks in share.chunks.chunks(SLICES_MOST) {
+            let slice = |chunk| IoSlice::new(share.slice(chunk));
+            let mut slices: Vec<_> = chunks.iter().map(slice).collect();
+            let mut left = &mut slices[..];
+            while !left.is_empty() {
+                match open.file.write(left)? {
+                    0 => return Err(ErrorKind::WriteZero.into()),
+                    bytes => IoSlice::advance_slices(&mut left, bytes),
+                }
+            }
+        }
+        open.len += share.bytes;
+        Ok(())
+    }
+}
+
+/// Whether an error is due to what a line put into the name, and will never be another.
+fn is_of_the_name(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::InvalidFilename
+            | ErrorKind::InvalidInput
+            | ErrorKind::PermissionDenied
+    )
+}

@@ -1,0 +1,201 @@
+//! Fields of a line: what selectors, file names and keys can ask for.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use super::syslog::{Message, names, sd};
+use crate::sources::Source;
+
+/// Something about a line that has a name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// The facility, as RFC 5424 calls it.
+    Facility,
+    /// The severity.
+    Severity,
+    /// The host that the message names, else the address it came from.
+    Host,
+    /// APP-NAME, or the name in the tag.
+    App,
+    /// PROCID, or the number in the tag.
+    ProcId,
+    /// MSGID.
+    MsgId,
+    /// A parameter of the structured data.
+    Data {
+        /// Its element's SD-ID.
+        id: String,
+        /// Its name.
+        name: String,
+    },
+    /// The address it came from.
+    Source,
+    /// The process it came from, over a Unix socket.
+    Pid,
+    /// The user that process ran as.
+    Uid,
+}
+
+/// The fields that have one word as a name.
+const WORDS: [(&str, Field); 9] = [
+    ("facility", Field::Facility),
+    ("severity", Field::Severity),
+    ("host", Field::Host),
+    ("app", Field::App),
+    ("procid", Field::ProcId),
+    ("msgid", Field::MsgId),
+    ("source", Field::Source),
+    ("pid", Field::Pid),
+    ("uid", Field::Uid),
+];
+
+impl FromStr for Field {
+    type Err = String;
+
+    /// Reads a field's name: a word, `sd.ID.NAME` or `sd."ID".NAME`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some((_, field)) = WORDS.iter().find(|(word, _)| *word == text) {
+            return Ok(field.clone());
+        }
+        let Some(path) = text.strip_prefix("sd.") else {
+            let words: Vec<_> = WORDS.iter().map(|(word, _)| *word).collect();
+            return Err(format!(
+                "unknown field {{{text}}}: there are {}, and sd.\"ID\".NAME",
+                words.join(", ")
+            ));
+        };
+        let parts = match path.strip_prefix('"') {
+            Some(quoted) => quoted.split_once("\"."),
+            None => path.split_once('.'),
+        };
+        match parts {
+            Some((id, name)) if !id.is_empty() && !name.is_empty() => {
+                Ok(Self::Data { id: id.into(), name: name.into() })
+            }
+            _ => Err(format!("{{{text}}}: write sd.\"ID\".NAME")),
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data { id, name } => write!(f, "sd.\"{id}\".{name}"),
+            _ => {
+                let word = WORDS.iter().find(|(_, field)| field == self);
+                f.write_str(word.map_or("", |(word, _)| word))
+            }
+        }
+    }
+}
+
+impl Field {
+    /// Whether the PRI alone has it.
+    pub fn is_in_pri(&self) -> bool {
+        matches!(self, Self::Facility | Self::Severity)
+    }
+
+    /// Its value in a line with this message, sent by this source; `None` where it has none.
+    pub fn value<'l>(
+        &self,
+        line: &'l [u8],
+        message: &Message,
+        source: Option<Source>,
+    ) -> Option<Cow<'l, [u8]>> {
+        let number = |number: u32| Some(number.to_string().into_bytes().into());
+        match (self, source) {
+            (Self::Facility, _) => Some(names::facility_of(message.pri).as_bytes().into()),
+            (Self::Severity, _) => Some(names::severity_of(message.pri).as_bytes().into()),
+            (Self::Host, _) => match message.host.of(line) {
+                Some(host) => Some(host.into()),
+                None => source.map(|source| host_of(source).into_bytes().into()),
+            },
+            (Self::App, _) => message.app.of(line).map(Cow::Borrowed),
+            (Self::ProcId, _) => message.procid.of(line).map(Cow::Borrowed),
+            (Self::MsgId, _) => message.msgid.of(line).map(Cow::Borrowed),
+            (Self::Data { id, name }, _) => {
+                sd::find(message.data.of(line)?, id.as_bytes(), name.as_bytes())
+            }
+            (Self::Source, Some(Source::Address(address))) => {
+                Some(address.ip().to_canonical().to_string().into_bytes().into())
+            }
+            (Self::Pid, Some(Source::Process { pid, .. })) => number(pid),
+            (Self::Uid, Some(Source::Process { uid, .. })) => number(uid),
+            (Self::Source | Self::Pid | Self::Uid, _) => None,
+        }
+    }
+}
+
+/// The host of a message that names none: the address it came from, or this host.
+pub fn host_of(source: Source) -> String {
+    match source {
+        Source::Address(address) => address.ip().to_canonical().to_string(),
+        Source::Process { .. } => {
+            nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::parse::syslog::Month;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for name in ["facility", "host", "uid", "sd.\"origin@32473\".ip", "sd.\"a.b\".c.d"] {
+            assert_eq!(name.parse::<Field>().unwrap().to_string(), name);
+        }
+        let data = Field::Data { id: "origin@32473".into(), name: "ip".into() };
+        assert_eq!("sd.origin@32473.ip".parse::<Field>(), Ok(data));
+        for (wrong, said) in
+            [("hots", "unknown field {hots}"), ("sd.x", "sd.\"ID\".NAME"), ("sd.\"x\"y", "write")]
+        {
+            assert!(wrong.parse::<Field>().unwrap_err().contains(said), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn each_field_is_found_where_it_is() {
+        let line = b"<34>1 - h su 1 ID [a@1 ip=\"1.2\\]\"] x";
+        let message = Message::parse(line, Month::of(UNIX_EPOCH));
+        let address = "[::ffff:192.0.2.7]:514".parse().unwrap();
+        let value = |name: &str, source| {
+            let field: Field = name.parse().unwrap();
+            let value = field.value(line, &message, source)?;
+            Some(String::from_utf8(value.into_owned()).unwrap())
+        };
+        for (name, want) in [
+            ("facility", "auth"),
+            ("severity", "crit"),
+            ("host", "h"),
+            ("app", "su"),
+            ("procid", "1"),
+            ("msgid", "ID"),
+            ("sd.a@1.ip", "1.2]"),
+            ("source", "192.0.2.7"),
+        ] {
+            assert_eq!(
+                value(name, Some(Source::Address(address))).as_deref(),
+                Some(want),
+                "{name}"
+            );
+        }
+        let process = Some(Source::Process { pid: 5, uid: 1000 });
+        assert_eq!(value("pid", process).as_deref(), Some("5"));
+        assert_eq!(value("uid", process).as_deref(), Some("1000"));
+        assert_eq!((value("uid", None), value("source", process)), (None, None));
+    }
+
+    #[test]
+    fn a_message_without_a_host_is_of_the_host_it_came_from() {
+        let line = b"<34>su: x";
+        let message = Message::parse(line, Month::of(UNIX_EPOCH));
+        let source = Some(Source::Address("192.0.2.7:514".parse().unwrap()));
+        assert_eq!(Field::Host.value(line, &message, source).as_deref(), Some(&b"192.0.2.7"[..]));
+        assert_eq!(Field::Host.value(line, &message, None), None);
+    }
+}

@@ -1,0 +1,251 @@
+//! A syslog message: where its parts stand in the line (RFC 5424, RFC 3164 and what is sent in
+//! their names).
+//!
+//! Nothing is copied and nothing is refused: what cannot be understood stays part of the text,
+//! and the message says why ([`Fault`]). A line without a PRI is what RFC 3164, section 4.3.3,
+//! makes of it: user.notice, the whole line its text.
+
+mod loose;
+pub mod names;
+mod rfc5424;
+pub mod sd;
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+/// What a message without a usable PRI is: user.notice (RFC 3164, section 4.3.3).
+pub const PRI_DEFAULT: u8 = 13;
+/// The highest PRI: local7.debug (RFC 5424, section 6.2.1).
+const PRI_MOST: u16 = 191;
+
+/// A piece of a line; empty where there is no such part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// From `start` up to `end`.
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        // No line is as long as 4 GiB.
+        let at = |at| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { start: at(start), end: at(end) }
+    }
+
+    /// Whether the message has no such part.
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    /// The part, in the line it was found in.
+    pub fn of(self, line: &[u8]) -> Option<&[u8]> {
+        (!self.is_empty()).then(|| &line[self.start as usize..self.end as usize])
+    }
+}
+
+/// What is wrong with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It does not begin with a PRI.
+    NoPri,
+    /// It begins with `<`, but not with a number up to 191 and `>`.
+    BadPri,
+    /// There is neither a time nor a tag behind the PRI.
+    NoHeader,
+    /// It says that it is of RFC 5424, but its header is not.
+    BadHeader,
+    /// Its structured data is not as RFC 5424 says, and counts as text.
+    BadData,
+    /// A part of the header is longer than RFC 5424 allows. It is taken all the same.
+    LongField,
+}
+
+/// When a message says it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sent {
+    /// It does not say.
+    #[default]
+    Unknown,
+    /// At this time, as RFC 3339 writes it.
+    Text(Span),
+    /// At this time of the sender's clock and zone, in microseconds since 1970 as if it were UTC.
+    Local(i64),
+}
+
+/// The parts of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Message {
+    /// Facility times eight plus severity; [`PRI_DEFAULT`] where the message has none.
+    pub pri: u8,
+    /// Whether the header is one of RFC 5424.
+    pub is_rfc5424: bool,
+    /// When it was sent.
+    pub sent: Sent,
+    /// HOSTNAME.
+    pub host: Span,
+    /// APP-NAME, or the name in an RFC 3164 tag.
+    pub app: Span,
+    /// PROCID, or the number in brackets behind that name.
+    pub procid: Span,
+    /// MSGID.
+    pub msgid: Span,
+    /// STRUCTURED-DATA, from the first `[` to the last `]`.
+    pub data: Span,
+    /// Where the message proper begins.
+    pub text: u32,
+    /// What is wrong with it.
+    pub fault: Option<Fault>,
+}
+
+/// The month in which messages are read: a time without a year is of the year that puts it
+/// nearest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Month {
+    year: i32,
+    month: u32,
+}
+
+impl Month {
+    /// Any month, for who does not ask when a message was sent. It is of a leap year, in which
+    /// every date can be.
+    pub const ANY: Self = Self { year: 2000, month: 6 };
+
+    /// The month of a time.
+    pub fn of(time: std::time::SystemTime) -> Self {
+        let time = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
+        let date = time.to_zoned(TimeZone::UTC).date();
+        Self { year: date.year().into(), month: u32::from(date.month().unsigned_abs()) }
+    }
+
+    /// The year of a message sent in this month of the year.
+    fn year_of(self, month: u32) -> i32 {
+        match (self.month, month) {
+            (1 | 2, 11 | 12) => self.year - 1,
+            (12, 1) => self.year + 1,
+            _ => self.year,
+        }
+    }
+}
+
+impl Message {
+    /// Finds the parts of `line`, which was received in this month.
+    pub fn parse(line: &[u8], received: Month) -> Self {
+        let (pri, at) = match pri(line) {
+            Ok(found) => found,
+            Err(fault) => {
+                return Self { pri: PRI_DEFAULT, fault: Some(fault), ..Self::default() };
+            }
+        };
+        let mut message = Self { pri, text: Span::new(at, at).start, ..Self::default() };
+        if line[at..].starts_with(b"1 ") {
+            rfc5424::parse(line, at, &mut message);
+        } else {
+            loose::parse(line, at, received, &mut message);
+        }
+        message
+    }
+
+    /// The message proper, without the byte order mark that may be before it (RFC 5424,
+    /// section 6.4).
+    pub fn text<'l>(&self, line: &'l [u8]) -> &'l [u8] {
+        let text = &line[self.text as usize..];
+        text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+    }
+
+    /// The time it was sent, where it says one. `zone` is that of a sender that names none.
+    pub fn sent(&self, line: &[u8], zone: &TimeZone) -> Option<Timestamp> {
+        match self.sent {
+            Sent::Unknown => None,
+            Sent::Text(text) => std::str::from_utf8(text.of(line)?).ok()?.parse().ok(),
+            Sent::Local(micros) => {
+                let civil = Timestamp::from_microsecond(micros).ok()?.to_zoned(TimeZone::UTC);
+                zone.to_timestamp(civil.datetime()).ok()
+            }
+        }
+    }
+}
+
+/// The PRI of a line, and where it ends (RFC 5424, section 6.2.1).
+///
+/// # Errors
+/// That there is none, or that it is no PRI.
+pub fn pri(line: &[u8]) -> Result<(u8, usize), Fault> {
+    if line.first() != Some(&b'<') {
+        return Err(Fault::NoPri);
+    }
+    let mut value = 0_u16;
+    for (at, &byte) in line.iter().enumerate().take(5).skip(1) {
+        match byte {
+            b'0'..=b'9' if at < 4 => value = value * 10 + u16::from(byte - b'0'),
+            b'>' if at > 1 && value <= PRI_MOST => {
+                // At most 191.
+                return Ok((u8::try_from(value).unwrap_or(PRI_DEFAULT), at + 1));
+            }
+            _ => break,
+        }
+    }
+    Err(Fault::BadPri)
+}
+
+/// How many messages had which fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Faults {
+    /// [`Fault::NoPri`]
+    pub no_pri: u64,
+    /// [`Fault::BadPri`]
+    pub bad_pri: u64,
+    /// [`Fault::NoHeader`]
+    pub no_header: u64,
+    /// [`Fault::BadHeader`]
+    pub bad_header: u64,
+    /// [`Fault::BadData`]
+    pub bad_data: u64,
+    /// [`Fault::LongField`]
+    pub long_field: u64,
+}
+
+impl Faults {
+    /// Counts a message's fault, where it has one.
+    pub fn count(&mut self, fault: Option<Fault>) {
+        match fault {
+            None => {}
+            Some(Fault::NoPri) => self.no_pri += 1,
+            Some(Fault::BadPri) => self.bad_pri += 1,
+            Some(Fault::NoHeader) => self.no_header += 1,
+            Some(Fault::BadHeader) => self.bad_header += 1,
+            Some(Fault::BadData) => self.bad_data += 1,
+            Some(Fault::LongField) => self.long_field += 1,
+        }
+    }
+
+    /// The same, but for a PRI that is missing or wrong: those are counted where messages enter.
+    pub fn count_header(&mut self, fault: Option<Fault>) {
+        if !matches!(fault, Some(Fault::NoPri | Fault::BadPri)) {
+            self.count(fault);
+        }
+    }
+
+    /// Adds others.
+    pub fn add(&mut self, other: &Self) {
+        self.no_pri += other.no_pri;
+        self.bad_pri += other.bad_pri;
+        self.no_header += other.no_header;
+        self.bad_header += other.bad_header;
+        self.bad_data += other.bad_data;
+        self.long_field += other.long_field;
+    }
+
+    /// How many in all.
+    pub fn sum(&self) -> u64 {
+        self.no_pri
+            + self.bad_pri
+            + self.no_header
+            + self.bad_header
+            + self.bad_data
+            + self.long_field
+    }
+}

@@ -1,0 +1,237 @@
+use std::time::{Duration, UNIX_EPOCH};
+
+use proptest::prelude::*;
+use syslog_loose::{Variant, parse_message_with_year};
+
+use super::*;
+
+const NOVEMBER: Month = Month { year: 2026, month: 11 };
+
+/// The parts of a message, as text: facility.severity, time, host, app, procid, msgid, data, text.
+fn parts(line: &[u8]) -> [String; 8] {
+    let message = Message::parse(line, NOVEMBER);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let part = |span: Span| span.of(line).map_or_else(|| "-".into(), text);
+    let pri = format!("{}.{}", names::facility_of(message.pri), names::severity_of(message.pri));
+    let time = message.sent(line, &TimeZone::UTC).map_or_else(|| "-".into(), |t| t.to_string());
+    [
+        pri,
+        time,
+        part(message.host),
+        part(message.app),
+        part(message.procid),
+        part(message.msgid),
+        part(message.data),
+        text(message.text(line)),
+    ]
+}
+
+fn fault(line: &[u8]) -> Option<Fault> {
+    Message::parse(line, NOVEMBER).fault
+}
+
+#[test]
+fn a_pri_is_a_number_up_to_191_in_angle_brackets() {
+    for (line, want) in [
+        ("<0>x", Ok((0, 3))),
+        ("<191>x", Ok((191, 5))),
+        ("<013>x", Ok((13, 5))),
+        ("<192>x", Err(Fault::BadPri)),
+        ("<999>x", Err(Fault::BadPri)),
+        ("<0013>x", Err(Fault::BadPri)),
+        ("<>x", Err(Fault::BadPri)),
+        ("<abc>x", Err(Fault::BadPri)),
+        ("<13", Err(Fault::BadPri)),
+        ("<", Err(Fault::BadPri)),
+        ("", Err(Fault::NoPri)),
+        ("x<13>", Err(Fault::NoPri)),
+    ] {
+        assert_eq!(pri(line.as_bytes()), want, "{line}");
+    }
+}
+
+#[test]
+fn a_header_of_rfc_5424_gives_all_parts() {
+    let line = b"<165>1 2003-10-11T22:14:15.003Z host.example evntslog 8710 ID47 \
+                 [a@1 iut=\"3\" q=\"\\]\\\"\"][b@2] \xef\xbb\xbfAn event";
+    let want = [
+        "local4.notice",
+        "2003-10-11T22:14:15.003Z",
+        "host.example",
+        "evntslog",
+        "8710",
+        "ID47",
+        "[a@1 iut=\"3\" q=\"\\]\\\"\"][b@2]",
+        "An event",
+    ];
+    assert_eq!(parts(line), want);
+    assert_eq!(parts(b"<34>1 - - - - - -"), ["auth.crit", "-", "-", "-", "-", "-", "-", ""]);
+}
+
+#[test]
+fn a_wrong_header_of_rfc_5424_is_text() {
+    let good = "<34>1 2003-10-11T22:14:15Z h a p m - text";
+    assert_eq!(fault(good.as_bytes()), None);
+    for wrong in [
+        "<34>1 ",
+        "<34>1 - - - - -",
+        "<34>1 - - - - - ",
+        "<34>1 - -  - - - - text",
+        "<34>1 2003-10-11T22:14:15 h a p m - text",
+        "<34>1 2003-13-11T22:14:15Z h a p m - text",
+        "<34>1 2003-10-11T24:14:15Z h a p m - text",
+        "<34>1 2003-10-11T22:14:60Z h a p m - text",
+        "<34>1 2003-10-11T22:14:15.Z h a p m - text",
+        "<34>1 2003-10-11T22:14:15.0123456789Z h a p m - text",
+        "<34>1 2003-10-11T22:14:15+1:00 h a p m - text",
+    ] {
+        assert_eq!(fault(wrong.as_bytes()), Some(Fault::BadHeader), "{wrong}");
+        assert_eq!(parts(wrong.as_bytes())[7], wrong[4..], "{wrong}");
+    }
+    for wrong in
+        ["[", "[a", "[a b", "[a b=\"c", "[a b=\"c\\\"]", "[ a]", "[]", "[a]text", "x", "[a =\"\"]"]
+    {
+        let line = format!("<34>1 - h a - - {wrong}");
+        assert_eq!(fault(line.as_bytes()), Some(Fault::BadData), "{line}");
+        let parts = parts(line.as_bytes());
+        assert_eq!((parts[2].as_str(), parts[7].as_str()), ("h", wrong), "{line}");
+    }
+    let long = format!("<34>1 - {} {} - - - x", "h".repeat(256), "a".repeat(48));
+    assert_eq!(fault(long.as_bytes()), Some(Fault::LongField));
+    assert_eq!(parts(long.as_bytes())[2].len(), 256);
+}
+
+#[test]
+fn the_many_shapes_of_rfc_3164_give_their_parts() {
+    let time = "2026-10-11T22:14:15Z";
+    for (line, want) in [
+        ("<34>Oct 11 22:14:15 h su: 'x'", [time, "h", "su", "-", "'x'"]),
+        ("<34>Oct 11 22:14:15 h su[12]: x", [time, "h", "su", "12", "x"]),
+        ("<34>Oct 11 22:14:15 su[12]: x", [time, "-", "su", "12", "x"]),
+        ("<34>Oct 11 22:14:15 su: x", [time, "-", "su", "-", "x"]),
+        ("<34>Oct 11 22:14:15 h postfix/smtpd[1]:  x ", [time, "h", "postfix/smtpd", "1", " x "]),
+        ("<34>Oct 11 22:14:15.250 h su: x", ["2026-10-11T22:14:15.25Z", "h", "su", "-", "x"]),
+        ("<34>Dec 24 22:14:15 h su: x", ["2026-12-24T22:14:15Z", "h", "su", "-", "x"]),
+        ("<34>2026-10-11T22:14:15Z h su: x", [time, "h", "su", "-", "x"]),
+        ("<34>su[12]: x", ["-", "-", "su", "12", "x"]),
+        ("<34>su: x", ["-", "-", "su", "-", "x"]),
+        ("<34>- x", ["-", "-", "-", "-", "- x"]),
+        ("<34>--- x", ["-", "-", "-", "-", "--- x"]),
+        ("<34>only text: here", ["-", "-", "-", "-", "only text: here"]),
+        (
+            "<189>29: *Oct 11 22:14:15.250: %SYS-5-CONFIG_I: Configured",
+            ["2026-10-11T22:14:15.25Z", "-", "%SYS-5-CONFIG_I", "-", "Configured"],
+        ),
+        (
+            "<166>Oct 11 2026 22:14:15 fw1 : %ASA-6-302013: Built",
+            [time, "fw1", "%ASA-6-302013", "-", "Built"],
+        ),
+        (
+            "<166>Oct 11 2026 22:14:15: %ASA-6-302013: Built",
+            [time, "-", "%ASA-6-302013", "-", "Built"],
+        ),
+    ] {
+        let [_, time, host, app, procid, _, _, text] = parts(line.as_bytes());
+        assert_eq!([time, host, app, procid, text], want, "{line}");
+    }
+}
+
+#[test]
+fn a_month_without_a_year_is_of_the_nearest_one() {
+    let at = |days: u64| Month::of(UNIX_EPOCH + Duration::from_secs(days * 86_400));
+    assert_eq!((at(0).year_of(12), at(0).year_of(1)), (1969, 1970));
+    assert_eq!((at(364).year_of(1), at(364).year_of(12)), (1971, 1970));
+    assert_eq!((at(200).year_of(1), at(200).year_of(12)), (1970, 1970));
+}
+
+#[test]
+fn bytes_that_are_no_text_pass() {
+    let [_, _, host, app, .., text] = parts(b"<34>Oct 11 22:14:15 h\xff su: \0\xfe");
+    assert_eq!([host.as_str(), app.as_str()], ["h\u{fffd}", "su"]);
+    assert_eq!(text, "\0\u{fffd}");
+}
+
+#[test]
+fn structured_data_is_found_by_id_and_name() {
+    let data = br#"[a@1 x="1" y="2 ]\]\"\\\n"][b x="3" x="4"][c]"#;
+    assert_eq!(sd::end(data), Some(data.len()));
+    let found = |id: &str, name: &str| {
+        sd::find(data, id.as_bytes(), name.as_bytes())
+            .map(|v| String::from_utf8(v.to_vec()).unwrap())
+    };
+    assert_eq!(found("a@1", "x").as_deref(), Some("1"));
+    assert_eq!(found("a@1", "y").as_deref(), Some("2 ]]\"\\\\n"));
+    assert_eq!(found("b", "x").as_deref(), Some("3"));
+    assert_eq!((found("b", "y"), found("c", "x"), found("d", "x")), (None, None, None));
+}
+
+#[test]
+fn names_and_numbers_of_facilities_and_severities_are_known() {
+    assert_eq!((names::facility("local7"), names::facility("23")), (Some(23), Some(23)));
+    assert_eq!((names::facility("24"), names::facility("x")), (None, None));
+    assert_eq!((names::severity("warn"), names::severity("warning")), (Some(4), Some(4)));
+    assert_eq!((names::facility_of(191), names::severity_of(191)), ("local7", "debug"));
+}
+
+fn token() -> impl Strategy<Value = String> {
+    "-|[!-~]{1,12}"
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_message(line in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let message = Message::parse(&line, NOVEMBER);
+        for span in [message.host, message.app, message.procid, message.msgid, message.data] {
+            span.of(&line);
+        }
+        message.text(&line);
+        message.sent(&line, &TimeZone::UTC);
+    }
+
+    #[test]
+    fn anything_behind_a_pri_is_a_message(
+        head in "<[0-9]{1,3}>(1 |Oct 11 22:14:15[ .:]|[0-9]{1,3}: [*.]?|2026-10-11T22:14:15Z |-)?",
+        rest in "[a-z0-9:\\[\\]%. \"=\u{e9}-]{0,40}",
+    ) {
+        let line = [head.as_bytes(), rest.as_bytes()].concat();
+        let message = Message::parse(&line, NOVEMBER);
+        for span in [message.host, message.app, message.procid, message.msgid, message.data] {
+            span.of(&line);
+        }
+        message.text(&line);
+        message.sent(&line, &TimeZone::UTC);
+    }
+
+    #[test]
+    fn a_header_of_rfc_5424_is_read_as_it_was_written(
+        pri in 0..=191_u8,
+        fields in proptest::array::uniform4(token()),
+        data in prop_oneof![Just("-".to_string()), "\\[[a-z]{1,5}( [a-z]{1,3}=\"[a-z ]{0,5}\"){0,3}\\]"],
+        text in proptest::option::of("[ -~]{0,20}"),
+    ) {
+        let text_part = text.as_ref().map_or_else(String::new, |text| format!(" {text}"));
+        let line = format!("<{pri}>1 2026-10-11T22:14:15Z {} {data}{text_part}", fields.join(" "));
+        let [_, _, host, app, procid, msgid, found, read] = parts(line.as_bytes());
+        prop_assert_eq!(&[host, app, procid, msgid], &fields);
+        prop_assert_eq!(found, data);
+        prop_assert_eq!(read, text.unwrap_or_default());
+        prop_assert_eq!(fault(line.as_bytes()), None);
+    }
+
+    #[test]
+    fn what_syslog_loose_takes_as_rfc_5424_we_take_alike(
+        fields in proptest::array::uniform4("-|[a-z][a-z0-9_.-]{0,11}"),
+        data in prop_oneof![Just("-".to_string()), "\\[[a-z]{1,5}( [a-z]{1,3}=\"[a-z]{1,5}\"){1,3}\\]"],
+        text in "[a-z][ -~]{0,20}[a-z]",
+    ) {
+        let line = format!("<34>1 2026-10-11T22:14:15Z {} {data} {text}", fields.join(" "));
+        let loose = parse_message_with_year(&line, |_| 2026, Variant::RFC5424);
+        let [_, _, host, app, procid, msgid, _, read] = parts(line.as_bytes());
+        let or_nil = |part: Option<&str>| part.unwrap_or("-").to_string();
+        prop_assert_eq!(host, or_nil(loose.hostname));
+        prop_assert_eq!(app, or_nil(loose.appname));
+        prop_assert_eq!(procid, loose.procid.map_or_else(|| "-".into(), |p| p.to_string()));
+        prop_assert_eq!(msgid, or_nil(loose.msgid));
+        prop_assert_eq!(read, loose.msg);
+    }
+}

@@ -1,0 +1,155 @@
+//! Who sent which lines of a batch.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::filter::Range;
+
+/// Who sent a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A host, by the address its datagram or connection came from.
+    Address(SocketAddr),
+    /// A process of this host (unix(7), SCM_CREDENTIALS).
+    Process {
+        /// Its process id.
+        pid: u32,
+        /// The user it ran as.
+        uid: u32,
+    },
+}
+
+/// Who sent the lines of one batch. Cheap to clone; nothing ever changes the list itself.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    list: Arc<List>,
+    /// Bytes of the original batch that were cut off its front.
+    skipped: u32,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    sources: Vec<Source>,
+    /// Where a run of lines of one sender ends, in bytes, and the sender's place in `sources`.
+    runs: Vec<(u32, u32)>,
+}
+
+impl Sources {
+    /// One sender for all lines.
+    pub fn one(source: Source) -> Self {
+        let list = List { sources: vec![source], runs: vec![(u32::MAX, 0)] };
+        Self { list: Arc::new(list), skipped: 0 }
+    }
+
+    /// Who sent the line that begins at byte `at` of the batch.
+    pub fn of(&self, at: usize) -> Option<Source> {
+        let List { sources, runs } = &*self.list;
+        let at = u32::try_from(at).unwrap_or(u32::MAX).saturating_add(self.skipped);
+        let run = match runs.len() {
+            1 => 0,
+            _ => runs.partition_point(|(end, _)| *end <= at),
+        };
+        runs.get(run).map(|(_, source)| sources[*source as usize])
+    }
+
+    /// The batch loses so many bytes at its front.
+    pub fn cut_front(&mut self, bytes: usize) {
+        self.skipped = self.skipped.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
+    /// The senders of some of the lines, put behind each other.
+    #[must_use]
+    pub fn gather(&self, ranges: &[Range]) -> Self {
+        if self.list.runs.len() == 1 {
+            return self.clone();
+        }
+        let mut gatherer = Gatherer::default();
+        let mut end = 0;
+        for &(start, stop) in ranges {
+            end += (stop - start) as usize;
+            if let Some(source) = self.of(start as usize) {
+                gatherer.push(source, end);
+            }
+        }
+        gatherer.take().unwrap_or_else(|| self.clone())
+    }
+
+    /// What the list takes, in bytes.
+    pub fn cost(&self) -> u64 {
+        let List { sources, runs } = &*self.list;
+        (size_of_val(&sources[..]) + size_of_val(&runs[..])) as u64
+    }
+}
+
+/// Gathers the senders of a batch while its lines come.
+#[derive(Debug, Default)]
+pub struct Gatherer {
+    list: List,
+    places: HashMap<Source, u32>,
+}
+
+impl Gatherer {
+    /// What came since the last push, up to byte `end` of the batch, is of this sender.
+    pub fn push(&mut self, source: Source, end: usize) {
+        let end = u32::try_from(end).unwrap_or(u32::MAX);
+        let last = self.list.runs.last_mut();
+        if let Some((last_end, place)) = last
+            && self.list.sources[*place as usize] == source
+        {
+            *last_end = end;
+            return;
+        }
+        let sources = &mut self.list.sources;
+        let place = *self.places.entry(source).or_insert_with(|| {
+            sources.push(source);
+            // A batch has far fewer bytes than 2^32.
+            u32::try_from(sources.len() - 1).unwrap_or(u32::MAX)
+        });
+        self.list.runs.push((end, place));
+    }
+
+    /// The senders of the batch that is taken off now; `None` where nobody knows any.
+    pub fn take(&mut self) -> Option<Sources> {
+        self.places.clear();
+        let list = std::mem::take(&mut self.list);
+        (!list.runs.is_empty()).then(|| Sources { list: Arc::new(list), skipped: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(pid: u32) -> Source {
+        Source::Process { pid, uid: 0 }
+    }
+
+    #[test]
+    fn a_line_is_of_the_sender_of_its_run_also_when_lines_before_it_are_gone() {
+        let mut gatherer = Gatherer::default();
+        for (pid, end) in [(1, 10), (1, 20), (2, 30), (1, 40)] {
+            gatherer.push(process(pid), end);
+        }
+        let mut sources = gatherer.take().unwrap();
+        assert_eq!(sources.list.runs.len(), 3);
+        let pids = |sources: &Sources, at: &[usize]| -> Vec<_> {
+            at.iter().map(|at| sources.of(*at).unwrap()).collect()
+        };
+        let want = [process(1), process(1), process(2), process(1)];
+        assert_eq!(pids(&sources, &[0, 19, 20, 39]), want);
+        sources.cut_front(10);
+        assert_eq!(pids(&sources, &[0, 9, 10, 20]), want);
+        let some = sources.gather(&[(10, 20), (20, 30)]);
+        assert_eq!(pids(&some, &[0, 10]), [process(2), process(1)]);
+        assert!(sources.of(40).is_none());
+        assert!(gatherer.take().is_none());
+    }
+
+    #[test]
+    fn one_sender_stays_the_one() {
+        let mut sources = Sources::one(process(7));
+        sources.cut_front(100);
+        assert_eq!(sources.gather(&[(0, 5)]).of(3), Some(process(7)));
+    }
+}
