@@ -129,6 +129,7 @@ fn append(writer: &mut Writer<OsFs>, lines: &[u8], seconds: u64, place: Option<P
         input: "squid".into(),
         received: UNIX_EPOCH + Duration::from_secs(seconds),
         place,
+        sources: None,
     };
     let appended = writer.append(&[batch]);
     assert!(appended.error.is_none(), "{appended:?}");
