@@ -16,7 +16,8 @@ use logweir::config::plan::SelectPlan;
 use logweir::engine::{Action, Engine, Event, Ready};
 use logweir::filter::patterns::{Hits, Patterns};
 use logweir::filter::{Selector, gather};
-use logweir::input::datagrams::Intake;
+use logweir::input::Intake;
+use logweir::input::datagrams::RawLines;
 use logweir::input::lines::LineBuffer;
 use logweir::ledger::Count;
 
@@ -48,10 +49,10 @@ fn framing(c: &mut Criterion) {
     group.throughput(Throughput::Elements(64));
     let datagrams: Vec<&[u8]> = batch.bytes.chunks(200).take(64).collect();
     group.bench_function("64 datagrams of a line", |b| {
-        let mut intake = Intake::new(65_536);
+        let mut intake = RawLines::new(65_536);
         b.iter(|| {
             for datagram in &datagrams {
-                intake.take(datagram, datagram.len());
+                intake.take(datagram, datagram.len(), None);
             }
             intake.seal();
             intake.full().count()
@@ -59,12 +60,12 @@ fn framing(c: &mut Criterion) {
     });
     let coalesced = &batch.bytes[..64 * 200];
     group.bench_function("64 datagrams coalesced", |b| {
-        let mut intake = Intake::new(65_536);
+        let mut intake = RawLines::new(65_536);
         b.iter(|| {
             let buffer = intake.buffer();
             let start = buffer.len();
             buffer.extend_from_slice(coalesced);
-            intake.take_in_place(start, 200);
+            intake.take_in_place(start, 200, None);
             intake.seal();
             intake.full().count()
         });

@@ -89,5 +89,5 @@ fn certificates_that_are_none_are_named() {
         "[daemon]\ncontrol = \"{dir}/c\"\n[input.in]\nrelp = \"127.0.0.1:0\"\n\
          tls = { cert = \"{dir}/c.toml\", key = \"{dir}/none\" }\n[output.out]\nstdout = true\n",
     );
-    assert!(said.contains("input.in: tls: ") && said.contains("c.toml: "), "{said}");
+    assert!(said.contains("relp = \"127.0.0.1:0\": tls: ") && said.contains("c.toml: "), "{said}");
 }

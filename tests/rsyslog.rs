@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use crate::util::{Daemon, free_port, wait_for};
 
 /// Where rsyslogd is, if the modules are there too.
-fn rsyslogd(modules: &[&str]) -> Option<PathBuf> {
+pub fn rsyslogd(modules: &[&str]) -> Option<PathBuf> {
     let program = ["/usr/sbin/rsyslogd", "/sbin/rsyslogd"].map(PathBuf::from);
     let program = program.into_iter().find(|path| path.exists());
     let folders: Vec<_> = ["/usr/lib", "/lib"]
@@ -30,16 +30,16 @@ fn rsyslogd(modules: &[&str]) -> Option<PathBuf> {
 }
 
 /// A running rsyslogd, killed when dropped.
-struct Rsyslog {
+pub struct Rsyslog {
     program: PathBuf,
     dir: tempfile::TempDir,
-    port: u16,
+    pub port: u16,
     child: Option<Child>,
 }
 
 impl Rsyslog {
     /// Starts one; in `config` `{dir}` is its folder and `{port}` a free port.
-    fn start(program: PathBuf, config: &str) -> Self {
+    pub fn start(program: PathBuf, config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
         let text = format!("global(workDirectory=\"{{dir}}\" maxMessageSize=\"64k\")\n{config}");
@@ -210,12 +210,12 @@ fn omrelp_delivers_every_line_and_again_after_the_receiver_was_killed() {
 }
 
 /// A certificate authority, and two certificates of it, by the openssl command.
-struct Certificates {
+pub struct Certificates {
     dir: tempfile::TempDir,
 }
 
 impl Certificates {
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         let there = Command::new("openssl").arg("version").stdout(Stdio::null()).status();
         if !there.is_ok_and(|status| status.success()) {
             eprintln!("skipped: needs the openssl command");
@@ -238,7 +238,7 @@ impl Certificates {
         Some(Self { dir })
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
     }
 

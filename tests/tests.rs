@@ -4,6 +4,7 @@
 //! - `flow`: lines go in and come out;
 //! - `forward`: lines go to other hosts, through spools;
 //! - `children`: filter processes behave, and misbehave;
+//! - `clients`: real senders of syslog send;
 //! - `files`: files are written, rotated, compressed, and the disk is full;
 //! - `filters`: the programs in filters/ print what they should;
 //! - `kills`: daemons are killed in the middle of a flow;
@@ -24,6 +25,7 @@
 mod bad_start;
 mod check;
 mod children;
+mod clients;
 mod corpus;
 mod dropins;
 mod files;

@@ -235,7 +235,7 @@ fn owners(key: &Key) -> String {
     }
     // Where all transports of syslog have it, `syslog` alone stands for them.
     let all = key.sorts.contains(&SYSLOG);
-    let part = |sort: &&&str| !(all && sort.starts_with("syslog ")) && !sort.is_empty();
+    let part = |sort: &&&str| !all || !sort.starts_with("syslog ");
     let words = key.sorts.iter().filter(part).map(|sort| plural(sort_words(key.kind, sort)));
     spoken(&words.collect::<Vec<_>>())
 }

@@ -94,7 +94,7 @@ impl Engine {
         if let Err(left) = disk.queue.push(batch, &mut self.budget) {
             let refused = disk.error.is_some();
             let reason = if refused { Reason::DiskError } else { Reason::QueueFull };
-            node.ledger.drop(reason, u64::from(left.lines), left.bytes.len() as u64);
+            node.ledger.drop(reason, left.lines, left.bytes);
         }
         self.start_job(to);
     }

@@ -103,8 +103,7 @@ impl Engine {
         } else if let Err(left) = child.queue.push(batch, &mut self.budget) {
             let gone = !child.supervisor.takes_lines();
             let reason = if gone { Reason::ChildGone } else { Reason::QueueFull };
-            let (lines, bytes) = (u64::from(left.lines), left.bytes.len() as u64);
-            self.node_mut(node).ledger.drop(reason, lines, bytes);
+            self.node_mut(node).ledger.drop(reason, left.lines, left.bytes);
         }
         self.list_child(proc);
     }

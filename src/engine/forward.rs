@@ -146,8 +146,7 @@ impl Engine {
             // What was received from a logweir and is in no spool here has no place of its own.
             share.place = None;
             if let Err(left) = lane.queue.push(share, &mut self.budget) {
-                let count = left.count();
-                node.ledger.drop(Reason::QueueFull, count.lines, count.bytes);
+                node.ledger.drop(Reason::QueueFull, left.lines, left.bytes);
             }
         }
         dealer.dealt(batch);

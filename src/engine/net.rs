@@ -26,7 +26,7 @@ impl Engine {
         let Some(node) = &mut self.nodes[to.0 as usize] else { return };
         let Body::Udp(udp) = &mut node.body else { return };
         if let Err(left) = udp.queue.push(batch, &mut self.budget) {
-            node.ledger.drop(Reason::QueueFull, u64::from(left.lines), left.bytes.len() as u64);
+            node.ledger.drop(Reason::QueueFull, left.lines, left.bytes);
         }
         self.list_udp(to);
     }

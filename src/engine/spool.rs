@@ -217,8 +217,7 @@ impl Engine {
             spool.accepted += lines;
             spool.queue.push_anyway(batch, &mut self.budget);
         } else {
-            let left = spool.queue.push(batch, &mut self.budget).err();
-            let lost = left.map_or_else(Default::default, |left| left.count());
+            let lost = spool.queue.push(batch, &mut self.budget).err().unwrap_or_default();
             spool.accepted += lines - lost.lines;
             let refused = spool.error.is_some();
             let reason = if refused { Reason::DiskError } else { Reason::QueueFull };

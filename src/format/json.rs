@@ -18,8 +18,8 @@ pub(super) fn write(formatter: &Formatter, line: &Line<'_>, out: &mut Vec<u8>) {
     object.put("received", Some(&line.received.text));
     object.put("facility", Some(facility_of(message.pri)));
     object.put("severity", Some(severity_of(message.pri)));
-    object.put("host", formatter.host(line));
-    object.put("app", formatter.app(line));
+    object.put("host", text(message.host.of(bytes)).or_else(|| formatter.host(line)));
+    object.put("app", text(message.app.of(bytes)).or_else(|| formatter.app(line)));
     object.put("procid", text(message.procid.of(bytes)));
     object.put("msgid", text(message.msgid.of(bytes)));
     if let Some(data) = message.data.of(bytes) {

@@ -2,8 +2,8 @@
 //!
 //! [`relp`] and [`stream`] are the two protocols; [`link`] is one connection's worth of either,
 //! with the peers it may go to, their back-off, and the way back to the first; [`deal`] says
-//! which of several peers gets which lines. The engine gives a link the lines of its queue and lets go of them when the link says that the peer has
-//! them; the driver moves bytes.
+//! which of several peers gets which lines. The engine gives a link the lines of its queue and
+//! lets go of them when the link says that the peer has them; the driver moves bytes.
 
 pub mod deal;
 pub mod link;

@@ -93,21 +93,22 @@ impl Queue {
         (self.used, self.limit)
     }
 
-    /// Takes in as many whole lines as there is room for; what is left over comes back.
+    /// Takes in as many whole lines as there is room for.
     ///
     /// # Errors
-    /// The lines for which there was no room.
-    pub fn push(&mut self, mut batch: Batch, budget: &mut Budget) -> Result<(), Batch> {
+    /// How many there was no room for.
+    pub fn push(&mut self, mut batch: Batch, budget: &mut Budget) -> Result<(), Count> {
         let room = self.room(budget);
         if batch.cost() <= room {
             self.enter(batch, budget);
             return Ok(());
         }
-        let bytes = room.saturating_sub(crate::limits::BATCH_OVERHEAD);
+        let beside = batch.cost() - batch.bytes.len() as u64;
+        let bytes = room.saturating_sub(beside);
         if let Some(first) = usize::try_from(bytes).ok().and_then(|room| batch.split_to(room)) {
             self.enter(first, budget);
         }
-        Err(batch)
+        Err(batch.count())
     }
 
     /// Takes in a batch though it may be more than there is room for, for queues that make
@@ -344,7 +345,7 @@ mod tests {
         let mut budget = Budget::new(1000, 0);
         let mut queue = Queue::new(BATCH_OVERHEAD + 5, 0);
         let left = queue.push(batch_of("a\nb\nc\nd\n"), &mut budget).unwrap_err();
-        assert_eq!((&left.bytes[..], left.lines), (&b"c\nd\n"[..], 2));
+        assert_eq!(left, Count { lines: 2, bytes: 4 });
         assert_eq!(queue.count(), Count { lines: 2, bytes: 4 });
     }
 

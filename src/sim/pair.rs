@@ -30,11 +30,8 @@ sync = "batch"
 reserve = 0
 [output.f]
 from = "hold"
-file = "/log/out"
+file = "/log/NAME"
 "#;
-
-/// The file at the end of the way.
-pub(crate) const OUT: &str = "/log/out";
 
 /// Two daemons.
 pub(crate) struct Pair {
@@ -43,11 +40,13 @@ pub(crate) struct Pair {
     session: Option<Session>,
     lane: Option<LaneId>,
     ticket: u64,
+    receiver_text: String,
 }
 
 impl Pair {
-    /// Both on these disks.
-    pub(crate) fn new(sender: SimFs, receiver: SimFs) -> Self {
+    /// Both on these disks; `name` is that of the file at the end of the way.
+    pub(crate) fn new(sender: SimFs, receiver: SimFs, name: &str) -> Self {
+        let receiver_text = RECEIVER.replace("NAME", name);
         // A machine that stops while its daemon starts has lost nothing yet: it starts once more.
         let start = |fs: SimFs, text| {
             World::on(fs.clone(), text)
@@ -55,7 +54,8 @@ impl Pair {
         };
         Self {
             sender: start(sender, SENDER),
-            receiver: start(receiver, RECEIVER),
+            receiver: start(receiver, &receiver_text),
+            receiver_text,
             session: None,
             lane: None,
             ticket: 0,
@@ -73,7 +73,8 @@ impl Pair {
         }
         if self.receiver.fs.has_stopped() {
             self.hang_up();
-            self.receiver = World::on(self.receiver.fs.after_crash(loss), RECEIVER).unwrap();
+            self.receiver =
+                World::on(self.receiver.fs.after_crash(loss), &self.receiver_text).unwrap();
             any = true;
         }
         any
@@ -165,10 +166,13 @@ impl Pair {
         true
     }
 
-    /// The lines in the file at the end of the way.
-    pub(crate) fn received(&self) -> Vec<String> {
-        let files = self.receiver.fs.files();
-        let out = files.get(std::path::Path::new(OUT)).cloned().unwrap_or_default();
-        String::from_utf8(out).unwrap().lines().map(str::to_string).collect()
+    /// The lines in the files at the end of the way, file by file.
+    pub(crate) fn received(&self) -> Vec<Vec<String>> {
+        let files = self.receiver.fs.files().into_iter();
+        let logs = files.filter(|(path, _)| path.starts_with("/log"));
+        let lines = |bytes: Vec<u8>| -> Vec<String> {
+            String::from_utf8(bytes).unwrap().lines().map(str::to_string).collect()
+        };
+        logs.map(|(_, bytes)| lines(bytes)).collect()
     }
 }

@@ -14,7 +14,7 @@ use crate::filter::batch_of;
 use crate::forward::link::Command;
 use crate::ids::{LaneId, NodeId, ProcId};
 use crate::input::InputCounts;
-use crate::output::file::{FileOutput, Written};
+use crate::output::file::FileOutput;
 use crate::spool::job::carry_out;
 use crate::spool::reader::Reader;
 use crate::spool::recover::{self, Opened};

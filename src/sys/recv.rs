@@ -22,6 +22,10 @@ use crate::sources::Source;
 /// space to spare.
 const CONTROL_LEN: usize = 64;
 
+/// The size of an address of any kind.
+const NAME_LEN: libc::socklen_t = 128;
+const _: () = assert!(NAME_LEN as usize == size_of::<libc::sockaddr_storage>());
+
 /// Control messages start with a `usize`, so their room must be aligned like one.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
@@ -126,7 +130,7 @@ impl DatagramReader {
         header.msg_iov = &raw mut self.slices[slot];
         header.msg_iovlen = 1;
         (header.msg_name, header.msg_namelen) = match self.names.get_mut(slot) {
-            Some(name) => ((&raw mut *name).cast(), size_of::<libc::sockaddr_storage>() as _),
+            Some(name) => ((&raw mut *name).cast(), NAME_LEN),
             None => (ptr::null_mut(), 0),
         };
         header.msg_control = self.control[slot].0.as_mut_ptr().cast();

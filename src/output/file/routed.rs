@@ -426,3 +426,146 @@ fn is_of_the_name(error: &io::Error) -> bool {
             | ErrorKind::PermissionDenied
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::config::plan::{FormatPlan, Shape};
+    use crate::filter::batch_of;
+    use crate::fs::OsFs;
+    use crate::ledger::Count;
+    use crate::output::name::NameTemplate;
+    use crate::sim::fs::SimFs;
+
+    fn plan(path: &str) -> FilePlan {
+        FilePlan {
+            path: NameTemplate::parse(path).unwrap(),
+            rotate: None,
+            keep: None,
+            compress: false,
+            mode: 0o640,
+            format: FormatPlan::default(),
+            queue: 1 << 20,
+        }
+    }
+
+    /// What is in each file of a disk.
+    fn files(fs: &SimFs) -> BTreeMap<String, String> {
+        let text = |(path, bytes): (PathBuf, Vec<u8>)| {
+            (path.display().to_string(), String::from_utf8(bytes).unwrap())
+        };
+        fs.files().into_iter().map(text).collect()
+    }
+
+    fn read(fs: &SimFs, path: &str) -> String {
+        files(fs).remove(path).unwrap_or_default()
+    }
+
+    #[test]
+    fn each_line_goes_to_the_file_of_its_fields_in_order() {
+        let fs = SimFs::default();
+        let mut output = FileOutput::new(plan("/log/{host}/{app}"), fs.clone());
+        let line =
+            |host: &str, app: &str, text: &str| format!("<13>1 - {host} {app} - - - {text}\n");
+        let first: String =
+            (0..100).map(|n| line(["h1", "h2"][n % 2], "a", &n.to_string())).collect();
+        let second = line("h1", "b", "x") + "raw\n" + &line("h2", "a", "last");
+        let batches = [batch_of(&first), batch_of(&second)];
+        let written = output.append(&batches);
+        assert_eq!((written.bytes, written.error), (first.len() + second.len(), None));
+        let even: String = (0..100).step_by(2).map(|n| line("h1", "a", &n.to_string())).collect();
+        let odd: String = (1..100).step_by(2).map(|n| line("h2", "a", &n.to_string())).collect();
+        assert_eq!(read(&fs, "/log/h1/a"), even);
+        assert_eq!(read(&fs, "/log/h2/a"), odd + &line("h2", "a", "last"));
+        assert_eq!(read(&fs, "/log/h1/b"), line("h1", "b", "x"));
+        assert_eq!(read(&fs, "/log/_/_"), "raw\n");
+    }
+
+    #[test]
+    fn long_runs_of_one_file_are_not_mixed_up_with_others() {
+        let fs = SimFs::default();
+        let mut output = FileOutput::new(plan("/log/{app}"), fs.clone());
+        let run =
+            |app: &str, lines: usize| format!("<13>{app}: {}\n", "x".repeat(90)).repeat(lines);
+        let text = run("a", 100) + &run("b", 1) + &run("a", 3) + &run("c", 60) + &run("a", 2);
+        assert_eq!(output.append(&[batch_of(&text)]).bytes, text.len());
+        assert_eq!(read(&fs, "/log/a"), run("a", 105));
+        assert_eq!(read(&fs, "/log/b"), run("b", 1));
+        assert_eq!(read(&fs, "/log/c"), run("c", 60));
+    }
+
+    #[test]
+    fn a_file_never_grows_beyond_its_size_whatever_goes_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plan = plan(folder.path().join("{app}").to_str().unwrap());
+        plan.rotate = Some(Rotate::Size(20));
+        let mut output = FileOutput::new(plan, OsFs);
+        let text = "<13>a: 1\n<13>b: 1\n<13>a: 2\n<13>a: 3\n<13>b: 2\n<13>c: longer than all\n";
+        assert_eq!(output.append(&[batch_of(text)]).bytes, text.len());
+        assert_eq!(output.append(&[batch_of("<13>c: next\n")]).bytes, 12);
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!((read("a"), read("b")), ("<13>a: 3\n".into(), "<13>b: 1\n<13>b: 2\n".into()));
+        assert_eq!(read("a.19700101T000000Z"), "<13>a: 1\n<13>a: 2\n");
+        assert_eq!(read("c"), "<13>c: next\n");
+    }
+
+    #[test]
+    fn lines_whose_file_can_never_be_written_are_dropped_and_hold_up_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("bad")).unwrap();
+        let path = folder.path().join("{app}");
+        let mut output = FileOutput::new(plan(path.to_str().unwrap()), OsFs);
+        let text = "<13>good: 1\n<13>bad: 2\n<13>bad: 3\n<13>good: 4\n";
+        let written = output.append(&[batch_of(text)]);
+        assert_eq!((written.bytes, written.error), (text.len(), None));
+        assert_eq!(written.refused, Count { lines: 2, bytes: 22 });
+        let good = std::fs::read_to_string(folder.path().join("good")).unwrap();
+        assert_eq!(good, "<13>good: 1\n<13>good: 4\n");
+    }
+
+    #[test]
+    fn a_round_that_fails_leaves_nothing_of_it_in_any_file() {
+        let fs = SimFs::default();
+        let mut output = FileOutput::new(plan("/log/{app}"), fs.clone());
+        output.append(&[batch_of("<13>a: 1\n<13>b: 1\n")]);
+        let before = files(&fs);
+        let text = format!("<13>a: 2\n<13>b: {}\n", "x".repeat(100));
+        fs.set_room(Some(50));
+        let written = output.append(&[batch_of(&text)]);
+        assert!(written.bytes == 0 && written.error.is_some(), "{written:?}");
+        assert_eq!(files(&fs), before);
+        fs.set_room(None);
+        assert_eq!(output.append(&[batch_of(&text)]).bytes, text.len());
+        assert!(read(&fs, "/log/a").ends_with("1\n<13>a: 2\n"));
+    }
+
+    #[test]
+    fn more_files_than_may_be_open_get_all_their_lines() {
+        let fs = SimFs::default();
+        let mut output = FileOutput::new(plan("/log/{app}"), fs.clone());
+        let text: String = (0..1000).map(|n| format!("<13>app{}: {n}\n", n % 500)).collect();
+        assert_eq!(output.append(&[batch_of(&text)]).bytes, text.len());
+        let files = files(&fs);
+        assert_eq!(files.len(), 500);
+        assert_eq!(files["/log/app7"], "<13>app7: 7\n<13>app7: 507\n");
+    }
+
+    #[test]
+    fn a_format_is_written_into_the_file_that_the_line_names() {
+        let fs = SimFs::default();
+        let mut plan = plan("/log/{app}");
+        plan.format = FormatPlan { shape: Shape::Json, tag: None };
+        let mut output = FileOutput::new(plan, fs.clone());
+        let mut batch = batch_of("<13>a: x\n<13>b: y\n<13>1 broken\n");
+        batch.received = UNIX_EPOCH;
+        let written = output.append(&[batch]);
+        assert_eq!((written.bytes, written.faults.bad_header), (31, 1));
+        let value: serde_json::Value = serde_json::from_str(&read(&fs, "/log/a")).unwrap();
+        assert_eq!((&value["message"], &value["app"]), (&"x".into(), &"a".into()));
+        assert!(Path::new("/log").is_absolute() && read(&fs, "/log/_").ends_with("}\n"));
+    }
+}

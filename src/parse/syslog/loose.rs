@@ -204,7 +204,8 @@ impl Cisco {
         }
         if let Some(len) = word(&line[cisco.end..], is_name).filter(|_| cisco.is_numbered) {
             let behind = &line[cisco.end + len + 2..];
-            let time = behind.strip_prefix(b"*").or(behind.strip_prefix(b".")).unwrap_or(behind);
+            let time =
+                behind.strip_prefix(b"*").or_else(|| behind.strip_prefix(b".")).unwrap_or(behind);
             if is_month(time) {
                 cisco.origin = Span::new(cisco.end, cisco.end + len);
                 cisco.end += len + 2;
