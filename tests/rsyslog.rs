@@ -231,7 +231,10 @@ impl Certificates {
             printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\\n' > ext\n\
             openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
               -extfile ext -out $name.pem\n\
-            done\n";
+            done\n\
+            printf 'basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost\n' > ext\n\
+            openssl x509 -req -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days -1 \
+              -extfile ext -out expired.pem\n";
         let output =
             Command::new("sh").arg("-c").arg(script).current_dir(dir.path()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -242,7 +245,7 @@ impl Certificates {
         self.dir.path().join(name).display().to_string()
     }
 
-    fn client(&self) -> String {
+    pub fn client(&self) -> String {
         format!(
             "tls = {{ ca = \"{}\", cert = \"{}\", key = \"{}\" }}\n",
             self.path("ca.pem"),

@@ -15,6 +15,7 @@
 //! - `udp2log`: the drop-in does as udp2log does;
 //! - `dropins`: so do `log2udp`, `packet-loss` and `udp2log-demux`;
 //! - `corpus`: syslog messages and streams of other projects' tests have the fields they should;
+//! - `syslog`: syslog inputs by every transport, and fields;
 //! - `spool_cli`: spools are listed, read, checked, sent again and trimmed;
 //! - `tidy`: the project keeps its own rules;
 //! - `tools`: lines are made and sent by hand.
@@ -37,6 +38,7 @@ mod reload;
 mod rsyslog;
 mod sequence;
 mod spool_cli;
+mod syslog;
 mod tidy;
 mod tools;
 mod udp2log;

@@ -334,13 +334,13 @@ impl Server {
 
 /// What a broken connection means.
 fn wrong(client: &Client, error: &io::Error) -> Parting {
-    match error.kind() {
-        // What rustls says.
-        ErrorKind::InvalidData if client.spoke => Parting::Wrong(format!("TLS: {error}")),
-        ErrorKind::InvalidData => Parting::Wrong(format!(
-            "no TLS connection: {error}; a sender of plain text needs a tcp:// input"
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::InvalidMessage(what)) if !client.spoke => Parting::Wrong(format!(
+            "speaks no TLS ({what:?}); a sender of plain text needs a tcp:// input"
         )),
-        _ => Parting::End,
+        Some(error) => Parting::Wrong(format!("TLS: {error}")),
+        None => Parting::End,
     }
 }
 
