@@ -166,6 +166,13 @@ impl Message {
         text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
     }
 
+    /// The time it was sent as it says it, where that is as RFC 5424, section 6.2.3, has it.
+    pub fn sent_text<'l>(&self, line: &'l [u8]) -> Option<&'l str> {
+        let Sent::Text(text) = self.sent else { return None };
+        let text = text.of(line).filter(|text| rfc5424::is_timestamp(text))?;
+        std::str::from_utf8(text).ok()
+    }
+
     /// The time it was sent, where it says one. `zone` is that of a sender that names none.
     pub fn sent(&self, line: &[u8], zone: &TimeZone) -> Option<Timestamp> {
         match self.sent {

@@ -61,7 +61,7 @@ pub(super) fn parse(line: &[u8], at: usize, whole: bool, message: &mut Message) 
 }
 
 /// Whether this is a timestamp of section 6.2.3, with up to nine digits of a second.
-fn is_timestamp(text: &[u8]) -> bool {
+pub(super) fn is_timestamp(text: &[u8]) -> bool {
     const SHAPE: &[u8; 19] = b"0000-00-00T00:00:00";
     if text.len() < 20 {
         return false;
