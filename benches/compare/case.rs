@@ -15,10 +15,6 @@ pub(crate) enum CaseName {
     Stalled,
     /// logweir alone, with 1, 10 and 100 outputs that each match a regex, 100,000 lines/s
     Regexes,
-    /// RFC 5424 over UDP into files chosen by severity and host, as a flood and at 100,000 lines/s
-    SyslogUdp,
-    /// RFC 5424 over TCP with octet counts, 100 connections at full speed, into one file
-    SyslogTcp,
     /// logweir and rsyslog, each into the same rsyslog over RELP, at a rate and at full speed
     Relp,
     /// logweir to logweir and rsyslog to rsyslog over RELP, at full speed
@@ -54,9 +50,6 @@ impl Case {
         let case = Self::new(name, quick, lines);
         match name {
             CaseName::Relp => vec![Self { rate: Some(50_000), ..case }, case],
-            CaseName::SyslogUdp => {
-                vec![case, Self { rate: Some(100_000), gso: false, lines: case.lines / 2, ..case }]
-            }
             _ => vec![case],
         }
     }
@@ -67,14 +60,13 @@ impl Case {
             CaseName::Steady => (1_500_000, 150_000, Some(150_000)),
             CaseName::Stalled => (500_000, 50_000, Some(50_000)),
             CaseName::Regexes => (500_000, 50_000, Some(100_000)),
-            CaseName::SyslogUdp | CaseName::SyslogTcp => (2_000_000, 200_000, None),
             CaseName::Relp => (500_000, 50_000, None),
             CaseName::Pair => (1_000_000, 100_000, None),
             CaseName::Replay => (4_000_000, 200_000, None),
             CaseName::Kills => (600_000, 150_000, Some(50_000)),
         };
         let lines = lines.unwrap_or(if quick { few } else { full });
-        Self { name, lines, rate, gso: matches!(name, CaseName::Flood | CaseName::SyslogUdp) }
+        Self { name, lines, rate, gso: name == CaseName::Flood }
     }
 }
 
@@ -92,7 +84,6 @@ impl fmt::Display for Case {
                 write!(f, ", in a stream (a named pipe for logweir, TCP for rsyslog)")
             }
             CaseName::Replay => write!(f, ", from a spool"),
-            CaseName::SyslogTcp => write!(f, ", over {} connections", crate::connections::COUNT),
             _ => write!(f, ", one a datagram, {udp} GSO"),
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::case::{Case, CaseName};
+use crate::case::Case;
 
 /// The length of a line, without its newline.
 pub(crate) const LINE_BYTES: u64 = 200;
@@ -16,12 +16,7 @@ pub(crate) fn send(logweir: &Path, case: &Case, port: u16) -> Result<Duration> {
     let mut command = Command::new(logweir);
     command.args(["gen", "--to", &format!("udp://127.0.0.1:{port}")]);
     command.args(["--lines", &case.lines.to_string(), "--size", &LINE_BYTES.to_string()]);
-    if case.name == CaseName::SyslogUdp {
-        // The file by host is the one whose lines are counted.
-        command.args(["--format", "rfc5424", "--sender", "out"]);
-    } else {
-        command.args(["--format", "raw"]);
-    }
+    command.args(["--format", "raw"]);
     if let Some(rate) = case.rate {
         command.args(["--rate", &rate.to_string()]);
     }

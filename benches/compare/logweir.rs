@@ -13,26 +13,14 @@ use crate::stalled;
 /// The command that starts it.
 pub(crate) fn command(logweir: &Path, job: Job, place: &Place<'_>) -> Result<Command> {
     let dir = place.dir.display();
-    let (scheme, buffer) = match job {
-        Job::Fields => ("syslog = \"udp://", "receive_buffer = \"64MiB\"\n"),
-        Job::Stream => ("syslog = \"tcp://", ""),
-        _ => ("udp = \"", "receive_buffer = \"64MiB\"\n"),
-    };
     let mut text = format!(
         "[daemon]\ncontrol = \"{dir}/control.sock\"\n\n\
-         [input.in]\n{scheme}127.0.0.1:{}\"\n{buffer}",
+         [input.in]\nudp = \"127.0.0.1:{}\"\nreceive_buffer = \"64MiB\"\n",
         place.port
     );
     let file = place.output();
     match job {
-        Job::Fields => {
-            output(&mut text, "all", &format!("file = \"{dir}/{{host}}.log\""));
-            let keys = format!("severity = \"err\"\nfile = \"{dir}/{{host}}.errors\"");
-            output(&mut text, "errors", &keys);
-        }
-        Job::File | Job::Stream => {
-            output(&mut text, "out", &format!("file = \"{}\"", file.display()))
-        }
+        Job::File => output(&mut text, "out", &format!("file = \"{}\"", file.display())),
         Job::Stalled => {
             let children = stalled::children(place)?;
             for (name, script) in [("stalled", children.sleeping), ("fast", children.reading)] {

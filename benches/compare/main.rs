@@ -7,9 +7,6 @@
 //! are not installed are left out: rsyslog is looked for in the path, syslog-ng there or below
 //! the folder that `LOGWEIR_SYSLOG_NG_ROOT` names. All traffic stays on loopback.
 //!
-//! The cases of syslog measure each daemon with its parser: messages of RFC 5424, into files by
-//! what is in them, or over many connections; there the daemon has one processor to itself.
-//!
 //! The cases over RELP compare with rsyslog (with its package for RELP), the replay with socat;
 //! system calls are counted by strace. `--case kills` prints counts, not times: what is missing
 //! and what is twice after SIGKILL of either end.
@@ -17,7 +14,6 @@
 mod bareloop;
 mod case;
 mod chain;
-mod connections;
 mod daemon;
 mod door;
 mod kills;
@@ -149,7 +145,7 @@ fn run_programs(bench: &Bench<'_>, case: &Case, rounds: usize, args: &Args) -> R
     }
     let rows: Vec<_> = programs.iter().zip(&runs).collect();
     table::print(&rows);
-    if args.quick && matches!(case.name, CaseName::Steady | CaseName::SyslogTcp) {
+    if args.quick && case.name == CaseName::Steady {
         good &= kept_all(&rows);
     }
     Ok(good)
@@ -160,7 +156,7 @@ fn kept_all(rows: &[(&Program, &Vec<Measured>)]) -> bool {
     let mut good = true;
     for (program, runs) in rows {
         if matches!(program, Program::Logweir(_)) && runs.iter().any(|run| run.kept != run.sent) {
-            eprintln!("logweir lost lines of a load that it can bear");
+            eprintln!("logweir lost lines of the steady load");
             good = false;
         }
     }

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::case::{Case, CaseName};
+use crate::case::Case;
 use crate::daemon::Daemon;
 use crate::door::{Door, free_udp_port};
 use crate::program::{Found, Place, Program};
-use crate::{connections, load, stalled};
+use crate::{load, stalled};
 
 /// The output counts as complete when it has not grown for so long (rsyslog writes its last buffer
 /// after a second),
@@ -60,27 +60,11 @@ impl Bench<'_> {
 
     fn run_at(&self, program: &Program, case: &Case, place: &Place<'_>) -> Result<Measured> {
         let mut command = self.found.command(program, place)?;
-        let stream = case.name == CaseName::SyslogTcp;
-        let keep_to = |cpu| stream.then(|| connections::keep_to(cpu)).transpose();
-        // The daemon inherits its processor; the sender has the other one.
-        let mut daemon = {
-            let _kept = keep_to(1)?;
-            Daemon::start(&mut command, place.dir)?
-        };
-        let _kept = keep_to(0)?;
-        let door = if stream { Door::Tcp(place.port) } else { Door::Udp(place.port) };
-        daemon.wait_for(&door)?;
+        let mut daemon = Daemon::start(&mut command, place.dir)?;
+        daemon.wait_for(&Door::Udp(place.port))?;
         let before = daemon.cpu()?;
-        let start = Instant::now();
-        let mut took = match stream {
-            true => connections::send(place.port, case.lines)?,
-            false => load::send(&self.found.logweir, case, place.port)?,
-        };
+        let took = load::send(&self.found.logweir, case, place.port)?;
         drain(&place.output(), case.lines * load::LINE_BYTES);
-        if stream {
-            // What counts is when the last line is in the file.
-            took = start.elapsed().saturating_sub(QUIET_COMPLETE);
-        }
         daemon.check()?;
         let cpu = daemon.cpu()?.saturating_sub(before);
         let memory_kib = daemon.peak_memory_kib()?;

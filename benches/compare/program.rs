@@ -15,10 +15,6 @@ pub(crate) enum Job {
     File,
     /// Write them to a pipe that never reads and to one that does.
     Stalled,
-    /// Write messages of RFC 5424 to a file by host, and those that are err or worse to another.
-    Fields,
-    /// Write messages that come over TCP to one file.
-    Stream,
     /// Write them to one file, and to so many others what matches each one's regex.
     Regexes(usize),
 }
@@ -106,8 +102,6 @@ impl Found {
         let job = match case {
             CaseName::Flood | CaseName::Steady => Job::File,
             CaseName::Stalled => Job::Stalled,
-            CaseName::SyslogUdp => Job::Fields,
-            CaseName::SyslogTcp => Job::Stream,
             CaseName::Regexes => {
                 return [0, 1, 10, 100].map(|n| Program::Logweir(Job::Regexes(n))).to_vec();
             }

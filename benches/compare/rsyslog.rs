@@ -14,43 +14,21 @@ pub(crate) fn command(rsyslogd: &Path, job: Job, place: &Place<'_>) -> Result<Co
     let dir = place.dir.display();
     let actions = match job {
         Job::Stalled => programs(place)?,
-        Job::Fields => {
-            let file = |name: &str| {
-                format!(
-                    "action(type=\"omfile\" dynaFile=\"{name}\" template=\"raw\" \
-                     ioBufferSize=\"64k\" flushOnTXEnd=\"off\" asyncWriting=\"on\")\n"
-                )
-            };
-            format!("{}if $syslogseverity <= 3 then {}", file("all"), file("errors"))
-        }
-        Job::File | Job::Stream | Job::Regexes(_) => format!(
+        Job::File | Job::Regexes(_) => format!(
             "action(type=\"omfile\" file=\"{}\" template=\"raw\" ioBufferSize=\"64k\" \
              flushOnTXEnd=\"off\" asyncWriting=\"on\")",
             place.output().display()
         ),
     };
-    let input = match job {
-        Job::Stream => format!(
-            "module(load=\"imtcp\" maxSessions=\"300\")\n\
-             input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{}\" ruleset=\"r\")\n",
-            place.port
-        ),
-        _ => format!(
-            "module(load=\"imudp\" threads=\"1\" timeRequery=\"8\" batchSize=\"128\")\n\
-             input(type=\"imudp\" address=\"127.0.0.1\" port=\"{}\" rcvbufSize=\"64m\" \
-             ruleset=\"r\")\n",
-            place.port
-        ),
-    };
     let text = format!(
         "global(workDirectory=\"{dir}\")\n\
+         module(load=\"imudp\" threads=\"1\" timeRequery=\"8\" batchSize=\"128\")\n\
          module(load=\"omprog\")\n\
-         template(name=\"all\" type=\"string\" string=\"{dir}/%hostname%.log\")\n\
-         template(name=\"errors\" type=\"string\" string=\"{dir}/%hostname%.errors\")\n\
          template(name=\"raw\" type=\"string\" string=\"%rawmsg%\\n\")\n\
-         {input}\
+         input(type=\"imudp\" address=\"127.0.0.1\" port=\"{}\" rcvbufSize=\"64m\" ruleset=\"r\")\n\
          ruleset(name=\"r\" queue.type=\"fixedArray\" queue.size=\"500000\" \
-         queue.dequeueBatchSize=\"4096\" queue.workerThreads=\"1\") {{\n{actions}\n}}\n"
+         queue.dequeueBatchSize=\"4096\" queue.workerThreads=\"1\") {{\n{actions}\n}}\n",
+        place.port
     );
     let config = place.dir.join("rsyslog.conf");
     fs::write(&config, text)?;

@@ -99,37 +99,20 @@ impl Installed {
                 };
                 vec![program(&children.sleeping), program(&children.reading)]
             }
-            Job::Fields => {
-                let dir = place.dir.display();
-                vec![
-                    format!("file(\"{dir}/$HOST.log\" template(\"$RAWMSG\\n\"));"),
-                    format!("file(\"{dir}/$HOST.errors\" template(\"$RAWMSG\\n\"));"),
-                ]
-            }
-            Job::File | Job::Stream | Job::Regexes(_) => {
+            Job::File | Job::Regexes(_) => {
                 vec![format!("file(\"{}\" template(\"$MSG\\n\"));", place.output().display())]
             }
         };
-        let log = |(at, destination): (usize, &String)| {
-            let filter = match (job, at) {
-                (Job::Fields, 1) => "filter { level(err..emerg) };",
-                _ => "",
-            };
-            format!("log {{ source(s); {filter} destination {{ {destination} }}; }};\n")
-        };
-        let logs: String = destinations.iter().enumerate().map(log).collect();
-        let source = match job {
-            Job::Fields => "transport(\"udp\") so-rcvbuf(67108864) flags(store-raw-message)",
-            Job::Stream => "transport(\"tcp\") max-connections(300) flags(no-parse)",
-            _ => "transport(\"udp\") so-rcvbuf(67108864) flags(no-parse)",
-        };
-        let driver = if matches!(job, Job::Fields | Job::Stream) { "syslog" } else { "network" };
+        let logs: String = destinations
+            .iter()
+            .map(|destination| format!("log {{ source(s); destination {{ {destination} }}; }};\n"))
+            .collect();
         Ok(format!(
             "@version: {}\n\
              options {{ threaded(yes); use-dns(no); keep-hostname(yes); stats-freq(0); \
              flush-lines(1000); log-fifo-size(100000); }};\n\
-             source s {{ {driver}(ip(\"127.0.0.1\") port({}) {source} \
-             log-fetch-limit(1000) log-iw-size(100000)); }};\n{logs}",
+             source s {{ network(ip(\"127.0.0.1\") port({}) transport(\"udp\") flags(no-parse) \
+             so-rcvbuf(67108864) log-fetch-limit(1000) log-iw-size(100000)); }};\n{logs}",
             self.version, place.port
         ))
     }
