@@ -9,21 +9,23 @@ use anyhow::Result;
 use crate::program::{Job, Place};
 use crate::stalled;
 
-/// How files are written: in large pieces, by a thread of their own.
-const WRITING: &str =
-    "template=\"raw\" ioBufferSize=\"64k\" flushOnTXEnd=\"off\" asyncWriting=\"on\"";
-
 /// The command that starts it.
 pub(crate) fn command(rsyslogd: &Path, job: Job, place: &Place<'_>) -> Result<Command> {
     let dir = place.dir.display();
+    // In large pieces, by a thread of its own. What is left of a batch waits for more, a second at
+    // most; where the time until the last line is measured, it is written with the batch.
+    let flush = if job == Job::SyslogTcp { "on" } else { "off" };
+    let writing = format!(
+        "template=\"raw\" ioBufferSize=\"64k\" flushOnTXEnd=\"{flush}\" asyncWriting=\"on\""
+    );
     let actions = match job {
         Job::Stalled => programs(place)?,
         Job::File | Job::Regexes(_) | Job::SyslogTcp => {
-            format!("action(type=\"omfile\" file=\"{}\" {WRITING})", place.output().display())
+            format!("action(type=\"omfile\" file=\"{}\" {writing})", place.output().display())
         }
         Job::SyslogUdp => format!(
-            "if $syslogseverity <= 3 then action(type=\"omfile\" dynaFile=\"errors\" {WRITING})\n\
-             action(type=\"omfile\" dynaFile=\"all\" {WRITING})"
+            "if $syslogseverity <= 3 then action(type=\"omfile\" dynaFile=\"errors\" {writing})\n\
+             action(type=\"omfile\" dynaFile=\"all\" {writing})"
         ),
     };
     let text = format!(
