@@ -7,6 +7,12 @@
 //! are not installed are left out: rsyslog is looked for in the path, syslog-ng there or below
 //! the folder that `LOGWEIR_SYSLOG_NG_ROOT` names. All traffic stays on loopback.
 //!
+//! The cases of syslog (`syslog-udp`, `syslog-tcp`) have no bare loop: their ratio is to rsyslog.
+//! Over UDP the messages are those of `logweir gen`: of every severity that matters (one in five
+//! is an error), but of one host. Over TCP a thread of this process sends them, the daemon has one
+//! core and that thread another (`taskset`), and the time runs from the first write until the last
+//! line is in the file.
+//!
 //! The cases over RELP compare with rsyslog (with its package for RELP), the replay with socat;
 //! system calls are counted by strace. `--case kills` prints counts, not times: what is missing
 //! and what is twice after SIGKILL of either end.
@@ -20,11 +26,13 @@ mod kills;
 mod load;
 mod logweir;
 mod measure;
+mod pin;
 mod program;
 mod replay;
 mod rsyslog;
 mod stalled;
 mod strace;
+mod stream;
 mod syslog_ng;
 mod table;
 
@@ -42,7 +50,8 @@ use crate::program::{Found, Program};
 #[derive(Debug, Parser)]
 #[command(name = "compare")]
 struct Args {
-    /// A smoke run: few lines, one round; fails when logweir loses lines of the steady load
+    /// A smoke run: few lines, one round; fails when logweir loses lines of a steady load or of
+    /// a stream
     #[arg(long)]
     quick: bool,
     /// Runs only this case (may be given several times)
@@ -145,7 +154,9 @@ fn run_programs(bench: &Bench<'_>, case: &Case, rounds: usize, args: &Args) -> R
     }
     let rows: Vec<_> = programs.iter().zip(&runs).collect();
     table::print(&rows);
-    if args.quick && case.name == CaseName::Steady {
+    table::print_wanted(case.name, &rows);
+    good &= all_in_place(&rows);
+    if args.quick && case.is_gentle() {
         good &= kept_all(&rows);
     }
     Ok(good)
@@ -156,8 +167,22 @@ fn kept_all(rows: &[(&Program, &Vec<Measured>)]) -> bool {
     let mut good = true;
     for (program, runs) in rows {
         if matches!(program, Program::Logweir(_)) && runs.iter().any(|run| run.kept != run.sent) {
-            eprintln!("logweir lost lines of the steady load");
+            eprintln!("logweir lost lines of this load");
             good = false;
+        }
+    }
+    good
+}
+
+/// Whether logweir wrote every error to the file of the errors, and nothing else to it.
+fn all_in_place(rows: &[(&Program, &Vec<Measured>)]) -> bool {
+    let mut good = true;
+    for (program, runs) in rows {
+        let misplaced: u64 = runs.iter().map(|run| run.misplaced).sum();
+        if misplaced > 0 {
+            let name = program.name();
+            eprintln!("{name}: the file of the errors is {misplaced} lines off, over all rounds");
+            good &= !matches!(program, Program::Logweir(_));
         }
     }
     good

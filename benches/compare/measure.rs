@@ -1,7 +1,7 @@
 //! One run of one program under one load.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::case::Case;
+use crate::case::{Case, CaseName};
 use crate::daemon::Daemon;
-use crate::door::{Door, free_udp_port};
+use crate::door::{Door, free_tcp_port, free_udp_port};
 use crate::program::{Found, Place, Program};
-use crate::{load, stalled};
+use crate::{load, pin, stalled, stream};
 
 /// The output counts as complete when it has not grown for so long (rsyslog writes its last buffer
 /// after a second),
@@ -39,6 +39,8 @@ pub(crate) struct Measured {
     /// CPU time over the lines kept.
     pub(crate) cpu_ns_per_line: f64,
     pub(crate) memory_mib: f64,
+    /// How many lines the file of the errors has too many or too few, where there is one.
+    pub(crate) misplaced: u64,
 }
 
 impl Bench<'_> {
@@ -52,7 +54,7 @@ impl Bench<'_> {
     /// Starts the program, sends the load, lets it drain, ends it and counts.
     pub(crate) fn run(&self, program: &Program, case: &Case) -> Result<Measured> {
         let dir = self.run_dir()?;
-        let place = Place { dir: dir.path(), port: free_udp_port()? };
+        let place = Place { dir: dir.path(), port: free_port(case.name)? };
         let measured = self.run_at(program, case, &place).with_context(|| last_words(dir.path()));
         stalled::clean_up(dir.path());
         measured
@@ -60,24 +62,52 @@ impl Bench<'_> {
 
     fn run_at(&self, program: &Program, case: &Case, place: &Place<'_>) -> Result<Measured> {
         let mut command = self.found.command(program, place)?;
+        let (door, output) = match case.name {
+            CaseName::SyslogTcp => (Door::Tcp(place.port), place.output()),
+            CaseName::SyslogUdp => (Door::Udp(place.port), place.all()),
+            _ => (Door::Udp(place.port), place.output()),
+        };
+        if case.name == CaseName::SyslogTcp {
+            command = pin::daemon(&command);
+        }
         let mut daemon = Daemon::start(&mut command, place.dir)?;
-        daemon.wait_for(&Door::Udp(place.port))?;
+        daemon.wait_for(&door)?;
         let before = daemon.cpu()?;
-        let took = load::send(&self.found.logweir, case, place.port)?;
-        drain(&place.output(), case.lines * load::LINE_BYTES);
+        let took = if case.name == CaseName::SyslogTcp {
+            stream::send(place.port, case.lines, &output)?
+        } else {
+            let took = load::send(&self.found.logweir, case, place.port)?;
+            drain(&output, case.lines * load::LINE_BYTES);
+            took
+        };
         daemon.check()?;
         let cpu = daemon.cpu()?.saturating_sub(before);
         let memory_kib = daemon.peak_memory_kib()?;
         daemon.stop()?;
-        let kept = count_lines(&place.output())?;
+        let kept = count_lines(&output)?;
         ensure!(kept > 0, "no line arrived");
+        let misplaced = match case.name {
+            CaseName::SyslogUdp => count_errors(&output)?.abs_diff(count_lines(&place.errors())?),
+            _ => 0,
+        };
+        // Into a stream the time runs until the lines are kept, else until they are sent.
+        let timed = if case.name == CaseName::SyslogTcp { kept } else { case.lines };
         Ok(Measured {
             sent: case.lines,
             kept,
-            lines_per_s: case.lines as f64 / took.as_secs_f64(),
+            lines_per_s: timed as f64 / took.as_secs_f64(),
             cpu_ns_per_line: cpu.as_secs_f64() * 1e9 / kept as f64,
             memory_mib: memory_kib as f64 / 1024.0,
+            misplaced,
         })
+    }
+}
+
+/// A port that was free a moment ago, of the protocol the case has.
+fn free_port(case: CaseName) -> Result<u16> {
+    match case {
+        CaseName::SyslogTcp => free_tcp_port(),
+        _ => free_udp_port(),
     }
 }
 
@@ -106,6 +136,17 @@ fn count_lines(file: &Path) -> Result<u64> {
             read => lines += memchr::memchr_iter(b'\n', &buffer[..read]).count() as u64,
         }
     }
+}
+
+/// How many messages in a file are errors.
+fn count_errors(file: &Path) -> Result<u64> {
+    let mut file = BufReader::with_capacity(1 << 20, File::open(file)?);
+    let (mut line, mut errors) = (Vec::new(), 0);
+    while file.read_until(b'\n', &mut line)? > 0 {
+        errors += u64::from(line.starts_with(load::ERROR));
+        line.clear();
+    }
+    Ok(errors)
 }
 
 /// The end of what a program that failed had to say.

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::case::CaseName;
+use crate::load::HOST;
 use crate::{bareloop, logweir, rsyslog, syslog_ng};
 
 /// What a program has to do with the lines.
@@ -17,6 +18,10 @@ pub(crate) enum Job {
     Stalled,
     /// Write them to one file, and to so many others what matches each one's regex.
     Regexes(usize),
+    /// Take syslog over UDP, write all messages to a file of their host, the errors to another.
+    SyslogUdp,
+    /// Take syslog over TCP, write it to one file.
+    SyslogTcp,
 }
 
 /// A program with its job.
@@ -36,7 +41,7 @@ pub(crate) enum Program {
 pub(crate) struct Place<'a> {
     /// A folder of its own.
     pub(crate) dir: &'a Path,
-    /// The UDP port on 127.0.0.1.
+    /// The port on 127.0.0.1, of UDP or TCP as the job has it.
     pub(crate) port: u16,
 }
 
@@ -44,6 +49,16 @@ impl Place<'_> {
     /// The file whose lines are counted.
     pub(crate) fn output(&self) -> PathBuf {
         self.dir.join("out.log")
+    }
+
+    /// Where syslog is told apart by its fields: the file of all lines,
+    pub(crate) fn all(&self) -> PathBuf {
+        self.dir.join(format!("{HOST}-all"))
+    }
+
+    /// and that of the errors.
+    pub(crate) fn errors(&self) -> PathBuf {
+        self.dir.join(format!("{HOST}-errors"))
     }
 }
 
@@ -102,6 +117,8 @@ impl Found {
         let job = match case {
             CaseName::Flood | CaseName::Steady => Job::File,
             CaseName::Stalled => Job::Stalled,
+            CaseName::SyslogUdp => Job::SyslogUdp,
+            CaseName::SyslogTcp => Job::SyslogTcp,
             CaseName::Regexes => {
                 return [0, 1, 10, 100].map(|n| Program::Logweir(Job::Regexes(n))).to_vec();
             }

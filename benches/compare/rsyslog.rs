@@ -12,29 +12,51 @@ use crate::stalled;
 /// The command that starts it.
 pub(crate) fn command(rsyslogd: &Path, job: Job, place: &Place<'_>) -> Result<Command> {
     let dir = place.dir.display();
+    // In large pieces, by a thread of its own. What is left of a batch waits for more, a second at
+    // most; where the time until the last line is measured, it is written with the batch.
+    let flush = if job == Job::SyslogTcp { "on" } else { "off" };
+    let writing = format!(
+        "template=\"raw\" ioBufferSize=\"64k\" flushOnTXEnd=\"{flush}\" asyncWriting=\"on\""
+    );
     let actions = match job {
         Job::Stalled => programs(place)?,
-        Job::File | Job::Regexes(_) => format!(
-            "action(type=\"omfile\" file=\"{}\" template=\"raw\" ioBufferSize=\"64k\" \
-             flushOnTXEnd=\"off\" asyncWriting=\"on\")",
-            place.output().display()
+        Job::File | Job::Regexes(_) | Job::SyslogTcp => {
+            format!("action(type=\"omfile\" file=\"{}\" {writing})", place.output().display())
+        }
+        Job::SyslogUdp => format!(
+            "if $syslogseverity <= 3 then action(type=\"omfile\" dynaFile=\"errors\" {writing})\n\
+             action(type=\"omfile\" dynaFile=\"all\" {writing})"
         ),
     };
     let text = format!(
         "global(workDirectory=\"{dir}\")\n\
-         module(load=\"imudp\" threads=\"1\" timeRequery=\"8\" batchSize=\"128\")\n\
          module(load=\"omprog\")\n\
          template(name=\"raw\" type=\"string\" string=\"%rawmsg%\\n\")\n\
-         input(type=\"imudp\" address=\"127.0.0.1\" port=\"{}\" rcvbufSize=\"64m\" ruleset=\"r\")\n\
+         template(name=\"errors\" type=\"string\" string=\"{dir}/%hostname%-errors\")\n\
+         template(name=\"all\" type=\"string\" string=\"{dir}/%hostname%-all\")\n\
+         {}\n\
          ruleset(name=\"r\" queue.type=\"fixedArray\" queue.size=\"500000\" \
          queue.dequeueBatchSize=\"4096\" queue.workerThreads=\"1\") {{\n{actions}\n}}\n",
-        place.port
+        input(job, place.port)
     );
     let config = place.dir.join("rsyslog.conf");
     fs::write(&config, text)?;
     let mut command = Command::new(rsyslogd);
     command.args(["-n", "-f"]).arg(config).arg("-i").arg(place.dir.join("rsyslogd.pid"));
     Ok(command)
+}
+
+fn input(job: Job, port: u16) -> String {
+    let at = format!("address=\"127.0.0.1\" port=\"{port}\" ruleset=\"r\"");
+    match job {
+        Job::SyslogTcp => {
+            format!("module(load=\"imtcp\" maxSessions=\"200\")\ninput(type=\"imtcp\" {at})")
+        }
+        _ => format!(
+            "module(load=\"imudp\" threads=\"1\" timeRequery=\"8\" batchSize=\"128\")\n\
+             input(type=\"imudp\" {at} rcvbufSize=\"64m\")"
+        ),
+    }
 }
 
 /// Two programs, each with a queue that drops what it cannot take, so that neither holds up the

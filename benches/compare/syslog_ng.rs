@@ -91,29 +91,61 @@ impl Installed {
     }
 
     fn config(&self, job: Job, place: &Place<'_>) -> Result<String> {
-        let destinations = match job {
+        // The message as it came, as the others write it.
+        let raw = |name: &str| {
+            let file = place.dir.join(name);
+            format!("destination {{ file(\"{}\" template(\"$RAWMSG\\n\")); }};", file.display())
+        };
+        let ways = match job {
             Job::Stalled => {
                 let children = stalled::children(place)?;
                 let program = |script: &Path| {
-                    format!("program(\"exec {}\" template(\"$MSG\\n\"));", script.display())
+                    let script = script.display();
+                    format!("destination {{ program(\"exec {script}\" template(\"$MSG\\n\")); }};")
                 };
                 vec![program(&children.sleeping), program(&children.reading)]
             }
             Job::File | Job::Regexes(_) => {
-                vec![format!("file(\"{}\" template(\"$MSG\\n\"));", place.output().display())]
+                let file = place.output();
+                vec![format!(
+                    "destination {{ file(\"{}\" template(\"$MSG\\n\")); }};",
+                    file.display()
+                )]
             }
+            Job::SyslogUdp => {
+                let errors = "filter { level(err..emerg); };";
+                vec![format!("{errors} {}", raw("$HOST-errors")), raw("$HOST-all")]
+            }
+            // As with any stream: who can wait is made to wait.
+            Job::SyslogTcp => vec![format!("{} flags(flow-control);", raw("out.log"))],
         };
-        let logs: String = destinations
-            .iter()
-            .map(|destination| format!("log {{ source(s); destination {{ {destination} }}; }};\n"))
-            .collect();
+        let logs: String =
+            ways.iter().map(|way| format!("log {{ source(s); {way} }};\n")).collect();
         Ok(format!(
             "@version: {}\n\
              options {{ threaded(yes); use-dns(no); keep-hostname(yes); stats-freq(0); \
              flush-lines(1000); log-fifo-size(100000); }};\n\
-             source s {{ network(ip(\"127.0.0.1\") port({}) transport(\"udp\") flags(no-parse) \
-             so-rcvbuf(67108864) log-fetch-limit(1000) log-iw-size(100000)); }};\n{logs}",
-            self.version, place.port
+             source s {{ {} log-fetch-limit(1000) log-iw-size(100000)); }};\n{logs}",
+            self.version,
+            source(job, place.port)
         ))
+    }
+}
+
+/// The beginning of the source.
+fn source(job: Job, port: u16) -> String {
+    let at = format!("ip(\"127.0.0.1\") port({port})");
+    match job {
+        Job::File | Job::Stalled | Job::Regexes(_) => {
+            format!("network({at} transport(\"udp\") flags(no-parse) so-rcvbuf(67108864)")
+        }
+        Job::SyslogUdp => format!(
+            "syslog({at} transport(\"udp\") flags(syslog-protocol, store-raw-message) \
+             so-rcvbuf(67108864)"
+        ),
+        Job::SyslogTcp => format!(
+            "syslog({at} transport(\"tcp\") flags(syslog-protocol, store-raw-message) \
+             max-connections(200)"
+        ),
     }
 }
