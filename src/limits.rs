@@ -138,6 +138,12 @@ pub const RAN_WELL_LEAST: Duration = Duration::from_secs(5);
 /// Failures in a row after which a child counts as being in a crash loop.
 pub const CRASH_LOOP: u32 = 3;
 
+/// How often the service manager is told how things are.
+pub const STATUS_EVERY: Duration = Duration::from_secs(5);
+/// What waits for a service manager that does not listen.
+pub const NOTES_MOST: usize = 256;
+/// The watchdog is fed so many times in the time that it waits.
+pub const WATCHDOG_PARTS: u32 = 4;
 /// Clients of the control socket at one time.
 pub const CONTROL_CLIENTS_MOST: usize = 64;
 /// The longest request on the control socket.

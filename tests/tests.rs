@@ -16,6 +16,7 @@
 //! - `dropins`: so do `log2udp`, `packet-loss` and `udp2log-demux`;
 //! - `corpus`: syslog messages and streams of other projects' tests have the fields they should;
 //! - `syslog`: syslog inputs by every transport, and fields;
+//! - `systemd`: a service manager is told, and keeps sockets;
 //! - `spool_cli`: spools are listed, read, checked, sent again and trimmed;
 //! - `tidy`: the project keeps its own rules;
 //! - `tools`: lines are made and sent by hand.
@@ -39,6 +40,7 @@ mod rsyslog;
 mod sequence;
 mod spool_cli;
 mod syslog;
+mod systemd;
 mod tidy;
 mod tools;
 mod udp2log;

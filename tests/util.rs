@@ -62,14 +62,20 @@ impl Daemon {
 
     /// The same, with something done to the folder before.
     pub fn start_with(config: &str, prepare: impl FnOnce(&Path)) -> Self {
+        let mut daemon = Self::prepare(config);
+        prepare(daemon.dir.path());
+        daemon.run();
+        daemon
+    }
+
+    /// The same, not started yet.
+    pub fn prepare(config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        prepare(dir.path());
         let port = free_port();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         sender.connect(("127.0.0.1", port)).unwrap();
-        let mut daemon = Self { dir, port, child: None, sender };
+        let daemon = Self { dir, port, child: None, sender };
         daemon.write_config(config);
-        daemon.run();
         daemon
     }
 
@@ -99,9 +105,14 @@ impl Daemon {
 
     /// Starts the process (again).
     pub fn run(&mut self) {
+        self.run_by(Command::new(LOGWEIR));
+    }
+
+    /// The same by a command of which logweir's arguments are the last.
+    pub fn run_by(&mut self, mut command: Command) {
         let errors =
             std::fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
-        let child = Command::new(LOGWEIR)
+        let child = command
             .arg("run")
             .arg("-c")
             .arg(self.path("logweir.toml"))

@@ -107,6 +107,10 @@ impl Children {
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(engine.command_of(proc));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // What the service manager says is for the daemon alone.
+        for name in ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"] {
+            command.env_remove(name);
+        }
         as_child(&mut command);
         let mut child = command.spawn()?;
         let pid = child.id();

@@ -10,10 +10,12 @@ pub mod control;
 pub mod disk;
 pub mod door;
 pub mod links;
+mod notify;
 pub mod readers;
 pub mod receiver;
 pub mod relp_in;
 pub mod syslog_in;
+pub mod systemd;
 pub mod tls;
 pub mod transport;
 pub mod udp_in;
@@ -55,6 +57,7 @@ use door::Bound;
 use links::Links;
 use readers::Readers;
 use receiver::{DatagramSocket, Handle, Reply, Source};
+use systemd::{Inherited, Kept, Manager};
 use tls::{ClientTls, ServerTls};
 use udp_out::UdpOutputs;
 use wake::Wake;
@@ -103,6 +106,7 @@ pub struct Daemon {
     parting: Vec<(NodeId, Handle)>,
     udp: UdpOutputs,
     control: Option<Control>,
+    manager: Manager,
     signals: Signals,
     reread: Reread,
     report: Option<(Report, Mono)>,
@@ -122,10 +126,16 @@ impl Daemon {
         let wake = Wake::new(Waker::new(poll.registry(), WAKE).map_err(system)?);
         let signals = Signals::catch(&poll).map_err(system)?;
         let engine = Engine::new(plan, clock.mono())?;
+        let mut manager = Manager::find();
+        let mut inherited = Inherited::take();
         let mut opened = Vec::new();
         for (name, input) in inputs_of(plan) {
-            opened.push((name.to_string(), input.clone(), open_input(name, input, &[], None)?));
+            let sockets = inherited_sockets(&mut inherited, input);
+            let listener = input.source.listens_on().and_then(|at| inherited.listener(at));
+            let sources = open_input(name, input, &sockets, listener)?;
+            opened.push((name.to_string(), input.clone(), sources));
         }
+        inherited.finish(&mut manager);
         let disk = Disk::new(wake.clone());
         let control = plan.daemon.control.as_deref().and_then(|path| {
             Control::open(path, poll.registry(), CONTROL, UDP_OUT)
@@ -161,6 +171,7 @@ impl Daemon {
             parting: Vec::new(),
             udp,
             control,
+            manager,
             signals,
             reread,
             report: None,
@@ -215,6 +226,8 @@ impl Daemon {
         }
         let mut events = Events::with_capacity(256);
         log::info!("running: {} nodes", self.engine.plan().nodes.len());
+        self.keep_sockets();
+        self.manager.ready();
         loop {
             let now = self.clock.mono();
             self.carry_out(now)?;
@@ -234,6 +247,7 @@ impl Daemon {
         if let Some(control) = self.control.take() {
             control.close();
         }
+        self.manager.part();
         self.engine.close_ledgers();
         let grace = self.engine.plan().daemon.grace.max(limits::CLOSE_LEAST);
         self.disk.finish(grace);
@@ -249,6 +263,7 @@ impl Daemon {
         let pipes = pipes.then(|| self.looked_at_pipes + limits::PIPES_EVERY);
         let unacknowledged = self.links.acknowledge_all(&mut self.engine, self.clock.mono());
         let own = report.into_iter().chain(pipes).chain(unacknowledged);
+        let own = own.chain(self.manager.deadline());
         let next = self.engine.deadline().into_iter().chain(own).min()?;
         // Rounded up, for mio counts in milliseconds and must not wake just before.
         Some(next.since(self.clock.mono()) + Duration::from_micros(500))
@@ -280,9 +295,35 @@ impl Daemon {
             (report.tell)(&self.engine.status(now), self.engine.plan());
             *at = now + report.every;
         }
+        self.tell_manager(now);
         self.engine.handle(Event::Tick, now);
         self.hold.store(self.engine.holds_back(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Tells the service manager that the loop goes round, and how things are.
+    fn tell_manager(&mut self, now: Mono) {
+        self.manager.feed(now);
+        if self.manager.wants_status(now) {
+            let figures = self.engine.figures();
+            self.manager.status(figures, now);
+        }
+    }
+
+    /// Puts the sockets of all inputs into the service manager's store.
+    fn keep_sockets(&mut self) {
+        let inputs = inputs_of(self.engine.plan()).map(|(name, _)| name);
+        self.manager.keep_only(&inputs.collect::<Vec<_>>());
+        for node in self.engine.inputs() {
+            let handles = self.receivers.iter().filter(|(of, _)| *of == node);
+            let sockets = handles.flat_map(|(_, handle)| {
+                let socket = handle.socket.as_ref().and_then(|s| s.try_clone().ok());
+                let listener = handle.listener.as_ref().and_then(|l| l.try_clone().ok());
+                socket.map(Kept::Datagrams).into_iter().chain(listener.map(Kept::Listener))
+            });
+            let sockets = sockets.collect();
+            self.manager.keep(&self.engine.name_of(node), sockets);
+        }
     }
 
     fn dispatch(&mut self, event: &mio::event::Event, now: Mono) {
@@ -451,6 +492,7 @@ impl Daemon {
             return;
         }
         log::info!("ending: inputs are closed, queues are drained");
+        self.manager.stopping();
         for (_, handle) in &mut self.receivers {
             handle.stop();
         }
@@ -483,8 +525,11 @@ impl Daemon {
     /// Reads the configuration again and puts it in force; refused, nothing changes. Files
     /// are reopened either way, as logrotate expects of SIGHUP.
     fn reload(&mut self) -> Result<(), String> {
+        self.manager.reloading();
         self.engine.reopen();
         let done = (self.reread)().and_then(|plan| self.put_in_force(&plan));
+        self.keep_sockets();
+        self.manager.ready();
         match &done {
             Ok(()) => log::info!("reloaded: {} nodes", self.engine.plan().nodes.len()),
             Err(error) => {
@@ -674,6 +719,20 @@ fn inputs_of(plan: &Plan) -> impl Iterator<Item = (&str, &InputPlan)> {
         BodyPlan::Input(input) => Some((name.as_str(), input)),
         _ => None,
     })
+}
+
+/// The sockets for an input's datagrams that the service manager handed over.
+fn inherited_sockets(inherited: &mut Inherited, input: &InputPlan) -> Vec<DatagramSocket> {
+    if let Some(udp) = input.source.udp() {
+        return inherited.udp(udp.address);
+    }
+    match &input.source {
+        SourcePlan::Syslog(syslog) => match &syslog.transport {
+            TransportPlan::Unix(unix) => inherited.unix(&unix.path).into_iter().collect(),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
 }
 
 fn open_input(

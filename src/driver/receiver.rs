@@ -380,12 +380,13 @@ struct Brought {
 
 impl<I: Intake> Datagrams<I> {
     fn new(
-        DatagramSocket { socket, drops, path }: DatagramSocket,
+        DatagramSocket { socket, drops, .. }: DatagramSocket,
         intake: I,
         hold: Arc<AtomicBool>,
         out: Out,
     ) -> Self {
         let buffer = socket.recv_buffer_size().unwrap_or(0);
+        let is_unix = socket.domain().is_ok_and(|domain| domain == socket2::Domain::UNIX);
         Self {
             socket,
             out,
@@ -396,7 +397,7 @@ impl<I: Intake> Datagrams<I> {
             drops,
             hold,
             drops_asked: Instant::now(),
-            patient: path.is_none(),
+            patient: !is_unix,
         }
     }
 

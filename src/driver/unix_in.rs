@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::unistd::{Group, User};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -18,12 +19,14 @@ use crate::config::plan::UnixInPlan;
 pub struct UnixPath {
     path: PathBuf,
     inode: u64,
+    stays: AtomicBool,
 }
 
 impl Drop for UnixPath {
     fn drop(&mut self) {
         let same = |data: fs::Metadata| data.ino() == self.inode && data.file_type().is_socket();
-        if self.path.symlink_metadata().is_ok_and(same)
+        if !self.stays.load(Ordering::Relaxed)
+            && self.path.symlink_metadata().is_ok_and(same)
             && let Err(error) = fs::remove_file(&self.path)
         {
             log::warn!("{}: cannot be removed: {error}", self.path.display());
@@ -32,9 +35,10 @@ impl Drop for UnixPath {
 }
 
 impl UnixPath {
-    /// The path.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Whether the path stays though nobody here has the socket any more, because somebody else
+    /// has it.
+    pub fn set_stays(&self, stays: bool) {
+        self.stays.store(stays, Ordering::Relaxed);
     }
 }
 
@@ -52,7 +56,7 @@ pub fn open(name: &str, plan: &UnixInPlan) -> Result<DatagramSocket, String> {
     })?;
     let inode = plan.path.symlink_metadata().map_err(|error| said(&error.to_string()))?.ino();
     // From here on the path is removed again where something fails.
-    let kept = Arc::new(UnixPath { path: plan.path.clone(), inode });
+    let kept = Arc::new(UnixPath { path: plan.path.clone(), inode, stays: AtomicBool::new(false) });
     permit(plan).map_err(|error| said(&error))?;
     log::info!("input.{name}: listening on {path}");
     Ok(DatagramSocket { socket, drops: Arc::default(), path: Some(kept) })

@@ -183,6 +183,21 @@ impl Engine {
         }
     }
 
+    /// The figures in a line: the lines that all inputs took in, those that were dropped anywhere,
+    /// and how many seconds readers of spools are behind at most.
+    pub fn figures(&self) -> (u64, u64, f64) {
+        let (mut lines, mut dropped) = (0, 0);
+        for (_, node) in self.nodes() {
+            if matches!(node.body, Body::Input { .. }) {
+                lines += node.ledger.entered.lines;
+                dropped += node.counts.kernel_drops;
+            }
+            dropped += node.ledger.dropped_in_all().lines;
+        }
+        let lag = self.feeds.values().map(|feed| self.lag_of(feed).1).fold(0.0, f64::max);
+        (lines, dropped, lag)
+    }
+
     fn node_status(&self, id: NodeId) -> NodeStatus {
         let node = self.node(id);
         let waiting = self.queued_in(id);

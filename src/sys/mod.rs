@@ -2,6 +2,7 @@
 //! Every function returns plain Rust types.
 #![expect(unsafe_code, reason = "system calls; each block has its SAFETY comment")]
 
+pub mod inherit;
 pub mod pipe;
 pub mod process;
 pub mod recv;
