@@ -1,5 +1,6 @@
 //! Syslog messages and streams from other projects' tests and from real programs, and what is
-//! found in them: the tables in `tests/corpus/`.
+//! found in them: the tables in `tests/corpus/`. A real rsyslog is asked about the same messages;
+//! what it sees otherwise is listed in `tests/corpus/rsyslog-sees.txt`.
 
 use std::fs;
 use std::path::Path;
@@ -12,6 +13,9 @@ use logweir::parse::framing::{Frame, Framer};
 use logweir::parse::syslog::names::{facility_of, severity_of};
 use logweir::parse::syslog::{Message, Month, Span};
 use serde::Deserialize;
+
+use crate::rsyslog::{Rsyslog, rsyslogd};
+use crate::util::{free_port, wait_for};
 
 /// One table.
 #[derive(Deserialize)]
@@ -67,6 +71,7 @@ fn tables() -> Vec<(String, Table)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let mut paths: Vec<_> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     paths.sort();
     let read = |path: std::path::PathBuf| {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
@@ -210,4 +215,92 @@ fn every_stream_of_the_corpus_gives_its_lines_wherever_it_is_split() {
     }
     assert!(wrong.is_empty(), "\n{wrong}");
     assert!(count > 80, "{count}");
+}
+
+/// What rsyslog is asked for, under our names.
+const PROPERTIES: [(&str, &str); 7] = [
+    ("facility", "syslogfacility-text"),
+    ("severity", "syslogseverity-text"),
+    ("host", "hostname"),
+    ("app", "programname"),
+    ("procid", "procid"),
+    ("msgid", "msgid"),
+    ("text", "msg"),
+];
+
+/// What rsyslog sees in a message, as we would say it.
+fn as_ours(field: &str, value: &str) -> Option<String> {
+    match (field, value) {
+        // It puts in the sender's name where there is no host.
+        ("host", "localhost" | "127.0.0.1") => None,
+        ("host" | "app" | "procid" | "msgid", "" | "-") => None,
+        ("facility", "security") => Some("auth".into()),
+        ("text", _) => {
+            // How many spaces are before it is not told alike.
+            Some(value.trim_start_matches([' ', '\u{feff}']).into())
+        }
+        _ => Some(value.into()),
+    }
+}
+
+#[test]
+fn rsyslog_sees_the_same_in_every_message_but_for_what_is_listed() {
+    let Some(program) = rsyslogd(&["imudp", "imtcp"]) else { return };
+    let list: Vec<_> = PROPERTIES
+        .iter()
+        .map(|(name, property)| {
+            format!("property(name=\"{property}\" outname=\"{name}\" format=\"jsonf\")")
+        })
+        .collect();
+    let list = list.join(" constant(value=\",\") ");
+    let udp = free_port();
+    let rsyslog = Rsyslog::start(
+        program,
+        &format!(
+            "global(parser.escapeControlCharactersOnReceive=\"off\" \
+             parser.permitSlashInProgramName=\"on\" net.permitACLWarning=\"off\")\n\
+             module(load=\"imtcp\")\nmodule(load=\"imudp\")\n\
+             template(name=\"fields\" type=\"list\") {{ constant(value=\"{{\") {list} \
+             constant(value=\"}}\\n\") }}\n\
+             ruleset(name=\"in\") {{ action(type=\"omfile\" file=\"{{dir}}/out\" \
+             template=\"fields\") }}\n\
+             input(type=\"imtcp\" port=\"{{port}}\" ruleset=\"in\")\n\
+             input(type=\"imudp\" address=\"127.0.0.1\" port=\"{udp}\" ruleset=\"in\")\n"
+        ),
+    );
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut sent = Vec::new();
+    for (table, Table { message: cases, .. }) in tables() {
+        for case in cases {
+            let bytes = bytes_of(case.bytes.as_ref(), case.hex.as_ref());
+            // What is no text would only show how it is written as JSON.
+            if std::str::from_utf8(&bytes).is_err() || bytes.len() > 8000 || bytes.contains(&0) {
+                continue;
+            }
+            socket.send_to(&bytes, ("127.0.0.1", udp)).unwrap();
+            sent.push((format!("{table}: {}", case.name), bytes));
+            let lines = || fs::read(rsyslog.path("out")).unwrap_or_default();
+            wait_for(&case.name, || {
+                (memchr::memchr_iter(b'\n', &lines()).count() >= sent.len()).then_some(())
+            });
+        }
+    }
+    let listed = include_str!("corpus/rsyslog-sees.txt");
+    let mut new = String::new();
+    let answers = fs::read_to_string(rsyslog.path("out")).unwrap();
+    for ((name, bytes), answer) in sent.iter().zip(answers.lines()) {
+        let answer: serde_json::Value = serde_json::from_str(answer)
+            .unwrap_or_else(|error| panic!("{name}: {error}: {answer}"));
+        for (field, ours) in fields(bytes) {
+            let Some(theirs) = answer.get(field).and_then(|value| value.as_str()) else { continue };
+            let theirs = as_ours(field, theirs);
+            let ours = ours.map(|ours| ours.trim_start_matches(' ').to_string());
+            let line = format!("{name}: {field}\n");
+            if ours != theirs && !listed.contains(&line) {
+                new += &format!("{line}    ours {ours:?}, rsyslog's {theirs:?}\n");
+            }
+        }
+    }
+    assert!(new.is_empty(), "rsyslog sees otherwise:\n{new}");
+    assert!(sent.len() > 400, "{}", sent.len());
 }

@@ -57,7 +57,13 @@ impl Case {
         match name {
             CaseName::Relp => vec![Self { rate: Some(50_000), ..case }, case],
             CaseName::SyslogUdp => {
-                vec![case, Self { rate: Some(100_000), gso: false, ..case }]
+                let (flood, steady) = (Some(1_000_000), Some(100_000));
+                let few = case.lines / 2;
+                vec![
+                    case,
+                    Self { rate: flood, ..case },
+                    Self { rate: steady, gso: false, lines: few, ..case },
+                ]
             }
             _ => vec![case],
         }

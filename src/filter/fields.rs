@@ -19,6 +19,8 @@ pub struct FieldTests {
     facilities: Option<u32>,
     severities: Option<u32>,
     texts: Vec<TextTest>,
+    /// Whether a header alone does not tell.
+    whole: bool,
 }
 
 #[derive(Debug)]
@@ -43,6 +45,7 @@ impl FieldTests {
                     let compile = |text: &String| {
                         pattern::compile(text).map_err(|error| format!("{field}: {error}"))
                     };
+                    tests.whole |= !field.is_in_header();
                     tests.texts.push(TextTest {
                         field: field.clone(),
                         names: names.iter().map(|name| name.clone().into_bytes()).collect(),
@@ -61,14 +64,13 @@ impl FieldTests {
 
     /// The lines that pass.
     pub fn pick(&self, batch: &Batch, hits: &mut Hits) -> Picked {
-        let mut ranges = Vec::new();
-        for at in 0..hits.lines(batch).len() {
-            let range = hits.lines(batch)[at];
-            if self.pri_passes(line_of(batch, range)) && self.text_passes(batch, at, hits) {
-                ranges.push(range);
-            }
+        let lines = hits.lines(batch).iter().enumerate();
+        let passing = lines.filter(|(_, range)| self.pri_passes(line_of(batch, **range)));
+        let mut picked: Vec<_> = passing.map(|(at, range)| (at, *range)).collect();
+        if !self.texts.is_empty() {
+            picked.retain(|(at, range)| self.text_passes(batch, *at, *range, hits));
         }
-        Picked::Some(ranges)
+        Picked::Some(picked.into_iter().map(|(_, range)| range).collect())
     }
 
     fn pri_passes(&self, line: &[u8]) -> bool {
@@ -80,13 +82,9 @@ impl FieldTests {
         has(self.facilities, pri / 8) && has(self.severities, pri % 8)
     }
 
-    fn text_passes(&self, batch: &Batch, at: usize, hits: &mut Hits) -> bool {
-        if self.texts.is_empty() {
-            return true;
-        }
-        let range = hits.lines(batch)[at];
+    fn text_passes(&self, batch: &Batch, at: usize, range: Range, hits: &mut Hits) -> bool {
         let line = line_of(batch, range);
-        let message = hits.message(batch, at);
+        let message = hits.message(batch, at, self.whole);
         let source = batch.sources.as_ref().and_then(|sources| sources.of(range.0 as usize));
         self.texts.iter().all(|test| {
             let value = test.field.value(line, &message, source);

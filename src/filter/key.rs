@@ -50,7 +50,10 @@ impl Key {
     pub fn hash(&mut self, line: &[u8], source: Option<Source>) -> Option<u64> {
         match self {
             Self::Field(field) => {
-                let message = Message::parse(line, Month::ANY);
+                let message = match field.is_in_header() {
+                    true => Message::parse_header(line),
+                    false => Message::parse(line, Month::ANY),
+                };
                 field.value(line, &message, source).map(|value| xxh3_64(&value))
             }
             Self::Group { regex, found } => {

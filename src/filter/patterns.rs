@@ -37,6 +37,8 @@ pub struct Hits {
     found: Option<PatternSet>,
     /// The parts of the lines that somebody asked for.
     messages: Vec<Option<Message>>,
+    /// Whether those were looked at to their end.
+    whole: bool,
     /// What was wrong with those.
     faults: Faults,
 }
@@ -60,17 +62,22 @@ impl Hits {
     }
 
     /// The parts of the line of this place among [`Self::lines`]; looked up once, where
-    /// something asks.
-    pub fn message(&mut self, batch: &Batch, at: usize) -> Message {
+    /// something asks. Not `whole`, perhaps without what [`Message::parse_header`] leaves out.
+    pub fn message(&mut self, batch: &Batch, at: usize, whole: bool) -> Message {
         let (start, end) = self.lines(batch)[at];
-        if self.messages.is_empty() {
+        if self.messages.is_empty() || whole && !self.whole {
+            self.messages.clear();
             self.messages.resize(self.lines.len(), None);
+            self.whole = whole;
         }
         if let Some(message) = self.messages[at] {
             return message;
         }
         let line = &batch.bytes[start as usize..end as usize - 1];
-        let message = Message::parse(line, Month::ANY);
+        let message = match self.whole {
+            true => Message::parse(line, Month::ANY),
+            false => Message::parse_header(line),
+        };
         self.faults.count_header(message.fault);
         self.messages[at] = Some(message);
         message

@@ -192,15 +192,13 @@ impl Formatter {
     /// When the message says it was sent, as it says it, or in the system's zone.
     fn sent(&self, line: &Line<'_>) -> Option<String> {
         let time = line.message.sent(line.bytes, &self.zone)?;
-        match line.message.sent {
-            Sent::Text(text) => {
-                text.of(line.bytes).map(|text| String::from_utf8_lossy(text).into_owned())
+        Some(match (line.message.sent_text(line.bytes), line.message.sent) {
+            (Some(text), _) => text.to_string(),
+            (None, Sent::Local(_)) => {
+                time.display_with_offset(self.zone.to_offset(time)).to_string()
             }
-            _ => {
-                let offset = self.zone.to_offset(time);
-                Some(time.display_with_offset(offset).to_string())
-            }
-        }
+            (None, _) => time.to_string(),
+        })
     }
 
     fn host(&self, line: &Line<'_>) -> Option<String> {

@@ -91,9 +91,9 @@ impl fmt::Display for Field {
 }
 
 impl Field {
-    /// Whether the PRI alone has it.
-    pub fn is_in_pri(&self) -> bool {
-        matches!(self, Self::Facility | Self::Severity)
+    /// Whether it stands before the structured data, so that [`Message::parse_header`] finds it.
+    pub fn is_in_header(&self) -> bool {
+        !matches!(self, Self::Data { .. })
     }
 
     /// Its value in a line with this message, sent by this source; `None` where it has none.

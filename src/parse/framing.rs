@@ -22,6 +22,8 @@ pub struct Framer {
     kept: Vec<u8>,
     /// Bytes of it that were cut off.
     cut: usize,
+    /// The last byte of it, kept or not.
+    last: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +50,7 @@ pub struct Frame<'f> {
 impl Framer {
     /// A framer that cuts messages to `max_message` bytes.
     pub fn new(max_message: usize, nul: bool) -> Self {
-        Self { max_message, nul, state: State::Between, kept: Vec::new(), cut: 0 }
+        Self { max_message, nul, state: State::Between, kept: Vec::new(), cut: 0, last: 0 }
     }
 
     /// Takes in a piece of the stream; `take` gets each message that it completes.
@@ -85,6 +87,7 @@ impl Framer {
         let is_gap = |byte: u8| byte == b' ' || self.ends(byte);
         let Some(start) = piece.iter().position(|&byte| !is_gap(byte)) else { return &[] };
         let is_count = (b'1'..=b'9').contains(&piece[start]);
+        self.last = 0;
         self.state = if is_count { State::Counting } else { State::Line };
         &piece[start..]
     }
@@ -137,9 +140,10 @@ impl Framer {
         if piece[end] == b'\n' {
             match last.strip_suffix(b"\r") {
                 Some(line) => last = line,
-                None if last.is_empty() && self.cut == 0 && self.kept.last() == Some(&b'\r') => {
-                    self.kept.pop();
-                }
+                None if last.is_empty() && self.last == b'\r' => match self.cut {
+                    0 => drop(self.kept.pop()),
+                    _ => self.cut -= 1,
+                },
                 None => {}
             }
         }
@@ -175,6 +179,7 @@ impl Framer {
         let (kept, cut) = bytes.split_at(room.min(bytes.len()));
         self.kept.extend_from_slice(kept);
         self.cut += cut.len();
+        self.last = bytes.last().copied().unwrap_or(self.last);
     }
 
     /// A message ends with `last`: where nothing of it came before, it is not copied.

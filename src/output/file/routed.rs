@@ -22,6 +22,7 @@ use crate::limits::{FILES_AT_ONCE, ROUTES_MOST, SLICES_MOST};
 use crate::output::name::Values;
 use crate::parse::field::Field;
 use crate::parse::syslog::Message;
+use crate::sources::Source;
 
 /// A run of lines of so many bytes is written from where it stands; shorter ones are copied.
 const RUN_SHARED: usize = 4096;
@@ -38,7 +39,12 @@ pub(super) struct Router {
     routes: Vec<Route>,
     /// What the time made of names when they were rendered.
     times: String,
+    /// Whether a header alone does not tell all that is needed.
+    whole: bool,
+    /// The values of the line at hand, and of the one before with its route.
     key: Vec<u8>,
+    last_key: Vec<u8>,
+    last_route: Option<usize>,
     refused_said: Option<SystemTime>,
 }
 
@@ -90,13 +96,18 @@ struct Place {
 
 impl Router {
     pub(super) fn new(plan: &FilePlan) -> Self {
+        let formatter = Formatter::new(&plan.format);
+        let fields = plan.path.fields().to_vec();
         Self {
-            fields: plan.path.fields().to_vec(),
-            formatter: Formatter::new(&plan.format),
+            whole: !formatter.is_plain() || fields.iter().any(|field| !field.is_in_header()),
+            fields,
+            formatter,
             known: HashMap::new(),
             routes: Vec::new(),
             times: String::new(),
             key: Vec::new(),
+            last_key: Vec::new(),
+            last_route: None,
             refused_said: None,
         }
     }
@@ -112,6 +123,7 @@ impl Router {
         if times != self.times || self.routes.len() >= ROUTES_MOST {
             self.known.clear();
             self.routes.clear();
+            self.last_route = None;
             self.times = times;
         }
     }
@@ -132,9 +144,28 @@ impl Router {
             self.key.push(0);
             self.key.extend_from_slice(&value);
         }
-        if let Some(&route) = self.known.get(&self.key) {
+        // A line goes most often where the one before it went.
+        if let Some(route) = self.last_route
+            && self.last_key == self.key
+        {
             return route;
         }
+        let route = match self.known.get(&self.key) {
+            Some(&route) => route,
+            None => self.new_route(plan, (batch, source), line, message),
+        };
+        self.last_key.clone_from(&self.key);
+        self.last_route = Some(route);
+        route
+    }
+
+    fn new_route(
+        &mut self,
+        plan: &FilePlan,
+        (batch, source): (&Batch, Option<Source>),
+        line: &[u8],
+        message: &Message,
+    ) -> usize {
         let value = |field: &Field| field.value(line, message, source).unwrap_or_default();
         let fields = self.fields.iter().map(|field| value(field).into_owned()).collect();
         let values = Arc::new(Values { input: Arc::clone(&batch.input), fields });
@@ -241,7 +272,10 @@ impl<F: Fs> FileOutput<F> {
             let len = memchr::memchr(b'\n', &batch.bytes[start..]);
             let end = len.map_or(batch.bytes.len(), |len| start + len + 1);
             let line = &batch.bytes[start..end - 1];
-            let message = Message::parse(line, received.month());
+            let message = match self.router.whole {
+                true => Message::parse(line, received.month()),
+                false => Message::parse_header(line),
+            };
             let route = self.router.route(&self.plan, (batch, start), line, &message);
             line_buffer.clear();
             let size = if self.router.formatter.is_plain() {

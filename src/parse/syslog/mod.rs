@@ -134,6 +134,16 @@ impl Month {
 impl Message {
     /// Finds the parts of `line`, which was received in this month.
     pub fn parse(line: &[u8], received: Month) -> Self {
+        Self::find(line, received, true)
+    }
+
+    /// Finds what a header of RFC 5424 says before its structured data, and leaves out the rest,
+    /// which is most of the work; of any other message, all.
+    pub fn parse_header(line: &[u8]) -> Self {
+        Self::find(line, Month::ANY, false)
+    }
+
+    fn find(line: &[u8], received: Month, whole: bool) -> Self {
         let (pri, at) = match pri(line) {
             Ok(found) => found,
             Err(fault) => {
@@ -142,7 +152,7 @@ impl Message {
         };
         let mut message = Self { pri, text: Span::new(at, at).start, ..Self::default() };
         if line[at..].starts_with(b"1 ") {
-            rfc5424::parse(line, at, &mut message);
+            rfc5424::parse(line, at, whole, &mut message);
         } else {
             loose::parse(line, at, received, &mut message);
         }
@@ -154,6 +164,13 @@ impl Message {
     pub fn text<'l>(&self, line: &'l [u8]) -> &'l [u8] {
         let text = &line[self.text as usize..];
         text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+    }
+
+    /// The time it was sent as it says it, where that is as RFC 5424, section 6.2.3, has it.
+    pub fn sent_text<'l>(&self, line: &'l [u8]) -> Option<&'l str> {
+        let Sent::Text(text) = self.sent else { return None };
+        let text = text.of(line).filter(|text| rfc5424::is_timestamp(text))?;
+        std::str::from_utf8(text).ok()
     }
 
     /// The time it was sent, where it says one. `zone` is that of a sender that names none.
@@ -174,21 +191,20 @@ impl Message {
 /// # Errors
 /// That there is none, or that it is no PRI.
 pub fn pri(line: &[u8]) -> Result<(u8, usize), Fault> {
-    if line.first() != Some(&b'<') {
-        return Err(Fault::NoPri);
-    }
-    let mut value = 0_u16;
-    for (at, &byte) in line.iter().enumerate().take(5).skip(1) {
-        match byte {
-            b'0'..=b'9' if at < 4 => value = value * 10 + u16::from(byte - b'0'),
-            b'>' if at > 1 && value <= PRI_MOST => {
-                // At most 191.
-                return Ok((u8::try_from(value).unwrap_or(PRI_DEFAULT), at + 1));
-            }
-            _ => break,
+    let digit = |byte: u8| u16::from(byte.wrapping_sub(b'0'));
+    let (value, end) = match *line {
+        [b'<', a, b'>', ..] => (digit(a), 3),
+        [b'<', a, b, b'>', ..] if digit(b) < 10 => (digit(a) * 10 + digit(b), 4),
+        [b'<', a, b, c, b'>', ..] if digit(b) < 10 && digit(c) < 10 => {
+            (digit(a) * 100 + digit(b) * 10 + digit(c), 5)
         }
+        [b'<', ..] => return Err(Fault::BadPri),
+        _ => return Err(Fault::NoPri),
+    };
+    match u8::try_from(value) {
+        Ok(pri) if value <= PRI_MOST && digit(line[1]) < 10 => Ok((pri, end)),
+        _ => Err(Fault::BadPri),
     }
-    Err(Fault::BadPri)
 }
 
 /// How many messages had which fault.

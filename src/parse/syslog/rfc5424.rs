@@ -6,12 +6,12 @@ use super::{Fault, Message, Sent, Span, sd};
 const MOST: [usize; 4] = [255, 48, 128, 32];
 
 /// Finds the parts behind the PRI, which ends at `at` and is followed by `1 `. Where the header is
-/// not as it must be, all of it is text.
-pub(super) fn parse(line: &[u8], at: usize, message: &mut Message) {
+/// not as it must be, all of it is text. Not `whole`, the structured data is not looked at.
+pub(super) fn parse(line: &[u8], at: usize, whole: bool, message: &mut Message) {
     let mut at = at + 2;
     let mut spans = [Span::default(); 5];
     for span in &mut spans {
-        let Some(end) = line[at..].iter().position(|&byte| byte == b' ') else {
+        let Some(end) = memchr::memchr(b' ', &line[at..]) else {
             message.fault = Some(Fault::BadHeader);
             return;
         };
@@ -38,6 +38,9 @@ pub(super) fn parse(line: &[u8], at: usize, message: &mut Message) {
     let set = |span: Span| if is_nil(span) { Span::default() } else { span };
     (message.host, message.app) = (set(host), set(app));
     (message.procid, message.msgid) = (set(procid), set(msgid));
+    if !whole {
+        return;
+    }
     let text = match line[at] {
         b'-' => Some(at + 1),
         _ => sd::end(&line[at..]).map(|len| {
@@ -58,7 +61,7 @@ pub(super) fn parse(line: &[u8], at: usize, message: &mut Message) {
 }
 
 /// Whether this is a timestamp of section 6.2.3, with up to nine digits of a second.
-fn is_timestamp(text: &[u8]) -> bool {
+pub(super) fn is_timestamp(text: &[u8]) -> bool {
     const SHAPE: &[u8; 19] = b"0000-00-00T00:00:00";
     if text.len() < 20 {
         return false;
