@@ -39,7 +39,8 @@ pub(crate) struct Measured {
     /// CPU time over the lines kept.
     pub(crate) cpu_ns_per_line: f64,
     pub(crate) memory_mib: f64,
-    /// How many lines the file of the errors has too many or too few, where there is one.
+    /// How many lines the file of the errors has more or less than there are errors among the
+    /// lines kept, where there is such a file.
     pub(crate) misplaced: u64,
 }
 
