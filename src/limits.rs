@@ -144,6 +144,10 @@ pub const STATUS_EVERY: Duration = Duration::from_secs(5);
 pub const NOTES_MOST: usize = 256;
 /// The watchdog is fed so many times in the time that it waits.
 pub const WATCHDOG_PARTS: u32 = 4;
+/// Taps at one time.
+pub const TAPS_MOST: usize = 16;
+/// What a tap holds that was not taken yet; lines beyond are lost to it.
+pub const TAP_BYTES: usize = 4 * 1024 * 1024;
 /// Clients of the control socket at one time.
 pub const CONTROL_CLIENTS_MOST: usize = 64;
 /// The longest request on the control socket.

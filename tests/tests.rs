@@ -18,6 +18,7 @@
 //! - `syslog`: syslog inputs by every transport, and fields;
 //! - `systemd`: a service manager is told, and keeps sockets;
 //! - `spool_cli`: spools are listed, read, checked, sent again and trimmed;
+//! - `tap`: somebody looks at the flow;
 //! - `tidy`: the project keeps its own rules;
 //! - `tools`: lines are made and sent by hand.
 
@@ -41,6 +42,7 @@ mod sequence;
 mod spool_cli;
 mod syslog;
 mod systemd;
+mod tap;
 mod tidy;
 mod tools;
 mod udp2log;

@@ -1,4 +1,4 @@
-//! How `top` and `ctl` find the daemon: by `--control`, else by the configuration.
+//! How `top`, `tap` and `ctl` find the daemon: by `--control`, else by the configuration.
 
 use std::path::PathBuf;
 
@@ -25,15 +25,20 @@ impl Daemon {
     /// # Errors
     /// That it is not found, or its refusal.
     pub fn ask(&self, request: Request) -> anyhow::Result<Value> {
-        let path = match &self.control {
-            Some(path) => path.clone(),
-            None => {
-                let checked = config::read(&self.config).map_err(anyhow::Error::msg)?;
-                let none = || anyhow::anyhow!("{}: no control socket", self.config.display());
-                checked.plan.daemon.control.ok_or_else(none)?
-            }
-        };
-        ask(&path, request).map_err(anyhow::Error::msg)
+        ask(&self.path()?, request).map_err(anyhow::Error::msg)
+    }
+
+    /// The path of its control socket.
+    ///
+    /// # Errors
+    /// That the configuration cannot be read or names none.
+    pub fn path(&self) -> anyhow::Result<PathBuf> {
+        if let Some(path) = &self.control {
+            return Ok(path.clone());
+        }
+        let checked = config::read(&self.config).map_err(anyhow::Error::msg)?;
+        let none = || anyhow::anyhow!("{}: no control socket", self.config.display());
+        checked.plan.daemon.control.ok_or_else(none)
     }
 
     /// The state of every node.

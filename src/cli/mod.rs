@@ -15,6 +15,7 @@ pub mod run;
 pub mod send;
 pub mod spool;
 mod stdin;
+pub mod tap;
 pub mod top;
 pub mod udp2log;
 
@@ -43,6 +44,7 @@ pub struct Cli {
 enum Command {
     Run(run::Args),
     Top(top::Args),
+    Tap(tap::Args),
     Ctl(ctl::Args),
     Check(check::Args),
     Udp2log(udp2log::Args),
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
     let done: anyhow::Result<ExitCode> = match cli.command {
         Command::Run(args) => run::run(args),
         Command::Top(args) => top::run(&args),
+        Command::Tap(args) => tap::run(&args),
         Command::Ctl(args) => ctl::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Udp2log(args) => udp2log::run(args),

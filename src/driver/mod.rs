@@ -297,6 +297,7 @@ impl Daemon {
         }
         self.tell_manager(now);
         self.engine.handle(Event::Tick, now);
+        self.pour_taps();
         self.hold.store(self.engine.holds_back(), Ordering::Relaxed);
         Ok(())
     }
@@ -307,6 +308,17 @@ impl Daemon {
         if self.manager.wants_status(now) {
             let figures = self.engine.figures();
             self.manager.status(figures, now);
+        }
+    }
+
+    /// Gives whoever looks what left the nodes.
+    fn pour_taps(&mut self) {
+        let Some(control) = self.control.as_mut().filter(|control| control.has_taps()) else {
+            return;
+        };
+        let gone = control.pour(|client| self.engine.take_tapped(client));
+        for client in gone {
+            self.engine.close_tap(client);
         }
     }
 
@@ -505,7 +517,7 @@ impl Daemon {
         let Ok(registry) = registry.inspect_err(|error| log::error!("epoll: {error}")) else {
             return;
         };
-        control.ready(token, &registry, |request| match request {
+        let gone = control.ready(token, &registry, |client, request| match request {
             Request::Status => {
                 self.children.look_at_pipes(&mut self.engine);
                 let status = self.engine.status(self.clock.mono());
@@ -516,7 +528,16 @@ impl Daemon {
                 self.engine.reopen();
                 Ok(serde_json::Value::Null)
             }
+            Request::Tap { node, matches } => {
+                // A second one on the same connection takes the place of the first.
+                self.engine.close_tap(client);
+                let opened = self.engine.open_tap(client, &node, matches.as_deref());
+                opened.map(|()| serde_json::Value::Null)
+            }
         });
+        if let Some(client) = gone {
+            self.engine.close_tap(client);
+        }
         self.control = Some(control);
     }
 

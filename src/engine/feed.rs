@@ -383,6 +383,8 @@ impl Engine {
     fn push_to(&mut self, id: LaneId, batch: Batch) {
         let Some(node) = &mut self.nodes[id.node.0 as usize] else { return };
         let batch = node.formatted(batch);
+        self.tap(id.node, &batch);
+        let Some(node) = &mut self.nodes[id.node.0 as usize] else { return };
         match &mut node.body {
             Body::Process(process) => {
                 let Some(&proc) = process.workers.first() else { return };

@@ -2,7 +2,7 @@
 
 use crate::batch::Batch;
 use crate::clock::Mono;
-use crate::config::plan::{BodyPlan, SourcePlan, SpoolFull, WhenFull};
+use crate::config::plan::{BodyPlan, Kind, SourcePlan, SpoolFull, WhenFull};
 use crate::filter::patterns::Hits;
 use crate::filter::{PatternIds, gather};
 use crate::ids::{NodeId, ProcId};
@@ -43,6 +43,7 @@ impl Engine {
     /// Offers what left a node to all that take from it. The flow has no cycles and its depth
     /// is that of the configuration.
     pub(super) fn hand_out(&mut self, from: NodeId, batch: &Batch, now: Mono) {
+        self.tap(from, batch);
         let mut stream = std::mem::take(&mut self.node_mut(from).stream);
         if !stream.takers.is_empty() {
             stream.patterns.search(batch, &mut stream.hits);
@@ -71,9 +72,12 @@ impl Engine {
         let chosen = node.formatted(chosen);
         let Count { lines, bytes } = chosen.count();
         node.ledger.entered.add(lines, bytes);
-        match &node.body {
+        if matches!(node.plan.body.kind(), Kind::Output | Kind::Spool) {
+            self.tap(to, &chosen);
+        }
+        match &self.node(to).body {
             Body::Pass => {
-                node.ledger.left.add(lines, bytes);
+                self.node_mut(to).ledger.left.add(lines, bytes);
                 self.hand_out(to, &chosen, now);
             }
             Body::Process(_) => self.queue_for_process(to, chosen),

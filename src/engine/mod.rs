@@ -22,6 +22,7 @@ mod pair_tests;
 mod shutdown;
 mod spool;
 pub mod status;
+pub mod tap;
 #[cfg(test)]
 mod tests;
 mod ticket;
@@ -284,6 +285,7 @@ pub struct Engine {
     /// Set once the daemon is to end: when what is left is given up.
     ending: Option<Mono>,
     paused: Vec<NodeId>,
+    taps: Vec<tap::Tap>,
     /// When [`Engine::handle`] was last called.
     ticked: Mono,
 }
@@ -352,6 +354,7 @@ impl Engine {
             ready: VecDeque::new(),
             ending: None,
             paused: Vec::new(),
+            taps: Vec::new(),
             ticked: now,
         };
         engine.reload(plan, now)?;
