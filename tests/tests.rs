@@ -19,12 +19,15 @@
 //! - `systemd`: a service manager is told, and keeps sockets;
 //! - `spool_cli`: spools are listed, read, checked, sent again and trimmed;
 //! - `tap`: somebody looks at the flow;
+//! - `assets`: completions and manual pages are made for every subcommand;
+//! - `packages`: packages hold what they should, and the unit is sound;
 //! - `tidy`: the project keeps its own rules;
 //! - `tools`: lines are made and sent by hand.
 
 #![expect(unreachable_pub, reason = "nothing outside a test binary reaches in")]
 #![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may panic")]
 
+mod assets;
 mod bad_start;
 mod check;
 mod children;
@@ -36,6 +39,7 @@ mod filters;
 mod flow;
 mod forward;
 mod kills;
+mod packages;
 mod reload;
 mod rsyslog;
 mod sequence;
