@@ -69,6 +69,10 @@ pub const FILE_MODE_DEFAULT: u32 = 0o640;
 pub const UNIX_MODE_DEFAULT: u32 = 0o666;
 /// The least `idle_timeout` may be.
 pub const IDLE_LEAST: Duration = Duration::from_secs(1);
+/// The least memory a child may be given: less does not start a shell.
+pub const CHILD_MEMORY_LEAST: u64 = 8 * MIB;
+/// The least files a child may be given.
+pub const CHILD_FILES_LEAST: u64 = 8;
 /// Default of `stop_grace`.
 pub const STOP_GRACE_DEFAULT: Duration = Duration::from_secs(5);
 

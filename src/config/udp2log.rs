@@ -184,7 +184,10 @@ fn body(kind: &str, rest: &str, span: &Span, report: &mut Report<'_>) -> Option<
         return None;
     }
     if kind == "pipe" {
-        return Some(BodyPlan::Pipe(process::defaults(format!("exec {rest}"))));
+        let mut pipe = process::defaults(format!("exec {rest}"));
+        // An old pipe may well run sudo.
+        pipe.confine.may_gain_privileges = true;
+        return Some(BodyPlan::Pipe(pipe));
     }
     if rest.trim_start().starts_with('/') && !rest.starts_with('/') {
         let help = "write the factor, one blank, and the name";
