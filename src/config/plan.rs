@@ -28,6 +28,8 @@ pub struct Plan {
 pub struct DaemonPlan {
     /// Path of the control socket; `None` for no control (udp2log's drop-in).
     pub control: Option<PathBuf>,
+    /// Where metrics can be asked for; `None` for nowhere.
+    pub metrics: Option<SocketAddr>,
     /// The budget of all queues together, in bytes.
     pub memory: u64,
     /// The time to drain at SIGTERM.

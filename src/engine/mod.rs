@@ -300,6 +300,8 @@ struct Node {
     body: Body,
     /// Set once the node is no longer in the plan: when what it holds is given up.
     retired: Option<Mono>,
+    /// When its queue let lines go the last time, or began to hold some.
+    moved: Mono,
     /// What was counted beside lines.
     counts: InputCounts,
     /// How its lines are written before they wait in its queue.
