@@ -55,18 +55,15 @@ fn a_scrape_has_the_ledger_of_every_node() {
     ] {
         assert!(scrape.lines().any(|other| other == line), "{line}\n{scrape}");
     }
-    let mut promtool = match Command::new("promtool")
+    let promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-    {
-        Ok(child) => child,
-        Err(_) => {
-            eprintln!("skipped: needs promtool (package prometheus)");
-            return;
-        }
+        .spawn();
+    let Ok(mut promtool) = promtool else {
+        eprintln!("skipped: needs promtool (package prometheus)");
+        return;
     };
     let body = scrape.split_once("\r\n\r\n").unwrap().1.replace("# EOF\n", "");
     promtool.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
