@@ -20,12 +20,15 @@
 //! - `systemd`: a service manager is told, and keeps sockets;
 //! - `spool_cli`: spools are listed, read, checked, sent again and trimmed;
 //! - `tap`: somebody looks at the flow;
+//! - `assets`: completions and manual pages are made for every subcommand;
+//! - `packages`: packages hold what they should, and the unit is sound;
 //! - `tidy`: the project keeps its own rules;
 //! - `tools`: lines are made and sent by hand.
 
 #![expect(unreachable_pub, reason = "nothing outside a test binary reaches in")]
 #![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may panic")]
 
+mod assets;
 mod bad_start;
 mod check;
 mod children;
@@ -38,6 +41,7 @@ mod flow;
 mod forward;
 mod kills;
 mod metrics;
+mod packages;
 mod reload;
 mod rsyslog;
 mod sequence;

@@ -1,0 +1,37 @@
+#!/bin/sh
+# Builds the packages: packaging/build.sh [deb] [rpm]
+# Needs cargo-deb for the one, cargo-generate-rpm for the other (cargo install NAME). The packages
+# are in debian/ and generate-rpm/ of the target folder.
+set -eu
+
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-target}
+# What packages hold besides the binary; Cargo.toml names it as target/release/packaging.
+staged=$target/release/packaging
+[ $# -gt 0 ] || set -- deb rpm
+
+cargo build --release --locked --bin logweir
+rm -rf "$staged"
+cargo run --locked --quiet --example assets -- "$staged"
+cp man/logweir.1 man/logweir.toml.5 man/logweir-spool.5 "$staged/man"
+gzip -9n "$staged"/man/*
+mkdir "$staged/share"
+for shared in packaging/logweir.toml packaging/grafana/*.json packaging/prometheus/*.yml; do
+    if [ -e "$shared" ]; then
+        cp "$shared" "$staged/share"
+    fi
+done
+
+for kind in "$@"; do
+    case $kind in
+    deb)
+        cargo deb --locked --no-build
+        cargo deb --locked --no-build --variant udp2log
+        ;;
+    rpm) cargo generate-rpm ;;
+    *)
+        echo "usage: packaging/build.sh [deb] [rpm]" >&2
+        exit 2
+        ;;
+    esac
+done

@@ -1,0 +1,171 @@
+//! What packages hold, and the unit they start the daemon by.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::util::LOGWEIR;
+
+/// Files and modes of the package, besides the manual pages of the subcommands.
+const LOGWEIR_DEB: &str = "\
+-rw-r--r-- /etc/logweir/logweir.toml
+-rwxr-xr-x /usr/bin/logweir
+-rw-r--r-- /usr/lib/logweir/filters/errors-per-minute.awk
+-rw-r--r-- /usr/lib/logweir/filters/prefixes.awk
+-rw-r--r-- /usr/lib/logweir/filters/top.awk
+-rwxr-xr-x /usr/lib/logweir/filters/anonymise.sh
+-rwxr-xr-x /usr/lib/logweir/filters/domain.sh
+-rw-r--r-- /usr/lib/systemd/system/logweir.service
+-rw-r--r-- /usr/lib/sysusers.d/logweir.conf
+-rw-r--r-- /usr/lib/tmpfiles.d/logweir.conf
+-rw-r--r-- /usr/share/bash-completion/completions/logweir
+-rw-r--r-- /usr/share/doc/logweir/README.md
+-rw-r--r-- /usr/share/doc/logweir/changelog.Debian.gz
+-rw-r--r-- /usr/share/doc/logweir/changelog.gz
+-rw-r--r-- /usr/share/doc/logweir/copyright
+-rw-r--r-- /usr/share/doc/logweir/examples/logweir.socket
+-rw-r--r-- /usr/share/doc/logweir/filters.md
+-rw-r--r-- /usr/share/fish/vendor_completions.d/logweir.fish
+-rw-r--r-- /usr/share/logweir/logweir.toml
+-rw-r--r-- /usr/share/man/man1/logweir-run.1.gz
+-rw-r--r-- /usr/share/man/man1/logweir-spool-cat.1.gz
+-rw-r--r-- /usr/share/man/man1/logweir.1.gz
+-rw-r--r-- /usr/share/man/man5/logweir-spool.5.gz
+-rw-r--r-- /usr/share/man/man5/logweir.toml.5.gz
+-rw-r--r-- /usr/share/zsh/vendor-completions/_logweir
+";
+
+/// The same of the package with udp2log's names.
+const UDP2LOG_DEB: &str = "\
+lrwxrwxrwx /usr/bin/log2udp -> logweir
+lrwxrwxrwx /usr/bin/packet-loss -> logweir
+lrwxrwxrwx /usr/bin/udp2log -> logweir
+lrwxrwxrwx /usr/bin/udp2log-demux -> logweir
+-rw-r--r-- /usr/share/doc/logweir-udp2log/changelog.Debian.gz
+-rw-r--r-- /usr/share/doc/logweir-udp2log/copyright
+lrwxrwxrwx /usr/share/man/man1/log2udp.1.gz -> logweir-log2udp.1.gz
+lrwxrwxrwx /usr/share/man/man1/packet-loss.1.gz -> logweir-packet-loss.1.gz
+lrwxrwxrwx /usr/share/man/man1/udp2log-demux.1.gz -> logweir-udp2log-demux.1.gz
+lrwxrwxrwx /usr/share/man/man1/udp2log.1.gz -> logweir-udp2log.1.gz
+";
+
+fn source(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// What a command printed on its standard output; it must succeed.
+fn output(command: &mut Command) -> String {
+    let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let (out, error) = (&output.stdout, &output.stderr);
+    let said = format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(error));
+    assert!(output.status.success(), "{command:?}: {said}");
+    String::from_utf8_lossy(out).into_owned()
+}
+
+/// Whether a program is there; where it is not, that is said.
+fn has(program: &str, package: &str) -> bool {
+    let there = Command::new(program).arg("--version").output().is_ok();
+    if !there {
+        eprintln!("skipped: needs {program} ({package})");
+    }
+    there
+}
+
+#[test]
+fn the_packages_configuration_is_accepted() {
+    output(Command::new(LOGWEIR).args(["check", "-c", "packaging/logweir.toml"]));
+}
+
+#[test]
+fn the_packages_changelog_begins_with_this_version() {
+    let first = format!("logweir ({}-1) ", env!("CARGO_PKG_VERSION"));
+    assert!(source("packaging/debian/changelog").starts_with(&first), "{first}");
+}
+
+#[test]
+fn the_unit_is_confined_and_understood() {
+    if !has("systemd-analyze", "Debian's systemd") {
+        return;
+    }
+    let unit = "packaging/systemd/logweir.service";
+    // Exposure in tenths.
+    let security = ["security", "--offline=true", "--threshold=20"];
+    output(Command::new("systemd-analyze").args(security).arg(unit));
+
+    // It wants the programs of a unit to be there, and its manual pages.
+    let folder = tempfile::tempdir().unwrap();
+    let service = folder.path().join("logweir.service");
+    std::fs::write(&service, source(unit).replace("/usr/bin/logweir", "/bin/true")).unwrap();
+    let socket = folder.path().join("logweir.socket");
+    std::fs::write(&socket, source("packaging/systemd/logweir.socket")).unwrap();
+    let units = [service, socket];
+    output(Command::new("systemd-analyze").args(["verify", "--man=no"]).args(units));
+}
+
+/// The files of a package, as `dpkg -c` lists them, without folders, owners, sizes and times.
+fn files(package: &Path) -> Vec<String> {
+    let listed = output(Command::new("dpkg").arg("-c").arg(package));
+    let files = listed.lines().filter(|line| !line.starts_with('d')).map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        assert!(["0/0", "root/root"].contains(&words[1]), "{line}");
+        format!("{} {}", words[0], words[5..].join(" ").trim_start_matches('.'))
+    });
+    files.collect()
+}
+
+fn assert_files(package: &Path, expected: &str) {
+    let (found, expected) = (files(package), expected.lines());
+    let missing: Vec<_> =
+        expected.clone().filter(|line| !found.iter().any(|f| f == line)).collect();
+    // The pages of the subcommands, and what dashboards and rules there are.
+    let may = ["/usr/share/man/man1/logweir-", "/usr/share/logweir/"];
+    let more = found.iter().filter(|file| !expected.clone().any(|line| line == *file));
+    let more: Vec<_> = more.filter(|file| !may.iter().any(|may| file.contains(may))).collect();
+    assert!(missing.is_empty() && more.is_empty(), "missing {missing:#?}, not expected {more:#?}");
+}
+
+#[test]
+fn debian_packages_hold_what_they_should() {
+    if std::env::var_os("LOGWEIR_TEST_PACKAGES").is_none_or(|value| value != "1") {
+        eprintln!("skipped: it builds a release; LOGWEIR_TEST_PACKAGES=1 runs it");
+        return;
+    }
+    if !has("dpkg", "Debian's dpkg") || !has("cargo-deb", "cargo install cargo-deb") {
+        return;
+    }
+    let built = output(Command::new("packaging/build.sh").arg("deb"));
+    let packages: Vec<_> = built.lines().filter(|line| line.ends_with(".deb")).collect();
+    let [logweir, udp2log] = packages[..] else { panic!("{built}") };
+    let (logweir, udp2log) = (Path::new(logweir), Path::new(udp2log));
+    assert_files(logweir, LOGWEIR_DEB);
+    assert_files(udp2log, UDP2LOG_DEB);
+
+    let folder = tempfile::tempdir().unwrap();
+    output(Command::new("dpkg").arg("-e").arg(logweir).arg(folder.path()));
+    let control = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    assert_eq!(control("conffiles"), "/etc/logweir/logweir.toml\n");
+    for (script, part) in [
+        ("postinst", "systemd-sysusers"),
+        ("postinst", "systemd-tmpfiles --create"),
+        ("postinst", "deb-systemd-helper enable 'logweir.service'"),
+        ("postinst", "deb-systemd-invoke"),
+        ("prerm", "deb-systemd-invoke stop"),
+        ("postrm", "rm -rf /etc/logweir"),
+    ] {
+        output(Command::new("sh").arg("-n").arg(folder.path().join(script)));
+        let script = control(script);
+        let plain = script.replace(['\'', '"'], "");
+        assert!(plain.contains(&part.replace('\'', "")), "{part}:\n{script}");
+    }
+
+    let field = |name: &str| output(Command::new("dpkg").arg("-f").arg(udp2log).arg(name));
+    assert_eq!(field("Depends").trim(), "logweir");
+    assert_eq!(
+        [field("Conflicts"), field("Provides")].map(|f| f.trim().to_string()),
+        ["udplog"; 2]
+    );
+
+    let root = folder.path().join("root");
+    output(Command::new("dpkg").arg("-x").arg(logweir).arg(&root));
+    let version = output(Command::new(root.join("usr/bin/logweir")).arg("--version"));
+    assert_eq!(version.trim(), concat!("logweir ", env!("CARGO_PKG_VERSION")));
+}
