@@ -32,6 +32,7 @@ pub mod input;
 pub mod ledger;
 pub mod limits;
 pub mod logger;
+pub mod metrics;
 pub mod output;
 pub mod parse;
 #[cfg(test)]

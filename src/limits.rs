@@ -69,6 +69,10 @@ pub const FILE_MODE_DEFAULT: u32 = 0o640;
 pub const UNIX_MODE_DEFAULT: u32 = 0o666;
 /// The least `idle_timeout` may be.
 pub const IDLE_LEAST: Duration = Duration::from_secs(1);
+/// The least memory a child may be given: less does not start a shell.
+pub const CHILD_MEMORY_LEAST: u64 = 8 * MIB;
+/// The least files a child may be given.
+pub const CHILD_FILES_LEAST: u64 = 8;
 /// Default of `stop_grace`.
 pub const STOP_GRACE_DEFAULT: Duration = Duration::from_secs(5);
 
@@ -148,6 +152,14 @@ pub const WATCHDOG_PARTS: u32 = 4;
 pub const TAPS_MOST: usize = 16;
 /// What a tap holds that was not taken yet; lines beyond are lost to it.
 pub const TAP_BYTES: usize = 4 * 1024 * 1024;
+/// Clients of the metrics at one time.
+pub const METRICS_CLIENTS_MOST: usize = 32;
+/// The longest request for metrics.
+pub const METRICS_REQUEST_MOST: usize = 8 * 1024;
+/// How long a request for metrics may take to come, and its answer to be read.
+pub const METRICS_REQUEST: Duration = Duration::from_secs(5);
+/// A loop that gives no state in this time is late.
+pub const METRICS_ANSWER: Duration = Duration::from_secs(2);
 /// Clients of the control socket at one time.
 pub const CONTROL_CLIENTS_MOST: usize = 64;
 /// The longest request on the control socket.

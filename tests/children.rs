@@ -215,3 +215,37 @@ fn a_queue_that_blocks_makes_standard_input_wait_and_loses_nothing() {
     assert!(log.contains("in: waits, a queue that blocks is full"), "{log}");
     assert_eq!(std::fs::read_to_string(path("out")).unwrap(), input);
 }
+
+#[test]
+fn a_process_is_confined_as_it_is_told() {
+    let daemon = Daemon::start(
+        "[filter.who]\nfrom = \"in\"\n\
+         run = \"while read line; do echo $(ulimit -v) $(ulimit -t) $(ulimit -n) $(nice) \
+         $(grep NoNewPrivs /proc/self/status); done\"\n\
+         nice = 7\nlimits = { memory = \"1GiB\", cpu = \"1h\", files = 55 }\n\
+         [output.all]\nfrom = \"who\"\nfile = \"{dir}/all\"\n",
+    );
+    daemon.send(b"who?\n");
+    let lines = daemon.wait_lines("all", 1);
+    assert_eq!(lines, ["1048576 3600 55 7 NoNewPrivs: 1"]);
+}
+
+#[test]
+fn a_process_runs_as_another_user_with_that_ones_groups_or_not_at_all() {
+    let text = |user: &str| {
+        format!(
+            "[filter.who]\nfrom = \"in\"\nuser = \"{user}\"\n\
+             run = \"while read line; do id -un; id -Gn; done\"\n\
+             [output.all]\nfrom = \"who\"\nfile = \"{{dir}}/all\"\n"
+        )
+    };
+    let daemon = Daemon::start(&text("no-such-user-here"));
+    daemon.wait_log("there is no user `no-such-user-here`");
+    if !nix::unistd::getuid().is_root() {
+        eprintln!("skipped: only root can run a process as another user");
+        return;
+    }
+    let daemon = Daemon::start(&text("daemon"));
+    daemon.send(b"who?\n");
+    assert_eq!(daemon.wait_lines("all", 2), ["daemon", "daemon"]);
+}

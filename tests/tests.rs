@@ -8,6 +8,7 @@
 //! - `files`: files are written, rotated, compressed, and the disk is full;
 //! - `filters`: the programs in filters/ print what they should;
 //! - `kills`: daemons are killed in the middle of a flow;
+//! - `metrics`: the ledger over HTTP;
 //! - `reload`: the configuration changes under load;
 //! - `rsyslog`: a real rsyslog is at the other end;
 //! - `sequence`: gaps in the numbers of lines are counted;
@@ -39,6 +40,7 @@ mod filters;
 mod flow;
 mod forward;
 mod kills;
+mod metrics;
 mod packages;
 mod reload;
 mod rsyslog;

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::keys;
 use super::plan::DaemonPlan;
 use super::report::{Report, nearest};
 use super::section::Section;
+use super::{input, keys};
 use crate::limits;
 
 /// Where the control socket is, unless the user says otherwise.
@@ -15,6 +15,7 @@ pub const CONTROL_DEFAULT: &str = "/run/logweir/control.sock";
 pub(super) fn read(section: Option<&Section<'_>>, report: &mut Report<'_>) -> DaemonPlan {
     let mut plan = DaemonPlan {
         control: Some(PathBuf::from(CONTROL_DEFAULT)),
+        metrics: None,
         memory: limits::MEMORY_DEFAULT,
         grace: limits::GRACE_DEFAULT,
     };
@@ -29,6 +30,7 @@ pub(super) fn read(section: Option<&Section<'_>>, report: &mut Report<'_>) -> Da
                 }
                 plan.control = Some(PathBuf::from(path));
             }
+            "metrics" => plan.metrics = input::address(entry, report),
             "memory" => {
                 let memory = entry.size(report, limits::MEMORY_LEAST..=u64::MAX);
                 plan.memory = memory.unwrap_or(plan.memory);

@@ -103,7 +103,8 @@ pub(super) fn udp_socket(
     })
 }
 
-fn address(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<SocketAddr> {
+/// An address and a port.
+pub(super) fn address(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<SocketAddr> {
     let text = entry.text(report)?;
     let address = text.parse().ok();
     if address.is_none() {

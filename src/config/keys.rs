@@ -31,7 +31,7 @@ pub(super) const SYSLOG_TLS: &str = "syslog tls";
 pub(super) const SYSLOG_UNIX: &str = "syslog unix";
 
 /// The keys of `[daemon]`.
-pub(super) const DAEMON: [&str; 3] = ["control", "memory", "grace"];
+pub(super) const DAEMON: [&str; 4] = ["control", "metrics", "memory", "grace"];
 
 /// The keys of all nodes.
 pub(super) const KEYS: &[Key] = &[
@@ -81,6 +81,9 @@ pub(super) const KEYS: &[Key] = &[
     key(Kind::Filter, "when_full", &["run"]),
     key(Kind::Filter, "restart", &["run"]),
     key(Kind::Filter, "stop_grace", &["run"]),
+    key(Kind::Filter, "user", &["run"]),
+    key(Kind::Filter, "nice", &["run"]),
+    key(Kind::Filter, "limits", &["run"]),
     key(Kind::Filter, "max_line", &["run"]),
     key(Kind::Spool, "from", &[]),
     key(Kind::Spool, "facility", &[]),
@@ -142,6 +145,9 @@ pub(super) const KEYS: &[Key] = &[
     key(Kind::Output, "when_full", &["pipe"]),
     key(Kind::Output, "restart", &["pipe"]),
     key(Kind::Output, "stop_grace", &["pipe"]),
+    key(Kind::Output, "user", &["pipe"]),
+    key(Kind::Output, "nice", &["pipe"]),
+    key(Kind::Output, "limits", &["pipe"]),
     key(Kind::Output, "rotate", &["file"]),
     key(Kind::Output, "keep", &["file"]),
     key(Kind::Output, "compress", &["file"]),

@@ -28,6 +28,8 @@ pub struct Plan {
 pub struct DaemonPlan {
     /// Path of the control socket; `None` for no control (udp2log's drop-in).
     pub control: Option<PathBuf>,
+    /// Where metrics can be asked for; `None` for nowhere.
+    pub metrics: Option<SocketAddr>,
     /// The budget of all queues together, in bytes.
     pub memory: u64,
     /// The time to drain at SIGTERM.
@@ -344,6 +346,25 @@ pub struct ProcessPlan {
     pub max_line: usize,
     /// How its lines are written (`pipe` only).
     pub format: FormatPlan,
+    /// What it may not do.
+    pub confine: ConfinePlan,
+}
+
+/// What a child process may not do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConfinePlan {
+    /// Whom it runs as; `None` for the daemon's user.
+    pub user: Option<String>,
+    /// How far it steps back behind others, from 0 to 19 (nice(2)).
+    pub nice: u8,
+    /// The bytes of memory it may map.
+    pub memory: Option<u64>,
+    /// The seconds of processor time after which it is ended.
+    pub cpu: Option<u64>,
+    /// The files it may have open.
+    pub files: Option<u64>,
+    /// Whether it may gain privileges by what it runs (setuid programs).
+    pub may_gain_privileges: bool,
 }
 
 /// An output file.

@@ -1,8 +1,8 @@
 //! The keys of processes, `run` and `pipe` alike.
 
 use super::format;
-use super::plan::{FormatPlan, ProcessPlan, WhenFull};
-use super::report::Report;
+use super::plan::{ConfinePlan, FormatPlan, ProcessPlan, WhenFull};
+use super::report::{Report, nearest};
 use super::section::Section;
 use super::units::show_time;
 use crate::limits;
@@ -47,8 +47,39 @@ pub(super) fn read(
         "run" => plan.max_line = max_line(section, report),
         _ => plan.format = format::read(section, report)?,
     }
+    plan.confine = confine(section, report);
     plan.command = command?.into();
     Some(plan)
+}
+
+/// `user`, `nice` and `limits`.
+fn confine(section: &Section<'_>, report: &mut Report<'_>) -> ConfinePlan {
+    let user = section.get("user").and_then(|entry| entry.system_text(report));
+    let nice = section.get("nice").and_then(|entry| entry.integer(report, 0..=19));
+    let mut plan = ConfinePlan {
+        user: user.map(str::to_string),
+        nice: nice.and_then(|nice| u8::try_from(nice).ok()).unwrap_or(0),
+        ..ConfinePlan::default()
+    };
+    let Some(entry) = section.get("limits") else { return plan };
+    let Some(table) = entry.table() else {
+        entry.wrong(report, "expected a table, as in limits = { memory = \"256MiB\", files = 64 }");
+        return plan;
+    };
+    let names = ["memory", "cpu", "files"];
+    let limits = Section::new(entry.path().into(), entry.span.clone(), table);
+    for entry in limits.entries.iter().filter(|entry| !names.contains(&entry.key)) {
+        let help =
+            nearest(entry.key, names).unwrap_or_else(|| "there are: memory, cpu, files".into());
+        entry.misplaced(report, "unknown key", Some(help));
+    }
+    let memory = limits::CHILD_MEMORY_LEAST..=u64::MAX;
+    plan.memory = limits.get("memory").and_then(|entry| entry.size(report, memory));
+    plan.cpu =
+        limits.get("cpu").and_then(|entry| entry.time(report)).map(|time| time.as_secs().max(1));
+    let files = limits::CHILD_FILES_LEAST..=u64::MAX;
+    plan.files = limits.get("files").and_then(|entry| entry.integer(report, files));
+    plan
 }
 
 /// A process with nothing but a command.
@@ -62,6 +93,7 @@ pub(super) fn defaults(command: String) -> ProcessPlan {
         stop_grace: limits::STOP_GRACE_DEFAULT,
         max_line: limits::LINE_MAX_DEFAULT,
         format: FormatPlan::default(),
+        confine: ConfinePlan::default(),
     }
 }
 

@@ -62,6 +62,7 @@ pub fn parse(text: &[u8], file_name: &str, options: &Options) -> Result<Plan, Re
     }
     let needed = nodes.len() as u64 * limits::QUEUE_LEAST * 2;
     let daemon = DaemonPlan {
+        metrics: None,
         control: None,
         memory: limits::MEMORY_DEFAULT.max(needed),
         grace: limits::GRACE_DEFAULT,
@@ -184,7 +185,10 @@ fn body(kind: &str, rest: &str, span: &Span, report: &mut Report<'_>) -> Option<
         return None;
     }
     if kind == "pipe" {
-        return Some(BodyPlan::Pipe(process::defaults(format!("exec {rest}"))));
+        let mut pipe = process::defaults(format!("exec {rest}"));
+        // An old pipe may well run sudo.
+        pipe.confine.may_gain_privileges = true;
+        return Some(BodyPlan::Pipe(pipe));
     }
     if rest.trim_start().starts_with('/') && !rest.starts_with('/') {
         let help = "write the factor, one blank, and the name";

@@ -6,8 +6,8 @@
 //! client that stops reading harms nobody.
 //!
 //! `{"command": "tap", "node": "…", "match": "…"}` is answered in the same way, and from then on by
-//! pieces of what leaves the node: a head `{"lines": N, "bytes": N, "lost": N}` and so many bytes of
-//! lines. The client can say no more; when it hangs up the tap is closed.
+//! pieces of what leaves the node: a head `{"lines": N, "bytes": N, "lost": N}` and so many bytes
+//! of lines. The client can say no more; when it hangs up the tap is closed.
 
 use std::collections::HashMap;
 use std::fs;

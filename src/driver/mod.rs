@@ -10,6 +10,7 @@ pub mod control;
 pub mod disk;
 pub mod door;
 pub mod links;
+pub mod metrics;
 mod notify;
 pub mod readers;
 pub mod receiver;
@@ -55,6 +56,7 @@ use control::{Control, Request};
 use disk::Disk;
 use door::Bound;
 use links::Links;
+use metrics::Metrics;
 use readers::Readers;
 use receiver::{DatagramSocket, Handle, Reply, Source};
 use systemd::{Inherited, Kept, Manager};
@@ -106,6 +108,7 @@ pub struct Daemon {
     parting: Vec<(NodeId, Handle)>,
     udp: UdpOutputs,
     control: Option<Control>,
+    metrics: Option<Metrics>,
     manager: Manager,
     signals: Signals,
     reread: Reread,
@@ -145,6 +148,13 @@ impl Daemon {
                 })
                 .ok()
         });
+        let metrics = match plan.daemon.metrics {
+            None => None,
+            Some(address) => {
+                let opened = Metrics::open(address, wake.clone());
+                Some(opened.map_err(|error| format!("daemon.metrics = \"{address}\": {error}"))?)
+            }
+        };
         let mut udp = UdpOutputs::new(UDP_OUT);
         for (node, to) in engine.udp_outputs() {
             udp.open(node, &to, poll.registry())?;
@@ -171,6 +181,7 @@ impl Daemon {
             parting: Vec::new(),
             udp,
             control,
+            metrics,
             manager,
             signals,
             reread,
@@ -295,6 +306,7 @@ impl Daemon {
             (report.tell)(&self.engine.status(now), self.engine.plan());
             *at = now + report.every;
         }
+        self.answer_metrics(now);
         self.tell_manager(now);
         self.engine.handle(Event::Tick, now);
         self.pour_taps();
@@ -308,6 +320,15 @@ impl Daemon {
         if self.manager.wants_status(now) {
             let figures = self.engine.figures();
             self.manager.status(figures, now);
+        }
+    }
+
+    /// Gives whoever asks for metrics the state.
+    fn answer_metrics(&mut self, now: Mono) {
+        while let Some(asks) = self.metrics.as_ref().and_then(Metrics::asked) {
+            self.children.look_at_pipes(&mut self.engine);
+            // One that has waited for too long is gone.
+            let _ = asks.try_send(self.engine.status(now));
         }
     }
 
@@ -596,6 +617,9 @@ impl Daemon {
             if let BodyPlan::Udp(to) = &node.body {
                 udp.push((node.name.clone(), udp_out::connect(&node.name, &to.to)?));
             }
+        }
+        if plan.daemon.metrics != old.daemon.metrics {
+            log::warn!("daemon.metrics: takes effect at the next restart");
         }
         if plan.daemon.control != old.daemon.control {
             log::warn!("daemon.control: takes effect at the next restart");

@@ -200,7 +200,7 @@ pub fn start(
     let (sender, received) = sync_channel(limits::RECEIVED_WAITING);
     let out = Out { name: Arc::clone(name), sender, wake };
     if let Source::Syslog(bound) = source {
-        return start_syslog(plan, bound, out, (stop_read, stop), received);
+        return start_syslog(plan, bound, (out, hold), (stop_read, stop), received);
     }
     let escape = match &plan.source {
         SourcePlan::Syslog(syslog) => Some(syslog.escape),
@@ -245,7 +245,7 @@ pub fn start(
 fn start_syslog(
     plan: &InputPlan,
     bound: Bound,
-    out: Out,
+    (out, hold): (Out, Arc<AtomicBool>),
     (stop_read, stop): (PipeReader, PipeWriter),
     received: Receiver<Received>,
 ) -> std::io::Result<Handle> {
@@ -257,7 +257,8 @@ fn start_syslog(
     };
     let listener = bound.listener.try_clone()?;
     let title: String = format!("in:{}", out.name).chars().take(15).collect();
-    let server = syslog_in::Server::new(bound, (syslog, tcp), plan.max_line, out, stop_read)?;
+    let server =
+        syslog_in::Server::new(bound, (syslog, tcp), plan.max_line, (out, hold), stop_read)?;
     let thread = std::thread::Builder::new().name(title).spawn(move || server.run())?;
     Ok(Handle {
         received,

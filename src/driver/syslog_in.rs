@@ -3,13 +3,15 @@
 //! What clients send is gathered into the same batches, handed on when a block is full, when the
 //! clients rest, or after twenty pauses of a millisecond (as for datagrams, see `receiver`): a
 //! client that sends without pause has its turn, and then the others have theirs. While the loop
-//! takes nothing, handing over waits, and so do the clients.
+//! takes nothing, handing over waits, and so do the clients; they also wait while a file is behind
+//! in a burst.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, PipeReader};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -22,7 +24,8 @@ use crate::config::plan::{SyslogInPlan, TcpInPlan};
 use crate::input::messages::Messages;
 use crate::input::{InputCounts, Intake};
 use crate::limits::{
-    OPEN_MOST, READ_CHUNK, RECV_PAUSE, RECV_PAUSES_MOST, STREAM_FULL, TURN, UNFINISHED_MOST,
+    OPEN_MOST, READ_CHUNK, RECV_HOLD, RECV_PAUSE, RECV_PAUSES_MOST, STREAM_FULL, TURN,
+    UNFINISHED_MOST,
 };
 use crate::parse::framing::{Frame, Framer};
 use crate::sources::Source;
@@ -50,6 +53,8 @@ pub(super) struct Server {
     again: Vec<Token>,
     /// What all clients sent of messages that have no end yet, in bytes.
     unfinished: usize,
+    /// Set while what comes is better left to wait.
+    hold: Arc<AtomicBool>,
     idle_looked: Instant,
     chunk: Vec<u8>,
 }
@@ -77,7 +82,7 @@ impl Server {
         bound: Bound,
         (plan, tcp): (&SyslogInPlan, &TcpInPlan),
         max_message: usize,
-        out: Out,
+        (out, hold): (Out, Arc<AtomicBool>),
         stop: PipeReader,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -97,6 +102,7 @@ impl Server {
             next_token: FIRST_CLIENT,
             again: Vec::new(),
             unfinished: 0,
+            hold,
             idle_looked: Instant::now(),
             chunk: vec![0; READ_CHUNK],
         })
@@ -107,6 +113,10 @@ impl Server {
         let mut pauses = 0;
         let mut resting = true;
         loop {
+            // For a second at most.
+            while self.hold.load(Ordering::Relaxed) {
+                std::thread::sleep(RECV_HOLD);
+            }
             let wait = if resting { self.longest_wait() } else { Some(Duration::ZERO) };
             if let Err(error) = self.poll.poll(&mut events, wait)
                 && error.kind() != ErrorKind::Interrupted

@@ -135,6 +135,7 @@ impl Engine {
             ledger: Ledger::default(),
             body,
             retired: None,
+            moved: now,
             counts: InputCounts::default(),
             formatter: Formatter::new(queue_format(&plan.body)),
         }));

@@ -384,6 +384,7 @@ impl Engine {
         let Some(node) = &mut self.nodes[id.node.0 as usize] else { return };
         let batch = node.formatted(batch);
         self.tap(id.node, &batch);
+        self.note_waiting(id.node);
         let Some(node) = &mut self.nodes[id.node.0 as usize] else { return };
         match &mut node.body {
             Body::Process(process) => {
@@ -412,7 +413,8 @@ impl Engine {
         if done.lines == 0 {
             return;
         }
-        let fed = self.feeds.contains_key(&id);
+        let (fed, now) = (self.feeds.contains_key(&id), self.ticked);
+        self.node_mut(id.node).moved = now;
         let ledger = &mut self.node_mut(id.node).ledger;
         if fed {
             ledger.entered.add(done.lines, done.bytes);

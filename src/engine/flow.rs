@@ -75,6 +75,7 @@ impl Engine {
         if matches!(node.plan.body.kind(), Kind::Output | Kind::Spool) {
             self.tap(to, &chosen);
         }
+        self.note_waiting(to);
         match &self.node(to).body {
             Body::Pass => {
                 self.node_mut(to).ledger.left.add(lines, bytes);

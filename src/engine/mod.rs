@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::clock::Mono;
-use crate::config::plan::{BodyPlan, FilePlan, NodePlan, Plan, SpoolPlan};
+use crate::config::plan::{BodyPlan, ConfinePlan, FilePlan, NodePlan, Plan, SpoolPlan};
 use crate::filter::patterns::{Hits, Patterns};
 use crate::filter::{PatternIds, Selector};
 use crate::format::Formatter;
@@ -300,6 +300,8 @@ struct Node {
     body: Body,
     /// Set once the node is no longer in the plan: when what it holds is given up.
     retired: Option<Mono>,
+    /// When its queue let lines go the last time, or began to hold some.
+    moved: Mono,
     /// What was counted beside lines.
     counts: InputCounts,
     /// How its lines are written before they wait in its queue.
@@ -465,6 +467,22 @@ impl Engine {
         match &self.node(self.child(proc).node).plan.body {
             BodyPlan::Run(plan) | BodyPlan::Pipe(plan) => &plan.command,
             _ => "",
+        }
+    }
+
+    /// What a child may not do.
+    pub fn confined(&self, proc: ProcId) -> &ConfinePlan {
+        const FREE: &ConfinePlan = &ConfinePlan {
+            user: None,
+            nice: 0,
+            memory: None,
+            cpu: None,
+            files: None,
+            may_gain_privileges: false,
+        };
+        match &self.node(self.child(proc).node).plan.body {
+            BodyPlan::Run(plan) | BodyPlan::Pipe(plan) => &plan.confine,
+            _ => FREE,
         }
     }
 

@@ -11,6 +11,14 @@ use crate::output::supervisor::State;
 use super::{Action, Body, DiskJob, DiskWork, Engine, Node, queued};
 
 impl Engine {
+    /// Lines are about to wait in a node's queue: from now on, where none did.
+    pub(super) fn note_waiting(&mut self, node: NodeId) {
+        let now = self.ticked;
+        if self.queued_in(node).lines == 0 {
+            self.node_mut(node).moved = now;
+        }
+    }
+
     /// The daemon is to end: the driver stops its inputs, and what waits is drained for the
     /// grace.
     pub fn terminate(&mut self, now: Mono) {

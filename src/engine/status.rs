@@ -68,6 +68,9 @@ pub struct NodeStatus {
     /// Lines its children printed (a filter process' stream).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub printed: Option<u64>,
+    /// How long its queue has held lines and let none go.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stuck_seconds: Option<f64>,
     /// Why the disk refuses, while it does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
@@ -179,7 +182,7 @@ impl Engine {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             uptime: now.0.as_secs_f64(),
-            nodes: self.nodes().map(|(id, _)| self.node_status(id)).collect(),
+            nodes: self.nodes().map(|(id, _)| self.node_status(id, now)).collect(),
         }
     }
 
@@ -198,7 +201,7 @@ impl Engine {
         (lines, dropped, lag)
     }
 
-    fn node_status(&self, id: NodeId) -> NodeStatus {
+    fn node_status(&self, id: NodeId, now: Mono) -> NodeStatus {
         let node = self.node(id);
         let waiting = self.queued_in(id);
         let ledger = &node.ledger;
@@ -241,6 +244,7 @@ impl Engine {
             lanes: self.lane_statuses(id),
             children: self.child_statuses(id),
             printed,
+            stuck_seconds: (waiting.lines > 0).then(|| now.since(node.moved).as_secs_f64()),
             error: match &node.body {
                 Body::Disk(disk) => disk.error.clone(),
                 Body::Spool(spool) => spool.error.clone(),

@@ -4,15 +4,64 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+/// What a child may not do.
+#[derive(Debug, Clone, Default)]
+pub struct Confine {
+    /// Whom it runs as: user, group, and all its groups.
+    pub user: Option<(u32, u32, Vec<u32>)>,
+    /// How far it steps back behind others (nice(2)).
+    pub nice: i32,
+    /// Bytes of memory, seconds of processor time, open files (getrlimit(2)).
+    pub limits: [Option<u64>; 3],
+    /// Whether what it runs may give it privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
+    pub may_gain_privileges: bool,
+}
+
 /// Makes `command` start as a child of a daemon should: in a process group of its own, with
-/// default signals, without any descriptor but the first three, and ended with SIGTERM when
-/// the thread that started it ends (prctl(2), PR_SET_PDEATHSIG).
-pub fn as_child(command: &mut Command) {
+/// default signals, without any descriptor but the first three, confined, and ended with SIGTERM
+/// when the thread that started it ends (prctl(2), PR_SET_PDEATHSIG).
+pub fn as_child(command: &mut Command, confine: Confine) {
     command.process_group(0);
     let parent = std::process::id();
-    // SAFETY: `prepare` only makes system calls that signal-safety(7) allows or that are bare
-    // (prctl, close_range), and allocates nothing.
-    unsafe { command.pre_exec(move || prepare(parent)) };
+    // SAFETY: `confined` and `prepare` only make system calls that signal-safety(7) allows or that
+    // are bare (prctl, close_range, setrlimit, setgroups), and allocate nothing.
+    unsafe {
+        command.pre_exec(move || {
+            confined(&confine)?;
+            // Behind it: a change of user takes the signal of the parent's death away.
+            prepare(parent)
+        })
+    };
+}
+
+fn confined(confine: &Confine) -> io::Result<()> {
+    let checked = |code: libc::c_int| match code {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    };
+    let kinds = [libc::RLIMIT_AS, libc::RLIMIT_CPU, libc::RLIMIT_NOFILE];
+    // SAFETY: bare system calls on this process alone; the pointers are to live values of the
+    // kind and length that each asks for.
+    unsafe {
+        for (kind, limit) in kinds.into_iter().zip(confine.limits) {
+            if let Some(limit) = limit {
+                let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+                checked(libc::setrlimit(kind, &raw const limit))?;
+            }
+        }
+        if confine.nice > 0 {
+            checked(libc::setpriority(libc::PRIO_PROCESS, 0, confine.nice))?;
+        }
+        if let Some((user, group, groups)) = &confine.user {
+            checked(libc::setgroups(groups.len(), groups.as_ptr()))?;
+            checked(libc::setgid(*group))?;
+            checked(libc::setuid(*user))?;
+        }
+        if !confine.may_gain_privileges {
+            checked(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes `command` start in a session of its own, without a terminal (setsid(2)).

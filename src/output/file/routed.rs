@@ -41,10 +41,10 @@ pub(super) struct Router {
     times: String,
     /// Whether a header alone does not tell all that is needed.
     whole: bool,
-    /// The values of the line at hand, and of the one before with its route.
+    /// The values of the line at hand, for `known`.
     key: Vec<u8>,
-    last_key: Vec<u8>,
-    last_route: Option<usize>,
+    /// The route of the line before.
+    last: Option<usize>,
     refused_said: Option<SystemTime>,
 }
 
@@ -106,8 +106,7 @@ impl Router {
             routes: Vec::new(),
             times: String::new(),
             key: Vec::new(),
-            last_key: Vec::new(),
-            last_route: None,
+            last: None,
             refused_said: None,
         }
     }
@@ -123,7 +122,7 @@ impl Router {
         if times != self.times || self.routes.len() >= ROUTES_MOST {
             self.known.clear();
             self.routes.clear();
-            self.last_route = None;
+            self.last = None;
             self.times = times;
         }
     }
@@ -137,6 +136,12 @@ impl Router {
         message: &Message,
     ) -> usize {
         let source = batch.sources.as_ref().and_then(|sources| sources.of(at));
+        // A line goes most often where the one before it went.
+        if let Some(last) =
+            self.last.filter(|last| self.is_route(*last, batch, line, message, source))
+        {
+            return last;
+        }
         self.key.clear();
         self.key.extend_from_slice(batch.input.as_bytes());
         for field in &self.fields {
@@ -144,19 +149,28 @@ impl Router {
             self.key.push(0);
             self.key.extend_from_slice(&value);
         }
-        // A line goes most often where the one before it went.
-        if let Some(route) = self.last_route
-            && self.last_key == self.key
-        {
-            return route;
-        }
         let route = match self.known.get(&self.key) {
             Some(&route) => route,
             None => self.new_route(plan, (batch, source), line, message),
         };
-        self.last_key.clone_from(&self.key);
-        self.last_route = Some(route);
+        self.last = Some(route);
         route
+    }
+
+    fn is_route(
+        &self,
+        route: usize,
+        batch: &Batch,
+        line: &[u8],
+        message: &Message,
+        source: Option<Source>,
+    ) -> bool {
+        let values = &self.routes[route].values;
+        let mut fields = self.fields.iter().zip(&values.fields);
+        *values.input == *batch.input
+            && fields.all(|(field, value)| {
+                field.value(line, message, source).unwrap_or_default() == value.as_slice()
+            })
     }
 
     fn new_route(
