@@ -258,7 +258,7 @@ fn rsyslog_sees_the_same_in_every_message_but_for_what_is_listed() {
         program,
         &format!(
             "global(parser.escapeControlCharactersOnReceive=\"off\" \
-             parser.permitSlashInProgramName=\"on\" net.permitACLWarning=\"off\")\n\
+             parser.permitSlashInProgramName=\"on\" net.enableDNS=\"off\")\n\
              module(load=\"imtcp\")\nmodule(load=\"imudp\")\n\
              template(name=\"fields\" type=\"list\") {{ constant(value=\"{{\") {list} \
              constant(value=\"}}\\n\") }}\n\
