@@ -306,12 +306,32 @@ pub(super) struct Out {
 impl Out {
     /// Hands lines over, waiting while the loop is behind. The loop keeps its end open until
     /// the thread has ended, so nothing is lost here.
-    pub(super) fn send(&self, piece: Option<Piece>, counts: InputCounts) {
+    fn send(&self, piece: Option<Piece>, counts: InputCounts) {
         let batch = piece.map(|Piece { bytes, lines, sources }| {
             let name = Arc::clone(&self.name);
             Batch { sources, ..Batch::new(bytes, lines, name, SystemTime::now()) }
         });
         self.hand(Received { batch, counts, ticket: None });
+    }
+
+    /// Hands over the pieces that are full.
+    pub(super) fn hand_full(&self, intake: &mut impl Intake) {
+        for piece in intake.full() {
+            self.send(Some(piece), InputCounts::default());
+        }
+    }
+
+    /// Hands over all lines gathered, and what was counted.
+    pub(super) fn hand_all(&self, intake: &mut impl Intake) {
+        // Sealing counts too.
+        intake.seal();
+        let mut counts = std::mem::take(intake.counts());
+        for piece in intake.full() {
+            self.send(Some(piece), std::mem::take(&mut counts));
+        }
+        if counts != InputCounts::default() {
+            self.send(None, counts);
+        }
     }
 
     pub(super) fn hand(&self, received: Received) {
@@ -497,21 +517,11 @@ impl<I: Intake> Datagrams<I> {
     }
 
     fn hand_over_full(&mut self) {
-        for piece in self.intake.full() {
-            self.out.send(Some(piece), InputCounts::default());
-        }
+        self.out.hand_full(&mut self.intake);
     }
 
     fn hand_over_all(&mut self) {
-        // Sealing counts too.
-        self.intake.seal();
-        let mut counts = std::mem::take(self.intake.counts());
-        for piece in self.intake.full() {
-            self.out.send(Some(piece), std::mem::take(&mut counts));
-        }
-        if counts != InputCounts::default() {
-            self.out.send(None, counts);
-        }
+        self.out.hand_all(&mut self.intake);
     }
 
     fn ask_drops(&mut self) {

@@ -21,8 +21,8 @@ use super::door::{Arrival, Bound, Door};
 use super::receiver::Out;
 use super::transport::Transport;
 use crate::config::plan::{SyslogInPlan, TcpInPlan};
+use crate::input::Intake;
 use crate::input::messages::Messages;
-use crate::input::{InputCounts, Intake};
 use crate::limits::{
     OPEN_MOST, READ_CHUNK, RECV_HOLD, RECV_PAUSE, RECV_PAUSES_MOST, STREAM_FULL, TURN,
     UNFINISHED_MOST,
@@ -292,7 +292,7 @@ impl Server {
         let mut message = |frame: Frame<'_>| intake.message(frame.bytes, frame.cut, source);
         let done = client.framer.push(bytes, &mut message);
         self.unfinished = self.unfinished + client.framer.held() - before;
-        self.hand_over_full();
+        self.out.hand_full(&mut self.intake);
         if self.unfinished > UNFINISHED_MOST {
             self.part_with_largest();
         }
@@ -311,21 +311,8 @@ impl Server {
 
     // ---- handing over
 
-    fn hand_over_full(&mut self) {
-        for piece in self.intake.full() {
-            self.out.send(Some(piece), InputCounts::default());
-        }
-    }
-
     fn hand_over_all(&mut self) {
-        self.intake.seal();
-        let mut counts = std::mem::take(self.intake.counts());
-        for piece in self.intake.full() {
-            self.out.send(Some(piece), std::mem::take(&mut counts));
-        }
-        if counts != InputCounts::default() {
-            self.out.send(None, counts);
-        }
+        self.out.hand_all(&mut self.intake);
         if self.clients.is_empty() {
             self.intake.rest();
         }
