@@ -99,7 +99,7 @@ impl SpoolOut {
             saved_at: now,
             kept_at: now,
             holding: false,
-            behind: Behind::default(),
+            behind: Behind::beyond(0),
             closed: false,
         }
     }
