@@ -165,9 +165,16 @@ impl Page<'_> {
             let most = crate::limits::STDERR_LINES_KEPT;
             self.heading(&format!("STDERR, the last {most} lines"));
         }
+        let mut last = String::new();
         for complaint in &node.stderr {
-            let ago = format!("{} ago", duration((now - complaint.at).max(0.0)));
-            self.said(&ago, &complaint.text, Style::new());
+            let ago = match now - complaint.at {
+                1.0.. => format!("{} ago", duration(now - complaint.at)),
+                _ => "just now".into(),
+            };
+            // Lines of one time are one text.
+            let said = if ago == last { "" } else { &ago };
+            self.said(said, &complaint.text, Style::new());
+            last = ago;
         }
         if node.command.is_some() && node.stderr.is_empty() {
             self.said("", "nothing so far", DIM);

@@ -11,7 +11,7 @@ use super::detail;
 use super::model::{Sort, drops};
 use super::notes::{Tone, notes, tone_of_drops};
 use super::rows::{Row, position, rows};
-use super::text::{Glyphs, count, duration, one_line, percent, rate};
+use super::text::{Glyphs, count, duration, one_line, percent, rate, wrapped};
 
 /// How things stand out.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +65,7 @@ pub(super) fn draw(frame: &mut Frame, app: &mut App, theme: Theme) {
             };
             page(frame, middle, app, lines);
         }
-        Page::Help(_) => page(frame, middle, app, help(&app.glyphs)),
+        Page::Help(_) => page(frame, middle, app, help(&app.glyphs, width)),
     }
     frame.render_widget(foot(app), bottom);
 }
@@ -141,6 +141,8 @@ enum Column {
     Notes,
 }
 
+/// A note behind others is shown in part only where this much of it fits.
+const NOTE_LEAST: usize = 20;
 /// Cells of a bar in the column of queues.
 const BAR: usize = 4;
 
@@ -183,7 +185,11 @@ fn columns(width: u16, longest: usize) -> Vec<(Column, u16)> {
 
 fn table(frame: &mut Frame, area: Rect, app: &mut App, theme: Theme) {
     let rows = rows(&app.model, app.sort, &app.filter, &app.glyphs);
-    let longest = rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0);
+    let longest = rows
+        .iter()
+        .map(|row| row.label(usize::MAX, &app.glyphs).chars().count())
+        .max()
+        .unwrap_or(0);
     let columns = columns(area.width, longest);
     let heads = columns.iter().map(|(column, _)| title(*column, app.sort, &app.glyphs));
     let cells = |row: &Row| -> TableRow<'static> {
@@ -226,7 +232,7 @@ fn cell(row: &Row, column: Column, width: usize, glyphs: &Glyphs, theme: Theme) 
                 (_, "input") => BOLD,
                 _ => Style::new(),
             };
-            Cell::from(Line::styled(glyphs.cut(&row.label, width), style))
+            Cell::from(Line::styled(row.label(width, glyphs), style))
         }
         Column::Lines => right(rate(view.rate(|node| node.lines_in)), Style::new()),
         Column::Bytes => right(rate(view.rate(|node| node.bytes_in)), Style::new()),
@@ -238,44 +244,67 @@ fn cell(row: &Row, column: Column, width: usize, glyphs: &Glyphs, theme: Theme) 
         })),
         Column::Minute => Cell::from(glyphs.sparkline(&view.last_minute(width))),
         Column::Notes => {
-            let notes = notes(view, glyphs).into_iter().enumerate();
-            let spans = notes.flat_map(|(nth, (note, tone))| {
-                let between = if nth > 0 { ", " } else { "" };
-                [Span::raw(between), Span::styled(note, theme.of(tone))]
-            });
-            Cell::from(Line::from(spans.collect::<Vec<_>>()))
+            let mut spans = Vec::new();
+            let mut left = width;
+            for (note, tone) in notes(view, glyphs) {
+                let between = if spans.is_empty() { "" } else { ", " };
+                let fits = note.chars().count() + between.len() <= left;
+                if !fits && !spans.is_empty() && left < NOTE_LEAST {
+                    break;
+                }
+                left = left.saturating_sub(between.len());
+                let note = glyphs.cut(&note, left);
+                left -= note.chars().count().min(left);
+                spans.extend([Span::raw(between), Span::styled(note, theme.of(tone))]);
+            }
+            Cell::from(Line::from(spans))
         }
     }
 }
 
 /// What the keys and columns mean.
-fn help(glyphs: &Glyphs) -> Vec<Line<'static>> {
-    let moves = format!("{}, j k", glyphs.arrows);
+fn help(glyphs: &Glyphs, width: usize) -> Vec<Line<'static>> {
+    let moves = format!("{} j k", glyphs.arrows);
     let keys = [
-        (moves.as_str(), "move, or scroll; PgUp PgDn by pages, Home End to the first, the last"),
-        ("Enter", "the node: its whole ledger, queue, spool, process, last lines on stderr"),
+        (moves.as_str(), "move or scroll; PgUp PgDn by a page, Home End to an end"),
+        ("Enter", "a node: its ledger, queue, spool, process, last lines on stderr"),
         ("Esc", "back; in the table, show all names again"),
-        ("t r d u n", "sort by flow (a tree), lines/s, drops, queue, name; s: the next of these"),
+        ("t r d u n", "sort by flow (a tree), lines/s, drops, queue, name; s: the next"),
         ("/ or f", "show only nodes whose names hold what is typed"),
         ("q, Ctrl-C", "quit; Ctrl-L draws the screen anew"),
     ];
     let columns = [
-        ("NODE", "each stands below the first stream it takes; (+x): it takes x too"),
-        ("LINES/S", "lines that entered it; BYTES/S likewise"),
-        ("DROPS", "lines lost here since the daemon's start, by the kernel too; red while"),
-        ("", "there are new ones. The node's page says why, and logweir(1) what to do"),
+        ("NODE", "below the first stream it takes; (+x): it takes x too"),
+        ("LINES/S", "lines that entered it, BYTES/S their bytes"),
+        (
+            "DROPS",
+            "lines lost here since the daemon's start, those that the kernel dropped \
+                   included; red while there are new ones. The node's page says why, and \
+                   logweir(1) what to do",
+        ),
         ("QUEUE", "the share of its queue that is used"),
-        ("MINUTE", "lines/s of the last minute, each node beside its own highest"),
-        ("STATE", "a process' pid or what is wrong with it, and how often it was restarted;"),
-        ("", "how far the last reader of a spool is behind, in lines and in time;"),
-        ("", "the peer of a forward; \"waits\": a full queue behind it holds it up"),
+        ("MINUTE", "lines/s of the last minute beside its own highest"),
+        (
+            "STATE",
+            "a process' pid or what is wrong with it, and how often it was started \
+                   again; how far the last reader of a spool is behind; a forward's peer; \
+                   \"waits\": a full queue behind it holds it up",
+        ),
     ];
-    let line = |(what, said): (&str, &str)| {
-        Line::from(vec![Span::styled(format!(" {what:<11}"), BOLD), Span::raw(said.to_owned())])
+    let mut lines = Vec::new();
+    let mut part = |title: &'static str, entries: &[(&str, &str)]| {
+        lines.push(Line::styled(format!(" {title} "), HEADING));
+        for (what, said) in entries {
+            for (nth, piece) in wrapped(said, width.saturating_sub(13)).into_iter().enumerate() {
+                let what = if nth == 0 { what } else { "" };
+                let what = Span::styled(format!(" {what:<11} "), BOLD);
+                lines.push(Line::from(vec![what, Span::raw(piece)]));
+            }
+        }
+        lines.push(Line::default());
     };
-    let mut lines = vec![Line::styled(" Keys", HEADING)];
-    lines.extend(keys.map(line));
-    lines.extend([Line::default(), Line::styled(" Columns", HEADING)]);
-    lines.extend(columns.map(line));
+    part("KEYS", &keys);
+    part("COLUMNS", &columns);
+    lines.pop();
     lines
 }

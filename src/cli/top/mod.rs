@@ -3,6 +3,8 @@
 mod app;
 mod detail;
 mod draw;
+#[cfg(test)]
+mod draw_tests;
 mod live;
 mod model;
 mod notes;

@@ -34,7 +34,7 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
     for lane in &node.lanes {
         notes.push(match (&lane.peer, &lane.error) {
             (Some(peer), _) => (format!("to {}", one_line(peer)), Tone::Plain),
-            (None, Some(error)) => (one_line(error), Tone::Bad),
+            (None, Some(error)) => (format!("no peer: {}", one_line(error)), Tone::Bad),
             (None, None) => ("no connection yet".into(), Tone::Warn),
         });
     }
@@ -225,7 +225,7 @@ mod tests {
             ("No space [2J left", Tone::Bad),
             ("lag 2.00k 1 min", Tone::Warn),
             ("to hub1:2514", Tone::Plain),
-            ("refused", Tone::Bad),
+            ("no peer: refused", Tone::Bad),
             ("no connection yet", Tone::Warn),
             ("waits", Tone::Warn),
             ("retired", Tone::Plain),

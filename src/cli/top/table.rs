@@ -13,7 +13,8 @@ pub(super) fn table(status: Status, glyphs: &Glyphs) -> String {
     let model = Model::new(status);
     let status = model.status();
     let rows = rows(&model, Sort::Flow, "", glyphs);
-    let width = rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0).max(20);
+    let labels: Vec<_> = rows.iter().map(|row| row.label(usize::MAX, glyphs)).collect();
+    let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0).max(20);
     let mut text = format!(
         "logweir {}  pid {}  up {}\n\n{:<width$} {:<6} {:>12} {:>12} {:>12} {:>7} {:>7} {:>9} \
          {:>5}  NOTES\n",
@@ -31,12 +32,12 @@ pub(super) fn table(status: Status, glyphs: &Glyphs) -> String {
         "QUEUE",
     );
     let mean = |count: u64| amount(count as f64 / status.uptime.max(0.001));
-    for row in &rows {
+    for (row, label) in rows.iter().zip(&labels) {
         let (view, node) = (&row.view, row.view.node);
         let notes: Vec<_> = notes(view, glyphs).into_iter().map(|(note, _)| note).collect();
         let line = format!(
             "{:<width$} {:<6} {:>12} {:>12} {:>12} {:>7} {:>7} {:>9} {:>5}  {}",
-            row.label,
+            label,
             node.kind,
             node.lines_in,
             node.lines_out,
