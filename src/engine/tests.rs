@@ -146,7 +146,7 @@ fn a_blocking_queue_pauses_its_sources_and_lets_them_go_on_half_empty() {
     let child = world.children_of("p")[0];
     for _ in 0..1000 {
         world.read(child, 100);
-        world.handle(crate::engine::Event::Tick);
+        world.handle(Event::Tick);
         if world.paused.is_empty() {
             break;
         }

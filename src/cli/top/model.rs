@@ -112,9 +112,10 @@ impl Model {
             known.zip(std::mem::take(&mut self.status.nodes)).collect();
         let mut tracks = std::mem::take(&mut self.tracks);
         for node in &status.nodes {
-            let (name, retired) = (node.name.clone(), node.retired);
-            let same = |key: &&Key| key.name == name && key.retired == retired;
-            let key = Key { nth: self.keys.iter().filter(same).count(), name, retired };
+            let mut key = Key { name: node.name.clone(), retired: node.retired, nth: 0 };
+            while self.tracks.contains_key(&key) {
+                key.nth += 1;
+            }
             let mut track = tracks.remove(&key).unwrap_or_default();
             track.before = before.remove(&key).map(|node| (node, to - from));
             track.remember(node, from, to);

@@ -1,5 +1,7 @@
 //! The flow as a tree: what stands below what, and what is drawn before each name.
 
+use std::collections::HashMap;
+
 use super::text::Glyphs;
 use crate::engine::status::NodeStatus;
 
@@ -19,8 +21,9 @@ pub(super) fn places(nodes: &[NodeStatus], glyphs: &Glyphs) -> Vec<Place> {
     let mut below = vec![Vec::new(); nodes.len()];
     let mut tops = Vec::new();
     let mut first = vec![None; nodes.len()];
+    let known = by_name(nodes);
     for (number, node) in nodes.iter().enumerate() {
-        let found = node.from.iter().find_map(|from| Some((from, source(nodes, number, from)?)));
+        let found = node.from.iter().find_map(|from| Some((from, *known.get(from.as_str())?)));
         match found {
             Some((from, above)) => {
                 below[above].push(number);
@@ -54,15 +57,15 @@ pub(super) fn places(nodes: &[NodeStatus], glyphs: &Glyphs) -> Vec<Place> {
     places
 }
 
-/// The node whose stream has this name; one that a reload removed only where there is no other.
-fn source(nodes: &[NodeStatus], taker: usize, name: &str) -> Option<usize> {
-    let named = |retired: bool| {
-        let is = |(number, node): &(usize, &NodeStatus)| {
-            *number != taker && node.name == name && node.retired == retired
-        };
-        nodes.iter().enumerate().find(is).map(|(number, _)| number)
-    };
-    named(false).or_else(|| named(true))
+/// The nodes by their names: one that a reload removed only where there is no other.
+fn by_name(nodes: &[NodeStatus]) -> HashMap<&str, usize> {
+    let mut known = HashMap::new();
+    for retired in [false, true] {
+        for (number, node) in nodes.iter().enumerate().filter(|(_, node)| node.retired == retired) {
+            known.entry(node.name.as_str()).or_insert(number);
+        }
+    }
+    known
 }
 
 #[cfg(test)]
