@@ -2,11 +2,13 @@
 
 use std::io::{self, IsTerminal, stdout};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use nix::sys::signal::{Signal, raise};
 use ratatui::DefaultTerminal;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -134,25 +136,25 @@ impl Screen {
             give_back();
             hook(info);
         }));
-        enable_raw_mode()?;
-        let terminal = execute!(stdout(), EnterAlternateScreen)
-            .and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
-        match terminal {
-            Ok(terminal) => Ok(Self { terminal }),
-            Err(error) => {
-                give_back();
-                Err(error)
-            }
-        }
+        let terminal = enter().and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
+        terminal.map(|terminal| Self { terminal }).inspect_err(|_| give_back())
     }
 
     fn press(&mut self, key: KeyEvent, app: &mut App) -> io::Result<()> {
-        let redraw = key.code == KeyCode::Char('l') && key.modifiers == KeyModifiers::CONTROL;
-        if redraw {
-            return self.terminal.clear();
+        let control = key.modifiers == KeyModifiers::CONTROL;
+        match key.code {
+            KeyCode::Char('l') if control => self.terminal.clear(),
+            KeyCode::Char('z') if control => {
+                give_back();
+                raise(Signal::SIGTSTP)?;
+                enter()?;
+                self.terminal.clear()
+            }
+            _ => {
+                app.press(key);
+                Ok(())
+            }
         }
-        app.press(key);
-        Ok(())
     }
 }
 
@@ -162,8 +164,21 @@ impl Drop for Screen {
     }
 }
 
-/// Gives the terminal back as it was. Best effort: it may be gone.
+/// Whether the terminal is ours.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+fn enter() -> io::Result<()> {
+    TAKEN.store(true, Ordering::Release);
+    enable_raw_mode()?;
+    execute!(stdout(), EnterAlternateScreen)
+}
+
+/// Gives the terminal back as it was, once: a second time would move the cursor over what was said
+/// meanwhile. Best effort: it may be gone.
 fn give_back() {
+    if !TAKEN.swap(false, Ordering::AcqRel) {
+        return;
+    }
     let _ = disable_raw_mode();
     let _ = execute!(stdout(), LeaveAlternateScreen, Show);
 }
