@@ -150,7 +150,7 @@ const BAR: usize = 4;
 /// the notes enough for what is urgent.
 fn columns(width: u16, longest: usize) -> Vec<(Column, u16)> {
     const NOTES_LEAST: u16 = 16;
-    let minute = 8 + width.saturating_sub(80) / 4;
+    let minute = 8 + width.saturating_sub(80) / 8;
     // A column, its width, and how wide the terminal must be for it.
     let mut columns: Vec<_> = [
         (Column::Node, 0, 0),
