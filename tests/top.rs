@@ -11,7 +11,7 @@ use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
-use vt100::{Color, Parser};
+use vt100::{Color, Parser, Screen};
 
 use crate::util::{Daemon, LOGWEIR, free_port, run, wait_for};
 
@@ -60,8 +60,47 @@ impl Terminal {
         self.master.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// What is on the screen at this moment.
+    fn look(&self) -> Look {
+        Look(self.screen.lock().unwrap().screen().clone())
+    }
+
     fn text(&self) -> String {
-        self.screen.lock().unwrap().screen().contents()
+        self.look().text()
+    }
+
+    fn wait_text(&self, text: &str) {
+        wait_for(text, || self.text().contains(text).then_some(()));
+    }
+
+    /// Waits until each of these begins a line.
+    fn wait_rows(&self, labels: &[&str]) {
+        wait_for(&labels.join(", "), || {
+            let text = self.text();
+            let begins = |label: &&str| text.lines().any(|line| line.starts_with(label));
+            labels.iter().all(begins).then_some(())
+        });
+    }
+
+    /// Waits until top has ended and left the terminal as it was.
+    fn ended(&mut self) -> ExitStatus {
+        let status = wait_for("top to end", || self.top.try_wait().unwrap());
+        wait_for("the screen that was there before", || {
+            let Look(screen) = self.look();
+            (!screen.alternate_screen() && !screen.hide_cursor()).then_some(())
+        });
+        let modes = tcgetattr(&self.slave).unwrap().local_flags;
+        assert!(modes.contains(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG));
+        status
+    }
+}
+
+/// A screen.
+struct Look(Screen);
+
+impl Look {
+    fn text(&self) -> String {
+        self.0.contents()
     }
 
     /// The row of a node in the table: what stands behind its label.
@@ -71,33 +110,13 @@ impl Terminal {
         row.starts_with(' ').then(|| row.split_whitespace().map(str::to_string).collect())
     }
 
-    fn wait_text(&self, text: &str) {
-        wait_for(text, || {
-            let shown = self.text();
-            shown.contains(text).then_some(())
-        });
-    }
-
-    /// The colour of the first letter of a text.
-    fn colour(&self, text: &str) -> Color {
-        let screen = self.screen.lock().unwrap();
-        let shown = screen.screen().contents();
-        let (row, line) = shown.lines().enumerate().find(|(_, line)| line.contains(text)).unwrap();
-        let column = line[..line.find(text).unwrap()].chars().count();
-        screen.screen().cell(row as u16, column as u16).unwrap().fgcolor()
-    }
-
-    /// Waits until top has ended and left the terminal as it was.
-    fn ended(&mut self) -> ExitStatus {
-        let status = wait_for("top to end", || self.top.try_wait().unwrap());
-        wait_for("the screen that was there before", || {
-            let screen = self.screen.lock().unwrap();
-            let screen = screen.screen();
-            (!screen.alternate_screen() && !screen.hide_cursor()).then_some(())
-        });
-        let modes = tcgetattr(&self.slave).unwrap().local_flags;
-        assert!(modes.contains(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG));
-        status
+    /// The colour of the first letter of a text that stands behind a label.
+    fn colour(&self, label: &str, text: &str) -> Option<Color> {
+        let shown = self.text();
+        let (row, line) = shown.lines().enumerate().find(|(_, line)| line.starts_with(label))?;
+        let before = label.len() + line[label.len()..].find(text)?;
+        let column = line[..before].chars().count();
+        Some(self.0.cell(row as u16, column as u16)?.fgcolor())
     }
 }
 
@@ -144,25 +163,30 @@ fn a_person_sees_the_flow_what_is_lost_and_why_and_leaves_no_trace() {
     let daemon = flow();
     let mut terminal = Terminal::open(&daemon, (24, 80), &[]);
     let number = |text: &str| text.trim_end_matches(['k', 'M']).parse::<f64>().unwrap_or(0.0);
-    let drops = flowing(&daemon, "rates, drops and lag", || {
-        let (input, stuck) = (terminal.row("in")?, terminal.row("├─ stuck")?);
-        let (talks, spool) = (terminal.row("├─ talks")?, terminal.row("└─ hub.spool")?);
+    flowing(&daemon, "rates, drops in red, a pid and a lag", || {
+        let look = terminal.look();
+        let (input, stuck) = (look.row("in")?, look.row("├─ stuck")?);
+        let (talks, spool) = (look.row("├─ talks")?, look.row("└─ hub.spool")?);
         let rates = [&input, &stuck, &spool].iter().all(|row| number(&row[0]) > 0.0);
-        let lags = spool.iter().any(|word| word == "lag");
-        let dropped = number(&stuck[2]) > 0.0 && talks.iter().any(|word| word == "pid");
-        let is_red = || terminal.colour(&format!("{} ████", stuck[2])) == Color::Idx(1);
-        (rates && lags && dropped && is_red()).then(|| stuck[2].clone())
+        let drops = number(&stuck[2]) > 0.0 && stuck[3].starts_with('█');
+        let red = look.colour("├─ stuck", &format!("{} █", stuck[2]))? == Color::Idx(1);
+        let has = |row: &[String], word: &str| row.iter().any(|other| other == word);
+        (rates && drops && red && has(&talks, "pid") && has(&spool, "lag")).then_some(())
     });
-    assert!(number(&drops) > 0.0);
-    let text = terminal.text();
-    assert!(text.starts_with(&format!(" logweir 0.1.0  pid {}  up ", daemon.pid())), "{text}");
-    for label in ["in ", "├─ talks ", "│  └─ kept (+more) ", "   └─ hub ", "more "] {
-        assert!(text.lines().any(|line| line.starts_with(label)), "{label}:\n{text}");
-    }
-    assert!(text.contains("no peer: "), "{text}");
+    terminal.wait_rows(&[
+        &format!(" logweir 0.1.0  pid {}  up ", daemon.pid()),
+        "in ",
+        "├─ talks ",
+        "│  └─ kept (+more) ",
+        "   └─ hub ",
+        "more ",
+    ]);
+    terminal.wait_text("no peer: ");
     terminal.press("d");
     terminal.wait_text("DROPS▼");
-    assert!(terminal.text().lines().nth(2).unwrap().starts_with("stuck "), "{}", terminal.text());
+    wait_for("the one that drops at the top", || {
+        terminal.text().lines().nth(2)?.starts_with("stuck ").then_some(())
+    });
     terminal.press("t/talks\r\r");
     let pid = daemon.node("talks").children[0].pid.unwrap();
     for text in [
@@ -200,16 +224,14 @@ fn without_colour_and_utf8_and_in_any_size() {
     let daemon = flow();
     let mut terminal = Terminal::open(&daemon, (40, 132), &[("NO_COLOR", "1"), ("LC_ALL", "C")]);
     flowing(&daemon, "drops", || terminal.text().contains("queue_full").then_some(()));
+    terminal.wait_rows(&["in ", "|- talks ", "|  `- kept (+more) ", "`- hub.spool ", "   `- hub "]);
+    terminal.wait_text("DROPS/S");
     let text = terminal.text();
     assert!(text.is_ascii(), "{text}");
-    assert!(text.lines().nth(1).unwrap().contains("DROPS/S"), "{text}");
-    for label in ["in ", "|- talks ", "|  `- kept (+more) ", "`- hub.spool ", "   `- hub "] {
-        assert!(text.lines().any(|line| line.starts_with(label)), "{label}:\n{text}");
-    }
     {
-        let screen = terminal.screen.lock().unwrap();
+        let Look(screen) = terminal.look();
         let cells = (0..40).flat_map(|row| (0..132).map(move |column| (row, column)));
-        let mut cells = cells.filter_map(|(row, column)| screen.screen().cell(row, column));
+        let mut cells = cells.filter_map(|(row, column)| screen.cell(row, column));
         assert!(cells.all(|cell| (cell.fgcolor(), cell.bgcolor()) == Default::default()));
     }
     // The kernel tells whoever is in the terminal.
@@ -239,7 +261,7 @@ fn a_daemon_that_goes_away_is_waited_for() {
     daemon.wait();
     terminal.wait_text("daemon gone, waiting (no daemon answers at ");
     // What was seen last stays, and keys do what they do.
-    assert!(terminal.row("in").is_some());
+    assert!(terminal.look().row("in").is_some());
     terminal.press("?");
     terminal.wait_text("KEYS");
     terminal.press("\x1b");
