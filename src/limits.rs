@@ -135,6 +135,8 @@ pub const READ_CHUNK: usize = 64 * 1024;
 pub const STDERR_LINE_MAX: usize = 1024;
 /// A child's stderr lines logged in a second; more are counted.
 pub const STDERR_LINES_PER_SECOND: u32 = 20;
+/// The last lines of stderr that a process' node keeps, for `top` to show.
+pub const STDERR_LINES_KEPT: usize = 10;
 /// How long the disk rests after an error before it is tried again.
 pub const DISK_RETRY: Duration = Duration::from_secs(1);
 /// Open files of one output; the least recently written is closed first.

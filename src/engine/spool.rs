@@ -337,6 +337,7 @@ impl Engine {
             }
             let Some(mut batch) = spool.queue.pop(&mut self.budget) else { break };
             spool.fates.pop_front();
+            node.moved = self.ticked;
             spool.settled += count.lines;
             match fate {
                 Fate::Stored(first) => {
