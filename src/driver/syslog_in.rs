@@ -63,6 +63,9 @@ struct Client {
     heard: Instant,
     /// Whether anything came from it.
     spoke: bool,
+    /// Whether its end has come: what is before it is read up to there, for the kernel tells of
+    /// both only once.
+    ends: bool,
 }
 
 /// Why a client is let go.
@@ -149,7 +152,8 @@ impl Server {
             brought += self.read(token);
         }
         for event in events {
-            if event.token().0 >= FIRST_CLIENT {
+            if let Some(client) = self.clients.get_mut(&event.token()) {
+                client.ends |= event.is_read_closed();
                 brought += self.read(event.token());
             }
         }
@@ -195,7 +199,8 @@ impl Server {
         self.poll.registry().register(&mut transport, token, interest)?;
         let framer = Framer::new(self.max_message, self.nul);
         let heard = Instant::now();
-        self.clients.insert(token, Client { transport, peer, framer, heard, spoke: false });
+        self.clients
+            .insert(token, Client { transport, peer, framer, heard, spoke: false, ends: false });
         Ok(())
     }
 
@@ -259,13 +264,13 @@ impl Server {
                 }
             };
             brought += count;
-            let whole = count == self.chunk.len() || client.transport.is_tls();
+            let more = count == self.chunk.len() || client.transport.is_tls() || client.ends;
             if let Err(why) = self.take(token, count) {
                 self.part(token, Parting::Wrong(why));
                 return brought;
             }
             // Less than was asked for is all there was (epoll(7)).
-            if !whole {
+            if !more {
                 return brought;
             }
         }
