@@ -6,6 +6,8 @@ use std::net::TcpStream;
 use jiff::Timestamp;
 
 use super::Receiver;
+use super::page::Page;
+use crate::util::Daemon;
 
 /// Docker's own id of a container, which can be its tag in full.
 const CONTAINER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -63,4 +65,29 @@ fn what_docker_sends_is_told_apart_frame_by_frame() {
         assert_eq!(message.field("source"), "127.0.0.1");
         assert!(message.json.get("sd").is_none(), "{}", message.json);
     }
+}
+
+#[test]
+fn each_container_of_docker_has_its_file_as_its_page_says() {
+    let page = Page::read("docker");
+    let daemon = Daemon::start(&page.block("toml"));
+    let driver: serde_json::Value = serde_json::from_str(&page.block("json")).unwrap();
+    let options = &driver["log-opts"];
+    let address = options["syslog-address"].as_str().unwrap().strip_prefix("tcp://").unwrap();
+    assert_eq!(
+        (&driver["log-driver"], &options["syslog-format"]),
+        (&"syslog".into(), &"rfc5424micro".into())
+    );
+    let mut stream = TcpStream::connect(address).unwrap();
+    for (line, ..) in docker() {
+        stream.write_all((line + "\n").as_bytes()).unwrap();
+    }
+    let short = &CONTAINER[..12];
+    let files =
+        [(short, 3), ("{taskid:aa,version:}", 1), ("web.1_0123456789ab", 1), (CONTAINER, 1)];
+    for (app, count) in files {
+        daemon.wait_lines(&format!("{app}.log"), count);
+    }
+    let errors = daemon.wait_lines("containers-stderr.log", 1);
+    assert!(errors[0].ends_with(" panic: runtime error"), "{errors:?}");
 }

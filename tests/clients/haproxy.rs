@@ -2,8 +2,10 @@
 
 use std::process::Command;
 
+use super::origin::Origin;
+use super::page::Page;
 use super::{Message, Receiver, Sender, find};
-use crate::util::free_port;
+use crate::util::{Daemon, free_port, wait_for};
 
 #[test]
 fn haproxy_logs_every_request() {
@@ -55,6 +57,46 @@ fn haproxy_logs_every_request() {
                 assert!(message.line.ends_with(&tail), "{}", message.line);
                 assert!(receiver.is_recent(message), "{}", message.json);
             }
+        }
+    }
+}
+
+#[test]
+fn haproxy_sends_long_lines_whole_as_its_page_says() {
+    let Some(program) = find("haproxy", "haproxy") else { return };
+    for (config, flow, prefix) in [("haproxy", "toml", "<134>"), ("haproxy tcp", "toml tcp", "<")] {
+        let page = Page::read("haproxy");
+        let origin = Origin::at(page.port("8000"));
+        let daemon = Daemon::start(&page.block(flow));
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("haproxy.cfg");
+        std::fs::write(&file, page.block(config)).unwrap();
+        let mut haproxy = Sender::start(Command::new(&program).arg("-db").arg("-f").arg(file));
+        let port = page.port("8080");
+        for number in 0..20 {
+            assert_eq!(haproxy.ask(port, number), "HTTP/1.1 200 OK");
+        }
+        drop(origin);
+        let long = format!("/{}", "x".repeat(3000));
+        assert_eq!(haproxy.get(port, &long, "agent"), "HTTP/1.1 503 Service Unavailable");
+        let is_request = |line: &&String| line.contains(" \"GET ");
+        let lines = wait_for("21 requests", || {
+            let lines = daemon.lines("haproxy.log");
+            let requests: Vec<_> = lines.iter().filter(is_request).cloned().collect();
+            assert!(requests.len() <= 21, "{requests:?}");
+            (requests.len() == 21).then_some(requests)
+        });
+        for (number, line) in lines[..20].iter().enumerate() {
+            assert!(line.starts_with(prefix), "{line}");
+            assert!(line.ends_with(&format!(" \"GET /a?n={number} HTTP/1.1\"")), "{line}");
+        }
+        assert!(
+            lines[20].ends_with(&format!(" \"GET {long} HTTP/1.1\"")),
+            "{} bytes",
+            lines[20].len()
+        );
+        if flow == "toml" {
+            assert_eq!(daemon.wait_lines("haproxy-5xx.log", 1)[0], lines[20]);
         }
     }
 }

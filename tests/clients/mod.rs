@@ -3,6 +3,7 @@
 
 mod docker;
 mod haproxy;
+mod kubernetes;
 mod logger;
 mod nginx;
 mod origin;

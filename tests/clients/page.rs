@@ -22,16 +22,17 @@ pub struct Page {
 impl Page {
     pub fn read(name: &str) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/senders").join(name);
-        let mut text = std::fs::read_to_string(path.with_extension("md")).unwrap();
+        let page = std::fs::read_to_string(path.with_extension("md")).unwrap();
+        let mut parts = page.split(HOST);
+        let mut text = parts.next().unwrap_or_default().to_string();
         let mut ports: Vec<(String, u16)> = Vec::new();
-        for part in text.split(HOST).skip(1) {
-            let port: String = part.chars().take_while(char::is_ascii_digit).collect();
-            if !ports.iter().any(|(known, _)| *known == port) {
-                ports.push((port, free_port()));
-            }
-        }
-        for (from, to) in &ports {
-            text = text.replace(&format!("{HOST}{from}"), &format!("{HOST}{to}"));
+        for part in parts {
+            let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+            let (named, rest) = part.split_at(digits);
+            let known = ports.iter().find(|(known, _)| known == named);
+            let port = known.map_or_else(free_port, |(_, port)| *port);
+            ports.push((named.to_string(), port));
+            text += &format!("{HOST}{port}{rest}");
         }
         for folder in FOLDERS {
             text = text.replace(folder, "{dir}");
