@@ -52,7 +52,7 @@ impl Squid {
 }
 
 fn target(number: usize) -> String {
-    format!("/{}/x?n={number}", if number % 4 == 0 { "api" } else { "wiki" })
+    format!("/{}/x?n={number}", if number.is_multiple_of(4) { "api" } else { "wiki" })
 }
 
 /// Checks that it is the line of a request.
