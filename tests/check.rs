@@ -111,8 +111,8 @@ fn a_line_that_fits_into_no_queue_is_told_before_it_is_dropped() {
          [output.o]\nstdout = true\nqueue = \"4KiB\"\n",
     );
     let warning = String::from_utf8(check(&path, &[]).stderr).unwrap();
-    let said = "c:8:9: warning: output.o.queue: lines of `long` may be 1MiB long, and one of 4000B or \
-                more never fits into the queue before this: it is always dropped";
+    let said = "c:8:9: warning: output.o.queue: lines of `long` may be 1MiB long, and one of 4000B \
+                or more never fits into the queue before this: it is always dropped";
     assert!(warning.contains(said), "{warning}");
     for (length, kept) in [(3999, true), (4000, false)] {
         let line = "x".repeat(length) + "\n";
