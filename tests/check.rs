@@ -107,7 +107,8 @@ fn a_line_that_fits_into_no_queue_is_told_before_it_is_dropped() {
     let dir = Dir::new();
     let path = dir.file(
         "c",
-        "[daemon]\ncontrol = \"/nowhere/control\"\n[input.long]\nstdin = true\nmax_line = \"1MiB\"\n\
+        "[daemon]\ncontrol = \"/nowhere/control\"\n\
+         [input.long]\nstdin = true\nmax_line = \"1MiB\"\n\
          [output.o]\nstdout = true\nqueue = \"4KiB\"\n",
     );
     let warning = String::from_utf8(check(&path, &[]).stderr).unwrap();
