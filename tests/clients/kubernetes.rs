@@ -24,6 +24,7 @@ fn rsyslog_follows_the_files_of_containers() {
     let depth = folder.components().count() + 1;
     let config = page
         .block("rsyslog")
+        .replace("global(workDirectory=\"/var/spool/rsyslog\")\n", "")
         .replace("/var/log/containers", &folder.display().to_string())
         .replace("127.0.0.1\" port=\"601\"", &format!("127.0.0.1\" port=\"{}\"", page.port("601")))
         .replace(", 47, 5)", &format!(", 47, {depth})"));
