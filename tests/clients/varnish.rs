@@ -171,8 +171,6 @@ fn varnishncsa_sends_every_request_through_log2udp() {
     let page = Page::read("varnishncsa");
     let daemon = Daemon::start(&page.block("toml send"));
     symlink(LOGWEIR, daemon.path("log2udp")).unwrap();
-    let fifo = daemon.path("varnish.fifo");
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let writer = page.block("sh host varnishncsa");
     let reader = page
         .block("sh host log2udp")
@@ -180,6 +178,7 @@ fn varnishncsa_sends_every_request_through_log2udp() {
         .replace("{dir}", &daemon.dir.path().display().to_string());
     let start = || Sender::start(sh(&daemon).args(["-c", &format!("exec {reader}")]));
     let log2udp = start();
+    wait_for("log2udp to make the pipe", || daemon.path("varnish.fifo").exists().then_some(()));
     let _sender = varnish.through(&writer, &daemon);
     varnish.ask(0, 50);
     check(&requests(&daemon, 50));
