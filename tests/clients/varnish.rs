@@ -58,6 +58,8 @@ impl Varnish {
             .replace("{dir}", &dir.display().to_string())
             .replace("varnishncsa ", &format!("varnishncsa -n {}/n ", self.dir.path().display()))
             .replace("logweir send", &format!("{LOGWEIR} send"));
+        // A varnishd that is there has a log to read.
+        self.get(WARM);
         let sender = Sender::start(sh(daemon).args(["-c", &script]));
         let before = daemon.lines(LOG).len();
         wait_for("varnishncsa to write", || {
