@@ -200,10 +200,11 @@ pub const SYNC_LEAST: Duration = Duration::from_millis(1);
 /// So much is written to a spool at most before it is synced, whatever `sync` says.
 pub const UNSYNCED_MOST: u64 = 4 * MIB;
 /// With `sync` a time and nobody who waits, lines are gathered for a spool until there are so
-/// many bytes of them or so much time has passed: every job wakes a thread.
+/// many bytes of them or so much time has passed: every job wakes a thread. Not for long: a
+/// killed daemon loses what is gathered.
 pub const GATHER_BYTES: u64 = 256 * KIB;
 /// The longest such gathering.
-pub const GATHER_MOST: Duration = Duration::from_millis(3);
+pub const GATHER_MOST: Duration = Duration::from_millis(1);
 /// A spool asks how much of the disk is free once it has written so many bytes since.
 pub const FREE_EVERY: u64 = 4 * MIB;
 /// The most bytes of one job for a spool.
