@@ -7,6 +7,7 @@
 //! - `clients`: real senders of syslog send;
 //! - `files`: files are written, rotated, compressed, and the disk is full;
 //! - `filters`: the programs in filters/ print what they should;
+//! - `graph`: the flow is drawn;
 //! - `kills`: daemons are killed in the middle of a flow;
 //! - `metrics`: the ledger over HTTP;
 //! - `reload`: the configuration changes under load;
@@ -40,6 +41,7 @@ mod files;
 mod filters;
 mod flow;
 mod forward;
+mod graph;
 mod kills;
 mod metrics;
 mod packages;
