@@ -169,7 +169,7 @@ fn every_command_for_a_host_is_one_that_logweir_takes() {
         assert!(output.status.success(), "{}: {output:?}", block.place);
         seen += commands::check(&block.text).unwrap_or_else(|e| panic!("{}: {e}", block.place));
     }
-    assert!(seen > 5, "{seen} commands");
+    assert!(seen >= 5, "{seen} commands");
 }
 
 #[test]
