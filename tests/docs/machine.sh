@@ -16,6 +16,7 @@ for folder in dev dev/shm tmp run srv var/log var/spool; do
     mount -t tmpfs tmpfs "$root/$folder"
 done
 chmod 1777 "$root/tmp"
+mkdir "$root/var/spool/rsyslog"
 for device in null zero full random urandom tty; do
     touch "$root/dev/$device"
     mount --bind "/dev/$device" "$root/dev/$device"
