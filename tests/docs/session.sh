@@ -53,3 +53,10 @@ waits() {
     done
     false
 }
+
+# says_nothing_of FILE COMMAND...: runs a command that only warns of what it does not know.
+says_nothing_of() {
+    local said
+    said=$("${@:2}" 2>&1)
+    ! grep -E "(^|error: )$1:[0-9]+" <<<"$said"
+}
