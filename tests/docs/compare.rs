@@ -7,7 +7,7 @@ const ANY: &str = "…";
 
 /// What is compared by its form only: moments, dates in names, durations, identities.
 const FORMS: [&str; 4] = [
-    r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?: UTC|Z)?)?",
+    r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?: UTC|Z|\+00:00)?)?",
     r"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d",
     r"\b[0-9a-f]{32}\b",
     r"\b\d+(?:\.\d+)? (?:ms|s|m|h)\b",

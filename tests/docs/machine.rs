@@ -178,7 +178,7 @@ impl Machine {
             .arg(scratch.path())
             .arg(root())
             .arg(LOGWEIR)
-            .arg(self.syslog_ng.as_ref().map_or(Path::new(""), |found| &found.root))
+            .arg(self.syslog_ng.as_ref().map_or_else(|| Path::new(""), |found| &found.root))
             .arg(script.path())
             .stdin(Stdio::null())
             .output();
