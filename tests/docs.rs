@@ -256,3 +256,15 @@ fn every_count_is_explained() {
         assert!(tune.contains(&format!("`{word}`")), "{word} is not in docs/tune.md");
     }
 }
+
+/// So is every alert of the packages.
+#[test]
+fn every_alert_is_explained() {
+    let tune = Page::read(&root().join("docs/tune.md")).text;
+    for entry in std::fs::read_dir(root().join("packaging/prometheus")).into_iter().flatten() {
+        let rules = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+            assert!(tune.contains(alert), "{alert} is not in docs/tune.md");
+        }
+    }
+}
