@@ -15,6 +15,7 @@
 //! - `sequence`: gaps in the numbers of lines are counted;
 //! - `bad_start`: a start is refused;
 //! - `udp2log`: the drop-in does as udp2log does;
+//! - `docs`: the pages of docs/ show nothing that was not run;
 //! - `dropins`: so do `log2udp`, `packet-loss` and `udp2log-demux`;
 //! - `corpus`: syslog messages and streams of other projects' tests have the fields they should;
 //! - `syslog`: syslog inputs by every transport, and fields;
@@ -36,6 +37,7 @@ mod check;
 mod children;
 mod clients;
 mod corpus;
+mod docs;
 mod dropins;
 mod files;
 mod filters;
