@@ -1,6 +1,7 @@
 //! What `top`, `ctl status` and the final ledger show: every node's counts at one moment.
 
 use std::collections::BTreeMap;
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,9 @@ pub struct Status {
     pub pid: u32,
     /// Seconds since the daemon started.
     pub uptime: f64,
+    /// The budget of all queues in bytes.
+    #[serde(default)]
+    pub memory: u64,
     /// Every node, those that a reload removed and that still drain among them.
     pub nodes: Vec<NodeStatus>,
 }
@@ -118,6 +122,10 @@ pub struct ReaderStatus {
     pub lag_bytes: u64,
     /// The time between the newest line and the one it is at, in seconds.
     pub lag_seconds: f64,
+    /// When the oldest line was received that it is not done with, in seconds since 1970; absent
+    /// where none waits for it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub waits_since: Option<f64>,
 }
 
 /// A lane of a forward output.
@@ -182,6 +190,7 @@ impl Engine {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             uptime: now.0.as_secs_f64(),
+            memory: self.plan.daemon.memory,
             nodes: self.nodes().map(|(id, _)| self.node_status(id, now)).collect(),
         }
     }
@@ -244,7 +253,8 @@ impl Engine {
             lanes: self.lane_statuses(id),
             children: self.child_statuses(id),
             printed,
-            stuck_seconds: (waiting.lines > 0).then(|| now.since(node.moved).as_secs_f64()),
+            stuck_seconds: (self.held_by(id).lines > 0)
+                .then(|| now.since(node.moved).as_secs_f64()),
             error: match &node.body {
                 Body::Disk(disk) => disk.error.clone(),
                 Body::Spool(spool) => spool.error.clone(),
@@ -286,7 +296,9 @@ impl Engine {
             let bytes = u128::from(lag_lines) * u128::from(held.bytes) / lines;
             let lag_bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
             let (name, position) = (feed.reader.clone(), feed.position);
-            ReaderStatus { name, position, lag_lines, lag_bytes, lag_seconds }
+            let since = self.waits_since(feed).and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+            let waits_since = since.map(|since| since.as_secs_f64());
+            ReaderStatus { name, position, lag_lines, lag_bytes, lag_seconds, waits_since }
         });
         Some(SpoolStatus {
             identity: spool.identity.to_string(),

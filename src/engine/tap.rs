@@ -1,11 +1,14 @@
 //! Taps: copies of what leaves a node, for somebody who looks. A tap that is not emptied loses
-//! lines, which it counts; the flow never waits for it.
+//! lines, which it counts; the flow never waits for it. What a tap gives and what it has lost is
+//! together all that left the node from when the tap was opened until it ended.
+
+use std::collections::VecDeque;
 
 use crate::batch::Batch;
 use crate::filter::patterns::{Hits, PatternId, Patterns};
 use crate::filter::{Picked, gather};
 use crate::ids::NodeId;
-use crate::limits::{TAP_BYTES, TAPS_MOST};
+use crate::limits::{TAP_BYTES, TAPS_BYTES, TAPS_MOST};
 
 use super::Engine;
 
@@ -16,9 +19,11 @@ pub(super) struct Tap {
     /// The node's name: a reload may give it to another node, and the tap stays.
     node: String,
     pattern: Option<(Patterns, PatternId)>,
-    taken: Vec<Batch>,
+    taken: VecDeque<Batch>,
     bytes: usize,
     lost: u64,
+    /// Why it takes no more, where it is so.
+    end: Option<&'static str>,
 }
 
 /// What a tap has taken.
@@ -28,6 +33,8 @@ pub struct Tapped {
     pub batches: Vec<Batch>,
     /// How many lines it has lost since it was opened.
     pub lost: u64,
+    /// Why nothing comes after these, where it is so.
+    pub end: Option<&'static str>,
 }
 
 impl Engine {
@@ -54,7 +61,8 @@ impl Engine {
             None => None,
         };
         let node = node.to_string();
-        self.taps.push(Tap { id, node, pattern, taken: Vec::new(), bytes: 0, lost: 0 });
+        let taken = VecDeque::new();
+        self.taps.push(Tap { id, node, pattern, taken, bytes: 0, lost: 0, end: None });
         Ok(())
     }
 
@@ -63,11 +71,42 @@ impl Engine {
         self.taps.retain(|tap| tap.id != id);
     }
 
-    /// What a tap has taken since it was last asked.
-    pub fn take_tapped(&mut self, id: u64) -> Option<Tapped> {
+    /// A tap takes no more; what it has taken is there yet.
+    pub fn end_tap(&mut self, id: u64, why: &'static str) {
+        for tap in self.taps.iter_mut().filter(|tap| tap.id == id) {
+            tap.end.get_or_insert(why);
+        }
+    }
+
+    /// All taps take no more.
+    pub fn end_taps(&mut self, why: &'static str) {
+        for tap in &mut self.taps {
+            tap.end.get_or_insert(why);
+        }
+    }
+
+    /// A node is gone; another may have its name.
+    pub(super) fn end_taps_of(&mut self, name: &str) {
+        if self.nodes().all(|(_, node)| *node.name != *name) {
+            for tap in self.taps.iter_mut().filter(|tap| tap.node == name) {
+                tap.end.get_or_insert("the node is gone: a reload has removed it");
+            }
+        }
+    }
+
+    /// What a tap has taken since it was last asked, about `most` bytes of it.
+    pub fn take_tapped(&mut self, id: u64, most: usize) -> Option<Tapped> {
         let tap = self.taps.iter_mut().find(|tap| tap.id == id)?;
-        tap.bytes = 0;
-        Some(Tapped { batches: std::mem::take(&mut tap.taken), lost: tap.lost })
+        let (mut batches, mut bytes) = (Vec::new(), 0);
+        while bytes < most
+            && let Some(batch) = tap.taken.pop_front()
+        {
+            bytes += batch.bytes.len();
+            batches.push(batch);
+        }
+        tap.bytes -= bytes;
+        let end = tap.end.filter(|_| tap.taken.is_empty());
+        Some(Tapped { batches, lost: tap.lost, end })
     }
 
     /// Lines leave a node.
@@ -76,14 +115,18 @@ impl Engine {
             return;
         }
         let Some(Some(node)) = self.nodes.get(from.0 as usize) else { return };
-        for tap in self.taps.iter_mut().filter(|tap| tap.node == *node.name) {
-            tap.take(batch);
+        let mut held: usize = self.taps.iter().map(|tap| tap.bytes).sum();
+        let of_node = |tap: &&mut Tap| tap.node == *node.name && tap.end.is_none();
+        for tap in self.taps.iter_mut().filter(of_node) {
+            let room = TAPS_BYTES.saturating_sub(held).min(TAP_BYTES - tap.bytes);
+            held += tap.take(batch, room);
         }
     }
 }
 
 impl Tap {
-    fn take(&mut self, batch: &Batch) {
+    /// Takes of a batch what it wants, where there is room for it; how many bytes.
+    fn take(&mut self, batch: &Batch, room: usize) -> usize {
         let chosen = match &self.pattern {
             None => Some(batch.clone()),
             Some((patterns, id)) => {
@@ -92,17 +135,19 @@ impl Tap {
                 gather(batch, &Picked::Some(hits.of(*id).to_vec()))
             }
         };
-        let Some(chosen) = chosen else { return };
-        if self.bytes + chosen.bytes.len() > TAP_BYTES {
+        let Some(chosen) = chosen else { return 0 };
+        let count = chosen.bytes.len();
+        if count > room {
             self.lost += u64::from(chosen.lines);
-            return;
+            return 0;
         }
-        self.bytes += chosen.bytes.len();
+        self.bytes += count;
         // A block must not be held for a few lines of it.
         let bytes = match chosen.bytes.len() < batch.bytes.len() {
             true => chosen.bytes,
             false => bytes::Bytes::copy_from_slice(&chosen.bytes),
         };
-        self.taken.push(Batch { bytes, sources: None, ..chosen });
+        self.taken.push_back(Batch { bytes, sources: None, ..chosen });
+        count
     }
 }
