@@ -256,18 +256,21 @@ impl Metrics {
         })
     }
 
-    fn nodes(&self, kind: &str, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+    fn nodes(
+        &self,
+        kind: &str,
+        encoder: &mut DescriptorEncoder<'_>,
+    ) -> Result<(), std::fmt::Error> {
         let nodes: Vec<_> = self.labelled().filter(|(node, _)| node.kind == kind).collect();
         for (what, help, grows, value) in FIGURES {
-            let values = nodes.iter().filter_map(|(node, labels)| {
-                Some((labels.clone(), value(node)?))
-            });
+            let values =
+                nodes.iter().filter_map(|(node, labels)| Some((labels.clone(), value(node)?)));
             put(encoder, (kind, what), help, *grows, values)?;
         }
         let dropped = nodes.iter().flat_map(|(node, labels)| {
-            node.dropped.iter().map(|(reason, lines)| {
-                (with(labels, ("reason", reason.as_str())), *lines as f64)
-            })
+            node.dropped
+                .iter()
+                .map(|(reason, lines)| (with(labels, ("reason", reason.as_str())), *lines as f64))
         });
         put(encoder, (kind, "dropped"), "Lines that were dropped, by reason", true, dropped)
     }
@@ -275,17 +278,26 @@ impl Metrics {
     /// How far the readers of spools are behind.
     fn readers(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let spools = self.labelled().filter_map(|(node, labels)| Some((node.spool.as_ref()?, labels)));
+        let spools =
+            self.labelled().filter_map(|(node, labels)| Some((node.spool.as_ref()?, labels)));
         let readers: Vec<_> = spools
             .flat_map(|(spool, labels)| {
-                spool.readers.iter().map(move |reader| (reader, with(&labels, ("reader", &reader.name))))
+                spool
+                    .readers
+                    .iter()
+                    .map(move |reader| (reader, with(&labels, ("reader", &reader.name))))
             })
             .collect();
-        let age = |reader: &ReaderStatus| reader.waits_since.map_or(0.0, |since| (now - since).max(0.0));
+        let age =
+            |reader: &ReaderStatus| reader.waits_since.map_or(0.0, |since| (now - since).max(0.0));
         let figures: [(&str, &str, &dyn Fn(&ReaderStatus) -> f64); 4] = [
-            ("reader_lag_lines", "Lines a reader is behind the newest one", &|r| r.lag_lines as f64),
+            ("reader_lag_lines", "Lines a reader is behind the newest one", &|r| {
+                r.lag_lines as f64
+            }),
             ("reader_lag_bytes", "About how many bytes that is", &|r| r.lag_bytes as f64),
-            ("reader_lag_seconds", "Time between the line a reader is at and the newest", &|r| r.lag_seconds),
+            ("reader_lag_seconds", "Time between the line a reader is at and the newest", &|r| {
+                r.lag_seconds
+            }),
             ("reader_age_seconds", "Age of the oldest line a reader is not done with", &age),
         ];
         for (what, help, value) in figures {

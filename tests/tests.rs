@@ -4,6 +4,7 @@
 //! - `flow`: lines go in and come out;
 //! - `forward`: lines go to other hosts, through spools;
 //! - `children`: filter processes behave, and misbehave;
+//! - `control`: the control socket is used well, and badly;
 //! - `clients`: real senders of syslog send;
 //! - `files`: files are written, rotated, compressed, and the disk is full;
 //! - `filters`: the programs in filters/ print what they should;
@@ -33,6 +34,7 @@ mod bad_start;
 mod check;
 mod children;
 mod clients;
+mod control;
 mod corpus;
 mod dropins;
 mod files;

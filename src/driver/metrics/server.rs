@@ -121,7 +121,8 @@ impl Server {
             }
         }
         // There may be more; others have their turn first.
-        let again = self.poll.registry().reregister(&mut self.listener, LISTENER, Interest::READABLE);
+        let again =
+            self.poll.registry().reregister(&mut self.listener, LISTENER, Interest::READABLE);
         if let Err(error) = again {
             log::error!("the metrics' port: {error}");
         }
