@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
@@ -383,12 +383,23 @@ fn put_as<'a>(
     let metric = if grows { MetricType::Counter } else { MetricType::Gauge };
     let mut family = encoder.encode_descriptor(name, help, None, metric)?;
     for (labels, value) in values {
-        let mut one = family.encode_family(&labels)?;
-        if grows {
-            one.encode_counter::<NoLabelSet, f64, f64>(&value, None)?;
+        // A metric without labels has no braces either.
+        if labels.is_empty() {
+            encode_value(&mut family, grows, value)?;
         } else {
-            one.encode_gauge(&value)?;
+            encode_value(&mut family.encode_family(&labels)?, grows, value)?;
         }
     }
     Ok(())
+}
+
+fn encode_value(
+    encoder: &mut MetricEncoder<'_>,
+    grows: bool,
+    value: f64,
+) -> Result<(), std::fmt::Error> {
+    match grows {
+        true => encoder.encode_counter::<NoLabelSet, f64, f64>(&value, None),
+        false => encoder.encode_gauge(&value),
+    }
 }

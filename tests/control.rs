@@ -64,6 +64,17 @@ fn peak(daemon: &Daemon) -> u64 {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
+/// Sends numbered lines no faster than they are written, without a word on the control socket.
+fn send_unasked(daemon: &Daemon, count: u64) {
+    for number in 0..count {
+        daemon.send(format!("line {number}\n").as_bytes());
+        if number % 100 == 99 {
+            let least = usize::try_from(number).unwrap().saturating_sub(200);
+            wait_for("lines", || (daemon.lines("all").len() >= least).then_some(()));
+        }
+    }
+}
+
 fn ctl(socket: &std::path::Path, order: &str) -> (Option<i32>, String, String) {
     let output = Command::new(LOGWEIR).arg("ctl").arg("--control").arg(socket).arg(order).output();
     let output = output.unwrap();
@@ -133,10 +144,7 @@ fn of_a_thousand_clients_those_beyond_64_are_told_so_and_every_line_arrives() {
     let (mut served, mut refused) = (Vec::new(), 0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // Not by send_numbered, which asks over the control socket.
-            for line in numbered(0, 2000) {
-                daemon.send(format!("{line}\n").as_bytes());
-            }
+            send_unasked(&daemon, 2000);
         });
         for _ in 0..1000 {
             let mut client = Client::new(&daemon);
@@ -186,9 +194,7 @@ fn clients_that_do_not_read_hold_up_nobody_and_are_bounded() {
         while client.0.get_mut().write(STATUS).is_ok() {}
         deaf.push(client);
     }
-    for line in numbered(0, 1000) {
-        daemon.send(format!("{line}\n").as_bytes());
-    }
+    send_unasked(&daemon, 1000);
     assert_eq!(daemon.wait_lines("all", 1000), numbered(0, 1000));
     let mut client = Client::new(&daemon);
     let said = client.ask(STATUS);
