@@ -225,6 +225,9 @@ const FIGURES: &[Figure] = &[
     ("held_bytes", "Bytes of the spool", false, |n| {
         n.spool.as_ref().map(|spool| spool.bytes as f64)
     }),
+    ("size_limit_bytes", "Bytes the spool may hold", false, |n| {
+        n.spool.as_ref().map(|spool| spool.max_size as f64)
+    }),
     ("segments", "Segments of the spool", false, |n| {
         n.spool.as_ref().map(|spool| spool.segments as f64)
     }),

@@ -79,7 +79,7 @@ fn each_once(scrape: &str) {
 }
 
 /// A flow with a node of every kind, every one of them used.
-const EVERYTHING: &str = "[filter.pass]\nfrom = \"in\"\nmatch = '7$'\n\
+pub const EVERYTHING: &str = "[filter.pass]\nfrom = \"in\"\nmatch = '7$'\n\
      [filter.run]\nfrom = \"in\"\nrun = \"cat\"\n\
      [output.pipe]\nfrom = \"run\"\npipe = \"cat > /dev/null\"\n\
      [output.file]\nfrom = \"pass\"\nrate = \"1/s\"\nfile = \"{dir}/file\"\n\

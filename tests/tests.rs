@@ -10,6 +10,7 @@
 //! - `filters`: the programs in filters/ print what they should;
 //! - `kills`: daemons are killed in the middle of a flow;
 //! - `metrics`: the ledger over HTTP;
+//! - `monitoring`: the dashboard and the alerts, over a real Prometheus;
 //! - `reload`: the configuration changes under load;
 //! - `rsyslog`: a real rsyslog is at the other end;
 //! - `sequence`: gaps in the numbers of lines are counted;
@@ -43,6 +44,7 @@ mod flow;
 mod forward;
 mod kills;
 mod metrics;
+mod monitoring;
 mod packages;
 mod reload;
 mod rsyslog;

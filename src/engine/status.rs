@@ -6,6 +6,7 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Mono;
+use crate::config::plan::BodyPlan;
 use crate::ids::NodeId;
 use crate::ledger::{Count, REASONS};
 use crate::output::supervisor::State;
@@ -103,6 +104,9 @@ pub struct SpoolStatus {
     pub next: u64,
     /// Bytes on disk.
     pub bytes: u64,
+    /// The most there may be.
+    #[serde(default)]
+    pub max_size: u64,
     /// Segments.
     pub segments: u64,
     /// Its readers.
@@ -306,6 +310,10 @@ impl Engine {
             durable: held.durable,
             next: held.next,
             bytes: held.bytes,
+            max_size: match &self.node(id).plan.body {
+                BodyPlan::Spool(plan) => plan.max_size,
+                _ => 0,
+            },
             segments: held.segments,
             readers: readers.collect(),
         })
