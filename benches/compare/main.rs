@@ -15,7 +15,8 @@
 //!
 //! The cases over RELP compare with rsyslog (with its package for RELP), the replay with socat;
 //! system calls are counted by strace. `--case kills` prints counts, not times: what is missing
-//! and what is twice after SIGKILL of either end.
+//! and what is twice after SIGKILL of either end. `--case memory` prints what memory and what
+//! room on disk logweir takes; to be had of a release: `--logweir target/release/logweir`.
 
 mod bareloop;
 mod case;
