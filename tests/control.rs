@@ -329,6 +329,61 @@ fn ctl_says_what_came_of_it_and_ends_with_it() {
     assert!(code == Some(2) && said.contains("'dance'"), "{said}");
 }
 
+/// The sessions of the manual page: commands, and what is printed.
+fn sessions() -> Vec<(String, Vec<String>)> {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("man/logweir-control.7");
+    let page = std::fs::read_to_string(page).unwrap();
+    let examples = page.split(".SH EXAMPLES").nth(1).unwrap();
+    let plain = examples.replace("\\(aq", "'").replace("\\-", "-").replace("\\`", "`");
+    let mut sessions: Vec<(String, Vec<String>)> = Vec::new();
+    let shown = plain.split(".nf\n").skip(1).flat_map(|part| part.split(".fi").next());
+    for line in shown.flat_map(str::lines) {
+        match (line.strip_prefix("$ "), line.strip_prefix("> "), sessions.last_mut()) {
+            (Some(command), ..) => sessions.push((command.into(), Vec::new())),
+            (_, Some(more), Some((command, _))) => command.push_str(more),
+            (None, None, Some((_, printed))) => printed.push(line.into()),
+            _ => {}
+        }
+    }
+    sessions
+}
+
+#[test]
+fn the_sessions_of_the_manual_page_are_what_socat_shows() {
+    let mut daemon = Daemon::prepare("");
+    let text = std::fs::read_to_string(daemon.path("logweir.toml")).unwrap();
+    let text = text.replace("[input.in]", "[input.squid]");
+    let text = format!("{text}[output.all]\nfile = \"{}\"\n", daemon.path("all").display());
+    std::fs::write(daemon.path("logweir.toml"), text).unwrap();
+    daemon.run();
+    if Command::new("socat").arg("-V").output().is_err() {
+        eprintln!("skipped: needs socat");
+        return;
+    }
+    let sessions = sessions();
+    assert_eq!(sessions.len(), 4);
+    for (command, printed) in sessions {
+        let socket = daemon.path("control.sock").display().to_string();
+        let command = command.replace("/run/logweir/control.sock", &socket);
+        let mut shell = Command::new("sh");
+        let taps = command.contains("ignoreeof");
+        shell.args(["-c", &command]).stdin(std::process::Stdio::null());
+        let mut shell = shell.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut heard = BufReader::new(shell.stdout.take().unwrap()).lines();
+        for (number, expected) in printed.iter().enumerate() {
+            if taps && number == 1 {
+                daemon.send(format!("{}\n", printed[2]).as_bytes());
+            }
+            assert_eq!(heard.next().unwrap().unwrap(), *expected, "{command}");
+        }
+        if taps {
+            // It ends with the daemon.
+            daemon.stop();
+        }
+        shell.wait().unwrap();
+    }
+}
+
 /// A configuration with its control socket and its metrics elsewhere than usual.
 fn moved(daemon: &Daemon, control: &str, metrics: &str) {
     daemon.write_config(FLOW);
