@@ -233,6 +233,20 @@ const FIGURES: &[Figure] = &[
     }),
 ];
 
+/// A figure of readers of spools: its name, its help, and its value at a time of day.
+type ReaderFigure = (&'static str, &'static str, fn(&ReaderStatus, f64) -> f64);
+
+const READER_FIGURES: &[ReaderFigure] = &[
+    ("reader_lag_lines", "Lines a reader is behind the newest one", |r, _| r.lag_lines as f64),
+    ("reader_lag_bytes", "About how many bytes that is", |r, _| r.lag_bytes as f64),
+    ("reader_lag_seconds", "Time between the line a reader is at and the newest", |r, _| {
+        r.lag_seconds
+    }),
+    ("reader_age_seconds", "Age of the oldest line a reader is not done with", |r, now| {
+        r.waits_since.map_or(0.0, |since| (now - since).max(0.0))
+    }),
+];
+
 const KINDS: [&str; 4] = ["input", "filter", "spool", "output"];
 
 impl Collector for Metrics {
@@ -283,28 +297,14 @@ impl Metrics {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let spools =
             self.labelled().filter_map(|(node, labels)| Some((node.spool.as_ref()?, labels)));
-        let readers: Vec<_> = spools
-            .flat_map(|(spool, labels)| {
-                spool
-                    .readers
-                    .iter()
-                    .map(move |reader| (reader, with(&labels, ("reader", &reader.name))))
-            })
-            .collect();
-        let age =
-            |reader: &ReaderStatus| reader.waits_since.map_or(0.0, |since| (now - since).max(0.0));
-        let figures: [(&str, &str, &dyn Fn(&ReaderStatus) -> f64); 4] = [
-            ("reader_lag_lines", "Lines a reader is behind the newest one", &|r| {
-                r.lag_lines as f64
-            }),
-            ("reader_lag_bytes", "About how many bytes that is", &|r| r.lag_bytes as f64),
-            ("reader_lag_seconds", "Time between the line a reader is at and the newest", &|r| {
-                r.lag_seconds
-            }),
-            ("reader_age_seconds", "Age of the oldest line a reader is not done with", &age),
-        ];
-        for (what, help, value) in figures {
-            let values = readers.iter().map(|(reader, labels)| (labels.clone(), value(reader)));
+        let mut readers = Vec::new();
+        for (spool, labels) in spools {
+            let with_name = |name| with(&labels, ("reader", name));
+            readers.extend(spool.readers.iter().map(|reader| (reader, with_name(&reader.name))));
+        }
+        for (what, help, value) in READER_FIGURES {
+            let values = readers.iter();
+            let values = values.map(|(reader, labels)| (labels.clone(), value(reader, now)));
             put(encoder, ("spool", what), help, false, values)?;
         }
         Ok(())

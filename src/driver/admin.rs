@@ -5,9 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use mio::Token;
-use serde_json::Value;
 
-use super::control::{Control, Listening, Request, Served};
+use super::control::{Control, Listening, Outcome, Request, Served};
 use super::metrics::Metrics;
 use super::wake::Wake;
 use super::{CONTROL, Daemon, UDP_OUT};
@@ -106,29 +105,25 @@ impl Daemon {
         }
     }
 
-    fn carry_out_request(
-        &mut self,
-        client: Token,
-        request: Request,
-        now: Mono,
-    ) -> Result<Value, String> {
+    fn carry_out_request(&mut self, client: Token, request: Request, now: Mono) -> Outcome {
+        let nothing = || b"null".to_vec();
         match request {
             Request::Status => {
                 self.children.look_at_pipes(&mut self.engine);
                 let status = self.engine.status(now);
-                serde_json::to_value(status).map_err(|error| error.to_string())
+                serde_json::to_vec(&status).map_err(|error| error.to_string())
             }
-            Request::Reload => self.reload().map(|()| Value::Null),
+            Request::Reload => self.reload().map(|()| nothing()),
             Request::Rotate => {
                 self.engine.reopen();
-                Ok(Value::Null)
+                Ok(nothing())
             }
             Request::Tap { node, matches } => {
                 self.engine.open_tap(client.0 as u64, &node, matches.as_deref())?;
                 if let Some(control) = &mut self.control {
                     control.taps(client);
                 }
-                Ok(Value::Null)
+                Ok(nothing())
             }
         }
     }

@@ -14,20 +14,18 @@ mod protocol;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 
-use mio::net::UnixStream;
-use mio::{Interest, Registry, Token};
-use serde_json::Value;
-
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::engine::tap::Tapped;
 use crate::limits::{
     CONTROL_ANSWERS_MOST, CONTROL_CLIENTS_MOST, CONTROL_IDLE, CONTROL_REQUEST_MOST, TURN,
 };
+use mio::net::UnixStream;
+use mio::{Interest, Registry, Token};
 
 pub use ask::{ask, open};
 pub use listening::Listening;
-pub use protocol::{Answer, Request, TapHead, VERSION};
+pub use protocol::{Answer, Outcome, Request, TapHead, VERSION};
 
 /// What a client with a tap is told that asks for something else.
 const ONLY_TAP: &str = "a connection with a tap is good for nothing else";
@@ -132,16 +130,15 @@ impl Control {
     pub fn answer(
         &mut self,
         token: Token,
-        outcome: Result<Value, String>,
+        outcome: Outcome,
         registry: &Registry,
         now: Mono,
     ) -> Served {
         let Some(client) = self.clients.get_mut(&token) else { return Served::Nothing };
         client.heard = now;
         // What there may be besides this request is looked at in the next pass.
-        let done = client
-            .say(&Answer::new(outcome))
-            .and_then(|()| registry.reregister(&mut client.stream, token, BOTH));
+        let done =
+            client.say(outcome).and_then(|()| registry.reregister(&mut client.stream, token, BOTH));
         done.map_or_else(|error| self.let_go(token, &error), |()| Served::Nothing)
     }
 
@@ -210,7 +207,7 @@ impl Control {
             if !self.has_room(now) {
                 let said = format!("there are {CONTROL_CLIENTS_MOST} clients already; try again");
                 // Best effort: the client is sent away either way.
-                let _ = protocol::line(&Answer::refused(said)).map(|line| stream.write(&line));
+                let _ = protocol::answer(Err(said)).map(|line| stream.write(&line));
                 continue;
             }
             let token = Token(self.next_token);
@@ -262,7 +259,7 @@ impl Client {
                 let most = CONTROL_REQUEST_MOST;
                 self.request = Vec::new();
                 self.parting = true;
-                self.say(&Answer::refused(format!("a request is a line of {most} bytes at most")))?;
+                self.say(Err(format!("a request is a line of {most} bytes at most")))?;
                 return Ok(Heard::Nothing);
             }
             let mut chunk = [0; 4096];
@@ -276,8 +273,8 @@ impl Client {
         }
     }
 
-    fn say(&mut self, answer: &Answer) -> io::Result<()> {
-        self.answer = protocol::line(answer)?;
+    fn say(&mut self, outcome: Outcome) -> io::Result<()> {
+        self.answer = protocol::answer(outcome)?;
         self.write()
     }
 

@@ -80,17 +80,21 @@ impl Request {
     }
 }
 
-impl Answer {
-    /// Answers with what came of a request.
-    pub(super) fn new(outcome: Result<Value, String>) -> Self {
-        match outcome {
-            Ok(value) => Self { version: VERSION, ok: Some(value), error: None },
-            Err(error) => Self { version: VERSION, ok: None, error: Some(error) },
-        }
-    }
+/// What came of a request: what was asked for, as JSON, or why it was refused.
+pub type Outcome = Result<Vec<u8>, String>;
 
-    pub(super) fn refused(error: String) -> Self {
-        Self::new(Err(error))
+/// The answer with an outcome, as it is sent. (A state may be large: it is written once, and never
+/// a tree in memory.)
+pub(super) fn answer(outcome: Outcome) -> serde_json::Result<Vec<u8>> {
+    match outcome {
+        Ok(json) => {
+            let mut said = format!("{{\"version\":{VERSION},\"ok\":").into_bytes();
+            said.reserve_exact(json.len() + 2);
+            said.extend(json);
+            said.extend(b"}\n");
+            Ok(said)
+        }
+        Err(error) => line(&Answer { version: VERSION, ok: None, error: Some(error) }),
     }
 }
 
@@ -115,6 +119,20 @@ mod tests {
             assert_eq!(Request::read(&line), Ok(request));
         }
         assert_eq!(Request::read(b"{\"command\": \"status\"}"), Ok(Request::Status));
+    }
+
+    #[test]
+    fn an_answer_is_one_line_that_is_read_back() {
+        for (outcome, ok, error) in [
+            (Ok(b"null".to_vec()), None, None),
+            (Ok(b"{\"a\":[1]}".to_vec()), Some(serde_json::json!({"a": [1]})), None),
+            (Err("two\nlines".to_string()), None, Some("two\nlines".to_string())),
+        ] {
+            let line = answer(outcome).unwrap();
+            assert_eq!(memchr::memchr(b'\n', &line), Some(line.len() - 1));
+            let answer: Answer = serde_json::from_slice(&line).unwrap();
+            assert_eq!(answer, Answer { version: VERSION, ok, error });
+        }
     }
 
     #[test]
