@@ -2,6 +2,7 @@
 //! shows, and what is wrong where something is.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
@@ -96,7 +97,8 @@ pub fn complaints(snapshot: &Snapshot) -> Vec<String> {
 }
 
 /// Writes metrics down; `waited` is how long the loop had them be waited for.
-pub fn text(snapshot: Snapshot, usage: Usage, waited: Duration, format: Format) -> String {
+pub fn text(snapshot: &Arc<Snapshot>, usage: Usage, waited: Duration, format: Format) -> String {
+    let snapshot = Arc::clone(snapshot);
     let mut registry = Registry::default();
     let retired = retired(&snapshot.status);
     registry.register_collector(Box::new(Metrics { snapshot, retired, usage, waited }));
@@ -150,7 +152,7 @@ fn older(text: &str) -> String {
 
 #[derive(Debug)]
 struct Metrics {
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
     /// For each node that a reload removed the how-manieth it is of its name.
     retired: Vec<Option<String>>,
     usage: Usage,
@@ -311,7 +313,7 @@ impl Metrics {
     }
 
     fn daemon(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let Snapshot { status, pulse, reloads, stuck_after, .. } = &self.snapshot;
+        let Snapshot { status, pulse, reloads, stuck_after, .. } = &*self.snapshot;
         let queues = || status.nodes.iter().filter_map(|node| node.queue);
         let used: u64 = queues().map(|queue| queue.used).sum();
         let version = vec![("version", status.version.as_str())];

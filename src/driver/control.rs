@@ -14,14 +14,15 @@ mod protocol;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 
+use mio::net::UnixStream;
+use mio::{Interest, Registry, Token};
+
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::engine::tap::Tapped;
 use crate::limits::{
     CONTROL_ANSWERS_MOST, CONTROL_CLIENTS_MOST, CONTROL_IDLE, CONTROL_REQUEST_MOST, TURN,
 };
-use mio::net::UnixStream;
-use mio::{Interest, Registry, Token};
 
 pub use ask::{ask, open};
 pub use listening::Listening;

@@ -161,7 +161,7 @@ impl Server {
         let asked: Vec<_> = asked.collect();
         let needs_loop = |(_, request): &(usize, Request)| !matches!(request.page, Page::Said(..));
         let start = Instant::now();
-        let snapshot = asked.iter().any(needs_loop).then(|| self.ask()).flatten();
+        let snapshot = asked.iter().any(needs_loop).then(|| self.ask()).flatten().map(Arc::new);
         let mut answers = Answers { snapshot, waited: start.elapsed(), made: Vec::new() };
         for (at, request) in asked {
             let Some(client) = self.clients.get_mut(&at) else { continue };
@@ -247,7 +247,7 @@ fn read(stream: &mut TcpStream, into: Option<&mut Vec<u8>>) -> io::Result<bool> 
 
 /// The answers of one moment, each made once.
 struct Answers {
-    snapshot: Option<Snapshot>,
+    snapshot: Option<Arc<Snapshot>>,
     /// How long the loop had the snapshot be waited for.
     waited: Duration,
     made: Vec<(Request, Arc<[u8]>)>,
@@ -283,7 +283,7 @@ impl Answers {
             (_, None) => ("503 Service Unavailable", PLAIN, late()),
             (Page::Metrics(format), Some(snapshot)) => {
                 let kind = if format == Format::Text { TEXT } else { OPEN_METRICS };
-                ("200 OK", kind, text(snapshot.clone(), usage(), self.waited, format))
+                ("200 OK", kind, text(snapshot, usage(), self.waited, format))
             }
             (Page::Health, Some(snapshot)) => match complaints(snapshot) {
                 said if said.is_empty() => ("200 OK", PLAIN, "ok\n".into()),
