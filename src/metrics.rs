@@ -11,7 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::engine::status::{NodeStatus, ReaderStatus, Status};
+use crate::engine::status::{InputStatus, NodeStatus, ReaderStatus, Status};
 
 /// The daemon at one moment, as far as the loop knows it.
 #[derive(Debug, Clone)]
@@ -181,17 +181,23 @@ const FIGURES: &[Figure] = &[
         n.queue.map(|_| n.stuck_seconds.unwrap_or(0.0))
     }),
     ("kernel_drops", "Datagrams that the kernel dropped", true, |n| {
-        Some(n.input?.kernel_drops as f64)
+        Some(input(n)?.kernel_drops as f64)
     }),
-    ("datagrams", "Datagrams received", true, |n| Some(n.input?.datagrams as f64)),
+    ("datagrams", "Datagrams received", true, |n| Some(input(n)?.datagrams as f64)),
     ("sequence_lost", "Lines missing by their numbers", true, |n| {
-        Some(n.input?.sequence_lost as f64)
+        Some(input(n)?.sequence_lost as f64)
     }),
-    ("oversize", "Lines that were cut", true, |n| Some(n.input?.oversize as f64)),
-    ("malformed", "Messages that made no sense", true, |n| Some(n.input?.malformed as f64)),
-    ("connections", "Connections taken", true, |n| Some(n.input?.connections as f64)),
-    ("refused", "Connections refused", true, |n| Some(n.input?.refused as f64)),
-    ("not_understood", "Messages not understood", true, |n| Some(n.faults?.sum() as f64)),
+    ("oversize", "Lines that were cut", true, |n| {
+        let cuts = n.kind == "input" || (n.kind == "filter" && n.printed.is_some());
+        cuts.then(|| n.input.map_or(0.0, |input| input.oversize as f64))
+    }),
+    ("malformed", "Messages that made no sense", true, |n| Some(input(n)?.malformed as f64)),
+    ("connections", "Connections taken", true, |n| Some(input(n)?.connections as f64)),
+    ("refused", "Connections refused", true, |n| Some(input(n)?.refused as f64)),
+    ("not_understood", "Messages not understood", true, |n| {
+        let looks = n.faults.is_some() || n.kind == "input";
+        looks.then(|| n.faults.map_or(0.0, |faults| faults.sum() as f64))
+    }),
     ("child_restarts", "Restarts of its processes", true, |n| {
         let restarts = n.children.iter().map(|child| child.restarts).sum::<u64>();
         (!n.children.is_empty()).then_some(restarts as f64)
@@ -248,6 +254,11 @@ const READER_FIGURES: &[ReaderFigure] = &[
         r.waits_since.map_or(0.0, |since| (now - since).max(0.0))
     }),
 ];
+
+/// What an input counts beside lines.
+fn input(node: &NodeStatus) -> Option<InputStatus> {
+    node.input.filter(|_| node.kind == "input")
+}
 
 const KINDS: [&str; 4] = ["input", "filter", "spool", "output"];
 
