@@ -265,16 +265,23 @@ fn a_socket_of_a_daemon_that_was_killed_is_replaced_and_of_one_that_runs_is_not(
     let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     sender.send_to(b"one\n", ("127.0.0.1", port)).unwrap();
     assert_eq!(daemon.wait_lines("other", 1), ["one"]);
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(other.id().cast_signed()),
-        nix::sys::signal::Signal::SIGTERM,
-    )
-    .unwrap();
-    assert!(other.wait().unwrap().success());
-    // Its end takes nothing from the first one.
     assert_eq!(Client::new(&daemon).ask(STATUS)["ok"]["pid"], first);
+
+    // When the first one has ended, a reload of the other is enough for it to have the socket.
     daemon.stop();
     assert!(!daemon.path("control.sock").exists(), "it is removed at the end");
+    let signal = |signal| {
+        let pid = nix::unistd::Pid::from_raw(other.id().cast_signed());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    };
+    signal(nix::sys::signal::Signal::SIGHUP);
+    let path = daemon.path("control.sock");
+    // There is a moment between its name and its ear.
+    wait_for("the socket", || UnixStream::connect(&path).ok());
+    assert_eq!(Client::new(&daemon).ask(STATUS)["ok"]["pid"], other.id());
+    signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(other.wait().unwrap().success());
+    assert!(!daemon.path("control.sock").exists());
 }
 
 #[test]

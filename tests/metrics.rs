@@ -297,6 +297,8 @@ fn the_slow_and_the_many_harm_nobody_and_cost_little() {
         daemon.wait_lines("all", sent as usize);
     }
     assert_eq!(figure(&daemon, "Threads:"), threads);
+    let fds = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
+    assert!(fds < 128 + 40, "{fds} descriptors: 128 clients and its own");
     let grown = figure(&daemon, "VmHWM:") - memory;
     assert!(grown < 6 * 1024, "{grown} KiB");
     drop(crowds);
