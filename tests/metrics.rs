@@ -84,7 +84,8 @@ pub const EVERYTHING: &str = "[filter.pass]\nfrom = \"in\"\nmatch = '7$'\n\
      [output.pipe]\nfrom = \"run\"\npipe = \"cat > /dev/null\"\n\
      [output.file]\nfrom = \"pass\"\nrate = \"1/s\"\nfile = \"{dir}/file\"\n\
      [output.udp]\nfrom = \"in\"\nudp = \"127.0.0.1:9\"\n\
-     [output.peer]\nfrom = \"in\"\nforward = \"relp://127.0.0.1:9\"\nspool = { dir = \"{dir}/p\" }\n\
+     [output.peer]\nfrom = \"in\"\nforward = \"relp://127.0.0.1:9\"\n\
+     spool = { dir = \"{dir}/p\" }\n\
      [spool.hold]\nfrom = \"in\"\ndir = \"{dir}/hold\"\n\
      [output.held]\nfrom = \"hold\"\nfile = \"{dir}/held\"\n";
 
@@ -162,7 +163,8 @@ fn health_is_red_while_an_output_is_stuck_and_green_when_it_goes_on() {
     let flow = format!(
         "metrics = \"127.0.0.1:{port}\"\nstuck_after = \"1s\"\n#daemon\n\
          [output.all]\nfrom = \"in\"\nfile = \"{{dir}}/all\"\n\
-         [output.slow]\nfrom = \"in\"\npipe = \"cat {{dir}}/gate > /dev/null; cat > {{dir}}/slow\"\n\
+         [output.slow]\nfrom = \"in\"\n\
+         pipe = \"cat {{dir}}/gate > /dev/null; cat > {{dir}}/slow\"\n\
          [output.peer]\nfrom = \"in\"\nforward = \"tcp://127.0.0.1:{peer}\"\n\
          spool = {{ dir = \"{{dir}}/p\", sync = \"10ms\" }}\n"
     );
