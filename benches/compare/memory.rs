@@ -78,8 +78,10 @@ fn stalled(bench: &Bench<'_>, case: &Case) -> Result<f64> {
     let sleep = "stop_grace = \"500ms\"\n";
     let mut more = String::new();
     for n in 0..STALLED {
+        // Each with lines of its own: those that all take are in memory once.
         more.push_str(&format!(
-            "[output.p{n}]\nfrom = \"udp\"\npipe = \"exec sleep 600\"\n{sleep}"
+            "[output.p{n}]\nfrom = \"udp\"\nsample = 2\nsample_mode = \"random\"\n\
+             pipe = \"exec sleep 600\"\n{sleep}"
         ));
     }
     more.push_str(&format!("[filter.f]\nfrom = \"udp\"\nrun = \"exec sleep 600\"\n{sleep}"));
