@@ -1,7 +1,6 @@
 //! What `top`, `ctl status` and the final ledger show: every node's counts at one moment.
 
 use std::collections::BTreeMap;
-use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
@@ -300,7 +299,8 @@ impl Engine {
             let bytes = u128::from(lag_lines) * u128::from(held.bytes) / lines;
             let lag_bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
             let (name, position) = (feed.reader.clone(), feed.position);
-            let since = self.waits_since(feed).and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+            let since =
+                self.waits_since(feed).and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
             let waits_since = since.map(|since| since.as_secs_f64());
             ReaderStatus { name, position, lag_lines, lag_bytes, lag_seconds, waits_since }
         });
