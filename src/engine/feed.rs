@@ -553,3 +553,22 @@ fn skip_lines(mut batch: Batch, skip: &mut u64) -> Option<Batch> {
     batch.cut_front(end);
     Some(batch)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::plan::SelectPlan;
+
+    #[test]
+    fn lines_that_are_missing_do_not_make_a_reader_older_than_it_is() {
+        let selector = Selector::new(&SelectPlan::default(), "out").unwrap();
+        let mut feed = Feed::new(NodeId(0), "out".into(), selector);
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        feed.fed.push_back(Fed { first: 0, end: 2, lines: 2, received: Some(at) });
+        feed.fed.push_back(Fed { first: 2, end: 9, lines: 0, received: None });
+        feed.advance(2);
+        assert_eq!((feed.position, feed.received), (9, Some(at)));
+    }
+}

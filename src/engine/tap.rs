@@ -151,3 +151,67 @@ impl Tap {
         count
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::clock::Mono;
+    use crate::engine::Event;
+
+    const MIB: usize = 1024 * 1024;
+
+    /// An engine, and a way to have 64 lines of 16 KiB leave its input.
+    fn engine() -> (Engine, impl Fn(&mut Engine)) {
+        let text = "[input.in]\nudp = \"127.0.0.1:8420\"\n[output.out]\nstdout = true\n";
+        let plan = crate::config::parse(text, "test").unwrap().plan;
+        let mut line = vec![b'x'; MIB / 64];
+        line[MIB / 64 - 1] = b'\n';
+        let bytes = bytes::Bytes::from(line.repeat(64));
+        let send = move |engine: &mut Engine| {
+            let node = engine.find("in").unwrap();
+            let batch = Batch::new(bytes.clone(), 64, "in".into(), SystemTime::UNIX_EPOCH);
+            engine.handle(Event::Lines { node, batch }, Mono::default());
+        };
+        (Engine::new(&plan, Mono::default()).unwrap(), send)
+    }
+
+    #[test]
+    fn what_taps_hold_is_bounded_for_each_and_for_all_and_the_rest_is_counted() {
+        let (mut engine, send) = engine();
+        for id in 0..3 {
+            engine.open_tap(id, "in", None).unwrap();
+        }
+        for _ in 0..6 {
+            send(&mut engine);
+        }
+        let mut held = 0;
+        for id in 0..3 {
+            let tapped = engine.take_tapped(id, usize::MAX).unwrap();
+            let bytes: usize = tapped.batches.iter().map(|batch| batch.bytes.len()).sum();
+            let lines: u64 = tapped.batches.iter().map(|batch| u64::from(batch.lines)).sum();
+            assert!(bytes <= TAP_BYTES);
+            assert_eq!(lines + tapped.lost, 6 * 64, "tap {id}");
+            held += bytes;
+        }
+        assert_eq!(held, TAPS_BYTES);
+        assert_eq!(engine.take_tapped(0, 1).unwrap().batches.len(), 0);
+    }
+
+    #[test]
+    fn a_tap_that_ends_takes_no_more_and_says_so_with_the_last_of_what_it_has() {
+        let (mut engine, send) = engine();
+        engine.open_tap(7, "in", Some("x")).unwrap();
+        send(&mut engine);
+        send(&mut engine);
+        engine.end_tap(7, "because");
+        engine.end_taps("for another reason");
+        send(&mut engine);
+        // A batch at a time, for it is larger than what is asked for.
+        for end in [None, Some("because")] {
+            let tapped = engine.take_tapped(7, MIB / 4).unwrap();
+            assert_eq!((tapped.batches.len(), tapped.lost, tapped.end), (1, 0, end));
+        }
+    }
+}
