@@ -1,6 +1,7 @@
 //! The state of the daemon for monitoring: metrics over the ledger, with the same figures as `top`
 //! shows, and what is wrong where something is.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -293,8 +294,7 @@ impl Metrics {
     ) -> Result<(), std::fmt::Error> {
         let nodes: Vec<_> = self.labelled().filter(|(node, _)| node.kind == kind).collect();
         for (what, help, grows, value) in FIGURES {
-            let values =
-                nodes.iter().filter_map(|(node, labels)| Some((labels.clone(), value(node)?)));
+            let values = nodes.iter().filter_map(|(node, labels)| Some((labels, value(node)?)));
             put(encoder, (kind, what), help, *grows, values)?;
         }
         let dropped = nodes.iter().flat_map(|(node, labels)| {
@@ -316,8 +316,7 @@ impl Metrics {
             readers.extend(spool.readers.iter().map(|reader| (reader, with_name(&reader.name))));
         }
         for (what, help, value) in READER_FIGURES {
-            let values = readers.iter();
-            let values = values.map(|(reader, labels)| (labels.clone(), value(reader, now)));
+            let values = readers.iter().map(|(reader, labels)| (labels, value(reader, now)));
             put(encoder, ("spool", what), help, false, values)?;
         }
         Ok(())
@@ -380,7 +379,7 @@ fn put<'a>(
     (kind, what): (&str, &str),
     help: &str,
     grows: bool,
-    values: impl Iterator<Item = (Labels<'a>, f64)>,
+    values: impl Iterator<Item = (impl Borrow<Labels<'a>>, f64)>,
 ) -> Result<(), std::fmt::Error> {
     put_as(encoder, &format!("logweir_{kind}_{what}"), help, grows, values)
 }
@@ -390,7 +389,7 @@ fn put_as<'a>(
     name: &str,
     help: &str,
     grows: bool,
-    values: impl Iterator<Item = (Labels<'a>, f64)>,
+    values: impl Iterator<Item = (impl Borrow<Labels<'a>>, f64)>,
 ) -> Result<(), std::fmt::Error> {
     let mut values = values.peekable();
     if values.peek().is_none() {
@@ -400,10 +399,9 @@ fn put_as<'a>(
     let mut family = encoder.encode_descriptor(name, help, None, metric)?;
     for (labels, value) in values {
         // A metric without labels has no braces either.
-        if labels.is_empty() {
-            encode_value(&mut family, grows, value)?;
-        } else {
-            encode_value(&mut family.encode_family(&labels)?, grows, value)?;
+        match labels.borrow() {
+            none if none.is_empty() => encode_value(&mut family, grows, value)?,
+            labels => encode_value(&mut family.encode_family(labels)?, grows, value)?,
         }
     }
     Ok(())
