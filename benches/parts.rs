@@ -173,6 +173,7 @@ fn scrape(c: &mut Criterion) {
     group.bench_function("the loop's part", |b| b.iter(|| engine.status(Mono::default())));
     let snapshot = Arc::new(Snapshot {
         status: engine.status(Mono::default()),
+        memory: 1 << 26,
         stuck_after: Duration::from_secs(60),
         started: SystemTime::UNIX_EPOCH,
         pulse: Pulse::default(),

@@ -19,6 +19,8 @@ use crate::engine::status::{InputStatus, NodeStatus, ReaderStatus, Status};
 pub struct Snapshot {
     /// Every node.
     pub status: Status,
+    /// The budget of all queues in bytes.
+    pub memory: u64,
     /// An output that has let nothing go for so long is stuck.
     pub stuck_after: Duration,
     /// When the daemon started.
@@ -323,7 +325,7 @@ impl Metrics {
     }
 
     fn daemon(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let Snapshot { status, pulse, reloads, stuck_after, .. } = &*self.snapshot;
+        let Snapshot { status, memory, pulse, reloads, stuck_after, .. } = &*self.snapshot;
         let queues = || status.nodes.iter().filter_map(|node| node.queue);
         let used: u64 = queues().map(|queue| queue.used).sum();
         let version = vec![("version", status.version.as_str())];
@@ -331,7 +333,7 @@ impl Metrics {
         for (what, help, grows, value) in [
             ("uptime_seconds", "Time since the start", false, status.uptime),
             ("queues_bytes", "Bytes in all queues", false, used as f64),
-            ("memory_bytes", "The budget of all queues", false, status.memory as f64),
+            ("memory_bytes", "The budget of all queues", false, *memory as f64),
             ("stuck_after_seconds", "When an output is stuck", false, stuck_after.as_secs_f64()),
             ("loop_passes", "How often the loop went round", true, pulse.passes as f64),
             ("loop_busy_seconds", "Time it was at work", true, pulse.busy.as_secs_f64()),

@@ -147,6 +147,7 @@ impl Daemon {
             self.children.look_at_pipes(&mut self.engine);
             let snapshot = Snapshot {
                 status: self.engine.status(now),
+                memory: self.engine.plan().daemon.memory,
                 stuck_after: self.engine.plan().daemon.stuck_after,
                 started: self.started,
                 pulse: self.pulse,

@@ -22,9 +22,6 @@ pub struct Status {
     pub pid: u32,
     /// Seconds since the daemon started.
     pub uptime: f64,
-    /// The budget of all queues in bytes.
-    #[serde(default)]
-    pub memory: u64,
     /// Every node, those that a reload removed and that still drain among them.
     pub nodes: Vec<NodeStatus>,
 }
@@ -193,7 +190,6 @@ impl Engine {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             uptime: now.0.as_secs_f64(),
-            memory: self.plan.daemon.memory,
             nodes: self.nodes().map(|(id, _)| self.node_status(id, now)).collect(),
         }
     }

@@ -308,6 +308,7 @@ mod tests {
         let engine = crate::engine::Engine::new(&plan, Mono::default()).unwrap();
         Snapshot {
             status: engine.status(Mono::default()),
+            memory: 1 << 26,
             stuck_after: Duration::from_secs(60),
             started: std::time::SystemTime::UNIX_EPOCH,
             pulse: Pulse::default(),
