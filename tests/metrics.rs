@@ -82,7 +82,7 @@ fn each_once(scrape: &str) {
 pub const EVERYTHING: &str = "[filter.pass]\nfrom = \"in\"\nmatch = '7$'\n\
      [filter.run]\nfrom = \"in\"\nrun = \"cat\"\n\
      [output.pipe]\nfrom = \"run\"\npipe = \"cat > /dev/null\"\n\
-     [output.file]\nfrom = \"pass\"\nrate = \"1/s\"\nfile = \"{dir}/file\"\n\
+     [output.file]\nfrom = \"pass\"\nrate = \"1/d\"\nfile = \"{dir}/file\"\n\
      [output.udp]\nfrom = \"in\"\nudp = \"127.0.0.1:9\"\n\
      [output.peer]\nfrom = \"in\"\nforward = \"relp://127.0.0.1:9\"\n\
      spool = { dir = \"{dir}/p\" }\n\

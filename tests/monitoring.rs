@@ -52,10 +52,9 @@ fn text(value: &Value, key: &str) -> String {
 /// An expression as Grafana sends it, with everything chosen.
 fn filled_in(expression: &str) -> String {
     expression
-        .replace("$__rate_interval", "30s")
-        .replace("$__range", "30s")
-        .replace("[1h]", "[30s]")
-        .replace("[2m]", "[30s]")
+        .replace("$__rate_interval", "2m")
+        .replace("$__range", "2m")
+        .replace("[1h]", "[2m]")
         .replace("$job", ".*")
         .replace("$instance", ".*")
         .replace("$node", ".*")
@@ -156,7 +155,7 @@ impl Prometheus {
         let config = dir.path().join("prometheus.yml");
         let rules = file("packaging/prometheus/logweir-alerts.yml");
         let text = format!(
-            "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\n\
+            "global: {{ scrape_interval: 2s, evaluation_interval: 2s }}\n\
              rule_files: [{rules:?}]\n\
              scrape_configs:\n  - job_name: logweir\n    static_configs:\n      \
              - targets: [\"127.0.0.1:{port}\"]\n"
@@ -225,6 +224,7 @@ fn a_real_prometheus_takes_every_scrape_and_has_data_for_every_panel() {
         if panel == "Starts" {
             daemon.stop();
             daemon.run();
+            sent = 0;
         }
         wait_for(&format!("data for {panel}: {expression}"), || {
             daemon.send_numbered(sent, sent + 10);
