@@ -25,6 +25,7 @@
 //! - `assets`: completions and manual pages are made for every subcommand;
 //! - `packages`: packages hold what they should, and the unit is sound;
 //! - `tidy`: the project keeps its own rules;
+//! - `top`: the flow is shown in a terminal;
 //! - `tools`: lines are made and sent by hand.
 
 #![expect(unreachable_pub, reason = "nothing outside a test binary reaches in")]
@@ -55,5 +56,6 @@ mod systemd;
 mod tap;
 mod tidy;
 mod tools;
+mod top;
 mod udp2log;
 mod util;
