@@ -5,6 +5,7 @@
 
 use std::hint::black_box;
 use std::io::IoSlice;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use logweir::input::Intake;
 use logweir::input::datagrams::RawLines;
 use logweir::input::lines::LineBuffer;
 use logweir::ledger::Count;
+use logweir::metrics::{self, Format, Pulse, Reloads, Snapshot, Usage};
 
 const LINES: u32 = 1300;
 
@@ -156,11 +158,40 @@ fn fan_out(c: &mut Criterion) {
     group.finish();
 }
 
+/// A scrape of 200 nodes: what the loop does for it, and what the metrics' thread does then.
+fn scrape(c: &mut Criterion) {
+    let mut text = String::from("[input.in]\nudp = \"127.0.0.1:8420\"\n");
+    for n in 0..99 {
+        text.push_str(&format!("[filter.f{n}]\nfrom = \"in\"\nmatch = \"{n}$\"\n"));
+        text.push_str(&format!("[output.o{n}]\nfrom = \"f{n}\"\npipe = \"x\"\n"));
+    }
+    text.push_str("[output.file]\nfrom = \"in\"\nfile = \"/nowhere/x\"\n");
+    let plan = config::parse(&text, "bench").unwrap().plan;
+    assert_eq!(plan.nodes.len(), 200);
+    let engine = Engine::new(&plan, Mono::default()).unwrap();
+    let mut group = c.benchmark_group("scrape of 200 nodes");
+    group.bench_function("the loop's part", |b| b.iter(|| engine.status(Mono::default())));
+    let snapshot = Arc::new(Snapshot {
+        status: engine.status(Mono::default()),
+        memory: 1 << 26,
+        stuck_after: Duration::from_secs(60),
+        started: SystemTime::UNIX_EPOCH,
+        pulse: Pulse::default(),
+        reloads: Reloads::default(),
+    });
+    for (name, format) in [("OpenMetrics", Format::OpenMetrics), ("text", Format::Text)] {
+        group.bench_function(BenchmarkId::new("written as", name), |b| {
+            b.iter(|| metrics::text(&snapshot, Usage::default(), Duration::ZERO, format));
+        });
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = parts;
     config = Criterion::default()
         .measurement_time(Duration::from_secs(2))
         .warm_up_time(Duration::from_millis(500));
-    targets = framing, selection, fan_out
+    targets = framing, selection, fan_out, scrape
 }
 criterion_main!(parts);

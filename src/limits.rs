@@ -156,18 +156,40 @@ pub const WATCHDOG_PARTS: u32 = 4;
 pub const TAPS_MOST: usize = 16;
 /// What a tap holds that was not taken yet; lines beyond are lost to it.
 pub const TAP_BYTES: usize = 4 * 1024 * 1024;
-/// Clients of the metrics at one time.
-pub const METRICS_CLIENTS_MOST: usize = 32;
+/// What all taps together hold.
+pub const TAPS_BYTES: usize = 8 * 1024 * 1024;
+/// About as much of it is written to a client at once.
+pub const TAP_PIECE: usize = 256 * 1024;
+/// Clients of the metrics at one time; the one that is slowest makes room for another.
+pub const METRICS_CLIENTS_MOST: usize = 128;
 /// The longest request for metrics.
 pub const METRICS_REQUEST_MOST: usize = 8 * 1024;
 /// How long a request for metrics may take to come, and its answer to be read.
 pub const METRICS_REQUEST: Duration = Duration::from_secs(5);
+/// How long a client that was answered may take to hang up.
+pub const METRICS_PARTING: Duration = Duration::from_secs(1);
+/// Answers of different moments that clients have not read yet.
+pub const METRICS_ANSWERS_MOST: usize = 8;
 /// A loop that gives no state in this time is late.
 pub const METRICS_ANSWER: Duration = Duration::from_secs(2);
+/// A pass of the loop that takes longer than this is late, and counted.
+pub const PASS_LATE: Duration = Duration::from_millis(500);
+/// Default of `stuck_after`: an output that has let nothing go for so long is stuck.
+pub const STUCK_DEFAULT: Duration = Duration::from_secs(60);
+/// The least `stuck_after` may be.
+pub const STUCK_LEAST: Duration = Duration::from_secs(1);
 /// Clients of the control socket at one time.
 pub const CONTROL_CLIENTS_MOST: usize = 64;
+/// Clients that may wait to be taken.
+pub const CONTROL_BACKLOG: i32 = 128;
+/// A client that has asked nothing for so long makes room where there are too many.
+pub const CONTROL_IDLE: Duration = Duration::from_secs(10);
 /// The longest request on the control socket.
 pub const CONTROL_REQUEST_MOST: usize = 64 * 1024;
+/// When more bytes of answers than this wait to be read, nobody is answered more.
+pub const CONTROL_ANSWERS_MOST: usize = 4 * 1024 * 1024;
+
+const _: () = assert!(TAP_PIECE <= TAP_BYTES && TAP_BYTES <= TAPS_BYTES);
 
 /// Senders whose sequence numbers an input follows.
 pub const SENDERS_MOST: usize = 4096;

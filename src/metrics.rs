@@ -1,19 +1,89 @@
-//! The ledger as metrics (OpenMetrics 1.0): the same figures as `top` shows.
+//! The state of the daemon for monitoring: metrics over the ledger, with the same figures as `top`
+//! shows, and what is wrong where something is.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::engine::status::{NodeStatus, Status};
+use crate::engine::status::{InputStatus, NodeStatus, ReaderStatus, Status};
+
+/// The daemon at one moment, as far as the loop knows it.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Every node.
+    pub status: Status,
+    /// The budget of all queues in bytes.
+    pub memory: u64,
+    /// An output that has let nothing go for so long is stuck.
+    pub stuck_after: Duration,
+    /// When the daemon started.
+    pub started: SystemTime,
+    /// What the loop counts of itself.
+    pub pulse: Pulse,
+    /// What came of reloads.
+    pub reloads: Reloads,
+}
+
+/// How the loop goes round.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pulse {
+    /// How often.
+    pub passes: u64,
+    /// How long it was at work in all.
+    pub busy: Duration,
+    /// Passes that took too long.
+    pub late: u64,
+}
+
+/// What came of reloads.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reloads {
+    /// Those put in force.
+    pub done: u64,
+    /// Those refused.
+    pub refused: u64,
+    /// Whether the last one was.
+    pub last_refused: bool,
+}
+
+/// What the process takes of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    /// Processor time of all its threads.
+    pub cpu: Duration,
+    /// Resident memory in bytes.
+    pub resident: u64,
+    /// Mapped memory in bytes.
+    pub mapped: u64,
+    /// Open descriptors.
+    pub descriptors: u64,
+    /// How many it may open.
+    pub descriptors_most: u64,
+}
+
+/// Two ways of writing metrics down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// OpenMetrics 1.0, which Prometheus asks for.
+    OpenMetrics,
+    /// Prometheus' older text, for everybody else.
+    Text,
+}
 
 /// Why the daemon is not well: nothing where it is.
-pub fn complaints(status: &Status) -> Vec<String> {
+pub fn complaints(snapshot: &Snapshot) -> Vec<String> {
+    let limit = snapshot.stuck_after.as_secs_f64();
     let mut complaints = Vec::new();
-    for node in &status.nodes {
+    for node in &snapshot.status.nodes {
         let name = &node.name;
-        if let Some(seconds) = node.stuck_seconds.filter(|seconds| *seconds > STUCK_SECONDS) {
+        if let Some(seconds) = node.stuck_seconds.filter(|seconds| *seconds > limit) {
             complaints.push(format!("{name}: nothing has left its queue for {seconds:.0} s"));
         }
         if let Some(error) = &node.error {
@@ -29,21 +99,68 @@ pub fn complaints(status: &Status) -> Vec<String> {
     complaints
 }
 
-/// An output whose queue has let nothing go for so long is stuck.
-const STUCK_SECONDS: f64 = 60.0;
-
-/// Writes the metrics of a status.
-pub fn text(status: Status) -> String {
+/// Writes metrics down; `waited` is how long the loop had them be waited for.
+pub fn text(snapshot: &Arc<Snapshot>, usage: Usage, waited: Duration, format: Format) -> String {
+    let snapshot = Arc::clone(snapshot);
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Metrics(status)));
+    let retired = retired(&snapshot.status);
+    registry.register_collector(Box::new(Metrics { snapshot, retired, usage, waited }));
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = encode(&mut text, &registry);
-    text
+    match format {
+        Format::OpenMetrics => text,
+        Format::Text => older(&text),
+    }
+}
+
+/// Numbers the nodes that reloads removed, for each name from 1 on.
+fn retired(status: &Status) -> Vec<Option<String>> {
+    let mut seen: HashMap<&str, u32> = HashMap::new();
+    let mut retired = Vec::with_capacity(status.nodes.len());
+    for node in &status.nodes {
+        retired.push(node.retired.then(|| {
+            let count = seen.entry(&node.name).or_default();
+            *count += 1;
+            count.to_string()
+        }));
+    }
+    retired
+}
+
+/// Prometheus' older text has the whole name of a counter in its head, and no end.
+fn older(text: &str) -> String {
+    let mut older = String::with_capacity(text.len() + text.len() / 16);
+    let mut help = "";
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        if line.starts_with("# HELP ") {
+            help = line;
+            continue;
+        }
+        let counter = line.strip_prefix("# TYPE ").and_then(|rest| rest.strip_suffix(" counter"));
+        if let Some(name) = counter {
+            older.push_str(&help.replacen(name, &format!("{name}_total"), 1));
+            older.push_str(&format!("\n# TYPE {name}_total counter\n"));
+            continue;
+        }
+        if line.starts_with("# TYPE ") {
+            older.push_str(help);
+            older.push('\n');
+        }
+        older.push_str(line);
+        older.push('\n');
+    }
+    older
 }
 
 #[derive(Debug)]
-struct Metrics(Status);
+struct Metrics {
+    snapshot: Arc<Snapshot>,
+    /// For each node that a reload removed the how-manieth it is of its name.
+    retired: Vec<Option<String>>,
+    usage: Usage,
+    waited: Duration,
+}
 
 /// A figure of nodes: its name behind `logweir_<kind>_`, its help, whether it only grows, and its
 /// value where a node has one.
@@ -55,26 +172,41 @@ const FIGURES: &[Figure] = &[
     ("lines_out", "Lines that left", true, |n| Some(n.lines_out as f64)),
     ("bytes_in", "Bytes that entered", true, |n| Some(n.bytes_in as f64)),
     ("bytes_out", "Bytes that left", true, |n| Some(n.bytes_out as f64)),
+    ("bytes_dropped", "Bytes that were dropped", true, |n| Some(n.bytes_dropped as f64)),
     ("not_selected", "Lines not selected", true, |n| Some(n.not_selected as f64)),
+    ("printed_lines", "Lines its processes printed", true, |n| {
+        n.printed.filter(|_| n.kind == "filter").map(|lines| lines as f64)
+    }),
     ("queued_lines", "Lines in the queue", false, |n| Some(n.queued as f64)),
     ("queue_bytes", "Bytes in the queue", false, |n| Some(n.queue?.used as f64)),
     ("queue_limit_bytes", "Bytes it may hold", false, |n| Some(n.queue?.limit as f64)),
-    ("stuck_seconds", "Time since the queue let go", false, |n| n.stuck_seconds),
+    ("stuck_seconds", "How long its queue has held lines and let none go", false, |n| {
+        n.queue.map(|_| n.stuck_seconds.unwrap_or(0.0))
+    }),
     ("kernel_drops", "Datagrams that the kernel dropped", true, |n| {
-        Some(n.input?.kernel_drops as f64)
+        Some(input(n)?.kernel_drops as f64)
     }),
-    ("datagrams", "Datagrams received", true, |n| Some(n.input?.datagrams as f64)),
+    ("datagrams", "Datagrams received", true, |n| Some(input(n)?.datagrams as f64)),
     ("sequence_lost", "Lines missing by their numbers", true, |n| {
-        Some(n.input?.sequence_lost as f64)
+        Some(input(n)?.sequence_lost as f64)
     }),
-    ("oversize", "Lines that were cut", true, |n| Some(n.input?.oversize as f64)),
-    ("malformed", "Messages that made no sense", true, |n| Some(n.input?.malformed as f64)),
-    ("connections", "Connections taken", true, |n| Some(n.input?.connections as f64)),
-    ("refused", "Connections refused", true, |n| Some(n.input?.refused as f64)),
-    ("not_understood", "Messages not understood", true, |n| Some(n.faults?.sum() as f64)),
+    ("oversize", "Lines that were cut", true, |n| {
+        let cuts = n.kind == "input" || (n.kind == "filter" && n.printed.is_some());
+        cuts.then(|| n.input.map_or(0.0, |input| input.oversize as f64))
+    }),
+    ("malformed", "Messages that made no sense", true, |n| Some(input(n)?.malformed as f64)),
+    ("connections", "Connections taken", true, |n| Some(input(n)?.connections as f64)),
+    ("refused", "Connections refused", true, |n| Some(input(n)?.refused as f64)),
+    ("not_understood", "Messages not understood", true, |n| {
+        let looks = n.faults.is_some() || n.kind == "input";
+        looks.then(|| n.faults.map_or(0.0, |faults| faults.sum() as f64))
+    }),
     ("child_restarts", "Restarts of its processes", true, |n| {
         let restarts = n.children.iter().map(|child| child.restarts).sum::<u64>();
         (!n.children.is_empty()).then_some(restarts as f64)
+    }),
+    ("children", "Processes it should have", false, |n| {
+        (!n.children.is_empty()).then_some(n.children.len() as f64)
     }),
     ("children_up", "Processes that run", false, |n| {
         let up = n.children.iter().filter(|child| child.pid.is_some()).count();
@@ -84,7 +216,10 @@ const FIGURES: &[Figure] = &[
         let loops = n.children.iter().any(|child| child.state == "crash-loop");
         (!n.children.is_empty()).then(|| f64::from(u8::from(loops)))
     }),
-    ("peers_connected", "Lanes with a connection", false, |n| {
+    ("lanes", "Connections it should have", false, |n| {
+        (!n.lanes.is_empty()).then_some(n.lanes.len() as f64)
+    }),
+    ("lanes_connected", "Connections it has", false, |n| {
         let up = n.lanes.iter().filter(|lane| lane.peer.is_some()).count();
         (!n.lanes.is_empty()).then_some(up as f64)
     }),
@@ -101,83 +236,186 @@ const FIGURES: &[Figure] = &[
     ("held_bytes", "Bytes of the spool", false, |n| {
         n.spool.as_ref().map(|spool| spool.bytes as f64)
     }),
+    ("size_limit_bytes", "Bytes the spool may hold", false, |n| {
+        n.spool.as_ref().map(|spool| spool.max_size as f64)
+    }),
     ("segments", "Segments of the spool", false, |n| {
         n.spool.as_ref().map(|spool| spool.segments as f64)
     }),
 ];
+
+/// A figure of readers of spools: its name, its help, and its value at a time of day.
+type ReaderFigure = (&'static str, &'static str, fn(&ReaderStatus, f64) -> f64);
+
+const READER_FIGURES: &[ReaderFigure] = &[
+    ("reader_lag_lines", "Lines a reader is behind the newest one", |r, _| r.lag_lines as f64),
+    ("reader_lag_bytes", "About how many bytes that is", |r, _| r.lag_bytes as f64),
+    ("reader_lag_seconds", "Time between the line a reader is at and the newest", |r, _| {
+        r.lag_seconds
+    }),
+    ("reader_age_seconds", "Age of the oldest line a reader is not done with", |r, now| {
+        r.waits_since.map_or(0.0, |since| (now - since).max(0.0))
+    }),
+];
+
+/// What an input counts beside lines.
+fn input(node: &NodeStatus) -> Option<InputStatus> {
+    node.input.filter(|_| node.kind == "input")
+}
 
 const KINDS: [&str; 4] = ["input", "filter", "spool", "output"];
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         for kind in KINDS {
-            let nodes = || self.0.nodes.iter().filter(move |node| node.kind == kind);
-            for (what, help, grows, value) in FIGURES {
-                let of =
-                    |node: &NodeStatus| Some((vec![("node", node.name.clone())], value(node)?));
-                let values: Vec<_> = nodes().filter_map(of).collect();
-                put(&mut encoder, (kind, what), help, *grows, &values)?;
-            }
-            let dropped = nodes().flat_map(|node| {
-                let reasons = node.dropped.iter();
-                reasons.map(|(reason, lines)| {
-                    let labels = vec![("node", node.name.clone()), ("reason", reason.clone())];
-                    (labels, *lines as f64)
-                })
-            });
-            let help = "Lines that were dropped, by reason";
-            put(&mut encoder, (kind, "dropped"), help, true, &dropped.collect::<Vec<_>>())?;
+            self.nodes(kind, &mut encoder)?;
         }
         self.readers(&mut encoder)?;
-        let version = vec![("version", self.0.version.clone())];
-        put(&mut encoder, ("daemon", "version"), "The version", false, &[(version, 1.0)])?;
-        let uptime = [(Vec::new(), self.0.uptime)];
-        put(&mut encoder, ("daemon", "uptime_seconds"), "Time since the start", false, &uptime)
+        self.daemon(&mut encoder)?;
+        self.process(&mut encoder)
     }
 }
 
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+
 impl Metrics {
+    /// The nodes with their labels: one that a reload removed is told from the one that has its
+    /// name now.
+    fn labelled(&self) -> impl Iterator<Item = (&NodeStatus, Labels<'_>)> {
+        let nodes = self.snapshot.status.nodes.iter().zip(&self.retired);
+        nodes.map(|(node, retired)| {
+            let retired = retired.as_ref().map(|number| ("retired", number.as_str()));
+            (node, [("node", node.name.as_str())].into_iter().chain(retired).collect())
+        })
+    }
+
+    fn nodes(
+        &self,
+        kind: &str,
+        encoder: &mut DescriptorEncoder<'_>,
+    ) -> Result<(), std::fmt::Error> {
+        let nodes: Vec<_> = self.labelled().filter(|(node, _)| node.kind == kind).collect();
+        for (what, help, grows, value) in FIGURES {
+            let values = nodes.iter().filter_map(|(node, labels)| Some((labels, value(node)?)));
+            put(encoder, (kind, what), help, *grows, values)?;
+        }
+        let dropped = nodes.iter().flat_map(|(node, labels)| {
+            node.dropped
+                .iter()
+                .map(|(reason, lines)| (with(labels, ("reason", reason.as_str())), *lines as f64))
+        });
+        put(encoder, (kind, "dropped"), "Lines that were dropped, by reason", true, dropped)
+    }
+
     /// How far the readers of spools are behind.
     fn readers(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let spools = || self.0.nodes.iter().filter_map(|node| Some((node, node.spool.as_ref()?)));
-        for at in 0..3 {
-            let values = spools().flat_map(|(node, spool)| {
-                spool.readers.iter().map(move |reader| {
-                    let labels = vec![("node", node.name.clone()), ("reader", reader.name.clone())];
-                    let lags =
-                        [reader.lag_lines as f64, reader.lag_bytes as f64, reader.lag_seconds];
-                    (labels, lags[at])
-                })
-            });
-            let what = ["reader_lag_lines", "reader_lag_bytes", "reader_lag_seconds"][at];
-            let help = "How far a reader is behind the newest line";
-            put(encoder, ("spool", what), help, false, &values.collect::<Vec<_>>())?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let spools =
+            self.labelled().filter_map(|(node, labels)| Some((node.spool.as_ref()?, labels)));
+        let mut readers = Vec::new();
+        for (spool, labels) in spools {
+            let with_name = |name| with(&labels, ("reader", name));
+            readers.extend(spool.readers.iter().map(|reader| (reader, with_name(&reader.name))));
+        }
+        for (what, help, value) in READER_FIGURES {
+            let values = readers.iter().map(|(reader, labels)| (labels, value(reader, now)));
+            put(encoder, ("spool", what), help, false, values)?;
+        }
+        Ok(())
+    }
+
+    fn daemon(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Snapshot { status, memory, pulse, reloads, stuck_after, .. } = &*self.snapshot;
+        let queues = || status.nodes.iter().filter_map(|node| node.queue);
+        let used: u64 = queues().map(|queue| queue.used).sum();
+        let version = vec![("version", status.version.as_str())];
+        put(encoder, ("build", "info"), "The version", false, [(version, 1.0)].into_iter())?;
+        for (what, help, grows, value) in [
+            ("uptime_seconds", "Time since the start", false, status.uptime),
+            ("queues_bytes", "Bytes in all queues", false, used as f64),
+            ("memory_bytes", "The budget of all queues", false, *memory as f64),
+            ("stuck_after_seconds", "When an output is stuck", false, stuck_after.as_secs_f64()),
+            ("loop_passes", "How often the loop went round", true, pulse.passes as f64),
+            ("loop_busy_seconds", "Time it was at work", true, pulse.busy.as_secs_f64()),
+            ("loop_late", "Passes that took too long", true, pulse.late as f64),
+            ("loop_wait_seconds", "How long it had this answer be waited for", false, {
+                self.waited.as_secs_f64()
+            }),
+            ("reloads", "Configurations put in force by a reload", true, reloads.done as f64),
+            ("reloads_refused", "Configurations refused", true, reloads.refused as f64),
+            ("reload_failed", "Whether the last reload was refused", false, {
+                f64::from(u8::from(reloads.last_refused))
+            }),
+        ] {
+            put(encoder, ("daemon", what), help, grows, [(Vec::new(), value)].into_iter())?;
+        }
+        Ok(())
+    }
+
+    /// What the process takes, by the names that every dashboard knows.
+    fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Usage { cpu, resident, mapped, descriptors, descriptors_most } = self.usage;
+        let started = self.snapshot.started.duration_since(UNIX_EPOCH).unwrap_or_default();
+        for (name, help, grows, value) in [
+            ("process_start_time_seconds", "When it started", false, started.as_secs_f64()),
+            ("process_cpu_seconds", "Processor time", true, cpu.as_secs_f64()),
+            ("process_resident_memory_bytes", "Resident memory", false, resident as f64),
+            ("process_virtual_memory_bytes", "Mapped memory", false, mapped as f64),
+            ("process_open_fds", "Open descriptors", false, descriptors as f64),
+            ("process_max_fds", "Descriptors it may open", false, descriptors_most as f64),
+        ] {
+            put_as(encoder, name, help, grows, [(Vec::new(), value)].into_iter())?;
         }
         Ok(())
     }
 }
 
+/// Labels and one more.
+fn with<'a>(labels: &Labels<'a>, one: (&'static str, &'a str)) -> Labels<'a> {
+    labels.iter().copied().chain([one]).collect()
+}
+
 /// Writes one metric with all its values, where it has any.
-fn put(
+fn put<'a>(
     encoder: &mut DescriptorEncoder<'_>,
     (kind, what): (&str, &str),
     help: &str,
     grows: bool,
-    values: &[(Vec<(&'static str, String)>, f64)],
+    values: impl Iterator<Item = (impl Borrow<Labels<'a>>, f64)>,
 ) -> Result<(), std::fmt::Error> {
-    if values.is_empty() {
+    put_as(encoder, &format!("logweir_{kind}_{what}"), help, grows, values)
+}
+
+fn put_as<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    grows: bool,
+    values: impl Iterator<Item = (impl Borrow<Labels<'a>>, f64)>,
+) -> Result<(), std::fmt::Error> {
+    let mut values = values.peekable();
+    if values.peek().is_none() {
         return Ok(());
     }
-    let name = format!("logweir_{kind}_{what}");
     let metric = if grows { MetricType::Counter } else { MetricType::Gauge };
-    let mut family = encoder.encode_descriptor(&name, help, None, metric)?;
+    let mut family = encoder.encode_descriptor(name, help, None, metric)?;
     for (labels, value) in values {
-        let mut one = family.encode_family(labels)?;
-        if grows {
-            one.encode_counter::<NoLabelSet, f64, f64>(value, None)?;
-        } else {
-            one.encode_gauge(value)?;
+        // A metric without labels has no braces either.
+        match labels.borrow() {
+            none if none.is_empty() => encode_value(&mut family, grows, value)?,
+            labels => encode_value(&mut family.encode_family(labels)?, grows, value)?,
         }
     }
     Ok(())
+}
+
+fn encode_value(
+    encoder: &mut MetricEncoder<'_>,
+    grows: bool,
+    value: f64,
+) -> Result<(), std::fmt::Error> {
+    match grows {
+        true => encoder.encode_counter::<NoLabelSet, f64, f64>(&value, None),
+        false => encoder.encode_gauge(&value),
+    }
 }

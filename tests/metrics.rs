@@ -1,5 +1,6 @@
 //! `/metrics` and `/healthz`: the same figures as `top` shows, whoever asks and however.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
@@ -38,8 +39,9 @@ fn a_scrape_has_the_ledger_of_every_node() {
     daemon.send_numbered(0, 1000);
     daemon.wait_node("odd-lines", |node| node.lines_out == 500);
     daemon.wait_node("held", |node| node.lines_out == 1000);
-    let scrape = get(port, "/metrics");
+    let scrape = scrape(port, OPEN_METRICS);
     assert!(scrape.starts_with("HTTP/1.1 200 OK\r\nContent-Type: application/openmetrics-text"));
+    each_once(&scrape);
     for line in [
         "logweir_input_lines_in_total{node=\"in\"} 1000.0",
         "logweir_input_kernel_drops_total{node=\"in\"} 0.0",
@@ -55,6 +57,57 @@ fn a_scrape_has_the_ledger_of_every_node() {
     ] {
         assert!(scrape.lines().any(|other| other == line), "{line}\n{scrape}");
     }
+}
+
+/// What Prometheus says that it would like to have.
+const OPEN_METRICS: &str = "Accept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n";
+
+fn scrape(port: u16, fields: &str) -> String {
+    answer(port, &format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{fields}\r\n"))
+}
+
+/// Every series is there once: Prometheus refuses a whole scrape otherwise.
+fn each_once(scrape: &str) {
+    let mut seen = HashSet::new();
+    let lines = scrape.split("\r\n\r\n").nth(1).unwrap().lines();
+    for line in lines.filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        assert!(seen.insert(series.to_string()), "twice: {series}");
+    }
+    assert!(!seen.is_empty());
+}
+
+/// A flow with a node of every kind, every one of them used.
+pub const EVERYTHING: &str = "[filter.pass]\nfrom = \"in\"\nmatch = '7$'\n\
+     [filter.run]\nfrom = \"in\"\nrun = \"cat\"\n\
+     [output.pipe]\nfrom = \"run\"\npipe = \"cat > /dev/null\"\n\
+     [output.file]\nfrom = \"pass\"\nrate = \"1/d\"\nfile = \"{dir}/file\"\n\
+     [output.udp]\nfrom = \"in\"\nudp = \"127.0.0.1:9\"\n\
+     [output.peer]\nfrom = \"in\"\nforward = \"relp://127.0.0.1:9\"\n\
+     spool = { dir = \"{dir}/p\" }\n\
+     [spool.hold]\nfrom = \"in\"\ndir = \"{dir}/hold\"\n\
+     [output.held]\nfrom = \"hold\"\nfile = \"{dir}/held\"\n";
+
+#[test]
+fn promtool_finds_nothing_to_say_about_the_metrics() {
+    let (daemon, port) = daemon(EVERYTHING);
+    daemon.send_numbered(0, 100);
+    daemon.wait_node("held", |node| node.lines_out == 100);
+    let scrape = get(port, "/metrics");
+    let kind = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n";
+    assert!(scrape.starts_with(kind), "{scrape}");
+    each_once(&scrape);
+    let body = scrape.split_once("\r\n\r\n").unwrap().1;
+    for line in [
+        "# HELP logweir_input_lines_in_total Lines that entered",
+        "# TYPE logweir_input_lines_in_total counter",
+        "logweir_input_lines_in_total{node=\"in\"} 100.0",
+        "# TYPE logweir_output_queued_lines gauge",
+    ] {
+        assert!(body.lines().any(|other| other == line), "{line}\n{body}");
+    }
+    assert!(!body.contains("# EOF"));
     let promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -65,12 +118,94 @@ fn a_scrape_has_the_ledger_of_every_node() {
         eprintln!("skipped: needs promtool (package prometheus)");
         return;
     };
-    let body = scrape.split_once("\r\n\r\n").unwrap().1.replace("# EOF\n", "");
     promtool.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!said.contains("error while linting"), "{said}");
+    let said = [output.stdout, output.stderr].concat();
+    assert_eq!((String::from_utf8_lossy(&said).as_ref(), output.status.code()), ("", Some(0)));
 }
+
+#[test]
+fn a_node_that_drains_after_a_reload_is_told_from_its_successor() {
+    let sleepy = |command: &str| {
+        format!("[output.p]\nfrom = \"in\"\npipe = \"{command}\"\nstop_grace = \"60s\"\n")
+    };
+    let (daemon, port) = daemon(&sleepy("exec sleep 50"));
+    daemon.send_numbered(0, 10);
+    daemon.wait_node("p", |node| node.lines_in == 10);
+    let metrics = std::fs::read_to_string(daemon.path("logweir.toml")).unwrap();
+    for command in ["exec sleep 51", "cat > {dir}/p"] {
+        let old = metrics.split("[output.p]").next().unwrap();
+        let dir = daemon.dir.path().display().to_string();
+        let text = format!("{old}{}", sleepy(command).replace("{dir}", &dir));
+        std::fs::write(daemon.path("logweir.toml"), text).unwrap();
+        assert!(daemon.ctl("reload").status.success());
+    }
+    daemon.send_numbered(10, 30);
+    daemon.wait_node("p", |node| node.lines_out == 20);
+    let scrape = scrape(port, OPEN_METRICS);
+    each_once(&scrape);
+    for line in [
+        "logweir_output_lines_in_total{node=\"p\"} 20.0",
+        "logweir_output_lines_in_total{node=\"p\",retired=\"1\"} 10.0",
+        "logweir_output_lines_in_total{node=\"p\",retired=\"2\"} 0.0",
+        "logweir_daemon_reloads_total 2.0",
+        "logweir_daemon_reload_failed 0.0",
+    ] {
+        assert!(scrape.lines().any(|other| other == line), "{line}\n{scrape}");
+    }
+}
+
+#[test]
+fn health_is_red_while_an_output_is_stuck_and_green_when_it_goes_on() {
+    let port = free_port();
+    // One that reads nothing until it is told, and one behind a spool whose peer is not there.
+    let peer = free_port();
+    let flow = format!(
+        "metrics = \"127.0.0.1:{port}\"\nstuck_after = \"1s\"\n#daemon\n\
+         [output.all]\nfrom = \"in\"\nfile = \"{{dir}}/all\"\n\
+         [output.slow]\nfrom = \"in\"\n\
+         pipe = \"cat {{dir}}/gate > /dev/null; cat > {{dir}}/slow\"\n\
+         [output.peer]\nfrom = \"in\"\nforward = \"tcp://127.0.0.1:{peer}\"\n\
+         spool = {{ dir = \"{{dir}}/p\", sync = \"10ms\" }}\n"
+    );
+    let daemon = Daemon::start_with(&flow, |dir| {
+        nix::unistd::mkfifo(&dir.join("gate"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    });
+    assert!(get(port, "/healthz").ends_with("\r\n\r\nok\n"));
+    daemon.send_numbered(0, 1000);
+    daemon.wait_lines("all", 1000);
+    let said = wait_for("red", || {
+        let said = get(port, "/healthz");
+        let both = said.contains("\nslow: ") && said.contains("\npeer: ");
+        (said.starts_with("HTTP/1.1 503 ") && both).then_some(said)
+    });
+    for node in ["slow", "peer"] {
+        assert!(said.contains(&format!("\n{node}: nothing has left its queue for ")), "{said}");
+    }
+    assert!(!said.contains("all: "), "{said}");
+    let red = scrape(port, OPEN_METRICS);
+    let age = red.lines().find_map(|line| line.strip_prefix(AGE)).unwrap();
+    assert!(age.parse::<f64>().unwrap() > 1.0, "{age}");
+    assert!(red.contains(
+        "\nlogweir_spool_reader_lag_lines{node=\"peer.spool\",reader=\"peer\"} 1000.0\n"
+    ));
+    assert!(red.contains("\nlogweir_output_lanes_connected{node=\"peer\"} 0.0\n"), "{red}");
+    assert!(red.contains("\nlogweir_daemon_stuck_after_seconds 1.0\n"));
+    // The gate opens, the peer comes.
+    std::fs::write(daemon.path("gate"), "").unwrap();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", peer)).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = std::io::copy(&mut stream.unwrap(), &mut std::io::sink());
+        }
+    });
+    wait_for("green", || get(port, "/healthz").ends_with("\r\n\r\nok\n").then_some(()));
+    daemon.wait_lines("slow", 1000);
+    let green = scrape(port, OPEN_METRICS);
+    assert!(green.contains(&format!("\n{AGE}0.0\n")), "{green}");
+}
+
+const AGE: &str = "logweir_spool_reader_age_seconds{node=\"peer.spool\",reader=\"peer\"} ";
 
 #[test]
 fn health_is_red_while_a_process_is_in_a_crash_loop_and_says_so() {
@@ -81,7 +216,8 @@ fn health_is_red_while_a_process_is_in_a_crash_loop_and_says_so() {
     let said =
         wait_for("red", || Some(get(port, "/healthz")).filter(|said| said.contains(" 503 ")));
     assert!(said.ends_with("bad: its process is in a crash loop\n"), "{said}");
-    daemon.write_config("[output.all]\nfile = \"{dir}/all\"\n");
+    let good = "#daemon\n[output.all]\nfile = \"{dir}/all\"\n";
+    daemon.write_config(&format!("metrics = \"127.0.0.1:{port}\"\n{good}"));
     assert!(daemon.ctl("reload").status.success());
     wait_for("green", || get(port, "/healthz").ends_with("\r\n\r\nok\n").then_some(()));
 }
@@ -89,29 +225,100 @@ fn health_is_red_while_a_process_is_in_a_crash_loop_and_says_so() {
 #[test]
 fn other_questions_are_answered_as_they_deserve() {
     let (_daemon, port) = daemon("[output.all]\nfile = \"{dir}/all\"\n");
-    assert!(get(port, "/").starts_with("HTTP/1.1 404 "));
-    assert!(answer(port, "POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
+    let code = |request: &str| answer(port, request).get(9..12).map(str::to_string);
+    let long = "x".repeat(100_000);
+    for (request, expected) in [
+        ("GET / HTTP/1.1\r\n\r\n", "404"),
+        ("GET /metrics?x=y HTTP/1.1\r\n\r\n", "200"),
+        ("GET /metrics HTTP/1.0\r\n\r\n", "200"),
+        ("GET /healthz HTTP/1.1\r\nConnection: keep-alive\r\n\r\n", "200"),
+        ("POST /metrics HTTP/1.1\r\n\r\n", "405"),
+        ("GET /metrics\r\n\r\n", "400"),
+        ("\u{16}\u{3}\u{1}\u{2}\u{0}", "400"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505"),
+        (&format!("GET / HTTP/1.1\r\nX: {long}\r\n\r\n"), "431"),
+        (&format!("GET / HTTP/1.1\r\nX: {long}"), "431"),
+        (&format!("GET /{long} HTTP/1.1\r\n"), "431"),
+    ] {
+        assert_eq!(
+            code(request).as_deref(),
+            Some(expected),
+            "{}",
+            &request[..40.min(request.len())]
+        );
+    }
     let head = answer(port, "HEAD /metrics HTTP/1.1\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
-    assert!(get(port, "/metrics?x=y").contains("# EOF"));
-    assert_eq!(answer(port, &format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(100_000))), "");
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+    assert!(length.parse::<usize>().unwrap() > 1000);
+    // One request a connection, whoever would like to keep it: the second is not answered.
+    let twice = answer(port, &"GET /healthz HTTP/1.1\r\nConnection: keep-alive\r\n\r\n".repeat(2));
+    assert_eq!(twice.matches("HTTP/1.1 200 OK").count(), 1, "{twice}");
+    assert!(twice.contains("\r\nConnection: close\r\n"));
+}
+
+/// A figure of /proc/PID/status.
+fn figure(daemon: &Daemon, name: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Connections that each say this and no more.
+fn crowd(port: u16, count: usize, said: &[u8]) -> Vec<TcpStream> {
+    let connect = |_| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let _ = stream.write_all(said);
+        stream
+    };
+    (0..count).map(connect).collect()
 }
 
 #[test]
-fn the_slow_and_the_many_harm_nobody() {
+fn the_slow_and_the_many_harm_nobody_and_cost_little() {
     let (daemon, port) = daemon("[output.all]\nfile = \"{dir}/all\"\n");
-    // Each says a little and no more; they are let go after five seconds, or at once.
-    let slow: Vec<_> = (0..1000)
-        .map(|_| {
-            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            let _ = stream.write_all(b"GET /metrics HTT");
-            stream
-        })
-        .collect();
-    daemon.send_numbered(0, 1000);
-    daemon.wait_lines("all", 1000);
-    wait_for("an answer", || get(port, "/healthz").ends_with("ok\n").then_some(()));
-    drop(slow);
+    assert!(get(port, "/metrics").starts_with("HTTP/1.1 200 "));
+    let (memory, threads) = (figure(&daemon, "VmHWM:"), figure(&daemon, "Threads:"));
+    let giant = [b"GET /metrics HTTP/1.1\r\nX: ", &[b'x'; 8000][..]].concat();
+    let whole = b"GET /metrics HTTP/1.1\r\n\r\n";
+    let mut crowds = Vec::new();
+    let mut sent = 0;
+    for said in [&b""[..], b"GET /metrics HTT", b"\x16\x03\x01", &giant, whole] {
+        crowds.push(crowd(port, 200, said));
+        // With a thousand there and none of them gone, whoever asks is answered at once.
+        for _ in 0..10 {
+            let said = get(port, "/metrics");
+            assert!(said.starts_with("HTTP/1.1 200 "), "{said:?}");
+            assert!(
+                said.ends_with("logweir_daemon_reload_failed 0.0\n")
+                    || said.contains("process_max_fds")
+            );
+        }
+        daemon.send_numbered(sent, sent + 500);
+        sent += 500;
+        daemon.wait_lines("all", sent as usize);
+    }
+    assert_eq!(figure(&daemon, "Threads:"), threads);
+    let fds = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
+    assert!(fds < 128 + 40, "{fds} descriptors: 128 clients and its own");
+    let grown = figure(&daemon, "VmHWM:") - memory;
+    assert!(grown < 6 * 1024, "{grown} KiB");
+    drop(crowds);
+}
+
+#[test]
+fn a_slow_loris_is_let_go() {
+    let (_daemon, port) = daemon("[output.all]\nfile = \"{dir}/all\"\n");
+    let mut loris = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    // A byte now and then never makes a request; after five seconds it is over.
+    let mut said = b"GET /metrics HTTP/1.1\r\nX: ".iter().chain(std::iter::repeat(&b'x'));
+    wait_for("the end", || {
+        std::thread::sleep(Duration::from_millis(50));
+        loris.write_all(&[*said.next().unwrap()]).is_err().then_some(())
+    });
+    let mut answer = Vec::new();
+    let _ = loris.read_to_end(&mut answer);
+    assert!(answer.is_empty());
 }
 
 #[test]

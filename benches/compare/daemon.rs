@@ -77,9 +77,18 @@ impl Daemon {
 
     /// The most resident memory it ever had, in KiB.
     pub(crate) fn peak_memory_kib(&self) -> Result<u64> {
+        self.figure("VmHWM:")
+    }
+
+    /// Its resident memory now, in KiB.
+    pub(crate) fn resident_kib(&self) -> Result<u64> {
+        self.figure("VmRSS:")
+    }
+
+    fn figure(&self, name: &'static str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let number = line.and_then(|line| line.split_whitespace().next()).context("no VmHWM")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next()).context(name)?;
         Ok(number.parse()?)
     }
 

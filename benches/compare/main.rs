@@ -15,7 +15,8 @@
 //!
 //! The cases over RELP compare with rsyslog (with its package for RELP), the replay with socat;
 //! system calls are counted by strace. `--case kills` prints counts, not times: what is missing
-//! and what is twice after SIGKILL of either end.
+//! and what is twice after SIGKILL of either end. `--case memory` prints what memory and what
+//! room on disk logweir takes; to be had of a release: `--logweir target/release/logweir`.
 
 mod bareloop;
 mod case;
@@ -26,6 +27,7 @@ mod kills;
 mod load;
 mod logweir;
 mod measure;
+mod memory;
 mod pin;
 mod program;
 mod replay;
@@ -120,12 +122,13 @@ fn run(args: &Args) -> Result<bool> {
 
 /// Runs one case; false when it failed.
 fn run_case(bench: &Bench<'_>, case: &Case, args: &Args) -> Result<bool> {
-    let few = args.quick || case.name == CaseName::Kills;
+    let few = args.quick || matches!(case.name, CaseName::Kills | CaseName::Memory);
     let rounds = args.rounds.unwrap_or(if few { 1 } else { 3 });
     println!("\n{case}; {rounds} round(s), medians");
     match case.name {
         CaseName::Relp | CaseName::Pair => Ok(chain::run_case(bench, case, rounds, &args.only)),
         CaseName::Replay => replay::run_case(bench, case, rounds),
+        CaseName::Memory => memory::run_case(bench, case),
         CaseName::Kills => kills::run_case(bench, case, rounds, args.seed, &args.only),
         _ => run_programs(bench, case, rounds, args),
     }

@@ -122,7 +122,11 @@ impl Found {
             CaseName::Regexes => {
                 return [0, 1, 10, 100].map(|n| Program::Logweir(Job::Regexes(n))).to_vec();
             }
-            CaseName::Relp | CaseName::Pair | CaseName::Replay | CaseName::Kills => return vec![],
+            CaseName::Relp
+            | CaseName::Pair
+            | CaseName::Replay
+            | CaseName::Kills
+            | CaseName::Memory => return vec![],
         };
         let mut programs = vec![Program::Logweir(job)];
         if job == Job::File {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::plan::DaemonPlan;
 use super::report::{Report, nearest};
 use super::section::Section;
-use super::{input, keys};
+use super::{input, keys, units};
 use crate::limits;
 
 /// Where the control socket is, unless the user says otherwise.
@@ -16,6 +16,7 @@ pub(super) fn read(section: Option<&Section<'_>>, report: &mut Report<'_>) -> Da
     let mut plan = DaemonPlan {
         control: Some(PathBuf::from(CONTROL_DEFAULT)),
         metrics: None,
+        stuck_after: limits::STUCK_DEFAULT,
         memory: limits::MEMORY_DEFAULT,
         grace: limits::GRACE_DEFAULT,
     };
@@ -31,6 +32,14 @@ pub(super) fn read(section: Option<&Section<'_>>, report: &mut Report<'_>) -> Da
                 plan.control = Some(PathBuf::from(path));
             }
             "metrics" => plan.metrics = input::address(entry, report),
+            "stuck_after" => {
+                let Some(time) = entry.time(report) else { continue };
+                if time < limits::STUCK_LEAST {
+                    let least = units::show_time(limits::STUCK_LEAST);
+                    entry.wrong(report, format!("must be at least {least}"));
+                }
+                plan.stuck_after = time;
+            }
             "memory" => {
                 let memory = entry.size(report, limits::MEMORY_LEAST..=u64::MAX);
                 plan.memory = memory.unwrap_or(plan.memory);

@@ -31,7 +31,7 @@ pub(super) const SYSLOG_TLS: &str = "syslog tls";
 pub(super) const SYSLOG_UNIX: &str = "syslog unix";
 
 /// The keys of `[daemon]`.
-pub(super) const DAEMON: [&str; 4] = ["control", "metrics", "memory", "grace"];
+pub(super) const DAEMON: [&str; 5] = ["control", "metrics", "stuck_after", "memory", "grace"];
 
 /// The keys of all nodes.
 pub(super) const KEYS: &[Key] = &[

@@ -31,6 +31,8 @@ pub struct DaemonPlan {
     pub control: Option<PathBuf>,
     /// Where metrics can be asked for; `None` for nowhere.
     pub metrics: Option<SocketAddr>,
+    /// An output that has let nothing go for so long is stuck.
+    pub stuck_after: Duration,
     /// The budget of all queues together, in bytes.
     pub memory: u64,
     /// The time to drain at SIGTERM.

@@ -1,89 +1,43 @@
-//! The control socket: one JSON value a line, both ways.
+//! The daemon's end of the control socket (logweir-control(7) says what is spoken on it).
 //!
-//! A request is `{"command": "status"}`; the answer is `{"version": 1, "ok": …}` or
-//! `{"version": 1, "error": "…"}`. A client has one request under way at a time; what it
-//! sends meanwhile waits in its socket, and what it does not read waits in ours, so that a
-//! client that stops reading harms nobody.
+//! A client has one request under way at a time, and one is carried out for it in a pass of the
+//! loop. What it sends meanwhile waits in its socket, and what it does not read waits here,
+//! bounded, so that a client that stops reading harms nobody.
 //!
-//! `{"command": "tap", "node": "…", "match": "…"}` is answered in the same way, and from then on by
-//! pieces of what leaves the node: a head `{"lines": N, "bytes": N, "lost": N}` and so many bytes
-//! of lines. The client can say no more; when it hangs up the tap is closed.
+//! A client with a tap gets pieces of what leaves a node, each behind a [`TapHead`], as fast as it
+//! reads them; when it closes its side it gets what there is yet, and the end.
+
+mod ask;
+mod listening;
+mod protocol;
 
 use std::collections::HashMap;
-use std::fs;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream as StdStream;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::io::{self, ErrorKind, Read, Write};
 
-use mio::net::{UnixListener, UnixStream};
+use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::batch::Batch;
+use crate::clock::Mono;
 use crate::engine::tap::Tapped;
-use crate::limits::{CONTROL_CLIENTS_MOST, CONTROL_REQUEST_MOST};
+use crate::limits::{
+    CONTROL_ANSWERS_MOST, CONTROL_CLIENTS_MOST, CONTROL_IDLE, CONTROL_REQUEST_MOST, TURN,
+};
 
-/// The version of the protocol.
-pub const VERSION: u32 = 1;
+pub use ask::{ask, open};
+pub use listening::Listening;
+pub use protocol::{Answer, Outcome, Request, TapHead, VERSION};
 
-/// How long a daemon may leave a request unanswered.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// What a client with a tap is told that asks for something else.
 const ONLY_TAP: &str = "a connection with a tap is good for nothing else";
-
-/// What a client may ask.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "lowercase")]
-pub enum Request {
-    /// The state of every node.
-    Status,
-    /// Read the configuration again.
-    Reload,
-    /// Open all files again by name.
-    Rotate,
-    /// Copy what leaves a node.
-    Tap {
-        /// Its name.
-        node: String,
-        /// Only lines that this regex finds something in.
-        #[serde(rename = "match", skip_serializing_if = "Option::is_none", default)]
-        matches: Option<String>,
-    },
-}
-
-/// What is before each piece of lines of a tap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TapHead {
-    /// How many lines follow.
-    pub lines: u64,
-    /// How many bytes.
-    pub bytes: usize,
-    /// How many lines the tap has lost since it was opened.
-    pub lost: u64,
-}
-
-/// What it is answered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
-    /// [`VERSION`].
-    pub version: u32,
-    /// What was asked for; `null` where there is nothing to say.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub ok: Option<Value>,
-    /// Why it was refused.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub error: Option<String>,
-}
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// The daemon's end.
 #[derive(Debug)]
 pub struct Control {
-    path: PathBuf,
-    listener: UnixListener,
-    listening: Token,
+    listening: Listening,
+    /// The listening socket's token; the clients' come after it.
+    token: Token,
     clients: HashMap<Token, Client>,
     next_token: usize,
     last_token: usize,
@@ -96,66 +50,104 @@ struct Client {
     answer: Vec<u8>,
     /// Whether it gets what leaves a node.
     taps: bool,
+    /// Whether it is let go when it has its answer.
+    parting: bool,
+    /// When it asked for something the last time.
+    heard: Mono,
+}
+
+/// What came of a client's readiness.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Served {
+    /// Nothing that concerns anybody else.
+    Nothing,
+    /// It asks for something.
+    Asks(Request),
+    /// It wants no more of its tap than there is.
+    Ends,
+    /// It had a tap and is gone.
+    Gone,
+}
+
+/// What a client said.
+enum Heard {
+    /// Nothing yet, or it has not read what was answered before.
+    Nothing,
+    /// A line, and the request in it.
+    Request(Result<Request, String>),
+    /// That it says no more and has a tap.
+    End,
 }
 
 impl Control {
-    /// Makes the socket, mode 0660. Its tokens are from `first_token` up to `last_token`.
+    /// Takes clients in. Its tokens are from `first_token` up to `last_token`.
     ///
     /// # Errors
-    /// The system's, or that another daemon answers there.
-    pub fn open(
-        path: &Path,
+    /// The system's.
+    pub fn new(
+        listening: Listening,
         registry: &Registry,
         first_token: usize,
         last_token: usize,
     ) -> io::Result<Self> {
-        if path.symlink_metadata().is_ok_and(|data| data.file_type().is_socket()) {
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                return Err(io::Error::other("another daemon answers there"));
-            }
-            fs::remove_file(path)?;
-        }
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut listener = UnixListener::bind(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-        let listening = Token(first_token);
-        registry.register(&mut listener, listening, Interest::READABLE)?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            listener,
-            listening,
-            clients: HashMap::new(),
-            next_token: first_token + 1,
-            last_token,
-        })
+        let token = Token(first_token);
+        let (clients, next_token) = (HashMap::new(), first_token + 1);
+        let mut control = Self { listening, token, clients, next_token, last_token };
+        registry.register(&mut control.listening.listener, token, Interest::READABLE)?;
+        Ok(control)
     }
 
-    /// Serves whoever is ready; `answer` carries out a request of the client of this number. The
-    /// number of a client that had a tap and is gone.
-    pub fn ready(
+    /// Listens elsewhere from now on; the clients there are stay.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn move_to(&mut self, listening: Listening, registry: &Registry) -> io::Result<()> {
+        self.listening = listening;
+        registry.register(&mut self.listening.listener, self.token, Interest::READABLE)
+    }
+
+    /// Serves whoever is ready. What it asks for is to be answered with [`Self::answer`].
+    pub fn ready(&mut self, token: Token, registry: &Registry, now: Mono) -> Served {
+        if token == self.token {
+            self.accept(registry, now);
+            return Served::Nothing;
+        }
+        let waiting = self.waiting_answers();
+        let Some(client) = self.clients.get_mut(&token) else { return Served::Nothing };
+        match client.serve() {
+            Ok(Heard::Request(_)) if waiting > CONTROL_ANSWERS_MOST => {
+                let said = "too many answers wait for somebody to read them; try again";
+                self.answer(token, Err(said.into()), registry, now)
+            }
+            Ok(Heard::Request(Ok(request))) => Served::Asks(request),
+            Ok(Heard::Request(Err(said))) => self.answer(token, Err(said), registry, now),
+            Ok(Heard::End) => Served::Ends,
+            Ok(Heard::Nothing) => Served::Nothing,
+            Err(error) => self.let_go(token, &error),
+        }
+    }
+
+    /// Tells a client what came of its request.
+    pub fn answer(
         &mut self,
         token: Token,
+        outcome: Outcome,
         registry: &Registry,
-        mut answer: impl FnMut(u64, Request) -> Result<Value, String>,
-    ) -> Option<u64> {
-        if token == self.listening {
-            self.accept(registry);
-            return None;
-        }
-        let client = self.clients.get_mut(&token)?;
-        let done = client.serve(&mut |request| answer(token.0 as u64, request));
-        self.let_go_of_lost(token, done)
+        now: Mono,
+    ) -> Served {
+        let Some(client) = self.clients.get_mut(&token) else { return Served::Nothing };
+        client.heard = now;
+        // What there may be besides this request is looked at in the next pass.
+        let done =
+            client.say(outcome).and_then(|()| registry.reregister(&mut client.stream, token, BOTH));
+        done.map_or_else(|error| self.let_go(token, &error), |()| Served::Nothing)
     }
 
-    fn let_go_of_lost(&mut self, token: Token, done: io::Result<()>) -> Option<u64> {
-        let Err(error) = done else { return None };
-        if error.kind() != ErrorKind::UnexpectedEof {
-            log::debug!("control: {error}");
+    /// From now on a client gets what leaves a node.
+    pub fn taps(&mut self, token: Token) {
+        if let Some(client) = self.clients.get_mut(&token) {
+            client.taps = true;
         }
-        let client = self.clients.remove(&token)?;
-        client.taps.then_some(token.0 as u64)
     }
 
     /// Gives clients with a tap what `take` has for their number, as far as they have read what
@@ -164,17 +156,22 @@ impl Control {
         let mut gone = Vec::new();
         let tapping = self.clients.iter().filter(|(_, client)| client.taps).map(|(at, _)| *at);
         for token in tapping.collect::<Vec<_>>() {
-            let Some(client) = self.clients.get_mut(&token) else { continue };
-            if !client.answer.is_empty() {
-                continue;
+            let id = token.0 as u64;
+            for _ in 0..TURN {
+                let Some(client) = self.clients.get_mut(&token) else { break };
+                if !client.answer.is_empty() {
+                    break;
+                }
+                let Some(tapped) = take(id) else { break };
+                if tapped.batches.is_empty() && tapped.end.is_none() {
+                    break;
+                }
+                if let Err(error) = client.pour(&tapped)
+                    && self.let_go(token, &error) == Served::Gone
+                {
+                    gone.push(id);
+                }
             }
-            let Some(tapped) = take(token.0 as u64) else { continue };
-            if tapped.batches.is_empty() {
-                continue;
-            }
-            client.pour(&tapped);
-            let done = client.serve(&mut |_| Err(ONLY_TAP.into()));
-            gone.extend(self.let_go_of_lost(token, done));
         }
         gone
     }
@@ -184,9 +181,23 @@ impl Control {
         self.clients.values().any(|client| client.taps)
     }
 
-    fn accept(&mut self, registry: &Registry) {
-        loop {
-            let mut stream = match self.listener.accept() {
+    fn let_go(&mut self, token: Token, why: &io::Error) -> Served {
+        if why.kind() != ErrorKind::UnexpectedEof {
+            log::debug!("control: {why}");
+        }
+        let gone = self.clients.remove(&token);
+        if gone.is_some_and(|client| client.taps) { Served::Gone } else { Served::Nothing }
+    }
+
+    /// The bytes of answers that nobody has read yet.
+    fn waiting_answers(&self) -> usize {
+        let answers = self.clients.values().filter(|client| !client.taps);
+        answers.map(|client| client.answer.len()).sum()
+    }
+
+    fn accept(&mut self, registry: &Registry, now: Mono) {
+        for _ in 0..CONTROL_CLIENTS_MOST {
+            let mut stream = match self.listening.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => {
@@ -194,151 +205,112 @@ impl Control {
                     return;
                 }
             };
-            if self.clients.len() >= CONTROL_CLIENTS_MOST || self.next_token >= self.last_token {
-                let refusal = Answer::refused("too many clients".into()).line();
+            if !self.has_room(now) {
+                let said = format!("there are {CONTROL_CLIENTS_MOST} clients already; try again");
                 // Best effort: the client is sent away either way.
-                let _ = stream.write(&refusal);
+                let _ = protocol::answer(Err(said)).map(|line| stream.write(&line));
                 continue;
             }
             let token = Token(self.next_token);
             self.next_token += 1;
-            let both = Interest::READABLE | Interest::WRITABLE;
-            if registry.register(&mut stream, token, both).is_ok() {
+            if registry.register(&mut stream, token, BOTH).is_ok() {
                 let (request, answer) = (Vec::new(), Vec::new());
-                let client = Client { stream, request, answer, taps: false };
+                let client =
+                    Client { stream, request, answer, taps: false, parting: false, heard: now };
                 self.clients.insert(token, client);
             }
         }
+        // There may be more; others have their turn first.
+        let listener = &mut self.listening.listener;
+        if let Err(error) = registry.reregister(listener, self.token, Interest::READABLE) {
+            log::error!("control: {error}");
+        }
     }
 
-    /// Removes the socket.
-    pub fn close(self) {
-        if let Err(error) = fs::remove_file(&self.path) {
-            log::debug!("{}: {error}", self.path.display());
+    /// Whether one more client can be taken. One that has said nothing for long makes room.
+    fn has_room(&mut self, now: Mono) -> bool {
+        if self.clients.len() >= CONTROL_CLIENTS_MOST {
+            let silent = self.clients.iter().filter(|(_, client)| !client.taps);
+            let longest = silent.min_by_key(|(_, client)| client.heard);
+            if let Some((&token, client)) = longest
+                && now.since(client.heard) >= CONTROL_IDLE
+            {
+                self.clients.remove(&token);
+            }
         }
+        self.clients.len() < CONTROL_CLIENTS_MOST && self.next_token < self.last_token
     }
 }
 
 impl Client {
-    /// Puts lines behind what is to be written.
-    fn pour(&mut self, tapped: &Tapped) {
-        let count = |of: fn(&Batch) -> u64| tapped.batches.iter().map(of).sum::<u64>();
-        let bytes = count(|batch| batch.bytes.len() as u64);
-        let head = TapHead {
-            lines: count(|batch| u64::from(batch.lines)),
-            bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
-            lost: tapped.lost,
-        };
-        self.answer.extend(serde_json::to_vec(&head).unwrap_or_default());
-        self.answer.push(b'\n');
-        for batch in &tapped.batches {
-            self.answer.extend_from_slice(&batch.bytes);
-        }
-    }
-
-    /// Goes on as far as the client lets us.
-    fn serve(
-        &mut self,
-        carry_out: &mut impl FnMut(Request) -> Result<Value, String>,
-    ) -> io::Result<()> {
+    /// Goes on as far as the client lets us, up to a request.
+    fn serve(&mut self) -> io::Result<Heard> {
         loop {
-            while !self.answer.is_empty() {
-                match self.stream.write(&self.answer) {
-                    Ok(count) => drop(self.answer.drain(..count)),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                    Err(error) => return Err(error),
-                }
+            self.write()?;
+            if !self.answer.is_empty() {
+                return Ok(Heard::Nothing);
             }
-            // A tap's answers are large; their room is not kept.
-            self.answer.shrink_to(CONTROL_REQUEST_MOST);
             if let Some(end) = memchr::memchr(b'\n', &self.request) {
                 let line: Vec<u8> = self.request.drain(..=end).collect();
-                let answer = Answer::to(&line, carry_out);
-                let is_tap = matches!(serde_json::from_slice(&line), Ok(Request::Tap { .. }));
-                self.taps |= is_tap && answer.error.is_none();
-                self.answer = answer.line();
-                continue;
+                let only_tap = || Err(ONLY_TAP.into());
+                let request = if self.taps { only_tap() } else { Request::read(&line) };
+                return Ok(Heard::Request(request));
             }
             if self.request.len() > CONTROL_REQUEST_MOST {
-                let said = format!("a request is a line of at most {CONTROL_REQUEST_MOST} bytes");
-                // Best effort: the client is sent away either way.
-                let _ = self.stream.write(&Answer::refused(said).line());
-                return Err(ErrorKind::InvalidData.into());
+                let most = CONTROL_REQUEST_MOST;
+                self.request = Vec::new();
+                self.parting = true;
+                self.say(Err(format!("a request is a line of {most} bytes at most")))?;
+                return Ok(Heard::Nothing);
             }
             let mut chunk = [0; 4096];
             match self.stream.read(&mut chunk) {
+                Ok(0) if self.taps => return Ok(Heard::End),
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(count) => self.request.extend_from_slice(&chunk[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Heard::Nothing),
                 Err(error) => return Err(error),
             }
         }
     }
-}
 
-impl Answer {
-    fn to(line: &[u8], carry_out: &mut impl FnMut(Request) -> Result<Value, String>) -> Self {
-        match serde_json::from_slice(line) {
-            Ok(request) => match carry_out(request) {
-                Ok(value) => Self { version: VERSION, ok: Some(value), error: None },
-                Err(error) => Self::refused(error),
-            },
-            Err(error) => Self::refused(format!(
-                "not a request of version {VERSION} ({error}); there are \
-                 {{\"command\": \"status\"}}, \"reload\", \"rotate\" and \"tap\""
-            )),
+    fn say(&mut self, outcome: Outcome) -> io::Result<()> {
+        self.answer = protocol::answer(outcome)?;
+        self.write()
+    }
+
+    /// Writes lines of its tap, or as much of them as it takes.
+    fn pour(&mut self, tapped: &Tapped) -> io::Result<()> {
+        let head = TapHead {
+            lines: tapped.batches.iter().map(|batch| u64::from(batch.lines)).sum(),
+            bytes: tapped.batches.iter().map(|batch: &Batch| batch.bytes.len()).sum(),
+            lost: tapped.lost,
+            end: tapped.end.map(str::to_string),
+        };
+        self.parting = head.end.is_some();
+        self.answer = protocol::line(&head)?;
+        for batch in &tapped.batches {
+            self.answer.extend_from_slice(&batch.bytes);
         }
+        self.write()
     }
 
-    fn refused(error: String) -> Self {
-        Self { version: VERSION, ok: None, error: Some(error) }
-    }
-
-    fn line(&self) -> Vec<u8> {
-        let mut line = serde_json::to_vec(self).unwrap_or_default();
-        line.push(b'\n');
-        line
-    }
-}
-
-/// Asks a daemon by its control socket.
-///
-/// # Errors
-/// A sentence for the user: that no daemon answers, or the daemon's refusal.
-pub fn ask(path: &Path, request: Request) -> Result<Value, String> {
-    talk(path, &request).map(|(_, value)| value)
-}
-
-/// Asks a daemon for a tap; the connection on which the lines come.
-///
-/// # Errors
-/// As [`ask`].
-pub fn open(path: &Path, request: &Request) -> Result<BufReader<StdStream>, String> {
-    talk(path, request).map(|(stream, _)| stream)
-}
-
-fn talk(path: &Path, request: &Request) -> Result<(BufReader<StdStream>, Value), String> {
-    let at = path.display();
-    let mut stream = StdStream::connect(path).map_err(|error| {
-        format!("no daemon answers at {at}: {error} (another socket is named with --control)")
-    })?;
-    let say = |stream: &mut StdStream| -> io::Result<()> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut line = serde_json::to_vec(request)?;
-        line.push(b'\n');
-        stream.write_all(&line)
-    };
-    say(&mut stream).map_err(|error| format!("{at}: {error}"))?;
-    let mut stream = BufReader::new(stream);
-    let mut text = String::new();
-    stream.read_line(&mut text).map_err(|error| format!("{at}: {error}"))?;
-    let answer: Answer = serde_json::from_str(&text)
-        .map_err(|error| format!("{at}: the daemon's answer is not understood: {error}"))?;
-    match answer {
-        Answer { error: Some(error), .. } => Err(error),
-        Answer { version, .. } if version != VERSION => {
-            Err(format!("{at}: the daemon speaks version {version}, this program {VERSION}"))
+    /// Writes what waits; an error also once a client that is to be let go has all of it.
+    fn write(&mut self) -> io::Result<()> {
+        let mut written = 0;
+        while written < self.answer.len() {
+            match self.stream.write(&self.answer[written..]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
         }
-        Answer { ok, .. } => Ok((stream, ok.unwrap_or(Value::Null))),
+        self.answer.drain(..written);
+        if !self.answer.is_empty() {
+            return Ok(());
+        }
+        // An answer may be large; its room is not kept.
+        self.answer.shrink_to(CONTROL_REQUEST_MOST);
+        if self.parting { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 }

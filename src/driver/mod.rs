@@ -5,6 +5,7 @@
 //! once, so what was not read to its end is kept in a list of its own and the next pass does
 //! not wait.
 
+mod admin;
 pub mod children;
 pub mod control;
 pub mod disk;
@@ -22,6 +23,7 @@ pub mod transport;
 pub mod udp_in;
 pub mod udp_out;
 pub mod unix_in;
+mod usage;
 pub mod wake;
 
 use std::io::{self, ErrorKind, Read};
@@ -32,7 +34,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::TryRecvError;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -49,10 +51,11 @@ use crate::forward::deal::{lanes, reader};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
 use crate::limits;
+use crate::metrics::{Pulse, Reloads};
 use crate::spool::recover::{self, Opened};
 
 use children::{Children, Pipe};
-use control::{Control, Request};
+use control::Control;
 use disk::Disk;
 use door::Bound;
 use links::Links;
@@ -107,6 +110,9 @@ pub struct Daemon {
     udp: UdpOutputs,
     control: Option<Control>,
     metrics: Option<Metrics>,
+    started: SystemTime,
+    pulse: Pulse,
+    reloads: Reloads,
     manager: Manager,
     signals: Signals,
     reread: Reread,
@@ -138,21 +144,10 @@ impl Daemon {
         }
         inherited.finish(&mut manager);
         let disk = Disk::new(wake.clone());
-        let control = plan.daemon.control.as_deref().and_then(|path| {
-            Control::open(path, poll.registry(), CONTROL, UDP_OUT)
-                .inspect_err(|error| {
-                    let path = path.display();
-                    log::warn!("no control socket at {path}: {error}; top and ctl cannot reach us");
-                })
-                .ok()
-        });
-        let metrics = match plan.daemon.metrics {
-            None => None,
-            Some(address) => {
-                let opened = Metrics::open(address, wake.clone());
-                Some(opened.map_err(|error| format!("daemon.metrics = \"{address}\": {error}"))?)
-            }
-        };
+        let control = plan.daemon.control.as_deref().and_then(admin::listen);
+        let control = control.map(|at| Control::new(at, poll.registry(), CONTROL, UDP_OUT));
+        let control = control.transpose().map_err(system)?;
+        let metrics = admin::open_metrics(&plan.daemon, &wake)?;
         let mut udp = UdpOutputs::new(UDP_OUT);
         for (node, to) in engine.udp_outputs() {
             udp.open(node, &to, poll.registry())?;
@@ -179,6 +174,9 @@ impl Daemon {
             udp,
             control,
             metrics,
+            started: clock.wall(),
+            pulse: Pulse::default(),
+            reloads: Reloads::default(),
             manager,
             signals,
             reread,
@@ -234,6 +232,7 @@ impl Daemon {
         }
         self.ask_for_haste();
         let mut events = Events::with_capacity(256);
+        let mut woken = self.clock.mono();
         log::info!("running: {} nodes", self.engine.plan().nodes.len());
         self.keep_sockets();
         self.manager.ready();
@@ -244,18 +243,20 @@ impl Daemon {
                 break;
             }
             let wait = self.longest_wait();
+            self.count_pass(woken);
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 done => done?,
             }
-            self.pass(&events)?;
+            woken = self.clock.mono();
+            self.pass(&events, woken)?;
         }
         for (_, handle) in &mut self.parting {
             handle.join();
         }
-        if let Some(control) = self.control.take() {
-            control.close();
-        }
+        self.engine.end_taps("the daemon has ended");
+        self.pour_taps();
+        self.control = None;
         self.manager.part();
         self.engine.close_ledgers();
         let grace = self.engine.plan().daemon.grace.max(limits::CLOSE_LEAST);
@@ -279,9 +280,8 @@ impl Daemon {
     }
 
     /// Takes in everything that happened.
-    fn pass(&mut self, events: &Events) -> io::Result<()> {
+    fn pass(&mut self, events: &Events, now: Mono) -> io::Result<()> {
         self.wake.looked();
-        let now = self.clock.mono();
         for (proc, pipe) in std::mem::take(&mut self.children.again) {
             self.children.read(proc, pipe, &mut self.engine, now);
         }
@@ -337,26 +337,6 @@ impl Daemon {
         }
     }
 
-    /// Gives whoever asks for metrics the state.
-    fn answer_metrics(&mut self, now: Mono) {
-        while let Some(asks) = self.metrics.as_ref().and_then(Metrics::asked) {
-            self.children.look_at_pipes(&mut self.engine);
-            // One that has waited for too long is gone.
-            let _ = asks.try_send(self.engine.status(now));
-        }
-    }
-
-    /// Gives whoever looks what left the nodes.
-    fn pour_taps(&mut self) {
-        let Some(control) = self.control.as_mut().filter(|control| control.has_taps()) else {
-            return;
-        };
-        let gone = control.pour(|client| self.engine.take_tapped(client));
-        for client in gone {
-            self.engine.close_tap(client);
-        }
-    }
-
     /// Puts the sockets of all inputs into the service manager's store.
     fn keep_sockets(&mut self) {
         let inputs = inputs_of(self.engine.plan()).map(|(name, _)| name);
@@ -378,7 +358,7 @@ impl Daemon {
         match token {
             WAKE => {}
             SIGNALS => self.signals.clear(),
-            Token(at) if at < UDP_OUT => self.serve_control(token),
+            Token(at) if at < UDP_OUT => self.serve_control(token, now),
             Token(at) if at < CHILDREN => {
                 self.engine.udp_writable(self.udp.node_of(token));
             }
@@ -545,36 +525,6 @@ impl Daemon {
         self.engine.terminate(now);
     }
 
-    fn serve_control(&mut self, token: Token) {
-        let Some(mut control) = self.control.take() else { return };
-        let registry = self.poll.registry().try_clone();
-        let Ok(registry) = registry.inspect_err(|error| log::error!("epoll: {error}")) else {
-            return;
-        };
-        let gone = control.ready(token, &registry, |client, request| match request {
-            Request::Status => {
-                self.children.look_at_pipes(&mut self.engine);
-                let status = self.engine.status(self.clock.mono());
-                serde_json::to_value(status).map_err(|error| error.to_string())
-            }
-            Request::Reload => self.reload().map(|()| serde_json::Value::Null),
-            Request::Rotate => {
-                self.engine.reopen();
-                Ok(serde_json::Value::Null)
-            }
-            Request::Tap { node, matches } => {
-                // A second one on the same connection takes the place of the first.
-                self.engine.close_tap(client);
-                let opened = self.engine.open_tap(client, &node, matches.as_deref());
-                opened.map(|()| serde_json::Value::Null)
-            }
-        });
-        if let Some(client) = gone {
-            self.engine.close_tap(client);
-        }
-        self.control = Some(control);
-    }
-
     // ---- reload
 
     /// Reads the configuration again and puts it in force; refused, nothing changes. Files
@@ -585,9 +535,14 @@ impl Daemon {
         let done = (self.reread)().and_then(|plan| self.put_in_force(&plan));
         self.keep_sockets();
         self.manager.ready();
+        self.reloads.last_refused = done.is_err();
         match &done {
-            Ok(()) => log::info!("reloaded: {} nodes", self.engine.plan().nodes.len()),
+            Ok(()) => {
+                self.reloads.done += 1;
+                log::info!("reloaded: {} nodes", self.engine.plan().nodes.len());
+            }
             Err(error) => {
+                self.reloads.refused += 1;
                 log::error!("reload refused, the old configuration goes on:\n{error}");
             }
         }
@@ -631,13 +586,9 @@ impl Daemon {
                 udp.push((node.name.clone(), udp_out::connect(&node.name, &to.to)?));
             }
         }
-        if plan.daemon.metrics != old.daemon.metrics {
-            log::warn!("daemon.metrics: takes effect at the next restart");
-        }
-        if plan.daemon.control != old.daemon.control {
-            log::warn!("daemon.control: takes effect at the next restart");
-        }
+        let admin = self.open_admin(plan)?;
 
+        self.use_admin(plan, admin);
         self.close_inputs_not_in(plan);
         let now = self.clock.mono();
         self.engine.reload(plan, now)?;

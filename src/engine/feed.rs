@@ -56,7 +56,8 @@ struct Fed {
     first: u64,
     end: u64,
     lines: u64,
-    received: SystemTime,
+    /// Not known of lines that are missing.
+    received: Option<SystemTime>,
 }
 
 /// A read for a reader of a spool.
@@ -107,7 +108,7 @@ impl Feed {
         {
             self.done -= fed.lines;
             self.position = fed.end;
-            self.received = Some(fed.received);
+            self.received = fed.received.or(self.received);
             self.fed.pop_front();
         }
         if let Some(fed) = self.fed.front() {
@@ -278,8 +279,7 @@ impl Engine {
         if all_done {
             feed.done = 0;
         }
-        let received = SystemTime::UNIX_EPOCH;
-        feed.fed.push_back(Fed { first: gap.first, end: gap.end, lines: 0, received });
+        feed.fed.push_back(Fed { first: gap.first, end: gap.end, lines: 0, received: None });
         feed.advance(0);
         let ledger = &mut self.node_mut(id.node).ledger;
         ledger.entered.add(lost, 0);
@@ -330,7 +330,7 @@ impl Engine {
         feed.next = place.last + 1;
         let lines = chosen.as_ref().map_or(0, |chosen| u64::from(chosen.lines));
         let (first, end) = (place.first, place.last + 1);
-        feed.fed.push_back(Fed { first, end, lines, received: piece.received });
+        feed.fed.push_back(Fed { first, end, lines, received: Some(piece.received) });
         feed.advance(0);
         let rest = chosen.and_then(|chosen| skip_lines(chosen, &mut feed.skip));
         if let Some(rest) = rest {
@@ -515,11 +515,23 @@ impl Engine {
         if lines == 0 {
             return (0, 0.0);
         }
-        let front = feed.fed.front().map(|fed| fed.received);
+        let front = feed.fed.front().and_then(|fed| fed.received);
         let here = front.or(feed.received);
         let lag =
             spool.newest.zip(here).and_then(|(newest, here)| newest.duration_since(here).ok());
         (lines, lag.map_or(0.0, |lag| lag.as_secs_f64()))
+    }
+
+    /// When the oldest durable line was received that a reader is not done with; before it was
+    /// read, when the last line before it was.
+    pub(super) fn waits_since(&self, feed: &Feed) -> Option<SystemTime> {
+        match feed.fed.front() {
+            Some(fed) => fed.received.or(feed.received),
+            None => {
+                let spool = self.spool(feed.spool)?;
+                feed.received.filter(|_| feed.begun && feed.next < spool.held.durable)
+            }
+        }
     }
 }
 
@@ -545,4 +557,23 @@ fn skip_lines(mut batch: Batch, skip: &mut u64) -> Option<Batch> {
     let end = memchr::memchr_iter(b'\n', &batch.bytes).nth(nth)? + 1;
     batch.cut_front(end);
     Some(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::plan::SelectPlan;
+
+    #[test]
+    fn lines_that_are_missing_do_not_make_a_reader_older_than_it_is() {
+        let selector = Selector::new(&SelectPlan::default(), "out").unwrap();
+        let mut feed = Feed::new(NodeId(0), "out".into(), selector);
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        feed.fed.push_back(Fed { first: 0, end: 2, lines: 2, received: Some(at) });
+        feed.fed.push_back(Fed { first: 2, end: 9, lines: 0, received: None });
+        feed.advance(2);
+        assert_eq!((feed.position, feed.received), (9, Some(at)));
+    }
 }

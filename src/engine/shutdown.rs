@@ -14,7 +14,7 @@ impl Engine {
     /// Lines are about to wait in a node's queue: from now on, where none did.
     pub(super) fn note_waiting(&mut self, node: NodeId) {
         let now = self.ticked;
-        if self.queued_in(node).lines == 0 {
+        if self.held_by(node).lines == 0 {
             self.node_mut(node).moved = now;
         }
     }
@@ -195,6 +195,7 @@ impl Engine {
                 self.children.remove(&proc);
             }
         }
+        self.end_taps_of(&node.name);
         self.share_budget();
     }
 
@@ -232,9 +233,11 @@ impl Engine {
 
     /// What waits in a node.
     pub(super) fn queued_in(&self, id: NodeId) -> Count {
-        if self.is_fed(id) {
-            return Count::default();
-        }
+        if self.is_fed(id) { Count::default() } else { self.held_by(id) }
+    }
+
+    /// What is in a node's queue; of one that reads from a spool it is the spool's yet.
+    pub(super) fn held_by(&self, id: NodeId) -> Count {
         match &self.node(id).body {
             Body::Input { .. } | Body::Pass => Count::default(),
             Body::Process(process) => {

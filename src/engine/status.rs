@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Mono;
+use crate::config::plan::BodyPlan;
 use crate::ids::NodeId;
 use crate::ledger::{Count, REASONS};
 use crate::output::supervisor::State;
@@ -106,6 +107,9 @@ pub struct SpoolStatus {
     pub next: u64,
     /// Bytes on disk.
     pub bytes: u64,
+    /// The most there may be.
+    #[serde(default)]
+    pub max_size: u64,
     /// Segments.
     pub segments: u64,
     /// Its readers.
@@ -125,6 +129,10 @@ pub struct ReaderStatus {
     pub lag_bytes: u64,
     /// The time between the newest line and the one it is at, in seconds.
     pub lag_seconds: f64,
+    /// When the oldest line was received that it is not done with, in seconds since 1970; absent
+    /// where none waits for it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub waits_since: Option<f64>,
 }
 
 /// A lane of a forward output.
@@ -263,7 +271,8 @@ impl Engine {
                 .map_or_else(Vec::new, |process| process.stderr.iter().cloned().collect()),
             children: self.child_statuses(id),
             printed: process.map(|process| process.printed.lines),
-            stuck_seconds: (waiting.lines > 0).then(|| now.since(node.moved).as_secs_f64()),
+            stuck_seconds: (self.held_by(id).lines > 0)
+                .then(|| now.since(node.moved).as_secs_f64()),
             error: match &node.body {
                 Body::Disk(disk) => disk.error.clone(),
                 Body::Spool(spool) => spool.error.clone(),
@@ -305,7 +314,10 @@ impl Engine {
             let bytes = u128::from(lag_lines) * u128::from(held.bytes) / lines;
             let lag_bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
             let (name, position) = (feed.reader.clone(), feed.position);
-            ReaderStatus { name, position, lag_lines, lag_bytes, lag_seconds }
+            let since =
+                self.waits_since(feed).and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+            let waits_since = since.map(|since| since.as_secs_f64());
+            ReaderStatus { name, position, lag_lines, lag_bytes, lag_seconds, waits_since }
         });
         Some(SpoolStatus {
             identity: spool.identity.to_string(),
@@ -313,6 +325,10 @@ impl Engine {
             durable: held.durable,
             next: held.next,
             bytes: held.bytes,
+            max_size: match &self.node(id).plan.body {
+                BodyPlan::Spool(plan) => plan.max_size,
+                _ => 0,
+            },
             segments: held.segments,
             readers: readers.collect(),
         })

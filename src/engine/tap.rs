@@ -1,11 +1,14 @@
 //! Taps: copies of what leaves a node, for somebody who looks. A tap that is not emptied loses
-//! lines, which it counts; the flow never waits for it.
+//! lines, which it counts; the flow never waits for it. What a tap gives and what it has lost is
+//! together all that left the node from when the tap was opened until it ended.
+
+use std::collections::VecDeque;
 
 use crate::batch::Batch;
 use crate::filter::patterns::{Hits, PatternId, Patterns};
 use crate::filter::{Picked, gather};
 use crate::ids::NodeId;
-use crate::limits::{TAP_BYTES, TAPS_MOST};
+use crate::limits::{TAP_BYTES, TAPS_BYTES, TAPS_MOST};
 
 use super::Engine;
 
@@ -16,9 +19,11 @@ pub(super) struct Tap {
     /// The node's name: a reload may give it to another node, and the tap stays.
     node: String,
     pattern: Option<(Patterns, PatternId)>,
-    taken: Vec<Batch>,
+    taken: VecDeque<Batch>,
     bytes: usize,
     lost: u64,
+    /// Why it takes no more, where it is so.
+    end: Option<&'static str>,
 }
 
 /// What a tap has taken.
@@ -28,6 +33,8 @@ pub struct Tapped {
     pub batches: Vec<Batch>,
     /// How many lines it has lost since it was opened.
     pub lost: u64,
+    /// Why nothing comes after these, where it is so.
+    pub end: Option<&'static str>,
 }
 
 impl Engine {
@@ -54,7 +61,8 @@ impl Engine {
             None => None,
         };
         let node = node.to_string();
-        self.taps.push(Tap { id, node, pattern, taken: Vec::new(), bytes: 0, lost: 0 });
+        let taken = VecDeque::new();
+        self.taps.push(Tap { id, node, pattern, taken, bytes: 0, lost: 0, end: None });
         Ok(())
     }
 
@@ -63,11 +71,42 @@ impl Engine {
         self.taps.retain(|tap| tap.id != id);
     }
 
-    /// What a tap has taken since it was last asked.
-    pub fn take_tapped(&mut self, id: u64) -> Option<Tapped> {
+    /// A tap takes no more; what it has taken is there yet.
+    pub fn end_tap(&mut self, id: u64, why: &'static str) {
+        for tap in self.taps.iter_mut().filter(|tap| tap.id == id) {
+            tap.end.get_or_insert(why);
+        }
+    }
+
+    /// All taps take no more.
+    pub fn end_taps(&mut self, why: &'static str) {
+        for tap in &mut self.taps {
+            tap.end.get_or_insert(why);
+        }
+    }
+
+    /// A node is gone; another may have its name.
+    pub(super) fn end_taps_of(&mut self, name: &str) {
+        if self.nodes().all(|(_, node)| *node.name != *name) {
+            for tap in self.taps.iter_mut().filter(|tap| tap.node == name) {
+                tap.end.get_or_insert("the node is gone: a reload has removed it");
+            }
+        }
+    }
+
+    /// What a tap has taken since it was last asked, about `most` bytes of it.
+    pub fn take_tapped(&mut self, id: u64, most: usize) -> Option<Tapped> {
         let tap = self.taps.iter_mut().find(|tap| tap.id == id)?;
-        tap.bytes = 0;
-        Some(Tapped { batches: std::mem::take(&mut tap.taken), lost: tap.lost })
+        let (mut batches, mut bytes) = (Vec::new(), 0);
+        while bytes < most
+            && let Some(batch) = tap.taken.pop_front()
+        {
+            bytes += batch.bytes.len();
+            batches.push(batch);
+        }
+        tap.bytes -= bytes;
+        let end = tap.end.filter(|_| tap.taken.is_empty());
+        Some(Tapped { batches, lost: tap.lost, end })
     }
 
     /// Lines leave a node.
@@ -76,14 +115,18 @@ impl Engine {
             return;
         }
         let Some(Some(node)) = self.nodes.get(from.0 as usize) else { return };
-        for tap in self.taps.iter_mut().filter(|tap| tap.node == *node.name) {
-            tap.take(batch);
+        let mut held: usize = self.taps.iter().map(|tap| tap.bytes).sum();
+        let of_node = |tap: &&mut Tap| tap.node == *node.name && tap.end.is_none();
+        for tap in self.taps.iter_mut().filter(of_node) {
+            let room = TAPS_BYTES.saturating_sub(held).min(TAP_BYTES - tap.bytes);
+            held += tap.take(batch, room);
         }
     }
 }
 
 impl Tap {
-    fn take(&mut self, batch: &Batch) {
+    /// Takes of a batch what it wants, where there is room for it; how many bytes.
+    fn take(&mut self, batch: &Batch, room: usize) -> usize {
         let chosen = match &self.pattern {
             None => Some(batch.clone()),
             Some((patterns, id)) => {
@@ -92,17 +135,83 @@ impl Tap {
                 gather(batch, &Picked::Some(hits.of(*id).to_vec()))
             }
         };
-        let Some(chosen) = chosen else { return };
-        if self.bytes + chosen.bytes.len() > TAP_BYTES {
+        let Some(chosen) = chosen else { return 0 };
+        let count = chosen.bytes.len();
+        if count > room {
             self.lost += u64::from(chosen.lines);
-            return;
+            return 0;
         }
-        self.bytes += chosen.bytes.len();
+        self.bytes += count;
         // A block must not be held for a few lines of it.
         let bytes = match chosen.bytes.len() < batch.bytes.len() {
             true => chosen.bytes,
             false => bytes::Bytes::copy_from_slice(&chosen.bytes),
         };
-        self.taken.push(Batch { bytes, sources: None, ..chosen });
+        self.taken.push_back(Batch { bytes, sources: None, ..chosen });
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::clock::Mono;
+    use crate::engine::Event;
+
+    const MIB: usize = 1024 * 1024;
+
+    /// An engine, and a way to have 64 lines of 16 KiB leave its input.
+    fn engine() -> (Engine, impl Fn(&mut Engine)) {
+        let text = "[input.in]\nudp = \"127.0.0.1:8420\"\n[output.out]\nstdout = true\n";
+        let plan = crate::config::parse(text, "test").unwrap().plan;
+        let mut line = vec![b'x'; MIB / 64];
+        line[MIB / 64 - 1] = b'\n';
+        let bytes = bytes::Bytes::from(line.repeat(64));
+        let send = move |engine: &mut Engine| {
+            let node = engine.find("in").unwrap();
+            let batch = Batch::new(bytes.clone(), 64, "in".into(), SystemTime::UNIX_EPOCH);
+            engine.handle(Event::Lines { node, batch }, Mono::default());
+        };
+        (Engine::new(&plan, Mono::default()).unwrap(), send)
+    }
+
+    #[test]
+    fn what_taps_hold_is_bounded_for_each_and_for_all_and_the_rest_is_counted() {
+        let (mut engine, send) = engine();
+        for id in 0..3 {
+            engine.open_tap(id, "in", None).unwrap();
+        }
+        for _ in 0..6 {
+            send(&mut engine);
+        }
+        let mut held = 0;
+        for id in 0..3 {
+            let tapped = engine.take_tapped(id, usize::MAX).unwrap();
+            let bytes: usize = tapped.batches.iter().map(|batch| batch.bytes.len()).sum();
+            let lines: u64 = tapped.batches.iter().map(|batch| u64::from(batch.lines)).sum();
+            assert!(bytes <= TAP_BYTES);
+            assert_eq!(lines + tapped.lost, 6 * 64, "tap {id}");
+            held += bytes;
+        }
+        assert_eq!(held, TAPS_BYTES);
+        assert_eq!(engine.take_tapped(0, 1).unwrap().batches.len(), 0);
+    }
+
+    #[test]
+    fn a_tap_that_ends_takes_no_more_and_says_so_with_the_last_of_what_it_has() {
+        let (mut engine, send) = engine();
+        engine.open_tap(7, "in", Some("x")).unwrap();
+        send(&mut engine);
+        send(&mut engine);
+        engine.end_tap(7, "because");
+        engine.end_taps("for another reason");
+        send(&mut engine);
+        // A batch at a time, for it is larger than what is asked for.
+        for end in [None, Some("because")] {
+            let tapped = engine.take_tapped(7, MIB / 4).unwrap();
+            assert_eq!((tapped.batches.len(), tapped.lost, tapped.end), (1, 0, end));
+        }
     }
 }

@@ -55,6 +55,7 @@ fn flow(uptime: f64, lines: u64, full: u64) -> Status {
         lag_lines: 2000,
         lag_bytes: 200_000,
         lag_seconds: 42.0,
+        waits_since: None,
     };
     let spool = SpoolStatus {
         identity: "ab12".into(),
@@ -62,6 +63,7 @@ fn flow(uptime: f64, lines: u64, full: u64) -> Status {
         durable: 2000,
         next: 2010,
         bytes: 3 << 20,
+        max_size: 10 << 30,
         segments: 2,
         readers: vec![reader],
     };

@@ -196,6 +196,7 @@ mod tests {
             lag_lines,
             lag_bytes: 1,
             lag_seconds,
+            waits_since: None,
         };
         let lane = |peer: Option<&str>, error: Option<&str>| LaneStatus {
             peer: peer.map(str::to_owned),

@@ -1,0 +1,111 @@
+//! A request for metrics: as much of HTTP/1.1 (RFC 9112) as a scraper needs.
+
+use crate::limits::METRICS_REQUEST_MOST;
+use crate::metrics::Format;
+
+/// What is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Page {
+    Metrics(Format),
+    Health,
+    /// Something that is answered without the loop: the code and what is said.
+    Said(&'static str, &'static str),
+}
+
+/// A request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) page: Page,
+    /// Whether the head of the answer is all that is wanted.
+    pub(super) head_only: bool,
+}
+
+impl Request {
+    /// Reads what has come so far; `None` where more must come.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let said = |code, said| Some(Self { page: Page::Said(code, said), head_only: false });
+        // Such a client will never say anything that makes sense (TLS, for instance).
+        if bytes.first().is_some_and(|first| !first.is_ascii_uppercase()) {
+            return said("400 Bad Request", "this is HTTP\n");
+        }
+        let end = memchr::memmem::find(bytes, b"\r\n\r\n");
+        let Some(end) = end.filter(|end| *end <= METRICS_REQUEST_MOST) else {
+            if bytes.len() > METRICS_REQUEST_MOST {
+                return said("431 Request Header Fields Too Large", "the request is too long\n");
+            }
+            return None;
+        };
+        let head = String::from_utf8_lossy(&bytes[..end]);
+        let mut lines = head.split("\r\n");
+        let mut words = lines.next().unwrap_or_default().split(' ');
+        let (method, target, version) = (words.next(), words.next(), words.next());
+        let (Some(method), Some(target), Some(version), None) =
+            (method, target, version, words.next())
+        else {
+            return said("400 Bad Request", "this is HTTP\n");
+        };
+        if !version.starts_with("HTTP/1.") {
+            return said("505 HTTP Version Not Supported", "this is HTTP/1.1\n");
+        }
+        if method != "GET" && method != "HEAD" {
+            return said("405 Method Not Allowed", "only GET and HEAD\n");
+        }
+        let page = match target.split('?').next().unwrap_or_default() {
+            "/metrics" => Page::Metrics(format(lines)),
+            "/healthz" => Page::Health,
+            _ => Page::Said("404 Not Found", "there are /metrics and /healthz\n"),
+        };
+        Some(Self { page, head_only: method == "HEAD" })
+    }
+}
+
+/// The format that the header fields ask for.
+fn format<'a>(mut fields: impl Iterator<Item = &'a str>) -> Format {
+    let accepts = |field: &str| {
+        let (name, value) = field.split_once(':').unwrap_or_default();
+        name.eq_ignore_ascii_case("accept") && value.contains("application/openmetrics-text")
+    };
+    if fields.any(accepts) { Format::OpenMetrics } else { Format::Text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(text: &str) -> Option<Page> {
+        Request::read(text.as_bytes()).map(|request| request.page)
+    }
+
+    #[test]
+    fn requests_are_read_whole_and_by_what_they_accept() {
+        let whole = "GET /metrics?a=b HTTP/1.1\r\nHost: x\r\nacCept: text/plain;q=0.1, \
+                     application/openmetrics-text;version=1.0.0\r\n\r\n";
+        assert_eq!(page(whole), Some(Page::Metrics(Format::OpenMetrics)));
+        for end in 0..whole.len() {
+            assert_eq!(page(&whole[..end]), None, "{end}");
+        }
+        let plain = "GET /metrics HTTP/1.0\r\nX-Accept: application/openmetrics-text\r\n\r\n";
+        assert_eq!(page(plain), Some(Page::Metrics(Format::Text)));
+        let head = Request::read(b"HEAD /healthz HTTP/1.1\r\n\r\n").unwrap();
+        assert!(head.head_only && head.page == Page::Health);
+    }
+
+    #[test]
+    fn what_is_none_is_answered_as_it_deserves() {
+        let long = format!("GET /metrics HTTP/1.1\r\nX: {}", "x".repeat(METRICS_REQUEST_MOST));
+        for (text, code) in [
+            ("\x16\x03\x01\x02", "400"),
+            ("\r\n", "400"),
+            ("GET /metrics\r\n\r\n", "400"),
+            ("GET /metrics HTTP/1.1 more\r\n\r\n", "400"),
+            ("PRI * HTTP/2.0\r\n\r\n", "505"),
+            ("POST /metrics HTTP/1.1\r\n\r\n", "405"),
+            ("GET / HTTP/1.1\r\n\r\n", "404"),
+            (&long, "431"),
+            (&(long.clone() + "\r\n\r\n"), "431"),
+        ] {
+            let Some(Page::Said(said, _)) = page(text) else { panic!("{text}") };
+            assert!(said.starts_with(code), "{text}: {said}");
+        }
+    }
+}

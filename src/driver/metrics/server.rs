@@ -1,0 +1,361 @@
+//! `/metrics` and `/healthz` over HTTP, in one thread with all its clients: however many come and
+//! however slow they are, memory is bounded and somebody with a whole request is answered.
+//!
+//! All whose requests have come are answered with the same snapshot. The slowest client makes room
+//! where there are too many.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use super::Asks;
+use super::request::{Page, Request};
+use crate::driver::usage::usage;
+use crate::driver::wake::Wake;
+use crate::limits::{
+    METRICS_ANSWER, METRICS_ANSWERS_MOST, METRICS_CLIENTS_MOST, METRICS_PARTING, METRICS_REQUEST,
+};
+use crate::metrics::{Format, Snapshot, complaints, text};
+
+const LISTENER: Token = Token(0);
+const STOP: Token = Token(1);
+const FIRST_CLIENT: usize = 2;
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+/// How long to wait after the system had no descriptor for a connection.
+const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
+
+/// The thread's end.
+#[derive(Debug)]
+pub(super) struct Server {
+    poll: Poll,
+    listener: TcpListener,
+    asks: SyncSender<Asks>,
+    wake: Wake,
+    stop: Arc<AtomicBool>,
+    /// By their tokens, which only grow: the first has been here for longest.
+    clients: BTreeMap<usize, Client>,
+    next: usize,
+}
+
+#[derive(Debug)]
+struct Client {
+    stream: TcpStream,
+    state: State,
+    /// When it is let go at the latest.
+    until: Instant,
+}
+
+#[derive(Debug)]
+enum State {
+    /// What has come of its request.
+    Asking(Vec<u8>),
+    /// Its request is whole.
+    Asked(Request),
+    /// What it is answered, and how much of it is written.
+    Answered(Arc<[u8]>, usize),
+    /// It has all; what it may still send is read, or it might never see its answer.
+    Parting,
+}
+
+impl Server {
+    /// A server on a socket, and what wakes it to see that it is to stop.
+    pub(super) fn new(
+        listener: std::net::TcpListener,
+        asks: SyncSender<Asks>,
+        wake: Wake,
+        stop: Arc<AtomicBool>,
+    ) -> io::Result<(Self, Waker)> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), STOP)?;
+        let mut listener = TcpListener::from_std(listener);
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let (clients, next) = (BTreeMap::new(), FIRST_CLIENT);
+        Ok((Self { poll, listener, asks, wake, stop, clients, next }, waker))
+    }
+
+    /// Serves until it is to stop.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(256);
+        loop {
+            let until = self.clients.values().map(|client| client.until).min();
+            let wait = until.map(|at| at.saturating_duration_since(Instant::now()));
+            // Rounded up: the system counts in milliseconds.
+            let wait = wait.map(|wait| wait + Duration::from_millis(1));
+            match self.poll.poll(&mut events, wait) {
+                Err(error) if error.kind() != ErrorKind::Interrupted => {
+                    log::error!("the metrics' port is closed: {error}");
+                    return;
+                }
+                _ if self.stop.load(Ordering::Acquire) => return,
+                _ => {}
+            }
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept(),
+                    Token(at) => self.serve(at),
+                }
+            }
+            self.answer();
+            let now = Instant::now();
+            self.clients.retain(|_, client| client.until > now);
+        }
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..METRICS_CLIENTS_MOST {
+            match self.listener.accept() {
+                Ok((stream, _)) => self.take_in(stream),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // The system has no descriptor for it; others may go meanwhile.
+                Err(_) => {
+                    std::thread::sleep(NO_DESCRIPTOR);
+                    break;
+                }
+            }
+        }
+        // There may be more; others have their turn first.
+        let again =
+            self.poll.registry().reregister(&mut self.listener, LISTENER, Interest::READABLE);
+        if let Err(error) = again {
+            log::error!("the metrics' port: {error}");
+        }
+    }
+
+    fn take_in(&mut self, mut stream: TcpStream) {
+        if self.clients.len() >= METRICS_CLIENTS_MOST {
+            let at_fault = |client: &Client| !matches!(client.state, State::Asked(_));
+            let slowest = self.clients.iter().find(|(_, client)| at_fault(client));
+            if let Some(at) = slowest.map(|(at, _)| *at) {
+                self.clients.remove(&at);
+            }
+        }
+        let at = self.next;
+        self.next += 1;
+        if self.poll.registry().register(&mut stream, Token(at), BOTH).is_ok() {
+            let until = Instant::now() + METRICS_REQUEST;
+            self.clients.insert(at, Client { stream, state: State::Asking(Vec::new()), until });
+        }
+    }
+
+    fn serve(&mut self, at: usize) {
+        let Some(client) = self.clients.get_mut(&at) else { return };
+        // A client that goes away is no fault of ours.
+        if client.go_on().is_err() {
+            self.clients.remove(&at);
+        }
+    }
+
+    /// Answers all whose requests have come.
+    fn answer(&mut self) {
+        let asked = self.clients.iter().filter_map(|(at, client)| match client.state {
+            State::Asked(request) => Some((*at, request)),
+            _ => None,
+        });
+        let asked: Vec<_> = asked.collect();
+        let needs_loop = |(_, request): &(usize, Request)| !matches!(request.page, Page::Said(..));
+        let start = Instant::now();
+        let snapshot = asked.iter().any(needs_loop).then(|| self.ask()).flatten().map(Arc::new);
+        let mut answers = Answers { snapshot, waited: start.elapsed(), made: Vec::new() };
+        for (at, request) in asked {
+            let Some(client) = self.clients.get_mut(&at) else { continue };
+            client.state = State::Answered(answers.to(request), 0);
+            client.until = Instant::now() + METRICS_REQUEST;
+            self.serve(at);
+        }
+        while self.answers_held() > METRICS_ANSWERS_MOST {
+            let is_answered = |client: &Client| matches!(client.state, State::Answered(..));
+            let first = self.clients.iter().find(|(_, client)| is_answered(client));
+            let Some(at) = first.map(|(at, _)| *at) else { return };
+            self.clients.remove(&at);
+        }
+    }
+
+    /// How many different answers are held for clients that read slowly.
+    fn answers_held(&self) -> usize {
+        let answers = self.clients.values().filter_map(|client| match &client.state {
+            State::Answered(answer, _) => Some(answer.as_ptr()),
+            _ => None,
+        });
+        answers.collect::<HashSet<_>>().len()
+    }
+
+    /// Asks the loop, which may be late.
+    fn ask(&self) -> Option<Snapshot> {
+        let (answer, snapshot) = sync_channel(1);
+        self.asks.try_send(answer).ok()?;
+        self.wake.wake();
+        snapshot.recv_timeout(METRICS_ANSWER).ok()
+    }
+}
+
+impl Client {
+    /// Goes on as far as the client lets us; an error where it is to be let go.
+    fn go_on(&mut self) -> io::Result<()> {
+        if let State::Asking(request) = &mut self.state {
+            while !read(&mut self.stream, Some(request))? {
+                if let Some(request) = Request::read(request) {
+                    self.state = State::Asked(request);
+                    break;
+                }
+            }
+        }
+        if let State::Answered(answer, written) = &mut self.state {
+            while *written < answer.len() {
+                match self.stream.write(&answer[*written..]) {
+                    Ok(count) => *written += count,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                    Err(error) => return Err(error),
+                }
+            }
+            self.stream.shutdown(Shutdown::Write)?;
+            self.state = State::Parting;
+            self.until = Instant::now() + METRICS_PARTING;
+        }
+        if matches!(self.state, State::Parting) {
+            while !read(&mut self.stream, None)? {
+                if Instant::now() > self.until {
+                    return Err(ErrorKind::TimedOut.into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads some bytes; true where there are none just now, an error at the end.
+fn read(stream: &mut TcpStream, into: Option<&mut Vec<u8>>) -> io::Result<bool> {
+    let mut chunk = [0; 4096];
+    match stream.read(&mut chunk) {
+        Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+        Ok(count) => {
+            if let Some(into) = into {
+                into.extend_from_slice(&chunk[..count]);
+            }
+            Ok(false)
+        }
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// The answers of one moment, each made once.
+struct Answers {
+    snapshot: Option<Arc<Snapshot>>,
+    /// How long the loop had the snapshot be waited for.
+    waited: Duration,
+    made: Vec<(Request, Arc<[u8]>)>,
+}
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+impl Answers {
+    fn to(&mut self, request: Request) -> Arc<[u8]> {
+        if let Some((_, answer)) = self.made.iter().find(|(other, _)| *other == request) {
+            return Arc::clone(answer);
+        }
+        let (code, kind, body) = self.make(request.page);
+        let mut answer = format!(
+            "HTTP/1.1 {code}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n",
+            body.len()
+        );
+        if !request.head_only {
+            answer.push_str(&body);
+        }
+        let answer: Arc<[u8]> = answer.into_bytes().into();
+        self.made.push((request, Arc::clone(&answer)));
+        answer
+    }
+
+    fn make(&self, page: Page) -> (&'static str, &'static str, String) {
+        let late = || format!("the daemon's loop is late: no answer in {METRICS_ANSWER:?}\n");
+        match (page, &self.snapshot) {
+            (Page::Said(code, said), _) => (code, PLAIN, said.into()),
+            (_, None) => ("503 Service Unavailable", PLAIN, late()),
+            (Page::Metrics(format), Some(snapshot)) => {
+                let kind = if format == Format::Text { TEXT } else { OPEN_METRICS };
+                ("200 OK", kind, text(snapshot, usage(), self.waited, format))
+            }
+            (Page::Health, Some(snapshot)) => match complaints(snapshot) {
+                said if said.is_empty() => ("200 OK", PLAIN, "ok\n".into()),
+                said => ("503 Service Unavailable", PLAIN, said.join("\n") + "\n"),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::super::Metrics;
+    use super::*;
+    use crate::clock::Mono;
+    use crate::metrics::{Pulse, Reloads};
+
+    fn snapshot() -> Snapshot {
+        let text = "[input.in]\nudp = \"127.0.0.1:8420\"\n[output.out]\nfile = \"/nowhere/x\"\n";
+        let plan = crate::config::parse(text, "test").unwrap().plan;
+        let engine = crate::engine::Engine::new(&plan, Mono::default()).unwrap();
+        Snapshot {
+            status: engine.status(Mono::default()),
+            memory: 1 << 26,
+            stuck_after: Duration::from_secs(60),
+            started: std::time::SystemTime::UNIX_EPOCH,
+            pulse: Pulse::default(),
+            reloads: Reloads::default(),
+        }
+    }
+
+    fn get(at: SocketAddr, path: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(at).unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        said
+    }
+
+    #[test]
+    fn a_loop_that_does_not_answer_is_said_to_be_late_until_it_does() {
+        let poll = Poll::new().unwrap();
+        let wake = Wake::new(Waker::new(poll.registry(), Token(0)).unwrap());
+        let at = SocketAddr::from(([127, 0, 0, 1], 0));
+        let port = std::net::TcpListener::bind(at).unwrap().local_addr().unwrap();
+        let metrics = Metrics::open(port, wake).unwrap();
+        for path in ["/healthz", "/metrics"] {
+            let said = get(port, path);
+            assert!(said.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{said}");
+            assert!(said.ends_with("\r\n\r\nthe daemon's loop is late: no answer in 2s\n"));
+        }
+        // It was asked once, and not again before it has answered.
+        let first = metrics.asked().unwrap();
+        assert!(metrics.asked().is_none());
+        assert!(first.try_send(snapshot()).is_err(), "nobody waits for it any more");
+        let client = std::thread::spawn(move || (get(port, "/healthz"), get(port, "/healthz")));
+        for complains in [false, true] {
+            let asks = loop {
+                if let Some(asks) = metrics.asked() {
+                    break asks;
+                }
+                std::thread::yield_now();
+            };
+            let mut snapshot = snapshot();
+            snapshot.status.nodes[1].stuck_seconds = complains.then_some(60.5);
+            asks.send(snapshot).unwrap();
+        }
+        let (green, red) = client.join().unwrap();
+        assert!(green.starts_with("HTTP/1.1 200 OK\r\n") && green.ends_with("\r\n\r\nok\n"));
+        assert!(red.ends_with("\r\n\r\nout: nothing has left its queue for 60 s\n"), "{red}");
+        drop(metrics);
+        assert!(std::net::TcpStream::connect(port).is_err(), "the port is closed");
+    }
+}
