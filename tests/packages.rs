@@ -1,7 +1,8 @@
 //! What packages hold, and the unit they start the daemon by.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::util::LOGWEIR;
 
@@ -136,19 +137,40 @@ fn assert_files(package: &Path, expected: &str) {
     assert!(missing.is_empty() && more.is_empty(), "missing {missing:#?}, not expected {more:#?}");
 }
 
+/// Whether packages are to be built and tested; where they are not, that is said.
+fn wanted() -> bool {
+    let wanted = std::env::var_os("LOGWEIR_TEST_PACKAGES").is_some_and(|value| value == "1");
+    if !wanted {
+        eprintln!("skipped: it builds a release; LOGWEIR_TEST_PACKAGES=1 runs it");
+    }
+    wanted
+}
+
+/// The Debian packages, logweir and logweir-udp2log, built once; nothing where they are not
+/// wanted or cannot be built, which is said.
+pub fn debian() -> Option<&'static [PathBuf; 2]> {
+    static BUILT: OnceLock<Option<[PathBuf; 2]>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        if !wanted()
+            || !has("dpkg", "Debian's dpkg")
+            || !has("cargo-deb", "cargo install cargo-deb")
+        {
+            return None;
+        }
+        let built = output(build().arg("deb"));
+        let packages: Vec<_> = built.lines().filter(|line| line.ends_with(".deb")).collect();
+        let [logweir, udp2log] = packages[..] else { panic!("{built}") };
+        Some([logweir, udp2log].map(PathBuf::from))
+    });
+    if built.is_none() {
+        eprintln!("skipped: no packages");
+    }
+    built.as_ref()
+}
+
 #[test]
 fn debian_packages_hold_what_they_should() {
-    if std::env::var_os("LOGWEIR_TEST_PACKAGES").is_none_or(|value| value != "1") {
-        eprintln!("skipped: it builds a release; LOGWEIR_TEST_PACKAGES=1 runs it");
-        return;
-    }
-    if !has("dpkg", "Debian's dpkg") || !has("cargo-deb", "cargo install cargo-deb") {
-        return;
-    }
-    let built = output(build().arg("deb"));
-    let packages: Vec<_> = built.lines().filter(|line| line.ends_with(".deb")).collect();
-    let [logweir, udp2log] = packages[..] else { panic!("{built}") };
-    let (logweir, udp2log) = (Path::new(logweir), Path::new(udp2log));
+    let Some([logweir, udp2log]) = debian() else { return };
     assert_files(logweir, LOGWEIR_DEB);
     assert_files(udp2log, UDP2LOG_DEB);
 

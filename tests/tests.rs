@@ -21,6 +21,7 @@
 //! - `spool_cli`: spools are listed, read, checked, sent again and trimmed;
 //! - `tap`: somebody looks at the flow;
 //! - `assets`: completions and manual pages are made for every subcommand;
+//! - `booted`: packages are installed, upgraded and purged on a booted systemd, and no line lost;
 //! - `packages`: packages hold what they should, and the unit is sound;
 //! - `tidy`: the project keeps its own rules;
 //! - `tools`: lines are made and sent by hand.
@@ -30,6 +31,7 @@
 
 mod assets;
 mod bad_start;
+mod booted;
 mod check;
 mod children;
 mod clients;
