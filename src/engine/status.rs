@@ -1,6 +1,7 @@
 //! What `top`, `ctl status` and the final ledger show: every node's counts at one moment.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,17 @@ pub struct Status {
     pub uptime: f64,
     /// Every node, those that a reload removed and that still drain among them.
     pub nodes: Vec<NodeStatus>,
+}
+
+/// The daemon in a line.
+#[derive(Debug)]
+pub struct Figures {
+    /// Lines that all inputs took in.
+    pub lines: u64,
+    /// Lines that were dropped anywhere, by the kernel too.
+    pub dropped: u64,
+    /// The reader of a spool that is furthest behind, and by how many seconds.
+    pub lag: Option<(Arc<str>, f64)>,
 }
 
 /// One node.
@@ -186,9 +198,8 @@ impl Engine {
         }
     }
 
-    /// The figures in a line: the lines that all inputs took in, those that were dropped anywhere,
-    /// and how many seconds readers of spools are behind at most.
-    pub fn figures(&self) -> (u64, u64, f64) {
+    /// The figures in a line.
+    pub fn figures(&self) -> Figures {
         let (mut lines, mut dropped) = (0, 0);
         for (_, node) in self.nodes() {
             if matches!(node.body, Body::Input { .. }) {
@@ -197,8 +208,10 @@ impl Engine {
             }
             dropped += node.ledger.dropped_in_all().lines;
         }
-        let lag = self.feeds.values().map(|feed| self.lag_of(feed).1).fold(0.0, f64::max);
-        (lines, dropped, lag)
+        let lags = self.feeds.iter().map(|(lane, feed)| (lane.node, self.lag_of(feed).1));
+        let furthest = lags.reduce(|most, other| if other.1 > most.1 { other } else { most });
+        let lag = furthest.map(|(node, lag)| (Arc::clone(&self.node(node).name), lag));
+        Figures { lines, dropped, lag }
     }
 
     fn node_status(&self, id: NodeId, now: Mono) -> NodeStatus {

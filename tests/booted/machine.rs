@@ -17,6 +17,9 @@ const NEEDED: [(&str, &str); 4] = [
     ("apt-get", "apt"),
 ];
 
+/// What is in a tree beside the least that Debian is.
+const INCLUDED: &str = "dbus,systemd,systemd-sysv";
+
 /// What commands in a container find their programs by.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -50,7 +53,9 @@ impl Machine {
         }
         for (program, package) in NEEDED {
             let found = PATH.split(':').any(|folder| Path::new(folder).join(program).is_file());
-            found.then_some(()).ok_or(format!("it needs {program} (Debian's {package})"))?;
+            if !found {
+                return Err(format!("it needs {program} (Debian's {package})"));
+            }
         }
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,7 +122,7 @@ impl Machine {
     /// The last of what the container's services said.
     pub fn journal(&self) -> String {
         said(
-            &self.sh("journalctl --no-pager -n 60 -o short-precise; systemctl --no-pager --failed"),
+            &self.sh("journalctl --no-pager -n 60 -o short-precise -u logweir; systemctl --no-pager --failed"),
         )
     }
 
@@ -201,17 +206,18 @@ fn cache() -> PathBuf {
 
 /// The tree of a release, made where it is not there yet.
 fn tree(release: &str) -> Result<PathBuf, String> {
-    let tree = cache().join(release);
+    let name = format!("{release}-{}", INCLUDED.replace(',', "-"));
+    let tree = cache().join(&name);
     if tree.exists() {
         return Ok(tree);
     }
     fs::create_dir_all(cache()).map_err(|error| error.to_string())?;
-    let unfinished = cache().join(format!("{release}.part"));
+    let unfinished = cache().join(format!("{name}.part"));
     let _ = fs::remove_dir_all(&unfinished);
     let mirror = mirror()?;
     eprintln!("making a tree of Debian {release}");
     let mut debootstrap = Command::new("debootstrap");
-    debootstrap.args(["--variant=minbase", "--include=systemd,systemd-sysv", release]);
+    debootstrap.args(["--variant=minbase", &format!("--include={INCLUDED}"), release]);
     done(debootstrap.arg(&unfinished).arg(mirror))?;
     fs::rename(&unfinished, &tree).map_err(|error| error.to_string())?;
     Ok(tree)
