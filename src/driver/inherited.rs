@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU32;
 use socket2::{Socket, Type};
 
 use super::receiver::DatagramSocket;
-use super::systemd::{DROPS, Manager, OURS};
+use super::systemd::{DROPS, Manager, input_of};
 use super::unix_in::UnixPath;
 use crate::sys::inherit::take_inherited;
 
@@ -39,7 +39,7 @@ impl Inherited {
             }
             let socket = Socket::from(fd);
             match socket.local_addr().and_then(|_| socket.set_nonblocking(true)) {
-                Ok(()) => given.push(Given { is_units: !name.starts_with(OURS), name, socket }),
+                Ok(()) => given.push(Given { is_units: input_of(&name).is_none(), name, socket }),
                 Err(error) => {
                     log::warn!("{name}, handed over by the service manager, is no socket: {error}");
                     manager.forget(&name);
@@ -99,7 +99,7 @@ impl Inherited {
 impl Given {
     /// A socket for datagrams, with the drops that its name says were counted.
     fn datagrams(self) -> DatagramSocket {
-        let drops = self.name.strip_prefix(OURS).and_then(|rest| rest.rsplit_once(DROPS));
+        let drops = self.name.rsplit_once(DROPS);
         let drops = drops.and_then(|(_, drops)| drops.parse().ok()).unwrap_or(0);
         let drops = Arc::new(AtomicU32::new(drops));
         DatagramSocket { socket: self.socket, drops, path: None }
@@ -174,14 +174,14 @@ mod tests {
         let again = udp.try_clone().unwrap();
         let given = [
             ("syslog.socket", all),
-            ("squid.socket", again),
+            ("logweir.socket", again),
             ("logweir.squid.drops.17", udp),
             ("x", tcp),
         ];
         let given = given.map(|(name, socket)| Given {
             name: name.into(),
             socket,
-            is_units: !name.starts_with(OURS),
+            is_units: input_of(name).is_none(),
         });
         let mut inherited = Inherited(without_twins(given.into()));
         assert!(inherited.udp("127.0.0.2:1".parse().unwrap()).is_empty());

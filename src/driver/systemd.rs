@@ -22,7 +22,7 @@ use crate::engine::status::Figures;
 use crate::limits::{STATUS_EVERY, WATCHDOG_PARTS};
 
 /// What begins the names of our sockets in the store.
-pub(super) const OURS: &str = "logweir.";
+const OURS: &str = "logweir.";
 /// What is between an input's name and the drops of its socket that were counted.
 pub(super) const DROPS: &str = ".drops.";
 /// The name of what is put into the store to see whether there is one.
@@ -236,7 +236,7 @@ impl Manager {
             self.remove(PROBE);
             return true;
         }
-        if name.starts_with(OURS) {
+        if input_of(name).is_some() {
             self.given.push(name.to_string());
         }
         false
@@ -244,7 +244,7 @@ impl Manager {
 
     /// Takes out of the store what nobody wants.
     pub(super) fn forget(&mut self, name: &str) {
-        if name.starts_with(OURS) {
+        if input_of(name).is_some() {
             self.given.retain(|given| given != name);
             self.remove(name);
         }
@@ -339,8 +339,9 @@ fn name_of(input: &str, socket: &Kept) -> String {
     format!("{OURS}{input}{DROPS}{}", socket.drops())
 }
 
-/// The input whose socket has a name in the store.
-fn input_of(name: &str) -> Option<&str> {
+/// The input whose socket has a name in the store; nothing where it is no name of ours, which
+/// `logweir.socket` is not.
+pub(super) fn input_of(name: &str) -> Option<&str> {
     name.strip_prefix(OURS)?.rsplit_once(DROPS).map(|(input, _)| input)
 }
 

@@ -83,7 +83,12 @@ pub fn keep(
         if is_ours(&plan.path) {
             return Err(format!("{at}: {error}"));
         }
-        log::warn!("{at}: its mode and owner stay as they are, since it is not ours: {error}");
+        let mode = plan.path.metadata().map_or(0, |data| data.mode() & 0o777);
+        if plan.owner.is_some() || mode != plan.mode {
+            log::warn!(
+                "{at}: mode {mode:04o} and the owner stay, since the path is not ours: {error}"
+            );
+        }
     }
     socket.try_clone().map_err(|error| format!("{at}: {error}"))
 }
