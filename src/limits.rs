@@ -90,10 +90,11 @@ pub const RECV_SLOTS: usize = 64;
 /// How long a receiver waits after a read that was not full while a stream is steady.
 pub const RECV_PAUSE: Duration = Duration::from_millis(1);
 /// How long a receiver leaves datagrams in the kernel before it looks again, while a file is
-/// behind: less than the disk needs for [`HOLD_BYTES`].
-pub const RECV_HOLD: Duration = Duration::from_micros(250);
-/// After so many of those waits what was gathered is handed on.
-pub const RECV_PAUSES_MOST: u32 = 20;
+/// behind.
+pub const RECV_HOLD: Duration = Duration::from_millis(1);
+/// After so many of those waits what was gathered is handed on: what a killed daemon had only in
+/// memory is lost, and so it holds little there.
+pub const RECV_PAUSES_MOST: u32 = 2;
 /// A mean message of so many bytes is received in place, one message a call.
 pub const RECV_LARGE: usize = 8 * 1024;
 /// When the connections of an input brought so many bytes in one pass, more is taken at once.
@@ -104,15 +105,19 @@ pub const DROPS_EVERY: Duration = Duration::from_secs(1);
 pub const RECV_LAST_READS: usize = 10_000;
 /// Batches taken from one input, or reads of one child's output, before others get a turn.
 pub const TURN: usize = 16;
+/// Full batches that a receiver in a flood hands over at once: each hand-over wakes the loop, and
+/// that one the disk.
+pub const PIECES_TOGETHER: usize = 4;
 /// Batches that may wait between a receiver and the loop.
-pub const RECEIVED_WAITING: usize = 4;
+pub const RECEIVED_WAITING: usize = 8;
+const _: () = assert!(PIECES_TOGETHER <= RECEIVED_WAITING);
 /// Blocks a receiver keeps an eye on for reuse when nobody holds them any more.
 pub const BLOCKS_KEPT: usize = 64;
 
 /// The most slices of one writev(2) (UIO_MAXIOV is 1024).
 pub const SLICES_MOST: usize = 64;
 /// The most bytes of one job for the disk: so few that they are in the processor's cache yet.
-pub const DISK_JOB_MOST: u64 = MIB;
+pub const DISK_JOB_MOST: u64 = 2 * MIB;
 /// Threads that write files; beyond that many outputs, some share one.
 pub const DISK_THREADS_MOST: usize = 64;
 /// A file that is being written to when the grace is over has this long yet; and at the end
@@ -120,7 +125,7 @@ pub const DISK_THREADS_MOST: usize = 64;
 pub const CLOSE_LEAST: Duration = Duration::from_secs(1);
 /// While more than this waits for a file, receivers leave what comes in the kernel's buffer,
 /// up to half of it.
-pub const HOLD_BYTES: u64 = MIB;
+pub const HOLD_BYTES: u64 = 2 * MIB;
 /// A file that has not caught up in this time is slow, and nobody holds back for it any more.
 pub const HOLD_MOST: Duration = Duration::from_secs(1);
 /// What is asked for as the buffer of a child's pipe (fcntl(2), F_SETPIPE_SZ).
@@ -195,10 +200,11 @@ pub const SYNC_LEAST: Duration = Duration::from_millis(1);
 /// So much is written to a spool at most before it is synced, whatever `sync` says.
 pub const UNSYNCED_MOST: u64 = 4 * MIB;
 /// With `sync` a time and nobody who waits, lines are gathered for a spool until there are so
-/// many bytes of them or so much time has passed: every job wakes a thread.
+/// many bytes of them or so much time has passed: every job wakes a thread. Not for long: a
+/// killed daemon loses what is gathered.
 pub const GATHER_BYTES: u64 = 256 * KIB;
 /// The longest such gathering.
-pub const GATHER_MOST: Duration = Duration::from_millis(20);
+pub const GATHER_MOST: Duration = Duration::from_millis(1);
 /// A spool asks how much of the disk is free once it has written so many bytes since.
 pub const FREE_EVERY: u64 = 4 * MIB;
 /// The most bytes of one job for a spool.

@@ -5,7 +5,7 @@
 //! read brought something, it sleeps for a millisecond instead of waiting for the very next
 //! datagram, as long as the kernel's buffer can take what may come meanwhile. Only a read
 //! that brought nothing goes back to waiting in poll(2). Lines are handed on when a block is
-//! full, when the stream rests, or after twenty such sleeps.
+//! full, when the stream rests, or after two such sleeps.
 //!
 //! When the loop is behind, handing over waits, and what comes meanwhile waits in the kernel.
 //! When a file is behind in a burst, datagrams are left in the kernel as well while it has
@@ -20,7 +20,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -307,11 +307,25 @@ impl Out {
     /// Hands lines over, waiting while the loop is behind. The loop keeps its end open until
     /// the thread has ended, so nothing is lost here.
     fn send(&self, piece: Option<Piece>, counts: InputCounts) {
-        let batch = piece.map(|Piece { bytes, lines, sources }| {
-            let name = Arc::clone(&self.name);
-            Batch { sources, ..Batch::new(bytes, lines, name, SystemTime::now()) }
-        });
+        let batch = piece.map(|piece| self.batch(piece));
         self.hand(Received { batch, counts, ticket: None });
+    }
+
+    fn batch(&self, Piece { bytes, lines, sources }: Piece) -> Batch {
+        let name = Arc::clone(&self.name);
+        Batch { sources, ..Batch::new(bytes, lines, name, SystemTime::now()) }
+    }
+
+    /// Hands over pieces with one wake-up for all of them.
+    fn hand_together(&self, pieces: &mut Vec<Piece>) {
+        if pieces.is_empty() {
+            return;
+        }
+        for piece in pieces.drain(..) {
+            let batch = Some(self.batch(piece));
+            self.put(Received { batch, counts: InputCounts::default(), ticket: None });
+        }
+        self.wake.wake();
     }
 
     /// Hands over the pieces that are full.
@@ -335,8 +349,16 @@ impl Out {
     }
 
     pub(super) fn hand(&self, received: Received) {
-        if self.sender.send(received).is_ok() {
+        self.put(received);
+        self.wake.wake();
+    }
+
+    /// Puts something where the loop finds it. Only a loop that is behind is woken for it.
+    fn put(&self, received: Received) {
+        if let Err(TrySendError::Full(received)) = self.sender.try_send(received) {
             self.wake.wake();
+            // The loop keeps its end open until the thread has ended.
+            let _ = self.sender.send(received);
         }
     }
 }
@@ -382,6 +404,8 @@ struct Datagrams<I> {
     intake: I,
     /// Messages a read may bring; 1 while they are large, so that each lands in place.
     slots: usize,
+    /// Full pieces that are to be handed over.
+    pieces: Vec<Piece>,
     /// What the kernel's buffer holds, in its own accounting.
     buffer: usize,
     drops: Arc<AtomicU32>,
@@ -414,6 +438,7 @@ impl<I: Intake> Datagrams<I> {
             reader: DatagramReader::new(),
             intake,
             slots: limits::RECV_SLOTS,
+            pieces: Vec::new(),
             buffer,
             drops,
             hold,
@@ -433,11 +458,15 @@ impl<I: Intake> Datagrams<I> {
         let mut reads = 0_u32;
         loop {
             if self.patient && self.hold.load(Ordering::Relaxed) && self.kernel_has_room() {
+                self.out.hand_together(&mut self.pieces);
                 std::thread::sleep(limits::RECV_HOLD);
                 continue;
             }
             let brought = self.read();
-            self.hand_over_full();
+            self.pieces.extend(self.intake.full());
+            if !brought.full || self.pieces.len() >= limits::PIECES_TOGETHER {
+                self.out.hand_together(&mut self.pieces);
+            }
             reads = reads.wrapping_add(1);
             if brought.full {
                 if reads.is_multiple_of(1024) {
@@ -516,11 +545,8 @@ impl<I: Intake> Datagrams<I> {
         Brought { messages: count, bytes, full }
     }
 
-    fn hand_over_full(&mut self) {
-        self.out.hand_full(&mut self.intake);
-    }
-
     fn hand_over_all(&mut self) {
+        self.out.hand_together(&mut self.pieces);
         self.out.hand_all(&mut self.intake);
     }
 
@@ -542,9 +568,10 @@ impl<I: Intake> Datagrams<I> {
 
     /// What the kernel had taken in before the stop is received yet.
     fn finish(&mut self) {
+        self.out.hand_together(&mut self.pieces);
         for _ in 0..limits::RECV_LAST_READS {
             let brought = self.read();
-            self.hand_over_full();
+            self.out.hand_full(&mut self.intake);
             if brought.messages == 0 {
                 break;
             }

@@ -1,7 +1,7 @@
 //! Syslog inputs with connections: one thread an input, with all of its clients.
 //!
 //! What clients send is gathered into the same batches, handed on when a block is full, when the
-//! clients rest, or after twenty pauses of a millisecond (as for datagrams, see `receiver`): a
+//! clients rest, or after two pauses of a millisecond (as for datagrams, see `receiver`): a
 //! client that sends without pause has its turn, and then the others have theirs. While the loop
 //! takes nothing, handing over waits, and so do the clients; they also wait while a file is behind
 //! in a burst.
