@@ -213,6 +213,43 @@ fn a_socket_unit_hands_over_udp_tcp_and_unix_sockets() {
 }
 
 #[test]
+fn a_socket_and_the_count_of_its_drops_outlive_restarts_on_debian_13() {
+    let Some(machine) = installed("trixie") else { return };
+    a_socket_and_the_count_of_its_drops_outlive_restarts(&machine);
+}
+
+#[test]
+fn a_socket_and_the_count_of_its_drops_outlive_restarts_on_debian_12() {
+    let Some(machine) = installed("bookworm") else { return };
+    a_socket_and_the_count_of_its_drops_outlive_restarts(&machine);
+}
+
+fn a_socket_and_the_count_of_its_drops_outlive_restarts(machine: &Machine) {
+    configure(machine, &CONFIG.replace("64MiB", "4KiB"), "");
+    let inode = "awk '$2 == \"0100007F:20E4\" { print $10 }' /proc/net/udp";
+    let socket = machine.run(inode);
+    machine.run(
+        "systemctl kill --signal=STOP --kill-whom=main logweir
+         logweir gen --to udp://127.0.0.1:8420 --lines 1000 --no-gso
+         systemctl kill --signal=CONT --kill-whom=main logweir",
+    );
+    let kept = "systemctl show --value --property=NFileDescriptorStore logweir";
+    let ledger = "journalctl --no-pager -u logweir -o cat | grep 'ledger: input udp' | tail -n 1";
+    for drops_are_new in [true, false] {
+        machine.run("systemctl restart logweir");
+        assert_eq!(machine.run(inode), socket);
+        let ledger = machine.run(ledger);
+        assert_eq!(!ledger.ends_with("kernel_drops 0\n"), drops_are_new, "{ledger}");
+        wait_for("one socket in the store", || (machine.run(kept).trim() == "1").then_some(()));
+    }
+    configure(machine, CONFIG, "[Service]\nFileDescriptorStoreMax=0\n");
+    let journal = "journalctl --no-pager -u logweir -o cat";
+    wait_for("the daemon to say that nothing is kept", || {
+        machine.run(journal).contains("does not keep our sockets").then_some(())
+    });
+}
+
+#[test]
 fn no_line_is_lost_by_restarts_reloads_and_upgrades_and_few_by_kills_on_debian_13() {
     let Some(machine) = installed("trixie") else { return };
     lines_flow_through_everything(&machine);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::util::LOGWEIR;
 
@@ -47,6 +47,35 @@ lrwxrwxrwx /usr/share/man/man1/log2udp.1.gz -> logweir-log2udp.1.gz
 lrwxrwxrwx /usr/share/man/man1/packet-loss.1.gz -> logweir-packet-loss.1.gz
 lrwxrwxrwx /usr/share/man/man1/udp2log-demux.1.gz -> logweir-udp2log-demux.1.gz
 lrwxrwxrwx /usr/share/man/man1/udp2log.1.gz -> logweir-udp2log.1.gz
+";
+
+/// Files, modes and flags of the RPM package: c is configuration, n stays where it was changed, d is
+/// documentation.
+const LOGWEIR_RPM: &str = "\
+-rw-r--r-- /etc/logweir/logweir.toml cn
+-rwxr-xr-x /usr/bin/logweir
+-rwxr-xr-x /usr/lib/logweir/filters/anonymise.sh
+-rwxr-xr-x /usr/lib/logweir/filters/domain.sh
+-rw-r--r-- /usr/lib/logweir/filters/errors-per-minute.awk
+-rw-r--r-- /usr/lib/logweir/filters/prefixes.awk
+-rw-r--r-- /usr/lib/logweir/filters/top.awk
+-rw-r--r-- /usr/lib/systemd/system/logweir.service
+-rw-r--r-- /usr/lib/sysusers.d/logweir.conf
+-rw-r--r-- /usr/lib/tmpfiles.d/logweir.conf
+-rw-r--r-- /usr/share/bash-completion/completions/logweir
+-rw-r--r-- /usr/share/doc/logweir/CHANGELOG.md d
+-rw-r--r-- /usr/share/doc/logweir/README.md d
+-rw-r--r-- /usr/share/doc/logweir/examples/logweir.socket d
+-rw-r--r-- /usr/share/doc/logweir/filters.md d
+-rw-r--r-- /usr/share/fish/vendor_completions.d/logweir.fish
+-rw-r--r-- /usr/share/licenses/logweir/LICENSE d
+-rw-r--r-- /usr/share/logweir/logweir.toml
+-rw-r--r-- /usr/share/man/man1/logweir-run.1.gz d
+-rw-r--r-- /usr/share/man/man1/logweir-spool-cat.1.gz d
+-rw-r--r-- /usr/share/man/man1/logweir.1.gz d
+-rw-r--r-- /usr/share/man/man5/logweir-spool.5.gz d
+-rw-r--r-- /usr/share/man/man5/logweir.toml.5.gz d
+-rw-r--r-- /usr/share/zsh/site-functions/_logweir
 ";
 
 fn source(path: &str) -> String {
@@ -102,9 +131,16 @@ fn the_unit_is_confined_and_understood() {
     output(Command::new("systemd-analyze").args(["verify", "--man=no"]).args(units));
 }
 
+/// Builds packages; what was printed. One at a time, since they share a folder.
+fn build(kind: &str) -> String {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    output(build_script().arg(kind))
+}
+
 /// The script that builds packages, without what cargo tells tests: build scripts that look there
 /// would compile everything again.
-fn build() -> Command {
+fn build_script() -> Command {
     let mut build = Command::new("packaging/build.sh");
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
@@ -126,8 +162,8 @@ fn files(package: &Path) -> Vec<String> {
     files.collect()
 }
 
-fn assert_files(package: &Path, expected: &str) {
-    let (found, expected) = (files(package), expected.lines());
+fn assert_files(found: &[String], expected: &str) {
+    let expected = expected.lines();
     let missing: Vec<_> =
         expected.clone().filter(|line| !found.iter().any(|f| f == line)).collect();
     // The pages of the subcommands, and what dashboards and rules there are.
@@ -157,7 +193,7 @@ pub fn debian() -> Option<&'static [PathBuf; 2]> {
         {
             return None;
         }
-        let built = output(build().arg("deb"));
+        let built = build("deb");
         let packages: Vec<_> = built.lines().filter(|line| line.ends_with(".deb")).collect();
         let [logweir, udp2log] = packages[..] else { panic!("{built}") };
         Some([logweir, udp2log].map(PathBuf::from))
@@ -171,8 +207,8 @@ pub fn debian() -> Option<&'static [PathBuf; 2]> {
 #[test]
 fn debian_packages_hold_what_they_should() {
     let Some([logweir, udp2log]) = debian() else { return };
-    assert_files(logweir, LOGWEIR_DEB);
-    assert_files(udp2log, UDP2LOG_DEB);
+    assert_files(&files(logweir), LOGWEIR_DEB);
+    assert_files(&files(udp2log), UDP2LOG_DEB);
 
     let folder = tempfile::tempdir().unwrap();
     output(Command::new("dpkg").arg("-e").arg(logweir).arg(folder.path()));
@@ -203,4 +239,69 @@ fn debian_packages_hold_what_they_should() {
     output(Command::new("dpkg").arg("-x").arg(logweir).arg(&root));
     let version = output(Command::new(root.join("usr/bin/logweir")).arg("--version"));
     assert_eq!(version.trim(), concat!("logweir ", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn lintian_finds_no_error_in_the_debian_packages() {
+    let Some(packages) = debian() else { return };
+    if has("lintian", "Debian's lintian") {
+        let said = output(Command::new("lintian").args(["--fail-on", "error"]).args(packages));
+        eprint!("{said}");
+    }
+}
+
+#[test]
+fn the_rpm_package_holds_what_it_should() {
+    if !wanted()
+        || !has("rpm", "Debian's rpm")
+        || !has("cargo-generate-rpm", "cargo install cargo-generate-rpm")
+    {
+        return;
+    }
+    build("rpm");
+    let version = env!("CARGO_PKG_VERSION");
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join("generate-rpm");
+    let package = packages.join(format!("logweir-{version}-1.{}.rpm", std::env::consts::ARCH));
+    let ask = |what: &[&str]| output(Command::new("rpm").arg("-qp").args(what).arg(&package));
+    let listed = ask(&["--qf", "[%{FILEMODES:perms} %{FILENAMES} %{FILEFLAGS:fflags}\\n]"]);
+    let listed: Vec<_> = listed.lines().map(|line| line.trim_end().to_string()).collect();
+    assert_files(&listed, LOGWEIR_RPM);
+    let owners = ask(&["--qf", "[%{FILEUSERNAME}:%{FILEGROUPNAME}\\n]"]);
+    assert!(owners.lines().all(|owner| owner == "root:root"), "{owners}");
+    let scripts = ask(&["--scripts"]);
+    for part in [
+        "systemd-sysusers logweir.conf",
+        "systemd-tmpfiles --create logweir.conf",
+        "systemctl preset logweir.service",
+        "systemctl --no-reload disable --now logweir.service",
+        "systemctl try-restart logweir.service",
+    ] {
+        assert!(scripts.contains(part), "{part}: {scripts}");
+    }
+    for script in ["post", "preun", "postun"] {
+        output(Command::new("sh").arg("-n").arg(format!("packaging/rpm/{script}.sh")));
+    }
+    assert!(ask(&["--requires"]).lines().any(|line| line == "systemd"));
+}
+
+#[test]
+fn an_image_is_made_of_files_that_are_there() {
+    let containerfile = source("packaging/Containerfile");
+    let mut from_here = 0;
+    for line in containerfile.lines().filter_map(|line| line.strip_prefix("COPY ")) {
+        let words = line.split_whitespace().filter(|word| !word.starts_with("--"));
+        let mut sources: Vec<_> = words.collect();
+        sources.pop();
+        for source in sources.iter().filter(|_| !line.starts_with("--from")) {
+            from_here += 1;
+            let (folder, name) = source.rsplit_once('/').unwrap_or((".", source));
+            let ending = name.strip_prefix('*').unwrap_or(name);
+            let mut there = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+            assert!(there.any(|file| file.ends_with(ending)), "{source}");
+        }
+    }
+    assert!(from_here > 5);
 }
