@@ -6,16 +6,23 @@ mod machine;
 
 use std::process::Command;
 
+use logweir::limits;
+
 use crate::packages;
 use crate::util::wait_for;
 use flow::{CONFIG, Flow, Loss, MAY_BUFFER, RATE};
 use machine::Machine;
 
 /// Lines that a receiver takes from the kernel in one read, at most.
-const READ: u64 = logweir::limits::RECV_SLOTS as u64;
-/// What a daemon may hold in memory when it is killed, and so lose: two reads, one that was handed
-/// on and is not in the spool's file yet, and one that has just been taken from the kernel.
+const READ: u64 = limits::RECV_SLOTS as u64;
+/// What a daemon holds only in memory when it is killed, and so loses on the way into a spool: two
+/// reads, one just taken from the kernel and one on its way to the segment. What is in the segment
+/// outlives the process, synced or not.
 const HELD: u64 = 2 * READ;
+/// The most that it can hold, where the loop was kept from running meanwhile (other programs want
+/// the processor too): what waits between a receiver and the loop, and [`HELD`].
+const HELD_MOST: u64 = (limits::RECEIVED_WAITING as u64 + 2) * (1 + PAUSES) * READ;
+const PAUSES: u64 = limits::RECV_PAUSES_MOST as u64;
 
 const NOTHING: Loss = Loss { lost: 0, twice: 0 };
 
@@ -302,8 +309,8 @@ fn lines_flow_through_everything(machine: &Machine) {
     let (last, sent) = flow.stop();
     assert_eq!(last, [NOTHING; 2]);
     eprintln!("{sent} lines; killed, through the spool and directly: {losses:?}");
-    for [spooled, direct] in losses {
-        assert!(spooled.lost <= HELD, "{spooled:?}");
-        assert_eq!((spooled.twice, direct.twice), (0, 0));
-    }
+    let mut lost: Vec<_> = losses.iter().map(|[spooled, _]| spooled.lost).collect();
+    lost.sort_unstable();
+    assert!(lost[lost.len() / 2] <= HELD && lost[lost.len() - 1] <= HELD_MOST, "{lost:?}");
+    assert!(losses.iter().flatten().all(|loss| loss.twice == 0), "{losses:?}");
 }

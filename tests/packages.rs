@@ -49,8 +49,8 @@ lrwxrwxrwx /usr/share/man/man1/udp2log-demux.1.gz -> logweir-udp2log-demux.1.gz
 lrwxrwxrwx /usr/share/man/man1/udp2log.1.gz -> logweir-udp2log.1.gz
 ";
 
-/// Files, modes and flags of the RPM package: c is configuration, n stays where it was changed, d is
-/// documentation.
+/// Files, modes and flags of the RPM package: c is configuration, n stays where it was changed, d
+/// is documentation.
 const LOGWEIR_RPM: &str = "\
 -rw-r--r-- /etc/logweir/logweir.toml cn
 -rwxr-xr-x /usr/bin/logweir
@@ -76,6 +76,18 @@ const LOGWEIR_RPM: &str = "\
 -rw-r--r-- /usr/share/man/man5/logweir-spool.5.gz d
 -rw-r--r-- /usr/share/man/man5/logweir.toml.5.gz d
 -rw-r--r-- /usr/share/zsh/site-functions/_logweir
+";
+
+/// The same of the package with udp2log's names.
+const UDP2LOG_RPM: &str = "\
+-rwxr-xr-x /usr/bin/log2udp
+-rwxr-xr-x /usr/bin/packet-loss
+-rwxr-xr-x /usr/bin/udp2log
+-rwxr-xr-x /usr/bin/udp2log-demux
+-rw-r--r-- /usr/share/man/man1/log2udp.1 d
+-rw-r--r-- /usr/share/man/man1/packet-loss.1 d
+-rw-r--r-- /usr/share/man/man1/udp2log-demux.1 d
+-rw-r--r-- /usr/share/man/man1/udp2log.1 d
 ";
 
 fn source(path: &str) -> String {
@@ -251,7 +263,7 @@ fn lintian_finds_no_error_in_the_debian_packages() {
 }
 
 #[test]
-fn the_rpm_package_holds_what_it_should() {
+fn rpm_packages_hold_what_they_should() {
     if !wanted()
         || !has("rpm", "Debian's rpm")
         || !has("cargo-generate-rpm", "cargo install cargo-generate-rpm")
@@ -259,16 +271,25 @@ fn the_rpm_package_holds_what_it_should() {
         return;
     }
     build("rpm");
-    let version = env!("CARGO_PKG_VERSION");
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join("generate-rpm");
-    let package = packages.join(format!("logweir-{version}-1.{}.rpm", std::env::consts::ARCH));
-    let ask = |what: &[&str]| output(Command::new("rpm").arg("-qp").args(what).arg(&package));
-    let listed = ask(&["--qf", "[%{FILEMODES:perms} %{FILENAMES} %{FILEFLAGS:fflags}\\n]"]);
-    let listed: Vec<_> = listed.lines().map(|line| line.trim_end().to_string()).collect();
-    assert_files(&listed, LOGWEIR_RPM);
-    let owners = ask(&["--qf", "[%{FILEUSERNAME}:%{FILEGROUPNAME}\\n]"]);
-    assert!(owners.lines().all(|owner| owner == "root:root"), "{owners}");
+    let ending = format!("{}-1.{}.rpm", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+    let ask_of = |name: &str, what: &[&str]| {
+        let package = packages.join(format!("{name}-{ending}"));
+        output(Command::new("rpm").arg("-qp").args(what).arg(package))
+    };
+    for (name, expected) in [("logweir", LOGWEIR_RPM), ("logweir-udp2log", UDP2LOG_RPM)] {
+        let format = "[%{FILEMODES:perms} %{FILENAMES} %{FILEFLAGS:fflags}\\n]";
+        let listed = ask_of(name, &["--qf", format]);
+        let listed: Vec<_> = listed.lines().map(|line| line.trim_end().to_string()).collect();
+        assert_files(&listed, expected);
+        let owners = ask_of(name, &["--qf", "[%{FILEUSERNAME}:%{FILEGROUPNAME}\\n]"]);
+        assert!(owners.lines().all(|owner| owner == "root:root"), "{owners}");
+    }
+    for (what, name) in [("--requires", "logweir"), ("--conflicts", "udplog")] {
+        assert!(ask_of("logweir-udp2log", &[what]).lines().any(|line| line == name), "{what}");
+    }
+    let ask = |what: &[&str]| ask_of("logweir", what);
     let scripts = ask(&["--scripts"]);
     for part in [
         "systemd-sysusers logweir.conf",

@@ -127,8 +127,8 @@ fn say_what_is_missing(taken: usize) {
     let pid = var("LISTEN_PID").unwrap_or_default();
     if pid != std::process::id().to_string() {
         log::warn!(
-            "LISTEN_FDS={said} is not for us, but for process {pid} (LISTEN_PID): inputs open their \
-             own sockets"
+            "LISTEN_FDS={said} is not for us, but for process {pid} (LISTEN_PID): inputs open \
+             their own sockets"
         );
     } else if said.parse() != Ok(taken) {
         log::warn!("LISTEN_FDS={said}, but {taken} descriptors were handed over");

@@ -91,10 +91,11 @@ fn set_receive_buffer(name: &str, plan: &UdpInPlan, socket: &Socket) {
     let forced = sys::socket::force_receive_buffer(socket.as_fd(), plan.receive_buffer);
     let most = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap_or_default();
     let most = most.trim().parse().unwrap_or(usize::MAX);
+    let can = wanted.min(most);
     // A socket that was handed over may have more than we may ask for.
     let has = socket.recv_buffer_size().unwrap_or(0) / 2;
     if forced.is_err()
-        && has < wanted.min(most)
+        && (can == wanted || can > has)
         && let Err(error) = socket.set_recv_buffer_size(wanted)
     {
         log::warn!("input.{name}: receive_buffer: {error}");
