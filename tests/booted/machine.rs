@@ -121,9 +121,7 @@ impl Machine {
 
     /// The last of what the container's services said.
     pub fn journal(&self) -> String {
-        said(
-            &self.sh("journalctl --no-pager -n 60 -o short-precise -u logweir; systemctl --no-pager --failed"),
-        )
+        said(&self.sh("journalctl --no-pager -n 60 -o short-precise -u logweir"))
     }
 
     /// Where a file of the container is for us.
