@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use crate::util::wait_for;
+use std::time::{Duration, Instant};
 
 /// The commands that a container needs, each with its Debian package.
 const NEEDED: [(&str, &str); 4] = [
@@ -22,6 +21,9 @@ const INCLUDED: &str = "dbus,systemd,systemd-sysv";
 
 /// What commands in a container find their programs by.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How long a container may take to boot; far longer than it does.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running container; ended and removed when dropped.
 pub struct Machine {
@@ -84,17 +86,27 @@ impl Machine {
     }
 
     fn wait_booted(&mut self) -> Result<(), String> {
-        let children = format!("/proc/{0}/task/{0}/children", self.nspawn.id());
-        wait_for("the container to boot", || {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
             if self.nspawn.try_wait().is_ok_and(|ended| ended.is_some()) {
-                return Some(Err(fs::read_to_string(&self.console).unwrap_or_default()));
+                let said = fs::read_to_string(&self.console).unwrap_or_default();
+                return Err(format!("systemd-nspawn ended: {}", said.trim()));
             }
-            let children = fs::read_to_string(&children).unwrap_or_default();
-            self.leader = children.split_whitespace().next()?.parse().ok()?;
-            let state = self.enter(&["systemctl", "is-system-running"]).output().ok()?;
-            let state = String::from_utf8_lossy(&state.stdout).trim().to_string();
-            ["running", "degraded"].contains(&&*state).then_some(Ok(()))
-        })
+            if self.is_booted() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err(format!("its systemd was not up after {PATIENCE:?}"))
+    }
+
+    fn is_booted(&mut self) -> bool {
+        let children = format!("/proc/{0}/task/{0}/children", self.nspawn.id());
+        let children = fs::read_to_string(children).unwrap_or_default();
+        let Some(leader) = children.split_whitespace().next() else { return false };
+        self.leader = leader.parse().unwrap();
+        let state = self.enter(&["systemctl", "is-system-running"]).output();
+        state.is_ok_and(|state| [&b"running\n"[..], b"degraded\n"].contains(&&*state.stdout))
     }
 
     /// A command in the container.
@@ -149,13 +161,13 @@ impl Drop for Machine {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.nspawn.id()).unwrap());
         // It has the container shut down.
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         while self.nspawn.try_wait().is_ok_and(|ended| ended.is_none()) {
-            if start.elapsed().as_secs() > 30 {
+            if start.elapsed() > PATIENCE / 2 {
                 // What is in it goes with it.
                 let _ = self.nspawn.kill();
             }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         }
         groups.iter().for_each(|group| remove_group(group));
         let _ = fs::remove_file(&self.console);
