@@ -87,14 +87,11 @@ pub const SEND_SLOTS: usize = 64;
 pub const DATAGRAM_SENT_MOST: usize = 65_507;
 /// Message slots of one recvmmsg(2); each can take the largest datagram.
 pub const RECV_SLOTS: usize = 64;
-/// How long a receiver waits after a read that was not full while a stream is steady.
+/// How long a receiver waits after a read that was not full while a stream is steady, and while
+/// something behind it has enough to do.
 pub const RECV_PAUSE: Duration = Duration::from_millis(1);
-/// How long a receiver leaves datagrams in the kernel before it looks again, while a file is
-/// behind.
-pub const RECV_HOLD: Duration = Duration::from_millis(1);
-/// After so many of those waits what was gathered is handed on: what a killed daemon had only in
-/// memory is lost, and so it holds little there.
-pub const RECV_PAUSES_MOST: u32 = 2;
+/// After so many of those waits what was gathered is handed on.
+pub const RECV_PAUSES_MOST: u32 = 20;
 /// A mean message of so many bytes is received in place, one message a call.
 pub const RECV_LARGE: usize = 8 * 1024;
 /// When the connections of an input brought so many bytes in one pass, more is taken at once.
@@ -138,6 +135,8 @@ pub const READ_CHUNK: usize = 64 * 1024;
 pub const STDERR_LINE_MAX: usize = 1024;
 /// A child's stderr lines logged in a second; more are counted.
 pub const STDERR_LINES_PER_SECOND: u32 = 20;
+/// The last lines of stderr that a process' node keeps, for `top` to show.
+pub const STDERR_LINES_KEPT: usize = 10;
 /// How long the disk rests after an error before it is tried again.
 pub const DISK_RETRY: Duration = Duration::from_secs(1);
 /// Open files of one output; the least recently written is closed first.

@@ -24,6 +24,7 @@
 //! - `booted`: packages are installed, upgraded and purged on a booted systemd, and no line lost;
 //! - `packages`: packages hold what they should, and the unit is sound;
 //! - `tidy`: the project keeps its own rules;
+//! - `top`: the flow is shown in a terminal;
 //! - `tools`: lines are made and sent by hand.
 
 #![expect(unreachable_pub, reason = "nothing outside a test binary reaches in")]
@@ -53,5 +54,6 @@ mod systemd;
 mod tap;
 mod tidy;
 mod tools;
+mod top;
 mod udp2log;
 mod util;

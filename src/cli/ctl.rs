@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             args.daemon.ask(Request::Rotate)?;
             println!("files are reopened at their next line");
         }
-        Order::Status => print!("{}", top::table(&args.daemon.status()?, None)),
+        Order::Status => print!("{}", top::table(args.daemon.status()?)),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -109,6 +109,14 @@ impl BodyPlan {
             }
         }
     }
+
+    /// The command of a process.
+    pub fn command(&self) -> Option<&str> {
+        match self {
+            Self::Run(plan) | Self::Pipe(plan) => Some(&plan.command),
+            _ => None,
+        }
+    }
 }
 
 /// An input.

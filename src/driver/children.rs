@@ -337,7 +337,9 @@ impl Running {
         let counts = std::mem::take(&mut output.lines.counts);
         if !output.stream {
             if let Some((bytes, lines)) = piece {
-                self.log(&bytes, lines, now);
+                let body = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+                engine.complained(proc, body.split(|&byte| byte == b'\n'), now);
+                self.log(body, lines, now);
             }
             return;
         }
@@ -360,7 +362,7 @@ impl Running {
         }
     }
 
-    fn log(&mut self, bytes: &[u8], lines: u32, now: Mono) {
+    fn log(&mut self, body: &[u8], lines: u32, now: Mono) {
         let second = now.0.as_secs();
         if second != self.said.second {
             if self.said.unsaid > 0 {
@@ -370,7 +372,6 @@ impl Running {
             self.said = Said { second, ..Said::default() };
         }
         let left = limits::STDERR_LINES_PER_SECOND.saturating_sub(self.said.lines);
-        let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         for line in body.split(|&byte| byte == b'\n').take(left as usize) {
             log::warn!("{}: stderr: {}", self.name, String::from_utf8_lossy(line).escape_debug());
         }

@@ -100,8 +100,6 @@ pub struct Daemon {
     receivers: Vec<(NodeId, Handle)>,
     /// Inputs that are open but not read yet.
     opened: Vec<(String, InputPlan, Vec<Source>)>,
-    /// Tells receivers to leave what comes in the kernel for the moment.
-    hold: Arc<AtomicBool>,
     children: Children,
     disk: Disk,
     readers: Readers,
@@ -175,7 +173,6 @@ impl Daemon {
             engine,
             receivers: Vec::new(),
             opened,
-            hold: Arc::default(),
             children: Children::new(CHILDREN),
             disk,
             readers,
@@ -237,6 +234,7 @@ impl Daemon {
         for (name, plan, sources) in std::mem::take(&mut self.opened) {
             self.start_receivers(&name, &plan, sources)?;
         }
+        self.ask_for_haste();
         let mut events = Events::with_capacity(256);
         log::info!("running: {} nodes", self.engine.plan().nodes.len());
         self.keep_sockets();
@@ -312,8 +310,24 @@ impl Daemon {
         self.tell_manager(now);
         self.engine.handle(Event::Tick, now);
         self.pour_taps();
-        self.hold.store(self.engine.holds_back(), Ordering::Relaxed);
+        self.hold_back();
         Ok(())
+    }
+
+    /// Has receivers leave what comes in the kernel where something behind them has enough to do.
+    fn hold_back(&self) {
+        let held = self.engine.held_back();
+        for (node, handle) in &self.receivers {
+            handle.wishes.hold.store(held.contains(node), Ordering::Relaxed);
+        }
+    }
+
+    /// Has receivers hand on at once what goes into a spool.
+    fn ask_for_haste(&self) {
+        let spooled = self.engine.spooled_inputs();
+        for (node, handle) in &self.receivers {
+            handle.wishes.prompt.store(spooled.contains(node), Ordering::Relaxed);
+        }
     }
 
     /// Tells the service manager that the loop goes round, and how things are.
@@ -458,8 +472,7 @@ impl Daemon {
         let Some(node) = self.engine.find(name) else { return Ok(()) };
         let name = Arc::from(name);
         for source in sources {
-            let handle =
-                receiver::start(&name, plan, source, Arc::clone(&self.hold), self.wake.clone())?;
+            let handle = receiver::start(&name, plan, source, self.wake.clone())?;
             self.receivers.push((node, handle));
         }
         Ok(())
@@ -648,6 +661,7 @@ impl Daemon {
         for (name, input, sources) in opened {
             self.start_receivers(&name, &input, sources).map_err(|error| error.to_string())?;
         }
+        self.ask_for_haste();
         Ok(())
     }
 

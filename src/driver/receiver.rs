@@ -4,13 +4,15 @@
 //! A receiver of datagrams saves wake-ups. It reads until a read is not full; then, if that
 //! read brought something, it sleeps for a millisecond instead of waiting for the very next
 //! datagram, as long as the kernel's buffer can take what may come meanwhile. Only a read
-//! that brought nothing goes back to waiting in poll(2). Lines are handed on when a block is
-//! full, when the stream rests, or after two such sleeps.
+//! that brought nothing goes back to waiting in poll(2). Lines are handed on when the stream
+//! rests, or after twenty such sleeps; before each where there is a spool behind; and in a flood,
+//! where every read is full, four blocks at once.
 //!
 //! When the loop is behind, handing over waits, and what comes meanwhile waits in the kernel.
 //! When a file is behind in a burst, datagrams are left in the kernel as well while it has
 //! room: there they are held already, and taking them sooner would only move them through
-//! memory that the processor's cache cannot hold.
+//! memory that the processor's cache cannot hold. The same while a spool has not written what it
+//! was given: what is in the kernel outlives a daemon that is killed.
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read};
@@ -95,6 +97,27 @@ impl Replies {
     }
 }
 
+/// What the loop would like of a receiver that reads.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    /// What comes is better left in the kernel, as far as that has room.
+    pub hold: AtomicBool,
+    /// Nothing is to be gathered for long, for there is a spool behind: what is only in memory is
+    /// lost by a kill.
+    pub prompt: AtomicBool,
+}
+
+impl Wishes {
+    pub(super) fn hold(&self) -> bool {
+        self.hold.load(Ordering::Relaxed)
+    }
+
+    /// Whether what was gathered in so many pauses is to be handed over.
+    pub(super) fn are_enough(&self, pauses: u32) -> bool {
+        pauses >= limits::RECV_PAUSES_MOST || self.prompt.load(Ordering::Relaxed)
+    }
+}
+
 /// A running receiver.
 #[derive(Debug)]
 pub struct Handle {
@@ -105,6 +128,8 @@ pub struct Handle {
     thread: Option<JoinHandle<()>>,
     /// Whether the last turn left something there.
     pub more: bool,
+    /// What the loop would like of it.
+    pub wishes: Arc<Wishes>,
     /// Its socket, to be taken over by a reload.
     pub socket: Option<DatagramSocket>,
     /// The same of an input with connections.
@@ -181,8 +206,7 @@ pub fn open_fifo(path: &std::path::Path) -> std::io::Result<File> {
     std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
-/// Starts a receiver. While `hold` is set, datagrams are left in the kernel as far as it has
-/// room.
+/// Starts a receiver.
 ///
 /// # Errors
 /// The system's, where no thread or pipe could be made.
@@ -190,9 +214,9 @@ pub fn start(
     name: &Arc<str>,
     plan: &InputPlan,
     source: Source,
-    hold: Arc<AtomicBool>,
     wake: Wake,
 ) -> std::io::Result<Handle> {
+    let wishes = Arc::new(Wishes::default());
     if let Source::Relp(bound) = source {
         return start_relp(name, plan, bound, wake);
     }
@@ -200,13 +224,14 @@ pub fn start(
     let (sender, received) = sync_channel(limits::RECEIVED_WAITING);
     let out = Out { name: Arc::clone(name), sender, wake };
     if let Source::Syslog(bound) = source {
-        return start_syslog(plan, bound, (out, hold), (stop_read, stop), received);
+        return start_syslog(plan, bound, (out, wishes), (stop_read, stop), received);
     }
     let escape = match &plan.source {
         SourcePlan::Syslog(syslog) => Some(syslog.escape),
         _ => None,
     };
     let max_line = plan.max_line;
+    let wished = Arc::clone(&wishes);
     let gaps = plan.sequence.then(GapTracker::new);
     let socket = match &source {
         Source::Datagrams(socket) => Some(socket.try_clone()?),
@@ -218,11 +243,11 @@ pub fn start(
         Source::Datagrams(socket) => match escape {
             None => {
                 let intake = RawLines::new(max_line).with_gaps(gaps);
-                Datagrams::new(socket, intake, hold, out).run(&stop_read);
+                Datagrams::new(socket, intake, wished, out).run(&stop_read);
             }
             Some(escape) => {
                 let intake = Messages::new(max_line, escape);
-                Datagrams::new(socket, intake, hold, out).with_sources().run(&stop_read);
+                Datagrams::new(socket, intake, wished, out).with_sources().run(&stop_read);
             }
         },
         Source::Stream(file, path) => {
@@ -236,6 +261,7 @@ pub fn start(
         stop: Some(stop),
         thread: Some(thread),
         more: false,
+        wishes,
         socket,
         listener: None,
         replies: None,
@@ -245,7 +271,7 @@ pub fn start(
 fn start_syslog(
     plan: &InputPlan,
     bound: Bound,
-    (out, hold): (Out, Arc<AtomicBool>),
+    (out, wishes): (Out, Arc<Wishes>),
     (stop_read, stop): (PipeReader, PipeWriter),
     received: Receiver<Received>,
 ) -> std::io::Result<Handle> {
@@ -257,14 +283,15 @@ fn start_syslog(
     };
     let listener = bound.listener.try_clone()?;
     let title: String = format!("in:{}", out.name).chars().take(15).collect();
-    let server =
-        syslog_in::Server::new(bound, (syslog, tcp), plan.max_line, (out, hold), stop_read)?;
+    let outward = (out, Arc::clone(&wishes));
+    let server = syslog_in::Server::new(bound, (syslog, tcp), plan.max_line, outward, stop_read)?;
     let thread = std::thread::Builder::new().name(title).spawn(move || server.run())?;
     Ok(Handle {
         received,
         stop: Some(stop),
         thread: Some(thread),
         more: false,
+        wishes,
         socket: None,
         listener: Some(listener),
         replies: None,
@@ -289,6 +316,7 @@ fn start_relp(
         stop: None,
         thread: Some(thread),
         more: false,
+        wishes: Arc::default(),
         socket: None,
         listener: Some(listener),
         replies: Some(Replies { sender: reply, waker }),
@@ -380,6 +408,17 @@ enum Waited {
     TimedOut,
 }
 
+/// Lets a millisecond pass, in which the kernel gathers what comes.
+fn pause(stop: &PipeReader) -> Waited {
+    let mut fds = [PollFd::new(stop.as_fd(), PollFlags::empty())];
+    let timeout = PollTimeout::try_from(limits::RECV_PAUSE).unwrap_or(PollTimeout::ZERO);
+    match poll(&mut fds, timeout) {
+        Ok(1..) => Waited::Stopped,
+        _ => Waited::TimedOut,
+    }
+}
+
+/// Waits until there is something to read.
 fn wait(source: BorrowedFd<'_>, stop: &PipeReader, longest: Option<Duration>) -> Waited {
     let mut fds =
         [PollFd::new(source, PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::empty())];
@@ -409,8 +448,7 @@ struct Datagrams<I> {
     /// What the kernel's buffer holds, in its own accounting.
     buffer: usize,
     drops: Arc<AtomicU32>,
-    /// Set while what comes is better left in the kernel.
-    hold: Arc<AtomicBool>,
+    wishes: Arc<Wishes>,
     drops_asked: Instant,
     /// Whether the kernel holds what comes meanwhile without making its senders wait.
     patient: bool,
@@ -427,7 +465,7 @@ impl<I: Intake> Datagrams<I> {
     fn new(
         DatagramSocket { socket, drops, .. }: DatagramSocket,
         intake: I,
-        hold: Arc<AtomicBool>,
+        wishes: Arc<Wishes>,
         out: Out,
     ) -> Self {
         let buffer = socket.recv_buffer_size().unwrap_or(0);
@@ -441,7 +479,7 @@ impl<I: Intake> Datagrams<I> {
             pieces: Vec::new(),
             buffer,
             drops,
-            hold,
+            wishes,
             drops_asked: Instant::now(),
             patient: !is_unix,
         }
@@ -454,21 +492,22 @@ impl<I: Intake> Datagrams<I> {
     }
 
     fn run(mut self, stop: &PipeReader) {
-        let mut pauses = 0;
-        let mut reads = 0_u32;
+        let (mut pauses, mut reads) = (0, 0_u32);
         loop {
-            if self.patient && self.hold.load(Ordering::Relaxed) && self.kernel_has_room() {
+            if self.patient && self.wishes.hold() && self.kernel_has_room() {
                 self.out.hand_together(&mut self.pieces);
-                std::thread::sleep(limits::RECV_HOLD);
+                if pause(stop) == Waited::Stopped {
+                    break;
+                }
                 continue;
             }
             let brought = self.read();
             self.pieces.extend(self.intake.full());
-            if !brought.full || self.pieces.len() >= limits::PIECES_TOGETHER {
-                self.out.hand_together(&mut self.pieces);
-            }
-            reads = reads.wrapping_add(1);
             if brought.full {
+                if self.pieces.len() >= limits::PIECES_TOGETHER {
+                    self.out.hand_together(&mut self.pieces);
+                }
+                reads = reads.wrapping_add(1);
                 if reads.is_multiple_of(1024) {
                     self.ask_drops();
                     if wait(self.socket.as_fd(), stop, Some(Duration::ZERO)) == Waited::Stopped {
@@ -477,26 +516,23 @@ impl<I: Intake> Datagrams<I> {
                 }
                 continue;
             }
-            if brought.messages > 0 && self.can_pause(&brought) {
-                pauses += 1;
-                if pauses == limits::RECV_PAUSES_MOST {
-                    pauses = 0;
-                    self.hand_over_all();
-                    self.ask_drops();
-                    if wait(self.socket.as_fd(), stop, Some(Duration::ZERO)) == Waited::Stopped {
-                        break;
-                    }
-                }
-                std::thread::sleep(limits::RECV_PAUSE);
-                continue;
+            let pauses_now = brought.messages > 0 && self.can_pause(&brought);
+            pauses = if pauses_now { pauses + 1 } else { 0 };
+            if !pauses_now || self.wishes.are_enough(pauses) {
+                pauses = 0;
+                self.hand_over_all();
+                self.ask_drops();
+            } else {
+                self.out.hand_together(&mut self.pieces);
             }
-            pauses = 0;
-            self.hand_over_all();
-            self.ask_drops();
-            match wait(self.socket.as_fd(), stop, Some(limits::DROPS_EVERY)) {
+            let waited = match pauses_now {
+                true => pause(stop),
+                false => wait(self.socket.as_fd(), stop, Some(limits::DROPS_EVERY)),
+            };
+            match waited {
                 Waited::Stopped => break,
-                Waited::Ready => {}
-                Waited::TimedOut => self.intake.rest(),
+                Waited::TimedOut if !pauses_now => self.intake.rest(),
+                Waited::Ready | Waited::TimedOut => {}
             }
         }
         self.finish();

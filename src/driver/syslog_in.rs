@@ -1,7 +1,7 @@
 //! Syslog inputs with connections: one thread an input, with all of its clients.
 //!
 //! What clients send is gathered into the same batches, handed on when a block is full, when the
-//! clients rest, or after two pauses of a millisecond (as for datagrams, see `receiver`): a
+//! clients rest, or after twenty pauses of a millisecond (as for datagrams, see `receiver`): a
 //! client that sends without pause has its turn, and then the others have theirs. While the loop
 //! takes nothing, handing over waits, and so do the clients; they also wait while a file is behind
 //! in a burst.
@@ -11,22 +11,18 @@ use std::io::{self, ErrorKind, PipeReader};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::door::{Arrival, Bound, Door};
-use super::receiver::Out;
+use super::receiver::{Out, Wishes};
 use super::transport::Transport;
 use crate::config::plan::{SyslogInPlan, TcpInPlan};
 use crate::input::Intake;
 use crate::input::messages::Messages;
-use crate::limits::{
-    OPEN_MOST, READ_CHUNK, RECV_HOLD, RECV_PAUSE, RECV_PAUSES_MOST, STREAM_FULL, TURN,
-    UNFINISHED_MOST,
-};
+use crate::limits::{OPEN_MOST, READ_CHUNK, RECV_PAUSE, STREAM_FULL, TURN, UNFINISHED_MOST};
 use crate::parse::framing::{Frame, Framer};
 use crate::sources::Source;
 
@@ -54,7 +50,7 @@ pub(super) struct Server {
     /// What all clients sent of messages that have no end yet, in bytes.
     unfinished: usize,
     /// Set while what comes is better left to wait.
-    hold: Arc<AtomicBool>,
+    wishes: Arc<Wishes>,
     idle_looked: Instant,
     chunk: Vec<u8>,
 }
@@ -82,7 +78,7 @@ impl Server {
         bound: Bound,
         (plan, tcp): (&SyslogInPlan, &TcpInPlan),
         max_message: usize,
-        (out, hold): (Out, Arc<AtomicBool>),
+        (out, wishes): (Out, Arc<Wishes>),
         stop: PipeReader,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -102,7 +98,7 @@ impl Server {
             next_token: FIRST_CLIENT,
             again: Vec::new(),
             unfinished: 0,
-            hold,
+            wishes,
             idle_looked: Instant::now(),
             chunk: vec![0; READ_CHUNK],
         })
@@ -114,8 +110,8 @@ impl Server {
         let mut resting = true;
         loop {
             // For a second at most.
-            while self.hold.load(Ordering::Relaxed) {
-                std::thread::sleep(RECV_HOLD);
+            while self.wishes.hold() {
+                std::thread::sleep(RECV_PAUSE);
             }
             let wait = if resting { self.longest_wait() } else { Some(Duration::ZERO) };
             if let Err(error) = self.poll.poll(&mut events, wait)
@@ -132,13 +128,14 @@ impl Server {
             if brought >= STREAM_FULL {
                 continue;
             }
-            if brought > 0 && pauses < RECV_PAUSES_MOST {
-                pauses += 1;
-                std::thread::sleep(RECV_PAUSE);
-                continue;
+            pauses = if brought > 0 { pauses + 1 } else { 0 };
+            if brought == 0 || self.wishes.are_enough(pauses) {
+                pauses = 0;
+                self.hand_over_all();
             }
-            pauses = 0;
-            self.hand_over_all();
+            if brought > 0 {
+                std::thread::sleep(RECV_PAUSE);
+            }
         }
         self.finish();
     }

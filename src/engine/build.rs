@@ -5,6 +5,7 @@
 //! selectors keep their counts where they did not change. A node that is gone or another is
 //! cut off from the flow at once and drains by itself.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::clock::Mono;
@@ -151,7 +152,8 @@ impl Engine {
             self.children.insert(proc, Child::new(node, queue, supervisor));
             workers.push(proc);
         }
-        Process { workers, printed: Count::default(), holding: false }
+        let (printed, stderr) = (Count::default(), VecDeque::new());
+        Process { workers, printed, stderr, holding: false }
     }
 
     fn new_disk(

@@ -7,9 +7,11 @@ use crate::clock::Mono;
 use crate::ids::{NodeId, ProcId};
 use crate::input::InputCounts;
 use crate::ledger::Reason;
+use crate::limits::STDERR_LINES_KEPT;
 use crate::output::queue::Queue;
 use crate::output::supervisor::{Step, Supervisor, Verdict};
 
+use super::status::Complaint;
 use super::{Action, Body, Engine, Ready};
 
 /// One copy of a process.
@@ -143,6 +145,26 @@ impl Engine {
         if batch.lines > 0 {
             self.hand_out(node, batch, now);
         }
+    }
+
+    /// A child wrote to standard error: the last lines of it are kept, for whoever asks.
+    pub fn complained<'a>(
+        &mut self,
+        proc: ProcId,
+        lines: impl DoubleEndedIterator<Item = &'a [u8]>,
+        now: Mono,
+    ) {
+        let node = self.child(proc).node;
+        let Body::Process(process) = &mut self.node_mut(node).body else { return };
+        let mut last: Vec<_> = lines.rev().take(STDERR_LINES_KEPT).collect();
+        last.reverse();
+        let more = (process.stderr.len() + last.len()).saturating_sub(STDERR_LINES_KEPT);
+        process.stderr.drain(..more);
+        let at = now.0.as_secs_f64();
+        process.stderr.extend(last.into_iter().map(|line| {
+            let text = String::from_utf8_lossy(line).escape_debug().to_string().into();
+            Complaint { at, text }
+        }));
     }
 
     pub(super) fn stdin_closed(&mut self, proc: ProcId, unread: usize, now: Mono) {

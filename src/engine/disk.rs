@@ -34,26 +34,32 @@ pub(super) struct DiskOut {
 }
 
 /// Whether a file or a spool has fallen behind in a burst.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Behind {
-    /// Since when more waits than the disk should have before it.
+    /// Bytes that may wait before it is.
+    bound: u64,
+    /// Since when more waits than that.
     since: Option<Mono>,
 }
 
 impl Behind {
+    pub(super) fn beyond(bound: u64) -> Self {
+        Self { bound, since: None }
+    }
+
     /// So many bytes wait now. It is behind until nothing waits.
     pub(super) fn note(&mut self, waiting: u64, now: Mono) {
         match waiting {
             0 => self.since = None,
-            bytes if bytes > HOLD_BYTES => drop(self.since.get_or_insert(now)),
+            bytes if bytes > self.bound => drop(self.since.get_or_insert(now)),
             _ => {}
         }
     }
 
     /// Whether inputs should hold back for it: it is behind, and not for so long that it is
     /// simply slow.
-    pub(super) fn holds_back(&self, waiting: u64, now: Mono) -> bool {
-        waiting > HOLD_BYTES && self.since.is_some_and(|since| now.since(since) < HOLD_MOST)
+    fn holds_back(&self, waiting: u64, now: Mono) -> bool {
+        waiting > self.bound && self.since.is_some_and(|since| now.since(since) < HOLD_MOST)
     }
 }
 
@@ -74,7 +80,7 @@ impl DiskOut {
             busy: false,
             retry_at: None,
             error: None,
-            behind: Behind::default(),
+            behind: Behind::beyond(HOLD_BYTES),
             closed: false,
             exact,
             checkpoint: Checkpoint::None,
@@ -208,15 +214,54 @@ impl Engine {
         }
     }
 
-    /// Whether inputs should leave what comes in the kernel for the moment: a file or a spool has
-    /// fallen behind in a burst. One that does not catch up within a second is slow, and no
-    /// input waits for it until it has.
-    pub fn holds_back(&self) -> bool {
-        self.nodes().any(|(_, node)| match &node.body {
+    /// The inputs that should leave what comes in the kernel for the moment: a file behind them has
+    /// fallen behind in a burst, or a spool has not written all it was given. So a daemon that is
+    /// killed has little in memory that was on its way to a spool. What does not catch up within a
+    /// second is slow, and no input waits for it until it has.
+    pub fn held_back(&self) -> Vec<NodeId> {
+        let is_behind = |node: &super::Node| match &node.body {
             Body::Disk(disk) => disk.behind.holds_back(disk.queue.fill().0, self.ticked),
             Body::Spool(spool) => spool.behind.holds_back(spool.unwritten(), self.ticked),
             _ => false,
-        })
+        };
+        self.inputs_before(is_behind)
+    }
+
+    /// The inputs whose lines can come to a spool.
+    pub fn spooled_inputs(&self) -> Vec<NodeId> {
+        self.inputs_before(|node| matches!(node.body, Body::Spool(_)))
+    }
+
+    /// The inputs whose lines can come to a node of that kind.
+    fn inputs_before(&self, wanted: impl Fn(&super::Node) -> bool) -> Vec<NodeId> {
+        let marked: Vec<bool> =
+            self.nodes.iter().map(|node| node.as_ref().is_some_and(&wanted)).collect();
+        if !marked.contains(&true) {
+            return Vec::new();
+        }
+        let reaches = |(id, node): (NodeId, &super::Node)| {
+            let is_input = matches!(node.body, Body::Input { .. });
+            (is_input && self.reaches(id, &marked)).then_some(id)
+        };
+        self.nodes().filter_map(reaches).collect()
+    }
+
+    /// Whether lines that leave `from` can come to one of the nodes that are marked.
+    fn reaches(&self, from: NodeId, marked: &[bool]) -> bool {
+        let mut seen = vec![false; marked.len()];
+        let mut open = vec![from];
+        while let Some(id) = open.pop() {
+            for (taker, _) in &self.node(id).stream.takers {
+                let at = taker.0 as usize;
+                if marked[at] {
+                    return true;
+                }
+                if !std::mem::replace(&mut seen[at], true) {
+                    open.push(*taker);
+                }
+            }
+        }
+        false
     }
 
     fn disk_ids(&self) -> Vec<NodeId> {

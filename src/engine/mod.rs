@@ -53,6 +53,7 @@ use feed::Feed;
 pub use feed::FeedJob;
 pub use forward::LinkEvent;
 pub use spool::SpoolFound;
+use status::Complaint;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -332,6 +333,8 @@ enum Body {
 struct Process {
     workers: Vec<ProcId>,
     printed: Count,
+    /// The last lines its workers wrote to standard error.
+    stderr: VecDeque<Complaint>,
     /// Whether its queue, which makes inputs wait, is full.
     holding: bool,
 }
@@ -464,10 +467,7 @@ impl Engine {
 
     /// A child's command.
     pub fn command_of(&self, proc: ProcId) -> &str {
-        match &self.node(self.child(proc).node).plan.body {
-            BodyPlan::Run(plan) | BodyPlan::Pipe(plan) => &plan.command,
-            _ => "",
-        }
+        self.node(self.child(proc).node).plan.body.command().unwrap_or_default()
     }
 
     /// What a child may not do.

@@ -99,7 +99,7 @@ impl SpoolOut {
             saved_at: now,
             kept_at: now,
             holding: false,
-            behind: Behind::default(),
+            behind: Behind::beyond(0),
             closed: false,
         }
     }
@@ -337,6 +337,7 @@ impl Engine {
             }
             let Some(mut batch) = spool.queue.pop(&mut self.budget) else { break };
             spool.fates.pop_front();
+            node.moved = self.ticked;
             spool.settled += count.lines;
             match fate {
                 Fate::Stored(first) => {

@@ -14,7 +14,7 @@ use crate::parse::syslog::Faults;
 use super::{Body, Engine};
 
 /// The whole daemon at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The version of the program.
     pub version: String,
@@ -38,11 +38,11 @@ pub struct Figures {
 }
 
 /// One node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeStatus {
     /// Its name.
     pub name: String,
-    /// `input`, `filter` or `output`.
+    /// `input`, `filter`, `spool` or `output`.
     pub kind: String,
     /// The nodes it takes from.
     pub from: Vec<String>,
@@ -74,6 +74,12 @@ pub struct NodeStatus {
     /// they went on as they were.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub faults: Option<Faults>,
+    /// The command of its children.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub command: Option<String>,
+    /// The last lines that its children wrote to standard error, the oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub stderr: Vec<Complaint>,
     /// Its children.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub children: Vec<ChildStatus>,
@@ -99,7 +105,7 @@ pub struct NodeStatus {
 }
 
 /// What a spool holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SpoolStatus {
     /// Its identity.
     pub identity: String,
@@ -151,7 +157,7 @@ pub struct QueueStatus {
 }
 
 /// What an input counts beside lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputStatus {
     /// Datagrams received.
     pub datagrams: u64,
@@ -172,6 +178,15 @@ pub struct InputStatus {
     /// Connections refused because there were too many.
     #[serde(default)]
     pub refused: u64,
+}
+
+/// A line that a child wrote to standard error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Complaint {
+    /// When, in seconds since the daemon started.
+    pub at: f64,
+    /// The line, as the log has it.
+    pub text: Arc<str>,
 }
 
 /// One child.
@@ -221,8 +236,8 @@ impl Engine {
         let dropped = |count: Count| count.lines;
         let counts = node.counts;
         let is_input = matches!(node.body, Body::Input { .. });
-        let printed = match &node.body {
-            Body::Process(process) => Some(process.printed.lines),
+        let process = match &node.body {
+            Body::Process(process) => Some(process),
             _ => None,
         };
         NodeStatus {
@@ -255,8 +270,11 @@ impl Engine {
             faults: (counts.faults.sum() > 0).then_some(counts.faults),
             spool: self.spool_status(id),
             lanes: self.lane_statuses(id),
+            command: node.plan.body.command().map(str::to_string),
+            stderr: process
+                .map_or_else(Vec::new, |process| process.stderr.iter().cloned().collect()),
             children: self.child_statuses(id),
-            printed,
+            printed: process.map(|process| process.printed.lines),
             stuck_seconds: (waiting.lines > 0).then(|| now.since(node.moved).as_secs_f64()),
             error: match &node.body {
                 Body::Disk(disk) => disk.error.clone(),

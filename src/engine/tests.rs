@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::Event;
+use crate::filter::batch_of;
 use crate::sim::world::World;
 
 const INPUT: &str = "[input.in]\nudp = \"127.0.0.1:8420\"\n";
@@ -144,7 +146,7 @@ fn a_blocking_queue_pauses_its_sources_and_lets_them_go_on_half_empty() {
     let child = world.children_of("p")[0];
     for _ in 0..1000 {
         world.read(child, 100);
-        world.handle(crate::engine::Event::Tick);
+        world.handle(Event::Tick);
         if world.paused.is_empty() {
             break;
         }
@@ -278,4 +280,23 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_spool_whose_queue_is_never_empty_is_not_stuck_while_it_is_written() {
+    let spool = "[spool.s]\nfrom = \"in\"\ndir = \"/s\"\nsync = \"batch\"\n";
+    let mut world = world(&format!("{spool}[output.f]\nfrom = \"s\"\nfile = \"/f\"\n"));
+    let node = world.engine.find("in").unwrap();
+    for _ in 0..20 {
+        world.now = world.now + seconds(1);
+        world.engine.handle(Event::Lines { node, batch: batch_of("one\n") }, world.now);
+        let actions: Vec<_> = std::iter::from_fn(|| world.engine.poll_action()).collect();
+        // More comes while the disk is at work.
+        world.engine.handle(Event::Lines { node, batch: batch_of("two\n") }, world.now);
+        actions.into_iter().for_each(|action| world.act(action));
+    }
+    let spool = world.node("s");
+    assert!(spool.queued > 0 && spool.lines_out > 30, "{spool:?}");
+    assert!(spool.stuck_seconds.unwrap() <= 1.0, "{spool:?}");
+    world.finish();
 }

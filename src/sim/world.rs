@@ -157,7 +157,8 @@ impl World {
         panic!("the engine never stops asking");
     }
 
-    fn act(&mut self, action: Action) {
+    /// Does what the engine asks for.
+    pub(crate) fn act(&mut self, action: Action) {
         match action {
             Action::Start(proc) if self.startable => {
                 self.started += 1;

@@ -1,0 +1,249 @@
+//! The page of one node: all that is known of it, what matters most first.
+
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use super::draw::{BOLD, DIM, HEADING, Theme};
+use super::model::View;
+use super::notes::{Tone, of_reason, reasons, tone_of_child};
+use super::text::{Glyphs, duration, one_line, percent, rate, size, wrapped};
+use crate::engine::status::{NodeStatus, Status};
+
+/// Cells of the queue's bar.
+const BAR: usize = 20;
+
+/// The page's lines, for a terminal of this width.
+pub(super) fn lines(
+    view: &View,
+    status: &Status,
+    glyphs: &Glyphs,
+    theme: Theme,
+    width: usize,
+) -> Vec<Line<'static>> {
+    let mut page = Page { view, glyphs, theme, width, lines: Vec::new() };
+    page.name(status);
+    page.ledger();
+    page.queue();
+    page.process(status.uptime);
+    page.peers();
+    page.spool();
+    page.input();
+    page.lines
+}
+
+struct Page<'a> {
+    view: &'a View<'a>,
+    glyphs: &'a Glyphs,
+    theme: Theme,
+    width: usize,
+    lines: Vec<Line<'static>>,
+}
+
+impl Page<'_> {
+    fn heading(&mut self, text: &str) {
+        self.lines.push(Line::styled(format!(" {text} "), HEADING));
+    }
+
+    /// A word and what is said of it, on as many lines as that takes.
+    fn said(&mut self, word: &str, text: &str, style: Style) {
+        let pieces = wrapped(text, self.width.saturating_sub(16));
+        for (nth, piece) in pieces.into_iter().enumerate() {
+            let word = if nth == 0 { word } else { "" };
+            self.lines.push(Line::from(vec![
+                Span::styled(format!(" {word:<14} "), DIM),
+                Span::styled(piece, style),
+            ]));
+        }
+    }
+
+    fn name(&mut self, status: &Status) {
+        let node = self.view.node;
+        let takes_it = |other: &&NodeStatus| other.from.contains(&node.name);
+        let takers = status.nodes.iter().filter(takes_it).map(|other| other.name.as_str());
+        let takers = takers.collect::<Vec<_>>().join(", ");
+        self.lines.push(Line::styled(format!(" {} {}", node.kind, node.name), BOLD));
+        if !node.from.is_empty() {
+            self.said("from", &node.from.join(", "), Style::new());
+        }
+        if !takers.is_empty() {
+            self.said("feeds", &takers, Style::new());
+        }
+        for (flag, text) in [
+            (node.paused, "it waits: a queue behind it is full"),
+            (node.retired, "a reload removed it; it only drains"),
+        ] {
+            if flag {
+                self.said("state", text, self.theme.of(Tone::Warn));
+            }
+        }
+        if let Some(error) = &node.error {
+            self.said("error", error, self.theme.of(Tone::Bad));
+        }
+    }
+
+    /// A row of the ledger: lines, and bytes where they are counted.
+    fn row(
+        &mut self,
+        word: &str,
+        lines: impl Fn(&NodeStatus) -> u64,
+        bytes: Option<fn(&NodeStatus) -> u64>,
+        style: Style,
+    ) {
+        let view = self.view;
+        let mut text =
+            format!(" {word:<17} {:>20} {:>8}", lines(view.node), rate(view.rate(&lines)));
+        if let Some(bytes) = bytes {
+            text.push_str(&format!(" {:>20} {:>8}", bytes(view.node), rate(view.rate(bytes))));
+        }
+        self.lines.push(Line::styled(text, style));
+    }
+
+    fn ledger(&mut self) {
+        let (node, plain) = (self.view.node, Style::new());
+        let columns = ["LEDGER", "LINES", "/S", "BYTES", "/S"];
+        let [name, lines, line_rate, bytes, byte_rate] = columns;
+        self.heading(&format!("{name:<17} {lines:>20} {line_rate:>8} {bytes:>20} {byte_rate:>8}"));
+        self.row("in", |node| node.lines_in, Some(|node| node.bytes_in), plain);
+        self.row("out", |node| node.lines_out, Some(|node| node.bytes_out), plain);
+        if node.not_selected > 0 {
+            self.row("not selected", |node| node.not_selected, None, plain);
+        }
+        let dropped = |node: &NodeStatus| node.dropped.values().sum();
+        let tone = |rate: Option<f64>, lines: u64| match rate {
+            Some(rate) if rate > 0.0 => Tone::Bad,
+            _ if lines > 0 => Tone::Warn,
+            _ => Tone::Plain,
+        };
+        let style = self.theme.of(tone(self.view.rate(dropped), dropped(node)));
+        self.row("dropped", dropped, Some(|node| node.bytes_dropped), style);
+        for (reason, lines) in reasons(node) {
+            let of = |node: &NodeStatus| of_reason(node, reason);
+            let style = self.theme.of(tone(self.view.rate(of), lines));
+            self.row(&format!("  {reason}"), of, None, style);
+        }
+        self.lines.push(Line::raw(format!(" {:<17} {:>20}", "queued", node.queued)));
+        if node.printed.is_some() && node.kind == "filter" {
+            self.row("printed", |node| node.printed.unwrap_or(0), None, plain);
+        }
+        if !node.balanced {
+            self.said("", "IT DOES NOT BALANCE: please report this", self.theme.of(Tone::Bad));
+        }
+        let minute = self.glyphs.sparkline(&self.view.last_minute(60));
+        self.said("last minute", &minute, plain);
+    }
+
+    fn queue(&mut self) {
+        let (Some(queue), Some(fill)) = (self.view.node.queue, self.view.fill()) else { return };
+        let mut text = format!(
+            "{} {}  {} of {}",
+            self.glyphs.bar(fill, BAR),
+            percent(fill),
+            size(queue.used),
+            size(queue.limit)
+        );
+        if let Some(seconds) = self.view.node.stuck_seconds.filter(|seconds| *seconds >= 1.0) {
+            text.push_str(&format!(", none has left it for {}", duration(seconds)));
+        }
+        self.said("queue", &text, self.theme.of_fill(fill));
+    }
+
+    fn process(&mut self, now: f64) {
+        let node = self.view.node;
+        if let Some(command) = &node.command {
+            self.heading("PROCESS");
+            self.said("command", command, BOLD);
+        }
+        for child in &node.children {
+            let pid = child.pid.map_or_else(|| "none".into(), |pid| pid.to_string());
+            let mut text = format!("{pid}  {}  restarts {}", child.state, child.restarts);
+            if let Some(end) = &child.last_end {
+                text.push_str(&format!("  the last one {end}"));
+            }
+            self.said("pid", &text, self.theme.of(tone_of_child(child)));
+        }
+        if node.command.is_some() {
+            let most = crate::limits::STDERR_LINES_KEPT;
+            self.heading(&format!("STDERR, the last {most} lines"));
+        }
+        let mut last = String::new();
+        for complaint in &node.stderr {
+            let ago = match now - complaint.at {
+                1.0.. => format!("{} ago", duration(now - complaint.at)),
+                _ => "just now".into(),
+            };
+            // Lines of one time are one text.
+            let said = if ago == last { "" } else { &ago };
+            self.said(said, &complaint.text, Style::new());
+            last = ago;
+        }
+        if node.command.is_some() && node.stderr.is_empty() {
+            self.said("", "nothing so far", DIM);
+        }
+    }
+
+    fn peers(&mut self) {
+        let node = self.view.node;
+        if !node.lanes.is_empty() {
+            self.heading("PEERS");
+        }
+        for lane in &node.lanes {
+            match (&lane.peer, &lane.error) {
+                (Some(peer), _) => self.said("sends to", peer, Style::new()),
+                (None, Some(error)) => self.said("refused", error, self.theme.of(Tone::Bad)),
+                (None, None) => self.said("", "no connection yet", self.theme.of(Tone::Warn)),
+            }
+        }
+    }
+
+    fn spool(&mut self) {
+        let Some(spool) = &self.view.node.spool else { return };
+        self.heading("SPOOL");
+        let lines = spool.next.saturating_sub(spool.oldest);
+        let text = format!("{lines} lines, {} in {} segments", size(spool.bytes), spool.segments);
+        self.said("holds", &text, Style::new());
+        let text = format!(
+            "oldest {}  on disk up to {}  next {}",
+            spool.oldest, spool.durable, spool.next
+        );
+        self.said("numbers", &text, Style::new());
+        self.said("identity", &spool.identity, Style::new());
+        for reader in &spool.readers {
+            let text = format!(
+                "{}  at {}  lag {} lines, {}, {}",
+                reader.name,
+                reader.position,
+                reader.lag_lines,
+                size(reader.lag_bytes),
+                duration(reader.lag_seconds)
+            );
+            self.said("reader", &text, Style::new());
+        }
+    }
+
+    fn input(&mut self) {
+        let node = self.view.node;
+        let faults = node.faults.as_ref().map_or(0, |faults| faults.sum());
+        let Some(input) = &node.input else {
+            if faults > 0 {
+                self.said("not understood", &faults.to_string(), self.theme.of(Tone::Warn));
+            }
+            return;
+        };
+        self.heading("INPUT");
+        let counts = [
+            ("datagrams", input.datagrams, false),
+            ("empty", input.empty_datagrams, false),
+            ("kernel drops", input.kernel_drops, true),
+            ("oversize", input.oversize, true),
+            ("malformed", input.malformed, true),
+            ("sequence lost", input.sequence_lost, true),
+            ("not understood", faults, true),
+            ("connections", input.connections, false),
+            ("refused", input.refused, true),
+        ];
+        for (word, number, worth_a_look) in counts {
+            let tone = if worth_a_look && number > 0 { Tone::Warn } else { Tone::Plain };
+            self.said(word, &one_line(&number.to_string()), self.theme.of(tone));
+        }
+    }
+}

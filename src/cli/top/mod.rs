@@ -1,0 +1,75 @@
+//! `logweir top`: every node's counts, live, once, or as data.
+
+mod app;
+mod detail;
+mod draw;
+#[cfg(test)]
+mod draw_tests;
+mod live;
+mod model;
+mod notes;
+mod rows;
+#[cfg(test)]
+mod samples;
+mod table;
+mod text;
+mod tree;
+
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::control::Daemon;
+use crate::engine::status::Status;
+use text::Glyphs;
+
+/// Show every node of the running daemon: lines, drops by reason, queues, children
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    daemon: Daemon,
+    /// Print one table and end
+    #[arg(long)]
+    once: bool,
+    /// Print the counts as JSON; with --once a single value, else one a line
+    #[arg(long)]
+    json: bool,
+    /// Seconds between two looks at the daemon
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = interval)]
+    every: f64,
+}
+
+fn interval(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("seconds from 0.1 to 3600".into()),
+    }
+}
+
+/// Shows the nodes until interrupted, or once.
+///
+/// # Errors
+/// That the daemon is not found, went away, or that there is no terminal to draw on.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let every = Duration::from_secs_f64(args.every);
+    match (args.once, args.json) {
+        (false, false) => live::run(&args.daemon, every)?,
+        (false, true) => loop {
+            let line = serde_json::to_string(&args.daemon.status()?)? + "\n";
+            match std::io::stdout().write_all(line.as_bytes()) {
+                // Whoever read us has seen enough.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+                done => done?,
+            }
+            std::thread::sleep(every);
+        },
+        (true, false) => print!("{}", table(args.daemon.status()?)),
+        (true, true) => println!("{}", serde_json::to_string(&args.daemon.status()?)?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The nodes as a table.
+pub fn table(status: Status) -> String {
+    table::table(status, &Glyphs::of(|name| std::env::var(name).ok()))
+}

@@ -1,0 +1,236 @@
+//! What is to be said of a node beside its counts: the most urgent first, since little may fit.
+
+use super::model::{View, drops};
+use super::text::{Glyphs, amount, count, duration, one_line, size};
+use crate::engine::status::{ChildStatus, NodeStatus, SpoolStatus};
+
+/// How much something asks for attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Tone {
+    /// It is as it should be.
+    Plain,
+    /// Somebody may want to look.
+    Warn,
+    /// Something is wrong now.
+    Bad,
+}
+
+/// A few words and how much they ask for attention.
+pub(super) type Note = (String, Tone);
+
+/// Seconds that a reader of a spool may be behind before it is worth a look.
+const LAG_WORTH_A_LOOK: f64 = 10.0;
+
+/// What is to be said of a node.
+pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
+    let node = view.node;
+    let mut notes = Vec::new();
+    if !node.balanced {
+        notes.push(("DOES NOT BALANCE".into(), Tone::Bad));
+    }
+    notes.extend(node.error.iter().map(|error| (one_line(error), Tone::Bad)));
+    notes.extend(children(&node.children, glyphs));
+    notes.extend(node.spool.as_ref().and_then(lag));
+    for lane in &node.lanes {
+        notes.push(match (&lane.peer, &lane.error) {
+            (Some(peer), _) => (format!("to {}", one_line(peer)), Tone::Plain),
+            (None, Some(error)) => (format!("no peer: {}", one_line(error)), Tone::Bad),
+            (None, None) => ("no connection yet".into(), Tone::Warn),
+        });
+    }
+    if node.paused {
+        notes.push(("waits".into(), Tone::Warn));
+    }
+    if node.retired {
+        notes.push(("retired".into(), Tone::Plain));
+    }
+    for (reason, total) in reasons(node) {
+        let rate = view.rate(|node| of_reason(node, reason)).unwrap_or(0.0);
+        notes.push(match rate > 0.0 {
+            true => (format!("{reason} {} +{}/s", count(total), amount(rate)), Tone::Bad),
+            false => (format!("{reason} {}", count(total)), Tone::Warn),
+        });
+    }
+    if let Some(input) = &node.input {
+        let counts = [
+            ("oversize", input.oversize),
+            ("malformed", input.malformed),
+            ("sequence_lost", input.sequence_lost),
+            ("refused", input.refused),
+        ];
+        let counted = counts.into_iter().filter(|(_, lines)| *lines > 0);
+        notes.extend(counted.map(|(what, lines)| (format!("{what} {}", count(lines)), Tone::Warn)));
+    }
+    if let Some(faults) = &node.faults {
+        notes.push((format!("not understood {}", count(faults.sum())), Tone::Warn));
+    }
+    if let Some(spool) = &node.spool {
+        let lines = count(spool.next.saturating_sub(spool.oldest));
+        notes.push((format!("holds {lines} lines, {}", size(spool.bytes)), Tone::Plain));
+    }
+    notes
+}
+
+/// How much a node's drops ask for attention: most while there are new ones.
+pub(super) fn tone_of_drops(view: &View) -> Tone {
+    match view.rate(drops) {
+        Some(rate) if rate > 0.0 => Tone::Bad,
+        _ if drops(view.node) > 0 => Tone::Warn,
+        _ => Tone::Plain,
+    }
+}
+
+/// The reasons for which a node has dropped lines, and how many.
+pub(super) fn reasons(node: &NodeStatus) -> Vec<(&str, u64)> {
+    let dropped = node.dropped.iter().map(|(reason, lines)| (reason.as_str(), *lines));
+    let kernel = node.input.map(|input| ("kernel_drops", input.kernel_drops));
+    dropped.chain(kernel).filter(|(_, lines)| *lines > 0).collect()
+}
+
+/// What a node has dropped for one of [`reasons`].
+pub(super) fn of_reason(node: &NodeStatus, reason: &str) -> u64 {
+    match reason {
+        "kernel_drops" => node.input.map_or(0, |input| input.kernel_drops),
+        _ => node.dropped.get(reason).copied().unwrap_or(0),
+    }
+}
+
+/// How much the state of a child asks for attention.
+pub(super) fn tone_of_child(child: &ChildStatus) -> Tone {
+    match child.state.as_str() {
+        "running" | "ended" => Tone::Plain,
+        "crash-loop" => Tone::Bad,
+        _ => Tone::Warn,
+    }
+}
+
+/// A process: of one child the pid or why there is none, of several how many run.
+fn children(children: &[ChildStatus], glyphs: &Glyphs) -> Option<Note> {
+    let worst = children.iter().max_by_key(|child| tone_of_child(child))?;
+    let running = children.iter().filter(|child| child.state == "running").count();
+    let mut said = match (children, worst.pid) {
+        ([child], Some(pid)) if child.state == "running" => format!("pid {pid}"),
+        ([child], _) => child.state.clone(),
+        (all, _) if running == all.len() => format!("{running} running"),
+        (all, _) => format!("{} {running}/{} run", worst.state, all.len()),
+    };
+    let restarts: u64 = children.iter().map(|child| child.restarts).sum();
+    if restarts > 0 {
+        said.push_str(&format!(" {}{}", glyphs.times, count(restarts)));
+    }
+    Some((said, tone_of_child(worst)))
+}
+
+/// How far the last reader of a spool is behind.
+fn lag(spool: &SpoolStatus) -> Option<Note> {
+    let last = spool.readers.iter().max_by_key(|reader| reader.lag_lines)?;
+    let seconds = spool.readers.iter().map(|reader| reader.lag_seconds).fold(0.0, f64::max);
+    let tone = if seconds > LAG_WORTH_A_LOOK { Tone::Warn } else { Tone::Plain };
+    Some((format!("lag {} {}", count(last.lag_lines), duration(seconds)), tone))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::Model;
+    use super::super::samples::{node, status};
+    use super::super::text::UNICODE;
+    use super::*;
+    use crate::engine::status::{InputStatus, LaneStatus, ReaderStatus};
+
+    fn child(state: &str, restarts: u64) -> ChildStatus {
+        let pid = (state == "running").then_some(42);
+        ChildStatus { pid, state: state.into(), restarts, last_end: None }
+    }
+
+    /// What is said of a node that was another one a second before.
+    fn said(before: NodeStatus, now: NodeStatus) -> Vec<Note> {
+        let mut model = Model::default();
+        model.take(status(1.0, vec![before]));
+        model.take(status(2.0, vec![now]));
+        notes(&model.views()[0], &UNICODE)
+    }
+
+    fn of(node: NodeStatus) -> Vec<Note> {
+        said(node.clone(), node)
+    }
+
+    #[test]
+    fn processes_are_said_by_pid_or_by_what_is_wrong() {
+        for (children, expected) in [
+            (vec![child("running", 0)], ("pid 42", Tone::Plain)),
+            (vec![child("running", 3)], ("pid 42 ×3", Tone::Plain)),
+            (vec![child("waiting", 1)], ("waiting ×1", Tone::Warn)),
+            (vec![child("crash-loop", 1200)], ("crash-loop ×1.20k", Tone::Bad)),
+            (vec![child("running", 0), child("running", 0)], ("2 running", Tone::Plain)),
+            (
+                vec![child("running", 0), child("crash-loop", 5)],
+                ("crash-loop 1/2 run ×5", Tone::Bad),
+            ),
+        ] {
+            let node = NodeStatus { children, ..node("x", "filter", &["in"]) };
+            assert_eq!(of(node), [(expected.0.to_owned(), expected.1)]);
+        }
+    }
+
+    #[test]
+    fn drops_are_said_by_reason_and_loudly_while_there_are_new_ones() {
+        let with = |full: u64, kernel_drops: u64| {
+            let mut node = node("x", "filter", &["in"]);
+            node.dropped.insert("queue_full".into(), full);
+            node.input = Some(InputStatus { kernel_drops, oversize: 2, ..Default::default() });
+            node
+        };
+        let expected = [
+            ("queue_full 130 +30/s", Tone::Bad),
+            ("kernel_drops 7", Tone::Warn),
+            ("oversize 2", Tone::Warn),
+        ];
+        assert_eq!(said(with(100, 7), with(130, 7)), expected.map(|(a, b)| (a.to_owned(), b)));
+    }
+
+    #[test]
+    fn what_is_most_urgent_comes_first() {
+        let reader = |name: &str, lag_lines, lag_seconds| ReaderStatus {
+            name: name.into(),
+            position: 1,
+            lag_lines,
+            lag_bytes: 1,
+            lag_seconds,
+        };
+        let lane = |peer: Option<&str>, error: Option<&str>| LaneStatus {
+            peer: peer.map(str::to_owned),
+            error: error.map(str::to_owned),
+        };
+        let node = NodeStatus {
+            balanced: false,
+            paused: true,
+            retired: true,
+            error: Some("No space\u{1b}[2J left".into()),
+            spool: Some(SpoolStatus {
+                oldest: 10,
+                next: 5010,
+                bytes: 3 << 20,
+                readers: vec![reader("a", 10, 90.0), reader("b", 2000, 1.0)],
+                ..SpoolStatus::default()
+            }),
+            lanes: vec![
+                lane(Some("hub1:2514"), None),
+                lane(None, Some("refused")),
+                lane(None, None),
+            ],
+            ..node("x", "spool", &["in"])
+        };
+        let expected = [
+            ("DOES NOT BALANCE", Tone::Bad),
+            ("No space [2J left", Tone::Bad),
+            ("lag 2.00k 1 min", Tone::Warn),
+            ("to hub1:2514", Tone::Plain),
+            ("no peer: refused", Tone::Bad),
+            ("no connection yet", Tone::Warn),
+            ("waits", Tone::Warn),
+            ("retired", Tone::Plain),
+            ("holds 5.00k lines, 3.0 MiB", Tone::Plain),
+        ];
+        assert_eq!(of(node), expected.map(|(a, b)| (a.to_owned(), b)));
+    }
+}

@@ -1,0 +1,85 @@
+//! The table of `top --once` and `ctl status`: for a pipe, a mail or a ticket.
+
+use std::fmt::Write;
+
+use super::model::{Model, Sort, drops};
+use super::notes::notes;
+use super::rows::rows;
+use super::text::{Glyphs, amount, duration, percent};
+use crate::engine::status::Status;
+
+/// The nodes as the flow has them, a line each. Rates are the means since the daemon's start.
+pub(super) fn table(status: Status, glyphs: &Glyphs) -> String {
+    let model = Model::new(status);
+    let status = model.status();
+    let rows = rows(&model, Sort::Flow, "", glyphs);
+    let labels: Vec<_> = rows.iter().map(|row| row.label(usize::MAX, glyphs)).collect();
+    let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0).max(20);
+    let mut text = format!(
+        "logweir {}  pid {}  up {}\n\n{:<width$} {:<6} {:>12} {:>12} {:>12} {:>7} {:>7} {:>9} \
+         {:>5}  NOTES\n",
+        status.version,
+        status.pid,
+        duration(status.uptime),
+        "NODE",
+        "KIND",
+        "LINES IN",
+        "LINES OUT",
+        "DROPPED",
+        "LINES/S",
+        "BYTES/S",
+        "QUEUED",
+        "QUEUE",
+    );
+    let mean = |count: u64| amount(count as f64 / status.uptime.max(0.001));
+    for (row, label) in rows.iter().zip(&labels) {
+        let (view, node) = (&row.view, row.view.node);
+        let notes: Vec<_> = notes(view, glyphs).into_iter().map(|(note, _)| note).collect();
+        let line = format!(
+            "{:<width$} {:<6} {:>12} {:>12} {:>12} {:>7} {:>7} {:>9} {:>5}  {}",
+            label,
+            node.kind,
+            node.lines_in,
+            node.lines_out,
+            drops(node),
+            mean(node.lines_in),
+            mean(node.bytes_in),
+            node.queued,
+            view.fill().map_or_else(|| "-".into(), percent),
+            notes.join(", "),
+        );
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{node, status};
+    use super::super::text::UNICODE;
+    use super::*;
+    use crate::engine::status::{InputStatus, NodeStatus, QueueStatus};
+
+    #[test]
+    fn a_line_for_each_node() {
+        let input = Some(InputStatus { kernel_drops: 2, ..InputStatus::default() });
+        let mut all = node("all", "output", &["net"]);
+        all.dropped.insert("queue_full".into(), 20);
+        let queue = Some(QueueStatus { used: 30, limit: 60 });
+        let all = NodeStatus { lines_in: 100, lines_out: 70, queued: 10, queue, ..all };
+        let net =
+            NodeStatus { lines_in: 100, bytes_in: 20_000, input, ..node("net", "input", &[]) };
+        let table = table(status(120.0, vec![net, all]), &UNICODE);
+        let lines: Vec<Vec<_>> =
+            table.lines().map(|line| line.split_whitespace().collect()).collect();
+        let expected = [
+            "logweir 0.1.0 pid 1 up 2 min",
+            "",
+            "NODE KIND LINES IN LINES OUT DROPPED LINES/S BYTES/S QUEUED QUEUE NOTES",
+            "net input 100 0 2 0.8 167 0 - kernel_drops 2",
+            "└─ all output 100 70 20 0.8 0 10 50% queue_full 20",
+        ];
+        assert_eq!(lines, expected.map(|line| line.split_whitespace().collect::<Vec<_>>()));
+    }
+}
