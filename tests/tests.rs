@@ -25,6 +25,7 @@
 //! - `spool_cli`: spools are listed, read, checked, sent again and trimmed;
 //! - `tap`: somebody looks at the flow;
 //! - `assets`: completions and manual pages are made for every subcommand;
+//! - `booted`: packages are installed, upgraded and purged on a booted systemd, and no line lost;
 //! - `packages`: packages hold what they should, and the unit is sound;
 //! - `tidy`: the project keeps its own rules;
 //! - `top`: the flow is shown in a terminal;
@@ -35,6 +36,7 @@
 
 mod assets;
 mod bad_start;
+mod booted;
 mod check;
 mod children;
 mod clients;
