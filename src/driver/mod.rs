@@ -473,7 +473,10 @@ impl Daemon {
                     break;
                 }
                 match handle.received.try_recv() {
-                    Ok(received) => take(&mut self.engine, *node, received, now),
+                    Ok(received) => {
+                        handle.wishes.waiting.fetch_sub(1, Ordering::Relaxed);
+                        take(&mut self.engine, *node, received, now);
+                    }
                     Err(TryRecvError::Empty) => {
                         handle.more = false;
                         break;

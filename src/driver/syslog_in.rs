@@ -17,7 +17,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::door::{Arrival, Bound, Door};
-use super::receiver::{Out, Wishes};
+use super::receiver::Out;
 use super::transport::Transport;
 use crate::config::plan::{SyslogInPlan, TcpInPlan};
 use crate::input::Intake;
@@ -49,8 +49,6 @@ pub(super) struct Server {
     again: Vec<Token>,
     /// What all clients sent of messages that have no end yet, in bytes.
     unfinished: usize,
-    /// Set while what comes is better left to wait.
-    wishes: Arc<Wishes>,
     idle_looked: Instant,
     chunk: Vec<u8>,
 }
@@ -81,7 +79,7 @@ impl Server {
         bound: Bound,
         (plan, tcp): (&SyslogInPlan, &TcpInPlan),
         max_message: usize,
-        (out, wishes): (Out, Arc<Wishes>),
+        out: Out,
         stop: PipeReader,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -101,7 +99,6 @@ impl Server {
             next_token: FIRST_CLIENT,
             again: Vec::new(),
             unfinished: 0,
-            wishes,
             idle_looked: Instant::now(),
             chunk: vec![0; READ_CHUNK],
         })
@@ -113,7 +110,7 @@ impl Server {
         let mut resting = true;
         loop {
             // For a second at most.
-            while self.wishes.hold() {
+            while self.out.wishes.hold() {
                 std::thread::sleep(RECV_PAUSE);
             }
             let wait = if resting { self.longest_wait() } else { Some(Duration::ZERO) };
@@ -132,7 +129,7 @@ impl Server {
                 continue;
             }
             pauses = if brought > 0 { pauses + 1 } else { 0 };
-            if brought == 0 || self.wishes.are_enough(pauses) {
+            if brought == 0 || self.out.wishes.are_enough(pauses) {
                 pauses = 0;
                 self.hand_over_all();
             }
