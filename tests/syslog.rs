@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -406,9 +407,46 @@ fn only_clients_with_a_good_certificate_of_a_good_name_get_in() {
     let wrong = sender(port, &certificates.client());
     wrong.send(b"a line under the wrong name\n");
     strict.wait_log("NotValidForName");
-    let node = strict.node("sys");
+    let node = strict.wait_node("sys", |node| node.input.unwrap().malformed > 0);
     assert_eq!(node.lines_in, 0);
-    assert!(node.input.unwrap().malformed > 0);
+}
+
+#[test]
+fn a_reload_reads_renewed_certificates_and_keeps_connections() {
+    let Some(old) = Certificates::new() else { return };
+    let Some(new) = Certificates::new() else { return };
+    let tls = "tls = { cert = \"{dir}/cert\", key = \"{dir}/key\" }\n\
+               [output.all]\nfrom = \"sys\"\nfile = \"{dir}/all\"\n";
+    let port = free_port();
+    let put = |dir: &Path, of: &Certificates| {
+        std::fs::copy(of.path("server.pem"), dir.join("cert")).unwrap();
+        std::fs::copy(of.path("server.key"), dir.join("key")).unwrap();
+    };
+    let input = format!("[input.sys]\nsyslog = \"tls://127.0.0.1:{port}\"\n{tls}");
+    let hub = Daemon::start_with(&input, |dir| put(dir, &old));
+    let sender = |of: &Certificates| {
+        Daemon::start(&format!(
+            "grace = \"1s\"\n#daemon\n[output.hub]\nfrom = \"in\"\n\
+             forward = \"tls://localhost:{port}\"\ntls = {{ ca = \"{}\" }}\n",
+            of.path("ca.pem")
+        ))
+    };
+    let before = sender(&old);
+    before.send(b"before\n");
+    assert_eq!(hub.wait_lines("all", 1), ["before"]);
+
+    std::fs::write(hub.path("key"), "no key").unwrap();
+    assert!(!hub.ctl("reload").status.success());
+    assert!(hub.log().contains("input.sys: tls: "), "{}", hub.log());
+
+    put(hub.dir.path(), &new);
+    assert!(hub.ctl("reload").status.success(), "{}", hub.log());
+    let after = sender(&new);
+    after.send(b"after\n");
+    assert_eq!(hub.wait_lines("all", 2), ["before", "after"]);
+    before.send(b"before, again\n");
+    assert_eq!(hub.wait_lines("all", 3)[2], "before, again");
+    assert_eq!(hub.node("sys").input.unwrap().connections, 2);
 }
 
 #[test]

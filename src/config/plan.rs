@@ -169,6 +169,17 @@ impl SourcePlan {
             _ => None,
         }
     }
+
+    /// What clients come through, where that is TLS.
+    pub fn tls(&self) -> Option<&ServerTlsPlan> {
+        match self {
+            Self::Relp(relp) => relp.tls.as_ref(),
+            Self::Syslog(SyslogInPlan { transport: TransportPlan::Tcp(tcp), .. }) => {
+                tcp.tls.as_ref()
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A syslog input.

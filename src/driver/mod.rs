@@ -571,6 +571,13 @@ impl Daemon {
             let sources = open_input(name, input, &sockets, listener)?;
             opened.push((name.to_string(), input.clone(), sources));
         }
+        let mut renewed = Vec::new();
+        for (name, input) in inputs_of(plan).filter(|(name, input)| !is_new(name, input)) {
+            if let Some(tls) = input.source.tls() {
+                let said = |error| format!("input.{name}: tls: {error}");
+                renewed.push((name, ServerTls::new(tls).map_err(said)?));
+            }
+        }
         let tls = client_tls(plan)?;
         let mut spools = Vec::new();
         for node in &plan.nodes {
@@ -594,6 +601,9 @@ impl Daemon {
         let admin = self.open_admin(plan)?;
 
         self.use_admin(plan, admin);
+        for (name, tls) in renewed {
+            self.renew_tls(name, &tls);
+        }
         self.close_inputs_not_in(plan);
         let now = self.clock.mono();
         self.engine.reload(plan, now)?;
@@ -617,6 +627,16 @@ impl Daemon {
         }
         self.ask_for_haste();
         Ok(())
+    }
+
+    /// Has an input that stays as it is meet new clients with what its files hold now.
+    fn renew_tls(&self, input: &str, tls: &ServerTls) {
+        let node = self.engine.find(input);
+        for (_, handle) in self.receivers.iter().filter(|(of, _)| Some(*of) == node) {
+            if let Some(before) = &handle.tls {
+                before.renew(tls);
+            }
+        }
     }
 
     /// The sockets that are bound to the address of an input already, whatever its name.

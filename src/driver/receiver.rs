@@ -34,6 +34,7 @@ use socket2::Socket;
 use super::door::Bound;
 use super::relp_in::Server;
 use super::syslog_in;
+use super::tls::ServerTls;
 use super::unix_in::UnixPath;
 use super::wake::Wake;
 use crate::batch::Batch;
@@ -146,6 +147,8 @@ pub struct Handle {
     pub socket: Option<DatagramSocket>,
     /// The same of an input with connections.
     pub listener: Option<TcpListener>,
+    /// What its clients come through, to be renewed by a reload.
+    pub tls: Option<ServerTls>,
     /// The way to it, where its clients wait for answers.
     pub replies: Option<Replies>,
 }
@@ -275,6 +278,7 @@ pub fn start(
         wishes,
         socket,
         listener: None,
+        tls: None,
         replies: None,
     })
 }
@@ -292,7 +296,7 @@ fn start_syslog(
     let TransportPlan::Tcp(tcp) = &syslog.transport else {
         return Err(std::io::Error::other("a syslog input without connections"));
     };
-    let listener = bound.listener.try_clone()?;
+    let (listener, tls) = (bound.listener.try_clone()?, bound.tls.clone());
     let title: String = format!("in:{}", out.name).chars().take(15).collect();
     let server = syslog_in::Server::new(bound, (syslog, tcp), plan.max_line, out, stop_read)?;
     let thread = std::thread::Builder::new().name(title).spawn(move || server.run())?;
@@ -304,6 +308,7 @@ fn start_syslog(
         wishes,
         socket: None,
         listener: Some(listener),
+        tls,
         replies: None,
     })
 }
@@ -318,7 +323,7 @@ fn start_relp(
     let (reply, replies) = channel();
     let wishes = Arc::new(Wishes::default());
     let out = Out { name: Arc::clone(name), sender, wake, wishes: Arc::clone(&wishes) };
-    let listener = bound.listener.try_clone()?;
+    let (listener, tls) = (bound.listener.try_clone()?, bound.tls.clone());
     let (server, waker) = Server::new(bound, plan.max_line, out, replies)?;
     let title: String = format!("in:{name}").chars().take(15).collect();
     let thread = std::thread::Builder::new().name(title).spawn(move || server.run())?;
@@ -330,6 +335,7 @@ fn start_relp(
         wishes,
         socket: None,
         listener: Some(listener),
+        tls,
         replies: Some(Replies { sender: reply, waker }),
     })
 }

@@ -1,7 +1,7 @@
 //! What TLS needs, from PEM files (RFC 7468).
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::client::verify_server_name;
@@ -22,9 +22,9 @@ const SYSTEM_AUTHORITIES: [&str; 3] = [
     "/var/lib/ca-certificates/ca-bundle.pem",
 ];
 
-/// Makes connections of an input.
+/// Makes connections of an input. Clones have the same certificate, also when it is renewed.
 #[derive(Debug, Clone)]
-pub struct ServerTls(Arc<ServerConfig>);
+pub struct ServerTls(Arc<RwLock<Arc<ServerConfig>>>);
 
 /// Makes connections of a forward output.
 #[derive(Debug, Clone)]
@@ -55,7 +55,17 @@ impl ServerTls {
         let config = builder
             .with_single_cert(certificates(&plan.cert)?, key(&plan.key)?)
             .map_err(|error| format!("{}: {error}", plan.cert.display()))?;
-        Ok(Self(Arc::new(config)))
+        Ok(Self(Arc::new(RwLock::new(Arc::new(config)))))
+    }
+
+    /// Goes on with what another one has read; connections that are there stay as they are.
+    pub fn renew(&self, by: &Self) {
+        let config = by.config();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The server's side of a new connection.
@@ -63,7 +73,7 @@ impl ServerTls {
     /// # Errors
     /// What TLS says.
     pub fn connection(&self) -> Result<Connection, String> {
-        let connection = ServerConnection::new(Arc::clone(&self.0));
+        let connection = ServerConnection::new(self.config());
         connection.map(Connection::Server).map_err(|error| error.to_string())
     }
 }
