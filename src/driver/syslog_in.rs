@@ -63,6 +63,8 @@ struct Client {
     heard: Instant,
     /// Whether anything came from it.
     spoke: bool,
+    /// Whether it has said that it says no more.
+    ended: bool,
 }
 
 /// Why a client is let go.
@@ -150,6 +152,9 @@ impl Server {
         }
         for event in events {
             if event.token().0 >= FIRST_CLIENT {
+                if let Some(client) = self.clients.get_mut(&event.token()) {
+                    client.ended |= event.is_read_closed();
+                }
                 brought += self.read(event.token());
             }
         }
@@ -195,7 +200,8 @@ impl Server {
         self.poll.registry().register(&mut transport, token, interest)?;
         let framer = Framer::new(self.max_message, self.nul);
         let heard = Instant::now();
-        self.clients.insert(token, Client { transport, peer, framer, heard, spoke: false });
+        self.clients
+            .insert(token, Client { transport, peer, framer, heard, spoke: false, ended: false });
         Ok(())
     }
 
@@ -259,12 +265,13 @@ impl Server {
                 }
             };
             brought += count;
-            let whole = count == self.chunk.len() || client.transport.is_tls();
+            let whole = count == self.chunk.len() || client.transport.is_tls() || client.ended;
             if let Err(why) = self.take(token, count) {
                 self.part(token, Parting::Wrong(why));
                 return brought;
             }
-            // Less than was asked for is all there was (epoll(7)).
+            // Less than was asked for is all there was (epoll(7)), but for an end that was told of
+            // together with it, and is not told of again.
             if !whole {
                 return brought;
             }
