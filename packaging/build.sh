@@ -22,13 +22,22 @@ for shared in packaging/logweir.toml packaging/grafana/*.json packaging/promethe
     fi
 done
 
+mkdir -p "$staged/udp2log/bin" "$staged/udp2log/man"
+for name in udp2log log2udp packet-loss udp2log-demux; do
+    printf '#!/bin/sh\nexec /usr/bin/logweir %s "$@"\n' "$name" >"$staged/udp2log/bin/$name"
+    echo ".so man1/logweir-$name.1" >"$staged/udp2log/man/$name.1"
+done
+
 for kind in "$@"; do
     case $kind in
     deb)
         cargo deb --locked --no-build
         cargo deb --locked --no-build --variant udp2log
         ;;
-    rpm) cargo generate-rpm ;;
+    rpm)
+        cargo generate-rpm
+        cargo generate-rpm --variant udp2log
+        ;;
     *)
         echo "usage: packaging/build.sh [deb] [rpm]" >&2
         exit 2

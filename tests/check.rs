@@ -103,6 +103,28 @@ fn warnings_do_not_refuse() {
 }
 
 #[test]
+fn a_line_that_fits_into_no_queue_is_told_before_it_is_dropped() {
+    let dir = Dir::new();
+    let path = dir.file(
+        "c",
+        "[daemon]\ncontrol = \"/nowhere/control\"\n\
+         [input.long]\nstdin = true\nmax_line = \"1MiB\"\n\
+         [output.o]\nstdout = true\nqueue = \"4KiB\"\n",
+    );
+    let warning = String::from_utf8(check(&path, &[]).stderr).unwrap();
+    let said = "c:8:9: warning: output.o.queue: lines of `long` may be 1MiB long, and one of 4000B \
+                or more never fits into the queue before this: it is always dropped";
+    assert!(warning.contains(said), "{warning}");
+    for (length, kept) in [(3999, true), (4000, false)] {
+        let line = "x".repeat(length) + "\n";
+        let output = crate::util::run(&["run", "-c", path.to_str().unwrap()], line.as_bytes());
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.stdout == line.as_bytes(), kept, "{log}");
+        assert_eq!(log.contains("queue_full 1"), !kept, "{log}");
+    }
+}
+
+#[test]
 fn a_mistake_is_shown_with_its_place() {
     let dir = Dir::new();
     let path = dir.file("c", EXAMPLE.replace("sample = 10\n", "smaple = 10\n"));

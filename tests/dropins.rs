@@ -277,3 +277,27 @@ fn log2udp_refuses_with_1_and_only_the_long_option_is_help() {
     // By its own name logweir keeps its own code.
     assert_eq!(run(&["nonsense"], b"").status.code(), Some(2));
 }
+
+#[test]
+fn the_help_of_a_drop_in_calls_it_by_the_name_it_was_started_by() {
+    for (name, usage) in [
+        ("udp2log", "Usage: udp2log [OPTIONS]\n"),
+        ("log2udp", "Usage: log2udp [OPTIONS] [FIFO]\n"),
+        ("packet-loss", "Usage: packet-loss RATE [DELIMITER]\n"),
+        ("udp2log-demux", "Usage: udp2log-demux [[--basedir] DIR]\n"),
+    ] {
+        let output = run_as(name, &["--help"], b"");
+        let (code, help, errors) = said(&output);
+        assert_eq!((code, errors), (Some(0), ""));
+        assert!(help.contains(usage), "{help}");
+    }
+    // What it reads and prints is told too; the subcommand says the same.
+    for output in [run_as("packet-loss", &["-h"], b""), run(&["packet-loss", "--help"], b"")] {
+        assert_eq!(output.status.code(), Some(0));
+        assert!(text(&output.stdout).contains("Usage: packet-loss RATE [DELIMITER]\n"));
+    }
+    let long = run(&["packet-loss", "--help"], b"");
+    assert!(text(&long.stdout).contains("begin with a sender's name, a number and a time"));
+    let output = run(&["log2udp", "--help"], b"");
+    assert!(text(&output.stdout).contains("Usage: logweir log2udp [OPTIONS] [FIFO]\n"));
+}

@@ -100,6 +100,25 @@ fn lines_pass_two_spools_and_each_end_can_be_stopped_and_started() {
     assert_eq!(hub.node("hold").dropped["duplicate"], 0);
 }
 
+/// Formats make lines longer, short ones many times: pieces of a spool fit a frame all the same.
+#[test]
+fn what_waited_arrives_once_in_every_format() {
+    for format in ["rfc5424", "rfc3164", "text", "json"] {
+        let port = free_port();
+        let edge = sender(&format!("\"relp://127.0.0.1:{port}\"\nformat = \"{format}\""));
+        for datagram in 0..100 {
+            edge.send("\u{1}\n".repeat(1000).as_bytes());
+            edge.wait_node("in", |node| node.lines_in == (datagram + 1) * 1000);
+        }
+        edge.wait_node("hub.spool", |node| node.lines_out == 100_000);
+        let hub = receiver(port);
+        edge.wait_node("hub", |node| node.lines_out == 100_000);
+        let input = hub.wait_node("edge", |node| node.lines_in == 100_000).input.unwrap();
+        assert_eq!((input.malformed, input.sequence_lost), (0, 0), "{format}");
+        assert_eq!(hub.wait_lines("out", 100_000).len(), 100_000);
+    }
+}
+
 #[test]
 fn what_a_grace_does_not_suffice_for_stays_in_the_spool() {
     let port = free_port();

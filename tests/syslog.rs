@@ -269,6 +269,18 @@ fn slow_senders_and_those_that_break_off_lose_nothing() {
 }
 
 #[test]
+fn the_end_that_comes_with_the_last_bytes_is_seen() {
+    let (daemon, port) = daemon("tcp", "[output.all]\nfrom = \"sys\"\nfile = \"{dir}/all\"\n");
+    for number in 0..200 {
+        // Opened and closed before the daemon looks: what was sent, and its end, come at once.
+        connect(port).write_all(format!("line {number}").as_bytes()).unwrap();
+    }
+    let mut lines = daemon.wait_lines("all", 200);
+    lines.sort_by_key(|line| line[5..].parse::<u64>().unwrap());
+    assert_eq!(lines, numbered(0, 200));
+}
+
+#[test]
 fn connections_are_bounded_and_idle_ones_let_go() {
     let more = "max_connections = 3\nidle_timeout = \"1s\"\n\
                 [output.all]\nfrom = \"sys\"\nfile = \"{dir}/all\"\n";

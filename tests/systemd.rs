@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{IoSliceMut, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::Command;
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ struct Manager {
     store: BTreeMap<String, OwnedFd>,
     /// All that it was told, a line each.
     told: Vec<String>,
+    /// How many descriptors the store takes (FileDescriptorStoreMax=).
+    most: usize,
 }
 
 impl Manager {
@@ -29,7 +33,7 @@ impl Manager {
         let dir = tempfile::tempdir().unwrap();
         let socket = UnixDatagram::bind(dir.path().join("notify")).unwrap();
         socket.set_nonblocking(true).unwrap();
-        Self { dir, socket, store: BTreeMap::new(), told: Vec::new() }
+        Self { dir, socket, store: BTreeMap::new(), told: Vec::new(), most: usize::MAX }
     }
 
     /// Takes in what the daemon said.
@@ -61,10 +65,31 @@ impl Manager {
                 // SAFETY: the kernel has just made this descriptor for us.
                 #[expect(unsafe_code, reason = "only so can a descriptor be received")]
                 let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-                self.store.insert(name.clone(), fd);
+                if text.contains("FDSTORE=1") {
+                    self.put(name.clone(), fd);
+                }
             }
             self.told.extend(text.lines().map(str::to_string));
         }
+    }
+
+    /// Puts a descriptor into the store as systemd does: not beyond what it may hold, and not a
+    /// second time under another name.
+    fn put(&mut self, name: String, fd: OwnedFd) {
+        let inode = |fd: &OwnedFd| nix::sys::stat::fstat(fd).unwrap().st_ino;
+        let there = self.store.values().any(|other| inode(other) == inode(&fd));
+        if !there && self.store.len() < self.most {
+            self.store.insert(name, fd);
+        }
+    }
+
+    /// The names of the sockets in the store, once the manager was told all there is to tell.
+    fn sockets(&mut self) -> Vec<String> {
+        wait_for("the probe to go", || {
+            self.listen();
+            (!self.store.contains_key("logweir.probe")).then_some(())
+        });
+        self.store.keys().cloned().collect()
     }
 
     fn wait_told(&mut self, what: &str) {
@@ -112,7 +137,7 @@ fn a_manager_is_told_of_every_step_and_that_the_loop_goes_round() {
     manager.wait_told("READY=1");
     manager.wait_told("WATCHDOG=1");
     manager.wait_told("STATUS=0 lines/s, 0 dropped");
-    assert_eq!(manager.store.len(), 3, "{:?}", manager.store);
+    assert_eq!(manager.sockets().len(), 3);
     manager.told.clear();
     assert!(daemon.ctl("reload").status.success());
     manager.wait_told("READY=1");
@@ -156,7 +181,7 @@ fn what_comes_while_the_daemon_is_away_waits_in_the_store() {
         lines.sort_by_key(|line| line[5..].parse::<u64>().unwrap());
         assert_eq!(lines, numbered(0, sent));
         manager.wait_told("READY=1");
-        assert_eq!(manager.store.len(), 3, "{:?}", manager.store.keys());
+        assert_eq!(manager.sockets().len(), 3);
     }
 }
 
@@ -222,12 +247,140 @@ fn an_input_that_a_reload_removes_leaves_the_store() {
     let (mut daemon, mut manager) = (Daemon::prepare(&text), Manager::new());
     manager.start(&mut daemon);
     manager.wait_told("READY=1");
-    assert_eq!(manager.store.len(), 3);
+    assert_eq!(manager.sockets().len(), 3);
     daemon.write_config("[output.all]\nfile = \"{dir}/all\"\n");
     manager.told.clear();
     assert!(daemon.ctl("reload").status.success());
     manager.wait_told("READY=1");
-    let names: Vec<_> = manager.store.keys().collect();
-    assert_eq!(names, ["logweir.in.drops.0"]);
+    assert_eq!(manager.sockets(), ["logweir.in.drops.0"]);
     wait_for("the socket's path to go", || (!daemon.path("log.sock").exists()).then_some(()));
+}
+
+#[test]
+fn a_store_that_refuses_is_said_and_nothing_waits_for_it() {
+    let (text, _) = config("");
+    let (mut daemon, mut manager) = (Daemon::prepare(&text), Manager::new());
+    manager.most = 0;
+    manager.start(&mut daemon);
+    manager.wait_told("READY=1");
+    wait_for("the daemon to notice", || {
+        manager.listen();
+        daemon.log().contains("the service manager does not keep our sockets").then_some(())
+    });
+    assert!(daemon.path("log.sock").exists());
+    daemon.stop();
+    assert!(!daemon.path("log.sock").exists(), "nobody has the socket any more");
+    manager.listen();
+    manager.start(&mut daemon);
+    daemon.send(b"line 0\n");
+    assert_eq!(daemon.wait_lines("all", 1), numbered(0, 1));
+}
+
+#[test]
+fn a_manager_that_is_not_there_is_said_once() {
+    let (text, _) = config("");
+    let mut daemon = Daemon::prepare(&text);
+    let mut command = Command::new(LOGWEIR);
+    command.env("NOTIFY_SOCKET", daemon.path("nobody"));
+    daemon.run_by(command);
+    for _ in 0..3 {
+        assert!(daemon.ctl("reload").status.success());
+    }
+    daemon.send(b"line 0\n");
+    assert_eq!(daemon.wait_lines("all", 1), numbered(0, 1));
+    let (code, log) = daemon.stop();
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        log.matches("the service manager (NOTIFY_SOCKET) cannot be told").count(),
+        1,
+        "{log}"
+    );
+}
+
+#[test]
+fn a_manager_may_listen_at_an_abstract_address() {
+    let (text, _) = config("");
+    let mut daemon = Daemon::prepare(&text);
+    let name = daemon.path("notify").display().to_string();
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = UnixDatagram::bind_addr(&address).unwrap();
+    let mut command = Command::new(LOGWEIR);
+    command.env("NOTIFY_SOCKET", format!("@{name}"));
+    daemon.run_by(command);
+    socket.set_nonblocking(true).unwrap();
+    wait_for("READY=1", || {
+        let mut told = [0; 64];
+        let len = socket.recv(&mut told).ok()?;
+        (&told[..len] == b"READY=1").then_some(())
+    });
+}
+
+#[test]
+fn descriptors_for_another_process_and_none_where_some_were_promised_are_said() {
+    let (text, _) = config("");
+    let mut daemon = Daemon::prepare(&text);
+    let mut command = Command::new(LOGWEIR);
+    command.env("LISTEN_FDS", "1").env("LISTEN_PID", "1");
+    daemon.run_by(command);
+    let (_, log) = daemon.stop();
+    assert!(log.contains("LISTEN_FDS=1 is not for us, but for process 1 (LISTEN_PID)"), "{log}");
+
+    let script = "for fd in 3 4 5 6 7 8 9; do eval \"exec $fd<&-\"; done; \
+                  export LISTEN_PID=$$; exec \"$@\"";
+    let mut command = Command::new("bash");
+    command.args(["-c", script, "bash", LOGWEIR]).env("LISTEN_FDS", "7");
+    daemon.run_by(command);
+    daemon.send(b"line 0\n");
+    assert_eq!(daemon.wait_lines("all", 1), numbered(0, 1));
+    let (_, log) = daemon.stop();
+    assert!(log.contains("LISTEN_FDS=7, but 0 descriptors were handed over"), "{log}");
+}
+
+#[test]
+fn a_socket_out_of_the_store_gets_the_mode_that_the_configuration_says_now() {
+    let text = |mode: &str| {
+        format!(
+            "[input.local]\nsyslog = \"unix://{{dir}}/log.sock\"\n{mode}\
+             [output.all]\nfile = \"{{dir}}/all\"\n"
+        )
+    };
+    let (mut daemon, mut manager) = (Daemon::prepare(&text("mode = \"0600\"\n")), Manager::new());
+    let mode = |daemon: &Daemon| daemon.path("log.sock").metadata().unwrap().mode() & 0o777;
+    manager.start(&mut daemon);
+    manager.wait_told("READY=1");
+    assert_eq!(mode(&daemon), 0o600);
+    for (setting, expected) in [("mode = \"0620\"\n", 0o620), ("", 0o666)] {
+        daemon.stop();
+        manager.listen();
+        let inode = daemon.path("log.sock").metadata().unwrap().ino();
+        daemon.write_config(&text(setting));
+        manager.start(&mut daemon);
+        assert_eq!(mode(&daemon), expected);
+        assert_eq!(daemon.path("log.sock").metadata().unwrap().ino(), inode);
+    }
+    // Its path goes when a reload removes it, though another daemon had made it.
+    daemon.write_config("[output.all]\nfile = \"{dir}/all\"\n");
+    assert!(daemon.ctl("reload").status.success());
+    wait_for("the socket's path to go", || (!daemon.path("log.sock").exists()).then_some(()));
+}
+
+#[test]
+fn a_status_names_the_reader_that_is_furthest_behind() {
+    let text = "[output.hub]\nforward = \"tcp://127.0.0.1:1\"\n\
+                spool = { dir = \"{dir}/hub\", sync = \"never\" }\n\
+                [output.all]\nfile = \"{dir}/all\"\nspool = { dir = \"{dir}/spool\" }\n";
+    let (mut daemon, mut manager) = (Daemon::prepare(text), Manager::new());
+    manager.start(&mut daemon);
+    manager.wait_told("STATUS=0 lines/s, 0 dropped, ");
+    let lags = |line: &String| {
+        let lag = line.strip_prefix("STATUS=").and_then(|line| line.split_once(", hub lag "));
+        lag.is_some_and(|(_, lag)| lag != "0 s" && lag.ends_with(" s"))
+    };
+    let mut sent = 0;
+    wait_for("hub to lag", || {
+        daemon.send(format!("line {sent}\n").as_bytes());
+        sent += 1;
+        manager.listen();
+        manager.told.iter().any(lags).then_some(())
+    });
 }

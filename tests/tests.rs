@@ -8,6 +8,7 @@
 //! - `clients`: real senders of syslog send;
 //! - `files`: files are written, rotated, compressed, and the disk is full;
 //! - `filters`: the programs in filters/ print what they should;
+//! - `graph`: the flow is drawn;
 //! - `kills`: daemons are killed in the middle of a flow;
 //! - `metrics`: the ledger over HTTP;
 //! - `monitoring`: the dashboard and the alerts, over a real Prometheus;
@@ -16,6 +17,7 @@
 //! - `sequence`: gaps in the numbers of lines are counted;
 //! - `bad_start`: a start is refused;
 //! - `udp2log`: the drop-in does as udp2log does;
+//! - `docs`: the pages of docs/ show nothing that was not run;
 //! - `dropins`: so do `log2udp`, `packet-loss` and `udp2log-demux`;
 //! - `corpus`: syslog messages and streams of other projects' tests have the fields they should;
 //! - `syslog`: syslog inputs by every transport, and fields;
@@ -23,6 +25,7 @@
 //! - `spool_cli`: spools are listed, read, checked, sent again and trimmed;
 //! - `tap`: somebody looks at the flow;
 //! - `assets`: completions and manual pages are made for every subcommand;
+//! - `booted`: packages are installed, upgraded and purged on a booted systemd, and no line lost;
 //! - `packages`: packages hold what they should, and the unit is sound;
 //! - `tidy`: the project keeps its own rules;
 //! - `top`: the flow is shown in a terminal;
@@ -33,16 +36,19 @@
 
 mod assets;
 mod bad_start;
+mod booted;
 mod check;
 mod children;
 mod clients;
 mod control;
 mod corpus;
+mod docs;
 mod dropins;
 mod files;
 mod filters;
 mod flow;
 mod forward;
+mod graph;
 mod kills;
 mod metrics;
 mod monitoring;

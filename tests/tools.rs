@@ -201,11 +201,35 @@ fn send_samples_and_numbers_all_lines() {
 }
 
 #[test]
+fn send_puts_a_name_before_the_numbers_and_loss_counts_by_them() {
+    let (socket, url) = sink();
+    let args = ["send", "--to", &url, "--sequence", "--sender", "cp1"];
+    assert_eq!(run(&args, b"one\ntwo\nthree\n").status.code(), Some(0));
+    let lines = receive(&socket, 3);
+    assert_eq!(lines.concat(), b"cp1 1 one\ncp1 2 two\ncp1 3 three\n");
+    let found = run(&["loss"], &[&lines[0][..], &lines[2]].concat());
+    let found = String::from_utf8(found.stdout).unwrap();
+    let row: Vec<_> = found.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[..4], ["cp1", "2", "1", "33.333"], "{found}");
+    let long = "x".repeat(256);
+    for wrong in [&["--sender", "cp1"][..], &["--sequence", "--sender", "a b"]] {
+        assert_eq!(run(&[&args[..3], wrong].concat(), b"").status.code(), Some(2), "{wrong:?}");
+    }
+    for wrong in ["", "a\tb", &long] {
+        assert_eq!(run(&[&args[..5], &[wrong]].concat(), b"").status.code(), Some(2), "{wrong}");
+    }
+}
+
+#[test]
 fn send_cuts_what_no_datagram_can_take() {
     let input = [&[b'x'; 70_000][..], b"\nshort\n"].concat();
-    for (more, first) in [("-", 65_507), ("--sequence", 65_507 - 21 + 2)] {
+    for (more, first) in [
+        (&[][..], 65_507),
+        (&["--sequence"], 65_507 - 21 + 2),
+        (&["--sequence", "--sender", "cp1"], 65_507 - 21 + 2),
+    ] {
         let (socket, url) = sink();
-        let output = run(&["send", "--to", &url, more], &input);
+        let output = run(&[&["send", "--to", &url], more].concat(), &input);
         assert!(stderr(&output).starts_with("sent 2 of 2 lines, 1 cut to "), "{output:?}");
         let got = receive(&socket, 2);
         assert_eq!(got[0].len(), first);

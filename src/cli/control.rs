@@ -8,14 +8,14 @@ use crate::config;
 use crate::driver::control::{Request, ask};
 use crate::engine::status::Status;
 
-/// Where the daemon is
+/// Where the daemon is; of `ctl`, before its order or behind it
 #[derive(Debug, clap::Args)]
 pub struct Daemon {
     /// The daemon's control socket
-    #[arg(long, value_name = "SOCK")]
+    #[arg(long, global = true, value_name = "SOCK")]
     control: Option<PathBuf>,
     /// The daemon's configuration, which names its control socket
-    #[arg(short, long, value_name = "FILE", default_value = super::DEFAULT_CONFIG)]
+    #[arg(short, long, global = true, value_name = "FILE", default_value = super::DEFAULT_CONFIG)]
     config: PathBuf,
 }
 

@@ -37,8 +37,9 @@ pub struct Args {
 ///
 /// The folder is the basedir of /etc/udp2log-demux where the command line names none.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "udp2log-demux [[--basedir] DIR]")]
 pub struct DropInArgs {
-    /// [--basedir] DIR
+    /// The folder, made where missing
     #[arg(value_name = "DIR", trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }

@@ -23,7 +23,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Where the configuration is, unless the user says otherwise.
 pub const DEFAULT_CONFIG: &str = crate::config::FILE_DEFAULT;
@@ -61,8 +61,8 @@ enum Command {
 
 /// Runs what the command line asks for; the code to exit with.
 pub fn main() -> ExitCode {
-    let arguments = arguments(std::env::args_os().collect());
-    let cli = match Cli::try_parse_from(&arguments) {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(refusal) => {
             // Where it cannot be said the exit code still says it.
@@ -92,13 +92,16 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// The arguments, with the subcommand put in that a drop-in's name stands for.
-fn arguments(mut arguments: Vec<OsString>) -> Vec<OsString> {
+/// Reads the command line; started by a drop-in's name the program is that subcommand.
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let command = Cli::command().multicall(is_by_name(arguments));
+    Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
+}
+
+/// Whether the program was started by a drop-in's name.
+fn is_by_name(arguments: &[OsString]) -> bool {
     let name = arguments.first().and_then(|path| Path::new(path).file_name());
-    if let Some(name) = name.filter(|name| is_drop_in(name)).map(OsStr::to_owned) {
-        arguments.insert(1, name);
-    }
-    arguments
+    name.is_some_and(is_drop_in)
 }
 
 fn is_drop_in(name: &OsStr) -> bool {
@@ -109,6 +112,7 @@ fn is_drop_in(name: &OsStr) -> bool {
 fn refusal_code(arguments: &[OsString], refused: bool) -> ExitCode {
     match refused {
         false => ExitCode::SUCCESS,
+        true if is_by_name(arguments) => ExitCode::FAILURE,
         true if arguments.get(1).is_some_and(|name| is_drop_in(name)) => ExitCode::FAILURE,
         true => ExitCode::from(2),
     }

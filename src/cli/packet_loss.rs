@@ -23,9 +23,15 @@ const LOST_TRACK: u64 = u64::MAX;
 const SAMPLE_LEAST: i64 = 10;
 
 /// Estimate packet loss from a sample of numbered lines, as Wikimedia's packet-loss does
+///
+/// It reads lines of standard input that begin with a sender's name, a number and a time as in
+/// 2026-11-25T19:10:34. Every ten minutes by these times, and at the end, it says in per cent how
+/// many lines were invalid and out of order, and how many were lost, of all and of each sender
+/// with ten lines or more.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "packet-loss RATE [DELIMITER]")]
 pub struct Args {
-    /// RATE, of which one line was sampled, and the bytes between fields (a space), \t for a tab
+    /// One line of so many was sampled; and the bytes between fields (a space), \t for a tab
     #[arg(value_name = "RATE [DELIMITER]", trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }

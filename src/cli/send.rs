@@ -14,13 +14,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::peer::{RelpPeer, Stop, TcpPeer, UdpPeer};
 use crate::batch::Batch;
 use crate::input::lines::LineBuffer;
-use crate::limits::{DATAGRAM_SENT_MOST, LINE_MAX_MOST, READ_CHUNK};
+use crate::limits::{DATAGRAM_SENT_MOST, LINE_MAX_MOST, READ_CHUNK, SENDER_NAME_MOST};
 use crate::url::{Protocol, Url};
 
 /// Attempts to reach a TCP peer at the start; with the waits between them some seven seconds.
 const ATTEMPTS: u32 = 8;
 /// The longest number before a line, and its space.
-const PREFIX_MOST: usize = 21;
+const NUMBER_MOST: usize = 21;
 
 /// Send lines of a file, a named pipe or standard input over UDP, TCP or RELP
 ///
@@ -39,9 +39,29 @@ pub struct Args {
     /// Put the number of the line and a space before it; every line counts
     #[arg(long)]
     sequence: bool,
+    /// Put this name and a space before the number, so that `loss` and `sequence = true` can count
+    #[arg(long, value_name = "NAME", requires = "sequence", value_parser = sender_name)]
+    sender: Option<String>,
     /// What to read; - is standard input
     #[arg(value_name = "FILE|FIFO|-", default_value = "-")]
     from: PathBuf,
+}
+
+impl Args {
+    /// The most bytes that are put before a line.
+    fn prefix_most(&self) -> usize {
+        let name = self.sender.as_ref().map_or(0, |name| name.len() + 1);
+        if self.sequence { name + NUMBER_MOST } else { 0 }
+    }
+}
+
+/// A name that is one word.
+fn sender_name(name: &str) -> Result<String, String> {
+    let word = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control());
+    match word && name.len() <= SENDER_NAME_MOST {
+        true => Ok(name.to_string()),
+        false => Err(format!("must be one word of at most {SENDER_NAME_MOST} bytes")),
+    }
 }
 
 /// Sends the lines.
@@ -52,9 +72,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let stop = Stop::on_signals()?;
     let mut source = Source::open(&args.from).with_context(|| args.from.display().to_string())?;
     let peer = Peer::connect(&args.to, &stop).with_context(|| args.to.to_string())?;
-    let number_room = if args.sequence { PREFIX_MOST } else { 0 };
     let longest = match peer {
-        Peer::Udp(_) => DATAGRAM_SENT_MOST - 1 - number_room,
+        Peer::Udp(_) => DATAGRAM_SENT_MOST - 1 - args.prefix_most(),
         Peer::Tcp(_) | Peer::Relp(_) => LINE_MAX_MOST,
     };
     let mut sender = Sender { args, peer, seen: 0, sent: 0, ready: Vec::new(), ends: Vec::new() };
@@ -187,6 +206,10 @@ impl Sender<'_> {
             self.seen += 1;
             if !self.seen.is_multiple_of(self.args.sample) {
                 continue;
+            }
+            if let Some(sender) = &self.args.sender {
+                self.ready.extend_from_slice(sender.as_bytes());
+                self.ready.push(b' ');
             }
             if self.args.sequence {
                 self.ready.extend_from_slice(format!("{} ", self.seen).as_bytes());

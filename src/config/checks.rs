@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::fit;
 use super::flow::{Flow, OWN_SPOOL, indexes};
 use super::pattern;
 use super::plan::{
@@ -36,6 +37,7 @@ pub(super) fn all(
     waiting(flow, report);
     answered(flow, report);
     memory(flow, daemon, report);
+    fit::lines(flow, daemon.0, report);
     // In a flow with errors these would tell of what a wrong `from` left behind.
     if !report.has_errors() {
         unused(flow, report);
@@ -368,7 +370,7 @@ fn udp_behind(flow: &Flow<'_>) -> Vec<Option<usize>> {
 }
 
 /// How large the queue before a node may grow, if it has one.
-fn queue(body: &BodyPlan) -> Option<u64> {
+pub(super) fn queue(body: &BodyPlan) -> Option<u64> {
     match body {
         BodyPlan::Input(_) | BodyPlan::Pass => None,
         BodyPlan::Run(process) | BodyPlan::Pipe(process) => Some(process.queue),

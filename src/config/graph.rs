@@ -222,16 +222,17 @@ fn cut(text: &str, columns: usize) -> String {
     cut
 }
 
+/// Graphviz takes `&NAME;` for a character, and a backslash for itself only where it is doubled.
 fn dot_text(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"")
+    text.replace('&', "&amp;").replace('\\', "\\\\").replace('"', "\\\"")
 }
 
-/// Mermaid takes `#NUMBER;` for a character; all that means something to it, or to the
-/// HTML it makes, is written so.
+/// Mermaid takes `#NUMBER;` for a character; all that means something to it, to Markdown, or to
+/// the HTML it makes, is written so.
 fn mermaid_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_ascii_alphanumeric() || " _.,:/-'%×…()".contains(c) || !c.is_ascii() {
+        if c.is_ascii_alphanumeric() || " .,:/-'%×…()".contains(c) || !c.is_ascii() {
             out.push(c);
         } else {
             let _ = write!(out, "#{};", u32::from(c));

@@ -12,6 +12,7 @@ mod checks;
 mod daemon;
 mod diagnostic;
 mod fields;
+mod fit;
 mod flow;
 mod format;
 mod forward;

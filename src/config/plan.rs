@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::input::messages::Escape;
+use crate::ledger::Count;
 use crate::output::name::NameTemplate;
 use crate::parse::field::Field;
 use crate::url::Url;
@@ -454,6 +455,21 @@ pub struct FormatPlan {
     pub shape: Shape,
     /// The app-name of a line that has none; the input's name where it is left out.
     pub tag: Option<String>,
+}
+
+impl FormatPlan {
+    /// The most bytes that lines can take as they are written.
+    pub fn most(&self, lines: Count) -> usize {
+        // More than the longest head.
+        let heads = 1024 * lines.lines;
+        let most = match self.shape {
+            Shape::Line => lines.bytes,
+            Shape::Rfc5424 | Shape::Rfc3164 | Shape::Text => lines.bytes + heads,
+            // A byte is escaped in six at most.
+            Shape::Json => 6 * lines.bytes + heads,
+        };
+        usize::try_from(most).unwrap_or(usize::MAX)
+    }
 }
 
 /// The shapes of a line.

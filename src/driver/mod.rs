@@ -10,6 +10,7 @@ pub mod children;
 pub mod control;
 pub mod disk;
 pub mod door;
+pub mod inherited;
 pub mod links;
 pub mod metrics;
 mod notify;
@@ -58,11 +59,12 @@ use children::{Children, Pipe};
 use control::Control;
 use disk::Disk;
 use door::Bound;
+use inherited::Inherited;
 use links::Links;
 use metrics::Metrics;
 use readers::Readers;
 use receiver::{DatagramSocket, Handle, Reply, Source};
-use systemd::{Inherited, Kept, Manager};
+use systemd::{Kept, Manager};
 use tls::{ClientTls, ServerTls};
 use udp_out::UdpOutputs;
 use wake::Wake;
@@ -134,7 +136,7 @@ impl Daemon {
         let signals = Signals::catch(&poll).map_err(system)?;
         let engine = Engine::new(plan, clock.mono())?;
         let mut manager = Manager::find();
-        let mut inherited = Inherited::take();
+        let mut inherited = Inherited::take(&mut manager);
         let mut opened = Vec::new();
         for (name, input) in inputs_of(plan) {
             let sockets = inherited_sockets(&mut inherited, input);
@@ -333,7 +335,7 @@ impl Daemon {
         self.manager.feed(now);
         if self.manager.wants_status(now) {
             let figures = self.engine.figures();
-            self.manager.status(figures, now);
+            self.manager.status(&figures, now);
         }
     }
 
@@ -471,7 +473,10 @@ impl Daemon {
                     break;
                 }
                 match handle.received.try_recv() {
-                    Ok(received) => take(&mut self.engine, *node, received, now),
+                    Ok(received) => {
+                        handle.wishes.waiting.fetch_sub(1, Ordering::Relaxed);
+                        take(&mut self.engine, *node, received, now);
+                    }
                     Err(TryRecvError::Empty) => {
                         handle.more = false;
                         break;

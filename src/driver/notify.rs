@@ -20,6 +20,8 @@ pub(super) struct Notify {
     address: UnixAddr,
     /// What it did not take yet.
     waiting: VecDeque<(String, Option<OwnedFd>)>,
+    /// Whether the last thing said could not be, which is logged once.
+    failed: bool,
 }
 
 impl Notify {
@@ -41,7 +43,7 @@ impl Notify {
             name => UnixAddr::new(name)?,
         };
         let socket = UnixDatagram::unbound().map_err(|_| Errno::last())?;
-        Ok(Self { socket, address, waiting: VecDeque::new() })
+        Ok(Self { socket, address, waiting: VecDeque::new(), failed: false })
     }
 
     /// Says something that must be heard, in the order of the calls.
@@ -79,8 +81,12 @@ impl Notify {
             match sendmsg(self.socket.as_raw_fd(), &text, rights, flags, Some(&self.address)) {
                 Err(Errno::EAGAIN) => return,
                 Err(Errno::EINTR) => continue,
-                Err(error) => log::warn!("the service manager cannot be told: {error}"),
-                Ok(_) => {}
+                Err(error) => {
+                    if !std::mem::replace(&mut self.failed, true) {
+                        log::warn!("the service manager (NOTIFY_SOCKET) cannot be told: {error}");
+                    }
+                }
+                Ok(_) => self.failed = false,
             }
             self.waiting.pop_front();
         }

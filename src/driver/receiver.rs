@@ -105,6 +105,8 @@ pub struct Wishes {
     /// Nothing is to be gathered for long, for there is a spool behind: what is only in memory is
     /// lost by a kill.
     pub prompt: AtomicBool,
+    /// How much was handed over that the loop has not taken yet.
+    pub waiting: AtomicU32,
 }
 
 impl Wishes {
@@ -112,9 +114,19 @@ impl Wishes {
         self.hold.load(Ordering::Relaxed)
     }
 
+    /// Whether the loop, late or hung, has not taken what was handed over for a spool: then no more
+    /// of it should come into memory.
+    fn is_late(&self) -> bool {
+        self.is_prompt() && self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    fn is_prompt(&self) -> bool {
+        self.prompt.load(Ordering::Relaxed)
+    }
+
     /// Whether what was gathered in so many pauses is to be handed over.
     pub(super) fn are_enough(&self, pauses: u32) -> bool {
-        pauses >= limits::RECV_PAUSES_MOST || self.prompt.load(Ordering::Relaxed)
+        pauses >= limits::RECV_PAUSES_MOST || self.is_prompt()
     }
 }
 
@@ -222,16 +234,15 @@ pub fn start(
     }
     let (stop_read, stop) = std::io::pipe()?;
     let (sender, received) = sync_channel(limits::RECEIVED_WAITING);
-    let out = Out { name: Arc::clone(name), sender, wake };
+    let out = Out { name: Arc::clone(name), sender, wake, wishes: Arc::clone(&wishes) };
     if let Source::Syslog(bound) = source {
-        return start_syslog(plan, bound, (out, wishes), (stop_read, stop), received);
+        return start_syslog(plan, bound, out, (stop_read, stop), (received, wishes));
     }
     let escape = match &plan.source {
         SourcePlan::Syslog(syslog) => Some(syslog.escape),
         _ => None,
     };
     let max_line = plan.max_line;
-    let wished = Arc::clone(&wishes);
     let gaps = plan.sequence.then(GapTracker::new);
     let socket = match &source {
         Source::Datagrams(socket) => Some(socket.try_clone()?),
@@ -243,11 +254,11 @@ pub fn start(
         Source::Datagrams(socket) => match escape {
             None => {
                 let intake = RawLines::new(max_line).with_gaps(gaps);
-                Datagrams::new(socket, intake, wished, out).run(&stop_read);
+                Datagrams::new(socket, intake, out).run(&stop_read);
             }
             Some(escape) => {
                 let intake = Messages::new(max_line, escape);
-                Datagrams::new(socket, intake, wished, out).with_sources().run(&stop_read);
+                Datagrams::new(socket, intake, out).with_sources().run(&stop_read);
             }
         },
         Source::Stream(file, path) => {
@@ -271,9 +282,9 @@ pub fn start(
 fn start_syslog(
     plan: &InputPlan,
     bound: Bound,
-    (out, wishes): (Out, Arc<Wishes>),
+    out: Out,
     (stop_read, stop): (PipeReader, PipeWriter),
-    received: Receiver<Received>,
+    (received, wishes): (Receiver<Received>, Arc<Wishes>),
 ) -> std::io::Result<Handle> {
     let SourcePlan::Syslog(syslog) = &plan.source else {
         return Err(std::io::Error::other("a syslog input that is none"));
@@ -283,8 +294,7 @@ fn start_syslog(
     };
     let listener = bound.listener.try_clone()?;
     let title: String = format!("in:{}", out.name).chars().take(15).collect();
-    let outward = (out, Arc::clone(&wishes));
-    let server = syslog_in::Server::new(bound, (syslog, tcp), plan.max_line, outward, stop_read)?;
+    let server = syslog_in::Server::new(bound, (syslog, tcp), plan.max_line, out, stop_read)?;
     let thread = std::thread::Builder::new().name(title).spawn(move || server.run())?;
     Ok(Handle {
         received,
@@ -306,7 +316,8 @@ fn start_relp(
 ) -> std::io::Result<Handle> {
     let (sender, received) = sync_channel(limits::RECEIVED_WAITING);
     let (reply, replies) = channel();
-    let out = Out { name: Arc::clone(name), sender, wake };
+    let wishes = Arc::new(Wishes::default());
+    let out = Out { name: Arc::clone(name), sender, wake, wishes: Arc::clone(&wishes) };
     let listener = bound.listener.try_clone()?;
     let (server, waker) = Server::new(bound, plan.max_line, out, replies)?;
     let title: String = format!("in:{name}").chars().take(15).collect();
@@ -316,7 +327,7 @@ fn start_relp(
         stop: None,
         thread: Some(thread),
         more: false,
-        wishes: Arc::default(),
+        wishes,
         socket: None,
         listener: Some(listener),
         replies: Some(Replies { sender: reply, waker }),
@@ -329,6 +340,7 @@ pub(super) struct Out {
     pub(super) name: Arc<str>,
     sender: SyncSender<Received>,
     wake: Wake,
+    pub(super) wishes: Arc<Wishes>,
 }
 
 impl Out {
@@ -383,6 +395,7 @@ impl Out {
 
     /// Puts something where the loop finds it. Only a loop that is behind is woken for it.
     fn put(&self, received: Received) {
+        self.wishes.waiting.fetch_add(1, Ordering::Relaxed);
         if let Err(TrySendError::Full(received)) = self.sender.try_send(received) {
             self.wake.wake();
             // The loop keeps its end open until the thread has ended.
@@ -448,7 +461,6 @@ struct Datagrams<I> {
     /// What the kernel's buffer holds, in its own accounting.
     buffer: usize,
     drops: Arc<AtomicU32>,
-    wishes: Arc<Wishes>,
     drops_asked: Instant,
     /// Whether the kernel holds what comes meanwhile without making its senders wait.
     patient: bool,
@@ -462,12 +474,7 @@ struct Brought {
 }
 
 impl<I: Intake> Datagrams<I> {
-    fn new(
-        DatagramSocket { socket, drops, .. }: DatagramSocket,
-        intake: I,
-        wishes: Arc<Wishes>,
-        out: Out,
-    ) -> Self {
+    fn new(DatagramSocket { socket, drops, .. }: DatagramSocket, intake: I, out: Out) -> Self {
         let buffer = socket.recv_buffer_size().unwrap_or(0);
         let is_unix = socket.domain().is_ok_and(|domain| domain == socket2::Domain::UNIX);
         Self {
@@ -479,7 +486,6 @@ impl<I: Intake> Datagrams<I> {
             pieces: Vec::new(),
             buffer,
             drops,
-            wishes,
             drops_asked: Instant::now(),
             patient: !is_unix,
         }
@@ -494,7 +500,8 @@ impl<I: Intake> Datagrams<I> {
     fn run(mut self, stop: &PipeReader) {
         let (mut pauses, mut reads) = (0, 0_u32);
         loop {
-            if self.patient && self.wishes.hold() && self.kernel_has_room() {
+            let enough = self.out.wishes.hold() || self.out.wishes.is_late();
+            if self.patient && enough && self.kernel_has_room() {
                 self.out.hand_together(&mut self.pieces);
                 if pause(stop) == Waited::Stopped {
                     break;
@@ -518,7 +525,7 @@ impl<I: Intake> Datagrams<I> {
             }
             let pauses_now = brought.messages > 0 && self.can_pause(&brought);
             pauses = if pauses_now { pauses + 1 } else { 0 };
-            if !pauses_now || self.wishes.are_enough(pauses) {
+            if !pauses_now || self.out.wishes.are_enough(pauses) {
                 pauses = 0;
                 self.hand_over_all();
                 self.ask_drops();

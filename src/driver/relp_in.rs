@@ -190,6 +190,15 @@ impl Server {
         }
     }
 
+    /// Lets a client go with whom TLS cannot be spoken: its certificate, or no TLS at all.
+    fn refuse(&mut self, token: Token, why: &str) {
+        if let Some(client) = self.clients.get(&token) {
+            self.door.complain(client.peer, why);
+            self.count(InputCounts { malformed: 1, ..InputCounts::default() });
+        }
+        self.close(token);
+    }
+
     // ---- reading
 
     fn read(&mut self, token: Token) {
@@ -213,6 +222,9 @@ impl Server {
                     return self.write(token);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::InvalidData => {
+                    return self.refuse(token, &error.to_string());
+                }
                 Err(error) => {
                     log::debug!("input.{}: {}: {error}", self.name, client.peer);
                     return self.close(token);

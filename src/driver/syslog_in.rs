@@ -17,7 +17,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::door::{Arrival, Bound, Door};
-use super::receiver::{Out, Wishes};
+use super::receiver::Out;
 use super::transport::Transport;
 use crate::config::plan::{SyslogInPlan, TcpInPlan};
 use crate::input::Intake;
@@ -49,8 +49,6 @@ pub(super) struct Server {
     again: Vec<Token>,
     /// What all clients sent of messages that have no end yet, in bytes.
     unfinished: usize,
-    /// Set while what comes is better left to wait.
-    wishes: Arc<Wishes>,
     idle_looked: Instant,
     chunk: Vec<u8>,
 }
@@ -63,8 +61,9 @@ struct Client {
     heard: Instant,
     /// Whether anything came from it.
     spoke: bool,
-    /// Whether it has said that it says no more.
-    ended: bool,
+    /// Whether its end has come: what is before it is read up to there, for the kernel tells of
+    /// both only once.
+    ends: bool,
 }
 
 /// Why a client is let go.
@@ -80,7 +79,7 @@ impl Server {
         bound: Bound,
         (plan, tcp): (&SyslogInPlan, &TcpInPlan),
         max_message: usize,
-        (out, wishes): (Out, Arc<Wishes>),
+        out: Out,
         stop: PipeReader,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -100,7 +99,6 @@ impl Server {
             next_token: FIRST_CLIENT,
             again: Vec::new(),
             unfinished: 0,
-            wishes,
             idle_looked: Instant::now(),
             chunk: vec![0; READ_CHUNK],
         })
@@ -112,7 +110,7 @@ impl Server {
         let mut resting = true;
         loop {
             // For a second at most.
-            while self.wishes.hold() {
+            while self.out.wishes.hold() {
                 std::thread::sleep(RECV_PAUSE);
             }
             let wait = if resting { self.longest_wait() } else { Some(Duration::ZERO) };
@@ -131,7 +129,7 @@ impl Server {
                 continue;
             }
             pauses = if brought > 0 { pauses + 1 } else { 0 };
-            if brought == 0 || self.wishes.are_enough(pauses) {
+            if brought == 0 || self.out.wishes.are_enough(pauses) {
                 pauses = 0;
                 self.hand_over_all();
             }
@@ -151,10 +149,8 @@ impl Server {
             brought += self.read(token);
         }
         for event in events {
-            if event.token().0 >= FIRST_CLIENT {
-                if let Some(client) = self.clients.get_mut(&event.token()) {
-                    client.ended |= event.is_read_closed();
-                }
+            if let Some(client) = self.clients.get_mut(&event.token()) {
+                client.ends |= event.is_read_closed();
                 brought += self.read(event.token());
             }
         }
@@ -201,7 +197,7 @@ impl Server {
         let framer = Framer::new(self.max_message, self.nul);
         let heard = Instant::now();
         self.clients
-            .insert(token, Client { transport, peer, framer, heard, spoke: false, ended: false });
+            .insert(token, Client { transport, peer, framer, heard, spoke: false, ends: false });
         Ok(())
     }
 
@@ -265,14 +261,13 @@ impl Server {
                 }
             };
             brought += count;
-            let whole = count == self.chunk.len() || client.transport.is_tls() || client.ended;
+            let more = count == self.chunk.len() || client.transport.is_tls() || client.ends;
             if let Err(why) = self.take(token, count) {
                 self.part(token, Parting::Wrong(why));
                 return brought;
             }
-            // Less than was asked for is all there was (epoll(7)), but for an end that was told of
-            // together with it, and is not told of again.
-            if !whole {
+            // Less than was asked for is all there was (epoll(7)).
+            if !more {
                 return brought;
             }
         }

@@ -5,26 +5,28 @@
 //! how many of its drops were counted, so that those of the meantime are counted by whoever goes
 //! on with it. Without a manager nothing here does anything.
 
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::io::{self, PipeReader};
+use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
-use socket2::{Socket, Type};
 
 use super::notify::Notify;
 use super::receiver::DatagramSocket;
 use crate::clock::Mono;
+use crate::engine::status::Figures;
 use crate::limits::{STATUS_EVERY, WATCHDOG_PARTS};
-use crate::sys::inherit::take_inherited;
 
 /// What begins the names of our sockets in the store.
 const OURS: &str = "logweir.";
 /// What is between an input's name and the drops of its socket that were counted.
-const DROPS: &str = ".drops.";
+pub(super) const DROPS: &str = ".drops.";
+/// The name of what is put into the store to see whether there is one.
+const PROBE: &str = "logweir.probe";
 
 /// How long the manager is waited for at the end.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -40,6 +42,20 @@ pub struct Manager {
     /// Lines that all inputs had taken in when the status was said last.
     lines: u64,
     stored: Vec<Stored>,
+    /// Names of sockets that an earlier daemon left in the store.
+    given: Vec<String>,
+    /// Whether something went into the store since the manager was asked.
+    unsure: bool,
+    probe: Option<Probe>,
+}
+
+/// What shows whether the manager has a store: it closes what it does not keep.
+#[derive(Debug)]
+struct Probe {
+    /// Closed at the other end where the manager did not keep that.
+    kept: PipeReader,
+    /// Closed at the other end once the manager has heard all up to here.
+    heard: PipeReader,
 }
 
 /// A socket in the manager's store.
@@ -96,6 +112,9 @@ impl Manager {
             said: Mono::default(),
             lines: 0,
             stored: Vec::new(),
+            given: Vec::new(),
+            unsure: false,
+            probe: None,
         }
     }
 
@@ -108,6 +127,11 @@ impl Manager {
     /// Everything is open.
     pub fn ready(&mut self) {
         self.say("READY=1");
+        if std::mem::take(&mut self.unsure)
+            && let Err(error) = self.ask_whether_it_keeps()
+        {
+            log::debug!("whether the service manager keeps sockets is not known: {error}");
+        }
     }
 
     /// A reload begins; [`Self::ready`] says that it is over.
@@ -131,6 +155,7 @@ impl Manager {
 
     /// The loop went round.
     pub fn feed(&mut self, now: Mono) {
+        self.look_whether_it_keeps();
         if let Some(every) = self.watchdog
             && now.since(self.fed) >= every / WATCHDOG_PARTS
         {
@@ -146,16 +171,15 @@ impl Manager {
         self.notify.is_some() && now.since(self.said) >= STATUS_EVERY
     }
 
-    /// Says how things are: the lines that all inputs took in so far and that were dropped, and
-    /// how far readers of spools are behind at most, in seconds.
-    pub fn status(&mut self, (lines, dropped, lag): (u64, u64, f64), now: Mono) {
+    /// Says how things are.
+    pub fn status(&mut self, figures: &Figures, now: Mono) {
         let seconds = now.since(self.said).as_secs_f64().max(0.001);
-        let rate = (lines - self.lines.min(lines)) as f64 / seconds;
-        (self.lines, self.said) = (lines, now);
-        let lag = if lag > 0.0 { format!(", spools lag {lag:.0} s") } else { String::new() };
-        let text = format!("{} lines/s, {dropped} dropped{lag}", short(rate));
+        let rate = (figures.lines - self.lines.min(figures.lines)) as f64 / seconds;
+        (self.lines, self.said) = (figures.lines, now);
+        let lag = figures.lag.as_ref().map(|(name, lag)| format!(", {name} lag {lag:.0} s"));
+        let (rate, lag) = (short(rate), lag.unwrap_or_default());
         if let Some(notify) = &mut self.notify {
-            notify.mention(format!("STATUS={text}"));
+            notify.mention(format!("STATUS={rate} lines/s, {} dropped{lag}", figures.dropped));
         }
     }
 
@@ -175,19 +199,65 @@ impl Manager {
             stored.socket.set_stays(false);
             self.remove(&stored.name);
         }
+        let known = |socket: &Kept| {
+            self.stored.iter().any(|s| s.input == input && s.socket.is_same(socket))
+        };
+        let new: Vec<_> = sockets.into_iter().filter(|socket| !known(socket)).collect();
+        self.enter(input, new);
+    }
+
+    /// Puts sockets into the store that may be there by an older name. It takes no socket twice,
+    /// so they go out before they go in.
+    fn enter(&mut self, input: &str, sockets: Vec<Kept>) {
+        let mut given: Vec<_> =
+            self.given.extract_if(.., |name| input_of(name) == Some(input)).collect();
+        let mut names: Vec<_> = sockets.iter().map(|socket| name_of(input, socket)).collect();
+        given.sort_unstable();
+        names.sort_unstable();
+        let there = given == names;
+        if !there {
+            given.dedup();
+            given.iter().for_each(|name| self.remove(name));
+        }
         for socket in sockets {
-            let known = self.stored.iter().any(|s| s.input == input && s.socket.is_same(&socket));
-            if !known {
-                let name = format!("{OURS}{input}{DROPS}{}", socket.drops());
+            let name = name_of(input, &socket);
+            if there {
+                socket.set_stays(true);
+            } else {
                 self.store(&name, &socket);
-                self.stored.push(Stored { input: input.to_string(), name, socket });
             }
+            self.stored.push(Stored { input: input.to_string(), name, socket });
+        }
+    }
+
+    /// Learns of something that was in the store; whether it is for nobody else.
+    pub(super) fn takes_back(&mut self, name: &str) -> bool {
+        if name == PROBE {
+            self.remove(PROBE);
+            return true;
+        }
+        if input_of(name).is_some() {
+            self.given.push(name.to_string());
+        }
+        false
+    }
+
+    /// Takes out of the store what nobody wants.
+    pub(super) fn forget(&mut self, name: &str) {
+        if input_of(name).is_some() {
+            self.given.retain(|given| given != name);
+            self.remove(name);
         }
     }
 
     /// Takes the sockets of all inputs out of the store that are not named.
     pub fn keep_only(&mut self, inputs: &[&str]) {
-        let gone: Vec<_> = self.stored.extract_if(.., |s| !inputs.contains(&&*s.input)).collect();
+        let is_named = |input: &str| inputs.contains(&input);
+        let given = self.given.extract_if(.., |name| !input_of(name).is_some_and(is_named));
+        for name in given.collect::<Vec<_>>() {
+            self.remove(&name);
+        }
+        let gone: Vec<_> = self.stored.extract_if(.., |s| !is_named(&s.input)).collect();
         for stored in gone {
             stored.socket.set_stays(false);
             self.remove(&stored.name);
@@ -197,11 +267,15 @@ impl Manager {
     /// Writes down in the store how many drops were counted, at the end, and waits a moment until
     /// the manager has heard all.
     pub fn part(&mut self) {
-        for stored in std::mem::take(&mut self.stored) {
-            let name = format!("{OURS}{}{DROPS}{}", stored.input, stored.socket.drops());
-            if name != stored.name {
-                self.store(&name, &stored.socket);
-                self.remove(&stored.name);
+        if self.probe.take().is_some() {
+            self.remove(PROBE);
+        }
+        let stored = std::mem::take(&mut self.stored);
+        if stored.iter().any(|stored| stored.name != name_of(&stored.input, &stored.socket)) {
+            // It takes no socket twice, and a name may be that of several.
+            stored.iter().for_each(|stored| self.remove(&stored.name));
+            for Stored { input, socket, .. } in &stored {
+                self.store(&name_of(input, socket), socket);
             }
         }
         let start = Instant::now();
@@ -221,13 +295,54 @@ impl Manager {
             Kept::Listener(listener) => listener.as_fd(),
         };
         if let Some(notify) = &mut self.notify {
-            notify.say(format!("FDSTORE=1\nFDNAME={name}"), Some(fd));
+            notify.say(format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0"), Some(fd));
+            self.unsure = true;
         }
     }
 
     fn remove(&mut self, name: &str) {
         self.say(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
     }
+
+    /// Asks whether the manager has kept what it was given: it says nothing of it by itself.
+    fn ask_whether_it_keeps(&mut self) -> io::Result<()> {
+        let Some(notify) = &mut self.notify else { return Ok(()) };
+        let ((kept, keep), (heard, hear)) = (io::pipe()?, io::pipe()?);
+        notify.say(format!("FDSTORE=1\nFDNAME={PROBE}\nFDPOLL=0"), Some(keep.as_fd()));
+        notify.say("BARRIER=1".into(), Some(hear.as_fd()));
+        self.probe = Some(Probe { kept, heard });
+        Ok(())
+    }
+
+    fn look_whether_it_keeps(&mut self) {
+        let Some(probe) = self.probe.take_if(|probe| is_closed(&probe.heard)) else { return };
+        if !is_closed(&probe.kept) {
+            self.remove(PROBE);
+            return;
+        }
+        log::warn!(
+            "the service manager does not keep our sockets (FileDescriptorStoreMax= of the unit is \
+             too small): what comes during a restart will be lost"
+        );
+        self.stored.iter().for_each(|stored| stored.socket.set_stays(false));
+    }
+}
+
+/// Whether nobody has the other end of a pipe any more.
+fn is_closed(pipe: &PipeReader) -> bool {
+    let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::empty())];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|closed| closed == 1)
+}
+
+/// The name of an input's socket in the store.
+fn name_of(input: &str, socket: &Kept) -> String {
+    format!("{OURS}{input}{DROPS}{}", socket.drops())
+}
+
+/// The input whose socket has a name in the store; nothing where it is no name of ours, which
+/// `logweir.socket` is not.
+pub(super) fn input_of(name: &str) -> Option<&str> {
+    name.strip_prefix(OURS)?.rsplit_once(DROPS).map(|(input, _)| input)
 }
 
 /// How often a watchdog wants to be fed, where there is one for this process
@@ -248,130 +363,9 @@ fn short(rate: f64) -> String {
     }
 }
 
-/// Sockets that were handed over at the start, by a `.socket` unit or out of the store.
-#[derive(Debug, Default)]
-pub struct Inherited(Vec<(String, Socket)>);
-
-impl Inherited {
-    /// Takes them. What is no socket is let go and said.
-    pub fn take() -> Self {
-        let socket = |(name, fd): (String, OwnedFd)| {
-            let socket = Socket::from(fd);
-            match socket.local_addr().and_then(|_| socket.set_nonblocking(true)) {
-                Ok(()) => Some((name, socket)),
-                Err(error) => {
-                    log::warn!("{name}, handed over by the service manager, is no socket: {error}");
-                    None
-                }
-            }
-        };
-        Self(take_inherited().into_iter().filter_map(socket).collect())
-    }
-
-    /// The sockets for datagrams at an address.
-    pub fn udp(&mut self, address: SocketAddr) -> Vec<DatagramSocket> {
-        let at =
-            |socket: &Socket| is_at(socket, address) && socket.r#type().ok() == Some(Type::DGRAM);
-        let found = self.0.extract_if(.., |(_, socket)| at(socket));
-        found.map(|(name, socket)| datagrams(&name, socket)).collect()
-    }
-
-    /// The socket for datagrams at a path. The path is the manager's, and stays at the end.
-    pub fn unix(&mut self, path: &Path) -> Option<DatagramSocket> {
-        let at = |socket: &Socket| {
-            let address = socket.local_addr().ok();
-            address.is_some_and(|address| address.as_pathname() == Some(path))
-                && socket.r#type().ok() == Some(Type::DGRAM)
-        };
-        let place = self.0.iter().position(|(_, socket)| at(socket))?;
-        let (name, socket) = self.0.remove(place);
-        if let Err(error) = socket.set_passcred(true) {
-            log::warn!("{name}: the processes that send are not known: {error}");
-        }
-        Some(datagrams(&name, socket))
-    }
-
-    /// The socket for connections at an address.
-    pub fn listener(&mut self, address: SocketAddr) -> Option<TcpListener> {
-        let at = |socket: &Socket| is_at(socket, address) && socket.is_listener().unwrap_or(false);
-        let place = self.0.iter().position(|(_, socket)| at(socket))?;
-        Some(self.0.remove(place).1.into())
-    }
-
-    /// Says what nobody wanted, and lets go of it.
-    pub fn finish(self, manager: &mut Manager) {
-        for (name, socket) in self.0 {
-            let at = socket.local_addr().ok();
-            let ip = at.as_ref().and_then(|at| at.as_socket()).map(|at| at.to_string());
-            let path =
-                at.as_ref().and_then(|at| at.as_pathname()).map(|at| at.display().to_string());
-            let at = ip.or(path).unwrap_or_else(|| "no address".into());
-            log::warn!(
-                "{name}: the service manager handed over a socket at {at}, which no input of the \
-                 configuration has; it is closed"
-            );
-            if name.starts_with(OURS) {
-                manager.remove(&name);
-            }
-        }
-    }
-}
-
-/// A socket for datagrams, with the drops that its name says were counted.
-fn datagrams(name: &str, socket: Socket) -> DatagramSocket {
-    let drops = name.strip_prefix(OURS).and_then(|rest| rest.rsplit_once(DROPS));
-    let drops = drops.and_then(|(_, drops)| drops.parse().ok()).unwrap_or(0);
-    DatagramSocket { socket, drops: Arc::new(AtomicU32::new(drops)), path: None }
-}
-
-/// Whether a socket is bound to an address; one bound to all of IPv6 is there for all of IPv4 too,
-/// which is how systemd binds a port alone.
-fn is_at(socket: &Socket, address: SocketAddr) -> bool {
-    let Some(bound) = socket.local_addr().ok().and_then(|bound| bound.as_socket()) else {
-        return false;
-    };
-    let all = bound.port() == address.port()
-        && bound.ip().is_unspecified()
-        && address.ip().is_unspecified();
-    let both = bound.is_ipv6() && address.is_ipv4() && !socket.only_v6().unwrap_or(true);
-    bound == address || all && both
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn bound(address: &str, kind: Type) -> (Socket, SocketAddr) {
-        let address: SocketAddr = address.parse().unwrap();
-        let socket = Socket::new(socket2::Domain::for_address(address), kind, None).unwrap();
-        if address.is_ipv6() {
-            socket.set_only_v6(false).unwrap();
-        }
-        socket.bind(&address.into()).unwrap();
-        let address = socket.local_addr().unwrap().as_socket().unwrap();
-        (socket, address)
-    }
-
-    #[test]
-    fn sockets_are_found_by_their_address_and_kind() {
-        let (udp, at) = bound("127.0.0.1:0", Type::DGRAM);
-        let (all, all_at) = bound("[::]:0", Type::DGRAM);
-        let (tcp, tcp_at) = bound("127.0.0.1:0", Type::STREAM);
-        tcp.listen(1).unwrap();
-        let mut inherited = Inherited(vec![
-            ("logweir.squid.drops.17".into(), udp),
-            ("syslog.socket".into(), all),
-            ("x".into(), tcp),
-        ]);
-        assert!(inherited.udp("127.0.0.2:1".parse().unwrap()).is_empty());
-        let found = inherited.udp(at);
-        assert_eq!(found[0].drops.load(Ordering::Relaxed), 17);
-        let everywhere = SocketAddr::new([0, 0, 0, 0].into(), all_at.port());
-        assert_eq!(inherited.udp(everywhere).len(), 1);
-        assert!(inherited.udp(tcp_at).is_empty());
-        assert!(inherited.listener(tcp_at).is_some());
-        assert!(inherited.0.is_empty());
-    }
 
     #[test]
     fn rates_are_for_people() {

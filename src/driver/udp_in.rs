@@ -1,5 +1,6 @@
 //! Opening the sockets of a UDP input.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -49,10 +50,14 @@ pub fn open(
         if let Err(error) = sys::socket::set_udp_gro(socket.as_fd()) {
             log::debug!("input.{name}: no UDP_GRO: {error}");
         }
-        let joined = at < old.len();
-        if let Some(group) = plan.multicast.filter(|_| !joined) {
-            join(socket, group, plan.interface.as_deref())
-                .map_err(|error| said(&format!("multicast group {group}"), &error))?;
+        if let Some(group) = plan.multicast {
+            match join(socket, group, plan.interface.as_deref()) {
+                // It has joined already.
+                Err(error) if at < old.len() && error.kind() == ErrorKind::AddrInUse => {}
+                joined => {
+                    joined.map_err(|error| said(&format!("multicast group {group}"), &error))?;
+                }
+            }
         }
     }
     Ok(sockets)
@@ -60,13 +65,9 @@ pub fn open(
 
 fn hint(error: &std::io::Error) -> &'static str {
     match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            "the port is in use (see who has it with: ss -ulpn); cannot listen"
-        }
-        std::io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need CAP_NET_BIND_SERVICE; cannot listen"
-        }
-        std::io::ErrorKind::AddrNotAvailable => "no interface has this address; cannot listen",
+        ErrorKind::AddrInUse => "the port is in use (see who has it with: ss -ulpn); cannot listen",
+        ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE; cannot listen",
+        ErrorKind::AddrNotAvailable => "no interface has this address; cannot listen",
         _ => "cannot listen",
     }
 }
@@ -88,7 +89,13 @@ fn bind(plan: &UdpInPlan, share: bool) -> std::io::Result<Socket> {
 fn set_receive_buffer(name: &str, plan: &UdpInPlan, socket: &Socket) {
     let wanted = usize::try_from(plan.receive_buffer).unwrap_or(usize::MAX);
     let forced = sys::socket::force_receive_buffer(socket.as_fd(), plan.receive_buffer);
+    let most = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap_or_default();
+    let most = most.trim().parse().unwrap_or(usize::MAX);
+    let can = wanted.min(most);
+    // A socket that was handed over may have more than we may ask for.
+    let has = socket.recv_buffer_size().unwrap_or(0) / 2;
     if forced.is_err()
+        && (can == wanted || can > has)
         && let Err(error) = socket.set_recv_buffer_size(wanted)
     {
         log::warn!("input.{name}: receive_buffer: {error}");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::unistd::{Group, User};
+use nix::unistd::{Group, User, getegid, geteuid};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::receiver::DatagramSocket;
@@ -35,6 +35,12 @@ impl Drop for UnixPath {
 }
 
 impl UnixPath {
+    /// The path of a socket that somebody else has too.
+    pub(super) fn kept(path: &Path) -> Option<Arc<Self>> {
+        let inode = path.symlink_metadata().ok()?.ino();
+        Some(Arc::new(Self { path: path.to_path_buf(), inode, stays: AtomicBool::new(true) }))
+    }
+
     /// Whether the path stays though nobody here has the socket any more, because somebody else
     /// has it.
     pub fn set_stays(&self, stays: bool) {
@@ -72,17 +78,42 @@ pub fn keep(
     socket: &DatagramSocket,
 ) -> Result<DatagramSocket, String> {
     let at = format!("input.{name}: syslog = \"unix://{}\"", plan.path.display());
-    permit(plan).map_err(|error| format!("{at}: {error}"))?;
+    if let Err(error) = permit(plan) {
+        // A path that a `.socket` unit made is not ours to change: its SocketMode= holds.
+        if is_ours(&plan.path) {
+            return Err(format!("{at}: {error}"));
+        }
+        let mode = plan.path.metadata().map_or(0, |data| data.mode() & 0o777);
+        if plan.owner.is_some() || mode != plan.mode {
+            log::warn!(
+                "{at}: mode {mode:04o} and the owner stay, since the path is not ours: {error}"
+            );
+        }
+    }
     socket.try_clone().map_err(|error| format!("{at}: {error}"))
 }
 
-/// Sets the mode and the owner of the path.
+fn is_ours(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|data| data.uid() == geteuid().as_raw())
+}
+
+/// Sets the mode and the owner of the path, where they are other ones: without an `owner`, those
+/// that a new socket would have.
 fn permit(plan: &UnixInPlan) -> Result<(), String> {
-    let mode = fs::Permissions::from_mode(plan.mode);
-    fs::set_permissions(&plan.path, mode).map_err(|error| format!("mode: {error}"))?;
-    if let Some(owner) = &plan.owner {
-        let (user, group) = ids(owner).map_err(|error| format!("owner: {error}"))?;
-        chown(&plan.path, user, group).map_err(|error| format!("owner: {error}"))?;
+    let now = plan.path.symlink_metadata().map_err(|error| error.to_string())?;
+    if now.mode() & 0o7777 != plan.mode {
+        let mode = fs::Permissions::from_mode(plan.mode);
+        fs::set_permissions(&plan.path, mode).map_err(|error| format!("mode: {error}"))?;
+    }
+    let owner = plan.owner.as_deref().unwrap_or_default();
+    let (user, group) = ids(owner).map_err(|error| format!("owner: {error}"))?;
+    let folder = plan.path.parent().and_then(|folder| folder.metadata().ok());
+    let inherits = folder.filter(|folder| folder.mode() & libc::S_ISGID != 0);
+    let user = user.unwrap_or_else(|| geteuid().as_raw());
+    let own = inherits.map_or_else(|| getegid().as_raw(), |folder| folder.gid());
+    let group = group.unwrap_or(own);
+    if (now.uid(), now.gid()) != (user, group) {
+        chown(&plan.path, Some(user), Some(group)).map_err(|error| format!("owner: {error}"))?;
     }
     Ok(())
 }

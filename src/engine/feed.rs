@@ -306,23 +306,20 @@ impl Engine {
         }
     }
 
-    /// Gives an output lines of its spool.
-    fn feed_batch(&mut self, id: LaneId, mut batch: Batch, now: Mono) {
-        let pieces = match self.node(id.node).body {
-            Body::Forward(_) => LINES_FRAME_MOST,
-            _ => usize::MAX,
+    /// Gives an output lines of its spool; a peer's in pieces that fit a frame as they are written.
+    fn feed_batch(&mut self, id: LaneId, batch: Batch, now: Mono) {
+        let format = self.forward_plan(id.node).map(|plan| plan.format.clone());
+        let fits = |piece: &Batch| {
+            format.as_ref().is_none_or(|format| format.most(piece.count()) <= LINES_FRAME_MOST)
         };
-        while batch.bytes.len() > pieces {
-            let first_line =
-                memchr::memchr(b'\n', &batch.bytes).map_or(batch.bytes.len(), |at| at + 1);
-            let room = pieces.max(first_line);
-            if room >= batch.bytes.len() {
-                break;
+        let mut rest = vec![batch];
+        while let Some(mut batch) = rest.pop() {
+            let first = if fits(&batch) { None } else { cut(&mut batch) };
+            match first {
+                None => self.feed_piece(id, batch, now),
+                Some(first) => rest.extend([batch, first]),
             }
-            let Some(piece) = batch.split_to(room) else { break };
-            self.feed_piece(id, piece, now);
         }
-        self.feed_piece(id, batch, now);
     }
 
     fn feed_piece(&mut self, id: LaneId, piece: Batch, now: Mono) {
@@ -536,6 +533,14 @@ impl Engine {
             }
         }
     }
+}
+
+/// Takes the first part of a piece off, where it has several lines.
+fn cut(batch: &mut Batch) -> Option<Batch> {
+    let len = batch.bytes.len();
+    let first_line = memchr::memchr(b'\n', &batch.bytes).map_or(len, |at| at + 1);
+    let room = LINES_FRAME_MOST.min(len / 2).max(first_line);
+    if room < len { batch.split_to(room) } else { None }
 }
 
 /// Leaves out lines that were done with before; `None` where none are left.

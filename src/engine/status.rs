@@ -27,6 +27,17 @@ pub struct Status {
     pub nodes: Vec<NodeStatus>,
 }
 
+/// The daemon in a line.
+#[derive(Debug)]
+pub struct Figures {
+    /// Lines that all inputs took in.
+    pub lines: u64,
+    /// Lines that were dropped anywhere, by the kernel too.
+    pub dropped: u64,
+    /// The reader of a spool that is furthest behind, and by how many seconds.
+    pub lag: Option<(Arc<str>, f64)>,
+}
+
 /// One node.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeStatus {
@@ -210,9 +221,8 @@ impl Engine {
         }
     }
 
-    /// The figures in a line: the lines that all inputs took in, those that were dropped anywhere,
-    /// and how many seconds readers of spools are behind at most.
-    pub fn figures(&self) -> (u64, u64, f64) {
+    /// The figures in a line.
+    pub fn figures(&self) -> Figures {
         let (mut lines, mut dropped) = (0, 0);
         for (_, node) in self.nodes() {
             if matches!(node.body, Body::Input { .. }) {
@@ -221,8 +231,10 @@ impl Engine {
             }
             dropped += node.ledger.dropped_in_all().lines;
         }
-        let lag = self.feeds.values().map(|feed| self.lag_of(feed).1).fold(0.0, f64::max);
-        (lines, dropped, lag)
+        let lags = self.feeds.iter().map(|(lane, feed)| (lane.node, self.lag_of(feed).1));
+        let furthest = lags.reduce(|most, other| if other.1 > most.1 { other } else { most });
+        let lag = furthest.map(|(node, lag)| (Arc::clone(&self.node(node).name), lag));
+        Figures { lines, dropped, lag }
     }
 
     fn node_status(&self, id: NodeId, now: Mono) -> NodeStatus {

@@ -24,17 +24,17 @@ pub fn take_inherited() -> Vec<(String, OwnedFd)> {
     let names = var("LISTEN_FDNAMES").unwrap_or_default();
     let names = names.split(':').map(str::to_string).chain(std::iter::repeat("unknown".into()));
     let own = |(fd, name)| {
+        // SAFETY: it asks for the flags of a number, whatever is behind it.
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+        // What comes through an exec has no such flag; what this process opened itself has.
+        if flags == -1 || flags & libc::FD_CLOEXEC != 0 {
+            return None;
+        }
         // SAFETY: the service manager handed these numbers over to this process, in which nobody
         // else knows of them, and each is given out once: TAKEN was not set.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        // A number behind which there is nothing is none of ours.
-        match fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)) {
-            Ok(_) => Some((name, fd)),
-            Err(_) => {
-                std::mem::forget(fd);
-                None
-            }
-        }
+        fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
+        Some((name, fd))
     };
     (FIRST..FIRST + count).zip(names).filter_map(own).collect()
 }
