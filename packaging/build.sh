@@ -13,7 +13,7 @@ staged=$target/release/packaging
 cargo build --release --locked --bin logweir
 rm -rf "$staged"
 cargo run --locked --quiet --example assets -- "$staged"
-cp man/logweir.1 man/logweir.toml.5 man/logweir-spool.5 "$staged/man"
+cp man/*.[157] "$staged/man"
 gzip -9n "$staged"/man/*
 mkdir "$staged/share"
 for shared in packaging/logweir.toml packaging/grafana/*.json packaging/prometheus/*.yml; do
