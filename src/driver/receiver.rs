@@ -362,23 +362,16 @@ impl Out {
         Batch { sources, ..Batch::new(bytes, lines, name, SystemTime::now()) }
     }
 
-    /// Hands over pieces with one wake-up for all of them.
-    fn hand_together(&self, pieces: &mut Vec<Piece>) {
-        if pieces.is_empty() {
+    /// Hands over the pieces that are full, with one wake-up for all of them.
+    pub(super) fn hand_full(&self, intake: &mut impl Intake) {
+        if intake.full_count() == 0 {
             return;
         }
-        for piece in pieces.drain(..) {
+        for piece in intake.full() {
             let batch = Some(self.batch(piece));
             self.put(Received { batch, counts: InputCounts::default(), ticket: None });
         }
         self.wake.wake();
-    }
-
-    /// Hands over the pieces that are full.
-    pub(super) fn hand_full(&self, intake: &mut impl Intake) {
-        for piece in intake.full() {
-            self.send(Some(piece), InputCounts::default());
-        }
     }
 
     /// Hands over all lines gathered, and what was counted.
@@ -462,8 +455,6 @@ struct Datagrams<I> {
     intake: I,
     /// Messages a read may bring; 1 while they are large, so that each lands in place.
     slots: usize,
-    /// Full pieces that are to be handed over.
-    pieces: Vec<Piece>,
     /// What the kernel's buffer holds, in its own accounting.
     buffer: usize,
     drops: Arc<AtomicU32>,
@@ -489,7 +480,6 @@ impl<I: Intake> Datagrams<I> {
             reader: DatagramReader::new(),
             intake,
             slots: limits::RECV_SLOTS,
-            pieces: Vec::new(),
             buffer,
             drops,
             drops_asked: Instant::now(),
@@ -508,17 +498,16 @@ impl<I: Intake> Datagrams<I> {
         loop {
             let enough = self.out.wishes.hold() || self.out.wishes.is_late();
             if self.patient && enough && self.kernel_has_room() {
-                self.out.hand_together(&mut self.pieces);
+                self.out.hand_full(&mut self.intake);
                 if pause(stop) == Waited::Stopped {
                     break;
                 }
                 continue;
             }
             let brought = self.read();
-            self.pieces.extend(self.intake.full());
             if brought.full {
-                if self.pieces.len() >= limits::PIECES_TOGETHER {
-                    self.out.hand_together(&mut self.pieces);
+                if self.intake.full_count() >= limits::PIECES_TOGETHER {
+                    self.out.hand_full(&mut self.intake);
                 }
                 reads = reads.wrapping_add(1);
                 if reads.is_multiple_of(1024) {
@@ -536,7 +525,7 @@ impl<I: Intake> Datagrams<I> {
                 self.hand_over_all();
                 self.ask_drops();
             } else {
-                self.out.hand_together(&mut self.pieces);
+                self.out.hand_full(&mut self.intake);
             }
             let waited = match pauses_now {
                 true => pause(stop),
@@ -595,7 +584,6 @@ impl<I: Intake> Datagrams<I> {
     }
 
     fn hand_over_all(&mut self) {
-        self.out.hand_together(&mut self.pieces);
         self.out.hand_all(&mut self.intake);
     }
 
@@ -617,7 +605,6 @@ impl<I: Intake> Datagrams<I> {
 
     /// What the kernel had taken in before the stop is received yet.
     fn finish(&mut self) {
-        self.out.hand_together(&mut self.pieces);
         for _ in 0..limits::RECV_LAST_READS {
             let brought = self.read();
             self.out.hand_full(&mut self.intake);

@@ -234,34 +234,16 @@ impl Engine {
 
     /// The inputs whose lines can come to a node of that kind.
     fn inputs_before(&self, wanted: impl Fn(&super::Node) -> bool) -> Vec<NodeId> {
-        let marked: Vec<bool> =
-            self.nodes.iter().map(|node| node.as_ref().is_some_and(&wanted)).collect();
-        if !marked.contains(&true) {
+        if !self.nodes().any(|(_, node)| wanted(node)) {
             return Vec::new();
         }
-        let reaches = |(id, node): (NodeId, &super::Node)| {
+        let is_before = |(id, node): (NodeId, &super::Node)| {
             let is_input = matches!(node.body, Body::Input { .. });
-            (is_input && self.reaches(id, &marked)).then_some(id)
+            let reaches =
+                || self.nodes_behind(id, |_| true).iter().any(|id| wanted(self.node(*id)));
+            (is_input && reaches()).then_some(id)
         };
-        self.nodes().filter_map(reaches).collect()
-    }
-
-    /// Whether lines that leave `from` can come to one of the nodes that are marked.
-    fn reaches(&self, from: NodeId, marked: &[bool]) -> bool {
-        let mut seen = vec![false; marked.len()];
-        let mut open = vec![from];
-        while let Some(id) = open.pop() {
-            for (taker, _) in &self.node(id).stream.takers {
-                let at = taker.0 as usize;
-                if marked[at] {
-                    return true;
-                }
-                if !std::mem::replace(&mut seen[at], true) {
-                    open.push(*taker);
-                }
-            }
-        }
-        false
+        self.nodes().filter_map(is_before).collect()
     }
 
     fn disk_ids(&self) -> Vec<NodeId> {

@@ -90,6 +90,29 @@ impl Engine {
         }
     }
 
+    /// The nodes that lines of `from` come to, each once; they go on through those that `through`
+    /// lets them.
+    pub(super) fn nodes_behind(
+        &self,
+        from: NodeId,
+        through: impl Fn(&Body) -> bool,
+    ) -> Vec<NodeId> {
+        let (mut found, mut open) = (Vec::new(), vec![from]);
+        let mut seen = vec![false; self.nodes.len()];
+        while let Some(id) = open.pop() {
+            for &(taker, _) in &self.node(id).stream.takers {
+                if std::mem::replace(&mut seen[taker.0 as usize], true) {
+                    continue;
+                }
+                found.push(taker);
+                if through(&self.node(taker).body) {
+                    open.push(taker);
+                }
+            }
+        }
+        found
+    }
+
     /// Gives a batch to the worker with the least to do.
     fn queue_for_process(&mut self, node: NodeId, batch: Batch) {
         let Body::Process(process) = &self.node(node).body else { return };

@@ -76,17 +76,8 @@ impl Engine {
     /// The spools that lines of `from` come to, as they are or through filters without a
     /// process.
     fn spools_behind(&self, from: NodeId) -> Vec<NodeId> {
-        let mut found = Vec::new();
-        let mut open = vec![from];
-        while let Some(id) = open.pop() {
-            for &(taker, _) in &self.node(id).stream.takers {
-                match self.node(taker).body {
-                    Body::Spool(_) if !found.contains(&taker) => found.push(taker),
-                    Body::Pass => open.push(taker),
-                    _ => {}
-                }
-            }
-        }
+        let mut found = self.nodes_behind(from, |body| matches!(body, Body::Pass));
+        found.retain(|id| matches!(self.node(*id).body, Body::Spool(_)));
         found
     }
 }

@@ -125,6 +125,10 @@ impl Intake for RawLines {
         self.full.drain(..)
     }
 
+    fn full_count(&self) -> usize {
+        self.full.len()
+    }
+
     fn seal(&mut self) {
         self.cut_off();
     }

@@ -176,6 +176,10 @@ impl Intake for Messages {
         self.full.drain(..)
     }
 
+    fn full_count(&self) -> usize {
+        self.full.len()
+    }
+
     fn seal(&mut self) {
         let bytes = self.blocks.current().split().freeze();
         if !bytes.is_empty() {

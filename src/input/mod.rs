@@ -43,6 +43,9 @@ pub trait Intake {
     /// The pieces that are full; what is in the current one stays for more to come.
     fn full(&mut self) -> std::vec::Drain<'_, Piece>;
 
+    /// How many pieces are full.
+    fn full_count(&self) -> usize;
+
     /// Makes all lines gathered a full piece.
     fn seal(&mut self);
 
