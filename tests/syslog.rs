@@ -437,7 +437,7 @@ fn a_reload_reads_renewed_certificates_and_keeps_connections() {
 
     std::fs::write(hub.path("key"), "no key").unwrap();
     assert!(!hub.ctl("reload").status.success());
-    assert!(hub.log().contains("input.sys: tls: "), "{}", hub.log());
+    hub.wait_log("input.sys: tls: ");
 
     put(hub.dir.path(), &new);
     assert!(hub.ctl("reload").status.success(), "{}", hub.log());

@@ -236,9 +236,8 @@ fn sockets_that_the_configuration_does_not_name_are_said_and_closed() {
     manager.store.insert("a-file".into(), file.into());
     manager.start(&mut daemon);
     manager.wait_told("READY=1");
-    let log = daemon.log();
-    assert!(log.contains("a-file, handed over by the service manager, is no socket"), "{log}");
-    assert!(log.contains(&format!("a socket at {at}, which no input of the configuration has")));
+    daemon.wait_log("a-file, handed over by the service manager, is no socket");
+    daemon.wait_log(&format!("a socket at {at}, which no input of the configuration has"));
 }
 
 #[test]

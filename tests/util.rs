@@ -136,7 +136,8 @@ impl Daemon {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
-    /// Waits until the log says something.
+    /// Waits until the log says something: its lines are written by a thread of their own, so
+    /// that an answer may come before them.
     pub fn wait_log(&self, text: &str) {
         wait_for(text, || self.log().contains(text).then_some(()));
     }
