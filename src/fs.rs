@@ -6,7 +6,8 @@ use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{FallocateFlags, Flock, FlockArg, fallocate};
+use nix::sys::statfs::{EXT4_SUPER_MAGIC, fstatfs};
 
 use crate::limits::{FILE_MODE_DEFAULT, SLICES_MOST};
 
@@ -104,7 +105,14 @@ pub trait FsFile {
     /// The system's.
     fn length(&self) -> io::Result<u64>;
 
-    /// Cuts the file to `len` bytes.
+    /// Sets room aside for `bytes` bytes from `from` on, behind the end of the file, whose length
+    /// stays (fallocate(2), FALLOC_FL_KEEP_SIZE).
+    ///
+    /// # Errors
+    /// The system's; `Unsupported` where it would not make appending cheaper.
+    fn set_aside(&mut self, from: u64, bytes: u64) -> io::Result<()>;
+
+    /// Cuts the file to `len` bytes, and gives back what was set aside behind them.
     ///
     /// # Errors
     /// The system's.
@@ -263,9 +271,20 @@ impl FsFile for File {
         Ok(self.metadata()?.len())
     }
 
+    fn set_aside(&mut self, from: u64, bytes: u64) -> io::Result<()> {
+        // XFS sets room aside by itself, and btrfs would no longer compress what is written.
+        if fstatfs(&*self)?.filesystem_type() != EXT4_SUPER_MAGIC {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let number = |bytes| i64::try_from(bytes).map_err(io::Error::other);
+        let how = FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        Ok(fallocate(&*self, how, number(from)?, number(bytes)?)?)
+    }
+
     fn set_len(&mut self, len: u64) -> io::Result<()> {
         Self::set_len(self, len)
     }
+
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
     }

@@ -113,6 +113,11 @@ pub const BLOCKS_KEPT: usize = 64;
 
 /// The most slices of one writev(2) (UIO_MAXIOV is 1024).
 pub const SLICES_MOST: usize = 64;
+/// An append of so many bytes has room set aside for it and for what may follow.
+pub const AHEAD_LEAST: u64 = 512 * KIB;
+/// So much room is set aside for what may follow: enough for few such calls, and little enough
+/// to be left behind by a daemon that is killed.
+pub const AHEAD: u64 = 8 * MIB;
 /// The most bytes of one job for the disk: so few that they are in the processor's cache yet.
 pub const DISK_JOB_MOST: u64 = 2 * MIB;
 /// Threads that write files; beyond that many outputs, some share one.

@@ -11,6 +11,7 @@
 //! that it does not name, and before a file that it names gets another name; the output pauses
 //! there and waits for [`FileOutput::checkpoint`] and [`FileOutput::checked`].
 
+mod growing;
 mod routed;
 
 use std::collections::HashSet;
@@ -29,6 +30,7 @@ use crate::limits::{OPEN_FILES_MOST, SLICES_MOST};
 use crate::output::name::Values;
 use crate::parse::syslog::Faults;
 
+use growing::Growing;
 use routed::Router;
 
 /// What became of the batches handed to [`FileOutput::append`].
@@ -74,16 +76,13 @@ struct Exact {
 }
 
 #[derive(Debug)]
-struct Open<File> {
+struct Open<File: FsFile> {
     path: PathBuf,
     values: Arc<Values>,
-    file: File,
-    len: u64,
+    file: Growing<File>,
     /// The rotation period its lines belong to.
     period: u64,
     used: u64,
-    /// The length to cut back to before the next write.
-    torn: Option<u64>,
 }
 
 impl<F: Fs> FileOutput<F> {
@@ -151,7 +150,7 @@ impl<F: Fs> FileOutput<F> {
             if !known && let Some(folder) = open.path.parent() {
                 self.fs.sync_folder(folder).map_err(said)?;
             }
-            files.push((open.path.clone(), open.len));
+            files.push((open.path.clone(), open.file.len()));
         }
         Ok(files)
     }
@@ -255,7 +254,7 @@ impl<F: Fs> FileOutput<F> {
                 let fits = usize::try_from(left).unwrap_or(usize::MAX);
                 if let Some(part) = batch.split_to(fits) {
                     now.push(part);
-                } else if now.is_empty() && self.open[at].len == 0 {
+                } else if now.is_empty() && self.open[at].file.len() == 0 {
                     // A line larger than the whole file may be: it has a file to itself.
                     now.push(first_line(&mut batch, &mut next));
                     break;
@@ -280,8 +279,13 @@ impl<F: Fs> FileOutput<F> {
 
     /// How many more bytes file `at` may take.
     fn room(&self, at: usize) -> u64 {
+        self.most().saturating_sub(self.open[at].file.len())
+    }
+
+    /// How long a file may become.
+    fn most(&self) -> u64 {
         match self.plan.rotate {
-            Some(Rotate::Size(size)) => size.saturating_sub(self.open[at].len),
+            Some(Rotate::Size(size)) => size,
             _ => u64::MAX,
         }
     }
@@ -326,9 +330,9 @@ impl<F: Fs> FileOutput<F> {
             }
             done => done?,
         };
-        let len = file.length()?;
+        let file = Growing::new(file)?;
         let mut period = self.period(received);
-        if len > 0 && matches!(self.plan.rotate, Some(Rotate::Every(_))) {
+        if file.len() > 0 && matches!(self.plan.rotate, Some(Rotate::Every(_))) {
             period = period.min(self.period(self.fs.modified(path)?));
         }
         let (path, values_kept) = (path.to_path_buf(), Arc::clone(values));
@@ -336,10 +340,8 @@ impl<F: Fs> FileOutput<F> {
             path,
             values: values_kept,
             file,
-            len,
             period,
             used: self.turn,
-            torn: None,
         });
         let at = self.open.len() - 1;
         if self.open[at].period < self.period(received) {
@@ -363,38 +365,16 @@ impl<F: Fs> FileOutput<F> {
             return (0, Err(error));
         }
         self.turn += 1;
+        let most = self.most();
         let open = &mut self.open[at];
         open.used = self.turn;
-        if let Some(len) = open.torn {
-            if let Err(error) = open.file.set_len(len) {
-                return (0, Err(error));
-            }
-            open.torn = None;
-        }
+        let before = open.file.len();
         let mut slices: Vec<_> = batches.iter().map(|batch| IoSlice::new(&batch.bytes)).collect();
-        let all: usize = batches.iter().map(|batch| batch.bytes.len()).sum();
-        let mut left = &mut slices[..];
-        let mut wrote = 0;
-        let error = loop {
-            if left.is_empty() {
-                open.len += wrote as u64;
-                return (all, Ok(()));
-            }
-            match open.file.write(left) {
-                Ok(0) => break io::ErrorKind::WriteZero.into(),
-                Ok(bytes) => {
-                    wrote += bytes;
-                    IoSlice::advance_slices(&mut left, bytes);
-                }
-                Err(error) => break error,
-            }
-        };
+        let done = open.file.append(&mut slices, most);
+        let wrote = usize::try_from(open.file.len() - before).unwrap_or(usize::MAX);
         let whole = whole_lines(batches, wrote);
-        open.len += whole as u64;
-        if whole < wrote && open.file.set_len(open.len).is_err() {
-            open.torn = Some(open.len);
-        }
-        (whole, Err(error))
+        open.file.cut_back(before + whole as u64);
+        (whole, done)
     }
 
     /// Files whose name belongs to a time that has passed are finished.

@@ -305,6 +305,11 @@ impl FsFile for SimFile {
         Ok(self.inode.borrow().live.len() as u64)
     }
 
+    fn set_aside(&mut self, _from: u64, _bytes: u64) -> io::Result<()> {
+        // Nothing is seen of it.
+        Ok(())
+    }
+
     fn set_len(&mut self, len: u64) -> io::Result<()> {
         let mut disk = self.disk.borrow_mut();
         disk.step()?;

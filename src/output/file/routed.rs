@@ -15,9 +15,9 @@ use bytes::Bytes;
 
 use super::{FileOutput, Written};
 use crate::batch::Batch;
-use crate::config::plan::{FilePlan, Rotate};
+use crate::config::plan::FilePlan;
 use crate::format::{Formatter, Moment};
-use crate::fs::{Fs, FsFile};
+use crate::fs::Fs;
 use crate::limits::{FILES_AT_ONCE, ROUTES_MOST, SLICES_MOST};
 use crate::output::name::Values;
 use crate::parse::field::Field;
@@ -384,7 +384,7 @@ impl<F: Fs> FileOutput<F> {
         let (values, path) = (Arc::clone(values), path.clone());
         let mut at = self.ready(&path, &values, received)?;
         let is_full = |output: &Self, at: usize| {
-            output.open[at].len > 0 && output.open[at].len + size > output.most()
+            output.open[at].file.len() > 0 && output.room(at) < size
         };
         if is_full(self, at) {
             self.set_aside(at, received)?;
@@ -394,14 +394,7 @@ impl<F: Fs> FileOutput<F> {
         self.open[at].used = self.turn;
         round.unnamed |= self.exact.as_ref().is_some_and(|exact| !exact.named.contains(&path));
         // A line larger than the whole file may be has a file to itself.
-        Ok((self.most() - self.open[at].len.min(self.most())).max(size))
-    }
-
-    fn most(&self) -> u64 {
-        match self.plan.rotate {
-            Some(Rotate::Size(size)) => size,
-            _ => u64::MAX,
-        }
+        Ok(self.room(at).max(size))
     }
 
     /// Says that a file can never be written, though not each time.
@@ -424,13 +417,11 @@ impl<F: Fs> FileOutput<F> {
             let path = self.router.routes[share.route].path.clone();
             let at = self.open.iter().position(|open| open.path == path);
             let Some(at) = at else { return Err(io::Error::other("a file was closed early")) };
-            done.push((at, self.open[at].len));
+            done.push((at, self.open[at].file.len()));
             if let Err(error) = self.write_share(at, share) {
                 let path = path.display().to_string();
                 for (at, len) in done {
-                    let open = &mut self.open[at];
-                    open.len = len;
-                    open.torn = open.file.set_len(len).is_err().then_some(len);
+                    self.open[at].file.cut_back(len);
                 }
                 return Err(io::Error::new(error.kind(), format!("{path}: {error}")));
             }
@@ -442,23 +433,12 @@ impl<F: Fs> FileOutput<F> {
         if let Some(exact) = &mut self.exact {
             exact.fresh = false;
         }
-        let open = &mut self.open[at];
-        if let Some(len) = open.torn {
-            open.file.set_len(len)?;
-            open.torn = None;
-        }
+        let most = self.most();
         for chunks in share.chunks.chunks(SLICES_MOST) {
             let slice = |chunk| IoSlice::new(share.slice(chunk));
             let mut slices: Vec<_> = chunks.iter().map(slice).collect();
-            let mut left = &mut slices[..];
-            while !left.is_empty() {
-                match open.file.write(left)? {
-                    0 => return Err(ErrorKind::WriteZero.into()),
-                    bytes => IoSlice::advance_slices(&mut left, bytes),
-                }
-            }
+            self.open[at].file.append(&mut slices, most)?;
         }
-        open.len += share.bytes;
         Ok(())
     }
 }
@@ -482,7 +462,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::config::plan::{FormatPlan, Shape};
+    use crate::config::plan::{FormatPlan, Rotate, Shape};
     use crate::filter::batch_of;
     use crate::fs::OsFs;
     use crate::ledger::Count;
