@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::fcntl::{FallocateFlags, Flock, FlockArg, fallocate};
-use nix::sys::statfs::{EXT4_SUPER_MAGIC, fstatfs};
+use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, fstatfs};
 
 use crate::limits::{FILE_MODE_DEFAULT, SLICES_MOST};
 
@@ -111,6 +111,9 @@ pub trait FsFile {
     /// # Errors
     /// The system's; `Unsupported` where it would not make appending cheaper.
     fn set_aside(&mut self, from: u64, bytes: u64) -> io::Result<()>;
+
+    /// Whether it is on a disk of this machine, so that no network keeps a write waiting.
+    fn is_local(&self) -> bool;
 
     /// Cuts the file to `len` bytes, and gives back what was set aside behind them.
     ///
@@ -279,6 +282,12 @@ impl FsFile for File {
         let number = |bytes| i64::try_from(bytes).map_err(io::Error::other);
         let how = FallocateFlags::FALLOC_FL_KEEP_SIZE;
         Ok(fallocate(&*self, how, number(from)?, number(bytes)?)?)
+    }
+
+    fn is_local(&self) -> bool {
+        let local = [EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC];
+        let is_file = self.metadata().is_ok_and(|data| data.is_file());
+        is_file && fstatfs(self).is_ok_and(|system| local.contains(&system.filesystem_type()))
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {

@@ -98,6 +98,8 @@ pub const RECV_LARGE: usize = 8 * 1024;
 pub const STREAM_FULL: usize = 256 * 1024;
 /// How often a receiver asks the kernel for its drops.
 pub const DROPS_EVERY: Duration = Duration::from_secs(1);
+/// How long a receiver that was told to stop may take to hand over the next lines.
+pub const RECV_ENDS: Duration = Duration::from_secs(5);
 /// Calls of recvmmsg(2) that a stopped receiver makes at most to empty its socket.
 pub const RECV_LAST_READS: usize = 10_000;
 /// Batches taken from one input, or reads of one child's output, before others get a turn.
@@ -108,6 +110,13 @@ pub const PIECES_TOGETHER: usize = 4;
 /// Batches that may wait between a receiver and the loop.
 pub const RECEIVED_WAITING: usize = 8;
 const _: () = assert!(PIECES_TOGETHER <= RECEIVED_WAITING);
+/// A receiver writes as well only where the kernel can hold so much meanwhile, in its own
+/// accounting.
+pub const HAND_BUFFER_LEAST: usize = 16 << 20;
+/// It leaves that alone after a job that took so long,
+pub const HAND_SLOW: Duration = Duration::from_millis(20);
+/// for so long.
+pub const HAND_RESTS: Duration = Duration::from_secs(1);
 /// Blocks a receiver keeps an eye on for reuse when nobody holds them any more.
 pub const BLOCKS_KEPT: usize = 64;
 

@@ -199,7 +199,8 @@ fn clients_that_do_not_read_hold_up_nobody_and_are_bounded() {
     let error = client.refused(STATUS);
     assert_eq!(error, "too many answers wait for somebody to read them; try again");
     let grown = peak(&daemon) - before;
-    assert!(grown < 12 * 1024, "{grown} KiB");
+    // Without a bound it is hundreds.
+    assert!(grown < 20 * 1024, "{grown} KiB");
     // Those that have hung up are forgotten.
     drop(deaf);
     wait_for("an answer", || client.ask(STATUS).get("ok").map(|_| ()));

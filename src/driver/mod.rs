@@ -7,9 +7,11 @@
 
 mod admin;
 pub mod children;
+mod compress;
 pub mod control;
 pub mod disk;
 pub mod door;
+mod hand;
 pub mod inherited;
 pub mod links;
 pub mod metrics;
@@ -17,6 +19,7 @@ mod notify;
 pub mod readers;
 pub mod receiver;
 pub mod relp_in;
+pub mod station;
 pub mod syslog_in;
 pub mod systemd;
 pub mod tls;
@@ -34,7 +37,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::TryRecvError;
+use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
 use std::time::{Duration, SystemTime};
 
 use mio::net::UnixStream;
@@ -232,7 +235,8 @@ impl Daemon {
         for (name, plan, sources) in std::mem::take(&mut self.opened) {
             self.start_receivers(&name, &plan, sources)?;
         }
-        self.ask_for_haste();
+        self.carry_out(self.clock.mono())?;
+        self.tell_receivers();
         let mut events = Events::with_capacity(256);
         let mut woken = self.clock.mono();
         log::info!("running: {} nodes", self.engine.plan().nodes.len());
@@ -322,11 +326,14 @@ impl Daemon {
         }
     }
 
-    /// Has receivers hand on at once what goes into a spool.
-    fn ask_for_haste(&self) {
+    /// Has receivers hand on at once what goes into a spool, and write what goes to one file.
+    fn tell_receivers(&self) {
         let spooled = self.engine.spooled_inputs();
         for (node, handle) in &self.receivers {
             handle.wishes.prompt.store(spooled.contains(node), Ordering::Relaxed);
+            let is_alone = self.receivers.iter().filter(|(other, _)| other == node).count() == 1;
+            let file = self.engine.only_file(*node).filter(|_| is_alone);
+            handle.wishes.set_station(file.and_then(|file| self.disk.station_of(file)));
         }
     }
 
@@ -625,7 +632,8 @@ impl Daemon {
         for (name, input, sources) in opened {
             self.start_receivers(&name, &input, sources).map_err(|error| error.to_string())?;
         }
-        self.ask_for_haste();
+        self.carry_out(now).map_err(|error| error.to_string())?;
+        self.tell_receivers();
         Ok(())
     }
 
@@ -686,12 +694,23 @@ impl Daemon {
         }
         let now = self.clock.mono();
         for (node, handle) in go {
-            // The thread was told to stop and ends within a read or two.
-            while let Ok(received) = handle.received.recv() {
+            handle.wishes.set_station(None);
+            // The thread was told to stop and ends within a read or two, unless it writes to a
+            // disk that does not answer.
+            let ended = loop {
+                let received = match handle.received.recv_timeout(limits::RECV_ENDS) {
+                    Ok(received) => received,
+                    Err(error) => break error == RecvTimeoutError::Disconnected,
+                };
                 take(&mut self.engine, node, received, now);
                 if let Err(error) = self.carry_out(now) {
                     log::error!("{error}");
                 }
+            };
+            if !ended {
+                let name = self.engine.name_of(node);
+                log::error!("{name}: its disk does not answer; what it has received is lost");
+                continue;
             }
             self.receiver_ended(node, handle);
         }

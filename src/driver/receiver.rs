@@ -20,9 +20,9 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -32,7 +32,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 
 use super::door::Bound;
+use super::hand::Hand;
 use super::relp_in::Server;
+use super::station::Station;
 use super::syslog_in;
 use super::tls::ServerTls;
 use super::unix_in::UnixPath;
@@ -108,9 +110,20 @@ pub struct Wishes {
     pub prompt: AtomicBool,
     /// How much was handed over that the loop has not taken yet.
     pub waiting: AtomicU32,
+    /// Where jobs are to be done for the disk.
+    station: Mutex<Option<Arc<Station>>>,
 }
 
 impl Wishes {
+    /// Has jobs of the disk done there from now on, or nowhere.
+    pub fn set_station(&self, station: Option<Arc<Station>>) {
+        *self.station.lock().unwrap_or_else(PoisonError::into_inner) = station;
+    }
+
+    pub(super) fn station(&self) -> Option<Arc<Station>> {
+        self.station.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn hold(&self) -> bool {
         self.hold.load(Ordering::Relaxed)
     }
@@ -387,6 +400,12 @@ impl Out {
         }
     }
 
+    /// Whether so much can be handed over without waiting for the loop.
+    fn has_room(&self, count: usize) -> bool {
+        let waiting = self.wishes.waiting.load(Ordering::Relaxed) as usize;
+        waiting + count <= limits::RECEIVED_WAITING
+    }
+
     pub(super) fn hand(&self, received: Received) {
         self.put(received);
         self.wake.wake();
@@ -451,6 +470,7 @@ fn wait(source: BorrowedFd<'_>, stop: &PipeReader, longest: Option<Duration>) ->
 struct Datagrams<I> {
     socket: Socket,
     out: Out,
+    hand: Hand,
     reader: DatagramReader,
     intake: I,
     /// Messages a read may bring; 1 while they are large, so that each lands in place.
@@ -464,6 +484,7 @@ struct Datagrams<I> {
 }
 
 /// What a read brought.
+#[derive(Default)]
 struct Brought {
     messages: usize,
     bytes: usize,
@@ -473,10 +494,12 @@ struct Brought {
 impl<I: Intake> Datagrams<I> {
     fn new(DatagramSocket { socket, drops, .. }: DatagramSocket, intake: I, out: Out) -> Self {
         let buffer = socket.recv_buffer_size().unwrap_or(0);
+        let hand = Hand::new(Arc::clone(&out.wishes));
         let is_unix = socket.domain().is_ok_and(|domain| domain == socket2::Domain::UNIX);
         Self {
             socket,
             out,
+            hand,
             reader: DatagramReader::new(),
             intake,
             slots: limits::RECV_SLOTS,
@@ -495,20 +518,25 @@ impl<I: Intake> Datagrams<I> {
 
     fn run(mut self, stop: &PipeReader) {
         let (mut pauses, mut reads) = (0, 0_u32);
+        // What came since the last sleep.
+        let mut came = Brought::default();
         loop {
             let enough = self.out.wishes.hold() || self.out.wishes.is_late();
             if self.patient && enough && self.kernel_has_room() {
-                self.out.hand_full(&mut self.intake);
-                if pause(stop) == Waited::Stopped {
+                self.hand_full();
+                self.lend_hand();
+                let did = self.hand.work();
+                self.hand.tell();
+                if !did && pause(stop) == Waited::Stopped {
                     break;
                 }
                 continue;
             }
             let brought = self.read();
+            came.messages += brought.messages;
+            came.bytes += brought.bytes;
             if brought.full {
-                if self.intake.full_count() >= limits::PIECES_TOGETHER {
-                    self.out.hand_full(&mut self.intake);
-                }
+                self.hand_on_in_flood();
                 reads = reads.wrapping_add(1);
                 if reads.is_multiple_of(1024) {
                     self.ask_drops();
@@ -518,14 +546,21 @@ impl<I: Intake> Datagrams<I> {
                 }
                 continue;
             }
-            let pauses_now = brought.messages > 0 && self.can_pause(&brought);
+            let came = std::mem::take(&mut came);
+            let pauses_now = came.messages > 0 && self.can_pause(&came);
             pauses = if pauses_now { pauses + 1 } else { 0 };
+            if pauses_now {
+                self.lend_hand();
+                self.hand.work();
+            } else {
+                self.hand.withdraw();
+            }
             if !pauses_now || self.out.wishes.are_enough(pauses) {
                 pauses = 0;
                 self.hand_over_all();
                 self.ask_drops();
             } else {
-                self.out.hand_full(&mut self.intake);
+                self.hand_full();
             }
             let waited = match pauses_now {
                 true => pause(stop),
@@ -538,6 +573,38 @@ impl<I: Intake> Datagrams<I> {
             }
         }
         self.finish();
+    }
+
+    /// Hands on what is enough to be worth it while reads are full.
+    fn hand_on_in_flood(&mut self) {
+        if self.intake.full_count() >= limits::PIECES_TOGETHER {
+            self.lend_hand();
+            self.hand.work();
+            self.hand_full();
+        }
+    }
+
+    /// Who writes does not receive meanwhile; the kernel must be able to hold what comes.
+    fn lend_hand(&mut self) {
+        if self.buffer >= limits::HAND_BUFFER_LEAST {
+            self.hand.lend();
+        }
+    }
+
+    fn hand_full(&mut self) {
+        self.make_way();
+        if self.intake.full_count() > 0 {
+            self.hand.told();
+        }
+        self.out.hand_full(&mut self.intake);
+    }
+
+    /// One who may have to wait for the loop does not write meanwhile, for the loop may wait for
+    /// what is to be written.
+    fn make_way(&mut self) {
+        if !self.out.has_room(self.intake.full_count() + 2) {
+            self.hand.withdraw();
+        }
     }
 
     /// Whether the kernel can hold what comes in two pauses at the rate of the last one. A
@@ -584,6 +651,7 @@ impl<I: Intake> Datagrams<I> {
     }
 
     fn hand_over_all(&mut self) {
+        self.make_way();
         self.out.hand_all(&mut self.intake);
     }
 
@@ -598,6 +666,7 @@ impl<I: Intake> Datagrams<I> {
         let Ok(Memory { drops, .. }) = memory(self.socket.as_fd()) else { return };
         let new = drops.wrapping_sub(self.drops.swap(drops, Ordering::Relaxed));
         if new > 0 {
+            self.make_way();
             let counts = InputCounts { kernel_drops: u64::from(new), ..InputCounts::default() };
             self.out.send(None, counts);
         }
@@ -605,9 +674,10 @@ impl<I: Intake> Datagrams<I> {
 
     /// What the kernel had taken in before the stop is received yet.
     fn finish(&mut self) {
+        self.hand.withdraw();
         for _ in 0..limits::RECV_LAST_READS {
             let brought = self.read();
-            self.out.hand_full(&mut self.intake);
+            self.hand_full();
             if brought.messages == 0 {
                 break;
             }

@@ -190,6 +190,11 @@ impl<F: Fs> FileOutput<F> {
         std::mem::take(&mut self.to_compress)
     }
 
+    /// Whether all files that are open are on a disk of this machine.
+    pub fn are_local(&self) -> bool {
+        self.open.iter().all(|open| open.file.is_local)
+    }
+
     /// Appends batches to the files they belong to.
     pub fn append(&mut self, batches: &[Batch]) -> Written {
         if self.router.looks_into_lines() {
@@ -336,13 +341,7 @@ impl<F: Fs> FileOutput<F> {
             period = period.min(self.period(self.fs.modified(path)?));
         }
         let (path, values_kept) = (path.to_path_buf(), Arc::clone(values));
-        self.open.push(Open {
-            path,
-            values: values_kept,
-            file,
-            period,
-            used: self.turn,
-        });
+        self.open.push(Open { path, values: values_kept, file, period, used: self.turn });
         let at = self.open.len() - 1;
         if self.open[at].period < self.period(received) {
             let path = self.open[at].path.clone();

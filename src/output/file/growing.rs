@@ -17,6 +17,8 @@ pub(super) struct Growing<F: FsFile> {
     file: F,
     /// The length without what is to be cut off.
     len: u64,
+    /// Whether it is on a disk of this machine.
+    pub(super) is_local: bool,
     /// Whether there is something behind `len` that could not be cut off yet.
     torn: bool,
     /// The end of the room that was set aside; `None` where none is to be asked for.
@@ -30,7 +32,8 @@ impl<F: FsFile> Growing<F> {
     /// The system's.
     pub(super) fn new(file: F) -> io::Result<Self> {
         let len = file.length()?;
-        Ok(Self { file, len, torn: false, ahead: Some(len) })
+        let is_local = file.is_local();
+        Ok(Self { file, len, is_local, torn: false, ahead: Some(len) })
     }
 
     /// Its length in bytes, of which [`Self::cut_back`] may have taken some.

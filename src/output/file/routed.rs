@@ -383,9 +383,8 @@ impl<F: Fs> FileOutput<F> {
         let Route { values, path, .. } = &self.router.routes[route];
         let (values, path) = (Arc::clone(values), path.clone());
         let mut at = self.ready(&path, &values, received)?;
-        let is_full = |output: &Self, at: usize| {
-            output.open[at].file.len() > 0 && output.room(at) < size
-        };
+        let is_full =
+            |output: &Self, at: usize| output.open[at].file.len() > 0 && output.room(at) < size;
         if is_full(self, at) {
             self.set_aside(at, received)?;
             at = self.ready(&path, &values, received)?;
