@@ -200,7 +200,7 @@ fn the_control_socket_is_for_the_group_and_survives_bad_clients() {
     while endless.write_all(&chunk).is_ok() {}
     let crowd: Vec<_> = (0..200).map(|_| client()).collect();
     drop(crowd);
-    crate::util::wait_for("the daemon to answer again", || {
+    wait_for("the daemon to answer again", || {
         logweir::driver::control::ask(&path, logweir::driver::control::Request::Status).ok()
     });
 }
