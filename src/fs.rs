@@ -112,10 +112,17 @@ pub trait FsFile {
     /// The system's; `Unsupported` where it would not make appending cheaper.
     fn set_aside(&mut self, from: u64, bytes: u64) -> io::Result<()>;
 
+    /// Gives back what was set aside behind the end, which is at `len`; the time of the last write
+    /// stays.
+    ///
+    /// # Errors
+    /// The system's.
+    fn give_back(&mut self, len: u64) -> io::Result<()>;
+
     /// Whether it is on a disk of this machine, so that no network keeps a write waiting.
     fn is_local(&self) -> bool;
 
-    /// Cuts the file to `len` bytes, and gives back what was set aside behind them.
+    /// Cuts the file to `len` bytes, and gives back what was set aside.
     ///
     /// # Errors
     /// The system's.
@@ -282,6 +289,12 @@ impl FsFile for File {
         let number = |bytes| i64::try_from(bytes).map_err(io::Error::other);
         let how = FallocateFlags::FALLOC_FL_KEEP_SIZE;
         Ok(fallocate(&*self, how, number(from)?, number(bytes)?)?)
+    }
+
+    fn give_back(&mut self, len: u64) -> io::Result<()> {
+        let modified = self.metadata()?.modified()?;
+        Self::set_len(self, len)?;
+        self.set_modified(modified)
     }
 
     fn is_local(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Lines in, lines out, and every one of them in the ledger.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use crate::util::{Daemon, free_port, numbered, run, wait_for};
 
@@ -299,4 +299,7 @@ fn a_flood_into_one_file_is_written_in_order_also_by_its_receiver() {
     assert!(lines.is_sorted_by(|one, next| one < next), "out of order or twice");
     let said = format!("ledger: output all: in {0} out {0} not_selected 0 queued 0", lines.len());
     assert!(log.contains(&said), "{said}: {log}");
+    let data = daemon.path("all").metadata().unwrap();
+    let room = (data.blocks() * 512).saturating_sub(data.len());
+    assert!(room <= 64 * 1024, "{room} bytes are set aside yet");
 }

@@ -102,7 +102,9 @@ impl Station {
                 self.wake.wake();
             }
         }
-        std::mem::take(&mut locked(&self.desk).compressor).finish();
+        let Desk { targets, compressor } = std::mem::take(&mut *locked(&self.desk));
+        drop(targets);
+        compressor.finish();
     }
 
     /// Whether a receiver may do jobs here.

@@ -247,15 +247,17 @@ impl Engine {
         (is_plain && !disk.exact).then_some(end)
     }
 
-    /// The inputs whose lines can come to a node of that kind.
+    /// The inputs whose lines can come to a node of that kind. What is behind a spool is the
+    /// spool's affair.
     fn inputs_before(&self, wanted: impl Fn(&super::Node) -> bool) -> Vec<NodeId> {
         if !self.nodes().any(|(_, node)| wanted(node)) {
             return Vec::new();
         }
+        let is_no_spool = |body: &Body| !matches!(body, Body::Spool(_));
         let is_before = |(id, node): (NodeId, &super::Node)| {
             let is_input = matches!(node.body, Body::Input { .. });
             let reaches =
-                || self.nodes_behind(id, |_| true).iter().any(|id| wanted(self.node(*id)));
+                || self.nodes_behind(id, is_no_spool).iter().any(|id| wanted(self.node(*id)));
             (is_input && reaches()).then_some(id)
         };
         self.nodes().filter_map(is_before).collect()

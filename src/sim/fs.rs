@@ -310,6 +310,10 @@ impl FsFile for SimFile {
         Ok(())
     }
 
+    fn give_back(&mut self, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     fn is_local(&self) -> bool {
         true
     }

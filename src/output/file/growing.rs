@@ -107,7 +107,7 @@ impl<F: FsFile> Drop for Growing<F> {
         let has_room = self.ahead.is_some_and(|ahead| ahead > self.len);
         if has_room && self.is_ours() {
             // What cannot be given back is room, and nothing that anybody reads.
-            let _ = self.file.set_len(self.len);
+            let _ = self.file.give_back(self.len);
         }
     }
 }
@@ -118,6 +118,7 @@ mod tests {
     use std::io::Write;
     use std::os::unix::fs::MetadataExt;
     use std::path::Path;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
     use crate::fs::{Fs, OsFs};
@@ -158,10 +159,13 @@ mod tests {
             let (has, _) = has_and_needs(&path);
             assert!(has > 20 << 20 && has <= (20 << 20) + AHEAD + (1 << 20), "{has}");
         }
+        let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        File::options().append(true).open(&path).unwrap().set_modified(old).unwrap();
         drop(file);
         let (has, needs) = has_and_needs(&path);
         assert!(has <= needs, "{has} of {needs}");
-        assert_eq!(path.metadata().unwrap().len(), 20 << 20);
+        let data = path.metadata().unwrap();
+        assert_eq!((data.len(), data.modified().unwrap()), (20 << 20, old));
     }
 
     #[test]
