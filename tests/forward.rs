@@ -468,14 +468,21 @@ fn a_spool_goes_on_when_its_output_gets_another_peer() {
              spool = {{ dir = \"{{dir}}/spool\", sync = \"batch\" }}\n"
         )
     };
-    let daemon = Daemon::start(&format!("grace = \"1s\"\n#daemon\n{}", config(dead)));
+    let daemon = Daemon::start(&format!("grace = \"1h\"\n#daemon\n{}", config(dead)));
     daemon.send_numbered(0, 100);
     daemon.wait_node("hub.spool", |node| node.lines_out == 100);
     let hub = receiver(port);
-    daemon.write_config(&format!("grace = \"1s\"\n#daemon\n{}", config(port)));
+    daemon.write_config(&format!("grace = \"1h\"\n#daemon\n{}", config(port)));
     assert!(daemon.ctl("reload").status.success());
     daemon.send_numbered(100, 200);
     assert_eq!(hub.wait_lines("out", 200), numbered(0, 200));
+    // Also from a peer that has answered all it was sent.
+    let other = receiver(dead);
+    daemon.write_config(&format!("grace = \"1h\"\n#daemon\n{}", config(dead)));
+    assert!(daemon.ctl("reload").status.success());
+    daemon.send_numbered(200, 300);
+    assert_eq!(other.wait_lines("out", 100), numbered(200, 300));
+    assert_eq!(hub.lines("out").len(), 200);
 }
 
 #[test]

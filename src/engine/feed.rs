@@ -431,6 +431,16 @@ impl Engine {
         self.feeds.contains_key(&node.only_lane())
     }
 
+    /// Whether another output, which a reload put in the place of this one, waits to read on where
+    /// it stops.
+    pub(super) fn is_succeeded(&self, node: NodeId) -> bool {
+        let waits_for = |feed: &Feed| {
+            let twin = |twin: &Feed| twin.spool == feed.spool && twin.reader == feed.reader;
+            self.feeds.iter().any(|(id, other)| id.node != node && !other.begun && twin(other))
+        };
+        self.feeds.iter().any(|(id, feed)| id.node == node && feed.closed && waits_for(feed))
+    }
+
     /// Whether a reader has done with all that is in its spool.
     pub(super) fn feeds_are_done(&self, node: NodeId) -> bool {
         let of_node = self.feeds.iter().filter(|(id, _)| id.node == node);

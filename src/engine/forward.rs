@@ -420,17 +420,19 @@ impl Engine {
 
     // ---- the end
 
-    /// Ends the links of an output to which nothing more can come; those with lines left go on.
+    /// Ends the links of an output to which nothing more can come; those with lines left go on,
+    /// unless another output sends these.
     pub(super) fn end_lanes(&mut self, node: NodeId, given_up: bool, now: Mono) {
         let fed = self.is_fed(node);
         let done = !fed || self.feeds_are_done(node);
+        let succeeded = self.is_succeeded(node);
         let Some(Some(entry)) = self.nodes.get_mut(node.0 as usize) else { return };
         let Body::Forward(forward) = &mut entry.body else { return };
         let count = u16::try_from(forward.lanes.len()).unwrap_or(u16::MAX);
         for lane in &mut forward.lanes {
             if given_up {
                 lane.link.abort();
-            } else if done && lane.queue.is_empty() {
+            } else if succeeded || (done && lane.queue.is_empty()) {
                 lane.link.end(now);
             }
         }
