@@ -1,5 +1,5 @@
 //! Where the jobs of a worker of the disk wait and are done: by the worker's thread, or by a
-//! receiver that lends a hand ([`super::hand`]). Whoever does a job has the desk, with the open
+//! receiver that lends a hand (`hand.rs`). Whoever does a job has the desk, with the open
 //! files on it, so that jobs are done one after the other in the order they came.
 
 use std::collections::{HashMap, VecDeque};
