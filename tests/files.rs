@@ -1,6 +1,7 @@
 //! Output files: full disks, rotation, compression.
 
-use crate::util::{Daemon, numbered, wait_for};
+use crate::flow::flood;
+use crate::util::{Daemon, free_port, numbered, wait_for};
 
 #[test]
 fn a_full_disk_is_counted_retried_and_harms_nobody() {
@@ -118,4 +119,88 @@ fn a_stalled_file_costs_no_other_file_a_line() {
     assert!(stalled.dropped["queue_full"] > 10_000, "{stalled:?}");
     let (code, log) = daemon.stop();
     assert_eq!(code, Some(0), "{log}");
+}
+
+/// A small disk of its own in a file, which can be frozen: what is written then waits.
+struct Disk {
+    folder: tempfile::TempDir,
+}
+
+/// Thaws it when dropped, before the daemon is waited for.
+struct Frozen<'d>(&'d Disk);
+
+impl Disk {
+    fn new() -> Option<Self> {
+        let disk = Self { folder: tempfile::tempdir().unwrap() };
+        let image = disk.path("image");
+        std::fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
+        std::fs::create_dir(disk.path("mounted")).unwrap();
+        let mounted = run_as_root("mkfs.ext4", &["-q", &image])
+            && run_as_root("mount", &["-o", "loop", &image, &disk.path("mounted")]);
+        if !mounted {
+            eprintln!("skipped: only root can mount a file here (mkfs.ext4, mount -o loop)");
+        }
+        mounted.then_some(disk)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn freeze(&self) -> Frozen<'_> {
+        assert!(run_as_root("fsfreeze", &["-f", &self.path("mounted")]));
+        Frozen(self)
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        run_as_root("fsfreeze", &["-u", &self.0.path("mounted")]);
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        run_as_root("umount", &["-l", &self.path("mounted")]);
+    }
+}
+
+fn run_as_root(command: &str, args: &[&str]) -> bool {
+    let output = std::process::Command::new(command).args(args).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_disk_that_hangs_costs_no_other_input_a_line_and_what_waited_is_written() {
+    let Some(disk) = Disk::new() else { return };
+    let other = free_port();
+    let mut daemon = Daemon::start(&format!(
+        "[output.all]\nfrom = \"in\"\nfile = {:?}\n\
+         [input.other]\nudp = \"127.0.0.1:{other}\"\n\
+         [output.fine]\nfrom = \"other\"\nfile = \"{{dir}}/fine\"\n",
+        disk.path("mounted/all")
+    ));
+    // Now its receiver writes as well.
+    flood(&daemon, 0..500);
+    daemon.wait_node("all", |node| node.lines_out > 0 && node.queued == 0);
+    let frozen = disk.freeze();
+    flood(&daemon, 500..1500);
+    daemon.wait_node("all", |node| node.queued > 0);
+    let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    sender.connect(("127.0.0.1", other)).unwrap();
+    for number in 0..1000 {
+        sender.send(format!("line {number}\n").as_bytes()).unwrap();
+        if number % 100 == 99 {
+            daemon.wait_node("fine", |node| node.lines_out + 100 > number);
+        }
+    }
+    assert_eq!(daemon.wait_lines("fine", 1000), numbered(0, 1000));
+    drop(frozen);
+    let (code, log) = daemon.stop();
+    assert_eq!(code, Some(0));
+    let all = std::fs::read_to_string(disk.path("mounted/all")).unwrap();
+    let lines: Vec<u64> = all.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(lines.is_sorted_by(|one, next| one < next), "out of order or twice");
+    let said = format!("ledger: output all: in {0} out {0} not_selected 0 queued 0", lines.len());
+    assert!(log.contains(&said), "{said}: {log}");
 }

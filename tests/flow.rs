@@ -263,7 +263,7 @@ fn written_by(daemon: &Daemon) -> std::collections::BTreeMap<String, u64> {
 }
 
 /// Sends 50 lines a datagram, as many datagrams as that.
-fn flood(daemon: &Daemon, datagrams: std::ops::Range<u64>) {
+pub fn flood(daemon: &Daemon, datagrams: std::ops::Range<u64>) {
     for datagram in datagrams {
         let line = |n: u64| format!("{:0>599}\n", datagram * 50 + n);
         daemon.send((0..50).map(line).collect::<String>().as_bytes());
