@@ -161,11 +161,26 @@ pub fn read_full(file: &impl FsFile, buffer: &mut [u8], offset: u64) -> io::Resu
 ///
 /// # Errors
 /// The system's; then the file may hold a part, from its old end on.
-pub fn write_all(file: &mut impl FsFile, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+pub fn write_all(file: &mut impl FsFile, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    write_counted(file, slices, &mut 0)
+}
+
+/// The same, with the bytes that are written added to `len`.
+///
+/// # Errors
+/// The system's.
+pub fn write_counted(
+    file: &mut impl FsFile,
+    mut slices: &mut [IoSlice<'_>],
+    len: &mut u64,
+) -> io::Result<()> {
     while slices.iter().any(|slice| !slice.is_empty()) {
         match file.write(&slices[..slices.len().min(SLICES_MOST)])? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
-            count => IoSlice::advance_slices(&mut slices, count),
+            count => {
+                *len += count as u64;
+                IoSlice::advance_slices(&mut slices, count);
+            }
         }
     }
     Ok(())

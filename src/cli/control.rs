@@ -1,6 +1,6 @@
 //! How `top`, `tap` and `ctl` find the daemon: by `--control`, else by the configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -46,6 +46,15 @@ impl Daemon {
     /// # Errors
     /// As [`Self::ask`].
     pub fn status(&self) -> anyhow::Result<Status> {
-        Ok(serde_json::from_value(self.ask(Request::Status)?)?)
+        status_at(&self.path()?).map_err(anyhow::Error::msg)
     }
+}
+
+/// The state of every node of the daemon with that control socket.
+///
+/// # Errors
+/// A sentence for the user: that no daemon answers, or not as it should.
+pub fn status_at(path: &Path) -> Result<Status, String> {
+    let value = ask(path, Request::Status)?;
+    serde_json::from_value(value).map_err(|error| error.to_string())
 }

@@ -694,7 +694,6 @@ impl Daemon {
         }
         let now = self.clock.mono();
         for (node, handle) in go {
-            handle.wishes.set_station(None);
             // The thread was told to stop and ends within a read or two, unless it writes to a
             // disk that does not answer.
             let ended = loop {

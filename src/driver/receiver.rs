@@ -524,8 +524,7 @@ impl<I: Intake> Datagrams<I> {
             let enough = self.out.wishes.hold() || self.out.wishes.is_late();
             if self.patient && enough && self.kernel_has_room() {
                 self.hand_full();
-                self.lend_hand();
-                let did = self.hand.work();
+                let did = self.help();
                 self.hand.tell();
                 if !did && pause(stop) == Waited::Stopped {
                     break;
@@ -550,8 +549,7 @@ impl<I: Intake> Datagrams<I> {
             let pauses_now = came.messages > 0 && self.can_pause(&came);
             pauses = if pauses_now { pauses + 1 } else { 0 };
             if pauses_now {
-                self.lend_hand();
-                self.hand.work();
+                self.help();
             } else {
                 self.hand.withdraw();
             }
@@ -578,17 +576,18 @@ impl<I: Intake> Datagrams<I> {
     /// Hands on what is enough to be worth it while reads are full.
     fn hand_on_in_flood(&mut self) {
         if self.intake.full_count() >= limits::PIECES_TOGETHER {
-            self.lend_hand();
-            self.hand.work();
+            self.help();
             self.hand_full();
         }
     }
 
-    /// Who writes does not receive meanwhile; the kernel must be able to hold what comes.
-    fn lend_hand(&mut self) {
+    /// Does what is to be done for the disk; whether something was. Who writes does not receive
+    /// meanwhile; the kernel must be able to hold what comes.
+    fn help(&mut self) -> bool {
         if self.buffer >= limits::HAND_BUFFER_LEAST {
             self.hand.lend();
         }
+        self.hand.work()
     }
 
     fn hand_full(&mut self) {

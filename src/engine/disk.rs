@@ -236,9 +236,7 @@ impl Engine {
     /// The file output that all lines of an input come to that go on at all, where there is one
     /// and it writes them as they are, into a file that is the same for all.
     pub fn only_file(&self, input: NodeId) -> Option<NodeId> {
-        let mut ends = self.nodes_behind(input, |_| true);
-        ends.retain(|id| !matches!(self.node(*id).body, Body::Pass));
-        let &[end] = ends.as_slice() else { return None };
+        let &[end] = self.ends_behind(input).as_slice() else { return None };
         let node = self.node(end);
         let (Body::Disk(disk), BodyPlan::File(plan)) = (&node.body, &node.plan.body) else {
             return None;

@@ -113,6 +113,15 @@ impl Engine {
         found
     }
 
+    /// The outputs, spools and processes that lines of `from` come to, as they are or through
+    /// filters without a process.
+    pub(super) fn ends_behind(&self, from: NodeId) -> Vec<NodeId> {
+        let is_pass = |body: &Body| matches!(body, Body::Pass);
+        let mut ends = self.nodes_behind(from, is_pass);
+        ends.retain(|id| !is_pass(&self.node(*id).body));
+        ends
+    }
+
     /// Gives a batch to the worker with the least to do.
     fn queue_for_process(&mut self, node: NodeId, batch: Batch) {
         let Body::Process(process) = &self.node(node).body else { return };

@@ -73,10 +73,9 @@ impl Engine {
         self.tickets = tickets;
     }
 
-    /// The spools that lines of `from` come to, as they are or through filters without a
-    /// process.
+    /// The spools that lines of `from` come to before any process.
     fn spools_behind(&self, from: NodeId) -> Vec<NodeId> {
-        let mut found = self.nodes_behind(from, |body| matches!(body, Body::Pass));
+        let mut found = self.ends_behind(from);
         found.retain(|id| matches!(self.node(*id).body, Body::Spool(_)));
         found
     }

@@ -13,6 +13,13 @@ use crate::rsyslog::{Certificates, Rsyslog, rsyslogd};
 const SEVERITIES: [&str; 8] =
     ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
+/// How omfwd can be told to send, and by which transport.
+const OMFWD_WAYS: [(&str, &str); 3] = [
+    ("udp", "protocol=\"udp\""),
+    ("tcp", "protocol=\"tcp\""),
+    ("tcp", "protocol=\"tcp\" TCP_Framing=\"octet-counted\""),
+];
+
 /// Lets an rsyslogd of the test's own send on 2000 messages that it is given as `inject` says, and
 /// gives what came.
 fn through_rsyslog(
@@ -72,11 +79,7 @@ fn check_5424(messages: &[Message]) {
 fn omfwd_sends_every_field_of_rfc_5424_in_every_way() {
     // It ends its messages with a newline, also where it has counted them.
     let format = "template=\"RSYSLOG_SyslogProtocol23Format\"";
-    for (scheme, way) in [
-        ("udp", "protocol=\"udp\""),
-        ("tcp", "protocol=\"tcp\""),
-        ("tcp", "protocol=\"tcp\" TCP_Framing=\"octet-counted\""),
-    ] {
+    for (scheme, way) in OMFWD_WAYS {
         let Some(program) = rsyslogd(&["imtcp"]) else { return };
         let receiver = Receiver::start(scheme, "");
         let action = format!("{way} {format}");
@@ -86,11 +89,7 @@ fn omfwd_sends_every_field_of_rfc_5424_in_every_way() {
 
 #[test]
 fn omfwd_sends_what_it_does_by_default() {
-    for (scheme, way) in [
-        ("udp", "protocol=\"udp\""),
-        ("tcp", "protocol=\"tcp\""),
-        ("tcp", "protocol=\"tcp\" TCP_Framing=\"octet-counted\""),
-    ] {
+    for (scheme, way) in OMFWD_WAYS {
         let Some(program) = rsyslogd(&["imtcp"]) else { return };
         let receiver = Receiver::start(scheme, "");
         let inject = |number| format!("<78>May  6 07:08:09 edge cron[{number}]: line {number}");

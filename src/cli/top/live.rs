@@ -23,9 +23,8 @@ use super::app::App;
 use super::draw::{Theme, draw};
 use super::model::Model;
 use super::text::Glyphs;
-use crate::cli::control::Daemon;
+use crate::cli::control::{Daemon, status_at};
 use crate::cli::peer::Stop;
-use crate::driver::control::{Request, ask};
 use crate::engine::status::Status;
 
 /// How often it is looked for news while no key is pressed.
@@ -81,9 +80,7 @@ fn look(path: PathBuf, every: Duration) -> io::Result<Receiver<News>> {
     let ask = move || {
         loop {
             thread::sleep(every);
-            let status = ask(&path, Request::Status)
-                .and_then(|value| serde_json::from_value(value).map_err(|error| error.to_string()));
-            if sender.send(status).is_err() {
+            if sender.send(status_at(&path)).is_err() {
                 return;
             }
         }

@@ -6,9 +6,9 @@
 //! length stays what was written. What is left of the room goes back when the file is closed; a
 //! daemon that is killed leaves it, and the next one to write there uses it.
 
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, IoSlice};
 
-use crate::fs::FsFile;
+use crate::fs::{FsFile, write_counted};
 use crate::limits::{AHEAD, AHEAD_LEAST};
 
 /// A file, and where its end is.
@@ -46,23 +46,14 @@ impl<F: FsFile> Growing<F> {
     ///
     /// # Errors
     /// The system's; the length tells how much was written.
-    pub(super) fn append(&mut self, mut slices: &mut [IoSlice<'_>], most: u64) -> io::Result<()> {
+    pub(super) fn append(&mut self, slices: &mut [IoSlice<'_>], most: u64) -> io::Result<()> {
         if self.torn {
             self.file.set_len(self.len)?;
             self.torn = false;
         }
         let coming = slices.iter().map(|slice| slice.len() as u64).sum();
         self.set_aside(coming, most);
-        while !slices.is_empty() {
-            match self.file.write(slices)? {
-                0 => return Err(ErrorKind::WriteZero.into()),
-                bytes => {
-                    self.len += bytes as u64;
-                    IoSlice::advance_slices(&mut slices, bytes);
-                }
-            }
-        }
-        Ok(())
+        write_counted(&mut self.file, slices, &mut self.len)
     }
 
     /// Takes off what is behind the first `len` bytes, now or before the next append.

@@ -18,7 +18,7 @@ use crate::batch::Batch;
 use crate::config::plan::FilePlan;
 use crate::format::{Formatter, Moment};
 use crate::fs::Fs;
-use crate::limits::{FILES_AT_ONCE, ROUTES_MOST, SLICES_MOST};
+use crate::limits::{FILES_AT_ONCE, ROUTES_MOST};
 use crate::output::name::Values;
 use crate::parse::field::Field;
 use crate::parse::syslog::Message;
@@ -433,12 +433,9 @@ impl<F: Fs> FileOutput<F> {
             exact.fresh = false;
         }
         let most = self.most();
-        for chunks in share.chunks.chunks(SLICES_MOST) {
-            let slice = |chunk| IoSlice::new(share.slice(chunk));
-            let mut slices: Vec<_> = chunks.iter().map(slice).collect();
-            self.open[at].file.append(&mut slices, most)?;
-        }
-        Ok(())
+        let slice = |chunk| IoSlice::new(share.slice(chunk));
+        let mut slices: Vec<_> = share.chunks.iter().map(slice).collect();
+        self.open[at].file.append(&mut slices, most)
     }
 }
 
