@@ -123,6 +123,13 @@ pub fn count_lines(bytes: &[u8]) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
+/// How many bytes the first `lines` lines have: all where there are not more of them.
+pub fn end_of_lines(bytes: &[u8], lines: u64) -> usize {
+    let Some(last) = lines.checked_sub(1) else { return 0 };
+    let nth = usize::try_from(last).unwrap_or(usize::MAX);
+    memchr::memchr_iter(b'\n', bytes).nth(nth).map_or(bytes.len(), |at| at + 1)
+}
+
 /// Blocks of memory that batches are cut from, used again when nobody holds them.
 ///
 /// A fresh block of this size costs a page fault for every 4 KiB, as dear as copying the

@@ -89,7 +89,7 @@ pub fn complaints(snapshot: &Snapshot) -> Vec<String> {
         if let Some(error) = &node.error {
             complaints.push(format!("{name}: {error}"));
         }
-        if node.children.iter().any(|child| child.state == "crash-loop") {
+        if loops(node) {
             complaints.push(format!("{name}: its process is in a crash loop"));
         }
         if !node.balanced {
@@ -213,8 +213,7 @@ const FIGURES: &[Figure] = &[
         (!n.children.is_empty()).then_some(up as f64)
     }),
     ("crash_loop", "Whether a process is in a crash loop", false, |n| {
-        let loops = n.children.iter().any(|child| child.state == "crash-loop");
-        (!n.children.is_empty()).then(|| f64::from(u8::from(loops)))
+        (!n.children.is_empty()).then(|| f64::from(u8::from(loops(n))))
     }),
     ("lanes", "Connections it should have", false, |n| {
         (!n.lanes.is_empty()).then_some(n.lanes.len() as f64)
@@ -231,7 +230,7 @@ const FIGURES: &[Figure] = &[
     }),
     ("balanced", "Whether its ledger balances", false, |n| Some(f64::from(u8::from(n.balanced)))),
     ("held_lines", "Lines in the spool", false, |n| {
-        n.spool.as_ref().map(|spool| (spool.next - spool.oldest) as f64)
+        n.spool.as_ref().map(|spool| spool.lines() as f64)
     }),
     ("held_bytes", "Bytes of the spool", false, |n| {
         n.spool.as_ref().map(|spool| spool.bytes as f64)
@@ -257,6 +256,11 @@ const READER_FIGURES: &[ReaderFigure] = &[
         r.waits_since.map_or(0.0, |since| (now - since).max(0.0))
     }),
 ];
+
+/// Whether one of its processes is in a crash loop.
+fn loops(node: &NodeStatus) -> bool {
+    node.children.iter().any(|child| child.state == "crash-loop")
+}
 
 /// What an input counts beside lines.
 fn input(node: &NodeStatus) -> Option<InputStatus> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::control::Daemon;
 use super::peer::Stop;
+use crate::batch::end_of_lines;
 use crate::driver::control::{Request, TapHead, open};
 
 /// How often it is looked whether a signal came.
@@ -110,7 +111,7 @@ impl Tap {
             }
             count.lost = head.lost;
             let left = most.map_or(u64::MAX, |most| most - count.lines).min(head.lines);
-            out.write_all(first_lines(&lines, left))?;
+            out.write_all(&lines[..end_of_lines(&lines, left)])?;
             out.flush()?;
             count.lines += left;
             match head.end {
@@ -148,12 +149,4 @@ impl Tap {
             }
         }
     }
-}
-
-/// The first so many lines.
-fn first_lines(lines: &[u8], count: u64) -> &[u8] {
-    let Some(last) = count.checked_sub(1) else { return &[] };
-    let nth = usize::try_from(last).unwrap_or(usize::MAX);
-    let end = memchr::memchr_iter(b'\n', lines).nth(nth).map_or(lines.len(), |at| at + 1);
-    &lines[..end]
 }

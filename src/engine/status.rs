@@ -127,6 +127,13 @@ pub struct SpoolStatus {
     pub readers: Vec<ReaderStatus>,
 }
 
+impl SpoolStatus {
+    /// How many lines it holds.
+    pub fn lines(&self) -> u64 {
+        self.next.saturating_sub(self.oldest)
+    }
+}
+
 /// A reader of a spool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReaderStatus {

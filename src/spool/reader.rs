@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::folder::{Listing, Name, QUARANTINE};
 use super::format::{Header, Row};
 use super::scan::{Item, Packed, Plain, Scanner, Source};
-use crate::batch::{Batch, Place};
+use crate::batch::{Batch, Place, end_of_lines};
 use crate::fs::{Fs, FsFile, write_all};
 use crate::ids::Identity;
 use crate::limits::FILE_MODE_DEFAULT;
@@ -292,12 +292,6 @@ impl<F: Fs> Reader<F> {
         }
         Err(io::Error::other("the segments change faster than they can be opened"))
     }
-}
-
-/// How many bytes the first `lines` lines have.
-fn end_of_lines(bytes: &[u8], lines: u64) -> usize {
-    let Some(last) = lines.checked_sub(1).and_then(|at| usize::try_from(at).ok()) else { return 0 };
-    memchr::memchr_iter(b'\n', bytes).nth(last).map_or(bytes.len(), |at| at + 1)
 }
 
 /// Copies damaged bytes to `quarantine/`, under a name that says where they were; once.

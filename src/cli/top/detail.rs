@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 
 use super::draw::{BOLD, DIM, HEADING, Theme};
 use super::model::View;
-use super::notes::{Tone, of_reason, reasons, tone_of_child};
+use super::notes::{Tone, of_reason, reasons, tone_of_child, tone_of_lost};
 use super::text::{Glyphs, duration, one_line, percent, rate, size, wrapped};
 use crate::engine::status::{NodeStatus, Status};
 
@@ -109,16 +109,11 @@ impl Page<'_> {
             self.row("not selected", |node| node.not_selected, None, plain);
         }
         let dropped = |node: &NodeStatus| node.dropped.values().sum();
-        let tone = |rate: Option<f64>, lines: u64| match rate {
-            Some(rate) if rate > 0.0 => Tone::Bad,
-            _ if lines > 0 => Tone::Warn,
-            _ => Tone::Plain,
-        };
-        let style = self.theme.of(tone(self.view.rate(dropped), dropped(node)));
+        let style = self.theme.of(tone_of_lost(self.view.rate(dropped), dropped(node)));
         self.row("dropped", dropped, Some(|node| node.bytes_dropped), style);
         for (reason, lines) in reasons(node) {
             let of = |node: &NodeStatus| of_reason(node, reason);
-            let style = self.theme.of(tone(self.view.rate(of), lines));
+            let style = self.theme.of(tone_of_lost(self.view.rate(of), lines));
             self.row(&format!("  {reason}"), of, None, style);
         }
         self.lines.push(Line::raw(format!(" {:<17} {:>20}", "queued", node.queued)));
@@ -198,8 +193,12 @@ impl Page<'_> {
     fn spool(&mut self) {
         let Some(spool) = &self.view.node.spool else { return };
         self.heading("SPOOL");
-        let lines = spool.next.saturating_sub(spool.oldest);
-        let text = format!("{lines} lines, {} in {} segments", size(spool.bytes), spool.segments);
+        let text = format!(
+            "{} lines, {} in {} segments",
+            spool.lines(),
+            size(spool.bytes),
+            spool.segments
+        );
         self.said("holds", &text, Style::new());
         let text = format!(
             "oldest {}  on disk up to {}  next {}",

@@ -65,7 +65,7 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
         notes.push((format!("not understood {}", count(faults.sum())), Tone::Warn));
     }
     if let Some(spool) = &node.spool {
-        let lines = count(spool.next.saturating_sub(spool.oldest));
+        let lines = count(spool.lines());
         notes.push((format!("holds {lines} lines, {}", size(spool.bytes)), Tone::Plain));
     }
     notes
@@ -73,9 +73,14 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
 
 /// How much a node's drops ask for attention: most while there are new ones.
 pub(super) fn tone_of_drops(view: &View) -> Tone {
-    match view.rate(drops) {
+    tone_of_lost(view.rate(drops), drops(view.node))
+}
+
+/// The same of so many lines, and of how many more there are in a second.
+pub(super) fn tone_of_lost(rate: Option<f64>, lines: u64) -> Tone {
+    match rate {
         Some(rate) if rate > 0.0 => Tone::Bad,
-        _ if drops(view.node) > 0 => Tone::Warn,
+        _ if lines > 0 => Tone::Warn,
         _ => Tone::Plain,
     }
 }
