@@ -14,7 +14,7 @@ use logweir::batch::{Batch, count_lines};
 use logweir::clock::Mono;
 use logweir::config;
 use logweir::config::plan::SelectPlan;
-use logweir::engine::{Action, Engine, Event, Ready};
+use logweir::engine::{Action, Engine, Event};
 use logweir::filter::patterns::{Hits, Patterns};
 use logweir::filter::{Selector, gather};
 use logweir::input::Intake;
@@ -133,9 +133,9 @@ fn fan_out(c: &mut Criterion) {
         let mut engine = Engine::new(&plan, Mono::default()).unwrap();
         let mut pid = 0;
         while let Some(action) = engine.poll_action() {
-            if let Action::Start(proc) = action {
+            if let Action::Start(lane) = action {
                 pid += 1;
-                engine.handle(Event::Started { proc, pid }, Mono::default());
+                engine.handle(Event::Started { lane, pid }, Mono::default());
             }
         }
         let node = engine.find("in").unwrap();
@@ -144,13 +144,13 @@ fn fan_out(c: &mut Criterion) {
             b.iter(|| {
                 now = now + Duration::from_millis(1);
                 engine.handle(Event::Lines { node, batch: batch.clone() }, now);
-                while let Some(Ready::Child(proc)) = engine.poll_ready() {
-                    engine.take_up(proc);
+                while let Some(lane) = engine.poll_ready() {
+                    engine.take_up(lane);
                     let mut slices = [IoSlice::new(&[]); 8];
-                    let count = engine.slices(proc, &mut slices);
+                    let count = engine.slices(lane, &mut slices);
                     let bytes = slices[..count].iter().map(|slice| slice.len()).sum();
-                    engine.wrote(proc, bytes);
-                    engine.unread(proc, 0);
+                    engine.wrote(lane, bytes);
+                    engine.unread(lane, 0);
                 }
             });
         });

@@ -25,24 +25,64 @@ pub struct Batch {
     pub input: Arc<str>,
     /// When they were received.
     pub received: SystemTime,
-    /// Where they stand in the spool they came from; `None` where they came from none.
-    pub place: Option<Place>,
+    /// Where they came from; `None` where that is not numbered.
+    pub origin: Option<Span>,
+    /// Their numbers in a spool of this daemon; `None` before they are in one.
+    pub numbers: Option<Numbers>,
     /// Who sent which of them, where that is known.
     pub sources: Option<Sources>,
 }
 
-/// A piece of a spool: lines `first` to `last` of it, or what a selection left of them.
+/// A range of something that is numbered elsewhere, such as the spool of another logweir: `first`
+/// to `last` of it, or what a selection left of them. Numbers in between may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// The spool.
-    pub spool: Identity,
+pub struct Span {
+    /// What is numbered.
+    pub origin: Identity,
+    /// The first number.
+    pub first: u64,
+    /// The last number.
+    pub last: u64,
+}
+
+impl Span {
+    /// How many numbers there are from the first to the last.
+    pub fn len(&self) -> u64 {
+        self.last - self.first + 1
+    }
+
+    /// Never: a span has at least one number.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// What is left of the span of a batch with `lines` lines when its first `cut` lines are taken
+    /// off. Where numbers are missing nobody knows where the cut falls, and the rest keeps it all.
+    fn without_first(self, lines: u32, cut: u32) -> Self {
+        match self.len() == u64::from(lines) {
+            true => Self { first: self.first + u64::from(cut), ..self },
+            false => self,
+        }
+    }
+
+    /// What the first `cut` lines of a batch with `lines` lines have of its span: where numbers
+    /// are missing nothing, for a span that is stored says that all up to its end is stored.
+    fn of_first(self, lines: u32, cut: u32) -> Option<Self> {
+        (self.len() == u64::from(lines))
+            .then(|| Self { last: self.first + u64::from(cut) - 1, ..self })
+    }
+}
+
+/// Lines `first` to `last` of a spool of this daemon, or what a selection left of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbers {
     /// The number of the first line.
     pub first: u64,
     /// The number of the last line.
     pub last: u64,
 }
 
-impl Place {
+impl Numbers {
     /// How many lines there are from the first to the last.
     pub fn lines(&self) -> u64 {
         self.last - self.first + 1
@@ -50,9 +90,9 @@ impl Place {
 }
 
 impl Batch {
-    /// Lines of no place and no sender that is known.
+    /// Lines of no numbered origin and no known sender.
     pub fn new(bytes: Bytes, lines: u32, input: Arc<str>, received: SystemTime) -> Self {
-        Self { bytes, lines, input, received, place: None, sources: None }
+        Self { bytes, lines, input, received, origin: None, numbers: None, sources: None }
     }
 
     /// Other lines of the same origin and time, or some of these; the senders are those of as
@@ -74,10 +114,11 @@ impl Batch {
         if let Some(sources) = &mut self.sources {
             sources.cut_front(bytes);
         }
-        if let Some(place) = &mut self.place
-            && place.lines() == u64::from(self.lines)
+        self.origin = self.origin.map(|origin| origin.without_first(self.lines, lines));
+        if let Some(numbers) = &mut self.numbers
+            && numbers.lines() == u64::from(self.lines)
         {
-            place.first += u64::from(lines);
+            numbers.first += u64::from(lines);
         }
         self.lines -= lines;
         lines
@@ -102,15 +143,16 @@ impl Batch {
         debug_assert!(room < self.bytes.len());
         let end = memchr::memrchr(b'\n', &self.bytes[..room])? + 1;
         let bytes = self.bytes.slice(..end);
-        let before = self.place;
+        let (numbers, all) = (self.numbers, self.lines);
         let mut first = self.with(bytes, 0);
         let lines = self.cut_front(end);
         first.lines = lines;
+        first.origin = first.origin.and_then(|origin| origin.of_first(all, lines));
         // Of what a selection left nobody knows where the cut falls: both have the whole piece.
-        first.place =
-            before.zip(self.place).map(|(before, rest)| match rest.first - before.first {
+        first.numbers =
+            numbers.zip(self.numbers).map(|(before, rest)| match rest.first - before.first {
                 0 => before,
-                _ => Place { last: rest.first - 1, ..before },
+                _ => Numbers { last: rest.first - 1, ..before },
             });
         Some(first)
     }
@@ -206,13 +248,13 @@ mod tests {
 
     #[test]
     fn a_split_knows_where_each_part_stands() {
-        let place = |first, last| Some(Place { spool: Identity::of(7), first, last });
-        let mut whole = Batch { place: place(5, 7), ..batch("a\nb\nc\n") };
+        let numbers = |first, last| Some(Numbers { first, last });
+        let mut whole = Batch { numbers: numbers(5, 7), ..batch("a\nb\nc\n") };
         let first = whole.split_to(2).unwrap();
-        assert_eq!((first.place, whole.place), (place(5, 5), place(6, 7)));
-        let mut some = Batch { place: place(5, 9), ..batch("a\nb\nc\n") };
+        assert_eq!((first.numbers, whole.numbers), (numbers(5, 5), numbers(6, 7)));
+        let mut some = Batch { numbers: numbers(5, 9), ..batch("a\nb\nc\n") };
         let first = some.split_to(2).unwrap();
-        assert_eq!((first.place, some.place), (place(5, 9), place(5, 9)));
+        assert_eq!((first.numbers, some.numbers), (numbers(5, 9), numbers(5, 9)));
     }
 
     #[test]

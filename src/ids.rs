@@ -9,12 +9,8 @@ use std::time::SystemTime;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub u32);
 
-/// One copy of a child process slot (a `run` with `workers = 4` has four); never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ProcId(pub u32);
-
-/// One reader of a spool, or one share of a forward output: a node, and its lane where it has
-/// several.
+/// One lane of a node: a worker of a process, a file, a socket, a peer. A node without several has
+/// lane 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LaneId {
     /// The output.

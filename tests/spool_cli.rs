@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use logweir::batch::{Batch, Place, count_lines};
+use logweir::batch::{Batch, Span, count_lines};
 use logweir::config::plan::{SpoolFull, SpoolPlan, Sync};
 use logweir::fs::{Fs, OsFs};
 use logweir::ids::Identity;
@@ -122,13 +122,14 @@ impl Spool {
     }
 }
 
-fn append(writer: &mut Writer<OsFs>, lines: &[u8], seconds: u64, place: Option<Place>) {
+fn append(writer: &mut Writer<OsFs>, lines: &[u8], seconds: u64, origin: Option<Span>) {
     let batch = Batch {
         bytes: Bytes::copy_from_slice(lines),
         lines: count_lines(lines),
         input: "squid".into(),
         received: UNIX_EPOCH + Duration::from_secs(seconds),
-        place,
+        origin,
+        numbers: None,
         sources: None,
     };
     let appended = writer.append(&[batch]);
@@ -177,8 +178,8 @@ fn numbered(from: u64, to: u64) -> String {
 fn ls_shows_segments_readers_and_origins() {
     let spool = Spool::numbered(10);
     let mut writer = spool.open(760).writer;
-    let place = Place { spool: Identity::of(0xabc), first: 40, last: 41 };
-    append(&mut writer, b"from\nthere\n", EIGHT + 600, Some(place));
+    let origin = Span { origin: Identity::of(0xabc), first: 40, last: 41 };
+    append(&mut writer, b"from\nthere\n", EIGHT + 600, Some(origin));
     spool.compress(0);
     spool.cursor("hub", SPOOL, 12);
     spool.cursor("stranger", Identity::of(8), 1);
@@ -820,8 +821,8 @@ fn trim_keeps_the_newest_segment_that_was_begun_whole() {
 #[test]
 fn a_new_identity_keeps_numbers_readers_and_origins() {
     let spool = Spool::numbered(6);
-    let place = Place { spool: Identity::of(0xabc), first: 40, last: 40 };
-    append(&mut spool.open(760).writer, b"line 6\n", EIGHT + 600, Some(place));
+    let origin = Span { origin: Identity::of(0xabc), first: 40, last: 40 };
+    append(&mut spool.open(760).writer, b"line 6\n", EIGHT + 600, Some(origin));
     spool.cursor("hub", SPOOL, 3);
     spool.cursor("stranger", Identity::of(8), 1);
     let Said(0, text, _) = spool.run("trim", "--new-identity") else { panic!("trim failed") };

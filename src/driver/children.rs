@@ -22,7 +22,7 @@ use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config::plan::ConfinePlan;
 use crate::engine::{Engine, Event};
-use crate::ids::ProcId;
+use crate::ids::{LaneId, NodeId};
 use crate::input::lines::LineBuffer;
 use crate::limits;
 use crate::sys::pipe::unread;
@@ -42,12 +42,12 @@ pub enum Pipe {
 /// All running children.
 #[derive(Debug, Default)]
 pub struct Children {
-    running: HashMap<ProcId, Running>,
+    running: HashMap<LaneId, Running>,
     /// The loop's tokens for children's pipes.
-    pub tokens: HashMap<Token, (ProcId, Pipe)>,
+    pub tokens: HashMap<Token, (LaneId, Pipe)>,
     next_token: usize,
     /// Children with output left unread when their turn was over.
-    pub again: Vec<(ProcId, Pipe)>,
+    pub again: Vec<(LaneId, Pipe)>,
     chunk: Vec<u8>,
 }
 
@@ -94,26 +94,26 @@ impl Children {
     }
 
     /// Starts a child.
-    pub fn start(&mut self, proc: ProcId, engine: &mut Engine, registry: &Registry, now: Mono) {
-        match self.try_start(proc, engine, registry) {
-            Ok(pid) => engine.handle(Event::Started { proc, pid }, now),
+    pub fn start(&mut self, lane: LaneId, engine: &mut Engine, registry: &Registry, now: Mono) {
+        match self.try_start(lane, engine, registry) {
+            Ok(pid) => engine.handle(Event::Started { lane, pid }, now),
             Err(error) => {
-                engine.handle(Event::StartFailed { proc, error: error.to_string() }, now);
+                engine.handle(Event::StartFailed { lane, error: error.to_string() }, now);
             }
         }
     }
 
-    fn try_start(&mut self, proc: ProcId, engine: &Engine, registry: &Registry) -> io::Result<u32> {
-        let name = engine.name_of(engine.node_of(proc));
-        let prints = engine.prints(proc);
+    fn try_start(&mut self, lane: LaneId, engine: &Engine, registry: &Registry) -> io::Result<u32> {
+        let name = engine.name_of(lane.node);
+        let prints = engine.prints(lane);
         let mut command = Command::new("/bin/sh");
-        command.arg("-c").arg(engine.command_of(proc));
+        command.arg("-c").arg(engine.command_of(lane));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // What the service manager says is for the daemon alone.
         for name in ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"] {
             command.env_remove(name);
         }
-        as_child(&mut command, confine(engine.confined(proc))?);
+        as_child(&mut command, confine(&engine.confinement(lane))?);
         let mut child = command.spawn()?;
         let pid = child.id();
         let group = Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX));
@@ -131,9 +131,9 @@ impl Children {
         stdout.set_nonblocking(true)?;
         stderr.set_nonblocking(true)?;
         let tokens = vec![
-            self.token(proc, Pipe::In),
-            self.token(proc, Pipe::Out),
-            self.token(proc, Pipe::Err),
+            self.token(lane, Pipe::In),
+            self.token(lane, Pipe::Out),
+            self.token(lane, Pipe::Err),
         ];
         registry.register(&mut stdin, tokens[0], Interest::WRITABLE)?;
         registry.register(&mut stdout, tokens[1], Interest::READABLE)?;
@@ -154,44 +154,44 @@ impl Children {
             tokens,
             said: Said::default(),
         };
-        self.running.insert(proc, running);
+        self.running.insert(lane, running);
         Ok(pid)
     }
 
-    fn token(&mut self, proc: ProcId, pipe: Pipe) -> Token {
+    fn token(&mut self, lane: LaneId, pipe: Pipe) -> Token {
         let token = Token(self.next_token);
         self.next_token += 1;
-        self.tokens.insert(token, (proc, pipe));
+        self.tokens.insert(token, (lane, pipe));
         token
     }
 
     /// Writes what waits for a child until it is all gone or the pipe is full.
-    pub fn write(&mut self, proc: ProcId, engine: &mut Engine, now: Mono) {
-        if !engine.take_up(proc) {
+    pub fn write(&mut self, lane: LaneId, engine: &mut Engine, now: Mono) {
+        if !engine.take_up(lane) {
             return;
         }
-        let Some(running) = self.running.get_mut(&proc) else { return };
+        let Some(running) = self.running.get_mut(&lane) else { return };
         let Some(stdin) = &mut running.stdin else { return };
         loop {
             let mut slices = [IoSlice::new(&[]); limits::SLICES_MOST];
-            let count = engine.slices(proc, &mut slices);
+            let count = engine.slices(lane, &mut slices);
             if count == 0 {
                 return;
             }
             match stdin.write_vectored(&slices[..count]) {
                 Ok(bytes) => {
-                    engine.wrote(proc, bytes);
-                    tell_unread(proc, &*stdin, engine);
+                    engine.wrote(lane, bytes);
+                    tell_unread(lane, &*stdin, engine);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    engine.write_blocked(proc);
+                    engine.write_blocked(lane);
                     return;
                 }
                 Err(_) => {
                     // EPIPE: nobody reads any more. What is in the pipe is still there.
                     let unread = pipe_holds(&*stdin);
-                    engine.handle(Event::StdinClosed { proc, unread }, now);
+                    engine.handle(Event::StdinClosed { lane, unread }, now);
                     return;
                 }
             }
@@ -199,25 +199,25 @@ impl Children {
     }
 
     /// Reads what a child printed or complained, at most a turn's worth.
-    pub fn read(&mut self, proc: ProcId, pipe: Pipe, engine: &mut Engine, now: Mono) {
-        let Some(running) = self.running.get_mut(&proc) else { return };
-        if pipe == Pipe::Out && engine.is_paused(engine.node_of(proc)) {
+    pub fn read(&mut self, lane: LaneId, pipe: Pipe, engine: &mut Engine, now: Mono) {
+        let Some(running) = self.running.get_mut(&lane) else { return };
+        if pipe == Pipe::Out && engine.is_paused(lane.node) {
             return;
         }
-        if !running.read(proc, pipe, limits::TURN, &mut self.chunk, engine, now) {
-            self.again.push((proc, pipe));
+        if !running.read(lane, pipe, limits::TURN, &mut self.chunk, engine, now) {
+            self.again.push((lane, pipe));
         }
     }
 
     /// What a filter prints is wanted again.
-    pub fn resume(&mut self, wanted: impl Fn(ProcId) -> bool) {
-        let procs = self.running.keys().copied().filter(|proc| wanted(*proc));
-        self.again.extend(procs.map(|proc| (proc, Pipe::Out)));
+    pub fn resume(&mut self, node: NodeId) {
+        let lanes = self.running.keys().copied().filter(|lane| lane.node == node);
+        self.again.extend(lanes.map(|lane| (lane, Pipe::Out)));
     }
 
     /// Closes a child's stdin, keeping what it has not read yet in reach.
-    pub fn close_stdin(&mut self, proc: ProcId) {
-        let Some(running) = self.running.get_mut(&proc) else { return };
+    pub fn close_stdin(&mut self, lane: LaneId) {
+        let Some(running) = self.running.get_mut(&lane) else { return };
         if let Some(stdin) = running.stdin.take() {
             running.unread = reader_of(&stdin).ok();
         }
@@ -225,8 +225,8 @@ impl Children {
 
     /// Sends a signal to a child's process group. The child was not reaped yet, so that the
     /// group's number is still its own.
-    pub fn signal(&mut self, proc: ProcId, signal: Signal) {
-        if let Some(running) = self.running.get(&proc) {
+    pub fn signal(&mut self, lane: LaneId, signal: Signal) {
+        if let Some(running) = self.running.get(&lane) {
             // The group may have ended just now; its end is on the way to us.
             let _ = killpg(running.group, signal);
         }
@@ -234,19 +234,19 @@ impl Children {
 
     /// Looks which children have ended, after a SIGCHLD, without waiting for any.
     pub fn reap(&mut self, engine: &mut Engine, now: Mono) {
-        let ended: Vec<ProcId> = self
+        let ended: Vec<LaneId> = self
             .running
             .iter()
             .filter(|(_, running)| running.has_ended())
             .map(|at| *at.0)
             .collect();
-        for proc in ended {
-            let Some(mut running) = self.running.remove(&proc) else { continue };
+        for lane in ended {
+            let Some(mut running) = self.running.remove(&lane) else { continue };
             // Whoever is left of its group ends with it, while the number is still its own.
             let _ = killpg(running.group, Signal::SIGKILL);
-            running.read(proc, Pipe::Out, usize::MAX, &mut self.chunk, engine, now);
-            running.read(proc, Pipe::Err, usize::MAX, &mut self.chunk, engine, now);
-            running.end_outputs(proc, engine, now);
+            running.read(lane, Pipe::Out, usize::MAX, &mut self.chunk, engine, now);
+            running.read(lane, Pipe::Err, usize::MAX, &mut self.chunk, engine, now);
+            running.end_outputs(lane, engine, now);
             let how = match running.child.wait() {
                 Ok(status) => in_words(status),
                 Err(error) => format!("ended, how is not known: {error}"),
@@ -257,18 +257,18 @@ impl Children {
                 (None, None) => 0,
             };
             self.tokens.retain(|token, _| !running.tokens.contains(token));
-            self.again.retain(|(other, _)| *other != proc);
-            engine.handle(Event::Exited { proc, how, unread }, now);
+            self.again.retain(|(other, _)| *other != lane);
+            engine.handle(Event::Exited { lane, how, unread }, now);
         }
     }
 
     /// Looks how much children have read of what was written to them.
     pub fn look_at_pipes(&self, engine: &mut Engine) {
-        for proc in engine.with_unread() {
-            let Some(running) = self.running.get(&proc) else { continue };
+        for lane in engine.with_unread() {
+            let Some(running) = self.running.get(&lane) else { continue };
             match (&running.stdin, &running.unread) {
-                (Some(stdin), _) => tell_unread(proc, stdin, engine),
-                (None, Some(reader)) => tell_unread(proc, reader, engine),
+                (Some(stdin), _) => tell_unread(lane, stdin, engine),
+                (None, Some(reader)) => tell_unread(lane, reader, engine),
                 (None, None) => {}
             }
         }
@@ -289,7 +289,7 @@ impl Running {
     /// Reads at most `turns` pieces; whether it came to the end of what is there.
     fn read(
         &mut self,
-        proc: ProcId,
+        lane: LaneId,
         pipe: Pipe,
         turns: usize,
         chunk: &mut [u8],
@@ -312,7 +312,7 @@ impl Running {
                 }
                 Ok(count) => {
                     let piece = output.lines.push(&chunk[..count]);
-                    self.take(proc, pipe, piece, engine, now);
+                    self.take(lane, pipe, piece, engine, now);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return true,
@@ -324,7 +324,7 @@ impl Running {
     /// Takes lines that were printed: into the flow, or into the log.
     fn take(
         &mut self,
-        proc: ProcId,
+        lane: LaneId,
         pipe: Pipe,
         piece: Option<(bytes::Bytes, u32)>,
         engine: &mut Engine,
@@ -338,7 +338,7 @@ impl Running {
         if !output.stream {
             if let Some((bytes, lines)) = piece {
                 let body = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-                engine.complained(proc, body.split(|&byte| byte == b'\n'), now);
+                engine.complained(lane.node, body.split(|&byte| byte == b'\n'), now);
                 self.log(body, lines, now);
             }
             return;
@@ -347,16 +347,16 @@ impl Running {
             let (bytes, lines) = piece.unwrap_or_default();
             let (input, received) = (Arc::clone(&self.name), SystemTime::now());
             let batch = Batch::new(bytes, lines, input, received);
-            engine.handle(Event::Printed { proc, batch, counts }, now);
+            engine.handle(Event::Printed { lane, batch, counts }, now);
         }
     }
 
     /// Both pipes have ended with the child: a last line without a newline is a line.
-    fn end_outputs(&mut self, proc: ProcId, engine: &mut Engine, now: Mono) {
+    fn end_outputs(&mut self, lane: LaneId, engine: &mut Engine, now: Mono) {
         let last = self.stdout.as_mut().and_then(|output| output.lines.end());
-        self.take(proc, Pipe::Out, last, engine, now);
+        self.take(lane, Pipe::Out, last, engine, now);
         let last = self.stderr.lines.end();
-        self.take(proc, Pipe::Err, last, engine, now);
+        self.take(lane, Pipe::Err, last, engine, now);
         if self.said.unsaid > 0 {
             log::warn!("{}: {} more lines on stderr were not logged", self.name, self.said.unsaid);
         }
@@ -393,9 +393,9 @@ fn pipe_holds(pipe: impl AsFd) -> usize {
     unread(pipe).unwrap_or(0)
 }
 
-fn tell_unread(proc: ProcId, pipe: impl AsFd, engine: &mut Engine) {
+fn tell_unread(lane: LaneId, pipe: impl AsFd, engine: &mut Engine) {
     if let Ok(bytes) = unread(pipe) {
-        engine.unread(proc, bytes);
+        engine.unread(lane, bytes);
     }
 }
 

@@ -111,7 +111,7 @@ impl Links {
     /// happens to it is the link's affair.
     fn current(&mut self, id: LaneId, engine: &Engine) -> Option<&mut Connection> {
         let connection = self.connections.get_mut(&id)?;
-        engine.lane_has(id, connection.attempt).then_some(connection)
+        engine.has_attempt(id, connection.attempt).then_some(connection)
     }
 
     fn find(&self, id: LaneId, attempt: u64, url: Url) {
@@ -254,19 +254,19 @@ impl Links {
     /// Writes what waits for a lane, until it is all gone or the socket is full.
     pub fn write(&mut self, id: LaneId, engine: &mut Engine, now: Mono) {
         loop {
-            engine.fill_lane(id);
-            let Some(out) = engine.lane_out(id).filter(|out| !out.is_empty()) else { return };
+            engine.fill(id);
+            let Some(out) = engine.out(id).filter(|out| !out.is_empty()) else { return };
             let Some(connection) = self.connections.get_mut(&id) else { return };
-            if !engine.lane_has(id, connection.attempt) {
+            if !engine.has_attempt(id, connection.attempt) {
                 return;
             }
             let Some(transport) = &mut connection.transport else { return };
             let slices: Vec<_> =
                 out.pieces().iter().take(SLICES_MOST).map(|bytes| IoSlice::new(bytes)).collect();
             match transport.write(&slices) {
-                Ok(count) => engine.lane_wrote(id, count),
+                Ok(count) => engine.wrote(id, count),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return engine.lane_blocked(id);
+                    return engine.write_blocked(id);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return self.fail(id, error.to_string(), engine, now),
@@ -278,7 +278,7 @@ impl Links {
     /// again.
     pub fn acknowledge_all(&mut self, engine: &mut Engine, now: Mono) -> Option<Mono> {
         let plain = self.connections.iter().filter(|(id, connection)| {
-            connection.connected && !connection.url.protocol.is_relp() && engine.lane_waits(**id)
+            connection.connected && !connection.url.protocol.is_relp() && engine.is_unanswered(**id)
         });
         let plain: Vec<_> = plain.map(|(id, _)| *id).collect();
         if plain.is_empty() {

@@ -50,8 +50,8 @@ use crate::config::plan::{
     BodyPlan, InputPlan, NodePlan, Plan, ServerTlsPlan, SourcePlan, SpoolPlan, TransportPlan,
 };
 use crate::engine::status::Status;
-use crate::engine::{Action, DiskWork, Engine, Event, Ready, SpoolFound};
-use crate::forward::deal::{lanes, reader};
+use crate::engine::{Action, DiskWork, Engine, Event, SinkKind, SpoolFound};
+use crate::forward::partition::{lanes, reader};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
 use crate::limits;
@@ -207,7 +207,7 @@ impl Daemon {
 
     fn enter_spool(&mut self, node: NodeId, opened: Opened<OsFs>) -> Result<(), String> {
         let Opened { mut writer, cursors, .. } = opened;
-        writer.set_readers(&self.engine.readers_named(node));
+        writer.set_readers(&self.engine.readers_of(node));
         let found = Box::new(SpoolFound {
             identity: writer.identity(),
             held: writer.held(),
@@ -314,15 +314,13 @@ impl Daemon {
         self.tell_manager(now);
         self.engine.handle(Event::Tick, now);
         self.pour_taps();
-        self.hold_back();
         Ok(())
     }
 
-    /// Has receivers leave what comes in the kernel where something behind them has enough to do.
-    fn hold_back(&self) {
-        let held = self.engine.held_back();
-        for (node, handle) in &self.receivers {
-            handle.wishes.hold.store(held.contains(node), Ordering::Relaxed);
+    /// Has the receivers of an input leave lines in the kernel's buffer, or no longer.
+    fn throttle(&self, node: NodeId, throttle: bool) {
+        for (_, handle) in self.receivers.iter().filter(|(of, _)| *of == node) {
+            handle.wishes.hold.store(throttle, Ordering::Relaxed);
         }
     }
 
@@ -331,9 +329,6 @@ impl Daemon {
         let spooled = self.engine.spooled_inputs();
         for (node, handle) in &self.receivers {
             handle.wishes.prompt.store(spooled.contains(node), Ordering::Relaxed);
-            let is_alone = self.receivers.iter().filter(|(other, _)| other == node).count() == 1;
-            let file = self.engine.only_file(*node).filter(|_| is_alone);
-            handle.wishes.set_station(file.and_then(|file| self.disk.station_of(file)));
         }
     }
 
@@ -369,7 +364,7 @@ impl Daemon {
             SIGNALS => self.signals.clear(),
             Token(at) if at < UDP_OUT => self.serve_control(token, now),
             Token(at) if at < CHILDREN => {
-                self.engine.udp_writable(self.udp.node_of(token));
+                self.engine.writable(self.udp.node_of(token).only_lane());
             }
             Token(at) if at >= LINKS => self.links.ready(event, &mut self.engine, now),
             _ => match self.children.tokens.get(&token) {
@@ -387,23 +382,25 @@ impl Daemon {
             while let Some(action) = self.engine.poll_action() {
                 self.act(action, now)?;
             }
-            let Some(ready) = self.engine.poll_ready() else { return Ok(()) };
-            match ready {
-                Ready::Child(proc) => self.children.write(proc, &mut self.engine, now),
-                Ready::Udp(node) => self.udp.write(node, &mut self.engine),
-                Ready::Lane(lane) => self.links.write(lane, &mut self.engine, now),
+            let Some(lane) = self.engine.poll_ready() else { return Ok(()) };
+            match self.engine.sink(lane) {
+                Some(SinkKind::Child) => self.children.write(lane, &mut self.engine, now),
+                Some(SinkKind::Datagrams) => self.udp.write(lane, &mut self.engine),
+                Some(SinkKind::Connection) => self.links.write(lane, &mut self.engine, now),
+                // Those are given jobs.
+                Some(SinkKind::Jobs) | None => {}
             }
         }
     }
 
     fn act(&mut self, action: Action, now: Mono) -> io::Result<()> {
         match action {
-            Action::Start(proc) => {
-                self.children.start(proc, &mut self.engine, self.poll.registry(), now);
+            Action::Start(lane) => {
+                self.children.start(lane, &mut self.engine, self.poll.registry(), now);
             }
-            Action::CloseStdin(proc) => self.children.close_stdin(proc),
-            Action::Terminate(proc) => self.children.signal(proc, Signal::SIGTERM),
-            Action::Kill(proc) => self.children.signal(proc, Signal::SIGKILL),
+            Action::CloseStdin(lane) => self.children.close_stdin(lane),
+            Action::Terminate(lane) => self.children.signal(lane, Signal::SIGTERM),
+            Action::Kill(lane) => self.children.signal(lane, Signal::SIGKILL),
             Action::Disk(job) => {
                 if matches!(job.work, DiskWork::Close) {
                     self.readers.forget(job.node);
@@ -412,18 +409,19 @@ impl Daemon {
             }
             Action::Read(job) => self.readers.hand(job)?,
             Action::Link(lane, command) => self.links.command(lane, command),
-            Action::Settled { node, ticket } => self.reply(node, || Reply::Settled(ticket)),
-            Action::Tell { node, ticket, lasts } => {
-                self.reply(node, || Reply::Tell(ticket, lasts.clone()));
+            Action::Completed { node, barrier } => self.reply(node, || Reply::Settled(barrier)),
+            Action::Resume { node, barrier, lasts } => {
+                let lasts = lasts.into_iter().next().unwrap_or_default();
+                self.reply(node, || Reply::Tell(barrier, lasts.clone()));
             }
+            Action::Throttle(node, throttle) => self.throttle(node, throttle),
             // A paused receiver is not taken from, and so waits by itself.
             Action::Pause(node) => {
                 log::info!("{}: waits, a queue that blocks is full", self.engine.name_of(node));
             }
-            Action::Resume(node) => {
+            Action::Unpause(node) => {
                 log::info!("{}: goes on", self.engine.name_of(node));
-                let engine = &self.engine;
-                self.children.resume(|proc| engine.node_of(proc) == node);
+                self.children.resume(node);
             }
         }
         Ok(())
@@ -763,7 +761,8 @@ fn take(engine: &mut Engine, node: NodeId, received: receiver::Received, now: Mo
         engine.handle(Event::Lines { node, batch }, now);
     }
     if let Some((number, asks)) = received.ticket {
-        engine.handle(Event::Ticket { node, number, asks }, now);
+        let resume = asks.into_iter().collect();
+        engine.handle(Event::Barrier { node, number, resume }, now);
     }
 }
 

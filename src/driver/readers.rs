@@ -6,7 +6,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::wake::Wake;
-use crate::engine::{Event, FeedJob};
+use crate::engine::{Event, ReadJob};
 use crate::fs::OsFs;
 use crate::ids::{LaneId, NodeId};
 use crate::spool::reader::Reader;
@@ -14,7 +14,7 @@ use crate::spool::reader::Reader;
 /// The threads, as the loop sees them. A reader of a spool has one job under way at a time.
 #[derive(Debug)]
 pub struct Readers {
-    threads: HashMap<NodeId, Sender<FeedJob>>,
+    threads: HashMap<NodeId, Sender<ReadJob>>,
     done: Receiver<Event>,
     sender: Sender<Event>,
     wake: Wake,
@@ -31,7 +31,7 @@ impl Readers {
     ///
     /// # Errors
     /// The system's, where no thread could be made for a spool.
-    pub fn hand(&mut self, job: FeedJob) -> io::Result<()> {
+    pub fn hand(&mut self, job: ReadJob) -> io::Result<()> {
         let thread = match self.threads.get(&job.spool) {
             Some(thread) => thread.clone(),
             None => {
@@ -59,20 +59,20 @@ impl Readers {
     }
 }
 
-fn work(jobs: &Receiver<FeedJob>, done: &Sender<Event>, wake: &Wake) {
+fn work(jobs: &Receiver<ReadJob>, done: &Sender<Event>, wake: &Wake) {
     let mut readers: HashMap<LaneId, Reader<OsFs>> = HashMap::new();
     for job in jobs {
-        let reader = readers.remove(&job.feed).filter(|reader| reader.next_line() == job.from);
+        let reader = readers.remove(&job.lane).filter(|reader| reader.next_line() == job.from);
         let mut reader = reader.unwrap_or_else(|| {
             Reader::new(OsFs, job.dir.clone(), job.identity, job.from).with_quarantine()
         });
-        let read = reader.read(job.until, job.most);
+        let read = reader.read(job.until, job.max);
         let read = read.map_err(|error| format!("{}: {error}", job.dir.display()));
         // A reader that has caught up keeps no segment open, which may be removed.
         if reader.next_line() < job.until {
-            readers.insert(job.feed, reader);
+            readers.insert(job.lane, reader);
         }
-        if done.send(Event::FeedRead { feed: job.feed, read }).is_ok() {
+        if done.send(Event::SpoolRead { lane: job.lane, read }).is_ok() {
             wake.wake();
         }
     }

@@ -183,7 +183,7 @@ impl Desk {
                 };
                 // The batches' memory goes back before the loop learns that they are done.
                 drop(batches);
-                let told = station.tell(Event::DiskDone { node, written });
+                let told = station.tell(Event::JobDone { node, written });
                 if let Target::Files(files) = target {
                     station.local.store(files.are_local(), Ordering::Relaxed);
                     self.compressor.compress(files.take_to_compress());
@@ -202,7 +202,7 @@ impl Desk {
                     return station.tell(Event::Checkpointed { node, files: files.checkpoint() });
                 }
             }
-            DiskWork::Checked => {
+            DiskWork::CheckpointSaved => {
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
                     files.checked();
                 }
@@ -215,7 +215,7 @@ impl Desk {
                 self.compressor.compress(writer.take_to_compress());
                 return station.tell(Event::SpoolDone { node, report });
             }
-            DiskWork::Respool(plan, readers) => {
+            DiskWork::UpdateSpool(plan, readers) => {
                 if let Some(Target::Spool(writer)) = self.targets.get_mut(&node) {
                     writer.set_plan(*plan);
                     writer.set_readers(&readers);
@@ -351,7 +351,7 @@ mod tests {
         let file = folder.path().join("x");
         let (station, thread, told) = station(&file);
         station.put(append(0));
-        assert!(matches!(told.recv().unwrap(), Event::DiskDone { .. }));
+        assert!(matches!(told.recv().unwrap(), Event::JobDone { .. }));
         station.set_helped(true);
         (1..=50).for_each(|number| station.put(append(number)));
         // The thread may not have left the desk yet.
@@ -360,7 +360,7 @@ mod tests {
         assert_eq!(told.try_iter().count(), 50);
         station.put(append(51));
         station.set_helped(false);
-        assert!(matches!(told.recv().unwrap(), Event::DiskDone { .. }));
+        assert!(matches!(told.recv().unwrap(), Event::JobDone { .. }));
         // Nobody who has said to help keeps it from ending.
         station.set_helped(true);
         station.put(append(52));

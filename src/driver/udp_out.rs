@@ -9,7 +9,7 @@ use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 
 use crate::engine::Engine;
-use crate::ids::NodeId;
+use crate::ids::{LaneId, NodeId};
 use crate::limits::SEND_SLOTS;
 use crate::sys::send::DatagramWriter;
 
@@ -80,9 +80,12 @@ impl UdpOutputs {
     }
 
     /// Sends what waits for an output, until it is all gone or the socket is full.
-    pub fn write(&mut self, node: NodeId, engine: &mut Engine) {
-        let Some(socket) = self.sockets.get(&node) else { return };
-        let Some(batch) = engine.datagrams(node) else { return };
+    pub fn write(&mut self, lane: LaneId, engine: &mut Engine) {
+        let Some(socket) = self.sockets.get(&lane.node) else { return };
+        if !engine.take_up(lane) {
+            return;
+        }
+        let Some(batch) = engine.datagrams(lane) else { return };
         let mut rest = &batch.bytes[..];
         let mut sent = 0;
         let mut most = SEND_SLOTS;
@@ -100,16 +103,16 @@ impl UdpOutputs {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    engine.udp_blocked(node);
+                    engine.write_blocked(lane);
                     break;
                 }
                 // Nobody listens, or the line is larger than a datagram: it is given up.
                 Err(_) => {
-                    engine.sent(node, sent, lines[0].len());
+                    engine.sent(lane, sent, lines[0].len());
                     return;
                 }
             }
         }
-        engine.sent(node, sent, 0);
+        engine.sent(lane, sent, 0);
     }
 }

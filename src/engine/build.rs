@@ -1,276 +1,309 @@
 //! Building the flow from a plan, the first time and at each reload.
 //!
-//! Everything that can be refused is tried before anything is touched. A node that is the
-//! same in both plans stays as it is, with its queue, its child and its ledger; its
-//! selectors keep their counts where they did not change. A node that is gone or another is
-//! cut off from the flow at once and drains by itself.
+//! Everything that can be refused is tried first, in [`Prepared::new`], which touches nothing and
+//! may take its time beside the loop. [`Engine::apply`] then only swaps: a node that is the same in
+//! both plans stays as it is, with its queue, its child and its ledger; its selectors keep their
+//! counts where they did not change. A node that is gone or another is cut off from the flow at
+//! once and drains by itself.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::Mono;
-use crate::config::plan::{BodyPlan, FormatPlan, NodePlan, Plan, ProcessPlan, Shape};
-use crate::filter::Selector;
+use crate::config::plan::{BodyPlan, NodePlan, Plan, ProcessPlan};
 use crate::filter::patterns::Patterns;
+use crate::filter::{PatternIds, Selector};
 use crate::format::Formatter;
-use crate::forward::deal::{Dealer, lanes, reader};
-use crate::ids::{LaneId, NodeId, ProcId};
-use crate::input::InputCounts;
-use crate::ledger::{Count, Ledger};
+use crate::forward::link::Link;
+use crate::forward::partition::{self, Partitioner};
+use crate::ids::{LaneId, NodeId};
+use crate::ledger::Count;
 use crate::output::queue::{Budget, Queue};
 use crate::output::supervisor::Supervisor;
 
 use super::child::Child;
-use super::disk::DiskOut;
-use super::feed::Feed;
-use super::forward::ForwardOut;
-use super::net::UdpOut;
-use super::spool::SpoolOut;
-use super::{
-    Action, Body, DiskJob, DiskTarget, DiskWork, Engine, Node, Process, Stream, new_queue,
-};
+use super::connection::Connection;
+use super::consumer::Consumer;
+use super::graph::{Body, Lanes, Node, Stream};
+use super::jobs::Jobs;
+use super::lane::{Lane, Sink};
+use super::spool::SpoolState;
+use super::{Action, DiskJob, DiskTarget, DiskWork, Engine, shape};
+
+/// A plan with all that is compiled from it: ready to be put in force.
+#[derive(Debug)]
+pub struct Prepared {
+    plan: Plan,
+    nodes: Vec<PreparedNode>,
+}
+
+#[derive(Debug)]
+struct PreparedNode {
+    selector: Selector,
+    /// Its subscribers by their place in the plan, and their patterns.
+    subscribers: Vec<(usize, PatternIds)>,
+    patterns: Patterns,
+    /// For an output with peers.
+    partitioner: Option<Partitioner>,
+    /// The selectors of its lanes, where it reads from a spool.
+    consumers: Vec<Selector>,
+}
+
+impl Prepared {
+    /// Compiles a plan.
+    ///
+    /// # Errors
+    /// What cannot be compiled.
+    pub fn new(plan: &Plan) -> Result<Self, String> {
+        let mut nodes = Vec::with_capacity(plan.nodes.len());
+        for node in &plan.nodes {
+            nodes.push(PreparedNode::new(node)?);
+        }
+        let places: HashMap<&str, usize> =
+            plan.nodes.iter().enumerate().map(|(at, node)| (node.name.as_str(), at)).collect();
+        for (at, node) in plan.nodes.iter().enumerate() {
+            for from in node.from.iter().filter_map(|name| places.get(name.as_str())) {
+                let mut patterns = std::mem::take(&mut nodes[*from].patterns);
+                let ids = nodes[at].selector.enter_patterns(&mut patterns);
+                nodes[*from].patterns = patterns;
+                nodes[*from].subscribers.push((at, ids));
+                if matches!(plan.nodes[*from].body, BodyPlan::Spool(_)) {
+                    nodes[at].prepare_consumers(node)?;
+                }
+            }
+        }
+        for node in &mut nodes {
+            node.patterns.compile()?;
+        }
+        Ok(Self { plan: plan.clone(), nodes })
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}
+
+impl PreparedNode {
+    fn new(node: &NodePlan) -> Result<Self, String> {
+        let partitioner = shape::forward(&node.body).map(Partitioner::new).transpose()?;
+        Ok(Self {
+            selector: Selector::new(&node.select, &node.name)?,
+            subscribers: Vec::new(),
+            patterns: Patterns::default(),
+            partitioner,
+            consumers: Vec::new(),
+        })
+    }
+
+    /// Makes the selectors with which its lanes read from a spool.
+    fn prepare_consumers(&mut self, node: &NodePlan) -> Result<(), String> {
+        let lanes = shape::forward(&node.body).map_or(1, partition::lanes);
+        for _ in 0..lanes {
+            self.consumers.push(Selector::new(&node.select, &node.name)?);
+        }
+        Ok(())
+    }
+}
 
 impl Engine {
     /// Puts another plan in force.
     ///
     /// # Errors
-    /// Says what cannot be built; then nothing has changed.
+    /// What cannot be built; then nothing has changed.
     pub fn reload(&mut self, plan: &Plan, now: Mono) -> Result<(), String> {
-        let mut selectors = Vec::with_capacity(plan.nodes.len());
-        for node in &plan.nodes {
-            selectors.push(Selector::new(&node.select, &node.name)?);
-        }
-        let mut streams = streams_of(plan, &selectors)?;
-        for node in &plan.nodes {
-            if let BodyPlan::Forward(forward) = &node.body {
-                Dealer::new(forward)?;
-            }
-        }
-
-        self.retire_all_but(plan, now);
-        for (node, selector) in plan.nodes.iter().zip(selectors) {
-            self.enter_node(node, selector, now);
-        }
-        for (node, stream) in plan.nodes.iter().zip(&mut streams) {
-            let takers = std::mem::take(&mut stream.takers);
-            let takers = takers
-                .into_iter()
-                .filter_map(|(at, ids)| Some((self.find(&plan.nodes[at].name)?, ids)))
-                .collect();
-            if let Some(id) = self.find(&node.name) {
-                let patterns = std::mem::take(&mut stream.patterns);
-                self.node_mut(id).stream = Stream { takers, patterns, ..Stream::default() };
-            }
-        }
-        self.plan = plan.clone();
-        self.enter_feeds(plan)?;
-        self.share_budget();
-        self.tick(now);
+        self.apply(Prepared::new(plan)?, now);
         Ok(())
     }
 
-    fn retire_all_but(&mut self, plan: &Plan, now: Mono) {
-        let deadline = now + plan.daemon.grace;
-        let mut retired = Vec::new();
-        for (at, node) in self.nodes.iter_mut().enumerate() {
-            let Some(node) = node else { continue };
-            let same = |other: &NodePlan| {
-                *other.name == *node.name && is_same_body(&other.body, &node.plan.body)
-            };
-            if node.retired.is_none() && !plan.nodes.iter().any(same) {
-                node.retired = Some(deadline);
-                node.stream = Stream::default();
-                retired.push(NodeId(u32::try_from(at).unwrap_or(u32::MAX)));
+    /// Puts a prepared plan in force.
+    pub fn apply(&mut self, prepared: Prepared, now: Mono) {
+        let Prepared { plan, nodes } = prepared;
+        self.cx.now = now;
+        self.retire_all_but(&plan);
+        let mut entered = Vec::with_capacity(plan.nodes.len());
+        let mut streams = Vec::with_capacity(plan.nodes.len());
+        let mut consumers = Vec::new();
+        for (planned, prepared) in plan.nodes.iter().zip(nodes) {
+            let PreparedNode { selector, subscribers, patterns, partitioner, consumers: own } =
+                prepared;
+            let id = self.enter_node(planned, selector, partitioner);
+            entered.push(id);
+            streams.push((id, subscribers, patterns));
+            if !own.is_empty() {
+                consumers.push((id, own));
             }
         }
-        for id in retired {
-            self.close_feeds(id);
+        for (id, subscribers, patterns) in streams {
+            let subscribers = subscribers.into_iter().map(|(at, ids)| (entered[at], ids)).collect();
+            self.graph.node_mut(id).stream =
+                Stream { subscribers, patterns, ..Stream::default() };
+        }
+        self.plan = plan;
+        for (id, selectors) in consumers {
+            self.enter_consumers(id, selectors);
+        }
+        for (id, _, _) in self.spools() {
+            self.begin_consumers(id);
+            self.update_readers(id);
+        }
+        self.share_budget();
+        self.backpressure.set_changed();
+        self.touch_all();
+        self.settle();
+    }
+
+    fn retire_all_but(&mut self, plan: &Plan) {
+        let deadline = self.cx.now + plan.daemon.grace;
+        let planned: HashMap<&str, &BodyPlan> =
+            plan.nodes.iter().map(|node| (node.name.as_str(), &node.body)).collect();
+        let stays = |node: &Node| {
+            planned.get(&*node.name).is_some_and(|body| shape::is_same(body, &node.plan.body))
+        };
+        let gone: HashSet<_> = self
+            .graph
+            .iter()
+            .filter(|(_, node)| node.retired.is_none() && !stays(node))
+            .map(|(id, _)| id)
+            .collect();
+        for id in gone {
+            self.graph.retire(id, deadline);
+            self.consumers.close(id);
         }
     }
 
     /// Enters a node of the new plan, or keeps the one that is there.
-    fn enter_node(&mut self, plan: &NodePlan, mut selector: Selector, now: Mono) {
-        let gone_by = plan.from.iter().filter_map(|name| self.find(name));
-        selector.align(gone_by.map(|from| self.node(from).ledger.left.lines).sum());
-        if let Some(id) = self.find(&plan.name) {
-            let node = self.node_mut(id);
+    fn enter_node(
+        &mut self,
+        plan: &NodePlan,
+        mut selector: Selector,
+        partitioner: Option<Partitioner>,
+    ) -> NodeId {
+        let from = plan.from.iter().filter_map(|name| self.graph.find(name));
+        selector.align(from.map(|from| self.graph.node(from).ledger.left.lines).sum());
+        if let Some(id) = self.graph.find(&plan.name) {
+            let node = self.graph.node_mut(id);
             if *node.selector.plan() != plan.select {
                 node.selector = selector;
             }
             node.plan = plan.clone();
-            if let (Body::Spool(spool), BodyPlan::Spool(plan)) = (&mut node.body, &plan.body) {
+            if let (Body::Spool(spool), Some(plan)) = (&mut node.body, shape::spool(&plan.body)) {
                 spool.queue.set_limit(plan.queue);
             }
-            return;
+            return id;
         }
-        let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
-        let body = match &plan.body {
-            BodyPlan::Input(_) => Body::Input { ended: false },
-            BodyPlan::Pass => Body::Pass,
-            BodyPlan::Run(process) | BodyPlan::Pipe(process) => {
-                Body::Process(self.new_process(id, process, now))
-            }
-            BodyPlan::File(file) => {
-                let exact = self.takes_from_spool(plan);
-                let target = DiskTarget::File { plan: file.clone(), exact };
-                self.new_disk(id, target, file.queue, exact, now)
-            }
-            BodyPlan::Stdout(stdout) => {
-                self.new_disk(id, DiskTarget::Stdout, stdout.queue, false, now)
-            }
-            BodyPlan::Spool(spool) => {
-                Body::Spool(Box::new(SpoolOut::new(new_queue(spool.queue), now)))
-            }
-            BodyPlan::Forward(forward) => match Dealer::new(forward) {
-                Ok(dealer) => Body::Forward(ForwardOut::new(forward, dealer, new_queue, now)),
-                // Tried before anything was touched.
-                Err(_) => return,
-            },
-            BodyPlan::Udp(udp) => Body::Udp(UdpOut::new(new_queue(udp.queue))),
+        let exact = self.takes_from_spool(plan);
+        let now = self.cx.now;
+        let id = self.graph.enter(|id| {
+            let body = new_body(id, plan, partitioner, exact, now);
+            Node::new(plan, selector, body, now)
+        });
+        self.unfinished += 1;
+        self.open_inputs += usize::from(self.graph.node(id).is_input());
+        self.open_target(id, plan, exact);
+        id
+    }
+
+    /// Has the thread of a file output or of standard output be ready for it.
+    fn open_target(&mut self, node: NodeId, plan: &NodePlan, exact: bool) {
+        let target = match &plan.body {
+            BodyPlan::File(plan) => DiskTarget::File { plan: plan.clone(), exact },
+            BodyPlan::Stdout(_) => DiskTarget::Stdout,
+            _ => return,
         };
-        self.nodes.push(Some(Node {
-            name: Arc::from(plan.name.as_str()),
-            plan: plan.clone(),
-            selector,
-            stream: Stream::default(),
-            ledger: Ledger::default(),
-            body,
-            retired: None,
-            moved: now,
-            counts: InputCounts::default(),
-            formatter: Formatter::new(queue_format(&plan.body)),
-        }));
-    }
-
-    fn new_process(&mut self, node: NodeId, plan: &ProcessPlan, now: Mono) -> Process {
-        let mut workers = Vec::new();
-        for _ in 0..plan.workers {
-            let proc = ProcId(self.next_proc);
-            self.next_proc += 1;
-            let supervisor = Supervisor::new(plan.restart, plan.stop_grace, now);
-            let queue = new_queue(plan.queue / u64::from(plan.workers));
-            self.children.insert(proc, Child::new(node, queue, supervisor));
-            workers.push(proc);
-        }
-        let (printed, stderr) = (Count::default(), VecDeque::new());
-        Process { workers, printed, stderr, holding: false }
-    }
-
-    fn new_disk(
-        &mut self,
-        node: NodeId,
-        target: DiskTarget,
-        queue: u64,
-        exact: bool,
-        now: Mono,
-    ) -> Body {
-        let work = DiskWork::Open(target);
-        self.actions.push_back(Action::Disk(DiskJob { node, work }));
-        Body::Disk(DiskOut::new(new_queue(queue), exact, now))
+        self.cx.act(Action::Disk(DiskJob { node, work: DiskWork::Open(target) }));
     }
 
     fn takes_from_spool(&self, plan: &NodePlan) -> bool {
-        let spool = |name: &String| self.find(name).filter(|id| self.spool(*id).is_some());
-        plan.from.iter().find_map(spool).is_some()
+        let mut from = plan.from.iter().filter_map(|name| self.graph.find(name));
+        from.any(|id| self.graph.spool(id).is_some())
     }
 
-    /// Makes the readers of spools: one for each output, or for each of its lanes.
-    fn enter_feeds(&mut self, plan: &Plan) -> Result<(), String> {
-        for node in &plan.nodes {
-            let Some(id) = self.find(&node.name) else { continue };
-            let spool = node.from.iter().find_map(|name| self.find(name));
-            let Some(spool) = spool.filter(|spool| self.spool(*spool).is_some()) else { continue };
-            let lanes = match &node.body {
-                BodyPlan::Forward(plan) => lanes(plan),
-                _ => 1,
+    /// Makes the consumers of an output that reads from a spool: one for each of its lanes.
+    fn enter_consumers(&mut self, id: NodeId, selectors: Vec<Selector>) {
+        let plan = &self.graph.node(id).plan;
+        let mut from = plan.from.iter().filter_map(|name| self.graph.find(name));
+        let Some(spool) = from.find(|from| self.graph.spool(*from).is_some()) else { return };
+        let (name, forward) = (plan.name.clone(), shape::forward(&plan.body).cloned());
+        let exact = self.graph.lane(id.only_lane()).and_then(Lane::jobs);
+        let exact = exact.is_some_and(|jobs| jobs.exact);
+        for (lane, selector) in (0..).zip(selectors) {
+            let reader = match &forward {
+                Some(plan) => partition::reader(&name, plan, lane),
+                None => name.clone(),
             };
-            for lane in 0..lanes {
-                let name = match &node.body {
-                    BodyPlan::Forward(plan) => reader(&node.name, plan, lane),
-                    _ => node.name.clone(),
-                };
-                let selector = Selector::new(&node.select, &node.name)?;
-                let feed = self.feeds.entry(LaneId { node: id, lane });
-                let feed = feed.or_insert_with(|| Feed::new(spool, name, selector));
-                if !feed.selector_is(&node.select) {
-                    feed.set_selector(Selector::new(&node.select, &node.name)?);
-                }
-            }
-            self.begin_feeds(spool);
+            let consumer = Consumer::new(spool, reader, selector, exact);
+            self.consumers.enter(LaneId { node: id, lane }, consumer);
         }
-        for (id, plan, readers) in self.spools() {
-            let work = DiskWork::Respool(Box::new(plan), readers);
-            self.actions.push_back(Action::Disk(DiskJob { node: id, work }));
-        }
-        Ok(())
     }
 
     /// Shares the memory out anew among all queues there are.
     pub(super) fn share_budget(&mut self) {
         let memory = self.plan.daemon.memory;
         let mut queues: Vec<&mut Queue> = Vec::new();
-        for node in self.nodes.iter_mut().flatten() {
+        for (_, node) in self.graph.iter_mut() {
             match &mut node.body {
-                Body::Disk(disk) => queues.push(&mut disk.queue),
-                Body::Udp(udp) => queues.push(&mut udp.queue),
-                Body::Spool(spool) => queues.push(&mut spool.queue),
-                Body::Forward(forward) => {
-                    queues.extend(forward.lanes.iter_mut().map(|lane| &mut lane.queue));
+                Body::Lanes(lanes) => {
+                    queues.extend(lanes.lanes.iter_mut().map(|lane| &mut lane.queue));
                 }
-                _ => {}
+                Body::Spool(spool) => queues.push(&mut spool.queue),
+                Body::Input { .. } | Body::Pass => {}
             }
         }
-        queues.extend(self.children.values_mut().map(|child| &mut child.queue));
         let share = Budget::share(memory, queues.len());
         let mut taken = 0;
         for queue in queues {
             queue.set_share(share);
             taken += queue.reserved() + queue.borrowed();
         }
-        self.budget = Budget::new(memory, taken);
+        self.cx.budget = Budget::new(memory, taken);
     }
 }
 
-/// Whether a node goes on as it is when its plan becomes another. A spool is known by its
-/// folder.
-fn is_same_body(one: &BodyPlan, other: &BodyPlan) -> bool {
-    match (one, other) {
-        (BodyPlan::Spool(one), BodyPlan::Spool(other)) => one.dir == other.dir,
-        _ => one == other,
-    }
-}
-
-/// The format of what waits in an output's queue. Files and peers are given lines as they are and
-/// write them themselves: so a file is chosen by what is in the line, and what is in doubt is
-/// written again.
-fn queue_format(body: &BodyPlan) -> &FormatPlan {
-    const LINE: &FormatPlan = &FormatPlan { shape: Shape::Line, tag: None };
-    match body {
-        BodyPlan::Pipe(plan) => &plan.format,
-        BodyPlan::Udp(plan) => &plan.format,
-        BodyPlan::Stdout(plan) => &plan.format,
-        _ => LINE,
-    }
-}
-
-/// A stream whose takers are named by their place in the plan.
-struct PlannedStream {
-    takers: Vec<(usize, crate::filter::PatternIds)>,
-    patterns: Patterns,
-}
-
-fn streams_of(plan: &Plan, selectors: &[Selector]) -> Result<Vec<PlannedStream>, String> {
-    let mut streams = Vec::with_capacity(plan.nodes.len());
-    for node in &plan.nodes {
-        let mut patterns = Patterns::default();
-        let mut takers = Vec::new();
-        for (at, taker) in plan.nodes.iter().enumerate() {
-            if taker.from.contains(&node.name) {
-                takers.push((at, selectors[at].enter_patterns(&mut patterns)));
-            }
+/// What a node is, new.
+fn new_body(
+    id: NodeId,
+    plan: &NodePlan,
+    partitioner: Option<Partitioner>,
+    exact: bool,
+    now: Mono,
+) -> Body {
+    let name: Arc<str> = Arc::from(plan.name.as_str());
+    let lane = |number: u16, limit: u64, sink: Sink| {
+        Lane::new(LaneId { node: id, lane: number }, Arc::clone(&name), limit, sink)
+    };
+    let lanes = match &plan.body {
+        BodyPlan::Input(_) => return Body::Input { ended: false },
+        BodyPlan::Pass => return Body::Pass,
+        BodyPlan::Spool(spool) => {
+            return Body::Spool(Box::new(SpoolState::new(spool.queue, now)));
         }
-        patterns.compile()?;
-        streams.push(PlannedStream { takers, patterns });
-    }
-    Ok(streams)
+        BodyPlan::Run(process) | BodyPlan::Pipe(process) => {
+            let limit = process.queue / u64::from(process.workers);
+            let worker = |number| lane(number, limit, new_child(process, now));
+            (0..process.workers).map(worker).collect()
+        }
+        BodyPlan::File(file) => vec![lane(0, file.queue, Sink::Jobs(Jobs::new(exact, now)))],
+        BodyPlan::Stdout(stdout) => {
+            vec![lane(0, stdout.queue, Sink::Jobs(Jobs::new(false, now)))]
+        }
+        BodyPlan::Udp(udp) => vec![lane(0, udp.queue, Sink::Datagrams)],
+        BodyPlan::Forward(forward) => {
+            let count = partition::lanes(forward);
+            let limit = forward.queue / u64::from(count);
+            let peers = |number| {
+                let formatter = Formatter::new(&forward.format);
+                let peers = partition::peers(forward, number);
+                let link = Link::new(&peers, formatter, forward.timeout, now);
+                lane(number, limit, Sink::Connection(Box::new(Connection::new(link))))
+            };
+            (0..count).map(peers).collect()
+        }
+    };
+    let (printed, stderr) = (Count::default(), VecDeque::new());
+    Body::Lanes(Lanes { lanes, partitioner, printed, stderr, holding: false })
+}
+
+fn new_child(plan: &ProcessPlan, now: Mono) -> Sink {
+    Sink::Child(Child::new(Supervisor::new(plan.restart, plan.stop_grace, now)))
 }

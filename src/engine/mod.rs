@@ -1,342 +1,91 @@
 //! The whole daemon minus the kernel: events and the time go in, actions come out.
 //!
-//! The engine owns the flow: which node takes from which, what each selects, what waits in
-//! which queue, where each child is in its life, and every node's ledger. It makes no system
-//! call and reads no clock, so that a test can be the kernel.
+//! The engine owns the flow: who takes from whom, what each node selects, what waits in which
+//! queue, where each child is in its life, and every node's ledger. It makes no system call and
+//! reads no clock, so that a test can be the kernel.
 //!
-//! The driver's duty after every [`Engine::handle`] is to carry out what
-//! [`Engine::poll_action`] gives until it gives nothing, to write to whatever
-//! [`Engine::poll_ready`] names, and to call again at [`Engine::deadline`] at the latest.
-//! Lines are never copied into an action: the driver borrows them
-//! ([`Engine::slices`]) and says how much it wrote ([`Engine::wrote`]).
+//! # Contract
+//!
+//! | methods | when to call | afterwards |
+//! | --- | --- | --- |
+//! | [`Engine::handle`], [`Engine::apply`], [`Engine::reload`], [`Engine::terminate`] | something happened, or [`Engine::deadline`] has come | poll actions, then ready lanes |
+//! | [`Engine::poll_action`] | until it gives nothing; each action is carried out before the next poll | |
+//! | [`Engine::poll_ready`] | until it gives nothing; first [`Engine::take_up`], then write | a lane is named again only after more came or after [`Engine::writable`] |
+//! | [`Engine::slices`], [`Engine::datagrams`], [`Engine::fill`] with [`Engine::out`] | for a lane that was taken up, by its [`SinkKind`] | say what was written: [`Engine::wrote`] or [`Engine::sent`]; [`Engine::write_blocked`] where the sink took no more |
+//! | [`Engine::writable`], [`Engine::unread`] | the sink has room again; a child has read | poll ready lanes |
+//! | [`Engine::status`], [`Engine::figures`], other `&self` methods | any time | nothing |
+//!
+//! Lines are never copied into an action. An event costs only the nodes that it reaches: it
+//! touches them, and only touched nodes are serviced behind it (`agenda.rs`).
 
+mod agenda;
+mod backpressure;
+mod barrier;
 mod build;
 mod child;
-mod disk;
-mod feed;
+mod connection;
+mod consumer;
+mod cx;
+mod delivery;
+mod event;
 mod flow;
-mod forward;
-mod net;
+mod graph;
+mod jobs;
+mod lane;
 #[cfg(test)]
 mod pair_tests;
+mod shape;
 mod shutdown;
 mod spool;
 pub mod status;
 pub mod tap;
 #[cfg(test)]
 mod tests;
-mod ticket;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::io::IoSlice;
 use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::clock::Mono;
-use crate::config::plan::{BodyPlan, ConfinePlan, FilePlan, NodePlan, Plan, SpoolPlan};
-use crate::filter::patterns::{Hits, Patterns};
-use crate::filter::{PatternIds, Selector};
-use crate::format::Formatter;
-use crate::forward::link;
-use crate::ids::{Identity, LaneId, NodeId, ProcId};
-use crate::input::InputCounts;
-use crate::ledger::{Count, Ledger};
+use crate::config::plan::{BodyPlan, Plan};
+use crate::ids::{LaneId, NodeId};
+use crate::ledger::Reason;
 use crate::limits::CLOSE_LEAST;
-use crate::output::file::Written;
-use crate::output::queue::{Budget, Queue};
-use crate::spool::job::{Job, Report};
-use crate::spool::reader::Read;
 
-use child::Child;
-use disk::DiskOut;
-use feed::Feed;
-pub use feed::FeedJob;
-pub use forward::LinkEvent;
+use backpressure::Backpressure;
+use barrier::Barriers;
+pub use build::Prepared;
+pub use consumer::ReadJob;
+use consumer::Consumers;
+use cx::Cx;
+pub use event::{Action, DiskJob, DiskTarget, DiskWork, Event, LinkEvent};
+use graph::{Body, Graph};
+use lane::Completed;
+pub use lane::SinkKind;
 pub use spool::SpoolFound;
-use status::Complaint;
-
-/// Something that happened.
-#[derive(Debug)]
-pub enum Event {
-    /// Lines came in by an input.
-    Lines {
-        /// The input.
-        node: NodeId,
-        /// Its lines.
-        batch: Batch,
-    },
-    /// An input counted something beside lines.
-    Counts {
-        /// The input.
-        node: NodeId,
-        /// What came since the last time.
-        counts: InputCounts,
-    },
-    /// An input will give no more lines.
-    InputEnded {
-        /// The input.
-        node: NodeId,
-    },
-    /// A child was started.
-    Started {
-        /// Which.
-        proc: ProcId,
-        /// Its process id.
-        pid: u32,
-    },
-    /// A child could not be started.
-    StartFailed {
-        /// Which.
-        proc: ProcId,
-        /// Why.
-        error: String,
-    },
-    /// A child printed lines.
-    Printed {
-        /// Which.
-        proc: ProcId,
-        /// The lines.
-        batch: Batch,
-        /// Lines it printed that had to be cut.
-        counts: InputCounts,
-    },
-    /// A child takes no more lines though it may live on.
-    StdinClosed {
-        /// Which.
-        proc: ProcId,
-        /// How many bytes it left unread in its pipe.
-        unread: usize,
-    },
-    /// A child has ended, and all it printed was handed in.
-    Exited {
-        /// Which.
-        proc: ProcId,
-        /// How, in words.
-        how: String,
-        /// How many bytes it left unread in its pipe.
-        unread: usize,
-    },
-    /// The disk has done with an output's job.
-    DiskDone {
-        /// The output.
-        node: NodeId,
-        /// What became of the job's lines.
-        written: Written,
-    },
-    /// An output's files are on disk up to these lengths.
-    Checkpointed {
-        /// The output.
-        node: NodeId,
-        /// Its files, or why they are not.
-        files: Result<Vec<(PathBuf, u64)>, String>,
-    },
-    /// Clients of an input wait for an answer to what was handed in so far.
-    Ticket {
-        /// The input.
-        node: NodeId,
-        /// The ticket's number, which only grows.
-        number: u64,
-        /// A spool whose last line on disk here is asked for.
-        asks: Option<Identity>,
-    },
-    /// The disk has opened a spool.
-    SpoolOpened {
-        /// The spool.
-        node: NodeId,
-        /// What is in it.
-        found: Box<SpoolFound>,
-    },
-    /// The disk has done with a spool's job.
-    SpoolDone {
-        /// The spool.
-        node: NodeId,
-        /// What came of it.
-        report: Box<Report>,
-    },
-    /// A reader of a spool has read on.
-    FeedRead {
-        /// The reader.
-        feed: LaneId,
-        /// What it found.
-        read: Result<Read, String>,
-    },
-    /// Something happened to a forward output's connection.
-    Link {
-        /// Whose.
-        lane: LaneId,
-        /// What.
-        event: LinkEvent,
-    },
-    /// Only time has passed.
-    Tick,
-}
-
-/// Something the driver must do.
-#[derive(Debug)]
-pub enum Action {
-    /// Start a child.
-    Start(ProcId),
-    /// Close a child's stdin.
-    CloseStdin(ProcId),
-    /// Send TERM to a child's process group.
-    Terminate(ProcId),
-    /// Send KILL to a child's process group.
-    Kill(ProcId),
-    /// Hand a job to the disk; jobs of one output are done in order.
-    Disk(DiskJob),
-    /// Take no more from an input, or from what a filter prints, until told.
-    Pause(NodeId),
-    /// Take from it again.
-    Resume(NodeId),
-    /// Tell an input that what it handed in up to this ticket is on disk.
-    Settled {
-        /// The input.
-        node: NodeId,
-        /// The ticket.
-        ticket: u64,
-    },
-    /// Tell an input what it asked for with this ticket.
-    Tell {
-        /// The input.
-        node: NodeId,
-        /// The ticket.
-        ticket: u64,
-        /// The last line of that spool in each spool behind the input.
-        lasts: Vec<Option<u64>>,
-    },
-    /// Read a spool for one of its readers; answered by [`Event::FeedRead`].
-    Read(FeedJob),
-    /// Do something about a lane's connection.
-    Link(LaneId, link::Command),
-}
-
-/// A job for the disk.
-#[derive(Debug)]
-pub struct DiskJob {
-    /// The output.
-    pub node: NodeId,
-    /// What to do.
-    pub work: DiskWork,
-}
-
-/// What the disk is to do for an output.
-#[derive(Debug)]
-pub enum DiskWork {
-    /// Be ready for it.
-    Open(DiskTarget),
-    /// Write lines; answered by [`Event::DiskDone`].
-    Append(Vec<Batch>),
-    /// Cut files back to these lengths, before anything is written.
-    Restore(Vec<(PathBuf, u64)>),
-    /// Have all that was written survive a crash; answered by [`Event::Checkpointed`].
-    Checkpoint,
-    /// The last checkpoint is in the reader's cursor, on disk.
-    Checked,
-    /// A spool's job; answered by [`Event::SpoolDone`].
-    Spool(Box<Job>),
-    /// A spool's plan or its readers are others now.
-    Respool(Box<SpoolPlan>, Vec<String>),
-    /// Close its files and open them by name again.
-    Reopen,
-    /// It is done.
-    Close,
-}
-
-/// Where an output's lines go on disk.
-#[derive(Debug, Clone)]
-pub enum DiskTarget {
-    /// Files; `exact` where they are cut back after a crash to what a cursor says.
-    File {
-        /// Where, and how.
-        plan: FilePlan,
-        /// Whether there is a cursor.
-        exact: bool,
-    },
-    /// Standard output.
-    Stdout,
-}
-
-/// Something that has lines to be written now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ready {
-    /// A child's stdin.
-    Child(ProcId),
-    /// A UDP output.
-    Udp(NodeId),
-    /// A lane of a forward output.
-    Lane(LaneId),
-}
+use tap::Taps;
 
 /// The daemon's state.
 #[derive(Debug)]
 pub struct Engine {
     plan: Plan,
-    /// By [`NodeId`]; a place is never used twice.
-    nodes: Vec<Option<Node>>,
-    children: BTreeMap<ProcId, Child>,
-    next_proc: u32,
-    /// The readers of spools.
-    feeds: BTreeMap<LaneId, Feed>,
-    tickets: BTreeMap<NodeId, ticket::Tickets>,
-    /// Whether what goes through the flow just now is a client's that waits for an answer.
-    waits_for_spools: bool,
-    budget: Budget,
-    actions: VecDeque<Action>,
-    ready: VecDeque<Ready>,
+    graph: Graph,
+    consumers: Consumers,
+    barriers: Barriers,
+    backpressure: Backpressure,
+    taps: Taps,
+    cx: Cx,
+    /// Children that were written to and had not read all of it.
+    unread: BTreeSet<LaneId>,
     /// Set once the daemon is to end: when what is left is given up.
     ending: Option<Mono>,
-    paused: Vec<NodeId>,
-    taps: Vec<tap::Tap>,
-    /// When [`Engine::handle`] was last called.
-    ticked: Mono,
-}
-
-#[derive(Debug)]
-struct Node {
-    name: Arc<str>,
-    plan: NodePlan,
-    selector: Selector,
-    stream: Stream,
-    ledger: Ledger,
-    body: Body,
-    /// Set once the node is no longer in the plan: when what it holds is given up.
-    retired: Option<Mono>,
-    /// When its queue let lines go the last time, or began to hold some.
-    moved: Mono,
-    /// What was counted beside lines.
-    counts: InputCounts,
-    /// How its lines are written before they wait in its queue.
-    formatter: Formatter,
-}
-
-/// What leaves a node, and who takes of it.
-#[derive(Debug, Default)]
-struct Stream {
-    takers: Vec<(NodeId, PatternIds)>,
-    patterns: Patterns,
-    hits: Hits,
-}
-
-#[derive(Debug)]
-enum Body {
-    Input { ended: bool },
-    Pass,
-    Process(Process),
-    Disk(DiskOut),
-    Udp(net::UdpOut),
-    Forward(forward::ForwardOut),
-    Spool(Box<spool::SpoolOut>),
-}
-
-/// A process filter or output: its workers, and what they printed.
-#[derive(Debug)]
-struct Process {
-    workers: Vec<ProcId>,
-    printed: Count,
-    /// The last lines its workers wrote to standard error.
-    stderr: VecDeque<Complaint>,
-    /// Whether its queue, which makes inputs wait, is full.
-    holding: bool,
+    /// Nodes that have not finished.
+    unfinished: usize,
+    /// Inputs that may still give lines.
+    open_inputs: usize,
+    /// Whether queues came or went since the memory was last shared out.
+    shares_changed: bool,
 }
 
 impl Engine {
@@ -345,83 +94,231 @@ impl Engine {
     /// # Errors
     /// Says which regexes do not compile together.
     pub fn new(plan: &Plan, now: Mono) -> Result<Self, String> {
-        let empty = Plan { daemon: plan.daemon.clone(), nodes: Vec::new() };
+        Ok(Self::with(Prepared::new(plan)?, now))
+    }
+
+    /// An engine for a prepared plan.
+    pub fn with(prepared: Prepared, now: Mono) -> Self {
+        let empty = Plan { nodes: Vec::new(), ..prepared.plan().clone() };
         let mut engine = Self {
             plan: empty,
-            nodes: Vec::new(),
-            children: BTreeMap::new(),
-            next_proc: 0,
-            feeds: BTreeMap::new(),
-            tickets: BTreeMap::new(),
-            waits_for_spools: false,
-            budget: Budget::default(),
-            actions: VecDeque::new(),
-            ready: VecDeque::new(),
+            graph: Graph::default(),
+            consumers: Consumers::default(),
+            barriers: Barriers::default(),
+            backpressure: Backpressure::default(),
+            taps: Taps::default(),
+            cx: Cx::default(),
+            unread: BTreeSet::new(),
             ending: None,
-            paused: Vec::new(),
-            taps: Vec::new(),
-            ticked: now,
+            unfinished: 0,
+            open_inputs: 0,
+            shares_changed: false,
         };
-        engine.reload(plan, now)?;
-        Ok(engine)
+        engine.apply(prepared, now);
+        engine
     }
 
     /// Takes in what happened.
     pub fn handle(&mut self, event: Event, now: Mono) {
+        self.cx.now = now;
         match event {
-            Event::Lines { node, batch } => self.take_in(node, &batch, now),
-            Event::Counts { node, counts } => self.node_mut(node).counts.add(&counts),
-            Event::InputEnded { node } => {
-                if let Body::Input { ended } = &mut self.node_mut(node).body {
-                    *ended = true;
-                }
-            }
-            Event::Started { proc, pid } => self.child_started(proc, pid, now),
-            Event::StartFailed { proc, error } => self.child_failed(proc, &error, now),
-            Event::Printed { proc, batch, counts } => self.printed(proc, &batch, &counts, now),
-            Event::StdinClosed { proc, unread } => self.stdin_closed(proc, unread, now),
-            Event::Exited { proc, how, unread } => self.child_exited(proc, &how, unread, now),
-            Event::DiskDone { node, written } => self.disk_done(node, written, now),
-            Event::Checkpointed { node, files } => self.checkpointed(node, files, now),
-            Event::Ticket { node, number, asks } => self.take_ticket(node, number, asks),
-            Event::SpoolOpened { node, found } => self.spool_opened(node, *found, now),
-            Event::SpoolDone { node, report } => self.spool_done(node, *report, now),
-            Event::FeedRead { feed, read } => self.feed_read(feed, read, now),
-            Event::Link { lane, event } => self.link_event(lane, event, now),
+            Event::Lines { node, batch } => self.receive(node, &batch),
+            Event::Counts { node, counts } => self.graph.node_mut(node).counts.add(&counts),
+            Event::InputEnded { node } => self.input_ended(node),
+            Event::Barrier { node, number, resume } => self.set_barrier(node, number, resume),
+            Event::Started { lane, pid } => self.child_started(lane, pid),
+            Event::StartFailed { lane, error } => self.child_failed(lane, &error),
+            Event::Printed { lane, batch, counts } => self.printed(lane, &batch, &counts),
+            Event::StdinClosed { lane, unread } => self.stdin_closed(lane, unread),
+            Event::Exited { lane, how, unread } => self.child_exited(lane, &how, unread),
+            Event::JobDone { node, written } => self.job_done(node, written),
+            Event::Checkpointed { node, files } => self.checkpointed(node, files),
+            Event::SpoolOpened { node, found } => self.spool_opened(node, *found),
+            Event::SpoolDone { node, report } => self.spool_done(node, *report),
+            Event::SpoolRead { lane, read } => self.spool_read(lane, read),
+            Event::Link { lane, event } => self.link_event(lane, event),
             Event::Tick => {}
         }
-        self.tick(now);
+        self.settle();
     }
+
+    /// Services every node that was touched or whose time has come, until none is left.
+    fn settle(&mut self) {
+        self.cx.agenda.expire(self.cx.now);
+        while let Some(node) = self.cx.agenda.next() {
+            self.service(node);
+        }
+        self.backpressure.refresh(&self.graph, &mut self.cx);
+        if std::mem::take(&mut self.shares_changed) {
+            self.share_budget();
+        }
+    }
+
+    /// Does what a node asks for after something happened to it or time has passed.
+    fn service(&mut self, id: NodeId) {
+        let Some(node) = self.graph.get(id) else { return };
+        let lanes: Vec<_> = node.lanes().iter().map(|lane| lane.id).collect();
+        for lane in lanes {
+            self.service_lane(lane);
+        }
+        if let Some(spool) = self.graph.spool_mut(id) {
+            spool.expire_retry(self.cx.now);
+            self.start_spool_job(id);
+        }
+        if let Some(node) = self.graph.get_mut(id) {
+            self.backpressure.note(id, node, self.cx.now);
+        }
+        self.progress(id);
+        let deadline = self.deadline_of(id);
+        self.cx.agenda.arm(id, deadline, self.cx.now);
+    }
+
+    fn service_lane(&mut self, lane: LaneId) {
+        let now = self.cx.now;
+        let moved = match self.consumers.get_mut(lane) {
+            Some(consumer) => {
+                consumer.expire_retry(now);
+                consumer.has_moved()
+            }
+            None => false,
+        };
+        let Some(entry) = self.graph.lane_mut(lane) else { return };
+        entry.tick_child(&mut self.cx);
+        if let Some(jobs) = entry.jobs_mut() {
+            jobs.set_dirty(moved);
+            jobs.checkpoint_where_due(lane.node, false, &mut self.cx);
+            if jobs.retry_is_due(now) {
+                entry.proceed(&mut self.cx);
+            }
+        }
+        self.tick_connection(lane);
+        self.refill(lane);
+    }
+
+    /// When a node has to be serviced again, if nothing happens before.
+    fn deadline_of(&self, id: NodeId) -> Option<Mono> {
+        let node = self.graph.get(id)?;
+        let lanes = node.lanes().iter().filter_map(|lane| {
+            let consumer = self.consumers.get(lane.id);
+            let own = lane.deadline().filter(|_| consumer.is_none_or(|c| c.has_begun()));
+            let burst = lane.jobs().and_then(|jobs| jobs.burst.deadline(self.cx.now));
+            let retry = consumer.and_then(consumer::Consumer::retry_at);
+            own.into_iter().chain(burst).chain(retry).min()
+        });
+        let spool = match (&node.body, shape::spool(&node.plan.body)) {
+            (Body::Spool(spool), Some(plan)) => {
+                let own = spool.deadline(plan, self.has_moved_cursors(id));
+                own.into_iter().chain(spool.burst.deadline(self.cx.now)).min()
+            }
+            _ => None,
+        };
+        let given_up = self.given_up_at(node).filter(|_| !node.finished);
+        let ends = given_up.into_iter().flat_map(|at| [at, at + CLOSE_LEAST]);
+        let now = self.cx.now;
+        lanes.chain(spool).chain(ends).filter(|at| *at > now).min()
+    }
+
+    fn touch_all(&mut self) {
+        for id in self.graph.ids() {
+            self.cx.touch(id);
+        }
+    }
+
+    fn input_ended(&mut self, id: NodeId) {
+        if let Body::Input { ended } = &mut self.graph.node_mut(id).body {
+            self.open_inputs -= usize::from(!*ended);
+            *ended = true;
+        }
+        self.cx.touch(id);
+    }
+
+    // ---- what the driver does
 
     /// What the driver must do next.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        self.cx.poll_action()
     }
 
     /// Who has lines to be written now. Named again only after more came or after
     /// [`Engine::writable`].
-    pub fn poll_ready(&mut self) -> Option<Ready> {
-        self.ready.pop_front()
+    pub fn poll_ready(&mut self) -> Option<LaneId> {
+        self.cx.poll_ready()
     }
 
     /// When to call [`Engine::handle`] again, if nothing happens before.
     pub fn deadline(&self) -> Option<Mono> {
-        let children = self.children.values().filter_map(|child| child.supervisor.deadline());
-        let nodes = self.nodes().filter_map(|(_, node)| match &node.body {
-            Body::Disk(disk) => disk.deadline(),
-            Body::Spool(spool) => match &node.plan.body {
-                BodyPlan::Spool(plan) => spool.deadline(plan),
-                _ => None,
-            },
-            _ => None,
-        });
-        let nodes = nodes.chain(self.feeds_deadline()).chain(self.lanes_deadline());
-        let retired = self.nodes().filter_map(|(_, node)| node.retired);
-        let ends = retired.chain(self.ending).flat_map(|at| [at, at + CLOSE_LEAST]);
-        // What was due at the last tick was dealt with then.
-        let all = children.chain(nodes).chain(ends);
-        all.filter(|&at| at > self.ticked).min()
+        self.cx.agenda.deadline()
     }
+
+    /// The driver takes up a lane that was named as ready; whether it can still be written to.
+    pub fn take_up(&mut self, lane: LaneId) -> bool {
+        self.graph.lane_mut(lane).is_some_and(lane::Lane::take_up)
+    }
+
+    /// What a lane's lines go to.
+    pub fn sink(&self, lane: LaneId) -> Option<SinkKind> {
+        self.graph.lane(lane).map(lane::Lane::kind)
+    }
+
+    /// The bytes not written yet for a child, as many slices as `slices` has room for; how many.
+    pub fn slices<'a>(&'a self, lane: LaneId, slices: &mut [IoSlice<'a>]) -> usize {
+        self.graph.lane(lane).map_or(0, |lane| lane.slices(slices))
+    }
+
+    /// So many bytes of [`Engine::slices`], or of [`Engine::out`], were written.
+    pub fn wrote(&mut self, lane: LaneId, bytes: usize) {
+        let Some(entry) = self.graph.lane_mut(lane) else { return };
+        match entry.connection_mut() {
+            Some(connection) => {
+                connection.link.wrote(bytes);
+                entry.proceed(&mut self.cx);
+            }
+            None => {
+                entry.queue.wrote(bytes);
+                self.unread.insert(lane);
+            }
+        }
+    }
+
+    /// The first lines that wait for a socket, to be sent one a datagram.
+    pub fn datagrams(&self, lane: LaneId) -> Option<Batch> {
+        self.graph.lane(lane)?.queue.front().cloned()
+    }
+
+    /// What became of [`Engine::datagrams`]: `sent` bytes of lines went out, then `refused` bytes
+    /// of lines were refused by the network and are given up.
+    pub fn sent(&mut self, lane: LaneId, sent: usize, refused: usize) {
+        let Some(entry) = self.graph.lane_mut(lane) else { return };
+        let left = entry.queue.advance(sent, &mut self.cx.budget);
+        let lost = entry.queue.advance(refused, &mut self.cx.budget);
+        entry.proceed(&mut self.cx);
+        self.complete(lane, Completed::with_lost(left, lost, Reason::SendError));
+    }
+
+    /// A lane's sink takes no more: it is not named as ready until [`Engine::writable`].
+    pub fn write_blocked(&mut self, lane: LaneId) {
+        if let Some(lane) = self.graph.lane_mut(lane) {
+            lane.block();
+        }
+    }
+
+    /// A lane's sink has room again.
+    pub fn writable(&mut self, lane: LaneId) {
+        if let Some(lane) = self.graph.lane_mut(lane) {
+            lane.unblock(&mut self.cx);
+        }
+    }
+
+    /// Has every file opened anew by its name.
+    pub fn reopen(&mut self) {
+        for (id, node) in self.graph.iter() {
+            if node.lanes().iter().any(|lane| lane.jobs().is_some()) {
+                self.cx.act(Action::Disk(DiskJob { node: id, work: DiskWork::Reopen }));
+            }
+        }
+    }
+
+    // ---- what can be asked
 
     /// The plan in force.
     pub fn plan(&self) -> &Plan {
@@ -430,122 +327,37 @@ impl Engine {
 
     /// The node of that name in the plan in force.
     pub fn find(&self, name: &str) -> Option<NodeId> {
-        self.nodes()
-            .find(|(_, node)| node.retired.is_none() && &*node.name == name)
-            .map(|(id, _)| id)
+        self.graph.find(name)
     }
 
     /// A node's name.
     pub fn name_of(&self, node: NodeId) -> Arc<str> {
-        Arc::clone(&self.node(node).name)
+        Arc::clone(&self.graph.node(node).name)
     }
 
     /// All inputs of the plan in force.
     pub fn inputs(&self) -> Vec<NodeId> {
-        let live = |node: &Node| node.retired.is_none() && matches!(node.body, Body::Input { .. });
-        self.nodes().filter(|(_, node)| live(node)).map(|(id, _)| id).collect()
+        let live = self.graph.iter().filter(|(_, node)| node.retired.is_none());
+        live.filter(|(_, node)| node.is_input()).map(|(id, _)| id).collect()
+    }
+
+    /// The inputs whose lines reach a spool.
+    pub fn spooled_inputs(&self) -> BTreeSet<NodeId> {
+        let spools = self.graph.iter().filter(|(_, node)| node.is_spool()).map(|(id, _)| id);
+        backpressure::inputs_upstream(&self.graph, &spools.collect())
     }
 
     /// The UDP outputs, with where they send.
     pub fn udp_outputs(&self) -> Vec<(NodeId, String)> {
-        let to = |(id, node): (NodeId, &Node)| match &node.plan.body {
+        let to = |(id, node): (NodeId, &graph::Node)| match &node.plan.body {
             BodyPlan::Udp(plan) => Some((id, plan.to.clone())),
             _ => None,
         };
-        self.nodes().filter_map(to).collect()
+        self.graph.iter().filter_map(to).collect()
     }
 
     /// Whether the driver was told to leave an input, or what a filter prints, alone.
     pub fn is_paused(&self, node: NodeId) -> bool {
-        self.paused.contains(&node)
+        self.backpressure.is_paused(node)
     }
-
-    /// The node a child belongs to.
-    pub fn node_of(&self, proc: ProcId) -> NodeId {
-        self.child(proc).node
-    }
-
-    /// A child's command.
-    pub fn command_of(&self, proc: ProcId) -> &str {
-        self.node(self.child(proc).node).plan.body.command().unwrap_or_default()
-    }
-
-    /// What a child may not do.
-    pub fn confined(&self, proc: ProcId) -> &ConfinePlan {
-        const FREE: &ConfinePlan = &ConfinePlan {
-            user: None,
-            nice: 0,
-            memory: None,
-            cpu: None,
-            files: None,
-            may_gain_privileges: false,
-        };
-        match &self.node(self.child(proc).node).plan.body {
-            BodyPlan::Run(plan) | BodyPlan::Pipe(plan) => &plan.confine,
-            _ => FREE,
-        }
-    }
-
-    /// The longest line a child may print; `None` where what it prints is not a stream.
-    pub fn prints(&self, proc: ProcId) -> Option<usize> {
-        match &self.node(self.child(proc).node).plan.body {
-            BodyPlan::Run(plan) => Some(plan.max_line),
-            _ => None,
-        }
-    }
-
-    /// Has every file opened anew by its name.
-    pub fn reopen(&mut self) {
-        let disks: Vec<_> = self
-            .nodes()
-            .filter(|(_, node)| matches!(node.body, Body::Disk(_)))
-            .map(|(id, _)| id)
-            .collect();
-        for node in disks {
-            self.actions.push_back(Action::Disk(DiskJob { node, work: DiskWork::Reopen }));
-        }
-    }
-
-    fn tick(&mut self, now: Mono) {
-        self.ticked = now;
-        self.tick_children(now);
-        self.tick_spools(now);
-        self.tick_feeds(now);
-        self.tick_disks(now);
-        self.tick_lanes(now);
-        self.refresh_pauses();
-        self.progress(now);
-    }
-
-    fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
-        let id = |at: usize| NodeId(u32::try_from(at).unwrap_or(u32::MAX));
-        self.nodes.iter().enumerate().filter_map(move |(at, node)| Some((id(at), node.as_ref()?)))
-    }
-
-    fn node(&self, node: NodeId) -> &Node {
-        self.nodes[node.0 as usize].as_ref().expect("a node's id outlives it nowhere")
-    }
-
-    fn node_mut(&mut self, node: NodeId) -> &mut Node {
-        self.nodes[node.0 as usize].as_mut().expect("a node's id outlives it nowhere")
-    }
-
-    fn child(&self, proc: ProcId) -> &Child {
-        self.children.get(&proc).expect("a child's id outlives it nowhere")
-    }
-}
-
-/// Both the bound of a queue and the time its lines came are the queue's own affair; what
-/// is counted here is what it holds.
-fn queued(queues: impl Iterator<Item = Count>) -> Count {
-    queues.fold(Count::default(), |mut sum, count| {
-        sum.add(count.lines, count.bytes);
-        sum
-    })
-}
-
-/// The queue of an output that has one queue.
-fn new_queue(limit: u64) -> Queue {
-    // Its share is set when the budget is made anew, right after.
-    Queue::new(limit, 0)
 }

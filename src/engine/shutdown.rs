@@ -1,30 +1,23 @@
-//! Ending: the daemon as a whole, or a node that a reload removed. Lines drain in the
-//! direction of the flow: a node ends when nothing can reach it any more and its queue is
-//! empty, or when the grace is over.
+//! Ending: the daemon as a whole, or a node that a reload removed. Lines drain in the direction of
+//! the flow: a node ends when nothing can reach it any more and its queue is empty, or when the
+//! grace is over.
 
 use crate::clock::Mono;
 use crate::ids::NodeId;
-use crate::ledger::{Count, Reason};
+use crate::ledger::{Count, REASONS, Reason};
 use crate::limits::CLOSE_LEAST;
-use crate::output::supervisor::State;
 
-use super::{Action, Body, DiskJob, DiskWork, Engine, Node, queued};
+use super::Engine;
+use super::graph::{Body, Node};
 
 impl Engine {
-    /// Lines are about to wait in a node's queue: from now on, where none did.
-    pub(super) fn note_waiting(&mut self, node: NodeId) {
-        let now = self.ticked;
-        if self.held_by(node).lines == 0 {
-            self.node_mut(node).moved = now;
-        }
-    }
-
-    /// The daemon is to end: the driver stops its inputs, and what waits is drained for the
-    /// grace.
+    /// The daemon is to end: the driver stops its inputs, and what waits is drained for the grace.
     pub fn terminate(&mut self, now: Mono) {
         if self.ending.is_none() {
             self.ending = Some(now + self.plan.daemon.grace);
-            self.tick(now);
+            self.cx.now = now;
+            self.touch_all();
+            self.settle();
         }
     }
 
@@ -35,173 +28,151 @@ impl Engine {
 
     /// Whether every input has ended by itself, so that there is nothing left to wait for.
     pub fn inputs_ended(&self) -> bool {
-        let ended = |node: &Node| !matches!(node.body, Body::Input { ended: false });
-        self.nodes().all(|(_, node)| ended(node))
+        self.open_inputs == 0
     }
 
     /// Whether the daemon has ended: all queues are empty and all children gone.
     pub fn is_done(&self) -> bool {
-        self.ending.is_some() && self.nodes().all(|(id, _)| self.finished(id))
+        self.ending.is_some() && self.unfinished == 0
     }
 
-    /// Ends what can be ended now.
-    pub(super) fn progress(&mut self, now: Mono) {
-        let retiring = self.nodes().any(|(_, node)| node.retired.is_some());
-        if self.ending.is_none() && !retiring {
-            return;
+    /// When a node is given up.
+    pub(super) fn given_up_at(&self, node: &Node) -> Option<Mono> {
+        node.retired.or(self.ending)
+    }
+
+    /// Ends a node, where it is to end and can.
+    pub(super) fn progress(&mut self, id: NodeId) {
+        let Some(node) = self.graph.get(id) else { return };
+        let Some(deadline) = self.given_up_at(node) else { return };
+        let given_up = self.cx.now >= deadline;
+        if given_up {
+            self.give_up(id, self.cx.now >= deadline + CLOSE_LEAST);
         }
-        let ids: Vec<_> = self.nodes().map(|(id, _)| id).collect();
-        for id in ids {
-            let deadline = self.node(id).retired.or(self.ending);
-            let given_up = deadline.is_some_and(|at| now >= at);
-            if given_up {
-                let stalled = deadline.is_some_and(|at| now >= at + CLOSE_LEAST);
-                self.give_up(id, stalled);
-            }
-            if given_up || self.unreachable(id) {
-                self.end_node(id, given_up, now);
-            }
-            if self.node(id).retired.is_some() && self.finished(id) {
-                self.remove(id);
-            }
+        if given_up || self.is_unreachable(id) {
+            self.end_node(id, given_up);
+        }
+        if self.has_ended(id) {
+            self.finish(id);
         }
     }
 
     /// Whether no more lines can come to a node.
-    fn unreachable(&self, id: NodeId) -> bool {
-        let node = self.node(id);
+    fn is_unreachable(&self, id: NodeId) -> bool {
+        let node = self.graph.node(id);
         if node.retired.is_some() {
             return true;
         }
-        if self.is_fed(id) {
-            return self.ending.is_some() && self.feeds_are_done(id);
+        if self.consumers.is_fed(id) {
+            return self.ending.is_some() && self.consumers_are_done(id);
         }
-        self.ending.is_some()
-            && node.plan.from.iter().all(|from| self.find(from).is_none_or(|id| self.finished(id)))
+        let has_finished = |name: &String| {
+            self.graph.find(name).is_none_or(|from| self.graph.node(from).finished)
+        };
+        self.ending.is_some() && node.plan.from.iter().all(has_finished)
     }
 
     /// Whether no more lines can come out of a node, and none are left in it.
-    fn finished(&self, id: NodeId) -> bool {
-        let node = self.node(id);
+    fn has_ended(&self, id: NodeId) -> bool {
+        let node = self.graph.node(id);
         match &node.body {
             Body::Input { ended } => *ended || node.retired.is_some(),
-            Body::Pass => self.unreachable(id),
-            Body::Process(process) => process
-                .workers
-                .iter()
-                .all(|proc| self.child(*proc).supervisor.state() == State::Ended),
-            Body::Disk(disk) => disk.closed,
-            Body::Udp(udp) => self.unreachable(id) && udp.queue.is_empty(),
-            Body::Forward(forward) => forward.lanes.iter().all(|lane| lane.link.has_ended()),
+            Body::Pass => self.is_unreachable(id),
+            Body::Lanes(lanes) => {
+                let needs_end = lanes.lanes.iter().any(|lane| lane.ends_with_its_node());
+                (!needs_end || self.is_unreachable(id))
+                    && lanes.lanes.iter().all(super::lane::Lane::has_ended)
+            }
             Body::Spool(spool) => spool.closed,
         }
     }
 
-    /// Asks a node's children to end, or its files to be closed, where nothing waits for them.
-    fn end_node(&mut self, id: NodeId, given_up: bool, now: Mono) {
-        match &self.node(id).body {
-            Body::Forward(_) => return self.end_lanes(id, given_up, now),
-            Body::Spool(_) => {
-                if self.fed_by(id).into_iter().all(|output| self.finished(output)) {
-                    self.end_spool(id);
-                }
-                return;
+    /// A node has ended: those downstream may end too, and one that a reload removed goes.
+    fn finish(&mut self, id: NodeId) {
+        let Some(node) = self.graph.get_mut(id) else { return };
+        if !node.finished {
+            node.finished = true;
+            self.unfinished -= 1;
+            for &(subscriber, _) in &node.stream.subscribers {
+                self.cx.touch(subscriber);
             }
-            Body::Disk(disk) if disk.queue.is_empty() && !disk.closed => {
-                self.checkpoint_where_due(id, true, now);
-                if !self.is_checked(id) {
-                    return;
-                }
+            for (_, consumer) in self.consumers.of_output(id) {
+                self.cx.touch(consumer.spool);
             }
-            _ => {}
-        }
-        if let Body::Process(process) = &self.node(id).body {
-            for proc in process.workers.clone() {
-                let Some(child) = self.children.get_mut(&proc) else { continue };
-                if !child.queue.all_written() {
-                    continue;
-                }
-                if let Some(step) = child.supervisor.stop(now) {
-                    self.carry_out(proc, step);
-                }
+            for (lane, _) in self.consumers.of_spool(id) {
+                self.cx.touch(lane.node);
             }
         }
-        if let Body::Disk(disk) = &mut self.node_mut(id).body
-            && disk.queue.is_empty()
-            && !disk.closed
-        {
-            disk.closed = true;
-            self.actions.push_back(Action::Disk(DiskJob { node: id, work: DiskWork::Close }));
+        if self.graph.node(id).retired.is_some() {
+            self.remove(id);
         }
     }
 
-    /// The grace is over: what waits is dropped and counted. What the disk is writing just now
-    /// is waited for, unless it is `stalled`.
-    fn give_up(&mut self, id: NodeId, stalled: bool) {
-        if let Body::Spool(_) = self.node(id).body {
-            return self.give_up_spool(id, stalled);
+    /// Asks a node's children to end, its links or its files to be closed, where nothing waits for
+    /// them.
+    fn end_node(&mut self, id: NodeId, given_up: bool) {
+        let Some(node) = self.graph.get_mut(id) else { return };
+        match &mut node.body {
+            Body::Spool(_) => self.end_spool(id),
+            Body::Lanes(lanes) => {
+                for lane in &mut lanes.lanes {
+                    lane.end(&mut self.cx);
+                }
+                self.end_connections(id, given_up);
+            }
+            Body::Input { .. } | Body::Pass => {}
         }
-        // What an output was given from a spool is there yet, and not lost.
-        let fed = self.is_fed(id);
-        let Some(node) = &mut self.nodes[id.0 as usize] else { return };
+    }
+
+    /// The grace is over: what waits is dropped and counted. What an output was given from a spool
+    /// is still there, and not lost.
+    fn give_up(&mut self, id: NodeId, stalled: bool) {
+        let fed = self.consumers.is_fed(id);
+        let Some(node) = self.graph.get_mut(id) else { return };
         let mut lost = Count::default();
         match &mut node.body {
-            Body::Process(process) => {
-                for proc in &process.workers {
-                    let Some(child) = self.children.get_mut(proc) else { continue };
-                    let cut = child.queue.cut_unwritten(&mut self.budget);
-                    lost.add(cut.lines, cut.bytes);
-                    if child.supervisor.has_started() {
-                        // What is in its pipe the child may read yet.
-                        continue;
-                    }
-                    while let Some(batch) = child.queue.pop(&mut self.budget) {
-                        lost.add(u64::from(batch.lines), batch.bytes.len() as u64);
-                    }
+            Body::Spool(spool) => lost = spool.give_up(stalled, &mut self.cx),
+            Body::Lanes(lanes) => {
+                let given_up = lanes.lanes.iter_mut().filter(|lane| !fed || !lane.keeps_fed_lines());
+                for lane in given_up {
+                    let count = lane.give_up(stalled, &mut self.cx);
+                    lost.add(count.lines, count.bytes);
                 }
             }
-            Body::Disk(disk) if !disk.busy || stalled => {
-                while let Some(batch) = disk.queue.pop(&mut self.budget) {
-                    lost.add(u64::from(batch.lines), batch.bytes.len() as u64);
-                }
-            }
-            Body::Udp(udp) => {
-                while let Some(batch) = udp.queue.pop(&mut self.budget) {
-                    lost.add(u64::from(batch.lines), batch.bytes.len() as u64);
-                }
-            }
-            Body::Forward(forward) if !fed => {
-                for lane in &mut forward.lanes {
-                    while let Some(batch) = lane.queue.pop(&mut self.budget) {
-                        lost.add(u64::from(batch.lines), batch.bytes.len() as u64);
-                    }
-                }
-            }
-            _ => {}
+            Body::Input { .. } | Body::Pass => {}
         }
         if lost.lines > 0 && !fed {
             node.ledger.drop(Reason::Shutdown, lost.lines, lost.bytes);
-            log::warn!("{}: {} lines were still waiting and are dropped", node.name, lost.lines);
+            let what = match node.is_spool() {
+                true => "were not written to disk",
+                false => "were still waiting and are dropped",
+            };
+            log::warn!("{}: {} lines {what}", node.name, lost.lines);
         }
     }
 
     /// A node that a reload removed has ended.
     fn remove(&mut self, id: NodeId) {
         log::info!("{}", self.ledger_line(id));
-        self.remove_feeds(id);
-        let Some(node) = self.nodes[id.0 as usize].take() else { return };
-        if let Body::Process(process) = node.body {
-            for proc in process.workers {
-                self.children.remove(&proc);
-            }
+        self.remove_consumers(id);
+        let Some(node) = self.graph.remove(id) else { return };
+        if matches!(node.body, Body::Input { ended: false }) {
+            self.open_inputs -= 1;
         }
-        self.end_taps_of(&node.name);
-        self.share_budget();
+        for lane in node.lanes() {
+            self.unread.remove(&lane.id);
+        }
+        self.cx.agenda.forget(id);
+        self.backpressure.forget(id);
+        if self.graph.iter().all(|(_, other)| other.name != node.name) {
+            self.taps.end_of_node(&node.name);
+        }
+        self.shares_changed = true;
     }
 
     /// One line with a node's ledger, as it is logged at the end.
     pub(super) fn ledger_line(&self, id: NodeId) -> String {
-        let node = self.node(id);
+        let node = self.graph.node(id);
         let ledger = &node.ledger;
         let waiting = self.queued_in(id);
         let mut line = format!(
@@ -212,17 +183,21 @@ impl Engine {
             ledger.left.lines,
             ledger.not_selected.lines
         );
-        for reason in crate::ledger::REASONS {
+        for reason in REASONS {
             let dropped = ledger.dropped(reason);
             if dropped.lines > 0 {
                 line.push_str(&format!(" {} {}", reason.word(), dropped.lines));
             }
         }
         line.push_str(&format!(" queued {}", waiting.lines));
-        for (name, position, lag) in self.lags_of(id) {
-            line.push_str(&format!(" reader {name} at {position} ({lag} lines behind)"));
+        if let Some(spool) = self.graph.spool(id) {
+            for (_, consumer) in self.consumers.of_spool(id) {
+                let (name, position) = (&consumer.reader, consumer.position);
+                let lag = consumer.lag(spool).0;
+                line.push_str(&format!(" reader {name} at {position} ({lag} lines behind)"));
+            }
         }
-        if matches!(node.body, Body::Input { .. }) {
+        if node.is_input() {
             line.push_str(&format!(" kernel_drops {}", node.counts.kernel_drops));
         }
         if !ledger.balances(waiting) {
@@ -231,30 +206,15 @@ impl Engine {
         line
     }
 
-    /// What waits in a node.
+    /// What waits in a node; what is in the queue of one that reads from a spool is the spool's.
     pub(super) fn queued_in(&self, id: NodeId) -> Count {
-        if self.is_fed(id) { Count::default() } else { self.held_by(id) }
-    }
-
-    /// What is in a node's queue; of one that reads from a spool it is the spool's yet.
-    pub(super) fn held_by(&self, id: NodeId) -> Count {
-        match &self.node(id).body {
-            Body::Input { .. } | Body::Pass => Count::default(),
-            Body::Process(process) => {
-                queued(process.workers.iter().map(|proc| self.child(*proc).queue.count()))
-            }
-            Body::Disk(disk) => disk.queue.count(),
-            Body::Udp(udp) => udp.queue.count(),
-            Body::Forward(forward) => queued(forward.lanes.iter().map(|lane| lane.queue.count())),
-            Body::Spool(spool) => spool.queue.count(),
-        }
+        if self.consumers.is_fed(id) { Count::default() } else { self.graph.node(id).held() }
     }
 
     /// The end: what still waits anywhere is dropped and counted, and every node's ledger is
     /// logged.
     pub fn close_ledgers(&mut self) {
-        let ids: Vec<_> = self.nodes().map(|(id, _)| id).collect();
-        for id in ids {
+        for id in self.graph.ids() {
             self.give_up(id, true);
             log::info!("{}", self.ledger_line(id));
         }

@@ -1,17 +1,17 @@
-//! Spools: what waits to be written, what is written and not durable, what became of it.
+//! Spools: what waits to be written, what is written and not yet durable, what became of it.
 //!
 //! A batch stays in the spool's queue until it is durable, so that what a failed sync leaves in
-//! doubt can be written again. One job is under way for each spool; what it brought is told to
-//! the clients that wait for it and handed to the readers that have read everything before.
+//! doubt can be written again. One job is under way for each spool; what it made durable releases
+//! barriers and goes to the consumers that have been given everything before.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::batch::{Batch, Place};
+use crate::batch::{Batch, Numbers};
 use crate::clock::Mono;
 use crate::config::plan::{SpoolFull, SpoolPlan, Sync};
-use crate::ids::{Identity, LaneId, NodeId};
-use crate::ledger::Reason;
+use crate::ids::{Identity, NodeId};
+use crate::ledger::{Count, Ledger, Reason};
 use crate::limits::{
     CURSOR_EVERY, DISK_RETRY, GATHER_BYTES, GATHER_MOST, SPOOL_JOB_MOST, UNSYNCED_MOST,
 };
@@ -20,15 +20,18 @@ use crate::spool::cursor::Cursor;
 use crate::spool::job::{Job, Report};
 use crate::spool::writer::{Fate, Held};
 
-use super::disk::Behind;
-use super::{Action, Body, DiskJob, DiskWork, Engine};
+use super::backpressure::Burst;
+use super::consumer::Consumer;
+use super::cx::Cx;
+use super::graph::{Body, Node};
+use super::{Action, DiskJob, DiskWork, Engine, shape};
 
 /// How often a spool looks for lines that are too old and takes notice of compressed segments.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
 /// A spool, as the engine knows it.
 #[derive(Debug)]
-pub(super) struct SpoolOut {
+pub(super) struct SpoolState {
     pub(super) queue: Queue,
     /// Known once the disk has opened it.
     pub(super) identity: Identity,
@@ -37,14 +40,14 @@ pub(super) struct SpoolOut {
     /// The last durable line of each other spool that lines came from.
     pub(super) origins: HashMap<Identity, u64>,
     /// What became of the batches that are written and not durable, oldest first.
-    fates: VecDeque<Fate>,
+    outcomes: VecDeque<Fate>,
     /// When the newest durable line was received.
     pub(super) newest: Option<std::time::SystemTime>,
     /// The cursors of readers as they were last known.
     pub(super) cursors: HashMap<String, Cursor>,
     /// Lines that ever entered the queue, and lines that left it for good.
     accepted: u64,
-    settled: u64,
+    completed: u64,
     pub(super) busy: bool,
     pub(super) retry_at: Option<Mono>,
     pub(super) error: Option<String>,
@@ -52,14 +55,16 @@ pub(super) struct SpoolOut {
     waiting_since: Option<Mono>,
     /// Since when something is written that is not durable.
     dirty_since: Option<Mono>,
-    /// Up to this many settled lines somebody waits for.
+    /// Up to this many completed lines somebody waits for.
     wanted: u64,
     /// When the cursors were last written.
     saved_at: Mono,
     kept_at: Mono,
+    /// Whether there is housekeeping to be done before its time.
+    housekeeping_due: bool,
     /// Whether its full queue makes inputs wait.
     pub(super) holding: bool,
-    pub(super) behind: Behind,
+    pub(super) burst: Burst,
     pub(super) closed: bool,
 }
 
@@ -76,19 +81,19 @@ pub struct SpoolFound {
     pub cursors: HashMap<String, Cursor>,
 }
 
-impl SpoolOut {
-    pub(super) fn new(queue: Queue, now: Mono) -> Self {
+impl SpoolState {
+    pub(super) fn new(limit: u64, now: Mono) -> Self {
         Self {
-            queue,
+            queue: Queue::new(limit, 0),
             identity: Identity::of(0),
             opened: false,
             held: Held::default(),
             origins: HashMap::new(),
-            fates: VecDeque::new(),
+            outcomes: VecDeque::new(),
             newest: None,
             cursors: HashMap::new(),
             accepted: 0,
-            settled: 0,
+            completed: 0,
             // Until the disk has opened it.
             busy: true,
             retry_at: None,
@@ -98,8 +103,9 @@ impl SpoolOut {
             wanted: 0,
             saved_at: now,
             kept_at: now,
+            housekeeping_due: false,
             holding: false,
-            behind: Behind::beyond(0),
+            burst: Burst::beyond(0),
             closed: false,
         }
     }
@@ -109,13 +115,13 @@ impl SpoolOut {
         self.queue.count().bytes - self.queue.written_bytes()
     }
 
-    /// The count of settled lines at which all that entered so far is settled.
+    /// The count of completed lines at which all that entered so far is completed.
     pub(super) fn mark(&self) -> u64 {
         self.accepted
     }
 
-    pub(super) fn has_settled(&self, mark: u64) -> bool {
-        self.settled >= mark
+    pub(super) fn has_completed(&self, mark: u64) -> bool {
+        self.completed >= mark
     }
 
     /// Somebody waits for what entered so far.
@@ -129,7 +135,7 @@ impl SpoolOut {
             Sync::Batch | Sync::Never => true,
             Sync::Every(time) => {
                 ending
-                    || self.wanted > self.settled
+                    || self.wanted > self.completed
                     || self.queue.written_bytes() >= UNSYNCED_MOST
                     || self.dirty_since.is_some_and(|since| now >= since + time)
             }
@@ -141,13 +147,14 @@ impl SpoolOut {
         let Sync::Every(time) = plan.sync else { return false };
         let patience = GATHER_MOST.min(time);
         !ending
-            && self.wanted <= self.settled
+            && self.wanted <= self.completed
             && self.unwritten() < GATHER_BYTES
             && self.waiting_since.is_none_or(|since| now < since + patience)
     }
 
-    /// When there is something to do, if nothing happens before.
-    pub(super) fn deadline(&self, plan: &SpoolPlan) -> Option<Mono> {
+    /// When there is something to do, if nothing happens before. `moved` where a cursor on disk is
+    /// behind its reader.
+    pub(super) fn deadline(&self, plan: &SpoolPlan, moved: bool) -> Option<Mono> {
         if self.busy || self.closed {
             return None;
         }
@@ -160,235 +167,301 @@ impl SpoolOut {
             _ => GATHER_MOST,
         };
         let gathered = self.waiting_since.map(|since| since + patience);
+        let cursors = moved.then(|| self.saved_at + CURSOR_EVERY);
         let housekeeping = Some(self.kept_at + HOUSEKEEPING);
-        sync.into_iter().chain(gathered).chain(self.retry_at).chain(housekeeping).min()
+        let all = sync.into_iter().chain(gathered).chain(self.retry_at).chain(cursors);
+        all.chain(housekeeping).min()
+    }
+
+    /// Has housekeeping done with the next job.
+    pub(super) fn expect_housekeeping(&mut self) {
+        self.housekeeping_due = true;
+    }
+
+    /// Lets a failed job be tried again once its time has come.
+    pub(super) fn expire_retry(&mut self, now: Mono) {
+        if self.retry_at.is_some_and(|at| now >= at) {
+            self.retry_at = None;
+        }
+    }
+
+    /// Lines come. Those of a client that is acknowledged always find room: where there is too
+    /// little, the input is made to wait. What there was no room for, and why.
+    fn accept(
+        &mut self,
+        batch: Batch,
+        waits: bool,
+        cx: &mut Cx,
+    ) -> Option<(Count, Reason)> {
+        let lines = u64::from(batch.lines);
+        if waits {
+            self.accepted += lines;
+            self.queue.push_anyway(batch, &mut cx.budget);
+            return None;
+        }
+        let lost = self.queue.push(batch, &mut cx.budget).err().unwrap_or_default();
+        self.accepted += lines - lost.lines;
+        let refused = self.error.is_some();
+        Some((lost, if refused { Reason::DiskError } else { Reason::QueueFull }))
+    }
+
+    /// Starts a job where there is something to do and none is under way. `cursors` gives those to
+    /// be written, all of them or only those that a checkpoint waits for.
+    fn next_job(
+        &mut self,
+        plan: &SpoolPlan,
+        ending: bool,
+        cursors: impl FnOnce(bool) -> Vec<Cursor>,
+        now: Mono,
+    ) -> Option<Job> {
+        if self.busy || self.closed || self.retry_at.is_some() {
+            return None;
+        }
+        let gathers = self.gathers(plan, ending, now);
+        let batches = match gathers {
+            true => Vec::new(),
+            false => self.queue.first_unwritten(SPOOL_JOB_MOST),
+        };
+        match gathers && self.unwritten() > 0 {
+            true => drop(self.waiting_since.get_or_insert(now)),
+            false => self.waiting_since = None,
+        }
+        let dirty = !batches.is_empty() || self.dirty_since.is_some();
+        let sync = dirty && self.sync_due(plan, ending, now);
+        let cursors = cursors(ending || now >= self.saved_at + CURSOR_EVERY);
+        let housekeeping = self.housekeeping_due || now >= self.kept_at + HOUSEKEEPING;
+        if batches.is_empty() && !sync && cursors.is_empty() && !housekeeping {
+            return None;
+        }
+        self.busy = true;
+        if !batches.is_empty() {
+            self.dirty_since.get_or_insert(now);
+        }
+        if !cursors.is_empty() {
+            self.saved_at = now;
+        }
+        if housekeeping {
+            self.housekeeping_due = false;
+            self.kept_at = now;
+        }
+        Some(Job { batches, sync, cursors, housekeeping })
+    }
+
+    /// Takes in what a job brought.
+    fn job_done(&mut self, report: Report, name: &str, now: Mono) {
+        self.busy = false;
+        match (&report.error, &self.error) {
+            (Some(error), None) => log::error!(
+                "{name}: {error}; retrying every {DISK_RETRY:?}, lines wait in the queue"
+            ),
+            (None, Some(_)) => log::warn!("{name}: writing again"),
+            _ => {}
+        }
+        self.retry_at = report.error.is_some().then(|| now + DISK_RETRY);
+        self.error = report.error;
+        self.held = report.held;
+        self.origins.extend(report.origins);
+        for outcome in report.fates {
+            let bytes = self.queue.unwritten().map_or(0, |batch| batch.bytes.len());
+            self.queue.wrote(bytes);
+            self.outcomes.push_back(outcome);
+        }
+    }
+
+    /// What is not durable is to be written again, under numbers that are given anew.
+    fn rewind(&mut self) {
+        self.queue.rewind();
+        self.outcomes.clear();
+    }
+
+    /// Takes what is durable out of the queue, under the numbers it has now.
+    fn take_durable(&mut self, ledger: &mut Ledger, cx: &mut Cx) -> Vec<Batch> {
+        let mut durable = Vec::new();
+        while let Some(outcome) = self.outcomes.front().copied() {
+            let Some(batch) = self.queue.front() else { break };
+            let count = batch.count();
+            let end = match outcome {
+                Fate::Stored(first) => first + count.lines,
+                _ => 0,
+            };
+            if end > self.held.durable {
+                break;
+            }
+            let Some(mut batch) = self.queue.pop(&mut cx.budget) else { break };
+            self.outcomes.pop_front();
+            self.completed += count.lines;
+            match outcome {
+                Fate::Stored(first) => {
+                    ledger.left.add(count.lines, count.bytes);
+                    self.newest = Some(batch.received);
+                    batch.numbers = Some(Numbers { first, last: end - 1 });
+                    durable.push(batch);
+                }
+                Fate::Duplicate => ledger.drop(Reason::Duplicate, count.lines, count.bytes),
+                Fate::Refused => ledger.drop(Reason::SpoolFull, count.lines, count.bytes),
+            }
+        }
+        durable
+    }
+
+    /// The grace is over: what could not be written is given up, unless a job may still write it.
+    pub(super) fn give_up(&mut self, stalled: bool, cx: &mut Cx) -> Count {
+        let mut lost = Count::default();
+        if self.busy && !stalled {
+            return lost;
+        }
+        while let Some(batch) = self.queue.pop(&mut cx.budget) {
+            lost.add(u64::from(batch.lines), batch.bytes.len() as u64);
+        }
+        self.outcomes.clear();
+        lost
+    }
+
+    /// Closes it, where nothing waits and no job is under way.
+    fn close(&mut self, node: NodeId, cx: &mut Cx) {
+        if self.queue.is_empty() && !self.busy && !self.closed {
+            self.closed = true;
+            cx.act(Action::Disk(DiskJob { node, work: DiskWork::Close }));
+        }
     }
 }
 
 impl Engine {
     /// The spools of the plan in force, with their readers' names.
     pub fn spools(&self) -> Vec<(NodeId, SpoolPlan, Vec<String>)> {
-        let mut spools = Vec::new();
-        for (id, node) in self.nodes() {
-            if let (crate::config::plan::BodyPlan::Spool(plan), None) =
-                (&node.plan.body, node.retired)
-            {
-                spools.push((id, plan.clone(), self.readers_of(id)));
-            }
-        }
-        spools
+        let live = self.graph.iter().filter(|(_, node)| node.retired.is_none());
+        let spools = live.filter_map(|(id, node)| Some((id, shape::spool(&node.plan.body)?)));
+        spools.map(|(id, plan)| (id, plan.clone(), self.consumers.readers(id))).collect()
     }
 
-    pub(super) fn spool(&self, node: NodeId) -> Option<&SpoolOut> {
-        match &self.nodes.get(node.0 as usize)?.as_ref()?.body {
-            Body::Spool(spool) => Some(spool),
-            _ => None,
-        }
+    /// The names of a spool's readers.
+    pub fn readers_of(&self, spool: NodeId) -> Vec<String> {
+        self.consumers.readers(spool)
     }
 
-    pub(super) fn spool_mut(&mut self, node: NodeId) -> Option<&mut SpoolOut> {
-        match &mut self.nodes.get_mut(node.0 as usize)?.as_mut()?.body {
-            Body::Spool(spool) => Some(spool),
-            _ => None,
-        }
-    }
-
-    pub(super) fn spool_opened(&mut self, node: NodeId, found: SpoolFound, now: Mono) {
-        let Some(spool) = self.spool_mut(node) else { return };
+    pub(super) fn spool_opened(&mut self, id: NodeId, found: SpoolFound) {
+        let Some(spool) = self.graph.spool_mut(id) else { return };
         spool.opened = true;
         spool.identity = found.identity;
         spool.held = found.held;
         spool.origins = found.origins;
         spool.cursors = found.cursors;
         spool.busy = false;
-        self.begin_feeds(node);
-        self.tick_feeds(now);
-    }
-
-    /// Lines come to a spool. Those of a client that is answered always find room: where there
-    /// is too little, the input is made to wait.
-    pub(super) fn queue_for_spool(&mut self, to: NodeId, batch: Batch) {
-        let waits = self.waits_for_spools;
-        let Some(node) = &mut self.nodes[to.0 as usize] else { return };
-        let Body::Spool(spool) = &mut node.body else { return };
-        let crate::config::plan::BodyPlan::Spool(plan) = &node.plan.body else { return };
-        let lines = u64::from(batch.lines);
-        if waits || plan.when_full == SpoolFull::Block {
-            spool.accepted += lines;
-            spool.queue.push_anyway(batch, &mut self.budget);
-        } else {
-            let lost = spool.queue.push(batch, &mut self.budget).err().unwrap_or_default();
-            spool.accepted += lines - lost.lines;
-            let refused = spool.error.is_some();
-            let reason = if refused { Reason::DiskError } else { Reason::QueueFull };
-            node.ledger.drop(reason, lost.lines, lost.bytes);
+        self.begin_consumers(id);
+        for lane in self.consumers.lanes_of(id) {
+            self.refill(lane);
         }
+        self.cx.touch(id);
     }
 
-    pub(super) fn tick_spools(&mut self, now: Mono) {
-        for node in self.spool_ids() {
-            if let Some(spool) = self.spool_mut(node)
-                && spool.retry_at.is_some_and(|at| now >= at)
-            {
-                spool.retry_at = None;
-            }
-            self.start_spool_job(node, now);
-        }
-    }
-
-    pub(super) fn spool_ids(&self) -> Vec<NodeId> {
-        let is_spool =
-            |(id, node): (NodeId, &super::Node)| matches!(node.body, Body::Spool(_)).then_some(id);
-        self.nodes().filter_map(is_spool).collect()
-    }
-
-    fn start_spool_job(&mut self, id: NodeId, now: Mono) {
-        let ending = self.ending.is_some() || self.node(id).retired.is_some();
-        let Some(spool) = self.spool(id) else { return };
-        if spool.busy || spool.closed || spool.retry_at.is_some() {
+    /// Lines come to a spool; `acknowledged` where their sender is told when they are durable.
+    pub(super) fn queue_for_spool(&mut self, to: NodeId, batch: Batch, acknowledged: bool) {
+        let Some(Node { plan, body: Body::Spool(spool), ledger, .. }) = self.graph.get_mut(to)
+        else {
             return;
-        }
-        let crate::config::plan::BodyPlan::Spool(plan) = &self.node(id).plan.body else { return };
-        let gathers = spool.gathers(plan, ending, now);
-        let batches = match gathers {
-            true => Vec::new(),
-            false => spool.queue.first_unwritten(SPOOL_JOB_MOST),
         };
-        let waits = gathers && spool.unwritten() > 0;
-        let dirty = !batches.is_empty() || spool.dirty_since.is_some();
-        let sync = dirty && spool.sync_due(plan, ending, now);
-        let save = ending || now >= spool.saved_at + CURSOR_EVERY;
-        let cursors = self.cursors_to_save(id, save);
-        let housekeeping = now >= spool.kept_at + HOUSEKEEPING;
-        let Some(spool) = self.spool_mut(id) else { return };
-        match waits {
-            true => drop(spool.waiting_since.get_or_insert(now)),
-            false => spool.waiting_since = None,
+        let waits = acknowledged
+            || shape::spool(&plan.body).is_some_and(|plan| plan.when_full == SpoolFull::Block);
+        if let Some((lost, reason)) = spool.accept(batch, waits, &mut self.cx) {
+            ledger.drop(reason, lost.lines, lost.bytes);
         }
-        if batches.is_empty() && !sync && cursors.is_empty() && !housekeeping {
-            return;
-        }
-        spool.busy = true;
-        if !batches.is_empty() {
-            spool.dirty_since.get_or_insert(now);
-        }
-        if !cursors.is_empty() {
-            spool.saved_at = now;
-        }
-        if housekeeping {
-            spool.kept_at = now;
-        }
-        let job = Job { batches, sync, cursors, housekeeping };
-        let work = DiskWork::Spool(Box::new(job));
-        self.actions.push_back(Action::Disk(DiskJob { node: id, work }));
+        self.cx.touch(to);
     }
 
-    pub(super) fn spool_done(&mut self, id: NodeId, report: Report, now: Mono) {
-        let Some(node) = &mut self.nodes[id.0 as usize] else { return };
-        let Body::Spool(spool) = &mut node.body else { return };
-        spool.busy = false;
-        match (&report.error, &spool.error) {
-            (Some(error), None) => log::error!(
-                "{}: {error}; tried again every {DISK_RETRY:?}, lines wait in the queue",
-                node.name
-            ),
-            (None, Some(_)) => log::warn!("{}: written to again", node.name),
-            _ => {}
+    /// Starts a spool's next job, where there is something to do.
+    pub(super) fn start_spool_job(&mut self, id: NodeId) {
+        let is_ending = self.ending.is_some();
+        let Some(Node { plan, body: Body::Spool(spool), retired, .. }) = self.graph.get_mut(id)
+        else {
+            return;
+        };
+        let Some(plan) = shape::spool(&plan.body) else { return };
+        let ending = is_ending || retired.is_some();
+        let (consumers, identity) = (&self.consumers, spool.identity);
+        let cursors = |all| {
+            let of_spool = consumers.of_spool(id).map(|(_, consumer)| consumer);
+            cursors_to_save(of_spool, identity, all)
+        };
+        if let Some(job) = spool.next_job(plan, ending, cursors, self.cx.now) {
+            let work = DiskWork::Spool(Box::new(job));
+            self.cx.act(Action::Disk(DiskJob { node: id, work }));
         }
-        spool.retry_at = report.error.is_some().then(|| now + DISK_RETRY);
-        spool.error = report.error;
-        spool.held = report.held;
-        spool.origins.extend(report.origins);
-        for fate in report.fates {
-            let bytes = spool.queue.unwritten().map_or(0, |batch| batch.bytes.len());
-            spool.queue.wrote(bytes);
-            spool.fates.push_back(fate);
+    }
+
+    pub(super) fn spool_done(&mut self, id: NodeId, report: Report) {
+        let now = self.cx.now;
+        let Some(Node { name, body: Body::Spool(spool), ledger, moved, .. }) =
+            self.graph.get_mut(id)
+        else {
+            return;
+        };
+        let (rewound, saved) = (report.rewound, report.saved.clone());
+        let before = spool.completed;
+        spool.job_done(report, name, now);
+        let durable = spool.take_durable(ledger, &mut self.cx);
+        if spool.completed != before {
+            *moved = now;
         }
-        let durable = self.settle_spool(id);
-        let Some(spool) = self.spool_mut(id) else { return };
-        if report.rewound {
-            // What is not durable is written again, under numbers that are given anew.
-            spool.queue.rewind();
-            spool.fates.clear();
+        if rewound {
+            spool.rewind();
         }
-        if spool.fates.is_empty() {
+        if spool.outcomes.is_empty() {
             spool.dirty_since = None;
         }
-        self.cursors_saved(&report.saved);
-        self.hand_to_readers(id, durable, now);
-        self.settle_tickets();
-        self.start_spool_job(id, now);
-    }
-
-    /// Takes what is durable out of the queue, with the places it has now.
-    fn settle_spool(&mut self, id: NodeId) -> Vec<Batch> {
-        let mut durable = Vec::new();
-        let Some(node) = &mut self.nodes[id.0 as usize] else { return durable };
-        let Body::Spool(spool) = &mut node.body else { return durable };
-        while let Some(fate) = spool.fates.front().copied() {
-            let Some(batch) = spool.queue.front() else { break };
-            let count = batch.count();
-            let end = match fate {
-                Fate::Stored(first) => first + count.lines,
-                _ => 0,
-            };
-            if end > spool.held.durable {
-                break;
-            }
-            let Some(mut batch) = spool.queue.pop(&mut self.budget) else { break };
-            spool.fates.pop_front();
-            node.moved = self.ticked;
-            spool.settled += count.lines;
-            match fate {
-                Fate::Stored(first) => {
-                    node.ledger.left.add(count.lines, count.bytes);
-                    spool.newest = Some(batch.received);
-                    batch.place = Some(Place { spool: spool.identity, first, last: end - 1 });
-                    durable.push(batch);
-                }
-                Fate::Duplicate => {
-                    node.ledger.drop(Reason::Duplicate, count.lines, count.bytes);
-                }
-                Fate::Refused => node.ledger.drop(Reason::SpoolFull, count.lines, count.bytes),
+        for cursor in &saved {
+            for output in self.consumers.saved(id, cursor) {
+                self.checkpoint_saved(output);
             }
         }
-        durable
+        self.deliver(id, durable);
+        self.release_barriers();
+        self.cx.touch(id);
+        for lane in self.consumers.lanes_of(id) {
+            self.cx.touch(lane.node);
+        }
     }
 
-    /// The readers of a spool.
-    pub(super) fn feeds_of(&self, spool: NodeId) -> Vec<LaneId> {
-        let of = |(id, feed): (&LaneId, &super::feed::Feed)| (feed.spool == spool).then_some(*id);
-        self.feeds.iter().filter_map(of).collect()
+    /// Whether a cursor on disk is behind its reader, or a checkpoint waits for one.
+    pub(super) fn has_moved_cursors(&self, spool: NodeId) -> bool {
+        let mut consumers = self.consumers.of_spool(spool);
+        consumers.any(|(_, consumer)| consumer.checkpoint.is_some() || consumer.has_moved())
     }
 
-    /// The grace is over, and so much could not be written.
-    pub(super) fn give_up_spool(&mut self, id: NodeId, stalled: bool) {
-        let Some(node) = &mut self.nodes[id.0 as usize] else { return };
-        let Body::Spool(spool) = &mut node.body else { return };
-        if spool.busy && !stalled {
+    /// Tells a spool's thread who its readers are.
+    pub(super) fn update_readers(&mut self, id: NodeId) {
+        let Some(plan) = self.graph.get(id).and_then(|node| shape::spool(&node.plan.body)) else {
             return;
-        }
-        let mut lost = crate::ledger::Count::default();
-        while let Some(batch) = spool.queue.pop(&mut self.budget) {
-            lost.add(u64::from(batch.lines), batch.bytes.len() as u64);
-        }
-        spool.fates.clear();
-        if lost.lines > 0 {
-            node.ledger.drop(Reason::Shutdown, lost.lines, lost.bytes);
-            log::warn!("{}: {} lines did not get to the disk", node.name, lost.lines);
-        }
+        };
+        let work = DiskWork::UpdateSpool(Box::new(plan.clone()), self.consumers.readers(id));
+        self.cx.act(Action::Disk(DiskJob { node: id, work }));
     }
 
     /// Closes a spool to which nothing can come and in which nothing waits, once its readers'
     /// cursors are on disk.
     pub(super) fn end_spool(&mut self, id: NodeId) {
-        if !self.cursors_to_save(id, true).is_empty() {
+        let outputs_ended = self
+            .consumers
+            .of_spool(id)
+            .all(|(lane, _)| self.graph.get(lane.node).is_none_or(|node| node.finished));
+        if !outputs_ended || self.has_moved_cursors(id) {
             return;
         }
-        let Some(spool) = self.spool_mut(id) else { return };
-        if spool.queue.is_empty() && !spool.busy && !spool.closed {
-            spool.closed = true;
-            self.actions.push_back(Action::Disk(DiskJob { node: id, work: DiskWork::Close }));
+        if let Some(spool) = self.graph.spool_mut(id) {
+            spool.close(id, &mut self.cx);
         }
     }
+}
+
+/// The cursors of a spool's readers that should be written now. A file output's are made at its
+/// checkpoints and are always due; the others' move all the time and wait for `all`.
+fn cursors_to_save<'c>(
+    consumers: impl Iterator<Item = &'c Consumer>,
+    spool: Identity,
+    all: bool,
+) -> Vec<Cursor> {
+    let due = |consumer: &Consumer| match consumer.is_exact {
+        true => consumer.checkpoint.clone(),
+        false => (all && consumer.has_moved()).then(|| consumer.cursor(spool, Vec::new())),
+    };
+    consumers.filter_map(due).collect()
 }

@@ -2,17 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Mono;
-use crate::config::plan::BodyPlan;
 use crate::ids::NodeId;
-use crate::ledger::{Count, REASONS};
+use crate::input::InputCounts;
+use crate::ledger::REASONS;
 use crate::output::supervisor::State;
 use crate::parse::syslog::Faults;
 
-use super::{Body, Engine};
+use super::child::Child;
+use super::connection::Connection;
+use super::consumer::Consumer;
+use super::graph::{Body, Lanes, Node};
+use super::spool::SpoolState;
+use super::{Engine, shape};
 
 /// The whole daemon at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -224,37 +230,40 @@ impl Engine {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             uptime: now.0.as_secs_f64(),
-            nodes: self.nodes().map(|(id, _)| self.node_status(id, now)).collect(),
+            nodes: self.graph.iter().map(|(id, node)| self.node_status(id, node, now)).collect(),
         }
     }
 
     /// The figures in a line.
     pub fn figures(&self) -> Figures {
         let (mut lines, mut dropped) = (0, 0);
-        for (_, node) in self.nodes() {
-            if matches!(node.body, Body::Input { .. }) {
+        for (_, node) in self.graph.iter() {
+            if node.is_input() {
                 lines += node.ledger.entered.lines;
                 dropped += node.counts.kernel_drops;
             }
             dropped += node.ledger.dropped_in_all().lines;
         }
-        let lags = self.feeds.iter().map(|(lane, feed)| (lane.node, self.lag_of(feed).1));
-        let furthest = lags.reduce(|most, other| if other.1 > most.1 { other } else { most });
-        let lag = furthest.map(|(node, lag)| (Arc::clone(&self.node(node).name), lag));
+        let lags = self.consumers.iter().filter_map(|(lane, consumer)| {
+            Some((lane.node, consumer.lag(self.graph.spool(consumer.spool)?).1))
+        });
+        let furthest = lags.reduce(|max, other| if other.1 > max.1 { other } else { max });
+        let lag = furthest.map(|(node, lag)| (Arc::clone(&self.graph.node(node).name), lag));
         Figures { lines, dropped, lag }
     }
 
-    fn node_status(&self, id: NodeId, now: Mono) -> NodeStatus {
-        let node = self.node(id);
+    fn node_status(&self, id: NodeId, node: &Node, now: Mono) -> NodeStatus {
         let waiting = self.queued_in(id);
         let ledger = &node.ledger;
-        let dropped = |count: Count| count.lines;
         let counts = node.counts;
-        let is_input = matches!(node.body, Body::Input { .. });
-        let process = match &node.body {
-            Body::Process(process) => Some(process),
+        let has_children = shape::process(&node.plan.body).is_some();
+        let lanes = match &node.body {
+            Body::Lanes(lanes) => Some(lanes),
             _ => None,
         };
+        let process = lanes.filter(|_| has_children);
+        let dropped =
+            REASONS.iter().map(|&reason| (reason.word().into(), ledger.dropped(reason).lines));
         NodeStatus {
             name: node.name.to_string(),
             kind: node.plan.body.kind().word().into(),
@@ -262,122 +271,108 @@ impl Engine {
             lines_in: ledger.entered.lines,
             lines_out: ledger.left.lines,
             not_selected: ledger.not_selected.lines,
-            dropped: REASONS
-                .iter()
-                .map(|&reason| (reason.word().into(), dropped(ledger.dropped(reason))))
-                .collect(),
+            dropped: dropped.collect(),
             queued: waiting.lines,
             bytes_in: ledger.entered.bytes,
             bytes_out: ledger.left.bytes,
             bytes_dropped: ledger.dropped_in_all().bytes,
             balanced: ledger.balances(waiting),
-            queue: self.queue_status(id),
-            input: (is_input || counts.oversize > 0).then_some(InputStatus {
-                datagrams: counts.datagrams,
-                empty_datagrams: counts.empty_datagrams,
-                kernel_drops: counts.kernel_drops,
-                oversize: counts.oversize,
-                sequence_lost: counts.sequence_lost,
-                malformed: counts.malformed,
-                connections: counts.connections,
-                refused: counts.refused,
-            }),
+            queue: queue_status(node),
+            input: (node.is_input() || counts.oversize > 0).then(|| input_status(&counts)),
             faults: (counts.faults.sum() > 0).then_some(counts.faults),
-            spool: self.spool_status(id),
-            lanes: self.lane_statuses(id),
+            spool: self.spool_status(id, node),
+            lanes: lanes.map_or_else(Vec::new, connection_statuses),
             command: node.plan.body.command().map(str::to_string),
-            stderr: process
-                .map_or_else(Vec::new, |process| process.stderr.iter().cloned().collect()),
-            children: self.child_statuses(id),
-            printed: process.map(|process| process.printed.lines),
-            stuck_seconds: (self.held_by(id).lines > 0)
-                .then(|| now.since(node.moved).as_secs_f64()),
+            stderr: process.map_or_else(Vec::new, |lanes| lanes.stderr.iter().cloned().collect()),
+            children: lanes.map_or_else(Vec::new, child_statuses),
+            printed: process.map(|lanes| lanes.printed.lines),
+            stuck_seconds: (node.held().lines > 0).then(|| now.since(node.moved).as_secs_f64()),
             error: match &node.body {
-                Body::Disk(disk) => disk.error.clone(),
                 Body::Spool(spool) => spool.error.clone(),
-                _ => None,
+                _ => node.lanes().iter().find_map(|lane| lane.jobs()?.error.clone()),
             },
             paused: self.is_paused(id),
             retired: node.retired.is_some(),
         }
     }
 
-    fn queue_status(&self, id: NodeId) -> Option<QueueStatus> {
-        let fills: Vec<_> = match &self.node(id).body {
-            Body::Input { .. } | Body::Pass => return None,
-            Body::Process(process) => {
-                process.workers.iter().map(|proc| self.child(*proc).queue.fill()).collect()
-            }
-            Body::Disk(disk) => vec![disk.queue.fill()],
-            Body::Udp(udp) => vec![udp.queue.fill()],
-            Body::Forward(forward) => forward.lanes.iter().map(|lane| lane.queue.fill()).collect(),
-            Body::Spool(spool) => vec![spool.queue.fill()],
-        };
-        let (used, limit) = fills.iter().fold((0, 0), |sum, fill| (sum.0 + fill.0, sum.1 + fill.1));
-        Some(QueueStatus { used, limit })
-    }
-
-    /// The readers of a spool: name, position, lines behind.
-    pub(super) fn lags_of(&self, id: NodeId) -> Vec<(String, u64, u64)> {
-        let of = self.feeds.values().filter(|feed| feed.spool == id);
-        of.map(|feed| (feed.reader.clone(), feed.position, self.lag_of(feed).0)).collect()
-    }
-
-    fn spool_status(&self, id: NodeId) -> Option<SpoolStatus> {
-        let spool = self.spool(id)?;
+    fn spool_status(&self, id: NodeId, node: &Node) -> Option<SpoolStatus> {
+        let Body::Spool(spool) = &node.body else { return None };
         let held = spool.held;
-        let lines = u128::from((held.next - held.oldest).max(1));
-        let readers = self.feeds.values().filter(|feed| feed.spool == id).map(|feed| {
-            let (lag_lines, lag_seconds) = self.lag_of(feed);
-            // As far behind in bytes as in lines, for lines of the mean length.
-            let bytes = u128::from(lag_lines) * u128::from(held.bytes) / lines;
-            let lag_bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-            let (name, position) = (feed.reader.clone(), feed.position);
-            let since =
-                self.waits_since(feed).and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-            let waits_since = since.map(|since| since.as_secs_f64());
-            ReaderStatus { name, position, lag_lines, lag_bytes, lag_seconds, waits_since }
-        });
+        let readers =
+            self.consumers.of_spool(id).map(|(_, consumer)| reader_status(consumer, spool));
         Some(SpoolStatus {
             identity: spool.identity.to_string(),
             oldest: held.oldest,
             durable: held.durable,
             next: held.next,
             bytes: held.bytes,
-            max_size: match &self.node(id).plan.body {
-                BodyPlan::Spool(plan) => plan.max_size,
-                _ => 0,
-            },
+            max_size: shape::spool(&node.plan.body).map_or(0, |plan| plan.max_size),
             segments: held.segments,
             readers: readers.collect(),
         })
     }
+}
 
-    fn lane_statuses(&self, id: NodeId) -> Vec<LaneStatus> {
-        let Body::Forward(forward) = &self.node(id).body else { return Vec::new() };
-        let status = |lane: &super::forward::Lane| LaneStatus {
-            peer: lane.link.peer().map(ToString::to_string),
-            error: lane.link.error().map(str::to_string),
-        };
-        forward.lanes.iter().map(status).collect()
+fn input_status(counts: &InputCounts) -> InputStatus {
+    InputStatus {
+        datagrams: counts.datagrams,
+        empty_datagrams: counts.empty_datagrams,
+        kernel_drops: counts.kernel_drops,
+        oversize: counts.oversize,
+        sequence_lost: counts.sequence_lost,
+        malformed: counts.malformed,
+        connections: counts.connections,
+        refused: counts.refused,
     }
+}
 
-    fn child_statuses(&self, id: NodeId) -> Vec<ChildStatus> {
-        let Body::Process(process) = &self.node(id).body else { return Vec::new() };
-        let status = |child: &super::Child| ChildStatus {
-            pid: child.pid,
-            state: match child.supervisor.state() {
-                State::Running(_) => "running",
-                State::Waiting(_) if child.supervisor.crash_loop() => "crash-loop",
-                State::Waiting(_) => "waiting",
-                State::Starting => "starting",
-                State::Ending(..) => "ending",
-                State::Ended => "ended",
-            }
-            .into(),
-            restarts: child.supervisor.restarts,
-            last_end: child.last_end.clone(),
-        };
-        process.workers.iter().map(|proc| status(self.child(*proc))).collect()
-    }
+/// How full a node's queues are together; `None` where it has none.
+fn queue_status(node: &Node) -> Option<QueueStatus> {
+    let fills: Vec<_> = match &node.body {
+        Body::Input { .. } | Body::Pass => return None,
+        Body::Lanes(lanes) => lanes.lanes.iter().map(|lane| lane.queue.fill()).collect(),
+        Body::Spool(spool) => vec![spool.queue.fill()],
+    };
+    let (used, limit) = fills.iter().fold((0, 0), |sum, fill| (sum.0 + fill.0, sum.1 + fill.1));
+    Some(QueueStatus { used, limit })
+}
+
+fn reader_status(consumer: &Consumer, spool: &SpoolState) -> ReaderStatus {
+    let held = spool.held;
+    let lines = u128::from((held.next - held.oldest).max(1));
+    let (lag_lines, lag_seconds) = consumer.lag(spool);
+    // As far behind in bytes as in lines, for lines of the mean length.
+    let bytes = u128::from(lag_lines) * u128::from(held.bytes) / lines;
+    let lag_bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    let (name, position) = (consumer.reader.clone(), consumer.position);
+    let since = consumer.waits_since(spool).and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let waits_since = since.map(|since| since.as_secs_f64());
+    ReaderStatus { name, position, lag_lines, lag_bytes, lag_seconds, waits_since }
+}
+
+fn connection_statuses(lanes: &Lanes) -> Vec<LaneStatus> {
+    let status = |connection: &Connection| LaneStatus {
+        peer: connection.link.peer().map(ToString::to_string),
+        error: connection.link.error().map(str::to_string),
+    };
+    lanes.lanes.iter().filter_map(|lane| lane.connection().map(status)).collect()
+}
+
+fn child_statuses(lanes: &Lanes) -> Vec<ChildStatus> {
+    let status = |child: &Child| ChildStatus {
+        pid: child.pid,
+        state: match child.supervisor.state() {
+            State::Running(_) => "running",
+            State::Waiting(_) if child.supervisor.crash_loop() => "crash-loop",
+            State::Waiting(_) => "waiting",
+            State::Starting => "starting",
+            State::Ending(..) => "ending",
+            State::Ended => "ended",
+        }
+        .into(),
+        restarts: child.supervisor.restarts,
+        last_end: child.last_end.clone(),
+    };
+    lanes.lanes.iter().filter_map(|lane| lane.child().map(status)).collect()
 }

@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use crate::batch::Batch;
 use crate::filter::patterns::{Hits, PatternId, Patterns};
 use crate::filter::{Picked, gather};
-use crate::ids::NodeId;
 use crate::limits::{TAP_BYTES, TAPS_BYTES, TAPS_MOST};
 
 use super::Engine;
@@ -37,18 +36,46 @@ pub struct Tapped {
     pub end: Option<&'static str>,
 }
 
+/// All taps.
+#[derive(Debug, Default)]
+pub(super) struct Taps {
+    taps: Vec<Tap>,
+}
+
+impl Taps {
+    /// Lines leave a node.
+    pub(super) fn copy(&mut self, from: &str, batch: &Batch) {
+        if self.taps.is_empty() {
+            return;
+        }
+        let mut held: usize = self.taps.iter().map(|tap| tap.bytes).sum();
+        let of_node = |tap: &&mut Tap| tap.node == from && tap.end.is_none();
+        for tap in self.taps.iter_mut().filter(of_node) {
+            let room = TAPS_BYTES.saturating_sub(held).min(TAP_BYTES - tap.bytes);
+            held += tap.take(batch, room);
+        }
+    }
+
+    /// A node is gone, and no other has its name.
+    pub(super) fn end_of_node(&mut self, name: &str) {
+        for tap in self.taps.iter_mut().filter(|tap| tap.node == name) {
+            tap.end.get_or_insert("the node is gone: a reload has removed it");
+        }
+    }
+}
+
 impl Engine {
-    /// Taps a node under a number that is the caller's: of an input, a filter or a spool what it
+    /// Taps a node under a number of the caller's choice: of an input, a filter or a spool what it
     /// passes on, of an output what it is given. Only lines that the regex finds something in.
     ///
     /// # Errors
     /// That there is no such node, that the regex is none, or that there are too many taps.
     pub fn open_tap(&mut self, id: u64, node: &str, matches: Option<&str>) -> Result<(), String> {
         if self.find(node).is_none() {
-            let names: Vec<_> = self.nodes().map(|(_, node)| node.name.to_string()).collect();
+            let names: Vec<_> = self.graph.iter().map(|(_, node)| node.name.to_string()).collect();
             return Err(format!("there is no node `{node}`; there are: {}", names.join(", ")));
         }
-        if self.taps.len() >= TAPS_MOST {
+        if self.taps.taps.len() >= TAPS_MOST {
             return Err(format!("there are {TAPS_MOST} taps already"));
         }
         let pattern = match matches {
@@ -62,43 +89,34 @@ impl Engine {
         };
         let node = node.to_string();
         let taken = VecDeque::new();
-        self.taps.push(Tap { id, node, pattern, taken, bytes: 0, lost: 0, end: None });
+        self.taps.taps.push(Tap { id, node, pattern, taken, bytes: 0, lost: 0, end: None });
         Ok(())
     }
 
     /// Closes a tap.
     pub fn close_tap(&mut self, id: u64) {
-        self.taps.retain(|tap| tap.id != id);
+        self.taps.taps.retain(|tap| tap.id != id);
     }
 
-    /// A tap takes no more; what it has taken is there yet.
+    /// A tap takes no more; what it has taken is still there.
     pub fn end_tap(&mut self, id: u64, why: &'static str) {
-        for tap in self.taps.iter_mut().filter(|tap| tap.id == id) {
+        for tap in self.taps.taps.iter_mut().filter(|tap| tap.id == id) {
             tap.end.get_or_insert(why);
         }
     }
 
     /// All taps take no more.
     pub fn end_taps(&mut self, why: &'static str) {
-        for tap in &mut self.taps {
+        for tap in &mut self.taps.taps {
             tap.end.get_or_insert(why);
         }
     }
 
-    /// A node is gone; another may have its name.
-    pub(super) fn end_taps_of(&mut self, name: &str) {
-        if self.nodes().all(|(_, node)| *node.name != *name) {
-            for tap in self.taps.iter_mut().filter(|tap| tap.node == name) {
-                tap.end.get_or_insert("the node is gone: a reload has removed it");
-            }
-        }
-    }
-
-    /// What a tap has taken since it was last asked, about `most` bytes of it.
-    pub fn take_tapped(&mut self, id: u64, most: usize) -> Option<Tapped> {
-        let tap = self.taps.iter_mut().find(|tap| tap.id == id)?;
+    /// What a tap has taken since it was last asked, about `max` bytes of it.
+    pub fn take_tapped(&mut self, id: u64, max: usize) -> Option<Tapped> {
+        let tap = self.taps.taps.iter_mut().find(|tap| tap.id == id)?;
         let (mut batches, mut bytes) = (Vec::new(), 0);
-        while bytes < most
+        while bytes < max
             && let Some(batch) = tap.taken.pop_front()
         {
             bytes += batch.bytes.len();
@@ -107,20 +125,6 @@ impl Engine {
         tap.bytes -= bytes;
         let end = tap.end.filter(|_| tap.taken.is_empty());
         Some(Tapped { batches, lost: tap.lost, end })
-    }
-
-    /// Lines leave a node.
-    pub(super) fn tap(&mut self, from: NodeId, batch: &Batch) {
-        if self.taps.is_empty() {
-            return;
-        }
-        let Some(Some(node)) = self.nodes.get(from.0 as usize) else { return };
-        let mut held: usize = self.taps.iter().map(|tap| tap.bytes).sum();
-        let of_node = |tap: &&mut Tap| tap.node == *node.name && tap.end.is_none();
-        for tap in self.taps.iter_mut().filter(of_node) {
-            let room = TAPS_BYTES.saturating_sub(held).min(TAP_BYTES - tap.bytes);
-            held += tap.take(batch, room);
-        }
     }
 }
 

@@ -358,7 +358,7 @@ impl Link {
         let State::Up(connection) = &mut self.state else { return };
         connection.under_way += batch.bytes.len() as u64;
         match &mut connection.protocol {
-            Protocol::Relp(client) if client.last().is_some() && batch.place.is_some() => {
+            Protocol::Relp(client) if client.last().is_some() && batch.numbers.is_some() => {
                 client.send_piece(batch, &self.formatter);
             }
             Protocol::Relp(client) => client.send_lines(batch, &self.formatter),

@@ -171,9 +171,9 @@ impl Client {
 
     /// Sends a piece of a spool to a logweir: the bytes as they are, or dressed.
     pub fn send_piece(&mut self, batch: &Batch, formatter: &Formatter) {
-        let Some(place) = batch.place else { return };
+        let Some(numbers) = batch.numbers else { return };
         let (lines, _) = formatter.batch(batch);
-        let before = encode_lines_head(place.first, place.last, batch.lines);
+        let before = encode_lines_head(numbers.first, numbers.last, batch.lines);
         let mut out = Vec::with_capacity(128);
         head(&mut out, self.next_txnr, "lines", before.len() + lines.len());
         out.extend_from_slice(&before);
@@ -246,7 +246,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::batch::Place;
+    use crate::batch::Numbers;
     use crate::config::plan::FormatPlan;
     use crate::filter::batch_of;
     use crate::input::relp::Session;
@@ -340,7 +340,7 @@ mod tests {
                     server.tell_last(&[None]);
                 }
                 for piece in server.take_pieces() {
-                    prop_assert_eq!(piece.place.is_some(), spool);
+                    prop_assert_eq!(piece.origin.is_some(), spool);
                     received.push_str(std::str::from_utf8(&piece.bytes).unwrap());
                 }
                 server.handed(round);
@@ -351,9 +351,9 @@ mod tests {
                 if client.is_open() && !sent {
                     sent = true;
                     for (number, text) in (0..).zip(&texts) {
-                        let place = Place { spool: identity, first: number, last: number };
-                        let place = spool.then_some(place);
-                        let batch = Batch { place, ..batch_of(&format!("{text}\n")) };
+                        let numbers = Numbers { first: number, last: number };
+                        let numbers = spool.then_some(numbers);
+                        let batch = Batch { numbers, ..batch_of(&format!("{text}\n")) };
                         match spool {
                             true => client.send_piece(&batch, &formatter()),
                             false => client.send_lines(&batch, &formatter()),

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use super::InputCounts;
-use crate::batch::{Batch, Place, count_lines};
+use crate::batch::{Batch, Span, count_lines};
 use crate::ids::Identity;
 use crate::limits::LINES_FRAME_MOST;
 use crate::parse::relp::{Command, Decoder, Frame, Offers, TXNR_MOST, decode_lines_head, encode};
@@ -31,7 +31,7 @@ pub struct Piece {
     /// How many.
     pub lines: u32,
     /// Where they stand in the spool of the logweir that sent them.
-    pub place: Option<Place>,
+    pub origin: Option<Span>,
 }
 
 /// A client's session.
@@ -249,26 +249,26 @@ impl Session {
         }
         self.sender = Some((spool, next.max(last + 1)));
         self.seal();
-        let place = Some(Place { spool, first, last });
-        self.push_piece(Piece { bytes, lines: count, place });
+        let origin = Some(Span { origin: spool, first, last });
+        self.push_piece(Piece { bytes, lines: count, origin });
         Ok(())
     }
 
     /// Enters a piece, cut at the borders.
     fn push_piece(&mut self, mut piece: Piece) {
         for &border in &self.borders {
-            let Some(place) = piece.place else { break };
-            let whole = place.lines() == u64::from(piece.lines);
-            if whole && place.first <= border && border < place.last {
-                let lines = border - place.first + 1;
+            let Some(span) = piece.origin else { break };
+            let whole = span.len() == u64::from(piece.lines);
+            if whole && span.first <= border && border < span.last {
+                let lines = border - span.first + 1;
                 let nth = usize::try_from(lines - 1).unwrap_or(usize::MAX);
                 let Some(at) = memchr::memchr_iter(b'\n', &piece.bytes).nth(nth) else { break };
                 let count = u32::try_from(lines).unwrap_or(u32::MAX);
                 let bytes = piece.bytes.split_to(at + 1);
-                let first = Place { last: border, ..place };
-                self.pieces.push(Piece { bytes, lines: count, place: Some(first) });
+                let first = Span { last: border, ..span };
+                self.pieces.push(Piece { bytes, lines: count, origin: Some(first) });
                 piece.lines -= count;
-                piece.place = Some(Place { first: border + 1, ..place });
+                piece.origin = Some(Span { first: border + 1, ..span });
             }
         }
         self.pieces.push(piece);
@@ -283,7 +283,7 @@ impl Session {
         if self.line_count > 0 {
             let bytes = self.lines.split().freeze();
             let lines = std::mem::take(&mut self.line_count);
-            self.pieces.push(Piece { bytes, lines, place: None });
+            self.pieces.push(Piece { bytes, lines, origin: None });
         }
     }
 
@@ -364,8 +364,8 @@ impl Session {
 impl Piece {
     /// The piece as a batch.
     pub fn into_batch(self, input: &std::sync::Arc<str>, received: std::time::SystemTime) -> Batch {
-        let Self { bytes, lines, place } = self;
-        Batch { place, ..Batch::new(bytes, lines, std::sync::Arc::clone(input), received) }
+        let Self { bytes, lines, origin } = self;
+        Batch { origin, ..Batch::new(bytes, lines, std::sync::Arc::clone(input), received) }
     }
 }
 
@@ -485,8 +485,8 @@ mod tests {
             .take_pieces()
             .into_iter()
             .map(|piece| {
-                let place = piece.place.unwrap();
-                (place.first, place.last, piece.lines, piece.bytes)
+                let span = piece.origin.unwrap();
+                (span.first, span.last, piece.lines, piece.bytes)
             })
             .collect();
         let piece = |first, last, text: &'static str| {

@@ -39,7 +39,7 @@ pub(crate) struct Pair {
     pub(crate) receiver: World,
     session: Option<Session>,
     lane: Option<LaneId>,
-    ticket: u64,
+    barrier: u64,
     receiver_text: String,
 }
 
@@ -58,7 +58,7 @@ impl Pair {
             receiver_text,
             session: None,
             lane: None,
-            ticket: 0,
+            barrier: 0,
         }
     }
 
@@ -118,7 +118,7 @@ impl Pair {
             Command::Connect(..) => {
                 self.session = Some(Session::new(1000));
                 self.lane = Some(lane);
-                self.receiver.told.clear();
+                self.receiver.answers.clear();
                 self.sender.handle(Event::Link { lane, event: LinkEvent::Connected });
             }
             Command::Disconnect => self.session = None,
@@ -129,7 +129,7 @@ impl Pair {
 
     fn carry_to_receiver(&mut self) -> bool {
         let (Some(session), Some(lane)) = (&mut self.session, self.lane) else { return false };
-        let bytes: Vec<u8> = match self.sender.engine.lane_out(lane) {
+        let bytes: Vec<u8> = match self.sender.engine.out(lane) {
             Some(out) => out.pieces().iter().flat_map(|bytes| bytes.to_vec()).collect(),
             None => return false,
         };
@@ -137,26 +137,26 @@ impl Pair {
             return false;
         }
         session.push(&bytes).unwrap();
-        self.sender.engine.lane_wrote(lane, bytes.len());
+        self.sender.engine.wrote(lane, bytes.len());
         let node = self.receiver.engine.find("edge").unwrap();
         for piece in session.take_pieces() {
             let batch = piece.into_batch(&"edge".into(), std::time::SystemTime::UNIX_EPOCH);
             self.receiver.handle(Event::Lines { node, batch });
         }
-        self.ticket += 1;
-        session.handed(self.ticket);
-        let asks = session.asks();
-        self.receiver.handle(Event::Ticket { node, number: self.ticket, asks });
+        self.barrier += 1;
+        session.handed(self.barrier);
+        let resume = session.asks().into_iter().collect();
+        self.receiver.handle(Event::Barrier { node, number: self.barrier, resume });
         self.sender.settle();
         true
     }
 
     fn carry_to_sender(&mut self) -> bool {
         let (Some(session), Some(lane)) = (&mut self.session, self.lane) else { return false };
-        while let Some((_, lasts)) = self.receiver.told.pop_front() {
-            session.tell_last(&lasts);
+        while let Some((_, lasts)) = self.receiver.answers.pop_front() {
+            session.tell_last(&lasts[0]);
         }
-        session.settled(self.receiver.settled);
+        session.settled(self.receiver.completed);
         let bytes = std::mem::take(session.out());
         if bytes.is_empty() {
             return false;

@@ -9,10 +9,12 @@ use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config;
 use crate::engine::status::{NodeStatus, Status};
-use crate::engine::{Action, DiskTarget, DiskWork, Engine, Event, FeedJob, Ready, SpoolFound};
+use crate::engine::{
+    Action, DiskTarget, DiskWork, Engine, Event, ReadJob, SinkKind, SpoolFound,
+};
 use crate::filter::batch_of;
 use crate::forward::link::Command;
-use crate::ids::{LaneId, NodeId, ProcId};
+use crate::ids::{LaneId, NodeId};
 use crate::input::InputCounts;
 use crate::output::file::FileOutput;
 use crate::spool::job::carry_out;
@@ -40,12 +42,12 @@ pub(crate) struct World {
     pub(crate) fs: SimFs,
     files: BTreeMap<NodeId, FileOutput<SimFs>>,
     spools: BTreeMap<NodeId, Writer<SimFs>>,
-    /// What was said to inputs whose clients wait: the last settled ticket, and answers.
-    pub(crate) settled: u64,
-    pub(crate) told: VecDeque<(u64, Vec<Option<u64>>)>,
+    /// What inputs were told: the last barrier that was completed, and answers to what they asked.
+    pub(crate) completed: u64,
+    pub(crate) answers: VecDeque<(u64, Vec<Vec<Option<u64>>>)>,
     /// What links want done.
     pub(crate) commands: VecDeque<(LaneId, Command)>,
-    pub(crate) children: BTreeMap<ProcId, SimChild>,
+    pub(crate) children: BTreeMap<LaneId, SimChild>,
     /// What every child of a node has read in its life, each life apart.
     pub(crate) lives: BTreeMap<String, Vec<Vec<u8>>>,
     /// Whether commands can be started.
@@ -77,8 +79,8 @@ impl World {
             fs,
             files: BTreeMap::new(),
             spools: BTreeMap::new(),
-            settled: 0,
-            told: VecDeque::new(),
+            completed: 0,
+            answers: VecDeque::new(),
             commands: VecDeque::new(),
             children: BTreeMap::new(),
             lives: BTreeMap::new(),
@@ -160,44 +162,45 @@ impl World {
     /// Does what the engine asks for.
     pub(crate) fn act(&mut self, action: Action) {
         match action {
-            Action::Start(proc) if self.startable => {
+            Action::Start(lane) if self.startable => {
                 self.started += 1;
-                self.children.insert(proc, SimChild::default());
-                self.engine.handle(Event::Started { proc, pid: self.started }, self.now);
+                self.children.insert(lane, SimChild::default());
+                self.engine.handle(Event::Started { lane, pid: self.started }, self.now);
             }
-            Action::Start(proc) => {
+            Action::Start(lane) => {
                 let error = "no such file".into();
-                self.engine.handle(Event::StartFailed { proc, error }, self.now);
+                self.engine.handle(Event::StartFailed { lane, error }, self.now);
             }
-            Action::CloseStdin(proc) => {
+            Action::CloseStdin(lane) => {
                 self.signals.push("EOF");
-                if let Some(child) = self.children.get_mut(&proc) {
+                if let Some(child) = self.children.get_mut(&lane) {
                     child.at_end = true;
                     if !child.stubborn {
                         let all = child.pipe.len();
-                        self.read(proc, all);
-                        self.end(proc, "exited with 0");
+                        self.read(lane, all);
+                        self.end(lane, "exited with 0");
                     }
                 }
             }
-            Action::Terminate(proc) => {
+            Action::Terminate(lane) => {
                 self.signals.push("TERM");
-                if self.children.get(&proc).is_some_and(|child| !child.stubborn) {
-                    self.end(proc, "was ended by SIGTERM");
+                if self.children.get(&lane).is_some_and(|child| !child.stubborn) {
+                    self.end(lane, "was ended by SIGTERM");
                 }
             }
-            Action::Kill(proc) => {
+            Action::Kill(lane) => {
                 self.signals.push("KILL");
-                self.end(proc, "was ended by SIGKILL");
+                self.end(lane, "was ended by SIGKILL");
             }
             Action::Disk(job) => self.disk(job.node, job.work),
             Action::Pause(node) => self.paused.push(self.engine.name_of(node).to_string()),
-            Action::Resume(node) => {
+            Action::Unpause(node) => {
                 let name = self.engine.name_of(node).to_string();
                 self.paused.retain(|other| *other != name);
             }
-            Action::Settled { ticket, .. } => self.settled = ticket,
-            Action::Tell { ticket, lasts, .. } => self.told.push_back((ticket, lasts)),
+            Action::Completed { barrier, .. } => self.completed = barrier,
+            Action::Resume { barrier, lasts, .. } => self.answers.push_back((barrier, lasts)),
+            Action::Throttle(..) => {}
             Action::Read(job) => self.read_spool(job),
             Action::Link(lane, command) => self.commands.push_back((lane, command)),
         }
@@ -212,20 +215,20 @@ impl World {
             DiskWork::Open(DiskTarget::Stdout) => panic!("no standard output here"),
             DiskWork::Append(batches) => {
                 let written = self.files.get_mut(&node).unwrap().append(&batches);
-                self.engine.handle(Event::DiskDone { node, written }, self.now);
+                self.engine.handle(Event::JobDone { node, written }, self.now);
             }
             DiskWork::Restore(files) => self.files.get_mut(&node).unwrap().restore(&files).unwrap(),
             DiskWork::Checkpoint => {
                 let files = self.files.get_mut(&node).unwrap().checkpoint();
                 self.engine.handle(Event::Checkpointed { node, files }, self.now);
             }
-            DiskWork::Checked => self.files.get_mut(&node).unwrap().checked(),
+            DiskWork::CheckpointSaved => self.files.get_mut(&node).unwrap().checked(),
             DiskWork::Spool(job) => {
                 let writer = self.spools.get_mut(&node).unwrap();
                 let report = Box::new(carry_out(writer, *job, SystemTime::UNIX_EPOCH));
                 self.engine.handle(Event::SpoolDone { node, report }, self.now);
             }
-            DiskWork::Respool(plan, readers) => {
+            DiskWork::UpdateSpool(plan, readers) => {
                 if let Some(writer) = self.spools.get_mut(&node) {
                     writer.set_plan(*plan);
                     writer.set_readers(&readers);
@@ -237,76 +240,76 @@ impl World {
         }
     }
 
-    fn read_spool(&mut self, job: FeedJob) {
+    fn read_spool(&mut self, job: ReadJob) {
         let mut reader = Reader::new(self.fs.clone(), job.dir, job.identity, job.from);
-        let read = reader.read(job.until, job.most).map_err(|error| error.to_string());
-        self.engine.handle(Event::FeedRead { feed: job.feed, read }, self.now);
+        let read = reader.read(job.until, job.max).map_err(|error| error.to_string());
+        self.engine.handle(Event::SpoolRead { lane: job.lane, read }, self.now);
     }
 
-    fn write(&mut self, ready: Ready) {
-        let proc = match ready {
-            Ready::Child(proc) => proc,
+    fn write(&mut self, lane: LaneId) {
+        match self.engine.sink(lane) {
+            Some(SinkKind::Child) => {}
             // Whoever is the network takes the bytes when it likes.
-            Ready::Lane(lane) => return self.engine.fill_lane(lane),
-            Ready::Udp(_) => panic!("no network here"),
-        };
-        if !self.engine.take_up(proc) {
+            Some(SinkKind::Connection) => return self.engine.fill(lane),
+            other => panic!("no {other:?} here"),
+        }
+        if !self.engine.take_up(lane) {
             return;
         }
-        let Some(child) = self.children.get_mut(&proc) else { return };
+        let Some(child) = self.children.get_mut(&lane) else { return };
         let room = PIPE - child.pipe.len();
         let mut slices = [IoSlice::new(&[]); 4];
-        let count = self.engine.slices(proc, &mut slices);
+        let count = self.engine.slices(lane, &mut slices);
         let bytes: Vec<u8> =
             slices[..count].iter().flat_map(|slice| slice.iter().copied()).take(room).collect();
         child.pipe.extend_from_slice(&bytes);
         let held = child.pipe.len();
-        self.engine.wrote(proc, bytes.len());
-        self.engine.unread(proc, held);
+        self.engine.wrote(lane, bytes.len());
+        self.engine.unread(lane, held);
         if bytes.len() == room {
-            self.engine.write_blocked(proc);
+            self.engine.write_blocked(lane);
         } else {
-            self.engine.writable(proc);
+            self.engine.writable(lane);
         }
     }
 
     /// The children of a node that live now.
-    pub(crate) fn children_of(&self, name: &str) -> Vec<ProcId> {
-        let of = |proc: &&ProcId| &*self.engine.name_of(self.engine.node_of(**proc)) == name;
+    pub(crate) fn children_of(&self, name: &str) -> Vec<LaneId> {
+        let of = |lane: &&LaneId| &*self.engine.name_of(lane.node) == name;
         self.children.keys().filter(of).copied().collect()
     }
 
     /// A child reads so many bytes.
-    pub(crate) fn read(&mut self, proc: ProcId, bytes: usize) {
-        let Some(child) = self.children.get_mut(&proc) else { return };
+    pub(crate) fn read(&mut self, lane: LaneId, bytes: usize) {
+        let Some(child) = self.children.get_mut(&lane) else { return };
         let bytes = bytes.min(child.pipe.len());
         child.read.extend(child.pipe.drain(..bytes));
         let held = child.pipe.len();
-        self.engine.unread(proc, held);
-        self.engine.writable(proc);
+        self.engine.unread(lane, held);
+        self.engine.writable(lane);
     }
 
     /// A child prints lines.
-    pub(crate) fn print(&mut self, proc: ProcId, text: &str) {
+    pub(crate) fn print(&mut self, lane: LaneId, text: &str) {
         let counts = InputCounts::default();
         let batch: Batch = batch_of(text);
-        self.handle(Event::Printed { proc, batch, counts });
+        self.handle(Event::Printed { lane, batch, counts });
     }
 
     /// A child ends, with what is in its pipe unread.
-    pub(crate) fn end(&mut self, proc: ProcId, how: &str) {
-        let Some(child) = self.children.remove(&proc) else { return };
-        let name = self.engine.name_of(self.engine.node_of(proc)).to_string();
+    pub(crate) fn end(&mut self, lane: LaneId, how: &str) {
+        let Some(child) = self.children.remove(&lane) else { return };
+        let name = self.engine.name_of(lane.node).to_string();
         self.lives.entry(name).or_default().push(child.read);
         let unread = child.pipe.len();
-        self.engine.handle(Event::Exited { proc, how: how.into(), unread }, self.now);
+        self.engine.handle(Event::Exited { lane, how: how.into(), unread }, self.now);
     }
 
     /// A child closes its stdin and lives on.
-    pub(crate) fn close(&mut self, proc: ProcId) {
-        let Some(child) = self.children.get_mut(&proc) else { return };
+    pub(crate) fn close(&mut self, lane: LaneId) {
+        let Some(child) = self.children.get_mut(&lane) else { return };
         let unread = std::mem::take(&mut child.pipe).len();
-        self.handle(Event::StdinClosed { proc, unread });
+        self.handle(Event::StdinClosed { lane, unread });
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -330,8 +333,8 @@ impl World {
         self.engine.terminate(self.now);
         self.handle(Event::InputEnded { node });
         for _ in 0..1000 {
-            for proc in self.children.keys().copied().collect::<Vec<_>>() {
-                self.read(proc, usize::MAX);
+            for lane in self.children.keys().copied().collect::<Vec<_>>() {
+                self.read(lane, usize::MAX);
             }
             self.settle();
             if self.engine.is_done() {

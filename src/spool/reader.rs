@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::folder::{Listing, Name, QUARANTINE};
 use super::format::{Header, Row};
 use super::scan::{Item, Packed, Plain, Scanner, Source};
-use crate::batch::{Batch, Place, end_of_lines};
+use crate::batch::{Batch, Numbers, end_of_lines};
 use crate::fs::{Fs, FsFile, write_all};
 use crate::ids::Identity;
 use crate::limits::FILE_MODE_DEFAULT;
@@ -235,9 +235,9 @@ impl<F: Fs> Reader<F> {
             return 0;
         }
         let input = open.inputs.get(usize::from(header.input)).cloned().unwrap_or_default();
-        let place = Place { spool: self.spool, first: header.first, last: header.end() - 1 };
+        let numbers = Numbers { first: header.first, last: header.end() - 1 };
         let mut batch = Batch::new(payload, header.lines, input, header.received);
-        batch.place = Some(place);
+        batch.numbers = Some(numbers);
         if self.next > header.first {
             let before = end_of_lines(&batch.bytes, self.next - header.first);
             batch.cut_front(before);

@@ -41,7 +41,7 @@ use super::cursor::Cursor;
 use super::reader::{Read, Reader};
 use super::recover::{Opened, open};
 use super::writer::{Fate, Writer};
-use crate::batch::{Batch, Place};
+use crate::batch::{Batch, Span};
 use crate::config::plan::{SpoolFull, SpoolPlan, Sync};
 use crate::filter::batch_of;
 use crate::fs::Fs;
@@ -91,7 +91,7 @@ fn read_from(fs: &SimFs, next: u64, until: u64) -> Read {
 fn lines(read: &Read) -> BTreeMap<u64, String> {
     let mut lines = BTreeMap::new();
     for batch in &read.batches {
-        let first = batch.place.unwrap().first;
+        let first = batch.numbers.unwrap().first;
         for (number, line) in (first..).zip(batch.iter()) {
             let line = String::from_utf8(line.to_vec()).unwrap();
             assert!(lines.insert(number, line).is_none(), "line {number} comes twice");
@@ -193,8 +193,8 @@ fn history(fs: &SimFs) -> History {
     };
     for round in 0..6_u64 {
         let text = format!("line {round}a\nline {round}b\n");
-        let place = Place { spool: ELSEWHERE, first: 2 * round, last: 2 * round + 1 };
-        let batch = Batch { place: Some(place), ..batch_of(&text) };
+        let origin = Span { origin: ELSEWHERE, first: 2 * round, last: 2 * round + 1 };
+        let batch = Batch { origin: Some(origin), ..batch_of(&text) };
         story.appended.extend(text.lines().map(str::to_string));
         let appended = writer.append(&[batch]);
         if appended.error.is_some() || appended.fates != [Fate::Stored(2 * round)] {
@@ -333,7 +333,7 @@ fn lines_that_another_spool_sends_again_are_kept_once() {
     let fs = SimFs::default();
     let mut writer = start(&fs);
     let from = |first, last, text: &str| Batch {
-        place: Some(Place { spool: ELSEWHERE, first, last }),
+        origin: Some(Span { origin: ELSEWHERE, first, last }),
         ..batch_of(text)
     };
     let batches = [from(0, 1, "a\nb\n"), from(0, 1, "a\nb\n"), from(2, 2, "c\n")];

@@ -240,8 +240,8 @@ impl<F: Fs> Writer<F> {
     }
 
     fn is_duplicate(&self, batch: &Batch) -> bool {
-        let last = batch.place.and_then(|place| self.origins.get(&place.spool).zip(Some(place)));
-        last.is_some_and(|(last, place)| place.last <= *last)
+        let last = batch.origin.and_then(|span| self.origins.get(&span.origin).zip(Some(span)));
+        last.is_some_and(|(last, span)| span.last <= *last)
     }
 
     /// Appends the first batches that go into one segment, by one write; at least one.
@@ -259,8 +259,8 @@ impl<F: Fs> Writer<F> {
         for batch in batches {
             let known = active.inputs.contains(&batch.input);
             let grown = (ROW * (1 + usize::from(!known)) + batch.bytes.len()) as u64;
-            let again = batch.place.is_some_and(|place| {
-                origins.iter().any(|(spool, last)| *spool == place.spool && *last >= place.last)
+            let again = batch.origin.is_some_and(|span| {
+                origins.iter().any(|(origin, last)| *origin == span.origin && *last >= span.last)
             });
             let stop = !fates.is_empty() && size + grown > room;
             if stop
@@ -274,7 +274,7 @@ impl<F: Fs> Writer<F> {
             fates.push(Fate::Stored(next));
             next += u64::from(batch.lines);
             size += grown;
-            origins.extend(batch.place.map(|place| (place.spool, place.last)));
+            origins.extend(batch.origin.map(|span| (span.origin, span.last)));
             rows.push((row, payload));
         }
         let mut slices: Vec<IoSlice<'_>> = rows
@@ -594,7 +594,7 @@ fn rows_of<'b>(
         bytes: u32::try_from(batch.bytes.len()).unwrap_or(u32::MAX),
         received: batch.received,
         input,
-        origin: batch.place.map(|place| (place.spool, place.last)),
+        origin: batch.origin.map(|span| (span.origin, span.last)),
         sum: crc32c::crc32c(&batch.bytes),
     };
     rows.extend_from_slice(&Row::Batch(header).encode());

@@ -127,7 +127,7 @@ impl Feed {
     }
 
     fn take(&mut self, batch: Batch, pieces: &mut Vec<Piece>) {
-        let first = batch.place.map_or(0, |place| place.first);
+        let first = batch.numbers.map_or(0, |numbers| numbers.first);
         match &mut self.search {
             Some(search) => search.runs(&batch, first, pieces),
             None => {

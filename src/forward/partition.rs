@@ -1,9 +1,9 @@
 //! Which of several peers gets which lines.
 //!
-//! Lines are dealt out to lanes, as many as there are peers. A lane prefers a peer of its own
-//! and goes to the next one where that does not answer, so that a dead peer costs nobody else
-//! anything. How a line of a spool is dealt depends on nothing but its number or its key: after
-//! a restart the same lines are the same lane's.
+//! Lines are partitioned among lanes, as many as there are peers. A lane prefers a peer of its own
+//! and moves to the next one while that does not answer, so that a dead peer costs no other lane
+//! anything. Which lane a line of a spool belongs to depends on nothing but its number or its key:
+//! after a restart the same lines belong to the same lane.
 
 use crate::batch::Batch;
 use crate::config::plan::{BalancePlan, ForwardPlan};
@@ -13,17 +13,17 @@ use crate::filter::key::Key;
 use crate::ids::Identity;
 use crate::url::Url;
 
-/// Deals lines out to lanes.
+/// Assigns lines to lanes.
 #[derive(Debug)]
-pub struct Dealer {
+pub struct Partitioner {
     lanes: u64,
     key: Option<Key>,
     /// Lines without a number are counted.
     count: u64,
 }
 
-impl Dealer {
-    /// A dealer for this output.
+impl Partitioner {
+    /// The partitioner of an output.
     ///
     /// # Errors
     /// Says why the regex of the key does not compile.
@@ -35,18 +35,18 @@ impl Dealer {
         Ok(Self { lanes: u64::from(lanes(plan)), key, count: 0 })
     }
 
-    /// The lane's share of a batch. With lines that have no numbers, to be asked of each lane in
-    /// turn and then told of the end by [`Self::dealt`].
+    /// The lane's share of a batch. For lines without numbers this is called for each lane in turn,
+    /// and then [`Self::assigned`] once.
     pub fn share(&mut self, batch: &Batch, lane: u16) -> Option<Batch> {
         if self.lanes == 1 {
             return Some(batch.clone());
         }
-        let first = batch.place.map_or(self.count, |place| place.first);
+        let first = batch.numbers.map_or(self.count, |numbers| numbers.first);
         let mut ranges = Vec::new();
         let mut start = 0;
         for (number, line) in (first..).zip(batch.iter()) {
             let end = start + line.len() + 1;
-            let dealt = match &mut self.key {
+            let assigned = match &mut self.key {
                 Some(key) => {
                     let sources = batch.sources.as_ref();
                     let source = sources.and_then(|sources| sources.of(start));
@@ -54,7 +54,7 @@ impl Dealer {
                 }
                 None => number % self.lanes,
             };
-            if dealt == u64::from(lane) {
+            if assigned == u64::from(lane) {
                 let bound = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
                 ranges.push((bound(start), bound(end)));
             }
@@ -63,8 +63,8 @@ impl Dealer {
         gather(batch, &Picked::Some(ranges))
     }
 
-    /// Every lane has its share of a batch.
-    pub fn dealt(&mut self, batch: &Batch) {
+    /// Every lane has been given its share of a batch.
+    pub fn assigned(&mut self, batch: &Batch) {
         self.count += u64::from(batch.lines);
     }
 }
@@ -92,8 +92,8 @@ pub fn reader(output: &str, plan: &ForwardPlan, lane: u16) -> String {
     }
 }
 
-/// What a lane is known by at a logweir that receives: the spool, and which of its lines the
-/// lane has.
+/// The identity a lane shows to a logweir that receives: it stands for the spool and for the part
+/// of its lines that the lane sends.
 pub fn identity(spool: Identity, plan: &ForwardPlan, lane: u16) -> Identity {
     if lanes(plan) == 1 {
         return spool;
@@ -106,7 +106,7 @@ pub fn identity(spool: Identity, plan: &ForwardPlan, lane: u16) -> Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::Place;
+    use crate::batch::Numbers;
     use crate::config::plan::{ClientTlsPlan, FormatPlan};
     use crate::filter::batch_of;
     use crate::limits::ANSWER_DEFAULT;
@@ -125,12 +125,12 @@ mod tests {
     }
 
     fn shares(plan: &ForwardPlan, first: u64, text: &str) -> Vec<String> {
-        let mut dealer = Dealer::new(plan).unwrap();
+        let mut partitioner = Partitioner::new(plan).unwrap();
         let last = first + text.lines().count() as u64 - 1;
-        let place = Some(Place { spool: Identity::of(1), first, last });
-        let batch = Batch { place, ..batch_of(text) };
+        let numbers = Some(Numbers { first, last });
+        let batch = Batch { numbers, ..batch_of(text) };
         let text = |batch: Batch| String::from_utf8(batch.bytes.to_vec()).unwrap();
-        (0..lanes(plan)).map(|l| dealer.share(&batch, l).map(text).unwrap_or_default()).collect()
+        (0..lanes(plan)).map(|l| partitioner.share(&batch, l).map(text).unwrap_or_default()).collect()
     }
 
     #[test]

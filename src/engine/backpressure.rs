@@ -1,0 +1,190 @@
+//! Backpressure: which inputs wait because a queue downstream is full, and which leave lines in
+//! the kernel's buffer because something downstream has fallen behind in a burst.
+
+use std::collections::BTreeSet;
+
+use crate::clock::Mono;
+use crate::config::plan::SpoolFull;
+use crate::ids::NodeId;
+use crate::limits::HOLD_MOST;
+
+use super::cx::Cx;
+use super::graph::{Body, Graph, Node};
+use super::{Action, shape};
+
+/// Whether a file or a spool has fallen behind in a burst.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Burst {
+    /// Bytes that may wait before it has.
+    bound: u64,
+    /// Since when more waits than that.
+    since: Option<Mono>,
+    /// Bytes that wait now.
+    waiting: u64,
+}
+
+impl Burst {
+    pub(super) fn beyond(bound: u64) -> Self {
+        Self { bound, since: None, waiting: 0 }
+    }
+
+    /// So many bytes wait now. It is behind until nothing waits.
+    pub(super) fn note(&mut self, waiting: u64, now: Mono) {
+        self.waiting = waiting;
+        match waiting {
+            0 => self.since = None,
+            bytes if bytes > self.bound => drop(self.since.get_or_insert(now)),
+            _ => {}
+        }
+    }
+
+    /// Whether inputs should be throttled for it: it is behind, and not for so long that it is
+    /// simply slow.
+    fn throttles(&self, now: Mono) -> bool {
+        self.waiting > self.bound && self.since.is_some_and(|since| now.since(since) < HOLD_MOST)
+    }
+
+    /// When inputs are no longer throttled for it.
+    pub(super) fn deadline(&self, now: Mono) -> Option<Mono> {
+        self.since.filter(|_| self.throttles(now)).map(|since| since + HOLD_MOST)
+    }
+}
+
+/// Who holds whom back.
+#[derive(Debug, Default)]
+pub(super) struct Backpressure {
+    /// Nodes whose full queue makes inputs wait: all of them (`true`), or only those that
+    /// acknowledge.
+    full: BTreeSet<(NodeId, bool)>,
+    /// Nodes that have fallen behind in a burst.
+    bursting: BTreeSet<NodeId>,
+    paused: BTreeSet<NodeId>,
+    throttled: BTreeSet<NodeId>,
+    changed: bool,
+}
+
+impl Backpressure {
+    /// Notes how a node is after something happened to it.
+    pub(super) fn note(&mut self, id: NodeId, node: &mut Node, now: Mono) {
+        let full = is_full(node);
+        for all in [false, true] {
+            let wanted = full == Some(all);
+            self.changed |= match wanted {
+                true => self.full.insert((id, all)),
+                false => self.full.remove(&(id, all)),
+            };
+        }
+        self.changed |= match note_burst(node, now) {
+            true => self.bursting.insert(id),
+            false => self.bursting.remove(&id),
+        };
+    }
+
+    /// Works it out anew: the flow is another one.
+    pub(super) fn set_changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// A node is gone.
+    pub(super) fn forget(&mut self, id: NodeId) {
+        for all in [false, true] {
+            self.changed |= self.full.remove(&(id, all));
+        }
+        self.changed |= self.bursting.remove(&id);
+        self.paused.remove(&id);
+        self.throttled.remove(&id);
+    }
+
+    pub(super) fn is_paused(&self, node: NodeId) -> bool {
+        self.paused.contains(&node)
+    }
+
+    /// Tells the driver which inputs must wait or be throttled, where that has changed.
+    pub(super) fn refresh(&mut self, graph: &Graph, cx: &mut Cx) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        let mut paused = BTreeSet::new();
+        for &(id, all) in self.full.iter().filter(|(id, _)| graph.get(*id).is_some()) {
+            paused.extend(sources_of(graph, id, all));
+        }
+        for &node in paused.difference(&self.paused) {
+            cx.act(Action::Pause(node));
+        }
+        for &node in self.paused.difference(&paused) {
+            cx.act(Action::Unpause(node));
+        }
+        let throttled = inputs_upstream(graph, &self.bursting);
+        for &node in throttled.difference(&self.throttled) {
+            cx.act(Action::Throttle(node, true));
+        }
+        for &node in self.throttled.difference(&throttled) {
+            cx.act(Action::Throttle(node, false));
+        }
+        (self.paused, self.throttled) = (paused, throttled);
+    }
+}
+
+/// Whether a node's full queue makes inputs wait: all inputs, or (`false`) those that acknowledge.
+/// A full queue counts as such until it is half empty.
+fn is_full(node: &mut Node) -> Option<bool> {
+    let (is_live, body) = (node.retired.is_none(), &node.plan.body);
+    match &mut node.body {
+        Body::Spool(spool) => {
+            let plan = shape::spool(body)?;
+            let bound = if spool.holding { plan.queue / 2 } else { plan.queue };
+            spool.holding = is_live && spool.queue.fill().0 > bound;
+            spool.holding.then_some(plan.when_full == SpoolFull::Block)
+        }
+        Body::Lanes(lanes) => {
+            let limit = shape::blocks_at(body).filter(|_| is_live)?;
+            let used: u64 = lanes.lanes.iter().map(|lane| lane.queue.fill().0).sum();
+            let bound = if lanes.holding { limit / 2 } else { limit };
+            lanes.holding = used > bound;
+            lanes.holding.then_some(true)
+        }
+        Body::Input { .. } | Body::Pass => None,
+    }
+}
+
+/// Notes how far behind a node is; whether inputs should be throttled for it.
+fn note_burst(node: &mut Node, now: Mono) -> bool {
+    match &mut node.body {
+        Body::Spool(spool) => {
+            spool.burst.note(spool.unwritten(), now);
+            spool.burst.throttles(now)
+        }
+        Body::Lanes(lanes) => lanes.lanes.iter_mut().any(|lane| {
+            let waiting = lane.queue.fill().0;
+            lane.jobs_mut().is_some_and(|jobs| {
+                jobs.burst.note(waiting, now);
+                jobs.burst.throttles(now)
+            })
+        }),
+        Body::Input { .. } | Body::Pass => false,
+    }
+}
+
+/// The inputs and the filter processes whose lines reach `node`; without `all` only the inputs
+/// that acknowledge.
+fn sources_of(graph: &Graph, node: NodeId, all: bool) -> Vec<NodeId> {
+    let passes = |body: &Body| matches!(body, Body::Pass | Body::Spool(_));
+    let mut sources = graph.upstream(node, passes);
+    sources.retain(|id| {
+        let source = graph.node(*id);
+        match source.is_input() {
+            true => all || source.is_acknowledged(),
+            false => all && source.prints(),
+        }
+    });
+    sources
+}
+
+/// The inputs whose lines reach one of `nodes`. What is downstream of a spool is the spool's
+/// affair.
+pub(super) fn inputs_upstream(graph: &Graph, nodes: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+    let is_no_spool = |body: &Body| !matches!(body, Body::Spool(_));
+    let live = nodes.iter().filter(|id| graph.get(**id).is_some());
+    let upstream = live.flat_map(|id| graph.upstream(*id, is_no_spool));
+    upstream.filter(|id| graph.node(*id).is_input()).collect()
+}

@@ -1,0 +1,306 @@
+//! Lanes whose lines go to a peer over a connection.
+//!
+//! The queue keeps every line until the peer has it; what a broken connection leaves in doubt is
+//! sent again from there. A lane that reads from a spool offers the spool's identity to a peer that
+//! is a logweir, and goes on behind the last line that the peer has on disk.
+
+use crate::batch::Batch;
+use crate::clock::Mono;
+use crate::forward::link::{self, Link};
+use crate::forward::out::Out;
+use crate::ids::{Identity, LaneId, NodeId};
+use crate::ledger::{Count, Reason};
+use crate::limits::REFUSALS_MOST;
+use crate::output::queue::Queue;
+use crate::spool::reader::Missing;
+use crate::spool::writer::Held;
+
+use super::cx::Cx;
+use super::lane::{Completed, Lane, Sink};
+use super::{Action, Engine, LinkEvent};
+
+/// The state of a lane's connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) link: Link,
+    /// What the lane is known by at a logweir; set once its spool is open.
+    identity: Option<Identity>,
+    /// The number of the line that the next piece must begin with, so that a peer which counts
+    /// sees no gap where there are only other lanes' lines.
+    covered: u64,
+    /// Where a gap began that no peer was told of yet.
+    gap: Option<u64>,
+    /// The last line that the peer, a logweir, had when it was connected to.
+    known: Option<u64>,
+    /// How often the first line was refused.
+    refusals: u32,
+}
+
+impl Connection {
+    pub(super) fn new(link: Link) -> Self {
+        Self { link, identity: None, covered: 0, gap: None, known: None, refusals: 0 }
+    }
+
+    /// Whether there are bytes to write, or lines to make bytes of.
+    pub(super) fn can_write(&self, queue: &Queue) -> bool {
+        let out = self.link.out().is_some_and(|out| !out.is_empty());
+        out || (self.link.has_room() && !queue.all_written())
+    }
+
+    /// Its consumer has begun at this line of its spool: the lane learns whose lines it sends.
+    pub(super) fn begin(&mut self, identity: Identity, position: u64) {
+        self.identity = Some(identity);
+        self.covered = position;
+    }
+
+    /// Lines are gone and will not come: the peer is to see the gap. `all_completed` where nothing
+    /// before them is under way, so that the next connection would begin behind the gap.
+    pub(super) fn note_gap(&mut self, gap: Missing, all_completed: bool) {
+        self.covered = self.covered.max(gap.end);
+        if all_completed {
+            self.gap.get_or_insert(gap.first);
+        }
+    }
+
+    /// Widens a piece of the spool to the lines of other lanes before it.
+    pub(super) fn cover(&mut self, piece: &mut Batch) {
+        if let (Some(numbers), Some(_)) = (&mut piece.numbers, self.identity) {
+            numbers.first = numbers.first.min(self.covered);
+            self.covered = numbers.last + 1;
+        }
+    }
+
+    /// Whether a peer that says it has our line `known` cannot mean this spool as it is.
+    fn is_ahead_of(&self, known: u64, held: Option<Held>) -> bool {
+        held.is_some_and(|held| known >= held.next)
+    }
+}
+
+/// What a lane does whose sink is a connection.
+impl Lane {
+    /// Makes bytes of what waits, as much as may be under way. Lines that the peer has already are
+    /// completed without being sent.
+    fn fill(&mut self, cx: &mut Cx) -> Completed {
+        let mut known = Count::default();
+        let Sink::Connection(connection) = &mut self.sink else { return Completed::default() };
+        while connection.link.has_room() {
+            let Some(batch) = self.queue.unwritten() else { break };
+            let bytes = batch.bytes.len();
+            let has = |last: u64| batch.numbers.is_some_and(|numbers| numbers.last <= last);
+            if connection.known.is_some_and(has) && self.queue.written_bytes() == 0 {
+                let count = self.queue.advance(bytes, &mut cx.budget);
+                known.add(count.lines, count.bytes);
+                continue;
+            }
+            connection.link.send(batch);
+            self.queue.wrote(bytes);
+        }
+        Completed::left(known)
+    }
+
+    /// Something happened to the connection. `position` is the first line of the spool that is not
+    /// completed.
+    fn link_event(&mut self, event: LinkEvent, position: u64, cx: &mut Cx) -> Completed {
+        let Sink::Connection(connection) = &mut self.sink else { return Completed::default() };
+        let mut acknowledged = Count::default();
+        match event {
+            LinkEvent::Connected => {
+                self.unblock(cx);
+                let Sink::Connection(connection) = &mut self.sink else {
+                    return Completed::default();
+                };
+                let next = connection.gap.unwrap_or(position);
+                let offer = connection.identity.map(|identity| (identity, next));
+                connection.link.connected(offer, cx.now);
+            }
+            LinkEvent::Failed(error) => connection.link.failed(error, cx.now),
+            LinkEvent::Received(bytes) => connection.link.received(&bytes, cx.now),
+            LinkEvent::Acknowledged(bytes) => {
+                acknowledged = connection.link.acknowledged(bytes, cx.now);
+            }
+            LinkEvent::Probed(takes) => connection.link.probed(takes, cx.now),
+            LinkEvent::Writable => self.unblock(cx),
+        }
+        self.acknowledged(acknowledged, cx)
+    }
+
+    /// The peer has lines.
+    fn acknowledged(&mut self, done: Count, cx: &mut Cx) -> Completed {
+        let Sink::Connection(connection) = &mut self.sink else { return Completed::default() };
+        if done.lines == 0 {
+            return Completed::default();
+        }
+        connection.refusals = 0;
+        connection.gap = None;
+        let bytes = usize::try_from(done.bytes).unwrap_or(usize::MAX);
+        Completed::left(self.queue.advance(bytes, &mut cx.budget))
+    }
+
+    /// Takes the next thing that the link has to say; `None` once there is nothing more. `held` is
+    /// what the lane's spool holds.
+    fn next_of_link(&mut self, held: Option<Held>, cx: &mut Cx) -> Option<Completed> {
+        let Sink::Connection(connection) = &mut self.sink else { return None };
+        let done = connection.link.take_done();
+        if done.lines > 0 {
+            return Some(self.acknowledged(done, cx));
+        }
+        Some(match connection.link.poll_event()? {
+            link::Event::Up(last) => self.up(last, held, cx),
+            link::Event::Down(refused) => self.down(refused, cx),
+        })
+    }
+
+    /// Lines may be sent. A logweir says which it has already.
+    fn up(&mut self, last: Option<Option<u64>>, held: Option<Held>, cx: &mut Cx) -> Completed {
+        let Sink::Connection(connection) = &mut self.sink else { return Completed::default() };
+        connection.known = last.flatten();
+        let Some(known) = connection.known else { return Completed::default() };
+        if connection.is_ahead_of(known, held) {
+            let error = format!(
+                "has line {known} of this spool, which itself ends before: the folder was \
+                 restored from a backup or copied. Stop the daemon and start afresh with `logweir \
+                 spool trim --new-identity`"
+            );
+            log::error!("{}: the peer {error}", self.name);
+            connection.link.failed(error, cx.now);
+            return Completed::default();
+        }
+        self.drop_known(known, cx)
+    }
+
+    /// Completes what the peer has already.
+    fn drop_known(&mut self, known: u64, cx: &mut Cx) -> Completed {
+        let mut dropped = Count::default();
+        while let Some(batch) = self.queue.front() {
+            let Some(numbers) = batch.numbers else { break };
+            let bytes = if numbers.last <= known {
+                batch.bytes.len()
+            } else if numbers.first <= known && numbers.lines() == u64::from(batch.lines) {
+                crate::batch::end_of_lines(&batch.bytes, known - numbers.first + 1)
+            } else {
+                break;
+            };
+            let count = self.queue.advance(bytes, &mut cx.budget);
+            dropped.add(count.lines, count.bytes);
+            if numbers.last > known {
+                break;
+            }
+        }
+        Completed::left(dropped)
+    }
+
+    /// The connection is gone: what the peer had not answered is sent again. A line that it
+    /// refuses again and again is given up, for all behind it wait.
+    fn down(&mut self, refused: bool, cx: &mut Cx) -> Completed {
+        self.queue.rewind();
+        self.unblock(cx);
+        let Sink::Connection(connection) = &mut self.sink else { return Completed::default() };
+        connection.refusals = if refused { connection.refusals + 1 } else { 0 };
+        if connection.refusals < REFUSALS_MOST {
+            return Completed::default();
+        }
+        connection.refusals = 0;
+        let Some(first) = self.queue.front() else { return Completed::default() };
+        let bytes = crate::batch::end_of_lines(&first.bytes, 1);
+        let lost = self.queue.advance(bytes, &mut cx.budget);
+        log::error!("{}: a line was refused {REFUSALS_MOST} times and is given up", self.name);
+        Completed::with_lost(Count::default(), lost, Reason::SendError)
+    }
+
+    /// Ends the link: at once where the rest is `given_up`, in good order where nothing more can
+    /// come, or where a successor sends the rest.
+    pub(super) fn end_connection(&mut self, given_up: bool, ends: bool, now: Mono) {
+        let Sink::Connection(connection) = &mut self.sink else { return };
+        if given_up {
+            connection.link.abort();
+        } else if ends {
+            connection.link.end(now);
+        }
+    }
+}
+
+impl Engine {
+    /// Has a lane that was named as ready make bytes of what waits, as much as may be under way.
+    pub fn fill(&mut self, lane: LaneId) {
+        let Some(entry) = self.graph.lane_mut(lane) else { return };
+        entry.take_up();
+        let completed = entry.fill(&mut self.cx);
+        self.complete(lane, completed);
+    }
+
+    /// The bytes for a lane's connection, oldest first.
+    pub fn out(&self, lane: LaneId) -> Option<&Out> {
+        self.graph.lane(lane)?.connection()?.link.out()
+    }
+
+    /// Whether what happens to a lane's connection of this number matters.
+    pub fn has_attempt(&self, lane: LaneId, attempt: u64) -> bool {
+        let connection = self.graph.lane(lane).and_then(Lane::connection);
+        connection.is_some_and(|connection| connection.link.attempt() == Some(attempt))
+    }
+
+    /// Whether something was sent by a lane that its peer has not answered or acknowledged.
+    pub fn is_unanswered(&self, lane: LaneId) -> bool {
+        let connection = self.graph.lane(lane).and_then(Lane::connection);
+        connection.is_some_and(|connection| connection.link.waits())
+    }
+
+    pub(super) fn link_event(&mut self, lane: LaneId, event: LinkEvent) {
+        let position = self.consumers.get(lane).map_or(0, |consumer| consumer.position);
+        let Some(entry) = self.graph.lane_mut(lane) else { return };
+        let completed = entry.link_event(event, position, &mut self.cx);
+        self.complete(lane, completed);
+        self.pump(lane);
+        self.cx.touch(lane.node);
+    }
+
+    /// The time goes by for a lane's connection. A lane that reads from a spool connects only once
+    /// it knows whose lines it sends: no line of a spool ever goes to a logweir without its origin.
+    pub(super) fn tick_connection(&mut self, lane: LaneId) {
+        if self.consumers.get(lane).is_some_and(|consumer| !consumer.has_begun()) {
+            return;
+        }
+        let connection = self.graph.lane_mut(lane).and_then(Lane::connection_mut);
+        if let Some(connection) = connection {
+            connection.link.tick(self.cx.now);
+            self.pump(lane);
+        }
+    }
+
+    /// Does what a link asks for after something happened to it.
+    pub(super) fn pump(&mut self, lane: LaneId) {
+        let spool = self.consumers.get(lane).map(|consumer| consumer.spool);
+        let held = spool.and_then(|spool| self.graph.spool(spool)).map(|spool| spool.held);
+        loop {
+            let Some(entry) = self.graph.lane_mut(lane) else { return };
+            let Some(completed) = entry.next_of_link(held, &mut self.cx) else { break };
+            self.complete(lane, completed);
+        }
+        let Some(entry) = self.graph.lane_mut(lane) else { return };
+        if let Sink::Connection(connection) = &mut entry.sink {
+            while let Some(command) = connection.link.poll_command() {
+                self.cx.act(Action::Link(lane, command));
+            }
+        }
+        entry.proceed(&mut self.cx);
+    }
+
+    /// Ends the links of an output to which nothing more can come; those with lines left go on,
+    /// unless a successor sends these.
+    pub(super) fn end_connections(&mut self, node: NodeId, given_up: bool) {
+        let fed = self.consumers.is_fed(node);
+        let done = !fed || self.consumers_are_done(node);
+        let succeeded = self.consumers.is_succeeded(node);
+        let now = self.cx.now;
+        let Some(entry) = self.graph.get_mut(node) else { return };
+        let mut lanes = Vec::new();
+        for lane in entry.lanes_mut().iter_mut().filter(|lane| lane.connection().is_some()) {
+            let ends = succeeded || (done && lane.queue.is_empty());
+            lane.end_connection(given_up, ends, now);
+            lanes.push(lane.id);
+        }
+        for lane in lanes {
+            self.pump(lane);
+        }
+    }
+}

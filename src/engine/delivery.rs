@@ -1,0 +1,235 @@
+//! From a spool to its consumers: what became durable, what was read from disk, what is missing.
+
+use crate::batch::Batch;
+use crate::filter::gather;
+use crate::filter::patterns::Hits;
+use crate::forward::partition;
+use crate::ids::{LaneId, NodeId};
+use crate::ledger::{Count, Reason};
+use crate::limits::{FEED_HIGH, FEED_LOW, LINES_FRAME_MOST};
+use crate::spool::reader::{Missing, Read};
+
+use super::graph::Body;
+use super::lane::Lane;
+use super::{Action, Engine, shape};
+
+impl Engine {
+    /// Has the consumers of a spool that is open begin where their cursors say. A lane learns whose
+    /// lines it sends, a file what it is cut back to.
+    pub(super) fn begin_consumers(&mut self, spool: NodeId) {
+        for lane in self.consumers.lanes_of(spool) {
+            let Some(state) = self.graph.spool(spool) else { return };
+            let identity = state.identity;
+            let Some(files) = self.consumers.begin(lane, state) else { continue };
+            let position = self.consumers.get(lane).map_or(0, |consumer| consumer.position);
+            if let Some(forward) = shape::forward(&self.graph.node(lane.node).plan.body) {
+                let identity = partition::identity(identity, forward, lane.lane);
+                if let Some(connection) =
+                    self.graph.lane_mut(lane).and_then(Lane::connection_mut)
+                {
+                    connection.begin(identity, position);
+                }
+            }
+            self.restore_files(lane.node, files);
+            self.cx.touch(lane.node);
+        }
+    }
+
+    /// Gives what became durable at once to the consumers that have been given all before it.
+    pub(super) fn deliver(&mut self, spool: NodeId, durable: Vec<Batch>) {
+        let lanes = self.consumers.lanes_of(spool);
+        for batch in durable {
+            let first = batch.numbers.map_or(0, |numbers| numbers.first);
+            for &lane in &lanes {
+                let Some(consumer) = self.consumers.get(lane) else { continue };
+                if consumer.takes_from_memory(first) && self.fill_of(lane) < FEED_HIGH {
+                    self.give(lane, batch.clone());
+                }
+            }
+        }
+        for lane in lanes {
+            self.refill(lane);
+        }
+    }
+
+    /// Reads on for a consumer that has little left.
+    pub(super) fn refill(&mut self, lane: LaneId) {
+        if self.fill_of(lane) >= FEED_LOW {
+            return;
+        }
+        let Some(consumer) = self.consumers.get_mut(lane) else { return };
+        let Some(node) = self.graph.get(consumer.spool) else { return };
+        let (Body::Spool(spool), Some(plan)) = (&node.body, shape::spool(&node.plan.body)) else {
+            return;
+        };
+        let durable = spool.held.durable;
+        if let Some(job) = consumer.next_read(lane, plan.dir.clone(), spool.identity, durable) {
+            self.cx.act(Action::Read(job));
+        }
+    }
+
+    pub(super) fn spool_read(&mut self, lane: LaneId, read: Result<Read, String>) {
+        let Some(consumer) = self.consumers.get_mut(lane) else { return };
+        consumer.read_ended();
+        self.cx.touch(lane.node);
+        let read = match read {
+            Ok(read) => read,
+            Err(error) => return consumer.read_failed(&error, self.cx.now),
+        };
+        for damage in &read.damage {
+            log::error!(
+                "{}: {} bytes at byte {} of {} are damaged; a copy is in quarantine/",
+                consumer.reader,
+                damage.bytes,
+                damage.at,
+                damage.segment.display()
+            );
+        }
+        let mut missing = read.missing.into_iter().peekable();
+        for batch in read.batches {
+            let first = batch.numbers.map_or(0, |numbers| numbers.first);
+            while let Some(gap) = missing.next_if(|gap| gap.first < first) {
+                self.note_missing(lane, gap);
+            }
+            self.give(lane, batch);
+        }
+        for gap in missing {
+            self.note_missing(lane, gap);
+        }
+        self.refill(lane);
+    }
+
+    /// Lines that a consumer should have been given are not there.
+    fn note_missing(&mut self, lane: LaneId, gap: Missing) {
+        let lost = self.share_of_range(lane, gap.first, gap.end);
+        let Some(consumer) = self.consumers.get_mut(lane) else { return };
+        let reason = if gap.damaged { Reason::Damaged } else { Reason::SpoolFull };
+        let what = if gap.damaged { "are damaged" } else { "were dropped before they were read" };
+        log::warn!("{}: lines {} to {} {what}", consumer.reader, gap.first, gap.end - 1);
+        let all_completed = consumer.skip_missing(&gap);
+        let ledger = &mut self.graph.node_mut(lane.node).ledger;
+        ledger.entered.add(lost, 0);
+        ledger.drop(reason, lost, 0);
+        if let Some(connection) = self.graph.lane_mut(lane).and_then(Lane::connection_mut) {
+            connection.note_gap(gap, all_completed);
+        }
+    }
+
+    /// How many of lines `first` to `end` would have been a lane's, as far as that can be known.
+    fn share_of_range(&self, lane: LaneId, first: u64, end: u64) -> u64 {
+        let node = self.graph.node(lane.node);
+        let lanes = match shape::forward(&node.plan.body) {
+            Some(_) => node.lanes().len().max(1) as u64,
+            None => 1,
+        };
+        let before = |number: u64| (number + lanes - 1 - u64::from(lane.lane)) / lanes;
+        before(end) - before(first)
+    }
+
+    /// Gives an output lines of its spool; a peer's in pieces that fit a frame as they are written.
+    fn give(&mut self, lane: LaneId, batch: Batch) {
+        let forward = shape::forward(&self.graph.node(lane.node).plan.body);
+        let format = forward.map(|plan| plan.format.clone());
+        let fits = |piece: &Batch| {
+            format.as_ref().is_none_or(|format| format.most(piece.count()) <= LINES_FRAME_MOST)
+        };
+        let mut rest = vec![batch];
+        while let Some(mut batch) = rest.pop() {
+            let first = if fits(&batch) { None } else { cut(&mut batch) };
+            match first {
+                None => self.give_piece(lane, &batch),
+                Some(first) => rest.extend([batch, first]),
+            }
+        }
+    }
+
+    fn give_piece(&mut self, lane: LaneId, piece: &Batch) {
+        let mine = match &mut self.graph.node_mut(lane.node).body {
+            Body::Lanes(lanes) => match &mut lanes.partitioner {
+                Some(partitioner) => partitioner.share(piece, lane.lane),
+                None => Some(piece.clone()),
+            },
+            _ => None,
+        };
+        let chosen = mine.and_then(|mine| self.select_for(lane, &mine));
+        let Some(consumer) = self.consumers.get_mut(lane) else { return };
+        if let Some(rest) = consumer.give(piece, chosen) {
+            self.push_to(lane, rest);
+        }
+        let spool = self.consumers.get(lane).map(|consumer| consumer.spool);
+        spool.into_iter().for_each(|spool| self.cx.touch(spool));
+    }
+
+    /// What the output selects of lines of its spool.
+    fn select_for(&mut self, lane: LaneId, batch: &Batch) -> Option<Batch> {
+        let spool = self.consumers.get(lane)?.spool;
+        let stream = std::mem::take(&mut self.graph.node_mut(spool).stream);
+        let mut hits = Hits::default();
+        stream.patterns.search(batch, &mut hits);
+        let ids = stream.subscribers.iter().find(|(node, _)| *node == lane.node);
+        let mut held = Count::default();
+        let consumer = self.consumers.get_mut(lane)?;
+        let chosen = ids.and_then(|(_, ids)| {
+            let picked = consumer.selector.pick(batch, *ids, &mut hits, self.cx.now, &mut held);
+            gather(batch, &picked)
+        });
+        self.graph.node_mut(spool).stream = stream;
+        let node = self.graph.node_mut(lane.node);
+        node.counts.faults.add(&hits.take_faults());
+        node.note_selection(batch.count(), chosen.as_ref(), held);
+        chosen
+    }
+
+    /// Puts selected lines into the output's queue. They enter its ledger when they are completed.
+    fn push_to(&mut self, lane: LaneId, batch: Batch) {
+        let node = self.graph.node_mut(lane.node);
+        let mut batch = node.formatted(batch);
+        self.taps.copy(&node.name, &batch);
+        node.note_waiting(self.cx.now);
+        let Some(entry) = self.graph.lane_mut(lane) else { return };
+        if let Some(connection) = entry.connection_mut() {
+            connection.cover(&mut batch);
+        }
+        entry.push(batch, &mut self.cx);
+        self.cx.touch(lane.node);
+    }
+
+    /// What waits in a lane's queue.
+    fn fill_of(&self, lane: LaneId) -> u64 {
+        self.graph.lane(lane).map_or(0, |lane| lane.queue.fill().0)
+    }
+
+    /// Whether all consumers of an output have completed what is in their spool.
+    pub(super) fn consumers_are_done(&self, node: NodeId) -> bool {
+        let done = |consumer: &super::consumer::Consumer| {
+            consumer.is_done(self.graph.spool(consumer.spool))
+        };
+        self.consumers.of_output(node).all(|(_, consumer)| done(consumer))
+    }
+
+    /// Forgets the consumers of an output that has ended, but for how far they came, and has their
+    /// successors begin.
+    pub(super) fn remove_consumers(&mut self, node: NodeId) {
+        for consumer in self.consumers.remove(node) {
+            let id = consumer.spool;
+            if let Some(spool) = self.graph.spool_mut(id) {
+                if consumer.has_begun() {
+                    let cursor = consumer.cursor(spool.identity, Vec::new());
+                    spool.cursors.insert(consumer.reader, cursor);
+                }
+                spool.expect_housekeeping();
+            }
+            self.begin_consumers(id);
+            self.update_readers(id);
+            self.cx.touch(id);
+        }
+    }
+}
+
+/// Takes the first part of a piece off, where it has several lines.
+fn cut(batch: &mut Batch) -> Option<Batch> {
+    let len = batch.bytes.len();
+    let first_line = memchr::memchr(b'\n', &batch.bytes).map_or(len, |at| at + 1);
+    let room = LINES_FRAME_MOST.min(len / 2).max(first_line);
+    if room < len { batch.split_to(room) } else { None }
+}

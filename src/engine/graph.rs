@@ -1,0 +1,286 @@
+//! The nodes and who takes from whom.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use crate::batch::Batch;
+use crate::clock::Mono;
+use crate::config::plan::{BodyPlan, InputPlan, Kind, NodePlan, SourcePlan};
+use crate::filter::patterns::{Hits, Patterns};
+use crate::filter::{PatternIds, Selector};
+use crate::format::Formatter;
+use crate::forward::partition::Partitioner;
+use crate::ids::{LaneId, NodeId};
+use crate::input::InputCounts;
+use crate::ledger::{Count, Ledger};
+
+use super::lane::Lane;
+use super::spool::SpoolState;
+use super::status::Complaint;
+
+/// A node.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) name: Arc<str>,
+    pub(super) plan: NodePlan,
+    pub(super) selector: Selector,
+    pub(super) stream: Stream,
+    pub(super) ledger: Ledger,
+    pub(super) body: Body,
+    /// Set once the node is no longer in the plan: when what it holds is given up.
+    pub(super) retired: Option<Mono>,
+    /// Nothing will come out of it any more, and nothing is left in it.
+    pub(super) finished: bool,
+    /// When its queue last let lines go, or began to hold some.
+    pub(super) moved: Mono,
+    /// What was counted beside lines.
+    pub(super) counts: InputCounts,
+    /// How its lines are written before they wait in its queue.
+    pub(super) formatter: Formatter,
+}
+
+/// What leaves a node, and its subscribers.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    pub(super) subscribers: Vec<(NodeId, PatternIds)>,
+    pub(super) patterns: Patterns,
+    pub(super) hits: Hits,
+}
+
+/// What a node is.
+#[derive(Debug)]
+pub(super) enum Body {
+    Input {
+        ended: bool,
+    },
+    /// A filter without a process.
+    Pass,
+    /// An output, or a filter process.
+    Lanes(Lanes),
+    Spool(Box<SpoolState>),
+}
+
+/// The lanes of an output or a filter process.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    pub(super) lanes: Vec<Lane>,
+    /// Which lane gets which lines; `None` where the lane with the least to do gets them.
+    pub(super) partitioner: Option<Partitioner>,
+    /// Lines that its children printed.
+    pub(super) printed: Count,
+    /// The last lines that its children wrote to standard error.
+    pub(super) stderr: VecDeque<Complaint>,
+    /// Whether its full queue makes inputs wait.
+    pub(super) holding: bool,
+}
+
+impl Node {
+    pub(super) fn new(plan: &NodePlan, selector: Selector, body: Body, now: Mono) -> Self {
+        Self {
+            name: Arc::from(plan.name.as_str()),
+            plan: plan.clone(),
+            selector,
+            stream: Stream::default(),
+            ledger: Ledger::default(),
+            body,
+            retired: None,
+            finished: false,
+            moved: now,
+            counts: InputCounts::default(),
+            formatter: Formatter::new(super::shape::queue_format(&plan.body)),
+        }
+    }
+
+    /// Lines as they wait in the node's queue. The bytes with which they enter the ledger are
+    /// those that leave it.
+    pub(super) fn formatted(&mut self, batch: Batch) -> Batch {
+        if self.formatter.is_plain() {
+            return batch;
+        }
+        let (bytes, faults) = self.formatter.batch(&batch);
+        self.counts.faults.add(&faults);
+        Batch { bytes, sources: None, ..batch }
+    }
+
+    /// Its lanes; none for an input, a filter without a process and a spool.
+    pub(super) fn lanes(&self) -> &[Lane] {
+        match &self.body {
+            Body::Lanes(lanes) => &lanes.lanes,
+            _ => &[],
+        }
+    }
+
+    pub(super) fn lanes_mut(&mut self) -> &mut [Lane] {
+        match &mut self.body {
+            Body::Lanes(lanes) => &mut lanes.lanes,
+            _ => &mut [],
+        }
+    }
+
+    pub(super) fn is_input(&self) -> bool {
+        matches!(self.body, Body::Input { .. })
+    }
+
+    pub(super) fn is_spool(&self) -> bool {
+        matches!(self.body, Body::Spool(_))
+    }
+
+    /// Whether what its children print is a stream.
+    pub(super) fn prints(&self) -> bool {
+        matches!(self.body, Body::Lanes(_)) && self.plan.body.kind() == Kind::Filter
+    }
+
+    /// What is in its queue, whole or in part.
+    pub(super) fn held(&self) -> Count {
+        match &self.body {
+            Body::Spool(spool) => spool.queue.count(),
+            _ => self.lanes().iter().fold(Count::default(), |mut sum, lane| {
+                let count = lane.queue.count();
+                sum.add(count.lines, count.bytes);
+                sum
+            }),
+        }
+    }
+
+    /// Whether an input's clients are told what is on disk.
+    pub(super) fn is_acknowledged(&self) -> bool {
+        let BodyPlan::Input(InputPlan { source, .. }) = &self.plan.body else { return false };
+        matches!(source, SourcePlan::Relp(_))
+    }
+}
+
+/// All nodes, those that a reload removed and that still drain among them.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    nodes: BTreeMap<NodeId, Box<Node>>,
+    /// The nodes of the plan in force.
+    by_name: HashMap<Arc<str>, NodeId>,
+    next: u32,
+}
+
+impl Graph {
+    /// Enters a node under an id that was never used before.
+    pub(super) fn enter(&mut self, build: impl FnOnce(NodeId) -> Node) -> NodeId {
+        let id = NodeId(self.next);
+        self.next += 1;
+        let node = build(id);
+        self.by_name.insert(Arc::clone(&node.name), id);
+        self.nodes.insert(id, Box::new(node));
+        id
+    }
+
+    /// A node is no longer in the plan and has until `deadline` to drain.
+    pub(super) fn retire(&mut self, id: NodeId, deadline: Mono) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.retired = Some(deadline);
+            node.stream = Stream::default();
+            if self.by_name.get(&node.name) == Some(&id) {
+                self.by_name.remove(&node.name);
+            }
+        }
+    }
+
+    /// A retired node has ended.
+    pub(super) fn remove(&mut self, id: NodeId) -> Option<Box<Node>> {
+        self.nodes.remove(&id)
+    }
+
+    /// The node of that name in the plan in force.
+    pub(super) fn find(&self, name: &str) -> Option<NodeId> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(super) fn get(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(&id).map(|node| &**node)
+    }
+
+    pub(super) fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.nodes.get_mut(&id).map(|node| &mut **node)
+    }
+
+    /// A node whose id was not kept beyond its life.
+    pub(super) fn node(&self, id: NodeId) -> &Node {
+        self.get(id).expect("NodeId must refer to a live node")
+    }
+
+    pub(super) fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        self.get_mut(id).expect("NodeId must refer to a live node")
+    }
+
+    pub(super) fn lane(&self, id: LaneId) -> Option<&Lane> {
+        self.get(id.node)?.lanes().get(usize::from(id.lane))
+    }
+
+    pub(super) fn lane_mut(&mut self, id: LaneId) -> Option<&mut Lane> {
+        self.get_mut(id.node)?.lanes_mut().get_mut(usize::from(id.lane))
+    }
+
+    pub(super) fn spool(&self, id: NodeId) -> Option<&SpoolState> {
+        match &self.get(id)?.body {
+            Body::Spool(spool) => Some(spool),
+            _ => None,
+        }
+    }
+
+    pub(super) fn spool_mut(&mut self, id: NodeId) -> Option<&mut SpoolState> {
+        match &mut self.get_mut(id)?.body {
+            Body::Spool(spool) => Some(spool),
+            _ => None,
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().map(|(id, node)| (*id, &**node))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (NodeId, &mut Node)> {
+        self.nodes.iter_mut().map(|(id, node)| (*id, &mut **node))
+    }
+
+    pub(super) fn ids(&self) -> Vec<NodeId> {
+        self.nodes.keys().copied().collect()
+    }
+
+    /// The nodes downstream of `from`, each once, through those that `through` lets pass.
+    pub(super) fn downstream(&self, from: NodeId, through: impl Fn(&Body) -> bool) -> Vec<NodeId> {
+        let (mut found, mut open, mut seen) = (Vec::new(), vec![from], HashSet::new());
+        while let Some(id) = open.pop() {
+            for &(subscriber, _) in &self.node(id).stream.subscribers {
+                if !seen.insert(subscriber) {
+                    continue;
+                }
+                found.push(subscriber);
+                if through(&self.node(subscriber).body) {
+                    open.push(subscriber);
+                }
+            }
+        }
+        found
+    }
+
+    /// The outputs, spools and processes that lines of `from` reach as they are or through
+    /// filters without a process.
+    pub(super) fn ends(&self, from: NodeId) -> Vec<NodeId> {
+        let is_pass = |body: &Body| matches!(body, Body::Pass);
+        let mut ends = self.downstream(from, is_pass);
+        ends.retain(|id| !is_pass(&self.node(*id).body));
+        ends
+    }
+
+    /// The nodes upstream of `to`, each once, through those that `through` lets pass.
+    pub(super) fn upstream(&self, to: NodeId, through: impl Fn(&Body) -> bool) -> Vec<NodeId> {
+        let (mut found, mut open, mut seen) = (Vec::new(), vec![to], HashSet::new());
+        while let Some(id) = open.pop() {
+            for from in self.node(id).plan.from.iter().filter_map(|name| self.find(name)) {
+                if !seen.insert(from) {
+                    continue;
+                }
+                found.push(from);
+                if through(&self.node(from).body) {
+                    open.push(from);
+                }
+            }
+        }
+        found
+    }
+}

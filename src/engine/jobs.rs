@@ -1,0 +1,222 @@
+//! Lanes whose lines go to a thread in jobs: one at a time, the next one with all that came
+//! meanwhile, so that a slow disk makes jobs larger and not more.
+//!
+//! Where such an output reads from a spool its files are cut back after a crash to what the
+//! cursor says. So a cursor must be durable before anything can make it wrong: a checkpoint first
+//! makes the files durable, then the cursor, and nothing is written meanwhile.
+
+use std::path::PathBuf;
+
+use crate::clock::Mono;
+use crate::ids::NodeId;
+use crate::ledger::Reason;
+use crate::limits::{CURSOR_EVERY, DISK_JOB_MOST, DISK_RETRY, HOLD_BYTES};
+use crate::output::file::Written;
+use crate::output::queue::Queue;
+
+use super::backpressure::Burst;
+use super::cx::Cx;
+use super::lane::{Completed, Lane, Sink};
+use super::{Action, DiskJob, DiskWork, Engine};
+
+/// The state of a lane's jobs.
+#[derive(Debug)]
+pub(super) struct Jobs {
+    /// A job is under way; its lines are still in the queue.
+    pub(super) busy: bool,
+    /// The disk refused; it is tried again at this time.
+    retry_at: Option<Mono>,
+    /// The last error, until a job succeeds.
+    pub(super) error: Option<String>,
+    pub(super) burst: Burst,
+    /// The thread was told that nothing more comes.
+    pub(super) closed: bool,
+    /// Whether there is a cursor that the files are cut back to.
+    pub(super) exact: bool,
+    checkpoint: Checkpoint,
+    checked_at: Mono,
+    /// Whether the cursor on disk is behind what was completed.
+    dirty: bool,
+}
+
+/// How far the next checkpoint is. Nothing is written meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checkpoint {
+    None,
+    /// The files are made durable.
+    Files,
+    /// They are, and the cursor is on its way to the disk.
+    Cursor,
+}
+
+impl Jobs {
+    pub(super) fn new(exact: bool, now: Mono) -> Self {
+        Self {
+            busy: false,
+            retry_at: None,
+            error: None,
+            burst: Burst::beyond(HOLD_BYTES),
+            closed: false,
+            exact,
+            checkpoint: Checkpoint::None,
+            checked_at: now,
+            dirty: false,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        let checkpoint = (self.exact && self.dirty && !self.busy)
+            .then(|| self.checked_at + CURSOR_EVERY)
+            .filter(|_| self.checkpoint == Checkpoint::None);
+        self.retry_at.into_iter().chain(checkpoint).min()
+    }
+
+    /// Starts a job with what waits, where none is under way.
+    pub(super) fn start(&mut self, node: NodeId, queue: &Queue, cx: &mut Cx) {
+        let resting = self.retry_at.is_some() || self.checkpoint != Checkpoint::None;
+        if self.busy || resting || queue.is_empty() {
+            return;
+        }
+        self.busy = true;
+        let work = DiskWork::Append(queue.first(DISK_JOB_MOST));
+        cx.act(Action::Disk(DiskJob { node, work }));
+    }
+
+    /// Whether a retry is due now.
+    pub(super) fn retry_is_due(&mut self, now: Mono) -> bool {
+        let due = self.retry_at.is_some_and(|at| now >= at);
+        if due {
+            self.retry_at = None;
+        }
+        due
+    }
+
+    /// Makes the files durable, for the cursor.
+    fn start_checkpoint(&mut self, node: NodeId, cx: &mut Cx) {
+        if self.busy || self.checkpoint != Checkpoint::None || self.retry_at.is_some() {
+            return;
+        }
+        self.checkpoint = Checkpoint::Files;
+        self.busy = true;
+        self.checked_at = cx.now;
+        cx.act(Action::Disk(DiskJob { node, work: DiskWork::Checkpoint }));
+    }
+
+    /// Makes a checkpoint where the last one is some time ago, or this is the end.
+    pub(super) fn checkpoint_where_due(&mut self, node: NodeId, at_end: bool, cx: &mut Cx) {
+        let due = at_end || cx.now >= self.checked_at + CURSOR_EVERY;
+        if self.exact && due && !self.busy && self.dirty {
+            self.start_checkpoint(node, cx);
+        }
+    }
+
+    /// Notes whether the cursor on disk is behind what was completed.
+    pub(super) fn set_dirty(&mut self, dirty: bool) {
+        self.dirty = dirty;
+    }
+
+    /// Whether a cursor on disk covers all that was completed.
+    pub(super) fn is_checked(&self) -> bool {
+        !self.exact || (self.checkpoint == Checkpoint::None && !self.dirty)
+    }
+
+    /// Has the thread close what it has open, once nothing waits and the cursor is on disk.
+    pub(super) fn close(&mut self, node: NodeId, queue: &Queue, cx: &mut Cx) {
+        if !queue.is_empty() || self.closed {
+            return;
+        }
+        self.checkpoint_where_due(node, true, cx);
+        if self.is_checked() {
+            self.closed = true;
+            cx.act(Action::Disk(DiskJob { node, work: DiskWork::Close }));
+        }
+    }
+}
+
+/// What a lane does whose sink is a thread with jobs.
+impl Lane {
+    /// A job has ended.
+    fn job_done(&mut self, written: Written, cx: &mut Cx) -> Completed {
+        let Sink::Jobs(jobs) = &mut self.sink else { return Completed::default() };
+        let Written { bytes, refused, pause, error, .. } = written;
+        jobs.busy = false;
+        let mut left = self.queue.advance(bytes, &mut cx.budget);
+        left.lines -= refused.lines;
+        left.bytes -= refused.bytes;
+        match (&error, &jobs.error) {
+            (Some(error), None) => log::error!(
+                "{}: {error}; retrying every {DISK_RETRY:?}, lines wait in the queue",
+                self.name
+            ),
+            (None, Some(_)) => log::warn!("{}: writing again", self.name),
+            _ => {}
+        }
+        jobs.retry_at = error.is_some().then(|| cx.now + DISK_RETRY);
+        jobs.error = error;
+        if pause {
+            jobs.start_checkpoint(self.id.node, cx);
+        }
+        Completed::with_lost(left, refused, Reason::DiskError)
+    }
+}
+
+impl Engine {
+    pub(super) fn job_done(&mut self, node: NodeId, written: Written) {
+        let lane = node.only_lane();
+        if let Some(entry) = self.graph.get_mut(node) {
+            entry.counts.faults.add(&written.faults);
+        }
+        let Some(entry) = self.graph.lane_mut(lane) else { return };
+        let completed = entry.job_done(written, &mut self.cx);
+        self.complete(lane, completed);
+        if let Some(entry) = self.graph.lane_mut(lane) {
+            entry.proceed(&mut self.cx);
+        }
+        self.cx.touch(node);
+    }
+
+    /// Before a file output that reads from a spool writes anything.
+    pub(super) fn restore_files(&mut self, node: NodeId, files: Vec<(PathBuf, u64)>) {
+        let is_exact = |lane: &Lane| lane.jobs().is_some_and(|jobs| jobs.exact);
+        if !files.is_empty() && self.graph.lane(node.only_lane()).is_some_and(is_exact) {
+            let work = DiskWork::Restore(files);
+            self.cx.act(Action::Disk(DiskJob { node, work }));
+        }
+    }
+
+    /// The files are durable: now the cursor.
+    pub(super) fn checkpointed(
+        &mut self,
+        node: NodeId,
+        files: Result<Vec<(PathBuf, u64)>, String>,
+    ) {
+        let lane = node.only_lane();
+        let Some(jobs) = self.graph.lane_mut(lane).and_then(Lane::jobs_mut) else { return };
+        jobs.busy = false;
+        let files = match files {
+            Ok(files) => files,
+            Err(error) => {
+                jobs.checkpoint = Checkpoint::None;
+                return self.job_done(node, Written { error: Some(error), ..Written::default() });
+            }
+        };
+        jobs.checkpoint = Checkpoint::Cursor;
+        if let Some(consumer) = self.consumers.get_mut(lane)
+            && let Some(spool) = self.graph.spool(consumer.spool)
+        {
+            consumer.checkpoint = Some(consumer.cursor(spool.identity, files));
+            self.cx.touch(consumer.spool);
+        }
+    }
+
+    /// The cursor is on disk: the files may be written to again, and renamed.
+    pub(super) fn checkpoint_saved(&mut self, node: NodeId) {
+        let Some(lane) = self.graph.lane_mut(node.only_lane()) else { return };
+        if let Sink::Jobs(jobs) = &mut lane.sink {
+            jobs.checkpoint = Checkpoint::None;
+        }
+        self.cx.act(Action::Disk(DiskJob { node, work: DiskWork::CheckpointSaved }));
+        lane.proceed(&mut self.cx);
+        self.cx.touch(node);
+    }
+}

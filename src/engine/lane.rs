@@ -1,0 +1,275 @@
+//! A lane: a queue and where its lines go. A worker of a process, a UDP output, a file and a peer
+//! are all lanes; what differs between them is the sink.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use crate::batch::Batch;
+use crate::clock::Mono;
+use crate::ids::LaneId;
+use crate::ledger::{Count, Reason};
+use crate::output::queue::Queue;
+
+use super::child::Child;
+use super::connection::Connection;
+use super::cx::Cx;
+use super::jobs::Jobs;
+
+/// One lane of an output or of a filter process.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) id: LaneId,
+    /// The node's name, for the log.
+    pub(super) name: Arc<str>,
+    pub(super) queue: Queue,
+    pub(super) sink: Sink,
+    /// It was named as ready and not taken up yet.
+    listed: bool,
+    /// Its sink took no more when last tried.
+    blocked: bool,
+}
+
+/// The four ways out.
+#[derive(Debug)]
+pub(super) enum Sink {
+    /// The stdin of a child process.
+    Child(Child),
+    /// A socket, one line a datagram.
+    Datagrams,
+    /// A thread that is given jobs, one at a time.
+    Jobs(Jobs),
+    /// A connection to a peer.
+    Connection(Box<Connection>),
+}
+
+/// The kinds of sink, for the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SinkKind {
+    /// The stdin of a child process.
+    Child,
+    /// A socket, one line a datagram.
+    Datagrams,
+    /// A thread that is given jobs.
+    Jobs,
+    /// A connection to a peer.
+    Connection,
+}
+
+/// The lines that a lane has completed.
+#[derive(Debug, Default)]
+pub(super) struct Completed {
+    /// Lines that left it.
+    pub(super) left: Count,
+    /// Lines that were given up.
+    pub(super) lost: Count,
+    /// Why those were given up.
+    pub(super) reason: Option<Reason>,
+}
+
+impl Completed {
+    pub(super) fn left(left: Count) -> Self {
+        Self { left, ..Self::default() }
+    }
+
+    pub(super) fn with_lost(left: Count, lost: Count, reason: Reason) -> Self {
+        Self { left, lost, reason: Some(reason) }
+    }
+}
+
+impl Lane {
+    pub(super) fn new(id: LaneId, name: Arc<str>, limit: u64, sink: Sink) -> Self {
+        // Its share of the memory is set when the budget is made anew, right after.
+        Self { id, name, queue: Queue::new(limit, 0), sink, listed: false, blocked: false }
+    }
+
+    // ---- lines come
+
+    /// Takes in as many lines as there is room for; what there was no room for.
+    pub(super) fn offer(&mut self, batch: Batch, cx: &mut Cx) -> Count {
+        let lost = self.queue.push(batch, &mut cx.budget).err().unwrap_or_default();
+        self.proceed(cx);
+        lost
+    }
+
+    /// Takes in lines though there may be no room for them.
+    pub(super) fn push(&mut self, batch: Batch, cx: &mut Cx) {
+        self.queue.push_anyway(batch, &mut cx.budget);
+        self.proceed(cx);
+    }
+
+    /// Why lines find no room.
+    pub(super) fn refusal(&self) -> Reason {
+        match &self.sink {
+            Sink::Child(child) if !child.supervisor.takes_lines() => Reason::ChildGone,
+            Sink::Jobs(jobs) if jobs.error.is_some() => Reason::DiskError,
+            _ => Reason::QueueFull,
+        }
+    }
+
+    /// What another line would have to wait for: the lane's turn is the later the more that is.
+    pub(super) fn load(&self) -> (bool, u64) {
+        let takes = match &self.sink {
+            Sink::Child(child) => child.supervisor.takes_lines(),
+            _ => true,
+        };
+        (!takes, self.queue.fill().0)
+    }
+
+    // ---- lines go
+
+    /// Starts a job, or names the lane as ready, where lines can go now.
+    pub(super) fn proceed(&mut self, cx: &mut Cx) {
+        if let Sink::Jobs(jobs) = &mut self.sink {
+            return jobs.start(self.id.node, &self.queue, cx);
+        }
+        if !self.listed && !self.blocked && self.has_lines_to_write() {
+            self.listed = true;
+            cx.name_ready(self.id);
+        }
+    }
+
+    fn has_lines_to_write(&self) -> bool {
+        match &self.sink {
+            Sink::Child(child) => child.supervisor.takes_lines() && !self.queue.all_written(),
+            Sink::Datagrams => !self.queue.is_empty(),
+            Sink::Jobs(_) => false,
+            Sink::Connection(connection) => connection.can_write(&self.queue),
+        }
+    }
+
+    /// The driver takes up the lane that was named as ready; whether it can still be written to.
+    pub(super) fn take_up(&mut self) -> bool {
+        self.listed = false;
+        match &self.sink {
+            Sink::Child(child) => child.supervisor.takes_lines(),
+            _ => true,
+        }
+    }
+
+    /// The bytes not written yet, as many slices as there is room for; how many.
+    pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let waiting = self.queue.slices();
+        slices.iter_mut().zip(waiting).map(|(slot, bytes)| *slot = IoSlice::new(bytes)).count()
+    }
+
+    /// The sink takes no more until [`Self::unblock`].
+    pub(super) fn block(&mut self) {
+        self.blocked = true;
+    }
+
+    /// The sink takes bytes again.
+    pub(super) fn unblock(&mut self, cx: &mut Cx) {
+        self.blocked = false;
+        self.proceed(cx);
+    }
+
+    // ---- time and the end
+
+    /// When there is something to do, if nothing happens before.
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        match &self.sink {
+            Sink::Child(child) => child.supervisor.deadline(),
+            Sink::Datagrams => None,
+            Sink::Jobs(jobs) => jobs.deadline(),
+            Sink::Connection(connection) => connection.link.deadline(),
+        }
+    }
+
+    /// Whether nothing is left in it and its sink has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        match &self.sink {
+            Sink::Child(child) => child.has_ended(),
+            Sink::Datagrams => self.queue.is_empty(),
+            Sink::Jobs(jobs) => jobs.closed,
+            Sink::Connection(connection) => connection.link.has_ended(),
+        }
+    }
+
+    /// The grace is over: what waits is given up and counted. What a job is writing just now is
+    /// waited for, unless it is `stalled`.
+    pub(super) fn give_up(&mut self, stalled: bool, cx: &mut Cx) -> Count {
+        let mut lost = Count::default();
+        match &self.sink {
+            Sink::Child(child) => {
+                lost = self.queue.cut_unwritten(&mut cx.budget);
+                if child.supervisor.has_started() {
+                    // What is in its pipe the child may still read.
+                    return lost;
+                }
+            }
+            Sink::Jobs(jobs) if jobs.busy && !stalled => return lost,
+            _ => {}
+        }
+        while let Some(batch) = self.queue.pop(&mut cx.budget) {
+            lost.add(u64::from(batch.lines), batch.bytes.len() as u64);
+        }
+        lost
+    }
+
+    pub(super) fn kind(&self) -> SinkKind {
+        match &self.sink {
+            Sink::Child(_) => SinkKind::Child,
+            Sink::Datagrams => SinkKind::Datagrams,
+            Sink::Jobs(_) => SinkKind::Jobs,
+            Sink::Connection(_) => SinkKind::Connection,
+        }
+    }
+
+    pub(super) fn child(&self) -> Option<&Child> {
+        match &self.sink {
+            Sink::Child(child) => Some(child),
+            _ => None,
+        }
+    }
+
+    pub(super) fn jobs(&self) -> Option<&Jobs> {
+        match &self.sink {
+            Sink::Jobs(jobs) => Some(jobs),
+            _ => None,
+        }
+    }
+
+    pub(super) fn jobs_mut(&mut self) -> Option<&mut Jobs> {
+        match &mut self.sink {
+            Sink::Jobs(jobs) => Some(jobs),
+            _ => None,
+        }
+    }
+
+    pub(super) fn connection(&self) -> Option<&Connection> {
+        match &self.sink {
+            Sink::Connection(connection) => Some(connection),
+            _ => None,
+        }
+    }
+
+    pub(super) fn connection_mut(&mut self) -> Option<&mut Connection> {
+        match &mut self.sink {
+            Sink::Connection(connection) => Some(connection),
+            _ => None,
+        }
+    }
+}
+
+/// The end of a lane.
+impl Lane {
+    /// Asks the child to end, or the thread to close its files, where nothing waits for them.
+    pub(super) fn end(&mut self, cx: &mut Cx) {
+        let node = self.id.node;
+        match &mut self.sink {
+            Sink::Child(_) => self.stop_child(cx),
+            Sink::Jobs(jobs) => jobs.close(node, &self.queue, cx),
+            Sink::Datagrams | Sink::Connection(_) => {}
+        }
+    }
+
+    /// Whether it ends by itself once nothing can reach its node, for there is nothing to close.
+    pub(super) fn ends_with_its_node(&self) -> bool {
+        matches!(self.sink, Sink::Datagrams)
+    }
+
+    /// Whether lines that came from a spool stay in its queue when the grace is over.
+    pub(super) fn keeps_fed_lines(&self) -> bool {
+        matches!(self.sink, Sink::Connection(_))
+    }
+}

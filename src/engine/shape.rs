@@ -1,0 +1,55 @@
+//! What the engine asks of a node's plan. Nothing else in the engine looks into a plan's body.
+
+use crate::config::plan::{
+    BodyPlan, FormatPlan, ForwardPlan, ProcessPlan, Shape, SpoolPlan, WhenFull,
+};
+
+/// The child processes of a filter or an output.
+pub(super) fn process(body: &BodyPlan) -> Option<&ProcessPlan> {
+    match body {
+        BodyPlan::Run(plan) | BodyPlan::Pipe(plan) => Some(plan),
+        _ => None,
+    }
+}
+
+/// The peers of an output.
+pub(super) fn forward(body: &BodyPlan) -> Option<&ForwardPlan> {
+    match body {
+        BodyPlan::Forward(plan) => Some(plan),
+        _ => None,
+    }
+}
+
+/// A spool.
+pub(super) fn spool(body: &BodyPlan) -> Option<&SpoolPlan> {
+    match body {
+        BodyPlan::Spool(plan) => Some(plan),
+        _ => None,
+    }
+}
+
+/// The bound of a queue that makes inputs wait when it is full.
+pub(super) fn blocks_at(body: &BodyPlan) -> Option<u64> {
+    process(body).filter(|plan| plan.when_full == WhenFull::Block).map(|plan| plan.queue)
+}
+
+/// Whether a node goes on as it is when its plan becomes another. A spool is known by its folder.
+pub(super) fn is_same(one: &BodyPlan, other: &BodyPlan) -> bool {
+    match (one, other) {
+        (BodyPlan::Spool(one), BodyPlan::Spool(other)) => one.dir == other.dir,
+        _ => one == other,
+    }
+}
+
+/// The format of what waits in an output's queue. Files and peers are given lines as they are and
+/// write them themselves: so a file is chosen by what is in the line, and what is in doubt is
+/// written again.
+pub(super) fn queue_format(body: &BodyPlan) -> &FormatPlan {
+    const LINE: &FormatPlan = &FormatPlan { shape: Shape::Line, tag: None };
+    match body {
+        BodyPlan::Pipe(plan) => &plan.format,
+        BodyPlan::Udp(plan) => &plan.format,
+        BodyPlan::Stdout(plan) => &plan.format,
+        _ => LINE,
+    }
+}
