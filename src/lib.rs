@@ -35,6 +35,7 @@ pub mod logger;
 pub mod metrics;
 pub mod output;
 pub mod parse;
+pub mod proto;
 #[cfg(test)]
 mod sim;
 pub mod sources;

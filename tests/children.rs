@@ -98,7 +98,7 @@ fn a_child_that_closes_stdin_but_lives_on_is_ended_and_replaced() {
     });
     let (code, log) = daemon.stop();
     assert_eq!(code, Some(0));
-    assert!(log.contains("test: closed its stdin and lives on; ending it"), "{log}");
+    assert!(log.contains("test: closed its stdin but keeps running; ending it"), "{log}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn lines_wait_until_a_folder_can_be_written_again() {
     daemon.wait_node("late", |node| node.error.is_some());
     std::fs::remove_file(daemon.path("blocked")).unwrap();
     assert_eq!(daemon.wait_lines("blocked/late", 100), numbered(0, 100));
-    daemon.wait_log("late: written to again");
+    daemon.wait_log("late: writing again");
 }
 
 #[test]

@@ -15,7 +15,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use crate::batch::Batch;
 use crate::config::plan::FormatPlan;
 use crate::format::Formatter;
-use crate::forward::relp::Client;
+use crate::forward::client::Client as _;
+use crate::proto::relp::client::RelpClient as Client;
 use crate::ledger::Count;
 use crate::limits::{ANSWER_DEFAULT, FORWARD_OUT, SEND_SLOTS};
 use crate::sys::send::DatagramWriter;
@@ -191,7 +192,7 @@ impl RelpPeer {
     pub fn send(&mut self, batch: &Batch, stop: &Stop) -> io::Result<()> {
         self.wait_until(stop, |client| client.has_room() && client.out().len() < FORWARD_OUT)?;
         if !stop.asked() {
-            self.client.send_lines(batch, &self.formatter);
+            self.client.send(batch, &self.formatter);
         }
         Ok(())
     }

@@ -278,7 +278,7 @@ impl Links {
     /// again.
     pub fn acknowledge_all(&mut self, engine: &mut Engine, now: Mono) -> Option<Mono> {
         let plain = self.connections.iter().filter(|(id, connection)| {
-            connection.connected && !connection.url.protocol.is_relp() && engine.is_unanswered(**id)
+            connection.connected && engine.wants_acknowledged(**id)
         });
         let plain: Vec<_> = plain.map(|(id, _)| *id).collect();
         if plain.is_empty() {
@@ -294,8 +294,11 @@ impl Links {
     }
 
     fn acknowledge(&mut self, id: LaneId, engine: &mut Engine, now: Mono) {
+        if !engine.wants_acknowledged(id) {
+            return;
+        }
         let Some(connection) = self.current(id, engine) else { return };
-        if !connection.connected || connection.url.protocol.is_relp() {
+        if !connection.connected {
             return;
         }
         let Some(transport) = &mut connection.transport else { return };

@@ -239,10 +239,10 @@ impl Engine {
         connection.is_some_and(|connection| connection.link.attempt() == Some(attempt))
     }
 
-    /// Whether something was sent by a lane that its peer has not answered or acknowledged.
-    pub fn is_unanswered(&self, lane: LaneId) -> bool {
+    /// Whether a lane waits to be told how much its peer's TCP has acknowledged.
+    pub fn wants_acknowledged(&self, lane: LaneId) -> bool {
         let connection = self.graph.lane(lane).and_then(Lane::connection);
-        connection.is_some_and(|connection| connection.link.waits())
+        connection.is_some_and(|connection| connection.link.wants_acknowledged())
     }
 
     pub(super) fn link_event(&mut self, lane: LaneId, event: LinkEvent) {

@@ -23,12 +23,15 @@ fn second() -> Duration {
 }
 
 /// Runs a small history; a machine that stops starts again at once with what `loss` leaves.
-fn run(sender: SimFs, receiver: SimFs, name: &str, loss: Loss) -> Story {
+fn run(sender: SimFs, receiver: SimFs, name: &str, reloads: bool, loss: Loss) -> Story {
     let mut pair = Pair::new(sender, receiver, name);
     let mut given = Vec::new();
     let mut safe: Vec<String> = Vec::new();
     for round in 0..ROUNDS {
         pair.restart_stopped(loss);
+        if reloads && round > 0 && !pair.sender.fs.has_stopped() {
+            pair.reload_sender(round - 1);
+        }
         let text = format!("<13>a: line {round}\n<13>b: line {round}\n");
         let before = pair.sender.node("hub.spool").lines_out;
         given.extend(text.lines().map(str::to_string));
@@ -71,9 +74,9 @@ fn is_whole(story: &Story) -> bool {
     received == given
 }
 
-fn every_line_arrives_once(name: &str) {
+fn every_line_arrives_once(name: &str, reloads: bool) {
     let (sender, receiver) = (SimFs::default(), SimFs::default());
-    let whole = run(sender.clone(), receiver.clone(), name, Loss::None);
+    let whole = run(sender.clone(), receiver.clone(), name, reloads, Loss::None);
     check(&whole, "no crash");
     assert!(is_whole(&whole), "{:?}", whole.pair.received());
     let ends = [(sender.operations(), true), (receiver.operations(), false)];
@@ -84,7 +87,7 @@ fn every_line_arrives_once(name: &str) {
                 let (sender, receiver) = (SimFs::default(), SimFs::default());
                 if at_sender { &sender } else { &receiver }.crash_at(at);
                 let what = format!("sender {at_sender}, stopped before {at}, {loss:?}");
-                let story = catch_unwind(AssertUnwindSafe(|| run(sender, receiver, name, loss)));
+                let story = catch_unwind(AssertUnwindSafe(|| run(sender, receiver, name, reloads, loss)));
                 let story = story.unwrap_or_else(|_| panic!("{what}"));
                 check(&story, &what);
                 if !at_sender {
@@ -97,10 +100,15 @@ fn every_line_arrives_once(name: &str) {
 
 #[test]
 fn every_line_arrives_once_whichever_machine_stops_at_whatever_step() {
-    every_line_arrives_once("out");
+    every_line_arrives_once("out", false);
 }
 
 #[test]
 fn every_line_arrives_once_in_the_file_that_its_field_names() {
-    every_line_arrives_once("{app}");
+    every_line_arrives_once("{app}", false);
+}
+
+#[test]
+fn every_line_arrives_once_through_reloads_that_make_the_output_anew() {
+    every_line_arrives_once("out", true);
 }

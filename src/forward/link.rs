@@ -9,15 +9,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::client::{Client, Heard, Offer};
 use super::out::Out;
-use super::relp::{self, Client};
-use super::stream::Stream;
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::format::Formatter;
-use crate::ids::Identity;
 use crate::ledger::Count;
 use crate::limits::{CONNECT_MOST, FORWARD_OUT, FORWARD_WINDOW, RECONNECT};
+use crate::proto;
 use crate::url::Url;
 
 /// How long a connection must have lasted for its peer to count as well again.
@@ -90,16 +89,10 @@ struct Connection {
     since: Mono,
     /// When something was heard, or nothing was waited for.
     heard: Mono,
-    protocol: Protocol,
+    client: Box<dyn Client>,
     opened: bool,
     /// Bytes of lines under way.
     under_way: u64,
-}
-
-#[derive(Debug)]
-enum Protocol {
-    Relp(Box<Client>),
-    Stream(Stream),
 }
 
 impl Link {
@@ -199,25 +192,16 @@ impl Link {
         (!matches!(self.state, State::Down)).then_some(self.attempt)
     }
 
-    /// The connection is there. What the link offers to a logweir: its spool, and the number of
-    /// the next line.
-    pub fn connected(&mut self, spool: Option<(Identity, u64)>, now: Mono) {
+    /// The connection is established; `offer` is for a peer that is a logweir.
+    pub fn connected(&mut self, offer: Offer, now: Mono) {
         let State::Connecting { peer, .. } = self.state else { return };
-        let relp = self.peers[peer].url.protocol.is_relp();
-        let protocol = match relp {
-            true => Protocol::Relp(Box::new(Client::new(spool))),
-            false => Protocol::Stream(Stream::default()),
-        };
+        let client = proto::client(self.peers[peer].url.protocol, offer);
+        let opened = client.is_open();
         self.leaving = false;
-        self.state = State::Up(Box::new(Connection {
-            peer,
-            since: now,
-            heard: now,
-            protocol,
-            opened: !relp,
-            under_way: 0,
-        }));
-        if !relp {
+        let (since, heard) = (now, now);
+        let connection = Connection { peer, since, heard, client, opened, under_way: 0 };
+        self.state = State::Up(Box::new(connection));
+        if opened {
             self.up(None);
         }
     }
@@ -279,21 +263,18 @@ impl Link {
     pub fn received(&mut self, bytes: &[u8], now: Mono) {
         let State::Up(connection) = &mut self.state else { return };
         connection.heard = now;
-        // What a plain TCP peer says is of no use to anybody.
-        let Protocol::Relp(client) = &mut connection.protocol else { return };
-        let mut events = Vec::new();
-        let done = client.push(bytes, &mut events);
-        let last = client.last();
+        let mut heard = Vec::new();
+        let done = connection.client.push(bytes, &mut heard);
         let mut refused = false;
-        for event in events {
-            match event {
-                relp::Event::Opened => {
+        for heard in heard {
+            match heard {
+                Heard::Opened(last) => {
                     connection.opened = true;
                     self.events.push_back(Event::Up(last));
                     self.error = None;
                 }
-                relp::Event::Refused => refused = true,
-                relp::Event::Closed => {
+                Heard::Refused => refused = true,
+                Heard::Closed => {
                     let peer = connection.peer;
                     self.drop_connection();
                     if !self.ending {
@@ -305,7 +286,7 @@ impl Link {
             }
         }
         if let Err(error) = done {
-            self.fail(error, refused, now);
+            self.fail(error.to_string(), refused, now);
             return;
         }
         self.leave_when_answered();
@@ -313,15 +294,23 @@ impl Link {
 
     /// The peer's TCP has acknowledged so many of the bytes given out on this connection.
     pub fn acknowledged(&mut self, bytes: u64, now: Mono) -> Count {
-        let State::Up(connection) = &mut self.state else { return Count::default() };
-        let Protocol::Stream(stream) = &mut connection.protocol else { return Count::default() };
-        let done = stream.take_done(bytes);
-        if done.lines > 0 {
+        if let State::Up(connection) = &mut self.state {
+            connection.client.acknowledged(bytes);
+        }
+        let done = self.take_done();
+        if let State::Up(connection) = &mut self.state
+            && done.lines > 0
+        {
             connection.heard = now;
-            connection.under_way -= done.bytes;
-            self.said = None;
         }
         done
+    }
+
+    /// Whether it has to be told how much the peer's TCP has acknowledged: something was sent, and
+    /// the peer gives no answers.
+    pub fn wants_acknowledged(&self) -> bool {
+        matches!(&self.state, State::Up(connection)
+            if connection.client.counts_acknowledged_bytes() && connection.client.waits())
     }
 
     /// The lines that the peer has answered since the last time.
@@ -331,10 +320,8 @@ impl Link {
     }
 
     fn note_done(&mut self) {
-        if let State::Up(connection) = &mut self.state
-            && let Protocol::Relp(client) = &mut connection.protocol
-        {
-            let done = client.take_done();
+        if let State::Up(connection) = &mut self.state {
+            let done = connection.client.take_done();
             connection.under_way -= done.bytes;
             self.done.add(done.lines, done.bytes);
             if done.lines > 0 {
@@ -346,10 +333,8 @@ impl Link {
     /// Whether another batch may be sent now.
     pub fn has_room(&self) -> bool {
         let State::Up(connection) = &self.state else { return false };
-        let fits = match &connection.protocol {
-            Protocol::Relp(client) => client.has_room() && client.out().len() < FORWARD_OUT,
-            Protocol::Stream(stream) => stream.out().len() < FORWARD_OUT,
-        };
+        let client = &connection.client;
+        let fits = client.has_room() && client.out().len() < FORWARD_OUT;
         fits && !self.leaving && connection.under_way < FORWARD_WINDOW
     }
 
@@ -357,22 +342,13 @@ impl Link {
     pub fn send(&mut self, batch: &Batch) {
         let State::Up(connection) = &mut self.state else { return };
         connection.under_way += batch.bytes.len() as u64;
-        match &mut connection.protocol {
-            Protocol::Relp(client) if client.last().is_some() && batch.numbers.is_some() => {
-                client.send_piece(batch, &self.formatter);
-            }
-            Protocol::Relp(client) => client.send_lines(batch, &self.formatter),
-            Protocol::Stream(stream) => stream.send_lines(batch, &self.formatter),
-        }
+        connection.client.send(batch, &self.formatter);
     }
 
     /// What is to be written, oldest first.
     pub fn out(&self) -> Option<&Out> {
         match &self.state {
-            State::Up(connection) => Some(match &connection.protocol {
-                Protocol::Relp(client) => client.out(),
-                Protocol::Stream(stream) => stream.out(),
-            }),
+            State::Up(connection) => Some(connection.client.out()),
             _ => None,
         }
     }
@@ -380,20 +356,14 @@ impl Link {
     /// So many bytes were written.
     pub fn wrote(&mut self, bytes: usize) {
         let State::Up(connection) = &mut self.state else { return };
-        match &mut connection.protocol {
-            Protocol::Relp(client) => client.wrote(bytes),
-            Protocol::Stream(stream) => stream.wrote(bytes),
-        }
+        connection.client.wrote(bytes);
         self.leave_when_answered();
     }
 
     /// Whether something was sent that is not answered.
     pub fn waits(&self) -> bool {
         match &self.state {
-            State::Up(connection) => match &connection.protocol {
-                Protocol::Relp(client) => client.waits(),
-                Protocol::Stream(stream) => stream.waits(),
-            },
+            State::Up(connection) => connection.client.waits(),
             _ => false,
         }
     }
@@ -427,18 +397,12 @@ impl Link {
 
     fn leave_when_answered(&mut self) {
         let State::Up(connection) = &mut self.state else { return };
-        match &mut connection.protocol {
-            Protocol::Relp(client) => {
-                let idle = client.is_open() && !client.waits();
-                if idle && (self.leaving || client.is_worn()) {
-                    self.leaving = true;
-                    client.close();
-                }
-            }
-            Protocol::Stream(stream) => {
-                if self.leaving && !stream.waits() && stream.out().is_empty() {
-                    self.drop_connection();
-                }
+        let client = &mut connection.client;
+        let idle = client.is_open() && !client.waits();
+        if idle && (self.leaving || client.is_exhausted()) {
+            self.leaving = true;
+            if client.close() {
+                self.drop_connection();
             }
         }
     }

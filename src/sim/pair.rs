@@ -19,6 +19,14 @@ forward = "relp://hub:1"
 spool = { dir = "/spool", sync = "batch", segment = "64KiB", reserve = 0 }
 "#;
 
+/// What a reload may change of the sender, from one to the next: each makes its output anew.
+const CHANGES: [(&str, &str); 4] = [
+    ("forward =", "timeout = \"30s\"\nforward ="),
+    ("\"relp://hub:1\"", "[\"relp://hub:1\", \"relp://other:1\"]"),
+    ("forward =", "queue = \"1MiB\"\nforward ="),
+    ("segment = \"64KiB\"", "segment = \"128KiB\""),
+];
+
 const RECEIVER: &str = r#"
 [input.edge]
 relp = "127.0.0.1:1"
@@ -40,6 +48,7 @@ pub(crate) struct Pair {
     session: Option<Session>,
     lane: Option<LaneId>,
     barrier: u64,
+    sender_text: String,
     receiver_text: String,
 }
 
@@ -54,6 +63,7 @@ impl Pair {
         };
         Self {
             sender: start(sender, SENDER),
+            sender_text: SENDER.into(),
             receiver: start(receiver, &receiver_text),
             receiver_text,
             session: None,
@@ -62,13 +72,21 @@ impl Pair {
         }
     }
 
+    /// The sender is reloaded with its `number`-th change of configuration.
+    pub(crate) fn reload_sender(&mut self, number: usize) {
+        let (before, after) = CHANGES[number % CHANGES.len()];
+        self.sender_text = SENDER.replacen(before, after, 1);
+        self.sender.reload(&self.sender_text);
+    }
+
     /// The machine that has stopped starts again, with what `loss` has left.
     pub(crate) fn restart_stopped(&mut self, loss: Loss) -> bool {
         let mut any = false;
         if self.sender.fs.has_stopped() {
             self.session = None;
             self.lane = None;
-            self.sender = World::on(self.sender.fs.after_crash(loss), SENDER).unwrap();
+            let fs = self.sender.fs.after_crash(loss);
+            self.sender = World::on(fs, &self.sender_text).unwrap();
             any = true;
         }
         if self.receiver.fs.has_stopped() {
@@ -115,13 +133,21 @@ impl Pair {
                 let event = LinkEvent::Failed("nobody there".into());
                 self.sender.handle(Event::Link { lane, event });
             }
+            Command::Connect(url, _) if url.host != "hub" => {
+                let event = LinkEvent::Failed("nobody there".into());
+                self.sender.handle(Event::Link { lane, event });
+            }
             Command::Connect(..) => {
                 self.session = Some(Session::new(1000));
                 self.lane = Some(lane);
                 self.receiver.answers.clear();
                 self.sender.handle(Event::Link { lane, event: LinkEvent::Connected });
             }
-            Command::Disconnect => self.session = None,
+            Command::Disconnect if self.lane == Some(lane) => {
+                self.session = None;
+                self.lane = None;
+            }
+            Command::Disconnect => {}
             Command::Probe(_) => {}
         }
         true

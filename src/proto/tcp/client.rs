@@ -5,26 +5,42 @@
 //! which the kernel tells how many are missing.
 
 use std::collections::VecDeque;
+use std::error::Error;
 
-use super::out::Out;
 use crate::batch::Batch;
 use crate::format::Formatter;
+use crate::forward::client::{Client, Heard};
+use crate::forward::out::Out;
 use crate::ledger::Count;
 use crate::parse::relp::decimal;
 
 /// One connection.
 #[derive(Debug, Default)]
-pub struct Stream {
+pub struct TcpClient {
     out: Out,
     /// Bytes given out to be written since the connection was made.
     given: u64,
     /// Where the lines sent end, in bytes since the connection was made.
     sent: VecDeque<(u64, Count)>,
+    /// Bytes that the peer's TCP has acknowledged.
+    acknowledged: u64,
 }
 
-impl Stream {
-    /// Sends lines.
-    pub fn send_lines(&mut self, batch: &Batch, formatter: &Formatter) {
+impl Client for TcpClient {
+    /// What a plain TCP peer says is ignored.
+    fn push(&mut self, _: &[u8], _: &mut Vec<Heard>) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn send(&mut self, batch: &Batch, formatter: &Formatter) {
         let (bytes, _) = formatter.batch(batch);
         let formatted = batch.with(bytes, batch.lines);
         let mut out = Vec::with_capacity(formatted.bytes.len() + batch.lines as usize * 8);
@@ -41,12 +57,27 @@ impl Stream {
         self.out.push(out.into());
     }
 
-    /// Of all that was given out, the peer has acknowledged the first `bytes` bytes: the lines
-    /// that are whole in them, since the last time.
-    pub fn take_done(&mut self, bytes: u64) -> Count {
+    fn out(&self) -> &Out {
+        &self.out
+    }
+
+    fn wrote(&mut self, bytes: usize) {
+        self.out.wrote(bytes);
+    }
+
+    fn counts_acknowledged_bytes(&self) -> bool {
+        true
+    }
+
+    fn acknowledged(&mut self, bytes: u64) {
+        self.acknowledged = bytes;
+    }
+
+    /// The lines that are whole in what the peer's TCP has acknowledged.
+    fn take_done(&mut self) -> Count {
         let mut done = Count::default();
         while let Some((end, count)) = self.sent.front()
-            && *end <= bytes
+            && *end <= self.acknowledged
         {
             done.add(count.lines, count.bytes);
             self.sent.pop_front();
@@ -54,19 +85,12 @@ impl Stream {
         done
     }
 
-    /// Whether lines were sent that are not acknowledged.
-    pub fn waits(&self) -> bool {
+    fn waits(&self) -> bool {
         !self.sent.is_empty()
     }
 
-    /// What is to be written.
-    pub fn out(&self) -> &Out {
-        &self.out
-    }
-
-    /// So many bytes were written.
-    pub fn wrote(&mut self, bytes: usize) {
-        self.out.wrote(bytes);
+    fn close(&mut self) -> bool {
+        true
     }
 }
 
@@ -78,19 +102,20 @@ mod tests {
 
     #[test]
     fn lines_are_done_when_their_last_byte_is_acknowledged() {
-        let mut stream = Stream::default();
-        stream.send_lines(
+        let mut client = TcpClient::default();
+        client.send(
             &batch_of("hello\n\nline of ten\n"),
             &Formatter::new(&FormatPlan::default()),
         );
-        let out: Vec<u8> = stream.out.pieces().iter().flat_map(|bytes| bytes.to_vec()).collect();
+        let out: Vec<u8> = client.out.pieces().iter().flat_map(|bytes| bytes.to_vec()).collect();
         assert_eq!(String::from_utf8(out).unwrap(), "5 hello0 11 line of ten");
         let mut done = Vec::new();
         for bytes in 0..=23 {
-            done.push(stream.take_done(bytes).lines);
+            client.acknowledged(bytes);
+            done.push(client.take_done().lines);
         }
         assert_eq!(done.iter().sum::<u64>(), 3);
         assert_eq!((done[7], done[9], done[23]), (1, 1, 1));
-        assert!(!stream.waits());
+        assert!(!client.waits());
     }
 }

@@ -7,13 +7,14 @@
 //! bytes as they are in memory.
 
 use std::collections::VecDeque;
+use std::error::Error;
 
 use bytes::Bytes;
 
-use super::out::Out;
-use crate::batch::Batch;
+use crate::batch::{Batch, Numbers};
 use crate::format::Formatter;
-use crate::ids::Identity;
+use crate::forward::client::{Client, Heard, Offer};
+use crate::forward::out::Out;
 use crate::ledger::Count;
 use crate::limits::RELP_WINDOW;
 use crate::parse::relp::{
@@ -25,7 +26,7 @@ const ANSWER_MOST: usize = 32 * 1024;
 
 /// A client's side of one connection.
 #[derive(Debug)]
-pub struct Client {
+pub struct RelpClient {
     decoder: Decoder,
     state: State,
     next_txnr: u32,
@@ -52,20 +53,9 @@ struct Sent {
     answered: bool,
 }
 
-/// What an answer brought about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// The session is open; lines may be sent.
-    Opened,
-    /// The oldest line not answered yet was refused.
-    Refused,
-    /// The session is closed as it should be.
-    Closed,
-}
-
-impl Client {
+impl RelpClient {
     /// A client that offers its spool, where it has one, and the number of the next line.
-    pub fn new(spool: Option<(Identity, u64)>) -> Self {
+    pub fn new(offer: Offer) -> Self {
         let mut client = Self {
             decoder: Decoder::default(),
             state: State::Opening,
@@ -76,20 +66,16 @@ impl Client {
             out: Out::default(),
         };
         let mut open = Vec::new();
-        encode(&mut open, 1, "open", Offers::ours(spool, None).encode().as_bytes());
+        encode(&mut open, 1, "open", Offers::ours(offer, None).encode().as_bytes());
         client.out.push(open.into());
         client
     }
 
-    /// Takes in what the peer sent.
-    ///
-    /// # Errors
-    /// Why this connection is of no more use.
-    pub fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<(), String> {
+    fn take(&mut self, bytes: &[u8], heard: &mut Vec<Heard>) -> Result<(), String> {
         self.decoder.push(bytes);
         while let Some(frame) = self.decoder.next(|_| ANSWER_MOST)? {
             match frame.command {
-                Command::Answer => self.answer(&frame, events)?,
+                Command::Answer => self.answer(&frame, heard)?,
                 Command::ServerClose if matches!(self.state, State::Closing | State::Closed) => {}
                 Command::ServerClose => return Err("the peer closes the session".into()),
                 _ => return Err("the peer sends what only a client may send".into()),
@@ -98,14 +84,14 @@ impl Client {
         Ok(())
     }
 
-    fn answer(&mut self, frame: &Frame, events: &mut Vec<Event>) -> Result<(), String> {
+    fn answer(&mut self, frame: &Frame, heard: &mut Vec<Heard>) -> Result<(), String> {
         let code = frame.data.get(..3).unwrap_or_default();
         if self.state == State::Opening && frame.txnr == 1 {
-            return self.opened(frame, code, events);
+            return self.opened(frame, code, heard);
         }
         if self.state == State::Closing && frame.txnr == self.next_txnr - 1 {
             self.state = State::Closed;
-            events.push(Event::Closed);
+            heard.push(Heard::Closed);
             return Ok(());
         }
         let index = frame.txnr.checked_sub(self.first_txnr);
@@ -119,7 +105,7 @@ impl Client {
         }
         let first = self.sent.iter().position(|sent| !sent.answered);
         if first == index {
-            events.push(Event::Refused);
+            heard.push(Heard::Refused);
         }
         let said = String::from_utf8_lossy(&frame.data[..frame.data.len().min(120)]).into_owned();
         Err(format!("the peer refuses a line: {said}"))
@@ -129,7 +115,7 @@ impl Client {
         &mut self,
         frame: &Frame,
         code: &[u8],
-        events: &mut Vec<Event>,
+        heard: &mut Vec<Heard>,
     ) -> Result<(), String> {
         let said =
             || String::from_utf8_lossy(&frame.data[..frame.data.len().min(120)]).into_owned();
@@ -143,35 +129,12 @@ impl Client {
         }
         self.last = offers.last;
         self.state = State::Open;
-        events.push(Event::Opened);
+        heard.push(Heard::Opened(offers.last));
         Ok(())
     }
 
-    /// Whether the session is open.
-    pub fn is_open(&self) -> bool {
-        self.state == State::Open
-    }
-
-    /// The last line of our spool that the peer has; `None` where the peer is no logweir or was
-    /// not offered one.
-    pub fn last(&self) -> Option<Option<u64>> {
-        self.last
-    }
-
-    /// Whether another batch may be sent now.
-    pub fn has_room(&self) -> bool {
-        self.is_open() && self.sent.len() < RELP_WINDOW && !self.is_worn()
-    }
-
-    /// Whether the transaction numbers are nearly used up: when all is answered, the connection
-    /// is to be made anew.
-    pub fn is_worn(&self) -> bool {
-        self.next_txnr >= TXNR_MOST - 2 * u32::try_from(RELP_WINDOW).unwrap_or(u32::MAX)
-    }
-
-    /// Sends a piece of a spool to a logweir: the bytes as they are, or dressed.
-    pub fn send_piece(&mut self, batch: &Batch, formatter: &Formatter) {
-        let Some(numbers) = batch.numbers else { return };
+    /// Sends a piece of a spool to a logweir: the bytes as they are, or formatted.
+    fn send_piece(&mut self, batch: &Batch, numbers: Numbers, formatter: &Formatter) {
         let (lines, _) = formatter.batch(batch);
         let before = encode_lines_head(numbers.first, numbers.last, batch.lines);
         let mut out = Vec::with_capacity(128);
@@ -184,7 +147,7 @@ impl Client {
     }
 
     /// Sends lines as messages, one a frame.
-    pub fn send_lines(&mut self, batch: &Batch, formatter: &Formatter) {
+    fn send_lines(&mut self, batch: &Batch, formatter: &Formatter) {
         let (bytes, _) = formatter.batch(batch);
         let formatted = batch.with(bytes, batch.lines);
         let mut out = Vec::with_capacity(formatted.bytes.len() + batch.lines as usize * 32);
@@ -202,9 +165,41 @@ impl Client {
         self.sent.push_back(Sent { count, answered: false });
         self.next_txnr += 1;
     }
+}
 
-    /// The lines that the peer has answered, with all before them, since the last time.
-    pub fn take_done(&mut self) -> Count {
+impl Client for RelpClient {
+    fn push(
+        &mut self,
+        bytes: &[u8],
+        heard: &mut Vec<Heard>,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(self.take(bytes, heard)?)
+    }
+
+    fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    fn has_room(&self) -> bool {
+        self.is_open() && self.sent.len() < RELP_WINDOW && !self.is_exhausted()
+    }
+
+    fn send(&mut self, batch: &Batch, formatter: &Formatter) {
+        match batch.numbers.filter(|_| self.last.is_some()) {
+            Some(numbers) => self.send_piece(batch, numbers, formatter),
+            None => self.send_lines(batch, formatter),
+        }
+    }
+
+    fn out(&self) -> &Out {
+        &self.out
+    }
+
+    fn wrote(&mut self, bytes: usize) {
+        self.out.wrote(bytes);
+    }
+
+    fn take_done(&mut self) -> Count {
         let mut done = Count::default();
         while self.sent.front().is_some_and(|sent| sent.answered) {
             let Some(sent) = self.sent.pop_front() else { break };
@@ -214,13 +209,15 @@ impl Client {
         done
     }
 
-    /// Whether something waits for an answer.
-    pub fn waits(&self) -> bool {
+    fn waits(&self) -> bool {
         self.state != State::Open || !self.sent.is_empty()
     }
 
-    /// Ends the session; nothing may be sent behind this.
-    pub fn close(&mut self) {
+    fn is_exhausted(&self) -> bool {
+        self.next_txnr >= TXNR_MOST - 2 * u32::try_from(RELP_WINDOW).unwrap_or(u32::MAX)
+    }
+
+    fn close(&mut self) -> bool {
         if self.state == State::Open {
             let mut out = Vec::new();
             encode(&mut out, self.next_txnr, "close", b"");
@@ -228,16 +225,7 @@ impl Client {
             self.out.push(out.into());
             self.state = State::Closing;
         }
-    }
-
-    /// What is to be written.
-    pub fn out(&self) -> &Out {
-        &self.out
-    }
-
-    /// So many bytes were written.
-    pub fn wrote(&mut self, bytes: usize) {
-        self.out.wrote(bytes);
+        false
     }
 }
 
@@ -246,16 +234,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::batch::Numbers;
     use crate::config::plan::FormatPlan;
     use crate::filter::batch_of;
+    use crate::ids::Identity;
     use crate::input::relp::Session;
 
     fn formatter() -> Formatter {
         Formatter::new(&FormatPlan::default())
     }
 
-    fn written(client: &mut Client) -> String {
+    fn written(client: &mut RelpClient) -> String {
         let text: Vec<u8> = client.out.pieces().iter().flat_map(|bytes| bytes.to_vec()).collect();
         client.wrote(text.len());
         String::from_utf8(text).unwrap()
@@ -263,24 +251,24 @@ mod tests {
 
     const OPENED: &str = "1 rsp 37 200 OK\nrelp_version=0\ncommands=syslog\n";
 
-    fn opened() -> Client {
-        let mut client = Client::new(None);
+    fn opened() -> RelpClient {
+        let mut client = RelpClient::new(None);
         assert!(written(&mut client).starts_with("1 open "));
         let mut events = Vec::new();
         client.push(OPENED.as_bytes(), &mut events).unwrap();
-        assert_eq!(events, [Event::Opened]);
+        assert_eq!(events, [Heard::Opened(None)]);
         client
     }
 
-    fn push(client: &mut Client, text: &str) -> Result<Vec<Event>, String> {
+    fn push(client: &mut RelpClient, text: &str) -> Result<Vec<Heard>, String> {
         let mut events = Vec::new();
-        client.push(text.as_bytes(), &mut events).map(|()| events)
+        client.push(text.as_bytes(), &mut events).map(|()| events).map_err(|error| error.to_string())
     }
 
     #[test]
     fn lines_go_out_one_a_frame_and_are_let_go_in_order() {
         let mut client = opened();
-        client.send_lines(&batch_of("one\ntwo\n\n"), &formatter());
+        client.send(&batch_of("one\ntwo\n\n"), &formatter());
         assert_eq!(written(&mut client), "2 syslog 3 one\n3 syslog 3 two\n4 syslog 0\n");
         push(&mut client, "3 rsp 6 200 OK\n").unwrap();
         assert_eq!(client.take_done(), Count::default());
@@ -290,7 +278,7 @@ mod tests {
         client.close();
         assert_eq!(written(&mut client), "5 close 0\n");
         let events = push(&mut client, "4 rsp 6 200 OK\n5 rsp 0\n0 serverclose 0\n").unwrap();
-        assert_eq!((events, client.take_done().lines), (vec![Event::Closed], 1));
+        assert_eq!((events, client.take_done().lines), (vec![Heard::Closed], 1));
     }
 
     #[test]
@@ -303,7 +291,7 @@ mod tests {
             ("2 rsp 8 500 full\n", "refuses a line: 500 full"),
         ] {
             let mut client = opened();
-            client.send_lines(&batch_of("one\n"), &formatter());
+            client.send(&batch_of("one\n"), &formatter());
             let error = push(&mut client, answer).unwrap_err();
             assert!(error.contains(said), "{error}");
         }
@@ -312,7 +300,7 @@ mod tests {
             ("1 rsp 6 200 OK\n", "another RELP"),
             ("1 rsp 37 200 OK\nrelp_version=7\ncommands=syslog\n", "another RELP"),
         ] {
-            let error = push(&mut Client::new(None), answer).unwrap_err();
+            let error = push(&mut RelpClient::new(None), answer).unwrap_err();
             assert!(error.contains(said), "{error}");
         }
     }
@@ -326,7 +314,7 @@ mod tests {
             step in 1_usize..60,
         ) {
             let identity = Identity::of(3);
-            let mut client = Client::new(spool.then_some((identity, 0)));
+            let mut client = RelpClient::new(spool.then_some((identity, 0)));
             let mut server = Session::new(100);
             let mut received = String::new();
             let mut done = 0;
@@ -354,10 +342,7 @@ mod tests {
                         let numbers = Numbers { first: number, last: number };
                         let numbers = spool.then_some(numbers);
                         let batch = Batch { numbers, ..batch_of(&format!("{text}\n")) };
-                        match spool {
-                            true => client.send_piece(&batch, &formatter()),
-                            false => client.send_lines(&batch, &formatter()),
-                        }
+                        client.send(&batch, &formatter());
                     }
                 }
                 done += client.take_done().lines;
@@ -367,7 +352,7 @@ mod tests {
             }
             prop_assert_eq!(done, texts.len() as u64);
             prop_assert_eq!(received, texts.join("\n") + "\n");
-            prop_assert_eq!(client.last(), spool.then_some(None));
+            prop_assert_eq!(client.last, spool.then_some(None));
         }
     }
 }

@@ -1,0 +1,3 @@
+//! RELP, the Reliable Event Logging Protocol (librelp, doc/relp.md).
+
+pub mod client;
