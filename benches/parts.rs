@@ -144,18 +144,57 @@ fn fan_out(c: &mut Criterion) {
             b.iter(|| {
                 now = now + Duration::from_millis(1);
                 engine.handle(Event::Lines { node, batch: batch.clone() }, now);
-                while let Some(lane) = engine.poll_ready() {
-                    engine.take_up(lane);
-                    let mut slices = [IoSlice::new(&[]); 8];
-                    let count = engine.slices(lane, &mut slices);
-                    let bytes = slices[..count].iter().map(|slice| slice.len()).sum();
-                    engine.wrote(lane, bytes);
-                    engine.unread(lane, 0);
-                }
+                take_all(&mut engine);
             });
         });
     }
     group.finish();
+}
+
+/// An event among many nodes that it does not reach: its cost must not grow with their number.
+fn many_nodes(c: &mut Criterion) {
+    let batch = batch();
+    let mut group = c.benchmark_group("an event among many nodes");
+    for nodes in [10, 1_000, 10_000] {
+        let mut text = String::new();
+        for n in 0..nodes / 2 {
+            text.push_str(&format!("[input.i{n}]\nfifo = \"/nowhere/{n}\"\n"));
+            text.push_str(&format!("[output.o{n}]\nfrom = \"i{n}\"\npipe = \"x\"\n"));
+        }
+        let plan = config::parse(&text, "bench").unwrap().plan;
+        let mut engine = Engine::new(&plan, Mono::default()).unwrap();
+        let mut pid = 0;
+        while let Some(action) = engine.poll_action() {
+            if let Action::Start(lane) = action {
+                pid += 1;
+                engine.handle(Event::Started { lane, pid }, Mono::default());
+            }
+        }
+        while engine.poll_ready().is_some() {}
+        let node = engine.find("i0").unwrap();
+        let mut now = Mono::default();
+        group.bench_function(BenchmarkId::new("lines to one output", nodes), |b| {
+            b.iter(|| {
+                now = now + Duration::from_millis(1);
+                engine.handle(Event::Lines { node, batch: batch.clone() }, now);
+                take_all(&mut engine);
+                engine.handle(Event::Tick, now);
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Writes what waits for every ready lane, and has it read at once.
+fn take_all(engine: &mut Engine) {
+    while let Some(lane) = engine.poll_ready() {
+        engine.take_up(lane);
+        let mut slices = [IoSlice::new(&[]); 8];
+        let count = engine.slices(lane, &mut slices);
+        let bytes = slices[..count].iter().map(|slice| slice.len()).sum();
+        engine.wrote(lane, bytes);
+        engine.unread(lane, 0);
+    }
 }
 
 /// A scrape of 200 nodes: what the loop does for it, and what the metrics' thread does then.
@@ -192,6 +231,6 @@ criterion_group! {
     config = Criterion::default()
         .measurement_time(Duration::from_secs(2))
         .warm_up_time(Duration::from_millis(500));
-    targets = framing, selection, fan_out, scrape
+    targets = framing, selection, fan_out, many_nodes, scrape
 }
 criterion_main!(parts);

@@ -236,6 +236,11 @@ impl Engine {
 
     /// What the driver must do next.
     pub fn poll_action(&mut self) -> Option<Action> {
+        if let Some(action) = self.cx.poll_action() {
+            return Some(action);
+        }
+        // What was written since the last event may have completed lines.
+        self.settle();
         self.cx.poll_action()
     }
 
