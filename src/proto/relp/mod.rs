@@ -1,0 +1,3 @@
+//! RELP: messages that are acknowledged.
+
+pub mod config;

@@ -1,0 +1,3 @@
+//! Lines with octet counts over TCP and TLS.
+
+pub mod config;
