@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-const EXAMPLE: &str = r#"
+pub const EXAMPLE: &str = r#"
 [daemon]
 control = "/run/logweir/control.sock"
 memory  = "64MiB"

@@ -9,7 +9,7 @@ use crate::settings::{Choice, Form, Key, Report, Section};
 const RUN: Key = Key::new(
     "run",
     COMMAND,
-    "A command for /bin/sh -c: it reads the selected lines, and the lines that it prints are the \
+    "It reads the selected lines from its standard input; the lines that it prints are the \
      filter's stream.",
 );
 

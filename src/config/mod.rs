@@ -10,15 +10,19 @@
 
 mod checks;
 mod daemon;
+pub mod explain;
 mod fields;
 mod filter;
 mod fit;
 mod flow;
 pub mod graph;
 mod input;
+#[cfg(test)]
+mod key_tests;
 pub mod keys;
 mod output;
 pub mod plan;
+pub mod schema;
 mod select;
 mod spool;
 #[cfg(test)]

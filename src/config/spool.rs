@@ -21,7 +21,7 @@ pub(super) const CHOICES: &[Choice] = &[Choice {
 pub(super) const KEYS: &[Key] =
     &[DIR, MAX_SIZE, MAX_AGE, SEGMENT, SYNC, WHEN_FULL, COMPRESS, RESERVE, QUEUE];
 
-const DIR: Key = Key::new("dir", PATH, "The folder of the spool.");
+const DIR: Key = Key::required("dir", PATH, "The folder of the spool.");
 const MAX_SIZE: Key = Key::or(
     "max_size",
     Value::Size(2 * limits::SEGMENT_LEAST..=u64::MAX),

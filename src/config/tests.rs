@@ -177,7 +177,7 @@ fn a_clash_shows_both_places() {
         ("[filter.a]\n", "- named here first"),
         ("[output.z2]\nfile = \"/log/z\"\n", "- written here"),
         ("[output.b]\nudp = \"h:1\"\nfrom = [\"a\", \"a\"]\n", "named here first"),
-        (&format!("[output.b]\n{twice}"), "- named here first"),
+        (&format!("[output.b]\n{twice}"), "named here first"),
         ("[output.b]\nstdout = true\npipe = \"x\"\n", "- chosen here"),
         ("[output.b]\nstdout = true\nfrom = \"z\"\n", "- the output"),
         ("[output.b]\npipe = \"x\"\nwhen_full = \"block\"\n", "- cannot wait"),

@@ -24,8 +24,10 @@ pub struct Key {
 /// What holds where a key is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Default {
-    /// The key must be there, or does nothing where it is not.
+    /// Nothing: the key asks for something that is not done without it.
     None,
+    /// The table needs the key.
+    Required,
     /// This value, as it is written in the file.
     Value(&'static str),
     /// What these words say.
@@ -70,7 +72,7 @@ pub const PATH: Value = Value::Text("Path", r"\S");
 /// A regex.
 pub const REGEX: Value = Value::Text("Regex", "");
 /// A command for the shell.
-pub const COMMAND: Value = Value::Text("Command", r"\S");
+pub const COMMAND: Value = Value::Text("Command for /bin/sh -c", r"\S");
 /// A file's mode.
 pub const MODE: Value = Value::Text("Mode in octal digits, as text", "^[0-7]{3,4}$");
 
@@ -102,6 +104,11 @@ impl Key {
         Self { name, value, default: Default::None, doc }
     }
 
+    /// A key that its table needs.
+    pub const fn required(name: &'static str, value: Value, doc: &'static str) -> Self {
+        Self { name, value, default: Default::Required, doc }
+    }
+
     /// A key with a default, as it is written in the file.
     pub const fn or(
         name: &'static str,
@@ -125,7 +132,7 @@ impl Key {
     /// The default as a sentence; empty where there is none.
     pub fn default_sentence(&self) -> String {
         match self.default {
-            Default::None => String::new(),
+            Default::None | Default::Required => String::new(),
             Default::Value(value) | Default::Words(value) => format!("Default: {value}."),
         }
     }

@@ -67,8 +67,8 @@ impl Output for FilePlan {
     const CHOICE: Choice = Choice {
         key: Some(Key::new(
             "file",
-            Value::Text("Name, with strftime in UTC and fields in braces", "[^/]$"),
-            "The name of a file that lines are appended to.",
+            Value::Text("File name, with strftime in UTC and fields in braces", "[^/]$"),
+            "Lines are appended to this file.",
         )),
         name: "file output",
         forms: &[Form {

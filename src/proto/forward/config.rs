@@ -65,7 +65,7 @@ impl Output for ForwardPlan {
         key: Some(Key::new(
             "forward",
             Value::Texts("URL", r"^[a-z+]+://\S+$"),
-            "A peer, or a list of them, that lines are sent to until it has answered them.",
+            "A line leaves the output when the peer has acknowledged it.",
         )),
         name: "forward output",
         forms: &[Form {

@@ -7,11 +7,7 @@ use crate::proto::traits::Output;
 use crate::settings::key::{COMMAND, Choice, Form, Key};
 use crate::settings::{Entry, Report, Section};
 
-const PIPE: Key = Key::new(
-    "pipe",
-    COMMAND,
-    "A command for /bin/sh -c, which reads the lines from its standard input.",
-);
+const PIPE: Key = Key::new("pipe", COMMAND, "It reads the lines from its standard input.");
 
 impl Output for ProcessPlan {
     const CHOICE: Choice = Choice {

@@ -29,8 +29,9 @@ pub struct ClientTlsPlan {
     pub name: Option<String>,
 }
 
-const CERT: Key = Key::new("cert", PATH, "The certificate and those up to its authority, PEM.");
-const KEY: Key = Key::new("key", PATH, "The private key of the certificate, PEM.");
+const CERT: Key =
+    Key::required("cert", PATH, "The certificate and those up to its authority, PEM.");
+const KEY: Key = Key::required("key", PATH, "The private key of the certificate, PEM.");
 const CLIENT_CA: Key =
     Key::new("client_ca", PATH, "Clients must have a certificate of this authority, PEM.");
 const NAMES: Key = Key::or_else(
@@ -52,8 +53,12 @@ const NAME: Key = Key::or_else(
     "The name that a peer's certificate must have.",
 );
 
+const OUR_CERT: Key =
+    Key::new("cert", PATH, "Our own certificate, where the peer asks for one, PEM.");
+const OUR_KEY: Key = Key::new("key", PATH, "The private key of our certificate, PEM.");
+
 const SERVER_KEYS: &[Key] = &[CERT, KEY, CLIENT_CA, NAMES];
-const CLIENT_KEYS: &[Key] = &[CA, CERT, KEY, NAME];
+const CLIENT_KEYS: &[Key] = &[CA, OUR_CERT, OUR_KEY, NAME];
 
 /// The keys of an input with TLS.
 pub const SERVER: &[Key] = &[SERVER_TLS];
@@ -107,7 +112,7 @@ pub fn client_entry<'s, 't>(section: &'s Section<'t>) -> Option<&'s Entry<'t>> {
 /// Reads the `tls` of an output.
 pub fn client(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<ClientTlsPlan> {
     let section = table(entry, CLIENT_KEYS, report)?;
-    let (cert, key) = (path(&section, &CERT, report), path(&section, &KEY, report));
+    let (cert, key) = (path(&section, &OUR_CERT, report), path(&section, &OUR_KEY, report));
     if cert.is_some() != key.is_some() {
         entry.wrong(report, "`cert` and `key` go together");
     }
