@@ -194,7 +194,7 @@ fn resolve(
             finding.label(&drafts[node].section.span, "the output");
         } else if from.contains(&node) {
             let first = names.iter().find(|first| *first.get_ref() == name);
-            let first = first.map_or(span.clone(), Spanned::span);
+            let first = first.map_or_else(|| span.clone(), Spanned::span);
             let finding = report.error(&span, &key, format!("names `{name}` twice"));
             finding.label(&first, "named here first");
         } else {

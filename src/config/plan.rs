@@ -14,7 +14,6 @@ pub use crate::proto::SourcePlan;
 pub use crate::proto::fifo::config::FifoPlan;
 pub use crate::proto::file::config::{FilePlan, Rotate};
 pub use crate::proto::forward::config::{BalancePlan, ForwardPlan};
-pub use crate::proto::relp::config::RelpInPlan;
 pub use crate::proto::shared::datagrams::UdpInPlan;
 pub use crate::proto::shared::process::{ConfinePlan, ProcessPlan, WhenFull};
 pub use crate::proto::shared::tls::{ClientTlsPlan, ServerTlsPlan};

@@ -62,7 +62,7 @@ pub enum Value {
     /// A table with these keys.
     Table(&'static [Key]),
     /// One of these.
-    Either(&'static [Value]),
+    Either(&'static [Self]),
 }
 
 /// What an address and a port look like.

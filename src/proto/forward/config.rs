@@ -14,7 +14,7 @@ use crate::url::{Protocol, Url};
 /// An output to other hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardPlan {
-    /// The peers, in the order of the configuration; RELP and TCP, with or without TLS.
+    /// The peers, in the order of the configuration.
     pub peers: Vec<Url>,
     /// Which of them gets which lines.
     pub balance: BalancePlan,
