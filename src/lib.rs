@@ -4,6 +4,8 @@
 //! Data flows one way, input → filter → spool → output, and the modules are listed in
 //! that order of thought:
 //!
+//! - [`settings`] reads a table of the configuration, and knows no protocol;
+//! - [`proto`] has the protocols, a folder each, and the lists that name them;
 //! - [`config`] turns a file into a checked [`config::plan::Plan`];
 //! - [`input`] turns what the kernel gave us into whole lines, in a [`batch::Batch`];
 //! - [`parse`] reads what stands in a line;
@@ -36,6 +38,7 @@ pub mod metrics;
 pub mod output;
 pub mod parse;
 pub mod proto;
+pub mod settings;
 #[cfg(test)]
 mod sim;
 pub mod sources;

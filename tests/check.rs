@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-const EXAMPLE: &str = r#"
+pub const EXAMPLE: &str = r#"
 [daemon]
 control = "/run/logweir/control.sock"
 memory  = "64MiB"
@@ -129,8 +129,8 @@ fn a_mistake_is_shown_with_its_place() {
     let dir = Dir::new();
     let path = dir.file("c", EXAMPLE.replace("sample = 10\n", "smaple = 10\n"));
     let expected = format!(
-        "{path}:15:1: error: filter.api.smaple: unknown key `smaple`\n  15 | smaple = 10\n     | \
-         ^^^^^^\n    did you mean `sample`?\n1 error in {path}\n",
+        "{path}:15:1: error: filter.api.smaple: unknown key `smaple`\n   |\n15 | smaple = 10\n   \
+         | ^^^^^^\n   |\n   = help: did you mean `sample`?\n1 error in {path}\n",
         path = path.display()
     );
     assert_eq!(refused(&path), expected);

@@ -9,7 +9,7 @@ use logweir::config::plan::Plan;
 use logweir::config::{graph, parse};
 
 /// Names that are words of mermaid or of graphviz, and labels full of what means something there.
-const HOSTILE: &str = r#"
+pub const HOSTILE: &str = r#"
 [input.end]
 udp = "0.0.0.0:8420"
 [input.class]
@@ -51,7 +51,7 @@ udp = "h:1"
 const FIFO: &str = r#"/run/a "quoted" [x] {y} (z) |p| #35; &amp; &lt; <b> ; %% `tick` \ \n end"#;
 
 /// A flow of twenty nodes: several streams into one node, and one stream into several.
-const WIDE: &str = r#"
+pub const WIDE: &str = r#"
 [input.squid]
 udp = "0.0.0.0:8420"
 receive_buffer = "256MiB"

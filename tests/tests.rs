@@ -14,6 +14,7 @@
 //! - `monitoring`: the dashboard and the alerts, over a real Prometheus;
 //! - `reload`: the configuration changes under load;
 //! - `rsyslog`: a real rsyslog is at the other end;
+//! - `schema`: the configuration as an editor sees it, and each key explained;
 //! - `sequence`: gaps in the numbers of lines are counted;
 //! - `bad_start`: a start is refused;
 //! - `udp2log`: the drop-in does as udp2log does;
@@ -55,6 +56,7 @@ mod monitoring;
 mod packages;
 mod reload;
 mod rsyslog;
+mod schema;
 mod sequence;
 mod spool_cli;
 mod syslog;

@@ -6,12 +6,14 @@ pub mod check;
 pub mod control;
 pub mod ctl;
 pub mod demux;
+pub mod explain;
 pub mod r#gen;
 pub mod log2udp;
 pub mod loss;
 pub mod packet_loss;
 pub mod peer;
 pub mod run;
+pub mod schema;
 pub mod send;
 pub mod spool;
 mod stdin;
@@ -47,6 +49,8 @@ enum Command {
     Tap(tap::Args),
     Ctl(ctl::Args),
     Check(check::Args),
+    Schema(schema::Args),
+    Explain(explain::Args),
     Udp2log(udp2log::Args),
     Loss(loss::Args),
     Spool(spool::Args),
@@ -76,6 +80,8 @@ pub fn main() -> ExitCode {
         Command::Tap(args) => tap::run(&args),
         Command::Ctl(args) => ctl::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Udp2log(args) => udp2log::run(args),
         Command::Loss(args) => loss::run(&args),
         Command::Spool(args) => spool::run(&args),

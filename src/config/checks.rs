@@ -1,23 +1,19 @@
 //! What can only be checked with all nodes known: clashes, waiting, memory, dead ends.
 
 use std::collections::HashMap;
-use std::hash::Hash;
-use std::net::SocketAddr;
-use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::path::{Component, PathBuf};
 
 use super::fit;
-use super::flow::{Flow, OWN_SPOOL, indexes};
-use super::pattern;
+use super::flow::{Draft, Flow, OWN_SPOOL, indexes};
+use super::keys::Table;
 use super::plan::{
-    BodyPlan, DaemonPlan, InputPlan, Kind, SelectPlan, SourcePlan, SpoolFull, SyslogInPlan,
-    TransportPlan, WhenFull,
+    BodyPlan, DaemonPlan, InputPlan, Kind, ProcessPlan, SelectPlan, SpoolFull, SpoolPlan, WhenFull,
 };
-use super::report::{Report, Span};
-use super::section::Section;
-use super::units::show_size;
+use crate::filter::regex;
 use crate::limits;
-use crate::output::name::Values;
+use crate::proto::traits::{Claim, Nature};
+use crate::settings::units::show_size;
+use crate::settings::{Report, Section, Span};
 
 /// Runs every check.
 pub(super) fn all(
@@ -26,16 +22,10 @@ pub(super) fn all(
     report: &mut Report<'_>,
 ) {
     count(flow, report);
-    udp_addresses(flow, report);
-    listeners(flow, report);
-    unix_sockets(flow, report);
-    stdins(flow, report);
-    fifos(flow, report);
-    files(flow, report);
-    stdouts(flow, report);
+    clashes(flow, report);
     spools(flow, report);
     waiting(flow, report);
-    answered(flow, report);
+    acknowledged(flow, report);
     memory(flow, daemon, report);
     fit::lines(flow, daemon.0, report);
     // In a flow with errors these would tell of what a wrong `from` left behind.
@@ -68,181 +58,83 @@ fn inputs<'f>(flow: &'f Flow<'_>) -> impl Iterator<Item = (usize, &'f InputPlan)
     })
 }
 
-/// Says at the later of two nodes that it wants what the earlier has.
+/// Reports every claim of a node that an earlier one has.
+fn clashes(flow: &Flow<'_>, report: &mut Report<'_>) {
+    let mut claims: HashMap<Claim, Vec<(usize, Claim)>> = HashMap::new();
+    for (node, draft) in flow.drafts.iter().enumerate() {
+        let mut inputs = || {
+            let names = flow.inputs_behind(node, INPUTS_RENDERED);
+            names.into_iter().map(str::to_string).collect()
+        };
+        let mut own = draft.body.as_ref().map_or_else(Vec::new, |body| body.claims(&mut inputs));
+        own.extend(draft.own_spool.as_ref().map(|spool| Claim::Folder(spool.dir.clone())));
+        let own: Vec<_> = own.into_iter().map(tidied).collect();
+        let taken = own.iter().filter_map(|claim| {
+            let earlier = claims.get(&claim.group())?.iter().find(|(_, one)| one.clashes(claim))?;
+            Some((earlier.clone(), claim))
+        });
+        // Where one file has many names, the first that has any of them is named.
+        if let Some((earlier, claim)) = taken.min_by_key(|((first, _), _)| *first) {
+            clash(flow, (&earlier, (node, claim)), report);
+        }
+        for claim in own {
+            claims.entry(claim.group()).or_default().push((node, claim));
+        }
+    }
+}
+
+/// Reports at the later of two nodes that it claims what the earlier has.
 fn clash(
     flow: &Flow<'_>,
-    (first, later): (usize, usize),
-    key: &str,
-    what: &str,
+    ((first, theirs), (later, ours)): (&(usize, Claim), (usize, &Claim)),
     report: &mut Report<'_>,
 ) {
-    let other = &flow.drafts[first].section;
-    let section = &flow.drafts[later].section;
-    // The other may have it by another way of coming in.
-    let has = |key: &&str| other.get(key).is_some();
-    let other_key = [key, "udp", "syslog", "relp"].into_iter().find(has).unwrap_or(key);
-    let line = report.line(other.place(other_key));
-    let message = format!("{what} by [{}] on line {line}", other.path);
-    report.error(section.place(key), &format!("{}.{key}", section.path), message);
-}
-
-/// Reports every item that an earlier node has too.
-fn twins<K: Eq + Hash>(
-    flow: &Flow<'_>,
-    items: impl Iterator<Item = (usize, K)>,
-    key: &str,
-    what: &str,
-    report: &mut Report<'_>,
-) {
-    let mut firsts = HashMap::new();
-    for (node, item) in items {
-        let first = *firsts.entry(item).or_insert(node);
-        if first != node {
-            clash(flow, (first, node), key, what, report);
-        }
-    }
-}
-
-fn udp_addresses(flow: &Flow<'_>, report: &mut Report<'_>) {
-    let mut ports: HashMap<(u16, bool), Vec<(usize, SocketAddr)>> = HashMap::new();
-    for (node, input) in inputs(flow) {
-        let Some(udp) = input.source.udp() else { continue };
-        let address = udp.address;
-        // Port 0 asks for any free port, which is another one each time.
-        if address.port() == 0 {
-            continue;
-        }
-        let others = ports.entry((address.port(), address.is_ipv4())).or_default();
-        let taken = others.iter().find(|(_, other)| {
-            *other == address || other.ip().is_unspecified() || address.ip().is_unspecified()
-        });
-        if let Some((first, other)) = taken {
-            let key = if flow.drafts[node].section.get("udp").is_some() { "udp" } else { "syslog" };
-            clash(flow, (*first, node), key, &format!("{other} is bound"), report);
-        }
-        others.push((node, address));
-    }
-}
-
-/// Two inputs that take connections on one port.
-fn listeners(flow: &Flow<'_>, report: &mut Report<'_>) {
-    let addresses = inputs(flow).filter_map(|(node, input)| {
-        let address = input.source.listens_on().filter(|address| address.port() != 0)?;
-        Some((node, address))
-    });
-    let key = |node: usize| match flow.drafts[node].section.get("relp") {
-        Some(_) => "relp",
-        None => "syslog",
+    let (other, section) = (&flow.drafts[*first].section, &flow.drafts[later].section);
+    let (their_key, our_key) = (claiming_key(other, theirs), claiming_key(section, ours));
+    let there = other.place(their_key).clone();
+    let message = theirs.taken(&other.path, report.line(&there));
+    let (place, path) = (section.place(our_key), format!("{}.{our_key}", section.path));
+    let finding = match ours.can_be_shared() {
+        true => report.warn(place, &path, message),
+        false => report.error(place, &path, message),
     };
-    let mut firsts: Vec<(usize, SocketAddr)> = Vec::new();
-    for (node, address) in addresses {
-        let clashes = |other: &SocketAddr| {
-            let all = other.ip().is_unspecified() || address.ip().is_unspecified();
-            let same_family = other.is_ipv4() == address.is_ipv4();
-            *other == address || other.port() == address.port() && all && same_family
-        };
-        if let Some((first, other)) = firsts.iter().find(|(_, other)| clashes(other)) {
-            clash(flow, (*first, node), key(node), &format!("{other} is bound"), report);
-        }
-        firsts.push((node, address));
+    finding.label(&there, theirs.label());
+}
+
+/// The key that a claim comes from: that of the node's choice, or of its spool.
+fn claiming_key(section: &Section<'_>, claim: &Claim) -> &'static str {
+    if let Claim::Folder(_) = claim {
+        return if section.get("dir").is_some() { "dir" } else { "spool" };
+    }
+    let keys = [Kind::Input, Kind::Output].into_iter().flat_map(|kind| Table::of(kind).chosen_by());
+    keys.into_iter().find(|key| section.get(key).is_some()).unwrap_or("")
+}
+
+/// A claim whose path has no `.` and no doubled `/`.
+fn tidied(claim: Claim) -> Claim {
+    let tidy = |path: PathBuf| -> PathBuf {
+        path.components().filter(|part| *part != Component::CurDir).collect()
+    };
+    match claim {
+        Claim::Unix(path) => Claim::Unix(tidy(path)),
+        Claim::Fifo(path) => Claim::Fifo(tidy(path)),
+        Claim::File(path) => Claim::File(tidy(path)),
+        Claim::Folder(path) => Claim::Folder(tidy(path)),
+        other => other,
     }
 }
 
-/// Two inputs on one Unix socket.
-fn unix_sockets(flow: &Flow<'_>, report: &mut Report<'_>) {
-    let paths = inputs(flow).filter_map(|(node, input)| match &input.source {
-        SourcePlan::Syslog(SyslogInPlan { transport: TransportPlan::Unix(unix), .. }) => {
-            Some((node, tidy(&unix.path)))
-        }
-        _ => None,
-    });
-    twins(flow, paths, "syslog", "this socket is bound", report);
-}
-
-fn stdins(flow: &Flow<'_>, report: &mut Report<'_>) {
-    let stdins = inputs(flow).filter(|(_, input)| input.source == SourcePlan::Stdin);
-    twins(flow, stdins.map(|(node, _)| (node, ())), "stdin", "standard input is read", report);
-}
-
-fn fifos(flow: &Flow<'_>, report: &mut Report<'_>) {
-    let fifos = inputs(flow).filter_map(|(node, input)| match &input.source {
-        SourcePlan::Fifo(path) => Some((node, tidy(path))),
-        _ => None,
-    });
-    twins(flow, fifos, "fifo", "this FIFO is read", report);
-}
-
-/// A path without `.` and doubled `/`.
-fn tidy(path: &Path) -> PathBuf {
-    path.components().filter(|part| *part != Component::CurDir).collect()
-}
-
-/// Two file outputs clash when both would write one name at the same time: every
-/// template is rendered at one instant, for each input that reaches it.
-fn files(flow: &Flow<'_>, report: &mut Report<'_>) {
-    // An instant no two of whose parts are equal: 2031-11-23 04:56:37 UTC.
-    let when = SystemTime::UNIX_EPOCH + Duration::from_secs(1_953_176_197);
-    let mut firsts: HashMap<PathBuf, usize> = HashMap::new();
-    for (node, draft) in flow.drafts.iter().enumerate() {
-        let Some(BodyPlan::File(file)) = &draft.body else { continue };
-        let names = match file.path.as_str().contains("{input}") {
-            true => flow.inputs_behind(node, INPUTS_RENDERED),
-            false => vec![""],
-        };
-        let mut clashes = Vec::new();
-        for name in names {
-            // A field can be anything: it stands for itself.
-            let fields = file.path.fields().iter().map(|field| format!("{{{field}}}").into_bytes());
-            let values = Values { input: name.into(), fields: fields.collect() };
-            let first = *firsts.entry(tidy(&file.path.render(when, &values))).or_insert(node);
-            if first != node {
-                clashes.push(first);
-            }
-        }
-        if let Some(first) = clashes.into_iter().min() {
-            clash(flow, (first, node), "file", "this file is written", report);
-        }
-    }
-}
-
-fn stdouts(flow: &Flow<'_>, report: &mut Report<'_>) {
-    let mut first: Option<&Section<'_>> = None;
-    for draft in &flow.drafts {
-        let Some(BodyPlan::Stdout(_)) = draft.body else { continue };
-        match first {
-            None => first = Some(&draft.section),
-            Some(other) => {
-                let message = format!("[{}] writes to standard output too", other.path);
-                let section = &draft.section;
-                report.warn(section.place("stdout"), &format!("{}.stdout", section.path), message);
-            }
-        }
-    }
-}
-
-/// What takes from a spool, and what a spool takes from; and two spools in one folder.
+/// What takes from a spool, and what a spool takes from.
 fn spools(flow: &Flow<'_>, report: &mut Report<'_>) {
-    let mut firsts: HashMap<PathBuf, usize> = HashMap::new();
     for (node, draft) in flow.drafts.iter().enumerate() {
-        let spool = match &draft.body {
-            Some(BodyPlan::Spool(spool)) => Some((spool, "dir")),
-            _ => draft.own_spool.as_ref().map(|spool| (spool, "spool")),
-        };
-        if let Some((spool, key)) = spool {
-            let first = *firsts.entry(tidy(&spool.dir)).or_insert(node);
-            if first != node {
-                let place = draft.section.place(key);
-                let other = &flow.drafts[first].section.path;
-                let message = format!("[{other}] has its spool in this folder");
-                report.error(place, &format!("{}.{key}", draft.section.path), message);
-            }
-        }
         if draft.own_spool.is_some() {
             let own = format!("{}{OWN_SPOOL}", draft.name);
-            if flow.drafts.iter().any(|other| other.name == own) {
+            if let Some(other) = flow.drafts.iter().find(|other| other.name == own) {
                 let message =
                     format!("the spool of this output is called `{own}`, and so is a node");
-                report.error(draft.section.place("spool"), &draft.section.path, message);
+                let place = draft.section.place("spool");
+                let finding = report.error(place, &draft.section.path, message);
+                finding.label(&other.section.span, "the node");
             }
         }
         takes_from_spool(flow, node, report);
@@ -261,7 +153,7 @@ fn takes_from_spool(flow: &Flow<'_>, node: usize, report: &mut Report<'_>) {
         format!("an output that takes from a spool takes from nothing else (`{spool}` is one)")
     } else if draft.own_spool.is_some() {
         format!("`{spool}` is a spool already: the output needs none of its own")
-    } else if matches!(&draft.body, Some(BodyPlan::Pipe(pipe)) if pipe.workers > 1) {
+    } else if process(draft).is_some_and(|process| process.workers > 1) {
         let path = format!("{}.workers", draft.section.path);
         let message = "must be 1 behind a spool, whose lines are passed in order";
         report.error(draft.section.place("workers"), &path, message);
@@ -272,114 +164,124 @@ fn takes_from_spool(flow: &Flow<'_>, node: usize, report: &mut Report<'_>) {
     report.error(place, &path, message);
 }
 
-/// `when_full = "block"` makes the inputs wait, and UDP cannot.
+/// The process that a node runs.
+fn process<'d>(draft: &'d Draft<'_>) -> Option<&'d ProcessPlan> {
+    draft.body.as_ref().and_then(BodyPlan::process)
+}
+
+/// The spool that a node is or has, and the key that says how it deals with being full.
+fn spool<'d>(draft: &'d Draft<'_>) -> Option<(&'d SpoolPlan, &'static str)> {
+    match &draft.body {
+        Some(BodyPlan::Spool(spool)) => Some((spool, "when_full")),
+        _ => draft.own_spool.as_ref().map(|spool| (spool, "spool")),
+    }
+}
+
+/// `when_full = "block"` makes the inputs wait, and some cannot.
 fn waiting(flow: &Flow<'_>, report: &mut Report<'_>) {
-    let udp = udp_behind(flow);
+    let hasty = upstream(flow, |input| !input.source.nature().can_wait);
     for (node, draft) in flow.drafts.iter().enumerate() {
-        let (blocks, key) = match &draft.body {
-            Some(BodyPlan::Run(process) | BodyPlan::Pipe(process)) => {
-                (process.when_full == WhenFull::Block, "when_full")
+        let key = match spool(draft) {
+            Some((spool, key)) => (spool.when_full == SpoolFull::Block).then_some(key),
+            None => {
+                let blocks = |process: &ProcessPlan| process.when_full == WhenFull::Block;
+                process(draft).is_some_and(blocks).then_some("when_full")
             }
-            Some(BodyPlan::Spool(spool)) => (spool.when_full == SpoolFull::Block, "when_full"),
-            _ => (false, "when_full"),
         };
-        let own = draft.own_spool.as_ref().is_some_and(|s| s.when_full == SpoolFull::Block);
-        if !blocks && !own {
-            continue;
-        }
-        let key = if own { "spool" } else { key };
-        let Some(mut before) = udp[node] else { continue };
+        let (Some(key), Some(mut before)) = (key, hasty[node]) else { continue };
         let mut way = vec![draft.name, flow.drafts[before].name];
-        while let Some(next) = udp[before].filter(|next| *next != before) {
+        while let Some(next) = hasty[before].filter(|next| *next != before) {
             way.push(flow.drafts[next].name);
             before = next;
         }
         way.reverse();
+        let input = &flow.drafts[before];
+        let label = nature(input).map_or("", |nature| nature.label);
         let message = format!(
-            "\"block\" makes the inputs wait, but the UDP input `{}` cannot ({})",
+            "\"block\" makes the inputs wait, but the {label} input `{}` cannot ({})",
             way[0],
             way.join(" → ")
         );
         let help = "what comes meanwhile would be lost in the kernel; use when_full = \"drop\", \
                     which counts, and a larger `queue`";
         let path = format!("{}.{key}", draft.section.path);
-        report.error_help(draft.section.place(key), &path, message, help);
+        let finding = report.error(draft.section.place(key), &path, message);
+        finding.help(help).label(&input.section.span, "cannot wait");
     }
 }
 
-/// A spool that drops new lines cannot stand behind an input whose clients are told that their
-/// lines are on disk.
-fn answered(flow: &Flow<'_>, report: &mut Report<'_>) {
-    let mut behind = vec![false; flow.drafts.len()];
-    for (node, input) in inputs(flow) {
-        behind[node] = matches!(input.source, SourcePlan::Relp(_));
+/// What the input that a node is promises.
+fn nature(draft: &Draft<'_>) -> Option<Nature> {
+    match &draft.body {
+        Some(BodyPlan::Input(input)) => Some(input.source.nature()),
+        _ => None,
     }
-    for &node in &flow.order {
-        behind[node] |= flow.from[node].iter().any(|&before| behind[before]);
-        let draft = &flow.drafts[node];
-        let (spool, key) = match &draft.body {
-            Some(BodyPlan::Spool(spool)) => (Some(spool), "when_full"),
-            _ => (draft.own_spool.as_ref(), "spool"),
-        };
-        let drops = spool.is_some_and(|spool| spool.when_full == SpoolFull::DropNewest);
-        if drops && behind[node] {
-            let message = "\"drop-newest\" would drop lines that a RELP client is told are on disk";
-            let help = "use \"block\", or \"drop-oldest\"";
-            let path = format!("{}.{key}", draft.section.path);
-            report.error_help(draft.section.place(key), &path, message, help);
+}
+
+/// A spool that drops new lines cannot stand behind an input that acknowledges lines.
+fn acknowledged(flow: &Flow<'_>, report: &mut Report<'_>) {
+    let from = upstream(flow, |input| input.source.nature().acknowledged);
+    for (node, draft) in flow.drafts.iter().enumerate() {
+        let (Some((spool, key)), Some(mut before)) = (spool(draft), from[node]) else { continue };
+        if spool.when_full != SpoolFull::DropNewest {
+            continue;
         }
+        while let Some(next) = from[before].filter(|next| *next != before) {
+            before = next;
+        }
+        let input = &flow.drafts[before];
+        let label = nature(input).map_or("", |nature| nature.label);
+        let message =
+            format!("\"drop-newest\" would drop lines that a {label} client is told are on disk");
+        let path = format!("{}.{key}", draft.section.path);
+        let finding = report.error(draft.section.place(key), &path, message);
+        finding.help("use \"block\", or \"drop-oldest\"");
+        finding.label(&input.section.span, "acknowledges its lines");
     }
 }
 
-/// Says where an answer to a client means less than that its lines are on disk.
+/// Warns where an acknowledgement does not imply durability.
 fn unspooled(flow: &Flow<'_>, report: &mut Report<'_>) {
     for (node, input) in inputs(flow) {
-        let SourcePlan::Relp(_) = input.source else { continue };
+        if !input.source.nature().acknowledged {
+            continue;
+        }
         let mut reached = vec![false; flow.drafts.len()];
         reached[node] = true;
         for &at in &flow.order {
             reached[at] |= flow.from[at].iter().any(|&before| reached[before]);
         }
-        let spooled = flow.drafts.iter().zip(&reached).any(|(draft, reached)| {
-            *reached && (draft.kind == Kind::Spool || draft.own_spool.is_some())
-        });
+        let spooled = flow
+            .drafts
+            .iter()
+            .zip(&reached)
+            .any(|(draft, reached)| *reached && spool(draft).is_some());
         if !spooled {
             let section = &flow.drafts[node].section;
             let message = "there is no spool behind this input: its lines are acknowledged once \
                            they are handed to every output, on disk or not";
-            report.warn(section.place("relp"), &format!("{}.relp", section.path), message);
+            let keys = Table::of(Kind::Input).chosen_by();
+            let key = keys.into_iter().find(|key| section.get(key).is_some()).unwrap_or("");
+            report.warn(section.place(key), &format!("{}.{key}", section.path), message);
         }
     }
 }
 
-/// For each node that lines of a UDP input come to, the next node on the way back to
-/// that input; the input is its own.
-fn udp_behind(flow: &Flow<'_>) -> Vec<Option<usize>> {
-    let mut behind = vec![None; flow.drafts.len()];
+/// For each node that lines of such an input come to, the next node on the way back to that
+/// input; the input is its own.
+fn upstream(flow: &Flow<'_>, is: impl Fn(&InputPlan) -> bool) -> Vec<Option<usize>> {
+    let mut before = vec![None; flow.drafts.len()];
     for (node, input) in inputs(flow) {
-        if input.source.udp().is_some() {
-            behind[node] = Some(node);
+        if is(input) {
+            before[node] = Some(node);
         }
     }
     for &node in &flow.order {
-        if behind[node].is_none() {
-            behind[node] = flow.from[node].iter().copied().find(|&before| behind[before].is_some());
+        if before[node].is_none() {
+            before[node] = flow.from[node].iter().copied().find(|&from| before[from].is_some());
         }
     }
-    behind
-}
-
-/// How large the queue before a node may grow, if it has one.
-pub(super) fn queue(body: &BodyPlan) -> Option<u64> {
-    match body {
-        BodyPlan::Input(_) | BodyPlan::Pass => None,
-        BodyPlan::Run(process) | BodyPlan::Pipe(process) => Some(process.queue),
-        BodyPlan::File(file) => Some(file.queue),
-        BodyPlan::Udp(udp) => Some(udp.queue),
-        BodyPlan::Stdout(stdout) => Some(stdout.queue),
-        BodyPlan::Forward(forward) => Some(forward.queue),
-        BodyPlan::Spool(spool) => Some(spool.queue),
-    }
+    before
 }
 
 fn memory(
@@ -388,7 +290,7 @@ fn memory(
     report: &mut Report<'_>,
 ) {
     let bodies = flow.drafts.iter().filter_map(|draft| draft.body.as_ref());
-    let queues = bodies.filter_map(queue).count() as u64;
+    let queues = bodies.filter_map(BodyPlan::queue).count() as u64;
     let needed = queues * limits::QUEUE_LEAST * 2;
     let have = show_size(daemon.memory);
     if daemon.memory < needed {
@@ -400,7 +302,7 @@ fn memory(
         }
     }
     for draft in &flow.drafts {
-        let Some(queue) = draft.body.as_ref().and_then(queue) else { continue };
+        let Some(queue) = draft.body.as_ref().and_then(BodyPlan::queue) else { continue };
         if let Some(entry) = draft.section.get("queue")
             && queue > daemon.memory
         {
@@ -443,11 +345,11 @@ fn dead(flow: &Flow<'_>, report: &mut Report<'_>) {
 }
 
 fn selects_nothing(select: &SelectPlan) -> Option<(&'static str, &'static str)> {
-    if select.matches.as_deref().is_some_and(pattern::finds_nothing) {
+    if select.matches.as_deref().is_some_and(regex::finds_nothing) {
         return Some(("match", "this regex matches no line at all"));
     }
     let reject = select.reject.as_deref()?;
-    if pattern::finds_all(reject) {
+    if regex::finds_all(reject) {
         return Some(("reject", "this regex matches every line, so no line passes"));
     }
     let both = select.matches.as_deref() == Some(reject);

@@ -1,15 +1,46 @@
 //! `[daemon]`
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::plan::DaemonPlan;
-use super::report::{Report, nearest};
-use super::section::Section;
-use super::{input, keys, units};
 use crate::limits;
+use crate::proto::shared::datagrams::address;
+use crate::settings::key::{ADDRESS, Key, PATH, Value};
+use crate::settings::{Report, Section};
 
 /// Where the control socket is, unless the user says otherwise.
 pub const CONTROL_DEFAULT: &str = "/run/logweir/control.sock";
+
+/// The keys of `[daemon]`.
+pub(super) const KEYS: &[Key] = &[CONTROL, METRICS, STUCK_AFTER, MEMORY, GRACE];
+
+const CONTROL: Key = Key::or(
+    "control",
+    PATH,
+    "\"/run/logweir/control.sock\"",
+    "Path of the socket for logweir top, tap and ctl.",
+);
+const METRICS: Key =
+    Key::or_else("metrics", ADDRESS, "none", "Where /metrics and /healthz are served over HTTP.");
+const STUCK_AFTER: Key = Key::or(
+    "stuck_after",
+    Value::Time(limits::STUCK_LEAST),
+    "\"60s\"",
+    "A node that has let nothing out of its queue for so long is stuck, and /healthz says so.",
+);
+const MEMORY: Key = Key::or(
+    "memory",
+    Value::Size(limits::MEMORY_LEAST..=u64::MAX),
+    "\"64MiB\"",
+    "The one budget of all queues together.",
+);
+const GRACE: Key = Key::or(
+    "grace",
+    Value::Time(Duration::ZERO),
+    "\"10s\"",
+    "How long SIGTERM waits for the queues to drain.",
+);
 
 /// Reads the `[daemon]` table, which may be missing.
 pub(super) fn read(section: Option<&Section<'_>>, report: &mut Report<'_>) -> DaemonPlan {
@@ -21,37 +52,22 @@ pub(super) fn read(section: Option<&Section<'_>>, report: &mut Report<'_>) -> Da
         grace: limits::GRACE_DEFAULT,
     };
     let Some(section) = section else { return plan };
-    for entry in &section.entries {
-        match entry.key {
-            "control" => {
-                let Some(path) = entry.system_text(report) else { continue };
-                if path.len() > limits::SOCKET_PATH_MOST {
-                    let most = limits::SOCKET_PATH_MOST;
-                    entry.wrong(report, format!("a socket's path can have {most} bytes at most"));
-                }
-                plan.control = Some(PathBuf::from(path));
-            }
-            "metrics" => plan.metrics = input::address(entry, report),
-            "stuck_after" => {
-                let Some(time) = entry.time(report) else { continue };
-                if time < limits::STUCK_LEAST {
-                    let least = units::show_time(limits::STUCK_LEAST);
-                    entry.wrong(report, format!("must be at least {least}"));
-                }
-                plan.stuck_after = time;
-            }
-            "memory" => {
-                let memory = entry.size(report, limits::MEMORY_LEAST..=u64::MAX);
-                plan.memory = memory.unwrap_or(plan.memory);
-            }
-            "grace" => plan.grace = entry.time(report).unwrap_or(plan.grace),
-            unknown => {
-                let help = nearest(unknown, keys::DAEMON);
-                let help =
-                    help.unwrap_or_else(|| format!("there are: {}", keys::DAEMON.join(", ")));
-                entry.misplaced(report, "unknown key", Some(help));
-            }
-        }
+    let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+    for entry in section.entries.iter().filter(|entry| !names.contains(&entry.key)) {
+        entry.unknown(report, &names);
     }
+    if let Some(entry) = section.entry(&CONTROL)
+        && let Some(path) = entry.system_text(report)
+    {
+        let max = limits::SOCKET_PATH_MOST;
+        if path.len() > max {
+            entry.wrong(report, format!("a socket's path can have {max} bytes at most"));
+        }
+        plan.control = Some(PathBuf::from(path));
+    }
+    plan.metrics = section.entry(&METRICS).and_then(|entry| address(entry, report));
+    plan.stuck_after = section.time(&STUCK_AFTER, report).unwrap_or(plan.stuck_after);
+    plan.memory = section.size(&MEMORY, report).unwrap_or(plan.memory);
+    plan.grace = section.time(&GRACE, report).unwrap_or(plan.grace);
     plan
 }

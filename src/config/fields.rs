@@ -2,23 +2,63 @@
 
 use toml::de::DeValue;
 
-use super::pattern;
-use super::plan::{FieldPlan, Wanted};
-use super::report::{Report, nearest};
-use super::section::{Entry, Section};
+use crate::filter::plan::{FieldPlan, Wanted};
+use crate::filter::regex as pattern;
 use crate::parse::field::Field;
 use crate::parse::syslog::names::{self, FACILITIES, SEVERITIES};
+use crate::settings::{Entry, Key, Report, Section, Value, nearest};
+
+pub(super) const FACILITY: Key =
+    Key::new("facility", Value::Selector, "Only messages of such a facility.");
+pub(super) const SEVERITY: Key = Key::new(
+    "severity",
+    Value::Selector,
+    "Only messages that are this severe or worse; behind = it means this severity alone.",
+);
+pub(super) const HOST: Key = Key::new(
+    "host",
+    Value::Selector,
+    "Only messages of such a host: the one that the message names, else the address it came from.",
+);
+pub(super) const APP: Key = Key::new(
+    "app",
+    Value::Selector,
+    "Only messages of such an APP-NAME, or name in the tag of RFC 3164.",
+);
+pub(super) const PROCID: Key = Key::new(
+    "procid",
+    Value::Selector,
+    "Only messages of such a PROCID, or number in brackets in the tag.",
+);
+pub(super) const MSGID: Key = Key::new("msgid", Value::Selector, "Only messages of such a MSGID.");
+pub(super) const SOURCE: Key =
+    Key::new("source", Value::Selector, "Only messages that came from such an address.");
+pub(super) const PID: Key = Key::new(
+    "pid",
+    Value::Selector,
+    "Only messages that came from such a process, over a Unix socket.",
+);
+pub(super) const UID: Key = Key::new(
+    "uid",
+    Value::Selector,
+    "Only messages that came from a process of such a user, over a Unix socket.",
+);
+pub(super) const SD: Key = Key::new(
+    "sd",
+    Value::Selectors,
+    "Only messages with such parameters of the structured data, by the id of their element and \
+     their name.",
+);
 
 /// The selectors that are keys of a node, in the order in which they are looked at.
-const KEYS: [&str; 9] =
-    ["facility", "severity", "host", "app", "procid", "msgid", "source", "pid", "uid"];
+const WORDS: [&Key; 9] = [&FACILITY, &SEVERITY, &HOST, &APP, &PROCID, &MSGID, &SOURCE, &PID, &UID];
 
 /// Reads all field selectors of a node.
 pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Vec<FieldPlan> {
     let mut plans = Vec::new();
-    for key in KEYS {
-        let Some(entry) = section.get(key) else { continue };
-        let Ok(field) = key.parse::<Field>() else { continue };
+    for key in WORDS {
+        let Some(entry) = section.entry(key) else { continue };
+        let Ok(field) = key.name.parse::<Field>() else { continue };
         let wanted = match field {
             Field::Facility => numbers(entry, &FACILITIES, names::facility, false, report),
             Field::Severity => numbers(entry, &SEVERITIES, names::severity, true, report),
@@ -26,7 +66,7 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Vec<FieldP
         };
         plans.extend(wanted.map(|wanted| FieldPlan { field, wanted }));
     }
-    if let Some(entry) = section.get("sd") {
+    if let Some(entry) = section.entry(&SD) {
         data(entry, &mut plans, report);
     }
     plans
@@ -131,5 +171,5 @@ fn regex(
     report: &mut Report<'_>,
 ) -> Option<regex_automata::meta::Regex> {
     let compiled = pattern::compile(text);
-    compiled.map_err(|error| entry.wrong(report, pattern::explain(&error).0)).ok()
+    entry.accept(report, compiled.map_err(|error| pattern::explain(&error).0))
 }

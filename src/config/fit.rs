@@ -1,24 +1,24 @@
 //! Lines that are longer than a queue on their way: such a line is dropped whenever it comes.
 
-use super::checks::queue;
 use super::flow::Flow;
-use super::plan::{BodyPlan, DaemonPlan, Kind, SourcePlan, SpoolFull, WhenFull};
-use super::report::Report;
-use super::units::show_size;
+use super::plan::{BodyPlan, DaemonPlan, Kind, SpoolFull, WhenFull};
 use crate::limits;
 use crate::output::queue::Budget;
+use crate::settings::Report;
+use crate::settings::units::show_size;
 
-/// The longest line that comes to a node, from whom, and whether its client is answered.
+/// The longest line that comes to a node, from which node, and whether it is acknowledged.
 #[derive(Clone, Copy)]
 struct Longest {
     bytes: u64,
     from: usize,
-    answered: bool,
+    acknowledged: bool,
 }
 
-/// Warns of every queue that the longest line which can come to it does not fit into.
+/// Warns about queues too small for the longest line they can receive.
 pub(super) fn lines(flow: &Flow<'_>, daemon: &DaemonPlan, report: &mut Report<'_>) {
-    let queues = flow.drafts.iter().filter_map(|draft| draft.body.as_ref().and_then(queue)).count();
+    let bodies = flow.drafts.iter().filter_map(|draft| draft.body.as_ref());
+    let queues = bodies.filter_map(BodyPlan::queue).count();
     // With all others empty half of the memory is there to borrow.
     let memory = daemon.memory / 2 + Budget::share(daemon.memory, queues);
     let mut longest: Vec<Option<Longest>> = vec![None; flow.drafts.len()];
@@ -27,7 +27,7 @@ pub(super) fn lines(flow: &Flow<'_>, daemon: &DaemonPlan, report: &mut Report<'_
         let comes = before.max_by_key(|longest| longest.bytes);
         longest[node] = leaves(flow, node).or(comes);
         let Some(comes) = comes else { continue };
-        let Some(room) = room(flow, node, comes.answered) else { continue };
+        let Some(room) = room(flow, node, comes.acknowledged) else { continue };
         let room = room.min(memory).saturating_sub(limits::BATCH_OVERHEAD);
         // The newline takes a byte.
         if comes.bytes >= room {
@@ -54,21 +54,21 @@ fn warn(flow: &Flow<'_>, node: usize, comes: Longest, room: u64, report: &mut Re
 
 /// The longest line that a node makes itself.
 fn leaves(flow: &Flow<'_>, node: usize) -> Option<Longest> {
-    let (max_line, answered) = match flow.drafts[node].body.as_ref()? {
-        BodyPlan::Input(input) => match (&input.source, input.source.udp()) {
-            (_, Some(_)) => (input.max_line.min(limits::DATAGRAM_SENT_MOST), false),
-            (SourcePlan::Relp(_), _) => (input.max_line, true),
-            _ => (input.max_line, false),
-        },
+    let (max_line, acknowledged) = match flow.drafts[node].body.as_ref()? {
+        BodyPlan::Input(input) => {
+            let nature = input.source.nature();
+            let longest = nature.longest_line.unwrap_or(usize::MAX);
+            (input.max_line.min(longest), nature.acknowledged)
+        }
         BodyPlan::Run(process) => (process.max_line, false),
         _ => return None,
     };
-    Some(Longest { bytes: max_line as u64, from: node, answered })
+    Some(Longest { bytes: max_line as u64, from: node, acknowledged })
 }
 
 /// How much the queue before a node takes in, where it drops what does not fit: one that makes
 /// others wait takes in a line of any length.
-fn room(flow: &Flow<'_>, node: usize, answered: bool) -> Option<u64> {
+fn room(flow: &Flow<'_>, node: usize, acknowledged: bool) -> Option<u64> {
     let draft = &flow.drafts[node];
     let body = draft.body.as_ref()?;
     let spool = match body {
@@ -76,18 +76,18 @@ fn room(flow: &Flow<'_>, node: usize, answered: bool) -> Option<u64> {
         _ => draft.own_spool.as_ref(),
     };
     if let Some(spool) = spool {
-        let waits = answered || spool.when_full == SpoolFull::Block;
+        let waits = acknowledged || spool.when_full == SpoolFull::Block;
         return (!waits).then_some(spool.queue);
     }
     let from_spool = flow.from[node].iter().any(|&from| flow.drafts[from].kind == Kind::Spool);
-    match body {
+    match body.process() {
         // What is in a spool waits there.
         _ if from_spool => None,
-        BodyPlan::Run(process) | BodyPlan::Pipe(process) => match process.when_full {
+        Some(process) => match process.when_full {
             WhenFull::Drop => Some(process.queue / u64::from(process.workers)),
             WhenFull::Block => None,
         },
-        body => queue(body),
+        None => body.queue(),
     }
 }
 

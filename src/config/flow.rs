@@ -5,10 +5,9 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use toml::Spanned;
 
-use super::diagnostic::shown;
 use super::plan::{BodyPlan, Kind, NodePlan, SelectPlan, SpoolPlan};
-use super::report::{Report, nearest};
-use super::section::Section;
+use crate::settings::diagnostic::shown;
+use crate::settings::{Report, Section, nearest};
 
 /// A node as far as it could be read.
 pub(super) struct Draft<'t> {
@@ -158,7 +157,8 @@ fn index<'t>(drafts: &[Draft<'t>], report: &mut Report<'_>) -> HashMap<&'t str, 
             let other: &Section<'_> = &drafts[first].section;
             let line = report.line(&other.span);
             let message = format!("the name is taken by [{}] on line {line}", other.path);
-            report.error(&draft.section.span, &draft.section.path, message);
+            let finding = report.error(&draft.section.span, &draft.section.path, message);
+            finding.label(&other.span, "named here first");
         }
     }
     index
@@ -182,17 +182,21 @@ fn resolve(
         let Some(&node) = index.get(name) else {
             let message = format!("there is no node `{}`", shown(name));
             let givers = drafts.iter().filter(|d| d.kind != Kind::Output && d.name != draft.name);
-            match nearest(name, givers.map(|draft| draft.name)) {
-                Some(help) => report.error_help(&span, &key, message, help),
-                None => report.error(&span, &key, message),
+            let finding = report.error(&span, &key, message);
+            if let Some(help) = nearest(name, givers.map(|draft| draft.name)) {
+                finding.help(help);
             }
             continue;
         };
         if drafts[node].kind == Kind::Output {
             let message = format!("`{name}` is an output: nothing can be taken from it");
-            report.error(&span, &key, message);
+            let finding = report.error(&span, &key, message);
+            finding.label(&drafts[node].section.span, "the output");
         } else if from.contains(&node) {
-            report.error(&span, &key, format!("names `{name}` twice"));
+            let first = names.iter().find(|first| *first.get_ref() == name);
+            let first = first.map_or_else(|| span.clone(), Spanned::span);
+            let finding = report.error(&span, &key, format!("names `{name}` twice"));
+            finding.label(&first, "named here first");
         } else {
             from.push(node);
         }

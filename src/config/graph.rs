@@ -2,11 +2,7 @@
 
 use std::fmt::Write;
 
-use super::plan::{
-    BalancePlan, BodyPlan, FieldPlan, Kind, NodePlan, Plan, SampleMode, SelectPlan, SourcePlan,
-    TransportPlan, Wanted,
-};
-use super::units::{show_rate, show_size};
+use super::plan::{FieldPlan, Kind, NodePlan, Plan, SampleMode, SelectPlan, Wanted};
 use crate::parse::field::Field;
 use crate::parse::syslog::names::{FACILITIES, SEVERITIES};
 
@@ -113,26 +109,10 @@ fn takers(plan: &Plan) -> Vec<Vec<usize>> {
 fn label(node: &NodePlan) -> String {
     let mut words = Vec::new();
     selectors(&node.select, &mut words);
-    match &node.body {
-        BodyPlan::Input(input) => words.push(source(&input.source)),
-        BodyPlan::Pass if words.is_empty() => words.push("passes all".into()),
-        BodyPlan::Pass => {}
-        BodyPlan::Run(process) => words.push(command("run", &process.command, process.workers)),
-        BodyPlan::Pipe(process) => words.push(command("pipe", &process.command, process.workers)),
-        BodyPlan::File(file) => words.push(format!("file {}", file.path.as_str())),
-        BodyPlan::Udp(udp) => words.push(format!("udp {}", udp.to)),
-        BodyPlan::Stdout(_) => words.push("stdout".into()),
-        BodyPlan::Spool(spool) => words.push(format!("spool {}", spool.dir.display())),
-        BodyPlan::Forward(forward) => {
-            let peers: Vec<_> = forward.peers.iter().map(ToString::to_string).collect();
-            let balance = match &forward.balance {
-                _ if peers.len() == 1 => String::new(),
-                BalancePlan::Failover => " failover".into(),
-                BalancePlan::RoundRobin => " round-robin".into(),
-                BalancePlan::Hash { key } => format!(" by '{key}'"),
-            };
-            words.push(format!("forward{balance} {}", peers.join(" ")));
-        }
+    words.push(node.body.describe());
+    words.retain(|word| !word.is_empty());
+    if words.is_empty() {
+        words.push("passes all".into());
     }
     // A label is one line, whatever a command or a regex contains.
     let shown = words.join(", ");
@@ -149,7 +129,7 @@ fn selectors(select: &SelectPlan, words: &mut Vec<String>) {
         words.push(format!("reject '{regex}'"));
     }
     if let Some(rate) = &select.rate {
-        words.push(format!("rate {}", show_rate(*rate)));
+        words.push(format!("rate {}", rate));
     }
     if let Some(sample) = &select.sample {
         let mode = match &sample.mode {
@@ -178,39 +158,6 @@ fn field(FieldPlan { field, wanted }: &FieldPlan) -> String {
         }
     };
     format!("{field} {}", words.join("|"))
-}
-
-fn source(source: &SourcePlan) -> String {
-    match source {
-        SourcePlan::Udp(udp) => {
-            let mut label = format!("udp {}", udp.address);
-            if let Some(group) = udp.multicast {
-                let _ = write!(label, ", multicast {group}");
-            }
-            if udp.sockets > 1 {
-                let _ = write!(label, ", {} sockets", udp.sockets);
-            }
-            let _ = write!(label, ", buffer {}", show_size(udp.receive_buffer));
-            label
-        }
-        SourcePlan::Syslog(syslog) => match &syslog.transport {
-            TransportPlan::Udp(udp) => format!("syslog udp {}", udp.address),
-            TransportPlan::Tcp(tcp) => {
-                format!("syslog {} {}", if tcp.tls.is_some() { "tls" } else { "tcp" }, tcp.address)
-            }
-            TransportPlan::Unix(unix) => format!("syslog unix {}", unix.path.display()),
-        },
-        SourcePlan::Stdin => "stdin".into(),
-        SourcePlan::Fifo(path) => format!("fifo {}", path.display()),
-        SourcePlan::Relp(relp) => {
-            format!("relp{} {}", if relp.tls.is_some() { "+tls" } else { "" }, relp.address)
-        }
-    }
-}
-
-fn command(word: &str, command: &str, workers: u16) -> String {
-    let times = if workers > 1 { format!(" ×{workers}") } else { String::new() };
-    format!("{word}{times} \"{command}\"")
 }
 
 fn cut(text: &str, columns: usize) -> String {

@@ -4,34 +4,30 @@
 //! udp2log's. The TOML is walked as a tree with places rather than through serde, which
 //! stops at its first error: here every error is said at once, in file order.
 //!
-//! A table becomes a `section::Section`; `input`, `output`, `process`, `select` and
-//! `daemon` read their keys from it; `flow` joins the nodes; `checks` looks at the whole.
-//! All of them write into one `report::Report`.
+//! A table becomes a [`Section`]. The protocols read theirs ([`crate::proto`]); `daemon`,
+//! `filter`, `spool` and `select` read what is no protocol's; `keys` puts all keys together;
+//! `flow` joins the nodes; `checks` looks at the whole. All of them write into one [`Report`].
 
 mod checks;
 mod daemon;
-mod diagnostic;
+pub mod explain;
 mod fields;
+mod filter;
 mod fit;
 mod flow;
-mod format;
-mod forward;
 pub mod graph;
 mod input;
-mod keys;
+#[cfg(test)]
+mod key_tests;
+pub mod keys;
 mod output;
-pub mod pattern;
 pub mod plan;
-mod process;
-mod report;
-mod section;
+pub mod schema;
 mod select;
 mod spool;
-mod syslog;
 #[cfg(test)]
 mod tests;
 pub mod udp2log;
-pub(crate) mod units;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -40,13 +36,14 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub use self::daemon::CONTROL_DEFAULT;
-use self::diagnostic::DIAGNOSTICS_MOST;
-pub use self::diagnostic::{Diagnostic, Place, Refusal, Severity};
 use self::flow::{Draft, Flow};
-use self::plan::{BodyPlan, Kind, Plan, SelectPlan, SpoolPlan};
-use self::report::{Report, nearest};
-use self::section::{Entry, Section};
+use self::plan::{BodyPlan, Kind, Plan, SelectPlan};
+pub use crate::filter::regex as pattern;
 use crate::limits;
+use crate::settings::diagnostic::DIAGNOSTICS_MOST;
+pub use crate::settings::units;
+pub use crate::settings::{Diagnostic, Place, Refusal, Severity};
+use crate::settings::{Entry, Report, Section, nearest};
 
 /// Where the configuration is, unless the user says otherwise.
 pub const FILE_DEFAULT: &str = "/etc/logweir/logweir.toml";
@@ -152,7 +149,7 @@ fn check_root(root: &Section<'_>, report: &mut Report<'_>) {
                 "there are: [daemon], [input.NAME], [filter.NAME], [spool.NAME], [output.NAME]"
                     .into()
             });
-            entry.misplaced(report, "unknown table or key", Some(help));
+            entry.misplaced(report, "unknown table or key").help(help);
         }
     }
 }
@@ -178,7 +175,7 @@ fn drafts<'t>(root: &Section<'t>, report: &mut Report<'_>) -> Vec<Draft<'t>> {
                 let word = kind.word();
                 let message =
                     format!("expected a table: write [{word}.NAME] and the keys below it");
-                entry.misplaced(report, message, None);
+                entry.misplaced(report, message);
                 continue;
             };
             let section = Section::new(entry.path().into(), entry.key_span.clone(), table);
@@ -193,13 +190,13 @@ fn check_name(entry: &Entry<'_>, report: &mut Report<'_>) {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     let name = entry.key;
     if name.is_empty() {
-        entry.misplaced(report, "the name is empty", None);
+        entry.misplaced(report, "the name is empty");
     } else if name.len() > limits::NAME_MOST {
         let most = limits::NAME_MOST;
-        entry.misplaced(report, format!("a name can have {most} bytes at most"), None);
+        entry.misplaced(report, format!("a name can have {most} bytes at most"));
     } else if !name.bytes().all(good) {
         let message = "a name consists of letters (A-Z, a-z), digits, `_`, `.` and `-`";
-        entry.misplaced(report, message, None);
+        entry.misplaced(report, message);
     }
 }
 
@@ -211,15 +208,16 @@ fn draft<'t>(
 ) -> Draft<'t> {
     let body = match kind {
         Kind::Input => input::read(&section, report).map(BodyPlan::Input),
-        Kind::Filter => filter(&section, report),
+        Kind::Filter => filter::read(&section, report),
         Kind::Spool => {
-            keys::check(&section, Kind::Spool, None, report);
+            let form = keys::Table::of(Kind::Spool).form(&section, "");
+            keys::check(&section, Kind::Spool, form, report);
             spool::read(&section, report).map(BodyPlan::Spool)
         }
         Kind::Output => output::read(&section, report),
     };
     let own_spool = match kind {
-        Kind::Output => section.get("spool").and_then(|entry| own_spool(entry, report)),
+        Kind::Output => output::own_spool(&section, report),
         _ => None,
     };
     let (mut from, mut select) = (None, SelectPlan::default());
@@ -231,31 +229,4 @@ fn draft<'t>(
         select = select::read(&section, report);
     }
     Draft { name, kind, section, from, select, body, own_spool }
-}
-
-/// `spool = {…}` on an output.
-fn own_spool(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<SpoolPlan> {
-    let Some(table) = entry.table() else {
-        entry.wrong(report, "expected a table, as in spool = { dir = \"/var/spool/logweir/hub\" }");
-        return None;
-    };
-    let section = Section::new(entry.path().into(), entry.span.clone(), table);
-    for entry in &section.entries {
-        if !spool::INLINE_KEYS.contains(&entry.key) {
-            let help = nearest(entry.key, spool::INLINE_KEYS);
-            let help =
-                help.unwrap_or_else(|| format!("there are: {}", spool::INLINE_KEYS.join(", ")));
-            entry.misplaced(report, "unknown key", Some(help));
-        }
-    }
-    spool::read(&section, report)
-}
-
-fn filter(section: &Section<'_>, report: &mut Report<'_>) -> Option<BodyPlan> {
-    let run = section.get("run").is_some();
-    keys::check(section, Kind::Filter, Some(if run { "run" } else { "" }), report);
-    if run {
-        return process::read(section, "run", report).map(BodyPlan::Run);
-    }
-    Some(BodyPlan::Pass)
 }

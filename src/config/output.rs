@@ -1,118 +1,31 @@
 //! `[output.NAME]`
 
-use super::plan::{BodyPlan, FilePlan, FormatPlan, Kind, Rotate, StdoutPlan, UdpOutPlan};
-use super::report::Report;
-use super::section::{Entry, Section};
-use super::units::{self, show_size, show_time};
-use super::{format, forward, keys, process};
-use crate::limits;
-use crate::output::name::NameTemplate;
+use super::keys::{self, Table};
+use super::plan::{BodyPlan, Kind, SpoolPlan};
+use super::{select, spool};
+use crate::settings::{Key, Report, Section, Value};
+
+/// The keys of every output.
+pub(super) const COMMON: &[&[Key]] = &[select::FROM, select::SELECTORS, &[SPOOL]];
+
+const SPOOL: Key = Key::new(
+    "spool",
+    Value::Table(spool::KEYS),
+    "The lines go through a spool of the output's own, which is called as the output with .spool \
+     behind it.",
+);
 
 /// Reads an output.
 pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<BodyPlan> {
-    let sort = keys::choose(section, &["pipe", "file", "udp", "forward", "stdout"], report);
-    keys::check(section, Kind::Output, sort, report);
-    let entry = section.get(sort?)?;
-    if sort? == "pipe" {
-        return process::read(section, "pipe", report).map(BodyPlan::Pipe);
-    }
-    let queue = process::queue(section, limits::QUEUE_FILE_DEFAULT, report);
-    if sort? == "forward" {
-        return forward::read(section, entry, queue, report).map(BodyPlan::Forward);
-    }
-    let format = format::read(section, report);
-    match sort? {
-        "file" => file(section, entry, (queue, format?), report).map(BodyPlan::File),
-        "udp" => {
-            let (to, format) = (udp(entry, report)?, format?);
-            Some(BodyPlan::Udp(UdpOutPlan { to, format, queue }))
-        }
-        _ => {
-            if entry.boolean(report)? {
-                return Some(BodyPlan::Stdout(StdoutPlan { format: format?, queue }));
-            }
-            entry.wrong(report, "an output with `stdout = false` goes nowhere: remove the output");
-            None
-        }
-    }
+    let chosen = keys::choose(section, Kind::Output, report);
+    let form = chosen.and_then(|key| Table::of(Kind::Output).form(section, key));
+    keys::check(section, Kind::Output, form, report);
+    BodyPlan::read_output(section, chosen?, report)
 }
 
-fn file(
-    section: &Section<'_>,
-    entry: &Entry<'_>,
-    (queue, format): (u64, FormatPlan),
-    report: &mut Report<'_>,
-) -> Option<FilePlan> {
-    let path = entry.text(report).and_then(|text| {
-        NameTemplate::parse(text).map_err(|message| entry.wrong(report, message)).ok()
-    });
-    let rotate = section.get("rotate").and_then(|entry| rotate(entry, report));
-    let keep = section.get("keep").and_then(|entry| entry.integer(report, 1..=u32::MAX.into()));
-    let compress = section.get("compress").and_then(|e| e.word(report, &[("zstd", true)]));
-    let mode = section.get("mode").and_then(|entry| {
-        let text = entry.text(report)?;
-        units::mode(text).map_err(|message| entry.wrong(report, message)).ok()
-    });
-    let named_by_time = path.as_ref().is_some_and(NameTemplate::has_time);
-    if section.get("rotate").is_none() && !named_by_time {
-        for key in ["keep", "compress"] {
-            if let Some(entry) = section.get(key) {
-                entry.misplaced(
-                    report,
-                    "is about files set aside: it needs `rotate`, or a time in the file's name",
-                    None,
-                );
-            }
-        }
-    }
-    Some(FilePlan {
-        path: path?,
-        rotate,
-        keep: keep.and_then(|n| u32::try_from(n).ok()),
-        compress: compress.unwrap_or(false),
-        mode: mode.unwrap_or(limits::FILE_MODE_DEFAULT),
-        format,
-        queue,
-    })
-}
-
-/// A time or a size; a number without a unit is a size, as everywhere.
-fn rotate(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Rotate> {
-    let is_time = entry.as_str().is_some_and(|text| units::time(text).is_ok());
-    if is_time {
-        let time = entry.time(report)?;
-        if time < limits::ROTATE_TIME_LEAST {
-            let least = show_time(limits::ROTATE_TIME_LEAST);
-            entry.wrong(report, format!("must be at least {least}"));
-            return None;
-        }
-        return Some(Rotate::Every(time));
-    }
-    if entry.as_str().is_some_and(|text| units::size(text).is_err()) {
-        let least = show_size(limits::ROTATE_SIZE_LEAST);
-        let help = format!("as in \"1h\" or \"1GiB\" (at least 1s or {least})");
-        entry.wrong_help(report, "is neither a time nor a size", help);
-        return None;
-    }
-    entry.size(report, limits::ROTATE_SIZE_LEAST..=u64::MAX).map(Rotate::Size)
-}
-
-fn udp(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<String> {
-    let text = entry.system_text(report)?;
-    let good = text.rsplit_once(':').is_some_and(|(host, port)| {
-        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-        let port = port.parse::<u16>().is_ok_and(|port| port > 0);
-        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let host = match bracketed {
-            Some(ip) => ip.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => !host.is_empty() && !host.contains([':', '/', ' ', '[', ']']),
-        };
-        digits && port && host
-    });
-    if !good {
-        let help = "as in \"hub1:8420\", \"192.0.2.1:8420\" or \"[2001:db8::1]:8420\"";
-        entry.wrong_help(report, "is not a host and a port", help);
-        return None;
-    }
-    Some(text.into())
+/// Reads `spool = {…}`, where the output has it.
+pub(super) fn own_spool(section: &Section<'_>, report: &mut Report<'_>) -> Option<SpoolPlan> {
+    let expected = ", as in spool = { dir = \"/var/spool/logweir/hub\" }";
+    let table = section.entry(&SPOOL)?.section(spool::KEYS, expected, report)?;
+    spool::read(&table, report)
 }

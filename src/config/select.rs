@@ -1,43 +1,78 @@
-//! The selectors, the same on filters and outputs.
+//! `from` and the selectors, the same on filters, spools and outputs.
 
 use std::num::NonZeroU64;
 
 use super::fields;
-use super::pattern;
-use super::plan::{RatePlan, SampleMode, SamplePlan, SelectPlan};
-use super::report::Report;
-use super::section::{Entry, Section};
-use super::units;
-use crate::filter::key;
-use crate::parse::field::Field;
+use crate::filter::plan::{RatePlan, SampleMode, SamplePlan, SelectPlan};
+use crate::proto::shared::keyed::{key, regex};
+use crate::settings::key::{Key, REGEX, Value, words};
+use crate::settings::{Report, Section};
+
+/// The keys that all nodes but inputs have.
+pub(super) const KEYS: &[&[Key]] = &[FROM, SELECTORS];
+
+/// What a node takes from.
+pub(super) const FROM: &[Key] = &[Key::or_else(
+    "from",
+    Value::Texts("Name", r"\S"),
+    "every input",
+    "The node, or the nodes, whose streams it takes.",
+)];
+
+/// The selectors.
+pub(super) const SELECTORS: &[Key] = &[
+    fields::FACILITY,
+    fields::SEVERITY,
+    fields::HOST,
+    fields::APP,
+    fields::PROCID,
+    fields::MSGID,
+    fields::SOURCE,
+    fields::PID,
+    fields::UID,
+    fields::SD,
+    MATCH,
+    REJECT,
+    RATE,
+    SAMPLE,
+    SAMPLE_MODE,
+    SAMPLE_KEY,
+];
+
+const MATCH: Key = Key::new("match", REGEX, "Only lines that this regex finds something in.");
+const REJECT: Key = Key::new("reject", REGEX, "Only lines that this regex finds nothing in.");
+const RATE: Key = Key::new(
+    "rate",
+    Value::Text("Rate, as in \"1000/s\"", r"^\s*[0-9]+\s*/\s*[smhd]\s*$"),
+    "At most so many lines; what is held back is counted.",
+);
+const SAMPLE: Key = Key::or("sample", Value::Integer(1..=u64::MAX), "1", "One line of so many.");
+const MODES: [(&str, Mode); 3] =
+    [("every", Mode::Every), ("random", Mode::Random), ("hash", Mode::Hash)];
+const MODE_WORDS: [&str; 3] = words(&MODES);
+const SAMPLE_MODE: Key =
+    Key::or("sample_mode", Value::Words(&MODE_WORDS), "\"every\"", "Which line of so many.");
+const SAMPLE_KEY: Key = Key::new(
+    "sample_key",
+    Value::Text("Regex with one group, or field in braces", ""),
+    "The key for sample_mode = \"hash\".",
+);
 
 /// Reads all selectors of a node.
 pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> SelectPlan {
     SelectPlan {
         fields: fields::read(section, report),
-        matches: section.get("match").and_then(|entry| regex(entry, report)),
-        reject: section.get("reject").and_then(|entry| regex(entry, report)),
-        rate: section.get("rate").and_then(|entry| rate(entry, report)),
+        matches: section.entry(&MATCH).and_then(|entry| regex(entry, report)),
+        reject: section.entry(&REJECT).and_then(|entry| regex(entry, report)),
+        rate: rate(section, report),
         sample: sample(section, report),
     }
 }
 
-fn regex(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<String> {
+fn rate(section: &Section<'_>, report: &mut Report<'_>) -> Option<RatePlan> {
+    let entry = section.entry(&RATE)?;
     let text = entry.text(report)?;
-    match pattern::compile(text) {
-        Ok(_) => Some(text.into()),
-        Err(error) => {
-            let (message, at) = pattern::explain(&error);
-            let span = entry.within(report, at);
-            report.error(&span, entry.path(), message);
-            None
-        }
-    }
-}
-
-fn rate(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<RatePlan> {
-    let text = entry.text(report)?;
-    units::rate(text).map_err(|message| entry.wrong(report, message)).ok()
+    entry.accept(report, text.parse())
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -48,18 +83,17 @@ enum Mode {
 }
 
 fn sample(section: &Section<'_>, report: &mut Report<'_>) -> Option<SamplePlan> {
-    let words = [("every", Mode::Every), ("random", Mode::Random), ("hash", Mode::Hash)];
-    let mode_entry = section.get("sample_mode");
+    let mode_entry = section.entry(&SAMPLE_MODE);
     let mode = match mode_entry {
-        Some(entry) => entry.word(report, &words),
+        Some(entry) => entry.word(report, &MODES),
         None => Some(Mode::Every),
     };
-    let key_entry = section.get("sample_key");
-    let key = key_entry.and_then(|entry| one_group(entry, report));
+    let key_entry = section.entry(&SAMPLE_KEY);
+    let key = key_entry.and_then(|entry| key(entry, report));
     if let Some(entry) = key_entry
         && mode.is_some_and(|mode| mode != Mode::Hash)
     {
-        entry.misplaced(report, "needs `sample_mode = \"hash\"`", None);
+        entry.misplaced(report, "needs `sample_mode = \"hash\"`");
     }
     if let Some(entry) = mode_entry
         && mode == Some(Mode::Hash)
@@ -68,9 +102,9 @@ fn sample(section: &Section<'_>, report: &mut Report<'_>) -> Option<SamplePlan> 
         let help = "give the key as a regex with one group, as in sample_key = 'host=(\\S+)'";
         entry.wrong_help(report, "\"hash\" needs `sample_key`", help);
     }
-    let Some(entry) = section.get("sample") else {
+    let Some(entry) = section.entry(&SAMPLE) else {
         if let Some(entry) = mode_entry {
-            entry.misplaced(report, "needs `sample`", None);
+            entry.misplaced(report, "needs `sample`");
         }
         return None;
     };
@@ -81,29 +115,4 @@ fn sample(section: &Section<'_>, report: &mut Report<'_>) -> Option<SamplePlan> 
         Mode::Hash => SampleMode::Hash { key: key? },
     };
     (n.get() > 1).then_some(SamplePlan { n, mode })
-}
-
-/// A key: a field in braces, or a regex with exactly one group.
-pub(super) fn one_group(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<String> {
-    if let Some(field) = entry.as_str().and_then(key::field_in) {
-        return match field.parse::<Field>() {
-            Ok(_) => entry.as_str().map(str::to_string),
-            Err(message) => {
-                entry.wrong(report, message);
-                None
-            }
-        };
-    }
-    let text = regex(entry, report)?;
-    let groups = pattern::compile(&text).map_or(0, |regex| pattern::groups(&regex));
-    if groups == 1 {
-        return Some(text);
-    }
-    let message = format!("must have exactly one group (…), this has {groups}");
-    entry.wrong_help(
-        report,
-        message,
-        "what the group finds is the key; (?:…) groups without counting",
-    );
-    None
 }

@@ -1,55 +1,106 @@
 //! `[spool.NAME]`, and `spool = {…}` on an output.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::plan::{SpoolFull, SpoolPlan, Sync};
-use super::process;
-use super::report::Report;
-use super::section::{Entry, Section};
-use super::units::{self, show_size, show_time};
 use crate::limits;
+use crate::settings::key::{Choice, Form, Key, PATH, Value, words};
+use crate::settings::units::{self, show_size, show_time};
+use crate::settings::{Entry, Report, Section};
+use crate::spool::plan::{SpoolFull, SpoolPlan, Sync};
 
-/// The keys of `spool = {…}`: those of a spool's own table but for the selectors and `from`,
-/// which are the output's.
-pub(super) const INLINE_KEYS: [&str; 9] =
-    ["dir", "max_size", "max_age", "segment", "sync", "when_full", "compress", "reserve", "queue"];
+/// What a spool can be: there is one kind.
+pub(super) const CHOICES: &[Choice] = &[Choice {
+    key: None,
+    name: "spool",
+    forms: &[Form { name: "spool", scheme: None, keys: &[KEYS] }],
+}];
+
+/// The keys of a spool, but for `from` and the selectors, which are the output's in
+/// `spool = {…}`.
+pub(super) const KEYS: &[Key] =
+    &[DIR, MAX_SIZE, MAX_AGE, SEGMENT, SYNC, WHEN_FULL, COMPRESS, RESERVE, QUEUE];
+
+const DIR: Key = Key::required("dir", PATH, "The folder of the spool.");
+const MAX_SIZE: Key = Key::or(
+    "max_size",
+    Value::Size(2 * limits::SEGMENT_LEAST..=u64::MAX),
+    "\"10GiB\"",
+    "The bytes that the spool may hold on disk, at least two segments.",
+);
+const MAX_AGE: Key = Key::or_else(
+    "max_age",
+    Value::Time(Duration::ZERO),
+    "never",
+    "Segments whose lines are all older are dropped.",
+);
+const SEGMENT: Key = Key::or(
+    "segment",
+    Value::Size(limits::SEGMENT_LEAST..=u64::MAX),
+    "\"64MiB\"",
+    "The size of a segment.",
+);
+const SYNC: Key = Key::or(
+    "sync",
+    Value::Either(&[Value::Time(limits::SYNC_LEAST), Value::Words(&["batch", "never"])]),
+    "\"1s\"",
+    "How long lines may be written without being durable.",
+);
+const FULL: [(&str, SpoolFull); 3] = [
+    ("drop-oldest", SpoolFull::DropOldest),
+    ("drop-newest", SpoolFull::DropNewest),
+    ("block", SpoolFull::Block),
+];
+const FULL_WORDS: [&str; 3] = words(&FULL);
+const WHEN_FULL: Key = Key::or(
+    "when_full",
+    Value::Words(&FULL_WORDS),
+    "\"drop-oldest\"",
+    "What happens at max_size, and when less than reserve is free.",
+);
+const COMPRESS: Key = Key::or_else(
+    "compress",
+    Value::Words(&["zstd"]),
+    "not at all",
+    "Closed segments are compressed.",
+);
+const RESERVE: Key =
+    Key::or("reserve", Value::Size(0..=u64::MAX), "\"64MiB\"", "So much of the disk is left free.");
+const QUEUE: Key = Key::or(
+    "queue",
+    Value::Size(limits::QUEUE_LEAST..=u64::MAX),
+    "\"32MiB\"",
+    "The bound of the queue before the spool, where lines wait until they are on disk.",
+);
 
 /// Reads a spool.
 pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<SpoolPlan> {
-    let dir = match section.get("dir") {
-        Some(entry) => entry.system_text(report).map(PathBuf::from),
-        None => {
-            let message = "needs `dir`, as in dir = \"/var/spool/logweir/hub\"";
-            report.error(&section.span, &section.path, message);
-            None
-        }
-    };
-    let size = |key: &str, least: u64, default: u64, report: &mut Report<'_>| {
-        let entry = section.get(key);
-        entry.and_then(|entry| entry.size(report, least..=u64::MAX)).unwrap_or(default)
-    };
-    let segment = size("segment", limits::SEGMENT_LEAST, limits::SEGMENT_DEFAULT, report);
-    let max_size = size("max_size", 2 * limits::SEGMENT_LEAST, limits::SPOOL_SIZE_DEFAULT, report);
+    if section.entry(&DIR).is_none() {
+        let message = "needs `dir`, as in dir = \"/var/spool/logweir/hub\"";
+        report.error(&section.span, &section.path, message);
+    }
+    let dir = section.system_text(&DIR, report).map(PathBuf::from);
+    let segment = section.size(&SEGMENT, report).unwrap_or(limits::SEGMENT_DEFAULT);
+    let max_size = section.size(&MAX_SIZE, report).unwrap_or(limits::SPOOL_SIZE_DEFAULT);
     if max_size < segment.saturating_mul(2) {
         let message = format!(
             "must be at least two segments, {} (a segment has {})",
             show_size(segment.saturating_mul(2)),
             show_size(segment)
         );
-        let help = "whole segments are what is dropped and what is kept";
-        let place = section.place("max_size");
-        report.error_help(place, &format!("{}.max_size", section.path), message, help);
+        let path = format!("{}.{}", section.path, MAX_SIZE.name);
+        let finding = report.error(section.place(MAX_SIZE.name), &path, message);
+        finding.help("whole segments are what is dropped and what is kept");
+        if let Some(entry) = section.entry(&SEGMENT) {
+            finding.label(&entry.span, "a segment has this size");
+        }
     }
-    let reserve = size("reserve", 0, limits::RESERVE_DEFAULT, report);
-    let max_age = section.get("max_age").and_then(|entry| entry.time(report));
-    let sync = section.get("sync").and_then(|entry| sync(entry, report));
-    let words = [
-        ("drop-oldest", SpoolFull::DropOldest),
-        ("drop-newest", SpoolFull::DropNewest),
-        ("block", SpoolFull::Block),
-    ];
-    let when_full = section.get("when_full").and_then(|entry| entry.word(report, &words));
-    let compress = section.get("compress").and_then(|e| e.word(report, &[("zstd", true)]));
+    let sync = section.entry(&SYNC).and_then(|entry| sync(entry, report));
+    let when_full = section.word(&WHEN_FULL, &FULL, report);
+    let compress = section.word(&COMPRESS, &[("zstd", true)], report);
+    let max_age = section.time(&MAX_AGE, report);
+    let reserve = section.size(&RESERVE, report).unwrap_or(limits::RESERVE_DEFAULT);
+    let queue = section.size(&QUEUE, report).unwrap_or(limits::QUEUE_SPOOL_DEFAULT);
     Some(SpoolPlan {
         dir: dir?,
         max_size,
@@ -59,7 +110,7 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<Spo
         when_full: when_full.unwrap_or(SpoolFull::DropOldest),
         compress: compress.unwrap_or(false),
         reserve,
-        queue: process::queue(section, limits::QUEUE_SPOOL_DEFAULT, report),
+        queue,
     })
 }
 

@@ -125,34 +125,77 @@ fn a_whole_report() {
         "pipe = \"cat\"\n",
     );
     let expected = r#"t.toml:2:7: error: input.squid.udp: is not an address and a port
-  2 | udp = "0.0.0.0"
-    |       ^^^^^^^^^
-    the address is a number, as in "0.0.0.0:8420" or "[::]:8420"
+  |
+2 | udp = "0.0.0.0"
+  |       ^^^^^^^^^
+  |
+  = help: the address is a number, as in "0.0.0.0:8420" or "[::]:8420"
 t.toml:5:8: error: filter.api.from: there is no node `sqiud`
-  5 | from = "sqiud"
-    |        ^^^^^^^
-    did you mean `squid`?
+  |
+5 | from = "sqiud"
+  |        ^^^^^^^
+  |
+  = help: did you mean `squid`?
 t.toml:6:1: error: filter.api.smaple: unknown key `smaple`
-  6 | smaple = 10
-    | ^^^^^^
-    did you mean `sample`?
+  |
+6 | smaple = 10
+  | ^^^^^^
+  |
+  = help: did you mean `sample`?
 t.toml:7:11: error: filter.api.match: not a regex: unclosed group
-  7 | match = 'a(b'
-    |           ^
+  |
+7 | match = 'a(b'
+  |           ^
 t.toml:10:1: error: output.all.file: has `pipe` already: only one of `pipe`, `file`, `udp`, \
 `forward`, `stdout` goes
-  10 | file = "/log/x"
-     | ^^^^
+   |
+10 | file = "/log/x"
+   | ^^^^
+11 | pipe = "cat"
+   | ---- chosen here
 5 errors in t.toml"#;
     // A backslash at the end of a line joins it to the next.
     assert_eq!(refused(text), expected.replace("\\\n", ""));
 }
 
 #[test]
+fn a_clash_shows_both_places() {
+    let report = refused(&format!("{FINE}[input.b]\nudp = \"127.0.0.1:8420\"\n"));
+    let expected = concat!(
+        "t.toml:6:7: error: input.b.udp: 0.0.0.0:8420 is bound by [input.a] on line 2\n",
+        "  |\n",
+        "2 | udp = \"0.0.0.0:8420\"\n",
+        "  |       -------------- bound here\n",
+        "...\n",
+        "6 | udp = \"127.0.0.1:8420\"\n",
+        "  |       ^^^^^^^^^^^^^^^^\n",
+        "1 error in t.toml",
+    );
+    assert_eq!(report, expected);
+    let twice = "forward = [\"relp://h:1\", \"relp://h:1\"]\n";
+    for (text, label) in [
+        ("[filter.a]\n", "- named here first"),
+        ("[output.z2]\nfile = \"/log/z\"\n", "- written here"),
+        ("[output.b]\nudp = \"h:1\"\nfrom = [\"a\", \"a\"]\n", "named here first"),
+        (&format!("[output.b]\n{twice}"), "named here first"),
+        ("[output.b]\nstdout = true\npipe = \"x\"\n", "- chosen here"),
+        ("[output.b]\nstdout = true\nfrom = \"z\"\n", "- the output"),
+        ("[output.b]\npipe = \"x\"\nwhen_full = \"block\"\n", "- cannot wait"),
+    ] {
+        let report = refused(&format!("{FINE}{text}"));
+        assert!(report.contains(label), "{text}\n{report}");
+    }
+}
+
+#[test]
 fn the_caret_stands_right_behind_tabs_and_wide_characters() {
     let text = format!("{FINE}[filter.f]\n\tmatch\t= 'žluťoučký(kůň'\n");
-    let expected = "t.toml:6:20: error: filter.f.match: not a regex: unclosed group\n  \
-                    6 | \tmatch\t= 'žluťoučký(kůň'\n    | \t     \t            ^\n";
+    let expected = concat!(
+        "t.toml:6:20: error: filter.f.match: not a regex: unclosed group\n",
+        "  |\n",
+        "6 |     match    = 'žluťoučký(kůň'\n",
+        "  |                          ^\n",
+    );
     let report = refused(&text);
     assert!(report.contains(expected), "{report}");
 }
@@ -162,8 +205,8 @@ fn a_long_line_is_shown_around_the_place() {
     let text = format!("{FINE}[filter.f]\nmatch = '{}('\n", "x".repeat(5000));
     let report = refused(&text);
     assert!(report.lines().all(|line| line.chars().count() < 120), "{report}");
-    let caret = report.lines().nth(2).unwrap().chars().count();
-    assert_eq!(report.lines().nth(1).unwrap().chars().nth(caret - 1), Some('('), "{report}");
+    let caret = report.lines().nth(3).unwrap().chars().count();
+    assert_eq!(report.lines().nth(2).unwrap().chars().nth(caret - 1), Some('('), "{report}");
 }
 
 #[test]
@@ -177,9 +220,9 @@ fn broken_toml_is_placed() {
     assert_eq!(
         refused("[input.a]\nudp = \n[input.b\n"),
         "t.toml:2:7: error: not TOML: string values must be quoted, expected literal string\n  \
-         2 | udp = \n    |       ^\n\
+         |\n2 | udp = \n  |       ^\n\
          t.toml:3:9: error: not TOML: unclosed table, expected `]`\n  \
-         3 | [input.b\n    |         ^\n\
+         |\n3 | [input.b\n  |         ^\n\
          2 errors in t.toml"
     );
     assert!(refused("[input.a]\nstdin = true\nstdin = true\n").contains("duplicate key"));
@@ -307,7 +350,7 @@ fn there_is_an_end_to_nodes_and_to_reports() {
 #[test]
 fn every_key_is_known_to_the_man_page() {
     let page = include_str!("../../man/logweir.toml.5").replace("\\-", "-");
-    for key in keys::KEYS.iter().map(|key| key.name).chain(keys::DAEMON) {
+    for key in keys::all_names() {
         assert!(page.contains(&format!(".TP\n.B {key}\n")), "{key} is not in the man page");
     }
 }

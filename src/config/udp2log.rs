@@ -10,15 +10,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 
-use super::diagnostic::{Refusal, shown};
 use super::plan::{
     BodyPlan, DaemonPlan, FilePlan, FormatPlan, InputPlan, NodePlan, Plan, SampleMode, SamplePlan,
     SelectPlan, SourcePlan, UdpInPlan,
 };
-use super::process;
-use super::report::{Report, Span};
 use crate::limits;
 use crate::output::name::NameTemplate;
+use crate::proto::shared::process;
+use crate::settings::diagnostic::shown;
+use crate::settings::{Refusal, Report, Span};
 
 /// The name of the one input.
 pub const INPUT: &str = "udp2log";

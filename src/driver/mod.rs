@@ -815,12 +815,13 @@ fn open_input(
                 Ok(vec![Source::Syslog(bound)])
             }
         },
-        SourcePlan::Stdin => {
+        SourcePlan::Stdin(_) => {
             let stdin = io::stdin().as_fd().try_clone_to_owned();
             let stdin = stdin.map_err(|error| format!("input.{name}: stdin: {error}"))?;
             Ok(vec![Source::Stream(stdin.into(), None)])
         }
-        SourcePlan::Fifo(path) => {
+        SourcePlan::Fifo(fifo) => {
+            let path = &fifo.path;
             let said = |error| format!("input.{name}: fifo = {:?}: {error}", path.display());
             let file = make_fifo(path).and_then(|()| receiver::open_fifo(path)).map_err(said)?;
             Ok(vec![Source::Stream(file, Some(path.clone()))])

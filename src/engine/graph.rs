@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::clock::Mono;
-use crate::config::plan::{BodyPlan, InputPlan, Kind, NodePlan, SourcePlan};
+use crate::config::plan::{BodyPlan, Kind, NodePlan};
 use crate::filter::patterns::{Hits, Patterns};
 use crate::filter::{PatternIds, Selector};
 use crate::format::Formatter;
@@ -144,8 +144,8 @@ impl Node {
 
     /// Whether an input's clients are told what is on disk.
     pub(super) fn is_acknowledged(&self) -> bool {
-        let BodyPlan::Input(InputPlan { source, .. }) = &self.plan.body else { return false };
-        matches!(source, SourcePlan::Relp(_))
+        let BodyPlan::Input(input) = &self.plan.body else { return false };
+        input.source.nature().acknowledged
     }
 }
 

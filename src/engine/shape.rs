@@ -6,10 +6,7 @@ use crate::config::plan::{
 
 /// The child processes of a filter or an output.
 pub(super) fn process(body: &BodyPlan) -> Option<&ProcessPlan> {
-    match body {
-        BodyPlan::Run(plan) | BodyPlan::Pipe(plan) => Some(plan),
-        _ => None,
-    }
+    body.process()
 }
 
 /// The peers of an output.

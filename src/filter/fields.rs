@@ -6,10 +6,9 @@
 use regex_automata::meta::Regex;
 
 use super::patterns::Hits;
+use super::plan::{FieldPlan, Wanted};
 use super::{Picked, Range};
 use crate::batch::Batch;
-use crate::config::pattern;
-use crate::config::plan::{FieldPlan, Wanted};
 use crate::parse::field::Field;
 use crate::parse::syslog::{PRI_DEFAULT, pri};
 
@@ -43,7 +42,7 @@ impl FieldTests {
                 (_, Wanted::Numbers(mask)) => tests.severities = Some(*mask),
                 (field, Wanted::Text { names, patterns }) => {
                     let compile = |text: &String| {
-                        pattern::compile(text).map_err(|error| format!("{field}: {error}"))
+                        super::regex::compile(text).map_err(|error| format!("{field}: {error}"))
                     };
                     tests.whole |= !field.is_in_header();
                     tests.texts.push(TextTest {

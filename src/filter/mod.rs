@@ -7,15 +7,17 @@
 pub mod fields;
 pub mod key;
 pub mod patterns;
+pub mod plan;
 pub mod rate;
+pub mod regex;
 pub mod sample;
 
 use crate::batch::Batch;
 use crate::clock::Mono;
-use crate::config::plan::SelectPlan;
 use crate::ledger::Count;
 use fields::FieldTests;
 use patterns::{Hits, PatternId, Patterns};
+use plan::SelectPlan;
 use rate::Bucket;
 use sample::Sampler;
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::patterns::Hits;
+use super::plan::RatePlan;
 use super::{Picked, Range};
 use crate::batch::Batch;
 use crate::clock::Mono;
-use crate::config::plan::RatePlan;
 use crate::ledger::Count;
 
 /// A token bucket over lines; full at the start.

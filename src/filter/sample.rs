@@ -5,8 +5,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Picked;
 use super::key::Key;
 use super::patterns::Hits;
+use super::plan::{SampleMode, SamplePlan};
 use crate::batch::Batch;
-use crate::config::plan::{SampleMode, SamplePlan};
 
 /// Takes one line of N of what it is given.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 
 mod json;
 mod parts;
+pub mod plan;
 
 use std::time::SystemTime;
 
@@ -13,10 +14,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::batch::Batch;
-use crate::config::plan::{FormatPlan, Shape};
 use crate::parse::field::host_of;
 use crate::parse::syslog::{Fault, Faults, Message, Month, Sent};
 use crate::sources::Source;
+
+use plan::{FormatPlan, Shape};
 
 use parts::{APP_MOST, HOST_MOST, MSGID_MOST, PROCID_MOST, header_part};
 

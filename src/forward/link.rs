@@ -195,7 +195,9 @@ impl Link {
     /// The connection is established; `offer` is for a peer that is a logweir.
     pub fn connected(&mut self, offer: Offer, now: Mono) {
         let State::Connecting { peer, .. } = self.state else { return };
-        let client = proto::client(self.peers[peer].url.protocol, offer);
+        let Some(client) = proto::client(self.peers[peer].url.protocol, offer) else {
+            return self.failed("lines cannot be forwarded by this protocol".into(), now);
+        };
         let opened = client.is_open();
         self.leaving = false;
         let (since, heard) = (now, now);

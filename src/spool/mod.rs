@@ -18,6 +18,7 @@ pub mod cursor;
 pub mod folder;
 pub mod format;
 pub mod job;
+pub mod plan;
 pub mod reader;
 pub mod recover;
 pub mod scan;

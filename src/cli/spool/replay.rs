@@ -17,7 +17,6 @@ use super::target::{Sent, Target};
 use super::{count, time};
 use crate::cli::peer::Stop;
 use crate::config::plan::RatePlan;
-use crate::config::units;
 use crate::url::Url;
 
 /// The longest time to sleep before it is looked whether the user has had enough.
@@ -46,7 +45,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     to_line: Option<u64>,
     /// Send no more lines than this in a time, as in 1000/s
-    #[arg(long, value_name = "R", value_parser = units::rate)]
+    #[arg(long, value_name = "R")]
     rate: Option<RatePlan>,
     /// Send nothing; say what would be sent
     #[arg(long)]

@@ -53,6 +53,11 @@ struct Sent {
     answered: bool,
 }
 
+/// A client that offers its spool, where it has one.
+pub fn new(offer: Offer) -> RelpClient {
+    RelpClient::new(offer)
+}
+
 impl RelpClient {
     /// A client that offers its spool, where it has one, and the number of the next line.
     pub fn new(offer: Offer) -> Self {

@@ -1,3 +1,4 @@
-//! RELP, the Reliable Event Logging Protocol (librelp, doc/relp.md).
+//! RELP, the Reliable Event Logging Protocol: messages that are acknowledged (librelp, doc/relp.md).
 
 pub mod client;
+pub mod config;

@@ -9,7 +9,7 @@ use std::error::Error;
 
 use crate::batch::Batch;
 use crate::format::Formatter;
-use crate::forward::client::{Client, Heard};
+use crate::forward::client::{Client, Heard, Offer};
 use crate::forward::out::Out;
 use crate::ledger::Count;
 use crate::parse::relp::decimal;
@@ -24,6 +24,11 @@ pub struct TcpClient {
     sent: VecDeque<(u64, Count)>,
     /// Bytes that the peer's TCP has acknowledged.
     acknowledged: u64,
+}
+
+/// A client; what it would offer a plain TCP peer cannot hear.
+pub fn new(_: Offer) -> TcpClient {
+    TcpClient::default()
 }
 
 impl Client for TcpClient {

@@ -1,3 +1,4 @@
-//! Lines over plain TCP or TLS, with octet counts: a peer that gives no answers.
+//! Lines with octet counts over TCP and TLS, to a peer that gives no answers.
 
 pub mod client;
+pub mod config;

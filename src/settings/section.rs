@@ -9,34 +9,35 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::report::{Report, Span, nearest};
+use super::key::{Key, Value};
+use super::report::{Finding, Report, Span, nearest};
 use super::units;
 
 /// A key and its value.
-pub(super) struct Entry<'t> {
+pub struct Entry<'t> {
     /// The key.
-    pub(super) key: &'t str,
+    pub key: &'t str,
     /// Where the key stands.
-    pub(super) key_span: Span,
+    pub key_span: Span,
     /// Where the value stands.
-    pub(super) span: Span,
+    pub span: Span,
     value: &'t DeValue<'t>,
     path: String,
 }
 
 /// A table.
-pub(super) struct Section<'t> {
+pub struct Section<'t> {
     /// Its name, as in `filter.api`.
-    pub(super) path: String,
+    pub path: String,
     /// Where its name stands.
-    pub(super) span: Span,
+    pub span: Span,
     /// Its keys in file order.
-    pub(super) entries: Vec<Entry<'t>>,
+    pub entries: Vec<Entry<'t>>,
 }
 
 impl<'t> Section<'t> {
     /// A table of the file.
-    pub(super) fn new(path: String, span: Span, table: &'t DeTable<'t>) -> Self {
+    pub fn new(path: String, span: Span, table: &'t DeTable<'t>) -> Self {
         let mut entries: Vec<_> = table
             .iter()
             .map(|(key, value)| Entry {
@@ -56,24 +57,95 @@ impl<'t> Section<'t> {
     }
 
     /// The entry of a key.
-    pub(super) fn get(&self, key: &str) -> Option<&Entry<'t>> {
+    pub fn get(&self, key: &str) -> Option<&Entry<'t>> {
         self.entries.iter().find(|entry| entry.key == key)
     }
 
+    /// The entry of a key.
+    pub fn entry(&self, key: &Key) -> Option<&Entry<'t>> {
+        self.get(key.name)
+    }
+
+    /// The value of a size key.
+    pub fn size(&self, key: &Key, report: &mut Report<'_>) -> Option<u64> {
+        let Value::Size(bounds) = &key.value else { return None };
+        self.entry(key)?.size(report, bounds.clone())
+    }
+
+    /// The value of an integer key.
+    pub fn integer<T: TryFrom<u64>>(&self, key: &Key, report: &mut Report<'_>) -> Option<T> {
+        let Value::Integer(bounds) = &key.value else { return None };
+        T::try_from(self.entry(key)?.integer(report, bounds.clone())?).ok()
+    }
+
+    /// The value of a time key; one that is too short is reported.
+    pub fn time(&self, key: &Key, report: &mut Report<'_>) -> Option<Duration> {
+        let Value::Time(min) = key.value else { return None };
+        let entry = self.entry(key)?;
+        let time = entry.time(report)?;
+        if time < min {
+            entry.wrong(report, format!("must be at least {}", units::show_time(min)));
+            return None;
+        }
+        Some(time)
+    }
+
+    /// The value of a key that is true or false.
+    pub fn boolean(&self, key: &Key, report: &mut Report<'_>) -> Option<bool> {
+        self.entry(key)?.boolean(report)
+    }
+
+    /// The value of a key that the system will see: not empty, no NUL.
+    pub fn system_text(&self, key: &Key, report: &mut Report<'_>) -> Option<&'t str> {
+        self.entry(key)?.system_text(report)
+    }
+
+    /// The value of a key that is one of a few words.
+    pub fn word<T: Copy>(
+        &self,
+        key: &Key,
+        words: &[(&str, T)],
+        report: &mut Report<'_>,
+    ) -> Option<T> {
+        self.entry(key)?.word(report, words)
+    }
+
+    /// The value of a key that is a file's mode.
+    pub fn mode(&self, key: &Key, report: &mut Report<'_>) -> Option<u32> {
+        let entry = self.entry(key)?;
+        let text = entry.text(report)?;
+        entry.accept(report, units::mode(text))
+    }
+
     /// Where a key's value stands, or else the table's name.
-    pub(super) fn place(&self, key: &str) -> &Span {
+    pub fn place(&self, key: &str) -> &Span {
         self.get(key).map_or(&self.span, |entry| &entry.span)
     }
 }
 
 impl<'t> Entry<'t> {
     /// Reports that the value is wrong.
-    pub(super) fn wrong(&self, report: &mut Report<'_>, message: impl Into<String>) {
-        report.error(&self.span, &self.path, message);
+    pub fn wrong<'r>(
+        &self,
+        report: &'r mut Report<'_>,
+        message: impl Into<String>,
+    ) -> &'r mut Finding {
+        report.error(&self.span, &self.path, message)
+    }
+
+    /// What was made of the value; an error is reported.
+    pub fn accept<T>(&self, report: &mut Report<'_>, made: Result<T, String>) -> Option<T> {
+        match made {
+            Ok(made) => Some(made),
+            Err(message) => {
+                self.wrong(report, message);
+                None
+            }
+        }
     }
 
     /// Reports that the value is wrong, with advice.
-    pub(super) fn wrong_help(
+    pub fn wrong_help(
         &self,
         report: &mut Report<'_>,
         message: impl Into<String>,
@@ -82,26 +154,48 @@ impl<'t> Entry<'t> {
         report.error_help(&self.span, &self.path, message, help);
     }
 
-    /// Reports that the key should not be here, with advice.
-    pub(super) fn misplaced(
+    /// Reports that the key should not be here.
+    pub fn misplaced<'r>(
         &self,
-        report: &mut Report<'_>,
+        report: &'r mut Report<'_>,
         message: impl Into<String>,
-        help: Option<String>,
-    ) {
-        match help {
-            Some(help) => report.error_help(&self.key_span, &self.path, message, help),
-            None => report.error(&self.key_span, &self.path, message),
-        }
+    ) -> &'r mut Finding {
+        report.error(&self.key_span, &self.path, message)
+    }
+
+    /// Reports a key that this table does not have; `names` are those that it has.
+    pub fn unknown(&self, report: &mut Report<'_>, names: &[&str]) {
+        let help = nearest(self.key, names.iter().copied());
+        let help = help.unwrap_or_else(|| format!("there are: {}", names.join(", ")));
+        self.misplaced(report, "unknown key").help(help);
     }
 
     /// The key with the names of its tables.
-    pub(super) fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         &self.path
     }
 
+    /// The value as a table that has these keys; `None`, reported, where it is none.
+    pub fn section(
+        &self,
+        keys: &[Key],
+        expected: &str,
+        report: &mut Report<'_>,
+    ) -> Option<Section<'t>> {
+        let Some(table) = self.table() else {
+            self.wrong(report, format!("expected a table{expected}"));
+            return None;
+        };
+        let section = Section::new(self.path.clone(), self.span.clone(), table);
+        let names: Vec<_> = keys.iter().map(|key| key.name).collect();
+        for entry in section.entries.iter().filter(|entry| !names.contains(&entry.key)) {
+            entry.unknown(report, &names);
+        }
+        Some(section)
+    }
+
     /// The value as a table.
-    pub(super) fn table(&self) -> Option<&'t DeTable<'t>> {
+    pub fn table(&self) -> Option<&'t DeTable<'t>> {
         self.value.as_table()
     }
 
@@ -119,7 +213,7 @@ impl<'t> Entry<'t> {
     }
 
     /// A string.
-    pub(super) fn text(&self, report: &mut Report<'_>) -> Option<&'t str> {
+    pub fn text(&self, report: &mut Report<'_>) -> Option<&'t str> {
         let text = self.value.as_str();
         if text.is_none() {
             self.expect(report, "a string");
@@ -128,7 +222,7 @@ impl<'t> Entry<'t> {
     }
 
     /// A string that the system will see: not empty, no NUL.
-    pub(super) fn system_text(&self, report: &mut Report<'_>) -> Option<&'t str> {
+    pub fn system_text(&self, report: &mut Report<'_>) -> Option<&'t str> {
         let text = self.text(report)?;
         if text.trim().is_empty() {
             self.wrong(report, "is empty");
@@ -142,7 +236,7 @@ impl<'t> Entry<'t> {
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(&self, report: &mut Report<'_>) -> Option<bool> {
+    pub fn boolean(&self, report: &mut Report<'_>) -> Option<bool> {
         let value = self.value.as_bool();
         if value.is_none() {
             self.expect(report, "true or false");
@@ -151,11 +245,7 @@ impl<'t> Entry<'t> {
     }
 
     /// An integer within bounds.
-    pub(super) fn integer(
-        &self,
-        report: &mut Report<'_>,
-        bounds: RangeInclusive<u64>,
-    ) -> Option<u64> {
+    pub fn integer(&self, report: &mut Report<'_>, bounds: RangeInclusive<u64>) -> Option<u64> {
         let Some(integer) = self.value.as_integer() else {
             self.expect(report, "an integer");
             return None;
@@ -175,7 +265,7 @@ impl<'t> Entry<'t> {
     }
 
     /// A size within bounds: text with a unit, or an integer of bytes.
-    pub(super) fn size(&self, report: &mut Report<'_>, bounds: RangeInclusive<u64>) -> Option<u64> {
+    pub fn size(&self, report: &mut Report<'_>, bounds: RangeInclusive<u64>) -> Option<u64> {
         let size = match self.value {
             DeValue::Integer(integer) => u64::from_str_radix(integer.as_str(), integer.radix())
                 .map_err(|_| "is not a size".to_owned()),
@@ -185,7 +275,7 @@ impl<'t> Entry<'t> {
                 return None;
             }
         };
-        let size = size.map_err(|message| self.wrong(report, message)).ok()?;
+        let size = self.accept(report, size)?;
         if bounds.contains(&size) {
             return Some(size);
         }
@@ -199,16 +289,16 @@ impl<'t> Entry<'t> {
     }
 
     /// A time.
-    pub(super) fn time(&self, report: &mut Report<'_>) -> Option<Duration> {
+    pub fn time(&self, report: &mut Report<'_>) -> Option<Duration> {
         let DeValue::String(text) = self.value else {
             self.expect(report, "a time such as \"10s\"");
             return None;
         };
-        units::time(text).map_err(|message| self.wrong(report, message)).ok()
+        self.accept(report, units::time(text))
     }
 
     /// One of a few words.
-    pub(super) fn word<T: Copy>(&self, report: &mut Report<'_>, words: &[(&str, T)]) -> Option<T> {
+    pub fn word<T: Copy>(&self, report: &mut Report<'_>, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(report)?;
         let found = words.iter().find(|(word, _)| *word == text);
         if found.is_none() {
@@ -217,14 +307,16 @@ impl<'t> Entry<'t> {
             let message = format!("must be {}", all.join(" or "));
             match help {
                 Some(help) => self.wrong_help(report, message, help),
-                None => self.wrong(report, message),
+                None => {
+                    self.wrong(report, message);
+                }
             }
         }
         found.map(|(_, value)| *value)
     }
 
     /// A name, or a list of names; each with its place.
-    pub(super) fn names(&self, report: &mut Report<'_>) -> Option<Vec<Spanned<&'t str>>> {
+    pub fn names(&self, report: &mut Report<'_>) -> Option<Vec<Spanned<&'t str>>> {
         let items: Vec<(Span, &'t DeValue<'t>)> = match self.value {
             DeValue::Array(items) => items.iter().map(|i| (i.span(), i.get_ref())).collect(),
             value => vec![(self.span.clone(), value)],
@@ -244,7 +336,7 @@ impl<'t> Entry<'t> {
     }
 
     /// A list of exactly two times.
-    pub(super) fn two_times(&self, report: &mut Report<'_>) -> Option<(Duration, Duration)> {
+    pub fn two_times(&self, report: &mut Report<'_>) -> Option<(Duration, Duration)> {
         let texts = match self.value {
             DeValue::Array(items) if items.len() == 2 => {
                 items[0].get_ref().as_str().zip(items[1].get_ref().as_str())
@@ -255,7 +347,7 @@ impl<'t> Entry<'t> {
             self.wrong(report, "expected a list of two times, as in [\"1s\", \"60s\"]");
             return None;
         };
-        let mut read = |text| units::time(text).map_err(|message| self.wrong(report, message)).ok();
+        let mut read = |text| self.accept(report, units::time(text));
         // Both are read before either is given up, so that both are reported.
         let (first, second) = (read(first), read(second));
         first.zip(second)
@@ -263,7 +355,7 @@ impl<'t> Entry<'t> {
 
     /// Where byte `at` of the string stands in the file, when the string is written there
     /// as it is (without escapes).
-    pub(super) fn within(&self, report: &Report<'_>, at: Option<usize>) -> Span {
+    pub fn within(&self, report: &Report<'_>, at: Option<usize>) -> Span {
         let (Some(at), Some(text)) = (at, self.value.as_str()) else {
             return self.span.clone();
         };
@@ -279,12 +371,12 @@ impl<'t> Entry<'t> {
     }
 
     /// The value.
-    pub(super) fn value(&self) -> &'t DeValue<'t> {
+    pub fn value(&self) -> &'t DeValue<'t> {
         self.value
     }
 
     /// The items of the value, if it is a list.
-    pub(super) fn list(&self) -> Option<&'t [Spanned<DeValue<'t>>]> {
+    pub fn list(&self) -> Option<&'t [Spanned<DeValue<'t>>]> {
         match self.value {
             DeValue::Array(items) => Some(items),
             _ => None,
@@ -292,7 +384,7 @@ impl<'t> Entry<'t> {
     }
 
     /// The value, if it is a string.
-    pub(super) fn as_str(&self) -> Option<&'t str> {
+    pub fn as_str(&self) -> Option<&'t str> {
         self.value.as_str()
     }
 }

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::diagnostic::{DIAGNOSTICS_MOST, Diagnostic, Place, Refusal, Severity, shown};
+use super::diagnostic::{DIAGNOSTICS_MOST, Diagnostic, Place, Refusal, Severity, fit, shown};
 
 /// Bytes of the file.
-pub(super) type Span = Range<usize>;
+pub type Span = Range<usize>;
 
 /// The file, and what was found in it so far.
-pub(super) struct Report<'a> {
+pub struct Report<'a> {
     file: &'a str,
     text: &'a str,
     /// Where each line begins.
@@ -16,46 +16,62 @@ pub(super) struct Report<'a> {
     found: Vec<Finding>,
 }
 
-struct Finding {
+/// One thing that was found; help and labels may be added to it.
+pub struct Finding {
     severity: Severity,
     span: Option<Span>,
     key: String,
     message: String,
     help: Option<String>,
+    labels: Vec<(Span, String)>,
+}
+
+impl Finding {
+    /// Advice.
+    pub fn help(&mut self, help: impl Into<String>) -> &mut Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Another place that has to do with it, and why.
+    pub fn label(&mut self, span: &Span, label: impl Into<String>) -> &mut Self {
+        self.labels.push((span.clone(), label.into()));
+        self
+    }
 }
 
 impl<'a> Report<'a> {
     /// Nothing found yet.
-    pub(super) fn new(file: &'a str, text: &'a str) -> Self {
+    pub fn new(file: &'a str, text: &'a str) -> Self {
         let after = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let lines = std::iter::once(0).chain(after.map(|(at, _)| at + 1)).collect();
         Self { file, text, lines, found: Vec::new() }
     }
 
     /// An error at a place.
-    pub(super) fn error(&mut self, span: &Span, key: &str, message: impl Into<String>) {
-        self.push(Severity::Error, Some(span), key, message.into(), None);
+    pub fn error(&mut self, span: &Span, key: &str, message: impl Into<String>) -> &mut Finding {
+        self.push(Severity::Error, Some(span), key, message.into())
     }
 
     /// An error at a place, with advice.
-    pub(super) fn error_help(
+    pub fn error_help(
         &mut self,
         span: &Span,
         key: &str,
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.push(Severity::Error, Some(span), key, message.into(), Some(help.into()));
+        self.error(span, key, message).help(help);
     }
 
     /// An error about the file as a whole, with advice.
-    pub(super) fn error_whole(&mut self, message: impl Into<String>, help: impl Into<String>) {
-        self.push(Severity::Error, None, "", message.into(), Some(help.into()));
+    pub fn error_whole(&mut self, message: impl Into<String>, help: impl Into<String>) {
+        self.push(Severity::Error, None, "", message.into()).help(help);
     }
 
     /// A warning at a place.
-    pub(super) fn warn(&mut self, span: &Span, key: &str, message: impl Into<String>) {
-        self.push(Severity::Warning, Some(span), key, message.into(), None);
+    pub fn warn(&mut self, span: &Span, key: &str, message: impl Into<String>) -> &mut Finding {
+        self.push(Severity::Warning, Some(span), key, message.into())
     }
 
     fn push(
@@ -64,29 +80,31 @@ impl<'a> Report<'a> {
         span: Option<&Span>,
         key: &str,
         message: String,
-        help: Option<String>,
-    ) {
-        let key = shown(key);
-        self.found.push(Finding { severity, span: span.cloned(), key, message, help });
+    ) -> &mut Finding {
+        let (key, span) = (shown(key), span.cloned());
+        let finding = Finding { severity, span, key, message, help: None, labels: Vec::new() };
+        let at = self.found.len();
+        self.found.push(finding);
+        &mut self.found[at]
     }
 
     /// Whether the file is to be refused.
-    pub(super) fn has_errors(&self) -> bool {
+    pub fn has_errors(&self) -> bool {
         self.found.iter().any(|finding| finding.severity == Severity::Error)
     }
 
     /// The source text of a span.
-    pub(super) fn source(&self, span: &Span) -> &'a str {
+    pub fn source(&self, span: &Span) -> &'a str {
         self.text.get(span.clone()).unwrap_or_default()
     }
 
     /// The line a span begins on, from 1.
-    pub(super) fn line(&self, span: &Span) -> usize {
+    pub fn line(&self, span: &Span) -> usize {
         self.lines.partition_point(|start| *start <= span.start)
     }
 
     /// What was made of the file, with the warnings in file order, or the refusal.
-    pub(super) fn finish<T>(mut self, made: Option<T>) -> Result<(Vec<Diagnostic>, T), Refusal> {
+    pub fn finish<T>(mut self, made: Option<T>) -> Result<(Vec<Diagnostic>, T), Refusal> {
         match made {
             Some(made) if !self.has_errors() => Ok((self.diagnostics(), made)),
             _ => Err(self.refuse()),
@@ -94,7 +112,7 @@ impl<'a> Report<'a> {
     }
 
     /// The refusal for what was found.
-    pub(super) fn refuse(mut self) -> Refusal {
+    pub fn refuse(mut self) -> Refusal {
         let errors = self.found.iter().filter(|f| f.severity == Severity::Error).count();
         if self.found.len() > DIAGNOSTICS_MOST {
             self.found.retain(|finding| finding.severity == Severity::Error);
@@ -105,12 +123,12 @@ impl<'a> Report<'a> {
     /// The first of what was found, in file order; what is about the whole file last.
     fn diagnostics(&mut self) -> Vec<Diagnostic> {
         self.found.sort_by_key(|finding| finding.span.as_ref().map_or(usize::MAX, |s| s.start));
-        let (file, text) = (self.file, self.text);
+        let (file, text) = (self.file, fit(self.text));
         let first = self.found.drain(..).take(DIAGNOSTICS_MOST);
         let diagnostics = first.map(|finding| Diagnostic {
             severity: finding.severity,
             file: file.into(),
-            place: finding.span.map(|span| Place::of(text, &span)),
+            place: finding.span.map(|span| Place::of(&text, &span, finding.labels)),
             key: finding.key,
             message: finding.message,
             help: finding.help,
@@ -120,10 +138,7 @@ impl<'a> Report<'a> {
 }
 
 /// The name nearest to what was written, as advice.
-pub(super) fn nearest<'n>(
-    written: &str,
-    names: impl IntoIterator<Item = &'n str>,
-) -> Option<String> {
+pub fn nearest<'n>(written: &str, names: impl IntoIterator<Item = &'n str>) -> Option<String> {
     let written = written.to_lowercase();
     let scored = names.into_iter().map(|name| (strsim::jaro_winkler(&written, name), name));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;

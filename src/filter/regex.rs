@@ -19,7 +19,7 @@ pub fn compile(pattern: &str) -> Result<Regex, Box<BuildError>> {
 }
 
 /// Why a regex was refused, and at which byte of it.
-pub(super) fn explain(error: &BuildError) -> (String, Option<usize>) {
+pub fn explain(error: &BuildError) -> (String, Option<usize>) {
     if let Some(limit) = error.size_limit() {
         return (
             format!("the regex is too large: compiled it takes more than {limit} bytes"),
@@ -38,17 +38,17 @@ pub(super) fn explain(error: &BuildError) -> (String, Option<usize>) {
 }
 
 /// How many groups a regex has.
-pub(super) fn groups(regex: &Regex) -> usize {
+pub fn groups(regex: &Regex) -> usize {
     regex.group_info().group_len(PatternID::ZERO) - 1
 }
 
 /// Whether a regex finds something in no line at all.
-pub(super) fn finds_nothing(pattern: &str) -> bool {
+pub fn finds_nothing(pattern: &str) -> bool {
     parsed(pattern).is_some_and(|hir| hir.properties().minimum_len().is_none())
 }
 
 /// Whether a regex finds something in every line.
-pub(super) fn finds_all(pattern: &str) -> bool {
+pub fn finds_all(pattern: &str) -> bool {
     // What may match nothing and asks for nothing around it matches before the first byte.
     parsed(pattern).is_some_and(|hir| {
         hir.properties().minimum_len() == Some(0) && hir.properties().look_set().is_empty()

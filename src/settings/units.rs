@@ -3,7 +3,6 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use super::plan::RatePlan;
 use crate::limits;
 
 const SIZE_UNITS: [(&str, u64); 5] =
@@ -12,7 +11,10 @@ const TIME_UNITS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Reads a size such as `64MiB`.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// Says how to write it.
+pub fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);
     let wrong = "write a size as a number and KiB, MiB or GiB, as in \"64MiB\"";
     let Some((_, factor)) = SIZE_UNITS.iter().find(|(name, _)| *name == unit) else {
@@ -35,7 +37,10 @@ fn looks_like(unit: &str, written: &str) -> bool {
 }
 
 /// Reads a time such as `10s`.
-pub(crate) fn time(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// Says how to write it.
+pub fn time(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text);
     let wrong = "write a time as a number and ms, s, m, h or d, as in \"10s\"";
     let factor = TIME_UNITS.iter().find(|(name, _)| *name == unit).ok_or(wrong)?.1;
@@ -45,8 +50,11 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("a time can be at most {}", show_time(limits::TIME_MOST)))
 }
 
-/// Reads a rate such as `1000/s`.
-pub(crate) fn rate(text: &str) -> Result<RatePlan, String> {
+/// Reads a rate such as `1000/s`: a number of lines, and the time they are for.
+///
+/// # Errors
+/// Says how to write it.
+pub fn rate(text: &str) -> Result<(NonZeroU64, Duration), String> {
     let wrong = "write a rate as a number of lines and /s, /m, /h or /d, as in \"1000/s\"";
     let (lines, unit) = text.split_once('/').ok_or(wrong)?;
     let factor = TIME_UNITS[1..].iter().find(|(name, _)| *name == unit.trim()).ok_or(wrong)?.1;
@@ -55,11 +63,14 @@ pub(crate) fn rate(text: &str) -> Result<RatePlan, String> {
     }
     let lines: u64 = lines.trim().parse().map_err(|_| wrong.to_owned())?;
     let lines = NonZeroU64::new(lines).ok_or("a rate of 0 would let no line pass")?;
-    Ok(RatePlan { lines, per: Duration::from_millis(factor) })
+    Ok((lines, Duration::from_millis(factor)))
 }
 
 /// Reads a file mode such as `0640`.
-pub(super) fn mode(text: &str) -> Result<u32, String> {
+///
+/// # Errors
+/// Says how to write it.
+pub fn mode(text: &str) -> Result<u32, String> {
     let wrong = "write a mode as octal digits, as in \"0640\"";
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(wrong.into());
@@ -82,7 +93,7 @@ fn split(text: &str) -> (&str, &str) {
 }
 
 /// A size in the largest unit that has no remainder.
-pub(super) fn show_size(bytes: u64) -> String {
+pub fn show_size(bytes: u64) -> String {
     let units = SIZE_UNITS[2..].iter().rev();
     match units.clone().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor)) {
         Some((unit, factor)) => format!("{}{unit}", bytes / factor),
@@ -91,7 +102,7 @@ pub(super) fn show_size(bytes: u64) -> String {
 }
 
 /// A time in the largest unit that has no remainder.
-pub(super) fn show_time(time: Duration) -> String {
+pub fn show_time(time: Duration) -> String {
     let millis = time.as_millis();
     let units = TIME_UNITS.iter().rev();
     match units
@@ -104,9 +115,9 @@ pub(super) fn show_time(time: Duration) -> String {
 }
 
 /// A rate as it is written.
-pub(super) fn show_rate(rate: RatePlan) -> String {
-    let per = show_time(rate.per);
-    format!("{}/{}", rate.lines, per.strip_prefix('1').unwrap_or(&per))
+pub fn show_rate(lines: NonZeroU64, per: Duration) -> String {
+    let per = show_time(per);
+    format!("{lines}/{}", per.strip_prefix('1').unwrap_or(&per))
 }
 
 #[cfg(test)]
@@ -157,14 +168,15 @@ mod tests {
 
     #[test]
     fn rates() {
-        let plan = rate("1000/s").unwrap();
-        assert_eq!((plan.lines.get(), plan.per), (1000, Duration::from_secs(1)));
-        assert_eq!(rate("5 / d").unwrap().per, Duration::from_secs(86_400));
+        let (lines, per) = rate("1000/s").unwrap();
+        assert_eq!((lines.get(), per), (1000, Duration::from_secs(1)));
+        assert_eq!(rate("5 / d").unwrap().1, Duration::from_secs(86_400));
         for text in ["", "1000", "1000/", "/s", "+5/s", "-5/s", "1000/ms", "1000/w", "0/s"] {
             assert!(rate(text).is_err(), "{text}");
         }
-        assert_eq!(show_rate(plan), "1000/s");
-        assert_eq!(show_rate(rate("3/h").unwrap()), "3/h");
+        assert_eq!(show_rate(lines, per), "1000/s");
+        let (lines, per) = rate("3/h").unwrap();
+        assert_eq!(show_rate(lines, per), "3/h");
     }
 
     #[test]

@@ -1,0 +1,36 @@
+//! `logweir explain KEY`: one key's documentation.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::config::explain;
+
+/// Print the documentation of a configuration key
+///
+/// Every table that has the key is named, with what may stand behind the key there, what it does,
+/// and its default. Exits with 2 where there is no such key, and names the nearest one.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The key, alone or with its table, as in `queue`, `output.queue` or `spool.dir`.
+    #[arg(value_name = "KEY")]
+    key: String,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When standard output cannot be written to.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let text = match explain::explain(&args.key) {
+        Ok(text) => text,
+        Err(message) => {
+            eprintln!("logweir: {message}");
+            return Ok(ExitCode::from(2));
+        }
+    };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

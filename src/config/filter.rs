@@ -1,0 +1,47 @@
+//! `[filter.NAME]`
+
+use super::keys::{self, Table};
+use super::plan::{BodyPlan, Kind};
+use crate::proto::shared::{lines, process};
+use crate::settings::key::COMMAND;
+use crate::settings::{Choice, Form, Key, Report, Section};
+
+const RUN: Key = Key::new(
+    "run",
+    COMMAND,
+    "It reads the selected lines from its standard input; the lines that it prints are the \
+     filter's stream.",
+);
+
+/// What a filter can be.
+pub(super) const CHOICES: &[Choice] = &[
+    Choice {
+        key: Some(RUN),
+        name: "filter process",
+        forms: &[Form {
+            name: "filter process",
+            scheme: None,
+            keys: &[process::KEYS, lines::PRINTED],
+        }],
+    },
+    Choice {
+        key: None,
+        name: "filter without `run`",
+        forms: &[Form { name: "filter without `run`", scheme: None, keys: &[] }],
+    },
+];
+
+/// Reads a filter.
+pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<BodyPlan> {
+    let chosen = if section.entry(&RUN).is_some() { RUN.name } else { "" };
+    keys::check(section, Kind::Filter, Table::of(Kind::Filter).form(section, chosen), report);
+    if chosen.is_empty() {
+        return Some(BodyPlan::Pass);
+    }
+    let mut process = process::read(section, &RUN, report);
+    let max_line = lines::max_line(section, report);
+    if let Some(process) = &mut process {
+        process.max_line = max_line;
+    }
+    process.map(BodyPlan::Run)
+}

@@ -1,0 +1,44 @@
+//! `fifo = "PATH"`.
+
+use std::path::PathBuf;
+
+use crate::proto::shared::lines;
+use crate::proto::traits::{Claim, Input, Nature};
+use crate::settings::key::{Choice, Form, Key, PATH};
+use crate::settings::{Entry, Report, Section};
+
+/// A named pipe, created where it is missing and reopened at end of file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FifoPlan {
+    /// Its path.
+    pub path: PathBuf,
+}
+
+impl Input for FifoPlan {
+    const CHOICE: Choice = Choice {
+        key: Some(Key::new(
+            "fifo",
+            PATH,
+            "Lines are read from this named pipe, which is created where it is missing and \
+             reopened at end of file.",
+        )),
+        name: "FIFO input",
+        forms: &[Form { name: "FIFO input", scheme: None, keys: &[lines::LINES] }],
+    };
+
+    fn read(_: &Section<'_>, entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Self> {
+        Some(Self { path: PathBuf::from(entry.system_text(report)?) })
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::Fifo(self.path.clone())]
+    }
+
+    fn nature(&self) -> Nature {
+        Nature::new("FIFO")
+    }
+
+    fn describe(&self) -> String {
+        format!("fifo {}", self.path.display())
+    }
+}

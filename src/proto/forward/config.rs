@@ -1,0 +1,185 @@
+//! `forward = "URL"`, or a list of them.
+
+use std::time::Duration;
+
+use crate::format::plan::FormatPlan;
+use crate::limits;
+use crate::proto::CLIENTS;
+use crate::proto::shared::tls::{self, ClientTlsPlan};
+use crate::proto::shared::{format, keyed, queue};
+use crate::proto::traits::Output;
+use crate::settings::{Choice, Entry, Form, Key, Report, Section, Span, Value};
+use crate::url::{Protocol, Url};
+
+/// An output to other hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardPlan {
+    /// The peers, in the order of the configuration.
+    pub peers: Vec<Url>,
+    /// Which of them gets which lines.
+    pub balance: BalancePlan,
+    /// How lines are written.
+    pub format: FormatPlan,
+    /// How long a peer may leave everything unanswered.
+    pub timeout: Duration,
+    /// What TLS needs, where a peer is reached through it.
+    pub tls: ClientTlsPlan,
+    /// The bound of the queue before it, in bytes.
+    pub queue: u64,
+}
+
+/// Which of several peers gets which lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BalancePlan {
+    /// The first that answers gets all.
+    Failover,
+    /// They take turns.
+    RoundRobin,
+    /// The same key goes to the same peer.
+    Hash {
+        /// A regex with one group, which is the key.
+        key: String,
+    },
+}
+
+const BALANCE: Key = Key::or(
+    "balance",
+    Value::Words(&["failover", "round-robin", "hash"]),
+    "\"failover\"",
+    "Which of several peers gets which lines.",
+);
+const KEY: Key = Key::new(
+    "key",
+    Value::Text("Regex with one group, or field in braces", ""),
+    "The key for balance = \"hash\".",
+);
+const TIMEOUT: Key = Key::or(
+    "timeout",
+    Value::Time(Duration::ZERO),
+    "\"60s\"",
+    "A peer that leaves everything unanswered for so long is given up and tried again.",
+);
+
+impl Output for ForwardPlan {
+    const CHOICE: Choice = Choice {
+        key: Some(Key::new(
+            "forward",
+            Value::Texts("URL", r"^[a-z+]+://\S+$"),
+            "A line leaves the output when the peer has acknowledged it.",
+        )),
+        name: "forward output",
+        forms: &[Form {
+            name: "forward output",
+            scheme: None,
+            keys: &[&[BALANCE, KEY, TIMEOUT], tls::CLIENT, format::KEYS, queue::KEYS],
+        }],
+    };
+
+    fn read(section: &Section<'_>, entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Self> {
+        let queue = queue::read(section, report);
+        let peers = peers(entry, report);
+        let balance = balance(section, report);
+        let format = format::read(section, report);
+        let timeout = section.time(&TIMEOUT, report);
+        let tls_entry = tls::client_entry(section);
+        let tls = match tls_entry {
+            Some(entry) => tls::client(entry, report),
+            None => Some(ClientTlsPlan::default()),
+        };
+        let peers = peers?;
+        if let Some(entry) = tls_entry
+            && !peers.iter().any(|peer| peer.protocol.is_tls())
+        {
+            let schemes = schemes().into_iter().filter(|protocol| protocol.is_tls());
+            let schemes: Vec<_> = schemes.map(|one| format!("{}://", one.word())).collect();
+            let message = "no peer is reached through TLS: write ";
+            entry.misplaced(report, format!("{message}{}", schemes.join(" or ")));
+        }
+        Some(Self {
+            peers,
+            balance: balance?,
+            format: format?,
+            timeout: timeout.unwrap_or(limits::ANSWER_DEFAULT),
+            tls: tls?,
+            queue,
+        })
+    }
+
+    fn format(&self) -> &FormatPlan {
+        &self.format
+    }
+
+    fn queue(&self) -> u64 {
+        self.queue
+    }
+
+    fn describe(&self) -> String {
+        let peers: Vec<_> = self.peers.iter().map(ToString::to_string).collect();
+        let balance = match &self.balance {
+            _ if peers.len() == 1 => String::new(),
+            BalancePlan::Failover => " failover".into(),
+            BalancePlan::RoundRobin => " round-robin".into(),
+            BalancePlan::Hash { key } => format!(" by '{key}'"),
+        };
+        format!("forward{balance} {}", peers.join(" "))
+    }
+}
+
+/// What peers can be reached by.
+fn schemes() -> Vec<Protocol> {
+    CLIENTS.iter().flat_map(|schemes| schemes.iter().copied()).collect()
+}
+
+fn peers(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Vec<Url>> {
+    let names = entry.names(report)?;
+    if names.is_empty() || names.len() > limits::PEERS_MOST {
+        let max = limits::PEERS_MOST;
+        entry.wrong(report, format!("must name from 1 to {max} peers"));
+        return None;
+    }
+    let schemes = schemes();
+    // Each with the place that names it.
+    let mut peers: Vec<(Url, Span)> = Vec::new();
+    let mut all_good = true;
+    for name in names {
+        let span = name.span();
+        match Url::parse(name.get_ref(), &schemes) {
+            Ok(url) => {
+                if let Some((_, first)) = peers.iter().find(|(peer, _)| *peer == url) {
+                    let finding = report.error(&span, entry.path(), format!("names {url} twice"));
+                    finding.label(first, "named here first");
+                    all_good = false;
+                }
+                peers.push((url, span));
+            }
+            Err(message) => {
+                report.error(&span, entry.path(), message);
+                all_good = false;
+            }
+        }
+    }
+    all_good.then(|| peers.into_iter().map(|(url, _)| url).collect())
+}
+
+fn balance(section: &Section<'_>, report: &mut Report<'_>) -> Option<BalancePlan> {
+    let key = section.entry(&KEY);
+    let words = [("failover", 0), ("round-robin", 1), ("hash", 2)];
+    let word = match section.entry(&BALANCE) {
+        Some(entry) => entry.word(report, &words)?,
+        None => 0,
+    };
+    if word != 2 {
+        if let Some(key) = key {
+            key.misplaced(report, "needs `balance = \"hash\"`");
+        }
+        return Some(if word == 0 { BalancePlan::Failover } else { BalancePlan::RoundRobin });
+    }
+    let Some(entry) = key else {
+        let help = "give the key as a regex with one group, as in key = '^(\\S+)'";
+        let path = format!("{}.{}", section.path, BALANCE.name);
+        let place = section.place(BALANCE.name);
+        report.error_help(place, &path, "\"hash\" needs `key`", help);
+        return None;
+    };
+    keyed::key(entry, report).map(|key| BalancePlan::Hash { key })
+}

@@ -1,0 +1,3 @@
+//! Outputs to other hosts.
+
+pub mod config;

@@ -1,0 +1,3 @@
+//! Processes that read lines.
+
+pub mod config;

@@ -1,0 +1,43 @@
+//! `format` and `tag`, the same on all outputs.
+
+use crate::format::plan::{FormatPlan, Shape};
+use crate::settings::key::words;
+use crate::settings::{Key, Report, Section, Value};
+
+/// The keys of every output.
+pub const KEYS: &[Key] = &[FORMAT, TAG];
+
+const SHAPES: [(&str, Shape); 5] = [
+    ("line", Shape::Line),
+    ("rfc5424", Shape::Rfc5424),
+    ("rfc3164", Shape::Rfc3164),
+    ("json", Shape::Json),
+    ("text", Shape::Text),
+];
+const SHAPE_WORDS: [&str; 5] = words(&SHAPES);
+
+const FORMAT: Key =
+    Key::or("format", Value::Words(&SHAPE_WORDS), "\"line\"", "How lines are written.");
+
+const TAG: Key = Key::or_else(
+    "tag",
+    Value::Text("Text", r"\S"),
+    "the input's name",
+    "The app of lines that have none.",
+);
+
+/// Reads how an output writes its lines.
+pub fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<FormatPlan> {
+    let tag = match section.entry(&TAG) {
+        Some(entry) => Some(entry.system_text(report)?.to_string()),
+        None => None,
+    };
+    let shape = match section.entry(&FORMAT) {
+        Some(entry) => entry.word(report, &SHAPES)?,
+        None => Shape::Line,
+    };
+    if let (Some(entry), Shape::Line) = (section.entry(&TAG), shape) {
+        entry.misplaced(report, "needs a `format` other than \"line\"");
+    }
+    Some(FormatPlan { shape, tag })
+}

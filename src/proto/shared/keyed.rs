@@ -1,0 +1,37 @@
+//! Regexes, and the keys that lines are dealt out or sampled by.
+
+use crate::filter::key;
+use crate::filter::regex;
+use crate::parse::field::Field;
+use crate::settings::{Entry, Report};
+
+/// Reads a regex.
+pub fn regex(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<String> {
+    let text = entry.text(report)?;
+    match regex::compile(text) {
+        Ok(_) => Some(text.into()),
+        Err(error) => {
+            let (message, at) = regex::explain(&error);
+            let span = entry.within(report, at);
+            report.error(&span, entry.path(), message);
+            None
+        }
+    }
+}
+
+/// Reads the key of a line: a field in braces, or a regex with exactly one group.
+pub fn key(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<String> {
+    if let Some(field) = entry.as_str().and_then(key::field_in) {
+        entry.accept(report, field.parse::<Field>())?;
+        return entry.as_str().map(str::to_string);
+    }
+    let text = regex(entry, report)?;
+    let groups = regex::compile(&text).map_or(0, |regex| regex::groups(&regex));
+    if groups == 1 {
+        return Some(text);
+    }
+    let message = format!("must have exactly one group (…), this has {groups}");
+    let help = "what the group finds is the key; (?:…) groups without counting";
+    entry.wrong_help(report, message, help);
+    None
+}

@@ -1,0 +1,207 @@
+//! The keys of a process: a filter's `run` and an output's `pipe`.
+
+use std::time::Duration;
+
+use crate::format::plan::FormatPlan;
+use crate::limits;
+use crate::settings::key::words;
+use crate::settings::units::show_time;
+use crate::settings::{Key, Report, Section, Value};
+
+/// What happens when a queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// New lines are dropped and counted.
+    Drop,
+    /// The inputs behind it wait.
+    Block,
+}
+
+/// A child process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessPlan {
+    /// Run by `/bin/sh -c`.
+    pub command: String,
+    /// How many copies the lines are dealt out to; at least 1.
+    pub workers: u16,
+    /// The bound of the queue before it, in bytes (of all workers together).
+    pub queue: u64,
+    /// What happens when that queue is full.
+    pub when_full: WhenFull,
+    /// The first and the longest wait before it is started again.
+    pub restart: (Duration, Duration),
+    /// How long each step of the stop sequence waits.
+    pub stop_grace: Duration,
+    /// The longest line it may print (`run` only).
+    pub max_line: usize,
+    /// How its lines are written (`pipe` only).
+    pub format: FormatPlan,
+    /// What it may not do.
+    pub confine: ConfinePlan,
+}
+
+impl ProcessPlan {
+    /// What it is, on one line, beginning with the key of its command.
+    pub fn describe_as(&self, key: &str) -> String {
+        let times = if self.workers > 1 { format!(" ×{}", self.workers) } else { String::new() };
+        format!("{key}{times} \"{}\"", self.command)
+    }
+}
+
+/// What a child process may not do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConfinePlan {
+    /// Whom it runs as; `None` for the daemon's user.
+    pub user: Option<String>,
+    /// How far it steps back behind others, from 0 to 19 (nice(2)).
+    pub nice: u8,
+    /// The bytes of memory it may map.
+    pub memory: Option<u64>,
+    /// The seconds of processor time after which it is ended.
+    pub cpu: Option<u64>,
+    /// The files it may have open.
+    pub files: Option<u64>,
+    /// Whether it may gain privileges by what it runs (setuid programs).
+    pub may_gain_privileges: bool,
+}
+
+/// The keys of every process.
+pub const KEYS: &[Key] = &[WORKERS, QUEUE, WHEN_FULL, RESTART, STOP_GRACE, USER, NICE, LIMITS];
+
+const WORKERS: Key = Key::or(
+    "workers",
+    Value::Integer(1..=limits::WORKERS_MOST as u64),
+    "1",
+    "Lines are dealt out to so many copies of the process.",
+);
+
+const QUEUE: Key = Key::or(
+    "queue",
+    Value::Size(limits::QUEUE_LEAST..=u64::MAX),
+    "\"8MiB\"",
+    "The bound of the queue before the process, of all its workers together.",
+);
+
+const WHEN_FULL_WORDS: [(&str, WhenFull); 2] =
+    [("drop", WhenFull::Drop), ("block", WhenFull::Block)];
+const WHEN_FULL_NAMES: [&str; 2] = words(&WHEN_FULL_WORDS);
+const WHEN_FULL: Key = Key::or(
+    "when_full",
+    Value::Words(&WHEN_FULL_NAMES),
+    "\"drop\"",
+    "What happens when the queue is full: new lines are dropped and counted, or the inputs wait.",
+);
+
+const RESTART: Key = Key::or(
+    "restart",
+    Value::TwoTimes,
+    "[\"1s\", \"60s\"]",
+    "The first and the longest wait before a process that ended is started again.",
+);
+
+const STOP_GRACE: Key = Key::or(
+    "stop_grace",
+    Value::Time(Duration::ZERO),
+    "\"5s\"",
+    "The time between the steps in which a process is stopped.",
+);
+
+const USER: Key = Key::or_else(
+    "user",
+    Value::Text("Name", r"\S"),
+    "the daemon's user",
+    "The user that the process runs as, with that user's groups.",
+);
+
+const NICE: Key = Key::or("nice", Value::Integer(0..=19), "0", "The process's nice value.");
+
+const LIMITS: Key = Key::or_else(
+    "limits",
+    Value::Table(LIMIT_KEYS),
+    "the daemon's own",
+    "What the process may use.",
+);
+
+const LIMIT_KEYS: &[Key] = &[MEMORY, CPU, FILES];
+
+const MEMORY: Key = Key::new(
+    "memory",
+    Value::Size(limits::CHILD_MEMORY_LEAST..=u64::MAX),
+    "The memory that the process may map.",
+);
+
+const CPU: Key = Key::new(
+    "cpu",
+    Value::Time(Duration::ZERO),
+    "The processor time after which the process is ended, and started again.",
+);
+
+const FILES: Key = Key::new(
+    "files",
+    Value::Integer(limits::CHILD_FILES_LEAST..=u64::MAX),
+    "The files that the process may have open.",
+);
+
+/// Reads the process whose command stands under `key`; its format or its longest line is read by
+/// the caller.
+pub fn read(section: &Section<'_>, key: &Key, report: &mut Report<'_>) -> Option<ProcessPlan> {
+    let command = section.system_text(key, report);
+    let mut plan = defaults(String::new());
+    plan.workers = section.integer(&WORKERS, report).unwrap_or(plan.workers);
+    plan.queue = section.size(&QUEUE, report).unwrap_or(plan.queue);
+    let when_full = section.word(&WHEN_FULL, &WHEN_FULL_WORDS, report);
+    plan.when_full = when_full.unwrap_or(plan.when_full);
+    plan.restart = restart(section, report).unwrap_or(plan.restart);
+    plan.stop_grace = section.time(&STOP_GRACE, report).unwrap_or(plan.stop_grace);
+    plan.confine = confine(section, report);
+    plan.command = command?.into();
+    Some(plan)
+}
+
+fn restart(section: &Section<'_>, report: &mut Report<'_>) -> Option<(Duration, Duration)> {
+    let entry = section.entry(&RESTART)?;
+    let (first, longest) = entry.two_times(report)?;
+    let problem = if first > longest {
+        let (first, longest) = (show_time(first), show_time(longest));
+        format!("the first wait, {first}, is longer than the longest, {longest}")
+    } else if first < limits::RESTART_LEAST {
+        format!("the first wait must be at least {}", show_time(limits::RESTART_LEAST))
+    } else {
+        return Some((first, longest));
+    };
+    entry.wrong(report, problem);
+    None
+}
+
+/// `user`, `nice` and `limits`.
+fn confine(section: &Section<'_>, report: &mut Report<'_>) -> ConfinePlan {
+    let mut plan = ConfinePlan {
+        user: section.system_text(&USER, report).map(str::to_string),
+        nice: section.integer(&NICE, report).unwrap_or(0),
+        ..ConfinePlan::default()
+    };
+    let expected = ", as in limits = { memory = \"256MiB\", files = 64 }";
+    let limits = section.entry(&LIMITS);
+    let Some(limits) = limits.and_then(|entry| entry.section(LIMIT_KEYS, expected, report)) else {
+        return plan;
+    };
+    plan.memory = limits.size(&MEMORY, report);
+    plan.cpu = limits.time(&CPU, report).map(|time| time.as_secs().max(1));
+    plan.files = limits.integer(&FILES, report);
+    plan
+}
+
+/// A process with nothing but a command.
+pub fn defaults(command: String) -> ProcessPlan {
+    ProcessPlan {
+        command,
+        workers: 1,
+        queue: limits::QUEUE_DEFAULT,
+        when_full: WhenFull::Drop,
+        restart: limits::RESTART_DEFAULT,
+        stop_grace: limits::STOP_GRACE_DEFAULT,
+        max_line: limits::LINE_MAX_DEFAULT,
+        format: FormatPlan::default(),
+        confine: ConfinePlan::default(),
+    }
+}

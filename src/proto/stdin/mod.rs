@@ -1,0 +1,3 @@
+//! The daemon's standard input.
+
+pub mod config;

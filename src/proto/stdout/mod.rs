@@ -1,0 +1,3 @@
+//! The daemon's standard output.
+
+pub mod config;

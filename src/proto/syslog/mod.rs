@@ -1,0 +1,3 @@
+//! Syslog messages: over UDP, TCP, TLS and Unix sockets.
+
+pub mod config;

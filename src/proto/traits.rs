@@ -1,0 +1,175 @@
+//! What a protocol is to the rest of the program.
+//!
+//! An input says by itself what it claims, whether it acknowledges, whether its senders can wait
+//! and how long its lines are; an output, what it claims, how large its queue is and how it
+//! writes. Nothing else of the configuration knows a protocol.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::shared::datagrams::UdpInPlan;
+use super::shared::process::ProcessPlan;
+use super::shared::tls::ServerTlsPlan;
+use crate::format::plan::FormatPlan;
+use crate::settings::{Choice, Entry, Report, Section};
+
+/// The configuration of an input.
+pub trait Input: Sized {
+    /// Its key, what it is called, and the keys it has.
+    const CHOICE: Choice;
+
+    /// Reads it; `entry` is that of its key.
+    fn read(section: &Section<'_>, entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Self>;
+
+    /// What no other node can have at the same time.
+    fn claims(&self) -> Vec<Claim>;
+
+    /// What it promises and what it cannot do.
+    fn nature(&self) -> Nature;
+
+    /// What it is, on one line.
+    fn describe(&self) -> String;
+
+    /// Its UDP socket, where it has one.
+    fn udp(&self) -> Option<&UdpInPlan> {
+        None
+    }
+
+    /// Its TLS, where clients come through it.
+    fn tls(&self) -> Option<&ServerTlsPlan> {
+        None
+    }
+}
+
+/// The configuration of an output.
+pub trait Output: Sized {
+    /// Its key, what it is called, and the keys it has.
+    const CHOICE: Choice;
+
+    /// Reads it; `entry` is that of its key.
+    fn read(section: &Section<'_>, entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Self>;
+
+    /// How its lines are written.
+    fn format(&self) -> &FormatPlan;
+
+    /// The bound of the queue before it, in bytes.
+    fn queue(&self) -> u64;
+
+    /// What it is, on one line.
+    fn describe(&self) -> String;
+
+    /// What no other node can have at the same time; `inputs` names the inputs whose lines come
+    /// to it, for one whose claims depend on that.
+    fn claims(&self, inputs: &mut dyn FnMut() -> Vec<String>) -> Vec<Claim> {
+        let _ = inputs;
+        Vec::new()
+    }
+
+    /// The process it runs, where it is one.
+    fn process(&self) -> Option<&ProcessPlan> {
+        None
+    }
+}
+
+/// Something that only one node can have.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Claim {
+    /// An address for datagrams.
+    Udp(SocketAddr),
+    /// An address for connections.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+    /// A FIFO that is read.
+    Fifo(PathBuf),
+    /// Standard input.
+    Stdin,
+    /// A file that is written.
+    File(PathBuf),
+    /// A spool's folder.
+    Folder(PathBuf),
+    /// Standard output, which several may write to, though that is hardly meant.
+    Stdout,
+}
+
+/// What an input promises, and what it cannot do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nature {
+    /// What its senders are called in messages, as in "UDP".
+    pub label: &'static str,
+    /// Whether a sender is told that its lines are on disk.
+    pub acknowledged: bool,
+    /// Whether its senders wait when nothing is read from them.
+    pub can_wait: bool,
+    /// The longest line that can come, in bytes, whatever the configuration allows.
+    pub longest_line: Option<usize>,
+}
+
+impl Nature {
+    /// An input whose senders wait, without acknowledgements and with lines of any length.
+    pub const fn new(label: &'static str) -> Self {
+        Self { label, acknowledged: false, can_wait: true, longest_line: None }
+    }
+}
+
+impl Claim {
+    /// Whether both cannot be had at the same time.
+    pub fn clashes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Udp(one), Self::Udp(other)) | (Self::Tcp(one), Self::Tcp(other)) => {
+                addresses_clash(*one, *other)
+            }
+            _ => self == other,
+        }
+    }
+
+    /// Claims that may clash are equal in this.
+    pub fn group(&self) -> Self {
+        let any = |address: SocketAddr| match address.is_ipv4() {
+            true => SocketAddr::from(([0, 0, 0, 0], address.port())),
+            false => SocketAddr::from(([0; 16], address.port())),
+        };
+        match self {
+            Self::Udp(address) => Self::Udp(any(*address)),
+            Self::Tcp(address) => Self::Tcp(any(*address)),
+            other => other.clone(),
+        }
+    }
+
+    /// Whether a clash is only warned of.
+    pub fn can_be_shared(&self) -> bool {
+        *self == Self::Stdout
+    }
+
+    /// What a clash is reported as: the node whose table is `table` has the claim already, in
+    /// this line of the file.
+    pub fn taken(&self, table: &str, line: usize) -> String {
+        let owner = format!("[{table}] on line {line}");
+        match self {
+            Self::Udp(address) | Self::Tcp(address) => format!("{address} is bound by {owner}"),
+            Self::Unix(_) => format!("this socket is bound by {owner}"),
+            Self::Fifo(_) => format!("this FIFO is read by {owner}"),
+            Self::Stdin => format!("standard input is read by {owner}"),
+            Self::File(_) => format!("this file is written by {owner}"),
+            Self::Folder(_) => format!("[{table}] has its spool in this folder"),
+            Self::Stdout => format!("[{table}] writes to standard output too"),
+        }
+    }
+
+    /// What is said of the place where it was claimed first.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Udp(_) | Self::Tcp(_) | Self::Unix(_) => "bound here",
+            Self::Fifo(_) | Self::Stdin => "read here",
+            Self::File(_) | Self::Stdout => "written here",
+            Self::Folder(_) => "used here",
+        }
+    }
+}
+
+/// Port 0 asks for any free port, which is another one each time.
+fn addresses_clash(one: SocketAddr, other: SocketAddr) -> bool {
+    let all = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0
+        && (one == other || one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && all)
+}

@@ -1,0 +1,3 @@
+//! UDP: raw lines in datagrams, in and out.
+
+pub mod config;

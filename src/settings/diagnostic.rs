@@ -1,0 +1,210 @@
+//! What is wrong with a configuration, and where: shown with the source line and a caret.
+//!
+//! The first line of a diagnostic is `FILE:LINE:COLUMN: error: KEY: MESSAGE`, the form that
+//! editors and grep understand. The excerpt below it is drawn by annotate-snippets.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+
+/// The most diagnostics one report holds; more are only counted.
+pub const DIAGNOSTICS_MOST: usize = 100;
+/// The most columns of a source line that are shown.
+const COLUMNS: usize = 100;
+/// The most characters of a value that are repeated in a message.
+const VALUE_SHOWN: usize = 60;
+
+/// Whether the configuration is refused for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration is refused.
+    Error,
+    /// It is accepted, but is hardly what was meant.
+    Warning,
+}
+
+/// One thing to report about a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Whether the configuration is refused for it.
+    pub severity: Severity,
+    /// The file as the user named it.
+    pub file: String,
+    /// Where in the file; `None` for what is about the file as a whole.
+    pub place: Option<Place>,
+    /// The key, as in `filter.api.sample`; empty for none.
+    pub key: String,
+    /// What is wrong, in one sentence.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// A place in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// The whole file, fit for a terminal.
+    text: Arc<str>,
+    /// The bytes of it that are meant.
+    span: Range<usize>,
+    /// Other bytes of it, with what is to be said of them.
+    labels: Vec<(Range<usize>, String)>,
+}
+
+impl Place {
+    /// The place of a range of bytes; a range past the end is the end. `text` is what [`fit`]
+    /// made of the file.
+    pub fn of(text: &Arc<str>, span: &Range<usize>, labels: Vec<(Range<usize>, String)>) -> Self {
+        let start = floor_char(text, span.start);
+        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let line = 1 + text[..start].bytes().filter(|byte| *byte == b'\n').count();
+        let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+        let end = floor_char(text, span.end).clamp(start, line_end);
+        let column = text[line_start..start].chars().count() + 1;
+        Self { line, column, text: Arc::clone(text), span: start..end, labels }
+    }
+
+    /// The source lines with the marks below them.
+    fn draw(&self, severity: Severity, help: Option<&str>, renderer: &Renderer) -> String {
+        let spans = || std::iter::once(&self.span).chain(self.labels.iter().map(|(span, _)| span));
+        let first = spans().map(|span| span.start).min().unwrap_or(0);
+        let last = spans().map(|span| span.end).max().unwrap_or(first);
+        let start = self.text[..first].rfind('\n').map_or(0, |at| at + 1);
+        let end = self.text[last..].find('\n').map_or(self.text.len(), |at| last + at);
+        let number = 1 + self.text[..start].bytes().filter(|byte| *byte == b'\n').count();
+        let within = |span: &Range<usize>| span.start - start..span.end - start;
+        let label = |(span, text): &(Range<usize>, String)| -> Annotation<'_> {
+            AnnotationKind::Context.span(within(span)).label(text.clone())
+        };
+        let snippet = Snippet::source(&self.text[start..end])
+            .line_start(number)
+            .annotation(AnnotationKind::Primary.span(within(&self.span)))
+            .annotations(self.labels.iter().map(label));
+        let level = match severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let mut group = Group::with_level(level).element(snippet);
+        if let Some(help) = help {
+            group = group.element(Level::HELP.message(help));
+        }
+        renderer.render(&[group])
+    }
+}
+
+/// The file as it can be shown: control characters that annotate-snippets lets through are
+/// replaced by a character of as many bytes, so that every place stays where it is.
+pub fn fit(text: &str) -> Arc<str> {
+    let is_c1 = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
+    if text.contains(is_c1) { text.replace(is_c1, "\u{b7}").into() } else { text.into() }
+}
+
+fn floor_char(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// A character that cannot upset a terminal.
+fn harmless(c: char) -> char {
+    if c.is_control() && c != '\t' { '\u{FFFD}' } else { c }
+}
+
+/// A value from the file, made fit to stand in a message.
+pub fn shown(value: &str) -> String {
+    let mut out: String = value.chars().take(VALUE_SHOWN).map(harmless).collect();
+    if value.chars().nth(VALUE_SHOWN).is_some() {
+        out.push('…');
+    }
+    out.replace('\t', " ")
+}
+
+impl Diagnostic {
+    fn headline(&self) -> String {
+        let place = self.place.as_ref().map(|place| format!("{}:{}:", place.line, place.column));
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let key = if self.key.is_empty() { String::new() } else { format!("{}: ", self.key) };
+        format!("{}:{} {severity}: {key}{}", self.file, place.unwrap_or_default(), self.message)
+    }
+
+    fn render(&self, renderer: &Renderer) -> String {
+        let headline = self.headline();
+        match (&self.place, &self.help) {
+            (Some(place), help) => {
+                format!("{headline}\n{}", place.draw(self.severity, help.as_deref(), renderer))
+            }
+            (None, Some(help)) => format!("{headline}\n  = help: {help}"),
+            (None, None) => headline,
+        }
+    }
+
+    /// The diagnostic for a terminal that has colours.
+    pub fn in_colour(&self) -> String {
+        self.render(&Renderer::styled().term_width(COLUMNS))
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(&Renderer::plain().term_width(COLUMNS)))
+    }
+}
+
+/// Why a configuration was refused: every error at once, in file order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The file as the user named it.
+    pub file: String,
+    /// The first of what was found, at least one error; warnings may stand between them.
+    pub diagnostics: Vec<Diagnostic>,
+    /// How many errors there are, with those that `diagnostics` has no room for.
+    pub errors: usize,
+}
+
+impl Refusal {
+    /// A refusal for one reason that has no place in the file.
+    pub fn whole(file: &str, message: String, help: Option<&str>) -> Self {
+        let diagnostic = Diagnostic {
+            severity: Severity::Error,
+            file: file.into(),
+            place: None,
+            key: String::new(),
+            message,
+            help: help.map(Into::into),
+        };
+        Self { file: file.into(), diagnostics: vec![diagnostic], errors: 1 }
+    }
+
+    fn render(&self, diagnostic: impl Fn(&Diagnostic) -> String) -> String {
+        let mut out: String = self.diagnostics.iter().map(|one| diagnostic(one) + "\n").collect();
+        if self.errors > self.diagnostics.len() {
+            out.push_str("… and more\n");
+        }
+        let (errors, plural) = (self.errors, if self.errors == 1 { "" } else { "s" });
+        out + &format!("{errors} error{plural} in {}", self.file)
+    }
+
+    /// The report for a terminal that has colours.
+    pub fn in_colour(&self) -> String {
+        self.render(Diagnostic::in_colour)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(ToString::to_string))
+    }
+}
+
+impl std::error::Error for Refusal {}
