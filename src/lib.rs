@@ -5,6 +5,7 @@
 //! that order of thought:
 //!
 //! - [`config`] turns a file into a checked [`config::plan::Plan`];
+//! - [`ingress`] holds the ways in, [`proto`] what is spoken there;
 //! - [`input`] turns what the kernel gave us into whole lines, in a [`batch::Batch`];
 //! - [`parse`] reads what stands in a line;
 //! - [`engine`] is the whole daemon minus the kernel: batches in, queues and actions out;
@@ -28,16 +29,20 @@ pub mod format;
 pub mod forward;
 pub mod fs;
 pub mod ids;
+pub mod ingress;
 pub mod input;
 pub mod ledger;
 pub mod limits;
 pub mod logger;
 pub mod metrics;
+pub mod net;
 pub mod output;
 pub mod parse;
+pub mod proto;
 #[cfg(test)]
 mod sim;
 pub mod sources;
 pub mod spool;
 pub mod sys;
 pub mod url;
+pub mod wake;

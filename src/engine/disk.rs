@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use crate::batch::Batch;
 use crate::clock::Mono;
-use crate::config::plan::{BodyPlan, Shape};
 use crate::ids::NodeId;
 use crate::ledger::Reason;
 use crate::limits::{CURSOR_EVERY, DISK_JOB_MOST, DISK_RETRY, HOLD_BYTES, HOLD_MOST};
@@ -231,18 +230,6 @@ impl Engine {
     /// The inputs whose lines can come to a spool.
     pub fn spooled_inputs(&self) -> Vec<NodeId> {
         self.inputs_before(|node| matches!(node.body, Body::Spool(_)))
-    }
-
-    /// The file output that all lines of an input come to that go on at all, where there is one
-    /// and it writes them as they are, into a file that is the same for all.
-    pub fn only_file(&self, input: NodeId) -> Option<NodeId> {
-        let &[end] = self.ends_behind(input).as_slice() else { return None };
-        let node = self.node(end);
-        let (Body::Disk(disk), BodyPlan::File(plan)) = (&node.body, &node.plan.body) else {
-            return None;
-        };
-        let is_plain = plan.format.shape == Shape::Line && plan.path.fields().is_empty();
-        (is_plain && !disk.exact).then_some(end)
     }
 
     /// The inputs whose lines can come to a node of that kind. What is behind a spool is the

@@ -27,7 +27,7 @@ pub mod tap;
 mod tests;
 mod ticket;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -433,6 +433,12 @@ impl Engine {
         self.nodes()
             .find(|(_, node)| node.retired.is_none() && &*node.name == name)
             .map(|(id, _)| id)
+    }
+
+    /// All nodes of the plan in force, by their names.
+    pub fn names(&self) -> HashMap<Arc<str>, NodeId> {
+        let live = self.nodes().filter(|(_, node)| node.retired.is_none());
+        live.map(|(id, node)| (Arc::clone(&node.name), id)).collect()
     }
 
     /// A node's name.

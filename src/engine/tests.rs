@@ -300,31 +300,3 @@ fn a_spool_whose_queue_is_never_empty_is_not_stuck_while_it_is_written() {
     assert!(spool.stuck_seconds.unwrap() <= 1.0, "{spool:?}");
     world.finish();
 }
-
-#[test]
-fn a_receiver_may_write_what_goes_to_one_file_as_it_is() {
-    let only = |nodes: &str| {
-        let world = world(nodes);
-        let input = world.engine.find("in").unwrap();
-        world.engine.only_file(input).map(|id| world.engine.name_of(id).to_string())
-    };
-    let all = "[output.all]\nfrom = \"in\"\nfile = \"/x/all\"\n";
-    let from = |node: &str| all.replace("\"in\"", &format!("\"{node}\""));
-    let filter = "[filter.f]\nfrom = \"in\"\nsample = 10\n";
-    assert_eq!(only(all).as_deref(), Some("all"));
-    assert_eq!(only(&format!("{filter}{}", from("f"))).as_deref(), Some("all"));
-    for others in [
-        // Somebody else would wait for the file.
-        format!("{all}[output.p]\nfrom = \"in\"\npipe = \"x\"\n"),
-        format!("{all}{}", all.replace("all", "more")),
-        format!("{filter}{all}[output.p]\nfrom = \"f\"\npipe = \"x\"\n"),
-        // Work that is not writing.
-        all.replace("/x/all", "/x/{host}"),
-        format!("{all}format = \"json\"\n"),
-        // What a child prints comes by another way.
-        format!("[filter.f]\nfrom = \"in\"\nrun = \"x\"\n{}", from("f")),
-        format!("[spool.s]\nfrom = \"in\"\ndir = \"/s\"\n{}", from("s")),
-    ] {
-        assert_eq!(only(&others), None, "{others}");
-    }
-}

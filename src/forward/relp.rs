@@ -16,7 +16,7 @@ use crate::format::Formatter;
 use crate::ids::Identity;
 use crate::ledger::Count;
 use crate::limits::RELP_WINDOW;
-use crate::parse::relp::{
+use crate::proto::relp::wire::{
     Command, DATA_MOST, Decoder, Frame, Offers, TXNR_MOST, encode, encode_lines_head, head,
 };
 
@@ -249,7 +249,7 @@ mod tests {
     use crate::batch::Place;
     use crate::config::plan::FormatPlan;
     use crate::filter::batch_of;
-    use crate::input::relp::Session;
+    use crate::proto::relp::session::Session;
 
     fn formatter() -> Formatter {
         Formatter::new(&FormatPlan::default())

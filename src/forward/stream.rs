@@ -10,7 +10,7 @@ use super::out::Out;
 use crate::batch::Batch;
 use crate::format::Formatter;
 use crate::ledger::Count;
-use crate::parse::relp::decimal;
+use crate::proto::relp::wire::decimal;
 
 /// One connection.
 #[derive(Debug, Default)]

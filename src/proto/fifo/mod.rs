@@ -1,0 +1,3 @@
+//! Lines from a named pipe.
+
+pub mod input;

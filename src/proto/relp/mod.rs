@@ -1,0 +1,5 @@
+//! RELP: messages, each acknowledged once it is on disk.
+
+pub mod input;
+pub mod session;
+pub mod wire;

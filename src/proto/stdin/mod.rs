@@ -1,0 +1,3 @@
+//! Lines from the standard input.
+
+pub mod input;

@@ -1,0 +1,5 @@
+//! Syslog messages over UDP, TCP, TLS and Unix sockets.
+
+pub mod input;
+pub mod session;
+pub mod unix;

@@ -1,0 +1,4 @@
+//! Raw lines in UDP datagrams.
+
+pub mod input;
+pub mod socket;
