@@ -17,9 +17,9 @@ use logweir::config::plan::SelectPlan;
 use logweir::engine::{Action, Engine, Event};
 use logweir::filter::patterns::{Hits, Patterns};
 use logweir::filter::{Selector, gather};
-use logweir::input::Intake;
 use logweir::input::datagrams::RawLines;
 use logweir::input::lines::LineBuffer;
+use logweir::input::{Gather, Intake};
 use logweir::ledger::Count;
 use logweir::metrics::{self, Format, Pulse, Reloads, Snapshot, Usage};
 

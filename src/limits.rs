@@ -110,13 +110,6 @@ pub const PIECES_TOGETHER: usize = 4;
 /// Batches that may wait between a receiver and the loop.
 pub const RECEIVED_WAITING: usize = 8;
 const _: () = assert!(PIECES_TOGETHER <= RECEIVED_WAITING);
-/// A receiver writes as well only where the kernel can hold so much meanwhile, in its own
-/// accounting.
-pub const HAND_BUFFER_LEAST: usize = 16 << 20;
-/// It leaves that alone after a job that took so long,
-pub const HAND_SLOW: Duration = Duration::from_millis(20);
-/// for so long.
-pub const HAND_RESTS: Duration = Duration::from_secs(1);
 /// Blocks a receiver keeps an eye on for reuse when nobody holds them any more.
 pub const BLOCKS_KEPT: usize = 64;
 

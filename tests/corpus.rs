@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
-use logweir::input::Intake;
+use logweir::input::Gather;
 use logweir::input::messages::{Escape, Messages};
 use logweir::parse::framing::{Frame, Framer};
 use logweir::parse::syslog::names::{facility_of, severity_of};

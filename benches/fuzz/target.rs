@@ -7,10 +7,10 @@ use clap::ValueEnum;
 use fastrand::Rng;
 use logweir::batch::{Batch, count_lines};
 use logweir::config::plan::{FormatPlan, ServerTlsPlan, Shape};
-use logweir::driver::tls::ServerTls;
 use logweir::format::Formatter;
 use logweir::input::Intake;
 use logweir::input::messages::{Escape, Messages};
+use logweir::net::tls::ServerTls;
 use logweir::parse::framing::{Frame, Framer};
 use logweir::parse::syslog::{Message, Month};
 

@@ -15,12 +15,6 @@ use crate::config::plan::{DaemonPlan, Plan};
 use crate::limits::{PASS_LATE, TAP_PIECE};
 use crate::metrics::{Pulse, Snapshot};
 
-/// What a reload opened; nothing where it stays as it is.
-pub(super) struct Opened {
-    control: Option<Listening>,
-    metrics: Option<Metrics>,
-}
-
 /// Makes the control socket; where it cannot be made, a warning says so.
 pub(super) fn listen(path: &Path) -> Option<Listening> {
     let warn = |error: &std::io::Error| {
@@ -40,39 +34,35 @@ pub(super) fn open_metrics(plan: &DaemonPlan, wake: &Wake) -> Result<Option<Metr
 impl Daemon {
     // ---- reload
 
-    /// Opens what a reload has elsewhere. This is the last that can be refused: an address that
-    /// shares its port with the old one can only be had when the old one is let go.
-    pub(super) fn open_admin(&mut self, plan: &Plan) -> Result<Opened, String> {
+    /// Opens the port of the metrics where a reload has it elsewhere. This is the last that can
+    /// be refused: an address that shares its port with the old one can only be had when the old
+    /// one is closed.
+    pub(super) fn open_metrics(&mut self, plan: &Plan) -> Result<Option<Metrics>, String> {
         let (old, new) = (self.engine.plan().daemon.clone(), &plan.daemon);
-        let control = match &new.control {
-            Some(path) if new.control != old.control => {
-                let refused = |error| format!("daemon.control = {path:?}: {error}");
-                Some(Listening::open(path).map_err(refused)?)
-            }
-            // What could not be had before is tried again, and refuses nothing now either.
-            Some(path) if self.control.is_none() => listen(path),
-            _ => None,
-        };
         if new.metrics == old.metrics {
-            return Ok(Opened { control, metrics: None });
+            return Ok(None);
         }
         let port = |plan: &DaemonPlan| plan.metrics.map(|address| address.port());
         if port(new) == port(&old) {
             self.metrics = None;
         }
-        let metrics = open_metrics(new, &self.wake).inspect_err(|_| {
+        open_metrics(new, &self.wake).inspect_err(|_| {
             if self.metrics.is_none() {
                 let again = open_metrics(&old, &self.wake);
                 self.metrics = again.inspect_err(|error| log::error!("{error}")).unwrap_or(None);
             }
-        })?;
-        Ok(Opened { control, metrics })
+        })
     }
 
     /// Uses what was opened. Clients of the control stay; the old ways in are closed.
-    pub(super) fn use_admin(&mut self, plan: &Plan, opened: Opened) {
+    pub(super) fn use_admin(
+        &mut self,
+        plan: &Plan,
+        control: Option<Listening>,
+        metrics: Option<Metrics>,
+    ) {
         let registry = self.poll.registry();
-        let moved = match (opened.control, &mut self.control) {
+        let moved = match (control, &mut self.control) {
             (Some(listening), Some(control)) => control.move_to(listening, registry),
             (Some(listening), none) => Control::new(listening, registry, CONTROL, UDP_OUT)
                 .map(|control| *none = Some(control)),
@@ -82,7 +72,7 @@ impl Daemon {
             log::error!("control: {error}");
         }
         if plan.daemon.metrics != self.metrics.as_ref().map(Metrics::address) {
-            self.metrics = opened.metrics;
+            self.metrics = metrics;
         }
     }
 
@@ -94,10 +84,8 @@ impl Daemon {
         match control.ready(token, self.poll.registry(), now) {
             Served::Nothing => {}
             Served::Asks(request) => {
-                let outcome = self.carry_out_request(token, request, now);
-                let Some(control) = &mut self.control else { return };
-                if control.answer(token, outcome, self.poll.registry(), now) == Served::Gone {
-                    self.engine.close_tap(client);
+                if let Some(outcome) = self.carry_out_request(token, request, now) {
+                    self.answer_control(token, outcome, now);
                 }
             }
             Served::Ends => self.engine.end_tap(client, "the tap is closed"),
@@ -105,27 +93,47 @@ impl Daemon {
         }
     }
 
-    fn carry_out_request(&mut self, client: Token, request: Request, now: Mono) -> Outcome {
+    /// Tells a client what came of its request.
+    pub(super) fn answer_control(&mut self, client: Token, outcome: Outcome, now: Mono) {
+        let Some(control) = &mut self.control else { return };
+        if control.answer(client, outcome, self.poll.registry(), now) == Served::Gone {
+            self.engine.close_tap(client.0 as u64);
+        }
+    }
+
+    /// Does what a client asks for; nothing where that is done later.
+    fn carry_out_request(&mut self, client: Token, request: Request, now: Mono) -> Option<Outcome> {
         let nothing = || b"null".to_vec();
-        match request {
+        Some(match request {
             Request::Status => {
                 self.children.look_at_pipes(&mut self.engine);
                 let status = self.engine.status(now);
                 serde_json::to_vec(&status).map_err(|error| error.to_string())
             }
-            Request::Reload => self.reload().map(|()| nothing()),
+            Request::Reload if self.engine.is_ending() => Err("the daemon is ending".into()),
+            Request::Reload => {
+                if let Some(control) = &mut self.control {
+                    control.defer(client);
+                }
+                self.ask_reload(Some(client), now);
+                return None;
+            }
             Request::Rotate => {
                 self.engine.reopen();
                 Ok(nothing())
             }
             Request::Tap { node, matches } => {
-                self.engine.open_tap(client.0 as u64, &node, matches.as_deref())?;
-                if let Some(control) = &mut self.control {
-                    control.taps(client);
-                }
-                Ok(nothing())
+                self.open_tap(client, &node, matches.as_deref()).map(|()| nothing())
             }
+        })
+    }
+
+    fn open_tap(&mut self, client: Token, node: &str, matches: Option<&str>) -> Result<(), String> {
+        self.engine.open_tap(client.0 as u64, node, matches)?;
+        if let Some(control) = &mut self.control {
+            control.taps(client);
         }
+        Ok(())
     }
 
     /// Gives whoever looks what left the nodes.

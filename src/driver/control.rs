@@ -50,8 +50,10 @@ struct Client {
     answer: Vec<u8>,
     /// Whether it gets what leaves a node.
     taps: bool,
-    /// Whether it is let go when it has its answer.
+    /// Whether it is disconnected when it has its answer.
     parting: bool,
+    /// Whether its request is answered later; what it sends meanwhile waits.
+    deferred: bool,
     /// When it asked for something the last time.
     heard: Mono,
 }
@@ -137,10 +139,18 @@ impl Control {
     ) -> Served {
         let Some(client) = self.clients.get_mut(&token) else { return Served::Nothing };
         client.heard = now;
+        client.deferred = false;
         // What there may be besides this request is looked at in the next pass.
         let done =
             client.say(outcome).and_then(|()| registry.reregister(&mut client.stream, token, BOTH));
         done.map_or_else(|error| self.let_go(token, &error), |()| Served::Nothing)
+    }
+
+    /// A client's request is answered later. Nothing more is taken from it until then.
+    pub fn defer(&mut self, token: Token) {
+        if let Some(client) = self.clients.get_mut(&token) {
+            client.deferred = true;
+        }
     }
 
     /// From now on a client gets what leaves a node.
@@ -215,8 +225,9 @@ impl Control {
             self.next_token += 1;
             if registry.register(&mut stream, token, BOTH).is_ok() {
                 let (request, answer) = (Vec::new(), Vec::new());
+                let (taps, parting, deferred) = (false, false, false);
                 let client =
-                    Client { stream, request, answer, taps: false, parting: false, heard: now };
+                    Client { stream, request, answer, taps, parting, deferred, heard: now };
                 self.clients.insert(token, client);
             }
         }
@@ -230,7 +241,8 @@ impl Control {
     /// Whether one more client can be taken. One that has said nothing for long makes room.
     fn has_room(&mut self, now: Mono) -> bool {
         if self.clients.len() >= CONTROL_CLIENTS_MOST {
-            let silent = self.clients.iter().filter(|(_, client)| !client.taps);
+            let may_go = |client: &Client| !client.taps && !client.deferred;
+            let silent = self.clients.iter().filter(|(_, client)| may_go(client));
             let longest = silent.min_by_key(|(_, client)| client.heard);
             if let Some((&token, client)) = longest
                 && now.since(client.heard) >= CONTROL_IDLE
@@ -245,6 +257,9 @@ impl Control {
 impl Client {
     /// Goes on as far as the client lets us, up to a request.
     fn serve(&mut self) -> io::Result<Heard> {
+        if self.deferred {
+            return Ok(Heard::Nothing);
+        }
         loop {
             self.write()?;
             if !self.answer.is_empty() {

@@ -61,13 +61,6 @@ impl Disk {
         Ok(())
     }
 
-    /// Where the jobs of an output are done, if those of no other are.
-    pub fn station_of(&self, node: NodeId) -> Option<Arc<Station>> {
-        let place = *self.places.get(&node)?;
-        let is_alone = self.load(place) == 1;
-        is_alone.then(|| Arc::clone(&self.workers[place].station))
-    }
-
     /// Takes over a spool that was opened.
     ///
     /// # Errors

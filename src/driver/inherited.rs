@@ -8,9 +8,11 @@ use std::sync::atomic::AtomicU32;
 
 use socket2::{Socket, Type};
 
-use super::receiver::DatagramSocket;
+use super::inputs::Sockets;
 use super::systemd::{DROPS, Manager, input_of};
-use super::unix_in::UnixPath;
+use crate::ingress;
+use crate::ingress::datagrams::{DatagramSocket, SocketPath};
+use crate::proto::traits::Claim;
 use crate::sys::inherit::take_inherited;
 
 /// Sockets that were handed over at the start.
@@ -49,6 +51,29 @@ impl Inherited {
         Self(without_twins(given))
     }
 
+    /// The sockets of inputs with these claims.
+    pub(super) fn sockets(&mut self, claims: impl Iterator<Item = Claim>) -> Sockets {
+        let mut sockets = Sockets::new();
+        for claim in claims {
+            let found: Vec<_> = match &claim {
+                Claim::Udp { address, .. } => {
+                    self.udp(*address).into_iter().map(ingress::Socket::Datagrams).collect()
+                }
+                Claim::Unix(path) => {
+                    self.unix(path).into_iter().map(ingress::Socket::Datagrams).collect()
+                }
+                Claim::Tcp(address) => {
+                    self.listener(*address).into_iter().map(ingress::Socket::Listener).collect()
+                }
+                _ => continue,
+            };
+            if !found.is_empty() {
+                sockets.insert(claim, found.into_iter().map(Arc::new).collect());
+            }
+        }
+        sockets
+    }
+
     /// The sockets for datagrams at an address.
     pub fn udp(&mut self, address: SocketAddr) -> Vec<DatagramSocket> {
         let at =
@@ -68,7 +93,7 @@ impl Inherited {
         if let Err(error) = given.socket.set_passcred(true) {
             log::warn!("{}: the processes that send are not known: {error}", given.name);
         }
-        let kept = (!given.is_units).then(|| UnixPath::kept(path)).flatten();
+        let kept = (!given.is_units).then(|| SocketPath::kept(path)).flatten();
         Some(DatagramSocket { path: kept, ..given.datagrams() })
     }
 
@@ -102,7 +127,7 @@ impl Given {
         let drops = self.name.rsplit_once(DROPS);
         let drops = drops.and_then(|(_, drops)| drops.parse().ok()).unwrap_or(0);
         let drops = Arc::new(AtomicU32::new(drops));
-        DatagramSocket { socket: self.socket, drops, path: None }
+        DatagramSocket { drops, ..DatagramSocket::new(self.socket) }
     }
 }
 

@@ -13,7 +13,8 @@ use std::thread::JoinHandle;
 
 use mio::Waker;
 
-use super::{door, wake::Wake};
+use super::wake::Wake;
+use crate::ingress::acceptor;
 use crate::metrics::Snapshot;
 
 use server::Server;
@@ -37,7 +38,7 @@ impl Metrics {
     /// # Errors
     /// The system's.
     pub fn open(address: SocketAddr, wake: Wake) -> io::Result<Self> {
-        let listener = door::bind(address)?;
+        let listener = acceptor::bind(address)?;
         // One at a time: a loop that is late is not asked again before it has answered.
         let (asks, asked) = sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));

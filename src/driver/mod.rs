@@ -10,65 +10,51 @@ pub mod children;
 mod compress;
 pub mod control;
 pub mod disk;
-pub mod door;
-mod hand;
 pub mod inherited;
+mod inputs;
 pub mod links;
 pub mod metrics;
 mod notify;
 pub mod readers;
-pub mod receiver;
-pub mod relp_in;
+mod reload;
+mod signals;
 pub mod station;
-pub mod syslog_in;
 pub mod systemd;
-pub mod tls;
-pub mod transport;
-pub mod udp_in;
 pub mod udp_out;
-pub mod unix_in;
 mod usage;
-pub mod wake;
 
-use std::io::{self, ErrorKind, Read};
-use std::net::SocketAddr;
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
 use std::time::{Duration, SystemTime};
 
-use mio::net::UnixStream;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use nix::sys::signal::Signal;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
 use crate::clock::{Clock, Mono, SystemClock};
-use crate::config::plan::{
-    BodyPlan, InputPlan, NodePlan, Plan, ServerTlsPlan, SourcePlan, SpoolPlan, TransportPlan,
-};
+use crate::config::plan::Plan;
 use crate::engine::status::Status;
 use crate::engine::{Action, DiskWork, Engine, Event, SinkKind, SpoolFound};
-use crate::forward::partition::{lanes, reader};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
 use crate::limits;
 use crate::metrics::{Pulse, Reloads};
-use crate::spool::recover::{self, Opened};
+use crate::spool::recover::Opened;
+
+pub(crate) use crate::net::{tls, transport};
+pub(crate) use crate::wake;
+pub use reload::Reread;
 
 use children::{Children, Pipe};
 use control::Control;
 use disk::Disk;
-use door::Bound;
 use inherited::Inherited;
+use inputs::Inputs;
 use links::Links;
 use metrics::Metrics;
 use readers::Readers;
-use receiver::{DatagramSocket, Handle, Reply, Source};
-use systemd::{Kept, Manager};
-use tls::{ClientTls, ServerTls};
+use reload::{Before, OpenedInput, Reload, prepare};
+use signals::Signals;
+use systemd::Manager;
 use udp_out::UdpOutputs;
 use wake::Wake;
 
@@ -82,9 +68,6 @@ const UDP_OUT: usize = 1 << 32;
 const CHILDREN: usize = 1 << 40;
 /// Forward outputs' tokens begin here, above all children's.
 const LINKS: usize = 1 << 56;
-
-/// Where a reload finds the new plan; an error is the whole report for the user.
-pub type Reread = Box<dyn Fn() -> Result<Plan, String>>;
 
 /// What is done with the state of the daemon.
 pub type Tell = Box<dyn FnMut(&Status, &Plan)>;
@@ -103,15 +86,13 @@ pub struct Daemon {
     poll: Poll,
     wake: Wake,
     engine: Engine,
-    receivers: Vec<(NodeId, Handle)>,
+    inputs: Inputs,
     /// Inputs that are open but not read yet.
-    opened: Vec<(String, InputPlan, Vec<Source>)>,
+    opened: Vec<OpenedInput>,
     children: Children,
     disk: Disk,
     readers: Readers,
     links: Links,
-    /// Inputs that take no more lines, whose clients wait for their last answers.
-    parting: Vec<(NodeId, Handle)>,
     udp: UdpOutputs,
     control: Option<Control>,
     metrics: Option<Metrics>,
@@ -120,7 +101,8 @@ pub struct Daemon {
     reloads: Reloads,
     manager: Manager,
     signals: Signals,
-    reread: Reread,
+    reread: Arc<dyn Fn() -> Result<Plan, String> + Send + Sync>,
+    reload: Reload,
     report: Option<(Report, Mono)>,
     looked_at_pipes: Mono,
 }
@@ -136,47 +118,32 @@ impl Daemon {
             |error: io::Error| format!("the system refuses what every daemon needs: {error}");
         let poll = Poll::new().map_err(system)?;
         let wake = Wake::new(Waker::new(poll.registry(), WAKE).map_err(system)?);
-        let signals = Signals::catch(&poll).map_err(system)?;
+        let signals = Signals::catch(poll.registry(), SIGNALS).map_err(system)?;
         let engine = Engine::new(plan, clock.mono())?;
         let mut manager = Manager::find();
         let mut inherited = Inherited::take(&mut manager);
-        let mut opened = Vec::new();
-        for (name, input) in inputs_of(plan) {
-            let sockets = inherited_sockets(&mut inherited, input);
-            let listener = input.source.listens_on().and_then(|at| inherited.listener(at));
-            let sources = open_input(name, input, &sockets, listener)?;
-            opened.push((name.to_string(), input.clone(), sources));
-        }
+        let before = Before {
+            plan: Plan { daemon: plan.daemon.clone(), nodes: Vec::new() },
+            sockets: inherited.sockets(reload::claims_of(plan)),
+            has_control: false,
+        };
+        let mut prepared = prepare(plan.clone(), &before)?;
+        drop(before);
         inherited.finish(&mut manager);
-        let disk = Disk::new(wake.clone());
-        let control = plan.daemon.control.as_deref().and_then(admin::listen);
+        let control = prepared.control.take();
         let control = control.map(|at| Control::new(at, poll.registry(), CONTROL, UDP_OUT));
         let control = control.transpose().map_err(system)?;
         let metrics = admin::open_metrics(&plan.daemon, &wake)?;
-        let mut udp = UdpOutputs::new(UDP_OUT);
-        for (node, to) in engine.udp_outputs() {
-            udp.open(node, &to, poll.registry())?;
-        }
-        let mut links = Links::new(LINKS, wake.clone());
-        for (node, tls) in client_tls(plan)? {
-            if let Some(node) = engine.find(&node) {
-                links.enter_tls(node, tls);
-            }
-        }
-        let readers = Readers::new(wake.clone());
         let mut daemon = Self {
             clock,
-            poll,
-            wake,
             engine,
-            receivers: Vec::new(),
-            opened,
+            inputs: Inputs::new(wake.clone()),
+            opened: Vec::new(),
             children: Children::new(CHILDREN),
-            disk,
-            readers,
-            links,
-            parting: Vec::new(),
-            udp,
+            disk: Disk::new(wake.clone()),
+            readers: Readers::new(wake.clone()),
+            links: Links::new(LINKS, wake.clone()),
+            udp: UdpOutputs::new(UDP_OUT),
             control,
             metrics,
             started: clock.wall(),
@@ -184,28 +151,18 @@ impl Daemon {
             reloads: Reloads::default(),
             manager,
             signals,
-            reread,
+            reread: Arc::from(reread),
+            reload: Reload::default(),
             report: None,
             looked_at_pipes: Mono::default(),
+            poll,
+            wake,
         };
-        daemon.open_spools()?;
+        daemon.opened = daemon.enter(prepared, clock.mono())?;
         Ok(daemon)
     }
 
-    /// Opens the spools that are not open yet.
-    fn open_spools(&mut self) -> Result<(), String> {
-        for (node, plan, readers) in self.engine.spools() {
-            if self.disk.has(node) {
-                continue;
-            }
-            let name = self.engine.name_of(node);
-            let opened = open_spool(&name, &plan, &readers)?;
-            self.enter_spool(node, opened)?;
-        }
-        Ok(())
-    }
-
-    fn enter_spool(&mut self, node: NodeId, opened: Opened<OsFs>) -> Result<(), String> {
+    fn enter_spool(&mut self, node: NodeId, opened: Opened<OsFs>, now: Mono) -> Result<(), String> {
         let Opened { mut writer, cursors, .. } = opened;
         writer.set_readers(&self.engine.readers_of(node));
         let found = Box::new(SpoolFound {
@@ -215,7 +172,6 @@ impl Daemon {
             cursors: cursors.into_iter().collect(),
         });
         self.disk.take_spool(node, writer).map_err(|error| error.to_string())?;
-        let now = self.clock.mono();
         self.engine.handle(Event::SpoolOpened { node, found }, now);
         Ok(())
     }
@@ -232,11 +188,10 @@ impl Daemon {
     /// # Errors
     /// Only where the system refuses what no daemon can do without.
     pub fn run(mut self) -> io::Result<()> {
-        for (name, plan, sources) in std::mem::take(&mut self.opened) {
-            self.start_receivers(&name, &plan, sources)?;
-        }
+        let opened = std::mem::take(&mut self.opened);
+        self.start_inputs(opened).map_err(io::Error::other)?;
         self.carry_out(self.clock.mono())?;
-        self.tell_receivers();
+        self.inputs.set_prompt(&self.engine.spooled_inputs());
         let mut events = Events::with_capacity(256);
         let mut woken = self.clock.mono();
         log::info!("running: {} nodes", self.engine.plan().nodes.len());
@@ -257,9 +212,7 @@ impl Daemon {
             woken = self.clock.mono();
             self.pass(&events, woken)?;
         }
-        for (_, handle) in &mut self.parting {
-            handle.join();
-        }
+        self.inputs.finish();
         self.engine.end_taps("the daemon has ended");
         self.pour_taps();
         self.control = None;
@@ -271,7 +224,7 @@ impl Daemon {
     }
 
     fn longest_wait(&mut self) -> Option<Duration> {
-        if !self.children.again.is_empty() || self.receivers_again() || self.links.has_more() {
+        if !self.children.again.is_empty() || self.inputs.has_more() || self.links.has_more() {
             return Some(Duration::ZERO);
         }
         let report = self.report.as_ref().map(|(_, at)| *at);
@@ -279,7 +232,7 @@ impl Daemon {
         let pipes = pipes.then(|| self.looked_at_pipes + limits::PIPES_EVERY);
         let unacknowledged = self.links.acknowledge_all(&mut self.engine, self.clock.mono());
         let own = report.into_iter().chain(pipes).chain(unacknowledged);
-        let own = own.chain(self.manager.deadline());
+        let own = own.chain(self.manager.deadline()).chain(self.reload.deadline());
         let next = self.engine.deadline().into_iter().chain(own).min()?;
         // Rounded up, for mio counts in milliseconds and must not wake just before.
         Some(next.since(self.clock.mono()) + Duration::from_micros(500))
@@ -288,8 +241,8 @@ impl Daemon {
     /// Takes in everything that happened.
     fn pass(&mut self, events: &Events, now: Mono) -> io::Result<()> {
         self.wake.looked();
-        for (proc, pipe) in std::mem::take(&mut self.children.again) {
-            self.children.read(proc, pipe, &mut self.engine, now);
+        for (lane, pipe) in std::mem::take(&mut self.children.again) {
+            self.children.read(lane, pipe, &mut self.engine, now);
         }
         for event in events {
             self.dispatch(event, now);
@@ -302,7 +255,8 @@ impl Daemon {
             self.engine.handle(event, now);
         }
         self.links.look(&mut self.engine, self.poll.registry(), now);
-        self.receive(now)?;
+        self.receive(now);
+        self.go_on_with_reload(now);
         self.obey_signals(now);
         if let Some((report, at)) = &mut self.report
             && now >= *at
@@ -317,18 +271,12 @@ impl Daemon {
         Ok(())
     }
 
-    /// Has the receivers of an input leave lines in the kernel's buffer, or no longer.
-    fn throttle(&self, node: NodeId, throttle: bool) {
-        for (_, handle) in self.receivers.iter().filter(|(of, _)| *of == node) {
-            handle.wishes.hold.store(throttle, Ordering::Relaxed);
-        }
-    }
-
-    /// Has receivers hand on at once what goes into a spool, and write what goes to one file.
-    fn tell_receivers(&self) {
-        let spooled = self.engine.spooled_inputs();
-        for (node, handle) in &self.receivers {
-            handle.wishes.prompt.store(spooled.contains(node), Ordering::Relaxed);
+    /// Takes what the receivers have.
+    fn receive(&mut self, now: Mono) {
+        self.inputs.receive(&mut self.engine, now);
+        if self.inputs.take_ended() && !self.engine.is_ending() && self.engine.inputs_ended() {
+            log::info!("all inputs have ended");
+            self.engine.terminate(now);
         }
     }
 
@@ -343,18 +291,12 @@ impl Daemon {
 
     /// Puts the sockets of all inputs into the service manager's store.
     fn keep_sockets(&mut self) {
-        let inputs = inputs_of(self.engine.plan()).map(|(name, _)| name);
-        self.manager.keep_only(&inputs.collect::<Vec<_>>());
-        for node in self.engine.inputs() {
-            let handles = self.receivers.iter().filter(|(of, _)| *of == node);
-            let sockets = handles.flat_map(|(_, handle)| {
-                let socket = handle.socket.as_ref().and_then(|s| s.try_clone().ok());
-                let listener = handle.listener.as_ref().and_then(|l| l.try_clone().ok());
-                socket.map(Kept::Datagrams).into_iter().chain(listener.map(Kept::Listener))
-            });
-            let sockets = sockets.collect();
-            self.manager.keep(&self.engine.name_of(node), sockets);
+        if !self.manager.is_there() {
+            return;
         }
+        let inputs = self.engine.inputs().into_iter();
+        let sockets = inputs.map(|node| (self.engine.name_of(node), self.inputs.sockets_of(node)));
+        self.manager.keep(sockets.collect());
     }
 
     fn dispatch(&mut self, event: &mio::event::Event, now: Mono) {
@@ -368,8 +310,8 @@ impl Daemon {
             }
             Token(at) if at >= LINKS => self.links.ready(event, &mut self.engine, now),
             _ => match self.children.tokens.get(&token) {
-                Some(&(proc, Pipe::In)) => self.engine.writable(proc),
-                Some(&(proc, pipe)) => self.children.read(proc, pipe, &mut self.engine, now),
+                Some(&(lane, Pipe::In)) => self.engine.writable(lane),
+                Some(&(lane, pipe)) => self.children.read(lane, pipe, &mut self.engine, now),
                 None => {}
             },
         }
@@ -409,101 +351,18 @@ impl Daemon {
             }
             Action::Read(job) => self.readers.hand(job)?,
             Action::Link(lane, command) => self.links.command(lane, command),
-            Action::Completed { node, barrier } => self.reply(node, || Reply::Settled(barrier)),
-            Action::Resume { node, barrier, lasts } => {
-                let lasts = lasts.into_iter().next().unwrap_or_default();
-                self.reply(node, || Reply::Tell(barrier, lasts.clone()));
-            }
-            Action::Throttle(node, throttle) => self.throttle(node, throttle),
+            Action::Completed { node, barrier } => self.inputs.completed(node, barrier),
+            Action::Resume { node, barrier, lasts } => self.inputs.answer(node, barrier, &lasts),
+            Action::Throttle(node, throttle) => self.inputs.throttle(node, throttle),
             // A paused receiver is not taken from, and so waits by itself.
             Action::Pause(node) => {
                 log::info!("{}: waits, a queue that blocks is full", self.engine.name_of(node));
             }
             Action::Unpause(node) => {
                 log::info!("{}: goes on", self.engine.name_of(node));
+                self.inputs.resume(node);
                 self.children.resume(node);
             }
-        }
-        Ok(())
-    }
-
-    // ---- inputs
-
-    /// Says something to the receiver of an input.
-    fn reply(&self, node: NodeId, reply: impl Fn() -> Reply) {
-        let of_node = self.receivers.iter().chain(&self.parting).filter(|(of, _)| *of == node);
-        for (_, handle) in of_node {
-            if let Some(replies) = &handle.replies {
-                replies.say(reply());
-            }
-        }
-    }
-
-    /// A receiver will give no more. One with clients stays until these are answered.
-    fn receiver_ended(&mut self, node: NodeId, mut handle: Handle) {
-        if handle.replies.is_some() {
-            self.parting.push((node, handle));
-        } else {
-            handle.join();
-        }
-    }
-
-    fn start_receivers(
-        &mut self,
-        name: &str,
-        plan: &InputPlan,
-        sources: Vec<Source>,
-    ) -> io::Result<()> {
-        let Some(node) = self.engine.find(name) else { return Ok(()) };
-        let name = Arc::from(name);
-        for source in sources {
-            let handle = receiver::start(&name, plan, source, self.wake.clone())?;
-            self.receivers.push((node, handle));
-        }
-        Ok(())
-    }
-
-    /// Whether a receiver may have more than the last turn took.
-    fn receivers_again(&self) -> bool {
-        self.receivers.iter().any(|(node, handle)| handle.more && !self.engine.is_paused(*node))
-    }
-
-    /// Takes what the receivers have, a turn's worth each.
-    fn receive(&mut self, now: Mono) -> io::Result<()> {
-        let mut ended = Vec::new();
-        for (at, (node, handle)) in self.receivers.iter_mut().enumerate() {
-            handle.more = true;
-            for _ in 0..limits::TURN {
-                if self.engine.is_paused(*node) {
-                    break;
-                }
-                match handle.received.try_recv() {
-                    Ok(received) => {
-                        handle.wishes.waiting.fetch_sub(1, Ordering::Relaxed);
-                        take(&mut self.engine, *node, received, now);
-                    }
-                    Err(TryRecvError::Empty) => {
-                        handle.more = false;
-                        break;
-                    }
-                    Err(TryRecvError::Disconnected) => {
-                        handle.more = false;
-                        ended.push(at);
-                        break;
-                    }
-                }
-            }
-        }
-        for at in ended.into_iter().rev() {
-            let (node, handle) = self.receivers.remove(at);
-            self.receiver_ended(node, handle);
-            if self.receivers.iter().all(|(other, _)| *other != node) {
-                self.engine.handle(Event::InputEnded { node }, now);
-            }
-        }
-        if !self.engine.is_ending() && self.engine.inputs_ended() {
-            log::info!("all inputs have ended");
-            self.engine.terminate(now);
         }
         Ok(())
     }
@@ -511,14 +370,14 @@ impl Daemon {
     // ---- signals and control
 
     fn obey_signals(&mut self, now: Mono) {
-        if self.signals.child.swap(false, Ordering::AcqRel) {
+        if self.signals.child() {
             self.children.reap(&mut self.engine, now);
         }
-        if self.signals.reload.swap(false, Ordering::AcqRel) {
+        if self.signals.reload() {
             // What came of it is in the log.
-            let _ = self.reload();
+            self.ask_reload(None, now);
         }
-        if self.signals.end.swap(false, Ordering::AcqRel) {
+        if self.signals.end() {
             self.end(now);
         }
     }
@@ -528,392 +387,9 @@ impl Daemon {
             return;
         }
         log::info!("ending: inputs are closed, queues are drained");
+        self.cancel_reload(now);
         self.manager.stopping();
-        for (_, handle) in &mut self.receivers {
-            handle.stop();
-        }
+        self.inputs.stop();
         self.engine.terminate(now);
-    }
-
-    // ---- reload
-
-    /// Reads the configuration again and puts it in force; refused, nothing changes. Files
-    /// are reopened either way, as logrotate expects of SIGHUP.
-    fn reload(&mut self) -> Result<(), String> {
-        self.manager.reloading();
-        self.engine.reopen();
-        let done = (self.reread)().and_then(|plan| self.put_in_force(&plan));
-        self.keep_sockets();
-        self.manager.ready();
-        self.reloads.last_refused = done.is_err();
-        match &done {
-            Ok(()) => {
-                self.reloads.done += 1;
-                log::info!("reloaded: {} nodes", self.engine.plan().nodes.len());
-            }
-            Err(error) => {
-                self.reloads.refused += 1;
-                log::error!("reload refused, the old configuration goes on:\n{error}");
-            }
-        }
-        done
-    }
-
-    fn put_in_force(&mut self, plan: &Plan) -> Result<(), String> {
-        if self.engine.is_ending() {
-            return Err("the daemon is ending".into());
-        }
-        // All that can be refused comes first.
-        let old = self.engine.plan().clone();
-        Engine::new(plan, Mono::default())?;
-        let is_new = |name: &str, input: &InputPlan| {
-            !inputs_of(&old).any(|(other, before)| other == name && before == input)
-        };
-        let mut opened = Vec::new();
-        for (name, input) in inputs_of(plan).filter(|(name, input)| is_new(name, input)) {
-            let sockets = self.sockets_at(input).map_err(|error| error.to_string())?;
-            let listener = self.listener_at(input).map_err(|error| error.to_string())?;
-            let sources = open_input(name, input, &sockets, listener)?;
-            opened.push((name.to_string(), input.clone(), sources));
-        }
-        let mut renewed = Vec::new();
-        for (name, input) in inputs_of(plan).filter(|(name, input)| !is_new(name, input)) {
-            if let Some(tls) = input.source.tls() {
-                let said = |error| format!("input.{name}: tls: {error}");
-                renewed.push((name, ServerTls::new(tls).map_err(said)?));
-            }
-        }
-        let tls = client_tls(plan)?;
-        let mut spools = Vec::new();
-        for node in &plan.nodes {
-            let BodyPlan::Spool(spool) = &node.body else { continue };
-            let is_open = old.nodes.iter().any(|before| {
-                let same_dir = |other: &SpoolPlan| other.dir == spool.dir;
-                before.name == node.name
-                    && matches!(&before.body, BodyPlan::Spool(other) if same_dir(other))
-            });
-            if !is_open {
-                let readers = readers_of(plan, &node.name);
-                spools.push((node.name.clone(), open_spool(&node.name, spool, &readers)?));
-            }
-        }
-        let mut udp = Vec::new();
-        for node in &plan.nodes {
-            if let BodyPlan::Udp(to) = &node.body {
-                udp.push((node.name.clone(), udp_out::connect(&node.name, &to.to)?));
-            }
-        }
-        let admin = self.open_admin(plan)?;
-
-        self.use_admin(plan, admin);
-        for (name, tls) in renewed {
-            self.renew_tls(name, &tls);
-        }
-        self.close_inputs_not_in(plan);
-        let now = self.clock.mono();
-        self.engine.reload(plan, now)?;
-        for (name, socket) in udp {
-            if let Some(node) = self.engine.find(&name) {
-                self.udp.keep_or_enter(node, socket, self.poll.registry())?;
-            }
-        }
-        for (name, tls) in tls {
-            if let Some(node) = self.engine.find(&name) {
-                self.links.enter_tls(node, tls);
-            }
-        }
-        for (name, opened) in spools {
-            if let Some(node) = self.engine.find(&name) {
-                self.enter_spool(node, opened)?;
-            }
-        }
-        for (name, input, sources) in opened {
-            self.start_receivers(&name, &input, sources).map_err(|error| error.to_string())?;
-        }
-        self.carry_out(now).map_err(|error| error.to_string())?;
-        self.tell_receivers();
-        Ok(())
-    }
-
-    /// Has an input that stays as it is meet new clients with what its files hold now.
-    fn renew_tls(&self, input: &str, tls: &ServerTls) {
-        let node = self.engine.find(input);
-        for (_, handle) in self.receivers.iter().filter(|(of, _)| Some(*of) == node) {
-            if let Some(before) = &handle.tls {
-                before.renew(tls);
-            }
-        }
-    }
-
-    /// The sockets that are bound to the address of an input already, whatever its name.
-    fn sockets_at(&self, input: &InputPlan) -> io::Result<Vec<DatagramSocket>> {
-        let same = |node: &NodeId| {
-            let name = self.engine.name_of(*node);
-            inputs_of(self.engine.plan())
-                .any(|(other, plan)| *other == *name && has_same_socket(plan, input))
-        };
-        let sockets = self.receivers.iter().filter(|(node, _)| same(node));
-        sockets
-            .filter_map(|(_, handle)| handle.socket.as_ref())
-            .map(DatagramSocket::try_clone)
-            .collect()
-    }
-
-    /// The listening socket that is bound to the address of an input already.
-    fn listener_at(&self, input: &InputPlan) -> io::Result<Option<std::net::TcpListener>> {
-        let Some(wanted) = input.source.listens_on() else { return Ok(None) };
-        for (node, handle) in &self.receivers {
-            let name = self.engine.name_of(*node);
-            let same = inputs_of(self.engine.plan())
-                .any(|(other, plan)| *other == *name && plan.source.listens_on() == Some(wanted));
-            if let (true, Some(listener)) = (same, &handle.listener) {
-                return listener.try_clone().map(Some);
-            }
-        }
-        Ok(None)
-    }
-
-    /// Stops the inputs that are not in the new plan; what they had received goes through the
-    /// old flow yet.
-    fn close_inputs_not_in(&mut self, plan: &Plan) {
-        let old = self.engine.plan().clone();
-        let kept = |name: &str| {
-            let find = |plan: &Plan| {
-                inputs_of(plan).find(|(other, _)| *other == name).map(|(_, input)| input.clone())
-            };
-            find(plan).is_some() && find(plan) == find(&old)
-        };
-        let (stay, mut go): (Vec<_>, Vec<_>) = std::mem::take(&mut self.receivers)
-            .into_iter()
-            .partition(|(node, _)| kept(&self.engine.name_of(*node)));
-        self.receivers = stay;
-        for (_, handle) in &mut go {
-            handle.stop();
-        }
-        let now = self.clock.mono();
-        for (node, handle) in go {
-            // The thread was told to stop and ends within a read or two, unless it writes to a
-            // disk that does not answer.
-            let ended = loop {
-                let received = match handle.received.recv_timeout(limits::RECV_ENDS) {
-                    Ok(received) => received,
-                    Err(error) => break error == RecvTimeoutError::Disconnected,
-                };
-                take(&mut self.engine, node, received, now);
-                if let Err(error) = self.carry_out(now) {
-                    log::error!("{error}");
-                }
-            };
-            if !ended {
-                let name = self.engine.name_of(node);
-                log::error!("{name}: its disk does not answer; what it has received is lost");
-                continue;
-            }
-            self.receiver_ended(node, handle);
-        }
-    }
-}
-
-/// Opens a spool and says what there is to say.
-fn open_spool(name: &str, plan: &SpoolPlan, readers: &[String]) -> Result<Opened<OsFs>, String> {
-    let opened =
-        recover::open(OsFs, plan, readers).map_err(|error| format!("spool of {name}: {error}"))?;
-    for note in &opened.notes {
-        log::warn!("{name}: {note}");
-    }
-    let held = opened.writer.held();
-    let (lines, bytes) = (held.next - held.oldest, held.bytes);
-    log::info!("{name}: {} holds {lines} lines, {bytes} bytes", plan.dir.display());
-    Ok(opened)
-}
-
-/// The names of a spool's readers in a plan.
-fn readers_of(plan: &Plan, spool: &str) -> Vec<String> {
-    let takes = |node: &&NodePlan| node.from.iter().any(|from| from == spool);
-    let mut names = Vec::new();
-    for node in plan.nodes.iter().filter(takes) {
-        match &node.body {
-            BodyPlan::Forward(plan) => {
-                names.extend((0..lanes(plan)).map(|lane| reader(&node.name, plan, lane)));
-            }
-            _ => names.push(node.name.clone()),
-        }
-    }
-    names
-}
-
-/// What each forward output needs for TLS.
-fn client_tls(plan: &Plan) -> Result<Vec<(String, Option<ClientTls>)>, String> {
-    let mut tls = Vec::new();
-    for node in &plan.nodes {
-        if let BodyPlan::Forward(forward) = &node.body {
-            tls.push((node.name.clone(), links::tls_of(&node.name, forward)?));
-        }
-    }
-    Ok(tls)
-}
-
-fn take(engine: &mut Engine, node: NodeId, received: receiver::Received, now: Mono) {
-    if received.counts != crate::input::InputCounts::default() {
-        engine.handle(Event::Counts { node, counts: received.counts }, now);
-    }
-    if let Some(batch) = received.batch {
-        engine.handle(Event::Lines { node, batch }, now);
-    }
-    if let Some((number, asks)) = received.ticket {
-        let resume = asks.into_iter().collect();
-        engine.handle(Event::Barrier { node, number, resume }, now);
-    }
-}
-
-fn inputs_of(plan: &Plan) -> impl Iterator<Item = (&str, &InputPlan)> {
-    plan.nodes.iter().filter_map(|NodePlan { name, body, .. }| match body {
-        BodyPlan::Input(input) => Some((name.as_str(), input)),
-        _ => None,
-    })
-}
-
-/// The sockets for an input's datagrams that the service manager handed over.
-fn inherited_sockets(inherited: &mut Inherited, input: &InputPlan) -> Vec<DatagramSocket> {
-    if let Some(udp) = input.source.udp() {
-        return inherited.udp(udp.address);
-    }
-    match &input.source {
-        SourcePlan::Syslog(syslog) => match &syslog.transport {
-            TransportPlan::Unix(unix) => inherited.unix(&unix.path).into_iter().collect(),
-            _ => Vec::new(),
-        },
-        _ => Vec::new(),
-    }
-}
-
-fn open_input(
-    name: &str,
-    plan: &InputPlan,
-    old: &[DatagramSocket],
-    listener: Option<std::net::TcpListener>,
-) -> Result<Vec<Source>, String> {
-    match &plan.source {
-        SourcePlan::Udp(udp) => datagrams(udp_in::open(name, "udp = \"", udp, old)?),
-        SourcePlan::Relp(relp) => {
-            let at = format!("input.{name}: relp = \"{}\"", relp.address);
-            let bound = listen(&at, relp.address, (&relp.tls, relp.max_connections), listener)?;
-            Ok(vec![Source::Relp(bound)])
-        }
-        SourcePlan::Syslog(syslog) => match &syslog.transport {
-            TransportPlan::Udp(udp) => {
-                datagrams(udp_in::open(name, "syslog = \"udp://", udp, old)?)
-            }
-            TransportPlan::Unix(unix) => match old.first() {
-                Some(socket) => datagrams(vec![unix_in::keep(name, unix, socket)?]),
-                None => datagrams(vec![unix_in::open(name, unix)?]),
-            },
-            TransportPlan::Tcp(tcp) => {
-                let scheme = if tcp.tls.is_some() { "tls" } else { "tcp" };
-                let at = format!("input.{name}: syslog = \"{scheme}://{}\"", tcp.address);
-                let bound = listen(&at, tcp.address, (&tcp.tls, tcp.max_connections), listener)?;
-                Ok(vec![Source::Syslog(bound)])
-            }
-        },
-        SourcePlan::Stdin(_) => {
-            let stdin = io::stdin().as_fd().try_clone_to_owned();
-            let stdin = stdin.map_err(|error| format!("input.{name}: stdin: {error}"))?;
-            Ok(vec![Source::Stream(stdin.into(), None)])
-        }
-        SourcePlan::Fifo(fifo) => {
-            let path = &fifo.path;
-            let said = |error| format!("input.{name}: fifo = {:?}: {error}", path.display());
-            let file = make_fifo(path).and_then(|()| receiver::open_fifo(path)).map_err(said)?;
-            Ok(vec![Source::Stream(file, Some(path.clone()))])
-        }
-    }
-}
-
-fn datagrams(sockets: Vec<DatagramSocket>) -> Result<Vec<Source>, String> {
-    Ok(sockets.into_iter().map(Source::Datagrams).collect())
-}
-
-/// Listens on an address, or goes on with a socket that does; `at` begins what is said where it
-/// cannot.
-fn listen(
-    at: &str,
-    address: SocketAddr,
-    (tls, max_connections): (&Option<ServerTlsPlan>, usize),
-    listener: Option<std::net::TcpListener>,
-) -> Result<Bound, String> {
-    let tls = tls.as_ref().map(ServerTls::new).transpose();
-    let tls = tls.map_err(|error| format!("{at}: tls: {error}"))?;
-    let listener = match listener {
-        Some(listener) => listener,
-        None => door::bind(address).map_err(|error| match error.kind() {
-            ErrorKind::AddrInUse => {
-                format!("{at}: the port is in use (see who has it with: ss -tlnp): {error}")
-            }
-            ErrorKind::PermissionDenied => {
-                format!("{at}: ports below 1024 need CAP_NET_BIND_SERVICE: {error}")
-            }
-            _ => format!("{at}: {error}"),
-        })?,
-    };
-    Ok(Bound { listener, tls, max_connections })
-}
-
-/// Whether two inputs have the same socket for datagrams.
-fn has_same_socket(one: &InputPlan, other: &InputPlan) -> bool {
-    if let (Some(one), Some(other)) = (one.source.udp(), other.source.udp()) {
-        return one.address == other.address
-            && one.multicast == other.multicast
-            && one.interface == other.interface;
-    }
-    let path = |plan: &InputPlan| match &plan.source {
-        SourcePlan::Syslog(syslog) => match &syslog.transport {
-            TransportPlan::Unix(unix) => Some(unix.path.clone()),
-            _ => None,
-        },
-        _ => None,
-    };
-    path(one).is_some() && path(one) == path(other)
-}
-
-/// Makes a FIFO where nothing is there.
-fn make_fifo(path: &Path) -> io::Result<()> {
-    match path.metadata() {
-        Ok(data) if data.file_type().is_fifo() => Ok(()),
-        Ok(_) => Err(io::Error::other("it exists and is no named pipe: remove it or name another")),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let mode = nix::sys::stat::Mode::from_bits_truncate(0o660);
-            Ok(nix::unistd::mkfifo(path, mode)?)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Signals, as flags that the loop looks at, and a pipe that wakes it.
-struct Signals {
-    end: Arc<AtomicBool>,
-    reload: Arc<AtomicBool>,
-    child: Arc<AtomicBool>,
-    woken: UnixStream,
-}
-
-impl Signals {
-    fn catch(poll: &Poll) -> io::Result<Self> {
-        let (mut woken, waker) = UnixStream::pair()?;
-        poll.registry().register(&mut woken, SIGNALS, Interest::READABLE)?;
-        let waker = std::os::unix::net::UnixStream::from(std::os::fd::OwnedFd::from(waker));
-        let flag = Arc::<AtomicBool>::default;
-        let (end, reload, child) = (flag(), flag(), flag());
-        let wanted = [(SIGTERM, &end), (SIGINT, &end), (SIGHUP, &reload), (SIGCHLD, &child)];
-        for (signal, flag) in wanted {
-            // The flag first: when the pipe wakes the loop, it is set.
-            signal_hook::flag::register(signal, Arc::clone(flag))?;
-            signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
-        }
-        Ok(Self { end, reload, child, woken })
-    }
-
-    fn clear(&mut self) {
-        let mut chunk = [0; 64];
-        while matches!(self.woken.read(&mut chunk), Ok(count) if count > 0) {}
     }
 }

@@ -1,12 +1,10 @@
-//! Where the jobs of a worker of the disk wait and are done: by the worker's thread, or by a
-//! receiver that lends a hand (`hand.rs`). Whoever does a job has the desk, with the open
-//! files on it, so that jobs are done one after the other in the order they came.
+//! Where the jobs of a worker of the disk wait, and are done one after the other in the order they
+//! came.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -33,9 +31,6 @@ pub(super) enum Job {
 pub struct Station {
     jobs: Mutex<Jobs>,
     come: Condvar,
-    desk: Mutex<Desk>,
-    /// Whether all its files are on a disk of this machine, which answers soon or never.
-    local: AtomicBool,
     done: Sender<Event>,
     wake: Wake,
 }
@@ -43,8 +38,6 @@ pub struct Station {
 #[derive(Debug, Default)]
 struct Jobs {
     waiting: VecDeque<Job>,
-    /// Whether somebody who looks often does them, so that the thread may sleep.
-    helped: bool,
     closed: bool,
 }
 
@@ -65,17 +58,13 @@ enum Target {
 impl Station {
     /// One without jobs that tells by `done` what was done.
     pub(super) fn new(done: Sender<Event>, wake: Wake) -> Self {
-        let (jobs, desk) = (Mutex::default(), Mutex::default());
-        Self { jobs, come: Condvar::new(), desk, local: AtomicBool::new(false), done, wake }
+        Self { jobs: Mutex::default(), come: Condvar::new(), done, wake }
     }
 
     /// Adds a job.
     pub(super) fn put(&self, job: Job) {
-        let mut jobs = locked(&self.jobs);
-        jobs.waiting.push_back(job);
-        if !jobs.helped {
-            self.come.notify_one();
-        }
+        locked(&self.jobs).waiting.push_back(job);
+        self.come.notify_one();
     }
 
     /// Has the thread end when all jobs are done.
@@ -86,63 +75,22 @@ impl Station {
 
     /// The thread: does what comes until the station is closed.
     pub(super) fn run(&self) {
-        loop {
-            let idle = |jobs: &mut Jobs| !jobs.closed && (jobs.helped || jobs.waiting.is_empty());
-            let jobs = self.come.wait_while(locked(&self.jobs), idle);
-            drop(jobs);
-            let mut desk = locked(&self.desk);
-            let next = {
-                let mut jobs = locked(&self.jobs);
-                match jobs.waiting.pop_front() {
-                    None if jobs.closed => break,
-                    next => next,
-                }
-            };
-            if next.is_some_and(|job| desk.carry_out(job, self)) {
+        let mut desk = Desk::default();
+        while let Some(job) = self.next() {
+            if desk.carry_out(job, self) {
                 self.wake.wake();
             }
         }
-        let Desk { targets, compressor } = std::mem::take(&mut *locked(&self.desk));
+        let Desk { targets, compressor } = desk;
         drop(targets);
         compressor.finish();
     }
 
-    /// Whether a receiver may do jobs here.
-    pub(super) fn may_be_helped(&self) -> bool {
-        self.local.load(Ordering::Relaxed)
-    }
-
-    #[cfg(test)]
-    pub(super) fn set_local(&self, local: bool) {
-        self.local.store(local, Ordering::Relaxed);
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_helped(&self) -> bool {
-        locked(&self.jobs).helped
-    }
-
-    /// Somebody looks for jobs every few milliseconds from now on, or no longer does.
-    pub(super) fn set_helped(&self, helped: bool) {
-        let mut jobs = locked(&self.jobs);
-        jobs.helped = helped;
-        if !helped && !jobs.waiting.is_empty() {
-            self.come.notify_one();
-        }
-    }
-
-    /// Does a job if there is one and nobody is at the desk; whether it did. The loop is not
-    /// woken.
-    pub(super) fn help(&self) -> bool {
-        let Ok(mut desk) = self.desk.try_lock() else { return false };
-        let Some(job) = locked(&self.jobs).waiting.pop_front() else { return false };
-        desk.carry_out(job, self);
-        true
-    }
-
-    /// Has the loop look at what was done.
-    pub(super) fn wake(&self) {
-        self.wake.wake();
+    /// Waits for the next job; nothing once the station is closed and all are done.
+    fn next(&self) -> Option<Job> {
+        let idle = |jobs: &mut Jobs| !jobs.closed && jobs.waiting.is_empty();
+        let jobs = self.come.wait_while(locked(&self.jobs), idle);
+        jobs.unwrap_or_else(PoisonError::into_inner).waiting.pop_front()
     }
 
     fn tell(&self, event: Event) -> bool {
@@ -185,7 +133,6 @@ impl Desk {
                 drop(batches);
                 let told = station.tell(Event::JobDone { node, written });
                 if let Target::Files(files) = target {
-                    station.local.store(files.are_local(), Ordering::Relaxed);
                     self.compressor.compress(files.take_to_compress());
                 }
                 return told;
@@ -321,51 +268,14 @@ mod tests {
     }
 
     #[test]
-    fn jobs_are_done_in_order_whoever_does_them() {
+    fn jobs_are_done_in_order_and_all_of_them_before_the_thread_ends() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x");
         let (station, thread, told) = station(&file);
-        let helper = Arc::clone(&station);
-        let helps = std::thread::spawn(move || {
-            (0..20_000)
-                .filter(|turn| {
-                    helper.set_helped(turn % 7 < 4);
-                    helper.help()
-                })
-                .count()
-        });
-        for number in 0..5000 {
-            station.put(append(number));
-        }
-        helps.join().unwrap();
-        station.set_helped(false);
+        (0..5000).for_each(|number| station.put(append(number)));
         station.close();
         thread.join().unwrap();
         assert_eq!(lines(&file), (0..5000).collect::<Vec<_>>());
         assert_eq!(told.try_iter().count(), 5000);
-    }
-
-    #[test]
-    fn the_thread_leaves_jobs_to_who_helps_and_does_them_after() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("x");
-        let (station, thread, told) = station(&file);
-        station.put(append(0));
-        assert!(matches!(told.recv().unwrap(), Event::JobDone { .. }));
-        station.set_helped(true);
-        (1..=50).for_each(|number| station.put(append(number)));
-        // The thread may not have left the desk yet.
-        let tries = (0..1_000_000).filter(|_| station.help());
-        assert_eq!(tries.take(50).count(), 50);
-        assert_eq!(told.try_iter().count(), 50);
-        station.put(append(51));
-        station.set_helped(false);
-        assert!(matches!(told.recv().unwrap(), Event::JobDone { .. }));
-        // Nobody who has said to help keeps it from ending.
-        station.set_helped(true);
-        station.put(append(52));
-        station.close();
-        thread.join().unwrap();
-        assert_eq!(lines(&file), (0..=52).collect::<Vec<_>>());
     }
 }

@@ -5,8 +5,8 @@
 //! how many of its drops were counted, so that those of the meantime are counted by whoever goes
 //! on with it. Without a manager nothing here does anything.
 
+use std::collections::HashMap;
 use std::io::{self, PipeReader};
-use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,9 +16,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 
 use super::notify::Notify;
-use super::receiver::DatagramSocket;
 use crate::clock::Mono;
 use crate::engine::status::Figures;
+use crate::ingress::Socket;
+use crate::ingress::datagrams::DatagramSocket;
 use crate::limits::{STATUS_EVERY, WATCHDOG_PARTS};
 
 /// What begins the names of our sockets in the store.
@@ -64,41 +65,31 @@ struct Stored {
     input: String,
     /// Its name there.
     name: String,
-    socket: Kept,
+    socket: Arc<Socket>,
 }
 
-/// A socket of an input.
-#[derive(Debug)]
-pub enum Kept {
-    /// For datagrams.
-    Datagrams(DatagramSocket),
-    /// For connections.
-    Listener(TcpListener),
+/// How many of the kernel's drops on a socket were counted.
+fn drops(socket: &Socket) -> u32 {
+    match socket {
+        Socket::Datagrams(socket) => socket.drops.load(Ordering::Relaxed),
+        Socket::Listener(_) => 0,
+    }
 }
 
-impl Kept {
-    fn drops(&self) -> u32 {
-        match self {
-            Self::Datagrams(socket) => socket.drops.load(Ordering::Relaxed),
-            Self::Listener(_) => 0,
-        }
+/// Says whether the path of a Unix socket outlives the daemon.
+fn set_stays(socket: &Socket, stays: bool) {
+    if let Socket::Datagrams(DatagramSocket { path: Some(path), .. }) = socket {
+        path.set_stays(stays);
     }
+}
 
-    /// Whether the path of a Unix socket outlives the daemon.
-    fn set_stays(&self, stays: bool) {
-        if let Self::Datagrams(DatagramSocket { path: Some(path), .. }) = self {
-            path.set_stays(stays);
+fn is_same(one: &Socket, other: &Socket) -> bool {
+    match (one, other) {
+        (Socket::Datagrams(one), Socket::Datagrams(other)) => Arc::ptr_eq(&one.drops, &other.drops),
+        (Socket::Listener(one), Socket::Listener(other)) => {
+            one.local_addr().ok() == other.local_addr().ok()
         }
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Datagrams(one), Self::Datagrams(other)) => Arc::ptr_eq(&one.drops, &other.drops),
-            (Self::Listener(one), Self::Listener(other)) => {
-                one.local_addr().ok() == other.local_addr().ok()
-            }
-            _ => false,
-        }
+        _ => false,
     }
 }
 
@@ -185,30 +176,52 @@ impl Manager {
 
     // ---- the store
 
-    /// Puts an input's sockets into the store; those it had there before and has no more go.
-    pub fn keep(&mut self, input: &str, sockets: Vec<Kept>) {
+    /// Whether there is a manager.
+    pub fn is_there(&self) -> bool {
+        self.notify.is_some()
+    }
+
+    /// Puts the sockets of all inputs into the store; those that were there before and belong to
+    /// none of them go.
+    pub fn keep(&mut self, inputs: Vec<(Arc<str>, Vec<Arc<Socket>>)>) {
         if self.notify.is_none() {
             return;
         }
-        let has = |stored: &Stored| sockets.iter().any(|socket| socket.is_same(&stored.socket));
-        let (same, gone) = std::mem::take(&mut self.stored)
-            .into_iter()
-            .partition::<Vec<_>, _>(|stored| stored.input != input || has(stored));
-        self.stored = same;
-        for stored in &gone {
-            stored.socket.set_stays(false);
+        let mut named: HashMap<Arc<str>, Vec<Arc<Socket>>> = inputs.iter().cloned().collect();
+        let is_named = |name: &str| input_of(name).is_some_and(|input| named.contains_key(input));
+        let given = self.given.extract_if(.., |name| !is_named(name));
+        for name in given.collect::<Vec<_>>() {
+            self.remove(&name);
+        }
+        // What is there by its name already stays; what is left of `named` is new.
+        let mut gone = Vec::new();
+        for stored in std::mem::take(&mut self.stored) {
+            let sockets = named.get_mut(stored.input.as_str());
+            let at = sockets.as_ref().and_then(|sockets| {
+                sockets.iter().position(|socket| is_same(socket, &stored.socket))
+            });
+            match (sockets, at) {
+                (Some(sockets), Some(at)) => {
+                    sockets.remove(at);
+                    self.stored.push(stored);
+                }
+                _ => gone.push(stored),
+            }
+        }
+        for stored in gone {
+            set_stays(&stored.socket, false);
             self.remove(&stored.name);
         }
-        let known = |socket: &Kept| {
-            self.stored.iter().any(|s| s.input == input && s.socket.is_same(socket))
-        };
-        let new: Vec<_> = sockets.into_iter().filter(|socket| !known(socket)).collect();
-        self.enter(input, new);
+        for (input, _) in inputs {
+            if let Some(new) = named.remove(&input) {
+                self.enter(&input, new);
+            }
+        }
     }
 
     /// Puts sockets into the store that may be there by an older name. It takes no socket twice,
     /// so they go out before they go in.
-    fn enter(&mut self, input: &str, sockets: Vec<Kept>) {
+    fn enter(&mut self, input: &str, sockets: Vec<Arc<Socket>>) {
         let mut given: Vec<_> =
             self.given.extract_if(.., |name| input_of(name) == Some(input)).collect();
         let mut names: Vec<_> = sockets.iter().map(|socket| name_of(input, socket)).collect();
@@ -222,7 +235,7 @@ impl Manager {
         for socket in sockets {
             let name = name_of(input, &socket);
             if there {
-                socket.set_stays(true);
+                set_stays(&socket, true);
             } else {
                 self.store(&name, &socket);
             }
@@ -250,20 +263,6 @@ impl Manager {
         }
     }
 
-    /// Takes the sockets of all inputs out of the store that are not named.
-    pub fn keep_only(&mut self, inputs: &[&str]) {
-        let is_named = |input: &str| inputs.contains(&input);
-        let given = self.given.extract_if(.., |name| !input_of(name).is_some_and(is_named));
-        for name in given.collect::<Vec<_>>() {
-            self.remove(&name);
-        }
-        let gone: Vec<_> = self.stored.extract_if(.., |s| !is_named(&s.input)).collect();
-        for stored in gone {
-            stored.socket.set_stays(false);
-            self.remove(&stored.name);
-        }
-    }
-
     /// Writes down in the store how many drops were counted, at the end, and waits a moment until
     /// the manager has heard all.
     pub fn part(&mut self) {
@@ -288,11 +287,11 @@ impl Manager {
         }
     }
 
-    fn store(&mut self, name: &str, socket: &Kept) {
-        socket.set_stays(true);
+    fn store(&mut self, name: &str, socket: &Socket) {
+        set_stays(socket, true);
         let fd = match socket {
-            Kept::Datagrams(socket) => socket.socket.as_fd(),
-            Kept::Listener(listener) => listener.as_fd(),
+            Socket::Datagrams(socket) => socket.socket.as_fd(),
+            Socket::Listener(listener) => listener.as_fd(),
         };
         if let Some(notify) = &mut self.notify {
             notify.say(format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0"), Some(fd));
@@ -324,7 +323,7 @@ impl Manager {
             "the service manager does not keep our sockets (FileDescriptorStoreMax= of the unit is \
              too small): what comes during a restart will be lost"
         );
-        self.stored.iter().for_each(|stored| stored.socket.set_stays(false));
+        self.stored.iter().for_each(|stored| set_stays(&stored.socket, false));
     }
 }
 
@@ -335,8 +334,8 @@ fn is_closed(pipe: &PipeReader) -> bool {
 }
 
 /// The name of an input's socket in the store.
-fn name_of(input: &str, socket: &Kept) -> String {
-    format!("{OURS}{input}{DROPS}{}", socket.drops())
+fn name_of(input: &str, socket: &Socket) -> String {
+    format!("{OURS}{input}{DROPS}{}", drops(socket))
 }
 
 /// The input whose socket has a name in the store; nothing where it is no name of ours, which

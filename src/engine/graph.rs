@@ -190,6 +190,11 @@ impl Graph {
         self.by_name.get(name).copied()
     }
 
+    /// The nodes of the plan in force, by name.
+    pub(super) fn names(&self) -> &HashMap<Arc<str>, NodeId> {
+        &self.by_name
+    }
+
     pub(super) fn get(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(&id).map(|node| &**node)
     }

@@ -42,7 +42,7 @@ pub mod tap;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -333,6 +333,11 @@ impl Engine {
     /// The node of that name in the plan in force.
     pub fn find(&self, name: &str) -> Option<NodeId> {
         self.graph.find(name)
+    }
+
+    /// All nodes of the plan in force, by their names.
+    pub fn names(&self) -> HashMap<Arc<str>, NodeId> {
+        self.graph.names().clone()
     }
 
     /// A node's name.

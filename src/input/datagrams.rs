@@ -6,7 +6,7 @@
 
 use bytes::BytesMut;
 
-use super::{InputCounts, Intake, Piece};
+use super::{Gather, InputCounts, Intake, Piece};
 use crate::batch::{Blocks, count_lines};
 use crate::limits::{BLOCK, DATAGRAM_MAX};
 use crate::parse::sequence::GapTracker;
@@ -74,7 +74,7 @@ impl RawLines {
                 self.counts.sequence_lost += gaps.newly_lost();
             }
             let lines = std::mem::take(&mut self.lines);
-            self.full.push(Piece { bytes, lines, sources: None });
+            self.full.push(Piece::new(bytes, lines));
         }
     }
 }
@@ -120,7 +120,9 @@ impl Intake for RawLines {
             self.take_datagram(datagram);
         }
     }
+}
 
+impl Gather for RawLines {
     fn full(&mut self) -> std::vec::Drain<'_, Piece> {
         self.full.drain(..)
     }

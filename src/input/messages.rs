@@ -6,7 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::{InputCounts, Intake, Piece};
+use super::{Gather, InputCounts, Intake, Piece};
 use crate::batch::Blocks;
 use crate::limits::{BLOCK, DATAGRAM_MAX};
 use crate::parse::syslog::pri;
@@ -127,7 +127,7 @@ impl Messages {
             // Larger than what pieces are cut from: it is one of its own.
             let bytes = Bytes::from([kept, b"\n"].concat());
             let sources = source.map(crate::sources::Sources::one);
-            self.full.push(Piece { bytes, lines: 1, sources });
+            self.full.push(Piece { sources, ..Piece::new(bytes, 1) });
             return;
         }
         let buffer = self.blocks.with_room(kept.len() + 1);
@@ -171,7 +171,9 @@ impl Intake for Messages {
     fn waiting(&self) -> usize {
         self.blocks.len()
     }
+}
 
+impl Gather for Messages {
     fn full(&mut self) -> std::vec::Drain<'_, Piece> {
         self.full.drain(..)
     }
@@ -184,7 +186,7 @@ impl Intake for Messages {
         let bytes = self.blocks.current().split().freeze();
         if !bytes.is_empty() {
             let lines = std::mem::take(&mut self.lines);
-            self.full.push(Piece { bytes, lines, sources: self.senders.take() });
+            self.full.push(Piece { sources: self.senders.take(), ..Piece::new(bytes, lines) });
         }
     }
 

@@ -3,11 +3,14 @@
 pub mod datagrams;
 pub mod lines;
 pub mod messages;
-pub mod relp;
+
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 
+use crate::batch::{Batch, Span};
 use crate::parse::syslog::Faults;
 use crate::sources::{Source, Sources};
 
@@ -20,10 +23,43 @@ pub struct Piece {
     pub lines: u32,
     /// Who sent which, where that is known.
     pub sources: Option<Sources>,
+    /// Where they stand at the sender, where it said so.
+    pub origin: Option<Span>,
+}
+
+impl Piece {
+    /// Lines of which nothing else is known.
+    pub fn new(bytes: Bytes, lines: u32) -> Self {
+        Self { bytes, lines, sources: None, origin: None }
+    }
+
+    /// The piece as a batch of an input.
+    pub fn into_batch(self, input: &Arc<str>, received: SystemTime) -> Batch {
+        let Self { bytes, lines, sources, origin } = self;
+        Batch { sources, origin, ..Batch::new(bytes, lines, Arc::clone(input), received) }
+    }
+}
+
+/// Gathers the lines of an input into pieces.
+pub trait Gather {
+    /// The pieces that are full; what is in the current one stays for more to come.
+    fn full(&mut self) -> std::vec::Drain<'_, Piece>;
+
+    /// How many pieces are full.
+    fn full_count(&self) -> usize;
+
+    /// Makes all lines gathered a full piece.
+    fn seal(&mut self);
+
+    /// Gives memory back that nobody holds, for when the stream rests.
+    fn rest(&mut self);
+
+    /// What was counted since it was last taken.
+    fn counts(&mut self) -> &mut InputCounts;
 }
 
 /// Makes lines of datagrams.
-pub trait Intake {
+pub trait Intake: Gather {
     /// The buffer into which the next message is to be received, behind what is there.
     fn buffer(&mut self) -> &mut BytesMut;
 
@@ -39,21 +75,38 @@ pub trait Intake {
 
     /// Bytes gathered and not yet taken.
     fn waiting(&self) -> usize;
+}
 
-    /// The pieces that are full; what is in the current one stays for more to come.
-    fn full(&mut self) -> std::vec::Drain<'_, Piece>;
+/// Pieces that were made elsewhere, in their order.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    full: Vec<Piece>,
+    counts: InputCounts,
+}
 
-    /// How many pieces are full.
-    fn full_count(&self) -> usize;
+impl Pieces {
+    /// Adds a piece.
+    pub fn push(&mut self, piece: Piece) {
+        self.full.push(piece);
+    }
+}
 
-    /// Makes all lines gathered a full piece.
-    fn seal(&mut self);
+impl Gather for Pieces {
+    fn full(&mut self) -> std::vec::Drain<'_, Piece> {
+        self.full.drain(..)
+    }
 
-    /// Gives memory back that nobody holds, for when the stream rests.
-    fn rest(&mut self);
+    fn full_count(&self) -> usize {
+        self.full.len()
+    }
 
-    /// What was counted since it was last taken.
-    fn counts(&mut self) -> &mut InputCounts;
+    fn seal(&mut self) {}
+
+    fn rest(&mut self) {}
+
+    fn counts(&mut self) -> &mut InputCounts {
+        &mut self.counts
+    }
 }
 
 /// What an input knows beside the lines themselves. Sent along with each batch as what came

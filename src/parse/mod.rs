@@ -2,6 +2,5 @@
 
 pub mod field;
 pub mod framing;
-pub mod relp;
 pub mod sequence;
 pub mod syslog;

@@ -21,8 +21,9 @@ use std::net::SocketAddr;
 
 use self::shared::datagrams::UdpInPlan;
 use self::shared::tls::ServerTlsPlan;
-use self::traits::{Claim, Input, Nature};
+use self::traits::{Claim, Input, Nature, Opening};
 use crate::forward::client::{Client, Offer};
+use crate::ingress::{OpenError, Source};
 use crate::settings::{Choice, Report, Section};
 use crate::url::Protocol;
 
@@ -75,6 +76,17 @@ macro_rules! inputs {
             /// Its TLS, where clients come through it.
             pub fn tls(&self) -> Option<&ServerTlsPlan> {
                 match self { $(Self::$name(plan) => Input::tls(plan),)+ }
+            }
+
+            /// Opens it, with the sockets it is given; nothing is read yet.
+            ///
+            /// # Errors
+            /// What cannot be opened, and why.
+            pub fn open(
+                &self,
+                opening: &mut Opening<'_>,
+            ) -> Result<Vec<Box<dyn Source>>, OpenError> {
+                match self { $(Self::$name(plan) => Input::open(plan, opening),)+ }
             }
         }
     };

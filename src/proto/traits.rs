@@ -4,13 +4,15 @@
 //! and how long its lines are; an output, what it claims, how large its queue is and how it
 //! writes. Nothing else of the configuration knows a protocol.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use super::shared::datagrams::UdpInPlan;
 use super::shared::process::ProcessPlan;
 use super::shared::tls::ServerTlsPlan;
 use crate::format::plan::FormatPlan;
+use crate::ingress::datagrams::DatagramSocket;
+use crate::ingress::{OpenError, Socket, Source};
 use crate::settings::{Choice, Entry, Report, Section};
 
 /// The configuration of an input.
@@ -38,6 +40,52 @@ pub trait Input: Sized {
     /// Its TLS, where clients come through it.
     fn tls(&self) -> Option<&ServerTlsPlan> {
         None
+    }
+
+    /// Opens it, with the sockets it is given; nothing is read yet.
+    ///
+    /// # Errors
+    /// What cannot be opened, and why.
+    fn open(&self, opening: &mut Opening<'_>) -> Result<Vec<Box<dyn Source>>, OpenError>;
+}
+
+/// What an input is opened with.
+#[derive(Debug)]
+pub struct Opening<'o> {
+    /// The input's name.
+    pub name: &'o str,
+    /// Longer lines are cut to this many bytes.
+    pub max_line: usize,
+    /// Whether gaps in the lines' sequence numbers are counted.
+    pub sequence: bool,
+    /// Sockets that have its claims already, from an earlier input or the service manager.
+    pub sockets: Vec<Socket>,
+    /// Sockets that were among those and that it has no use for: they are to be emptied by their
+    /// receivers and closed.
+    pub surplus: Vec<DatagramSocket>,
+}
+
+impl Opening<'_> {
+    /// Takes the sockets for datagrams.
+    pub fn datagrams(&mut self) -> Vec<DatagramSocket> {
+        let is_datagrams = |socket: &mut Socket| matches!(socket, Socket::Datagrams(_));
+        let found = self.sockets.extract_if(.., is_datagrams);
+        found
+            .filter_map(|socket| match socket {
+                Socket::Datagrams(socket) => Some(socket),
+                Socket::Listener(_) => None,
+            })
+            .collect()
+    }
+
+    /// Takes a listening socket.
+    pub fn listener(&mut self) -> Option<TcpListener> {
+        let is_listener = |socket: &Socket| matches!(socket, Socket::Listener(_));
+        let at = self.sockets.iter().position(is_listener)?;
+        match self.sockets.swap_remove(at) {
+            Socket::Listener(listener) => Some(listener),
+            Socket::Datagrams(_) => None,
+        }
     }
 }
 
@@ -74,8 +122,15 @@ pub trait Output: Sized {
 /// Something that only one node can have.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Claim {
-    /// An address for datagrams.
-    Udp(SocketAddr),
+    /// An address for datagrams, with the multicast group that is joined there.
+    Udp {
+        /// The address.
+        address: SocketAddr,
+        /// The group.
+        multicast: Option<IpAddr>,
+        /// The interface it is joined on.
+        interface: Option<String>,
+    },
     /// An address for connections.
     Tcp(SocketAddr),
     /// The path of a Unix socket.
@@ -116,9 +171,8 @@ impl Claim {
     /// Whether both cannot be had at the same time.
     pub fn clashes(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Udp(one), Self::Udp(other)) | (Self::Tcp(one), Self::Tcp(other)) => {
-                addresses_clash(*one, *other)
-            }
+            (Self::Udp { address: one, .. }, Self::Udp { address: other, .. })
+            | (Self::Tcp(one), Self::Tcp(other)) => addresses_clash(*one, *other),
             _ => self == other,
         }
     }
@@ -130,9 +184,20 @@ impl Claim {
             false => SocketAddr::from(([0; 16], address.port())),
         };
         match self {
-            Self::Udp(address) => Self::Udp(any(*address)),
+            Self::Udp { address, .. } => {
+                Self::Udp { address: any(*address), multicast: None, interface: None }
+            }
             Self::Tcp(address) => Self::Tcp(any(*address)),
             other => other.clone(),
+        }
+    }
+
+    /// Whether a socket may be what is claimed, by its kind.
+    pub fn fits(&self, socket: &Socket) -> bool {
+        match self {
+            Self::Udp { .. } | Self::Unix(_) => matches!(socket, Socket::Datagrams(_)),
+            Self::Tcp(_) => matches!(socket, Socket::Listener(_)),
+            _ => false,
         }
     }
 
@@ -146,7 +211,7 @@ impl Claim {
     pub fn taken(&self, table: &str, line: usize) -> String {
         let owner = format!("[{table}] on line {line}");
         match self {
-            Self::Udp(address) | Self::Tcp(address) => format!("{address} is bound by {owner}"),
+            Self::Udp { address, .. } | Self::Tcp(address) => format!("{address} is bound by {owner}"),
             Self::Unix(_) => format!("this socket is bound by {owner}"),
             Self::Fifo(_) => format!("this FIFO is read by {owner}"),
             Self::Stdin => format!("standard input is read by {owner}"),
@@ -159,7 +224,7 @@ impl Claim {
     /// What is said of the place where it was claimed first.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Udp(_) | Self::Tcp(_) | Self::Unix(_) => "bound here",
+            Self::Udp { .. } | Self::Tcp(_) | Self::Unix(_) => "bound here",
             Self::Fifo(_) | Self::Stdin => "read here",
             Self::File(_) | Self::Stdout => "written here",
             Self::Folder(_) => "used here",

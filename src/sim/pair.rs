@@ -8,7 +8,7 @@ use super::world::World;
 use crate::engine::{Event, LinkEvent};
 use crate::forward::link::Command;
 use crate::ids::LaneId;
-use crate::input::relp::Session;
+use crate::proto::relp::session::Session;
 
 const SENDER: &str = r#"
 [input.in]

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::ingress::{OpenError, Source};
 use crate::proto::shared::lines;
-use crate::proto::traits::{Claim, Input, Nature};
+use crate::proto::traits::{Claim, Input, Nature, Opening};
 use crate::settings::key::{Choice, Form, Key, PATH};
 use crate::settings::{Entry, Report, Section};
 
@@ -36,6 +37,10 @@ impl Input for FifoPlan {
 
     fn nature(&self) -> Nature {
         Nature::new("FIFO")
+    }
+
+    fn open(&self, opening: &mut Opening<'_>) -> Result<Vec<Box<dyn Source>>, OpenError> {
+        super::input::open(self, opening)
     }
 
     fn describe(&self) -> String {

@@ -1,3 +1,4 @@
-//! Named pipes.
+//! Lines from a named pipe.
 
 pub mod config;
+pub mod input;

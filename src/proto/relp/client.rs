@@ -17,7 +17,7 @@ use crate::forward::client::{Client, Heard, Offer};
 use crate::forward::out::Out;
 use crate::ledger::Count;
 use crate::limits::RELP_WINDOW;
-use crate::parse::relp::{
+use crate::proto::relp::wire::{
     Command, DATA_MOST, Decoder, Frame, Offers, TXNR_MOST, encode, encode_lines_head, head,
 };
 
@@ -242,7 +242,7 @@ mod tests {
     use crate::config::plan::FormatPlan;
     use crate::filter::batch_of;
     use crate::ids::Identity;
-    use crate::input::relp::Session;
+    use crate::proto::relp::session::Session;
 
     fn formatter() -> Formatter {
         Formatter::new(&FormatPlan::default())

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
+use crate::ingress::{OpenError, Source};
 use crate::proto::shared::tls::{self, ServerTlsPlan};
 use crate::proto::shared::{connections, datagrams, lines};
-use crate::proto::traits::{Claim, Input, Nature};
+use crate::proto::traits::{Claim, Input, Nature, Opening};
 use crate::settings::key::{ADDRESS, Choice, Form, Key};
 use crate::settings::{Entry, Report, Section};
 use crate::url::Protocol;
@@ -55,6 +56,10 @@ impl Input for RelpInPlan {
 
     fn nature(&self) -> Nature {
         Nature { acknowledged: true, ..Nature::new("RELP") }
+    }
+
+    fn open(&self, opening: &mut Opening<'_>) -> Result<Vec<Box<dyn Source>>, OpenError> {
+        super::input::open(self, opening)
     }
 
     fn describe(&self) -> String {

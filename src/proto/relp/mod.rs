@@ -2,3 +2,6 @@
 
 pub mod client;
 pub mod config;
+pub mod input;
+pub mod session;
+pub mod wire;

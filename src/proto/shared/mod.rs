@@ -1,4 +1,4 @@
-//! Keys that several protocols have, each with its reader.
+//! What several protocols have in common: keys with their readers, and UDP sockets.
 
 pub mod connections;
 pub mod datagrams;
@@ -8,3 +8,4 @@ pub mod lines;
 pub mod process;
 pub mod queue;
 pub mod tls;
+pub mod udp_socket;

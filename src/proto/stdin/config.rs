@@ -1,7 +1,8 @@
 //! `stdin = true`.
 
+use crate::ingress::{OpenError, Source};
 use crate::proto::shared::lines;
-use crate::proto::traits::{Claim, Input, Nature};
+use crate::proto::traits::{Claim, Input, Nature, Opening};
 use crate::settings::{Choice, Entry, Form, Key, Report, Section, Value};
 
 /// The daemon's standard input.
@@ -33,6 +34,10 @@ impl Input for StdinPlan {
 
     fn nature(&self) -> Nature {
         Nature::new("standard input")
+    }
+
+    fn open(&self, opening: &mut Opening<'_>) -> Result<Vec<Box<dyn Source>>, OpenError> {
+        super::input::open(self, opening)
     }
 
     fn describe(&self) -> String {

@@ -1,3 +1,4 @@
-//! The daemon's standard input.
+//! Lines from standard input.
 
 pub mod config;
+pub mod input;

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crate::input::messages::Escape;
 use crate::limits;
+use crate::ingress::{OpenError, Source};
 use crate::proto::shared::datagrams::{self, UdpInPlan};
 use crate::proto::shared::tls::{self, ServerTlsPlan};
 use crate::proto::shared::{connections, lines};
-use crate::proto::traits::{Claim, Input, Nature};
+use crate::proto::traits::{Claim, Input, Nature, Opening};
 use crate::settings::key::{Choice, Form, Key, MODE, Value, words};
 use crate::settings::{Entry, Report, Section, nearest};
 
@@ -142,7 +143,7 @@ impl Input for SyslogInPlan {
 
     fn claims(&self) -> Vec<Claim> {
         vec![match &self.transport {
-            TransportPlan::Udp(udp) => Claim::Udp(udp.address),
+            TransportPlan::Udp(udp) => udp.claim(),
             TransportPlan::Tcp(tcp) => Claim::Tcp(tcp.address),
             TransportPlan::Unix(unix) => Claim::Unix(unix.path.clone()),
         }]
@@ -157,6 +158,10 @@ impl Input for SyslogInPlan {
             },
             _ => Nature::new("syslog"),
         }
+    }
+
+    fn open(&self, opening: &mut Opening<'_>) -> Result<Vec<Box<dyn Source>>, OpenError> {
+        super::input::open(self, opening)
     }
 
     fn describe(&self) -> String {

@@ -1,3 +1,6 @@
-//! Syslog messages: over UDP, TCP, TLS and Unix sockets.
+//! Syslog messages over UDP, TCP, TLS and Unix sockets.
 
 pub mod config;
+pub mod input;
+pub mod session;
+pub mod unix;

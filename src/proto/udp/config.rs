@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use crate::format::plan::FormatPlan;
 use crate::limits;
+use crate::ingress::{OpenError, Source};
 use crate::proto::shared::datagrams::{self, UdpInPlan};
 use crate::proto::shared::{format, lines, queue};
-use crate::proto::traits::{Claim, Input, Nature, Output};
+use crate::proto::traits::{Claim, Input, Nature, Opening, Output};
 use crate::settings::key::{ADDRESS, Choice, Form, Key, Value};
 use crate::settings::units::show_size;
 use crate::settings::{Entry, Report, Section};
@@ -52,11 +53,15 @@ impl Input for UdpInPlan {
     }
 
     fn claims(&self) -> Vec<Claim> {
-        vec![Claim::Udp(self.address)]
+        vec![self.claim()]
     }
 
     fn nature(&self) -> Nature {
         NATURE
+    }
+
+    fn open(&self, opening: &mut Opening<'_>) -> Result<Vec<Box<dyn Source>>, OpenError> {
+        super::input::open(self, opening)
     }
 
     fn describe(&self) -> String {

@@ -1,3 +1,4 @@
-//! UDP: raw lines in datagrams, in and out.
+//! Raw lines in UDP datagrams, in and out.
 
 pub mod config;
+pub mod input;

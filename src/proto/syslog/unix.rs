@@ -4,68 +4,33 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
 
 use nix::unistd::{Group, User, getegid, geteuid};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::receiver::DatagramSocket;
 use crate::config::plan::UnixInPlan;
-
-/// A socket's path, which is removed when it is dropped, if it is the same socket's yet.
-#[derive(Debug)]
-pub struct UnixPath {
-    path: PathBuf,
-    inode: u64,
-    stays: AtomicBool,
-}
-
-impl Drop for UnixPath {
-    fn drop(&mut self) {
-        let same = |data: fs::Metadata| data.ino() == self.inode && data.file_type().is_socket();
-        if !self.stays.load(Ordering::Relaxed)
-            && self.path.symlink_metadata().is_ok_and(same)
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            log::warn!("{}: cannot be removed: {error}", self.path.display());
-        }
-    }
-}
-
-impl UnixPath {
-    /// The path of a socket that somebody else has too.
-    pub(super) fn kept(path: &Path) -> Option<Arc<Self>> {
-        let inode = path.symlink_metadata().ok()?.ino();
-        Some(Arc::new(Self { path: path.to_path_buf(), inode, stays: AtomicBool::new(true) }))
-    }
-
-    /// Whether the path stays though nobody here has the socket any more, because somebody else
-    /// has it.
-    pub fn set_stays(&self, stays: bool) {
-        self.stays.store(stays, Ordering::Relaxed);
-    }
-}
+use crate::ingress::datagrams::{DatagramSocket, SocketPath};
+use crate::ingress::OpenError;
 
 /// Binds the socket. What another program left at the path and listens to no more is replaced.
 ///
 /// # Errors
 /// One sentence with the path in it, for the user.
-pub fn open(name: &str, plan: &UnixInPlan) -> Result<DatagramSocket, String> {
+pub fn open(name: &str, plan: &UnixInPlan) -> Result<DatagramSocket, OpenError> {
     let path = plan.path.display();
-    let said = |what: &str| format!("input.{name}: syslog = \"unix://{path}\": {what}");
+    let at = format!("input.{name}: syslog = \"unix://{path}\"");
+    let said = |what: &str| OpenError::new(&at, what);
     make_way(&plan.path).map_err(|error| said(&error))?;
     let socket = bind(plan).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => said("the folder does not exist: make it before"),
         _ => said(&error.to_string()),
     })?;
-    let inode = plan.path.symlink_metadata().map_err(|error| said(&error.to_string()))?.ino();
     // From here on the path is removed again where something fails.
-    let kept = Arc::new(UnixPath { path: plan.path.clone(), inode, stays: AtomicBool::new(false) });
+    let kept = SocketPath::bound(&plan.path).map_err(|error| said(&error.to_string()))?;
     permit(plan).map_err(|error| said(&error))?;
     log::info!("input.{name}: listening on {path}");
-    Ok(DatagramSocket { socket, drops: Arc::default(), path: Some(kept) })
+    Ok(DatagramSocket { path: Some(kept), ..DatagramSocket::new(socket) })
 }
 
 /// Goes on with a socket that is bound already.
@@ -76,12 +41,12 @@ pub fn keep(
     name: &str,
     plan: &UnixInPlan,
     socket: &DatagramSocket,
-) -> Result<DatagramSocket, String> {
+) -> Result<DatagramSocket, OpenError> {
     let at = format!("input.{name}: syslog = \"unix://{}\"", plan.path.display());
     if let Err(error) = permit(plan) {
         // A path that a `.socket` unit made is not ours to change: its SocketMode= holds.
         if is_ours(&plan.path) {
-            return Err(format!("{at}: {error}"));
+            return Err(OpenError::new(&at, error));
         }
         let mode = plan.path.metadata().map_or(0, |data| data.mode() & 0o777);
         if plan.owner.is_some() || mode != plan.mode {
@@ -90,7 +55,7 @@ pub fn keep(
             );
         }
     }
-    socket.try_clone().map_err(|error| format!("{at}: {error}"))
+    socket.try_clone().map_err(|error| OpenError::new(&at, error))
 }
 
 fn is_ours(path: &Path) -> bool {
@@ -168,6 +133,8 @@ fn ids(owner: &str) -> Result<(Option<u32>, Option<u32>), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn plan(path: PathBuf) -> UnixInPlan {
@@ -180,7 +147,7 @@ mod tests {
         let path = folder.path().join("log");
         let socket = open("sys", &plan(path.clone())).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o620);
-        let again = open("sys", &plan(path.clone())).unwrap_err();
+        let again = open("sys", &plan(path.clone())).unwrap_err().to_string();
         assert!(again.contains("another program listens there"), "{again}");
         let twin = socket.try_clone().unwrap();
         drop(socket);
@@ -196,14 +163,14 @@ mod tests {
         drop(UnixDatagram::bind(&path).unwrap());
         drop(open("sys", &plan(path.clone())).unwrap());
         fs::write(&path, "mine").unwrap();
-        let error = open("sys", &plan(path.clone())).unwrap_err();
+        let error = open("sys", &plan(path.clone())).unwrap_err().to_string();
         assert!(error.contains("no socket: remove it"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
-        let error = open("sys", &plan(folder.path().join("no/log"))).unwrap_err();
+        let error = open("sys", &plan(folder.path().join("no/log"))).unwrap_err().to_string();
         assert!(error.contains("the folder does not exist"), "{error}");
         let mut owned = plan(folder.path().join("other"));
         owned.owner = Some("nobody-of-this-name".into());
-        let error = open("sys", &owned).unwrap_err();
+        let error = open("sys", &owned).unwrap_err().to_string();
         assert!(error.contains("there is no user `nobody-of-this-name`"), "{error}");
         assert!(!owned.path.exists());
     }

@@ -3,33 +3,35 @@
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::receiver::DatagramSocket;
-use crate::config::plan::UdpInPlan;
+use crate::ingress::OpenError;
+use crate::ingress::datagrams::DatagramSocket;
+use crate::proto::shared::datagrams::UdpInPlan;
+use crate::proto::traits::Opening;
 use crate::sys;
 
 /// Opens and binds the sockets of an input; `key` is what stands in the configuration before the
-/// address. Sockets that an input of the same address had
-/// before (`old`) are taken over, with what waits in them.
+/// address. Sockets that an input of the same claim had before are taken over, with what waits
+/// in them.
 ///
 /// # Errors
 /// One sentence with the address in it, for the user.
 pub fn open(
-    name: &str,
     key: &str,
     plan: &UdpInPlan,
-    old: &[DatagramSocket],
-) -> Result<Vec<DatagramSocket>, String> {
+    opening: &mut Opening<'_>,
+) -> Result<Vec<DatagramSocket>, OpenError> {
+    let name = opening.name;
     let said = |what: &str, error: &dyn std::fmt::Display| {
-        format!("input.{name}: {key}{}\": {what}: {error}", plan.address)
+        let at = format!("input.{name}: {key}{}\"", plan.address);
+        OpenError::new(&at, format!("{what}: {error}"))
     };
-    let mut sockets = Vec::new();
-    for socket in old.iter().take(usize::from(plan.sockets)) {
-        sockets.push(socket.try_clone().map_err(|error| said("cannot be kept", &error))?);
-    }
+    let mut sockets = opening.datagrams();
+    let wanted = usize::from(plan.sockets);
+    opening.surplus.extend(sockets.split_off(wanted.min(sockets.len())));
+    let kept = sockets.len();
     let share = plan.sockets > 1;
     if sockets.is_empty() && share {
         // Sockets that share a port would also share it with another program's that allow it:
@@ -41,9 +43,9 @@ pub fn open(
             socket.socket.set_reuse_port(true).map_err(|error| said("SO_REUSEPORT", &error))?;
         }
     }
-    while sockets.len() < usize::from(plan.sockets) {
+    while sockets.len() < wanted {
         let socket = bind(plan, share).map_err(|error| said(hint(&error), &error))?;
-        sockets.push(DatagramSocket { socket, drops: Arc::default(), path: None });
+        sockets.push(DatagramSocket::new(socket));
     }
     for (at, DatagramSocket { socket, .. }) in sockets.iter().enumerate() {
         set_receive_buffer(name, plan, socket);
@@ -53,7 +55,7 @@ pub fn open(
         if let Some(group) = plan.multicast {
             match join(socket, group, plan.interface.as_deref()) {
                 // It has joined already.
-                Err(error) if at < old.len() && error.kind() == ErrorKind::AddrInUse => {}
+                Err(error) if at < kept && error.kind() == ErrorKind::AddrInUse => {}
                 joined => {
                     joined.map_err(|error| said(&format!("multicast group {group}"), &error))?;
                 }

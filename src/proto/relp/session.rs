@@ -9,29 +9,81 @@
 //! and then sends whole pieces of its spool by `lines` frames instead of one message a frame.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 
-use super::InputCounts;
-use crate::batch::{Batch, Span, count_lines};
+use super::wire::{self, Command, Decoder, Frame, Offers, TXNR_MOST, decode_lines_head, encode};
+use crate::batch::{Span, count_lines};
 use crate::ids::Identity;
+use crate::ingress::inbox::LastLines;
+use crate::ingress::server;
+use crate::input::{Gather, InputCounts, Piece, Pieces};
 use crate::limits::LINES_FRAME_MOST;
-use crate::parse::relp::{Command, Decoder, Frame, Offers, TXNR_MOST, decode_lines_head, encode};
+use crate::sources::{Source, Sources};
 
 /// Room for the head of a `lines` frame.
 const LINES_HEAD_MOST: usize = 64;
 /// The most data of a command that is no message.
 const CONTROL_MOST: usize = 32 * 1024;
 
-/// Lines of one session, in the order they came.
-#[derive(Debug)]
-pub struct Piece {
-    /// The lines, each with its newline.
-    pub bytes: Bytes,
-    /// How many.
-    pub lines: u32,
-    /// Where they stand in the spool of the logweir that sent them.
-    pub origin: Option<Span>,
+/// What a client can do wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// What it sends are no frames.
+    Wire(wire::Fault),
+    /// A frame has the wrong transaction number.
+    Number {
+        /// It.
+        is: u32,
+        /// What it must be.
+        must_be: u32,
+    },
+    /// Something came before `open`.
+    NotOpened,
+    /// Something came before `open` was answered.
+    NotAnswered,
+    /// `open` came again.
+    OpenedTwice,
+    /// It does not offer the command that there is for messages.
+    NoSyslog,
+    /// A command that is not known.
+    UnknownCommand,
+    /// A frame came behind `close`.
+    BehindTheLast,
+    /// `lines` came from a client that offered no spool.
+    NoSpool,
+    /// The head of `lines` makes no sense.
+    LinesHead,
+    /// `lines` has more or fewer lines than it says.
+    LinesCount,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Wire(fault) => return fault.fmt(f),
+            Self::Number { is, must_be } => {
+                return write!(f, "frame {is} where {must_be} must be");
+            }
+            Self::NotOpened => "the session was not opened",
+            Self::NotAnswered => "the session is not answered yet",
+            Self::OpenedTwice => "the session was opened twice",
+            Self::NoSyslog => "the client does not offer `syslog`",
+            Self::UnknownCommand => "a command that is not known",
+            Self::BehindTheLast => "a frame behind the last one",
+            Self::NoSpool => "`lines` from a client that offered no spool",
+            Self::LinesHead => "the head of `lines` makes no sense",
+            Self::LinesCount => "`lines` has not as many lines as it says",
+        })
+    }
+}
+
+impl From<wire::Fault> for Fault {
+    fn from(fault: wire::Fault) -> Self {
+        Self::Wire(fault)
+    }
 }
 
 /// A client's session.
@@ -100,7 +152,7 @@ impl Session {
     ///
     /// # Errors
     /// What the client did wrong; the session is over once [`Self::out`] is written.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), String> {
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.decoder.push(bytes);
         let most = self.max_message;
         let keep = |command: &Command| match command {
@@ -112,32 +164,32 @@ impl Session {
             let done = match self.decoder.next(keep) {
                 Ok(None) => break,
                 Ok(Some(frame)) => self.take(frame),
-                Err(error) => Err(error),
+                Err(fault) => Err(fault.into()),
             };
-            if let Err(error) = done {
+            if let Err(fault) = done {
                 self.counts.malformed += 1;
                 self.state = State::Over;
                 self.seal();
-                return Err(error);
+                return Err(fault);
             }
         }
         self.seal();
         Ok(())
     }
 
-    fn take(&mut self, frame: Frame) -> Result<(), String> {
+    fn take(&mut self, frame: Frame) -> Result<(), Fault> {
         if frame.txnr == 0 {
             // A hint; the one there is, `serverclose`, is not for servers.
             return Ok(());
         }
         if frame.txnr != self.expected {
-            return Err(format!("frame {} where {} must be", frame.txnr, self.expected));
+            return Err(Fault::Number { is: frame.txnr, must_be: self.expected });
         }
         self.expected = if frame.txnr == TXNR_MOST { 1 } else { frame.txnr + 1 };
         match (&self.state, &frame.command) {
             (State::New, Command::Open) => self.open(&frame),
-            (State::New, _) => Err("the session was not opened".into()),
-            (State::Asking(_), _) => Err("the session is not answered yet".into()),
+            (State::New, _) => Err(Fault::NotOpened),
+            (State::Asking(_), _) => Err(Fault::NotAnswered),
             (State::Open, Command::Syslog) => {
                 self.message(&frame);
                 Ok(())
@@ -150,13 +202,13 @@ impl Session {
             }
             (State::Open, Command::Open) => {
                 self.refuse(frame.txnr, "protocol error: connection already open");
-                Err("the session was opened twice".into())
+                Err(Fault::OpenedTwice)
             }
             (State::Open, _) => {
                 self.refuse(frame.txnr, "command not known here");
-                Err("a command that is not known".into())
+                Err(Fault::UnknownCommand)
             }
-            (State::Closing(_) | State::Over, _) => Err("a frame behind the last one".into()),
+            (State::Closing(_) | State::Over, _) => Err(Fault::BehindTheLast),
         }
     }
 
@@ -164,11 +216,11 @@ impl Session {
         encode(&mut self.out, txnr, "rsp", format!("500 {why}").as_bytes());
     }
 
-    fn open(&mut self, frame: &Frame) -> Result<(), String> {
+    fn open(&mut self, frame: &Frame) -> Result<(), Fault> {
         let offers = Offers::decode(&frame.data)?;
         if !offers.syslog {
             self.refuse(frame.txnr, "required command not supported by client");
-            return Err("the client does not offer `syslog`".into());
+            return Err(Fault::NoSyslog);
         }
         match offers.spool {
             Some(sender) => {
@@ -229,19 +281,18 @@ impl Session {
         self.line_count += 1;
     }
 
-    fn lines_frame(&mut self, frame: Frame) -> Result<(), String> {
+    fn lines_frame(&mut self, frame: Frame) -> Result<(), Fault> {
         let Some((spool, next)) = self.sender else {
-            return Err("`lines` from a client that offered no spool".into());
+            return Err(Fault::NoSpool);
         };
-        let (first, last, count, start) =
-            decode_lines_head(&frame.data).ok_or("the head of `lines` makes no sense")?;
+        let (first, last, count, start) = decode_lines_head(&frame.data).ok_or(Fault::LinesHead)?;
         let mut bytes = frame.data.slice(start..);
         if frame.cut > 0 && count == 1 {
             bytes = Bytes::from([&bytes[..bytes.len().min(self.max_message)], b"\n"].concat());
             self.counts.cut(frame.cut);
         }
         if bytes.last() != Some(&b'\n') || count_lines(&bytes) != count {
-            return Err("`lines` has not as many lines as it says".into());
+            return Err(Fault::LinesCount);
         }
         self.note(frame.txnr);
         if first > next {
@@ -250,7 +301,7 @@ impl Session {
         self.sender = Some((spool, next.max(last + 1)));
         self.seal();
         let origin = Some(Span { origin: spool, first, last });
-        self.push_piece(Piece { bytes, lines: count, origin });
+        self.push_piece(Piece { origin, ..Piece::new(bytes, count) });
         Ok(())
     }
 
@@ -266,7 +317,7 @@ impl Session {
                 let count = u32::try_from(lines).unwrap_or(u32::MAX);
                 let bytes = piece.bytes.split_to(at + 1);
                 let first = Span { last: border, ..span };
-                self.pieces.push(Piece { bytes, lines: count, origin: Some(first) });
+                self.pieces.push(Piece { origin: Some(first), ..Piece::new(bytes, count) });
                 piece.lines -= count;
                 piece.origin = Some(Span { first: border + 1, ..span });
             }
@@ -283,7 +334,7 @@ impl Session {
         if self.line_count > 0 {
             let bytes = self.lines.split().freeze();
             let lines = std::mem::take(&mut self.line_count);
-            self.pieces.push(Piece { bytes, lines, origin: None });
+            self.pieces.push(Piece::new(bytes, lines));
         }
     }
 
@@ -361,11 +412,77 @@ impl Session {
     }
 }
 
-impl Piece {
-    /// The piece as a batch.
-    pub fn into_batch(self, input: &std::sync::Arc<str>, received: std::time::SystemTime) -> Batch {
-        let Self { bytes, lines, origin } = self;
-        Batch { origin, ..Batch::new(bytes, lines, std::sync::Arc::clone(input), received) }
+/// A client's session on a server, whose address is its lines' source.
+#[derive(Debug)]
+pub struct ClientSession {
+    session: Session,
+    source: Source,
+}
+
+impl ClientSession {
+    /// A session whose messages may have `max_message` bytes; longer ones are cut.
+    pub fn new(peer: SocketAddr, max_message: usize) -> Self {
+        Self { session: Session::new(max_message), source: Source::Address(peer) }
+    }
+}
+
+impl server::Session for ClientSession {
+    type Gather = Pieces;
+    type Fault = Fault;
+
+    fn push(&mut self, bytes: &[u8], pieces: &mut Pieces) -> Result<(), Fault> {
+        let done = self.session.push(bytes);
+        pieces.counts().add(&self.session.take_counts());
+        for piece in self.session.take_pieces() {
+            pieces.push(Piece { sources: Some(Sources::one(self.source)), ..piece });
+        }
+        done
+    }
+
+    fn state(&self) -> server::State {
+        match self.session.state {
+            State::New => server::State::New,
+            State::Asking(_) => server::State::Querying(self.session.asks().into_iter().collect()),
+            State::Open | State::Closing(_) => server::State::Open,
+            State::Over => server::State::Over,
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.session.held()
+    }
+
+    fn out(&mut self) -> &mut Vec<u8> {
+        self.session.out()
+    }
+
+    fn wants_barrier(&self) -> bool {
+        self.session.fresh.is_some()
+    }
+
+    fn sent(&mut self, barrier: u64) {
+        self.session.handed(barrier);
+    }
+
+    fn completed(&mut self, barrier: u64) {
+        self.session.settled(barrier);
+    }
+
+    fn waits(&self) -> bool {
+        self.session.waits()
+    }
+
+    fn origins(&self) -> Vec<Identity> {
+        self.session.sender().into_iter().collect()
+    }
+
+    fn resume(&mut self, lasts: &LastLines) {
+        let lasts = lasts.first().map(Vec::as_slice).unwrap_or_default();
+        self.session.tell_last(lasts);
+    }
+
+    fn part(&mut self) {
+        self.session.part();
     }
 }
 
@@ -374,7 +491,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::parse::relp::{encode as frame, encode_lines_head};
+    use crate::proto::relp::wire::{encode as frame, encode_lines_head};
 
     fn stream(frames: &[(u32, &str, &[u8])]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -453,7 +570,7 @@ mod tests {
         ];
         for (frames, error, answer) in cases {
             let mut session = Session::new(20);
-            let refused = session.push(&stream(frames)).unwrap_err();
+            let refused = session.push(&stream(frames)).unwrap_err().to_string();
             assert!(refused.contains(error), "{refused}");
             let said = said(&mut session);
             assert!(answer.is_empty() || said.contains(answer), "{said}");

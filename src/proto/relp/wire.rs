@@ -3,7 +3,7 @@
 //! A frame is `TXNR SP COMMAND SP DATALEN [SP DATA] LF`; the numbers have one to nine digits,
 //! the command 1 to 32 letters. DATALEN counts DATA alone; where it is 0 there is no SP.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -25,6 +25,48 @@ pub const SOFTWARE: &str = concat!("logweir,", env!("CARGO_PKG_VERSION"));
 const RELP_VERSION: u32 = 0;
 /// Bounds of librelp on offers: values and bytes of them.
 const OFFERS_MOST: usize = 64;
+
+/// What is wrong with a stream of frames; nothing behind it can be made sense of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A number is missing; which.
+    NoNumber(&'static str),
+    /// A number has too many digits; which.
+    LongNumber(&'static str),
+    /// No space follows the transaction number.
+    NoSpace,
+    /// No command follows the transaction number.
+    NoCommand,
+    /// The command is too long.
+    LongCommand,
+    /// Neither a space nor the end follows the length.
+    NoData,
+    /// The data does not end where the length says.
+    WrongLength,
+    /// There are too many offers.
+    ManyOffers,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoNumber(what) => write!(f, "there is no {what} where one must be"),
+            Self::LongNumber(what) => write!(f, "a {what} has more than {DIGITS_MOST} digits"),
+            Self::NoSpace => f.write_str("a space must follow the transaction number"),
+            Self::NoCommand => f.write_str("there is no command behind the transaction number"),
+            Self::LongCommand => write!(f, "a command has more than {COMMAND_MOST} letters"),
+            Self::NoData => f.write_str("the length is followed by neither a space nor the end"),
+            Self::WrongLength => f.write_str("the data is not as long as the frame says"),
+            Self::ManyOffers => write!(f, "there are more than {OFFERS_MOST} offers"),
+        }
+    }
+}
+
+impl From<Fault> for String {
+    fn from(fault: Fault) -> Self {
+        fault.to_string()
+    }
+}
 
 /// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +132,7 @@ impl Decoder {
     ///
     /// # Errors
     /// What is wrong with the stream; nothing behind it can be made sense of.
-    pub fn next(&mut self, most: impl Fn(&Command) -> usize) -> Result<Option<Frame>, String> {
+    pub fn next(&mut self, most: impl Fn(&Command) -> usize) -> Result<Option<Frame>, Fault> {
         if let Some((_, left)) = &mut self.cutting {
             let here = (*left).min(self.buffer.len());
             self.buffer.advance(here);
@@ -123,30 +165,30 @@ impl Decoder {
         Ok(Some(Frame { txnr: head.txnr, command: head.command, data, cut: 0 }))
     }
 
-    fn end_of_frame(&mut self) -> Result<(), String> {
+    fn end_of_frame(&mut self) -> Result<(), Fault> {
         if self.buffer.first() != Some(&b'\n') {
-            return Err("the data is not as long as the frame says".into());
+            return Err(Fault::WrongLength);
         }
         self.buffer.advance(1);
         Ok(())
     }
 
-    fn head(&self) -> Result<Option<Head>, String> {
+    fn head(&self) -> Result<Option<Head>, Fault> {
         let bytes = &self.buffer[..self.buffer.len().min(HEAD_MOST + 1)];
         let mut at = 0;
         let Some(txnr) = number(bytes, &mut at, "transaction number")? else { return Ok(None) };
         if bytes.get(at).is_some_and(|&byte| byte != b' ') {
-            return Err("a space must follow the transaction number".into());
+            return Err(Fault::NoSpace);
         }
         at += 1;
         let rest = bytes.get(at..).unwrap_or_default();
         let letters = rest.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
         if letters > COMMAND_MOST {
-            return Err(format!("a command has more than {COMMAND_MOST} letters"));
+            return Err(Fault::LongCommand);
         }
         let Some(&after) = rest.get(letters) else { return Ok(None) };
         if letters == 0 || after != b' ' {
-            return Err("there is no command behind the transaction number".into());
+            return Err(Fault::NoCommand);
         }
         let command = command(&rest[..letters]);
         at += letters + 1;
@@ -156,21 +198,21 @@ impl Decoder {
         match after {
             b'\n' if len == 0 => {}
             b' ' => at += 1,
-            _ => return Err("the length is followed by neither a space nor the end".into()),
+            _ => return Err(Fault::NoData),
         }
         Ok(Some(Head { txnr, command, len, size: at }))
     }
 }
 
 /// The decimal number at `at`, which moves behind it; `None` where more may follow.
-fn number(bytes: &[u8], at: &mut usize, what: &str) -> Result<Option<u32>, String> {
+fn number(bytes: &[u8], at: &mut usize, what: &'static str) -> Result<Option<u32>, Fault> {
     let digits = bytes[(*at).min(bytes.len())..].iter().take_while(|byte| byte.is_ascii_digit());
     let mut value: u64 = 0;
     let mut count = 0;
     for digit in digits {
         count += 1;
         if count > DIGITS_MOST {
-            return Err(format!("a {what} has more than {DIGITS_MOST} digits"));
+            return Err(Fault::LongNumber(what));
         }
         value = value * 10 + u64::from(digit - b'0');
     }
@@ -178,7 +220,7 @@ fn number(bytes: &[u8], at: &mut usize, what: &str) -> Result<Option<u32>, Strin
         return Ok(None);
     }
     if count == 0 {
-        return Err(format!("there is no {what} where one must be"));
+        return Err(Fault::NoNumber(what));
     }
     *at += count;
     Ok(u32::try_from(value).ok())
@@ -271,12 +313,12 @@ impl Offers {
     ///
     /// # Errors
     /// That there are too many.
-    pub fn decode(data: &[u8]) -> Result<Self, String> {
+    pub fn decode(data: &[u8]) -> Result<Self, Fault> {
         let mut offers = Self::default();
         let lines = data.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
         for (count, line) in lines.enumerate() {
             if count == OFFERS_MOST {
-                return Err(format!("there are more than {OFFERS_MOST} offers"));
+                return Err(Fault::ManyOffers);
             }
             let Ok(line) = std::str::from_utf8(line) else { continue };
             let (name, value) = line.split_once('=').unwrap_or((line, ""));
@@ -336,7 +378,7 @@ mod tests {
 
     use super::*;
 
-    fn frames(stream: &[u8], most: usize) -> Result<Vec<Frame>, String> {
+    fn frames(stream: &[u8], most: usize) -> Result<Vec<Frame>, Fault> {
         let mut decoder = Decoder::default();
         decoder.push(stream);
         let mut frames = Vec::new();
@@ -378,11 +420,12 @@ mod tests {
             ("1 syslog 3 abcd\n", "not as long as the frame says"),
             ("1 syslog 0x\n", "neither a space nor the end"),
         ] {
-            let error = frames(stream.as_bytes(), 100).unwrap_err();
+            let error = frames(stream.as_bytes(), 100).unwrap_err().to_string();
             assert!(error.contains(said), "{stream:?}: {error}");
         }
         let long = format!("1 {} 1 x\n", "a".repeat(33));
-        assert!(frames(long.as_bytes(), 100).unwrap_err().contains("more than 32 letters"));
+        let error = frames(long.as_bytes(), 100).unwrap_err().to_string();
+        assert!(error.contains("more than 32 letters"));
     }
 
     #[test]

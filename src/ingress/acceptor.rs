@@ -1,5 +1,5 @@
-//! The door of an input with connections: who comes in, who is one too many, and what is said
-//! about those that behave badly.
+//! Accepting the connections of an input: which clients are taken, which are one too many, and
+//! what is logged of those that behave badly.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 
-use super::tls::ServerTls;
-use super::transport::Transport;
+use super::OpenError;
+use crate::config::plan::ServerTlsPlan;
+use crate::net::tls::ServerTls;
+use crate::net::transport::Transport;
 
 /// How long to wait after the system had no descriptor for a connection.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
@@ -26,6 +28,40 @@ pub struct Bound {
     pub tls: Option<ServerTls>,
     /// The most connections at a time.
     pub max_connections: usize,
+}
+
+impl Bound {
+    /// Listens on an address, or goes on with a socket that does. `at` is the setting for errors.
+    ///
+    /// # Errors
+    /// What is wrong with the certificates, or why the address cannot be had.
+    pub fn open(
+        at: &str,
+        address: SocketAddr,
+        tls: Option<&ServerTlsPlan>,
+        max_connections: usize,
+        listener: Option<std::net::TcpListener>,
+    ) -> Result<Self, OpenError> {
+        let tls = tls.map(ServerTls::new).transpose();
+        let tls = tls.map_err(|error| OpenError::new(at, format!("tls: {error}")))?;
+        let listener = match listener {
+            Some(listener) => listener,
+            None => bind(address).map_err(|error| OpenError::new(at, hint(&error)))?,
+        };
+        Ok(Self { listener, tls, max_connections })
+    }
+}
+
+fn hint(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            format!("the port is in use (see who has it with: ss -tlnp): {error}")
+        }
+        ErrorKind::PermissionDenied => {
+            format!("ports below 1024 need CAP_NET_BIND_SERVICE: {error}")
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// Binds an address.
@@ -45,7 +81,7 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Who came.
+/// A connection that was made.
 pub(super) enum Arrival {
     /// A client.
     Client(Transport, SocketAddr),
@@ -53,8 +89,8 @@ pub(super) enum Arrival {
     Refused,
 }
 
-/// The door.
-pub(super) struct Door {
+/// Accepts connections.
+pub(super) struct Acceptor {
     name: Arc<str>,
     listener: Option<TcpListener>,
     tls: Option<ServerTls>,
@@ -64,8 +100,8 @@ pub(super) struct Door {
     complaints: Complaints,
 }
 
-impl Door {
-    /// Opens the door; arrivals are told by `token`.
+impl Acceptor {
+    /// Accepts connections from now on; `token` says that there may be some.
     ///
     /// # Errors
     /// The system's.
@@ -87,18 +123,18 @@ impl Door {
         })
     }
 
-    /// Nobody comes in any more.
+    /// Accepts no more connections.
     pub(super) fn close(&mut self) {
         self.listener = None;
     }
 
-    /// When it is to be looked again whether somebody is there, though nothing will tell.
+    /// When to try to accept again though no event will tell: after the system had no descriptor.
     pub(super) fn look_again(&self) -> Option<Duration> {
         self.stuck.then_some(NO_DESCRIPTOR)
     }
 
-    /// Whoever comes next, while `inside` are in; `None` where nobody is there.
-    pub(super) fn next(&mut self, inside: usize) -> Option<Arrival> {
+    /// The next connection while there are `connected` clients; `None` where nobody waits.
+    pub(super) fn next(&mut self, connected: usize) -> Option<Arrival> {
         loop {
             let (stream, peer) = match self.listener.as_ref()?.accept() {
                 Ok(arrived) => arrived,
@@ -120,8 +156,12 @@ impl Door {
                 },
             };
             self.stuck = false;
-            if inside >= self.max_connections {
-                log::debug!("input.{}: {peer}: refused, there are too many", self.name);
+            if connected >= self.max_connections {
+                let most = self.max_connections;
+                self.complain(
+                    peer,
+                    &format!("refused: there are {most} connections already (max_connections)"),
+                );
                 return Some(Arrival::Refused);
             }
             match self.tls.as_ref().map(ServerTls::connection).transpose() {

@@ -1,0 +1,328 @@
+//! The receivers of all inputs, as the loop sees them. A pass costs the receivers that have
+//! something, however many there are.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::clock::Mono;
+use crate::engine::{Engine, Event};
+use crate::ids::NodeId;
+use crate::ingress::inbox::{Barrier, Handle, LastLines, ReadyList, Received, Taken};
+use crate::ingress::{Socket, Source};
+use crate::input::InputCounts;
+use crate::limits::TURN;
+use crate::proto::traits::Claim;
+use crate::wake::Wake;
+
+/// Sockets that are there already, by what they claim.
+pub(super) type Sockets = HashMap<Claim, Vec<Arc<Socket>>>;
+
+/// The receivers of all inputs.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    ready: ReadyList,
+    receivers: HashMap<usize, Receiver>,
+    of_node: HashMap<NodeId, Vec<usize>>,
+    next: usize,
+    /// Receivers that may have more than the last turn took.
+    again: Vec<usize>,
+    /// Receivers with something that is not taken because a queue that blocks is full.
+    paused: BTreeSet<usize>,
+    /// Inputs of which a removed receiver has ended while the reload waits for others.
+    removed: Vec<NodeId>,
+    /// Whether an input has ended since it was asked.
+    ended: bool,
+    /// Threads that wait for receivers' threads.
+    sweepers: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Receiver {
+    node: NodeId,
+    claims: Arc<[Claim]>,
+    handle: Handle,
+    phase: Phase,
+}
+
+/// How far a receiver is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It sends lines.
+    Reading,
+    /// A reload removes it; it was stopped and sends what it has.
+    Closing,
+    /// It sends no more, and its clients wait for their last acknowledgements.
+    Draining,
+}
+
+impl Inputs {
+    /// None yet, of a loop that `wake` wakes.
+    pub(super) fn new(wake: Wake) -> Self {
+        Self {
+            ready: ReadyList::new(wake),
+            receivers: HashMap::new(),
+            of_node: HashMap::new(),
+            next: 0,
+            again: Vec::new(),
+            paused: BTreeSet::new(),
+            removed: Vec::new(),
+            ended: false,
+            sweepers: Vec::new(),
+        }
+    }
+
+    /// Starts the receivers of an input.
+    ///
+    /// # Errors
+    /// The system's, where there is no thread or descriptor for one.
+    pub(super) fn start(
+        &mut self,
+        (node, name): (NodeId, &str),
+        claims: Vec<Claim>,
+        sources: Vec<Box<dyn Source>>,
+    ) -> io::Result<()> {
+        let (name, claims): (Arc<str>, Arc<[Claim]>) = (name.into(), claims.into());
+        for source in sources {
+            let number = self.next;
+            self.next += 1;
+            let handle = Handle::start(&name, number, &self.ready, source)?;
+            let claims = Arc::clone(&claims);
+            let receiver = Receiver { node, claims, handle, phase: Phase::Reading };
+            self.receivers.insert(number, receiver);
+            self.of_node.entry(node).or_default().push(number);
+        }
+        Ok(())
+    }
+
+    fn of(&self, node: NodeId) -> impl Iterator<Item = &Receiver> {
+        let numbers = self.of_node.get(&node).map(Vec::as_slice).unwrap_or_default();
+        numbers.iter().filter_map(|number| self.receivers.get(number))
+    }
+
+    // ---- what comes
+
+    /// Whether a receiver may have more than the last turn took.
+    pub(super) fn has_more(&self) -> bool {
+        !self.again.is_empty()
+    }
+
+    /// Takes what the receivers have, a turn's worth each.
+    pub(super) fn receive(&mut self, engine: &mut Engine, now: Mono) {
+        let mut turn = std::mem::take(&mut self.again);
+        turn.extend(self.ready.take());
+        turn.sort_unstable();
+        turn.dedup();
+        let mut gone = Vec::new();
+        for number in turn {
+            gone.extend(self.take_turn(number, engine, now));
+        }
+        self.sweep(gone);
+    }
+
+    /// Takes a turn's worth from a receiver; its handle where it has ended altogether.
+    fn take_turn(&mut self, number: usize, engine: &mut Engine, now: Mono) -> Option<Handle> {
+        let receiver = self.receivers.get(&number)?;
+        let (node, phase) = (receiver.node, receiver.phase);
+        receiver.handle.unlist();
+        for _ in 0..TURN {
+            if phase == Phase::Reading && engine.is_paused(node) {
+                self.paused.insert(number);
+                return None;
+            }
+            match receiver.handle.take() {
+                Taken::Received(received) => take(engine, node, received, now),
+                Taken::Nothing => return None,
+                Taken::Ended => return self.ended(number, engine, now),
+            }
+        }
+        self.again.push(number);
+        None
+    }
+
+    /// A receiver sends no more.
+    fn ended(&mut self, number: usize, engine: &mut Engine, now: Mono) -> Option<Handle> {
+        let receiver = self.receivers.get_mut(&number)?;
+        let (node, phase) = (receiver.node, receiver.phase);
+        receiver.phase = Phase::Draining;
+        let is_gone = receiver.handle.is_gone();
+        let reads = |receiver: &Receiver| receiver.phase != Phase::Draining;
+        if phase != Phase::Draining && !self.of(node).any(reads) {
+            if phase == Phase::Closing {
+                self.removed.push(node);
+            } else {
+                engine.handle(Event::InputEnded { node }, now);
+                self.ended = true;
+            }
+        }
+        is_gone.then(|| self.remove(number)).flatten()
+    }
+
+    fn remove(&mut self, number: usize) -> Option<Handle> {
+        let receiver = self.receivers.remove(&number)?;
+        if let Some(numbers) = self.of_node.get_mut(&receiver.node) {
+            numbers.retain(|other| *other != number);
+            if numbers.is_empty() {
+                self.of_node.remove(&receiver.node);
+            }
+        }
+        Some(receiver.handle)
+    }
+
+    /// Waits for the threads of receivers that have ended, and closes what they had, beside the
+    /// loop.
+    fn sweep(&mut self, handles: Vec<Handle>) {
+        if handles.is_empty() {
+            return;
+        }
+        let sweep = move || handles.into_iter().for_each(|mut handle| handle.join());
+        match std::thread::Builder::new().name("sweep".into()).spawn(sweep) {
+            Ok(sweeper) => self.sweepers.push(sweeper),
+            Err(error) => log::warn!("a receiver is not waited for: {error}"),
+        }
+        self.sweepers.retain(|sweeper| !sweeper.is_finished());
+    }
+
+    /// Whether an input has ended since it was asked.
+    pub(super) fn take_ended(&mut self) -> bool {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// An input that had to wait is taken from again.
+    pub(super) fn resume(&mut self, node: NodeId) {
+        let numbers = self.of_node.get(&node).map(Vec::as_slice).unwrap_or_default();
+        let paused = numbers.iter().filter(|number| self.paused.remove(number));
+        self.again.extend(paused);
+    }
+
+    // ---- what the loop says
+
+    /// All that an input sent before a barrier is on disk.
+    pub(super) fn completed(&self, node: NodeId, barrier: u64) {
+        self.of(node).for_each(|receiver| receiver.handle.completed(barrier));
+    }
+
+    /// Answers an input's resume query.
+    pub(super) fn answer(&self, node: NodeId, barrier: u64, lasts: &LastLines) {
+        self.of(node).for_each(|receiver| receiver.handle.resume(barrier, lasts.clone()));
+    }
+
+    /// Has an input leave lines in the kernel's buffer as far as that has room, or no longer.
+    pub(super) fn throttle(&self, node: NodeId, throttle: bool) {
+        self.of(node).for_each(|receiver| receiver.handle.throttle(throttle));
+    }
+
+    /// Says which inputs have a spool downstream.
+    pub(super) fn set_prompt(&self, nodes: &BTreeSet<NodeId>) {
+        for receiver in self.receivers.values() {
+            receiver.handle.set_prompt(nodes.contains(&receiver.node));
+        }
+    }
+
+    /// Has new clients of an input met with what its files hold now.
+    pub(super) fn renew_tls(&self, node: NodeId, tls: &crate::net::tls::ServerTls) {
+        for receiver in self.of(node) {
+            if let Some(before) = &receiver.handle.tls {
+                before.renew(tls);
+            }
+        }
+    }
+
+    // ---- sockets
+
+    /// The sockets of an input.
+    pub(super) fn sockets_of(&self, node: NodeId) -> Vec<Arc<Socket>> {
+        self.of(node).filter_map(|receiver| receiver.handle.socket.clone()).collect()
+    }
+
+    /// All sockets, by what they claim.
+    pub(super) fn sockets(&self) -> Sockets {
+        let mut sockets = Sockets::new();
+        let mut numbers: Vec<_> = self.receivers.keys().collect();
+        numbers.sort_unstable();
+        for receiver in numbers.into_iter().map(|number| &self.receivers[number]) {
+            let Some(socket) = &receiver.handle.socket else { continue };
+            if receiver.phase != Phase::Reading {
+                continue;
+            }
+            for claim in receiver.claims.iter().filter(|claim| claim.fits(socket)) {
+                sockets.entry(claim.clone()).or_default().push(Arc::clone(socket));
+            }
+        }
+        sockets
+    }
+
+    // ---- the end
+
+    /// Stops all receivers.
+    pub(super) fn stop(&mut self) {
+        self.receivers.values_mut().for_each(|receiver| receiver.handle.stop());
+    }
+
+    /// Stops the receivers of inputs that a reload removes. What they have is taken even where a
+    /// queue that blocks is full.
+    pub(super) fn close(&mut self, nodes: &HashSet<NodeId>) {
+        for (number, receiver) in &mut self.receivers {
+            if receiver.phase == Phase::Reading && nodes.contains(&receiver.node) {
+                receiver.phase = Phase::Closing;
+                receiver.handle.stop();
+                if self.paused.remove(number) {
+                    self.again.push(*number);
+                }
+            }
+        }
+    }
+
+    /// The nodes of receivers that a reload waits for.
+    pub(super) fn closing(&self) -> Vec<NodeId> {
+        let closing = self.receivers.values().filter(|r| r.phase == Phase::Closing);
+        closing.map(|receiver| receiver.node).collect()
+    }
+
+    /// The reload goes on: what has not ended yet is not waited for.
+    pub(super) fn forget_closing(&mut self) {
+        self.removed.clear();
+        let closing = self.receivers.iter().filter(|(_, r)| r.phase == Phase::Closing);
+        for number in closing.map(|(number, _)| *number).collect::<Vec<_>>() {
+            // Its thread is not joined: it may never end.
+            self.remove(number);
+        }
+    }
+
+    /// The reload does not come about: inputs that it was to remove have ended, or end.
+    pub(super) fn keep_closing(&mut self, engine: &mut Engine, now: Mono) {
+        for receiver in self.receivers.values_mut().filter(|r| r.phase == Phase::Closing) {
+            receiver.phase = Phase::Reading;
+        }
+        for node in std::mem::take(&mut self.removed) {
+            engine.handle(Event::InputEnded { node }, now);
+        }
+        self.ended = true;
+    }
+
+    /// Waits for the receivers that are left, whose clients get their last acknowledgements.
+    pub(super) fn finish(&mut self) {
+        for mut receiver in std::mem::take(&mut self.receivers).into_values() {
+            if receiver.phase == Phase::Draining {
+                receiver.handle.join();
+            }
+        }
+        for sweeper in self.sweepers.drain(..) {
+            // A receiver's panic was logged there.
+            let _ = sweeper.join();
+        }
+    }
+}
+
+fn take(engine: &mut Engine, node: NodeId, received: Received, now: Mono) {
+    if received.counts != InputCounts::default() {
+        engine.handle(Event::Counts { node, counts: received.counts }, now);
+    }
+    if let Some(batch) = received.batch {
+        engine.handle(Event::Lines { node, batch }, now);
+    }
+    if let Some(Barrier { number, resume }) = received.barrier {
+        engine.handle(Event::Barrier { node, number, resume }, now);
+    }
+}

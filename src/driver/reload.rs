@@ -1,0 +1,415 @@
+//! Putting a configuration in force while the daemon runs.
+//!
+//! What touches files, looks names up or waits is done in a thread beside the loop: reading the
+//! configuration and certificates, opening inputs and spools, and connecting UDP outputs
+//! ([`prepare`]). When all of it went well, the inputs that are gone are stopped, and the loop
+//! goes on taking what they had received through the old flow. When the last of them has ended,
+//! the loop swaps the old flow for the new one.
+//!
+//! Reloads that are asked for meanwhile become one that follows.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+
+use mio::Token;
+use mio::net::UdpSocket;
+
+use super::control::Listening;
+use super::inputs::Sockets;
+use super::{Daemon, admin, links, udp_out};
+use crate::clock::Mono;
+use crate::config::plan::{BodyPlan, DaemonPlan, InputPlan, NodePlan, Plan, SpoolPlan};
+use crate::engine::Engine;
+use crate::forward::partition::{lanes, reader};
+use crate::fs::OsFs;
+use crate::ids::NodeId;
+use crate::ingress::Source;
+use crate::ingress::datagrams::DatagramSocket;
+use crate::limits;
+use crate::net::tls::{ClientTls, ServerTls};
+use crate::proto::traits::{Claim, Opening};
+use crate::spool::recover::{self, Opened};
+
+/// Where a reload finds the new plan; an error is the whole report for the user.
+pub type Reread = Box<dyn Fn() -> Result<Plan, String> + Send + Sync>;
+
+/// What is known before a plan is prepared.
+pub(super) struct Before {
+    /// The plan in force; without nodes at the start.
+    pub(super) plan: Plan,
+    /// Sockets that are bound already.
+    pub(super) sockets: Sockets,
+    /// Whether there is a control socket.
+    pub(super) has_control: bool,
+}
+
+/// A plan with all that it needs of the system, ready to be put in force.
+pub(super) struct Prepared {
+    pub(super) plan: Plan,
+    inputs: Vec<OpenedInput>,
+    /// Sockets of old inputs that no new one goes on with.
+    surplus: Vec<DatagramSocket>,
+    /// Certificates of inputs that stay as they are, read again.
+    server_tls: Vec<(String, ServerTls)>,
+    client_tls: Vec<(String, ClientTls)>,
+    spools: Vec<(String, Opened<OsFs>)>,
+    udp: Vec<(String, UdpSocket)>,
+    pub(super) control: Option<Listening>,
+}
+
+/// An input that is open and not read yet.
+pub(super) struct OpenedInput {
+    name: String,
+    claims: Vec<Claim>,
+    sources: Vec<Box<dyn Source>>,
+}
+
+/// The reload that is under way, and the one that follows.
+#[derive(Default)]
+pub(super) struct Reload {
+    stage: Stage,
+    /// Clients of the control socket that wait for its outcome.
+    askers: Vec<Token>,
+    /// Set where another one was asked for meanwhile: who waits for that.
+    next: Option<Vec<Token>>,
+}
+
+#[derive(Default)]
+enum Stage {
+    #[default]
+    Idle,
+    /// The plan is prepared beside the loop.
+    Preparing(Receiver<Result<Prepared, String>>),
+    /// Inputs that are gone send what they have, until this time at the latest.
+    Closing(Box<Prepared>, Mono),
+}
+
+impl Reload {
+    /// When it goes on at the latest, whatever happens.
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        match &self.stage {
+            Stage::Closing(_, until) => Some(*until),
+            _ => None,
+        }
+    }
+}
+
+/// Opens what a plan needs and what is not there before. Nothing of the daemon is changed.
+///
+/// # Errors
+/// One sentence for the user: what cannot be opened, and why.
+pub(super) fn prepare(plan: Plan, before: &Before) -> Result<Prepared, String> {
+    let old: HashMap<&str, &NodePlan> =
+        before.plan.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
+    let was = |node: &NodePlan| old.get(node.name.as_str()).map(|before| &before.body);
+    let readers = readers_by_spool(&plan);
+    let mut prepared = Prepared {
+        inputs: Vec::new(),
+        surplus: Vec::new(),
+        server_tls: Vec::new(),
+        client_tls: Vec::new(),
+        spools: Vec::new(),
+        udp: Vec::new(),
+        control: open_control(&plan.daemon, before)?,
+        plan: Plan { daemon: plan.daemon.clone(), nodes: Vec::new() },
+    };
+    for node in &plan.nodes {
+        let name = || node.name.clone();
+        match &node.body {
+            BodyPlan::Input(input) if was(node) == Some(&node.body) => {
+                if let Some(tls) = input.source.tls() {
+                    let said = |error| format!("input.{}: tls: {error}", node.name);
+                    prepared.server_tls.push((name(), ServerTls::new(tls).map_err(said)?));
+                }
+            }
+            BodyPlan::Input(input) => prepared.open_input(&node.name, input, &before.sockets)?,
+            BodyPlan::Spool(spool) => {
+                let same = |other: &SpoolPlan| other.dir == spool.dir;
+                if !matches!(was(node), Some(BodyPlan::Spool(other)) if same(other)) {
+                    let readers = readers.get(node.name.as_str()).cloned().unwrap_or_default();
+                    prepared.spools.push((name(), open_spool(&node.name, spool, &readers)?));
+                }
+            }
+            BodyPlan::Udp(to) if was(node) != Some(&node.body) => {
+                prepared.udp.push((name(), udp_out::connect(&node.name, &to.to)?));
+            }
+            BodyPlan::Forward(forward) => {
+                let tls = links::tls_of(&node.name, forward)?;
+                prepared.client_tls.extend(tls.map(|tls| (name(), tls)));
+            }
+            _ => {}
+        }
+    }
+    prepared.plan = plan;
+    Ok(prepared)
+}
+
+impl Prepared {
+    fn open_input(
+        &mut self,
+        name: &str,
+        input: &InputPlan,
+        before: &Sockets,
+    ) -> Result<(), String> {
+        let protocol = &input.source;
+        let claims = protocol.claims();
+        let there = claims.iter().flat_map(|claim| before.get(claim).into_iter().flatten());
+        let sockets = there.map(|socket| socket.try_clone()).collect::<Result<_, _>>();
+        let sockets = sockets.map_err(|error| format!("input.{name}: {error}"))?;
+        let (max_line, sequence, surplus) = (input.max_line, input.sequence, Vec::new());
+        let mut opening = Opening { name, max_line, sequence, sockets, surplus };
+        let sources = protocol.open(&mut opening).map_err(|error| error.to_string())?;
+        self.surplus.append(&mut opening.surplus);
+        self.inputs.push(OpenedInput { name: name.to_string(), claims, sources });
+        Ok(())
+    }
+}
+
+/// Makes the control socket where it is to be elsewhere. What could not be had before is tried
+/// again, and refuses nothing now either; nor is anything refused for it at the start.
+fn open_control(new: &DaemonPlan, before: &Before) -> Result<Option<Listening>, String> {
+    let Some(path) = &new.control else { return Ok(None) };
+    if before.plan.daemon.control != new.control {
+        let refused = |error| format!("daemon.control = {path:?}: {error}");
+        return Listening::open(path).map(Some).map_err(refused);
+    }
+    Ok(if before.has_control { None } else { admin::listen(path) })
+}
+
+/// Opens a spool and says what there is to say.
+fn open_spool(name: &str, plan: &SpoolPlan, readers: &[String]) -> Result<Opened<OsFs>, String> {
+    let opened =
+        recover::open(OsFs, plan, readers).map_err(|error| format!("spool of {name}: {error}"))?;
+    for note in &opened.notes {
+        log::warn!("{name}: {note}");
+    }
+    let held = opened.writer.held();
+    let (lines, bytes) = (held.next - held.oldest, held.bytes);
+    log::info!("{name}: {} holds {lines} lines, {bytes} bytes", plan.dir.display());
+    Ok(opened)
+}
+
+/// The names of all spools' readers in a plan.
+fn readers_by_spool(plan: &Plan) -> HashMap<&str, Vec<String>> {
+    let is_spool = |node: &&NodePlan| matches!(node.body, BodyPlan::Spool(_));
+    let spools = plan.nodes.iter().filter(is_spool).map(|node| (node.name.as_str(), Vec::new()));
+    let mut readers: HashMap<&str, Vec<String>> = spools.collect();
+    for node in &plan.nodes {
+        for from in &node.from {
+            let Some(readers) = readers.get_mut(from.as_str()) else { continue };
+            match &node.body {
+                BodyPlan::Forward(plan) => {
+                    readers.extend((0..lanes(plan)).map(|lane| reader(&node.name, plan, lane)));
+                }
+                _ => readers.push(node.name.clone()),
+            }
+        }
+    }
+    readers
+}
+
+impl Daemon {
+    /// Asks for a reload; `asker` is told what came of it. One that is under way may have read
+    /// the configuration already, so another one follows.
+    pub(super) fn ask_reload(&mut self, asker: Option<Token>, now: Mono) {
+        match self.reload.stage {
+            Stage::Idle => {
+                self.reload.askers = asker.into_iter().collect();
+                self.begin_reload(now);
+            }
+            _ => self.reload.next.get_or_insert_default().extend(asker),
+        }
+    }
+
+    /// Has the new configuration read and prepared. Files are reopened either way, as logrotate
+    /// expects of SIGHUP.
+    fn begin_reload(&mut self, now: Mono) {
+        self.manager.reloading();
+        self.engine.reopen();
+        let before = Before {
+            plan: self.engine.plan().clone(),
+            sockets: self.inputs.sockets(),
+            has_control: self.control.is_some(),
+        };
+        let (done, prepared) = channel();
+        let (reread, wake) = (Arc::clone(&self.reread), self.wake.clone());
+        let work = move || {
+            let outcome = reread().and_then(|plan| {
+                // What the engine refuses is known before anything is opened.
+                Engine::new(&plan, Mono::default())?;
+                prepare(plan, &before)
+            });
+            // The daemon may be ending; then all that was opened is closed here.
+            let _ = done.send(outcome);
+            wake.wake();
+        };
+        match std::thread::Builder::new().name("reload".into()).spawn(work) {
+            Ok(_) => self.reload.stage = Stage::Preparing(prepared),
+            Err(error) => self.end_reload(Err(format!("no thread for it: {error}")), now),
+        }
+    }
+
+    /// Goes on with the reload that is under way, as far as it goes now.
+    pub(super) fn go_on_with_reload(&mut self, now: Mono) {
+        match std::mem::take(&mut self.reload.stage) {
+            Stage::Idle => {}
+            Stage::Preparing(prepared) => match prepared.try_recv() {
+                Ok(Ok(_)) if self.engine.is_ending() => {
+                    self.end_reload(Err("the daemon is ending".into()), now);
+                }
+                Ok(Ok(prepared)) => self.close_what_goes(Box::new(prepared), now),
+                Ok(Err(error)) => self.end_reload(Err(error), now),
+                Err(TryRecvError::Empty) => self.reload.stage = Stage::Preparing(prepared),
+                Err(TryRecvError::Disconnected) => {
+                    self.end_reload(Err("its thread has ended".into()), now);
+                }
+            },
+            Stage::Closing(prepared, until) => {
+                let closing = self.inputs.closing();
+                if !closing.is_empty() && now < until {
+                    self.reload.stage = Stage::Closing(prepared, until);
+                    return;
+                }
+                for node in closing {
+                    let name = self.engine.name_of(node);
+                    log::error!("{name}: does not end; what it has received and not sent is lost");
+                }
+                self.inputs.forget_closing();
+                let done = self.swap(*prepared, now);
+                self.end_reload(done, now);
+            }
+        }
+    }
+
+    /// All is prepared. What can be refused now is the port of the metrics; then the inputs are
+    /// stopped that the new plan does not have.
+    fn close_what_goes(&mut self, mut prepared: Box<Prepared>, now: Mono) {
+        let opened = match self.open_metrics(&prepared.plan) {
+            Ok(opened) => opened,
+            Err(error) => return self.end_reload(Err(error), now),
+        };
+        self.use_admin(&prepared.plan, prepared.control.take(), opened);
+        let kept: HashMap<&str, &BodyPlan> =
+            inputs_of(&prepared.plan).map(|node| (node.name.as_str(), &node.body)).collect();
+        let goes = |node: &&NodePlan| kept.get(node.name.as_str()) != Some(&&node.body);
+        let going: HashSet<&str> =
+            inputs_of(self.engine.plan()).filter(goes).map(|node| node.name.as_str()).collect();
+        let inputs = self.engine.inputs().into_iter();
+        let going: HashSet<NodeId> =
+            inputs.filter(|node| going.contains(&*self.engine.name_of(*node))).collect();
+        for socket in &prepared.surplus {
+            socket.leave_group();
+        }
+        self.inputs.close(&going);
+        self.reload.stage = Stage::Closing(prepared, now + limits::RECV_ENDS);
+        self.go_on_with_reload(now);
+    }
+
+    /// Puts the new plan in force.
+    fn swap(&mut self, prepared: Prepared, now: Mono) -> Result<(), String> {
+        self.engine.reload(&prepared.plan, now)?;
+        let inputs = self.enter(prepared, now)?;
+        self.start_inputs(inputs)?;
+        self.carry_out(now).map_err(|error| error.to_string())?;
+        self.inputs.set_prompt(&self.engine.spooled_inputs());
+        Ok(())
+    }
+
+    /// Gives the nodes of the plan in force what was opened for them; the inputs, which are still
+    /// to be started.
+    ///
+    /// # Errors
+    /// The system's, where it has no thread or descriptor for one.
+    pub(super) fn enter(
+        &mut self,
+        prepared: Prepared,
+        now: Mono,
+    ) -> Result<Vec<OpenedInput>, String> {
+        let names = self.engine.names();
+        let found = |name: &str| names.get(name).copied();
+        for (name, tls) in &prepared.server_tls {
+            found(name).into_iter().for_each(|node| self.inputs.renew_tls(node, tls));
+        }
+        for (name, socket) in prepared.udp {
+            if let Some(node) = found(&name) {
+                self.udp.keep_or_enter(node, socket, self.poll.registry())?;
+            }
+        }
+        for (name, tls) in prepared.client_tls {
+            if let Some(node) = found(&name) {
+                self.links.enter_tls(node, Some(tls));
+            }
+        }
+        for (name, opened) in prepared.spools {
+            if let Some(node) = found(&name) {
+                self.enter_spool(node, opened, now)?;
+            }
+        }
+        Ok(prepared.inputs)
+    }
+
+    /// Has inputs read from now on.
+    ///
+    /// # Errors
+    /// The system's, where it has no thread or descriptor for one.
+    pub(super) fn start_inputs(&mut self, inputs: Vec<OpenedInput>) -> Result<(), String> {
+        let names = self.engine.names();
+        for OpenedInput { name, claims, sources } in inputs {
+            if let Some(node) = names.get(name.as_str()) {
+                let started = self.inputs.start((*node, &name), claims, sources);
+                started.map_err(|error| format!("input.{name}: {error}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what came of a reload, and begins the next one where there is to be one.
+    fn end_reload(&mut self, done: Result<(), String>, now: Mono) {
+        self.reload.stage = Stage::Idle;
+        self.keep_sockets();
+        self.manager.ready();
+        self.reloads.last_refused = done.is_err();
+        match &done {
+            Ok(()) => {
+                self.reloads.done += 1;
+                log::info!("reloaded: {} nodes", self.engine.plan().nodes.len());
+            }
+            Err(error) => {
+                self.reloads.refused += 1;
+                log::error!("reload refused, the old configuration goes on:\n{error}");
+            }
+        }
+        for asker in std::mem::take(&mut self.reload.askers) {
+            self.answer_control(asker, done.clone().map(|()| b"null".to_vec()), now);
+        }
+        if let Some(askers) = self.reload.next.take() {
+            self.reload.askers = askers;
+            if self.engine.is_ending() {
+                return self.end_reload(Err("the daemon is ending".into()), now);
+            }
+            self.begin_reload(now);
+        }
+    }
+
+    /// The daemon ends: no reload comes about.
+    pub(super) fn cancel_reload(&mut self, now: Mono) {
+        if let Stage::Idle = self.reload.stage {
+            return;
+        }
+        self.inputs.keep_closing(&mut self.engine, now);
+        self.end_reload(Err("the daemon is ending".into()), now);
+    }
+}
+
+fn inputs_of(plan: &Plan) -> impl Iterator<Item = &NodePlan> {
+    plan.nodes.iter().filter(|node| matches!(node.body, BodyPlan::Input(_)))
+}
+
+/// What a plan's inputs claim.
+pub(super) fn claims_of(plan: &Plan) -> impl Iterator<Item = Claim> {
+    plan.nodes.iter().flat_map(|node| match &node.body {
+        BodyPlan::Input(input) => input.source.claims(),
+        _ => Vec::new(),
+    })
+}

@@ -1,0 +1,333 @@
+//! The receiver of a socket for datagrams, UDP or Unix.
+//!
+//! It saves wake-ups. It reads until a read is not full; then, if that read brought something, it
+//! sleeps for a millisecond instead of waiting for the very next datagram, as long as the
+//! kernel's buffer can take what may come meanwhile. Only a read that brought nothing goes back
+//! to waiting in poll(2). Lines are sent to the loop when the stream rests, or after twenty such
+//! sleeps; before each where there is a spool downstream; and in a flood, where every read is
+//! full, four blocks at once.
+//!
+//! When the loop is behind, sending waits, and what comes meanwhile waits in the kernel. When a
+//! file is behind in a burst, datagrams are left in the kernel as well while it has room: there
+//! they are held already, and taking them sooner would only move them through memory that the
+//! processor's cache cannot hold. The same while a spool has not written what it was given: what
+//! is in the kernel outlives a daemon that is killed.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use socket2::Socket;
+
+use super::inbox::Inlet;
+use super::wait::{Waited, pause, wait};
+use super::{Socket as Kept, Source};
+use crate::input::{InputCounts, Intake};
+use crate::limits;
+use crate::sys::recv::DatagramReader;
+use crate::sys::socket::{Memory, memory};
+
+/// The path of a Unix socket. Dropped, the path is removed, if it is still this socket's.
+#[derive(Debug)]
+pub struct SocketPath {
+    path: PathBuf,
+    inode: u64,
+    stays: AtomicBool,
+}
+
+impl SocketPath {
+    /// The path of a socket that was just bound there.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn bound(path: &Path) -> io::Result<Arc<Self>> {
+        Self::at(path, false)
+    }
+
+    /// The path of a socket that the service manager has too.
+    pub fn kept(path: &Path) -> Option<Arc<Self>> {
+        Self::at(path, true).ok()
+    }
+
+    fn at(path: &Path, stays: bool) -> io::Result<Arc<Self>> {
+        let (inode, stays) = (path.symlink_metadata()?.ino(), AtomicBool::new(stays));
+        Ok(Arc::new(Self { path: path.to_path_buf(), inode, stays }))
+    }
+
+    /// Whether the path stays though nobody here has the socket any more, because somebody else
+    /// has it.
+    pub fn set_stays(&self, stays: bool) {
+        self.stays.store(stays, Ordering::Relaxed);
+    }
+}
+
+impl Drop for SocketPath {
+    fn drop(&mut self) {
+        let same = |data: fs::Metadata| data.ino() == self.inode && data.file_type().is_socket();
+        if !self.stays.load(Ordering::Relaxed)
+            && self.path.symlink_metadata().is_ok_and(same)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            log::warn!("{}: cannot be removed: {error}", self.path.display());
+        }
+    }
+}
+
+/// A bound socket for datagrams, UDP or Unix.
+#[derive(Debug)]
+pub struct DatagramSocket {
+    /// The socket.
+    pub socket: Socket,
+    /// How many of the kernel's drops on it were counted, by this or an earlier receiver.
+    pub drops: Arc<AtomicU32>,
+    /// The path of a Unix socket, which is removed when nobody has the socket any more.
+    pub path: Option<Arc<SocketPath>>,
+}
+
+impl DatagramSocket {
+    /// A socket that nobody has received from.
+    pub fn new(socket: Socket) -> Self {
+        Self { socket, drops: Arc::default(), path: None }
+    }
+
+    /// The same socket once more.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let (drops, path) = (Arc::clone(&self.drops), self.path.clone());
+        Ok(Self { socket: self.socket.try_clone()?, drops, path })
+    }
+
+    /// Has no more datagrams come to a UDP socket that shares its port with others: they come to
+    /// the others. What waits in it can still be received. (A connected socket is passed over by
+    /// the kernel's choice among those of a port, since Linux 5.3.)
+    pub fn leave_group(&self) {
+        let Some(own) = self.socket.local_addr().ok().and_then(|own| own.as_socket()) else {
+            return;
+        };
+        let nobody: SocketAddr = match (own, own.ip().is_unspecified()) {
+            (SocketAddr::V4(_), true) => (Ipv4Addr::LOCALHOST, 9).into(),
+            (SocketAddr::V6(_), true) => (Ipv6Addr::LOCALHOST, 9).into(),
+            // From its own address only.
+            _ => (own.ip(), 9).into(),
+        };
+        if let Err(error) = self.socket.connect(&nobody.into()) {
+            log::debug!("{own}: a socket that is to be closed stays in its group: {error}");
+        }
+    }
+}
+
+/// The receiver of one socket.
+pub struct Datagrams<I> {
+    socket: DatagramSocket,
+    reader: DatagramReader,
+    intake: I,
+}
+
+impl<I: Intake> Datagrams<I> {
+    /// A receiver that makes lines with `intake`.
+    pub fn new(socket: DatagramSocket, intake: I) -> Self {
+        Self { socket, reader: DatagramReader::new(), intake }
+    }
+
+    /// The same, with the senders known.
+    #[must_use]
+    pub fn with_sources(mut self) -> Self {
+        self.reader = self.reader.with_sources();
+        self
+    }
+}
+
+impl<I: Intake + Send> Source for Datagrams<I> {
+    fn run(self: Box<Self>, inlet: Inlet) {
+        let Self { socket, reader, intake } = *self;
+        Running::new(socket, reader, intake, inlet).run();
+    }
+
+    fn socket(&self) -> io::Result<Option<Kept>> {
+        Ok(Some(Kept::Datagrams(self.socket.try_clone()?)))
+    }
+}
+
+/// A receiver that reads.
+struct Running<I> {
+    socket: Socket,
+    inlet: Inlet,
+    reader: DatagramReader,
+    intake: I,
+    /// Messages a read may bring; 1 while they are large, so that each lands in place.
+    slots: usize,
+    /// What the kernel's buffer holds, in its own accounting.
+    buffer: usize,
+    drops: Arc<AtomicU32>,
+    drops_asked: Instant,
+    /// Whether the kernel holds what comes meanwhile without making its senders wait.
+    patient: bool,
+}
+
+/// What a read brought.
+#[derive(Default)]
+struct Brought {
+    messages: usize,
+    bytes: usize,
+    full: bool,
+}
+
+impl<I: Intake> Running<I> {
+    fn new(socket: DatagramSocket, reader: DatagramReader, intake: I, inlet: Inlet) -> Self {
+        let DatagramSocket { socket, drops, .. } = socket;
+        let buffer = socket.recv_buffer_size().unwrap_or(0);
+        let is_unix = socket.domain().is_ok_and(|domain| domain == socket2::Domain::UNIX);
+        Self {
+            socket,
+            inlet,
+            reader,
+            intake,
+            slots: limits::RECV_SLOTS,
+            buffer,
+            drops,
+            drops_asked: Instant::now(),
+            patient: !is_unix,
+        }
+    }
+
+    fn run(mut self) {
+        let (mut pauses, mut reads) = (0, 0_u32);
+        // What came since the last sleep.
+        let mut came = Brought::default();
+        loop {
+            let enough = self.inlet.control().throttled() || self.inlet.control().is_late();
+            if self.patient && enough && self.kernel_has_room() {
+                self.inlet.send_full(&mut self.intake);
+                if pause(self.inlet.bell()) == Waited::Stopped {
+                    break;
+                }
+                continue;
+            }
+            let brought = self.read();
+            came.messages += brought.messages;
+            came.bytes += brought.bytes;
+            if brought.full {
+                self.send_in_flood();
+                reads = reads.wrapping_add(1);
+                if reads.is_multiple_of(1024) {
+                    self.ask_drops();
+                    if self.wait(Duration::ZERO) == Waited::Stopped {
+                        break;
+                    }
+                }
+                continue;
+            }
+            let came = std::mem::take(&mut came);
+            let pauses_now = came.messages > 0 && self.can_pause(&came);
+            pauses = if pauses_now { pauses + 1 } else { 0 };
+            if !pauses_now || self.inlet.control().are_enough(pauses) {
+                pauses = 0;
+                self.inlet.send_all(&mut self.intake);
+                self.ask_drops();
+            } else {
+                self.inlet.send_full(&mut self.intake);
+            }
+            let waited = match pauses_now {
+                true => pause(self.inlet.bell()),
+                false => self.wait(limits::DROPS_EVERY),
+            };
+            match waited {
+                Waited::Stopped => break,
+                Waited::TimedOut if !pauses_now => self.intake.rest(),
+                Waited::Ready | Waited::TimedOut => {}
+            }
+        }
+        self.finish();
+    }
+
+    /// Sends what is enough to be worth it while reads are full.
+    fn send_in_flood(&mut self) {
+        if self.intake.full_count() >= limits::PIECES_TOGETHER {
+            self.inlet.send_full(&mut self.intake);
+        }
+    }
+
+    fn wait(&self, longest: Duration) -> Waited {
+        wait(self.socket.as_fd(), self.inlet.bell(), Some(longest))
+    }
+
+    /// Whether the kernel can hold what comes in two pauses at the rate of the last one. A
+    /// small datagram takes about 768 bytes of its buffer beside its own.
+    fn can_pause(&self, brought: &Brought) -> bool {
+        self.patient && 2 * (brought.bytes + 768 * brought.messages) < self.buffer / 2
+    }
+
+    /// Whether the kernel's buffer is less than half full.
+    fn kernel_has_room(&self) -> bool {
+        memory(self.socket.as_fd()).is_ok_and(|memory| memory.waiting < memory.room / 2)
+    }
+
+    fn read(&mut self) -> Brought {
+        let buffer = self.intake.buffer();
+        let start = buffer.len();
+        let count = match self.reader.read(self.socket.as_fd(), self.slots, buffer) {
+            Ok(count) => count,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    // An error of an earlier send to nobody: it is cleared by being read.
+                    log::debug!("input.{}: recvmmsg: {error}", self.inlet.name());
+                }
+                return Brought { messages: 0, bytes: 0, full: false };
+            }
+        };
+        let mut bytes = 0;
+        for slot in 0..count {
+            let message = self.reader.message(slot);
+            bytes += message.len;
+            if slot == 0 {
+                self.reader.keep_first(self.intake.current());
+                let source = self.reader.source(slot);
+                self.intake.take_in_place(start, message.segment, source);
+            } else {
+                let source = self.reader.source(slot);
+                self.intake.take(self.reader.bytes(slot), message.segment, source);
+            }
+        }
+        let full = count == self.slots;
+        let large = bytes >= limits::RECV_LARGE * count.max(1);
+        self.slots = if large { 1 } else { limits::RECV_SLOTS };
+        Brought { messages: count, bytes, full }
+    }
+
+    fn ask_drops(&mut self) {
+        if self.drops_asked.elapsed() >= limits::DROPS_EVERY {
+            self.drops_asked = Instant::now();
+            self.count_drops();
+        }
+    }
+
+    fn count_drops(&mut self) {
+        let Ok(Memory { drops, .. }) = memory(self.socket.as_fd()) else { return };
+        let new = drops.wrapping_sub(self.drops.swap(drops, Ordering::Relaxed));
+        if new > 0 {
+            let counts = InputCounts { kernel_drops: u64::from(new), ..InputCounts::default() };
+            self.inlet.send(None, counts);
+        }
+    }
+
+    /// What the kernel had taken in before the stop is still received.
+    fn finish(&mut self) {
+        for _ in 0..limits::RECV_LAST_READS {
+            let brought = self.read();
+            self.inlet.send_full(&mut self.intake);
+            if brought.messages == 0 {
+                break;
+            }
+        }
+        self.inlet.send_all(&mut self.intake);
+        self.count_drops();
+    }
+}

@@ -1,0 +1,424 @@
+//! What receivers and the loop say to each other.
+//!
+//! A receiver has the [`Inlet`], the loop the [`Handle`]. Lines go to the loop through a bounded
+//! channel: while the loop is behind, sending waits. The receiver then enters itself in the
+//! [`ReadyList`], so that a pass of the loop costs only the inputs that have something.
+//!
+//! A receiver whose clients wait for an acknowledgement sends a barrier behind their lines. The
+//! loop tells it when all lines before the barrier are on disk in each spool downstream. A barrier
+//! may carry a resume query: the last line of some origins in each spool downstream.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{
+    Receiver, Sender, SyncSender, TryRecvError, TrySendError, channel, sync_channel,
+};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+use std::{io, thread};
+
+use super::{Socket, Source};
+use crate::batch::Batch;
+use crate::ids::Identity;
+use crate::input::{Gather, InputCounts, Piece};
+use crate::limits;
+use crate::net::tls::ServerTls;
+use crate::wake::{Bell, Wake};
+
+/// What a receiver sends to the loop.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// Lines, perhaps none.
+    pub batch: Option<Batch>,
+    /// What was counted since the last time.
+    pub counts: InputCounts,
+    /// A barrier behind the lines.
+    pub barrier: Option<Barrier>,
+}
+
+/// A point in the lines of one receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Barrier {
+    /// Its number, which only grows.
+    pub number: u64,
+    /// The origins whose last lines are to be told.
+    pub resume: Vec<Identity>,
+}
+
+/// For each origin of a resume query the number of its last line in each spool downstream;
+/// `None` where a spool has no line of it.
+pub type LastLines = Vec<Vec<Option<u64>>>;
+
+/// What the loop says to a receiver.
+#[derive(Debug)]
+enum Reply {
+    Completed(u64),
+    Resume(u64, LastLines),
+}
+
+/// What the loop has said to a receiver since it last looked.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// All lines before this barrier are on disk.
+    pub completed: Option<u64>,
+    /// Resume queries that were answered, by the number of their barrier.
+    pub resumed: Vec<(u64, LastLines)>,
+}
+
+/// What the loop would like of a receiver.
+#[derive(Debug)]
+pub struct ReceiverControl {
+    /// Set while what comes is better left in the kernel, as far as that has room.
+    throttle: AtomicBool,
+    /// Set where there is a spool downstream: nothing is to be gathered for long, because data
+    /// still in memory is lost on SIGKILL.
+    prompt: AtomicBool,
+    /// Messages that were sent and that the loop has not taken yet.
+    waiting: AtomicU32,
+    /// Whether the receiver is in the ready list.
+    listed: AtomicBool,
+    /// Set once the receiver is to send what it has and end.
+    stopped: AtomicBool,
+    /// Set once the receiver has ended.
+    gone: AtomicBool,
+    /// Rings when there is an answer and when the receiver is stopped.
+    bell: Bell,
+}
+
+impl ReceiverControl {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            throttle: AtomicBool::new(false),
+            prompt: AtomicBool::new(false),
+            waiting: AtomicU32::new(0),
+            listed: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            bell: Bell::new()?,
+        })
+    }
+
+    /// Whether what comes is better left in the kernel, as far as that has room.
+    pub fn throttled(&self) -> bool {
+        self.throttle.load(Ordering::Relaxed)
+    }
+
+    /// Whether the loop, late or hung, has not taken what was sent for a spool: then no more of
+    /// it should come into memory.
+    pub fn is_late(&self) -> bool {
+        self.is_prompt() && self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    fn is_prompt(&self) -> bool {
+        self.prompt.load(Ordering::Relaxed)
+    }
+
+    /// Whether what was gathered in so many pauses is to be sent.
+    pub fn are_enough(&self, pauses: u32) -> bool {
+        pauses >= limits::RECV_PAUSES_MOST || self.is_prompt()
+    }
+}
+
+/// The receivers that have something for the loop. Clones are the same list.
+#[derive(Debug, Clone)]
+pub struct ReadyList {
+    list: Arc<Mutex<Vec<usize>>>,
+    wake: Wake,
+}
+
+impl ReadyList {
+    /// An empty list, of a loop that `wake` wakes.
+    pub fn new(wake: Wake) -> Self {
+        Self { list: Arc::default(), wake }
+    }
+
+    /// Takes the numbers of all receivers in the list; each is listed again once it sends more.
+    pub fn take(&self) -> Vec<usize> {
+        std::mem::take(&mut *self.list.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn enter(&self, receiver: usize, control: &ReceiverControl) {
+        if !control.listed.swap(true, Ordering::AcqRel) {
+            self.list.lock().unwrap_or_else(PoisonError::into_inner).push(receiver);
+        }
+    }
+}
+
+/// What the loop found with a receiver.
+#[derive(Debug)]
+pub enum Taken {
+    /// Something.
+    Received(Received),
+    /// Nothing for now.
+    Nothing,
+    /// It will send no more. It may stay until its clients have their acknowledgements.
+    Ended,
+}
+
+/// The loop's end.
+#[derive(Debug)]
+pub struct Handle {
+    received: Receiver<Received>,
+    /// `None` once nothing more will be said.
+    replies: Option<Sender<Reply>>,
+    control: Arc<ReceiverControl>,
+    thread: Option<JoinHandle<()>>,
+    /// Its socket, for a successor and for the service manager.
+    pub socket: Option<Arc<Socket>>,
+    /// What its clients come through, to be renewed by a reload.
+    pub tls: Option<ServerTls>,
+}
+
+impl Handle {
+    /// Starts a source of the input `name` in a thread, under a number of the caller's for the
+    /// ready list.
+    ///
+    /// # Errors
+    /// The system's, where there is no thread or descriptor for it.
+    pub fn start(
+        name: &Arc<str>,
+        number: usize,
+        ready: &ReadyList,
+        source: Box<dyn Source>,
+    ) -> io::Result<Self> {
+        let control = Arc::new(ReceiverControl::new()?);
+        let (sender, received) = sync_channel(limits::RECEIVED_WAITING);
+        let (reply, replies) = channel();
+        let inlet = Inlet {
+            name: Arc::clone(name),
+            sender: Some(sender),
+            ready: ready.clone(),
+            number,
+            control: Arc::clone(&control),
+            replies,
+            next_barrier: 1,
+            abandoned: false,
+        };
+        let socket = source.socket()?.map(Arc::new);
+        let tls = source.tls();
+        // Thread names have 15 bytes at most (pthread_setname_np(3)).
+        let title: String = format!("in:{name}").chars().take(15).collect();
+        let run = move || source.run(inlet);
+        let thread = Some(thread::Builder::new().name(title).spawn(run)?);
+        Ok(Self { received, replies: Some(reply), control, thread, socket, tls })
+    }
+
+    /// Allows the receiver to enter itself in the ready list again. To be called before
+    /// [`Self::take`].
+    pub fn unlist(&self) {
+        self.control.listed.store(false, Ordering::Release);
+    }
+
+    /// Takes what it sent next.
+    pub fn take(&self) -> Taken {
+        match self.received.try_recv() {
+            Ok(received) => {
+                self.control.waiting.fetch_sub(1, Ordering::Relaxed);
+                Taken::Received(received)
+            }
+            Err(TryRecvError::Empty) => Taken::Nothing,
+            Err(TryRecvError::Disconnected) => Taken::Ended,
+        }
+    }
+
+    /// Whether the receiver has ended altogether; it is then in the ready list once more.
+    pub fn is_gone(&self) -> bool {
+        self.control.gone.load(Ordering::Acquire)
+    }
+
+    /// Tells the receiver to send what is there already and end.
+    pub fn stop(&mut self) {
+        if self.socket.as_deref().is_some_and(|socket| matches!(socket, Socket::Listener(_))) {
+            self.socket = None;
+        }
+        self.control.stopped.store(true, Ordering::Release);
+        self.control.bell.ring();
+    }
+
+    /// Has what comes left in the kernel, or no longer.
+    pub fn throttle(&self, throttle: bool) {
+        self.control.throttle.store(throttle, Ordering::Relaxed);
+    }
+
+    /// Says whether there is a spool downstream.
+    pub fn set_prompt(&self, prompt: bool) {
+        self.control.prompt.store(prompt, Ordering::Relaxed);
+    }
+
+    /// Says that all lines before a barrier are on disk.
+    pub fn completed(&self, barrier: u64) {
+        self.say(Reply::Completed(barrier));
+    }
+
+    /// Answers a resume query.
+    pub fn resume(&self, barrier: u64, lasts: LastLines) {
+        self.say(Reply::Resume(barrier, lasts));
+    }
+
+    fn say(&self, reply: Reply) {
+        // One that has ended has no client left.
+        if self.replies.as_ref().is_some_and(|replies| replies.send(reply).is_ok()) {
+            self.control.bell.ring();
+        }
+    }
+
+    /// Waits for the thread, which must have been stopped, or have closed its inlet. Nothing more
+    /// is said to it.
+    pub fn join(&mut self) {
+        self.replies = None;
+        self.control.bell.ring();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("a receiver thread ended by a panic");
+        }
+    }
+}
+
+/// A receiver's end.
+#[derive(Debug)]
+pub struct Inlet {
+    name: Arc<str>,
+    /// `None` once no more lines come.
+    sender: Option<SyncSender<Received>>,
+    ready: ReadyList,
+    number: usize,
+    control: Arc<ReceiverControl>,
+    replies: Receiver<Reply>,
+    next_barrier: u64,
+    /// Whether the loop will say no more.
+    abandoned: bool,
+}
+
+impl Inlet {
+    /// The input's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// What the loop would like.
+    pub fn control(&self) -> &ReceiverControl {
+        &self.control
+    }
+
+    /// Rings when there are answers, and when the receiver is stopped.
+    pub fn bell(&self) -> &Bell {
+        &self.control.bell
+    }
+
+    /// Whether the receiver is to send what it has and end.
+    pub fn stopped(&self) -> bool {
+        self.control.stopped.load(Ordering::Acquire) || self.abandoned
+    }
+
+    /// Whether the loop will answer no more.
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
+
+    /// A batch of lines that are received now.
+    pub fn batch(&self, piece: Piece) -> Batch {
+        piece.into_batch(&self.name, SystemTime::now())
+    }
+
+    /// Sends lines and counts, waiting while the loop is behind. The loop keeps its end open
+    /// until the receiver has ended, so nothing is lost here.
+    pub fn send(&self, batch: Option<Batch>, counts: InputCounts) {
+        self.put(Received { batch, counts, barrier: None });
+        self.ready.wake.wake();
+    }
+
+    /// Sends the pieces that are full, with one wake-up for all of them.
+    pub fn send_full(&self, gather: &mut impl Gather) {
+        if gather.full_count() == 0 {
+            return;
+        }
+        for piece in gather.full() {
+            let batch = Some(self.batch(piece));
+            self.put(Received { batch, ..Received::default() });
+        }
+        self.ready.wake.wake();
+    }
+
+    /// Sends all lines gathered, and what was counted.
+    pub fn send_all(&self, gather: &mut impl Gather) {
+        // Sealing counts too.
+        gather.seal();
+        let mut counts = std::mem::take(gather.counts());
+        for piece in gather.full() {
+            self.send(Some(self.batch(piece)), std::mem::take(&mut counts));
+        }
+        if counts != InputCounts::default() {
+            self.send(None, counts);
+        }
+    }
+
+    /// Sends a barrier behind all that was sent; its number. An input that uses barriers has one
+    /// source, so that its numbers only grow.
+    pub fn barrier(&mut self) -> u64 {
+        self.query(Vec::new())
+    }
+
+    /// Sends a barrier with a resume query for these origins; its number.
+    pub fn query(&mut self, resume: Vec<Identity>) -> u64 {
+        let number = self.next_barrier;
+        self.next_barrier += 1;
+        let barrier = Some(Barrier { number, resume });
+        self.put(Received { barrier, ..Received::default() });
+        self.ready.wake.wake();
+        number
+    }
+
+    /// What the loop has said since the last time.
+    pub fn answers(&mut self) -> Answers {
+        self.control.bell.hush();
+        let mut answers = Answers::default();
+        loop {
+            match self.replies.try_recv() {
+                Ok(Reply::Completed(barrier)) => answers.completed = Some(barrier),
+                Ok(Reply::Resume(barrier, lasts)) => answers.resumed.push((barrier, lasts)),
+                Err(TryRecvError::Empty) => return answers,
+                Err(TryRecvError::Disconnected) => {
+                    self.abandoned = true;
+                    return answers;
+                }
+            }
+        }
+    }
+
+    /// Says that no more lines come. Answers may still come.
+    pub fn close(&mut self) {
+        if self.sender.take().is_some() {
+            self.ready.enter(self.number, &self.control);
+            self.ready.wake.wake();
+        }
+    }
+
+    /// Whether no more lines come.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_none()
+    }
+
+    /// Puts something where the loop finds it. Only a loop that is behind is woken for it.
+    fn put(&self, received: Received) {
+        let Some(sender) = &self.sender else { return };
+        self.control.waiting.fetch_add(1, Ordering::Relaxed);
+        if let Err(TrySendError::Full(received)) = sender.try_send(received) {
+            self.ready.enter(self.number, &self.control);
+            self.ready.wake.wake();
+            // The loop keeps its end open until the receiver has ended.
+            let _ = sender.send(received);
+        }
+        self.ready.enter(self.number, &self.control);
+    }
+}
+
+impl Drop for Inlet {
+    fn drop(&mut self) {
+        // The loop learns of the end by the closed channel, which it must be made to look at.
+        self.control.gone.store(true, Ordering::Release);
+        self.sender = None;
+        self.ready.enter(self.number, &self.control);
+        self.ready.wake.wake();
+    }
+}

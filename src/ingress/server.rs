@@ -1,0 +1,653 @@
+//! The server of connections: one thread an input, with all of its clients. What is spoken on a
+//! connection is the [`Session`]'s.
+//!
+//! Where clients wait for nothing, what they send is gathered into the same batches, which are
+//! sent to the loop when a block is full, when the clients rest, or after twenty pauses of a
+//! millisecond (as for datagrams): a client that sends without pause has its turn, and then the
+//! others have theirs. While the loop takes nothing, sending waits, and so do the clients; they
+//! also wait while a file is behind in a burst.
+//!
+//! Where clients wait for acknowledgements, lines are sent at once, with a barrier behind those
+//! of a read, and the server goes on reading. When a barrier is completed, every client whose
+//! lines that makes durable gets all its acknowledgements by one write. Told to stop, the server
+//! reads no more, but stays until what was sent is acknowledged.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Display;
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use super::acceptor::{Acceptor, Arrival, Bound};
+use super::inbox::{Inlet, LastLines};
+use super::{Socket, Source};
+use crate::ids::Identity;
+use crate::input::Gather;
+use crate::limits::{
+    ANSWERS_MOST, OPEN_MOST, READ_CHUNK, RECV_PAUSE, STREAM_FULL, TURN, UNFINISHED_MOST,
+};
+use crate::net::tls::ServerTls;
+use crate::net::transport::Transport;
+
+const BELL: Token = Token(0);
+const LISTENER: Token = Token(1);
+const FIRST_CLIENT: usize = 2;
+/// How often idle clients are looked for.
+const IDLE_EVERY: Duration = Duration::from_secs(1);
+/// How long clients are waited for at the end to take their last acknowledgements.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+/// What an input with connections is.
+pub trait Accept: Send + 'static {
+    /// What is spoken on a connection.
+    type Session: Session;
+
+    /// Whether clients wait for acknowledgements.
+    const ACKNOWLEDGES: bool;
+
+    /// What the lines of all clients are gathered in.
+    fn gather(&self) -> <Self::Session as Session>::Gather;
+
+    /// The session of a new client; `tls` says whether it comes through TLS.
+    fn session(&self, peer: SocketAddr, tls: bool) -> Self::Session;
+
+    /// Clients that have sent nothing for this long are disconnected.
+    fn idle_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    /// What the sender of plain text needs that came to an input with TLS.
+    fn plain_hint(&self) -> &'static str;
+}
+
+/// How far a session is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// The client has to open it first, within a bounded time.
+    New,
+    /// The client waits for the last lines of these origins, and is not read from until
+    /// [`Session::resume`].
+    Querying(Vec<Identity>),
+    /// Lines may come.
+    Open,
+    /// The connection is to be closed when all is written.
+    Over,
+}
+
+/// One client's conversation, without its socket: bytes in, lines and acknowledgements out.
+pub trait Session {
+    /// What its lines are gathered in.
+    type Gather: Gather + Send;
+    /// What a client can do wrong.
+    type Fault: Display;
+
+    /// Takes in what the client sent.
+    ///
+    /// # Errors
+    /// What the client did wrong, which is counted; it is disconnected once [`Self::out`] is
+    /// written. What came before is gathered.
+    fn push(&mut self, bytes: &[u8], gather: &mut Self::Gather) -> Result<(), Self::Fault>;
+
+    /// The connection has ended: gathers what is left of a last message.
+    fn finish(&mut self, _gather: &mut Self::Gather) {}
+
+    /// How far it is.
+    fn state(&self) -> State {
+        State::Open
+    }
+
+    /// Bytes held of messages that are not whole.
+    fn held(&self) -> usize;
+
+    /// What is to be written to the client; what was written is to be drained.
+    fn out(&mut self) -> &mut Vec<u8>;
+
+    /// Whether a barrier is wanted behind what was gathered.
+    fn wants_barrier(&self) -> bool {
+        false
+    }
+
+    /// All that was gathered so far was sent, and then this barrier.
+    fn sent(&mut self, _barrier: u64) {}
+
+    /// All that was sent before this barrier is on disk.
+    fn completed(&mut self, _barrier: u64) {}
+
+    /// Whether lines were sent that are not acknowledged.
+    fn waits(&self) -> bool {
+        false
+    }
+
+    /// The origins that the client sends the lines of. A new connection that queries one of them
+    /// ends the older ones.
+    fn origins(&self) -> Vec<Identity> {
+        Vec::new()
+    }
+
+    /// Answers the query of [`State::Querying`].
+    fn resume(&mut self, _lasts: &LastLines) {}
+
+    /// Says that the server goes.
+    fn part(&mut self) {}
+}
+
+/// A bound input with connections.
+pub struct Server<A> {
+    bound: Bound,
+    accept: A,
+    poll: Poll,
+}
+
+impl<A: Accept> Server<A> {
+    /// A server that takes no clients yet.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new(bound: Bound, accept: A) -> io::Result<Self> {
+        Ok(Self { bound, accept, poll: Poll::new()? })
+    }
+}
+
+impl<A: Accept> Source for Server<A> {
+    fn run(self: Box<Self>, inlet: Inlet) {
+        let name = std::sync::Arc::clone(inlet.name());
+        match Running::new(*self, inlet) {
+            Ok(running) => running.run(),
+            Err(error) => log::error!("input.{name}: epoll: {error}"),
+        }
+    }
+
+    fn socket(&self) -> io::Result<Option<Socket>> {
+        TcpListener::try_clone(&self.bound.listener)
+            .map(|listener| Some(Socket::Listener(listener)))
+    }
+
+    fn tls(&self) -> Option<ServerTls> {
+        self.bound.tls.clone()
+    }
+}
+
+/// A server at work.
+struct Running<A: Accept> {
+    poll: Poll,
+    acceptor: Acceptor,
+    accept: A,
+    inlet: Inlet,
+    gather: <A::Session as Session>::Gather,
+    clients: HashMap<Token, Client<A::Session>>,
+    next_token: usize,
+    /// Clients that may have sent more than one turn took.
+    again: Vec<Token>,
+    /// Who waits for which barrier, oldest first.
+    waiting: VecDeque<(u64, Token)>,
+    /// Who made the resume query of which barrier.
+    querying: HashMap<u64, Token>,
+    /// What all clients make us hold, in bytes: unfinished messages and unread answers.
+    held: usize,
+    idle_looked: Instant,
+    chunk: Vec<u8>,
+}
+
+struct Client<S> {
+    transport: Transport,
+    peer: SocketAddr,
+    session: S,
+    since: Instant,
+    /// When it came, or sent something the last time.
+    heard: Instant,
+    /// Whether anything came from it.
+    spoke: bool,
+    /// Whether its end has come: what is before it is read up to there, for the kernel tells of
+    /// both only once.
+    ends: bool,
+    /// Whether it did something wrong and is disconnected once its answers are written.
+    faulty: bool,
+    /// Whether it is not read from because it does not read its answers.
+    write_blocked: bool,
+    /// Its part of [`Running::held`].
+    held: usize,
+}
+
+/// Why a client is disconnected.
+enum Parting {
+    /// It has ended.
+    End,
+    /// It did something wrong.
+    Wrong(String),
+}
+
+impl<A: Accept> Running<A> {
+    fn new(server: Server<A>, inlet: Inlet) -> io::Result<Self> {
+        let Server { bound, accept, poll } = server;
+        let bell = inlet.bell().as_fd().as_raw_fd();
+        poll.registry().register(&mut SourceFd(&bell), BELL, Interest::READABLE)?;
+        let acceptor = Acceptor::open(inlet.name(), bound, poll.registry(), LISTENER)?;
+        Ok(Self {
+            poll,
+            acceptor,
+            gather: accept.gather(),
+            accept,
+            inlet,
+            clients: HashMap::new(),
+            next_token: FIRST_CLIENT,
+            again: Vec::new(),
+            waiting: VecDeque::new(),
+            querying: HashMap::new(),
+            held: 0,
+            idle_looked: Instant::now(),
+            chunk: vec![0; READ_CHUNK],
+        })
+    }
+
+    fn run(mut self) {
+        if A::ACKNOWLEDGES {
+            self.run_with_barriers();
+            self.part_all();
+        } else {
+            self.run_gathering();
+            self.finish();
+        }
+    }
+
+    fn run_with_barriers(&mut self) {
+        let mut events = Events::with_capacity(256);
+        loop {
+            let wait = self.longest_wait();
+            if !self.poll(&mut events, wait) {
+                break;
+            }
+            self.turn(&events);
+            self.take_answers();
+            self.inlet.send_all(&mut self.gather);
+            if self.inlet.stopped() && !self.inlet.is_closed() {
+                self.acceptor.close();
+                self.inlet.close();
+            }
+            let waited_for = || self.clients.values().any(|client| client.session.waits());
+            if self.inlet.is_closed() && (self.inlet.is_abandoned() || !waited_for()) {
+                break;
+            }
+        }
+    }
+
+    fn run_gathering(&mut self) {
+        let mut events = Events::with_capacity(256);
+        let mut pauses = 0;
+        let mut resting = true;
+        loop {
+            // For a second at most.
+            while self.inlet.control().throttled() && !self.inlet.stopped() {
+                std::thread::sleep(RECV_PAUSE);
+            }
+            let wait = if resting { self.longest_wait() } else { Some(Duration::ZERO) };
+            if !self.poll(&mut events, wait) || self.inlet.stopped() {
+                break;
+            }
+            let brought = self.turn(&events);
+            resting = brought == 0;
+            if brought >= STREAM_FULL {
+                continue;
+            }
+            pauses = if brought > 0 { pauses + 1 } else { 0 };
+            if brought == 0 || self.inlet.control().are_enough(pauses) {
+                pauses = 0;
+                self.send_all();
+            }
+            if brought > 0 {
+                std::thread::sleep(RECV_PAUSE);
+            }
+        }
+    }
+
+    /// Waits for readiness; whether that is possible at all.
+    fn poll(&mut self, events: &mut Events, wait: Option<Duration>) -> bool {
+        match self.poll.poll(events, wait) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                log::error!("input.{}: epoll: {error}", self.inlet.name());
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// Takes in what the clients have, a turn's worth each; how many bytes it was.
+    fn turn(&mut self, events: &Events) -> usize {
+        // Also those who came before anything could tell.
+        self.accept();
+        let mut brought = 0;
+        for token in std::mem::take(&mut self.again) {
+            brought += self.read(token);
+        }
+        for event in events {
+            let token = event.token();
+            if let Some(client) = self.clients.get_mut(&token) {
+                client.ends |= event.is_read_closed();
+                self.write(token);
+                brought += self.read(token);
+            }
+        }
+        if self.idle_looked.elapsed() >= IDLE_EVERY {
+            self.idle_looked = Instant::now();
+            self.close_idle();
+        }
+        brought
+    }
+
+    fn longest_wait(&self) -> Option<Duration> {
+        if !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let has_timeout = self.accept.idle_timeout().is_some();
+        let watched = self.clients.values().any(|client| has_timeout || client.must_open());
+        let watched = watched.then_some(IDLE_EVERY);
+        watched.into_iter().chain(self.acceptor.look_again()).min()
+    }
+
+    // ---- clients
+
+    fn accept(&mut self) {
+        while let Some(arrival) = self.acceptor.next(self.clients.len()) {
+            match arrival {
+                Arrival::Refused => self.gather.counts().refused += 1,
+                Arrival::Client(transport, peer) => {
+                    self.gather.counts().connections += 1;
+                    if let Err(error) = self.enter(transport, peer) {
+                        self.acceptor.complain(peer, &error.to_string());
+                    }
+                }
+            }
+        }
+    }
+
+    fn enter(&mut self, mut transport: Transport, peer: SocketAddr) -> io::Result<()> {
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        let interest = match A::ACKNOWLEDGES || transport.is_tls() {
+            true => Interest::READABLE | Interest::WRITABLE,
+            false => Interest::READABLE,
+        };
+        self.poll.registry().register(&mut transport, token, interest)?;
+        let session = self.accept.session(peer, transport.is_tls());
+        let now = Instant::now();
+        let client = Client {
+            transport,
+            peer,
+            session,
+            since: now,
+            heard: now,
+            spoke: false,
+            ends: false,
+            faulty: false,
+            write_blocked: false,
+            held: 0,
+        };
+        self.clients.insert(token, client);
+        Ok(())
+    }
+
+    /// Disconnects clients that are idle, and those that begin a session or TLS and do not go on.
+    fn close_idle(&mut self) {
+        let idle_timeout = self.accept.idle_timeout();
+        let is_idle = |client: &Client<A::Session>| match client.must_open() {
+            true => client.since.elapsed() > OPEN_MOST,
+            false => idle_timeout.is_some_and(|most| client.heard.elapsed() > most),
+        };
+        let idle = self.clients.iter().filter(|(_, client)| is_idle(client)).map(|(at, _)| *at);
+        for token in idle.collect::<Vec<_>>() {
+            if let Some(client) = self.clients.get(&token) {
+                log::debug!("input.{}: {}: idle, disconnected", self.inlet.name(), client.peer);
+            }
+            self.part(token, Parting::End);
+        }
+    }
+
+    /// Disconnects a client. What it had sent of a last message is a message.
+    fn part(&mut self, token: Token, parting: Parting) {
+        let Some(mut client) = self.clients.remove(&token) else { return };
+        self.held -= client.held;
+        client.session.finish(&mut self.gather);
+        if let Parting::Wrong(why) = parting {
+            self.gather.counts().malformed += 1;
+            self.acceptor.complain(client.peer, &why);
+        }
+        client.transport.close();
+    }
+
+    /// Counts what a client makes us hold. Where all clients together make us hold too much,
+    /// whoever does most is disconnected.
+    fn account(&mut self, token: Token) {
+        let Some(client) = self.clients.get_mut(&token) else { return };
+        let held = client.session.held() + client.session.out().len();
+        self.held = self.held + held - client.held;
+        client.held = held;
+        while self.held > UNFINISHED_MOST {
+            let largest = self.clients.iter().max_by_key(|(_, client)| client.held);
+            let Some(token) = largest.map(|(token, _)| *token) else { break };
+            let why = "has sent much of a message and not its end, or does not read its answers, \
+                       as do others: together they take too much memory";
+            self.part(token, Parting::Wrong(why.into()));
+        }
+    }
+
+    // ---- reading
+
+    /// Reads from a client for a turn; how many bytes came.
+    fn read(&mut self, token: Token) -> usize {
+        let mut brought = 0;
+        for _ in 0..TURN {
+            let Some(client) = self.clients.get_mut(&token) else { return brought };
+            if self.inlet.is_closed() || !client.is_read_from() {
+                return brought;
+            }
+            let count = match client.transport.read(&mut self.chunk) {
+                Ok(0) => {
+                    self.part(token, Parting::End);
+                    return brought;
+                }
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    // TLS may have something to say of its own.
+                    self.write(token);
+                    return brought;
+                }
+                Err(error) => {
+                    let parting = wrong(&error, client.spoke, self.accept.plain_hint());
+                    self.part(token, parting);
+                    return brought;
+                }
+            };
+            brought += count;
+            // Less than was asked for is all there was (epoll(7)).
+            let more = count == self.chunk.len() || client.transport.is_tls() || client.ends;
+            self.take(token, count);
+            if !more {
+                return brought;
+            }
+        }
+        self.again.push(token);
+        brought
+    }
+
+    /// Takes in the first `count` bytes of the chunk.
+    fn take(&mut self, token: Token, count: usize) {
+        let Some(client) = self.clients.get_mut(&token) else { return };
+        (client.spoke, client.heard) = (true, Instant::now());
+        if let Err(fault) = client.session.push(&self.chunk[..count], &mut self.gather) {
+            client.faulty = true;
+            self.acceptor.complain(client.peer, &fault.to_string());
+        }
+        self.send(token);
+        self.account(token);
+        self.write(token);
+    }
+
+    // ---- sending to the loop
+
+    /// Sends what a client has completed.
+    fn send(&mut self, token: Token) {
+        if !A::ACKNOWLEDGES {
+            return self.inlet.send_full(&mut self.gather);
+        }
+        self.inlet.send_all(&mut self.gather);
+        let Some(client) = self.clients.get_mut(&token) else { return };
+        if client.session.wants_barrier() {
+            let barrier = self.inlet.barrier();
+            client.session.sent(barrier);
+            self.waiting.push_back((barrier, token));
+        }
+        if let State::Querying(origins) = client.session.state() {
+            self.query(token, origins);
+        }
+    }
+
+    /// A client wants to know the last of its lines that is on disk here. Other connections of
+    /// the same origin are of the past, and what they sent comes before the query.
+    fn query(&mut self, token: Token, origins: Vec<Identity>) {
+        let same = |(other, client): (&Token, &Client<A::Session>)| {
+            let shares = client.session.origins().iter().any(|origin| origins.contains(origin));
+            (*other != token && shares).then_some(*other)
+        };
+        for other in self.clients.iter().filter_map(same).collect::<Vec<_>>() {
+            self.part(other, Parting::End);
+        }
+        let barrier = self.inlet.query(origins);
+        self.querying.insert(barrier, token);
+    }
+
+    fn send_all(&mut self) {
+        self.inlet.send_all(&mut self.gather);
+        if self.clients.is_empty() {
+            self.gather.rest();
+        }
+    }
+
+    // ---- answering
+
+    /// Takes what the loop says.
+    fn take_answers(&mut self) {
+        let answers = self.inlet.answers();
+        for (barrier, lasts) in answers.resumed {
+            let Some(token) = self.querying.remove(&barrier) else { continue };
+            let Some(client) = self.clients.get_mut(&token) else { continue };
+            client.session.resume(&lasts);
+            self.account(token);
+            self.write(token);
+            self.again.push(token);
+        }
+        let Some(completed) = answers.completed else { return };
+        let mut reached = Vec::new();
+        while let Some((barrier, token)) = self.waiting.front()
+            && *barrier <= completed
+        {
+            reached.push(*token);
+            self.waiting.pop_front();
+        }
+        reached.sort_unstable();
+        reached.dedup();
+        for token in reached {
+            if let Some(client) = self.clients.get_mut(&token) {
+                client.session.completed(completed);
+            }
+            self.account(token);
+            self.write(token);
+        }
+    }
+
+    /// Writes answers, and what TLS has to say, as much as goes.
+    fn write(&mut self, token: Token) {
+        let Some(client) = self.clients.get_mut(&token) else { return };
+        match client.write() {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return self.account(token),
+            // What it sent before may still be there to be read.
+            Err(_) if !A::ACKNOWLEDGES => return,
+            Err(error) => {
+                log::debug!("input.{}: {}: {error}", self.inlet.name(), client.peer);
+                return self.part(token, Parting::End);
+            }
+        }
+        if client.faulty || client.session.state() == State::Over {
+            return self.part(token, Parting::End);
+        }
+        if std::mem::take(&mut client.write_blocked) {
+            self.again.push(token);
+        }
+        self.account(token);
+    }
+
+    // ---- the end
+
+    /// What clients had sent before the stop is still taken, a turn's worth each.
+    fn finish(&mut self) {
+        self.acceptor.close();
+        for token in self.clients.keys().copied().collect::<Vec<_>>() {
+            self.read(token);
+            self.part(token, Parting::End);
+        }
+        self.send_all();
+    }
+
+    /// Tells the clients that are left that the server goes.
+    fn part_all(&mut self) {
+        let start = Instant::now();
+        for client in self.clients.values_mut() {
+            client.session.part();
+        }
+        while !self.clients.is_empty() && start.elapsed() < FAREWELL {
+            for token in self.clients.keys().copied().collect::<Vec<_>>() {
+                self.write(token);
+            }
+            if !self.clients.is_empty() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+}
+
+impl<S: Session> Client<S> {
+    /// Whether it has to say something within a bounded time.
+    fn must_open(&self) -> bool {
+        let begins = matches!(self.session.state(), State::New | State::Querying(_));
+        begins || self.transport.is_tls() && !self.spoke
+    }
+
+    /// Whether more is to be read from it.
+    fn is_read_from(&mut self) -> bool {
+        self.write_blocked = self.session.out().len() > ANSWERS_MOST;
+        let may_speak = matches!(self.session.state(), State::New | State::Open);
+        !self.write_blocked && !self.faulty && may_speak
+    }
+
+    /// Writes all there is.
+    fn write(&mut self) -> io::Result<()> {
+        while !self.session.out().is_empty() {
+            let slice = IoSlice::new(self.session.out());
+            match self.transport.write(&[slice]) {
+                Ok(0) => return Err(ErrorKind::WouldBlock.into()),
+                Ok(count) => drop(self.session.out().drain(..count)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // What was a long queue of answers is not kept.
+        self.session.out().shrink_to(READ_CHUNK);
+        self.transport.flush()
+    }
+}
+
+/// What a broken connection means.
+fn wrong(error: &io::Error, spoke: bool, plain_hint: &str) -> Parting {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::InvalidMessage(what)) if !spoke => Parting::Wrong(format!(
+            "speaks no TLS ({what:?}); a sender of plain text needs {plain_hint}"
+        )),
+        Some(error) => Parting::Wrong(format!("TLS: {error}")),
+        None => Parting::End,
+    }
+}

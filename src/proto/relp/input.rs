@@ -1,0 +1,51 @@
+//! Opening a RELP input.
+
+use std::net::SocketAddr;
+
+use crate::ingress::{OpenError, Source};
+use crate::ingress::acceptor::Bound;
+use crate::ingress::server::{Accept, Server};
+use crate::input::Pieces;
+use crate::proto::traits::Opening;
+
+use super::config::RelpInPlan;
+use super::session::ClientSession;
+
+/// Opens it, with the sockets it is given; nothing is read yet.
+///
+/// # Errors
+/// What cannot be opened, and why.
+pub(super) fn open(
+    plan: &RelpInPlan,
+    opening: &mut Opening<'_>,
+) -> Result<Vec<Box<dyn Source>>, OpenError> {
+    let at = format!("input.{}: relp = \"{}\"", opening.name, plan.address);
+    let listener = opening.listener();
+    let most = plan.max_connections;
+    let bound = Bound::open(&at, plan.address, plan.tls.as_ref(), most, listener)?;
+    let server = Server::new(bound, Relp { max_message: opening.max_line });
+    Ok(vec![Box::new(server.map_err(|error| OpenError::new(&at, error))?)])
+}
+
+/// Takes RELP clients.
+struct Relp {
+    max_message: usize,
+}
+
+impl Accept for Relp {
+    type Session = ClientSession;
+
+    const ACKNOWLEDGES: bool = true;
+
+    fn gather(&self) -> Pieces {
+        Pieces::default()
+    }
+
+    fn session(&self, peer: SocketAddr, _: bool) -> ClientSession {
+        ClientSession::new(peer, self.max_message)
+    }
+
+    fn plain_hint(&self) -> &'static str {
+        "a relp input without tls"
+    }
+}

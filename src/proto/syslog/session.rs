@@ -1,0 +1,88 @@
+//! A syslog client's connection: frames in, messages out. Nothing is ever answered.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::ingress::server;
+use crate::input::Gather;
+use crate::input::messages::Messages;
+use crate::parse::framing::{Frame, Framer};
+use crate::sources::Source;
+
+/// One client.
+pub struct Session {
+    framer: Framer,
+    source: Option<Source>,
+    /// Whether the first bytes are to be looked at: a client that speaks TLS to an input without
+    /// TLS.
+    may_be_tls: bool,
+    /// Stays empty.
+    out: Vec<u8>,
+}
+
+/// What a client can do wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// It speaks TLS to an input without.
+    Tls,
+    /// A frame makes no sense.
+    Frame(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tls => f.write_str(
+                "speaks TLS, which this input does not: write tls:// for it, or have the sender \
+                 speak plain TCP",
+            ),
+            Self::Frame(what) => f.write_str(what),
+        }
+    }
+}
+
+impl Session {
+    /// A session whose messages are cut to `max_message` bytes; with `nul` also NUL ends one.
+    pub fn new(peer: SocketAddr, tls: bool, max_message: usize, nul: bool) -> Self {
+        let (framer, source) = (Framer::new(max_message, nul), Some(Source::Address(peer)));
+        Self { framer, source, may_be_tls: !tls, out: Vec::new() }
+    }
+
+    fn take(&mut self, bytes: &[u8], messages: &mut Messages) -> Result<(), Fault> {
+        if std::mem::take(&mut self.may_be_tls) && is_tls_hello(bytes) {
+            return Err(Fault::Tls);
+        }
+        let source = self.source;
+        let mut message = |frame: Frame<'_>| messages.message(frame.bytes, frame.cut, source);
+        self.framer.push(bytes, &mut message).map_err(Fault::Frame)
+    }
+}
+
+impl server::Session for Session {
+    type Gather = Messages;
+    type Fault = Fault;
+
+    fn push(&mut self, bytes: &[u8], messages: &mut Messages) -> Result<(), Fault> {
+        let done = self.take(bytes, messages);
+        messages.counts().malformed += u64::from(done.is_err());
+        done
+    }
+
+    fn finish(&mut self, messages: &mut Messages) {
+        let source = self.source;
+        self.framer.end(&mut |frame: Frame<'_>| messages.message(frame.bytes, frame.cut, source));
+    }
+
+    fn held(&self) -> usize {
+        self.framer.held()
+    }
+
+    fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+}
+
+/// Whether a connection begins with a record of TLS (RFC 8446, section 5.1): no message does.
+fn is_tls_hello(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x16, 0x03])
+}

@@ -1,0 +1,26 @@
+//! Opening a UDP input.
+
+use crate::ingress::{OpenError, Source};
+use crate::ingress::datagrams::Datagrams;
+use crate::input::datagrams::RawLines;
+use crate::parse::sequence::GapTracker;
+use crate::proto::shared::datagrams::UdpInPlan;
+use crate::proto::shared::udp_socket;
+use crate::proto::traits::Opening;
+
+/// Opens it, with the sockets it is given; nothing is read yet.
+///
+/// # Errors
+/// What cannot be opened, and why.
+pub(super) fn open(
+    plan: &UdpInPlan,
+    opening: &mut Opening<'_>,
+) -> Result<Vec<Box<dyn Source>>, OpenError> {
+    let sockets = udp_socket::open("udp = \"", plan, opening)?;
+    let (max_line, sequence) = (opening.max_line, opening.sequence);
+    let receiver = |socket| -> Box<dyn Source> {
+        let gaps = sequence.then(GapTracker::new);
+        Box::new(Datagrams::new(socket, RawLines::new(max_line).with_gaps(gaps)))
+    };
+    Ok(sockets.into_iter().map(receiver).collect())
+}
