@@ -55,7 +55,7 @@ pub struct TapHead {
 
 impl Request {
     /// Reads a request; an error is what its sender is told.
-    pub(super) fn read(line: &[u8]) -> Result<Self, String> {
+    pub(crate) fn read(line: &[u8]) -> Result<Self, String> {
         let not_one = |error| {
             format!(
                 "not a request of version {VERSION}: {error}; one is {{\"command\": \"status\"}}"
@@ -73,7 +73,7 @@ impl Request {
     }
 
     /// The request as it is sent, with its version.
-    pub(super) fn line(&self) -> serde_json::Result<Vec<u8>> {
+    pub(crate) fn line(&self) -> serde_json::Result<Vec<u8>> {
         let mut value = serde_json::to_value(self)?;
         value["version"] = VERSION.into();
         line(&value)
