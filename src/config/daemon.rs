@@ -7,6 +7,7 @@ use super::report::{Report, nearest};
 use super::section::Section;
 use super::{input, keys, units};
 use crate::limits;
+use crate::logger::Verbosity;
 
 /// Where the control socket is, unless the user says otherwise.
 pub const CONTROL_DEFAULT: &str = "/run/logweir/control.sock";
@@ -19,6 +20,7 @@ pub(super) fn read(section: Option<&Section<'_>>, report: &mut Report<'_>) -> Da
         stuck_after: limits::STUCK_DEFAULT,
         memory: limits::MEMORY_DEFAULT,
         grace: limits::GRACE_DEFAULT,
+        log: Verbosity::default(),
     };
     let Some(section) = section else { return plan };
     for entry in &section.entries {
@@ -45,6 +47,7 @@ pub(super) fn read(section: Option<&Section<'_>>, report: &mut Report<'_>) -> Da
                 plan.memory = memory.unwrap_or(plan.memory);
             }
             "grace" => plan.grace = entry.time(report).unwrap_or(plan.grace),
+            "log" => plan.log = entry.word(report, &Verbosity::WORDS).unwrap_or(plan.log),
             unknown => {
                 let help = nearest(unknown, keys::DAEMON);
                 let help =

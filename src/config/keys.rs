@@ -31,7 +31,8 @@ pub(super) const SYSLOG_TLS: &str = "syslog tls";
 pub(super) const SYSLOG_UNIX: &str = "syslog unix";
 
 /// The keys of `[daemon]`.
-pub(super) const DAEMON: [&str; 5] = ["control", "metrics", "stuck_after", "memory", "grace"];
+pub(super) const DAEMON: [&str; 6] =
+    ["control", "metrics", "stuck_after", "memory", "grace", "log"];
 
 /// The keys of all nodes.
 pub(super) const KEYS: &[Key] = &[

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::input::messages::Escape;
 use crate::ledger::Count;
+use crate::logger::Verbosity;
 use crate::output::name::NameTemplate;
 use crate::parse::field::Field;
 use crate::url::Url;
@@ -37,6 +38,8 @@ pub struct DaemonPlan {
     pub memory: u64,
     /// The time to drain at SIGTERM.
     pub grace: Duration,
+    /// How much the daemon logs.
+    pub log: Verbosity,
 }
 
 /// One node of the flow.

@@ -13,12 +13,14 @@ use super::{CONTROL, Daemon, UDP_OUT};
 use crate::clock::{Clock, Mono};
 use crate::config::plan::{DaemonPlan, Plan};
 use crate::limits::{PASS_LATE, TAP_PIECE};
+use crate::logger::Verbosity;
 use crate::metrics::{Pulse, Snapshot};
 
 /// What a reload opened; nothing where it stays as it is.
 pub(super) struct Opened {
     control: Option<Listening>,
     metrics: Option<Metrics>,
+    log: Option<Verbosity>,
 }
 
 /// Makes the control socket; where it cannot be made, a warning says so.
@@ -53,8 +55,9 @@ impl Daemon {
             Some(path) if self.control.is_none() => listen(path),
             _ => None,
         };
+        let log = (new.log != old.log).then_some(new.log);
         if new.metrics == old.metrics {
-            return Ok(Opened { control, metrics: None });
+            return Ok(Opened { control, metrics: None, log });
         }
         let port = |plan: &DaemonPlan| plan.metrics.map(|address| address.port());
         if port(new) == port(&old) {
@@ -66,7 +69,7 @@ impl Daemon {
                 self.metrics = again.inspect_err(|error| log::error!("{error}")).unwrap_or(None);
             }
         })?;
-        Ok(Opened { control, metrics })
+        Ok(Opened { control, metrics, log })
     }
 
     /// Uses what was opened. Clients of the control stay; the old ways in are closed.
@@ -80,6 +83,10 @@ impl Daemon {
         };
         if let Err(error) = moved {
             log::error!("control: {error}");
+        }
+        // What `ctl log` asked for holds until the configuration itself asks for something else.
+        if let Some(level) = opened.log {
+            level.apply();
         }
         if plan.daemon.metrics != self.metrics.as_ref().map(Metrics::address) {
             self.metrics = opened.metrics;
@@ -110,12 +117,17 @@ impl Daemon {
         match request {
             Request::Status => {
                 self.children.look_at_pipes(&mut self.engine);
-                let status = self.engine.status(now);
+                let mut status = self.engine.status(now);
+                status.log = Some(Verbosity::current());
                 serde_json::to_vec(&status).map_err(|error| error.to_string())
             }
             Request::Reload => self.reload().map(|()| nothing()),
             Request::Rotate => {
                 self.engine.reopen();
+                Ok(nothing())
+            }
+            Request::Log { level } => {
+                level.apply();
                 Ok(nothing())
             }
             Request::Tap { node, matches } => {
