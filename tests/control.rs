@@ -453,7 +453,8 @@ fn a_reload_to_a_place_that_cannot_be_had_is_refused_and_changes_nothing() {
 
 #[test]
 fn the_log_level_is_set_by_the_configuration_and_while_the_daemon_runs() {
-    let mut daemon = Daemon::start("#daemon\nlog = \"warn\"\n");
+    let config = |level: &str| format!("log = \"{level}\"\n#daemon\n{FLOW}");
+    let mut daemon = Daemon::start(&config("warn"));
     let level = |daemon: &Daemon| {
         let table = String::from_utf8(daemon.ctl("status").stdout).unwrap();
         let head = table.lines().next().unwrap().to_string();
@@ -479,7 +480,7 @@ fn the_log_level_is_set_by_the_configuration_and_while_the_daemon_runs() {
     // A reload that does not change the key leaves the level alone; one that does sets it.
     assert!(daemon.ctl("reload").status.success());
     assert_eq!(level(&daemon), "debug");
-    daemon.write_config("#daemon\nlog = \"error\"\n");
+    daemon.write_config(&config("error"));
     assert!(daemon.ctl("reload").status.success());
     assert_eq!(level(&daemon), "error");
     let refused = daemon.ctl_words(&["log", "loud"]);
