@@ -27,9 +27,6 @@ pub mod filter;
 pub mod format;
 pub mod forward;
 pub mod fs;
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub mod fuzzing;
 pub mod ids;
 pub mod input;
 pub mod ledger;

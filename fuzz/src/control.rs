@@ -1,6 +1,6 @@
 //! Requests on the control socket: what is understood is written and read back the same.
 
-use logweir::fuzzing::control_request;
+use logweir::driver::fuzzing::control_request;
 
 pub fn check(data: &[u8]) {
     match control_request(data) {

@@ -1,6 +1,6 @@
 //! Requests to the metrics port: read as soon as they are whole, and then for good.
 
-use logweir::fuzzing::http_request;
+use logweir::driver::fuzzing::http_request;
 
 use crate::parameters::Parameters;
 

@@ -11,6 +11,9 @@ mod compress;
 pub mod control;
 pub mod disk;
 pub mod door;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hand;
 pub mod inherited;
 pub mod links;

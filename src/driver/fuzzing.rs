@@ -1,7 +1,7 @@
 //! Entry points for fuzz/ to what is private to the daemon. Built with the feature `fuzzing` only.
 
-use crate::driver::control::Request;
-use crate::driver::metrics::request;
+use super::control::Request;
+use super::metrics::request;
 
 /// Reads a request to the control socket and writes it again.
 ///
