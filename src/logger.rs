@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
+use clap::ValueEnum;
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use serde::{Deserialize, Serialize};
 
 /// Lines that may wait to be written.
 const WAITING_MOST: usize = 4096;
@@ -34,6 +36,57 @@ pub enum Style {
     Plain,
     /// With the time as in `[2013-01-31 12:00:00 UTC+0000]`.
     Udp2log,
+}
+
+/// How much is logged: records of a level and of all more severe ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verbosity {
+    /// What the daemon could not do
+    Error,
+    /// What needs attention
+    Warn,
+    /// What happens in operation
+    #[default]
+    Info,
+    /// What explains a failure, such as each connection that ends
+    Debug,
+}
+
+impl Verbosity {
+    /// Every one with its name, as the configuration and the command line have it.
+    pub const WORDS: [(&'static str, Self); 4] = [
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+    ];
+
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, known)| *known == self).map_or("", |(word, _)| word)
+    }
+
+    fn filter(self) -> LevelFilter {
+        match self {
+            Self::Error => LevelFilter::Error,
+            Self::Warn => LevelFilter::Warn,
+            Self::Info => LevelFilter::Info,
+            Self::Debug => LevelFilter::Debug,
+        }
+    }
+
+    /// The one in force.
+    pub fn current() -> Self {
+        let current = log::max_level();
+        let found = Self::WORDS.iter().find(|(_, known)| known.filter() == current);
+        found.map_or(Self::default(), |(_, known)| *known)
+    }
+
+    /// Puts it in force, at once and for every thread.
+    pub fn apply(self) {
+        log::set_max_level(self.filter());
+    }
 }
 
 /// Writes what is left when it is dropped.
@@ -84,7 +137,7 @@ pub fn start(target: Target, style: Style) -> io::Result<Guard> {
         .name("log".into())
         .spawn(move || write(&waiting, &target, file))?;
     if log::set_logger(logger).is_ok() {
-        log::set_max_level(LevelFilter::Info);
+        Verbosity::default().apply();
     }
     Ok(Guard { thread: Some(thread) })
 }
@@ -131,7 +184,8 @@ impl Drop for Guard {
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= Level::Info
+        // Debugging is about this program, not about the libraries it uses.
+        metadata.level() <= Level::Info || metadata.target().starts_with("logweir")
     }
 
     fn log(&self, record: &Record<'_>) {

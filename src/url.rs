@@ -76,7 +76,7 @@ impl Url {
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = split_port(scheme, rest)?;
-        if host.is_empty() || host.contains(|c: char| c == '/' || c == '@' || c.is_whitespace()) {
+        if host.is_empty() || host.contains(|c: char| "/@[]".contains(c) || c.is_whitespace()) {
             return Err(format!("`{host}` is not a host: {forms}"));
         }
         let port = match port.parse() {
@@ -169,6 +169,8 @@ mod tests {
             ("udp://[::1:8420", "the closing bracket is missing"),
             ("udp://:8420", "`` is not a host"),
             ("udp://a/b:8420", "`a/b` is not a host"),
+            ("udp://[[::1]:8420", "`[::1` is not a host"),
+            ("udp://a]:8420", "`a]` is not a host"),
             ("udp://localhost:0", "`0` is not a port: write a number from 1"),
             ("udp://localhost:70000", "`70000` is not a port"),
             ("udp://localhost:", "`` is not a port"),

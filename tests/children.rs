@@ -242,7 +242,7 @@ fn a_process_runs_as_another_user_with_that_ones_groups_or_not_at_all() {
     let daemon = Daemon::start(&text("no-such-user-here"));
     daemon.wait_log("there is no user `no-such-user-here`");
     if !nix::unistd::getuid().is_root() {
-        eprintln!("skipped: only root can run a process as another user");
+        crate::util::skip_here("only root can run a process as another user");
         return;
     }
     let daemon = Daemon::start(&text("daemon"));

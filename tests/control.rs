@@ -300,7 +300,7 @@ fn the_socket_is_for_its_owner_and_its_group_whatever_the_umask() {
 #[test]
 fn a_folder_with_the_set_group_id_bit_gives_the_socket_its_group() {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: needs root, to give a folder to another group");
+        crate::util::skip_here("only root can give a folder to another group");
         return;
     }
     let daemon = Daemon::start_with(FLOW, |dir| {
@@ -363,7 +363,7 @@ fn the_sessions_of_the_manual_page_are_what_socat_shows() {
     std::fs::write(daemon.path("logweir.toml"), text).unwrap();
     daemon.run();
     if Command::new("socat").arg("-V").output().is_err() {
-        eprintln!("skipped: needs socat");
+        crate::util::skip_missing("socat");
         return;
     }
     let sessions = sessions();
@@ -449,4 +449,47 @@ fn a_reload_to_a_place_that_cannot_be_had_is_refused_and_changes_nothing() {
     assert!(code == Some(1) && said.contains("daemon.metrics = \"192.0.2.1:"), "{said}");
     wait_for("the old port", || answers(port).then_some(()));
     daemon.wait_log("reload refused, the old configuration goes on");
+}
+
+#[test]
+fn the_log_level_is_set_by_the_configuration_and_while_the_daemon_runs() {
+    let config = |level: &str| format!("log = \"{level}\"\n#daemon\n{FLOW}");
+    let mut daemon = Daemon::start(&config("warn"));
+    let level = |daemon: &Daemon| {
+        let table = String::from_utf8(daemon.ctl("status").stdout).unwrap();
+        let head = table.lines().next().unwrap().to_string();
+        head.rsplit_once("  log ").unwrap().1.to_string()
+    };
+    assert_eq!(level(&daemon), "warn");
+    // A client that disappears is of interest only to who debugs: with its answer unread, the
+    // connection is reset.
+    let client_dies = |daemon: &Daemon| {
+        let mut client = UnixStream::connect(daemon.path("control.sock")).unwrap();
+        client.write_all(b"{\"command\":\"status\"}\n".repeat(50).as_slice()).unwrap();
+        wait_for("an answer", || (client.read(&mut [0; 1]).unwrap() == 1).then_some(()));
+        drop(client);
+        // The daemon has noticed when it has answered somebody else.
+        daemon.status();
+    };
+    client_dies(&daemon);
+    let set = daemon.ctl_words(&["log", "debug"]);
+    assert_eq!(String::from_utf8(set.stdout).unwrap(), "the log level is debug\n");
+    assert_eq!(level(&daemon), "debug");
+    client_dies(&daemon);
+    daemon.wait_log("control: ");
+    // A reload that does not change the key leaves the level alone; one that does sets it.
+    assert!(daemon.ctl("reload").status.success());
+    assert_eq!(level(&daemon), "debug");
+    daemon.write_config(&config("error"));
+    assert!(daemon.ctl("reload").status.success());
+    assert_eq!(level(&daemon), "error");
+    let refused = daemon.ctl_words(&["log", "loud"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("[possible values: error, warn, info, debug]"), "{said}");
+    let (code, log) = daemon.stop();
+    assert_eq!(code, Some(0));
+    assert_eq!(log.matches(" DEBUG control: ").count(), 1, "{log}");
+    // What the first reload said, and neither the start, the second reload nor the end.
+    assert_eq!(log.matches(" INFO ").count(), 1, "{log}");
 }

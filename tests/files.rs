@@ -138,7 +138,7 @@ impl Disk {
         let mounted = run_as_root("mkfs.ext4", &["-q", &image])
             && run_as_root("mount", &["-o", "loop", &image, &disk.path("mounted")]);
         if !mounted {
-            eprintln!("skipped: only root can mount a file here (mkfs.ext4, mount -o loop)");
+            crate::util::skip_here("only root can mount a file (mkfs.ext4, mount -o loop)");
         }
         mounted.then_some(disk)
     }

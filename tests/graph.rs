@@ -171,7 +171,7 @@ fn a_drawing_of_text_fits_into_eighty_columns_and_shows_every_node() {
 #[test]
 fn graphviz_draws_the_nodes_and_edges_there_are() {
     let Ok(version) = Command::new("dot").arg("-V").output() else {
-        eprintln!("skipped: needs dot (Debian's graphviz)");
+        crate::util::skip_missing("dot (Debian's graphviz)");
         return;
     };
     assert!(version.status.success());

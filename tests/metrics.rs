@@ -115,7 +115,7 @@ fn promtool_finds_nothing_to_say_about_the_metrics() {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut promtool) = promtool else {
-        eprintln!("skipped: needs promtool (package prometheus)");
+        crate::util::skip_missing("promtool (package prometheus)");
         return;
     };
     promtool.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();

@@ -63,7 +63,7 @@ fn filled_in(expression: &str) -> String {
 fn promtool(args: &[&str]) -> Option<(bool, String)> {
     let output = Command::new("promtool").args(args).current_dir(file("tests/prometheus")).output();
     let Ok(output) = output else {
-        eprintln!("skipped: needs promtool (package prometheus)");
+        crate::util::skip_missing("promtool (package prometheus)");
         return None;
     };
     let said = [output.stdout, output.stderr].concat();
@@ -170,7 +170,7 @@ impl Prometheus {
             .stderr(std::fs::File::create(dir.path().join("log")).unwrap())
             .spawn();
         let Ok(child) = child else {
-            eprintln!("skipped: needs prometheus (package prometheus)");
+            crate::util::skip_missing("prometheus (package prometheus)");
             return None;
         };
         let prometheus = Self { child, port: own, _dir: dir };

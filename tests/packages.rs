@@ -109,7 +109,7 @@ fn output(command: &mut Command) -> String {
 fn has(program: &str, package: &str) -> bool {
     let there = Command::new(program).arg("--version").output().is_ok();
     if !there {
-        eprintln!("skipped: needs {program} ({package})");
+        crate::util::skip_missing(&format!("{program} ({package})"));
     }
     there
 }
@@ -191,7 +191,7 @@ fn assert_files(found: &[String], expected: &str) {
 fn wanted() -> bool {
     let wanted = std::env::var_os("LOGWEIR_TEST_PACKAGES").is_some_and(|value| value == "1");
     if !wanted {
-        eprintln!("skipped: it builds a release; LOGWEIR_TEST_PACKAGES=1 runs it");
+        crate::util::skip_here("it builds a release; LOGWEIR_TEST_PACKAGES=1 runs it");
     }
     wanted
 }
@@ -213,7 +213,7 @@ pub fn debian() -> Option<&'static [PathBuf; 2]> {
         Some([logweir, udp2log].map(PathBuf::from))
     });
     if built.is_none() {
-        eprintln!("skipped: no packages");
+        crate::util::skip_here("there are no packages");
     }
     built.as_ref()
 }

@@ -23,7 +23,9 @@ pub fn rsyslogd(modules: &[&str]) -> Option<PathBuf> {
     let has = |module: &&&str| folders.iter().any(|dir| dir.join(format!("{module}.so")).exists());
     let missing = modules.iter().find(|module| !has(module));
     if program.is_none() || missing.is_some() {
-        eprintln!("skipped: needs Debian's rsyslog with {modules:?} (missing: {missing:?})");
+        crate::util::skip_missing(&format!(
+            "Debian's rsyslog with {modules:?} (missing: {missing:?})"
+        ));
         return None;
     }
     program
@@ -218,7 +220,7 @@ impl Certificates {
     pub fn new() -> Option<Self> {
         let there = Command::new("openssl").arg("version").stdout(Stdio::null()).status();
         if !there.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: needs the openssl command");
+            crate::util::skip_missing("the openssl command");
             return None;
         }
         let dir = tempfile::tempdir().unwrap();

@@ -139,7 +139,7 @@ fn a_bad_configuration_on_sighup_keeps_the_old_one() {
 #[test]
 fn in_the_background_it_writes_its_pid_and_becomes_the_user() {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can become another user");
+        crate::util::skip_here("only root can become another user");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -13,6 +13,28 @@ use logweir::engine::status::{NodeStatus, Status};
 /// The binary under test.
 pub const LOGWEIR: &str = env!("CARGO_BIN_EXE_logweir");
 
+/// Reports that the test at hand, or a part of it, is skipped because a program is missing. With
+/// LOGWEIR_TEST_NO_SKIP=1 the test fails instead.
+pub fn skip_missing(program: &str) {
+    let failing = std::env::var_os("LOGWEIR_TEST_NO_SKIP").is_some_and(|value| value == "1");
+    assert!(!failing, "needs {program}, and LOGWEIR_TEST_NO_SKIP=1 allows no skips");
+    skip_here(&format!("needs {program}"));
+}
+
+/// Reports that the test at hand, or a part of it, is skipped because of where it runs: without
+/// root, without containers, without an option that asks for it.
+pub fn skip_here(reason: &str) {
+    let thread = std::thread::current();
+    let line = format!("{}: {}\n", thread.name().unwrap_or("a test"), reason.trim());
+    // The harness keeps what print macros say of a test that passes, but not this.
+    let _ = std::io::stderr().write_all(format!("skipped: {line}").as_bytes());
+    // One write a line, so that the lines of tests that run side by side stay whole.
+    if let Some(path) = std::env::var_os("LOGWEIR_TEST_SKIPPED") {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        file.and_then(|mut file| file.write_all(line.as_bytes())).unwrap();
+    }
+}
+
 /// How long a test waits for what must come; far longer than it takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -213,10 +235,15 @@ impl Daemon {
 
     /// Runs `logweir ctl ORDER`.
     pub fn ctl(&self, order: &str) -> Output {
+        self.ctl_words(&[order])
+    }
+
+    /// The same with an order of several words.
+    pub fn ctl_words(&self, order: &[&str]) -> Output {
         Command::new(LOGWEIR)
             .args(["ctl", "--control"])
             .arg(self.control())
-            .arg(order)
+            .args(order)
             .output()
             .unwrap()
     }

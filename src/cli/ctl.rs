@@ -7,6 +7,7 @@ use clap::Subcommand;
 use super::control::Daemon;
 use super::top;
 use crate::driver::control::Request;
+use crate::logger::Verbosity;
 
 /// Tell the running daemon to do something, and wait for the outcome
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,11 @@ enum Order {
     Rotate,
     /// Print the counts of every node, as `top --once` does
     Status,
+    /// Log more, or less, until a restart or until a reload changes `log`
+    Log {
+        /// How much
+        level: Verbosity,
+    },
 }
 
 /// Carries the order out.
@@ -40,6 +46,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Order::Rotate => {
             args.daemon.ask(Request::Rotate)?;
             println!("files are reopened at their next line");
+        }
+        Order::Log { level } => {
+            args.daemon.ask(Request::Log { level })?;
+            println!("the log level is {}", level.word());
         }
         Order::Status => print!("{}", top::table(args.daemon.status()?)),
     }

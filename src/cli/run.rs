@@ -28,6 +28,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     };
     let _log = logger::start(Target::Stderr, Style::Plain)?;
+    checked.plan.daemon.log.apply();
     for warning in &checked.warnings {
         log::warn!("{warning}");
     }

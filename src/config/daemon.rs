@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::plan::DaemonPlan;
 use crate::limits;
+use crate::logger::Verbosity;
 use crate::proto::shared::datagrams::address;
 use crate::settings::key::{ADDRESS, Key, PATH, Value};
 use crate::settings::{Report, Section};
@@ -13,7 +14,7 @@ use crate::settings::{Report, Section};
 pub const CONTROL_DEFAULT: &str = "/run/logweir/control.sock";
 
 /// The keys of `[daemon]`.
-pub(super) const KEYS: &[Key] = &[CONTROL, METRICS, STUCK_AFTER, MEMORY, GRACE];
+pub(super) const KEYS: &[Key] = &[CONTROL, METRICS, STUCK_AFTER, MEMORY, GRACE, LOG];
 
 const CONTROL: Key = Key::or(
     "control",
@@ -42,6 +43,13 @@ const GRACE: Key = Key::or(
     "How long SIGTERM waits for the queues to drain.",
 );
 
+const LOG: Key = Key::or(
+    "log",
+    Value::Words(&["error", "warn", "info", "debug"]),
+    "\"info\"",
+    "What the daemon logs: nothing below this level.",
+);
+
 /// Reads the `[daemon]` table, which may be missing.
 pub(super) fn read(section: Option<&Section<'_>>, report: &mut Report<'_>) -> DaemonPlan {
     let mut plan = DaemonPlan {
@@ -50,6 +58,7 @@ pub(super) fn read(section: Option<&Section<'_>>, report: &mut Report<'_>) -> Da
         stuck_after: limits::STUCK_DEFAULT,
         memory: limits::MEMORY_DEFAULT,
         grace: limits::GRACE_DEFAULT,
+        log: Verbosity::default(),
     };
     let Some(section) = section else { return plan };
     let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
@@ -69,5 +78,8 @@ pub(super) fn read(section: Option<&Section<'_>>, report: &mut Report<'_>) -> Da
     plan.stuck_after = section.time(&STUCK_AFTER, report).unwrap_or(plan.stuck_after);
     plan.memory = section.size(&MEMORY, report).unwrap_or(plan.memory);
     plan.grace = section.time(&GRACE, report).unwrap_or(plan.grace);
+    if let Some(entry) = section.entry(&LOG) {
+        plan.log = entry.word(report, &Verbosity::WORDS).unwrap_or(plan.log);
+    }
     plan
 }

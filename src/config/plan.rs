@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::logger::Verbosity;
 pub use crate::filter::plan::{FieldPlan, RatePlan, SampleMode, SamplePlan, SelectPlan, Wanted};
 pub use crate::format::plan::{FormatPlan, Shape};
 pub use crate::proto::SourcePlan;
@@ -47,6 +48,8 @@ pub struct DaemonPlan {
     pub memory: u64,
     /// The time to drain at SIGTERM.
     pub grace: Duration,
+    /// How much the daemon logs.
+    pub log: Verbosity,
 }
 
 /// One node of the flow.

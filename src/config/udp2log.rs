@@ -15,6 +15,7 @@ use super::plan::{
     SelectPlan, SourcePlan, UdpInPlan,
 };
 use crate::limits;
+use crate::logger::Verbosity;
 use crate::output::name::NameTemplate;
 use crate::proto::shared::process;
 use crate::settings::diagnostic::shown;
@@ -67,6 +68,7 @@ pub fn parse(text: &[u8], file_name: &str, options: &Options) -> Result<Plan, Re
         control: None,
         memory: limits::MEMORY_DEFAULT.max(needed),
         grace: limits::GRACE_DEFAULT,
+        log: Verbosity::default(),
     };
     Ok(report.finish(Some(Plan { daemon, nodes }))?.1)
 }

@@ -13,6 +13,7 @@ use super::{CONTROL, Daemon, UDP_OUT};
 use crate::clock::{Clock, Mono};
 use crate::config::plan::{DaemonPlan, Plan};
 use crate::limits::{PASS_LATE, TAP_PIECE};
+use crate::logger::Verbosity;
 use crate::metrics::{Pulse, Snapshot};
 
 /// Makes the control socket; where it cannot be made, a warning says so.
@@ -61,6 +62,10 @@ impl Daemon {
         control: Option<Listening>,
         metrics: Option<Metrics>,
     ) {
+        // What `ctl log` asked for holds until the configuration asks for something else.
+        if plan.daemon.log != self.engine.plan().daemon.log {
+            plan.daemon.log.apply();
+        }
         let registry = self.poll.registry();
         let moved = match (control, &mut self.control) {
             (Some(listening), Some(control)) => control.move_to(listening, registry),
@@ -107,7 +112,8 @@ impl Daemon {
         Some(match request {
             Request::Status => {
                 self.children.look_at_pipes(&mut self.engine);
-                let status = self.engine.status(now);
+                let mut status = self.engine.status(now);
+                status.log = Some(Verbosity::current());
                 serde_json::to_vec(&status).map_err(|error| error.to_string())
             }
             Request::Reload if self.engine.is_ending() => Err("the daemon is ending".into()),
@@ -120,6 +126,10 @@ impl Daemon {
             }
             Request::Rotate => {
                 self.engine.reopen();
+                Ok(nothing())
+            }
+            Request::Log { level } => {
+                level.apply();
                 Ok(nothing())
             }
             Request::Tap { node, matches } => {

@@ -1,7 +1,7 @@
 //! The metrics' port: the loop's end. `metrics/server.rs` talks HTTP in a thread of its own and
 //! asks the loop for a snapshot; the loop answers when it comes by, and waits for nobody.
 
-mod request;
+pub(crate) mod request;
 mod server;
 
 use std::io;

@@ -10,6 +10,9 @@ pub mod children;
 mod compress;
 pub mod control;
 pub mod disk;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod inherited;
 mod inputs;
 pub mod links;

@@ -10,6 +10,7 @@ use crate::clock::Mono;
 use crate::ids::NodeId;
 use crate::input::InputCounts;
 use crate::ledger::REASONS;
+use crate::logger::Verbosity;
 use crate::output::supervisor::State;
 use crate::parse::syslog::Faults;
 
@@ -29,6 +30,9 @@ pub struct Status {
     pub pid: u32,
     /// Seconds since the daemon started.
     pub uptime: f64,
+    /// How much the daemon logs; absent where nobody asked the daemon itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub log: Option<Verbosity>,
     /// Every node, those that a reload removed and that still drain among them.
     pub nodes: Vec<NodeStatus>,
 }
@@ -230,6 +234,7 @@ impl Engine {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             uptime: now.0.as_secs_f64(),
+            log: None,
             nodes: self.graph.iter().map(|(id, node)| self.node_status(id, node, now)).collect(),
         }
     }

@@ -43,7 +43,9 @@ impl Machine {
         match Self::try_boot(release) {
             Ok(machine) => Some(machine),
             Err(why) => {
-                eprintln!("skipped: no container of Debian {release} boots here: {why}");
+                crate::util::skip_here(&format!(
+                    "no container of Debian {release} boots here: {why}"
+                ));
                 None
             }
         }

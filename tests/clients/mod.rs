@@ -147,7 +147,7 @@ fn find(name: &str, packages: &str) -> Option<PathBuf> {
         .map(|dir| dir.join(name))
         .find(|path| path.is_file());
     if found.is_none() {
-        eprintln!("skipped: needs {name} (Debian's {packages})");
+        crate::util::skip_missing(&format!("{name} (Debian's {packages})"));
     }
     found
 }

@@ -39,7 +39,7 @@ fn python_sends_messages_that_a_nul_ends() {
     let mut import = Command::new(&python);
     import.args(["-c", "import logging.handlers"]).stderr(Stdio::null());
     if !import.status().unwrap().success() {
-        eprintln!("skipped: needs Python's logging.handlers (Debian's {packages})");
+        crate::util::skip_missing(&format!("Python's logging.handlers (Debian's {packages})"));
         return;
     }
     for scheme in ["udp", "tcp", "unix"] {

@@ -41,12 +41,12 @@ impl Machine {
     pub fn new() -> Option<Self> {
         let machine = Self { syslog_ng: SyslogNg::find() };
         if !nix::unistd::Uid::effective().is_root() {
-            eprintln!("skipped: the sessions of docs/ need root");
+            crate::util::skip_here("the sessions of docs/ need root");
             return None;
         }
         let said = machine.output(&[]);
         if !said.starts_with(READY) {
-            eprintln!("skipped: no machine for the sessions of docs/: {said}");
+            crate::util::skip_here(&format!("no machine for the sessions of docs/: {said}"));
             return None;
         }
         Some(machine)
@@ -56,7 +56,7 @@ impl Machine {
     pub fn can(&self, page: &Page) -> bool {
         let missing: Vec<_> = page.needs.iter().filter(|name| !installed(name)).collect();
         if !missing.is_empty() {
-            eprintln!("skipped: the session of {} needs {missing:?}", page.name);
+            crate::util::skip_missing(&format!("{missing:?} for the session of {}", page.name));
         }
         missing.is_empty()
     }
@@ -77,7 +77,7 @@ impl Machine {
     fn checked(&self, block: &Block) -> Option<String> {
         let needs = |program: &str| {
             if !installed(program) {
-                eprintln!("skipped: {} needs {program}", block.place);
+                crate::util::skip_missing(&format!("{program} for {}", block.place));
             }
             installed(program).then_some(())
         };
@@ -89,7 +89,7 @@ impl Machine {
             }
             "syslog-ng" => {
                 let Some(program) = &self.syslog_ng else {
-                    eprintln!("skipped: {} needs syslog-ng", block.place);
+                    crate::util::skip_missing(&format!("syslog-ng for {}", block.place));
                     return None;
                 };
                 (block.text.clone(), format!("{} -s --no-caps -f {file}", program.command))

@@ -15,8 +15,9 @@ pub(super) fn table(status: Status, glyphs: &Glyphs) -> String {
     let rows = rows(&model, Sort::Flow, "", glyphs);
     let labels: Vec<_> = rows.iter().map(|row| row.label(usize::MAX, glyphs)).collect();
     let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0).max(20);
+    let log = status.log.map_or_else(String::new, |level| format!("  log {}", level.word()));
     let mut text = format!(
-        "logweir {}  pid {}  up {}\n\n{:<width$} {:<6} {:>12} {:>12} {:>12} {:>7} {:>7} {:>9} \
+        "logweir {}  pid {}  up {}{log}\n\n{:<width$} {:<6} {:>12} {:>12} {:>12} {:>7} {:>7} {:>9} \
          {:>5}  NOTES\n",
         status.version,
         status.pid,
@@ -60,6 +61,7 @@ mod tests {
     use super::super::text::UNICODE;
     use super::*;
     use crate::engine::status::{InputStatus, NodeStatus, QueueStatus};
+    use crate::logger::Verbosity;
 
     #[test]
     fn a_line_for_each_node() {
@@ -70,11 +72,12 @@ mod tests {
         let all = NodeStatus { lines_in: 100, lines_out: 70, queued: 10, queue, ..all };
         let net =
             NodeStatus { lines_in: 100, bytes_in: 20_000, input, ..node("net", "input", &[]) };
-        let table = table(status(120.0, vec![net, all]), &UNICODE);
+        let status = Status { log: Some(Verbosity::Debug), ..status(120.0, vec![net, all]) };
+        let table = table(status, &UNICODE);
         let lines: Vec<Vec<_>> =
             table.lines().map(|line| line.split_whitespace().collect()).collect();
         let expected = [
-            "logweir 0.1.0 pid 1 up 2 min",
+            "logweir 0.1.0 pid 1 up 2 min log debug",
             "",
             "NODE KIND LINES IN LINES OUT DROPPED LINES/S BYTES/S QUEUED QUEUE NOTES",
             "net input 100 0 2 0.8 167 0 - kernel_drops 2",

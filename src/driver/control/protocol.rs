@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::logger::Verbosity;
+
 /// The version of the protocol.
 pub const VERSION: u32 = 1;
 
@@ -16,6 +18,11 @@ pub enum Request {
     Reload,
     /// Open all files again by name.
     Rotate,
+    /// Log more, or less, from now on.
+    Log {
+        /// How much.
+        level: Verbosity,
+    },
     /// Copy what leaves a node.
     Tap {
         /// Its name.
@@ -55,7 +62,7 @@ pub struct TapHead {
 
 impl Request {
     /// Reads a request; an error is what its sender is told.
-    pub(super) fn read(line: &[u8]) -> Result<Self, String> {
+    pub(crate) fn read(line: &[u8]) -> Result<Self, String> {
         let not_one = |error| {
             format!(
                 "not a request of version {VERSION}: {error}; one is {{\"command\": \"status\"}}"
@@ -73,7 +80,7 @@ impl Request {
     }
 
     /// The request as it is sent, with its version.
-    pub(super) fn line(&self) -> serde_json::Result<Vec<u8>> {
+    pub(crate) fn line(&self) -> serde_json::Result<Vec<u8>> {
         let mut value = serde_json::to_value(self)?;
         value["version"] = VERSION.into();
         line(&value)
@@ -112,7 +119,8 @@ mod tests {
     #[test]
     fn a_request_says_its_version_and_is_read_back() {
         let tap = Request::Tap { node: "in".into(), matches: Some("x\n\"".into()) };
-        for request in [Request::Status, Request::Reload, Request::Rotate, tap] {
+        let log = Request::Log { level: Verbosity::Debug };
+        for request in [Request::Status, Request::Reload, Request::Rotate, log, tap] {
             let line = request.line().unwrap();
             assert_eq!(memchr::memchr(b'\n', &line), Some(line.len() - 1));
             assert!(String::from_utf8_lossy(&line).contains("\"version\":1"));
@@ -147,6 +155,7 @@ mod tests {
             (b"{\"command\": \"tap\"}", "missing field `node`"),
             (b"{\"command\": \"tap\", \"node\": \"a\", \"mach\": \"b\"}", "unknown field `mach`"),
             (b"{\"command\": \"tap\", \"node\": 7}", "expected a string"),
+            (b"{\"command\": \"log\", \"level\": \"loud\"}", "unknown variant `loud`"),
             (b"{\"version\": 99, \"words\": []}", "the daemon speaks version 1, not 99"),
             (b"{\"version\": \"1\", \"command\": \"status\"}", "version 1, not \"1\""),
         ] {

@@ -5,7 +5,7 @@ use crate::metrics::Format;
 
 /// What is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Page {
+pub(crate) enum Page {
     Metrics(Format),
     Health,
     /// Something that is answered without the loop: the code and what is said.
@@ -14,15 +14,15 @@ pub(super) enum Page {
 
 /// A request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) page: Page,
+pub(crate) struct Request {
+    pub(crate) page: Page,
     /// Whether the head of the answer is all that is wanted.
-    pub(super) head_only: bool,
+    pub(crate) head_only: bool,
 }
 
 impl Request {
     /// Reads what has come so far; `None` where more must come.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let said = |code, said| Some(Self { page: Page::Said(code, said), head_only: false });
         // Such a client will never say anything that makes sense (TLS, for instance).
         if bytes.first().is_some_and(|first| !first.is_ascii_uppercase()) {

@@ -1,0 +1,277 @@
+//! Fills `fuzz/corpus/` with what the targets begin with: the tests' corpus of messages, the
+//! configurations of the examples and the documentation, and what logweir's own encoders write.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use logweir::ids::Identity;
+use logweir::parse::relp::{Offers, encode, encode_lines_head};
+use logweir::spool::cursor::Cursor;
+use logweir::spool::format::{Header, Row};
+
+const FUZZ: &str = env!("CARGO_MANIFEST_DIR");
+
+fn main() {
+    let messages = messages();
+    assert!(messages.len() > 300, "only {} messages in tests/corpus", messages.len());
+    streams(&messages);
+    relp();
+    spool();
+    texts();
+    configurations();
+    selectors(&messages);
+}
+
+fn put(target: &str, name: impl std::fmt::Display, bytes: &[u8]) {
+    let folder = Path::new(FUZZ).join("corpus").join(target);
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join(format!("seed-{name}")), bytes).expect("writing a seed");
+}
+
+/// The messages of the tests' corpus.
+fn messages() -> Vec<Vec<u8>> {
+    let mut messages = Vec::new();
+    for path in files("../tests/corpus", "toml") {
+        let table: toml::Table = read(&path).parse().expect("a table");
+        for cases in table.values().filter_map(toml::Value::as_array) {
+            messages.extend(cases.iter().filter_map(bytes_of));
+        }
+    }
+    messages
+}
+
+/// The bytes of a case, written as text or as hexadecimal digits.
+fn bytes_of(case: &toml::Value) -> Option<Vec<u8>> {
+    if let Some(text) = case.get("bytes") {
+        return Some(text.as_str()?.as_bytes().to_vec());
+    }
+    let digits: Vec<_> = case.get("hex")?.as_str()?.bytes().filter(|b| *b != b' ').collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits.chunks(2).map(byte).collect()
+}
+
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(Path::new(FUZZ).join(folder)).expect("a folder of the project");
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut paths: Vec<_> =
+        paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
+    paths.sort();
+    paths
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).expect("a file of the project")
+}
+
+fn streams(messages: &[Vec<u8>]) {
+    for (number, message) in messages.iter().enumerate() {
+        put("syslog", number, message);
+        if number % 4 == 0 {
+            put("datagrams", number, &[message, &b"\n\x07\xd0\x00\xff"[..]].concat());
+        }
+        if number % 8 == 0 {
+            let counted = [format!("{} ", message.len()).as_bytes(), message].concat();
+            let stream = [&counted[..], message, b"\n12", message, b"\x05\x00\x10\x00\x00\xff"];
+            put("framing", number, &stream.concat());
+            put("lines", number, &[message, &b"\n"[..], message, b"\x07\x00\x10\x00\x20"].concat());
+        }
+    }
+    put("tls", 0, &[&b"\x03\x03"[..], &[7; 40], b"\0\x10\0\x0b"].concat());
+    put("sequence", 0, b"cp1 1 a\ncp1 2 b\ncp2 7 x\n\0cp1 9 x\ncp1 8 y\0z 1 x\nz 0\n\0\x01");
+    put("sequence", 1, b"z 18446744073709551615 x\nz 0\nz 70\0z 5\0\x0a");
+}
+
+/// A stream of RELP frames, numbered from 1.
+fn frames(frames: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut stream = Vec::new();
+    for (number, (command, data)) in (1..).zip(frames) {
+        encode(&mut stream, number, command, data);
+    }
+    stream
+}
+
+fn relp() {
+    let spool = Identity::of(7);
+    let offers = Offers::ours(None, None).encode();
+    let spooled = Offers::ours(Some((spool, 0)), None).encode();
+    let lines = |first, last, text: &str| {
+        let count = u32::try_from(text.lines().count()).expect("few lines");
+        [encode_lines_head(first, last, count).as_ref(), text.as_bytes()].concat()
+    };
+    let plain = frames(&[
+        ("open", offers.as_bytes()),
+        ("syslog", b"hello"),
+        ("syslog", b"a\nb\n"),
+        ("close", b""),
+    ]);
+    let pair = frames(&[
+        ("open", spooled.as_bytes()),
+        ("lines", &lines(0, 1, "one\ntwo\n")),
+        ("lines", &lines(5, 9, "x\ny\n")),
+        ("syslog", b"z"),
+        ("close", b""),
+    ]);
+    let wrong = frames(&[("open", offers.as_bytes()), ("foo", &[b'x'; 900])]);
+    for (number, stream) in [plain, pair, wrong].iter().enumerate() {
+        put("relp_server", number, &[stream, &b"\0\x10\0\x02\0\x01\0"[..]].concat());
+    }
+    let last = Offers::ours(None, Some(Some(3))).encode();
+    let opened = [b"200 OK\n", last.as_bytes()].concat();
+    let answers = [
+        frames(&[("rsp", &opened), ("rsp", b"200 OK"), ("rsp", b"200 OK"), ("rsp", b"500 full")]),
+        frames(&[("rsp", b"500 no")]),
+        [&frames(&[("rsp", &opened)])[..], b"3 rsp 6 200 OK\n2 rsp 6 200 OK\n0 serverclose 0\n"]
+            .concat(),
+        b"2 rsp 6 200 OK\n4 rsp 6 200 OK\n3 rsp 6 200 OK\n".to_vec(),
+    ];
+    for (number, answers) in answers.iter().enumerate() {
+        let offers = u8::try_from(number % 2).expect("0 or 1");
+        put("relp_client", number, &[answers, &[0, 0, 2, 1, offers][..]].concat());
+    }
+}
+
+/// A batch row and its payload.
+fn batch(first: u64, payload: &[u8], origin: Option<(Identity, u64)>) -> Vec<u8> {
+    let lines = payload.iter().filter(|byte| **byte == b'\n').count();
+    let header = Header {
+        first,
+        lines: u32::try_from(lines).expect("few lines"),
+        bytes: u32::try_from(payload.len()).expect("few bytes"),
+        received: UNIX_EPOCH,
+        input: 1,
+        origin,
+        sum: crc32c::crc32c(payload),
+    };
+    [&Row::Batch(header).encode()[..], payload].concat()
+}
+
+fn segments() -> Vec<Vec<u8>> {
+    let (spool, other) = (Identity::of(7), Identity::of(9));
+    let begin = |first, origins| Row::Segment { spool, first, origins }.encode().to_vec();
+    let input = Row::Input { number: 1, name: "in".into() }.encode().to_vec();
+    let origin = Row::Origin { spool: other, last: 5 }.encode().to_vec();
+    let first = [begin(0, 0), input.clone(), batch(0, b"one\ntwo\n", None)].concat();
+    let second = [
+        begin(0, 1),
+        origin,
+        input.clone(),
+        batch(0, b"x\n", Some((other, 9))),
+        batch(1, b"\x1e1B\ny\n", None),
+    ]
+    .concat();
+    let torn = first[..first.len() - 3].to_vec();
+    let damaged = [&first[..], b"junk\n", &batch(2, b"three\n", None)].concat();
+    let later = [begin(3, 0), input, batch(3, &b"aaaaaaaaa\n".repeat(40), None)].concat();
+    vec![first, second, torn, damaged, later]
+}
+
+fn spool() {
+    let identity = Identity::of(7);
+    let cursor = Cursor {
+        reader: "r".into(),
+        spool: identity,
+        position: 2,
+        done: 0,
+        files: vec![("/var/log/a b".into(), 17), ("c".into(), 0)],
+    };
+    let cursor = cursor.encode();
+    put("cursor", 0, &cursor);
+    let separator = b"\x00\xff";
+    for (number, segment) in segments().iter().enumerate() {
+        put("segment", number, &[segment, &b"\0\x13\x88\x01\0"[..]].concat());
+        put("segment", number + 10, &[segment, &b"\x02\0\x01\0\x01"[..]].concat());
+        put("packed_segment", number, &[segment, &b"\0\x40\0\0"[..]].concat());
+        put("packed_segment", number + 10, &[segment, &b"\0\x40\x01\0"[..]].concat());
+        put("untrue_rows", number, segment);
+        for row in segment.chunks(145).take(3) {
+            put("spool_row", format!("{number}-{}", row[2]), row);
+        }
+        let named = [b"\x05", identity.to_string().as_bytes()].concat();
+        let later = [&b"\x18"[..], &segments()[4]].concat();
+        let folder = [b"\x10", &segment[..], separator, b"\x04", &cursor, separator, &named, b"\0"];
+        put("spool_folder", number, &folder.concat());
+        let folder = [b"\x10", &segment[..], separator, &later, separator, b"\x04", &cursor, b"\0"];
+        put("spool_folder", number + 10, &folder.concat());
+        let folder = [b"\x13", &segment[..], separator, &later, separator, &named, b"\0"];
+        put("spool_folder", number + 20, &folder.concat());
+    }
+    put("spool_row", "name", b"00000000000000000017.log.zst");
+}
+
+fn texts() {
+    let sets: [(&str, &[&[u8]]); 7] = [
+        ("field", &[b"host", b"sd.a@1.b", b"sd.\"a.b\".c", b"{sd.\"x@1\".y}", b"{host}", b"(a)b"]),
+        ("url", &[b"relp://h:1", b"relp+tls://[::1]:2514/", b"udp://a.b:65535", b"tls://x:6"]),
+        (
+            "file_name",
+            &[
+                b"/var/log/{host}/{app}-%Y-%m-%d.log\xffin\xff..\xff/etc/passwd",
+                b"/l/%H{input}/x%%\xffa/../b\xff",
+                b"{sd.\"a@1\".b}%s%j%e%-d\xffin\xff\xf0\x9f\x98\x80",
+            ],
+        ),
+        (
+            "http",
+            &[
+                b"GET /metrics?x HTTP/1.1\r\nAccept: application/openmetrics-text;x\r\n\r\n",
+                b"HEAD /healthz HTTP/1.0\r\n\r\n",
+            ],
+        ),
+        (
+            "control",
+            &[
+                b"{\"version\":1,\"command\":\"tap\",\"node\":\"a\",\"match\":\"x\"}\n",
+                b"{\"command\":\"status\"}",
+                b"{\"command\":\"log\",\"level\":\"debug\"}",
+            ],
+        ),
+        ("udp2log", &[b"file 1 /a\nflush pipe 10 awk x\n# c\n", b"pipe 0 x\nfile 4294967296 y\n"]),
+        (
+            "patterns",
+            &[
+                b"\x01\xffa\xff^b$\xffab\xffb\xff",
+                b"\x02\xff\\bfoo\\b\xff(?i)X{2,3}\xff(?-u:\\xfe)\xfffoo x\xff\xfe\xffXxX",
+                b"\x00\xff(?R)$|\\A\xffa\r\xff\r\xff",
+            ],
+        ),
+    ];
+    for (target, seeds) in sets {
+        for (number, seed) in seeds.iter().enumerate() {
+            put(target, number, seed);
+        }
+    }
+}
+
+/// The files of examples/ and packaging/, and what docs/ and the README show.
+fn configurations() {
+    let mut texts: Vec<String> = Vec::new();
+    for folder in ["../examples", "../packaging"] {
+        texts.extend(files(folder, "toml").iter().map(|path| read(path)));
+    }
+    let pages = [files("../docs", "md"), files("../docs/senders", "md"), files("..", "md")];
+    for page in pages.concat() {
+        let page = read(&page);
+        let blocks = page.split("```toml").skip(1).filter_map(|rest| rest.split("```").next());
+        texts.extend(blocks.filter_map(|block| Some(block.split_once('\n')?.1.to_string())));
+    }
+    for (number, text) in texts.iter().enumerate() {
+        put("config", number, text.as_bytes());
+    }
+}
+
+fn selectors(messages: &[Vec<u8>]) {
+    let keys = [
+        "match='a'",
+        "reject='^x.*y$'\nsample=3",
+        "host=['a','web1']\nrate='5/s'",
+        "severity='err'\nfacility='kern'",
+        "sample=2\nsample_mode='hash'\nsample_key='{host}'",
+        "sample=4\nsample_mode='random'",
+        "format='json'",
+    ];
+    for (number, keys) in keys.iter().enumerate() {
+        let lines = messages[number * 20..number * 20 + 20].join(&b"\xfe"[..]);
+        put("selectors", number, &[keys.as_bytes(), b"\xff", &lines].concat());
+    }
+}
