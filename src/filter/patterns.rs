@@ -16,7 +16,7 @@ use regex_syntax::hir::{
 
 use super::Range;
 use crate::batch::Batch;
-use crate::parse::syslog::{Faults, Message, Month};
+use crate::parse::syslog::{Faults, Message};
 
 /// A pattern among those of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Hits {
         }
         let line = &batch.bytes[start as usize..end as usize - 1];
         let message = match self.whole {
-            true => Message::parse(line, Month::ANY),
+            true => Message::parse(line),
             false => Message::parse_header(line),
         };
         self.faults.count_header(message.fault);

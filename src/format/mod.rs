@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use crate::batch::Batch;
 use crate::config::plan::{FormatPlan, Shape};
 use crate::parse::field::host_of;
-use crate::parse::syslog::{Fault, Faults, Message, Month, Sent};
+use crate::parse::syslog::{Fault, Faults, Message, Sent, without_mark};
 use crate::sources::Source;
 
 use parts::{APP_MOST, HOST_MOST, MSGID_MOST, PROCID_MOST, header_part};
@@ -36,23 +36,16 @@ pub struct Formatter {
 #[derive(Debug, Clone)]
 pub struct Moment {
     time: Timestamp,
-    month: Month,
     text: String,
 }
 
 impl Moment {
     /// The moment of this time.
     pub fn of(time: SystemTime) -> Self {
-        let month = Month::of(time);
         let time = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
         // Microseconds, as RFC 5424 allows at most.
         let micros = Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time);
-        Self { time, month, text: format!("{micros:.6}") }
-    }
-
-    /// Its month.
-    pub fn month(&self) -> Month {
-        self.month
+        Self { time, text: format!("{micros:.6}") }
     }
 }
 
@@ -103,7 +96,7 @@ impl Formatter {
         let mut out = Vec::with_capacity(batch.bytes.len() + batch.lines as usize * 64);
         let mut start = 0;
         for line in batch.iter() {
-            let message = Message::parse(line, received.month);
+            let message = Message::parse(line);
             faults.count_header(message.fault);
             let source = batch.sources.as_ref().and_then(|sources| sources.of(start));
             self.line(line, &message, (&batch.input, source), &received, &mut out);
@@ -135,8 +128,8 @@ impl Formatter {
     /// RFC 5424, section 6. A message that is of that shape stays as it is.
     fn rfc5424(&self, line: &Line<'_>, out: &mut Vec<u8>) {
         let Line { bytes, message, .. } = line;
-        if message.is_rfc5424 && message.fault != Some(Fault::BadData) {
-            out.extend_from_slice(bytes);
+        if message.is_clean_rfc5424() {
+            out.extend_from_slice(without_mark(bytes));
             return;
         }
         let part = |part: Option<&[u8]>, most| header_part(part.unwrap_or_default(), most);
@@ -158,7 +151,7 @@ impl Formatter {
     /// RFC 3164, section 4.1, the time in the system's zone.
     fn rfc3164(&self, line: &Line<'_>, out: &mut Vec<u8>) {
         let Line { bytes, message, received, .. } = line;
-        let time = message.sent(bytes, &self.zone).unwrap_or(received.time);
+        let time = message.sent(bytes, &self.zone, received.time).unwrap_or(received.time);
         let time = time.to_zoned(self.zone.clone()).strftime("%b %e %H:%M:%S").to_string();
         let host = self.host(line).unwrap_or_else(|| self.host.clone());
         let head = format!("<{}>{time} {host} ", message.pri);
@@ -191,10 +184,10 @@ impl Formatter {
 
     /// When the message says it was sent, as it says it, or in the system's zone.
     fn sent(&self, line: &Line<'_>) -> Option<String> {
-        let time = line.message.sent(line.bytes, &self.zone)?;
+        let time = line.message.sent(line.bytes, &self.zone, line.received.time)?;
         Some(match (line.message.sent_text(line.bytes), line.message.sent) {
             (Some(text), _) => text.to_string(),
-            (None, Sent::Local(_)) => {
+            (None, Sent::Civil(_)) => {
                 time.display_with_offset(self.zone.to_offset(time)).to_string()
             }
             (None, _) => time.to_string(),
@@ -349,7 +342,7 @@ mod tests {
                 }
                 if shape == Shape::Rfc5424 {
                     let line = &out[..out.len() - 1];
-                    let message = Message::parse(line, Month::ANY);
+                    let message = Message::parse(line);
                     prop_assert!(message.is_rfc5424, "{:?}", String::from_utf8_lossy(line));
                 }
             }
