@@ -290,6 +290,11 @@ impl Server {
         let intake = &mut self.intake;
         let mut message = |frame: Frame<'_>| intake.message(frame.bytes, frame.cut, source);
         let done = client.framer.push(bytes, &mut message);
+        let (slips, slip) = client.framer.take_slips();
+        self.intake.counts().malformed += slips;
+        if let Some(slip) = slip {
+            self.door.complain(client.peer, &slip.to_string());
+        }
         self.unfinished = self.unfinished + client.framer.held() - before;
         self.out.hand_full(&mut self.intake);
         if self.unfinished > UNFINISHED_MOST {

@@ -6,7 +6,9 @@ use crate::config::plan::{BodyPlan, Kind, SourcePlan, SpoolFull, WhenFull};
 use crate::filter::patterns::Hits;
 use crate::filter::{PatternIds, gather};
 use crate::ids::{NodeId, ProcId};
+use crate::input::InputCounts;
 use crate::ledger::{Count, Reason};
+use crate::limits::SENDERS_MOST;
 
 use super::{Body, Engine, Node};
 
@@ -20,6 +22,19 @@ impl Node {
         let (bytes, faults) = self.formatter.batch(&batch);
         self.counts.faults.add(&faults);
         Batch { bytes, sources: None, ..batch }
+    }
+
+    /// Counts what an input knows beside its lines, and says once that it forgets senders.
+    pub(super) fn count_input(&mut self, counts: &InputCounts) {
+        if self.counts.senders_forgotten == 0 && counts.senders_forgotten > 0 {
+            log::warn!(
+                "{}: the sequence numbers of {SENDERS_MOST} senders are followed, and more have \
+                 come: the one unheard of for longest is forgotten, and lines that it loses until \
+                 it sends again are not counted (senders_forgotten)",
+                self.name
+            );
+        }
+        self.counts.add(counts);
     }
 }
 

@@ -370,7 +370,7 @@ impl Engine {
     pub fn handle(&mut self, event: Event, now: Mono) {
         match event {
             Event::Lines { node, batch } => self.take_in(node, &batch, now),
-            Event::Counts { node, counts } => self.node_mut(node).counts.add(&counts),
+            Event::Counts { node, counts } => self.node_mut(node).count_input(&counts),
             Event::InputEnded { node } => {
                 if let Body::Input { ended } = &mut self.node_mut(node).body {
                     *ended = true;

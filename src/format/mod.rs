@@ -317,6 +317,31 @@ mod tests {
         assert_eq!((&value["sd"], value.get("time")), (&want, None));
     }
 
+    /// Structured data of this many elements with this many parameters each, all with other names.
+    fn data(elements: usize, params: usize) -> String {
+        let params: String = (0..params).map(|n| format!(" p{n}=\"{n}\"")).collect();
+        (0..elements).map(|n| format!("[e{n}{params}]")).collect()
+    }
+
+    #[test]
+    fn json_of_much_structured_data_has_all_of_it_in_order() {
+        for (elements, params) in [(1, 30_000), (30_000, 0), (200, 200)] {
+            let line = format!("<165>1 - h a - - {} t", data(elements, params));
+            let value: serde_json::Value =
+                serde_json::from_str(&written(Shape::Json, line.as_bytes())).unwrap();
+            let data = value["sd"].as_object().unwrap();
+            assert_eq!(data.len(), elements);
+            assert!(data.values().all(|element| element.as_object().unwrap().len() == params));
+        }
+        // An id that is there again goes on where it was.
+        let again = br#"<165>1 - - - - - [b x="1"][a y="2"][b x="3" z="4"] t"#;
+        let written = written(Shape::Json, again);
+        assert!(
+            written.contains(r#""sd":{"a":{"y":"2"},"b":{"x":["1","3"],"z":"4"}}"#),
+            "{written}"
+        );
+    }
+
     #[test]
     fn what_is_wrong_with_messages_is_counted() {
         let batch = batch(b"<34>1 x\n<34>x y\n<34>su: ok\nraw\n");
