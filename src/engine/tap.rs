@@ -55,7 +55,7 @@ impl Engine {
             Some(text) => {
                 let mut patterns = Patterns::default();
                 let id = patterns.enter(text);
-                patterns.compile()?;
+                patterns.compile_foreign()?;
                 Some((patterns, id))
             }
             None => None,
