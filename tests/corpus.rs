@@ -4,14 +4,19 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use logweir::batch::Batch;
+use logweir::config::plan::{FormatPlan, Shape};
+use logweir::format::Formatter;
 use logweir::input::Intake;
 use logweir::input::messages::{Escape, Messages};
 use logweir::parse::framing::{Frame, Framer};
 use logweir::parse::syslog::names::{facility_of, severity_of};
 use logweir::parse::syslog::{Message, Span};
+use logweir::sources::Source;
 use serde::Deserialize;
 
 use crate::rsyslog::{Rsyslog, rsyslogd};
@@ -305,4 +310,72 @@ fn rsyslog_sees_the_same_in_every_message_but_for_what_is_listed() {
     }
     assert!(new.is_empty(), "rsyslog sees otherwise:\n{new}");
     assert!(sent.len() > 400, "{}", sent.len());
+}
+
+/// The line that `format = "traditional"` makes of a message that came from 127.0.0.1.
+fn traditional(message: &[u8]) -> Vec<u8> {
+    let mut intake = Messages::new(64 * 1024, Escape::Newline);
+    let source = Source::Address("127.0.0.1:514".parse().unwrap());
+    intake.message(message, 0, Some(source));
+    intake.seal();
+    let Some(piece) = intake.full().next() else { return Vec::new() };
+    let mut batch = Batch::new(piece.bytes, piece.lines, "in".into(), SystemTime::now());
+    batch.sources = piece.sources;
+    let plan = FormatPlan { shape: Shape::Traditional, tag: None };
+    Formatter::new(&plan).batch(&batch).0.to_vec()
+}
+
+#[test]
+fn traditional_is_what_rsyslog_writes_to_the_byte() {
+    let Some(program) = rsyslogd(&["imudp", "imtcp"]) else { return };
+    let udp = free_port();
+    let rsyslog = Rsyslog::start(
+        program,
+        &format!(
+            "global(parser.escapeControlCharactersOnReceive=\"off\" net.enableDNS=\"off\")\n\
+             module(load=\"imtcp\")\nmodule(load=\"imudp\")\n\
+             ruleset(name=\"in\") {{ action(type=\"omfile\" file=\"{{dir}}/out\" \
+             template=\"RSYSLOG_TraditionalFileFormat\") }}\n\
+             input(type=\"imtcp\" port=\"{{port}}\" ruleset=\"in\")\n\
+             input(type=\"imudp\" address=\"127.0.0.1\" port=\"{udp}\" ruleset=\"in\")\n"
+        ),
+    );
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let listed = include_str!("corpus/rsyslog-sees.txt");
+    let mut sent = Vec::new();
+    for (table, Table { message: cases, .. }) in tables() {
+        for case in cases {
+            let bytes = bytes_of(case.bytes.as_ref(), case.hex.as_ref());
+            let name = format!("{table}: {}", case.name);
+            // What it sees otherwise it writes otherwise; a line end in a message is ours to keep.
+            let is_listed = listed.lines().any(|line| line.starts_with(&format!("{name}: ")));
+            if is_listed || bytes.len() > 8000 || bytes.contains(&0) || bytes.contains(&b'\n') {
+                continue;
+            }
+            socket.send_to(&bytes, ("127.0.0.1", udp)).unwrap();
+            let has_time = case.time.is_some();
+            sent.push((name, bytes, has_time));
+            let lines = || fs::read(rsyslog.path("out")).unwrap_or_default();
+            wait_for("rsyslog's line", || {
+                (memchr::memchr_iter(b'\n', &lines()).count() >= sent.len()).then_some(())
+            });
+        }
+    }
+    let answers = fs::read(rsyslog.path("out")).unwrap();
+    let mut wrong = String::new();
+    for ((name, bytes, has_time), theirs) in sent.iter().zip(answers.split(|b| *b == b'\n')) {
+        let ours = traditional(bytes);
+        let ours = ours.strip_suffix(b"\n").unwrap_or(&ours);
+        // The time of reception is another one.
+        let skip = if *has_time { 0 } else { "Nov 27 10:00:00".len() };
+        if ours.get(skip..) != theirs.get(skip..) {
+            wrong += &format!(
+                "{name}:\n  ours     {}\n  rsyslog's {}\n",
+                ours.escape_ascii(),
+                theirs.escape_ascii()
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+    assert!(sent.len() > 250, "{}", sent.len());
 }

@@ -1,16 +1,19 @@
 //! `format` and `tag`, the same on all outputs.
 
+use std::sync::Arc;
+
 use super::plan::{FormatPlan, Shape};
 use super::report::Report;
-use super::section::Section;
+use super::section::{Entry, Section};
 
 /// The words for the shapes.
-pub(super) const SHAPES: [(&str, Shape); 5] = [
-    ("line", Shape::Line),
-    ("rfc5424", Shape::Rfc5424),
-    ("rfc3164", Shape::Rfc3164),
-    ("json", Shape::Json),
-    ("text", Shape::Text),
+pub(super) const SHAPES: [(&str, fn() -> Shape); 6] = [
+    ("line", || Shape::Line),
+    ("rfc5424", || Shape::Rfc5424),
+    ("rfc3164", || Shape::Rfc3164),
+    ("json", || Shape::Json),
+    ("text", || Shape::Text),
+    ("traditional", || Shape::Traditional),
 ];
 
 /// Reads how an output writes its lines.
@@ -20,11 +23,26 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<For
         None => None,
     };
     let shape = match section.get("format") {
-        Some(entry) => entry.word(report, &SHAPES)?,
+        Some(entry) => shape(entry, report)?,
         None => Shape::Line,
     };
-    if let (Some(entry), Shape::Line) = (section.get("tag"), shape) {
+    if let (Some(entry), Shape::Line) = (section.get("tag"), &shape) {
         entry.misplaced(report, "needs a `format` other than \"line\"", None);
     }
     Some(FormatPlan { shape, tag })
+}
+
+/// A word, or a template, which has a field in braces.
+fn shape(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Shape> {
+    let text = entry.text(report)?;
+    if !text.contains(['{', '}']) {
+        return entry.word(report, &SHAPES).map(|shape| shape());
+    }
+    match text.parse() {
+        Ok(template) => Some(Shape::Template(Arc::new(template))),
+        Err(error) => {
+            entry.wrong(report, error);
+            None
+        }
+    }
 }

@@ -7,8 +7,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::format::template::Template;
 use crate::input::messages::Escape;
 use crate::ledger::Count;
 use crate::output::name::NameTemplate;
@@ -473,18 +475,21 @@ impl FormatPlan {
     pub fn most(&self, lines: Count) -> usize {
         // More than the longest head.
         let heads = 1024 * lines.lines;
-        let most = match self.shape {
+        let most = match &self.shape {
             Shape::Line => lines.bytes,
-            Shape::Rfc5424 | Shape::Rfc3164 | Shape::Text => lines.bytes + heads,
+            Shape::Rfc5424 | Shape::Rfc3164 | Shape::Text | Shape::Traditional => {
+                lines.bytes + heads
+            }
             // A byte is escaped in six at most.
             Shape::Json => 6 * lines.bytes + heads,
+            Shape::Template(template) => template.most(lines) + heads,
         };
         usize::try_from(most).unwrap_or(usize::MAX)
     }
 }
 
 /// The shapes of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Shape {
     /// As it is.
     #[default]
@@ -497,6 +502,10 @@ pub enum Shape {
     Json,
     /// `time host app: message`.
     Text,
+    /// As rsyslog's RSYSLOG_TraditionalFileFormat has it.
+    Traditional,
+    /// As the user wants it.
+    Template(Arc<Template>),
 }
 
 /// What a client needs for TLS.

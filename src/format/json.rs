@@ -65,7 +65,8 @@ impl Object<'_> {
     }
 }
 
-fn string(text: &str, out: &mut Vec<u8>) {
+/// A string in quotes.
+pub(super) fn string(text: &str, out: &mut Vec<u8>) {
     // Writing to memory cannot fail.
     let _ = serde_json::to_writer(out, text);
 }

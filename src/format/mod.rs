@@ -3,9 +3,13 @@
 //! A line that begins with a PRI is a syslog message, whatever way it came; any other is a raw
 //! line, which is wrapped: user.notice, received now, this host, the input as the app.
 
+mod clock;
 mod json;
 mod parts;
+pub mod template;
+mod values;
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -18,6 +22,7 @@ use crate::parse::field::host_of;
 use crate::parse::syslog::{Fault, Faults, Message, Sent, without_mark};
 use crate::sources::Source;
 
+use clock::Clock;
 use parts::{APP_MOST, HOST_MOST, MSGID_MOST, PROCID_MOST, header_part};
 
 /// Writes lines in one shape.
@@ -70,10 +75,10 @@ impl Formatter {
     pub fn new(plan: &FormatPlan) -> Self {
         let host = nix::unistd::gethostname().unwrap_or_default();
         Self {
-            shape: plan.shape,
+            shape: plan.shape.clone(),
             tag: plan.tag.clone(),
             host: header_part(host.as_encoded_bytes(), HOST_MOST),
-            zone: match plan.shape {
+            zone: match &plan.shape {
                 Shape::Line => TimeZone::UTC,
                 _ => TimeZone::try_system().unwrap_or(TimeZone::UTC),
             },
@@ -115,12 +120,14 @@ impl Formatter {
         out: &mut Vec<u8>,
     ) {
         let line = Line { bytes, message, input, source, received };
-        match self.shape {
+        match &self.shape {
             Shape::Line => out.extend_from_slice(bytes),
             Shape::Rfc5424 => self.rfc5424(&line, out),
             Shape::Rfc3164 => self.rfc3164(&line, out),
             Shape::Json => json::write(self, &line, out),
             Shape::Text => self.text(&line, out),
+            Shape::Traditional => self.traditional(&line, out),
+            Shape::Template(template) => self.template(template, &line, out),
         }
         out.push(b'\n');
     }
@@ -166,6 +173,48 @@ impl Formatter {
         out.extend_from_slice(format!("{} {host} ", self.time(line)).as_bytes());
         self.tag(line, out);
         out.extend_from_slice(line.message.text(line.bytes));
+    }
+
+    /// As rsyslog's RSYSLOG_TraditionalFileFormat: the time as the sender's clock showed it, the
+    /// host, the tag as it stands, and a space before the message where it has none of its own.
+    fn traditional(&self, line: &Line<'_>, out: &mut Vec<u8>) {
+        let Line { bytes, message, received, .. } = line;
+        let time = message.clock(bytes);
+        let time = time.unwrap_or_else(|| self.zone.to_datetime(received.time));
+        Clock::traditional(time, out);
+        out.push(b' ');
+        let host = self.host(line).unwrap_or_else(|| self.host.clone());
+        out.extend_from_slice(host.as_bytes());
+        out.push(b' ');
+        let (tag, text) = self.tag_and_text(line);
+        out.extend_from_slice(&tag);
+        if !tag.is_empty() && !text.starts_with(b" ") {
+            out.push(b' ');
+        }
+        out.extend_from_slice(text);
+    }
+
+    /// The tag with its number and its colon as they stand, and the message behind it with the
+    /// space before it.
+    fn tag_and_text<'l>(&self, line: &Line<'l>) -> (Cow<'l, [u8]>, &'l [u8]) {
+        let Line { bytes, message, .. } = *line;
+        let text = &bytes[message.text as usize..];
+        match (message.app.of(bytes), &self.tag) {
+            (Some(app), _) if message.is_rfc5424 => {
+                let procid = message.procid.of(bytes);
+                let tag = match procid {
+                    Some(procid) => [app, b"[", procid, b"]"].concat().into(),
+                    None => app.into(),
+                };
+                (tag, text)
+            }
+            (Some(_), _) => {
+                let (tag, text) = message.tag(bytes);
+                (tag.into(), text)
+            }
+            (None, Some(tag)) => (format!("{tag}:").into_bytes().into(), text),
+            (None, None) => (Cow::default(), text),
+        }
     }
 
     fn tag(&self, line: &Line<'_>, out: &mut Vec<u8>) {
@@ -218,6 +267,7 @@ impl Formatter {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::{Duration, UNIX_EPOCH};
 
     use proptest::prelude::*;
@@ -317,6 +367,73 @@ mod tests {
         assert_eq!((&value["sd"], value.get("time")), (&want, None));
     }
 
+    /// All shapes but the plain one.
+    fn all_shapes() -> Vec<Shape> {
+        let template = "{time} {time:%s %Z} {host} {tag} {message:json} {line:csv} {sd} {pid}";
+        let template = Shape::Template(Arc::new(template.parse().unwrap()));
+        vec![Shape::Rfc5424, Shape::Rfc3164, Shape::Json, Shape::Text, Shape::Traditional, template]
+    }
+
+    #[test]
+    fn traditional_is_what_rsyslog_writes() {
+        let of = |line| written(Shape::Traditional, line);
+        for (line, want) in [
+            ("<34>Oct 11 22:14:15 h su[12]: x", "Oct 11 22:14:15 h su[12]: x"),
+            ("<34>Oct  1 22:14:15 h su: x ", "Oct  1 22:14:15 h su: x "),
+            ("<34>Oct 11 22:14:15 h su:x", "Oct 11 22:14:15 h su: x"),
+            ("<34>Oct 11 22:14:15 h su:  x", "Oct 11 22:14:15 h su:  x"),
+            (
+                "<34>Oct 11 22:14:15 h last message repeated",
+                "Oct 11 22:14:15 h last message repeated",
+            ),
+            ("<34>Oct 11 22:14:15 su: x", "Oct 11 22:14:15 192.0.2.7 su: x"),
+            ("<34>Oct 11 22:14:15 h {\"a\":1}", "Oct 11 22:14:15 h {\"a\":1}"),
+            ("<34>1 2026-10-01T22:14:15+05:00 h a 1 - - x", "Oct  1 22:14:15 h a[1] x"),
+            ("<34>1 2026-10-01T22:14:15Z h a - - [b c=\"d\"] x", "Oct  1 22:14:15 h a x"),
+            ("<34>2026-10-01T22:14:15.5Z h a: x", "Oct  1 22:14:15 h a: x"),
+            ("<34>su: x", "Nov 23 07:30:00 192.0.2.7 su: x"),
+            ("raw line", "Nov 23 07:30:00 192.0.2.7 raw line"),
+        ] {
+            assert_eq!(of(line.as_bytes()), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_template_writes_what_it_names() {
+        let of = |template: &str, line: &[u8]| {
+            written(Shape::Template(Arc::new(template.parse().unwrap())), line)
+        };
+        let rfc = br#"<165>1 2003-10-11T22:14:15.003Z h app 12 ID [a@1 x="1\"2"] say "hi""#;
+        for (template, want) in [
+            (
+                "{time:%b %e %H:%M:%S} {host} {app}[{procid}]: {message}",
+                "Oct 11 22:14:15 h app[12]: say \"hi\"",
+            ),
+            ("{time} {received}", "2003-10-11T22:14:15.003Z 2025-11-23T07:30:00.123456Z"),
+            ("{received:%Y%m%d}", "20251123"),
+            ("{facility}.{severity} {pri} {msgid}", "local4.notice 165 ID"),
+            ("{sd:a@1:x} {sd.a@1.x} {sd:a@1:y} {sd}", "1\"2 1\"2 - [a@1 x=\"1\\\"2\"]"),
+            ("{source} {pid} {uid} {input}", "192.0.2.7 - - squid"),
+            (
+                "{{{tag} }}{line}",
+                "{app[12]: }<165>1 2003-10-11T22:14:15.003Z h app 12 ID [a@1 \
+              x=\"1\\\"2\"] say \"hi\"",
+            ),
+            ("{{\"m\":{message:json},\"p\":{pid:json}}}", "{\"m\":\"say \\\"hi\\\"\",\"p\":null}"),
+            ("{message:csv},{pid:csv}", "\"say \"\"hi\"\"\",\"\""),
+            ("{app:upper} {severity:upper} {msgid:lower}", "APP NOTICE id"),
+        ] {
+            assert_eq!(of(template, rfc), want, "{template}");
+        }
+        let template = "{time:%s} {host} {app} {tag} {procid} {message}";
+        assert_eq!(of(template, b"GET /"), "1763883000 192.0.2.7 squid squid: - GET /");
+        assert_eq!(
+            of("{host:json}{message:json}", b"<1>a: \x01\xff"),
+            "\"192.0.2.7\"\"\\u0001\u{fffd}\""
+        );
+        assert_eq!(of("no field }}{{", b"x"), "no field }{");
+    }
+
     /// Structured data of this many elements with this many parameters each, all with other names.
     fn data(elements: usize, params: usize) -> String {
         let params: String = (0..params).map(|n| format!(" p{n}=\"{n}\"")).collect();
@@ -358,9 +475,9 @@ mod tests {
             // Any byte but a newline.
             let line: Vec<u8> = line.iter().map(|b| if *b < b'\n' { *b } else { *b + 1 }).collect();
             let line = [head.as_bytes(), &line].concat();
-            for shape in [Shape::Rfc5424, Shape::Rfc3164, Shape::Json, Shape::Text] {
+            for shape in all_shapes() {
                 let batch = batch(&[&line[..], b"\n"].concat());
-                let (out, _) = formatter(shape, None).batch(&batch);
+                let (out, _) = formatter(shape.clone(), None).batch(&batch);
                 prop_assert_eq!(count_lines(&out), 1);
                 if shape == Shape::Json {
                     serde_json::from_slice::<serde_json::Value>(&out).unwrap();

@@ -14,8 +14,8 @@ mod stamp;
 #[cfg(test)]
 mod tests;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, civil};
 use serde::{Deserialize, Serialize};
 
 pub use stamp::Civil;
@@ -156,11 +156,33 @@ impl Message {
         without_mark(&line[self.text as usize..])
     }
 
+    /// The tag of RFC 3164 as it stands, with its number and its colon, and what is behind it; the
+    /// space before the message is not taken off.
+    pub fn tag<'l>(&self, line: &'l [u8]) -> (&'l [u8], &'l [u8]) {
+        let start = self.app.start as usize;
+        let mut end = self.app.end as usize;
+        if !self.procid.is_empty() {
+            end = self.procid.end as usize + 1;
+        }
+        end += usize::from(line.get(end) == Some(&b':'));
+        (&line[start..end], &line[end..])
+    }
+
     /// The time it was sent as it says it, where that is as RFC 5424, section 6.2.3, has it.
     pub fn sent_text<'l>(&self, line: &'l [u8]) -> Option<&'l str> {
         let Sent::Text(text) = self.sent else { return None };
         let text = text.of(line).filter(|text| rfc5424::is_timestamp(text))?;
         std::str::from_utf8(text).ok()
+    }
+
+    /// The time it was sent as the sender's clock showed it, whatever its zone; without a year, of
+    /// a leap year.
+    pub fn clock(&self, line: &[u8]) -> Option<civil::DateTime> {
+        match self.sent {
+            Sent::Unknown => None,
+            Sent::Text(text) => stamp::clock(text.of(line)?),
+            Sent::Civil(time) => Some(time.clock()),
+        }
     }
 
     /// The time it was sent, where it says one. `zone` is that of a sender that names none; a time

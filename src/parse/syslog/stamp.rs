@@ -34,6 +34,11 @@ impl Civil {
         self
     }
 
+    /// What the sender's clock showed.
+    pub(super) fn clock(&self) -> civil::DateTime {
+        self.time
+    }
+
     /// The moment that it means: without a year, that of the year that puts it nearest to
     /// `received`; in the hour that is there twice when the clocks go back, the nearer of the two.
     /// `zone` is that of a time without an offset.
@@ -74,6 +79,15 @@ pub(super) fn read(line: &[u8], at: usize) -> Option<(Sent, usize)> {
         false => Sent::from(reader.month_first()?),
     };
     matches!(line.get(reader.at), None | Some(b' ' | b':' | b'\t')).then_some((sent, reader.at))
+}
+
+/// Date and time of day of a time that RFC 3339 has so.
+pub(super) fn clock(text: &[u8]) -> Option<civil::DateTime> {
+    let mut reader = Reader { line: text, at: 0 };
+    let (year, month, day) = reader.date()?;
+    reader.at += 1;
+    let (hour, minute, second) = reader.clock()?;
+    civil::DateTime::new(year, month, day, hour, minute, second, 0).ok()
 }
 
 /// A time of the form of RFC 3339 behind the version of RFC 5424, and where it ends: also one of
