@@ -190,6 +190,9 @@ const FIGURES: &[Figure] = &[
     ("sequence_lost", "Lines missing by their numbers", true, |n| {
         Some(input(n)?.sequence_lost as f64)
     }),
+    ("senders_forgotten", "Senders whose numbers are followed no more", true, |n| {
+        Some(input(n)?.senders_forgotten as f64)
+    }),
     ("oversize", "Lines that were cut", true, |n| {
         let cuts = n.kind == "input" || (n.kind == "filter" && n.printed.is_some());
         cuts.then(|| n.input.map_or(0.0, |input| input.oversize as f64))

@@ -243,6 +243,7 @@ fn every_count_is_explained() {
         empty_datagrams: 0,
         kernel_drops: 0,
         oversize: 0,
+        senders_forgotten: 0,
         sequence_lost: 0,
         malformed: 0,
         connections: 0,

@@ -3,11 +3,12 @@
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config::plan::Kind;
-use crate::filter::gather;
 use crate::filter::patterns::Hits;
-use crate::filter::PatternIds;
+use crate::filter::{PatternIds, gather};
 use crate::ids::{LaneId, NodeId};
+use crate::input::InputCounts;
 use crate::ledger::Count;
+use crate::limits::SENDERS_MOST;
 
 use super::Engine;
 use super::graph::{Body, Lanes, Node};
@@ -29,6 +30,19 @@ impl Node {
         if self.held().lines == 0 {
             self.moved = now;
         }
+    }
+
+    /// Counts what an input knows beside its lines, and says once that it forgets senders.
+    pub(super) fn count_input(&mut self, counts: &InputCounts) {
+        if self.counts.senders_forgotten == 0 && counts.senders_forgotten > 0 {
+            log::warn!(
+                "{}: the sequence numbers of {SENDERS_MOST} senders are followed, and more have \
+                 come: the one unheard of for longest is forgotten, and lines that it loses until \
+                 it sends again are not counted (senders_forgotten)",
+                self.name
+            );
+        }
+        self.counts.add(counts);
     }
 }
 

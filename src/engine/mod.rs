@@ -123,7 +123,7 @@ impl Engine {
         self.cx.now = now;
         match event {
             Event::Lines { node, batch } => self.receive(node, &batch),
-            Event::Counts { node, counts } => self.graph.node_mut(node).counts.add(&counts),
+            Event::Counts { node, counts } => self.graph.node_mut(node).count_input(&counts),
             Event::InputEnded { node } => self.input_ended(node),
             Event::Barrier { node, number, resume } => self.set_barrier(node, number, resume),
             Event::Started { lane, pid } => self.child_started(lane, pid),

@@ -194,6 +194,9 @@ pub struct InputStatus {
     pub oversize: u64,
     /// Lines missing by their sequence numbers.
     pub sequence_lost: u64,
+    /// Senders whose sequence numbers are followed no more, because others came.
+    #[serde(default)]
+    pub senders_forgotten: u64,
     /// Messages that made no sense.
     #[serde(default)]
     pub malformed: u64,
@@ -326,6 +329,7 @@ fn input_status(counts: &InputCounts) -> InputStatus {
         kernel_drops: counts.kernel_drops,
         oversize: counts.oversize,
         sequence_lost: counts.sequence_lost,
+        senders_forgotten: counts.senders_forgotten,
         malformed: counts.malformed,
         connections: counts.connections,
         refused: counts.refused,

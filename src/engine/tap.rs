@@ -82,7 +82,7 @@ impl Engine {
             Some(text) => {
                 let mut patterns = Patterns::default();
                 let id = patterns.enter(text);
-                patterns.compile()?;
+                patterns.compile_foreign()?;
                 Some((patterns, id))
             }
             None => None,

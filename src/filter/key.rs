@@ -6,7 +6,7 @@ use regex_automata::util::syntax;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::parse::field::Field;
-use crate::parse::syslog::{Message, Month};
+use crate::parse::syslog::Message;
 use crate::sources::Source;
 
 /// Finds keys.
@@ -52,7 +52,7 @@ impl Key {
             Self::Field(field) => {
                 let message = match field.is_in_header() {
                     true => Message::parse_header(line),
-                    false => Message::parse(line, Month::ANY),
+                    false => Message::parse(line),
                 };
                 field.value(line, &message, source).map(|value| xxh3_64(&value))
             }

@@ -1,12 +1,20 @@
-//! Many regexes over one stream in one pass.
+//! Many regexes over one stream in one pass, or in a few.
 //!
 //! A batch is searched whole, not line by line: a pattern's literal prefilter then runs over
 //! hundreds of kilobytes at memory speed, and only where something is found is a line cut
 //! out and asked which of the patterns it holds. For that to mean the same as asking every
 //! line, no pattern may match across a newline and anchors must hold at line ends; the
 //! patterns are rewritten so when they are read (`within_a_line`).
+//!
+//! What is compiled together is bounded. From some size on, the automaton of all patterns at once
+//! no longer fits its cache and is made anew for each line. So large patterns are searched for one
+//! by one, small ones in groups, and each further group is one more pass over the batch
+//! ([`cost`]).
+
+use std::collections::HashMap;
 
 use regex_automata::meta::{self, Regex};
+use regex_automata::nfa::thompson::{self, WhichCaptures};
 use regex_automata::{Input, MatchKind, PatternSet};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{
@@ -16,7 +24,25 @@ use regex_syntax::hir::{
 
 use super::Range;
 use crate::batch::Batch;
-use crate::parse::syslog::{Faults, Message, Month};
+use crate::parse::syslog::{Faults, Message};
+
+/// Patterns that are searched for together, at most.
+const GROUP_PATTERNS_MAX: usize = 128;
+/// Bytes of the compiled patterns of a group, at most; one that is larger is a group of its own.
+const GROUP_BYTES_MAX: usize = 128 << 10;
+/// A pattern at least this large is searched for by itself: a search for one alone has better
+/// shortcuts than one for many.
+const ALONE_BYTES_MIN: usize = 8 << 10;
+/// Bytes of all compiled patterns of a stream, at most.
+const ALL_BYTES_MAX: usize = 64 << 20;
+/// The same for a pattern that a client of a running daemon gives: compiled and searched for while
+/// everything else waits.
+const FOREIGN_BYTES_MAX: usize = 128 << 10;
+/// Bytes that a group's automaton may take while it is used. Those of many groups together stay
+/// within [`CACHES_BYTES_MAX`] for as long as each has the least.
+const CACHE_BYTES_MAX: usize = 2 << 20;
+const CACHE_BYTES_MIN: usize = 64 << 10;
+const CACHES_BYTES_MAX: usize = 32 << 20;
 
 /// A pattern among those of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +52,49 @@ pub struct PatternId(usize);
 #[derive(Debug, Default)]
 pub struct Patterns {
     texts: Vec<String>,
-    regex: Option<Regex>,
+    known: HashMap<String, usize>,
+    groups: Vec<Group>,
+}
+
+/// Patterns that are searched for in one pass.
+#[derive(Debug)]
+struct Group {
+    /// Their places among all patterns.
+    places: Vec<usize>,
+    regex: Regex,
+}
+
+/// What it takes to search for patterns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// How many there are.
+    pub patterns: usize,
+    /// How often each batch is gone through.
+    pub passes: usize,
+    /// How many bytes they take once they are compiled, about.
+    pub bytes: usize,
+}
+
+/// What it takes to search one stream for all of these patterns.
+///
+/// # Errors
+/// Says which pattern is wrong, or that all together are too large.
+pub fn cost<'t>(texts: impl IntoIterator<Item = &'t str>) -> Result<Cost, String> {
+    let mut patterns = Patterns::default();
+    for text in texts {
+        patterns.enter(text);
+    }
+    let parsed = patterns.parsed(ALL_BYTES_MAX)?;
+    let bytes = parsed.iter().map(|(_, bytes)| bytes).sum();
+    Ok(Cost { patterns: parsed.len(), passes: grouped(&parsed).len(), bytes })
 }
 
 /// Where the patterns were found in one batch, and where its lines are.
 #[derive(Debug, Default)]
 pub struct Hits {
     by_pattern: Vec<Vec<Range>>,
+    /// The patterns that hit a line.
+    hit: Vec<usize>,
     lines: Vec<Range>,
     found: Option<PatternSet>,
     /// The parts of the lines that somebody asked for.
@@ -75,7 +137,7 @@ impl Hits {
         }
         let line = &batch.bytes[start as usize..end as usize - 1];
         let message = match self.whole {
-            true => Message::parse(line, Month::ANY),
+            true => Message::parse(line),
             false => Message::parse_header(line),
         };
         self.faults.count_header(message.fault);
@@ -91,76 +153,168 @@ impl Hits {
     fn reset(&mut self, patterns: usize) {
         self.lines.clear();
         self.messages.clear();
+        // Of thousands of patterns few hit a batch.
+        for pattern in self.hit.drain(..) {
+            self.by_pattern[pattern].clear();
+        }
         self.by_pattern.resize_with(patterns, Vec::new);
-        self.by_pattern.iter_mut().for_each(Vec::clear);
+    }
+
+    fn add(&mut self, pattern: usize, range: Range) {
+        let ranges = &mut self.by_pattern[pattern];
+        if ranges.is_empty() {
+            self.hit.push(pattern);
+        }
+        ranges.push(range);
     }
 }
 
 impl Patterns {
     /// Enters a pattern, the same one only once. [`Self::compile`] must follow.
     pub fn enter(&mut self, text: &str) -> PatternId {
-        let known = self.texts.iter().position(|other| other == text);
-        PatternId(known.unwrap_or_else(|| {
-            self.texts.push(text.into());
-            self.texts.len() - 1
-        }))
+        if let Some(&known) = self.known.get(text) {
+            return PatternId(known);
+        }
+        self.texts.push(text.into());
+        self.known.insert(text.into(), self.texts.len() - 1);
+        PatternId(self.texts.len() - 1)
     }
 
-    /// Makes one searcher of all patterns entered.
+    /// Makes searchers of all patterns entered.
     ///
     /// # Errors
     /// Says which pattern is wrong, or that all together are too large.
     pub fn compile(&mut self) -> Result<(), String> {
-        let hirs = self.texts.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
-        if hirs.is_empty() {
-            self.regex = None;
-            return Ok(());
-        }
-        // Every pattern that a line holds is asked for, not the first one alone.
-        let config = meta::Config::new()
-            .match_kind(MatchKind::All)
-            .utf8_empty(false)
-            .nfa_size_limit(Some(64 << 20));
-        let regex = Regex::builder()
-            .configure(config)
-            .build_many_from_hir(&hirs)
+        self.compile_within(ALL_BYTES_MAX)
+    }
+
+    /// The same for a pattern that comes from a client of a running daemon: it may take so little
+    /// that neither compiling it nor a search holds up anything for more than some milliseconds.
+    ///
+    /// # Errors
+    /// Says that the pattern is wrong or too large.
+    pub fn compile_foreign(&mut self) -> Result<(), String> {
+        self.compile_within(FOREIGN_BYTES_MAX)
+    }
+
+    fn compile_within(&mut self, bytes_max: usize) -> Result<(), String> {
+        let parsed = self.parsed(bytes_max)?;
+        let groups = grouped(&parsed);
+        let cache =
+            (CACHES_BYTES_MAX / groups.len().max(1)).clamp(CACHE_BYTES_MIN, CACHE_BYTES_MAX);
+        let compile = |places: Vec<usize>| {
+            let hirs: Vec<_> = places.iter().map(|place| &parsed[*place].0).collect();
+            // Every pattern that a line holds is asked for, not the first one alone.
+            let config = meta::Config::new()
+                .match_kind(MatchKind::All)
+                .utf8_empty(false)
+                .which_captures(WhichCaptures::Implicit)
+                .hybrid_cache_capacity(cache)
+                .onepass(false)
+                .backtrack(false)
+                .nfa_size_limit(Some(2 * ALL_BYTES_MAX));
+            let regex = Regex::builder().configure(config).build_many_from_hir(&hirs);
+            regex.map(|regex| Group { places, regex })
+        };
+        self.groups = groups
+            .into_iter()
+            .map(compile)
+            .collect::<Result<_, _>>()
             .map_err(|error| format!("the regexes of one stream together: {error}"))?;
-        self.regex = Some(regex);
         Ok(())
+    }
+
+    /// All patterns, each with the bytes that it takes once it is compiled.
+    fn parsed(&self, bytes_max: usize) -> Result<Vec<(Hir, usize)>, String> {
+        let mut left = bytes_max;
+        let mut parsed = Vec::with_capacity(self.texts.len());
+        for text in &self.texts {
+            let hir = parse(text)?;
+            let bytes = size(&hir, left).ok_or_else(|| match self.texts.len() {
+                1 => format!("regex '{text}': it is too large, {bytes_max} bytes are the most"),
+                count => format!(
+                    "the {count} regexes of one stream take more than {bytes_max} bytes together: \
+                     use fewer, or smaller ones (\\w and \\d are large: (?-u:\\w) is not)"
+                ),
+            })?;
+            left -= bytes;
+            parsed.push((hir, bytes));
+        }
+        Ok(parsed)
     }
 
     /// Looks for all patterns in all lines of `batch`.
     pub fn search(&self, batch: &Batch, hits: &mut Hits) {
         hits.reset(self.texts.len());
-        let Some(regex) = &self.regex else { return };
-        let mut found = hits
-            .found
-            .take()
-            .filter(|set| set.capacity() == self.texts.len())
-            .unwrap_or_else(|| PatternSet::new(self.texts.len()));
-        let bytes = &batch.bytes[..];
+        let most = self.groups.iter().map(|group| group.places.len()).max().unwrap_or(0);
+        let found = hits.found.take().filter(|set| set.capacity() == most);
+        let mut found = found.unwrap_or_else(|| PatternSet::new(most));
+        for group in &self.groups {
+            group.search(&batch.bytes, &mut found, hits);
+        }
+        hits.found = Some(found);
+    }
+}
+
+impl Group {
+    fn search(&self, bytes: &[u8], found: &mut PatternSet, hits: &mut Hits) {
         let mut at = 0;
         while at < bytes.len() {
             let input = Input::new(bytes).range(at..).earliest(true);
-            let Some(hit) = regex.search_half(&input) else { break };
+            let Some(hit) = self.regex.search_half(&input) else { break };
             // Only an empty match can lie behind the last newline; there is no line.
             let Some(to_end) = memchr::memchr(b'\n', &bytes[hit.offset()..]) else { break };
             let start = memchr::memrchr(b'\n', &bytes[at..hit.offset()]).map_or(at, |n| at + n + 1);
             let end = hit.offset() + to_end;
             let range = (offset(start), offset(end + 1));
-            if self.texts.len() == 1 {
-                hits.by_pattern[0].push(range);
+            if let [place] = self.places[..] {
+                hits.add(place, range);
             } else {
                 found.clear();
-                regex.which_overlapping_matches(&Input::new(&bytes[start..end]), &mut found);
+                self.regex.which_overlapping_matches(&Input::new(&bytes[start..end]), found);
                 for id in found.iter() {
-                    hits.by_pattern[id.as_usize()].push(range);
+                    hits.add(self.places[id.as_usize()], range);
                 }
             }
             at = end + 1;
         }
-        hits.found = Some(found);
     }
+}
+
+/// Which patterns are searched for together.
+fn grouped(parsed: &[(Hir, usize)]) -> Vec<Vec<usize>> {
+    let all: usize = parsed.iter().map(|(_, bytes)| bytes).sum();
+    if parsed.len() <= GROUP_PATTERNS_MAX && all <= GROUP_BYTES_MAX {
+        return if parsed.is_empty() { Vec::new() } else { vec![(0..parsed.len()).collect()] };
+    }
+    let (large, small): (Vec<usize>, Vec<usize>) =
+        (0..parsed.len()).partition(|place| parsed[*place].1 >= ALONE_BYTES_MIN);
+    let mut groups: Vec<Vec<usize>> = large.into_iter().map(|place| vec![place]).collect();
+    let mut group = Vec::new();
+    let mut bytes = 0;
+    for place in small {
+        let size = parsed[place].1;
+        if group.len() == GROUP_PATTERNS_MAX || bytes + size > GROUP_BYTES_MAX {
+            groups.push(std::mem::take(&mut group));
+            bytes = 0;
+        }
+        group.push(place);
+        bytes += size;
+    }
+    if !group.is_empty() {
+        groups.push(group);
+    }
+    groups
+}
+
+/// How many bytes a pattern takes once it is compiled; `None` where it is more than `max`.
+fn size(hir: &Hir, max: usize) -> Option<usize> {
+    let config = thompson::Config::new()
+        .utf8(false)
+        .which_captures(WhichCaptures::Implicit)
+        .nfa_size_limit(Some(max));
+    let nfa = thompson::Compiler::new().configure(config).build_from_hir(hir).ok()?;
+    Some(nfa.memory_usage()).filter(|bytes| *bytes <= max)
 }
 
 /// A position in a batch, which is always far smaller than 4 GiB.
@@ -264,6 +418,75 @@ mod tests {
         let mut patterns = Patterns::default();
         patterns.enter("a(");
         assert!(patterns.compile().unwrap_err().contains("'a('"));
+    }
+
+    fn numbered(count: usize, text: impl Fn(usize) -> String) -> Vec<String> {
+        (0..count).map(text).collect()
+    }
+
+    #[test]
+    fn what_is_compiled_together_is_bounded() {
+        let passes = |texts: &[String]| cost(texts.iter().map(String::as_str)).unwrap().passes;
+        assert_eq!(passes(&numbered(128, |n| format!("k{n} "))), 1);
+        assert_eq!(passes(&numbered(1500, |n| format!("k{n} "))), 12);
+        assert_eq!(passes(&numbered(5000, |n| format!("k{n} "))), 40);
+        // Large ones have a pass each, and the others one together.
+        let mut large = numbered(100, |n| format!(r"\w+ k{n} \w+"));
+        large.extend(numbered(50, |n| format!("k{n} ")));
+        assert_eq!(passes(&large), 101);
+        assert_eq!(passes(&[r"\w+ a".into(), "b".into()]), 1, "little enough");
+        assert_eq!(cost([]).unwrap(), Cost { patterns: 0, passes: 0, bytes: 0 });
+        assert_eq!(cost(["a", "a"]).unwrap().patterns, 1);
+    }
+
+    #[test]
+    fn thousands_of_patterns_hit_what_each_of_them_would() {
+        let mut texts = numbered(3000, |n| format!("k{n} "));
+        texts.extend(numbered(40, |n| format!(r"\w+ k{n} \w+")));
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let hits = search(&texts, "a k7 b\nx k2999 y k7 z\n\nk39 w\n");
+        let hit: Vec<_> = (0..texts.len()).filter(|at| !hits[*at].is_empty()).collect();
+        assert_eq!(hit, [7, 39, 2999, 3007]);
+        assert_eq!(hits[7], ["a k7 b", "x k2999 y k7 z"]);
+        assert_eq!(hits[3007], ["a k7 b", "x k2999 y k7 z"]);
+        assert_eq!(
+            (&hits[2999], &hits[39]),
+            (&vec!["x k2999 y k7 z".into()], &vec!["k39 w".into()])
+        );
+    }
+
+    #[test]
+    fn hits_of_one_batch_are_gone_in_the_next() {
+        let mut patterns = Patterns::default();
+        let ids = ["a", "b"].map(|text| patterns.enter(text));
+        patterns.compile().unwrap();
+        let mut hits = Hits::default();
+        patterns.search(&batch_of("ab\na\n"), &mut hits);
+        assert_eq!(ids.map(|id| hits.of(id).len()), [2, 1]);
+        patterns.search(&batch_of("b\n"), &mut hits);
+        assert_eq!(ids.map(|id| hits.of(id).len()), [0, 1]);
+    }
+
+    #[test]
+    fn what_takes_too_much_is_refused_before_it_is_compiled() {
+        let mut patterns = Patterns::default();
+        patterns.enter(r"(\w{500}){500}");
+        assert!(patterns.compile().unwrap_err().contains("too large"));
+        for foreign in
+            [r"(\p{L}{1,60}){20}", r"(\w{1,100}){18}", "(a{1,1000}){60}", r"(\pL{40}){8}"]
+        {
+            let mut patterns = Patterns::default();
+            patterns.enter(foreign);
+            assert!(patterns.compile_foreign().unwrap_err().contains("too large"), "{foreign}");
+        }
+        for foreign in ["GET", r"status=5\d\d \w+", r"(?i)error|warn|timed? out"] {
+            let mut patterns = Patterns::default();
+            patterns.enter(foreign);
+            patterns.compile_foreign().unwrap();
+        }
+        let many = numbered(3000, |n| format!(r"\w{{9}} k{n} \w{{9}}"));
+        let error = cost(many.iter().map(String::as_str)).unwrap_err();
+        assert!(error.contains("the 3000 regexes of one stream take more than"), "{error}");
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 //! becomes U+FFFD; what the line does not say is left out.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use super::{Formatter, Line};
 use crate::parse::syslog::names::{facility_of, severity_of};
@@ -64,43 +65,67 @@ impl Object<'_> {
     }
 }
 
-fn string(text: &str, out: &mut Vec<u8>) {
+/// A string in quotes.
+pub(super) fn string(text: &str, out: &mut Vec<u8>) {
     // Writing to memory cannot fail.
     let _ = serde_json::to_writer(out, text);
 }
 
-/// `{"id": {"name": "value"}}`; a name that is there more than once has a list of values.
+/// `{"id": {"name": "value"}}`, in the order of the names; a name that is there more than once has
+/// a list of values, and an id that is there more than once is one element.
 fn write_data(data: &[u8], out: &mut Vec<u8>) {
-    type Params<'d> = Vec<(Cow<'d, str>, Vec<Cow<'d, [u8]>>)>;
-    let mut elements: Vec<(Cow<'_, str>, Params<'_>)> = Vec::new();
+    type Params<'d> = BTreeMap<Cow<'d, str>, Vec<&'d [u8]>>;
+    // Maps, for a list would be looked through for each parameter.
+    let mut elements: BTreeMap<Cow<'_, str>, Params<'_>> = BTreeMap::new();
+    let mut params: Option<&mut Params<'_>> = None;
     for piece in pieces(data) {
         match piece {
             Piece::Element(id) => {
-                let id = String::from_utf8_lossy(id);
-                // An id that is there twice goes on where it was.
-                let known = elements.iter().position(|(other, _)| *other == id);
-                let element = known.map_or((id, Vec::new()), |at| elements.remove(at));
-                elements.push(element);
+                params = Some(elements.entry(String::from_utf8_lossy(id)).or_default());
             }
             Piece::Param(name, value) => {
-                let Some((_, params)) = elements.last_mut() else { continue };
-                let name = String::from_utf8_lossy(name);
-                match params.iter_mut().find(|(other, _)| *other == name) {
-                    Some((_, values)) => values.push(unescape(value)),
-                    None => params.push((name, vec![unescape(value)])),
-                }
+                let Some(params) = &mut params else { continue };
+                params.entry(String::from_utf8_lossy(name)).or_default().push(value);
             }
         }
     }
-    let value = |value: &Cow<'_, [u8]>| String::from_utf8_lossy(value).into_owned().into();
-    let element = |(id, params): (Cow<'_, str>, Params<'_>)| {
-        let members = params.iter().map(|(name, values)| match &values[..] {
-            [one] => (name.to_string(), value(one)),
-            many => (name.to_string(), many.iter().map(value).collect()),
-        });
-        (id.to_string(), serde_json::Value::Object(members.collect()))
+    members(&elements, out, |params, out| {
+        members(params, out, |values, out| write_values(values, out));
+    });
+}
+
+/// One value, or a list of several.
+fn write_values(values: &[&[u8]], out: &mut Vec<u8>) {
+    let value = |value: &[u8], out: &mut Vec<u8>| {
+        string(&String::from_utf8_lossy(&unescape(value)), out);
     };
-    let object = serde_json::Value::Object(elements.into_iter().map(element).collect());
-    // Writing to memory cannot fail.
-    let _ = serde_json::to_writer(out, &object);
+    if let [one] = values {
+        return value(one, out);
+    }
+    out.push(b'[');
+    for (at, one) in values.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        value(one, out);
+    }
+    out.push(b']');
+}
+
+/// An object of these members.
+fn members<T>(
+    map: &BTreeMap<Cow<'_, str>, T>,
+    out: &mut Vec<u8>,
+    write: impl Fn(&T, &mut Vec<u8>),
+) {
+    out.push(b'{');
+    for (at, (key, value)) in map.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        string(key, out);
+        out.push(b':');
+        write(value, out);
+    }
+    out.push(b'}');
 }

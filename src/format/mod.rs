@@ -3,10 +3,14 @@
 //! A line that begins with a PRI is a syslog message, whatever way it came; any other is a raw
 //! line, which is wrapped: user.notice, received now, this host, the input as the app.
 
+mod clock;
 mod json;
 mod parts;
 pub mod plan;
+pub mod template;
+mod values;
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -15,12 +19,12 @@ use jiff::tz::TimeZone;
 
 use crate::batch::Batch;
 use crate::parse::field::host_of;
-use crate::parse::syslog::{Fault, Faults, Message, Month, Sent};
+use crate::parse::syslog::{Fault, Faults, Message, Sent, without_mark};
 use crate::sources::Source;
 
-use plan::{FormatPlan, Shape};
-
+use clock::Clock;
 use parts::{APP_MOST, HOST_MOST, MSGID_MOST, PROCID_MOST, header_part};
+use plan::{FormatPlan, Shape};
 
 /// Writes lines in one shape.
 #[derive(Debug, Clone)]
@@ -38,23 +42,16 @@ pub struct Formatter {
 #[derive(Debug, Clone)]
 pub struct Moment {
     time: Timestamp,
-    month: Month,
     text: String,
 }
 
 impl Moment {
     /// The moment of this time.
     pub fn of(time: SystemTime) -> Self {
-        let month = Month::of(time);
         let time = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
         // Microseconds, as RFC 5424 allows at most.
         let micros = Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time);
-        Self { time, month, text: format!("{micros:.6}") }
-    }
-
-    /// Its month.
-    pub fn month(&self) -> Month {
-        self.month
+        Self { time, text: format!("{micros:.6}") }
     }
 }
 
@@ -79,10 +76,10 @@ impl Formatter {
     pub fn new(plan: &FormatPlan) -> Self {
         let host = nix::unistd::gethostname().unwrap_or_default();
         Self {
-            shape: plan.shape,
+            shape: plan.shape.clone(),
             tag: plan.tag.clone(),
             host: header_part(host.as_encoded_bytes(), HOST_MOST),
-            zone: match plan.shape {
+            zone: match &plan.shape {
                 Shape::Line => TimeZone::UTC,
                 _ => TimeZone::try_system().unwrap_or(TimeZone::UTC),
             },
@@ -105,7 +102,7 @@ impl Formatter {
         let mut out = Vec::with_capacity(batch.bytes.len() + batch.lines as usize * 64);
         let mut start = 0;
         for line in batch.iter() {
-            let message = Message::parse(line, received.month);
+            let message = Message::parse(line);
             faults.count_header(message.fault);
             let source = batch.sources.as_ref().and_then(|sources| sources.of(start));
             self.line(line, &message, (&batch.input, source), &received, &mut out);
@@ -124,12 +121,14 @@ impl Formatter {
         out: &mut Vec<u8>,
     ) {
         let line = Line { bytes, message, input, source, received };
-        match self.shape {
+        match &self.shape {
             Shape::Line => out.extend_from_slice(bytes),
             Shape::Rfc5424 => self.rfc5424(&line, out),
             Shape::Rfc3164 => self.rfc3164(&line, out),
             Shape::Json => json::write(self, &line, out),
             Shape::Text => self.text(&line, out),
+            Shape::Traditional => self.traditional(&line, out),
+            Shape::Template(template) => self.template(template, &line, out),
         }
         out.push(b'\n');
     }
@@ -137,8 +136,8 @@ impl Formatter {
     /// RFC 5424, section 6. A message that is of that shape stays as it is.
     fn rfc5424(&self, line: &Line<'_>, out: &mut Vec<u8>) {
         let Line { bytes, message, .. } = line;
-        if message.is_rfc5424 && message.fault != Some(Fault::BadData) {
-            out.extend_from_slice(bytes);
+        if message.is_clean_rfc5424() {
+            out.extend_from_slice(without_mark(bytes));
             return;
         }
         let part = |part: Option<&[u8]>, most| header_part(part.unwrap_or_default(), most);
@@ -160,7 +159,7 @@ impl Formatter {
     /// RFC 3164, section 4.1, the time in the system's zone.
     fn rfc3164(&self, line: &Line<'_>, out: &mut Vec<u8>) {
         let Line { bytes, message, received, .. } = line;
-        let time = message.sent(bytes, &self.zone).unwrap_or(received.time);
+        let time = message.sent(bytes, &self.zone, received.time).unwrap_or(received.time);
         let time = time.to_zoned(self.zone.clone()).strftime("%b %e %H:%M:%S").to_string();
         let host = self.host(line).unwrap_or_else(|| self.host.clone());
         let head = format!("<{}>{time} {host} ", message.pri);
@@ -175,6 +174,48 @@ impl Formatter {
         out.extend_from_slice(format!("{} {host} ", self.time(line)).as_bytes());
         self.tag(line, out);
         out.extend_from_slice(line.message.text(line.bytes));
+    }
+
+    /// As rsyslog's RSYSLOG_TraditionalFileFormat: the time as the sender's clock showed it, the
+    /// host, the tag as it stands, and a space before the message where it has none of its own.
+    fn traditional(&self, line: &Line<'_>, out: &mut Vec<u8>) {
+        let Line { bytes, message, received, .. } = line;
+        let time = message.clock(bytes);
+        let time = time.unwrap_or_else(|| self.zone.to_datetime(received.time));
+        Clock::traditional(time, out);
+        out.push(b' ');
+        let host = self.host(line).unwrap_or_else(|| self.host.clone());
+        out.extend_from_slice(host.as_bytes());
+        out.push(b' ');
+        let (tag, text) = self.tag_and_text(line);
+        out.extend_from_slice(&tag);
+        if !tag.is_empty() && !text.starts_with(b" ") {
+            out.push(b' ');
+        }
+        out.extend_from_slice(text);
+    }
+
+    /// The tag with its number and its colon as they stand, and the message behind it with the
+    /// space before it.
+    fn tag_and_text<'l>(&self, line: &Line<'l>) -> (Cow<'l, [u8]>, &'l [u8]) {
+        let Line { bytes, message, .. } = *line;
+        let text = &bytes[message.text as usize..];
+        match (message.app.of(bytes), &self.tag) {
+            (Some(app), _) if message.is_rfc5424 => {
+                let procid = message.procid.of(bytes);
+                let tag = match procid {
+                    Some(procid) => [app, b"[", procid, b"]"].concat().into(),
+                    None => app.into(),
+                };
+                (tag, text)
+            }
+            (Some(_), _) => {
+                let (tag, text) = message.tag(bytes);
+                (tag.into(), text)
+            }
+            (None, Some(tag)) => (format!("{tag}:").into_bytes().into(), text),
+            (None, None) => (Cow::default(), text),
+        }
     }
 
     fn tag(&self, line: &Line<'_>, out: &mut Vec<u8>) {
@@ -193,10 +234,10 @@ impl Formatter {
 
     /// When the message says it was sent, as it says it, or in the system's zone.
     fn sent(&self, line: &Line<'_>) -> Option<String> {
-        let time = line.message.sent(line.bytes, &self.zone)?;
+        let time = line.message.sent(line.bytes, &self.zone, line.received.time)?;
         Some(match (line.message.sent_text(line.bytes), line.message.sent) {
             (Some(text), _) => text.to_string(),
-            (None, Sent::Local(_)) => {
+            (None, Sent::Civil(_)) => {
                 time.display_with_offset(self.zone.to_offset(time)).to_string()
             }
             (None, _) => time.to_string(),
@@ -227,6 +268,7 @@ impl Formatter {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::{Duration, UNIX_EPOCH};
 
     use proptest::prelude::*;
@@ -326,6 +368,98 @@ mod tests {
         assert_eq!((&value["sd"], value.get("time")), (&want, None));
     }
 
+    /// All shapes but the plain one.
+    fn all_shapes() -> Vec<Shape> {
+        let template = "{time} {time:%s %Z} {host} {tag} {message:json} {line:csv} {sd} {pid}";
+        let template = Shape::Template(Arc::new(template.parse().unwrap()));
+        vec![Shape::Rfc5424, Shape::Rfc3164, Shape::Json, Shape::Text, Shape::Traditional, template]
+    }
+
+    #[test]
+    fn traditional_is_what_rsyslog_writes() {
+        let of = |line| written(Shape::Traditional, line);
+        for (line, want) in [
+            ("<34>Oct 11 22:14:15 h su[12]: x", "Oct 11 22:14:15 h su[12]: x"),
+            ("<34>Oct  1 22:14:15 h su: x ", "Oct  1 22:14:15 h su: x "),
+            ("<34>Oct 11 22:14:15 h su:x", "Oct 11 22:14:15 h su: x"),
+            ("<34>Oct 11 22:14:15 h su:  x", "Oct 11 22:14:15 h su:  x"),
+            (
+                "<34>Oct 11 22:14:15 h last message repeated",
+                "Oct 11 22:14:15 h last message repeated",
+            ),
+            ("<34>Oct 11 22:14:15 su: x", "Oct 11 22:14:15 192.0.2.7 su: x"),
+            ("<34>Oct 11 22:14:15 h {\"a\":1}", "Oct 11 22:14:15 h {\"a\":1}"),
+            ("<34>1 2026-10-01T22:14:15+05:00 h a 1 - - x", "Oct  1 22:14:15 h a[1] x"),
+            ("<34>1 2026-10-01T22:14:15Z h a - - [b c=\"d\"] x", "Oct  1 22:14:15 h a x"),
+            ("<34>2026-10-01T22:14:15.5Z h a: x", "Oct  1 22:14:15 h a: x"),
+            ("<34>su: x", "Nov 23 07:30:00 192.0.2.7 su: x"),
+            ("raw line", "Nov 23 07:30:00 192.0.2.7 raw line"),
+        ] {
+            assert_eq!(of(line.as_bytes()), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_template_writes_what_it_names() {
+        let of = |template: &str, line: &[u8]| {
+            written(Shape::Template(Arc::new(template.parse().unwrap())), line)
+        };
+        let rfc = br#"<165>1 2003-10-11T22:14:15.003Z h app 12 ID [a@1 x="1\"2"] say "hi""#;
+        for (template, want) in [
+            (
+                "{time:%b %e %H:%M:%S} {host} {app}[{procid}]: {message}",
+                "Oct 11 22:14:15 h app[12]: say \"hi\"",
+            ),
+            ("{time} {received}", "2003-10-11T22:14:15.003Z 2025-11-23T07:30:00.123456Z"),
+            ("{received:%Y%m%d}", "20251123"),
+            ("{facility}.{severity} {pri} {msgid}", "local4.notice 165 ID"),
+            ("{sd:a@1:x} {sd.a@1.x} {sd:a@1:y} {sd}", "1\"2 1\"2 - [a@1 x=\"1\\\"2\"]"),
+            ("{source} {pid} {uid} {input}", "192.0.2.7 - - squid"),
+            (
+                "{{{tag} }}{line}",
+                "{app[12]: }<165>1 2003-10-11T22:14:15.003Z h app 12 ID [a@1 \
+              x=\"1\\\"2\"] say \"hi\"",
+            ),
+            ("{{\"m\":{message:json},\"p\":{pid:json}}}", "{\"m\":\"say \\\"hi\\\"\",\"p\":null}"),
+            ("{message:csv},{pid:csv}", "\"say \"\"hi\"\"\",\"\""),
+            ("{app:upper} {severity:upper} {msgid:lower}", "APP NOTICE id"),
+        ] {
+            assert_eq!(of(template, rfc), want, "{template}");
+        }
+        let template = "{time:%s} {host} {app} {tag} {procid} {message}";
+        assert_eq!(of(template, b"GET /"), "1763883000 192.0.2.7 squid squid: - GET /");
+        assert_eq!(
+            of("{host:json}{message:json}", b"<1>a: \x01\xff"),
+            "\"192.0.2.7\"\"\\u0001\u{fffd}\""
+        );
+        assert_eq!(of("no field }}{{", b"x"), "no field }{");
+    }
+
+    /// Structured data of this many elements with this many parameters each, all with other names.
+    fn data(elements: usize, params: usize) -> String {
+        let params: String = (0..params).map(|n| format!(" p{n}=\"{n}\"")).collect();
+        (0..elements).map(|n| format!("[e{n}{params}]")).collect()
+    }
+
+    #[test]
+    fn json_of_much_structured_data_has_all_of_it_in_order() {
+        for (elements, params) in [(1, 30_000), (30_000, 0), (200, 200)] {
+            let line = format!("<165>1 - h a - - {} t", data(elements, params));
+            let value: serde_json::Value =
+                serde_json::from_str(&written(Shape::Json, line.as_bytes())).unwrap();
+            let data = value["sd"].as_object().unwrap();
+            assert_eq!(data.len(), elements);
+            assert!(data.values().all(|element| element.as_object().unwrap().len() == params));
+        }
+        // An id that is there again goes on where it was.
+        let again = br#"<165>1 - - - - - [b x="1"][a y="2"][b x="3" z="4"] t"#;
+        let written = written(Shape::Json, again);
+        assert!(
+            written.contains(r#""sd":{"a":{"y":"2"},"b":{"x":["1","3"],"z":"4"}}"#),
+            "{written}"
+        );
+    }
+
     #[test]
     fn what_is_wrong_with_messages_is_counted() {
         let batch = batch(b"<34>1 x\n<34>x y\n<34>su: ok\nraw\n");
@@ -342,16 +476,16 @@ mod tests {
             // Any byte but a newline.
             let line: Vec<u8> = line.iter().map(|b| if *b < b'\n' { *b } else { *b + 1 }).collect();
             let line = [head.as_bytes(), &line].concat();
-            for shape in [Shape::Rfc5424, Shape::Rfc3164, Shape::Json, Shape::Text] {
+            for shape in all_shapes() {
                 let batch = batch(&[&line[..], b"\n"].concat());
-                let (out, _) = formatter(shape, None).batch(&batch);
+                let (out, _) = formatter(shape.clone(), None).batch(&batch);
                 prop_assert_eq!(count_lines(&out), 1);
                 if shape == Shape::Json {
                     serde_json::from_slice::<serde_json::Value>(&out).unwrap();
                 }
                 if shape == Shape::Rfc5424 {
                     let line = &out[..out.len() - 1];
-                    let message = Message::parse(line, Month::ANY);
+                    let message = Message::parse(line);
                     prop_assert!(message.is_rfc5424, "{:?}", String::from_utf8_lossy(line));
                 }
             }

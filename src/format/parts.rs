@@ -13,6 +13,15 @@ pub(super) fn header_part(part: &[u8], most: usize) -> String {
     if good.is_empty() { "-".into() } else { good }
 }
 
+/// The same, put behind what is there.
+pub(super) fn push_header_part(part: &[u8], most: usize, out: &mut Vec<u8>) {
+    if part.len() <= most && !part.is_empty() && part.iter().all(u8::is_ascii_graphic) {
+        out.extend_from_slice(part);
+    } else {
+        out.extend_from_slice(header_part(part, most).as_bytes());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,8 @@
 //! How an output writes its lines, as the configuration says it.
 
+use std::sync::Arc;
+
+use super::template::Template;
 use crate::ledger::Count;
 
 /// How lines are written.
@@ -16,18 +19,21 @@ impl FormatPlan {
     pub fn most(&self, lines: Count) -> usize {
         // More than the longest head.
         let heads = 1024 * lines.lines;
-        let most = match self.shape {
+        let most = match &self.shape {
             Shape::Line => lines.bytes,
-            Shape::Rfc5424 | Shape::Rfc3164 | Shape::Text => lines.bytes + heads,
+            Shape::Rfc5424 | Shape::Rfc3164 | Shape::Text | Shape::Traditional => {
+                lines.bytes + heads
+            }
             // A byte is escaped in six at most.
             Shape::Json => 6 * lines.bytes + heads,
+            Shape::Template(template) => template.most(lines) + heads,
         };
         usize::try_from(most).unwrap_or(usize::MAX)
     }
 }
 
 /// The shapes of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Shape {
     /// As it is.
     #[default]
@@ -40,4 +46,8 @@ pub enum Shape {
     Json,
     /// `time host app: message`.
     Text,
+    /// As rsyslog's RSYSLOG_TraditionalFileFormat has it.
+    Traditional,
+    /// As the user wants it.
+    Template(Arc<Template>),
 }

@@ -108,6 +108,7 @@ impl Lines {
         if let (Some(gaps), Some((bytes, _))) = (&mut self.gaps, &piece) {
             gaps.lines(bytes);
             counts.sequence_lost += gaps.newly_lost();
+            counts.senders_forgotten += gaps.newly_forgotten();
         }
         if piece.is_some() || counts != InputCounts::default() {
             let batch = piece.map(|(bytes, lines)| inlet.batch(Piece::new(bytes, lines)));

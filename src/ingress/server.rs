@@ -92,6 +92,12 @@ pub trait Session {
     /// written. What came before is gathered.
     fn push(&mut self, bytes: &[u8], gather: &mut Self::Gather) -> Result<(), Self::Fault>;
 
+    /// What the client did wrong since the last time that costs it a message and not its
+    /// connection; it is counted already.
+    fn take_slip(&mut self) -> Option<String> {
+        None
+    }
+
     /// The connection has ended: gathers what is left of a last message.
     fn finish(&mut self, _gather: &mut Self::Gather) {}
 
@@ -480,6 +486,9 @@ impl<A: Accept> Running<A> {
         if let Err(fault) = client.session.push(&self.chunk[..count], &mut self.gather) {
             client.faulty = true;
             self.acceptor.complain(client.peer, &fault.to_string());
+        }
+        if let Some(slip) = client.session.take_slip() {
+            self.acceptor.complain(client.peer, &slip);
         }
         self.send(token);
         self.account(token);

@@ -72,6 +72,7 @@ impl RawLines {
             if let Some(gaps) = &mut self.gaps {
                 gaps.lines(&bytes);
                 self.counts.sequence_lost += gaps.newly_lost();
+                self.counts.senders_forgotten += gaps.newly_forgotten();
             }
             let lines = std::mem::take(&mut self.lines);
             self.full.push(Piece::new(bytes, lines));

@@ -80,7 +80,7 @@ impl Messages {
         match self.escape.find(message) {
             None => self.line(message, cut, source),
             Some(_) if self.escape == Escape::Split => {
-                let mut parts = message.split(|&byte| byte == b'\n').filter(|p| !p.is_empty());
+                let mut parts = parts(message).filter(|part| !part.is_empty());
                 let mut part = parts.next();
                 while let Some(this) = part {
                     part = parts.next();
@@ -199,6 +199,18 @@ impl Gather for Messages {
     }
 }
 
+/// The parts of a message between its newlines, each without what some senders put before one: a
+/// carriage return, and a NUL.
+fn parts(message: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(message);
+    std::iter::from_fn(move || {
+        let all = rest?;
+        let end = memchr::memchr(b'\n', all);
+        rest = end.map(|end| &all[end + 1..]);
+        Some(end.map_or(all, |end| without_trailer(&all[..=end])))
+    })
+}
+
 /// A message without what some senders put behind it: one newline, with or without a carriage
 /// return, and one NUL.
 fn without_trailer(message: &[u8]) -> &[u8] {
@@ -246,6 +258,12 @@ mod tests {
         assert_eq!(lines, b"<1>a#011b#012#001c#177#000\x80\n");
         let (lines, _) = take(Escape::Split, 100, &[b"<1>a\n\nb\n", b"<1>c"]);
         assert_eq!(lines, b"<1>a\nb\n<1>c\n");
+        // The end of a line is the same everywhere in a message.
+        let messages: &[&[u8]] =
+            &[b"<1>a\r\nb\r\nc\r\n", b"<1>d\0\ne\0\r\n\r\nf\r", b"<1>g\rh\r\r\ni"];
+        let (lines, counts) = take(Escape::Split, 100, messages);
+        assert_eq!(lines, b"<1>a\nb\nc\n<1>d\ne\nf\r\n<1>g\rh\r\ni\n");
+        assert_eq!((counts.datagrams, counts.empty_datagrams), (3, 0));
     }
 
     #[test]

@@ -125,7 +125,9 @@ pub struct InputCounts {
     pub kernel_drops: u64,
     /// Lines missing by the sequence numbers in them.
     pub sequence_lost: u64,
-    /// Messages that made no sense; such a connection is closed.
+    /// Senders whose sequence numbers are followed no more, because others came.
+    pub senders_forgotten: u64,
+    /// Messages that made no sense, wrong counts of octets among them.
     pub malformed: u64,
     /// Connections taken.
     pub connections: u64,
@@ -144,6 +146,7 @@ impl InputCounts {
         self.oversize_bytes += other.oversize_bytes;
         self.kernel_drops += other.kernel_drops;
         self.sequence_lost += other.sequence_lost;
+        self.senders_forgotten += other.senders_forgotten;
         self.malformed += other.malformed;
         self.connections += other.connections;
         self.refused += other.refused;

@@ -139,10 +139,7 @@ pub fn host_of(source: Source) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
-
     use super::*;
-    use crate::parse::syslog::Month;
 
     #[test]
     fn names_are_read_as_they_are_written() {
@@ -161,7 +158,7 @@ mod tests {
     #[test]
     fn each_field_is_found_where_it_is() {
         let line = b"<34>1 - h su 1 ID [a@1 ip=\"1.2\\]\"] x";
-        let message = Message::parse(line, Month::of(UNIX_EPOCH));
+        let message = Message::parse(line);
         let address = "[::ffff:192.0.2.7]:514".parse().unwrap();
         let value = |name: &str, source| {
             let field: Field = name.parse().unwrap();
@@ -193,7 +190,7 @@ mod tests {
     #[test]
     fn a_message_without_a_host_is_of_the_host_it_came_from() {
         let line = b"<34>su: x";
-        let message = Message::parse(line, Month::of(UNIX_EPOCH));
+        let message = Message::parse(line);
         let source = Some(Source::Address("192.0.2.7:514".parse().unwrap()));
         assert_eq!(Field::Host.value(line, &message, source).as_deref(), Some(&b"192.0.2.7"[..]));
         assert_eq!(Field::Host.value(line, &message, None), None);

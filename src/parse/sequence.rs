@@ -6,6 +6,7 @@
 //! anew.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::limits::{SENDER_NAME_MOST, SENDERS_MOST, SEQUENCE_JUMP_MOST};
 
@@ -40,17 +41,20 @@ struct Span {
     seen: u64,
 }
 
-/// Follows the numbers of all senders.
+/// Follows the numbers of all senders. Of more than [`SENDERS_MOST`], the one unheard of for
+/// longest is forgotten: should it send again, it is new, and what it lost meanwhile is not counted.
 #[derive(Debug)]
 pub struct GapTracker {
     step: u64,
     delimiter: Option<u8>,
-    places: HashMap<Box<[u8]>, usize>,
-    senders: Vec<(Box<[u8]>, Sender)>,
+    places: HashMap<Arc<[u8]>, usize>,
+    senders: Vec<(Arc<[u8]>, Sender)>,
+    heard: Heard,
     /// The place of the sender of the last line: most often of the next one too.
     last: usize,
     unnumbered: u64,
-    untracked: u64,
+    forgotten: u64,
+    told_forgotten: u64,
     lost: u64,
     told: u64,
 }
@@ -74,9 +78,11 @@ impl GapTracker {
             delimiter: None,
             places: HashMap::new(),
             senders: Vec::new(),
+            heard: Heard::default(),
             last: 0,
             unnumbered: 0,
-            untracked: 0,
+            forgotten: 0,
+            told_forgotten: 0,
             lost: 0,
             told: 0,
         }
@@ -104,10 +110,7 @@ impl GapTracker {
             self.unnumbered += 1;
             return;
         };
-        let Some(place) = self.place(name) else {
-            self.untracked += 1;
-            return;
-        };
+        let place = self.place(name);
         self.last = place;
         let sender = &mut self.senders[place].1;
         let before = sender.lost;
@@ -132,12 +135,17 @@ impl GapTracker {
         self.unnumbered
     }
 
-    /// Lines of senders beyond [`SENDERS_MOST`].
-    pub fn untracked(&self) -> u64 {
-        self.untracked
+    /// Senders forgotten because others came.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
-    /// The senders, in the order they were first seen.
+    /// The same, since this was last asked.
+    pub fn newly_forgotten(&mut self) -> u64 {
+        self.forgotten - std::mem::replace(&mut self.told_forgotten, self.forgotten)
+    }
+
+    /// The senders.
     pub fn senders(&self) -> impl Iterator<Item = (&[u8], &Sender)> {
         self.senders.iter().map(|(name, sender)| (&**name, sender))
     }
@@ -152,20 +160,77 @@ impl GapTracker {
         Some((name, digits(&rest[..end(rest).unwrap_or(rest.len())])?))
     }
 
-    fn place(&mut self, name: &[u8]) -> Option<usize> {
+    /// The place of this sender, which was heard of now.
+    fn place(&mut self, name: &[u8]) -> usize {
         if self.senders.get(self.last).is_some_and(|(last, _)| **last == *name) {
-            return Some(self.last);
+            return self.last;
         }
-        if let Some(place) = self.places.get(name) {
-            return Some(*place);
+        if let Some(&place) = self.places.get(name) {
+            self.heard.now(place);
+            return place;
         }
-        let place = self.senders.len();
-        if place == SENDERS_MOST {
-            return None;
+        let name: Arc<[u8]> = name.into();
+        let entry = (Arc::clone(&name), Sender::default());
+        let place = if self.senders.len() < SENDERS_MOST {
+            self.senders.push(entry);
+            self.heard.add()
+        } else {
+            let place = self.heard.longest_ago();
+            let (old, _) = std::mem::replace(&mut self.senders[place], entry);
+            self.places.remove(&old);
+            self.forgotten += 1;
+            self.heard.now(place);
+            place
+        };
+        self.places.insert(name, place);
+        place
+    }
+}
+
+/// In which order places were heard of: a ring in which each knows its neighbours, so that none of
+/// the steps costs more the more places there are.
+#[derive(Debug, Default)]
+struct Heard {
+    /// The neighbours of each place: the one heard of before it and the one after. Behind the last
+    /// comes the first again.
+    links: Vec<(usize, usize)>,
+    last: usize,
+}
+
+impl Heard {
+    /// A new place, heard of now.
+    fn add(&mut self) -> usize {
+        let place = self.links.len();
+        self.links.push((place, place));
+        if place > 0 {
+            self.insert(place);
         }
-        self.places.insert(name.into(), place);
-        self.senders.push((name.into(), Sender::default()));
-        Some(place)
+        self.last = place;
+        place
+    }
+
+    /// Notes that this place was heard of now.
+    fn now(&mut self, place: usize) {
+        if place == self.last {
+            return;
+        }
+        let (before, after) = self.links[place];
+        (self.links[before].1, self.links[after].0) = (after, before);
+        self.insert(place);
+        self.last = place;
+    }
+
+    /// The place unheard of for longest.
+    fn longest_ago(&self) -> usize {
+        self.links[self.last].1
+    }
+
+    /// Puts a place that is not in the ring behind the last one.
+    fn insert(&mut self, place: usize) {
+        let first = self.links[self.last].1;
+        self.links[place] = (self.last, first);
+        self.links[self.last].1 = place;
+        self.links[first].0 = place;
     }
 }
 
@@ -330,14 +395,28 @@ mod tests {
     }
 
     #[test]
-    fn senders_are_bounded() {
+    fn of_too_many_senders_the_one_unheard_of_for_longest_is_forgotten() {
         let mut tracker = GapTracker::new();
-        for name in 0..SENDERS_MOST + 3 {
+        for name in 0..SENDERS_MOST {
             tracker.line(format!("{name} 1").as_bytes());
         }
-        tracker.line(b"0 3");
-        assert_eq!((tracker.senders().count(), tracker.untracked()), (SENDERS_MOST, 3));
-        assert_eq!(tracker.lost(), 1);
+        tracker.line(b"0 2");
+        for name in ["new", "newer", "new"] {
+            tracker.line(format!("{name} 1").as_bytes());
+        }
+        assert_eq!((tracker.senders().count(), tracker.forgotten()), (SENDERS_MOST, 2));
+        assert_eq!((tracker.newly_forgotten(), tracker.newly_forgotten()), (2, 0));
+        let known = |tracker: &GapTracker, name: &[u8]| tracker.senders().any(|(n, _)| n == name);
+        assert!(known(&tracker, b"0"), "it was heard of again");
+        assert!(!known(&tracker, b"1") && !known(&tracker, b"2") && known(&tracker, b"3"));
+        tracker.line(b"newer 10");
+        tracker.line(b"0 4");
+        assert_eq!(tracker.lost(), 8 + 1);
+        // What was lost of the forgotten stays lost.
+        for name in 0..SENDERS_MOST {
+            tracker.line(format!("other-{name} 1").as_bytes());
+        }
+        assert_eq!((tracker.lost(), tracker.forgotten()), (9, 2 + SENDERS_MOST as u64));
     }
 
     proptest! {
@@ -362,6 +441,20 @@ mod tests {
             let (least, most) = (numbers.iter().min(), numbers.iter().max());
             let span = least.zip(most).map_or(0, |(least, most)| most - least + 1);
             prop_assert_eq!(tracker.lost(), span - numbers.len() as u64);
+        }
+
+        #[test]
+        fn places_are_in_the_order_they_were_heard_of(
+            places in proptest::collection::vec(0..7_usize, 0..60),
+        ) {
+            let mut heard = Heard::default();
+            let mut order: Vec<usize> = (0..7).map(|_| heard.add()).collect();
+            for place in places {
+                heard.now(place);
+                order.retain(|other| *other != place);
+                order.push(place);
+                prop_assert_eq!(heard.longest_ago(), order[0]);
+            }
         }
 
         #[test]

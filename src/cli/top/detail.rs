@@ -236,6 +236,7 @@ impl Page<'_> {
             ("oversize", input.oversize, true),
             ("malformed", input.malformed, true),
             ("sequence lost", input.sequence_lost, true),
+            ("senders forgotten", input.senders_forgotten, true),
             ("not understood", faults, true),
             ("connections", input.connections, false),
             ("refused", input.refused, true),

@@ -56,6 +56,7 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
             ("oversize", input.oversize),
             ("malformed", input.malformed),
             ("sequence_lost", input.sequence_lost),
+            ("senders_forgotten", input.senders_forgotten),
             ("refused", input.refused),
         ];
         let counted = counts.into_iter().filter(|(_, lines)| *lines > 0);

@@ -287,7 +287,7 @@ impl<F: Fs> FileOutput<F> {
             let end = len.map_or(batch.bytes.len(), |len| start + len + 1);
             let line = &batch.bytes[start..end - 1];
             let message = match self.router.whole {
-                true => Message::parse(line, received.month()),
+                true => Message::parse(line),
                 false => Message::parse_header(line),
             };
             let route = self.router.route(&self.plan, (batch, start), line, &message);

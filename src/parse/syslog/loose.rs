@@ -1,130 +1,144 @@
 //! Headers that are not of RFC 5424: RFC 3164 in its many shapes, and none at all.
 //!
-//! The syslog_loose crate finds the parts. Before it, what it does not know is taken away
-//! (Cisco's sequence number and mark before the time, fractions of a second); after it, two of
-//! its choices are changed to rsyslog's, which is what people expect: a word with a colon right
-//! behind it is the tag, never the host, and a message without a time may yet have a tag.
+//! Behind the time stand a host and a tag, or one of them, or neither. As in rsyslog, a word with
+//! a colon right behind it is the tag, never the host, and a message without a time may yet have a
+//! tag. A word that no host can be called is part of the text.
 
-use chrono::Utc;
-use syslog_loose::{Variant, parse_message_with_year_exact_tz};
+use std::net::IpAddr;
 
-use super::{Fault, Message, Month, Sent, Span};
+use super::cisco::{Cisco, mnemonic};
+use super::{Fault, Message, Sent, Span, stamp};
 
-/// So much of a message can be header.
-const HEAD_MOST: usize = 512;
-/// The PRI that syslog_loose is given: any will do.
-const PRI: &[u8] = b"<13>";
+/// So much of a message, from its time on, can be header.
+const HEAD_MAX: usize = 512;
+/// The longest name of a host (RFC 1035, section 2.3.4).
+const HOST_MAX: usize = 255;
 /// The longest tag where there is no time before it.
-const TAG_MOST: usize = 64;
+pub(super) const TAG_MAX: usize = 64;
 
 /// Finds the parts behind the PRI, which ends at `at`.
-pub(super) fn parse(line: &[u8], at: usize, received: Month, message: &mut Message) {
+pub(super) fn parse(line: &[u8], at: usize, message: &mut Message) {
     // One space may be between them and what follows.
-    let at = at + usize::from(line.get(at) == Some(&b' '));
-    message.text = Span::new(at, at).start;
-    let cisco = Cisco::new(line, at + spaces(&line[at..]));
-    let head = Head::new(&line[cisco.end..]);
-    if timed(line, cisco.end, &head, received, message) {
-        behind_time(line, &cisco, message);
+    let text = at + usize::from(line.get(at) == Some(&b' '));
+    message.text = Span::new(text, text).start;
+    let start = behind_spaces(line, at);
+    let cisco = Cisco::new(line, start);
+    if let Some((sent, end)) = time(line, cisco.end) {
+        message.sent = sent;
+        behind_time(line, end, &cisco, message);
     } else if !tagged(line, cisco.end, message) {
         message.fault = Some(Fault::NoHeader);
     }
 }
 
-/// A header with a time in it.
-fn timed(line: &[u8], start: usize, head: &Head, received: Month, message: &mut Message) -> bool {
-    let text = head.text();
-    // To syslog_loose `-` is a time left out; to people it is how text may begin.
-    if text[PRI.len()..].starts_with('-') {
-        return false;
-    }
-    let year =
-        |date: (u32, u32, u32, u32, u32)| head.year.unwrap_or_else(|| received.year_of(date.0));
-    let found = parse_message_with_year_exact_tz(text, year, Some(Utc), Variant::RFC3164);
-    let Ok(found) = found else { return false };
-    let place = |part: &str| start + head.place(part);
-    let span = |part: Option<&str>| {
-        part.map_or_else(Span::default, |part| Span::new(place(part), place(part) + part.len()))
-    };
-    if let Some(time) = found.timestamp {
-        let end = line[start..].iter().position(|&byte| byte == b' ').unwrap_or(0);
-        message.sent = match head.is_local {
-            true => Sent::Local(time.naive_utc().and_utc().timestamp_micros() + head.micros),
-            false => Sent::Text(Span::new(start, start + end)),
-        };
-    }
-    (message.host, message.app) = (span(found.hostname), span(found.appname));
-    let behind = place(found.msg);
-    let one_space = usize::from(line.get(behind) == Some(&b' '));
-    message.text = Span::new(behind + one_space, line.len()).start;
-    true
+/// The time that begins at `at`, and where it ends. One of RFC 3339 that nothing follows is text.
+fn time(line: &[u8], at: usize) -> Option<(Sent, usize)> {
+    let found = stamp::read(line, at).or_else(|| stamp::nearly_iso(line, at))?;
+    let is_alone = line[at].is_ascii_digit() && behind_spaces(line, found.1) == line.len();
+    (!is_alone).then_some(found)
 }
 
-/// Sets right what syslog_loose took for the host and the tag, and finds where the text begins.
-fn behind_time(line: &[u8], cisco: &Cisco, message: &mut Message) {
-    let byte_at = |at: u32| line.get(at as usize).copied();
-    if message.app.is_empty() && byte_at(message.host.end) == Some(b':') {
-        message.app = std::mem::take(&mut message.host);
-    }
-    if message.host.is_empty() {
-        message.host = cisco.origin;
-    }
-    // Without a colon behind it, only what looks like a name is a tag.
-    let no_name = |app: &[u8]| app.iter().all(u8::is_ascii_digit) || !app.iter().all(is_name);
-    if !matches!(byte_at(message.app.end), Some(b':' | b'['))
-        && message.app.of(line).is_some_and(no_name)
+/// Finds the host, the tag and the text behind a time that ends at `end`.
+fn behind_time(line: &[u8], end: usize, cisco: &Cisco, message: &mut Message) {
+    message.host = cisco.origin;
+    let mut at = behind_colon(line, end);
+    if let Some((len, offset)) = stamp::zone(&line[at..]).filter(|zone| is_zone(line, at + zone.0))
     {
-        message.app = Span::default();
+        if let Sent::Civil(time) = &mut message.sent {
+            *time = time.with_offset(offset);
+        }
+        at = behind_colon(line, at + len);
     }
-    if forwarded(line, message) {
+    message.text = Span::new(at, at).start;
+    // A second time is text, and so is what follows where a year and an empty host stand.
+    if forwarded(line, at, message)
+        || stamp::read(line, at).is_some()
+        || is_year_behind(&line[..end]) && line[end..].starts_with(b"  ")
+    {
         return;
     }
-    if !message.app.is_empty() {
+    let first = word(line, at);
+    let behind = at + first.len();
+    if let Some(app) = first.strip_suffix(b":").filter(|app| !app.is_empty() && may_be_tag(app)) {
+        message.app = Span::new(at, at + app.len());
+        behind_app(line, app_and_number(app), cisco, message);
+    } else if let Some((app, _)) = app_and_number(first).filter(|_| !may_be_host(first)) {
+        message.app = Span::new(at, at + app);
         let text = behind_tag(line, message);
         message.text = Span::new(text, text).start;
-        // What stands before Cisco's mnemonic is the host, or the zone of the time.
-        if let Some((app, end)) = mnemonic(&line[text..])
-            && message.procid.is_empty()
-            && message.host.of(line) == cisco.origin.of(line)
-        {
-            let word = std::mem::replace(&mut message.app, Span::new(text, text + app));
-            if cisco.is_numbered {
-                message.host = cisco.origin;
-            } else {
-                message.host = word;
-            }
-            message.text += Span::new(end, end).start;
+    } else if may_be_host(first) {
+        if first != b"-" {
+            message.host = Span::new(at, behind);
         }
+        behind_host(line, behind, cisco, message);
+    } else {
+        cisco_name(line, at, message);
+    }
+}
+
+/// Finds the tag and the text behind a host that ends at `end`.
+fn behind_host(line: &[u8], end: usize, cisco: &Cisco, message: &mut Message) {
+    let at = end + usize::from(line.get(end) == Some(&b' '));
+    let first = word(line, at);
+    let app = &first[..first.iter().position(|byte| *byte == b':').unwrap_or(first.len())];
+    let numbered = app_and_number(app).filter(|(_, len)| *len == app.len());
+    let has_colon = first.len() > app.len();
+    // Without a colon behind it, only what looks like a name is a tag.
+    let looks_like_name = !app.iter().all(u8::is_ascii_digit) && app.iter().all(is_name);
+    let is_tag = numbered.is_some() || if has_colon { may_be_tag(app) } else { looks_like_name };
+    if !app.is_empty() && is_tag {
+        message.app = Span::new(at, at + app.len());
+        behind_app(line, numbered, cisco, message);
         return;
     }
-    if !message.host.is_empty() && message.host != cisco.origin {
-        let host = message.host.end as usize;
-        let colon = if line[host..].starts_with(b" : ") { 3 } else { 0 };
-        let space = usize::from(line.get(host) == Some(&b' '));
-        message.text = Span::new(host + space.max(colon), line.len()).start;
+    message.text = Span::new(at, at).start;
+    if app.is_empty() && (tagged(line, behind_spaces(line, at), message)) {
+        return;
     }
-    if let Some((app, end)) = mnemonic(&line[message.text as usize..]) {
-        let text = message.text as usize;
+    let text = if line[end..].starts_with(b" : ") { end + 3 } else { at };
+    message.text = Span::new(text, text).start;
+    cisco_name(line, text, message);
+}
+
+/// Sets the app, its number and the text, where the app's span has its number too.
+fn behind_app(line: &[u8], numbered: Option<(usize, usize)>, cisco: &Cisco, message: &mut Message) {
+    let start = message.app.start as usize;
+    if let Some((app, _)) = numbered {
+        message.app = Span::new(start, start + app);
+    }
+    let text = behind_tag(line, message);
+    message.text = Span::new(text, text).start;
+    // What stands before Cisco's mnemonic is the host, or the zone of the time.
+    if message.procid.is_empty()
+        && message.host == cisco.origin
+        && let Some((app, end)) = mnemonic(&line[text..])
+    {
+        if !cisco.is_numbered {
+            message.host = message.app;
+        }
         message.app = Span::new(text, text + app);
-        message.text = Span::new(text + end, line.len()).start;
+        message.text += Span::new(end, end).start;
+    }
+}
+
+/// Takes Cisco's mnemonic at `at` for the app, where one is there.
+fn cisco_name(line: &[u8], at: usize, message: &mut Message) {
+    if let Some((app, end)) = mnemonic(&line[at..]) {
+        message.app = Span::new(at, at + app);
+        message.text = Span::new(at + end, at + end).start;
     }
 }
 
 /// What AIX puts before a message that it passes on: `Message forwarded from HOST: TAG…`.
-fn forwarded(line: &[u8], message: &mut Message) -> bool {
-    let words = (message.host.of(line), message.app.of(line));
-    if words != (Some(&b"Message"[..]), Some(&b"forwarded"[..])) {
-        return false;
-    }
-    let at = message.app.end as usize;
-    let Some(rest) = line[at..].strip_prefix(b" from ") else { return false };
-    let host = rest.iter().take_while(|byte| is_name(byte)).count();
+fn forwarded(line: &[u8], at: usize, message: &mut Message) -> bool {
+    const WORDS: &[u8] = b"Message forwarded from ";
+    let Some(rest) = line[at..].strip_prefix(WORDS) else { return false };
+    let host = rest.iter().take(HOST_MAX).take_while(|byte| is_name(byte)).count();
     if host == 0 || !rest[host..].starts_with(b": ") {
         return false;
     }
-    let start = at + b" from ".len();
+    let start = at + WORDS.len();
     message.host = Span::new(start, start + host);
-    message.app = Span::default();
     let behind = start + host + b": ".len();
     message.text = Span::new(behind, behind).start;
     tagged(line, behind, message);
@@ -135,8 +149,9 @@ fn forwarded(line: &[u8], message: &mut Message) -> bool {
 /// begins.
 fn behind_tag(line: &[u8], message: &mut Message) -> usize {
     let mut at = message.app.end as usize;
-    if line.get(at) == Some(&b'[')
-        && let Some(end) = line[at..].iter().position(|&byte| byte == b']')
+    let head = &line[at..line.len().min(at + HEAD_MAX)];
+    if head.first() == Some(&b'[')
+        && let Some(end) = memchr::memchr(b']', head)
     {
         message.procid = Span::new(at + 1, at + end);
         at += end + 1;
@@ -145,14 +160,9 @@ fn behind_tag(line: &[u8], message: &mut Message) -> usize {
     at + usize::from(line.get(at) == Some(&b' '))
 }
 
-/// What the names of programs and hosts are made of.
-fn is_name(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"_-./%".contains(byte)
-}
-
 /// A tag without a time before it: `su: …`, `su[12]: …`.
 fn tagged(line: &[u8], at: usize, message: &mut Message) -> bool {
-    let head = &line[at..line.len().min(at + TAG_MOST)];
+    let head = &line[at..line.len().min(at + TAG_MAX)];
     let app = head.iter().take_while(|byte| is_name(byte)).count();
     let mut end = app;
     if head.get(app) == Some(&b'[') {
@@ -172,155 +182,81 @@ fn tagged(line: &[u8], at: usize, message: &mut Message) -> bool {
     true
 }
 
-/// Cisco's `%FACILITY-SEVERITY-MNEMONIC:`; the length of the name, and where the text begins.
-fn mnemonic(text: &[u8]) -> Option<(usize, usize)> {
-    let end = text.iter().take(TAG_MOST).position(|byte| matches!(byte, b':' | b' '))?;
-    let is_one = text.first() == Some(&b'%') && text[end] == b':';
-    is_one.then(|| (end, end + 1 + usize::from(text.get(end + 1) == Some(&b' '))))
+/// What the names of programs and hosts are made of.
+pub(super) fn is_name(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-./%".contains(byte)
 }
 
-fn spaces(bytes: &[u8]) -> usize {
-    bytes.iter().take_while(|&&byte| byte == b' ').count()
+/// Whether a host can be called so (RFC 3164, section 4.1.2: a name or an address). A word with one
+/// of these signs in it cannot be one, nor can one in brackets but an address, nor a time.
+fn may_be_host(word: &[u8]) -> bool {
+    const NEVER: &[u8] = b"{}()<>\"'=,;|*?\\[]";
+    let is_never = |byte: &u8| byte.is_ascii_control() || NEVER.contains(byte);
+    let is_plain = !word.iter().any(is_never);
+    !word.is_empty()
+        && word.len() <= HOST_MAX
+        && (is_plain || is_address_in_brackets(word))
+        && !word.ends_with(b":")
+        && stamp::nearly_iso(word, 0).is_none()
 }
 
-/// What Cisco's devices put before the time: a colon, or sequence numbers, an origin, and `*` or
-/// `.` where the clock is not synchronised; instead of the time, how long they are up.
-struct Cisco {
-    /// Where the time begins.
-    end: usize,
-    is_numbered: bool,
-    /// The host's name between number and time.
-    origin: Span,
+/// `[2001:db8::1]`, with a port or without.
+fn is_address_in_brackets(word: &[u8]) -> bool {
+    let Some((address, behind)) =
+        std::str::from_utf8(word).ok().and_then(|word| word.strip_prefix('[')?.split_once(']'))
+    else {
+        return false;
+    };
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    address.parse::<IpAddr>().is_ok()
+        && (behind.is_empty() || behind.strip_prefix(':').is_some_and(is_port))
 }
 
-impl Cisco {
-    fn new(line: &[u8], at: usize) -> Self {
-        let mut cisco = Self { end: at, is_numbered: false, origin: Span::default() };
-        if line[at..].starts_with(b": ") {
-            cisco.end += 2;
+/// Whether a word with a colon behind it can be a tag: no JSON, no list of `name=value`.
+fn may_be_tag(app: &[u8]) -> bool {
+    const NEVER: &[u8] = b"{}\"'<>=;|";
+    app_and_number(app).is_some() || !app.iter().any(|byte| NEVER.contains(byte))
+}
+
+/// The length of `app` in `app[12]`, and that of both; there may be more behind it.
+fn app_and_number(word: &[u8]) -> Option<(usize, usize)> {
+    let app = word.iter().position(|byte| matches!(byte, b'[' | b':'))?;
+    if app == 0 || word[app] != b'[' {
+        return None;
+    }
+    let len = memchr::memchr(b']', &word[app..]).filter(|len| *len > 1)?;
+    Some((app, app + len + 1))
+}
+
+/// Whether a word that ends at `end` is a zone, by what follows: a colon, a host or a tag.
+fn is_zone(line: &[u8], end: usize) -> bool {
+    let next = word(line, behind_spaces(line, end));
+    !next.is_empty() && !next.iter().all(u8::is_ascii_digit)
+}
+
+/// Whether a time ends with its year, as in `Nov 27 10:00:00 2026`.
+fn is_year_behind(time: &[u8]) -> bool {
+    matches!(time, [.., b' ', a, b, c, d] if [a, b, c, d].iter().all(|y| y.is_ascii_digit()))
+}
+
+/// What stands at `at`, up to a space; of a long word, no more than a header can have.
+fn word(line: &[u8], at: usize) -> &[u8] {
+    let head = &line[at..line.len().min(at + HEAD_MAX)];
+    let len = head.iter().position(u8::is_ascii_whitespace).unwrap_or(head.len());
+    &head[..len]
+}
+
+/// Behind one colon at `at` or behind the spaces there, and the spaces that follow it.
+fn behind_colon(line: &[u8], at: usize) -> usize {
+    let start = behind_spaces(line, at);
+    match line.get(start) {
+        Some(b':') if matches!(line.get(start + 1), None | Some(b' ')) => {
+            behind_spaces(line, start + 1)
         }
-        while let Some(len) = word(&line[cisco.end..], u8::is_ascii_digit) {
-            (cisco.end, cisco.is_numbered) = (cisco.end + len + 2, true);
-        }
-        if let Some(len) = word(&line[cisco.end..], is_name).filter(|_| cisco.is_numbered) {
-            let behind = &line[cisco.end + len + 2..];
-            let time =
-                behind.strip_prefix(b"*").or_else(|| behind.strip_prefix(b".")).unwrap_or(behind);
-            if is_month(time) {
-                cisco.origin = Span::new(cisco.end, cisco.end + len);
-                cisco.end += len + 2;
-            } else if behind.starts_with(b"%") {
-                cisco.end += len + 2;
-            }
-        }
-        if line.get(cisco.end).is_some_and(|byte| b"*.".contains(byte))
-            && is_month(&line[cisco.end + 1..])
-        {
-            cisco.end += 1;
-        }
-        cisco
+        _ => start,
     }
 }
 
-/// The length of a short word of such bytes with a colon and a space behind it.
-fn word(bytes: &[u8], is_part: impl Fn(&u8) -> bool) -> Option<usize> {
-    let len = bytes.iter().take(TAG_MOST).take_while(|byte| is_part(byte)).count();
-    (len > 0 && bytes[len..].starts_with(b": ")).then_some(len)
-}
-
-/// Whether text begins with the name of a month.
-fn is_month(text: &[u8]) -> bool {
-    const MONTHS: &[u8] = b"janfebmaraprmayjunjulaugsepoctnovdec";
-    text.get(..3).is_some_and(|word| MONTHS.chunks(3).any(|m| m.eq_ignore_ascii_case(word)))
-}
-
-/// The head of a message as syslog_loose takes it: ASCII, with a PRI, and its time without a
-/// fraction of a second or a year behind it, and with a zone where RFC 3339 wants one.
-struct Head {
-    bytes: [u8; HEAD_MOST],
-    len: usize,
-    /// Where something was cut out or put in behind the PRI, and how much of each.
-    edit: (usize, usize, usize),
-    /// The fraction that was cut out, in microseconds.
-    micros: i64,
-    /// The year that was.
-    year: Option<i32>,
-    /// Whether the time is without a zone.
-    is_local: bool,
-}
-
-impl Head {
-    fn new(line: &[u8]) -> Self {
-        let mut head = Self {
-            bytes: [0; HEAD_MOST],
-            len: 0,
-            edit: (0, 0, 0),
-            micros: 0,
-            year: None,
-            is_local: is_month(line),
-        };
-        if head.is_local {
-            head.find_fraction(line);
-        } else {
-            head.find_missing_zone(line);
-        }
-        let (at, cut, put) = head.edit;
-        let zone: &[u8] = if put > 0 { b"Z" } else { b"" };
-        let kept = line[..at].iter().chain(zone).chain(&line[at + cut..]);
-        // What is not ASCII is no part of a header; one byte stands for one, so that places stay.
-        let ascii = kept.map(|&byte| if byte.is_ascii() { byte } else { b'?' });
-        for (to, from) in head.bytes.iter_mut().zip(PRI.iter().copied().chain(ascii)) {
-            *to = from;
-            head.len += 1;
-        }
-        head
-    }
-
-    /// Finds `.123` or ` 2026` behind `22:14:15`.
-    fn find_fraction(&mut self, line: &[u8]) {
-        let colon = line.iter().take(32).position(|&byte| byte == b':');
-        let Some(time) = colon.map(|at| at + 6).filter(|at| *at < line.len()) else { return };
-        let behind = &line[time + 1..];
-        let digits = behind.iter().take(9).take_while(|byte| byte.is_ascii_digit()).count();
-        let value = |digits: &[u8]| digits.iter().fold(0, |v, d| v * 10 + i64::from(d - b'0'));
-        match line[time] {
-            b'.' => {
-                let micros = digits.min(6);
-                let scale = u32::try_from(6 - micros).unwrap_or(0);
-                self.micros = value(&behind[..micros]) * 10_i64.pow(scale);
-                self.edit = (time, digits + 1, 0);
-            }
-            b' ' if digits == 4 && behind.get(4) == Some(&b' ') => {
-                let year = value(&behind[..4]);
-                if (1970..2100).contains(&year) {
-                    self.year = i32::try_from(year).ok();
-                    self.edit = (time, 5, 0);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Finds where RFC 3339 would have a zone: `2026-11-23T10:00:00.123 host`.
-    fn find_missing_zone(&mut self, line: &[u8]) {
-        let end = line.iter().take(40).position(|&byte| byte == b' ').unwrap_or(0);
-        let is_part = |byte: &u8| byte.is_ascii_digit() || b"-T:.".contains(byte);
-        let time = &line[..end];
-        if end >= 19 && time[10] == b'T' && time[11..].iter().all(|b| is_part(b) && *b != b'-') {
-            self.is_local = true;
-            self.edit = (end, 0, 1);
-        }
-    }
-
-    fn text(&self) -> &str {
-        // Only ASCII was put in.
-        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
-    }
-
-    /// Where a part of [`Self::text`] stands in the line this was made from.
-    fn place(&self, part: &str) -> usize {
-        let at = (part.as_ptr() as usize - self.bytes.as_ptr() as usize).saturating_sub(PRI.len());
-        let (edit, cut, put) = self.edit;
-        if at > edit { at + cut - put } else { at }
-    }
+fn behind_spaces(line: &[u8], at: usize) -> usize {
+    at + line[at..].iter().take_while(|byte| **byte == b' ').count()
 }

@@ -5,16 +5,20 @@
 //! and the message says why ([`Fault`]). A line without a PRI is what RFC 3164, section 4.3.3,
 //! makes of it: user.notice, the whole line its text.
 
+mod cisco;
 mod loose;
 pub mod names;
 mod rfc5424;
 pub mod sd;
+mod stamp;
 #[cfg(test)]
 mod tests;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, civil};
 use serde::{Deserialize, Serialize};
+
+pub use stamp::Civil;
 
 /// What a message without a usable PRI is: user.notice (RFC 3164, section 4.3.3).
 pub const PRI_DEFAULT: u8 = 13;
@@ -56,7 +60,7 @@ pub enum Fault {
     BadPri,
     /// There is neither a time nor a tag behind the PRI.
     NoHeader,
-    /// It says that it is of RFC 5424, but its header is not.
+    /// It says that it is of RFC 5424, but its header is not, or only nearly.
     BadHeader,
     /// Its structured data is not as RFC 5424 says, and counts as text.
     BadData,
@@ -72,8 +76,8 @@ pub enum Sent {
     Unknown,
     /// At this time, as RFC 3339 writes it.
     Text(Span),
-    /// At this time of the sender's clock and zone, in microseconds since 1970 as if it were UTC.
-    Local(i64),
+    /// At this time of the sender's clock.
+    Civil(Civil),
 }
 
 /// The parts of a message.
@@ -101,69 +105,67 @@ pub struct Message {
     pub fault: Option<Fault>,
 }
 
-/// The month in which messages are read: a time without a year is of the year that puts it
-/// nearest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Month {
-    year: i32,
-    month: u32,
-}
-
-impl Month {
-    /// Any month, for who does not ask when a message was sent. It is of a leap year, in which
-    /// every date can be.
-    pub const ANY: Self = Self { year: 2000, month: 6 };
-
-    /// The month of a time.
-    pub fn of(time: std::time::SystemTime) -> Self {
-        let time = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
-        let date = time.to_zoned(TimeZone::UTC).date();
-        Self { year: date.year().into(), month: u32::from(date.month().unsigned_abs()) }
-    }
-
-    /// The year of a message sent in this month of the year.
-    fn year_of(self, month: u32) -> i32 {
-        match (self.month, month) {
-            (1 | 2, 11 | 12) => self.year - 1,
-            (12, 1) => self.year + 1,
-            _ => self.year,
-        }
-    }
-}
-
 impl Message {
-    /// Finds the parts of `line`, which was received in this month.
-    pub fn parse(line: &[u8], received: Month) -> Self {
-        Self::find(line, received, true)
+    /// Finds the parts of `line`.
+    pub fn parse(line: &[u8]) -> Self {
+        Self::find(line, true)
     }
 
     /// Finds what a header of RFC 5424 says before its structured data, and leaves out the rest,
     /// which is most of the work; of any other message, all.
     pub fn parse_header(line: &[u8]) -> Self {
-        Self::find(line, Month::ANY, false)
+        Self::find(line, false)
     }
 
-    fn find(line: &[u8], received: Month, whole: bool) -> Self {
+    fn find(line: &[u8], whole: bool) -> Self {
         let (pri, at) = match pri(line) {
             Ok(found) => found,
             Err(fault) => {
                 return Self { pri: PRI_DEFAULT, fault: Some(fault), ..Self::default() };
             }
         };
+        // A byte order mark may be here too.
+        let at = at + line[at..].len() - without_mark(&line[at..]).len();
         let mut message = Self { pri, text: Span::new(at, at).start, ..Self::default() };
         if line[at..].starts_with(b"1 ") {
             rfc5424::parse(line, at, whole, &mut message);
-        } else {
-            loose::parse(line, at, received, &mut message);
+            return message;
         }
+        let spaces = line[at..].iter().take_while(|byte| **byte == b' ').count();
+        if spaces > 0 && line[at + spaces..].starts_with(b"1 ") {
+            let mut spaced = message;
+            rfc5424::parse(line, at + spaces, whole, &mut spaced);
+            if spaced.is_rfc5424 {
+                spaced.fault = spaced.fault.or(Some(Fault::BadHeader));
+                return spaced;
+            }
+        }
+        loose::parse(line, at, &mut message);
         message
+    }
+
+    /// Whether the line is a message of RFC 5424 without any fault that another daemon could
+    /// stumble over.
+    pub fn is_clean_rfc5424(&self) -> bool {
+        self.is_rfc5424 && matches!(self.fault, None | Some(Fault::LongField))
     }
 
     /// The message proper, without the byte order mark that may be before it (RFC 5424,
     /// section 6.4).
     pub fn text<'l>(&self, line: &'l [u8]) -> &'l [u8] {
-        let text = &line[self.text as usize..];
-        text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+        without_mark(&line[self.text as usize..])
+    }
+
+    /// The tag of RFC 3164 as it stands, with its number and its colon, and what is behind it; the
+    /// space before the message is not taken off.
+    pub fn tag<'l>(&self, line: &'l [u8]) -> (&'l [u8], &'l [u8]) {
+        let start = self.app.start as usize;
+        let mut end = self.app.end as usize;
+        if !self.procid.is_empty() {
+            end = self.procid.end as usize + 1;
+        }
+        end += usize::from(line.get(end) == Some(&b':'));
+        (&line[start..end], &line[end..])
     }
 
     /// The time it was sent as it says it, where that is as RFC 5424, section 6.2.3, has it.
@@ -173,25 +175,42 @@ impl Message {
         std::str::from_utf8(text).ok()
     }
 
-    /// The time it was sent, where it says one. `zone` is that of a sender that names none.
-    pub fn sent(&self, line: &[u8], zone: &TimeZone) -> Option<Timestamp> {
+    /// The time it was sent as the sender's clock showed it, whatever its zone; without a year, of
+    /// a leap year.
+    pub fn clock(&self, line: &[u8]) -> Option<civil::DateTime> {
+        match self.sent {
+            Sent::Unknown => None,
+            Sent::Text(text) => stamp::clock(text.of(line)?),
+            Sent::Civil(time) => Some(time.clock()),
+        }
+    }
+
+    /// The time it was sent, where it says one. `zone` is that of a sender that names none; a time
+    /// without a year is of the year that puts it nearest to `received`.
+    pub fn sent(&self, line: &[u8], zone: &TimeZone, received: Timestamp) -> Option<Timestamp> {
         match self.sent {
             Sent::Unknown => None,
             Sent::Text(text) => std::str::from_utf8(text.of(line)?).ok()?.parse().ok(),
-            Sent::Local(micros) => {
-                let civil = Timestamp::from_microsecond(micros).ok()?.to_zoned(TimeZone::UTC);
-                zone.to_timestamp(civil.datetime()).ok()
-            }
+            Sent::Civil(time) => time.nearest(zone, received),
         }
     }
 }
 
-/// The PRI of a line, and where it ends (RFC 5424, section 6.2.1).
+/// Bytes without the byte order mark of UTF-8 that may be before them.
+pub fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// The PRI of a line, and where it ends (RFC 5424, section 6.2.1). A byte order mark may be before
+/// it.
 ///
 /// # Errors
 /// That there is none, or that it is no PRI.
 pub fn pri(line: &[u8]) -> Result<(u8, usize), Fault> {
     let digit = |byte: u8| u16::from(byte.wrapping_sub(b'0'));
+    let marked = line;
+    let line = without_mark(line);
+    let mark = marked.len() - line.len();
     let (value, end) = match *line {
         [b'<', a, b'>', ..] => (digit(a), 3),
         [b'<', a, b, b'>', ..] if digit(b) < 10 => (digit(a) * 10 + digit(b), 4),
@@ -202,7 +221,7 @@ pub fn pri(line: &[u8]) -> Result<(u8, usize), Fault> {
         _ => return Err(Fault::NoPri),
     };
     match u8::try_from(value) {
-        Ok(pri) if value <= PRI_MOST && digit(line[1]) < 10 => Ok((pri, end)),
+        Ok(pri) if value <= PRI_MOST && digit(line[1]) < 10 => Ok((pri, mark + end)),
         _ => Err(Fault::BadPri),
     }
 }

@@ -1,63 +1,141 @@
 //! The header of RFC 5424, section 6: found by its spaces, in one walk.
 
-use super::{Fault, Message, Sent, Span, sd};
+use super::{Fault, Message, Sent, Span, sd, stamp};
 
 /// The longest HOSTNAME, APP-NAME, PROCID and MSGID.
 const MOST: [usize; 4] = [255, 48, 128, 32];
 
+/// HOSTNAME, APP-NAME, PROCID and MSGID; empty where they are not there.
+type Names = [Span; 4];
+
 /// Finds the parts behind the PRI, which ends at `at` and is followed by `1 `. Where the header is
-/// not as it must be, all of it is text. Not `whole`, the structured data is not looked at.
+/// not even nearly as it must be, all of it is text. Not `whole`, the structured data is not
+/// looked at.
 pub(super) fn parse(line: &[u8], at: usize, whole: bool, message: &mut Message) {
-    let mut at = at + 2;
+    let start = at + 2;
+    let Some((sent, names, at)) = strict(line, start) else {
+        message.fault = Some(Fault::BadHeader);
+        nearly(line, start, message);
+        return;
+    };
+    message.sent = sent;
+    set(line, names, message);
+    if whole {
+        behind_names(line, at, message);
+    }
+}
+
+/// The header as it must be: its time, its names, and where the structured data begins.
+fn strict(line: &[u8], start: usize) -> Option<(Sent, Names, usize)> {
+    let mut at = start;
     let mut spans = [Span::default(); 5];
     for span in &mut spans {
-        let Some(end) = memchr::memchr(b' ', &line[at..]) else {
-            message.fault = Some(Fault::BadHeader);
-            return;
-        };
-        *span = Span::new(at, at + end);
-        at += end + 1;
+        let end = at + memchr::memchr(b' ', &line[at..])?;
+        *span = Span::new(at, end);
+        at = end + 1;
     }
-    let [time, fields @ ..] = spans;
-    let is_nil = |span: Span| span.of(line) == Some(b"-");
-    let good_time = is_nil(time) || time.of(line).is_some_and(is_timestamp);
-    let good = good_time && fields.iter().all(|field| !field.is_empty()) && at < line.len();
-    if !good {
-        message.fault = Some(Fault::BadHeader);
+    let [time, names @ ..] = spans;
+    let sent = match time.of(line)? {
+        b"-" => Sent::Unknown,
+        text if is_timestamp(text) => Sent::Text(time),
+        _ => return None,
+    };
+    let is_good = names.iter().all(|name| !name.is_empty()) && at < line.len();
+    is_good.then_some((sent, names, at))
+}
+
+/// A header with a slip: a time that is nearly right, more than one space, an empty name, or an
+/// end before the structured data. What is sure of it is taken.
+fn nearly(line: &[u8], start: usize, message: &mut Message) {
+    let start = start + line[start..].iter().take_while(|byte| **byte == b' ').count();
+    let (sent, end) = match line.get(start..start + 2) {
+        Some(b"- ") => (Sent::Unknown, start + 1),
+        _ => match stamp::nearly_iso(line, start) {
+            Some(found) => found,
+            None => return,
+        },
+    };
+    let is_timed = line[start] != b'-';
+    // An empty name and one space too many look alike: what makes the structured data right is it.
+    let is_right = |found: &(Names, usize)| data(line, found.1).is_some();
+    let gaps = names(line, end, true);
+    let single = || Some(names(line, end, false)).filter(is_right);
+    let (names, at) = Some(gaps).filter(is_right).or_else(single).unwrap_or(gaps);
+    if names.iter().all(|name| name.is_empty()) {
         return;
     }
-    message.is_rfc5424 = true;
-    if !is_nil(time) {
-        message.sent = Sent::Text(time);
+    // A time left out says so little that all of the names must be there.
+    if !is_timed && !(names.iter().all(|name| !name.is_empty()) && at == line.len()) {
+        return;
     }
-    let long = |(field, most): (&Span, usize)| field.of(line).is_some_and(|f| f.len() > most);
-    if fields.iter().zip(MOST).any(long) {
+    message.sent = sent;
+    set(line, names, message);
+    message.text = Span::new(at, at).start;
+    if at < line.len() {
+        behind_names(line, at, message);
+    }
+}
+
+/// The names behind the time, which ends at `at`, and where they end. One space is before each, or
+/// with `gaps` any number of them. Names may be missing at the end of the line.
+fn names(line: &[u8], mut at: usize, gaps: bool) -> (Names, usize) {
+    let mut names = Names::default();
+    for name in &mut names {
+        at = behind_space(line, at, gaps);
+        let len = memchr::memchr(b' ', &line[at..]).unwrap_or(line.len() - at);
+        *name = Span::new(at, at + len);
+        at += len;
+    }
+    (names, behind_space(line, at, gaps))
+}
+
+fn behind_space(line: &[u8], at: usize, gaps: bool) -> usize {
+    let spaces = line[at..].iter().take_while(|byte| **byte == b' ').count();
+    at + if gaps { spaces } else { spaces.min(1) }
+}
+
+fn set(line: &[u8], names: Names, message: &mut Message) {
+    message.is_rfc5424 = true;
+    let is_long = |(name, most): (&Span, usize)| name.of(line).is_some_and(|n| n.len() > most);
+    if message.fault.is_none() && names.iter().zip(MOST).any(is_long) {
         message.fault = Some(Fault::LongField);
     }
-    let [host, app, procid, msgid] = fields;
-    let set = |span: Span| if is_nil(span) { Span::default() } else { span };
-    (message.host, message.app) = (set(host), set(app));
-    (message.procid, message.msgid) = (set(procid), set(msgid));
-    if !whole {
-        return;
+    let or_nil = |span: Span| if span.of(line) == Some(b"-") { Span::default() } else { span };
+    let [host, app, procid, msgid] = names.map(or_nil);
+    (message.host, message.app) = (host, app);
+    (message.procid, message.msgid) = (procid, msgid);
+}
+
+/// Finds the structured data and the text behind it.
+fn behind_names(line: &[u8], at: usize, message: &mut Message) {
+    let mut found = data(line, at);
+    let spaces = behind_space(line, at, true);
+    if found.is_none() && spaces > at {
+        found = data(line, spaces);
+        message.fault = found.and(Some(Fault::BadHeader));
     }
-    let text = match line[at] {
-        b'-' => Some(at + 1),
-        _ => sd::end(&line[at..]).map(|len| {
-            message.data = Span::new(at, at + len);
-            at + len
-        }),
-    };
-    let text = match text {
-        Some(end) if end == line.len() => end,
-        Some(end) if line[end] == b' ' => end + 1,
+    if found.is_none() {
+        message.fault = Some(Fault::BadData);
+    }
+    let (data, text) = found.unwrap_or((Span::default(), at));
+    message.data = data;
+    message.text = Span::new(text, text).start;
+}
+
+/// The structured data that begins at `at`, and where the text begins; `None` where it is none.
+fn data(line: &[u8], at: usize) -> Option<(Span, usize)> {
+    let (data, end) = match line.get(at)? {
+        b'-' => (Span::default(), at + 1),
         _ => {
-            message.fault = Some(Fault::BadData);
-            message.data = Span::default();
-            at
+            let end = at + sd::end(&line[at..])?;
+            (Span::new(at, end), end)
         }
     };
-    message.text = Span::new(text, text).start;
+    match line.get(end) {
+        None => Some((data, end)),
+        Some(b' ') => Some((data, end + 1)),
+        Some(_) => None,
+    }
 }
 
 /// Whether this is a timestamp of section 6.2.3, with up to nine digits of a second.

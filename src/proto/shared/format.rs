@@ -1,23 +1,30 @@
 //! `format` and `tag`, the same on all outputs.
 
+use std::sync::Arc;
+
 use crate::format::plan::{FormatPlan, Shape};
 use crate::settings::key::words;
-use crate::settings::{Key, Report, Section, Value};
+use crate::settings::{Entry, Key, Report, Section, Value};
 
 /// The keys of every output.
 pub const KEYS: &[Key] = &[FORMAT, TAG];
 
-const SHAPES: [(&str, Shape); 5] = [
-    ("line", Shape::Line),
-    ("rfc5424", Shape::Rfc5424),
-    ("rfc3164", Shape::Rfc3164),
-    ("json", Shape::Json),
-    ("text", Shape::Text),
+const SHAPES: [(&str, fn() -> Shape); 6] = [
+    ("line", || Shape::Line),
+    ("rfc5424", || Shape::Rfc5424),
+    ("rfc3164", || Shape::Rfc3164),
+    ("json", || Shape::Json),
+    ("text", || Shape::Text),
+    ("traditional", || Shape::Traditional),
 ];
-const SHAPE_WORDS: [&str; 5] = words(&SHAPES);
+const SHAPE_WORDS: [&str; 6] = words(&SHAPES);
 
-const FORMAT: Key =
-    Key::or("format", Value::Words(&SHAPE_WORDS), "\"line\"", "How lines are written.");
+const FORMAT: Key = Key::or(
+    "format",
+    Value::Either(&[Value::Words(&SHAPE_WORDS), Value::Text("Template", r"[{]")]),
+    "\"line\"",
+    "How lines are written.",
+);
 
 const TAG: Key = Key::or_else(
     "tag",
@@ -33,11 +40,26 @@ pub fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<FormatPlan
         None => None,
     };
     let shape = match section.entry(&FORMAT) {
-        Some(entry) => entry.word(report, &SHAPES)?,
+        Some(entry) => shape(entry, report)?,
         None => Shape::Line,
     };
-    if let (Some(entry), Shape::Line) = (section.entry(&TAG), shape) {
+    if let (Some(entry), Shape::Line) = (section.entry(&TAG), &shape) {
         entry.misplaced(report, "needs a `format` other than \"line\"");
     }
     Some(FormatPlan { shape, tag })
+}
+
+/// A word, or a template, which has a field in braces.
+fn shape(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Shape> {
+    let text = entry.text(report)?;
+    if !text.contains(['{', '}']) {
+        return entry.word(report, &SHAPES).map(|shape| shape());
+    }
+    match text.parse() {
+        Ok(template) => Some(Shape::Template(Arc::new(template))),
+        Err(error) => {
+            entry.wrong(report, error);
+            None
+        }
+    }
 }

@@ -16,6 +16,8 @@ pub struct Session {
     /// Whether the first bytes are to be looked at: a client that speaks TLS to an input without
     /// TLS.
     may_be_tls: bool,
+    /// A wrong count of octets that the framer recovered from.
+    slip: Option<String>,
     /// Stays empty.
     out: Vec<u8>,
 }
@@ -45,7 +47,7 @@ impl Session {
     /// A session whose messages are cut to `max_message` bytes; with `nul` also NUL ends one.
     pub fn new(peer: SocketAddr, tls: bool, max_message: usize, nul: bool) -> Self {
         let (framer, source) = (Framer::new(max_message, nul), Some(Source::Address(peer)));
-        Self { framer, source, may_be_tls: !tls, out: Vec::new() }
+        Self { framer, source, may_be_tls: !tls, slip: None, out: Vec::new() }
     }
 
     fn take(&mut self, bytes: &[u8], messages: &mut Messages) -> Result<(), Fault> {
@@ -64,8 +66,14 @@ impl server::Session for Session {
 
     fn push(&mut self, bytes: &[u8], messages: &mut Messages) -> Result<(), Fault> {
         let done = self.take(bytes, messages);
-        messages.counts().malformed += u64::from(done.is_err());
+        let (slips, slip) = self.framer.take_slips();
+        messages.counts().malformed += u64::from(done.is_err()) + slips;
+        self.slip = slip.map(|slip| slip.to_string());
         done
+    }
+
+    fn take_slip(&mut self) -> Option<String> {
+        self.slip.take()
     }
 
     fn finish(&mut self, messages: &mut Messages) {

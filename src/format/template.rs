@@ -1,0 +1,285 @@
+//! Templates: text with fields of the line in braces, as in `{time:%H:%M:%S} {host} {message}`.
+//!
+//! A template is read once, into a list of parts; a line is written by walking that list.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::clock::Clock;
+use crate::ledger::Count;
+use crate::parse::field::Field;
+
+/// What a template can have beside the fields that selectors know.
+const WORDS: [(&str, Name); 8] = [
+    ("message", Name::Message),
+    ("line", Name::Line),
+    ("time", Name::Time),
+    ("received", Name::Received),
+    ("pri", Name::Pri),
+    ("tag", Name::Tag),
+    ("input", Name::Input),
+    ("sd", Name::Data),
+];
+
+/// The ways in which a value can be written.
+const STYLES: [(&str, Style); 4] =
+    [("json", Style::Json), ("csv", Style::Csv), ("lower", Style::Lower), ("upper", Style::Upper)];
+
+/// A template that was read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Template {
+    text: String,
+    parts: Vec<Part>,
+}
+
+/// A part of a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Text that stands in the template.
+    Text(String),
+    /// A value of the line.
+    Value(Name, Style),
+}
+
+/// What a value is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Name {
+    /// A field that selectors know.
+    Field(Field),
+    /// The message proper.
+    Message,
+    /// The whole line as it came.
+    Line,
+    /// When it was sent; where it does not say, when it was received.
+    Time,
+    /// When it was received.
+    Received,
+    /// The time it was sent, written so.
+    TimeAs(Clock),
+    /// The time it was received, written so.
+    ReceivedAs(Clock),
+    /// Facility times eight plus severity.
+    Pri,
+    /// `app[procid]:`, as RFC 3164 has it; nothing where there is no app.
+    Tag,
+    /// The input it came by.
+    Input,
+    /// All structured data as it stands.
+    Data,
+}
+
+/// How a value is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// As it is; `-` where there is none.
+    Plain,
+    /// As a JSON string with its quotes; `null` where there is none.
+    Json,
+    /// As RFC 4180 has a field in quotes.
+    Csv,
+    /// In small letters.
+    Lower,
+    /// In capital letters.
+    Upper,
+}
+
+impl Template {
+    /// The parts, in their order.
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The most bytes that lines can take when they are written so.
+    pub fn most(&self, lines: Count) -> u64 {
+        let mut most = 0_u64;
+        for part in &self.parts {
+            most = most.saturating_add(match part {
+                Part::Text(text) => lines.lines.saturating_mul(text.len() as u64),
+                // A value that is not in the line (an address, a time, a name) is short.
+                Part::Value(_, style) => {
+                    let grows = match style {
+                        // A byte that is escaped takes six, one that is not UTF-8 three.
+                        Style::Json => 6,
+                        Style::Csv | Style::Lower | Style::Upper => 3,
+                        Style::Plain => 1,
+                    };
+                    lines.bytes.saturating_mul(grows) + lines.lines.saturating_mul(1024)
+                }
+            });
+        }
+        most
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for Template {
+    type Err = String;
+
+    /// Reads a template. `{{` and `}}` stand for one brace.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}', '\n', '\r', '\0']) {
+            literal.push_str(&rest[..at]);
+            let found = &rest[at..];
+            if let Some(behind) = found.strip_prefix("{{").or_else(|| found.strip_prefix("}}")) {
+                literal.push_str(&found[..1]);
+                rest = behind;
+            } else if let Some(inner) = found.strip_prefix('{') {
+                let (inner, behind) = inner
+                    .split_once('}')
+                    .ok_or("a `{` without its `}`: write `{{` for the sign itself")?;
+                if !literal.is_empty() {
+                    parts.push(Part::Text(std::mem::take(&mut literal)));
+                }
+                parts.push(value(inner)?);
+                rest = behind;
+            } else if found.starts_with('}') {
+                return Err("a `}` without its `{`: write `}}` for the sign itself".into());
+            } else {
+                return Err("a template is one line: it cannot have a line end or a NUL".into());
+            }
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            parts.push(Part::Text(literal));
+        }
+        Ok(Self { text: text.into(), parts })
+    }
+}
+
+/// Reads what stands in braces: a name, or a name and how its value is written.
+fn value(inner: &str) -> Result<Part, String> {
+    if let Some(path) = inner.strip_prefix("sd:") {
+        return structured(inner, path);
+    }
+    let (name, option) = match inner.split_once(':') {
+        Some((name, option)) => (name, Some(option)),
+        None => (inner, None),
+    };
+    let name = match WORDS.iter().find(|(word, _)| *word == name) {
+        Some((_, found)) => found.clone(),
+        None => Name::Field(name.parse().map_err(|error| unknown(name, error))?),
+    };
+    let Some(option) = option else { return Ok(Part::Value(name, Style::Plain)) };
+    if matches!(name, Name::Time | Name::Received) && option.contains('%') {
+        let clock = option.parse()?;
+        let name = match name {
+            Name::Time => Name::TimeAs(clock),
+            _ => Name::ReceivedAs(clock),
+        };
+        return Ok(Part::Value(name, Style::Plain));
+    }
+    Ok(Part::Value(name, style(inner, option)?))
+}
+
+/// `sd:ID:NAME`, or the same with a style behind it.
+fn structured(inner: &str, path: &str) -> Result<Part, String> {
+    if let Ok(style) = style(inner, path) {
+        return Ok(Part::Value(Name::Data, style));
+    }
+    let parts: Vec<_> = path.split(':').collect();
+    let (id, name, style) = match parts[..] {
+        [id, name] => (id, name, Style::Plain),
+        [id, name, option] => (id, name, style(inner, option)?),
+        _ => return Err(format!("{{{inner}}}: write {{sd:ID:NAME}}")),
+    };
+    if id.is_empty() || name.is_empty() {
+        return Err(format!("{{{inner}}}: write {{sd:ID:NAME}}"));
+    }
+    let field = Field::Data { id: id.into(), name: name.into() };
+    Ok(Part::Value(Name::Field(field), style))
+}
+
+fn style(inner: &str, option: &str) -> Result<Style, String> {
+    let found = STYLES.iter().find(|(word, _)| *word == option);
+    found.map(|(_, style)| *style).ok_or_else(|| {
+        let words: Vec<_> = STYLES.iter().map(|(word, _)| *word).collect();
+        let clock = match inner.starts_with("time") || inner.starts_with("received") {
+            true => ", and a time as in %Y-%m-%d",
+            false => "",
+        };
+        format!("{{{inner}}}: there is no '{option}', but {}{clock}", words.join(", "))
+    })
+}
+
+/// A field's own words for an unknown one, and the others that a template knows.
+fn unknown(name: &str, error: String) -> String {
+    if name.starts_with("sd.") {
+        return error;
+    }
+    let words: Vec<_> = WORDS.iter().map(|(word, _)| *word).collect();
+    format!("{error}; in a template also {}", words.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_read_into_its_parts() {
+        let template: Template = "a {{{host}}} {message:json}b".parse().unwrap();
+        let want = [
+            Part::Text("a {".into()),
+            Part::Value(Name::Field(Field::Host), Style::Plain),
+            Part::Text("} ".into()),
+            Part::Value(Name::Message, Style::Json),
+            Part::Text("b".into()),
+        ];
+        assert_eq!(template.parts(), want);
+        assert_eq!(template.to_string(), "a {{{host}}} {message:json}b");
+        let data = Field::Data { id: "a@1".into(), name: "x".into() };
+        for text in ["{sd:a@1:x}", "{sd.a@1.x}", "{sd.\"a@1\".x}"] {
+            let template: Template = text.parse().unwrap();
+            assert_eq!(
+                template.parts(),
+                [Part::Value(Name::Field(data.clone()), Style::Plain)],
+                "{text}"
+            );
+        }
+        let json: Template = "{sd:a@1:x:json}".parse().unwrap();
+        assert_eq!(json.parts(), [Part::Value(Name::Field(data), Style::Json)]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_template_is_said() {
+        for (wrong, said) in [
+            ("{host", "without its `}`"),
+            ("host}", "without its `{`"),
+            ("{}", "unknown field {}"),
+            ("{hots} x", "unknown field {hots}: there are facility"),
+            ("{hots} x", "in a template also message, line"),
+            ("{message:jsn}", "{message:jsn}: there is no 'jsn', but json, csv"),
+            ("{time:rfc}", "and a time as in %Y-%m-%d"),
+            ("{time:%K!}", "%K"),
+            ("{sd:a}", "write {sd:ID:NAME}"),
+            ("{sd::x}", "write {sd:ID:NAME}"),
+            ("{sd.a}", "write sd.\"ID\".NAME"),
+            ("a\nb", "one line"),
+        ] {
+            let error = wrong.parse::<Template>().unwrap_err();
+            assert!(error.contains(said), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_a_line_can_grow_to_is_known() {
+        let lines = Count { lines: 2, bytes: 100 };
+        let most = |text: &str| text.parse::<Template>().unwrap().most(lines);
+        assert_eq!(most("abc"), 6);
+        assert_eq!(most("{message}"), 100 + 2048);
+        assert_eq!(most("{message:json}{message:csv}"), 600 + 300 + 2 * 2048);
+    }
+}
