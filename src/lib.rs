@@ -23,6 +23,7 @@ pub mod clock;
 pub mod config;
 pub mod driver;
 pub mod engine;
+pub mod fifo;
 pub mod filter;
 pub mod format;
 pub mod forward;
@@ -35,6 +36,7 @@ pub mod logger;
 pub mod metrics;
 pub mod output;
 pub mod parse;
+pub mod printable;
 #[cfg(test)]
 mod sim;
 pub mod sources;

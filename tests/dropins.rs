@@ -265,6 +265,28 @@ fn log2udp_makes_a_fifo_and_reads_it_again_after_its_end() {
 }
 
 #[test]
+fn log2udp_ends_where_its_named_pipe_gives_way_to_a_file() {
+    let (sink, port) = sink();
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut command = Command::new(LOGWEIR);
+    command.args(["log2udp", "-h", "127.0.0.1", "-p", &port, "-f", "1"]).arg(&fifo);
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut writer = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    writer.write_all(b"a\n").unwrap();
+    assert_eq!(text(&received(&sink)), "0 a\n");
+    std::fs::remove_file(&fifo).unwrap();
+    std::fs::write(&fifo, "b\n").unwrap();
+    drop(writer);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("the file specified is not a fifo: "));
+    sink.set_nonblocking(true).unwrap();
+    assert!(sink.recv(&mut [0; 10]).is_err());
+}
+
+#[test]
 fn log2udp_refuses_with_1_and_only_the_long_option_is_help() {
     for args in [&["-h"][..], &["-h", "x", "-p", "99999"], &["-q"], &["/etc/passwd"]] {
         let output = run_as("log2udp", args, b"");

@@ -10,7 +10,6 @@ pub mod r#gen;
 pub mod log2udp;
 pub mod loss;
 pub mod packet_loss;
-pub mod peer;
 pub mod run;
 pub mod send;
 pub mod spool;
@@ -24,6 +23,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::printable::printable_lines;
 
 /// Where the configuration is, unless the user says otherwise.
 pub const DEFAULT_CONFIG: &str = crate::config::FILE_DEFAULT;
@@ -87,7 +88,7 @@ pub fn main() -> ExitCode {
         Command::Gen(args) => r#gen::run(&args),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("logweir: {error:#}");
+        eprintln!("logweir: {}", printable_lines(&format!("{error:#}")));
         ExitCode::FAILURE
     })
 }

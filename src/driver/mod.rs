@@ -7,6 +7,7 @@
 
 mod admin;
 pub mod children;
+pub mod clients;
 mod compress;
 pub mod control;
 pub mod disk;
@@ -55,6 +56,7 @@ use crate::forward::deal::{lanes, reader};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
 use crate::limits;
+use crate::logger;
 use crate::metrics::{Pulse, Reloads};
 use crate::spool::recover::{self, Opened};
 
@@ -555,7 +557,8 @@ impl Daemon {
             }
             Err(error) => {
                 self.reloads.refused += 1;
-                log::error!("reload refused, the old configuration goes on:\n{error}");
+                log::error!("reload refused, the old configuration goes on:");
+                logger::lines(log::Level::Error, error);
             }
         }
         done

@@ -10,6 +10,7 @@ use crate::ledger::Reason;
 use crate::limits::STDERR_LINES_KEPT;
 use crate::output::queue::Queue;
 use crate::output::supervisor::{Step, Supervisor, Verdict};
+use crate::printable::printable_bytes;
 
 use super::status::Complaint;
 use super::{Action, Body, Engine, Ready};
@@ -162,7 +163,7 @@ impl Engine {
         process.stderr.drain(..more);
         let at = now.0.as_secs_f64();
         process.stderr.extend(last.into_iter().map(|line| {
-            let text = String::from_utf8_lossy(line).escape_debug().to_string().into();
+            let text = printable_bytes(line).into();
             Complaint { at, text }
         }));
     }

@@ -19,6 +19,7 @@ use crate::limits::RELP_WINDOW;
 use crate::parse::relp::{
     Command, DATA_MOST, Decoder, Frame, Offers, TXNR_MOST, encode, encode_lines_head, head,
 };
+use crate::printable::printable_bytes;
 
 /// The longest answer.
 const ANSWER_MOST: usize = 32 * 1024;
@@ -121,7 +122,7 @@ impl Client {
         if first == index {
             events.push(Event::Refused);
         }
-        let said = String::from_utf8_lossy(&frame.data[..frame.data.len().min(120)]).into_owned();
+        let said = printable_bytes(&frame.data[..frame.data.len().min(120)]);
         Err(format!("the peer refuses a line: {said}"))
     }
 
@@ -131,8 +132,7 @@ impl Client {
         code: &[u8],
         events: &mut Vec<Event>,
     ) -> Result<(), String> {
-        let said =
-            || String::from_utf8_lossy(&frame.data[..frame.data.len().min(120)]).into_owned();
+        let said = || printable_bytes(&frame.data[..frame.data.len().min(120)]).into_owned();
         if code != b"200" {
             return Err(format!("the peer refuses the session: {}", said()));
         }
