@@ -111,6 +111,16 @@ impl Url {
         forms(&UNANSWERED)
     }
 
+    /// Reads the URL of a peer that a spool can be forwarded to.
+    ///
+    /// # Errors
+    /// What is wrong, and what to write.
+    pub fn to_forward(text: &str) -> Result<Self, String> {
+        let forwards = |protocol: &Protocol| *protocol != Protocol::Udp;
+        let allowed: Vec<_> = SENDABLE.into_iter().filter(forwards).collect();
+        Self::parse(text, &allowed)
+    }
+
     /// How the URLs are written that [`Self::from_str`] reads.
     pub fn forms() -> String {
         forms(&SENDABLE)

@@ -12,6 +12,7 @@
 //! - `kills`: daemons are killed in the middle of a flow;
 //! - `metrics`: the ledger over HTTP;
 //! - `monitoring`: the dashboard and the alerts, over a real Prometheus;
+//! - `onboarding`: the first minutes: `init`, completions, a configuration that is broken;
 //! - `reload`: the configuration changes under load;
 //! - `rsyslog`: a real rsyslog is at the other end;
 //! - `sequence`: gaps in the numbers of lines are counted;
@@ -52,6 +53,7 @@ mod graph;
 mod kills;
 mod metrics;
 mod monitoring;
+mod onboarding;
 mod packages;
 mod reload;
 mod rsyslog;

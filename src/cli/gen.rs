@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use jiff::Timestamp;
 
 use self::lines::{Form, Lines};
 use crate::driver::clients::{Client, Options, Packing, Stop, connect};
@@ -23,7 +24,7 @@ const BURST: Duration = Duration::from_millis(1);
 /// Generate numbered log lines at a rate, to size a host before a real flow is pointed at it
 ///
 /// Each line carries the name of its sender and a sequence number that starts at 1, so that
-/// the other end can tell what is missing. The times in the lines are that of the start.
+/// the other end can tell what is missing; each has the time at which it was sent.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[arg(long, value_name = "URL", value_parser = Url::unanswered,
@@ -147,7 +148,7 @@ fn send(
             thread::sleep(wait(args, left, sent.lines, start.elapsed()));
             continue;
         }
-        let bytes = lines.next(usize::try_from(count)?);
+        let bytes = lines.next(usize::try_from(count)?, Timestamp::now());
         let (went, done) = peer.send(bytes, stop);
         sent.lines += (went / args.size) as u64;
         sent.errors = peer.errors();

@@ -8,6 +8,7 @@
 //! `daemon` read their keys from it; `flow` joins the nodes; `checks` looks at the whole.
 //! All of them write into one `report::Report`.
 
+mod advice;
 mod checks;
 mod daemon;
 mod diagnostic;
@@ -26,6 +27,7 @@ mod process;
 mod report;
 mod section;
 mod select;
+mod socket;
 mod spool;
 mod syslog;
 #[cfg(test)]
@@ -46,6 +48,7 @@ use self::flow::{Draft, Flow};
 use self::plan::{BodyPlan, Kind, Plan, SelectPlan, SpoolPlan};
 use self::report::{Report, nearest};
 use self::section::{Entry, Section};
+pub use self::socket::control_socket;
 use crate::limits;
 
 /// Where the configuration is, unless the user says otherwise.
@@ -121,7 +124,11 @@ pub fn parse(text: &str, file_name: &str) -> Result<Checked, Refusal> {
     for error in errors.iter().take(DIAGNOSTICS_MOST) {
         let end = text.len();
         let message = format!("not TOML: {}", error.message());
-        report.error(&error.span().unwrap_or(end..end), "", message);
+        let span = error.span().unwrap_or(end..end);
+        match advice::advice(text, &span, error.message()) {
+            Some(help) => report.error_help(&span, "", message, help),
+            None => report.error(&span, "", message),
+        }
     }
     if report.has_errors() {
         // What was recovered from broken TOML would only give misleading errors.

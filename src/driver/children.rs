@@ -25,7 +25,6 @@ use crate::engine::{Engine, Event};
 use crate::ids::ProcId;
 use crate::input::lines::LineBuffer;
 use crate::limits;
-use crate::printable::printable_bytes;
 use crate::sys::pipe::unread;
 use crate::sys::process::{Confine, as_child};
 
@@ -374,7 +373,7 @@ impl Running {
         }
         let left = limits::STDERR_LINES_PER_SECOND.saturating_sub(self.said.lines);
         for line in body.split(|&byte| byte == b'\n').take(left as usize) {
-            log::warn!("{}: stderr: {}", self.name, printable_bytes(line));
+            log::warn!("{}: stderr: {}", self.name, String::from_utf8_lossy(line).escape_debug());
         }
         self.said.lines += lines.min(left);
         self.said.unsaid += u64::from(lines.saturating_sub(left));

@@ -10,7 +10,6 @@ use crate::ledger::Reason;
 use crate::limits::STDERR_LINES_KEPT;
 use crate::output::queue::Queue;
 use crate::output::supervisor::{Step, Supervisor, Verdict};
-use crate::printable::printable_bytes;
 
 use super::status::Complaint;
 use super::{Action, Body, Engine, Ready};
@@ -163,7 +162,7 @@ impl Engine {
         process.stderr.drain(..more);
         let at = now.0.as_secs_f64();
         process.stderr.extend(last.into_iter().map(|line| {
-            let text = printable_bytes(line).into();
+            let text = String::from_utf8_lossy(line).escape_debug().to_string().into();
             Complaint { at, text }
         }));
     }

@@ -50,7 +50,7 @@ pub(super) fn run(daemon: &Daemon, every: Duration) -> anyhow::Result<()> {
     let colour = variable("NO_COLOR").is_none_or(|value| value.is_empty());
     let stop = Stop::on_signals(Duration::ZERO)?;
     let mut app = App::new(Model::new(daemon.status()?), Glyphs::of(variable));
-    let news = look(daemon.path()?, every)?;
+    let news = look(daemon.path(), every)?;
     let mut screen = Screen::take()?;
     let (mut heard, mut lost) = (Instant::now(), false);
     while !app.done && !stop.asked() {
