@@ -5,8 +5,9 @@ set -eu
 cd "$(dirname "$0")/.."
 
 if [ -z "${LOGWEIR:-}" ]; then
-    cargo build --release --quiet
     LOGWEIR="${CARGO_TARGET_DIR:-target}"/release/logweir
+    echo "== building $LOGWEIR (cargo build --release; the first time takes some minutes)"
+    cargo build --release --bin logweir
 fi
 out=/tmp/logweir-quickstart
 rm -rf "$out"
@@ -46,3 +47,20 @@ head -n 3 "$out/mobile.log"
 printf '\n== server errors, counted by wc -l: %s\n' "$(cat "$out/errors")"
 printf '\n== the final ledger: every line has one fate\n'
 grep -h ' ledger: ' "$out/log"
+cat <<EOF
+
+== what to try now
+start it again and leave it running:
+    $LOGWEIR run -c examples/quickstart.toml &
+send it lines without end, and look (q quits):
+    $LOGWEIR gen --to udp://127.0.0.1:8420 --lines 0 --rate 20000 &
+    $LOGWEIR top -c examples/quickstart.toml
+see the lines that a filter lets pass:
+    $LOGWEIR tap mobile -n 5 -c examples/quickstart.toml
+change examples/quickstart.toml (sample = 10, for instance), and put it in force without a loss:
+    $LOGWEIR check -c examples/quickstart.toml && $LOGWEIR ctl reload -c examples/quickstart.toml
+end both:
+    kill %1 %2
+a configuration of your own:
+    $LOGWEIR init
+EOF

@@ -26,6 +26,7 @@ pub mod clock;
 pub mod config;
 pub mod driver;
 pub mod engine;
+pub mod fifo;
 pub mod filter;
 pub mod format;
 pub mod forward;
@@ -40,6 +41,7 @@ pub mod metrics;
 pub mod net;
 pub mod output;
 pub mod parse;
+pub mod printable;
 pub mod proto;
 pub mod settings;
 #[cfg(test)]

@@ -17,6 +17,8 @@ use clap::ValueEnum;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use serde::{Deserialize, Serialize};
 
+use crate::printable::printable;
+
 /// Lines that may wait to be written.
 const WAITING_MOST: usize = 4096;
 
@@ -142,6 +144,13 @@ pub fn start(target: Target, style: Style) -> io::Result<Guard> {
     Ok(Guard { thread: Some(thread) })
 }
 
+/// Logs a text of several lines, such as a refused configuration: each line is a record.
+pub fn lines(level: Level, text: &str) {
+    for line in text.lines() {
+        log::log!(level, "{line}");
+    }
+}
+
 /// Has a log file opened anew by its name, after logrotate moved it.
 pub fn reopen() {
     if let Some(logger) = LOGGER.get() {
@@ -204,22 +213,18 @@ impl Log for Logger {
 }
 
 impl Logger {
-    /// Puts a text in the queue, each line of it a line; where there is no room, `worth`
-    /// lines are counted as lost.
+    /// Puts a text in the queue as one line, whatever it holds: a peer's words may be in it, and
+    /// must not forge a line of ours or reach a terminal. Where there is no room, `worth` lines
+    /// are counted as lost.
     fn put(&self, level: Level, text: &str, worth: u64) {
         let head = match self.head {
-            Head::Priority => priority(level).into(),
+            Head::Priority => priority(level).to_string(),
             Head::Time => stamp(level),
             Head::Udp2log => {
                 jiff::Timestamp::now().strftime("[%Y-%m-%d %H:%M:%S UTC+0000] ").to_string()
             }
         };
-        let mut line = String::with_capacity(text.len() + 32);
-        for part in text.lines() {
-            line.push_str(&head);
-            line.push_str(part);
-            line.push('\n');
-        }
+        let line = format!("{head}{}\n", printable(text));
         if let Err(TrySendError::Full(_)) = self.lines.try_send(Message::Line(line)) {
             self.lost.fetch_add(worth, Ordering::Relaxed);
         }
@@ -238,4 +243,18 @@ fn priority(level: Level) -> &'static str {
 fn stamp(level: Level) -> String {
     let now = jiff::Timestamp::now();
     format!("{} {:5} ", now.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"), level)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_one_line_whatever_it_holds() {
+        let (lines, waiting) = sync_channel(2);
+        let logger = Logger { lines, lost: AtomicU64::new(0), head: Head::Priority };
+        logger.put(Level::Warn, "the peer says: no\n<3>forged\x1b[2J\r", 1);
+        let Ok(Message::Line(line)) = waiting.try_recv() else { panic!() };
+        assert_eq!(line, "<4>the peer says: no\\n<3>forged\\x1b[2J\\r\n");
+    }
 }

@@ -64,9 +64,7 @@ impl Url {
     /// # Errors
     /// What is wrong, and what to write.
     pub fn parse(text: &str, allowed: &[Protocol]) -> Result<Self, String> {
-        let forms: Vec<_> =
-            allowed.iter().map(|protocol| format!("{}://host:port", protocol.word())).collect();
-        let forms = format!("write {}", forms.join(" or "));
+        let forms = format!("write {}", forms(allowed));
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(format!("the protocol is missing: {forms}"));
         };
@@ -87,13 +85,45 @@ impl Url {
     }
 }
 
+/// The protocols of peers that do not answer, without TLS: a load can be sent to them.
+const UNANSWERED: [Protocol; 2] = [Protocol::Udp, Protocol::Tcp];
+/// The protocols that a tool can send lines by.
+const SENDABLE: [Protocol; 5] =
+    [Protocol::Udp, Protocol::Tcp, Protocol::Tls, Protocol::Relp, Protocol::RelpTls];
+
+/// How URLs of these protocols are written.
+fn forms(protocols: &[Protocol]) -> String {
+    let forms = protocols.iter().map(|protocol| format!("{}://host:port", protocol.word()));
+    forms.collect::<Vec<_>>().join(" or ")
+}
+
 impl Url {
-    /// Reads the URL of a peer that does not answer: `udp://` or `tcp://`.
+    /// Reads the URL of a peer that does not answer, without TLS.
     ///
     /// # Errors
     /// What is wrong, and what to write.
     pub fn unanswered(text: &str) -> Result<Self, String> {
-        Self::parse(text, &[Protocol::Udp, Protocol::Tcp])
+        Self::parse(text, &UNANSWERED)
+    }
+
+    /// How such URLs are written.
+    pub fn unanswered_forms() -> String {
+        forms(&UNANSWERED)
+    }
+
+    /// Reads the URL of a peer that a spool can be forwarded to.
+    ///
+    /// # Errors
+    /// What is wrong, and what to write.
+    pub fn to_forward(text: &str) -> Result<Self, String> {
+        let forwards = |protocol: &Protocol| *protocol != Protocol::Udp;
+        let allowed: Vec<_> = SENDABLE.into_iter().filter(forwards).collect();
+        Self::parse(text, &allowed)
+    }
+
+    /// How the URLs are written that [`Self::from_str`] reads.
+    pub fn forms() -> String {
+        forms(&SENDABLE)
     }
 }
 
@@ -101,7 +131,7 @@ impl FromStr for Url {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::parse(text, &[Protocol::Udp, Protocol::Tcp, Protocol::Relp])
+        Self::parse(text, &SENDABLE)
     }
 }
 

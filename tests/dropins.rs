@@ -66,6 +66,44 @@ fn loss_takes_a_sample_and_a_delimiter() {
     }
 }
 
+#[test]
+fn loss_prints_the_hours_and_the_gaps() {
+    let mut lines = String::new();
+    // 3 lost in the first hour, 1 at its edge, 2 doubled in the second; then a new beginning.
+    for number in (100..=199).chain(203..=210).chain(212..=220).chain([219, 220]).chain(1..=4) {
+        let time = 1_700_000_000 + if number < 100 { 9000 } else { (number - 100) * 25 };
+        writeln!(lines, "cp1 {number} {time}.123 GET").unwrap();
+    }
+    lines.push_str("cp2 7 2023-11-14T22:00:00 x\ncp2 9 - x\n");
+    let output = run(&["loss", "--hourly", "--gaps"], lines.as_bytes());
+    let tables: Vec<_> = text(&output.stdout).split("\n\n").collect();
+    let rows = |table: &str| -> Vec<String> {
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        table.lines().skip(1).map(words).collect()
+    };
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        rows(tables[1]),
+        [
+            "- cp2 1 2 1 1 1 0 50.000",
+            "2023-11-14T22:00Z cp1 1 111 108 108 3 0 2.703",
+            "2023-11-14T22:00Z cp2 1 1 1 1 0 0 0.000",
+            "2023-11-14T23:00Z cp1 1 10 11 9 1 2 10.000",
+            "2023-11-15T00:00Z cp1 2 4 4 4 0 0 0.000",
+        ]
+    );
+    assert_eq!(
+        rows(tables[2]),
+        [
+            "cp1 1 200 202 3 2023-11-14T22:54:35Z 2023-11-14T22:56:15Z",
+            "cp1 1 211 211 1 2023-11-14T22:59:10Z 2023-11-14T23:00:00Z",
+            "cp2 1 8 8 1 2023-11-14T22:00:00Z -",
+        ]
+    );
+    let output = run(&["loss", "--gaps", "--sample", "10"], b"");
+    assert_eq!(output.status.code(), Some(2));
+}
+
 fn file(dir: &Path, name: &str) -> String {
     std::fs::read_to_string(dir.join(name)).unwrap()
 }
@@ -262,6 +300,28 @@ fn log2udp_makes_a_fifo_and_reads_it_again_after_its_end() {
         assert_eq!(text(&received(&sink)), format!("{} b\n", round * 2 + 1));
     }
     assert!(child.0.try_wait().unwrap().is_none());
+}
+
+#[test]
+fn log2udp_ends_where_its_named_pipe_gives_way_to_a_file() {
+    let (sink, port) = sink();
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut command = Command::new(LOGWEIR);
+    command.args(["log2udp", "-h", "127.0.0.1", "-p", &port, "-f", "1"]).arg(&fifo);
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut writer = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    writer.write_all(b"a\n").unwrap();
+    assert_eq!(text(&received(&sink)), "0 a\n");
+    std::fs::remove_file(&fifo).unwrap();
+    std::fs::write(&fifo, "b\n").unwrap();
+    drop(writer);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("the file specified is not a fifo: "));
+    sink.set_nonblocking(true).unwrap();
+    assert!(sink.recv(&mut [0; 10]).is_err());
 }
 
 #[test]

@@ -12,6 +12,7 @@
 //! - `kills`: daemons are killed in the middle of a flow;
 //! - `metrics`: the ledger over HTTP;
 //! - `monitoring`: the dashboard and the alerts, over a real Prometheus;
+//! - `onboarding`: the first minutes: `init`, completions, a configuration that is broken;
 //! - `reload`: the configuration changes under load;
 //! - `rsyslog`: a real rsyslog is at the other end;
 //! - `schema`: the configuration as an editor sees it, and each key explained;
@@ -53,6 +54,7 @@ mod graph;
 mod kills;
 mod metrics;
 mod monitoring;
+mod onboarding;
 mod packages;
 mod reload;
 mod rsyslog;

@@ -289,3 +289,103 @@ fn send_says_what_it_cannot_read() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("/no/such/file: No such file"), "{}", stderr(&output));
 }
+
+/// A `send` that reads a named pipe in a folder of its own and has sent its first line.
+struct Reader {
+    child: std::process::Child,
+    fifo: std::path::PathBuf,
+    socket: UdpSocket,
+    _dir: tempfile::TempDir,
+}
+
+impl Reader {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (socket, url) = sink();
+        let mut command = Command::new(LOGWEIR);
+        command.args(["send", "--to", &url]).arg(&fifo).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        std::fs::OpenOptions::new().write(true).open(&fifo).unwrap().write_all(b"one\n").unwrap();
+        assert_eq!(socket.recv(&mut [0; 100]).unwrap(), 4);
+        Self { child, fifo, socket, _dir: dir }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+}
+
+#[test]
+fn send_ends_where_its_named_pipe_gives_way_to_a_file() {
+    let reader = Reader::start();
+    let writer = std::fs::OpenOptions::new().write(true).open(&reader.fifo).unwrap();
+    std::fs::remove_file(&reader.fifo).unwrap();
+    std::fs::write(&reader.fifo, "two\n").unwrap();
+    drop(writer);
+    let output = reader.child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("is not a named pipe"), "{}", stderr(&output));
+    assert_eq!(receive(&reader.socket, 0), [b""; 0]);
+}
+
+#[test]
+fn send_takes_what_its_pipe_holds_when_it_is_told_to_end() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let reader = Reader::start();
+        let mut writer = std::fs::OpenOptions::new().write(true).open(&reader.fifo).unwrap();
+        reader.signal(Signal::SIGSTOP);
+        writer.write_all(b"two\nthree\nfour").unwrap();
+        reader.signal(signal);
+        reader.signal(Signal::SIGCONT);
+        let output = reader.child.wait_with_output().unwrap();
+        assert_eq!(stderr(&output), "sent 4 of 4 lines\n");
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(receive(&reader.socket, 3).concat(), b"two\nthree\nfour\n");
+    }
+}
+
+#[test]
+fn send_that_is_stopped_in_a_file_says_so_and_what_it_sent_has_arrived() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("log");
+    std::fs::write(&file, b"a line of the file\n".repeat(5_000_000)).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let mut command = Command::new(LOGWEIR);
+    command.args(["send", "--to", &url]).arg(&file).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.read_exact(&mut [0; 1]).unwrap();
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let mut got = Vec::new();
+    stream.read_to_end(&mut got).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("there is more to read in "), "{said}");
+    let lines = got.iter().filter(|byte| **byte == b'\n').count();
+    assert!(said.starts_with(&format!("sent {lines} of {lines} lines\n")), "{said}");
+    assert!(got.ends_with(b"a line of the file\n"));
+}
+
+#[test]
+fn what_a_peer_says_reaches_no_terminal_as_it_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("relp://{}", listener.local_addr().unwrap());
+    let peer = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let words = b"500 no\nlogweir: forged\x1b]52;c;x\x07\x9b31m";
+        stream.write_all(format!("1 rsp {} ", words.len()).as_bytes()).unwrap();
+        stream.write_all(&[&words[..], b"\n"].concat()).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let output = run(&["send", "--to", &url], b"a line\n");
+    peer.join().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let wanted =
+        "the peer refuses the session: 500 no\\nlogweir: forged\\x1b]52;c;x\\x07\\x9b31m\n";
+    assert!(stderr(&output).ends_with(wanted), "{}", stderr(&output));
+    assert_eq!(stderr(&output).lines().count(), 1);
+}

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 
 use crate::config::plan::{Kind, Plan};
 use crate::config::{self, FILE_DEFAULT, graph};
+use crate::printable::printable_lines;
 
 /// Read and validate the whole configuration, without opening a port or a file
 ///
@@ -41,12 +42,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let checked = match config::read(&args.config) {
         Ok(checked) => checked,
         Err(refusal) => {
-            eprintln!("{refusal}");
+            eprintln!("{}", printable_lines(&refusal.to_string()));
             return Ok(ExitCode::from(2));
         }
     };
     for warning in &checked.warnings {
-        eprintln!("{warning}");
+        eprintln!("{}", printable_lines(&warning.to_string()));
     }
     let said = match args.graph {
         Some(Graph::Text) => graph::text(&checked.plan),

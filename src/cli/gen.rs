@@ -2,18 +2,17 @@
 
 mod lines;
 
-use std::io;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+use jiff::Timestamp;
 
 use self::lines::{Form, Lines};
-use super::peer::{Stop, TcpPeer, UdpPeer};
+use crate::driver::clients::{Client, Options, Packing, Stop, connect};
 use crate::limits::DATAGRAM_SENT_MOST;
-use crate::sys::send::set_segment;
-use crate::url::{Protocol, Url};
+use crate::url::Url;
 
 /// The most datagrams of one message that the kernel cuts up (UDP_MAX_SEGMENTS).
 const SEGMENTS_MOST: usize = 64;
@@ -25,11 +24,11 @@ const BURST: Duration = Duration::from_millis(1);
 /// Generate numbered log lines at a rate, to size a host before a real flow is pointed at it
 ///
 /// Each line carries the name of its sender and a sequence number that starts at 1, so that
-/// the other end can tell what is missing. The times in the lines are that of the start.
+/// the other end can tell what is missing; each has the time at which it was sent.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where to: udp://host:port or tcp://host:port
-    #[arg(long, value_name = "URL", value_parser = Url::unanswered)]
+    #[arg(long, value_name = "URL", value_parser = Url::unanswered,
+        help = format!("Where to: {}", Url::unanswered_forms()))]
     to: Url,
     /// How many lines; 0: until interrupted
     #[arg(long, value_name = "N", default_value_t = 100_000)]
@@ -73,14 +72,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    let stop = Stop::on_signals()?;
-    let peer = match args.to.protocol {
-        Protocol::Udp => Peer::udp(args, lines.capacity())?,
-        _ => Peer::Tcp(TcpPeer::connect(&args.to, 1, &stop).with_context(to(args))?),
-    };
+    let stop = Stop::on_signals(Duration::ZERO)?;
+    let packing = args.packing(lines.capacity());
+    let options = Options { attempts: 1, packing, ..Options::default() };
+    let mut peer = connect(&args.to, &options, &stop).with_context(to(args))?;
     let start = Instant::now();
     let mut sent = Sent::default();
-    let done = send(args, lines, peer, &stop, start, &mut sent);
+    let done = send(args, lines, &mut *peer, &stop, start, &mut sent);
     let seconds = start.elapsed().as_secs_f64();
     println!(
         "{} lines, {} bytes, {seconds:.3} s, {:.0} lines/s, {} errors",
@@ -89,6 +87,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         sent.lines as f64 / seconds.max(1e-9),
         sent.errors,
     );
+    let notes = peer.notes();
+    if !notes.is_empty() {
+        eprintln!("logweir{}", notes.replacen(',', ":", 1));
+    }
     done.with_context(to(args))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -118,67 +120,20 @@ fn prepare(args: &Args) -> Result<Lines, String> {
     Lines::new(args.format, sender.trim_end(), args.size, MESSAGES * segments * args.per_datagram)
 }
 
-/// The other end.
-enum Peer {
-    Udp { peer: UdpPeer, datagram: usize, message: usize },
-    Tcp(TcpPeer),
-}
-
-impl Peer {
-    /// `lines` are sent by one call.
-    fn udp(args: &Args, lines: usize) -> anyhow::Result<Self> {
-        let peer = UdpPeer::connect(&args.to).with_context(to(args))?;
-        let datagram = args.size * args.per_datagram;
-        let mut message = lines * args.size / MESSAGES;
-        let segment = u16::try_from(datagram).unwrap_or(0);
-        // A kernel that cannot gets each datagram on its own.
-        if args.no_gso || message == datagram || set_segment(&peer.socket, segment).is_err() {
-            message = datagram;
-        }
-        Ok(Self::Udp { peer, datagram, message })
+impl Args {
+    /// How lines are put into datagrams, of which `lines` lines are sent by one call.
+    fn packing(&self, lines: usize) -> Packing {
+        let datagram = self.size * self.per_datagram;
+        let whole = lines * self.size / MESSAGES;
+        let message = if self.no_gso { datagram } else { whole };
+        Packing::Fixed { datagram, message }
     }
-
-    /// Sends whole lines; how many bytes went.
-    fn send(&mut self, bytes: &[u8], stop: &Stop) -> Result<usize, (usize, io::Error)> {
-        let (peer, datagram, message) = match self {
-            Self::Tcp(peer) => return peer.send(bytes, stop),
-            Self::Udp { peer, datagram, message } => (peer, *datagram, message),
-        };
-        let messages: Vec<&[u8]> = bytes.chunks(*message).collect();
-        let length = |count: usize| (count * *message).min(bytes.len());
-        match peer.send(&messages, stop) {
-            Ok(count) => Ok(length(count)),
-            Err((count, error)) if *message != datagram && refuses_segments(&error) => {
-                let sent = length(count);
-                eprintln!("logweir: the network takes no segments ({error}): as with --no-gso");
-                *message = datagram;
-                set_segment(&peer.socket, 0).map_err(|error| (sent, error))?;
-                match self.send(&bytes[sent..], stop) {
-                    Ok(more) => Ok(sent + more),
-                    Err((more, error)) => Err((sent + more, error)),
-                }
-            }
-            Err((count, error)) => Err((length(count), error)),
-        }
-    }
-
-    fn errors(&self) -> u64 {
-        match self {
-            Self::Udp { peer, .. } => peer.errors,
-            Self::Tcp(_) => 0,
-        }
-    }
-}
-
-/// A datagram larger than the interface takes, or an interface without checksum offload.
-fn refuses_segments(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EMSGSIZE | libc::EIO))
 }
 
 fn send(
     args: &Args,
     mut lines: Lines,
-    mut peer: Peer,
+    peer: &mut dyn Client,
     stop: &Stop,
     start: Instant,
     sent: &mut Sent,
@@ -193,14 +148,11 @@ fn send(
             thread::sleep(wait(args, left, sent.lines, start.elapsed()));
             continue;
         }
-        let bytes = lines.next(usize::try_from(count)?);
-        let done = peer.send(bytes, stop);
-        let (Ok(went) | Err((went, _))) = done;
+        let bytes = lines.next(usize::try_from(count)?, Timestamp::now());
+        let (went, done) = peer.send(bytes, stop);
         sent.lines += (went / args.size) as u64;
         sent.errors = peer.errors();
-        if let Err((_, error)) = done {
-            bail!(error);
-        }
+        done?;
     }
     Ok(())
 }

@@ -1,12 +1,11 @@
 //! `logweir log2udp`: the drop-in for Wikimedia's log2udp. Lines become datagrams, each with
 //! a number before it by which the other end can tell what was lost.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::num::NonZeroU64;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,6 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 
 use super::stdin::next_line;
+use crate::fifo;
 use crate::limits;
 
 /// The most bytes in a datagram over IPv4 (RFC 768, RFC 791).
@@ -57,37 +57,41 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         sender.send_all(io::stdin().lock()).context("standard input")?;
     } else {
         let said = || path.display().to_string();
-        if path.metadata().is_ok_and(|data| !data.file_type().is_fifo()) {
-            bail!("the file specified is not a fifo: {}", path.display());
-        }
-        let mut file = open(path).with_context(said)?;
+        let mut file = open(path)?;
         loop {
             sender.send_all(&file).with_context(said)?;
             // The old one is closed only then, so that no writer meets a pipe without reader.
-            file = open(path).with_context(said)?;
+            file = open(path)?;
         }
     }
     sender.say_failures();
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens the input; a named pipe once there is something to read in it.
-fn open(path: &Path) -> io::Result<File> {
+/// Opens the named pipe, made where missing, once there is something to read in it.
+///
+/// # Errors
+/// The system's; that something else is there.
+fn open(path: &Path) -> anyhow::Result<File> {
+    let said = || path.display().to_string();
     match nix::unistd::mkfifo(path, Mode::from_bits_truncate(0o666)) {
         Ok(()) | Err(nix::Error::EEXIST) => {}
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error).with_context(said),
     }
     // Opening would wait for a writer to come, also where one has come and gone meanwhile and
     // its lines are there.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let (file, is_fifo) = fifo::open_any(path).with_context(said)?;
+    if !is_fifo {
+        bail!("the file specified is not a fifo: {}", path.display());
+    }
     while let Err(error) =
         poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)
     {
         if error != nix::Error::EINTR {
-            return Err(error.into());
+            return Err(error).with_context(said);
         }
     }
-    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).with_context(said)?;
     Ok(file)
 }
 

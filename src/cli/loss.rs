@@ -1,10 +1,14 @@
 //! `logweir loss`: which senders' lines never came.
 
+mod runs;
+mod table;
+
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::num::NonZeroU64;
 use std::process::ExitCode;
 
+use self::runs::Runs;
 use super::stdin::next_line;
 use crate::limits;
 use crate::parse::sequence::GapTracker;
@@ -12,7 +16,8 @@ use crate::parse::sequence::GapTracker;
 /// Count the lines that never came, by the sequence numbers of those on standard input
 ///
 /// Each line's first two words are its sender's name and a number that grows by one with
-/// each line the sender wrote.
+/// each line the sender wrote. A third word that is a time (seconds since 1970, or
+/// 2026-11-27T13:00:00) says when.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Of each sender's lines one in so many was sent
@@ -21,6 +26,12 @@ pub struct Args {
     /// The byte between words, \t for a tab; a space or a tab where not given
     #[arg(long, value_name = "D", value_parser = delimiter)]
     delimiter: Option<u8>,
+    /// Print besides, for each sender and hour, what should have come and what came
+    #[arg(long)]
+    hourly: bool,
+    /// Print besides which numbers are missing, and between which times
+    #[arg(long)]
+    gaps: bool,
 }
 
 fn delimiter(text: &str) -> Result<u8, String> {
@@ -36,17 +47,34 @@ fn delimiter(text: &str) -> Result<u8, String> {
 /// # Errors
 /// The system's, in reading or writing.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.gaps && args.sample.get() > 1 {
+        eprintln!("logweir: --gaps: where lines are sampled no number is surely missing");
+        return Ok(ExitCode::from(2));
+    }
     let mut tracker = GapTracker::with_step(args.sample.get());
+    let mut runs = (args.hourly || args.gaps).then(Runs::default);
     if let Some(delimiter) = args.delimiter {
         tracker = tracker.delimiter(delimiter);
     }
     let mut stdin = io::BufReader::with_capacity(limits::READ_CHUNK, io::stdin().lock());
     let mut line = Vec::new();
-    // The first two words are all that counts of a line.
+    // The first three words are all that counts of a line.
     while next_line(&mut stdin, limits::LINE_MAX_DEFAULT, &mut line)?.is_some() {
         tracker.line(&line);
+        if let Some(runs) = &mut runs
+            && let Some((name, number, rest)) = tracker.words(&line)
+        {
+            runs.line(name, number, table::seconds(rest));
+        }
     }
-    match io::stdout().lock().write_all(table(&tracker).as_bytes()) {
+    let mut text = table(&tracker);
+    if let Some(runs) = runs.as_ref().filter(|_| args.hourly) {
+        text += &format!("\n{}", table::hourly(runs, args.sample.get()));
+    }
+    if let Some(runs) = runs.as_ref().filter(|_| args.gaps) {
+        text += &format!("\n{}", table::gaps(runs));
+    }
+    match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         written => written?,
     }

@@ -3,15 +3,16 @@
 //! Exit codes: 0 done, 1 it failed, 2 the command line or the configuration was refused.
 
 pub mod check;
+pub mod completions;
 pub mod control;
 pub mod ctl;
 pub mod demux;
 pub mod explain;
 pub mod r#gen;
+pub mod init;
 pub mod log2udp;
 pub mod loss;
 pub mod packet_loss;
-pub mod peer;
 pub mod run;
 pub mod schema;
 pub mod send;
@@ -20,12 +21,15 @@ mod stdin;
 pub mod tap;
 pub mod top;
 pub mod udp2log;
+mod version;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::printable::printable_lines;
 
 /// Where the configuration is, unless the user says otherwise.
 pub const DEFAULT_CONFIG: &str = crate::config::FILE_DEFAULT;
@@ -36,7 +40,7 @@ const DROP_INS: [&str; 4] = ["udp2log", "log2udp", "packet-loss", "udp2log-demux
 /// Takes log lines in, splits the flow through filter processes and sampling, and hands
 /// it on without losing count of a single line.
 #[derive(Debug, Parser)]
-#[command(name = "logweir", version, max_term_width = 100)]
+#[command(name = "logweir", version, long_version = version::long(), max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -61,6 +65,8 @@ enum Command {
     Udp2logDemux(demux::DropInArgs),
     Send(send::Args),
     Gen(r#gen::Args),
+    Init(init::Args),
+    Completions(completions::Args),
 }
 
 /// Runs what the command line asks for; the code to exit with.
@@ -91,9 +97,11 @@ pub fn main() -> ExitCode {
         Command::Udp2logDemux(args) => demux::run_drop_in(&args),
         Command::Send(args) => send::run(&args),
         Command::Gen(args) => r#gen::run(&args),
+        Command::Init(args) => init::run(&args),
+        Command::Completions(args) => completions::run(&args),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("logweir: {error:#}");
+        eprintln!("logweir: {}", printable_lines(&format!("{error:#}")));
         ExitCode::FAILURE
     })
 }

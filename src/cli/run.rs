@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::config;
 use crate::driver::Daemon;
 use crate::logger::{self, Style, Target};
+use crate::printable::printable_lines;
 
 /// Run the daemon in the foreground, as systemd wants it
 #[derive(Debug, clap::Args)]
@@ -23,20 +24,20 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let checked = match config::read(&args.config) {
         Ok(checked) => checked,
         Err(refusal) => {
-            eprintln!("{refusal}");
+            eprintln!("{}", printable_lines(&refusal.to_string()));
             return Ok(ExitCode::from(2));
         }
     };
     let _log = logger::start(Target::Stderr, Style::Plain)?;
     checked.plan.daemon.log.apply();
     for warning in &checked.warnings {
-        log::warn!("{warning}");
+        logger::lines(log::Level::Warn, &warning.to_string());
     }
     let path = args.config;
     let reread = move || match config::read(&path) {
         Ok(checked) => {
             for warning in &checked.warnings {
-                log::warn!("{warning}");
+                logger::lines(log::Level::Warn, &warning.to_string());
             }
             Ok(checked.plan)
         }
@@ -45,7 +46,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match Daemon::open(&checked.plan, Box::new(reread)) {
         Ok(daemon) => daemon.run()?,
         Err(error) => {
-            log::error!("{error}");
+            logger::lines(log::Level::Error, &error.to_string());
             return Ok(ExitCode::from(2));
         }
     }

@@ -1,36 +1,36 @@
 //! `logweir send`: the lines of a file, a named pipe or standard input to the network.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+mod source;
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::peer::{RelpPeer, Stop, TcpPeer, UdpPeer};
-use crate::batch::Batch;
+use self::source::{Left, Read, Source};
+use crate::config::plan::ClientTlsPlan;
+use crate::driver::clients::{Client, Options, Stop, connect};
 use crate::input::lines::LineBuffer;
-use crate::limits::{DATAGRAM_SENT_MOST, LINE_MAX_MOST, READ_CHUNK, SENDER_NAME_MOST};
-use crate::url::{Protocol, Url};
+use crate::limits::{LINE_MAX_MOST, READ_CHUNK, SENDER_NAME_MOST};
+use crate::url::Url;
 
-/// Attempts to reach a TCP peer at the start; with the waits between them some seven seconds.
-const ATTEMPTS: u32 = 8;
 /// The longest number before a line, and its space.
 const NUMBER_MOST: usize = 21;
+/// How long sending may take after a signal: for what is in the pipe, and for answers.
+const GRACE: Duration = Duration::from_secs(5);
 
-/// Send lines of a file, a named pipe or standard input over UDP, TCP or RELP
+/// Send lines of a file, a named pipe or standard input to another host
 ///
-/// Over UDP each line is a datagram; over TCP each ends with a newline; over RELP each is
-/// answered by the peer, and counts as sent only then. A named pipe is read on after its writer
-/// has closed it, until SIGINT or SIGTERM.
+/// A line is a datagram, or ends with a newline in a stream, or is a message that the peer
+/// answers; it counts as sent once it is handed to the network, once the peer's TCP has it, or
+/// once it is answered. A named pipe is read on after its writer has closed it, until SIGINT or
+/// SIGTERM: what is in the pipe then is still sent. Ends with 1 where something that was there to
+/// be read was not sent.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where to: udp://host:port, tcp://host:port or relp://host:port
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help = format!("Where to: {}", Url::forms()))]
     to: Url,
     /// Send every N-th line only
     #[arg(long, value_name = "N", default_value_t = 1,
@@ -42,9 +42,37 @@ pub struct Args {
     /// Put this name and a space before the number, so that `loss` and `sequence = true` can count
     #[arg(long, value_name = "NAME", requires = "sequence", value_parser = sender_name)]
     sender: Option<String>,
+    #[command(flatten)]
+    tls: Tls,
     /// What to read; - is standard input
     #[arg(value_name = "FILE|FIFO|-", default_value = "-")]
     from: PathBuf,
+}
+
+/// What TLS needs; the system's authorities where nothing is said.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Tls {
+    /// With TLS: the authorities that the peer's certificate may be of (PEM)
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// With TLS: our own certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// With TLS: the private key of our own certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// With TLS: the name that the peer's certificate must have, where it is not the host's
+    #[arg(long, value_name = "NAME")]
+    tls_name: Option<String>,
+}
+
+impl Tls {
+    /// How to connect with these.
+    pub(super) fn options(&self) -> Options {
+        let own = self.cert.clone().zip(self.key.clone());
+        let tls = ClientTlsPlan { ca: self.ca.clone(), own, name: self.tls_name.clone() };
+        Options { tls, ..Options::default() }
+    }
 }
 
 impl Args {
@@ -64,123 +92,68 @@ fn sender_name(name: &str) -> Result<String, String> {
     }
 }
 
-/// Sends the lines.
+/// Sends the lines; 1 where a signal ended it before all that was there was sent.
 ///
 /// # Errors
 /// What cannot be read or sent, and how many lines were handed over before.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let stop = Stop::on_signals()?;
+    let stop = Stop::on_signals(GRACE)?;
     let mut source = Source::open(&args.from).with_context(|| args.from.display().to_string())?;
-    let peer = Peer::connect(&args.to, &stop).with_context(|| args.to.to_string())?;
-    let longest = match peer {
-        Peer::Udp(_) => DATAGRAM_SENT_MOST - 1 - args.prefix_most(),
-        Peer::Tcp(_) | Peer::Relp(_) => LINE_MAX_MOST,
-    };
-    let mut sender = Sender { args, peer, seen: 0, sent: 0, ready: Vec::new(), ends: Vec::new() };
+    let client = connect(&args.to, &args.tls.options(), &stop);
+    let client = client.with_context(|| args.to.to_string())?;
+    let room = |most: usize| most - 1 - args.prefix_most();
+    let longest = client.longest().map_or(LINE_MAX_MOST, room);
+    let mut sender = Sender::new(args, client);
     let mut buffer = LineBuffer::new(longest);
-    let done = copy(&mut source, &mut buffer, &mut sender, &stop).and_then(|()| sender.finish());
+    let done = copy(&mut source, &mut buffer, &mut sender, &stop);
+    let done = done.and_then(|left| sender.finish(&stop).map(|()| left));
     eprint!("sent {} of {} lines", sender.sent, sender.seen);
     if buffer.counts.oversize > 0 {
         eprint!(", {} cut to {longest} bytes", buffer.counts.oversize);
     }
-    if sender.errors() > 0 {
-        eprint!(", {} refused by the network and sent again", sender.errors());
+    eprintln!("{}", sender.client.notes());
+    let left = done?;
+    let unsent = sender.chosen - sender.sent;
+    if unsent > 0 {
+        eprintln!("logweir: stopped by a signal; {unsent} lines that were read were not sent");
     }
-    eprintln!();
-    done?;
-    Ok(ExitCode::SUCCESS)
+    if left == Left::Some {
+        let from = args.from.display();
+        eprintln!("logweir: stopped by a signal; there is more to read in {from}");
+    }
+    Ok(ExitCode::from(u8::from(unsent > 0 || left == Left::Some)))
 }
 
+/// Sends all there is to read. After a signal: what a pipe holds, and the line that has no end.
 fn copy(
     source: &mut Source,
     buffer: &mut LineBuffer,
     sender: &mut Sender<'_>,
     stop: &Stop,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Left> {
     let mut chunk = vec![0; READ_CHUNK];
-    while source.wait(stop).context("poll")? {
-        let count = match source.file.read(&mut chunk) {
-            Ok(count) => count,
-            Err(error) => match error.kind() {
-                ErrorKind::Interrupted | ErrorKind::WouldBlock => continue,
-                _ => bail!("{}: {error}", sender.args.from.display()),
-            },
+    loop {
+        let read = source.read(&mut chunk, stop);
+        let read = read.with_context(|| sender.args.from.display().to_string())?;
+        let lines = match read {
+            Read::Bytes(count) => buffer.push(&chunk[..count]),
+            Read::End | Read::Stopped(Left::Nothing) => buffer.end(),
+            // The beginning of a line of which the rest is still there to be read.
+            Read::Stopped(Left::Some) => None,
         };
-        let lines = if count == 0 { buffer.end() } else { buffer.push(&chunk[..count]) };
         if let Some((bytes, _)) = lines {
             sender.send(&bytes, stop)?;
         }
-        if count == 0 && !source.reopen(&sender.args.from)? {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Where the lines come from.
-struct Source {
-    file: File,
-    fifo: bool,
-}
-
-impl Source {
-    fn open(path: &Path) -> io::Result<Self> {
-        if path.as_os_str() == "-" {
-            let stdin: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
-            return Ok(Self { file: stdin.into(), fifo: false });
-        }
-        // /dev/stdin and the like may be a pipe that has no name, and cannot be opened anew.
-        let fifo = path.metadata()?.file_type().is_fifo() && path.canonicalize().is_ok();
-        Ok(Self { file: open(path, fifo)?, fifo })
-    }
-
-    /// Waits until there is something to read; false where a signal came.
-    fn wait(&self, stop: &Stop) -> nix::Result<bool> {
-        while !stop.asked() {
-            let mut ready = [
-                PollFd::new(self.file.as_fd(), PollFlags::POLLIN),
-                PollFd::new(stop.wake.as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut ready, PollTimeout::NONE) {
-                Ok(_) if ready[0].any() == Some(true) => return Ok(!stop.asked()),
-                Ok(_) | Err(nix::Error::EINTR) => {}
-                Err(error) => return Err(error),
+        match read {
+            Read::Bytes(_) => {}
+            Read::Stopped(left) => return Ok(left),
+            Read::End => {
+                let goes_on = source.reopen(&sender.args.from);
+                let from = || sender.args.from.display().to_string();
+                if !goes_on.with_context(from)? {
+                    return Ok(Left::Nothing);
+                }
             }
-        }
-        Ok(false)
-    }
-
-    /// After its end: opens a named pipe anew. The old end is closed only then, so that what
-    /// a next writer has written meanwhile stays.
-    fn reopen(&mut self, path: &Path) -> io::Result<bool> {
-        if self.fifo {
-            self.file = open(path, true)?;
-        }
-        Ok(self.fifo)
-    }
-}
-
-/// A named pipe is opened without waiting for its writer; poll(2) waits for it.
-fn open(path: &Path, fifo: bool) -> io::Result<File> {
-    let flags = if fifo { libc::O_NONBLOCK } else { 0 };
-    OpenOptions::new().read(true).custom_flags(flags).open(path)
-}
-
-/// Where the lines go.
-enum Peer {
-    Udp(UdpPeer),
-    Tcp(TcpPeer),
-    Relp(Box<RelpPeer>),
-}
-
-impl Peer {
-    fn connect(to: &Url, stop: &Stop) -> io::Result<Self> {
-        match to.protocol {
-            Protocol::Udp => UdpPeer::connect(to).map(Self::Udp),
-            Protocol::Relp => {
-                RelpPeer::connect(to, ATTEMPTS, stop).map(|peer| Self::Relp(Box::new(peer)))
-            }
-            _ => TcpPeer::connect(to, ATTEMPTS, stop).map(Self::Tcp),
         }
     }
 }
@@ -188,25 +161,42 @@ impl Peer {
 /// Numbers, chooses and sends.
 struct Sender<'a> {
     args: &'a Args,
-    peer: Peer,
+    client: Box<dyn Client>,
     /// Lines read.
     seen: u64,
-    /// Lines handed over.
+    /// Of those, lines to send.
+    chosen: u64,
+    /// Lines that have arrived, as far as anybody can tell.
     sent: u64,
     /// The lines to send next, and where each ends.
     ready: Vec<u8>,
-    ends: Vec<usize>,
+    /// Bytes handed over so far, and where in them those lines end that may not have arrived.
+    handed: u64,
+    under_way: VecDeque<u64>,
 }
 
-impl Sender<'_> {
+impl<'a> Sender<'a> {
+    fn new(args: &'a Args, client: Box<dyn Client>) -> Self {
+        Self {
+            args,
+            client,
+            seen: 0,
+            chosen: 0,
+            sent: 0,
+            ready: Vec::new(),
+            handed: 0,
+            under_way: VecDeque::new(),
+        }
+    }
+
     fn send(&mut self, lines: &[u8], stop: &Stop) -> anyhow::Result<()> {
         self.ready.clear();
-        self.ends.clear();
         for line in lines.split_inclusive(|&byte| byte == b'\n') {
             self.seen += 1;
             if !self.seen.is_multiple_of(self.args.sample) {
                 continue;
             }
+            self.chosen += 1;
             if let Some(sender) = &self.args.sender {
                 self.ready.extend_from_slice(sender.as_bytes());
                 self.ready.push(b' ');
@@ -215,55 +205,30 @@ impl Sender<'_> {
                 self.ready.extend_from_slice(format!("{} ", self.seen).as_bytes());
             }
             self.ready.extend_from_slice(line);
-            self.ends.push(self.ready.len());
+            self.under_way.push_back(self.handed + self.ready.len() as u64);
         }
-        let batch = self.ready_batch();
-        let done = match &mut self.peer {
-            Peer::Udp(peer) => {
-                let starts = [0].into_iter().chain(self.ends.iter().copied());
-                let parts = starts.zip(&self.ends).map(|(from, &to)| &self.ready[from..to]);
-                peer.send(&parts.collect::<Vec<_>>(), stop)
-            }
-            Peer::Tcp(peer) => {
-                let whole = |bytes: usize| self.ends.partition_point(|&end| end <= bytes);
-                let done = peer.send(&self.ready, stop);
-                done.map(whole).map_err(|(bytes, error)| (whole(bytes), error))
-            }
-            Peer::Relp(peer) => {
-                let done = batch.map_or(Ok(()), |batch| peer.send(&batch, stop));
-                self.sent = peer.answered.lines;
-                done.map(|()| 0).map_err(|error| (0, error))
-            }
-        };
-        let (Ok(count) | Err((count, _))) = done;
-        self.sent += count as u64;
-        if let Err((_, error)) = done {
+        let (bytes, done) = self.client.send(&self.ready, stop);
+        self.handed += bytes as u64;
+        self.count();
+        if let Err(error) = done {
             bail!("{}: {error} after {} lines were handed over", self.args.to, self.sent);
         }
         Ok(())
     }
 
-    /// The lines that are ready, where there are any.
-    fn ready_batch(&self) -> Option<Batch> {
-        let Peer::Relp(_) = self.peer else { return None };
-        let lines = u32::try_from(self.ends.len()).ok().filter(|lines| *lines > 0)?;
-        let bytes = self.ready.clone().into();
-        let (input, received) = ("send".into(), SystemTime::now());
-        Some(Batch::new(bytes, lines, input, received))
-    }
-
-    /// Waits for answers that are due.
-    fn finish(&mut self) -> anyhow::Result<()> {
-        let Peer::Relp(peer) = &mut self.peer else { return Ok(()) };
-        let done = peer.finish();
-        self.sent = peer.answered.lines;
-        done.with_context(|| format!("{} after {} lines were answered", self.args.to, self.sent))
-    }
-
-    fn errors(&self) -> u64 {
-        match &self.peer {
-            Peer::Udp(peer) => peer.errors,
-            Peer::Tcp(_) | Peer::Relp(_) => 0,
+    /// Counts the lines that have arrived meanwhile.
+    fn count(&mut self) {
+        let there = self.handed - self.client.unacknowledged().min(self.handed);
+        while self.under_way.front().is_some_and(|end| *end <= there) {
+            self.under_way.pop_front();
+            self.sent += 1;
         }
+    }
+
+    /// Waits until all has arrived.
+    fn finish(&mut self, stop: &Stop) -> anyhow::Result<()> {
+        let done = self.client.settle(stop);
+        self.count();
+        done.with_context(|| format!("{} after {} lines had arrived", self.args.to, self.sent))
     }
 }

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::control::Daemon;
-use super::peer::Stop;
 use crate::batch::end_of_lines;
+use crate::driver::clients::Stop;
 use crate::driver::control::{Request, TapHead, open};
 
 /// How often it is looked whether a signal came.
@@ -56,9 +56,9 @@ enum End {
 /// # Errors
 /// That the daemon is not found or refuses.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let stop = Stop::on_signals()?;
+    let stop = Stop::on_signals(Duration::ZERO)?;
     let request = Request::Tap { node: args.node.clone(), matches: args.matches.clone() };
-    let path = args.daemon.path()?;
+    let path = args.daemon.path();
     let stream = open(&path, &request).map_err(anyhow::Error::msg)?;
     stream.get_ref().set_read_timeout(Some(LOOK))?;
     let mut tap = Tap { stream, stop, rest: None };

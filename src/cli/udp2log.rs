@@ -20,6 +20,7 @@ use crate::config::udp2log::Options;
 use crate::driver::{Daemon, Report};
 use crate::engine::status::Status;
 use crate::logger::{self, Style, Target};
+use crate::printable::printable_lines;
 use crate::sys::process::in_new_session;
 
 /// The user that udp2log becomes where none is named.
@@ -74,7 +75,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let plan = match read(&args.config_file, &options) {
         Ok(plan) => plan,
         Err(refusal) => {
-            eprintln!("{refusal}");
+            eprintln!("{}", printable_lines(&refusal.to_string()));
             return Ok(ExitCode::from(2));
         }
     };
@@ -91,7 +92,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut daemon = match Daemon::open(&plan, Box::new(reread)) {
         Ok(daemon) => daemon,
         Err(error) => {
-            eprintln!("udp2log: {error}");
+            eprintln!("udp2log: {}", printable_lines(&error.to_string()));
             return Ok(ExitCode::FAILURE);
         }
     };

@@ -8,6 +8,7 @@
 //! `filter`, `spool` and `select` read what is no protocol's; `keys` puts all keys together;
 //! `flow` joins the nodes; `checks` looks at the whole. All of them write into one [`Report`].
 
+mod advice;
 mod checks;
 mod daemon;
 pub mod explain;
@@ -24,6 +25,7 @@ mod output;
 pub mod plan;
 pub mod schema;
 mod select;
+mod socket;
 mod spool;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,7 @@ use toml::de::DeTable;
 pub use self::daemon::CONTROL_DEFAULT;
 use self::flow::{Draft, Flow};
 use self::plan::{BodyPlan, Kind, Plan, SelectPlan};
+pub use self::socket::control_socket;
 pub use crate::filter::regex as pattern;
 use crate::limits;
 use crate::settings::diagnostic::DIAGNOSTICS_MOST;
@@ -118,7 +121,11 @@ pub fn parse(text: &str, file_name: &str) -> Result<Checked, Refusal> {
     for error in errors.iter().take(DIAGNOSTICS_MOST) {
         let end = text.len();
         let message = format!("not TOML: {}", error.message());
-        report.error(&error.span().unwrap_or(end..end), "", message);
+        let span = error.span().unwrap_or(end..end);
+        match advice::advice(text, &span, error.message()) {
+            Some(help) => report.error_help(&span, "", message, help),
+            None => drop(report.error(&span, "", message)),
+        }
     }
     if report.has_errors() {
         // What was recovered from broken TOML would only give misleading errors.

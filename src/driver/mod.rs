@@ -7,6 +7,7 @@
 
 mod admin;
 pub mod children;
+pub mod clients;
 mod compress;
 pub mod control;
 pub mod disk;

@@ -27,6 +27,7 @@ use crate::ids::NodeId;
 use crate::ingress::Source;
 use crate::ingress::datagrams::DatagramSocket;
 use crate::limits;
+use crate::logger;
 use crate::net::tls::{ClientTls, ServerTls};
 use crate::proto::traits::{Claim, Opening};
 use crate::spool::recover::{self, Opened};
@@ -377,7 +378,8 @@ impl Daemon {
             }
             Err(error) => {
                 self.reloads.refused += 1;
-                log::error!("reload refused, the old configuration goes on:\n{error}");
+                log::error!("reload refused, the old configuration goes on:");
+                logger::lines(log::Level::Error, error);
             }
         }
         for asker in std::mem::take(&mut self.reload.askers) {

@@ -1,28 +1,20 @@
 //! The receiver of a stream from a descriptor: standard input or a FIFO.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 
 use super::Source;
 use super::inbox::Inlet;
 use super::wait::{Waited, wait};
+use crate::fifo;
 use crate::input::lines::LineBuffer;
 use crate::input::{InputCounts, Piece};
 use crate::limits;
 use crate::parse::sequence::GapTracker;
-
-/// Opens a FIFO for reading without waiting for a writer.
-///
-/// # Errors
-/// The system's.
-pub fn open_fifo(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
-}
 
 /// Receives lines from a descriptor.
 pub struct Descriptor {
@@ -50,7 +42,7 @@ impl Descriptor {
         let Some(path) = &self.path else { return false };
         // Opened before the old one is closed, so that a writer never meets a pipe without a
         // reader.
-        match open_fifo(path) {
+        match fifo::open(path) {
             Ok(next) => self.file = next,
             Err(error) => {
                 log::error!("input.{}: {}: {error}", inlet.name(), path.display());

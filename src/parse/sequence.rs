@@ -106,7 +106,7 @@ impl GapTracker {
 
     /// Takes note of one line.
     pub fn line(&mut self, line: &[u8]) {
-        let Some((name, number)) = self.words(line) else {
+        let Some((name, number, _)) = self.words(line) else {
             self.unnumbered += 1;
             return;
         };
@@ -150,14 +150,18 @@ impl GapTracker {
         self.senders.iter().map(|(name, sender)| (&**name, sender))
     }
 
-    fn words<'a>(&self, line: &'a [u8]) -> Option<(&'a [u8], u64)> {
+    /// The sender, the number, and the third word of a line, which may be missing.
+    pub fn words<'a>(&self, line: &'a [u8]) -> Option<(&'a [u8], u64, &'a [u8])> {
         let end = |bytes: &[u8]| match self.delimiter {
             Some(delimiter) => memchr::memchr(delimiter, bytes),
             None => memchr::memchr2(b' ', b'\t', bytes),
         };
         let at = end(line).filter(|at| (1..=SENDER_NAME_MOST).contains(at))?;
         let (name, rest) = (&line[..at], &line[at + 1..]);
-        Some((name, digits(&rest[..end(rest).unwrap_or(rest.len())])?))
+        let at = end(rest).unwrap_or(rest.len());
+        let third = rest.get(at + 1..).unwrap_or_default();
+        let third = &third[..end(third).unwrap_or(third.len())];
+        Some((name, digits(&rest[..at])?, third))
     }
 
     /// The place of this sender, which was heard of now.

@@ -1,4 +1,4 @@
-//! Lines rendered once, of which only the sequence numbers change.
+//! Lines rendered once, of which only the sequence numbers and the times change.
 
 use std::fmt::Write;
 
@@ -39,8 +39,11 @@ const PRIORITIES: [u8; 5] = [134, 38, 4, 11, 190];
 pub(super) struct Lines {
     buffer: Vec<u8>,
     size: usize,
-    /// Where in each line its sequence number is.
-    places: Vec<usize>,
+    /// Where in each line its sequence number is, and its time where it has one.
+    places: Vec<(usize, Option<usize>)>,
+    /// The line that comes next.
+    at: usize,
+    form: Form,
     /// The number of the last line, in digits.
     number: Vec<u8>,
     last: &'static [u8],
@@ -51,6 +54,8 @@ struct Line {
     before: String,
     after: String,
     place: usize,
+    /// Where its time is.
+    time: Option<usize>,
 }
 
 impl Lines {
@@ -86,8 +91,9 @@ impl Lines {
             Form::Rfc5424 => (DIGITS_RFC5424, LAST_RFC5424),
             Form::Squid | Form::Raw => (DIGITS, LAST),
         };
-        let places = lines.iter().map(|line| line.place).collect();
-        Ok(Self { buffer, size, places, number: number.into(), last: last.as_bytes() })
+        let places = lines.iter().map(|line| (line.place, line.time)).collect();
+        let (number, last) = (number.into(), last.as_bytes());
+        Ok(Self { buffer, size, places, at: 0, form, number, last })
     }
 
     /// How many there are at a time.
@@ -95,15 +101,37 @@ impl Lines {
         self.places.len()
     }
 
-    /// The next `count` lines, at most [`Self::capacity`].
-    pub(super) fn next(&mut self, count: usize) -> &[u8] {
-        let count = count.min(self.capacity());
-        let width = self.number.len();
-        for (line, place) in self.buffer.chunks_exact_mut(self.size).zip(&self.places).take(count) {
+    /// The next lines, at most `count` and fewer where the end of the buffer comes before, with
+    /// the time `now`.
+    pub(super) fn next(&mut self, count: usize, now: Timestamp) -> &[u8] {
+        let first = self.at;
+        let count = count.min(self.capacity() - first);
+        self.at = (first + count) % self.capacity();
+        let (width, time) = (self.number.len(), self.form.time(now));
+        let range = first * self.size..(first + count) * self.size;
+        let lines = self.buffer[range.clone()].chunks_exact_mut(self.size);
+        for (line, (place, time_place)) in lines.zip(&self.places[first..]) {
             increase(&mut self.number, self.last);
             line[*place..*place + width].copy_from_slice(&self.number);
+            if let Some(at) = time_place {
+                line[*at..*at + time.len()].copy_from_slice(time.as_bytes());
+            }
         }
-        &self.buffer[..count * self.size]
+        &self.buffer[range]
+    }
+}
+
+impl Form {
+    /// A time as such lines have it, always of the same width in this century.
+    fn time(self, now: Timestamp) -> String {
+        match self {
+            Self::Raw => String::new(),
+            Self::Squid => {
+                let millis = now.as_millisecond().rem_euclid(1000);
+                format!("{:010}.{millis:03}", now.as_second())
+            }
+            Self::Rfc5424 => format!("{now:.3}"),
+        }
     }
 }
 
@@ -129,20 +157,24 @@ impl Line {
 
 fn line(form: Form, sender: &str, now: Timestamp, i: usize) -> Line {
     let place = sender.len() + 1;
+    let time = form.time(now);
     match form {
-        Form::Raw => Line { before: format!("{sender} {DIGITS} "), after: String::new(), place },
+        Form::Raw => {
+            let before = format!("{sender} {DIGITS} ");
+            Line { before, after: String::new(), place, time: None }
+        }
         Form::Squid => Line {
-            before: squid(sender, now, i),
+            before: squid(sender, &time, i),
             after: " NONE/- text/html - - Mozilla/5.0".to_string(),
             place,
+            time: Some(place + DIGITS.len() + 1),
         },
-        Form::Rfc5424 => rfc5424(sender, now, i),
+        Form::Rfc5424 => rfc5424(sender, &time, i),
     }
 }
 
-fn squid(sender: &str, now: Timestamp, i: usize) -> String {
+fn squid(sender: &str, time: &str, i: usize) -> String {
     let mut text = format!("{sender} {DIGITS} ");
-    let (seconds, millis) = (now.as_second(), now.as_millisecond().rem_euclid(1000));
     let net = ["192.0.2", "198.51.100", "203.0.113"][i % 3];
     let status = match i % 100 {
         7 | 57 => 503,
@@ -154,7 +186,7 @@ fn squid(sender: &str, now: Timestamp, i: usize) -> String {
     // A String takes whatever is written to it.
     let _ = write!(
         text,
-        "{seconds}.{millis:03} {} {net}.{} {hit}/{status} {} GET {}",
+        "{time} {} {net}.{} {hit}/{status} {} GET {}",
         i % 90,
         i * 7 % 254 + 1,
         1000 + i * 37 % 9000,
@@ -163,18 +195,55 @@ fn squid(sender: &str, now: Timestamp, i: usize) -> String {
     text
 }
 
-fn rfc5424(sender: &str, now: Timestamp, i: usize) -> Line {
+fn rfc5424(sender: &str, time: &str, i: usize) -> Line {
     let priority = PRIORITIES[i % PRIORITIES.len()];
     let app = APPS[i % APPS.len()];
-    let mut before = format!("<{priority}>1 {now:.3} {sender} {app} - - [meta sequenceId=\"");
+    let mut before = format!("<{priority}>1 ");
+    let time_place = Some(before.len());
+    let _ = write!(before, "{time} {sender} {app} - - [meta sequenceId=\"");
     let place = before.len();
     let _ = write!(before, "{DIGITS_RFC5424}\"] request {} took {} ms ", i * 37 % 9000, i % 90);
-    Line { before, after: String::new(), place }
+    Line { before, after: String::new(), place, time: time_place }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    /// So many lines, however many calls it takes.
+    fn taken(lines: &mut Lines, count: usize) -> Vec<u8> {
+        let (mut all, size) = (Vec::new(), lines.size);
+        while all.len() < count * size {
+            let left = count - all.len() / size;
+            all.extend_from_slice(lines.next(left, NOW));
+        }
+        all
+    }
+
+    #[test]
+    fn one_line_at_a_time_goes_through_all_kinds_of_lines() {
+        let mut lines = Lines::new(Form::Squid, "cp1", 250, 64).unwrap();
+        let together = taken(&mut Lines::new(Form::Squid, "cp1", 250, 64).unwrap(), 64);
+        let one_by_one: Vec<u8> = (0..64).flat_map(|_| taken(&mut lines, 1)).collect();
+        assert_eq!(one_by_one, together);
+    }
+
+    #[test]
+    fn lines_have_the_time_at_which_they_are_taken() {
+        for (form, wanted) in [
+            (Form::Squid, ["0000000001.500", "1700000000.250"]),
+            (Form::Rfc5424, ["1970-01-01T00:00:01.500Z", "2023-11-14T22:13:20.250Z"]),
+        ] {
+            let mut lines = Lines::new(form, "cp1", 250, 2).unwrap();
+            for (millis, wanted) in [1500, 1_700_000_000_250].into_iter().zip(wanted) {
+                let now = Timestamp::from_millisecond(millis).unwrap();
+                let text = String::from_utf8(lines.next(2, now).to_vec()).unwrap();
+                assert_eq!(text.matches(wanted).count(), 2, "{text}");
+            }
+        }
+    }
 
     #[test]
     fn every_line_has_its_size_and_the_next_number() {
@@ -182,7 +251,7 @@ mod tests {
             let mut lines = Lines::new(form, "cp1", 250, 130).unwrap();
             let mut number = 0;
             for count in [130, 7, 130] {
-                for line in lines.next(count).split_inclusive(|&byte| byte == b'\n') {
+                for line in taken(&mut lines, count).split_inclusive(|&byte| byte == b'\n') {
                     number += 1;
                     let text = std::str::from_utf8(line).unwrap();
                     assert_eq!(text.len(), 250);
@@ -205,7 +274,7 @@ mod tests {
             let (_, said) = error.split_once(": write ").unwrap();
             let least: usize = said.strip_suffix(" or more").unwrap().parse().unwrap();
             assert!(Lines::new(form, "cp1", least - 1, 1000).is_err());
-            assert_eq!(Lines::new(form, "cp1", least, 1000).unwrap().next(9).len(), 9 * least);
+            assert_eq!(Lines::new(form, "cp1", least, 1000).unwrap().next(9, NOW).len(), 9 * least);
         }
     }
 
@@ -221,7 +290,7 @@ mod tests {
     #[test]
     fn filters_have_something_to_find() {
         let mut lines = Lines::new(Form::Squid, "cp1", 250, 1000).unwrap();
-        let text = String::from_utf8(lines.next(1000).to_vec()).unwrap();
+        let text = String::from_utf8(lines.next(1000, NOW).to_vec()).unwrap();
         for part in [".m.wikipedia.org", "/w/api.php", "/503 ", "/404 ", "TCP_MISS", " 192.0.2."] {
             let found = text.lines().filter(|line| line.contains(part)).count();
             assert!((1..1000).contains(&found), "{part}: {found}");

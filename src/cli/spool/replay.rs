@@ -15,8 +15,9 @@ use super::folder::Folder;
 use super::losses::Losses;
 use super::target::{Sent, Target};
 use super::{count, time};
-use crate::cli::peer::Stop;
+use crate::cli::send::Tls;
 use crate::config::plan::RatePlan;
+use crate::driver::clients::{Stop, connect};
 use crate::url::Url;
 
 /// The longest time to sleep before it is looked whether the user has had enough.
@@ -28,17 +29,19 @@ const INTERRUPTED: u8 = 130;
 
 /// Send the lines of a spool again
 ///
-/// Over UDP each line is a datagram; over TCP each ends with a newline; over RELP each is
-/// answered by the peer, and counts as sent only then. What had come when it began is sent.
+/// A line is a datagram, or ends with a newline in a stream, or is a message that the peer
+/// answers and counts as sent only then. What had come when it began is sent.
 /// Stopped by Ctrl-C or an error, it says which --from goes on where it ended.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The spool's folder
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// Where to: udp://host:port, tcp://host:port or relp://host:port
-    #[arg(long, value_name = "URL", required_unless_present = "dry_run")]
+    #[arg(long, value_name = "URL", required_unless_present = "dry_run",
+        help = format!("Where to: {}", Url::forms()))]
     to: Option<Url>,
+    #[command(flatten)]
+    tls: Tls,
     #[command(flatten)]
     pick: Pick,
     /// End with the line of this number
@@ -66,8 +69,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Some(to) = args.to.as_ref().filter(|_| !args.dry_run) else {
         return dry_run(args, &mut feed);
     };
-    let stop = Stop::on_signals()?;
-    let target = Target::connect(to, &stop).with_context(|| to.to_string())?;
+    let stop = Stop::on_signals(Duration::ZERO)?;
+    let client = connect(to, &args.tls.options(), &stop).with_context(|| to.to_string())?;
+    let target = Target::new(client);
     let mut replay = Replay {
         pace: args.rate.map(Pace::new),
         bar: bar(feed.first, feed.end),

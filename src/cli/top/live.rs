@@ -24,7 +24,7 @@ use super::draw::{Theme, draw};
 use super::model::Model;
 use super::text::Glyphs;
 use crate::cli::control::{Daemon, status_at};
-use crate::cli::peer::Stop;
+use crate::driver::clients::Stop;
 use crate::engine::status::Status;
 
 /// How often it is looked for news while no key is pressed.
@@ -48,9 +48,9 @@ pub(super) fn run(daemon: &Daemon, every: Duration) -> anyhow::Result<()> {
     }
     let variable = |name: &str| std::env::var(name).ok();
     let colour = variable("NO_COLOR").is_none_or(|value| value.is_empty());
-    let stop = Stop::on_signals()?;
+    let stop = Stop::on_signals(Duration::ZERO)?;
     let mut app = App::new(Model::new(daemon.status()?), Glyphs::of(variable));
-    let news = look(daemon.path()?, every)?;
+    let news = look(daemon.path(), every)?;
     let mut screen = Screen::take()?;
     let (mut heard, mut lost) = (Instant::now(), false);
     while !app.done && !stop.asked() {

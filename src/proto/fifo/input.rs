@@ -5,7 +5,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use crate::ingress::{OpenError, Source};
-use crate::ingress::descriptor::{Descriptor, open_fifo};
+use crate::fifo;
+use crate::ingress::descriptor::Descriptor;
 use crate::parse::sequence::GapTracker;
 use crate::proto::traits::Opening;
 
@@ -20,7 +21,7 @@ pub(super) fn open(
     opening: &mut Opening<'_>,
 ) -> Result<Vec<Box<dyn Source>>, OpenError> {
     let at = format!("input.{}: fifo = {:?}", opening.name, plan.path.display());
-    let file = make_fifo(&plan.path).and_then(|()| open_fifo(&plan.path));
+    let file = make_fifo(&plan.path).and_then(|()| fifo::open(&plan.path));
     let file = file.map_err(|error| OpenError::new(&at, error))?;
     let gaps = opening.sequence.then(GapTracker::new);
     let path = Some(plan.path.clone());

@@ -20,6 +20,7 @@ use crate::limits::RELP_WINDOW;
 use crate::proto::relp::wire::{
     Command, DATA_MOST, Decoder, Frame, Offers, TXNR_MOST, encode, encode_lines_head, head,
 };
+use crate::printable::printable_bytes;
 
 /// The longest answer.
 const ANSWER_MOST: usize = 32 * 1024;
@@ -112,7 +113,7 @@ impl RelpClient {
         if first == index {
             heard.push(Heard::Refused);
         }
-        let said = String::from_utf8_lossy(&frame.data[..frame.data.len().min(120)]).into_owned();
+        let said = printable_bytes(&frame.data[..frame.data.len().min(120)]);
         Err(format!("the peer refuses a line: {said}"))
     }
 
@@ -122,8 +123,7 @@ impl RelpClient {
         code: &[u8],
         heard: &mut Vec<Heard>,
     ) -> Result<(), String> {
-        let said =
-            || String::from_utf8_lossy(&frame.data[..frame.data.len().min(120)]).into_owned();
+        let said = || printable_bytes(&frame.data[..frame.data.len().min(120)]).into_owned();
         if code != b"200" {
             return Err(format!("the peer refuses the session: {}", said()));
         }

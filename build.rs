@@ -1,0 +1,48 @@
+//! Says which commit the program is made of: by the environment (LOGWEIR_COMMIT, LOGWEIR_DATE),
+//! by what `git archive` writes into a source archive, or by git. Without any of them the version
+//! alone is said.
+
+use std::process::Command;
+
+/// Where `git archive` writes commit and date (.gitattributes says so).
+const ARCHIVED: &str = "packaging/commit";
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed={ARCHIVED}");
+    println!("cargo:rerun-if-env-changed=LOGWEIR_COMMIT");
+    println!("cargo:rerun-if-env-changed=LOGWEIR_DATE");
+    let commit = by_environment().or_else(by_archive).or_else(by_git).unwrap_or_default();
+    println!("cargo:rustc-env=LOGWEIR_COMMIT={commit}");
+}
+
+/// Commit and date, as in `8d4cf6b 2026-11-27`.
+fn by_environment() -> Option<String> {
+    let commit = std::env::var("LOGWEIR_COMMIT").ok().filter(|commit| !commit.is_empty())?;
+    let date = std::env::var("LOGWEIR_DATE").unwrap_or_default();
+    Some(format!("{commit} {date}").trim().to_string())
+}
+
+fn by_archive() -> Option<String> {
+    let text = std::fs::read_to_string(ARCHIVED).ok()?;
+    let text = text.lines().next()?.trim();
+    (!text.is_empty() && !text.starts_with('$')).then(|| text.to_string())
+}
+
+fn by_git() -> Option<String> {
+    // A source folder inside a strange repository is not of its commit.
+    let top = git(&["rev-parse", "--show-toplevel"])?;
+    let own = std::fs::canonicalize(std::env::var_os("CARGO_MANIFEST_DIR")?).ok()?;
+    if std::fs::canonicalize(top).ok()? != own {
+        return None;
+    }
+    let log = git(&["rev-parse", "--git-path", "logs/HEAD"])?;
+    println!("cargo:rerun-if-changed={log}");
+    git(&["log", "-1", "--format=%h %cs"])
+}
+
+fn git(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(args).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_string())
+}

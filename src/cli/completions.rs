@@ -1,0 +1,30 @@
+//! `logweir completions`: what a shell needs to complete the command line.
+
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use clap_complete::{Shell, generate};
+
+/// Print what a shell needs to complete logweir's command line
+///
+/// For bash: logweir completions bash >~/.local/share/bash-completion/completions/logweir
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The shell
+    shell: Shell,
+}
+
+/// Prints it.
+///
+/// # Errors
+/// When standard output cannot be written to.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut text = Vec::new();
+    generate(args.shell, &mut super::Cli::command(), "logweir", &mut text);
+    match io::stdout().lock().write_all(&text) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,56 @@
+//! Opening named pipes for reading.
+//!
+//! A path that was a named pipe may be something else by the time it is opened again: a cleaning
+//! job removed the pipe, and a writer that came back with O_CREAT made a regular file of its name.
+//! Read as a pipe, such a file ends at once, is opened again, and its lines come without end.
+//! So the kind is looked at on the open descriptor, at every open.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Opens a named pipe for reading, without waiting for a writer.
+///
+/// # Errors
+/// The system's; of kind `InvalidInput`, where what is there is no named pipe.
+pub fn open(path: &Path) -> io::Result<File> {
+    match open_any(path)? {
+        (file, true) => Ok(file),
+        (_, false) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a named pipe (a FIFO); remove it and make one with mkfifo",
+        )),
+    }
+}
+
+/// Opens whatever is there for reading without waiting; whether it is a named pipe.
+///
+/// # Errors
+/// The system's.
+pub fn open_any(path: &Path) -> io::Result<(File, bool)> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let is_fifo = file.metadata()?.file_type().is_fifo();
+    Ok((file, is_fifo))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_named_pipe_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        assert_eq!(open(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "a line\n").unwrap();
+        let error = open(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("not a named pipe"), "{error}");
+        assert!(!open_any(&path).unwrap().1);
+        assert!(open(folder.path()).is_err());
+    }
+}
