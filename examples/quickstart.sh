@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts the daemon on quickstart.toml, sends it ten seconds of squid's log lines, and shows
-# them flow. Ends by itself; everything it writes is in /tmp/logweir-quickstart.
+# Starts the daemon with quickstart.toml, sends it squid log lines for ten seconds, and shows
+# how they flow. Ends by itself; everything it writes is in /tmp/logweir-quickstart.
 set -eu
 cd "$(dirname "$0")/.."
 

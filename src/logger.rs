@@ -82,7 +82,7 @@ impl Verbosity {
     pub fn current() -> Self {
         let current = log::max_level();
         let found = Self::WORDS.iter().find(|(_, known)| known.filter() == current);
-        found.map_or(Self::default(), |(_, known)| *known)
+        found.map_or(Self::Info, |(_, known)| *known)
     }
 
     /// Puts it in force, at once and for every thread.

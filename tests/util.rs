@@ -300,3 +300,28 @@ pub fn run(args: &[&str], input: &[u8]) -> Output {
 pub fn numbered(from: u64, to: u64) -> Vec<String> {
     (from..to).map(|number| format!("line {number}")).collect()
 }
+
+/// Runs one test of this binary without any program in the path: whether it passed, and the list
+/// of what was skipped.
+fn run_without_programs(test: &str, no_skip: &str) -> (bool, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("skipped");
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--test-threads=2"])
+        .env("PATH", folder.path())
+        .env("LOGWEIR_TEST_SKIPPED", &list)
+        .env("LOGWEIR_TEST_NO_SKIP", no_skip)
+        .output()
+        .unwrap();
+    (output.status.success(), std::fs::read_to_string(list).unwrap_or_default())
+}
+
+#[test]
+fn a_test_without_its_program_is_listed_or_fails_where_no_skip_is_allowed() {
+    let test = "graph::graphviz_draws_the_nodes_and_edges_there_are";
+    let (passed, skipped) = run_without_programs(test, "0");
+    assert!(passed);
+    assert_eq!(skipped, format!("{test}: needs dot (Debian's graphviz)\n"));
+    let (passed, skipped) = run_without_programs(test, "1");
+    assert_eq!((passed, skipped.as_str()), (false, ""));
+}

@@ -20,10 +20,7 @@ pub fn check(data: &[u8]) {
         input: input.as_ref().into(),
         fields: (0..template.fields().len()).map(value).collect(),
     };
-    let plain = Values {
-        input: "x".into(),
-        fields: vec![b"x".to_vec(); template.fields().len()],
-    };
+    let plain = Values { input: "x".into(), fields: vec![b"x".to_vec(); template.fields().len()] };
     for seconds in [0, 1_763_883_000, 253_402_300_799, 10_000_000_000_000] {
         let when = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH);
         same_place(&template, when, &values, &plain, text.len());

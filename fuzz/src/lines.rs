@@ -39,7 +39,10 @@ pub fn check(data: &[u8]) {
     let stream = parameters.0;
     let whole = read(&[stream], max_line);
     let newline_added = usize::from(stream.last().is_some_and(|last| *last != b'\n'));
-    assert_eq!(whole.bytes.len() as u64 + whole.oversize_bytes, (stream.len() + newline_added) as u64);
+    assert_eq!(
+        whole.bytes.len() as u64 + whole.oversize_bytes,
+        (stream.len() + newline_added) as u64
+    );
     for line in whole.bytes.split(|byte| *byte == b'\n') {
         assert!(line.len() <= max_line);
     }

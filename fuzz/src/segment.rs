@@ -33,7 +33,8 @@ impl Source for Memory<'_> {
 fn scanned(segment: &[u8], step: usize, ended: bool, skip: u8) -> (Vec<Item>, u64) {
     let mut scanner = Scanner::new(Memory { segment, at: 0, step });
     let mut items: Vec<Item> = Vec::new();
-    let wanted = |header: &logweir::spool::format::Header| skip == 0 || header.first as u8 & 3 != skip & 3;
+    let wanted =
+        |header: &logweir::spool::format::Header| skip == 0 || header.first as u8 & 3 != skip & 3;
     loop {
         let before = scanner.offset();
         let Some(item) = scanner.next(ended, wanted).expect("memory cannot fail") else { break };
@@ -67,5 +68,7 @@ pub fn check(data: &[u8]) {
     assert_eq!(scanned(&segment, step, true, skip).0, items, "read in steps of {step}");
     // Nothing that is still being written is taken for damage at the end.
     let (open, end) = scanned(&segment, step, false, skip);
-    assert!(end <= segment.len() as u64 || open.iter().any(|item| matches!(item, Item::Skipped(_))));
+    assert!(
+        end <= segment.len() as u64 || open.iter().any(|item| matches!(item, Item::Skipped(_)))
+    );
 }

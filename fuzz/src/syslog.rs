@@ -10,11 +10,9 @@ use logweir::parse::field::Field;
 use logweir::parse::syslog::{Message, Month, sd};
 use logweir::sources::Source;
 
-const SHAPES: [Shape; 5] =
-    [Shape::Line, Shape::Rfc5424, Shape::Rfc3164, Shape::Json, Shape::Text];
-const FIELDS: [&str; 10] = [
-    "facility", "severity", "host", "app", "procid", "msgid", "source", "pid", "uid", "sd.a@1.b",
-];
+const SHAPES: [Shape; 5] = [Shape::Line, Shape::Rfc5424, Shape::Rfc3164, Shape::Json, Shape::Text];
+const FIELDS: [&str; 10] =
+    ["facility", "severity", "host", "app", "procid", "msgid", "source", "pid", "uid", "sd.a@1.b"];
 
 pub fn check(data: &[u8]) {
     let line: Vec<u8> = data.iter().copied().filter(|byte| *byte != b'\n').collect();
