@@ -23,8 +23,10 @@ use seeker::{DIGITS_MAX, Found, Seeker};
 const MARK: &[u8] = b"\xef\xbb\xbf";
 /// The shortest header of RFC 5424: `<1>1 - - - - - -`.
 const HEADER_MIN: u64 = 16;
-/// A message without an end is given up when it is so many times as long as a message may be.
+/// A message without an end is given up when it is so many times as long as a message may be, and
+/// not before it has so many bytes.
 const ENDLESS: usize = 2;
+const ENDLESS_MIN: usize = 128 * 1024;
 
 /// Finds the messages in a stream that comes in pieces.
 #[derive(Debug)]
@@ -372,7 +374,7 @@ impl Framer {
     fn room(&self) -> usize {
         let most = match self.is_piece {
             true => self.max_message,
-            false => self.max_message.saturating_mul(ENDLESS),
+            false => self.max_message.saturating_mul(ENDLESS).max(ENDLESS_MIN),
         };
         most.max(1).saturating_sub(self.kept.len() + self.cut)
     }
@@ -623,16 +625,25 @@ mod tests {
 
     #[test]
     fn a_message_without_an_end_is_handed_on_in_pieces_and_told() {
-        let stream = [&b"<1>"[..], &b"abcdefghij".repeat(10)].concat();
-        let (found, slips, slip) = run(20, &stream);
-        // Two times as much as a message may have is taken for one that is cut.
-        assert_eq!((found[0].as_str(), found.len()), ("<1>abcdefghijabcdefg", 5));
-        assert_eq!(found[1..].concat(), std::str::from_utf8(&stream[40..]).unwrap());
-        assert_eq!((slips, slip), (1, Some(Slip::Endless)));
-        let mut framer = Framer::new(20, false);
+        let stream = [&b"<1>"[..], &b"abcdefghij".repeat(ENDLESS_MIN / 10)].concat();
+        let size = 60_000;
+        let mut framer = Framer::new(size, false);
+        let found = frames(&mut framer, &[&stream, &stream, b"\n<2>b\n"]);
+        // What is that long is taken for one that is cut; from there on all is handed on.
+        assert_eq!((found[0].0.len(), found[0].1), (size, ENDLESS_MIN - size));
+        let rest: String = found[1..found.len() - 1].iter().map(|(text, _)| &**text).collect();
+        let all = [&stream[..], &stream].concat();
+        assert!(rest.as_bytes() == &all[ENDLESS_MIN..]);
+        assert!(found[1..].iter().all(|(text, cut)| text.len() <= size && *cut == 0));
+        assert_eq!(found.last().unwrap().0, "<2>b");
+        assert_eq!(framer.take_slips(), (1, Some(Slip::Endless)));
+        // Nobody waits for the end, whatever the pieces are.
+        let mut framer = Framer::new(size, false);
         let mut count = 0;
-        framer.push(&stream, &mut |_| count += 1).unwrap();
-        assert_eq!((count, framer.held()), (4, 3), "nobody waits for the end");
+        for piece in stream.repeat(2).chunks(777) {
+            framer.push(piece, &mut |_| count += 1).unwrap();
+        }
+        assert_eq!((count, framer.held()), (3, rest.len() - 2 * size));
     }
 
     #[test]
