@@ -1,6 +1,7 @@
 //! What is fuzzed, and what must hold whatever comes.
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use clap::ValueEnum;
@@ -12,7 +13,7 @@ use logweir::format::Formatter;
 use logweir::input::Intake;
 use logweir::input::messages::{Escape, Messages};
 use logweir::parse::framing::{Frame, Framer};
-use logweir::parse::syslog::{Message, Month};
+use logweir::parse::syslog::Message;
 
 /// Tries one input.
 pub(crate) type Check = Box<dyn FnMut(&[u8], &mut Rng)>;
@@ -68,17 +69,25 @@ fn framing(input: &[u8], rng: &mut Rng) {
 }
 
 fn message() -> impl FnMut(&[u8], &mut Rng) {
-    let shapes = [Shape::Rfc5424, Shape::Rfc3164, Shape::Json, Shape::Text];
-    let formatters = shapes.map(|shape| Formatter::new(&FormatPlan { shape, tag: None }));
+    let template = "{time:%b %e %T} {host} {app}[{procid}] {message:json} {sd:a:b} {line:csv}";
+    let shapes = [
+        Shape::Rfc5424,
+        Shape::Rfc3164,
+        Shape::Json,
+        Shape::Text,
+        Shape::Traditional,
+        Shape::Template(Arc::new(template.parse().expect("a template"))),
+    ];
+    let formatters = shapes.clone().map(|shape| Formatter::new(&FormatPlan { shape, tag: None }));
     move |input, _| {
         let line: Vec<u8> = input.iter().copied().filter(|byte| *byte != b'\n').collect();
-        let whole = Message::parse(&line, Month::ANY);
+        let whole = Message::parse(&line);
         let header = Message::parse_header(&line);
         let parts = |m: &Message| (m.pri, m.sent, m.host, m.app, m.procid, m.msgid);
         assert_eq!(parts(&whole), parts(&header));
         let bytes = [&line[..], b"\n"].concat();
         let batch = Batch::new(bytes.into(), 1, "in".into(), UNIX_EPOCH);
-        for (formatter, shape) in formatters.iter().zip(shapes) {
+        for (formatter, shape) in formatters.iter().zip(&shapes) {
             let (out, _) = formatter.batch(&batch);
             assert_eq!((count_lines(&out), out.last()), (1, Some(&b'\n')));
             let written = &out[..out.len() - 1];
@@ -89,7 +98,7 @@ fn message() -> impl FnMut(&[u8], &mut Rng) {
                     assert!(value["message"].is_string());
                 }
                 Shape::Rfc5424 => {
-                    let again = Message::parse(written, Month::ANY);
+                    let again = Message::parse(written);
                     assert!(again.is_rfc5424 && again.pri == whole.pri);
                 }
                 _ => {}

@@ -9,8 +9,7 @@
 //! A wrong count must not silence a connection. Where neither a count nor a PRI stands behind a
 //! counted message, the stream is out of step: what comes is handed on as it is, up to the next
 //! count with a PRI behind it ([`seeker`]), or up to a newline. A message without an end is handed
-//! on in pieces, and one that is larger than `max_message` as soon as that is known. Each of these
-//! is a [`Slip`].
+//! on in pieces, and a counted one that goes on and on is told. Each of these is a [`Slip`].
 
 mod seeker;
 
@@ -72,8 +71,6 @@ enum State {
     Nul,
     /// Within a message of which so many bytes are missing.
     Counted(u64),
-    /// Within the rest of a counted message that was cut and handed on.
-    Rest(u64),
 }
 
 /// A message that was found.
@@ -92,6 +89,8 @@ pub enum Slip {
     OutOfStep,
     /// A message goes on and on.
     Endless,
+    /// A counted message is far larger than a message may be.
+    Large,
     /// Messages end with NUL alone.
     Nul,
 }
@@ -106,6 +105,10 @@ impl fmt::Display for Slip {
             Self::Endless => {
                 "sends a message without an end, which is handed on in pieces: \
                  the sender must end messages with a newline or count their octets"
+            }
+            Self::Large => {
+                "counts far more octets than `max_message`: all of them are taken for one message, \
+                 which is cut; where the count is wrong, mend the sender"
             }
             Self::Nul => {
                 "ends messages with NUL: the input takes it from now on; \
@@ -155,7 +158,6 @@ impl Framer {
                 State::Line => self.line(piece, take),
                 State::Nul => self.behind_nul(piece, take),
                 State::Counted(left) => self.counted(piece, left, take),
-                State::Rest(left) => self.rest(piece, left),
             };
         }
         Ok(())
@@ -400,26 +402,19 @@ impl Framer {
         if let Ok(left) = usize::try_from(left)
             && left <= piece.len()
         {
+            if left > self.room() && !self.is_told {
+                self.slipped(Slip::Large);
+            }
             self.complete(&piece[..left], take);
             return &piece[left..];
         }
+        let room = self.room();
         self.keep(piece);
-        let left = left - piece.len() as u64;
-        self.state = State::Counted(left);
-        if self.cut > 0 {
-            // It is known how long it is: nobody has to wait for its end.
-            self.cut = self.cut.saturating_add(usize::try_from(left).unwrap_or(usize::MAX));
-            self.finish(take);
-            self.state = State::Rest(left);
+        self.state = State::Counted(left - piece.len() as u64);
+        if piece.len() > room && !std::mem::replace(&mut self.is_told, true) {
+            self.slipped(Slip::Large);
         }
         &[]
-    }
-
-    fn rest<'p>(&mut self, piece: &'p [u8], left: u64) -> &'p [u8] {
-        let count = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
-        let left = left - count as u64;
-        self.state = if left == 0 { State::Between } else { State::Rest(left) };
-        &piece[count..]
     }
 
     fn ends(&self, byte: u8) -> bool {
@@ -647,14 +642,31 @@ mod tests {
     }
 
     #[test]
-    fn a_counted_message_that_is_too_large_is_handed_on_before_its_end() {
+    fn a_count_that_is_far_too_large_is_told_before_its_end() {
         let mut framer = Framer::new(5, false);
         let mut found = Vec::new();
         let mut take = |frame: Frame<'_>| found.push((frame.bytes.to_vec(), frame.cut));
-        framer.push(b"100 <1>abcd", &mut take).unwrap();
-        framer.push(&[b'x'; 93], &mut take).unwrap();
+        framer.push(b"900000 <1>abcd", &mut take).unwrap();
+        assert_eq!(framer.take_slips(), (0, None));
+        framer.push(&[b'x'; ENDLESS_MIN], &mut take).unwrap();
+        assert_eq!(framer.take_slips(), (1, Some(Slip::Large)));
+        framer.push(&[b'x'; 900_000 - ENDLESS_MIN - 7], &mut take).unwrap();
         framer.push(b"4 <1>z", &mut take).unwrap();
-        assert_eq!(found, [(b"<1>ab".to_vec(), 95), (b"<1>z".to_vec(), 0)]);
+        assert_eq!(found, [(b"<1>ab".to_vec(), 899_995), (b"<1>z".to_vec(), 0)]);
+        assert_eq!(framer.take_slips(), (0, None));
+        let large = [b"200000 <1>", &[b'x'; 199_997][..]].concat();
+        assert_eq!(slips_of(&large, &[large.len()]), slips_of(&large, &[9, 50, 150_000, 199_999]));
+    }
+
+    /// How often the sender of a stream slipped that comes in pieces which end so.
+    fn slips_of(stream: &[u8], ends: &[usize]) -> u64 {
+        let mut framer = Framer::new(5, false);
+        let mut start = 0;
+        for end in ends.iter().copied().chain([stream.len()]) {
+            framer.push(&stream[start..end], &mut |_| {}).unwrap();
+            start = end;
+        }
+        framer.take_slips().0
     }
 
     proptest! {
