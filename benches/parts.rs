@@ -13,10 +13,12 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use logweir::batch::{Batch, count_lines};
 use logweir::clock::Mono;
 use logweir::config;
-use logweir::config::plan::SelectPlan;
+use logweir::config::plan::{FormatPlan, SelectPlan, Shape};
 use logweir::engine::{Action, Engine, Event};
+use logweir::filter::key::Key;
 use logweir::filter::patterns::{Hits, Patterns};
 use logweir::filter::{Selector, gather};
+use logweir::format::Formatter;
 use logweir::input::datagrams::RawLines;
 use logweir::input::lines::LineBuffer;
 use logweir::input::{Gather, Intake};
@@ -226,11 +228,89 @@ fn scrape(c: &mut Criterion) {
     group.finish();
 }
 
+/// Syslog messages, each written in all shapes.
+fn shapes(c: &mut Criterion) {
+    let line =
+        "<38>Nov 23 10:00:00 host1 sshd[4242]: Accepted publickey for alice from 192.0.2.7\n";
+    let bytes = Bytes::from(line.repeat(LINES as usize));
+    let received = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_780_800);
+    let batch = Batch::new(bytes, LINES, "in".into(), received);
+    let template = |text: &str| Shape::Template(Arc::new(text.parse().unwrap()));
+    let mut group = c.benchmark_group("shapes");
+    group.throughput(Throughput::Elements(u64::from(LINES)));
+    for (name, shape) in [
+        ("text", Shape::Text),
+        ("rfc3164", Shape::Rfc3164),
+        ("rfc5424", Shape::Rfc5424),
+        ("json", Shape::Json),
+        ("traditional", Shape::Traditional),
+        ("template as traditional", template("{time:%b %e %H:%M:%S} {host} {tag} {message}")),
+        ("template as text", template("{time} {host} {tag} {message}")),
+    ] {
+        let formatter = Formatter::new(&FormatPlan { shape, tag: None });
+        group.bench_function(name, |b| b.iter(|| formatter.batch(black_box(&batch))));
+    }
+    group.finish();
+    // What a message with so many parameters costs, a parameter: the same for any number of them.
+    let mut group = c.benchmark_group("structured data");
+    for params in [1000_u32, 2000, 4000] {
+        let data: String = (0..params).map(|n| format!(" p{n}=\"{n}\"")).collect();
+        let line = format!("<38>1 - h a - - [x{data}] t\n");
+        let batch = Batch::new(line.into(), 1, "in".into(), received);
+        group.throughput(Throughput::Elements(u64::from(params)));
+        for (name, shape) in [
+            ("json", Shape::Json),
+            ("text", Shape::Text),
+            ("template", template("{sd:x:p999} {message}")),
+        ] {
+            let formatter = Formatter::new(&FormatPlan { shape, tag: None });
+            let id = BenchmarkId::new(name, params);
+            group.bench_function(id, |b| b.iter(|| formatter.batch(black_box(&batch))));
+        }
+        let mut key = Key::new("{sd.x.p999}").unwrap();
+        let line = &batch.bytes[..batch.bytes.len() - 1];
+        group.bench_function(BenchmarkId::new("key", params), |b| b.iter(|| key.hash(line, None)));
+    }
+    group.finish();
+}
+
+/// Many patterns on one stream, a line of which holds one of them.
+fn patterns(c: &mut Criterion) {
+    let mut text = String::new();
+    for n in 0..LINES {
+        text += &format!(
+            "<13>1 - h{n} a - - - k{n} x and some more text that each line of a log has\n"
+        );
+    }
+    let lines = count_lines(text.as_bytes());
+    let batch = Batch::new(Bytes::from(text), lines, "in".into(), SystemTime::UNIX_EPOCH);
+    let mut group = c.benchmark_group("patterns");
+    group.throughput(Throughput::Elements(u64::from(lines)));
+    let literal = |n: usize| format!("k{n} ");
+    let wide = |n: usize| format!(r"\w+ k{n} \w+");
+    for (name, count, text) in [
+        ("literals", 100, &literal as &dyn Fn(usize) -> String),
+        ("literals", 1500, &literal),
+        ("literals", 5000, &literal),
+        ("wide", 10, &wide),
+        ("wide", 100, &wide),
+    ] {
+        let mut patterns = Patterns::default();
+        (0..count).for_each(|n| drop(patterns.enter(&text(n))));
+        patterns.compile().unwrap();
+        let mut hits = Hits::default();
+        group.bench_function(BenchmarkId::new(name, count), |b| {
+            b.iter(|| patterns.search(black_box(&batch), &mut hits));
+        });
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = parts;
     config = Criterion::default()
         .measurement_time(Duration::from_secs(2))
         .warm_up_time(Duration::from_millis(500));
-    targets = framing, selection, fan_out, many_nodes, scrape
+    targets = framing, selection, patterns, shapes, fan_out, many_nodes, scrape
 }
 criterion_main!(parts);

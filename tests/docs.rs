@@ -238,17 +238,7 @@ fn links_lead_somewhere() {
 fn every_count_is_explained() {
     let tune = Page::read(&root().join("docs/tune.md")).text;
     let reasons = logweir::ledger::REASONS.map(logweir::ledger::Reason::word);
-    let counts = InputStatus {
-        datagrams: 0,
-        empty_datagrams: 0,
-        kernel_drops: 0,
-        oversize: 0,
-        senders_forgotten: 0,
-        sequence_lost: 0,
-        malformed: 0,
-        connections: 0,
-        refused: 0,
-    };
+    let counts = InputStatus::default();
     let names =
         [serde_json::to_value(counts).unwrap(), serde_json::to_value(Faults::default()).unwrap()];
     let names = names.iter().flat_map(|counts| counts.as_object().unwrap().keys());

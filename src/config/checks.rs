@@ -9,7 +9,7 @@ use super::keys::Table;
 use super::plan::{
     BodyPlan, DaemonPlan, InputPlan, Kind, ProcessPlan, SelectPlan, SpoolFull, SpoolPlan, WhenFull,
 };
-use crate::filter::regex;
+use crate::filter::{patterns, regex};
 use crate::limits;
 use crate::proto::traits::{Claim, Nature};
 use crate::settings::units::show_size;
@@ -33,6 +33,39 @@ pub(super) fn all(
         unused(flow, report);
         unspooled(flow, report);
         dead(flow, report);
+        patterns(flow, report);
+    }
+}
+
+/// A stream that is gone through more often than this for its regexes is worth a word.
+const PASSES_MAX: usize = 8;
+
+/// Says where the regexes on one stream cost much, or more than can be.
+fn patterns(flow: &Flow<'_>, report: &mut Report<'_>) {
+    let mut of_stream: HashMap<usize, Vec<&str>> = HashMap::new();
+    for (node, before) in flow.from.iter().enumerate() {
+        let select = &flow.drafts[node].select;
+        for text in [&select.matches, &select.reject].into_iter().flatten() {
+            before.iter().for_each(|from| of_stream.entry(*from).or_default().push(text));
+        }
+    }
+    for (node, draft) in flow.drafts.iter().enumerate() {
+        let Some(texts) = of_stream.get(&node) else { continue };
+        let (span, path) = (&draft.section.span, &draft.section.path);
+        match patterns::cost(texts.iter().copied()) {
+            Ok(cost) if cost.passes > PASSES_MAX => drop(report.warn(
+                span,
+                path,
+                format!(
+                    "the {} regexes on its lines do not fit into one search: each line is \
+                     searched {} times (many words are quicker in one regex with `|`, and \
+                     (?-u:\\w) is smaller than \\w)",
+                    cost.patterns, cost.passes
+                ),
+            )),
+            Ok(_) => {}
+            Err(error) => drop(report.error(span, path, error)),
+        }
     }
 }
 

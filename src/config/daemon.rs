@@ -47,7 +47,7 @@ const LOG: Key = Key::or(
     "log",
     Value::Words(&["error", "warn", "info", "debug"]),
     "\"info\"",
-    "What the daemon logs: nothing below this level.",
+    "How much the daemon logs, each level with everything more severe.",
 );
 
 /// Reads the `[daemon]` table, which may be missing.

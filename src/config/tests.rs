@@ -323,6 +323,50 @@ fn warnings_are_carried_beside_the_plan() {
 }
 
 #[test]
+fn many_regexes_on_one_stream_are_worth_a_word() {
+    let filters = |count: usize, regex: &str| {
+        let filter = |n| {
+            let regex = regex.replace('#', &format!("{n}"));
+            format!(
+                "[filter.f{n}]\nfrom = \"a\"\nmatch = '{regex}'\n[output.o{n}]\n\
+                     from = \"f{n}\"\nstdout = true\n"
+            )
+        };
+        (0..count).map(filter).collect::<String>()
+    };
+    let said = |text: &str| headlines(&format!("{FINE}{text}")).join("\n");
+    assert!(!said(&filters(200, "k# ")).contains("regexes on its lines"));
+    let many = said(&filters(100, r"\w+ k# \w+"));
+    let want = "warning: input.a: the 100 regexes on its lines do not fit into one search: each \
+                line is searched 100 times";
+    assert!(many.contains(want), "{many}");
+}
+
+#[test]
+fn a_format_with_a_brace_is_a_template() {
+    let shape = |format: &str| {
+        let plan = plan(&format!("{FINE}format = {format}\n"));
+        let BodyPlan::File(file) = &node(&plan, "z").body else { panic!() };
+        file.format.shape.clone()
+    };
+    assert_eq!(shape("\"traditional\""), plan::Shape::Traditional);
+    let plan::Shape::Template(template) = shape("'{host} {message:json}'") else { panic!() };
+    assert_eq!(template.to_string(), "{host} {message:json}");
+    for (format, said) in [
+        ("'{hots}'", "unknown field {hots}"),
+        ("'{host'", "a `{` without its `}`"),
+        ("'{message:jsn}'", "{message:jsn}: there is no 'jsn', but json"),
+        ("'tradtional'", "must be \"line\" or"),
+    ] {
+        let report = refused(&format!("{FINE}format = {format}\n"));
+        assert!(
+            report.contains(&format!("t.toml:5:10: error: output.z.format: {said}")),
+            "{report}"
+        );
+    }
+}
+
+#[test]
 fn memory_must_do_for_all_queues() {
     let mut text = "[daemon]\nmemory = \"1MiB\"\n[input.i]\nstdin = true\n".to_owned();
     for n in 0..129 {

@@ -8,9 +8,9 @@ mod json;
 mod parts;
 pub mod plan;
 pub mod template;
+mod traditional;
 mod values;
 
-use std::borrow::Cow;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -22,7 +22,6 @@ use crate::parse::field::host_of;
 use crate::parse::syslog::{Fault, Faults, Message, Sent, without_mark};
 use crate::sources::Source;
 
-use clock::Clock;
 use parts::{APP_MOST, HOST_MOST, MSGID_MOST, PROCID_MOST, header_part};
 use plan::{FormatPlan, Shape};
 
@@ -174,48 +173,6 @@ impl Formatter {
         out.extend_from_slice(format!("{} {host} ", self.time(line)).as_bytes());
         self.tag(line, out);
         out.extend_from_slice(line.message.text(line.bytes));
-    }
-
-    /// As rsyslog's RSYSLOG_TraditionalFileFormat: the time as the sender's clock showed it, the
-    /// host, the tag as it stands, and a space before the message where it has none of its own.
-    fn traditional(&self, line: &Line<'_>, out: &mut Vec<u8>) {
-        let Line { bytes, message, received, .. } = line;
-        let time = message.clock(bytes);
-        let time = time.unwrap_or_else(|| self.zone.to_datetime(received.time));
-        Clock::traditional(time, out);
-        out.push(b' ');
-        let host = self.host(line).unwrap_or_else(|| self.host.clone());
-        out.extend_from_slice(host.as_bytes());
-        out.push(b' ');
-        let (tag, text) = self.tag_and_text(line);
-        out.extend_from_slice(&tag);
-        if !tag.is_empty() && !text.starts_with(b" ") {
-            out.push(b' ');
-        }
-        out.extend_from_slice(text);
-    }
-
-    /// The tag with its number and its colon as they stand, and the message behind it with the
-    /// space before it.
-    fn tag_and_text<'l>(&self, line: &Line<'l>) -> (Cow<'l, [u8]>, &'l [u8]) {
-        let Line { bytes, message, .. } = *line;
-        let text = &bytes[message.text as usize..];
-        match (message.app.of(bytes), &self.tag) {
-            (Some(app), _) if message.is_rfc5424 => {
-                let procid = message.procid.of(bytes);
-                let tag = match procid {
-                    Some(procid) => [app, b"[", procid, b"]"].concat().into(),
-                    None => app.into(),
-                };
-                (tag, text)
-            }
-            (Some(_), _) => {
-                let (tag, text) = message.tag(bytes);
-                (tag.into(), text)
-            }
-            (None, Some(tag)) => (format!("{tag}:").into_bytes().into(), text),
-            (None, None) => (Cow::default(), text),
-        }
     }
 
     fn tag(&self, line: &Line<'_>, out: &mut Vec<u8>) {
@@ -388,7 +345,12 @@ mod tests {
                 "Oct 11 22:14:15 h last message repeated",
             ),
             ("<34>Oct 11 22:14:15 su: x", "Oct 11 22:14:15 192.0.2.7 su: x"),
-            ("<34>Oct 11 22:14:15 h {\"a\":1}", "Oct 11 22:14:15 h {\"a\":1}"),
+            // Its tag is the first word, whatever that is.
+            ("<34>Oct 11 22:14:15 h {\"a\":1}", "Oct 11 22:14:15 h {\"a\": 1}"),
+            ("<34>Oct 11 22:14:15 h", "Oct 11 22:14:15 h  "),
+            ("<34>1 - - - - - - x", "Nov 23 07:30:00 - - x"),
+            ("word", "Nov 23 07:30:00 192.0.2.7 word "),
+            ("{\"a\":1}", "Nov 23 07:30:00 192.0.2.7  {\"a\":1}"),
             ("<34>1 2026-10-01T22:14:15+05:00 h a 1 - - x", "Oct  1 22:14:15 h a[1] x"),
             ("<34>1 2026-10-01T22:14:15Z h a - - [b c=\"d\"] x", "Oct  1 22:14:15 h a x"),
             ("<34>2026-10-01T22:14:15.5Z h a: x", "Oct  1 22:14:15 h a: x"),

@@ -9,8 +9,7 @@
 //! A wrong count must not silence a connection. Where neither a count nor a PRI stands behind a
 //! counted message, the stream is out of step: what comes is handed on as it is, up to the next
 //! count with a PRI behind it ([`seeker`]), or up to a newline. A message without an end is handed
-//! on in pieces, and one that is larger than `max_message` as soon as that is known. Each of these
-//! is a [`Slip`].
+//! on in pieces, and a counted one that goes on and on is told. Each of these is a [`Slip`].
 
 mod seeker;
 
@@ -23,8 +22,10 @@ use seeker::{DIGITS_MAX, Found, Seeker};
 const MARK: &[u8] = b"\xef\xbb\xbf";
 /// The shortest header of RFC 5424: `<1>1 - - - - - -`.
 const HEADER_MIN: u64 = 16;
-/// A message without an end is given up when it is so many times as long as a message may be.
+/// A message without an end is given up when it is so many times as long as a message may be, and
+/// not before it has so many bytes.
 const ENDLESS: usize = 2;
+const ENDLESS_MIN: usize = 128 * 1024;
 
 /// Finds the messages in a stream that comes in pieces.
 #[derive(Debug)]
@@ -70,8 +71,6 @@ enum State {
     Nul,
     /// Within a message of which so many bytes are missing.
     Counted(u64),
-    /// Within the rest of a counted message that was cut and handed on.
-    Rest(u64),
 }
 
 /// A message that was found.
@@ -90,6 +89,8 @@ pub enum Slip {
     OutOfStep,
     /// A message goes on and on.
     Endless,
+    /// A counted message is far larger than a message may be.
+    Large,
     /// Messages end with NUL alone.
     Nul,
 }
@@ -104,6 +105,10 @@ impl fmt::Display for Slip {
             Self::Endless => {
                 "sends a message without an end, which is handed on in pieces: \
                  the sender must end messages with a newline or count their octets"
+            }
+            Self::Large => {
+                "counts far more octets than `max_message`: all of them are taken for one message, \
+                 which is cut; where the count is wrong, mend the sender"
             }
             Self::Nul => {
                 "ends messages with NUL: the input takes it from now on; \
@@ -153,7 +158,6 @@ impl Framer {
                 State::Line => self.line(piece, take),
                 State::Nul => self.behind_nul(piece, take),
                 State::Counted(left) => self.counted(piece, left, take),
-                State::Rest(left) => self.rest(piece, left),
             };
         }
         Ok(())
@@ -372,7 +376,7 @@ impl Framer {
     fn room(&self) -> usize {
         let most = match self.is_piece {
             true => self.max_message,
-            false => self.max_message.saturating_mul(ENDLESS),
+            false => self.max_message.saturating_mul(ENDLESS).max(ENDLESS_MIN),
         };
         most.max(1).saturating_sub(self.kept.len() + self.cut)
     }
@@ -398,26 +402,19 @@ impl Framer {
         if let Ok(left) = usize::try_from(left)
             && left <= piece.len()
         {
+            if left > self.room() && !self.is_told {
+                self.slipped(Slip::Large);
+            }
             self.complete(&piece[..left], take);
             return &piece[left..];
         }
+        let room = self.room();
         self.keep(piece);
-        let left = left - piece.len() as u64;
-        self.state = State::Counted(left);
-        if self.cut > 0 {
-            // It is known how long it is: nobody has to wait for its end.
-            self.cut = self.cut.saturating_add(usize::try_from(left).unwrap_or(usize::MAX));
-            self.finish(take);
-            self.state = State::Rest(left);
+        self.state = State::Counted(left - piece.len() as u64);
+        if piece.len() > room && !std::mem::replace(&mut self.is_told, true) {
+            self.slipped(Slip::Large);
         }
         &[]
-    }
-
-    fn rest<'p>(&mut self, piece: &'p [u8], left: u64) -> &'p [u8] {
-        let count = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
-        let left = left - count as u64;
-        self.state = if left == 0 { State::Between } else { State::Rest(left) };
-        &piece[count..]
     }
 
     fn ends(&self, byte: u8) -> bool {
@@ -623,27 +620,53 @@ mod tests {
 
     #[test]
     fn a_message_without_an_end_is_handed_on_in_pieces_and_told() {
-        let stream = [&b"<1>"[..], &b"abcdefghij".repeat(10)].concat();
-        let (found, slips, slip) = run(20, &stream);
-        // Two times as much as a message may have is taken for one that is cut.
-        assert_eq!((found[0].as_str(), found.len()), ("<1>abcdefghijabcdefg", 5));
-        assert_eq!(found[1..].concat(), std::str::from_utf8(&stream[40..]).unwrap());
-        assert_eq!((slips, slip), (1, Some(Slip::Endless)));
-        let mut framer = Framer::new(20, false);
+        let stream = [&b"<1>"[..], &b"abcdefghij".repeat(ENDLESS_MIN / 10)].concat();
+        let size = 60_000;
+        let mut framer = Framer::new(size, false);
+        let found = frames(&mut framer, &[&stream, &stream, b"\n<2>b\n"]);
+        // What is that long is taken for one that is cut; from there on all is handed on.
+        assert_eq!((found[0].0.len(), found[0].1), (size, ENDLESS_MIN - size));
+        let rest: String = found[1..found.len() - 1].iter().map(|(text, _)| &**text).collect();
+        let all = [&stream[..], &stream].concat();
+        assert!(rest.as_bytes() == &all[ENDLESS_MIN..]);
+        assert!(found[1..].iter().all(|(text, cut)| text.len() <= size && *cut == 0));
+        assert_eq!(found.last().unwrap().0, "<2>b");
+        assert_eq!(framer.take_slips(), (1, Some(Slip::Endless)));
+        // Nobody waits for the end, whatever the pieces are.
+        let mut framer = Framer::new(size, false);
         let mut count = 0;
-        framer.push(&stream, &mut |_| count += 1).unwrap();
-        assert_eq!((count, framer.held()), (4, 3), "nobody waits for the end");
+        for piece in stream.repeat(2).chunks(777) {
+            framer.push(piece, &mut |_| count += 1).unwrap();
+        }
+        assert_eq!((count, framer.held()), (3, rest.len() - 2 * size));
     }
 
     #[test]
-    fn a_counted_message_that_is_too_large_is_handed_on_before_its_end() {
+    fn a_count_that_is_far_too_large_is_told_before_its_end() {
         let mut framer = Framer::new(5, false);
         let mut found = Vec::new();
         let mut take = |frame: Frame<'_>| found.push((frame.bytes.to_vec(), frame.cut));
-        framer.push(b"100 <1>abcd", &mut take).unwrap();
-        framer.push(&[b'x'; 93], &mut take).unwrap();
+        framer.push(b"900000 <1>abcd", &mut take).unwrap();
+        assert_eq!(framer.take_slips(), (0, None));
+        framer.push(&[b'x'; ENDLESS_MIN], &mut take).unwrap();
+        assert_eq!(framer.take_slips(), (1, Some(Slip::Large)));
+        framer.push(&[b'x'; 900_000 - ENDLESS_MIN - 7], &mut take).unwrap();
         framer.push(b"4 <1>z", &mut take).unwrap();
-        assert_eq!(found, [(b"<1>ab".to_vec(), 95), (b"<1>z".to_vec(), 0)]);
+        assert_eq!(found, [(b"<1>ab".to_vec(), 899_995), (b"<1>z".to_vec(), 0)]);
+        assert_eq!(framer.take_slips(), (0, None));
+        let large = [b"200000 <1>", &[b'x'; 199_997][..]].concat();
+        assert_eq!(slips_of(&large, &[large.len()]), slips_of(&large, &[9, 50, 150_000, 199_999]));
+    }
+
+    /// How often the sender of a stream slipped that comes in pieces which end so.
+    fn slips_of(stream: &[u8], ends: &[usize]) -> u64 {
+        let mut framer = Framer::new(5, false);
+        let mut start = 0;
+        for end in ends.iter().copied().chain([stream.len()]) {
+            framer.push(&stream[start..end], &mut |_| {}).unwrap();
+            start = end;
+        }
+        framer.take_slips().0
     }
 
     proptest! {

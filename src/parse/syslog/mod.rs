@@ -124,23 +124,25 @@ impl Message {
                 return Self { pri: PRI_DEFAULT, fault: Some(fault), ..Self::default() };
             }
         };
-        // A byte order mark may be here too.
-        let at = at + line[at..].len() - without_mark(&line[at..]).len();
-        let mut message = Self { pri, text: Span::new(at, at).start, ..Self::default() };
-        if line[at..].starts_with(b"1 ") {
-            rfc5424::parse(line, at, whole, &mut message);
-            return message;
-        }
-        let spaces = line[at..].iter().take_while(|byte| **byte == b' ').count();
-        if spaces > 0 && line[at + spaces..].starts_with(b"1 ") {
-            let mut spaced = message;
-            rfc5424::parse(line, at + spaces, whole, &mut spaced);
-            if spaced.is_rfc5424 {
-                spaced.fault = spaced.fault.or(Some(Fault::BadHeader));
-                return spaced;
+        // A byte order mark and spaces may be here too.
+        let unmarked = without_mark(&line[at..]);
+        let start = line.len() - unmarked.len();
+        let spaces = unmarked.iter().take_while(|byte| **byte == b' ').count();
+        let mut message = Self { pri, text: Span::new(start, start).start, ..Self::default() };
+        if unmarked[spaces..].starts_with(b"1 ") {
+            let is_exact = start + spaces == at;
+            let plain = message;
+            rfc5424::parse(line, start + spaces, whole, &mut message);
+            if is_exact {
+                return message;
             }
+            if message.is_rfc5424 {
+                message.fault = message.fault.or(Some(Fault::BadHeader));
+                return message;
+            }
+            message = plain;
         }
-        loose::parse(line, at, &mut message);
+        loose::parse(line, start, &mut message);
         message
     }
 

@@ -160,6 +160,7 @@ fn a_header_of_rfc_5424_with_a_slip_keeps_what_is_sure() {
         assert_eq!(parts(line.as_bytes())[1..], want, "{line}");
     }
     assert_eq!(fault(b"<34> 1 - h a p m - x"), Some(Fault::BadHeader));
+    assert_eq!(fault(b"<34>\xef\xbb\xbf1 - h a p m - x"), Some(Fault::BadHeader));
     assert_eq!(fault(b"<34> 1 apple"), Some(Fault::NoHeader));
     assert_eq!(fault(b"\xef\xbb\xbf<34>1 - h a p m - x"), None);
     assert_eq!(fault(b"\xef\xbb\xbfx"), Some(Fault::NoPri));
