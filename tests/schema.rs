@@ -107,7 +107,14 @@ fn what_the_daemon_refuses_about_one_key_the_schema_refuses_too() {
     let cases = include_str!("../src/config/mistakes.txt").split("\n\n").skip(1);
     let mut refused = 0;
     for (text, message) in cases.filter_map(|case| case.trim_end().split_once("\n=> ")) {
-        let about = ["unknown key", "unknown table", "is a key of", "expected ", "must be \""];
+        let about = [
+            "is neither a time nor a size: write",
+            "unknown key",
+            "unknown table",
+            "is a key of",
+            "expected ",
+            "must be \"",
+        ];
         let whole = ["needs one of", "only one of", "is no source", "is empty", "a name consists"];
         if !about.iter().chain(&whole).any(|what| message.contains(what)) {
             continue;

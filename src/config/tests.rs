@@ -216,6 +216,18 @@ fn what_the_file_contains_does_not_upset_the_terminal() {
 }
 
 #[test]
+fn colours_are_all_that_a_terminal_gets_more() {
+    let refusal = parse("[input.a]\nudp = 1\n[output.o]\nnope = 1\n", "t").unwrap_err();
+    let coloured = refusal.in_colour();
+    let mut plain = String::new();
+    for (number, part) in coloured.split('\u{1b}').enumerate() {
+        plain += if number == 0 { part } else { part.split_once('m').unwrap().1 };
+    }
+    assert_eq!(plain, refusal.to_string());
+    assert!(coloured.len() > plain.len());
+}
+
+#[test]
 fn broken_toml_is_placed() {
     assert_eq!(
         refused("[input.a]\nudp = \n[input.b\n"),
