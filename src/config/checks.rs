@@ -92,8 +92,8 @@ fn clash(
     let (other, section) = (&flow.drafts[*first].section, &flow.drafts[later].section);
     let (their_key, our_key) = (claiming_key(other, theirs), claiming_key(section, ours));
     let there = other.place(their_key).clone();
-    let message = theirs.taken(&other.path, report.line(&there));
     let (place, path) = (section.place(our_key), format!("{}.{our_key}", section.path));
+    let message = theirs.taken(&other.path, &report.line(&there, place));
     let finding = match ours.can_be_shared() {
         true => report.warn(place, &path, message),
         false => report.error(place, &path, message),

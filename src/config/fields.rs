@@ -79,12 +79,11 @@ fn data(entry: &Entry<'_>, plans: &mut Vec<FieldPlan>, report: &mut Report<'_>) 
         entry.wrong_help(report, "names no element and parameter", help);
         return;
     };
-    for element in &Section::new(entry.path().into(), entry.span.clone(), elements).entries {
-        let Some(params) = element.table() else {
+    for element in &elements.entries {
+        let Some(section) = element.table() else {
             element.wrong_help(report, "names no parameter", help);
             continue;
         };
-        let section = Section::new(element.path().into(), element.span.clone(), params);
         for param in &section.entries {
             let field = Field::Data { id: element.key.into(), name: param.key.into() };
             let wanted = text(param, report);

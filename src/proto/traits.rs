@@ -143,8 +143,8 @@ impl Claim {
 
     /// What a clash is reported as: the node whose table is `table` has the claim already, in
     /// this line of the file.
-    pub fn taken(&self, table: &str, line: usize) -> String {
-        let owner = format!("[{table}] on line {line}");
+    pub fn taken(&self, table: &str, line: &str) -> String {
+        let owner = format!("[{table}] on {line}");
         match self {
             Self::Udp(address) | Self::Tcp(address) => format!("{address} is bound by {owner}"),
             Self::Unix(_) => format!("this socket is bound by {owner}"),
