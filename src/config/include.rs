@@ -40,7 +40,7 @@ pub(super) fn read(text: &str, name: &str) -> Result<Vec<Included>, Refusal> {
         return Ok(Vec::new());
     };
     let mut report = Report::new(name, text);
-    let folder = Path::new(name).parent().unwrap_or(Path::new(""));
+    let folder = Path::new(name).parent().unwrap_or_else(|| Path::new(""));
     let Some(paths) = paths(entry, folder, &mut report) else { return Err(report.refuse()) };
     let mut size = text.len() as u64;
     let mut included = Vec::new();
@@ -88,7 +88,7 @@ fn paths(entry: &Entry<'_>, folder: &Path, report: &mut Report<'_>) -> Option<Ve
 /// a file that must be there.
 fn matching(pattern: &Path) -> Result<Vec<PathBuf>, String> {
     let name = pattern.file_name().and_then(|name| name.to_str()).ok_or("names no file")?;
-    let folder = pattern.parent().unwrap_or(Path::new(""));
+    let folder = pattern.parent().unwrap_or_else(|| Path::new(""));
     let is_pattern = |text: &str| text.contains(['*', '?']);
     if folder.to_str().is_some_and(is_pattern) {
         return Err("only the last part of a path can have * and ?".into());
