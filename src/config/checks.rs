@@ -116,8 +116,8 @@ fn tidied(claim: Claim) -> Claim {
         path.components().filter(|part| *part != Component::CurDir).collect()
     };
     match claim {
-        Claim::Unix(path) => Claim::Unix(tidy(path)),
-        Claim::Fifo(path) => Claim::Fifo(tidy(path)),
+        Claim::UnixPath(path) => Claim::UnixPath(tidy(path)),
+        Claim::Path(path) => Claim::Path(tidy(path)),
         Claim::File(path) => Claim::File(tidy(path)),
         Claim::Folder(path) => Claim::Folder(tidy(path)),
         other => other,

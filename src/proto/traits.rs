@@ -4,7 +4,7 @@
 //! and how long its lines are; an output, what it claims, how large its queue is and how it
 //! writes. Nothing else of the configuration knows a protocol.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::shared::datagrams::UdpInPlan;
@@ -74,14 +74,21 @@ pub trait Output: Sized {
 /// Something that only one node can have.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Claim {
-    /// An address for datagrams.
-    Udp(SocketAddr),
+    /// A UDP address, with the multicast group that is joined there.
+    Udp {
+        /// The address.
+        address: SocketAddr,
+        /// The group.
+        multicast: Option<IpAddr>,
+        /// The interface it is joined on.
+        interface: Option<String>,
+    },
     /// An address for connections.
     Tcp(SocketAddr),
-    /// The path of a Unix socket.
-    Unix(PathBuf),
-    /// A FIFO that is read.
-    Fifo(PathBuf),
+    /// The path of a Unix socket for datagrams.
+    UnixPath(PathBuf),
+    /// Another path that is read: that of a FIFO.
+    Path(PathBuf),
     /// Standard input.
     Stdin,
     /// A file that is written.
@@ -116,9 +123,8 @@ impl Claim {
     /// Whether both cannot be had at the same time.
     pub fn clashes(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Udp(one), Self::Udp(other)) | (Self::Tcp(one), Self::Tcp(other)) => {
-                addresses_clash(*one, *other)
-            }
+            (Self::Udp { address: one, .. }, Self::Udp { address: other, .. })
+            | (Self::Tcp(one), Self::Tcp(other)) => addresses_clash(*one, *other),
             _ => self == other,
         }
     }
@@ -130,7 +136,9 @@ impl Claim {
             false => SocketAddr::from(([0; 16], address.port())),
         };
         match self {
-            Self::Udp(address) => Self::Udp(any(*address)),
+            Self::Udp { address, .. } => {
+                Self::Udp { address: any(*address), multicast: None, interface: None }
+            }
             Self::Tcp(address) => Self::Tcp(any(*address)),
             other => other.clone(),
         }
@@ -146,9 +154,11 @@ impl Claim {
     pub fn taken(&self, table: &str, line: &str) -> String {
         let owner = format!("[{table}] on {line}");
         match self {
-            Self::Udp(address) | Self::Tcp(address) => format!("{address} is bound by {owner}"),
-            Self::Unix(_) => format!("this socket is bound by {owner}"),
-            Self::Fifo(_) => format!("this FIFO is read by {owner}"),
+            Self::Udp { address, .. } | Self::Tcp(address) => {
+                format!("{address} is bound by {owner}")
+            }
+            Self::UnixPath(_) => format!("this socket is bound by {owner}"),
+            Self::Path(_) => format!("this FIFO is read by {owner}"),
             Self::Stdin => format!("standard input is read by {owner}"),
             Self::File(_) => format!("this file is written by {owner}"),
             Self::Folder(_) => format!("[{table}] has its spool in this folder"),
@@ -159,8 +169,8 @@ impl Claim {
     /// What is said of the place where it was claimed first.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Udp(_) | Self::Tcp(_) | Self::Unix(_) => "bound here",
-            Self::Fifo(_) | Self::Stdin => "read here",
+            Self::Udp { .. } | Self::Tcp(_) | Self::UnixPath(_) => "bound here",
+            Self::Path(_) | Self::Stdin => "read here",
             Self::File(_) | Self::Stdout => "written here",
             Self::Folder(_) => "used here",
         }

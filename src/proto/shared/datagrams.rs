@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::limits;
+use crate::proto::traits::Claim;
 use crate::settings::{Entry, Key, Report, Section, Value};
 
 /// The socket of an input over UDP.
@@ -18,6 +19,17 @@ pub struct UdpInPlan {
     pub multicast: Option<IpAddr>,
     /// The interface to join it on, by name or (IPv4) address.
     pub interface: Option<String>,
+}
+
+impl UdpInPlan {
+    /// The socket as a claim.
+    pub fn claim(&self) -> Claim {
+        Claim::Udp {
+            address: self.address,
+            multicast: self.multicast,
+            interface: self.interface.clone(),
+        }
+    }
 }
 
 /// The longest name of a network interface (`IFNAMSIZ` without its final NUL).

@@ -142,9 +142,9 @@ impl Input for SyslogInPlan {
 
     fn claims(&self) -> Vec<Claim> {
         vec![match &self.transport {
-            TransportPlan::Udp(udp) => Claim::Udp(udp.address),
+            TransportPlan::Udp(udp) => udp.claim(),
             TransportPlan::Tcp(tcp) => Claim::Tcp(tcp.address),
-            TransportPlan::Unix(unix) => Claim::Unix(unix.path.clone()),
+            TransportPlan::Unix(unix) => Claim::UnixPath(unix.path.clone()),
         }]
     }
 

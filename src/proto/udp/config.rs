@@ -52,7 +52,7 @@ impl Input for UdpInPlan {
     }
 
     fn claims(&self) -> Vec<Claim> {
-        vec![Claim::Udp(self.address)]
+        vec![self.claim()]
     }
 
     fn nature(&self) -> Nature {
