@@ -53,8 +53,10 @@ pub const SOCKETS_MOST: u16 = 64;
 pub const WORKERS_MOST: u16 = 64;
 /// The most nodes a configuration may have.
 pub const NODES_MOST: usize = 10_000;
-/// The longest configuration file.
+/// The longest configuration file, and the most bytes of it and all that it includes.
 pub const CONFIG_MOST: u64 = 4 * MIB;
+/// The most files that a configuration may include.
+pub const INCLUDED_MOST: usize = 1000;
 /// Default first and longest wait before a child is started again.
 pub const RESTART_DEFAULT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// The least first wait before a child is started again.

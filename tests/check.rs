@@ -177,3 +177,101 @@ fn without_a_file_the_default_is_read() {
     let help = String::from_utf8(output.stdout).unwrap();
     assert!(help.contains("[default: /etc/logweir/logweir.toml]"), "{help}");
 }
+
+/// The main file in a folder of its own, with `conf.d` beside it.
+fn with_drop_ins(main: &str, drop_ins: &[(&str, &str)]) -> (Dir, PathBuf) {
+    let dir = Dir::new();
+    fs::create_dir(dir.0.path().join("conf.d")).unwrap();
+    for (name, text) in drop_ins {
+        dir.file(&format!("conf.d/{name}"), text);
+    }
+    let path = dir.file("logweir.toml", main);
+    (dir, path)
+}
+
+const MAIN: &str = "include = \"conf.d/*.toml\"\n[input.a]\nudp = \"0.0.0.0:8420\"\n";
+
+#[test]
+fn a_file_includes_others_whose_nodes_join_its_flow() {
+    let (dir, path) = with_drop_ins(
+        MAIN,
+        &[
+            ("20-out.toml", "[output.z]\nfrom = \"f\"\nfile = \"/log/z\"\n"),
+            ("10-filter.toml", "# nothing but a filter\n[filter.f]\nfrom = \"a\"\n"),
+            ("empty.toml", ""),
+            ("30-out.toml.bak", "[output.z]\nnope = 1\n"),
+            (".hidden.toml", "[output.z]\nnope = 1\n"),
+        ],
+    );
+    let said = fine(&path, &[]);
+    assert_eq!(said, format!("{}: 1 input, 1 filter, 1 output: fine\n", path.display()));
+    let drawing = "a  udp 0.0.0.0:8420, buffer 64MiB\n└─ f  passes all\n   └─ z  file /log/z\n";
+    assert_eq!(fine(&path, &["--graph", "text"]), drawing);
+    // A path is counted from the folder of the file, wherever the program was started.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logweir"));
+    command.args(["check", "-c", "logweir.toml"]).current_dir(dir.0.path());
+    assert_eq!(command.output().unwrap().status.code(), Some(0));
+    // A pattern without files is fine; the flow then lacks what they would bring.
+    let (_dir, path) = with_drop_ins(MAIN, &[]);
+    assert!(refused(&path).contains("there is no output"));
+}
+
+#[test]
+fn errors_name_the_file_they_are_in() {
+    let (dir, path) = with_drop_ins(
+        MAIN,
+        &[
+            ("10.toml", "[daemon]\nmemory = \"1GiB\"\n[output.z]\nfile = \"/log/z\"\n"),
+            (
+                "20.toml",
+                "\n[input.b]\nudp = \"127.0.0.1:8420\"\nnope = 1\n[output.a]\nstdout = 1\n",
+            ),
+        ],
+    );
+    let report = refused(&path);
+    let conf = dir.0.path().join("conf.d");
+    let (first, second) = (conf.join("10.toml"), conf.join("20.toml"));
+    let (main, first, second) = (path.display(), first.display(), second.display());
+    let bound = "0.0.0.0:8420 is bound by [input.a]";
+    for headline in [
+        format!("{first}:1:2: error: daemon: `daemon` stands in the main file only"),
+        format!("{second}:3:7: error: input.b.udp: {bound} on line 3 of {main}"),
+        format!("{second}:4:1: error: input.b.nope: unknown key `nope`"),
+        format!(
+            "{second}:5:9: error: output.a: the name is taken by [input.a] on line 2 of {main}"
+        ),
+        format!("{second}:6:10: error: output.a.stdout: expected true or false, found an integer"),
+    ] {
+        assert!(report.lines().any(|line| line == headline), "{headline}\n{report}");
+    }
+    let clash = format!(
+        "  |\n3 | udp = \"127.0.0.1:8420\"\n  |       ^^^^^^^^^^^^^^^^\n  |\n \
+         ::: {main}:3:7\n  |\n3 | udp = \"0.0.0.0:8420\"\n  |       -------------- bound here\n"
+    );
+    assert!(report.contains(&clash), "{report}");
+    assert!(report.ends_with(&format!("5 errors in {main}\n")), "{report}");
+}
+
+#[test]
+fn an_include_that_is_wrong_is_refused() {
+    let rest = "[input.a]\nstdin = true\n[output.z]\nstdout = true\n";
+    for (include, said) in [
+        ("include = 1", ":1:11: error: include: expected a name or a list of names\n"),
+        ("include = \"c*/x.toml\"", "only the last part of a path can have * and ?\n"),
+        ("include = \"more.toml\"", "more.toml: error: there is no such file\n"),
+        ("include = \"conf.d\"", "conf.d: error: is a folder, not a file\n"),
+        (
+            "include = [\"conf.d/1.toml\", \"conf.d/*.toml\"]",
+            "1.toml:1:1: error: include: `include` stands",
+        ),
+        ("include = \"conf.d/2.t?t\"", "2.txt:1:3: error: not TOML"),
+    ] {
+        let (dir, path) =
+            with_drop_ins(&format!("{include}\n{rest}"), &[("1.toml", "include = \"x\"\n")]);
+        dir.file("conf.d/2.txt", "a b\n");
+        let output = check(&path, &[]);
+        let report = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{include}: {report}");
+        assert!(report.contains(said), "{include}: {report}");
+    }
+}

@@ -41,6 +41,31 @@ fn a_refused_configuration_changes_nothing() {
 }
 
 #[test]
+fn a_reload_reads_the_files_that_are_included_too() {
+    let mut daemon = Daemon::prepare(BASE);
+    let main = std::fs::read_to_string(daemon.path("logweir.toml")).unwrap();
+    let main = format!("include = \"conf.d/*.toml\"\n{main}");
+    std::fs::write(daemon.path("logweir.toml"), main).unwrap();
+    daemon.run();
+    let drop_in = daemon.path("conf.d/new.toml");
+    std::fs::create_dir(daemon.path("conf.d")).unwrap();
+    std::fs::write(&drop_in, "[output.new]\nfrom = \"inn\"\nstdout = true\n").unwrap();
+    let refused = daemon.ctl("reload");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("{}:2:8: error: output.new.from", drop_in.display())), "{said}");
+    let file = daemon.path("new");
+    let text = format!("[output.new]\nfrom = \"in\"\nfile = \"{}\"\n", file.display());
+    std::fs::write(&drop_in, text).unwrap();
+    assert_eq!(daemon.ctl("reload").status.code(), Some(0));
+    daemon.send_numbered(0, 100);
+    assert_eq!(daemon.wait_lines("new", 100), numbered(0, 100));
+    std::fs::remove_file(&drop_in).unwrap();
+    assert_eq!(daemon.ctl("reload").status.code(), Some(0));
+    assert!(daemon.status().nodes.iter().all(|node| node.name != "new"));
+}
+
+#[test]
 fn a_port_in_use_refuses_the_reload() {
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

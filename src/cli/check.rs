@@ -1,6 +1,6 @@
 //! `logweir check`: reads and validates the whole configuration, opens nothing else.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -42,12 +42,18 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let checked = match config::read(&args.config) {
         Ok(checked) => checked,
         Err(refusal) => {
-            eprintln!("{}", printable_lines(&refusal.to_string()));
+            match has_colours() {
+                true => eprintln!("{}", refusal.in_colour()),
+                false => eprintln!("{}", printable_lines(&refusal.to_string())),
+            }
             return Ok(ExitCode::from(2));
         }
     };
     for warning in &checked.warnings {
-        eprintln!("{}", printable_lines(&warning.to_string()));
+        match has_colours() {
+            true => eprintln!("{}", warning.in_colour()),
+            false => eprintln!("{}", printable_lines(&warning.to_string())),
+        }
     }
     let said = match args.graph {
         Some(Graph::Text) => graph::text(&checked.plan),
@@ -61,6 +67,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         written => written?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether standard error is a terminal whose user does not mind colours (no-color.org).
+fn has_colours() -> bool {
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !is_unwanted
 }
 
 fn summary(plan: &Plan) -> String {

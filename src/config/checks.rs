@@ -125,8 +125,8 @@ fn clash(
     let (other, section) = (&flow.drafts[*first].section, &flow.drafts[later].section);
     let (their_key, our_key) = (claiming_key(other, theirs), claiming_key(section, ours));
     let there = other.place(their_key).clone();
-    let message = theirs.taken(&other.path, report.line(&there));
     let (place, path) = (section.place(our_key), format!("{}.{our_key}", section.path));
+    let message = theirs.taken(&other.path, &report.line(&there, place));
     let finding = match ours.can_be_shared() {
         true => report.warn(place, &path, message),
         false => report.error(place, &path, message),
@@ -149,8 +149,8 @@ fn tidied(claim: Claim) -> Claim {
         path.components().filter(|part| *part != Component::CurDir).collect()
     };
     match claim {
-        Claim::Unix(path) => Claim::Unix(tidy(path)),
-        Claim::Fifo(path) => Claim::Fifo(tidy(path)),
+        Claim::UnixPath(path) => Claim::UnixPath(tidy(path)),
+        Claim::Path(path) => Claim::Path(tidy(path)),
         Claim::File(path) => Claim::File(tidy(path)),
         Claim::Folder(path) => Claim::Folder(tidy(path)),
         other => other,

@@ -1,6 +1,6 @@
 //! What a key means, wherever it may stand.
 
-use super::keys::{DAEMON, TABLES, Table};
+use super::keys::{DAEMON, TABLES, TOP, Table};
 use crate::settings::key::Key;
 use crate::settings::nearest;
 
@@ -68,6 +68,9 @@ fn text(key: &Key) -> String {
 /// Every key in every place.
 fn places() -> Vec<Place> {
     let mut places = Vec::new();
+    for key in TOP {
+        places.push(Place { path: key.name.into(), table: "before any table".into(), key });
+    }
     for key in DAEMON {
         push(&mut places, "daemon", "[daemon]", key);
     }

@@ -2,7 +2,8 @@
 
 use toml::de::DeValue;
 
-use crate::filter::plan::{FieldPlan, Wanted};
+use crate::filter::network::Network;
+use crate::filter::plan::{FieldPlan, Wanted, Words};
 use crate::filter::regex as pattern;
 use crate::parse::field::Field;
 use crate::parse::syslog::names::{self, FACILITIES, SEVERITIES};
@@ -60,8 +61,8 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Vec<FieldP
         let Some(entry) = section.entry(key) else { continue };
         let Ok(field) = key.name.parse::<Field>() else { continue };
         let wanted = match field {
-            Field::Facility => numbers(entry, &FACILITIES, names::facility, false, report),
-            Field::Severity => numbers(entry, &SEVERITIES, names::severity, true, report),
+            Field::Facility => numbers(entry, &FACILITY_SCALE, report),
+            Field::Severity => numbers(entry, &SEVERITY_SCALE, report),
             _ => text(entry, report),
         };
         plans.extend(wanted.map(|wanted| FieldPlan { field, wanted }));
@@ -79,12 +80,11 @@ fn data(entry: &Entry<'_>, plans: &mut Vec<FieldPlan>, report: &mut Report<'_>) 
         entry.wrong_help(report, "names no element and parameter", help);
         return;
     };
-    for element in &Section::new(entry.path().into(), entry.span.clone(), elements).entries {
-        let Some(params) = element.table() else {
+    for element in &elements.entries {
+        let Some(section) = element.table() else {
             element.wrong_help(report, "names no parameter", help);
             continue;
         };
-        let section = Section::new(element.path().into(), element.span.clone(), params);
         for param in &section.entries {
             let field = Field::Data { id: element.key.into(), name: param.key.into() };
             let wanted = text(param, report);
@@ -113,37 +113,43 @@ fn words(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Vec<String>> {
     }
 }
 
-/// Facilities or severities. A severity stands for itself and all that are worse, with `=` for
-/// itself alone.
-fn numbers(
-    entry: &Entry<'_>,
-    all: &[&str],
+/// Facilities, or severities.
+struct Scale {
+    /// Their names, by number.
+    all: &'static [&'static str],
+    /// The number of a name.
     number: fn(&str) -> Option<u8>,
-    or_worse: bool,
-    report: &mut Report<'_>,
-) -> Option<Wanted> {
-    let mut mask = 0_u32;
-    for word in words(entry, report)? {
-        if let Some(text) = word.strip_prefix('~') {
-            let regex = regex(entry, text, report)?;
-            for (at, name) in all.iter().enumerate() {
-                mask |= u32::from(regex.is_match(name.as_bytes())) << at;
-            }
-            continue;
-        }
-        let (name, exact) = match word.strip_prefix('=') {
-            Some(name) if or_worse => (name, true),
-            _ => (word.as_str(), !or_worse),
-        };
-        let Some(at) = number(name) else {
-            let message = format!("`{name}` is no {}", entry.key);
-            let help = nearest(name, all.iter().copied());
-            let help = help.unwrap_or_else(|| format!("there are: {}", all.join(", ")));
-            entry.wrong_help(report, message, help);
-            return None;
-        };
-        mask |= if exact { 1 << at } else { (2 << at) - 1 };
+    /// Whether a word stands for all up to its own.
+    is_ordered: bool,
+}
+
+const FACILITY_SCALE: Scale =
+    Scale { all: &FACILITIES, number: names::facility, is_ordered: false };
+const SEVERITY_SCALE: Scale = Scale { all: &SEVERITIES, number: names::severity, is_ordered: true };
+
+impl Scale {
+    fn every(&self) -> u32 {
+        (1 << self.all.len()) - 1
     }
+}
+
+/// Facilities or severities, as the bits of their numbers.
+///
+/// A severity stands for itself and all that are worse, behind `=` for itself alone, and with
+/// `..` between two for those from one to the other. `*` stands for all. What is behind `!` is
+/// left out of the others, or of all where there are no others.
+fn numbers(entry: &Entry<'_>, scale: &Scale, report: &mut Report<'_>) -> Option<Wanted> {
+    let (mut only, mut not) = (None, 0_u32);
+    for word in words(entry, report)? {
+        match word.strip_prefix('!') {
+            Some(word) => not |= mask(entry, word, scale, report)?,
+            None => {
+                let more = mask(entry, &word, scale, report)?;
+                only = Some(only.unwrap_or(0) | more);
+            }
+        }
+    }
+    let mask = only.unwrap_or_else(|| scale.every()) & !not;
     if mask == 0 {
         entry.wrong(report, format!("selects no {} at all", entry.key));
         return None;
@@ -151,18 +157,70 @@ fn numbers(
     Some(Wanted::Numbers(mask))
 }
 
+/// The bits of one word.
+fn mask(entry: &Entry<'_>, word: &str, scale: &Scale, report: &mut Report<'_>) -> Option<u32> {
+    let Scale { all, number, is_ordered } = *scale;
+    if word == "*" {
+        return Some(scale.every());
+    }
+    if let Some(text) = word.strip_prefix('~') {
+        let regex = regex(entry, text, report)?;
+        let found = all.iter().enumerate().filter(|(_, name)| regex.is_match(name.as_bytes()));
+        return Some(found.fold(0, |mask, (at, _)| mask | 1 << at));
+    }
+    let mut number = |name: &str| {
+        let found = number(name);
+        if found.is_none() {
+            let help = nearest(name, all.iter().copied());
+            let help = help.unwrap_or_else(|| format!("there are: {}", all.join(", ")));
+            entry.wrong(report, format!("`{name}` is no {}", entry.key)).help(help);
+        }
+        found
+    };
+    // The bits from 0 to this one.
+    let up_to = |at: u8| (2_u32 << at) - 1;
+    match word.strip_prefix('=').filter(|_| is_ordered) {
+        Some(name) => Some(1 << number(name)?),
+        None => match word.split_once("..").filter(|_| is_ordered) {
+            Some((one, other)) => {
+                let (one, other) = (number(one)?, number(other)?);
+                Some(up_to(one.max(other)) & !(up_to(one.min(other)) >> 1))
+            }
+            None if is_ordered => Some(up_to(number(word)?)),
+            None => Some(1 << number(word)?),
+        },
+    }
+}
+
+/// Text: names and regexes. `*` stands for anything, and what is behind `!` is left out.
 fn text(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Wanted> {
-    let (mut names, mut patterns) = (Vec::new(), Vec::new());
+    let (mut only, mut not) = (Words::default(), Words::default());
     for word in words(entry, report)? {
+        let (word, list) = match word.strip_prefix('!') {
+            Some(word) => (word, &mut not),
+            None => (word.as_str(), &mut only),
+        };
         match word.strip_prefix('~') {
             Some(text) => {
                 regex(entry, text, report)?;
-                patterns.push(text.to_string());
+                list.patterns.push(text.into());
             }
-            None => names.push(word),
+            None => {
+                if entry.key == SOURCE.name && word.contains('/') {
+                    entry.accept(report, word.parse::<Network>())?;
+                }
+                list.names.push(word.into());
+            }
         }
     }
-    Some(Wanted::Text { names, patterns })
+    let all = only == Words::default() || only.names.iter().any(|name| name == "*");
+    if not.names.iter().any(|name| name == "*") {
+        entry.wrong(report, format!("selects no {} at all", entry.key));
+        return None;
+    }
+    let only = (!all).then_some(only);
+    // What leaves nothing out asks for nothing.
+    (only.is_some() || not != Words::default()).then_some(Wanted::Text { only, not })
 }
 
 fn regex(

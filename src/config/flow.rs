@@ -155,8 +155,8 @@ fn index<'t>(drafts: &[Draft<'t>], report: &mut Report<'_>) -> HashMap<&'t str, 
         let first = *index.entry(draft.name).or_insert(node);
         if first != node {
             let other: &Section<'_> = &drafts[first].section;
-            let line = report.line(&other.span);
-            let message = format!("the name is taken by [{}] on line {line}", other.path);
+            let line = report.line(&other.span, &draft.section.span);
+            let message = format!("the name is taken by [{}] on {line}", other.path);
             let finding = report.error(&draft.section.span, &draft.section.path, message);
             finding.label(&other.span, "named here first");
         }

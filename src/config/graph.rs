@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::plan::{FieldPlan, Kind, NodePlan, Plan, SampleMode, SelectPlan, Wanted};
+use super::plan::{FieldPlan, Kind, NodePlan, Plan, SampleMode, SelectPlan, Wanted, Words};
 use crate::parse::field::Field;
 use crate::parse::syslog::names::{FACILITIES, SEVERITIES};
 
@@ -152,9 +152,15 @@ fn field(FieldPlan { field, wanted }: &FieldPlan) -> String {
             let chosen = all.iter().enumerate().filter(|(at, _)| mask & (1 << at) != 0);
             chosen.map(|(_, word)| (*word).to_string()).collect()
         }
-        Wanted::Text { names, patterns } => {
-            let patterns = patterns.iter().map(|pattern| format!("'{pattern}'"));
-            names.iter().cloned().chain(patterns).collect::<Vec<_>>()
+        Wanted::Text { only, not } => {
+            let words = |words: &Words, before: &str| -> Vec<String> {
+                let patterns = words.patterns.iter().map(|pattern| format!("'{pattern}'"));
+                let all = words.names.iter().cloned().chain(patterns);
+                all.map(|word| format!("{before}{word}")).collect()
+            };
+            let mut shown = only.as_ref().map_or_else(Vec::new, |only| words(only, ""));
+            shown.extend(words(not, "!"));
+            shown
         }
     };
     format!("{field} {}", words.join("|"))

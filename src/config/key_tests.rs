@@ -1,6 +1,6 @@
 //! The definitions of keys say what the readers do, and what the man page says.
 
-use super::keys::{DAEMON, TABLES, Table};
+use super::keys::{DAEMON, TABLES, TOP, Table};
 use super::parse;
 use crate::settings::key::{Choice, Default, Form, Key};
 
@@ -162,6 +162,7 @@ fn sections() -> Vec<(&'static str, Vec<&'static Key>)> {
     let own_spool = output.common.iter().flat_map(|group| group.iter());
     let own_spool = own_spool.filter(|key| key.name == "spool");
     vec![
+        ("\"INCLUDED FILES\"", TOP.iter().collect()),
         ("[daemon]", DAEMON.iter().collect()),
         ("[input.NAME]", of(input)),
         ("SELECTORS", FROM.iter().chain(SELECTORS).collect()),

@@ -3,7 +3,7 @@
 //! The keys themselves are defined beside their readers; this puts them together.
 
 use super::plan::{Kind, OUTPUTS};
-use super::{daemon, filter, output, select, spool};
+use super::{daemon, filter, include, output, select, spool};
 use crate::proto::{INPUTS, is_key};
 use crate::settings::diagnostic::shown;
 use crate::settings::{Choice, Entry, Form, Key, Report, Section, nearest};
@@ -18,6 +18,9 @@ pub struct Table {
     /// What such a node can be.
     pub choices: &'static [Choice],
 }
+
+/// The keys that stand before any table.
+pub const TOP: &[Key] = include::KEYS;
 
 /// The keys of `[daemon]`.
 pub const DAEMON: &[Key] = daemon::KEYS;
@@ -90,7 +93,7 @@ impl Table {
 /// The names of all keys that are no key of a table within a node's.
 #[cfg(test)]
 pub(super) fn all_names() -> Vec<&'static str> {
-    let daemon = DAEMON.iter().map(|key| key.name);
+    let daemon = TOP.iter().chain(DAEMON).map(|key| key.name);
     daemon.chain(TABLES.iter().flat_map(Table::names)).collect()
 }
 

@@ -17,6 +17,7 @@ mod filter;
 mod fit;
 mod flow;
 pub mod graph;
+mod include;
 mod input;
 #[cfg(test)]
 mod key_tests;
@@ -35,10 +36,12 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
+use toml::Spanned;
 use toml::de::DeTable;
 
 pub use self::daemon::CONTROL_DEFAULT;
 use self::flow::{Draft, Flow};
+use self::include::Included;
 use self::plan::{BodyPlan, Kind, Plan, SelectPlan};
 pub use self::socket::control_socket;
 pub use crate::filter::regex as pattern;
@@ -68,17 +71,21 @@ pub struct Checked {
 /// When the file cannot be read, or for all that is wrong in it.
 pub fn read(path: &Path) -> Result<Checked, Refusal> {
     let name = path.display().to_string();
-    let bytes = read_bytes(path, &name)?;
-    let text = match std::str::from_utf8(&bytes) {
-        Ok(text) => text,
+    let text = text_of(&read_bytes(path, &name)?, &name)?;
+    parse_all(&text, &name, &include::read(&text, &name)?)
+}
+
+/// The text of a file.
+fn text_of(bytes: &[u8], name: &str) -> Result<String, Refusal> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.into()),
         Err(error) => {
             let at = error.valid_up_to();
             let line = bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
             let message = format!("is not UTF-8: byte {at} (0x{:02x}), on line {line}", bytes[at]);
-            return Err(Refusal::whole(&name, message, None));
+            Err(Refusal::whole(name, message, None))
         }
-    };
-    parse(text, &name)
+    }
 }
 
 /// The bytes of a configuration file of a sensible size.
@@ -107,35 +114,40 @@ pub fn read_bytes(path: &Path, name: &str) -> Result<Vec<u8>, Refusal> {
     Ok(bytes)
 }
 
-/// Checks a configuration.
+/// Checks a configuration of one file.
 ///
 /// # Errors
 /// For all that is wrong in it.
 pub fn parse(text: &str, file_name: &str) -> Result<Checked, Refusal> {
+    parse_all(text, file_name, &[])
+}
+
+fn parse_all(text: &str, file_name: &str, included: &[Included]) -> Result<Checked, Refusal> {
     if text.trim().is_empty() {
         let help = "the least there must be is an [input.NAME] and an [output.NAME]";
         return Err(Refusal::whole(file_name, "is empty".into(), Some(help)));
     }
     let mut report = Report::new(file_name, text);
-    let (root, errors) = DeTable::parse_recoverable(text);
-    for error in errors.iter().take(DIAGNOSTICS_MOST) {
-        let end = text.len();
-        let message = format!("not TOML: {}", error.message());
-        let span = error.span().unwrap_or(end..end);
-        match advice::advice(text, &span, error.message()) {
-            Some(help) => report.error_help(&span, "", message, help),
-            None => drop(report.error(&span, "", message)),
-        }
+    let main = toml_table(text, 0, &mut report);
+    let mut others = Vec::new();
+    for Included { name, text } in included {
+        let base = report.add(name, text);
+        others.push((toml_table(text, base, &mut report), base));
     }
     if report.has_errors() {
         // What was recovered from broken TOML would only give misleading errors.
         return Err(report.refuse());
     }
-    let root = Section::new(String::new(), 0..0, root.get_ref());
+    let root = Section::file(main.get_ref(), 0);
     check_root(&root, &mut report);
+    let mut drafts = drafts(&root, &mut report);
+    for (table, base) in &others {
+        let root = Section::file(table.get_ref(), *base);
+        check_included(&root, &mut report);
+        drafts.extend(self::drafts(&root, &mut report));
+    }
     let daemon_section = table(&root, "daemon", &mut report);
     let daemon = daemon::read(daemon_section.as_ref(), &mut report);
-    let drafts = drafts(&root, &mut report);
     if drafts.len() > limits::NODES_MOST {
         let (nodes, most) = (drafts.len(), limits::NODES_MOST);
         report.error_whole(format!("there are {nodes} nodes"), format!("{most} are the most"));
@@ -148,8 +160,22 @@ pub fn parse(text: &str, file_name: &str) -> Result<Checked, Refusal> {
     Ok(Checked { plan: Plan { daemon, nodes }, warnings })
 }
 
+/// The tables and keys of a file; reports what is no TOML in it.
+fn toml_table<'t>(text: &'t str, base: usize, report: &mut Report<'_>) -> Spanned<DeTable<'t>> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors.iter().take(DIAGNOSTICS_MOST) {
+        let span = error.span().unwrap_or(text.len()..text.len());
+        let message = format!("not TOML: {}", error.message());
+        let finding = report.error(&(span.start + base..span.end + base), "", message);
+        if let Some(help) = advice::advice(text, &span, error.message()) {
+            finding.help(help);
+        }
+    }
+    table
+}
+
 fn check_root(root: &Section<'_>, report: &mut Report<'_>) {
-    let names = ["daemon", "input", "filter", "spool", "output"];
+    let names = ["include", "daemon", "input", "filter", "spool", "output"];
     for entry in &root.entries {
         if !names.contains(&entry.key) {
             let help = nearest(entry.key, names).unwrap_or_else(|| {
@@ -161,10 +187,19 @@ fn check_root(root: &Section<'_>, report: &mut Report<'_>) {
     }
 }
 
+/// A file that is included may add nodes, and nothing else.
+fn check_included(root: &Section<'_>, report: &mut Report<'_>) {
+    check_root(root, report);
+    for entry in ["include", "daemon"].into_iter().filter_map(|name| root.get(name)) {
+        let message = format!("`{}` stands in the main file only", entry.key);
+        entry.misplaced(report, message).help("a file that is included may only add nodes");
+    }
+}
+
 fn table<'t>(root: &Section<'t>, key: &str, report: &mut Report<'_>) -> Option<Section<'t>> {
     let entry = root.get(key)?;
-    if let Some(table) = entry.table() {
-        return Some(Section::new(key.into(), entry.key_span.clone(), table));
+    if let Some(table) = entry.named_table() {
+        return Some(table);
     }
     let name = if key == "daemon" { "[daemon]".into() } else { format!("[{key}.NAME]") };
     entry.wrong(report, format!("expected a table: write {name}"));
@@ -178,14 +213,13 @@ fn drafts<'t>(root: &Section<'t>, report: &mut Report<'_>) -> Vec<Draft<'t>> {
         let Some(tables) = table(root, kind.word(), report) else { continue };
         for entry in &tables.entries {
             check_name(entry, report);
-            let Some(table) = entry.table() else {
+            let Some(section) = entry.named_table() else {
                 let word = kind.word();
                 let message =
                     format!("expected a table: write [{word}.NAME] and the keys below it");
                 entry.misplaced(report, message);
                 continue;
             };
-            let section = Section::new(entry.path().into(), entry.key_span.clone(), table);
             drafts.push(draft(entry.key, kind, section, report));
         }
     }

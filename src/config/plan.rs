@@ -8,9 +8,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use crate::logger::Verbosity;
-pub use crate::filter::plan::{FieldPlan, RatePlan, SampleMode, SamplePlan, SelectPlan, Wanted};
+pub use crate::filter::plan::{
+    FieldPlan, RatePlan, SampleMode, SamplePlan, SelectPlan, Wanted, Words,
+};
 pub use crate::format::plan::{FormatPlan, Shape};
+pub use crate::logger::Verbosity;
 pub use crate::proto::SourcePlan;
 pub use crate::proto::fifo::config::FifoPlan;
 pub use crate::proto::file::config::{FilePlan, Rotate};

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::keys::{DAEMON, TABLES, Table};
+use super::keys::{DAEMON, TABLES, TOP, Table};
 use crate::limits;
 use crate::settings::key::{self, Choice, Form, Key, Value};
 
@@ -18,7 +18,8 @@ const NAME: &str = "^[A-Za-z0-9_.-]+$";
 
 /// The schema.
 pub fn schema() -> Json {
-    let mut properties = Map::new();
+    let mut properties: Map<_, _> =
+        TOP.iter().map(|key| (key.name.into(), property(key))).collect();
     properties.insert("daemon".into(), table(DAEMON.iter(), &[], "The daemon as a whole."));
     for table in &TABLES {
         let nodes = json!({
@@ -35,8 +36,8 @@ pub fn schema() -> Json {
         "description": "The configuration of logweir.",
         "type": "object",
         "properties": properties,
+        // An input and an output may stand in a file that is included.
         "additionalProperties": false,
-        "required": ["input", "output"],
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::plan::{Rotate, SampleMode, SourcePlan, WhenFull};
+use super::plan::{Rotate, SampleMode, SourcePlan, Wanted, WhenFull, Words};
 use super::*;
 
 const FINE: &str = "[input.a]\nudp = \"0.0.0.0:8420\"\n[output.z]\nfile = \"/log/z\"\n";
@@ -86,6 +86,44 @@ fn every_key_is_read() {
     let BodyPlan::Input(input) = &node(&plan, "u").body else { panic!() };
     let SourcePlan::Udp(udp) = &input.source else { panic!() };
     assert_eq!(udp.multicast, "ff02::1".parse::<IpAddr>().ok());
+}
+
+/// What a filter with this line selects by fields.
+fn wanted(line: &str) -> Vec<Wanted> {
+    let text = format!("{FINE}[filter.f]\n{line}\n[output.o]\nfrom = \"f\"\nstdout = true\n");
+    node(&plan(&text), "f").select.fields.iter().map(|field| field.wanted.clone()).collect()
+}
+
+#[test]
+fn selectors_say_no() {
+    for (line, mask) in [
+        ("severity = \"err\"", 0b1111),
+        ("severity = \"=err\"", 0b1000),
+        ("severity = \"err..notice\"", 0b11_1000),
+        ("severity = \"notice..err\"", 0b11_1000),
+        ("severity = \"emerg..emerg\"", 0b1),
+        ("severity = [\"*\", \"!=debug\"]", 0x7f),
+        ("severity = \"!warning\"", 0xe0),
+        ("severity = [\"!emerg..alert\", \"err\"]", 0b1100),
+        ("facility = [\"*\", \"!mail\", \"!authpriv\"]", 0xff_ffff & !(1 << 2) & !(1 << 10)),
+        ("facility = \"!~^local\"", 0xffff),
+    ] {
+        assert_eq!(wanted(line), [Wanted::Numbers(mask)], "{line}");
+    }
+    let words = |names: &[&str], patterns: &[&str]| Words {
+        names: names.iter().map(ToString::to_string).collect(),
+        patterns: patterns.iter().map(ToString::to_string).collect(),
+    };
+    for (line, only, not) in [
+        ("host = \"a\"", Some(words(&["a"], &[])), words(&[], &[])),
+        ("host = \"!a\"", None, words(&["a"], &[])),
+        ("host = [\"*\", \"!a\", \"!~^b\"]", None, words(&["a"], &["^b"])),
+        ("host = [\"~^b\", \"!bb\"]", Some(words(&[], &["^b"])), words(&["bb"], &[])),
+        ("source = \"!10.0.0.0/8\"", None, words(&["10.0.0.0/8"], &[])),
+    ] {
+        assert_eq!(wanted(line), [Wanted::Text { only, not }], "{line}");
+    }
+    assert_eq!(wanted("host = \"*\""), []);
 }
 
 #[test]
@@ -213,6 +251,18 @@ fn a_long_line_is_shown_around_the_place() {
 fn what_the_file_contains_does_not_upset_the_terminal() {
     let text = format!("{FINE}[filter.f]\n\"a\\u001b[2Jb\" = 1 # \u{85}\n");
     assert!(!refused(&text).contains(['\u{1b}', '\u{85}']));
+}
+
+#[test]
+fn colours_are_all_that_a_terminal_gets_more() {
+    let refusal = parse("[input.a]\nudp = 1\n[output.o]\nnope = 1\n", "t").unwrap_err();
+    let coloured = refusal.in_colour();
+    let mut plain = String::new();
+    for (number, part) in coloured.split('\u{1b}').enumerate() {
+        plain += if number == 0 { part } else { part.split_once('m').unwrap().1 };
+    }
+    assert_eq!(plain, refusal.to_string());
+    assert!(coloured.len() > plain.len());
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Inherited {
                 Claim::Udp { address, .. } => {
                     self.udp(*address).into_iter().map(ingress::Socket::Datagrams).collect()
                 }
-                Claim::Unix(path) => {
+                Claim::UnixPath(path) => {
                     self.unix(path).into_iter().map(ingress::Socket::Datagrams).collect()
                 }
                 Claim::Tcp(address) => {

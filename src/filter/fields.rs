@@ -3,10 +3,13 @@
 //! What the PRI alone tells is read from the line's first bytes; a header is looked up once a
 //! batch for all that ask ([`Hits::message`]), and only for lines that the PRI let pass.
 
+use std::net::IpAddr;
+
 use regex_automata::meta::Regex;
 
+use super::network::Network;
 use super::patterns::Hits;
-use super::plan::{FieldPlan, Wanted};
+use super::plan::{FieldPlan, Wanted, Words};
 use super::{Picked, Range};
 use crate::batch::Batch;
 use crate::parse::field::Field;
@@ -25,8 +28,39 @@ pub struct FieldTests {
 #[derive(Debug)]
 struct TextTest {
     field: Field,
+    only: Option<Texts>,
+    not: Texts,
+}
+
+/// Some texts, ready to be looked for.
+#[derive(Debug)]
+struct Texts {
     names: Vec<Vec<u8>>,
+    networks: Vec<Network>,
     patterns: Vec<Regex>,
+}
+
+impl Texts {
+    fn new(field: &Field, words: &Words) -> Result<Self, String> {
+        let is_network = |name: &&String| *field == Field::Source && name.contains('/');
+        let (networks, names): (Vec<_>, Vec<_>) = words.names.iter().partition(is_network);
+        let compile = |text: &String| {
+            super::regex::compile(text).map_err(|error| format!("{field}: {error}"))
+        };
+        Ok(Self {
+            names: names.into_iter().map(|name| name.clone().into_bytes()).collect(),
+            networks: networks.into_iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+            patterns: words.patterns.iter().map(compile).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn have(&self, value: &[u8]) -> bool {
+        let address = || std::str::from_utf8(value).ok()?.parse::<IpAddr>().ok();
+        self.names.iter().any(|name| *name == value)
+            || self.patterns.iter().any(|pattern| pattern.is_match(value))
+            || !self.networks.is_empty()
+                && address().is_some_and(|address| self.networks.iter().any(|n| n.has(address)))
+    }
 }
 
 impl FieldTests {
@@ -40,16 +74,11 @@ impl FieldTests {
             match (field, wanted) {
                 (Field::Facility, Wanted::Numbers(mask)) => tests.facilities = Some(*mask),
                 (_, Wanted::Numbers(mask)) => tests.severities = Some(*mask),
-                (field, Wanted::Text { names, patterns }) => {
-                    let compile = |text: &String| {
-                        super::regex::compile(text).map_err(|error| format!("{field}: {error}"))
-                    };
+                (field, Wanted::Text { only, not }) => {
                     tests.whole |= !field.is_in_header();
-                    tests.texts.push(TextTest {
-                        field: field.clone(),
-                        names: names.iter().map(|name| name.clone().into_bytes()).collect(),
-                        patterns: patterns.iter().map(compile).collect::<Result<_, _>>()?,
-                    });
+                    let only = only.as_ref().map(|words| Texts::new(field, words)).transpose()?;
+                    let not = Texts::new(field, not)?;
+                    tests.texts.push(TextTest { field: field.clone(), only, not });
                 }
             }
         }
@@ -86,11 +115,14 @@ impl FieldTests {
         let message = hits.message(batch, at, self.whole);
         let source = batch.sources.as_ref().and_then(|sources| sources.of(range.0 as usize));
         self.texts.iter().all(|test| {
-            let value = test.field.value(line, &message, source);
-            value.is_some_and(|value| {
-                test.names.iter().any(|name| *name == *value)
-                    || test.patterns.iter().any(|pattern| pattern.is_match(&*value))
-            })
+            // A line without the field is none of those, and is not one of these.
+            match test.field.value(line, &message, source) {
+                Some(value) => {
+                    !test.not.have(&value)
+                        && test.only.as_ref().is_none_or(|only| only.have(&value))
+                }
+                None => test.only.is_none(),
+            }
         })
     }
 }
@@ -129,8 +161,30 @@ mod tests {
 
     fn text(field: &str, names: &[&str], patterns: &[&str]) -> FieldPlan {
         let strings = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
-        let wanted = Wanted::Text { names: strings(names), patterns: strings(patterns) };
+        let only = Some(Words { names: strings(names), patterns: strings(patterns) });
+        let wanted = Wanted::Text { only, not: Words::default() };
         FieldPlan { field: field.parse().unwrap(), wanted }
+    }
+
+    /// Anything but these.
+    fn not(field: &str, names: &[&str], patterns: &[&str]) -> FieldPlan {
+        let FieldPlan { field, wanted } = text(field, names, patterns);
+        let Wanted::Text { only, .. } = wanted else { panic!() };
+        FieldPlan { field, wanted: Wanted::Text { only: None, not: only.unwrap() } }
+    }
+
+    #[test]
+    fn lines_are_left_out_by_names_and_regexes() {
+        assert_eq!(picked(&[not("host", &["web1"], &["^db"])]), ["info", "raw"]);
+        // A line without the field has none of these.
+        assert_eq!(picked(&[not("msgid", &["ID"], &[])]), ["info", "warning", "raw"]);
+        assert_eq!(picked(&[not("source", &["192.0.2.0/24"], &[])]), [""; 0]);
+        assert_eq!(picked(&[text("source", &["192.0.2.0/30"], &[])]), [""; 0]);
+        assert_eq!(picked(&[text("source", &["192.0.2.4/30"], &[])]).len(), 4);
+        let mut both = text("host", &[], &["^web"]);
+        let Wanted::Text { not, .. } = &mut both.wanted else { panic!() };
+        not.names.push("web2".into());
+        assert_eq!(picked(&[both]), ["crit"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod fields;
 pub mod key;
+pub mod network;
 pub mod patterns;
 pub mod plan;
 pub mod rate;

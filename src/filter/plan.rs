@@ -37,13 +37,22 @@ pub struct FieldPlan {
 pub enum Wanted {
     /// A facility or a severity whose bit is set, the lowest for number 0.
     Numbers(u32),
-    /// One of these names, or something that one of these regexes finds something in.
+    /// Text.
     Text {
-        /// The names.
-        names: Vec<String>,
-        /// The regexes.
-        patterns: Vec<String>,
+        /// It must be one of these; `None` for anything, nothing at all among it.
+        only: Option<Words>,
+        /// It must be none of these.
+        not: Words,
     },
+}
+
+/// Some texts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Words {
+    /// These very texts; of a source, networks too, as in `192.0.2.0/24`.
+    pub names: Vec<String>,
+    /// What one of these regexes finds something in.
+    pub patterns: Vec<String>,
 }
 
 /// `rate = "1000/s"`: a token bucket that holds one period's worth.

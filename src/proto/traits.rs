@@ -133,10 +133,10 @@ pub enum Claim {
     },
     /// An address for connections.
     Tcp(SocketAddr),
-    /// The path of a Unix socket.
-    Unix(PathBuf),
-    /// A FIFO that is read.
-    Fifo(PathBuf),
+    /// The path of a Unix socket for datagrams.
+    UnixPath(PathBuf),
+    /// Another path that is read: that of a FIFO.
+    Path(PathBuf),
     /// Standard input.
     Stdin,
     /// A file that is written.
@@ -195,7 +195,7 @@ impl Claim {
     /// Whether a socket may be what is claimed, by its kind.
     pub fn fits(&self, socket: &Socket) -> bool {
         match self {
-            Self::Udp { .. } | Self::Unix(_) => matches!(socket, Socket::Datagrams(_)),
+            Self::Udp { .. } | Self::UnixPath(_) => matches!(socket, Socket::Datagrams(_)),
             Self::Tcp(_) => matches!(socket, Socket::Listener(_)),
             _ => false,
         }
@@ -208,12 +208,14 @@ impl Claim {
 
     /// What a clash is reported as: the node whose table is `table` has the claim already, in
     /// this line of the file.
-    pub fn taken(&self, table: &str, line: usize) -> String {
-        let owner = format!("[{table}] on line {line}");
+    pub fn taken(&self, table: &str, line: &str) -> String {
+        let owner = format!("[{table}] on {line}");
         match self {
-            Self::Udp { address, .. } | Self::Tcp(address) => format!("{address} is bound by {owner}"),
-            Self::Unix(_) => format!("this socket is bound by {owner}"),
-            Self::Fifo(_) => format!("this FIFO is read by {owner}"),
+            Self::Udp { address, .. } | Self::Tcp(address) => {
+                format!("{address} is bound by {owner}")
+            }
+            Self::UnixPath(_) => format!("this socket is bound by {owner}"),
+            Self::Path(_) => format!("this FIFO is read by {owner}"),
             Self::Stdin => format!("standard input is read by {owner}"),
             Self::File(_) => format!("this file is written by {owner}"),
             Self::Folder(_) => format!("[{table}] has its spool in this folder"),
@@ -224,8 +226,8 @@ impl Claim {
     /// What is said of the place where it was claimed first.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Udp { .. } | Self::Tcp(_) | Self::Unix(_) => "bound here",
-            Self::Fifo(_) | Self::Stdin => "read here",
+            Self::Udp { .. } | Self::Tcp(_) | Self::UnixPath(_) => "bound here",
+            Self::Path(_) | Self::Stdin => "read here",
             Self::File(_) | Self::Stdout => "written here",
             Self::Folder(_) => "used here",
         }

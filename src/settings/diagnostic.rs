@@ -53,49 +53,84 @@ pub struct Place {
     text: Arc<str>,
     /// The bytes of it that are meant.
     span: Range<usize>,
-    /// Other bytes of it, with what is to be said of them.
-    labels: Vec<(Range<usize>, String)>,
+    /// Other places that have to do with it.
+    marks: Vec<Mark>,
+}
+
+/// Another place that has to do with a diagnostic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// Its file's name and text; `None` where it is the same file.
+    pub file: Option<(String, Arc<str>)>,
+    /// The bytes of the file that are meant.
+    pub span: Range<usize>,
+    /// What is to be said of them.
+    pub label: String,
 }
 
 impl Place {
     /// The place of a range of bytes; a range past the end is the end. `text` is what [`fit`]
     /// made of the file.
-    pub fn of(text: &Arc<str>, span: &Range<usize>, labels: Vec<(Range<usize>, String)>) -> Self {
+    pub fn of(text: &Arc<str>, span: &Range<usize>, marks: Vec<Mark>) -> Self {
         let start = floor_char(text, span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line = 1 + text[..start].bytes().filter(|byte| *byte == b'\n').count();
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
         let end = floor_char(text, span.end).clamp(start, line_end);
         let column = text[line_start..start].chars().count() + 1;
-        Self { line, column, text: Arc::clone(text), span: start..end, labels }
+        Self { line, column, text: Arc::clone(text), span: start..end, marks }
     }
 
     /// The source lines with the marks below them.
     fn draw(&self, severity: Severity, help: Option<&str>, renderer: &Renderer) -> String {
-        let spans = || std::iter::once(&self.span).chain(self.labels.iter().map(|(span, _)| span));
-        let first = spans().map(|span| span.start).min().unwrap_or(0);
-        let last = spans().map(|span| span.end).max().unwrap_or(first);
-        let start = self.text[..first].rfind('\n').map_or(0, |at| at + 1);
-        let end = self.text[last..].find('\n').map_or(self.text.len(), |at| last + at);
-        let number = 1 + self.text[..start].bytes().filter(|byte| *byte == b'\n').count();
-        let within = |span: &Range<usize>| span.start - start..span.end - start;
-        let label = |(span, text): &(Range<usize>, String)| -> Annotation<'_> {
-            AnnotationKind::Context.span(within(span)).label(text.clone())
-        };
-        let snippet = Snippet::source(&self.text[start..end])
+        let near = || self.marks.iter().filter(|mark| mark.file.is_none());
+        let spans = std::iter::once(&self.span).chain(near().map(|mark| &mark.span));
+        let (view, number, start) = lines(&self.text, spans);
+        let primary = AnnotationKind::Primary.span(within(&self.span, start));
+        let snippet = Snippet::source(view)
             .line_start(number)
-            .annotation(AnnotationKind::Primary.span(within(&self.span)))
-            .annotations(self.labels.iter().map(label));
+            .annotation(primary)
+            .annotations(near().map(|mark| mark.annotation(start)));
         let level = match severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
         let mut group = Group::with_level(level).element(snippet);
+        for mark in &self.marks {
+            let Some((name, text)) = &mark.file else { continue };
+            let (view, number, start) = lines(text, std::iter::once(&mark.span));
+            let snippet = Snippet::source(view).path(name).line_start(number);
+            group = group.element(snippet.annotation(mark.annotation(start)));
+        }
         if let Some(help) = help {
             group = group.element(Level::HELP.message(help));
         }
         renderer.render(&[group])
     }
+}
+
+impl Mark {
+    fn annotation(&self, start: usize) -> Annotation<'_> {
+        AnnotationKind::Context.span(within(&self.span, start)).label(&self.label)
+    }
+}
+
+/// A span counted from `start`.
+fn within(span: &Range<usize>, start: usize) -> Range<usize> {
+    span.start - start..span.end - start
+}
+
+/// The lines that spans are on, the number of the first, and where it begins.
+fn lines<'t, 's>(
+    text: &'t str,
+    spans: impl Iterator<Item = &'s Range<usize>> + Clone,
+) -> (&'t str, usize, usize) {
+    let first = spans.clone().map(|span| span.start).min().unwrap_or(0);
+    let last = spans.map(|span| span.end).max().unwrap_or(first);
+    let start = text[..first].rfind('\n').map_or(0, |at| at + 1);
+    let end = text[last..].find('\n').map_or(text.len(), |at| last + at);
+    let number = 1 + text[..start].bytes().filter(|byte| *byte == b'\n').count();
+    (&text[start..end], number, start)
 }
 
 /// The file as it can be shown: control characters that annotate-snippets lets through are

@@ -1,19 +1,43 @@
-//! Gathers everything there is to say about one file, so that all is said at once.
+//! Gathers all there is to report about a file and those it includes, so that all is reported at
+//! once.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use super::diagnostic::{DIAGNOSTICS_MOST, Diagnostic, Place, Refusal, Severity, fit, shown};
+use super::diagnostic::{DIAGNOSTICS_MOST, Diagnostic, Mark, Place, Refusal, Severity, fit, shown};
 
-/// Bytes of the file.
+/// Bytes of the files.
 pub type Span = Range<usize>;
 
-/// The file, and what was found in it so far.
+/// The files, and what was found in them so far.
+///
+/// Places count through all files, as if each followed the one before it.
 pub struct Report<'a> {
-    file: &'a str,
-    text: &'a str,
-    /// Where each line begins.
-    lines: Vec<usize>,
+    sources: Vec<Source<'a>>,
     found: Vec<Finding>,
+}
+
+/// One file.
+struct Source<'a> {
+    name: &'a str,
+    text: &'a str,
+    /// Where it begins.
+    base: usize,
+    /// Where each of its lines begins, from its own beginning.
+    lines: Vec<usize>,
+}
+
+impl<'a> Source<'a> {
+    fn new(name: &'a str, text: &'a str, base: usize) -> Self {
+        let after = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = std::iter::once(0).chain(after.map(|(at, _)| at + 1)).collect();
+        Self { name, text, base, lines }
+    }
+
+    /// A span within it.
+    fn local(&self, span: &Span) -> Span {
+        span.start - self.base..span.end - self.base
+    }
 }
 
 /// One thing that was found; help and labels may be added to it.
@@ -41,11 +65,23 @@ impl Finding {
 }
 
 impl<'a> Report<'a> {
-    /// Nothing found yet.
-    pub fn new(file: &'a str, text: &'a str) -> Self {
-        let after = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        let lines = std::iter::once(0).chain(after.map(|(at, _)| at + 1)).collect();
-        Self { file, text, lines, found: Vec::new() }
+    /// Nothing found yet in this file.
+    pub fn new(name: &'a str, text: &'a str) -> Self {
+        Self { sources: vec![Source::new(name, text, 0)], found: Vec::new() }
+    }
+
+    /// Adds a file; where it begins.
+    pub fn add(&mut self, name: &'a str, text: &'a str) -> usize {
+        // One byte apart, so that the end of one is not the beginning of the next.
+        let base = self.sources.last().map_or(0, |last| last.base + last.text.len() + 1);
+        self.sources.push(Source::new(name, text, base));
+        base
+    }
+
+    /// Where the file that a place is in stands in the list of files.
+    fn at(&self, span: &Span) -> usize {
+        let after = self.sources.partition_point(|source| source.base <= span.start);
+        after.saturating_sub(1)
     }
 
     /// An error at a place.
@@ -95,12 +131,19 @@ impl<'a> Report<'a> {
 
     /// The source text of a span.
     pub fn source(&self, span: &Span) -> &'a str {
-        self.text.get(span.clone()).unwrap_or_default()
+        let source = &self.sources[self.at(span)];
+        source.text.get(source.local(span)).unwrap_or_default()
     }
 
-    /// The line a span begins on, from 1.
-    pub fn line(&self, span: &Span) -> usize {
-        self.lines.partition_point(|start| *start <= span.start)
+    /// The line that a span begins on, as in "line 3"; with its file where that is not the one
+    /// that `from` is in.
+    pub fn line(&self, span: &Span, from: &Span) -> String {
+        let source = &self.sources[self.at(span)];
+        let line = source.lines.partition_point(|start| source.base + start <= span.start);
+        match self.at(span) == self.at(from) {
+            true => format!("line {line}"),
+            false => format!("line {line} of {}", source.name),
+        }
     }
 
     /// What was made of the file, with the warnings in file order, or the refusal.
@@ -117,23 +160,37 @@ impl<'a> Report<'a> {
         if self.found.len() > DIAGNOSTICS_MOST {
             self.found.retain(|finding| finding.severity == Severity::Error);
         }
-        Refusal { file: self.file.into(), diagnostics: self.diagnostics(), errors }
+        let file = self.sources[0].name.to_string();
+        Refusal { file, diagnostics: self.diagnostics(), errors }
     }
 
     /// The first of what was found, in file order; what is about the whole file last.
     fn diagnostics(&mut self) -> Vec<Diagnostic> {
         self.found.sort_by_key(|finding| finding.span.as_ref().map_or(usize::MAX, |s| s.start));
-        let (file, text) = (self.file, fit(self.text));
-        let first = self.found.drain(..).take(DIAGNOSTICS_MOST);
-        let diagnostics = first.map(|finding| Diagnostic {
+        let texts: Vec<_> = self.sources.iter().map(|source| fit(source.text)).collect();
+        let found = std::mem::take(&mut self.found);
+        let first = found.into_iter().take(DIAGNOSTICS_MOST);
+        first.map(|finding| self.diagnostic(finding, &texts)).collect()
+    }
+
+    fn diagnostic(&self, finding: Finding, texts: &[Arc<str>]) -> Diagnostic {
+        let at = finding.span.as_ref().map_or(0, |span| self.at(span));
+        let marks = finding.labels.into_iter().map(|(span, label)| {
+            let other = self.at(&span);
+            let source = &self.sources[other];
+            let file = (other != at).then(|| (source.name.to_string(), Arc::clone(&texts[other])));
+            Mark { file, span: source.local(&span), label }
+        });
+        let source = &self.sources[at];
+        let place = |span| Place::of(&texts[at], &source.local(&span), marks.collect());
+        Diagnostic {
             severity: finding.severity,
-            file: file.into(),
-            place: finding.span.map(|span| Place::of(&text, &span, finding.labels)),
+            file: source.name.into(),
+            place: finding.span.map(place),
             key: finding.key,
             message: finding.message,
             help: finding.help,
-        });
-        diagnostics.collect()
+        }
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Entry<'t> {
     pub span: Span,
     value: &'t DeValue<'t>,
     path: String,
+    /// Where its file begins in the report's text.
+    base: usize,
 }
 
 /// A table.
@@ -35,15 +37,25 @@ pub struct Section<'t> {
     pub entries: Vec<Entry<'t>>,
 }
 
+/// A place of one file as a place of the report's text.
+fn moved(span: Span, base: usize) -> Span {
+    span.start + base..span.end + base
+}
+
 impl<'t> Section<'t> {
-    /// A table of the file.
-    pub fn new(path: String, span: Span, table: &'t DeTable<'t>) -> Self {
+    /// The whole of a file that begins at `base` of the report's text.
+    pub fn file(table: &'t DeTable<'t>, base: usize) -> Self {
+        Self::new(String::new(), base..base, table, base)
+    }
+
+    fn new(path: String, span: Span, table: &'t DeTable<'t>, base: usize) -> Self {
         let mut entries: Vec<_> = table
             .iter()
             .map(|(key, value)| Entry {
                 key: key.get_ref(),
-                key_span: key.span(),
-                span: value.span(),
+                key_span: moved(key.span(), base),
+                span: moved(value.span(), base),
+                base,
                 value: value.get_ref(),
                 path: if path.is_empty() {
                     key.get_ref().to_string()
@@ -182,11 +194,10 @@ impl<'t> Entry<'t> {
         expected: &str,
         report: &mut Report<'_>,
     ) -> Option<Section<'t>> {
-        let Some(table) = self.table() else {
+        let Some(section) = self.table() else {
             self.wrong(report, format!("expected a table{expected}"));
             return None;
         };
-        let section = Section::new(self.path.clone(), self.span.clone(), table);
         let names: Vec<_> = keys.iter().map(|key| key.name).collect();
         for entry in section.entries.iter().filter(|entry| !names.contains(&entry.key)) {
             entry.unknown(report, &names);
@@ -194,9 +205,16 @@ impl<'t> Entry<'t> {
         Some(section)
     }
 
-    /// The value as a table.
-    pub fn table(&self) -> Option<&'t DeTable<'t>> {
-        self.value.as_table()
+    /// The value as a table; its place is that of its name.
+    pub fn named_table(&self) -> Option<Section<'t>> {
+        let table = self.value.as_table()?;
+        Some(Section::new(self.path.clone(), self.key_span.clone(), table, self.base))
+    }
+
+    /// The value as a table; its place is its own.
+    pub fn table(&self) -> Option<Section<'t>> {
+        let table = self.value.as_table()?;
+        Some(Section::new(self.path.clone(), self.span.clone(), table, self.base))
     }
 
     fn expect(&self, report: &mut Report<'_>, what: &str) {
@@ -318,7 +336,9 @@ impl<'t> Entry<'t> {
     /// A name, or a list of names; each with its place.
     pub fn names(&self, report: &mut Report<'_>) -> Option<Vec<Spanned<&'t str>>> {
         let items: Vec<(Span, &'t DeValue<'t>)> = match self.value {
-            DeValue::Array(items) => items.iter().map(|i| (i.span(), i.get_ref())).collect(),
+            DeValue::Array(items) => {
+                items.iter().map(|i| (moved(i.span(), self.base), i.get_ref())).collect()
+            }
             value => vec![(self.span.clone(), value)],
         };
         let mut names = Vec::new();

@@ -32,7 +32,7 @@ impl Input for FifoPlan {
     }
 
     fn claims(&self) -> Vec<Claim> {
-        vec![Claim::Fifo(self.path.clone())]
+        vec![Claim::Path(self.path.clone())]
     }
 
     fn nature(&self) -> Nature {

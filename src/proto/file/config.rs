@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use toml::de::DeValue;
+
 use crate::format::plan::FormatPlan;
 use crate::limits;
 use crate::output::name::{NameTemplate, Values};
@@ -43,7 +45,7 @@ const ROTATE: Key = Key::or_else(
     "rotate",
     Value::Either(&[
         Value::Time(limits::ROTATE_TIME_LEAST),
-        Value::Size(limits::ROTATE_SIZE_LEAST..=u64::MAX),
+        Value::Text("size with its unit, of at least 1KiB", r"^\s*[0-9]+\s*(B|KiB|MiB|GiB)\s*$"),
     ]),
     "never",
     "When the file is rotated and a new one begun: at each whole multiple of a time, counted in \
@@ -136,23 +138,32 @@ impl Output for FilePlan {
     }
 }
 
-/// A time or a size; a number without a unit is a size, as everywhere.
+/// A time or a size. A bare number is refused: it does not say which of the two is meant.
 fn rotate(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Rotate> {
-    let is_time = entry.as_str().is_some_and(|text| units::time(text).is_ok());
-    if is_time {
-        let time = entry.time(report)?;
-        if time < limits::ROTATE_TIME_LEAST {
-            let least = show_time(limits::ROTATE_TIME_LEAST);
-            entry.wrong(report, format!("must be at least {least}"));
+    let (min_time, min_size) = (limits::ROTATE_TIME_LEAST, limits::ROTATE_SIZE_LEAST);
+    let number = match entry.value() {
+        DeValue::Integer(number) => Some(number.as_str()),
+        DeValue::String(text) => Some(text.trim()).filter(|text| text.parse::<u64>().is_ok()),
+        _ => None,
+    };
+    if let Some(number) = number {
+        let message = format!("is neither a time nor a size: write \"{number}s\" or \"{number}B\"");
+        entry.wrong(report, message);
+        return None;
+    }
+    let text = entry.text(report)?;
+    if let Ok(time) = units::time(text) {
+        if time < min_time {
+            entry.wrong(report, format!("must be at least {}", show_time(min_time)));
             return None;
         }
         return Some(Rotate::Every(time));
     }
-    if entry.as_str().is_some_and(|text| units::size(text).is_err()) {
-        let least = show_size(limits::ROTATE_SIZE_LEAST);
-        let help = format!("as in \"1h\" or \"1GiB\" (at least 1s or {least})");
+    if units::size(text).is_err() {
+        let (time, size) = (show_time(min_time), show_size(min_size));
+        let help = format!("as in \"1h\" or \"1GiB\" (at least {time} or {size})");
         entry.wrong_help(report, "is neither a time nor a size", help);
         return None;
     }
-    entry.size(report, limits::ROTATE_SIZE_LEAST..=u64::MAX).map(Rotate::Size)
+    entry.size(report, min_size..=u64::MAX).map(Rotate::Size)
 }

@@ -145,7 +145,7 @@ impl Input for SyslogInPlan {
         vec![match &self.transport {
             TransportPlan::Udp(udp) => udp.claim(),
             TransportPlan::Tcp(tcp) => Claim::Tcp(tcp.address),
-            TransportPlan::Unix(unix) => Claim::Unix(unix.path.clone()),
+            TransportPlan::Unix(unix) => Claim::UnixPath(unix.path.clone()),
         }]
     }
 
