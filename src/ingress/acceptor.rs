@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpListener;
+use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
 use super::OpenError;
@@ -85,8 +85,8 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 pub(super) enum Arrival {
     /// A client.
     Client(Transport, SocketAddr),
-    /// One more than may be.
-    Refused,
+    /// One more than may be: it is taken by [`Acceptor::welcome`] or refused.
+    TooMany(TcpStream, SocketAddr),
 }
 
 /// Accepts connections.
@@ -157,18 +157,30 @@ impl Acceptor {
             };
             self.stuck = false;
             if connected >= self.max_connections {
-                let most = self.max_connections;
-                self.complain(
-                    peer,
-                    &format!("refused: there are {most} connections already (max_connections)"),
-                );
-                return Some(Arrival::Refused);
+                return Some(Arrival::TooMany(stream, peer));
             }
-            match self.tls.as_ref().map(ServerTls::connection).transpose() {
-                Ok(tls) => return Some(Arrival::Client(Transport::new(stream, tls), peer)),
-                Err(error) => self.complain(peer, &error),
+            if let Some(transport) = self.welcome(stream, peer) {
+                return Some(Arrival::Client(transport, peer));
             }
         }
+    }
+
+    /// Takes a client; nothing where TLS cannot begin, which is logged.
+    pub(super) fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) -> Option<Transport> {
+        match self.tls.as_ref().map(ServerTls::connection).transpose() {
+            Ok(tls) => Some(Transport::new(stream, tls)),
+            Err(error) => {
+                self.complain(peer, &error);
+                None
+            }
+        }
+    }
+
+    /// Logs that a client is refused.
+    pub(super) fn refuse(&mut self, peer: SocketAddr) {
+        let most = self.max_connections;
+        let what = format!("refused: there are {most} connections already (max_connections)");
+        self.complain(peer, &what);
     }
 
     /// Logs what a client did wrong, though not without bound.

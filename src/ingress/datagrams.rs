@@ -320,6 +320,15 @@ impl<I: Intake> Running<I> {
 
     /// What the kernel had taken in before the stop is still received.
     fn finish(&mut self) {
+        self.empty();
+        // What was on its way into a socket that has left its group.
+        std::thread::sleep(limits::RECV_PAUSE);
+        self.empty();
+        self.inlet.send_all(&mut self.intake);
+        self.count_drops();
+    }
+
+    fn empty(&mut self) {
         for _ in 0..limits::RECV_LAST_READS {
             let brought = self.read();
             self.inlet.send_full(&mut self.intake);
@@ -327,7 +336,5 @@ impl<I: Intake> Running<I> {
                 break;
             }
         }
-        self.inlet.send_all(&mut self.intake);
-        self.count_drops();
     }
 }

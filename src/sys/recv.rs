@@ -10,7 +10,7 @@
 use std::io;
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use bytes::BytesMut;
@@ -113,6 +113,7 @@ impl DatagramReader {
                 )
             };
             if let Ok(count) = usize::try_from(count) {
+                self.headers[..count].iter().for_each(|header| close_rights(&header.msg_hdr));
                 return Ok(count);
             }
             let error = io::Error::last_os_error();
@@ -178,6 +179,32 @@ impl DatagramReader {
         // SAFETY: UDP_GRO carries an `int`.
         let size = unsafe { control::<libc::c_int>(header, libc::SOL_UDP, libc::UDP_GRO) };
         size.and_then(|size| usize::try_from(size).ok())
+    }
+}
+
+/// Closes the descriptors that came along with a message (unix(7), SCM_RIGHTS): any process that
+/// may write to a socket may send some, and nobody here wants them.
+fn close_rights(header: &libc::msghdr) {
+    if header.msg_controllen == 0 {
+        return;
+    }
+    // SAFETY: the kernel filled msg_control up to msg_controllen with whole control messages; the
+    // CMSG macros walk within that length. SCM_RIGHTS carries as many descriptors as its length
+    // says, which the kernel made for this process and of which nobody else knows; each is read
+    // once, right after the call that brought it.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        while !message.is_null() {
+            if ((*message).cmsg_level, (*message).cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS)
+            {
+                let bytes = (*message).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+                let first = libc::CMSG_DATA(message).cast::<RawFd>();
+                for at in 0..bytes / size_of::<RawFd>() {
+                    drop(OwnedFd::from_raw_fd(ptr::read_unaligned(first.add(at))));
+                }
+            }
+            message = libc::CMSG_NXTHDR(header, message);
+        }
     }
 }
 
