@@ -462,14 +462,14 @@ fn clients_that_are_wrong_or_silent_harm_nobody() {
 
 /// The frame that opens a session.
 fn open_frame() -> Vec<u8> {
-    b"1 open 30 relp_version=0\ncommands=syslog\n\n".to_vec()
+    b"1 open 30 relp_version=0\ncommands=syslog\n".to_vec()
 }
 
 #[test]
 fn unfinished_frames_of_all_clients_together_are_bounded() {
     let port = free_port();
     let hub = Daemon::start(&format!(
-        "[input.edge]\nrelp = \"127.0.0.1:{port}\"\nmax_line = \"1MiB\"\n\
+        "[input.edge]\nrelp = \"127.0.0.1:{port}\"\nmax_message = \"1MiB\"\n\
          [output.f]\nfrom = \"edge\"\nfile = \"{{dir}}/out\"\n"
     ));
     let frame = format!("2 syslog 1048576 {}", "x".repeat(1_000_000));

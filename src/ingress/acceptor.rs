@@ -98,6 +98,7 @@ pub(super) struct Acceptor {
     /// The system had no descriptor for the last client; this was said.
     stuck: bool,
     complaints: Complaints,
+    refusals: Complaints,
 }
 
 impl Acceptor {
@@ -120,6 +121,7 @@ impl Acceptor {
             max_connections: bound.max_connections,
             stuck: false,
             complaints: Complaints::default(),
+            refusals: Complaints::default(),
         })
     }
 
@@ -180,16 +182,12 @@ impl Acceptor {
     pub(super) fn refuse(&mut self, peer: SocketAddr) {
         let most = self.max_connections;
         let what = format!("refused: there are {most} connections already (max_connections)");
-        self.complain(peer, &what);
+        self.refusals.log(&self.name, peer, &what);
     }
 
     /// Logs what a client did wrong, though not without bound.
     pub(super) fn complain(&mut self, peer: SocketAddr, what: &str) {
-        match self.complaints.take() {
-            Some(0) => log::warn!("input.{}: {peer}: {what}", self.name),
-            Some(more) => log::warn!("input.{}: {peer}: {what} ({more} more like it)", self.name),
-            None => {}
-        }
+        self.complaints.log(&self.name, peer, what);
     }
 }
 
@@ -202,6 +200,14 @@ struct Complaints {
 }
 
 impl Complaints {
+    fn log(&mut self, name: &str, peer: SocketAddr, what: &str) {
+        match self.take() {
+            Some(0) => log::warn!("input.{name}: {peer}: {what}"),
+            Some(more) => log::warn!("input.{name}: {peer}: {what} ({more} more like it)"),
+            None => {}
+        }
+    }
+
     /// Whether one more may be said, and how many were not.
     fn take(&mut self) -> Option<u64> {
         let (most, time) = COMPLAINTS;
