@@ -351,6 +351,26 @@ fn descriptors_that_are_sent_along_are_closed() {
 }
 
 #[test]
+fn a_large_datagram_of_a_unix_socket_is_taken_whole_or_counted_as_cut() {
+    for (most, length, cut) in [("64KiB", 65_536, 1), ("1MiB", 150_000, 0)] {
+        let daemon = Daemon::start(&format!(
+            "[input.local]\nsyslog = \"unix://{{dir}}/log.sock\"\nmax_message = \"{most}\"\n\
+             [output.all]\nfrom = \"local\"\nfile = \"{{dir}}/all\"\n"
+        ));
+        let socket = UnixDatagram::unbound().unwrap();
+        socket.connect(daemon.path("log.sock")).unwrap();
+        let message = format!("<13>a: {}", "x".repeat(149_993));
+        socket.send(message.as_bytes()).unwrap();
+        socket.send(b"<13>a: small").unwrap();
+        let lines = daemon.wait_lines("all", 2);
+        assert_eq!(lines[0], message[..length]);
+        assert_eq!(lines[1], "<13>a: small");
+        let counts = daemon.node("local").input.unwrap();
+        assert_eq!(counts.oversize, cut);
+    }
+}
+
+#[test]
 fn unfinished_messages_of_all_clients_together_are_bounded() {
     let more = "max_message = \"256KiB\"\n[output.all]\nfrom = \"sys\"\nfile = \"{dir}/all\"\n";
     let (daemon, port) = daemon("tcp", more);

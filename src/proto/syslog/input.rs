@@ -9,12 +9,15 @@ use crate::ingress::acceptor::Bound;
 use crate::ingress::datagrams::{DatagramSocket, Datagrams};
 use crate::ingress::server::{Accept, Server};
 use crate::input::messages::{Escape, Messages};
-use crate::limits::DATAGRAM_SENT_MOST;
+use crate::limits::{DATAGRAM_MAX, DATAGRAM_SENT_MOST};
 use crate::proto::traits::{Claim, Nature, OpenError, OpenInput, Opening};
 use crate::proto::udp::socket;
 
 use super::session::Session;
 use super::unix;
+
+/// Bytes of a datagram behind its message: a newline, NUL and what else some senders end it with.
+const ENDS: usize = 16;
 
 impl OpenInput for SyslogInPlan {
     fn claims(&self) -> Vec<Claim> {
@@ -57,8 +60,14 @@ impl OpenInput for SyslogInPlan {
                 return Ok(vec![server.listen(opening)?]);
             }
         };
+        // A datagram of a Unix socket may be larger than any of UDP.
+        let room = match &self.transport {
+            TransportPlan::Unix(_) => max_message + ENDS,
+            _ => DATAGRAM_MAX,
+        };
         let receiver = |socket: DatagramSocket| -> Box<dyn Source> {
-            Box::new(Datagrams::new(socket, Messages::new(max_message, escape)).with_sources())
+            let intake = Messages::new(max_message, escape);
+            Box::new(Datagrams::new(socket, intake).with_sources().with_room(room))
         };
         Ok(sockets.into_iter().map(receiver).collect())
     }
