@@ -283,6 +283,11 @@ pub const PEERS_MOST: usize = 64;
 pub const ANSWERS_MOST: usize = 1024 * 1024;
 /// How long a client may take to open its session.
 pub const OPEN_MOST: Duration = Duration::from_secs(30);
+/// Where there are as many connections as may be, a client that has sent nothing since it came
+/// makes room for a new one after this time.
+pub const YIELDS_SILENT: Duration = Duration::from_secs(10);
+/// A client that has sent something makes room after it was idle for this long.
+pub const YIELDS_IDLE: Duration = Duration::from_secs(300);
 /// Default of `max_message`.
 pub const MESSAGE_DEFAULT: usize = 64 * 1024;
 /// The largest count of octets that a syslog client may announce; one that says more is let go.

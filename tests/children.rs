@@ -249,3 +249,24 @@ fn a_process_runs_as_another_user_with_that_ones_groups_or_not_at_all() {
     daemon.send(b"who?\n");
     assert_eq!(daemon.wait_lines("all", 2), ["daemon", "daemon"]);
 }
+
+#[test]
+fn signals_that_were_blocked_or_mean_nothing_here_do_no_harm() {
+    use nix::sys::signal::Signal;
+    let node = test_node("exit 3", "restart = [\"20ms\", \"20ms\"]");
+    let mut daemon = Daemon::prepare(&format!("{node}\n{OTHERS}"));
+    let mut command = std::process::Command::new("env");
+    command.args(["--block-signal=TERM,CHLD,HUP,INT", crate::util::LOGWEIR]);
+    daemon.run_by(command);
+    daemon.wait_node("test", |node| node.children[0].restarts >= 2);
+    for unused in [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGALRM, Signal::SIGXFSZ] {
+        daemon.signal(unused);
+    }
+    daemon.send_numbered(0, 100);
+    assert_eq!(daemon.wait_lines("file", 100), numbered(0, 100));
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_log("reloaded: 4 nodes");
+    let (code, log) = daemon.stop();
+    assert_eq!(code, Some(0));
+    assert!(log.contains("ledger: output file: in 100 out 100"), "{log}");
+}

@@ -460,6 +460,50 @@ fn clients_that_are_wrong_or_silent_harm_nobody() {
     assert_eq!((node.lines_in, node.input.unwrap().oversize), (1, 1));
 }
 
+/// The frame that opens a session.
+fn open_frame() -> Vec<u8> {
+    b"1 open 30 relp_version=0\ncommands=syslog\n".to_vec()
+}
+
+#[test]
+fn unfinished_frames_of_all_clients_together_are_bounded() {
+    let port = free_port();
+    let hub = Daemon::start(&format!(
+        "[input.edge]\nrelp = \"127.0.0.1:{port}\"\nmax_message = \"1MiB\"\n\
+         [output.f]\nfrom = \"edge\"\nfile = \"{{dir}}/out\"\n"
+    ));
+    let frame = format!("2 syslog 1048576 {}", "x".repeat(1_000_000));
+    let mut clients = Vec::new();
+    for _ in 0..24 {
+        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        client.write_all(&open_frame()).unwrap();
+        // One that is disconnected meanwhile cannot write all of it.
+        let _ = client.write_all(frame.as_bytes());
+        clients.push(client);
+    }
+    let node = hub.wait_node("edge", |node| node.input.unwrap().malformed > 0);
+    assert!(node.input.unwrap().malformed <= 24 - 16, "{node:?}");
+    hub.wait_log("together they take too much memory");
+}
+
+#[test]
+fn a_daemon_ends_though_clients_wait_for_answers() {
+    for round in 0..10 {
+        let port = free_port();
+        let mut hub = receiver(port);
+        let mut clients: Vec<_> =
+            (0..4).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+        for client in &mut clients {
+            client.write_all(&open_frame()).unwrap();
+            for number in 2..50 + round {
+                client.write_all(format!("{number} syslog 3 abc\n").as_bytes()).unwrap();
+            }
+        }
+        let (code, log) = hub.stop();
+        assert_eq!(code, Some(0), "{log}");
+    }
+}
+
 #[test]
 fn a_spool_goes_on_when_its_output_gets_another_peer() {
     let (dead, port) = (free_port(), free_port());

@@ -139,3 +139,91 @@ fn rotate_reopens_files_by_name() {
     assert_eq!(daemon.wait_lines("file", 10), numbered(10, 20));
     assert_eq!(daemon.lines("file.1"), numbered(0, 10));
 }
+
+#[test]
+fn a_reload_holds_nothing_up_and_those_asked_for_meanwhile_become_one() {
+    let mut daemon = Daemon::start(BASE);
+    let good = std::fs::read(daemon.path("logweir.toml")).unwrap();
+    // Whoever reads the configuration waits for whoever writes it.
+    let config = daemon.path("logweir.toml");
+    std::fs::remove_file(&config).unwrap();
+    nix::unistd::mkfifo(&config, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..3).map(|_| scope.spawn(|| daemon.ctl("reload"))).collect();
+        // Opened once the reload reads it.
+        let mut pipe = std::fs::OpenOptions::new().write(true).open(&config).unwrap();
+        daemon.send_numbered(0, 100);
+        assert_eq!(daemon.wait_lines("file", 100), numbered(0, 100));
+        assert!(asked.iter().all(|asked| !asked.is_finished()));
+        daemon.write_config(BASE);
+        std::io::Write::write_all(&mut pipe, &good).unwrap();
+        drop(pipe);
+        for asked in asked {
+            let done = asked.join().unwrap();
+            assert_eq!(String::from_utf8_lossy(&done.stdout), "reloaded\n");
+        }
+    });
+    daemon.send_numbered(100, 200);
+    assert_eq!(daemon.wait_lines("file", 200), numbered(0, 200));
+    let (code, log) = daemon.stop();
+    assert_eq!(code, Some(0));
+    let reloads = log.matches("reloaded: 3 nodes").count();
+    // The clients may have asked before or after the first reload had begun.
+    assert!((1..=3).contains(&reloads), "{log}");
+}
+
+#[test]
+fn a_daemon_that_is_told_to_end_while_it_reloads_ends() {
+    let mut daemon = Daemon::start(BASE);
+    let config = daemon.path("logweir.toml");
+    std::fs::remove_file(&config).unwrap();
+    nix::unistd::mkfifo(&config, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    let _pipe = std::fs::OpenOptions::new().write(true).open(&config).unwrap();
+    daemon.send_numbered(0, 100);
+    daemon.wait_lines("file", 100);
+    let (code, log) = daemon.stop();
+    assert_eq!(code, Some(0));
+    assert!(log.contains("the daemon is ending"), "{log}");
+    assert_eq!(daemon.lines("file"), numbered(0, 100));
+}
+
+#[test]
+fn fewer_sockets_lose_nothing_of_what_the_closing_ones_hold() {
+    let config = |sockets: u16| {
+        format!(
+            "[input.many]\nudp = \"127.0.0.1:{{port2}}\"\nsockets = {sockets}\n\
+             [output.many-out]\nfrom = \"many\"\nfile = \"{{dir}}/many\"\n{BASE}"
+        )
+    };
+    let port = crate::util::free_port();
+    let config = |sockets| config(sockets).replace("{port2}", &port.to_string());
+    let mut daemon = Daemon::start(&config(4));
+    let mut sent = 0_u64;
+    for round in 0..20 {
+        let sockets = if round % 2 == 0 { 1 } else { 4 };
+        daemon.write_config(&config(sockets));
+        let reload = std::thread::scope(|scope| {
+            let reload = scope.spawn(|| daemon.ctl("reload"));
+            // From many ports, so that each socket is given some.
+            while !reload.is_finished() {
+                let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+                for _ in 0..20 {
+                    socket.send_to(format!("{sent}\n").as_bytes(), ("127.0.0.1", port)).unwrap();
+                    sent += 1;
+                }
+                // No more than the kernel holds while nobody reads.
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            reload.join().unwrap()
+        });
+        assert_eq!(String::from_utf8_lossy(&reload.stdout), "reloaded\n");
+    }
+    let got = || {
+        let lines = daemon.lines("many").len() as u64;
+        (lines >= sent).then_some(lines)
+    };
+    assert_eq!(crate::util::wait_for("all lines", got), sent);
+    let (code, _) = daemon.stop();
+    assert_eq!(code, Some(0));
+}

@@ -3,12 +3,14 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use crate::rsyslog::Certificates;
 use crate::util::{Daemon, free_port, numbered, wait_for};
@@ -290,6 +292,7 @@ fn connections_are_bounded_and_idle_ones_let_go() {
     daemon.wait_node("sys", |node| node.input.unwrap().connections == 3);
     wait_for_end(connect(port));
     daemon.wait_node("sys", |node| node.input.unwrap().refused == 1);
+    daemon.wait_log("refused: there are 3 connections already (max_connections)");
     kept[0].write_all(b"<13>unfinished").unwrap();
     for stream in kept {
         wait_for_end(stream);
@@ -298,6 +301,73 @@ fn connections_are_bounded_and_idle_ones_let_go() {
     let mut again = connect(port);
     again.write_all(b"<13>again\n").unwrap();
     assert_eq!(daemon.wait_lines("all", 2)[1], "<13>again");
+}
+
+#[test]
+fn silent_clients_keep_nobody_out() {
+    let more = "max_connections = 3\n[output.all]\nfrom = \"sys\"\nfile = \"{dir}/all\"\n";
+    let (daemon, port) = daemon("tcp", more);
+    let mut talks = connect(port);
+    talks.write_all(b"<13>first\n").unwrap();
+    daemon.wait_lines("all", 1);
+    let silent = [connect(port), connect(port)];
+    daemon.wait_node("sys", |node| node.input.unwrap().connections == 3);
+    wait_for("room for a client with something to say", || {
+        let mut client = connect(port);
+        // One that is refused may not be able to write.
+        let _ = client.write_all(b"<13>second\n");
+        (daemon.lines("all").len() > 1).then_some(())
+    });
+    daemon.wait_log("idle, disconnected for a new client (max_connections)");
+    talks.write_all(b"<13>third\n").unwrap();
+    wait_for("the client that talks to be connected still", || {
+        daemon.lines("all").contains(&"<13>third".to_string()).then_some(())
+    });
+    drop(silent);
+}
+
+#[test]
+fn descriptors_that_are_sent_along_are_closed() {
+    let daemon = Daemon::start(
+        "[input.local]\nsyslog = \"unix://{dir}/log.sock\"\n\
+         [output.all]\nfrom = \"local\"\nfile = \"{dir}/all\"\n",
+    );
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
+    let socket = UnixDatagram::unbound().unwrap();
+    socket.connect(daemon.path("log.sock")).unwrap();
+    socket.send(b"<13>before").unwrap();
+    daemon.wait_lines("all", 1);
+    let before = open();
+    let own = [socket.as_raw_fd(); 8];
+    for number in 0..100 {
+        let text = format!("<13>with descriptors {number}");
+        let text = [std::io::IoSlice::new(text.as_bytes())];
+        let rights = [ControlMessage::ScmRights(&own)];
+        sendmsg::<()>(socket.as_raw_fd(), &text, &rights, MsgFlags::empty(), None).unwrap();
+    }
+    daemon.wait_lines("all", 101);
+    // The control client's connection may not be closed yet.
+    wait_for("as many descriptors as before", || (open() <= before).then_some(()));
+}
+
+#[test]
+fn a_large_datagram_of_a_unix_socket_is_taken_whole_or_counted_as_cut() {
+    for (most, length, cut) in [("64KiB", 65_536, 1), ("1MiB", 150_000, 0)] {
+        let daemon = Daemon::start(&format!(
+            "[input.local]\nsyslog = \"unix://{{dir}}/log.sock\"\nmax_message = \"{most}\"\n\
+             [output.all]\nfrom = \"local\"\nfile = \"{{dir}}/all\"\n"
+        ));
+        let socket = UnixDatagram::unbound().unwrap();
+        socket.connect(daemon.path("log.sock")).unwrap();
+        let message = format!("<13>a: {}", "x".repeat(149_993));
+        socket.send(message.as_bytes()).unwrap();
+        socket.send(b"<13>a: small").unwrap();
+        let lines = daemon.wait_lines("all", 2);
+        assert_eq!(lines[0], message[..length]);
+        assert_eq!(lines[1], "<13>a: small");
+        let counts = daemon.node("local").input.unwrap();
+        assert_eq!(counts.oversize, cut);
+    }
 }
 
 #[test]

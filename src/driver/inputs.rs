@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use crate::clock::Mono;
 use crate::engine::{Engine, Event};
 use crate::ids::NodeId;
-use crate::ingress::inbox::{Barrier, Handle, LastLines, ReadyList, Received, Taken};
+use crate::ingress::inbox::{Barrier, Ended, Handle, LastLines, ReadyList, Received};
 use crate::ingress::{Socket, Source};
 use crate::input::InputCounts;
 use crate::limits::TURN;
@@ -132,9 +132,9 @@ impl Inputs {
                 return None;
             }
             match receiver.handle.take() {
-                Taken::Received(received) => take(engine, node, received, now),
-                Taken::Nothing => return None,
-                Taken::Ended => return self.ended(number, engine, now),
+                Ok(Some(received)) => take(engine, node, received, now),
+                Ok(None) => return None,
+                Err(Ended) => return self.ended(number, engine, now),
             }
         }
         self.again.push(number);

@@ -277,9 +277,10 @@ impl Links {
     /// Asks now and then how much the peers of plain connections have acknowledged; when to ask
     /// again.
     pub fn acknowledge_all(&mut self, engine: &mut Engine, now: Mono) -> Option<Mono> {
-        let plain = self.connections.iter().filter(|(id, connection)| {
-            connection.connected && engine.wants_acknowledged(**id)
-        });
+        let plain = self
+            .connections
+            .iter()
+            .filter(|(id, connection)| connection.connected && engine.wants_acknowledged(**id));
         let plain: Vec<_> = plain.map(|(id, _)| *id).collect();
         if plain.is_empty() {
             return None;

@@ -36,6 +36,7 @@ use nix::sys::signal::Signal;
 
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::plan::Plan;
+use crate::engine;
 use crate::engine::status::Status;
 use crate::engine::{Action, DiskWork, Engine, Event, SinkKind, SpoolFound};
 use crate::fs::OsFs;
@@ -123,7 +124,6 @@ impl Daemon {
         let poll = Poll::new().map_err(system)?;
         let wake = Wake::new(Waker::new(poll.registry(), WAKE).map_err(system)?);
         let signals = Signals::catch(poll.registry(), SIGNALS).map_err(system)?;
-        let engine = Engine::new(plan, clock.mono())?;
         let mut manager = Manager::find();
         let mut inherited = Inherited::take(&mut manager);
         let before = Before {
@@ -132,6 +132,11 @@ impl Daemon {
             has_control: false,
         };
         let mut prepared = prepare(plan.clone(), &before)?;
+        let flow = match prepared.flow.take() {
+            Some(flow) => flow,
+            None => engine::Prepared::new(plan)?,
+        };
+        let engine = Engine::with(flow, clock.mono());
         drop(before);
         inherited.finish(&mut manager);
         let control = prepared.control.take();

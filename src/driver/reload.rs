@@ -20,7 +20,7 @@ use super::inputs::Sockets;
 use super::{Daemon, admin, links, udp_out};
 use crate::clock::Mono;
 use crate::config::plan::{BodyPlan, DaemonPlan, InputPlan, NodePlan, Plan, SpoolPlan};
-use crate::engine::Engine;
+use crate::engine;
 use crate::forward::partition::{lanes, reader};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
@@ -48,6 +48,8 @@ pub(super) struct Before {
 /// A plan with all that it needs of the system, ready to be put in force.
 pub(super) struct Prepared {
     pub(super) plan: Plan,
+    /// The flow, compiled; taken when it is put in force.
+    pub(super) flow: Option<engine::Prepared>,
     inputs: Vec<OpenedInput>,
     /// Sockets of old inputs that no new one goes on with.
     surplus: Vec<DatagramSocket>,
@@ -105,7 +107,10 @@ pub(super) fn prepare(plan: Plan, before: &Before) -> Result<Prepared, String> {
         before.plan.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
     let was = |node: &NodePlan| old.get(node.name.as_str()).map(|before| &before.body);
     let readers = readers_by_spool(&plan);
+    // What the engine refuses is known before anything is opened.
+    let flow = Some(engine::Prepared::new(&plan)?);
     let mut prepared = Prepared {
+        flow,
         inputs: Vec::new(),
         surplus: Vec::new(),
         server_tls: Vec::new(),
@@ -236,11 +241,7 @@ impl Daemon {
         let (done, prepared) = channel();
         let (reread, wake) = (Arc::clone(&self.reread), self.wake.clone());
         let work = move || {
-            let outcome = reread().and_then(|plan| {
-                // What the engine refuses is known before anything is opened.
-                Engine::new(&plan, Mono::default())?;
-                prepare(plan, &before)
-            });
+            let outcome = reread().and_then(|plan| prepare(plan, &before));
             // The daemon may be ending; then all that was opened is closed here.
             let _ = done.send(outcome);
             wake.wake();
@@ -308,8 +309,10 @@ impl Daemon {
     }
 
     /// Puts the new plan in force.
-    fn swap(&mut self, prepared: Prepared, now: Mono) -> Result<(), String> {
-        self.engine.reload(&prepared.plan, now)?;
+    fn swap(&mut self, mut prepared: Prepared, now: Mono) -> Result<(), String> {
+        if let Some(flow) = prepared.flow.take() {
+            self.engine.apply(flow, now);
+        }
         let inputs = self.enter(prepared, now)?;
         self.start_inputs(inputs)?;
         self.carry_out(now).map_err(|error| error.to_string())?;

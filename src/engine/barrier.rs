@@ -31,9 +31,9 @@ struct Barrier {
 impl Barrier {
     /// Whether every spool has completed what it had to. A spool that is gone has completed all.
     fn is_passed(&self, graph: &Graph) -> bool {
-        self.marks.iter().all(|(id, mark)| {
-            graph.spool(*id).is_none_or(|spool| spool.has_completed(*mark))
-        })
+        self.marks
+            .iter()
+            .all(|(id, mark)| graph.spool(*id).is_none_or(|spool| spool.has_completed(*mark)))
     }
 
     /// For each origin that was asked for, its last line in each spool.
@@ -41,9 +41,8 @@ impl Barrier {
         let in_spool = |id: NodeId, origin: &Identity| {
             graph.spool(id).and_then(|spool| spool.origins.get(origin).copied())
         };
-        let of_origin = |origin: &Identity| {
-            self.marks.iter().map(|(id, _)| in_spool(*id, origin)).collect()
-        };
+        let of_origin =
+            |origin: &Identity| self.marks.iter().map(|(id, _)| in_spool(*id, origin)).collect();
         self.resume.iter().map(of_origin).collect()
     }
 }

@@ -136,8 +136,7 @@ impl Engine {
         }
         for (id, subscribers, patterns) in streams {
             let subscribers = subscribers.into_iter().map(|(at, ids)| (entered[at], ids)).collect();
-            self.graph.node_mut(id).stream =
-                Stream { subscribers, patterns, ..Stream::default() };
+            self.graph.node_mut(id).stream = Stream { subscribers, patterns, ..Stream::default() };
         }
         self.plan = plan;
         for (id, selectors) in consumers {

@@ -80,12 +80,7 @@ pub struct ReadJob {
 }
 
 impl Consumer {
-    pub(super) fn new(
-        spool: NodeId,
-        reader: String,
-        selector: Selector,
-        is_exact: bool,
-    ) -> Self {
+    pub(super) fn new(spool: NodeId, reader: String, selector: Selector, is_exact: bool) -> Self {
         Self {
             spool,
             reader,
@@ -110,7 +105,6 @@ impl Consumer {
         self.begun
     }
 
-
     pub(super) fn retry_at(&self) -> Option<Mono> {
         self.retry_at
     }
@@ -128,9 +122,7 @@ impl Consumer {
         self.begun = true;
         self.position = match &cursor {
             Some(cursor) => cursor.position,
-            None => {
-                siblings.map(|(_, cursor)| cursor.position).min().unwrap_or(spool.held.oldest)
-            }
+            None => siblings.map(|(_, cursor)| cursor.position).min().unwrap_or(spool.held.oldest),
         };
         self.next = self.position;
         self.done = cursor.as_ref().map_or(0, |cursor| cursor.done);
@@ -417,7 +409,6 @@ impl Consumers {
         checked
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -24,9 +24,7 @@ impl Engine {
             let position = self.consumers.get(lane).map_or(0, |consumer| consumer.position);
             if let Some(forward) = shape::forward(&self.graph.node(lane.node).plan.body) {
                 let identity = partition::identity(identity, forward, lane.lane);
-                if let Some(connection) =
-                    self.graph.lane_mut(lane).and_then(Lane::connection_mut)
-                {
+                if let Some(connection) = self.graph.lane_mut(lane).and_then(Lane::connection_mut) {
                     connection.begin(identity, position);
                 }
             }

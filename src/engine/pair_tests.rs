@@ -87,7 +87,8 @@ fn every_line_arrives_once(name: &str, reloads: bool) {
                 let (sender, receiver) = (SimFs::default(), SimFs::default());
                 if at_sender { &sender } else { &receiver }.crash_at(at);
                 let what = format!("sender {at_sender}, stopped before {at}, {loss:?}");
-                let story = catch_unwind(AssertUnwindSafe(|| run(sender, receiver, name, reloads, loss)));
+                let story =
+                    catch_unwind(AssertUnwindSafe(|| run(sender, receiver, name, reloads, loss)));
                 let story = story.unwrap_or_else(|_| panic!("{what}"));
                 check(&story, &what);
                 if !at_sender {

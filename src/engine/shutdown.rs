@@ -66,9 +66,8 @@ impl Engine {
         if self.consumers.is_fed(id) {
             return self.ending.is_some() && self.consumers_are_done(id);
         }
-        let has_finished = |name: &String| {
-            self.graph.find(name).is_none_or(|from| self.graph.node(from).finished)
-        };
+        let has_finished =
+            |name: &String| self.graph.find(name).is_none_or(|from| self.graph.node(from).finished);
         self.ending.is_some() && node.plan.from.iter().all(has_finished)
     }
 
@@ -133,7 +132,8 @@ impl Engine {
         match &mut node.body {
             Body::Spool(spool) => lost = spool.give_up(stalled, &mut self.cx),
             Body::Lanes(lanes) => {
-                let given_up = lanes.lanes.iter_mut().filter(|lane| !fed || !lane.keeps_fed_lines());
+                let given_up =
+                    lanes.lanes.iter_mut().filter(|lane| !fed || !lane.keeps_fed_lines());
                 for lane in given_up {
                     let count = lane.give_up(stalled, &mut self.cx);
                     lost.add(count.lines, count.bytes);

@@ -187,12 +187,7 @@ impl SpoolState {
 
     /// Lines come. Those of a client that is acknowledged always find room: where there is too
     /// little, the input is made to wait. What there was no room for, and why.
-    fn accept(
-        &mut self,
-        batch: Batch,
-        waits: bool,
-        cx: &mut Cx,
-    ) -> Option<(Count, Reason)> {
+    fn accept(&mut self, batch: Batch, waits: bool, cx: &mut Cx) -> Option<(Count, Reason)> {
         let lines = u64::from(batch.lines);
         if waits {
             self.accepted += lines;

@@ -130,7 +130,9 @@ mod tests {
         let numbers = Some(Numbers { first, last });
         let batch = Batch { numbers, ..batch_of(text) };
         let text = |batch: Batch| String::from_utf8(batch.bytes.to_vec()).unwrap();
-        (0..lanes(plan)).map(|l| partitioner.share(&batch, l).map(text).unwrap_or_default()).collect()
+        (0..lanes(plan))
+            .map(|l| partitioner.share(&batch, l).map(text).unwrap_or_default())
+            .collect()
     }
 
     #[test]

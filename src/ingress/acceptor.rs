@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpListener;
+use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
 use super::OpenError;
@@ -85,8 +85,8 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 pub(super) enum Arrival {
     /// A client.
     Client(Transport, SocketAddr),
-    /// One more than may be.
-    Refused,
+    /// One more than may be: it is taken by [`Acceptor::welcome`] or refused.
+    TooMany(TcpStream, SocketAddr),
 }
 
 /// Accepts connections.
@@ -98,6 +98,7 @@ pub(super) struct Acceptor {
     /// The system had no descriptor for the last client; this was said.
     stuck: bool,
     complaints: Complaints,
+    refusals: Complaints,
 }
 
 impl Acceptor {
@@ -120,6 +121,7 @@ impl Acceptor {
             max_connections: bound.max_connections,
             stuck: false,
             complaints: Complaints::default(),
+            refusals: Complaints::default(),
         })
     }
 
@@ -157,27 +159,35 @@ impl Acceptor {
             };
             self.stuck = false;
             if connected >= self.max_connections {
-                let most = self.max_connections;
-                self.complain(
-                    peer,
-                    &format!("refused: there are {most} connections already (max_connections)"),
-                );
-                return Some(Arrival::Refused);
+                return Some(Arrival::TooMany(stream, peer));
             }
-            match self.tls.as_ref().map(ServerTls::connection).transpose() {
-                Ok(tls) => return Some(Arrival::Client(Transport::new(stream, tls), peer)),
-                Err(error) => self.complain(peer, &error),
+            if let Some(transport) = self.welcome(stream, peer) {
+                return Some(Arrival::Client(transport, peer));
             }
         }
     }
 
+    /// Takes a client; nothing where TLS cannot begin, which is logged.
+    pub(super) fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) -> Option<Transport> {
+        match self.tls.as_ref().map(ServerTls::connection).transpose() {
+            Ok(tls) => Some(Transport::new(stream, tls)),
+            Err(error) => {
+                self.complain(peer, &error);
+                None
+            }
+        }
+    }
+
+    /// Logs that a client is refused.
+    pub(super) fn refuse(&mut self, peer: SocketAddr) {
+        let most = self.max_connections;
+        let what = format!("refused: there are {most} connections already (max_connections)");
+        self.refusals.log(&self.name, peer, &what);
+    }
+
     /// Logs what a client did wrong, though not without bound.
     pub(super) fn complain(&mut self, peer: SocketAddr, what: &str) {
-        match self.complaints.take() {
-            Some(0) => log::warn!("input.{}: {peer}: {what}", self.name),
-            Some(more) => log::warn!("input.{}: {peer}: {what} ({more} more like it)", self.name),
-            None => {}
-        }
+        self.complaints.log(&self.name, peer, what);
     }
 }
 
@@ -190,6 +200,14 @@ struct Complaints {
 }
 
 impl Complaints {
+    fn log(&mut self, name: &str, peer: SocketAddr, what: &str) {
+        match self.take() {
+            Some(0) => log::warn!("input.{name}: {peer}: {what}"),
+            Some(more) => log::warn!("input.{name}: {peer}: {what} ({more} more like it)"),
+            None => {}
+        }
+    }
+
     /// Whether one more may be said, and how many were not.
     fn take(&mut self) -> Option<u64> {
         let (most, time) = COMPLAINTS;

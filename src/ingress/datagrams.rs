@@ -29,7 +29,7 @@ use super::inbox::Inlet;
 use super::wait::{Waited, pause, wait};
 use super::{Socket as Kept, Source};
 use crate::input::{InputCounts, Intake};
-use crate::limits;
+use crate::limits::{self, DATAGRAM_MAX};
 use crate::sys::recv::DatagramReader;
 use crate::sys::socket::{Memory, memory};
 
@@ -141,6 +141,16 @@ impl<I: Intake> Datagrams<I> {
     #[must_use]
     pub fn with_sources(mut self) -> Self {
         self.reader = self.reader.with_sources();
+        self
+    }
+
+    /// The same for messages of up to `room` bytes, where that is more than a UDP datagram can
+    /// have. Only for an intake that copies messages out of its buffer.
+    #[must_use]
+    pub fn with_room(mut self, room: usize) -> Self {
+        if room > DATAGRAM_MAX {
+            self.reader = self.reader.with_room(room);
+        }
         self
     }
 }
@@ -272,6 +282,9 @@ impl<I: Intake> Running<I> {
 
     fn read(&mut self) -> Brought {
         let buffer = self.intake.buffer();
+        if self.reader.room() > DATAGRAM_MAX {
+            buffer.reserve(self.reader.room());
+        }
         let start = buffer.len();
         let count = match self.reader.read(self.socket.as_fd(), self.slots, buffer) {
             Ok(count) => count,
@@ -287,16 +300,23 @@ impl<I: Intake> Running<I> {
         for slot in 0..count {
             let message = self.reader.message(slot);
             bytes += message.len;
+            let source = self.reader.source(slot);
+            let cut_before = self.intake.counts().oversize;
             if slot == 0 {
                 self.reader.keep_first(self.intake.current());
-                let source = self.reader.source(slot);
                 self.intake.take_in_place(start, message.segment, source);
             } else {
-                let source = self.reader.source(slot);
                 self.intake.take(self.reader.bytes(slot), message.segment, source);
             }
+            let cut = self.reader.cut(slot);
+            if cut > 0 {
+                let counts = self.intake.counts();
+                // The line that lost its end is counted once, also where it was cut again.
+                counts.oversize = cut_before + (counts.oversize - cut_before).max(1);
+                counts.oversize_bytes += cut as u64;
+            }
         }
-        let full = count == self.slots;
+        let full = count > 0 && count >= self.slots.min(self.reader.slots());
         let large = bytes >= limits::RECV_LARGE * count.max(1);
         self.slots = if large { 1 } else { limits::RECV_SLOTS };
         Brought { messages: count, bytes, full }
@@ -320,6 +340,15 @@ impl<I: Intake> Running<I> {
 
     /// What the kernel had taken in before the stop is still received.
     fn finish(&mut self) {
+        self.empty();
+        // What was on its way into a socket that has left its group.
+        std::thread::sleep(limits::RECV_PAUSE);
+        self.empty();
+        self.inlet.send_all(&mut self.intake);
+        self.count_drops();
+    }
+
+    fn empty(&mut self) {
         for _ in 0..limits::RECV_LAST_READS {
             let brought = self.read();
             self.inlet.send_full(&mut self.intake);
@@ -327,7 +356,5 @@ impl<I: Intake> Running<I> {
                 break;
             }
         }
-        self.inlet.send_all(&mut self.intake);
-        self.count_drops();
     }
 }

@@ -29,6 +29,7 @@ use crate::ids::Identity;
 use crate::input::Gather;
 use crate::limits::{
     ANSWERS_MOST, OPEN_MOST, READ_CHUNK, RECV_PAUSE, STREAM_FULL, TURN, UNFINISHED_MOST,
+    YIELDS_IDLE, YIELDS_SILENT,
 };
 use crate::net::tls::ServerTls;
 use crate::net::transport::Transport;
@@ -357,16 +358,41 @@ impl<A: Accept> Running<A> {
 
     fn accept(&mut self) {
         while let Some(arrival) = self.acceptor.next(self.clients.len()) {
-            match arrival {
-                Arrival::Refused => self.gather.counts().refused += 1,
-                Arrival::Client(transport, peer) => {
-                    self.gather.counts().connections += 1;
-                    if let Err(error) = self.enter(transport, peer) {
-                        self.acceptor.complain(peer, &error.to_string());
-                    }
+            let (transport, peer) = match arrival {
+                Arrival::Client(transport, peer) => (transport, peer),
+                Arrival::TooMany(stream, peer) if self.make_room() => {
+                    let Some(transport) = self.acceptor.welcome(stream, peer) else { continue };
+                    (transport, peer)
                 }
+                Arrival::TooMany(_, peer) => {
+                    self.gather.counts().refused += 1;
+                    self.acceptor.refuse(peer);
+                    continue;
+                }
+            };
+            self.gather.counts().connections += 1;
+            if let Err(error) = self.enter(transport, peer) {
+                self.acceptor.complain(peer, &error.to_string());
             }
         }
+    }
+
+    /// Disconnects a client for a new one: one that has said nothing since it came, else the one
+    /// that is idle for longest; whether there was one. So nobody can keep others out by silence.
+    fn make_room(&mut self) -> bool {
+        let now = Instant::now();
+        let yields = |client: &Client<A::Session>| {
+            let least = if client.spoke { YIELDS_IDLE } else { YIELDS_SILENT };
+            !client.session.waits() && now.duration_since(client.heard) >= least
+        };
+        let idle = self.clients.iter().filter(|(_, client)| yields(client));
+        let longest = idle.min_by_key(|(_, client)| (client.spoke, client.heard));
+        let Some((token, peer)) = longest.map(|(token, client)| (*token, client.peer)) else {
+            return false;
+        };
+        self.acceptor.complain(peer, "idle, disconnected for a new client (max_connections)");
+        self.part(token, Parting::End);
+        true
     }
 
     fn enter(&mut self, mut transport: Transport, peer: SocketAddr) -> io::Result<()> {

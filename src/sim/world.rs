@@ -9,9 +9,7 @@ use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config;
 use crate::engine::status::{NodeStatus, Status};
-use crate::engine::{
-    Action, DiskTarget, DiskWork, Engine, Event, ReadJob, SinkKind, SpoolFound,
-};
+use crate::engine::{Action, DiskTarget, DiskWork, Engine, Event, ReadJob, SinkKind, SpoolFound};
 use crate::filter::batch_of;
 use crate::forward::link::Command;
 use crate::ids::{LaneId, NodeId};

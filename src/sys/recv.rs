@@ -10,7 +10,7 @@
 use std::io;
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use bytes::BytesMut;
@@ -33,7 +33,9 @@ struct Control([u8; CONTROL_LEN]);
 
 /// Buffers and headers for recvmmsg, made once and used for every call.
 pub struct DatagramReader {
-    /// Slot `i` (from 1) of a call lands at `(i - 1) * DATAGRAM_MAX`; slot 0 elsewhere.
+    /// Bytes that a message may have; of a longer one the rest is cut off.
+    room: usize,
+    /// Slot `i` (from 1) of a call lands at `(i - 1) * room`; slot 0 elsewhere.
     area: Vec<u8>,
     headers: Vec<libc::mmsghdr>,
     slices: Vec<libc::iovec>,
@@ -62,6 +64,7 @@ impl DatagramReader {
         // SAFETY: mmsghdr and iovec are plain C structs for which all zeroes is a valid value.
         let (header, slice) = unsafe { (mem::zeroed(), mem::zeroed()) };
         Self {
+            room: DATAGRAM_MAX,
             area: vec![0; (RECV_SLOTS - 1) * DATAGRAM_MAX],
             headers: vec![header; RECV_SLOTS],
             slices: vec![slice; RECV_SLOTS],
@@ -78,6 +81,26 @@ impl DatagramReader {
         self
     }
 
+    /// The same for messages of up to `room` bytes, which those of a Unix socket may have more of
+    /// than [`DATAGRAM_MAX`]. It has fewer slots, so that it takes no more memory.
+    #[must_use]
+    pub fn with_room(mut self, room: usize) -> Self {
+        let slots = (RECV_SLOTS * DATAGRAM_MAX / room.max(1)).clamp(1, RECV_SLOTS);
+        self.room = room;
+        self.area = vec![0; (slots - 1) * room];
+        self
+    }
+
+    /// How many messages one call may bring.
+    pub fn slots(&self) -> usize {
+        self.area.len() / self.room + 1
+    }
+
+    /// Bytes that a message may have.
+    pub fn room(&self) -> usize {
+        self.room
+    }
+
     /// Receives what is there, at most `slots` messages, without waiting. The first lands
     /// behind what `first` holds (its length does not change: [`Self::keep_first`]), the
     /// others in this value.
@@ -90,29 +113,31 @@ impl DatagramReader {
         slots: usize,
         first: &mut BytesMut,
     ) -> io::Result<usize> {
-        let slots = slots.clamp(1, RECV_SLOTS);
+        let slots = slots.clamp(1, self.slots());
         let most = libc::c_uint::try_from(slots).unwrap_or(1);
         let spare = first.spare_capacity_mut();
-        assert!(spare.len() >= DATAGRAM_MAX, "no room for a datagram");
+        assert!(spare.len() >= self.room, "no room for a datagram");
         self.prepare(0, spare.as_mut_ptr().cast());
         for slot in 1..slots {
-            let place = self.area[(slot - 1) * DATAGRAM_MAX..].as_mut_ptr();
+            let place = self.area[(slot - 1) * self.room..].as_mut_ptr();
             self.prepare(slot, place.cast());
         }
         loop {
             // SAFETY: the first `slots` headers were just prepared: each points to one
-            // iovec of DATAGRAM_MAX writable bytes and to CONTROL_LEN bytes of control room,
+            // iovec of `room` writable bytes and to CONTROL_LEN bytes of control room,
             // all of which outlive the call, and no two overlap.
             let count = unsafe {
                 libc::recvmmsg(
                     socket.as_raw_fd(),
                     self.headers.as_mut_ptr(),
                     most,
-                    libc::MSG_DONTWAIT,
+                    // The length is told of what was cut off, too.
+                    libc::MSG_DONTWAIT | libc::MSG_TRUNC,
                     ptr::null_mut(),
                 )
             };
             if let Ok(count) = usize::try_from(count) {
+                self.headers[..count].iter().for_each(|header| close_rights(&header.msg_hdr));
                 return Ok(count);
             }
             let error = io::Error::last_os_error();
@@ -125,7 +150,7 @@ impl DatagramReader {
     /// Both lengths are what the kernel last wrote and must be set for every call, else
     /// control messages are cut short from the second call on.
     fn prepare(&mut self, slot: usize, place: *mut libc::c_void) {
-        self.slices[slot] = libc::iovec { iov_base: place, iov_len: DATAGRAM_MAX };
+        self.slices[slot] = libc::iovec { iov_base: place, iov_len: self.room };
         let header = &mut self.headers[slot].msg_hdr;
         header.msg_iov = &raw mut self.slices[slot];
         header.msg_iovlen = 1;
@@ -141,14 +166,19 @@ impl DatagramReader {
     /// Message `slot` of the last call, which must have returned more than `slot`.
     pub fn message(&self, slot: usize) -> Message {
         let header = &self.headers[slot];
-        let len = (header.msg_len as usize).min(DATAGRAM_MAX);
+        let len = (header.msg_len as usize).min(self.room);
         let segment = self.segment(&header.msg_hdr).filter(|&size| size > 0).unwrap_or(len);
         Message { len, segment }
     }
 
+    /// How many bytes of message `slot` of the last call were cut off.
+    pub fn cut(&self, slot: usize) -> usize {
+        (self.headers[slot].msg_len as usize).saturating_sub(self.room)
+    }
+
     /// The bytes of message `slot`, from 1 on.
     pub fn bytes(&self, slot: usize) -> &[u8] {
-        let start = (slot - 1) * DATAGRAM_MAX;
+        let start = (slot - 1) * self.room;
         &self.area[start..start + self.message(slot).len]
     }
 
@@ -178,6 +208,32 @@ impl DatagramReader {
         // SAFETY: UDP_GRO carries an `int`.
         let size = unsafe { control::<libc::c_int>(header, libc::SOL_UDP, libc::UDP_GRO) };
         size.and_then(|size| usize::try_from(size).ok())
+    }
+}
+
+/// Closes the descriptors that came along with a message (unix(7), SCM_RIGHTS): any process that
+/// may write to a socket may send some, and nobody here wants them.
+fn close_rights(header: &libc::msghdr) {
+    if header.msg_controllen == 0 {
+        return;
+    }
+    // SAFETY: the kernel filled msg_control up to msg_controllen with whole control messages; the
+    // CMSG macros walk within that length. SCM_RIGHTS carries as many descriptors as its length
+    // says, which the kernel made for this process and of which nobody else knows; each is read
+    // once, right after the call that brought it.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        while !message.is_null() {
+            if ((*message).cmsg_level, (*message).cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS)
+            {
+                let bytes = (*message).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+                let first = libc::CMSG_DATA(message).cast::<RawFd>();
+                for at in 0..bytes / size_of::<RawFd>() {
+                    drop(OwnedFd::from_raw_fd(ptr::read_unaligned(first.add(at))));
+                }
+            }
+            message = libc::CMSG_NXTHDR(header, message);
+        }
     }
 }
 

@@ -4,9 +4,9 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use crate::ingress::{OpenError, Source};
 use crate::fifo;
 use crate::ingress::descriptor::Descriptor;
+use crate::ingress::{OpenError, Source};
 use crate::parse::sequence::GapTracker;
 use crate::proto::traits::Opening;
 

@@ -17,10 +17,10 @@ use crate::forward::client::{Client, Heard, Offer};
 use crate::forward::out::Out;
 use crate::ledger::Count;
 use crate::limits::RELP_WINDOW;
+use crate::printable::printable_bytes;
 use crate::proto::relp::wire::{
     Command, DATA_MOST, Decoder, Frame, Offers, TXNR_MOST, encode, encode_lines_head, head,
 };
-use crate::printable::printable_bytes;
 
 /// The longest answer.
 const ANSWER_MOST: usize = 32 * 1024;
@@ -117,12 +117,7 @@ impl RelpClient {
         Err(format!("the peer refuses a line: {said}"))
     }
 
-    fn opened(
-        &mut self,
-        frame: &Frame,
-        code: &[u8],
-        heard: &mut Vec<Heard>,
-    ) -> Result<(), String> {
+    fn opened(&mut self, frame: &Frame, code: &[u8], heard: &mut Vec<Heard>) -> Result<(), String> {
         let said = || printable_bytes(&frame.data[..frame.data.len().min(120)]).into_owned();
         if code != b"200" {
             return Err(format!("the peer refuses the session: {}", said()));
@@ -267,7 +262,10 @@ mod tests {
 
     fn push(client: &mut RelpClient, text: &str) -> Result<Vec<Heard>, String> {
         let mut events = Vec::new();
-        client.push(text.as_bytes(), &mut events).map(|()| events).map_err(|error| error.to_string())
+        client
+            .push(text.as_bytes(), &mut events)
+            .map(|()| events)
+            .map_err(|error| error.to_string())
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::ingress::{OpenError, Source};
 use crate::ingress::acceptor::Bound;
 use crate::ingress::server::{Accept, Server};
+use crate::ingress::{OpenError, Source};
 use crate::input::Pieces;
 use crate::proto::traits::Opening;
 

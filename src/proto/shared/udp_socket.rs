@@ -1,6 +1,6 @@
 //! Opening the sockets of a UDP input.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 
@@ -65,7 +65,7 @@ pub fn open(
     Ok(sockets)
 }
 
-fn hint(error: &std::io::Error) -> &'static str {
+fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         ErrorKind::AddrInUse => "the port is in use (see who has it with: ss -ulpn); cannot listen",
         ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE; cannot listen",
@@ -74,7 +74,7 @@ fn hint(error: &std::io::Error) -> &'static str {
     }
 }
 
-fn bind(plan: &UdpInPlan, share: bool) -> std::io::Result<Socket> {
+fn bind(plan: &UdpInPlan, share: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(plan.address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     if plan.multicast.is_some() {
@@ -84,24 +84,32 @@ fn bind(plan: &UdpInPlan, share: bool) -> std::io::Result<Socket> {
     if share {
         socket.set_reuse_port(true)?;
     }
+    // Before it is bound, for in a flood much comes before anything else can be done. What
+    // cannot be had is logged once it is bound.
+    let _ = ask_for_buffer(plan, &socket);
     socket.bind(&plan.address.into())?;
     Ok(socket)
 }
 
-fn set_receive_buffer(name: &str, plan: &UdpInPlan, socket: &Socket) {
+/// Asks the kernel for the receive buffer, as much as there can be.
+fn ask_for_buffer(plan: &UdpInPlan, socket: &Socket) -> io::Result<()> {
+    if sys::socket::force_receive_buffer(socket.as_fd(), plan.receive_buffer).is_ok() {
+        return Ok(());
+    }
     let wanted = usize::try_from(plan.receive_buffer).unwrap_or(usize::MAX);
-    let forced = sys::socket::force_receive_buffer(socket.as_fd(), plan.receive_buffer);
     let most = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap_or_default();
     let most = most.trim().parse().unwrap_or(usize::MAX);
     let can = wanted.min(most);
     // A socket that was handed over may have more than we may ask for.
     let has = socket.recv_buffer_size().unwrap_or(0) / 2;
-    if forced.is_err()
-        && (can == wanted || can > has)
-        && let Err(error) = socket.set_recv_buffer_size(wanted)
-    {
+    if can == wanted || can > has { socket.set_recv_buffer_size(wanted) } else { Ok(()) }
+}
+
+fn set_receive_buffer(name: &str, plan: &UdpInPlan, socket: &Socket) {
+    if let Err(error) = ask_for_buffer(plan, socket) {
         log::warn!("input.{name}: receive_buffer: {error}");
     }
+    let wanted = usize::try_from(plan.receive_buffer).unwrap_or(usize::MAX);
     // The kernel answers with twice what it was asked for: its own bookkeeping counts.
     let got = socket.recv_buffer_size().unwrap_or(0) / 2;
     if got < wanted {
@@ -120,7 +128,7 @@ fn address(socket: &Socket) -> String {
     address.map_or_else(|| "?".into(), |address: SocketAddr| address.to_string())
 }
 
-fn join(socket: &Socket, group: IpAddr, interface: Option<&str>) -> std::io::Result<()> {
+fn join(socket: &Socket, group: IpAddr, interface: Option<&str>) -> io::Result<()> {
     match group {
         IpAddr::V4(group) => {
             let on = match interface.map(|name| (name, name.parse::<Ipv4Addr>())) {
@@ -139,7 +147,7 @@ fn join(socket: &Socket, group: IpAddr, interface: Option<&str>) -> std::io::Res
     }
 }
 
-fn interface_index(name: &str) -> std::io::Result<u32> {
+fn interface_index(name: &str) -> io::Result<u32> {
     nix::net::if_::if_nametoindex(name)
-        .map_err(|error| std::io::Error::other(format!("interface '{name}': {error}")))
+        .map_err(|error| io::Error::other(format!("interface '{name}': {error}")))
 }

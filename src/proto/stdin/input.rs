@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use crate::ingress::{OpenError, Source};
 use crate::ingress::descriptor::Descriptor;
+use crate::ingress::{OpenError, Source};
 use crate::parse::sequence::GapTracker;
 use crate::proto::traits::Opening;
 

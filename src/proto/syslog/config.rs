@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::ingress::{OpenError, Source};
 use crate::input::messages::Escape;
 use crate::limits;
-use crate::ingress::{OpenError, Source};
 use crate::proto::shared::datagrams::{self, UdpInPlan};
 use crate::proto::shared::tls::{self, ServerTlsPlan};
 use crate::proto::shared::{connections, lines};

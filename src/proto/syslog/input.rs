@@ -3,17 +3,21 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::ingress::{OpenError, Source};
 use crate::ingress::acceptor::Bound;
 use crate::ingress::datagrams::{DatagramSocket, Datagrams};
 use crate::ingress::server::{Accept, Server};
+use crate::ingress::{OpenError, Source};
 use crate::input::messages::{Escape, Messages};
+use crate::limits::DATAGRAM_MAX;
 use crate::proto::shared::udp_socket;
 use crate::proto::traits::Opening;
 
 use super::config::{SyslogInPlan, TcpInPlan, TransportPlan};
 use super::session::Session;
 use super::unix;
+
+/// Bytes of a datagram behind its message: a newline, NUL and what else some senders end it with.
+const ENDS: usize = 16;
 
 /// Opens it, with the sockets it is given; nothing is read yet.
 ///
@@ -35,8 +39,14 @@ pub(super) fn open(
             return Ok(vec![server.listen(opening)?]);
         }
     };
+    // A datagram of a Unix socket may be larger than any of UDP.
+    let room = match &plan.transport {
+        TransportPlan::Unix(_) => max_message + ENDS,
+        _ => DATAGRAM_MAX,
+    };
     let receiver = |socket: DatagramSocket| -> Box<dyn Source> {
-        Box::new(Datagrams::new(socket, Messages::new(max_message, escape)).with_sources())
+        let intake = Messages::new(max_message, escape);
+        Box::new(Datagrams::new(socket, intake).with_sources().with_room(room))
     };
     Ok(sockets.into_iter().map(receiver).collect())
 }

@@ -10,8 +10,8 @@ use nix::unistd::{Group, User, getegid, geteuid};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::config::plan::UnixInPlan;
-use crate::ingress::datagrams::{DatagramSocket, SocketPath};
 use crate::ingress::OpenError;
+use crate::ingress::datagrams::{DatagramSocket, SocketPath};
 
 /// Binds the socket. What another program left at the path and listens to no more is replaced.
 ///

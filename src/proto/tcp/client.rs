@@ -108,10 +108,7 @@ mod tests {
     #[test]
     fn lines_are_done_when_their_last_byte_is_acknowledged() {
         let mut client = TcpClient::default();
-        client.send(
-            &batch_of("hello\n\nline of ten\n"),
-            &Formatter::new(&FormatPlan::default()),
-        );
+        client.send(&batch_of("hello\n\nline of ten\n"), &Formatter::new(&FormatPlan::default()));
         let out: Vec<u8> = client.out.pieces().iter().flat_map(|bytes| bytes.to_vec()).collect();
         assert_eq!(String::from_utf8(out).unwrap(), "5 hello0 11 line of ten");
         let mut done = Vec::new();

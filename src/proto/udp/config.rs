@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use crate::format::plan::FormatPlan;
-use crate::limits;
 use crate::ingress::{OpenError, Source};
+use crate::limits;
 use crate::proto::shared::datagrams::{self, UdpInPlan};
 use crate::proto::shared::{format, lines, queue};
 use crate::proto::traits::{Claim, Input, Nature, Opening, Output};

@@ -1,7 +1,7 @@
 //! Opening a UDP input.
 
-use crate::ingress::{OpenError, Source};
 use crate::ingress::datagrams::Datagrams;
+use crate::ingress::{OpenError, Source};
 use crate::input::datagrams::RawLines;
 use crate::parse::sequence::GapTracker;
 use crate::proto::shared::datagrams::UdpInPlan;
