@@ -214,7 +214,7 @@ impl Patterns {
                 .backtrack(false)
                 .nfa_size_limit(Some(2 * ALL_BYTES_MAX));
             let regex = Regex::builder().configure(config).build_many_from_hir(&hirs);
-            regex.map(|regex| Group { places, regex })
+            regex.map(|regex| Group { places, regex }).map_err(Box::new)
         };
         self.groups = groups
             .into_iter()

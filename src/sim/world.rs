@@ -239,7 +239,7 @@ impl World {
     }
 
     fn read_spool(&mut self, job: ReadJob) {
-        let mut reader = Reader::new(self.fs.clone(), job.dir, job.identity, job.from);
+        let mut reader = Reader::new(self.fs.clone(), job.dir, job.from);
         let read = reader.read(job.until, job.max).map_err(|error| error.to_string());
         self.engine.handle(Event::SpoolRead { lane: job.lane, read }, self.now);
     }

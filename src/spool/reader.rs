@@ -11,7 +11,6 @@ use super::format::{Header, Row};
 use super::scan::{Item, Packed, Plain, Scanner, Source};
 use crate::batch::{Batch, Numbers, end_of_lines};
 use crate::fs::{Fs, FsFile, write_all};
-use crate::ids::Identity;
 use crate::limits::FILE_MODE_DEFAULT;
 
 /// What came of a read.
@@ -52,8 +51,6 @@ pub struct Damage {
 pub struct Reader<F: Fs> {
     fs: F,
     dir: PathBuf,
-    /// Whose numbers these are.
-    spool: Identity,
     next: u64,
     /// Whether damaged bytes are to be copied to the quarantine.
     quarantine: bool,
@@ -110,8 +107,8 @@ impl<File: FsFile> Source for Either<File> {
 
 impl<F: Fs> Reader<F> {
     /// Reads the spool in `dir` from line `next` on.
-    pub fn new(fs: F, dir: PathBuf, spool: Identity, next: u64) -> Self {
-        Self { fs, dir, spool, next, quarantine: false, open: None }
+    pub fn new(fs: F, dir: PathBuf, next: u64) -> Self {
+        Self { fs, dir, next, quarantine: false, open: None }
     }
 
     /// Copies what is damaged to the quarantine from now on.

@@ -84,7 +84,7 @@ fn store(writer: &mut Writer<SimFs>, text: &str) {
 }
 
 fn read_from(fs: &SimFs, next: u64, until: u64) -> Read {
-    Reader::new(fs.clone(), DIR.into(), Identity::of(1), next).read(until, usize::MAX).unwrap()
+    Reader::new(fs.clone(), DIR.into(), next).read(until, usize::MAX).unwrap()
 }
 
 /// Every line from `next` on, with its number.
@@ -395,7 +395,7 @@ fn a_bit_turned_anywhere_costs_at_most_its_own_batch() {
         damaged.put(&first, &content);
         let writer = start(&damaged);
         assert_eq!(writer.next_line(), 4);
-        let reader = Reader::new(damaged.clone(), DIR.into(), Identity::of(1), 0);
+        let reader = Reader::new(damaged.clone(), DIR.into(), 0);
         let read = reader.with_quarantine().read(4, usize::MAX).unwrap();
         let found = lines(&read);
         let missing: u64 = read.missing.iter().map(|missing| missing.end - missing.first).sum();

@@ -10,7 +10,6 @@ use super::time;
 use crate::batch::{Batch, count_lines};
 use crate::filter::patterns::{Hits, PatternId, Patterns};
 use crate::fs::OsFs;
-use crate::ids::Identity;
 use crate::limits::FEED_READ;
 use crate::spool::reader::{Damage, Missing, Reader};
 
@@ -92,7 +91,7 @@ impl Feed {
         let search = pick.matches.as_deref().map(Search::new).transpose();
         Ok(Self {
             // Nothing of a line's identity is asked for here.
-            reader: Reader::new(OsFs, folder.dir.clone(), Identity::of(0), first),
+            reader: Reader::new(OsFs, folder.dir.clone(), first),
             first,
             end: end.max(first),
             since: pick.since,

@@ -65,7 +65,7 @@ fn nearly(line: &[u8], start: usize, message: &mut Message) {
         return;
     }
     // A time left out says so little that all of the names must be there.
-    if !is_timed && !(names.iter().all(|name| !name.is_empty()) && at == line.len()) {
+    if !is_timed && (at != line.len() || names.iter().any(|name| name.is_empty())) {
         return;
     }
     message.sent = sent;
@@ -117,7 +117,7 @@ fn behind_names(line: &[u8], at: usize, message: &mut Message) {
     if found.is_none() {
         message.fault = Some(Fault::BadData);
     }
-    let (data, text) = found.unwrap_or((Span::default(), at));
+    let (data, text) = found.unwrap_or_else(|| (Span::default(), at));
     message.data = data;
     message.text = Span::new(text, text).start;
 }

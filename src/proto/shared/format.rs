@@ -9,7 +9,9 @@ use crate::settings::{Entry, Key, Report, Section, Value};
 /// The keys of every output.
 pub const KEYS: &[Key] = &[FORMAT, TAG];
 
-const SHAPES: [(&str, fn() -> Shape); 6] = [
+type MakeShape = fn() -> Shape;
+
+const SHAPES: [(&str, MakeShape); 6] = [
     ("line", || Shape::Line),
     ("rfc5424", || Shape::Rfc5424),
     ("rfc3164", || Shape::Rfc3164),
