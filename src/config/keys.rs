@@ -152,6 +152,10 @@ pub(super) const KEYS: &[Key] = &[
     key(Kind::Output, "keep", &["file"]),
     key(Kind::Output, "compress", &["file"]),
     key(Kind::Output, "mode", &["file"]),
+    key(Kind::Output, "dir_mode", &["file"]),
+    key(Kind::Output, "owner", &["file"]),
+    key(Kind::Output, "group", &["file"]),
+    key(Kind::Output, "time_zone", &["file"]),
 ];
 
 /// What a node without a choice made is called in messages.

@@ -1,10 +1,13 @@
 //! `[output.NAME]`
 
+use jiff::tz::TimeZone;
+
 use super::plan::{BodyPlan, FilePlan, FormatPlan, Kind, Rotate, StdoutPlan, UdpOutPlan};
 use super::report::Report;
 use super::section::{Entry, Section};
 use super::units::{self, show_size, show_time};
 use super::{format, forward, keys, process};
+use crate::fs::Access;
 use crate::limits;
 use crate::output::name::NameTemplate;
 
@@ -49,9 +52,13 @@ fn file(
     let rotate = section.get("rotate").and_then(|entry| rotate(entry, report));
     let keep = section.get("keep").and_then(|entry| entry.integer(report, 1..=u32::MAX.into()));
     let compress = section.get("compress").and_then(|e| e.word(report, &[("zstd", true)]));
-    let mode = section.get("mode").and_then(|entry| {
-        let text = entry.text(report)?;
-        units::mode(text).map_err(|message| entry.wrong(report, message)).ok()
+    let access = access(section, report);
+    let path = path.map(|path| match section.get("time_zone") {
+        Some(entry) => match zone(entry, report) {
+            Some(zone) => path.in_zone(zone),
+            None => path,
+        },
+        None => path,
     });
     let named_by_time = path.as_ref().is_some_and(NameTemplate::has_time);
     if section.get("rotate").is_none() && !named_by_time {
@@ -59,7 +66,7 @@ fn file(
             if let Some(entry) = section.get(key) {
                 entry.misplaced(
                     report,
-                    "is about files set aside: it needs `rotate`, or a time in the file's name",
+                    "is about rotated files: it needs `rotate`, or a time in the file's name",
                     None,
                 );
             }
@@ -70,10 +77,51 @@ fn file(
         rotate,
         keep: keep.and_then(|n| u32::try_from(n).ok()),
         compress: compress.unwrap_or(false),
-        mode: mode.unwrap_or(limits::FILE_MODE_DEFAULT),
+        access: Box::new(access),
         format,
         queue,
     })
+}
+
+/// `mode`, `dir_mode`, `owner` and `group`.
+fn access(section: &Section<'_>, report: &mut Report<'_>) -> Access {
+    let mut mode = |key, read: fn(&str) -> Result<u32, String>| {
+        let entry = section.get(key)?;
+        let text = entry.text(report)?;
+        read(text).map_err(|message| entry.wrong(report, message)).ok()
+    };
+    let (file, folder) = (mode("mode", units::mode), mode("dir_mode", units::folder_mode));
+    let mut name = |key| {
+        let entry = section.get(key)?;
+        let name = entry.system_text(report)?;
+        if name.is_empty() || name.contains(':') {
+            entry.wrong(report, "is not one name: `owner` is a user, and `group` a group");
+            return None;
+        }
+        Some(name.to_string())
+    };
+    Access {
+        mode: file.unwrap_or(limits::FILE_MODE_DEFAULT),
+        mode_is_exact: file.is_some(),
+        dir_mode: folder,
+        owner: name("owner"),
+        group: name("group"),
+    }
+}
+
+/// `time_zone`
+fn zone(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<TimeZone> {
+    let name = entry.system_text(report)?;
+    let zone = match name {
+        "UTC" => Ok(TimeZone::UTC),
+        "local" => TimeZone::try_system(),
+        name => TimeZone::get(name),
+    };
+    if zone.is_err() {
+        let help = "as in \"local\", \"Europe/Berlin\" or \"UTC\"";
+        entry.wrong_help(report, "is not a time zone known here", help);
+    }
+    zone.ok()
 }
 
 /// A time or a size; a number without a unit is a size, as everywhere.

@@ -9,6 +9,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::fs::Access;
 use crate::input::messages::Escape;
 use crate::ledger::Count;
 use crate::output::name::NameTemplate;
@@ -394,18 +395,33 @@ pub struct ConfinePlan {
 pub struct FilePlan {
     /// The name, with strftime and `{input}`.
     pub path: NameTemplate,
-    /// When a file is set aside and a new one begun.
+    /// When a file is rotated: renamed, and a new one begun.
     pub rotate: Option<Rotate>,
-    /// How many files set aside are kept.
+    /// How many rotated files are kept.
     pub keep: Option<u32>,
-    /// Whether files set aside are compressed with zstd.
+    /// Whether rotated files are compressed with zstd.
     pub compress: bool,
-    /// The mode of a new file.
-    pub mode: u32,
+    /// The modes and the owner of new files and folders.
+    pub access: Box<Access>,
     /// How lines are written.
     pub format: FormatPlan,
     /// The bound of the queue before it, in bytes.
     pub queue: u64,
+}
+
+impl FilePlan {
+    /// A file that is not rotated, with the default of everything else.
+    pub fn new(path: NameTemplate) -> Self {
+        Self {
+            path,
+            rotate: None,
+            keep: None,
+            compress: false,
+            access: Box::default(),
+            format: FormatPlan::default(),
+            queue: crate::limits::QUEUE_FILE_DEFAULT,
+        }
+    }
 }
 
 /// `rotate`

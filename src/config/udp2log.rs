@@ -12,11 +12,12 @@ use std::num::NonZeroU64;
 
 use super::diagnostic::{Refusal, shown};
 use super::plan::{
-    BodyPlan, DaemonPlan, FilePlan, FormatPlan, InputPlan, NodePlan, Plan, SampleMode, SamplePlan,
-    SelectPlan, SourcePlan, UdpInPlan,
+    BodyPlan, DaemonPlan, FilePlan, InputPlan, NodePlan, Plan, SampleMode, SamplePlan, SelectPlan,
+    SourcePlan, UdpInPlan,
 };
 use super::process;
 use super::report::{Report, Span};
+use crate::fs::Access;
 use crate::limits;
 use crate::output::name::NameTemplate;
 
@@ -200,15 +201,8 @@ fn body(kind: &str, rest: &str, span: &Span, report: &mut Report<'_>) -> Option<
         report.error(span, "", "the name ends with '/': name a file, not a folder");
         return None;
     }
-    Some(BodyPlan::File(FilePlan {
-        path: NameTemplate::literal(rest),
-        rotate: None,
-        keep: None,
-        compress: false,
-        format: FormatPlan::default(),
-        mode: FILE_MODE,
-        queue: limits::QUEUE_FILE_DEFAULT,
-    }))
+    let access = Box::new(Access { mode: FILE_MODE, ..Access::default() });
+    Some(BodyPlan::File(FilePlan { access, ..FilePlan::new(NameTemplate::literal(rest)) }))
 }
 
 #[cfg(test)]

@@ -109,11 +109,12 @@ mod tests {
 
     use super::*;
     use crate::driver::wake::Wake;
+    use crate::output::open_files::OpenFiles;
 
     fn station(is_local: bool) -> Arc<Station> {
         let poll = mio::Poll::new().unwrap();
         let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
-        let station = Station::new(channel().0, Wake::new(waker));
+        let station = Station::new(channel().0, Wake::new(waker), OpenFiles::default());
         station.set_local(is_local);
         Arc::new(station)
     }

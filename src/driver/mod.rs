@@ -57,6 +57,7 @@ use crate::ids::NodeId;
 use crate::limits;
 use crate::metrics::{Pulse, Reloads};
 use crate::spool::recover::{self, Opened};
+use crate::sys::process::raise_open_files;
 
 use children::{Children, Pipe};
 use control::Control;
@@ -131,6 +132,7 @@ impl Daemon {
     /// # Errors
     /// One sentence for the user: what cannot be opened, and why.
     pub fn open(plan: &Plan, reread: Reread) -> Result<Self, String> {
+        raise_open_files();
         let clock = SystemClock::new();
         let system =
             |error: io::Error| format!("the system refuses what every daemon needs: {error}");

@@ -11,12 +11,13 @@ use std::sync::mpsc::Sender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::compress::Compressor;
+use super::compress::{Compressor, Taken};
 use super::wake::Wake;
 use crate::engine::{DiskJob, DiskTarget, DiskWork, Event};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
 use crate::output::file::{FileOutput, Written};
+use crate::output::open_files::OpenFiles;
 use crate::spool::job::carry_out;
 use crate::spool::writer::Writer;
 
@@ -36,6 +37,8 @@ pub struct Station {
     desk: Mutex<Desk>,
     /// Whether all its files are on a disk of this machine, which answers soon or never.
     local: AtomicBool,
+    /// The files that are open here and in other stations.
+    open_files: OpenFiles,
     done: Sender<Event>,
     wake: Wake,
 }
@@ -64,9 +67,17 @@ enum Target {
 
 impl Station {
     /// One without jobs that tells by `done` what was done.
-    pub(super) fn new(done: Sender<Event>, wake: Wake) -> Self {
-        let (jobs, desk) = (Mutex::default(), Mutex::default());
-        Self { jobs, come: Condvar::new(), desk, local: AtomicBool::new(false), done, wake }
+    pub(super) fn new(done: Sender<Event>, wake: Wake, open_files: OpenFiles) -> Self {
+        let compressor = Compressor::new(open_files.clone());
+        Self {
+            jobs: Mutex::default(),
+            come: Condvar::new(),
+            desk: Mutex::new(Desk { targets: HashMap::new(), compressor }),
+            local: AtomicBool::new(false),
+            open_files,
+            done,
+            wake,
+        }
     }
 
     /// Adds a job.
@@ -167,7 +178,7 @@ impl Desk {
         };
         match work {
             DiskWork::Open(DiskTarget::File { plan, exact }) => {
-                let files = FileOutput::new(plan, OsFs);
+                let files = FileOutput::sharing(&station.open_files, plan, OsFs);
                 let files = if exact { files.exact() } else { files };
                 self.targets.insert(node, Target::Files(Box::new(files)));
             }
@@ -186,7 +197,7 @@ impl Desk {
                 let told = station.tell(Event::DiskDone { node, written });
                 if let Target::Files(files) = target {
                     station.local.store(files.are_local(), Ordering::Relaxed);
-                    self.compressor.compress(files.take_to_compress());
+                    self.compressor.compress(files.take_to_compress(), Taken::FreeName);
                 }
                 return told;
             }
@@ -199,12 +210,20 @@ impl Desk {
             }
             DiskWork::Checkpoint => {
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
-                    return station.tell(Event::Checkpointed { node, files: files.checkpoint() });
+                    let was_reopening = files.is_reopening();
+                    let told =
+                        station.tell(Event::Checkpointed { node, files: files.checkpoint() });
+                    if was_reopening && !files.is_reopening() {
+                        station.tell(Event::Reopened { node });
+                    }
+                    return told;
                 }
             }
             DiskWork::Checked => {
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
-                    files.checked();
+                    let was_reopening = files.is_reopening();
+                    files.saved();
+                    return was_reopening && station.tell(Event::Reopened { node });
                 }
             }
             DiskWork::Spool(job) => {
@@ -212,7 +231,7 @@ impl Desk {
                     return false;
                 };
                 let report = Box::new(carry_out(writer, *job, SystemTime::now()));
-                self.compressor.compress(writer.take_to_compress());
+                self.compressor.compress(writer.take_to_compress(), Taken::Replace);
                 return station.tell(Event::SpoolDone { node, report });
             }
             DiskWork::Respool(plan, readers) => {
@@ -224,7 +243,11 @@ impl Desk {
             DiskWork::Reopen => {
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
                     files.reopen();
+                    // An exact output does it at its next checkpoint.
+                    return !files.is_reopening() && station.tell(Event::Reopened { node });
                 }
+                // Nothing is open by name here.
+                return station.tell(Event::Reopened { node });
             }
             DiskWork::Close => {
                 self.targets.remove(&node);
@@ -284,7 +307,7 @@ mod tests {
 
     use super::*;
     use crate::batch::Batch;
-    use crate::config::plan::{FilePlan, FormatPlan};
+    use crate::config::plan::FilePlan;
     use crate::output::name::NameTemplate;
 
     const NODE: NodeId = NodeId(1);
@@ -294,16 +317,8 @@ mod tests {
         let (done, told) = channel();
         let poll = mio::Poll::new().unwrap();
         let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
-        let station = Arc::new(Station::new(done, Wake::new(waker)));
-        let plan = FilePlan {
-            path: NameTemplate::parse(file.to_str().unwrap()).unwrap(),
-            rotate: None,
-            keep: None,
-            compress: false,
-            mode: 0o600,
-            format: FormatPlan::default(),
-            queue: 1 << 20,
-        };
+        let station = Arc::new(Station::new(done, Wake::new(waker), OpenFiles::default()));
+        let plan = FilePlan::new(NameTemplate::parse(file.to_str().unwrap()).unwrap());
         let target = DiskTarget::File { plan, exact: false };
         station.put(Job::Work(DiskJob { node: NODE, work: DiskWork::Open(target) }));
         let works = Arc::clone(&station);
@@ -318,6 +333,24 @@ mod tests {
     fn lines(file: &Path) -> Vec<usize> {
         let text = std::fs::read_to_string(file).unwrap();
         text.lines().map(|line| line.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_reopen_is_reported_when_nothing_is_written_to_the_old_file_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x");
+        let (station, thread, told) = station(&file);
+        (0..100).for_each(|number| station.put(append(number)));
+        station.put(Job::Work(DiskJob { node: NODE, work: DiskWork::Reopen }));
+        let reopened = |event: &Event| matches!(event, Event::Reopened { node: NODE });
+        let before = std::iter::from_fn(|| told.recv().ok()).take_while(|event| !reopened(event));
+        assert_eq!(before.count(), 100);
+        let old = folder.path().join("old");
+        std::fs::rename(&file, &old).unwrap();
+        station.put(append(100));
+        station.close();
+        thread.join().unwrap();
+        assert_eq!((lines(&old).len(), lines(&file)), (100, vec![100]));
     }
 
     #[test]

@@ -130,6 +130,12 @@ pub enum Event {
         /// Its files, or why they are not.
         files: Result<Vec<(PathBuf, u64)>, String>,
     },
+    /// An output's files are closed and will be opened by name again: nothing is written to the
+    /// old ones any more.
+    Reopened {
+        /// The output.
+        node: NodeId,
+    },
     /// Clients of an input wait for an answer to what was handed in so far.
     Ticket {
         /// The input.
@@ -388,7 +394,7 @@ impl Engine {
             Event::SpoolDone { node, report } => self.spool_done(node, *report, now),
             Event::FeedRead { feed, read } => self.feed_read(feed, read, now),
             Event::Link { lane, event } => self.link_event(lane, event, now),
-            Event::Tick => {}
+            Event::Reopened { .. } | Event::Tick => {}
         }
         self.tick(now);
     }

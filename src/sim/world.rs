@@ -219,7 +219,7 @@ impl World {
                 let files = self.files.get_mut(&node).unwrap().checkpoint();
                 self.engine.handle(Event::Checkpointed { node, files }, self.now);
             }
-            DiskWork::Checked => self.files.get_mut(&node).unwrap().checked(),
+            DiskWork::Checked => self.files.get_mut(&node).unwrap().saved(),
             DiskWork::Spool(job) => {
                 let writer = self.spools.get_mut(&node).unwrap();
                 let report = Box::new(carry_out(writer, *job, SystemTime::UNIX_EPOCH));
