@@ -214,7 +214,7 @@ impl Desk {
                     let told =
                         station.tell(Event::Checkpointed { node, files: files.checkpoint() });
                     if was_reopening && !files.is_reopening() {
-                        station.tell(Event::Reopened { node });
+                        station.tell(Event::Reopened { node, done: true });
                     }
                     return told;
                 }
@@ -223,7 +223,7 @@ impl Desk {
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
                     let was_reopening = files.is_reopening();
                     files.saved();
-                    return was_reopening && station.tell(Event::Reopened { node });
+                    return was_reopening && station.tell(Event::Reopened { node, done: true });
                 }
             }
             DiskWork::Spool(job) => {
@@ -244,10 +244,11 @@ impl Desk {
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
                     files.reopen();
                     // An exact output does it at its next checkpoint.
-                    return !files.is_reopening() && station.tell(Event::Reopened { node });
+                    let done = !files.is_reopening();
+                    return station.tell(Event::Reopened { node, done });
                 }
                 // Nothing is open by name here.
-                return station.tell(Event::Reopened { node });
+                return station.tell(Event::Reopened { node, done: true });
             }
             DiskWork::Close => {
                 self.targets.remove(&node);
@@ -342,7 +343,7 @@ mod tests {
         let (station, thread, told) = station(&file);
         (0..100).for_each(|number| station.put(append(number)));
         station.put(Job::Work(DiskJob { node: NODE, work: DiskWork::Reopen }));
-        let reopened = |event: &Event| matches!(event, Event::Reopened { node: NODE });
+        let reopened = |event: &Event| matches!(event, Event::Reopened { node: NODE, done: true });
         let before = std::iter::from_fn(|| told.recv().ok()).take_while(|event| !reopened(event));
         assert_eq!(before.count(), 100);
         let old = folder.path().join("old");

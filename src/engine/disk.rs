@@ -137,6 +137,15 @@ impl Engine {
         self.actions.push_back(Action::Disk(DiskJob { node, work: DiskWork::Checkpoint }));
     }
 
+    /// Files were to be opened by name again; an exact output does it at a checkpoint, which must
+    /// not wait for the next line.
+    pub(super) fn reopened(&mut self, node: NodeId, done: bool, now: Mono) {
+        let exists = self.nodes.get(node.0 as usize).is_some_and(Option::is_some);
+        if exists && !done {
+            self.start_checkpoint(node, now);
+        }
+    }
+
     /// The files are durable: now the cursor.
     pub(super) fn checkpointed(
         &mut self,

@@ -130,11 +130,12 @@ pub enum Event {
         /// Its files, or why they are not.
         files: Result<Vec<(PathBuf, u64)>, String>,
     },
-    /// An output's files are closed and will be opened by name again: nothing is written to the
-    /// old ones any more.
+    /// An output's files were to be opened by name again.
     Reopened {
         /// The output.
         node: NodeId,
+        /// Whether nothing is written to the old ones any more; else a checkpoint comes first.
+        done: bool,
     },
     /// Clients of an input wait for an answer to what was handed in so far.
     Ticket {
@@ -394,7 +395,8 @@ impl Engine {
             Event::SpoolDone { node, report } => self.spool_done(node, *report, now),
             Event::FeedRead { feed, read } => self.feed_read(feed, read, now),
             Event::Link { lane, event } => self.link_event(lane, event, now),
-            Event::Reopened { .. } | Event::Tick => {}
+            Event::Reopened { node, done } => self.reopened(node, done, now),
+            Event::Tick => {}
         }
         self.tick(now);
     }

@@ -302,6 +302,32 @@ fn a_spool_whose_queue_is_never_empty_is_not_stuck_while_it_is_written() {
 }
 
 #[test]
+fn a_file_behind_a_spool_is_reopened_without_waiting_for_the_next_line() {
+    let spool = "[spool.s]\nfrom = \"in\"\ndir = \"/s\"\nsync = \"batch\"\n";
+    let mut world = world(&format!("{spool}[output.f]\nfrom = \"s\"\nfile = \"/f\"\n"));
+    world.lines("1\n");
+    world.pass(seconds(2));
+    // Written, and not in the cursor yet.
+    world.lines("2\n");
+    let cursor = |world: &World| {
+        let bytes = world.fs.files().remove(std::path::Path::new("/s/f.cursor")).unwrap();
+        crate::spool::cursor::Cursor::decode(&bytes).unwrap().position
+    };
+    assert_eq!(cursor(&world), 1);
+    let path = std::path::Path::new("/f");
+    crate::fs::Fs::rename(&world.fs, path, std::path::Path::new("/f.1")).unwrap();
+    world.engine.reopen();
+    world.settle();
+    assert_eq!(cursor(&world), 2);
+    world.lines("3\n");
+    let mut files = world.fs.files();
+    let mut read = |name: &str| files.remove(std::path::Path::new(name));
+    assert_eq!(read("/f.1"), Some(b"1\n2\n".to_vec()));
+    assert_eq!(read("/f"), Some(b"3\n".to_vec()));
+    world.finish();
+}
+
+#[test]
 fn a_receiver_may_write_what_goes_to_one_file_as_it_is() {
     let only = |nodes: &str| {
         let world = world(nodes);

@@ -232,7 +232,12 @@ impl World {
                 }
             }
             DiskWork::Close if self.spools.contains_key(&node) => drop(self.spools.remove(&node)),
-            DiskWork::Reopen => self.files.get_mut(&node).unwrap().reopen(),
+            DiskWork::Reopen => {
+                let files = self.files.get_mut(&node).unwrap();
+                files.reopen();
+                let done = !files.is_reopening();
+                self.engine.handle(Event::Reopened { node, done }, self.now);
+            }
             DiskWork::Close => drop(self.files.remove(&node)),
         }
     }
