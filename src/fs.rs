@@ -1,5 +1,7 @@
 //! Files as an argument: what the daemon asks of a file system, so that a test can be one.
 
+mod open;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
@@ -10,6 +12,8 @@ use nix::fcntl::{FallocateFlags, Flock, FlockArg, fallocate};
 use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, fstatfs};
 
 use crate::limits::{FILE_MODE_DEFAULT, SLICES_MOST};
+
+pub use open::{Access, copy_access, regular, scratch};
 
 /// A file system.
 pub trait Fs {
@@ -24,6 +28,28 @@ pub trait Fs {
     /// # Errors
     /// The system's.
     fn append(&self, path: &Path, mode: u32) -> io::Result<Self::File>;
+
+    /// Opens an output's file for appending, made with its folders where missing. Behind the
+    /// first `trusted` bytes of the path no symbolic link is followed, and the file must be a
+    /// regular one; `None` where the whole path is trusted.
+    ///
+    /// # Errors
+    /// The system's; `InvalidInput` where it is a file that cannot be appended to.
+    fn output(
+        &self,
+        path: &Path,
+        trusted: Option<usize>,
+        access: &Access,
+    ) -> io::Result<Self::File> {
+        let _ = trusted;
+        match self.append(path, access.mode) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.create_folders(path.parent().unwrap_or_else(|| Path::new("/")))?;
+                self.append(path, access.mode)
+            }
+            done => done,
+        }
+    }
 
     /// Opens a file for reading.
     ///
@@ -43,6 +69,17 @@ pub trait Fs {
     /// The system's.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file another name in the same file system, which nothing has yet.
+    ///
+    /// # Errors
+    /// The system's; `AlreadyExists` where something has that name.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match self.exists(to) {
+            true => Err(io::ErrorKind::AlreadyExists.into()),
+            false => self.rename(from, to),
+        }
+    }
+
     /// Removes a file.
     ///
     /// # Errors
@@ -51,6 +88,11 @@ pub trait Fs {
 
     /// Whether something has that name.
     fn exists(&self, path: &Path) -> bool;
+
+    /// Whether a regular file has that name; a link to one is none.
+    fn is_file(&self, path: &Path) -> bool {
+        self.length(path).is_ok()
+    }
 
     /// When a file was last written.
     ///
@@ -105,24 +147,29 @@ pub trait FsFile {
     /// The system's.
     fn length(&self) -> io::Result<u64>;
 
-    /// Sets room aside for `bytes` bytes from `from` on, behind the end of the file, whose length
-    /// stays (fallocate(2), FALLOC_FL_KEEP_SIZE).
+    /// Allocates `bytes` bytes from `from` on, behind the end of the file, whose length stays
+    /// (fallocate(2), FALLOC_FL_KEEP_SIZE).
     ///
     /// # Errors
     /// The system's; `Unsupported` where it would not make appending cheaper.
-    fn set_aside(&mut self, from: u64, bytes: u64) -> io::Result<()>;
+    fn preallocate(&mut self, from: u64, bytes: u64) -> io::Result<()>;
 
-    /// Gives back what was set aside behind the end, which is at `len`; the time of the last write
+    /// Gives back what was allocated behind the end, which is at `len`; the time of the last write
     /// stays.
     ///
     /// # Errors
     /// The system's.
-    fn give_back(&mut self, len: u64) -> io::Result<()>;
+    fn release(&mut self, len: u64) -> io::Result<()>;
+
+    /// Whether it is a regular file, which has a length.
+    fn is_regular(&self) -> bool {
+        true
+    }
 
     /// Whether it is on a disk of this machine, so that no network keeps a write waiting.
     fn is_local(&self) -> bool;
 
-    /// Cuts the file to `len` bytes, and gives back what was set aside.
+    /// Cuts the file to `len` bytes, and gives back what was allocated behind it.
     ///
     /// # Errors
     /// The system's.
@@ -231,6 +278,10 @@ impl Fs for OsFs {
         OpenOptions::new().read(true).append(true).create(true).mode(mode).open(path)
     }
 
+    fn output(&self, path: &Path, trusted: Option<usize>, access: &Access) -> io::Result<File> {
+        open::output(path, trusted, access)
+    }
+
     fn open(&self, path: &Path) -> io::Result<File> {
         File::open(path)
     }
@@ -243,8 +294,16 @@ impl Fs for OsFs {
         fs::rename(from, to)
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        open::rename_new(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn is_file(&self, path: &Path) -> bool {
+        path.symlink_metadata().is_ok_and(|data| data.is_file())
     }
 
     fn exists(&self, path: &Path) -> bool {
@@ -296,8 +355,8 @@ impl FsFile for File {
         Ok(self.metadata()?.len())
     }
 
-    fn set_aside(&mut self, from: u64, bytes: u64) -> io::Result<()> {
-        // XFS sets room aside by itself, and btrfs would no longer compress what is written.
+    fn preallocate(&mut self, from: u64, bytes: u64) -> io::Result<()> {
+        // XFS preallocates by itself, and btrfs would no longer compress what is written.
         if fstatfs(&*self)?.filesystem_type() != EXT4_SUPER_MAGIC {
             return Err(io::ErrorKind::Unsupported.into());
         }
@@ -306,10 +365,14 @@ impl FsFile for File {
         Ok(fallocate(&*self, how, number(from)?, number(bytes)?)?)
     }
 
-    fn give_back(&mut self, len: u64) -> io::Result<()> {
+    fn release(&mut self, len: u64) -> io::Result<()> {
         let modified = self.metadata()?.modified()?;
         Self::set_len(self, len)?;
         self.set_modified(modified)
+    }
+
+    fn is_regular(&self) -> bool {
+        self.metadata().is_ok_and(|data| data.is_file())
     }
 
     fn is_local(&self) -> bool {

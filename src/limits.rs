@@ -117,11 +117,11 @@ pub const BLOCKS_KEPT: usize = 64;
 
 /// The most slices of one writev(2) (UIO_MAXIOV is 1024).
 pub const SLICES_MOST: usize = 64;
-/// An append of so many bytes has room set aside for it and for what may follow.
-pub const AHEAD_LEAST: u64 = 512 * KIB;
-/// So much room is set aside for what may follow: enough for few such calls, and little enough
-/// to be left behind by a daemon that is killed.
-pub const AHEAD: u64 = 8 * MIB;
+/// Room is preallocated for an append of so many bytes and for what may follow.
+pub const PREALLOCATION_LEAST: u64 = 512 * KIB;
+/// So many bytes are preallocated for what may follow: enough for few such calls, and little
+/// enough to be left behind by a daemon that is killed.
+pub const PREALLOCATION: u64 = 8 * MIB;
 /// The most bytes of one job for the disk: so few that they are in the processor's cache yet.
 pub const DISK_JOB_MOST: u64 = 2 * MIB;
 /// Threads that write files; beyond that many outputs, some share one.
@@ -150,6 +150,10 @@ pub const STDERR_LINES_KEPT: usize = 10;
 pub const DISK_RETRY: Duration = Duration::from_secs(1);
 /// Open files of one output; the least recently written is closed first.
 pub const OPEN_FILES_MOST: usize = 256;
+/// Open files of all outputs together, where the limit of descriptors allows it.
+pub const FILES_OPEN_MOST: usize = 4096;
+/// The part of all descriptors that files of outputs may take: one in so many.
+pub const FILES_OPEN_PART: usize = 2;
 /// A child that ran for less than this did not run well, however short its waits are.
 pub const RAN_WELL_LEAST: Duration = Duration::from_secs(5);
 /// Failures in a row after which a child counts as being in a crash loop.
@@ -297,10 +301,14 @@ pub const UNFINISHED_MOST: usize = 16 * 1024 * 1024;
 /// The longest part of a file name that fields and times make: so many bytes leave room for what
 /// is appended when the file is set aside (a name has 255 at most).
 pub const NAME_PART_MOST: usize = 220;
-/// Names that a file output with fields in its name remembers.
-pub const ROUTES_MOST: usize = 4096;
+/// The memory that all file outputs together use for the names that messages made, in bytes.
+pub const FILE_NAMES_MEMORY: usize = 4 * 1024 * 1024;
 /// Files that lines of one write may go to.
-pub const FILES_AT_ONCE: usize = 128;
+pub const FILES_AT_ONCE: usize = 1024;
+/// The memory of the names of one write, and of those in a cursor, in bytes.
+pub const FILES_AT_ONCE_NAMES: usize = 256 * 1024;
+/// The most names of files in a cursor; what was closed for longest is left out.
+pub const CURSOR_FILES_MOST: usize = 2 * FILES_AT_ONCE;
 /// Default of `max_connections`.
 pub const CONNECTIONS_DEFAULT: u64 = 1000;
 /// The most `max_connections` may be.

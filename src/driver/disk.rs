@@ -14,14 +14,18 @@ use super::wake::Wake;
 use crate::engine::{DiskJob, DiskWork, Event};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
-use crate::limits::DISK_THREADS_MOST;
+use crate::limits::{DISK_THREADS_MOST, FILES_OPEN_MOST, FILES_OPEN_PART};
+use crate::output::open_files::OpenFiles;
 use crate::spool::writer::Writer;
+use crate::sys::process::open_files_limit;
 
 /// The disk, as the loop sees it. Its channels are bounded by the engine, which has at most
 /// one job under way for each output.
 #[derive(Debug)]
 pub struct Disk {
     workers: Vec<Worker>,
+    /// The files that all outputs have open.
+    open_files: OpenFiles,
     /// The worker of each output.
     places: HashMap<NodeId, usize>,
     done: Receiver<Event>,
@@ -39,7 +43,9 @@ impl Disk {
     /// A disk without threads; they come with the outputs.
     pub fn new(wake: Wake) -> Self {
         let (sender, done) = channel();
-        Self { workers: Vec::new(), places: HashMap::new(), done, sender, wake }
+        let open_files = OpenFiles::new(files_open_most());
+        let (workers, places) = (Vec::new(), HashMap::new());
+        Self { workers, open_files, places, done, sender, wake }
     }
 
     /// Hands a job over.
@@ -81,7 +87,9 @@ impl Disk {
                 Ok(place)
             }
             _ => {
-                let worker = Worker::start(self.sender.clone(), self.wake.clone())?;
+                let station =
+                    Station::new(self.sender.clone(), self.wake.clone(), self.open_files.clone());
+                let worker = Worker::start(station)?;
                 self.workers.push(worker);
                 Ok(self.workers.len() - 1)
             }
@@ -121,9 +129,16 @@ impl Disk {
     }
 }
 
+/// How many files outputs may have open at one time: the others are for clients, children and
+/// whoever asks the daemon.
+fn files_open_most() -> usize {
+    let most = usize::try_from(open_files_limit()).unwrap_or(usize::MAX);
+    (most / FILES_OPEN_PART).min(FILES_OPEN_MOST)
+}
+
 impl Worker {
-    fn start(done: Sender<Event>, wake: Wake) -> io::Result<Self> {
-        let station = Arc::new(Station::new(done, wake));
+    fn start(station: Station) -> io::Result<Self> {
+        let station = Arc::new(station);
         let work = Arc::clone(&station);
         let thread = std::thread::Builder::new().name("disk".into()).spawn(move || work.run())?;
         Ok(Self { station, thread: Some(thread) })

@@ -44,6 +44,7 @@ use crate::ids::NodeId;
 use crate::limits;
 use crate::metrics::{Pulse, Reloads};
 use crate::spool::recover::Opened;
+use crate::sys::process::raise_open_files;
 
 pub(crate) use crate::net::{tls, transport};
 pub(crate) use crate::wake;
@@ -118,6 +119,7 @@ impl Daemon {
     /// # Errors
     /// One sentence for the user: what cannot be opened, and why.
     pub fn open(plan: &Plan, reread: Reread) -> Result<Self, String> {
+        raise_open_files();
         let clock = SystemClock::new();
         let system =
             |error: io::Error| format!("the system refuses what every daemon needs: {error}");

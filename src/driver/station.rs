@@ -9,12 +9,13 @@ use std::sync::mpsc::Sender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::compress::Compressor;
+use super::compress::{Compressor, Taken};
 use super::wake::Wake;
 use crate::engine::{DiskJob, DiskTarget, DiskWork, Event};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
 use crate::output::file::{FileOutput, Written};
+use crate::output::open_files::OpenFiles;
 use crate::spool::job::carry_out;
 use crate::spool::writer::Writer;
 
@@ -31,6 +32,8 @@ pub(super) enum Job {
 pub struct Station {
     jobs: Mutex<Jobs>,
     come: Condvar,
+    /// The files that are open here and in other stations.
+    open_files: OpenFiles,
     done: Sender<Event>,
     wake: Wake,
 }
@@ -42,7 +45,7 @@ struct Jobs {
 }
 
 /// What is open.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Desk {
     targets: HashMap<NodeId, Target>,
     compressor: Compressor,
@@ -57,8 +60,8 @@ enum Target {
 
 impl Station {
     /// One without jobs that tells by `done` what was done.
-    pub(super) fn new(done: Sender<Event>, wake: Wake) -> Self {
-        Self { jobs: Mutex::default(), come: Condvar::new(), done, wake }
+    pub(super) fn new(done: Sender<Event>, wake: Wake, open_files: OpenFiles) -> Self {
+        Self { jobs: Mutex::default(), come: Condvar::new(), open_files, done, wake }
     }
 
     /// Adds a job.
@@ -75,7 +78,8 @@ impl Station {
 
     /// The thread: does what comes until the station is closed.
     pub(super) fn run(&self) {
-        let mut desk = Desk::default();
+        let mut desk =
+            Desk { targets: HashMap::new(), compressor: Compressor::new(self.open_files.clone()) };
         while let Some(job) = self.next() {
             if desk.carry_out(job, self) {
                 self.wake.wake();
@@ -115,7 +119,7 @@ impl Desk {
         };
         match work {
             DiskWork::Open(DiskTarget::File { plan, exact }) => {
-                let files = FileOutput::new(plan, OsFs);
+                let files = FileOutput::sharing(&station.open_files, plan, OsFs);
                 let files = if exact { files.exact() } else { files };
                 self.targets.insert(node, Target::Files(Box::new(files)));
             }
@@ -133,7 +137,7 @@ impl Desk {
                 drop(batches);
                 let told = station.tell(Event::JobDone { node, written });
                 if let Target::Files(files) = target {
-                    self.compressor.compress(files.take_to_compress());
+                    self.compressor.compress(files.take_to_compress(), Taken::FreeName);
                 }
                 return told;
             }
@@ -146,12 +150,20 @@ impl Desk {
             }
             DiskWork::Checkpoint => {
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
-                    return station.tell(Event::Checkpointed { node, files: files.checkpoint() });
+                    let was_reopening = files.is_reopening();
+                    let told =
+                        station.tell(Event::Checkpointed { node, files: files.checkpoint() });
+                    if was_reopening && !files.is_reopening() {
+                        station.tell(Event::Reopened { node, done: true });
+                    }
+                    return told;
                 }
             }
             DiskWork::CheckpointSaved => {
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
-                    files.checked();
+                    let was_reopening = files.is_reopening();
+                    files.saved();
+                    return was_reopening && station.tell(Event::Reopened { node, done: true });
                 }
             }
             DiskWork::Spool(job) => {
@@ -159,7 +171,7 @@ impl Desk {
                     return false;
                 };
                 let report = Box::new(carry_out(writer, *job, SystemTime::now()));
-                self.compressor.compress(writer.take_to_compress());
+                self.compressor.compress(writer.take_to_compress(), Taken::Replace);
                 return station.tell(Event::SpoolDone { node, report });
             }
             DiskWork::UpdateSpool(plan, readers) => {
@@ -171,7 +183,12 @@ impl Desk {
             DiskWork::Reopen => {
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
                     files.reopen();
+                    // An exact output does it at its next checkpoint.
+                    let done = !files.is_reopening();
+                    return station.tell(Event::Reopened { node, done });
                 }
+                // Nothing is open by name here.
+                return station.tell(Event::Reopened { node, done: true });
             }
             DiskWork::Close => {
                 self.targets.remove(&node);
@@ -231,7 +248,7 @@ mod tests {
 
     use super::*;
     use crate::batch::Batch;
-    use crate::config::plan::{FilePlan, FormatPlan};
+    use crate::config::plan::FilePlan;
     use crate::output::name::NameTemplate;
 
     const NODE: NodeId = NodeId(1);
@@ -241,16 +258,8 @@ mod tests {
         let (done, told) = channel();
         let poll = mio::Poll::new().unwrap();
         let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
-        let station = Arc::new(Station::new(done, Wake::new(waker)));
-        let plan = FilePlan {
-            path: NameTemplate::parse(file.to_str().unwrap()).unwrap(),
-            rotate: None,
-            keep: None,
-            compress: false,
-            mode: 0o600,
-            format: FormatPlan::default(),
-            queue: 1 << 20,
-        };
+        let station = Arc::new(Station::new(done, Wake::new(waker), OpenFiles::default()));
+        let plan = FilePlan::new(NameTemplate::parse(file.to_str().unwrap()).unwrap());
         let target = DiskTarget::File { plan, exact: false };
         station.put(Job::Work(DiskJob { node: NODE, work: DiskWork::Open(target) }));
         let works = Arc::clone(&station);
@@ -265,6 +274,24 @@ mod tests {
     fn lines(file: &Path) -> Vec<usize> {
         let text = std::fs::read_to_string(file).unwrap();
         text.lines().map(|line| line.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_reopen_is_reported_when_nothing_is_written_to_the_old_file_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x");
+        let (station, thread, told) = station(&file);
+        (0..100).for_each(|number| station.put(append(number)));
+        station.put(Job::Work(DiskJob { node: NODE, work: DiskWork::Reopen }));
+        let reopened = |event: &Event| matches!(event, Event::Reopened { node: NODE, done: true });
+        let before = std::iter::from_fn(|| told.recv().ok()).take_while(|event| !reopened(event));
+        assert_eq!(before.count(), 100);
+        let old = folder.path().join("old");
+        std::fs::rename(&file, &old).unwrap();
+        station.put(append(100));
+        station.close();
+        thread.join().unwrap();
+        assert_eq!((lines(&old).len(), lines(&file)), (100, vec![100]));
     }
 
     #[test]

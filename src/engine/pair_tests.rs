@@ -1,5 +1,5 @@
-//! Two daemons, a spool at either end: every line arrives exactly once, wherever a machine stops.
-//! At the end of the way is one file, or a file for each app.
+//! Two daemons with a spool at each end: every line arrives exactly once, wherever a machine stops.
+//! The final destination is one file, or one file per app.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -7,13 +7,13 @@ use std::time::Duration;
 use crate::sim::fs::{LOSSES, Loss, SimFs};
 use crate::sim::pair::Pair;
 
-/// Lines go in by twos, with time to write cursors in between.
+/// Rounds of two lines each, with time to write cursors in between.
 const ROUNDS: usize = 6;
 
-/// What was known to be safe when a machine stopped.
+/// The lines known to be safe when a machine stopped.
 struct Story {
     pair: Pair,
-    /// Lines that had left the sender's spool node, which is to say were on disk there.
+    /// Lines that had left the sender's spool node and so were on disk there.
     safe: usize,
     given: Vec<String>,
 }
@@ -22,7 +22,7 @@ fn second() -> Duration {
     Duration::from_millis(1100)
 }
 
-/// Runs a small history; a machine that stops starts again at once with what `loss` leaves.
+/// Runs a short history; a machine that stops restarts at once with what `loss` leaves.
 fn run(sender: SimFs, receiver: SimFs, name: &str, reloads: bool, loss: Loss) -> Story {
     let mut pair = Pair::new(sender, receiver, name);
     let mut given = Vec::new();
@@ -66,7 +66,7 @@ fn check(story: &Story, what: &str) {
     assert!(received.iter().flatten().count() >= story.safe, "{what}");
 }
 
-/// Whether all that was given is there, each line once.
+/// Whether every given line is there, once.
 fn is_whole(story: &Story) -> bool {
     let (mut received, mut given) = (story.pair.received().concat(), story.given.clone());
     received.sort();

@@ -1,8 +1,8 @@
-//! Spools: what waits to be written, what is written and not yet durable, what became of it.
+//! Spools: lines waiting to be written, lines written but not durable, and their outcomes.
 //!
-//! A batch stays in the spool's queue until it is durable, so that what a failed sync leaves in
-//! doubt can be written again. One job is under way for each spool; what it made durable releases
-//! barriers and goes to the consumers that have been given everything before.
+//! A batch stays in the spool's queue until it is durable, so that it can be written again after a
+//! failed sync. Each spool has at most one job running. Newly durable lines release barriers and go
+//! to the consumers that have been given everything before them.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -26,56 +26,56 @@ use super::cx::Cx;
 use super::graph::{Body, Node};
 use super::{Action, DiskJob, DiskWork, Engine, shape};
 
-/// How often a spool looks for lines that are too old and takes notice of compressed segments.
+/// How often a spool drops expired lines and notices compressed segments.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
-/// A spool, as the engine knows it.
+/// The engine's state of a spool.
 #[derive(Debug)]
 pub(super) struct SpoolState {
     pub(super) queue: Queue,
-    /// Known once the disk has opened it.
+    /// Known once the spool is open.
     pub(super) identity: Identity,
     pub(super) opened: bool,
     pub(super) held: Held,
-    /// The last durable line of each other spool that lines came from.
+    /// The last durable line from each other spool.
     pub(super) origins: HashMap<Identity, u64>,
-    /// What became of the batches that are written and not durable, oldest first.
+    /// The outcomes of batches that are written but not durable, oldest first.
     outcomes: VecDeque<Fate>,
     /// When the newest durable line was received.
     pub(super) newest: Option<std::time::SystemTime>,
-    /// The cursors of readers as they were last known.
+    /// The last known cursors of the readers.
     pub(super) cursors: HashMap<String, Cursor>,
-    /// Lines that ever entered the queue, and lines that left it for good.
+    /// Total lines that entered the queue, and total lines that left it for good.
     accepted: u64,
     completed: u64,
     pub(super) busy: bool,
     pub(super) retry_at: Option<Mono>,
     pub(super) error: Option<String>,
-    /// Since when lines wait that are not written.
+    /// When unwritten lines began to wait.
     waiting_since: Option<Mono>,
-    /// Since when something is written that is not durable.
+    /// When the oldest data that is not durable was written.
     dirty_since: Option<Mono>,
-    /// Up to this many completed lines somebody waits for.
+    /// A client waits for this many completed lines.
     wanted: u64,
     /// When the cursors were last written.
     saved_at: Mono,
     kept_at: Mono,
-    /// Whether there is housekeeping to be done before its time.
+    /// True if housekeeping is due early.
     housekeeping_due: bool,
-    /// Whether its full queue makes inputs wait.
+    /// True while its full queue pauses inputs.
     pub(super) holding: bool,
     pub(super) burst: Burst,
     pub(super) closed: bool,
 }
 
-/// What the disk found when it opened a spool.
+/// The content of a spool as it was opened.
 #[derive(Debug)]
 pub struct SpoolFound {
     /// Its identity.
     pub identity: Identity,
-    /// What it holds.
+    /// Its lines.
     pub held: Held,
-    /// The last line that came from each other spool.
+    /// The last line from each other spool.
     pub origins: HashMap<Identity, u64>,
     /// The cursors of its readers.
     pub cursors: HashMap<String, Cursor>,
@@ -94,7 +94,7 @@ impl SpoolState {
             cursors: HashMap::new(),
             accepted: 0,
             completed: 0,
-            // Until the disk has opened it.
+            // Until it has been opened.
             busy: true,
             retry_at: None,
             error: None,
@@ -110,12 +110,12 @@ impl SpoolState {
         }
     }
 
-    /// Bytes that are not written yet.
+    /// Bytes that have not been written.
     pub(super) fn unwritten(&self) -> u64 {
         self.queue.count().bytes - self.queue.written_bytes()
     }
 
-    /// The count of completed lines at which all that entered so far is completed.
+    /// The number of completed lines at which everything accepted so far is complete.
     pub(super) fn mark(&self) -> u64 {
         self.accepted
     }
@@ -124,12 +124,12 @@ impl SpoolState {
         self.completed >= mark
     }
 
-    /// Somebody waits for what entered so far.
+    /// Notes that a client waits for everything up to `mark`.
     pub(super) fn want(&mut self, mark: u64) {
         self.wanted = self.wanted.max(mark);
     }
 
-    /// Whether what is written should be made durable now.
+    /// Whether the written data should be synced now.
     fn sync_due(&self, plan: &SpoolPlan, ending: bool, now: Mono) -> bool {
         match plan.sync {
             Sync::Batch | Sync::Never => true,
@@ -142,7 +142,7 @@ impl SpoolState {
         }
     }
 
-    /// Whether more lines are waited for before these are written.
+    /// Whether to wait for more lines before writing these.
     fn gathers(&self, plan: &SpoolPlan, ending: bool, now: Mono) -> bool {
         let Sync::Every(time) = plan.sync else { return false };
         let patience = GATHER_MOST.min(time);
@@ -152,8 +152,8 @@ impl SpoolState {
             && self.waiting_since.is_none_or(|since| now < since + patience)
     }
 
-    /// When there is something to do, if nothing happens before. `moved` where a cursor on disk is
-    /// behind its reader.
+    /// When there is something to do if no event comes first. `moved` if a cursor on disk lags its
+    /// reader.
     pub(super) fn deadline(&self, plan: &SpoolPlan, moved: bool) -> Option<Mono> {
         if self.busy || self.closed {
             return None;
@@ -173,20 +173,20 @@ impl SpoolState {
         all.chain(housekeeping).min()
     }
 
-    /// Has housekeeping done with the next job.
+    /// Schedules housekeeping with the next job.
     pub(super) fn expect_housekeeping(&mut self) {
         self.housekeeping_due = true;
     }
 
-    /// Lets a failed job be tried again once its time has come.
+    /// Allows a failed job to be retried once its time has come.
     pub(super) fn expire_retry(&mut self, now: Mono) {
         if self.retry_at.is_some_and(|at| now >= at) {
             self.retry_at = None;
         }
     }
 
-    /// Lines come. Those of a client that is acknowledged always find room: where there is too
-    /// little, the input is made to wait. What there was no room for, and why.
+    /// Queues lines. With `waits`, lines are always accepted, and the input is paused if there is
+    /// too little room. Returns what did not fit and why.
     fn accept(&mut self, batch: Batch, waits: bool, cx: &mut Cx) -> Option<(Count, Reason)> {
         let lines = u64::from(batch.lines);
         if waits {
@@ -200,8 +200,8 @@ impl SpoolState {
         Some((lost, if refused { Reason::DiskError } else { Reason::QueueFull }))
     }
 
-    /// Starts a job where there is something to do and none is under way. `cursors` gives those to
-    /// be written, all of them or only those that a checkpoint waits for.
+    /// Starts a job if there is work and none is running. `cursors` returns the cursors to write:
+    /// all of them (`true`), or only those that a checkpoint waits for.
     fn next_job(
         &mut self,
         plan: &SpoolPlan,
@@ -242,7 +242,7 @@ impl SpoolState {
         Some(Job { batches, sync, cursors, housekeeping })
     }
 
-    /// Takes in what a job brought.
+    /// Takes in the result of a job.
     fn job_done(&mut self, report: Report, name: &str, now: Mono) {
         self.busy = false;
         match (&report.error, &self.error) {
@@ -263,13 +263,13 @@ impl SpoolState {
         }
     }
 
-    /// What is not durable is to be written again, under numbers that are given anew.
+    /// Schedules data that is not durable to be written again, under new numbers.
     fn rewind(&mut self) {
         self.queue.rewind();
         self.outcomes.clear();
     }
 
-    /// Takes what is durable out of the queue, under the numbers it has now.
+    /// Removes durable batches from the queue and assigns them their numbers.
     fn take_durable(&mut self, ledger: &mut Ledger, cx: &mut Cx) -> Vec<Batch> {
         let mut durable = Vec::new();
         while let Some(outcome) = self.outcomes.front().copied() {
@@ -299,7 +299,7 @@ impl SpoolState {
         durable
     }
 
-    /// The grace is over: what could not be written is given up, unless a job may still write it.
+    /// The grace is over: gives up what was not written, unless a job may still write it.
     pub(super) fn give_up(&mut self, stalled: bool, cx: &mut Cx) -> Count {
         let mut lost = Count::default();
         if self.busy && !stalled {
@@ -312,7 +312,7 @@ impl SpoolState {
         lost
     }
 
-    /// Closes it, where nothing waits and no job is under way.
+    /// Closes it if nothing waits and no job is running.
     fn close(&mut self, node: NodeId, cx: &mut Cx) {
         if self.queue.is_empty() && !self.busy && !self.closed {
             self.closed = true;
@@ -349,7 +349,7 @@ impl Engine {
         self.cx.touch(id);
     }
 
-    /// Lines come to a spool; `acknowledged` where their sender is told when they are durable.
+    /// Queues lines for a spool; `acknowledged` if the sender waits for them to be durable.
     pub(super) fn queue_for_spool(&mut self, to: NodeId, batch: Batch, acknowledged: bool) {
         let Some(Node { plan, body: Body::Spool(spool), ledger, .. }) = self.graph.get_mut(to)
         else {
@@ -363,7 +363,7 @@ impl Engine {
         self.cx.touch(to);
     }
 
-    /// Starts a spool's next job, where there is something to do.
+    /// Starts a spool's next job if there is work.
     pub(super) fn start_spool_job(&mut self, id: NodeId) {
         let is_ending = self.ending.is_some();
         let Some(Node { plan, body: Body::Spool(spool), retired, .. }) = self.graph.get_mut(id)
@@ -416,13 +416,13 @@ impl Engine {
         }
     }
 
-    /// Whether a cursor on disk is behind its reader, or a checkpoint waits for one.
+    /// Whether a cursor on disk lags its reader, or a checkpoint waits for one.
     pub(super) fn has_moved_cursors(&self, spool: NodeId) -> bool {
         let mut consumers = self.consumers.of_spool(spool);
         consumers.any(|(_, consumer)| consumer.checkpoint.is_some() || consumer.has_moved())
     }
 
-    /// Tells a spool's thread who its readers are.
+    /// Sends a spool's thread its current plan and readers.
     pub(super) fn update_readers(&mut self, id: NodeId) {
         let Some(plan) = self.graph.get(id).and_then(|node| shape::spool(&node.plan.body)) else {
             return;
@@ -431,8 +431,8 @@ impl Engine {
         self.cx.act(Action::Disk(DiskJob { node: id, work }));
     }
 
-    /// Closes a spool to which nothing can come and in which nothing waits, once its readers'
-    /// cursors are on disk.
+    /// Closes a spool that nothing can reach and in which nothing waits, once its readers' cursors
+    /// are on disk.
     pub(super) fn end_spool(&mut self, id: NodeId) {
         let outputs_ended = self
             .consumers
@@ -447,8 +447,8 @@ impl Engine {
     }
 }
 
-/// The cursors of a spool's readers that should be written now. A file output's are made at its
-/// checkpoints and are always due; the others' move all the time and wait for `all`.
+/// The cursors of a spool's readers to write now. Those of file outputs are made at checkpoints and
+/// are always due; the others move constantly and wait for `all`.
 fn cursors_to_save<'c>(
     consumers: impl Iterator<Item = &'c Consumer>,
     spool: Identity,

@@ -305,12 +305,12 @@ impl FsFile for SimFile {
         Ok(self.inode.borrow().live.len() as u64)
     }
 
-    fn set_aside(&mut self, _from: u64, _bytes: u64) -> io::Result<()> {
+    fn preallocate(&mut self, _from: u64, _bytes: u64) -> io::Result<()> {
         // Nothing is seen of it.
         Ok(())
     }
 
-    fn give_back(&mut self, _len: u64) -> io::Result<()> {
+    fn release(&mut self, _len: u64) -> io::Result<()> {
         Ok(())
     }
 

@@ -220,7 +220,7 @@ impl World {
                 let files = self.files.get_mut(&node).unwrap().checkpoint();
                 self.engine.handle(Event::Checkpointed { node, files }, self.now);
             }
-            DiskWork::CheckpointSaved => self.files.get_mut(&node).unwrap().checked(),
+            DiskWork::CheckpointSaved => self.files.get_mut(&node).unwrap().saved(),
             DiskWork::Spool(job) => {
                 let writer = self.spools.get_mut(&node).unwrap();
                 let report = Box::new(carry_out(writer, *job, SystemTime::UNIX_EPOCH));
@@ -233,7 +233,12 @@ impl World {
                 }
             }
             DiskWork::Close if self.spools.contains_key(&node) => drop(self.spools.remove(&node)),
-            DiskWork::Reopen => self.files.get_mut(&node).unwrap().reopen(),
+            DiskWork::Reopen => {
+                let files = self.files.get_mut(&node).unwrap();
+                files.reopen();
+                let done = !files.is_reopening();
+                self.engine.handle(Event::Reopened { node, done }, self.now);
+            }
             DiskWork::Close => drop(self.files.remove(&node)),
         }
     }
