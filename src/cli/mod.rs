@@ -8,6 +8,7 @@ pub mod control;
 pub mod ctl;
 pub mod demux;
 pub mod r#gen;
+pub mod import;
 pub mod init;
 pub mod log2udp;
 pub mod loss;
@@ -62,6 +63,7 @@ enum Command {
     Send(send::Args),
     Gen(r#gen::Args),
     Init(init::Args),
+    Import(import::Args),
     Completions(completions::Args),
 }
 
@@ -92,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Send(args) => send::run(&args),
         Command::Gen(args) => r#gen::run(&args),
         Command::Init(args) => init::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
     done.unwrap_or_else(|error| {
