@@ -88,8 +88,13 @@ impl Document {
         self.head.push(printable(text).into_owned());
     }
 
-    /// Something that could not be carried over: what, where, and what to do instead.
+    /// Something that could not be carried over: what, where, and what to do instead. The same
+    /// thing is said once, with the first place.
     pub(super) fn leave(&mut self, at: &str, what: &str, instead: &str) {
+        let said = printable(&format!(": {what}: {instead}")).into_owned();
+        if self.head.iter().any(|line| line.starts_with("LEFT ") && line.ends_with(&said)) {
+            return;
+        }
         self.left += 1;
         self.head.push(printable(&format!("LEFT {at}: {what}: {instead}")).into_owned());
     }

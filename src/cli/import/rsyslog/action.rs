@@ -232,7 +232,9 @@ fn file(object: &Object, defaults: &Defaults, document: &mut Document) -> Result
         ("dircreatemode", "dir_mode"),
     ] {
         let set = Some(object.get(key)).filter(|value| !value.is_empty());
-        let Some(value) = set.or(defaults.file.get(key).map(String::as_str)) else { continue };
+        let Some(value) = set.or_else(|| defaults.file.get(key).map(String::as_str)) else {
+            continue;
+        };
         let value = if ours.contains("mode") { octal(value) } else { value.to_string() };
         let probe = format!("[output.o]\nfile = \"/o\"\n{ours} = {}", quoted(&value));
         match takes(&probe) {
@@ -338,7 +340,7 @@ fn relp(object: &Object, document: &mut Document) -> Result<Table, String> {
         client_tls(&mut table, &[of("tls.cacert"), of("tls.mycert"), of("tls.myprivkey")]);
     }
     let name = object.get("template");
-    match template::built_in(name).or(name.is_empty().then_some("rfc3164")) {
+    match template::built_in(name).or_else(|| name.is_empty().then_some("rfc3164")) {
         Some(format) => table.text("format", format),
         None => return Err(format!("the template {name}: choose a `format`")),
     }

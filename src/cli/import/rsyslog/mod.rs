@@ -71,7 +71,7 @@ impl Loader<'_> {
             (Some(root), Some(below)) => root.join(below),
             (None, Some(_)) => PathBuf::from(pattern),
             // rsyslog means its own working folder; beside the file is where they are found.
-            (_, None) => Path::new(file).parent().unwrap_or(Path::new(".")).join(pattern),
+            (_, None) => Path::new(file).with_file_name(pattern),
         };
         let mut files = matching(&path);
         files.sort();
