@@ -64,6 +64,46 @@ impl Table {
         self.keys.push((key, value));
     }
 
+    /// The value of a key as it is written.
+    fn value(&self, key: &str) -> Option<&str> {
+        self.keys.iter().find(|(other, _)| *other == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The same table, of every input: what a build takes can be asked of it alone.
+    pub(super) fn alone(&self) -> Self {
+        let mut table = self.clone();
+        table.keys.retain(|(key, _)| *key != "from");
+        table
+    }
+
+    /// What it is taken from: the nodes it names where it has no selectors, else a filter that is
+    /// made of those.
+    fn taken_from(&self, document: &mut Document) -> Vec<String> {
+        let (chooses, own): (Vec<_>, Vec<_>) =
+            self.keys.iter().cloned().partition(|(key, _)| FIRST.contains(key));
+        debug_assert!(!own.is_empty());
+        if let [("from", names)] = &chooses[..] {
+            let names = names.trim_matches(['[', ']']).split(", ");
+            return names.map(|name| name.trim_matches('"').to_string()).collect();
+        }
+        let name = document.name(&format!("for-{}", self.name));
+        document.push(Self {
+            kind: "filter",
+            name: name.clone(),
+            keys: chooses,
+            comments: Vec::new(),
+        });
+        vec![name]
+    }
+
+    /// Whether all but the selectors is the same as of another one.
+    fn writes_as(&self, other: &Self) -> bool {
+        let own = |table: &Self| -> Vec<(&'static str, String)> {
+            table.keys.iter().filter(|(key, _)| !FIRST.contains(key)).cloned().collect()
+        };
+        own(self) == own(other)
+    }
+
     /// The table as it is written.
     pub(super) fn to_text(&self) -> String {
         let mut text = String::new();
@@ -109,6 +149,7 @@ impl Document {
         let good =
             |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' };
         let word: String = word.chars().map(good).take(40).collect();
+        let word = word.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
         let word = word.trim_matches('-');
         let word = if word.is_empty() { "node" } else { word };
         let mut name = word.to_string();
@@ -118,6 +159,32 @@ impl Document {
             number += 1;
         }
         name
+    }
+
+    /// Adds an output. Where another one writes to the same file the two become one, which takes
+    /// what both took; false where they write it in different ways.
+    pub(super) fn push_output(&mut self, table: Table) -> bool {
+        let same = |other: &Table| {
+            other.kind == "output"
+                && other.value("file").is_some()
+                && other.value("file") == table.value("file")
+        };
+        let Some(at) = self.tables.iter().position(same) else {
+            self.push(table);
+            return true;
+        };
+        if !self.tables[at].writes_as(&table) {
+            return false;
+        }
+        let first = self.tables[at].clone();
+        let mut from = first.taken_from(self);
+        from.extend(table.taken_from(self));
+        let joined = &mut self.tables[at];
+        joined.keys.retain(|(key, _)| !FIRST.contains(key));
+        joined.comments.extend(table.comments);
+        from.dedup();
+        joined.texts("from", &from);
+        true
     }
 
     /// Adds a table.

@@ -75,11 +75,22 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Whether this build takes such a node: some keys of an import are younger than others.
 fn takes(node: &str) -> bool {
+    refusal(node).is_ok()
+}
+
+/// The same; an error is why it does not.
+fn refusal(node: &str) -> Result<(), String> {
     let text = match node.contains("[input.") {
         true => format!("{node}\n[output.o]\nstdout = true\n"),
         false => format!("[input.i]\nsyslog = \"udp://127.0.0.1:1\"\n{node}\n"),
     };
-    config::parse(&text, "").is_ok()
+    config::parse(&text, "").map(|_| ()).map_err(|refusal| {
+        let first = refusal.diagnostics.first();
+        first.map_or_else(
+            || refusal.to_string(),
+            |first| format!("{}: {}", first.key, first.message),
+        )
+    })
 }
 
 /// Whether lists of this build's selectors may say what is not meant, as in `["*", "!mail"]`. An

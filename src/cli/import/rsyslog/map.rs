@@ -13,6 +13,7 @@ use super::source::{self, Settings};
 use super::syntax::{Body, Object, Statement};
 use super::template;
 use crate::cli::import::document::{Document, Table};
+use crate::cli::import::refusal;
 
 /// How deep rulesets may call each other.
 const CALLS_MOST: usize = 8;
@@ -515,7 +516,13 @@ impl Mapper<'_> {
                 }
             }
         }
-        self.document.push(table);
+        if let Err(why) = refusal(&table.alone().to_text()) {
+            self.document.leave(at, "an output that is not taken", &why);
+            return;
+        }
+        if !self.document.push_output(table) {
+            self.document.leave(at, "a file that is written in two ways", "name another file");
+        }
     }
 }
 

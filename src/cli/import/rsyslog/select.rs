@@ -4,6 +4,7 @@
 use super::condition::{Atom, Part, Property, Test};
 use super::pri::PriSet;
 use crate::cli::import::takes_negation;
+use crate::config::pattern;
 use crate::parse::syslog::names::FACILITIES;
 
 /// The selectors of one node: a key and its values.
@@ -29,7 +30,19 @@ pub(super) fn chain(part: &Part) -> Result<Vec<Selectors>, String> {
         _ => enter(&mut chain, priorities(part.pri)),
     }
     for atom in &part.atoms {
-        enter(&mut chain, selector(atom)?);
+        let (key, values) = selector(atom)?;
+        let line = ["match", "reject"].contains(&key);
+        for value in &values {
+            let regex = if line {
+                Some(value.as_str())
+            } else {
+                value.trim_start_matches('!').strip_prefix('~')
+            };
+            if regex.is_some_and(|regex| pattern::compile(regex).is_err()) {
+                return Err(format!("regex {value}"));
+            }
+        }
+        enter(&mut chain, (key, values));
     }
     Ok(chain)
 }
@@ -117,7 +130,7 @@ fn field(key: &'static str, atom: &Atom) -> Result<(&'static str, Vec<String>), 
 /// A regex on the whole line, for a test of the text behind its header.
 fn line_regex(atom: &Atom) -> String {
     let one = |value: &String| match (atom.property, atom.test) {
-        (_, Test::Regex) => value.clone(),
+        (_, Test::Regex) => grouped(value),
         (_, Test::Contains) => escaped(value),
         (Property::Line, Test::Begins) => format!("^{}", escaped(value)),
         (Property::Line, _) => format!("^{}$", escaped(value)),
@@ -135,4 +148,12 @@ fn line_regex(atom: &Atom) -> String {
 /// A text as a regex that finds it.
 fn escaped(text: &str) -> String {
     regex_syntax::escape(text)
+}
+
+/// A regex of the user's beside others: what it begins with, as `(?i)`, is of it alone.
+fn grouped(regex: &str) -> String {
+    match regex.contains("(?") || regex.contains('|') {
+        true => format!("(?:{regex})"),
+        false => regex.into(),
+    }
 }

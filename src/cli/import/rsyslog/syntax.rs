@@ -330,9 +330,8 @@ impl<'t> Reader<'t> {
             }
             let before = self.text[..self.at].chars().next_back().unwrap_or(' ');
             let word = rest.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("then"));
-            let ends =
-                rest[4.min(rest.len())..].chars().next().is_none_or(|c| !c.is_alphanumeric());
-            if word && rest.is_char_boundary(4) && ends && !before.is_alphanumeric() {
+            let after = rest.get(4..).and_then(|after| after.chars().next());
+            if word && !after.is_some_and(char::is_alphanumeric) && !before.is_alphanumeric() {
                 break;
             }
             self.at += c.len_utf8();

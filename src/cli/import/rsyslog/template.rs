@@ -102,25 +102,32 @@ pub(super) fn file_name(pieces: &[Piece]) -> Result<String, String> {
     }
 }
 
-/// What stands for a property in a file's name.
+/// What stands for a property in a file's name. Its values cannot leave the folder in any case,
+/// as the options for that ask.
 fn place(name: &str, range: &str, options: &str) -> Option<&'static str> {
+    const PLAIN: [&str; 4] = ["", "secpath-replace", "secpath-drop", "lowercase"];
+    let time = ["timegenerated", "timereported", "timestamp"].contains(&name);
     Some(match (name, range, options) {
-        ("hostname" | "source", "", "" | "secpath-replace" | "secpath-drop" | "lowercase") => {
-            "{host}"
-        }
-        ("programname" | "app-name", "", "" | "secpath-replace" | "secpath-drop") => "{app}",
-        ("fromhost-ip", "", _) => "{source}",
-        ("syslogfacility-text", "", "") => "{facility}",
-        ("syslogseverity-text" | "syslogpriority-text", "", "") => "{severity}",
-        ("procid", "", "") => "{procid}",
-        ("$year", ..) | ("timegenerated" | "timereported" | "timestamp", _, "date-year") => "%Y",
-        ("$month", ..) | ("timegenerated" | "timereported" | "timestamp", _, "date-month") => "%m",
-        ("$day", ..) | ("timegenerated" | "timereported" | "timestamp", _, "date-day") => "%d",
-        ("$hour", ..) | ("timegenerated" | "timereported" | "timestamp", _, "date-hour") => "%H",
+        (_, _, "date-year") if time => "%Y",
+        (_, _, "date-month") if time => "%m",
+        (_, _, "date-day") if time => "%d",
+        (_, _, "date-hour") if time => "%H",
+        (_, "1:10", "date-rfc3339") if time => "%Y-%m-%d",
+        ("$year", ..) => "%Y",
+        ("$month", ..) => "%m",
+        ("$day", ..) => "%d",
+        ("$hour", ..) => "%H",
         ("$minute", ..) => "%M",
-        ("$now", ..) | ("timegenerated" | "timereported" | "timestamp", "1:10", "date-rfc3339") => {
-            "%Y-%m-%d"
-        }
+        ("$now", ..) => "%Y-%m-%d",
+        (_, "", options) if PLAIN.contains(&options) => match name {
+            "hostname" | "source" => "{host}",
+            "programname" | "app-name" => "{app}",
+            "fromhost-ip" => "{source}",
+            "syslogfacility-text" => "{facility}",
+            "syslogseverity-text" | "syslogpriority-text" => "{severity}",
+            "procid" => "{procid}",
+            _ => return None,
+        },
         _ => return None,
     })
 }
@@ -138,13 +145,18 @@ pub(super) fn built_in(name: &str) -> Option<&'static str> {
 
 /// The format of lines; what of it cannot be said.
 pub(super) fn format(pieces: &[Piece]) -> Result<String, String> {
-    let is = |piece: &Piece, wanted: &str| matches!(piece, Piece::Property { name, range, .. } if name == wanted && range.is_empty());
+    let is = |piece: &Piece, wanted: &str| match piece {
+        Piece::Property { name, range, .. } => name == wanted && range.is_empty(),
+        Piece::Text(_) => false,
+    };
     match pieces {
         [raw, Piece::Text(end)] if is(raw, "rawmsg") && end == "\n" => return Ok("line".into()),
         [raw] if is(raw, "rawmsg") => return Ok("line".into()),
         _ => {}
     }
     let mut format = String::new();
+    // Whether the space before a message has been written.
+    let mut spaced = false;
     for (at, piece) in pieces.iter().enumerate() {
         match piece {
             Piece::Text(text) => {
@@ -156,7 +168,12 @@ pub(super) fn format(pieces: &[Piece]) -> Result<String, String> {
                 format += &text.replace('{', "{{").replace('}', "}}");
             }
             Piece::Property { name, range, options } => {
+                // The text of an old message begins with the space behind the colon for rsyslog.
+                let space =
+                    name == "msg" && range.is_empty() && !spaced && options != "sp-if-no-1st-sp";
+                format += if space { " " } else { "" };
                 format += &field(name, range, options).ok_or_else(|| format!("%{name}%"))?;
+                spaced = options == "sp-if-no-1st-sp";
             }
         }
     }
@@ -185,11 +202,42 @@ fn field(name: &str, range: &str, options: &str) -> Option<String> {
         ("syslogseverity-text" | "syslogpriority-text", "", _) => plain("severity"),
         ("pri", "", _) => plain("pri"),
         ("rawmsg", "", _) => plain("line"),
-        // The space before the text is of the header for us.
         ("msg", "", "" | "drop-last-lf") => plain("message"),
         ("msg", "2:$", _) => plain("message"),
         ("msg", "", _) if json => plain("message"),
         ("msg", "", "sp-if-no-1st-sp") => Some(" ".into()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_told_in_our_words() {
+        for (text, wanted) in [
+            ("%rawmsg%\\n", "line"),
+            ("%msg:2:$%\\n", "{message}"),
+            ("%syslogtag%%msg%\\n", "{tag} {message}"),
+            (
+                "%timestamp% %hostname% %syslogtag%%msg:::sp-if-no-1st-sp%%msg:::drop-last-lf%\\n",
+                "{time:%b %e %H:%M:%S} {host} {tag} {message}",
+            ),
+            ("{\"m\":\"%msg:2:$:json%\"}\\n", "{{\"m\":\"{message:json}\"}}"),
+        ] {
+            assert_eq!(format(&pieces(text)).as_deref(), Ok(wanted), "{text}");
+        }
+        assert_eq!(format(&pieces("%uuid%\\n")), Err("%uuid%".into()));
+    }
+
+    #[test]
+    fn names_of_files_are_told_in_our_words() {
+        let name = |text| file_name(&pieces(text));
+        let text = "/l/%HOSTNAME%/%$YEAR%/%programname:::secpath-replace%.log";
+        assert_eq!(name(text).as_deref(), Ok("/l/{host}/%Y/{app}.log"));
+        let text = "/l/%HOSTNAME%/%timegenerated:1:10:date-rfc3339%/%programname%.log";
+        assert_eq!(name(text).as_deref(), Ok("/l/{host}/%Y-%m-%d/{app}.log"));
+        assert_eq!(name("/l/%uuid%"), Err("uuid".into()));
     }
 }
