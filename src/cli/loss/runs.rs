@@ -244,7 +244,8 @@ mod tests {
             let numbered = (0..).zip(&kept).filter(|(_, kept)| **kept);
             let mut numbers: Vec<_> = numbered.map(|(number, _)| number).collect();
             numbers.sort_by_key(|number: &u64| number + order[index(*number)]);
-            let lines = numbers.iter().map(|number| (*number, i64::try_from(*number).unwrap() * 100));
+            let time = |number: u64| i64::try_from(number * 100).unwrap();
+            let lines = numbers.iter().map(|number| (*number, time(*number)));
             let runs = runs(lines);
             let Some((_, _, run)) = runs.all().next() else { return Ok(()) };
             let (least, most) = (*numbers.iter().min().unwrap(), *numbers.iter().max().unwrap());
