@@ -118,30 +118,34 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Reads an answer; an error says what there is to answer.
+type Parse<T> = fn(&str) -> Result<T, String>;
+
 /// What an option says, else what the user answers, else the default.
 fn answer<T>(
     asks: bool,
     given: Option<T>,
     question: &str,
-    (default, parse): (&str, fn(&str) -> Result<T, String>),
+    (default, parse): (&str, Parse<T>),
 ) -> anyhow::Result<T> {
     if let Some(value) = given {
         return Ok(value);
     }
-    let mut said = String::new();
-    while asks {
+    if !asks {
+        return parse(default).map_err(anyhow::Error::msg);
+    }
+    loop {
         eprint!("{question} [{default}] ");
-        said.clear();
+        let mut said = String::new();
         if io::stdin().lock().read_line(&mut said)? == 0 {
             bail!("no answer");
         }
-        match parse(said.trim()) {
-            _ if said.trim().is_empty() => break,
+        let said = if said.trim().is_empty() { default } else { said.trim() };
+        match parse(said) {
             Ok(value) => return Ok(value),
             Err(error) => eprintln!("{error}"),
         }
     }
-    parse(default).map_err(anyhow::Error::msg)
 }
 
 /// The configuration.
