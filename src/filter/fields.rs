@@ -3,6 +3,8 @@
 //! What the PRI alone tells is read from the line's first bytes; a header is looked up once a
 //! batch for all that ask ([`Hits::message`]), and only for lines that the PRI let pass.
 
+use std::collections::HashSet;
+
 use regex_automata::meta::Regex;
 
 use super::patterns::Hits;
@@ -26,7 +28,8 @@ pub struct FieldTests {
 #[derive(Debug)]
 struct TextTest {
     field: Field,
-    names: Vec<Vec<u8>>,
+    /// A set, for a list of thousands of hosts would be gone through for each line.
+    names: HashSet<Vec<u8>>,
     patterns: Vec<Regex>,
 }
 
@@ -89,7 +92,7 @@ impl FieldTests {
         self.texts.iter().all(|test| {
             let value = test.field.value(line, &message, source);
             value.is_some_and(|value| {
-                test.names.iter().any(|name| *name == *value)
+                test.names.contains(&*value)
                     || test.patterns.iter().any(|pattern| pattern.is_match(&*value))
             })
         })
