@@ -6,8 +6,11 @@ use super::plan::{FormatPlan, Shape};
 use super::report::Report;
 use super::section::{Entry, Section};
 
+/// A word, and what makes the shape that it stands for.
+type Word = (&'static str, fn() -> Shape);
+
 /// The words for the shapes.
-pub(super) const SHAPES: [(&str, fn() -> Shape); 6] = [
+pub(super) const SHAPES: [Word; 6] = [
     ("line", || Shape::Line),
     ("rfc5424", || Shape::Rfc5424),
     ("rfc3164", || Shape::Rfc3164),

@@ -228,13 +228,12 @@ impl Patterns {
                 .backtrack(false)
                 .nfa_size_limit(Some(2 * ALL_BYTES_MAX));
             let regex = Regex::builder().configure(config).build_many_from_hir(&hirs);
-            regex.map(|regex| Group { places, regex })
+            match regex {
+                Ok(regex) => Ok(Group { places, regex }),
+                Err(error) => Err(format!("the regexes of one stream together: {error}")),
+            }
         };
-        self.groups = groups
-            .into_iter()
-            .map(compile)
-            .collect::<Result<_, _>>()
-            .map_err(|error| format!("the regexes of one stream together: {error}"))?;
+        self.groups = groups.into_iter().map(compile).collect::<Result<_, _>>()?;
         Ok(())
     }
 
