@@ -38,8 +38,8 @@ const ALL_BYTES_MAX: usize = 64 << 20;
 /// The same for a pattern that a client of a running daemon gives: compiled and searched for while
 /// everything else waits.
 const FOREIGN_BYTES_MAX: usize = 128 << 10;
-/// Steps of a search for such a pattern through one batch: each byte takes as many as the pattern has
-/// states, where everything else fails.
+/// Steps of a search for such a pattern through one batch: each byte takes as many as the pattern
+/// has states, where everything else fails.
 const FOREIGN_STEPS_MAX: usize = 64 << 20;
 /// Bytes that a group's automaton may take while it is used. Those of many groups together stay
 /// within [`CACHES_BYTES_MAX`] for as long as each has the least.
