@@ -11,9 +11,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use logweir::batch::{Batch, Place, count_lines};
+use logweir::clock::Mono;
 use logweir::config::plan::{SpoolFull, SpoolPlan, Sync};
 use logweir::fs::{Fs, OsFs};
 use logweir::ids::Identity;
+use logweir::spool::age::Now;
 use logweir::spool::cursor::Cursor;
 use logweir::spool::format::segment_name;
 use logweir::spool::recover::{Opened, open};
@@ -58,6 +60,7 @@ impl Spool {
             dir: self.dir.path().into(),
             max_size: 1 << 40,
             max_age: None,
+            keep: None,
             segment,
             sync: Sync::Never,
             when_full: SpoolFull::DropOldest,
@@ -65,7 +68,8 @@ impl Spool {
             reserve: 0,
             queue: 1 << 20,
         };
-        open(OsFs, &plan, &["hub".into()]).unwrap_or_else(|refusal| panic!("{refusal}"))
+        let now = Now { wall: SystemTime::now(), mono: Mono::default() };
+        open(OsFs, &plan, &["hub".into()], now).unwrap_or_else(|refusal| panic!("{refusal}"))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -132,7 +136,7 @@ fn append(writer: &mut Writer<OsFs>, lines: &[u8], seconds: u64, place: Option<P
         sources: None,
     };
     let appended = writer.append(&[batch]);
-    assert!(appended.error.is_none(), "{appended:?}");
+    assert!(appended.stopped.is_none(), "{appended:?}");
     writer.sync().unwrap();
 }
 

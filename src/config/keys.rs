@@ -105,6 +105,7 @@ pub(super) const KEYS: &[Key] = &[
     key(Kind::Spool, "dir", &[]),
     key(Kind::Spool, "max_size", &[]),
     key(Kind::Spool, "max_age", &[]),
+    key(Kind::Spool, "keep", &[]),
     key(Kind::Spool, "segment", &[]),
     key(Kind::Spool, "sync", &[]),
     key(Kind::Spool, "when_full", &[]),

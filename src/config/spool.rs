@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::plan::{SpoolFull, SpoolPlan, Sync};
+use super::plan::{SpoolFull, SpoolKeep, SpoolPlan, Sync};
 use super::process;
 use super::report::Report;
 use super::section::{Entry, Section};
@@ -11,8 +11,18 @@ use crate::limits;
 
 /// The keys of `spool = {…}`: those of a spool's own table but for the selectors and `from`,
 /// which are the output's.
-pub(super) const INLINE_KEYS: [&str; 9] =
-    ["dir", "max_size", "max_age", "segment", "sync", "when_full", "compress", "reserve", "queue"];
+pub(super) const INLINE_KEYS: [&str; 10] = [
+    "dir",
+    "max_size",
+    "max_age",
+    "keep",
+    "segment",
+    "sync",
+    "when_full",
+    "compress",
+    "reserve",
+    "queue",
+];
 
 /// Reads a spool.
 pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<SpoolPlan> {
@@ -42,6 +52,7 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<Spo
     }
     let reserve = size("reserve", 0, limits::RESERVE_DEFAULT, report);
     let max_age = section.get("max_age").and_then(|entry| entry.time(report));
+    let keep = section.get("keep").and_then(|entry| keep(entry, report));
     let sync = section.get("sync").and_then(|entry| sync(entry, report));
     let words = [
         ("drop-oldest", SpoolFull::DropOldest),
@@ -54,6 +65,7 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<Spo
         dir: dir?,
         max_size,
         max_age,
+        keep,
         segment,
         sync: sync.unwrap_or(Sync::Every(limits::SYNC_DEFAULT)),
         when_full: when_full.unwrap_or(SpoolFull::DropOldest),
@@ -61,6 +73,19 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<Spo
         reserve,
         queue: process::queue(section, limits::QUEUE_SPOOL_DEFAULT, report),
     })
+}
+
+/// A time or a size.
+fn keep(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<SpoolKeep> {
+    match entry.text(report)? {
+        text if units::time(text).is_ok() => entry.time(report).map(SpoolKeep::Time),
+        text if units::size(text).is_ok() => entry.size(report, 0..=u64::MAX).map(SpoolKeep::Size),
+        _ => {
+            let message = "is neither a time nor a size";
+            entry.wrong_help(report, message, "as in keep = \"7d\" or keep = \"20GiB\"");
+            None
+        }
+    }
 }
 
 /// A time, or one of two words.

@@ -37,11 +37,14 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 
+use super::age::Now;
 use super::cursor::Cursor;
 use super::reader::{Read, Reader};
 use super::recover::{Opened, open};
-use super::writer::{Fate, Writer};
+use super::sync::Ended;
+use super::writer::{Outcome, Writer};
 use crate::batch::{Batch, Place};
+use crate::clock::Mono;
 use crate::config::plan::{SpoolFull, SpoolPlan, Sync};
 use crate::filter::batch_of;
 use crate::fs::Fs;
@@ -55,6 +58,7 @@ fn plan() -> SpoolPlan {
         dir: DIR.into(),
         max_size: 1 << 30,
         max_age: None,
+        keep: None,
         segment: 600,
         sync: Sync::Batch,
         when_full: SpoolFull::DropOldest,
@@ -68,8 +72,14 @@ fn readers() -> Vec<String> {
     vec!["r".into()]
 }
 
+/// So many seconds after the beginning, by both clocks.
+fn now(seconds: u64) -> Now {
+    let passed = Duration::from_secs(seconds);
+    Now { wall: SystemTime::UNIX_EPOCH + passed, mono: Mono(passed) }
+}
+
 fn opened(fs: &SimFs, plan: &SpoolPlan) -> Opened<SimFs> {
-    open(fs.clone(), plan, &readers()).unwrap()
+    open(fs.clone(), plan, &readers(), now(0)).unwrap()
 }
 
 fn start(fs: &SimFs) -> Writer<SimFs> {
@@ -79,8 +89,14 @@ fn start(fs: &SimFs) -> Writer<SimFs> {
 /// Appends and syncs.
 fn store(writer: &mut Writer<SimFs>, text: &str) {
     let appended = writer.append(&[batch_of(text)]);
-    assert!(appended.error.is_none(), "{appended:?}");
+    assert!(appended.stopped.is_none(), "{appended:?}");
     writer.sync().unwrap();
+}
+
+/// Puts a cursor on disk and removes what every reader has passed.
+fn save(writer: &mut Writer<SimFs>, cursor: Cursor) -> Ended {
+    let begun = writer.begin_sync(false, vec![cursor]).unwrap();
+    writer.end_sync(begun.unwrap().run())
 }
 
 fn read_from(fs: &SimFs, next: u64, until: u64) -> Read {
@@ -188,7 +204,7 @@ fn history(fs: &SimFs) -> History {
         origin: None,
         stopped: true,
     };
-    let Ok(Opened { mut writer, .. }) = open(fs.clone(), &plan(), &readers()) else {
+    let Ok(Opened { mut writer, .. }) = open(fs.clone(), &plan(), &readers(), now(0)) else {
         return story;
     };
     for round in 0..6_u64 {
@@ -197,7 +213,7 @@ fn history(fs: &SimFs) -> History {
         let batch = Batch { place: Some(place), ..batch_of(&text) };
         story.appended.extend(text.lines().map(str::to_string));
         let appended = writer.append(&[batch]);
-        if appended.error.is_some() || appended.fates != [Fate::Stored(2 * round)] {
+        if appended.stopped.is_some() || appended.outcomes != [Outcome::Stored(2 * round)] {
             return story;
         }
         if round % 2 == 1 {
@@ -217,11 +233,11 @@ fn history(fs: &SimFs) -> History {
                 files: Vec::new(),
             };
             story.tried = position;
-            if writer.write_cursor(&cursor).is_err() {
-                return story;
+            let ended = save(&mut writer, cursor);
+            if !ended.saved.is_empty() {
+                story.position = position;
             }
-            story.position = position;
-            if writer.remove_passed().is_err() {
+            if ended.error.is_some() {
                 return story;
             }
         }
@@ -232,7 +248,7 @@ fn history(fs: &SimFs) -> History {
 
 /// What must hold after any end of a history.
 fn check_after(fs: &SimFs, story: &History, what: &str) {
-    let Opened { writer, cursors, .. } = open(fs.clone(), &plan(), &readers())
+    let Opened { writer, cursors, .. } = open(fs.clone(), &plan(), &readers(), now(0))
         .unwrap_or_else(|refusal| panic!("{what}: refused: {refusal}"));
     let next = writer.next_line();
     assert!(next >= story.acknowledged.len() as u64, "{what}: {next} lines are left");
@@ -275,7 +291,7 @@ fn nothing_acknowledged_is_lost_wherever_the_machine_stops() {
             for at_repair in 0..6 {
                 let again = fs.after_crash(loss);
                 again.crash_at(at_repair);
-                let _ = open(again.clone(), &plan(), &readers());
+                let _ = open(again.clone(), &plan(), &readers(), now(0));
                 let what = format!("stopped before {at} and {at_repair}, {loss:?}");
                 check_after(&again.after_crash(loss), &story, &what);
             }
@@ -300,7 +316,7 @@ fn a_failed_sync_is_never_asked_again_of_the_same_segment() {
             let text = format!("line {round}\n");
             loop {
                 let appended = writer.append(&[batch_of(&text)]);
-                if appended.error.is_some() {
+                if appended.stopped.is_some() {
                     assert_eq!(writer.next_line(), writer.durable(), "rewound");
                     continue;
                 }
@@ -337,12 +353,12 @@ fn lines_that_another_spool_sends_again_are_kept_once() {
         ..batch_of(text)
     };
     let batches = [from(0, 1, "a\nb\n"), from(0, 1, "a\nb\n"), from(2, 2, "c\n")];
-    let fates = writer.append(&batches).fates;
-    assert_eq!(fates, [Fate::Stored(0), Fate::Duplicate, Fate::Stored(2)]);
+    let outcomes = writer.append(&batches).outcomes;
+    assert_eq!(outcomes, [Outcome::Stored(0), Outcome::Duplicate, Outcome::Stored(2)]);
     writer.sync().unwrap();
     drop(writer);
     let mut writer = start(&fs);
-    assert_eq!(writer.append(&batches).fates, [Fate::Duplicate; 3]);
+    assert_eq!(writer.append(&batches).outcomes, [Outcome::Duplicate; 3]);
     assert_eq!(writer.origins(), BTreeMap::from([(ELSEWHERE, 2)]));
     store(&mut writer, "d\n");
     assert_eq!(all(&fs, 4), ["a", "b", "c", "d"]);
@@ -418,7 +434,7 @@ fn a_full_spool_drops_its_oldest_segment_and_says_which_lines() {
     let Opened { mut writer, .. } = opened(&fs, &small);
     for round in 0..40 {
         let appended = writer.append(&[batch_of(&format!("line {round}\n"))]);
-        assert_eq!(appended.fates, [Fate::Stored(round)]);
+        assert_eq!(appended.outcomes, [Outcome::Stored(round)]);
         writer.sync().unwrap();
         assert!(writer.held().bytes <= 2000);
     }
@@ -438,20 +454,22 @@ fn a_full_spool_refuses_or_waits_where_it_is_told_to() {
         let mut stored = 0;
         let last = loop {
             let appended = writer.append(&[batch_of("a line\n")]);
-            match appended.fates.first() {
-                Some(Fate::Stored(_)) => stored += 1,
+            match appended.outcomes.first() {
+                Some(Outcome::Stored(_)) => stored += 1,
                 _ => break appended,
             }
         };
-        assert_eq!((last.fates == [Fate::Refused], last.error.is_none()), (refuses, refuses));
+        assert_eq!(
+            (last.outcomes == [Outcome::Refused], last.stopped.is_none()),
+            (refuses, refuses)
+        );
         writer.sync().unwrap();
         assert_eq!(all(&fs, writer.next_line()).len(), stored);
         // A reader that has passed makes room again.
         let spool = writer.identity();
         let (position, files) = (writer.durable(), Vec::new());
         let cursor = Cursor { reader: "r".into(), spool, position, done: 0, files };
-        writer.write_cursor(&cursor).unwrap();
-        writer.remove_passed().unwrap();
+        assert_eq!(save(&mut writer, cursor).error, None);
         store(&mut writer, "fits\n");
     }
 }
@@ -466,8 +484,8 @@ fn a_short_write_on_a_full_disk_is_cut_back_first() {
         fs.set_room(Some(room));
         let first = writer.append(&[batch_of("two\n")]);
         fs.set_room(None);
-        if first.error.is_some() {
-            assert!(writer.append(&[batch_of("two\n")]).error.is_none());
+        if first.stopped.is_some() {
+            assert!(writer.append(&[batch_of("two\n")]).stopped.is_none());
         }
         store(&mut writer, "three\n");
         assert_eq!(all(&fs, writer.next_line()), ["one", "two", "three"], "room {room}");
@@ -483,9 +501,11 @@ fn lines_grow_too_old_but_their_numbers_are_never_given_again() {
     for _ in 0..10 {
         store(&mut writer, "old\n");
     }
-    writer.expire(SystemTime::UNIX_EPOCH + Duration::from_secs(30)).unwrap();
+    writer.set_now(now(30));
+    writer.expire().unwrap();
     assert_eq!(writer.held().oldest, 0);
-    writer.expire(SystemTime::UNIX_EPOCH + Duration::from_secs(90)).unwrap();
+    writer.set_now(now(90));
+    writer.expire().unwrap();
     assert!(writer.held().oldest > 0, "{:?}", writer.held());
     drop(writer);
     assert_eq!(opened(&fs, &aged).writer.next_line(), 10);
@@ -498,7 +518,7 @@ fn a_folder_that_makes_no_sense_is_refused_and_left_as_it_is() {
         fs.create_folders(Path::new(DIR)).unwrap();
         prepare(&fs);
         let before = fs.files();
-        let refusal = open(fs.clone(), &plan(), &readers()).map(drop).unwrap_err();
+        let refusal = open(fs.clone(), &plan(), &readers(), now(0)).map(drop).unwrap_err();
         assert_eq!(fs.files(), before);
         refusal
     };
@@ -525,7 +545,7 @@ fn a_folder_that_makes_no_sense_is_refused_and_left_as_it_is() {
 fn a_spool_that_is_written_to_is_refused_to_a_second_daemon() {
     let fs = SimFs::default();
     let first = start(&fs);
-    let refusal = open(fs.clone(), &plan(), &readers()).map(drop).unwrap_err();
+    let refusal = open(fs.clone(), &plan(), &readers(), now(0)).map(drop).unwrap_err();
     assert!(refusal.contains("another daemon writes to this spool"), "{refusal}");
     drop(first);
     start(&fs);
@@ -570,7 +590,7 @@ fn what_is_gone_is_not_numbered_again() {
     store(&mut writer, "one\ntwo\nthree\n");
     let spool = writer.identity();
     let cursor = Cursor { reader: "r".into(), spool, position: 3, done: 0, files: vec![] };
-    writer.write_cursor(&cursor).unwrap();
+    assert_eq!(save(&mut writer, cursor).error, None);
     drop(writer);
     for segment in segments(&fs) {
         fs.remove(&segment).unwrap();
@@ -626,7 +646,7 @@ proptest! {
                     count += 1;
                     let appended = open.append(&[batch_of(&(new.join("\n") + "\n"))]);
                     list.truncate(usize::try_from(open.next_line()).unwrap());
-                    if appended.error.is_none() {
+                    if appended.stopped.is_none() {
                         list.truncate(usize::try_from(open.next_line()).unwrap() - new.len());
                         list.extend(new);
                     }
@@ -651,9 +671,8 @@ proptest! {
                         done: 0,
                         files: Vec::new(),
                     };
-                    open.write_cursor(&cursor).unwrap();
+                    assert_eq!(save(open, cursor).error, None);
                     position = to;
-                    open.remove_passed().unwrap();
                 }
                 Step::Restart => {
                     open.sync().unwrap();

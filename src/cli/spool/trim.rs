@@ -174,8 +174,8 @@ fn begin_anew(folder: &Folder) -> anyhow::Result<()> {
 /// The rows that a segment begins with.
 fn head(spool: Identity, first: u64, newest: &Newest) -> Vec<u8> {
     let origins = u32::try_from(newest.origins.len()).unwrap_or(u32::MAX);
-    let mut head = Row::Segment { spool, first, origins }.encode().to_vec();
-    for (&spool, &last) in &newest.origins {
+    let mut head = Row::Segment { spool, first, origins, durable: first }.encode().to_vec();
+    for (spool, last) in newest.origins.rows() {
         head.extend_from_slice(&Row::Origin { spool, last }.encode());
     }
     head
