@@ -1,6 +1,6 @@
 //! The disk's threads: one for each output that writes files or standard output, so that a
 //! stalled file system or a reader that sleeps costs that output's queue and nobody else a
-//! line. What they do is in [`super::station`].
+//! line; and two for each spool, so that its lines never wait for a sync. What they do is in [`super::station`].
 
 use std::collections::HashMap;
 use std::io;
@@ -9,8 +9,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::station::{Job, Station};
+use super::station::{Job, SpoolDesk, Station};
 use super::wake::Wake;
+use crate::clock::SystemClock;
 use crate::engine::{DiskJob, DiskWork, Event};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
@@ -21,12 +22,20 @@ use crate::spool::writer::Writer;
 /// one job under way for each output.
 #[derive(Debug)]
 pub struct Disk {
-    workers: Vec<Worker>,
-    /// The worker of each output.
-    places: HashMap<NodeId, usize>,
+    workers: Crew,
+    /// Those that sync spools. They share no thread with those that append.
+    syncers: Crew,
     done: Receiver<Event>,
     sender: Sender<Event>,
     wake: Wake,
+}
+
+/// Workers of one kind.
+#[derive(Debug, Default)]
+struct Crew {
+    workers: Vec<Worker>,
+    /// The worker of each output.
+    places: HashMap<NodeId, usize>,
 }
 
 #[derive(Debug)]
@@ -39,7 +48,8 @@ impl Disk {
     /// A disk without threads; they come with the outputs.
     pub fn new(wake: Wake) -> Self {
         let (sender, done) = channel();
-        Self { workers: Vec::new(), places: HashMap::new(), done, sender, wake }
+        let (workers, syncers) = (Crew::default(), Crew::default());
+        Self { workers, syncers, done, sender, wake }
     }
 
     /// Hands a job over.
@@ -48,61 +58,48 @@ impl Disk {
     /// The system's, where no thread could be made for an output.
     pub fn hand(&mut self, job: DiskJob) -> io::Result<()> {
         if matches!(job.work, DiskWork::Open(_)) {
-            let place = self.place()?;
-            self.places.insert(job.node, place);
+            self.workers.enter(job.node, &self.sender, &self.wake)?;
         }
-        let place = match job.work {
-            DiskWork::Close => self.places.remove(&job.node),
-            _ => self.places.get(&job.node).copied(),
-        };
-        if let Some(place) = place {
-            self.workers[place].station.put(Job::Work(job));
+        match &job.work {
+            DiskWork::Close => {
+                let work = DiskWork::Close;
+                self.syncers.close(DiskJob { node: job.node, work });
+                self.workers.close(job);
+            }
+            DiskWork::Spool(work) if work.syncs() => self.syncers.put(job),
+            _ => self.workers.put(job),
         }
         Ok(())
     }
 
     /// Where the jobs of an output are done, if those of no other are.
     pub fn station_of(&self, node: NodeId) -> Option<Arc<Station>> {
-        let place = *self.places.get(&node)?;
-        let is_alone = self.load(place) == 1;
-        is_alone.then(|| Arc::clone(&self.workers[place].station))
+        let place = *self.workers.places.get(&node)?;
+        let is_alone = self.workers.load(place) == 1;
+        is_alone.then(|| Arc::clone(&self.workers.workers[place].station))
     }
 
     /// Takes over a spool that was opened.
     ///
     /// # Errors
     /// The system's, where no thread could be made for it.
-    pub fn take_spool(&mut self, node: NodeId, writer: Writer<OsFs>) -> io::Result<()> {
-        let place = self.place()?;
-        self.places.insert(node, place);
-        self.workers[place].station.put(Job::Spool(node, Box::new(writer)));
-        Ok(())
-    }
-
-    /// A worker with as few outputs as there is: an idle one, else a new one, and only beyond
-    /// the bound one that serves another output too.
-    fn place(&mut self) -> io::Result<usize> {
-        let least = (0..self.workers.len()).min_by_key(|place| self.load(*place));
-        match least {
-            Some(place) if self.load(place) == 0 || self.workers.len() >= DISK_THREADS_MOST => {
-                Ok(place)
-            }
-            _ => {
-                let worker = Worker::start(self.sender.clone(), self.wake.clone())?;
-                self.workers.push(worker);
-                Ok(self.workers.len() - 1)
-            }
+    pub fn take_spool(
+        &mut self,
+        node: NodeId,
+        writer: Writer<OsFs>,
+        clock: SystemClock,
+    ) -> io::Result<()> {
+        let spool = Arc::new(SpoolDesk::new(writer, clock));
+        for crew in [&mut self.workers, &mut self.syncers] {
+            let station = crew.enter(node, &self.sender, &self.wake)?;
+            station.put(Job::Spool(node, Arc::clone(&spool)));
         }
-    }
-
-    /// How many outputs a worker serves.
-    fn load(&self, place: usize) -> usize {
-        self.places.values().filter(|other| **other == place).count()
+        Ok(())
     }
 
     /// Whether something is open for this node.
     pub fn has(&self, node: NodeId) -> bool {
-        self.places.contains_key(&node)
+        self.workers.places.contains_key(&node)
     }
 
     /// What was done, if something was.
@@ -114,8 +111,8 @@ impl Disk {
     /// stalls must not keep the daemon from ending. A file half compressed is whole beside.
     pub fn finish(mut self, patience: Duration) {
         let start = Instant::now();
-        let threads: Vec<_> =
-            self.workers.drain(..).filter_map(|mut worker| worker.thread.take()).collect();
+        let workers = self.workers.workers.drain(..).chain(self.syncers.workers.drain(..));
+        let threads: Vec<_> = workers.filter_map(|mut worker| worker.thread.take()).collect();
         for thread in threads {
             while !thread.is_finished() {
                 if start.elapsed() >= patience {
@@ -124,6 +121,43 @@ impl Disk {
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }
+        }
+    }
+}
+
+impl Crew {
+    /// Gives an output a worker with as few outputs as there is: an idle one, else a new one, and
+    /// only beyond the bound one that serves another output too.
+    fn enter(&mut self, node: NodeId, sender: &Sender<Event>, wake: &Wake) -> io::Result<&Station> {
+        let least = (0..self.workers.len()).min_by_key(|place| self.load(*place));
+        let place = match least {
+            Some(place) if self.load(place) == 0 || self.workers.len() >= DISK_THREADS_MOST => {
+                place
+            }
+            _ => {
+                self.workers.push(Worker::start(sender.clone(), wake.clone())?);
+                self.workers.len() - 1
+            }
+        };
+        self.places.insert(node, place);
+        Ok(&self.workers[place].station)
+    }
+
+    /// How many outputs a worker serves.
+    fn load(&self, place: usize) -> usize {
+        self.places.values().filter(|other| **other == place).count()
+    }
+
+    fn put(&self, job: DiskJob) {
+        if let Some(place) = self.places.get(&job.node) {
+            self.workers[*place].station.put(Job::Work(job));
+        }
+    }
+
+    /// The last job of an output.
+    fn close(&mut self, job: DiskJob) {
+        if let Some(place) = self.places.remove(&job.node) {
+            self.workers[place].station.put(Job::Work(job));
         }
     }
 }

@@ -56,6 +56,7 @@ use crate::fs::OsFs;
 use crate::ids::NodeId;
 use crate::limits;
 use crate::metrics::{Pulse, Reloads};
+use crate::spool::age::Now;
 use crate::spool::recover::{self, Opened};
 
 use children::{Children, Pipe};
@@ -199,7 +200,7 @@ impl Daemon {
                 continue;
             }
             let name = self.engine.name_of(node);
-            let opened = open_spool(&name, &plan, &readers)?;
+            let opened = open_spool(&name, &plan, &readers, self.clock)?;
             self.enter_spool(node, opened)?;
         }
         Ok(())
@@ -214,7 +215,7 @@ impl Daemon {
             origins: writer.origins().into_iter().collect(),
             cursors: cursors.into_iter().collect(),
         });
-        self.disk.take_spool(node, writer).map_err(|error| error.to_string())?;
+        self.disk.take_spool(node, writer, self.clock).map_err(|error| error.to_string())?;
         let now = self.clock.mono();
         self.engine.handle(Event::SpoolOpened { node, found }, now);
         Ok(())
@@ -596,7 +597,10 @@ impl Daemon {
             });
             if !is_open {
                 let readers = readers_of(plan, &node.name);
-                spools.push((node.name.clone(), open_spool(&node.name, spool, &readers)?));
+                spools.push((
+                    node.name.clone(),
+                    open_spool(&node.name, spool, &readers, self.clock)?,
+                ));
             }
         }
         let mut udp = Vec::new();
@@ -717,9 +721,15 @@ impl Daemon {
 }
 
 /// Opens a spool and says what there is to say.
-fn open_spool(name: &str, plan: &SpoolPlan, readers: &[String]) -> Result<Opened<OsFs>, String> {
-    let opened =
-        recover::open(OsFs, plan, readers).map_err(|error| format!("spool of {name}: {error}"))?;
+fn open_spool(
+    name: &str,
+    plan: &SpoolPlan,
+    readers: &[String],
+    clock: SystemClock,
+) -> Result<Opened<OsFs>, String> {
+    let now = Now { wall: clock.wall(), mono: clock.mono() };
+    let opened = recover::open(OsFs, plan, readers, now)
+        .map_err(|error| format!("spool of {name}: {error}"))?;
     for note in &opened.notes {
         log::warn!("{name}: {note}");
     }

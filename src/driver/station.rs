@@ -8,16 +8,18 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::compress::Compressor;
 use super::wake::Wake;
+use crate::clock::{Clock, SystemClock};
 use crate::engine::{DiskJob, DiskTarget, DiskWork, Event};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
 use crate::output::file::{FileOutput, Written};
-use crate::spool::job::carry_out;
+use crate::spool::age::Now;
+use crate::spool::job;
 use crate::spool::writer::Writer;
 
 /// What is to be done.
@@ -25,8 +27,30 @@ use crate::spool::writer::Writer;
 pub(super) enum Job {
     Work(DiskJob),
     /// A spool that was opened.
-    Spool(NodeId, Box<Writer<OsFs>>),
+    Spool(NodeId, Arc<SpoolDesk>),
 }
+
+/// A spool, for the thread that appends and the one that syncs. The lock is not held across a
+/// sync.
+#[derive(Debug)]
+pub(super) struct SpoolDesk {
+    writer: Mutex<Writer<OsFs>>,
+    clock: SystemClock,
+}
+
+impl SpoolDesk {
+    /// A spool that was opened at `clock`'s time.
+    pub(super) fn new(writer: Writer<OsFs>, clock: SystemClock) -> Self {
+        Self { writer: Mutex::new(writer), clock }
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: self.clock.wall(), mono: self.clock.mono() }
+    }
+}
+
+/// A sync that took longer has the loop woken before it is done.
+const SYNC_SLOW: Duration = Duration::from_millis(5);
 
 /// The jobs of a worker, and what they need.
 #[derive(Debug)]
@@ -52,6 +76,8 @@ struct Jobs {
 #[derive(Debug, Default)]
 struct Desk {
     targets: HashMap<NodeId, Target>,
+    /// How long the last sync of a spool took.
+    last_sync: Duration,
     compressor: Compressor,
 }
 
@@ -59,7 +85,7 @@ struct Desk {
 enum Target {
     Files(Box<FileOutput<OsFs>>),
     Stdout(Stdout),
-    Spool(Box<Writer<OsFs>>),
+    Spool(Arc<SpoolDesk>),
 }
 
 impl Station {
@@ -102,7 +128,7 @@ impl Station {
                 self.wake.wake();
             }
         }
-        let Desk { targets, compressor } = std::mem::take(&mut *locked(&self.desk));
+        let Desk { targets, compressor, .. } = std::mem::take(&mut *locked(&self.desk));
         drop(targets);
         compressor.finish();
     }
@@ -160,8 +186,8 @@ impl Desk {
     fn carry_out(&mut self, job: Job, station: &Station) -> bool {
         let DiskJob { node, work } = match job {
             Job::Work(job) => job,
-            Job::Spool(node, writer) => {
-                self.targets.insert(node, Target::Spool(writer));
+            Job::Spool(node, spool) => {
+                self.targets.insert(node, Target::Spool(spool));
                 return false;
             }
         };
@@ -208,15 +234,15 @@ impl Desk {
                 }
             }
             DiskWork::Spool(job) => {
-                let Some(Target::Spool(writer)) = self.targets.get_mut(&node) else {
+                let Some(Target::Spool(spool)) = self.targets.get(&node) else {
                     return false;
                 };
-                let report = Box::new(carry_out(writer, *job, SystemTime::now()));
-                self.compressor.compress(writer.take_to_compress());
-                return station.tell(Event::SpoolDone { node, report });
+                let spool = Arc::clone(spool);
+                return self.spool(node, *job, &spool, station);
             }
             DiskWork::Respool(plan, readers) => {
-                if let Some(Target::Spool(writer)) = self.targets.get_mut(&node) {
+                if let Some(Target::Spool(spool)) = self.targets.get_mut(&node) {
+                    let mut writer = locked(&spool.writer);
                     writer.set_plan(*plan);
                     writer.set_readers(&readers);
                 }
@@ -231,6 +257,30 @@ impl Desk {
             }
         }
         false
+    }
+}
+
+impl Desk {
+    /// Does a spool's job; whether the loop was told something. Reports are told under the lock,
+    /// so that they come in the order of what happened.
+    fn spool(&mut self, node: NodeId, job: job::Job, desk: &SpoolDesk, station: &Station) -> bool {
+        let mut writer = locked(&desk.writer);
+        let (report, syncing) = job::begin(&mut writer, job, desk.now());
+        let told = station.tell(Event::SpoolDone { node, report: Box::new(report) });
+        drop(writer);
+        let Some(syncing) = syncing else { return told };
+        // Where the sync is soon done one wake-up is enough for both reports.
+        if self.last_sync > SYNC_SLOW {
+            station.wake();
+        }
+        let start = Instant::now();
+        let synced = syncing.run();
+        self.last_sync = start.elapsed();
+        let mut writer = locked(&desk.writer);
+        let report = Box::new(job::end(&mut writer, synced));
+        let told = station.tell(Event::SpoolDone { node, report });
+        self.compressor.compress(writer.take_to_compress());
+        told
     }
 }
 
@@ -278,7 +328,6 @@ impl Stdout {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
     use std::sync::mpsc::{Receiver, channel};
     use std::time::UNIX_EPOCH;
 

@@ -222,7 +222,10 @@ impl Engine {
     pub fn held_back(&self) -> Vec<NodeId> {
         let is_behind = |node: &super::Node| match &node.body {
             Body::Disk(disk) => disk.behind.holds_back(disk.queue.fill().0, self.ticked),
-            Body::Spool(spool) => spool.behind.holds_back(spool.unwritten(), self.ticked),
+            Body::Spool(spool) => {
+                spool.behind.holds_back(spool.unwritten(), self.ticked)
+                    || spool.unsynced.holds_back(spool.unsynced_bytes(), self.ticked)
+            }
             _ => false,
         };
         self.inputs_before(is_behind)
@@ -270,7 +273,10 @@ impl Engine {
         for node in self.nodes.iter_mut().flatten() {
             match &mut node.body {
                 Body::Disk(disk) => disk.behind.note(disk.queue.fill().0, now),
-                Body::Spool(spool) => spool.behind.note(spool.unwritten(), now),
+                Body::Spool(spool) => {
+                    spool.behind.note(spool.unwritten(), now);
+                    spool.unsynced.note(spool.unsynced_bytes(), now);
+                }
                 _ => {}
             }
         }

@@ -1,8 +1,9 @@
 //! Spools: what waits to be written, what is written and not durable, what became of it.
 //!
 //! A batch stays in the spool's queue until it is durable, so that what a failed sync leaves in
-//! doubt can be written again. One job is under way for each spool; what it brought is told to
-//! the clients that wait for it and handed to the readers that have read everything before.
+//! doubt can be written again. One job that appends and one that syncs are under way for each
+//! spool at most ([`crate::spool::job`]); what became durable is told to the clients that wait
+//! for it and handed to the readers that have read everything before.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -13,12 +14,12 @@ use crate::config::plan::{SpoolFull, SpoolPlan, Sync};
 use crate::ids::{Identity, LaneId, NodeId};
 use crate::ledger::Reason;
 use crate::limits::{
-    CURSOR_EVERY, DISK_RETRY, GATHER_BYTES, GATHER_MOST, SPOOL_JOB_MOST, UNSYNCED_MOST,
+    CURSOR_EVERY, DISK_RETRY, DROPS_SAID_EVERY, GATHER_BYTES, GATHER_MOST, SPOOL_JOB_MOST,
 };
 use crate::output::queue::Queue;
 use crate::spool::cursor::Cursor;
-use crate::spool::job::{Job, Report};
-use crate::spool::writer::{Fate, Held};
+use crate::spool::job::{Job, Report, Step};
+use crate::spool::writer::{Held, Outcome, Stopped};
 
 use super::disk::Behind;
 use super::{Action, Body, DiskJob, DiskWork, Engine};
@@ -37,7 +38,9 @@ pub(super) struct SpoolOut {
     /// The last durable line of each other spool that lines came from.
     pub(super) origins: HashMap<Identity, u64>,
     /// What became of the batches that are written and not durable, oldest first.
-    fates: VecDeque<Fate>,
+    outcomes: VecDeque<Outcome>,
+    /// How often the spool gave segments up.
+    epoch: u64,
     /// When the newest durable line was received.
     pub(super) newest: Option<std::time::SystemTime>,
     /// The cursors of readers as they were last known.
@@ -45,8 +48,17 @@ pub(super) struct SpoolOut {
     /// Lines that ever entered the queue, and lines that left it for good.
     accepted: u64,
     settled: u64,
-    pub(super) busy: bool,
+    /// A job that appends is under way, and one that syncs since when.
+    appending: bool,
+    syncing: Option<Mono>,
     pub(super) retry_at: Option<Mono>,
+    /// It is full: lines are tried again after the next sync, or then.
+    full_until: Option<Mono>,
+    /// It is full, and a sync must come before anything can be dropped.
+    must_sync: bool,
+    is_full: bool,
+    /// When it was last said that it is full.
+    full_said: Option<Mono>,
     pub(super) error: Option<String>,
     /// Since when lines wait that are not written.
     waiting_since: Option<Mono>,
@@ -60,6 +72,8 @@ pub(super) struct SpoolOut {
     /// Whether its full queue makes inputs wait.
     pub(super) holding: bool,
     pub(super) behind: Behind,
+    /// The same of what is not durable yet and so kept in memory.
+    pub(super) unsynced: Behind,
     pub(super) closed: bool,
 }
 
@@ -78,20 +92,27 @@ pub struct SpoolFound {
 
 impl SpoolOut {
     pub(super) fn new(queue: Queue, now: Mono) -> Self {
+        let limit = queue.fill().1;
         Self {
             queue,
             identity: Identity::of(0),
             opened: false,
             held: Held::default(),
             origins: HashMap::new(),
-            fates: VecDeque::new(),
+            outcomes: VecDeque::new(),
+            epoch: 0,
             newest: None,
             cursors: HashMap::new(),
             accepted: 0,
             settled: 0,
             // Until the disk has opened it.
-            busy: true,
+            appending: true,
+            syncing: None,
             retry_at: None,
+            full_until: None,
+            must_sync: false,
+            is_full: false,
+            full_said: None,
             error: None,
             waiting_since: None,
             dirty_since: None,
@@ -100,6 +121,7 @@ impl SpoolOut {
             kept_at: now,
             holding: false,
             behind: Behind::beyond(0),
+            unsynced: Behind::beyond(limit / 2),
             closed: false,
         }
     }
@@ -130,7 +152,7 @@ impl SpoolOut {
             Sync::Every(time) => {
                 ending
                     || self.wanted > self.settled
-                    || self.queue.written_bytes() >= UNSYNCED_MOST
+                    || self.must_sync
                     || self.dirty_since.is_some_and(|since| now >= since + time)
             }
         }
@@ -146,22 +168,96 @@ impl SpoolOut {
             && self.waiting_since.is_none_or(|since| now < since + patience)
     }
 
+    /// A job has come so far.
+    fn came_to(&mut self, step: Step) {
+        match step {
+            Step::Appended { lines, ended } => {
+                self.appending &= !lines;
+                if ended {
+                    self.syncing = None;
+                    self.must_sync = false;
+                }
+            }
+            Step::Synced => {
+                // What is not durable now was appended since.
+                let begun = self.syncing.take();
+                self.dirty_since = self.dirty_since.and(begun);
+                self.must_sync = false;
+                self.full_until = None;
+            }
+        }
+    }
+
+    /// What went wrong: a full spool waits for its readers, a disk that refuses rests.
+    fn note_trouble(
+        &mut self,
+        name: &str,
+        stopped: Option<Stopped>,
+        error: Option<String>,
+        step: Step,
+        now: Mono,
+    ) {
+        let mut failed = error;
+        match stopped {
+            Some(Stopped::Unsynced) => {
+                self.must_sync = true;
+                self.full_until = Some(now + DISK_RETRY);
+            }
+            Some(Stopped::Full(why)) => {
+                self.full_until = Some(now + DISK_RETRY);
+                if self.full_said.is_none_or(|said| now.since(said) >= DROPS_SAID_EVERY) {
+                    log::error!("{name}: {why}; lines wait in the queue until readers pass some");
+                    self.full_said = Some(now);
+                }
+                self.is_full = true;
+                self.error = Some(why);
+            }
+            Some(Stopped::Failed(why)) => failed = Some(why),
+            None if matches!(step, Step::Appended { lines: true, .. }) => self.is_full = false,
+            None => {}
+        }
+        let is_well = step == Step::Synced || matches!(step, Step::Appended { lines: true, .. });
+        if is_well && failed.is_none() && !self.is_full && self.error.take().is_some() {
+            log::warn!("{name}: written to again");
+        }
+        if let Some(failed) = failed {
+            if self.error.is_none() {
+                log::error!(
+                    "{name}: {failed}; tried again every {DISK_RETRY:?}, lines wait in the queue"
+                );
+            }
+            self.error = Some(failed);
+            self.retry_at = Some(now + DISK_RETRY);
+        }
+    }
+
+    /// Whether nothing is under way.
+    fn is_idle(&self) -> bool {
+        !self.appending && self.syncing.is_none()
+    }
+
+    /// Bytes that wait in memory for a sync, where they are so many that inputs should know.
+    pub(super) fn unsynced_bytes(&self) -> u64 {
+        let (used, limit) = self.queue.fill();
+        if used > limit / 4 { used } else { 0 }
+    }
+
     /// When there is something to do, if nothing happens before.
     pub(super) fn deadline(&self, plan: &SpoolPlan) -> Option<Mono> {
-        if self.busy || self.closed {
+        if self.closed {
             return None;
         }
-        let sync = match plan.sync {
-            Sync::Every(time) => self.dirty_since.map(|since| since + time),
+        let every = match plan.sync {
+            Sync::Every(time) => Some(time),
             _ => None,
         };
-        let patience = match plan.sync {
-            Sync::Every(time) => GATHER_MOST.min(time),
-            _ => GATHER_MOST,
-        };
+        let sync = self.dirty_since.zip(every).map(|(since, time)| since + time);
+        let patience = every.map_or(GATHER_MOST, |time| GATHER_MOST.min(time));
         let gathered = self.waiting_since.map(|since| since + patience);
         let housekeeping = Some(self.kept_at + HOUSEKEEPING);
-        sync.into_iter().chain(gathered).chain(self.retry_at).chain(housekeeping).min()
+        let append = gathered.into_iter().chain(self.full_until).filter(|_| !self.appending);
+        let sync = sync.into_iter().chain(housekeeping).filter(|_| self.syncing.is_none());
+        append.chain(sync).chain(self.retry_at).min()
     }
 }
 
@@ -200,7 +296,7 @@ impl Engine {
         spool.held = found.held;
         spool.origins = found.origins;
         spool.cursors = found.cursors;
-        spool.busy = false;
+        spool.appending = false;
         self.begin_feeds(node);
         self.tick_feeds(now);
     }
@@ -232,6 +328,11 @@ impl Engine {
             {
                 spool.retry_at = None;
             }
+            if let Some(spool) = self.spool_mut(node)
+                && spool.full_until.is_some_and(|at| now >= at)
+            {
+                spool.full_until = None;
+            }
             self.start_spool_job(node, now);
         }
     }
@@ -242,43 +343,53 @@ impl Engine {
         self.nodes().filter_map(is_spool).collect()
     }
 
+    /// Starts what is to be done now. Lines go to the disk whatever a sync does meanwhile.
     fn start_spool_job(&mut self, id: NodeId, now: Mono) {
         let ending = self.ending.is_some() || self.node(id).retired.is_some();
         let Some(spool) = self.spool(id) else { return };
-        if spool.busy || spool.closed || spool.retry_at.is_some() {
+        if spool.closed || !spool.opened || spool.retry_at.is_some() {
             return;
         }
         let crate::config::plan::BodyPlan::Spool(plan) = &self.node(id).plan.body else { return };
         let gathers = spool.gathers(plan, ending, now);
-        let batches = match gathers {
-            true => Vec::new(),
-            false => spool.queue.first_unwritten(SPOOL_JOB_MOST),
+        let may_append = !spool.appending && spool.full_until.is_none();
+        let batches = match may_append && !gathers {
+            true => spool.queue.first_unwritten(SPOOL_JOB_MOST),
+            false => Vec::new(),
         };
         let waits = gathers && spool.unwritten() > 0;
-        let dirty = !batches.is_empty() || spool.dirty_since.is_some();
-        let sync = dirty && spool.sync_due(plan, ending, now);
+        let dirty = !batches.is_empty() || spool.dirty_since.is_some() || spool.must_sync;
+        let may_sync = spool.syncing.is_none();
+        let sync = may_sync && dirty && spool.sync_due(plan, ending, now);
         let save = ending || now >= spool.saved_at + CURSOR_EVERY;
-        let cursors = self.cursors_to_save(id, save);
-        let housekeeping = now >= spool.kept_at + HOUSEKEEPING;
+        let cursors = match may_sync {
+            true => self.cursors_to_save(id, save),
+            false => Vec::new(),
+        };
+        let housekeeping = may_sync && now >= spool.kept_at + HOUSEKEEPING;
+        let epoch = spool.epoch;
         let Some(spool) = self.spool_mut(id) else { return };
         match waits {
             true => drop(spool.waiting_since.get_or_insert(now)),
             false => spool.waiting_since = None,
         }
-        if batches.is_empty() && !sync && cursors.is_empty() && !housekeeping {
+        let job = Job { epoch, batches, sync, cursors, housekeeping, ..Job::default() };
+        if !job.appends() && !job.syncs() {
             return;
         }
-        spool.busy = true;
-        if !batches.is_empty() {
+        if job.appends() {
+            spool.appending = true;
             spool.dirty_since.get_or_insert(now);
         }
-        if !cursors.is_empty() {
+        if job.syncs() {
+            spool.syncing = Some(now);
+        }
+        if !job.cursors.is_empty() {
             spool.saved_at = now;
         }
         if housekeeping {
             spool.kept_at = now;
         }
-        let job = Job { batches, sync, cursors, housekeeping };
         let work = DiskWork::Spool(Box::new(job));
         self.actions.push_back(Action::Disk(DiskJob { node: id, work }));
     }
@@ -286,32 +397,29 @@ impl Engine {
     pub(super) fn spool_done(&mut self, id: NodeId, report: Report, now: Mono) {
         let Some(node) = &mut self.nodes[id.0 as usize] else { return };
         let Body::Spool(spool) = &mut node.body else { return };
-        spool.busy = false;
-        match (&report.error, &spool.error) {
-            (Some(error), None) => log::error!(
-                "{}: {error}; tried again every {DISK_RETRY:?}, lines wait in the queue",
-                node.name
-            ),
-            (None, Some(_)) => log::warn!("{}: written to again", node.name),
-            _ => {}
-        }
-        spool.retry_at = report.error.is_some().then(|| now + DISK_RETRY);
-        spool.error = report.error;
+        spool.came_to(report.step);
+        spool.note_trouble(&node.name, report.stopped, report.error, report.step, now);
         spool.held = report.held;
-        spool.origins.extend(report.origins);
-        for fate in report.fates {
+        for (origin, last) in report.origins {
+            match last {
+                Some(last) => spool.origins.insert(origin, last),
+                None => spool.origins.remove(&origin),
+            };
+        }
+        for outcome in report.outcomes {
             let bytes = spool.queue.unwritten().map_or(0, |batch| batch.bytes.len());
             spool.queue.wrote(bytes);
-            spool.fates.push_back(fate);
+            spool.outcomes.push_back(outcome);
         }
         let durable = self.settle_spool(id);
         let Some(spool) = self.spool_mut(id) else { return };
-        if report.rewound {
+        if report.epoch != spool.epoch {
             // What is not durable is written again, under numbers that are given anew.
+            spool.epoch = report.epoch;
             spool.queue.rewind();
-            spool.fates.clear();
+            spool.outcomes.clear();
         }
-        if spool.fates.is_empty() {
+        if spool.outcomes.is_empty() {
             spool.dirty_since = None;
         }
         self.cursors_saved(&report.saved);
@@ -325,31 +433,31 @@ impl Engine {
         let mut durable = Vec::new();
         let Some(node) = &mut self.nodes[id.0 as usize] else { return durable };
         let Body::Spool(spool) = &mut node.body else { return durable };
-        while let Some(fate) = spool.fates.front().copied() {
+        while let Some(outcome) = spool.outcomes.front().copied() {
             let Some(batch) = spool.queue.front() else { break };
             let count = batch.count();
-            let end = match fate {
-                Fate::Stored(first) => first + count.lines,
+            let end = match outcome {
+                Outcome::Stored(first) => first + count.lines,
                 _ => 0,
             };
             if end > spool.held.durable {
                 break;
             }
             let Some(mut batch) = spool.queue.pop(&mut self.budget) else { break };
-            spool.fates.pop_front();
+            spool.outcomes.pop_front();
             node.moved = self.ticked;
             spool.settled += count.lines;
-            match fate {
-                Fate::Stored(first) => {
+            match outcome {
+                Outcome::Stored(first) => {
                     node.ledger.left.add(count.lines, count.bytes);
                     spool.newest = Some(batch.received);
                     batch.place = Some(Place { spool: spool.identity, first, last: end - 1 });
                     durable.push(batch);
                 }
-                Fate::Duplicate => {
+                Outcome::Duplicate => {
                     node.ledger.drop(Reason::Duplicate, count.lines, count.bytes);
                 }
-                Fate::Refused => node.ledger.drop(Reason::SpoolFull, count.lines, count.bytes),
+                Outcome::Refused => node.ledger.drop(Reason::SpoolFull, count.lines, count.bytes),
             }
         }
         durable
@@ -365,14 +473,14 @@ impl Engine {
     pub(super) fn give_up_spool(&mut self, id: NodeId, stalled: bool) {
         let Some(node) = &mut self.nodes[id.0 as usize] else { return };
         let Body::Spool(spool) = &mut node.body else { return };
-        if spool.busy && !stalled {
+        if !spool.is_idle() && !stalled {
             return;
         }
         let mut lost = crate::ledger::Count::default();
         while let Some(batch) = spool.queue.pop(&mut self.budget) {
             lost.add(u64::from(batch.lines), batch.bytes.len() as u64);
         }
-        spool.fates.clear();
+        spool.outcomes.clear();
         if lost.lines > 0 {
             node.ledger.drop(Reason::Shutdown, lost.lines, lost.bytes);
             log::warn!("{}: {} lines did not get to the disk", node.name, lost.lines);
@@ -386,7 +494,7 @@ impl Engine {
             return;
         }
         let Some(spool) = self.spool_mut(id) else { return };
-        if spool.queue.is_empty() && !spool.busy && !spool.closed {
+        if spool.queue.is_empty() && spool.is_idle() && !spool.closed {
             spool.closed = true;
             self.actions.push_back(Action::Disk(DiskJob { node: id, work: DiskWork::Close }));
         }

@@ -294,6 +294,7 @@ fn a_spool_whose_queue_is_never_empty_is_not_stuck_while_it_is_written() {
         // More comes while the disk is at work.
         world.engine.handle(Event::Lines { node, batch: batch_of("two\n") }, world.now);
         actions.into_iter().for_each(|action| world.act(action));
+        world.end_sync();
     }
     let spool = world.node("s");
     assert!(spool.queued > 0 && spool.lines_out > 30, "{spool:?}");
