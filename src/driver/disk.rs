@@ -1,6 +1,6 @@
 //! The disk's threads: one for each output that writes files or standard output, so that a
 //! stalled file system or a reader that sleeps costs that output's queue and nobody else a
-//! line; and two for each spool, so that its lines never wait for a sync. What they do is in [`super::station`].
+//! line; and three for each spool, so that its lines never wait for a sync. What they do is in [`super::station`].
 
 use std::collections::HashMap;
 use std::io;
@@ -16,6 +16,8 @@ use crate::engine::{DiskJob, DiskWork, Event};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
 use crate::limits::DISK_THREADS_MOST;
+use crate::spool::job::Thread;
+use crate::spool::sync::Task;
 use crate::spool::writer::Writer;
 
 /// The disk, as the loop sees it. Its channels are bounded by the engine, which has at most
@@ -23,8 +25,10 @@ use crate::spool::writer::Writer;
 #[derive(Debug)]
 pub struct Disk {
     workers: Crew,
-    /// Those that sync spools. They share no thread with those that append.
+    /// Those that sync spools, and those that write their cursors. They share no thread with each
+    /// other nor with those that append.
     syncers: Crew,
+    clerks: Crew,
     done: Receiver<Event>,
     sender: Sender<Event>,
     wake: Wake,
@@ -48,8 +52,8 @@ impl Disk {
     /// A disk without threads; they come with the outputs.
     pub fn new(wake: Wake) -> Self {
         let (sender, done) = channel();
-        let (workers, syncers) = (Crew::default(), Crew::default());
-        Self { workers, syncers, done, sender, wake }
+        let [workers, syncers, clerks] = std::array::from_fn(|_| Crew::default());
+        Self { workers, syncers, clerks, done, sender, wake }
     }
 
     /// Hands a job over.
@@ -62,11 +66,16 @@ impl Disk {
         }
         match &job.work {
             DiskWork::Close => {
-                let work = DiskWork::Close;
-                self.syncers.close(DiskJob { node: job.node, work });
+                for crew in [&mut self.syncers, &mut self.clerks] {
+                    crew.close(DiskJob { node: job.node, work: DiskWork::Close });
+                }
                 self.workers.close(job);
             }
-            DiskWork::Spool(work) if work.syncs() => self.syncers.put(job),
+            DiskWork::Spool(work) => match work.thread() {
+                Thread::Appends => self.workers.put(job),
+                Thread::Does(Task::Lines) => self.syncers.put(job),
+                Thread::Does(Task::Cursors) => self.clerks.put(job),
+            },
             _ => self.workers.put(job),
         }
         Ok(())
@@ -90,7 +99,7 @@ impl Disk {
         clock: SystemClock,
     ) -> io::Result<()> {
         let spool = Arc::new(SpoolDesk::new(writer, clock));
-        for crew in [&mut self.workers, &mut self.syncers] {
+        for crew in [&mut self.workers, &mut self.syncers, &mut self.clerks] {
             let station = crew.enter(node, &self.sender, &self.wake)?;
             station.put(Job::Spool(node, Arc::clone(&spool)));
         }
@@ -109,10 +118,13 @@ impl Disk {
 
     /// Waits until all files are closed and compressed, but not longer than `patience`: what
     /// stalls must not keep the daemon from ending. A file half compressed is whole beside.
-    pub fn finish(mut self, patience: Duration) {
+    pub fn finish(self, patience: Duration) {
         let start = Instant::now();
-        let workers = self.workers.workers.drain(..).chain(self.syncers.workers.drain(..));
-        let threads: Vec<_> = workers.filter_map(|mut worker| worker.thread.take()).collect();
+        let crews = [self.workers, self.syncers, self.clerks].into_iter();
+        let mut workers: Vec<_> = crews.flat_map(|crew| crew.workers).collect();
+        let threads: Vec<_> =
+            workers.iter_mut().filter_map(|worker| worker.thread.take()).collect();
+        drop(workers);
         for thread in threads {
             while !thread.is_finished() {
                 if start.elapsed() >= patience {

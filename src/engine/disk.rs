@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::batch::Batch;
 use crate::clock::Mono;
-use crate::config::plan::{BodyPlan, Shape};
+use crate::config::plan::{BodyPlan, Shape, SourcePlan, TransportPlan};
 use crate::ids::NodeId;
 use crate::ledger::Reason;
 use crate::limits::{CURSOR_EVERY, DISK_JOB_MOST, DISK_RETRY, HOLD_BYTES, HOLD_MOST};
@@ -55,6 +55,11 @@ impl Behind {
             bytes if bytes > self.bound => drop(self.since.get_or_insert(now)),
             _ => {}
         }
+    }
+
+    /// Whether so much waits.
+    fn is_beyond(&self, waiting: u64) -> bool {
+        waiting > self.bound
     }
 
     /// Whether inputs should hold back for it: it is behind, and not for so long that it is
@@ -228,7 +233,23 @@ impl Engine {
             }
             _ => false,
         };
-        self.inputs_before(is_behind)
+        let is_crowded = |node: &super::Node| match &node.body {
+            Body::Spool(spool) => spool.unsynced.is_beyond(spool.unsynced_bytes()),
+            _ => false,
+        };
+        let mut held = self.inputs_before(is_behind);
+        let crowded = self.inputs_before(is_crowded).into_iter();
+        held.extend(crowded.filter(|input| self.has_datagrams(*input)));
+        held
+    }
+
+    fn has_datagrams(&self, input: NodeId) -> bool {
+        let BodyPlan::Input(input) = &self.node(input).plan.body else { return false };
+        match &input.source {
+            SourcePlan::Udp(_) => true,
+            SourcePlan::Syslog(syslog) => !matches!(syslog.transport, TransportPlan::Tcp(_)),
+            _ => false,
+        }
     }
 
     /// The inputs whose lines can come to a spool.

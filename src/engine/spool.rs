@@ -1,8 +1,8 @@
 //! Spools: what waits to be written, what is written and not durable, what became of it.
 //!
 //! A batch stays in the spool's queue until it is durable, so that what a failed sync leaves in
-//! doubt can be written again. One job that appends and one that syncs are under way for each
-//! spool at most ([`crate::spool::job`]); what became durable is told to the clients that wait
+//! doubt can be written again. One job that appends, one that syncs and one with cursors
+//! are under way for each spool at most ([`crate::spool::job`]); what became durable is told to the clients that wait
 //! for it and handed to the readers that have read everything before.
 
 use std::collections::{HashMap, VecDeque};
@@ -18,7 +18,8 @@ use crate::limits::{
 };
 use crate::output::queue::Queue;
 use crate::spool::cursor::Cursor;
-use crate::spool::job::{Job, Report, Step};
+use crate::spool::job::{Job, Report, Step, Thread};
+use crate::spool::sync::Task;
 use crate::spool::writer::{Held, Outcome, Stopped};
 
 use super::disk::Behind;
@@ -48,9 +49,10 @@ pub(super) struct SpoolOut {
     /// Lines that ever entered the queue, and lines that left it for good.
     accepted: u64,
     settled: u64,
-    /// A job that appends is under way, and one that syncs since when.
+    /// A job that appends is under way, one that syncs, since when, and one with cursors.
     appending: bool,
     syncing: Option<Mono>,
+    tidying: bool,
     pub(super) retry_at: Option<Mono>,
     /// It is full: lines are tried again after the next sync, or then.
     full_until: Option<Mono>,
@@ -108,6 +110,7 @@ impl SpoolOut {
             // Until the disk has opened it.
             appending: true,
             syncing: None,
+            tidying: false,
             retry_at: None,
             full_until: None,
             must_sync: false,
@@ -170,20 +173,25 @@ impl SpoolOut {
 
     /// A job has come so far.
     fn came_to(&mut self, step: Step) {
-        match step {
-            Step::Appended { lines, ended } => {
+        let task = match step {
+            Step::Appended { lines, idle } => {
                 self.appending &= !lines;
-                if ended {
-                    self.syncing = None;
-                    self.must_sync = false;
-                }
+                idle
             }
-            Step::Synced => {
+            Step::Done(task) => {
+                // What was dropped or passed may have made room.
+                self.full_until = None;
+                Some(task)
+            }
+        };
+        match task {
+            None => {}
+            Some(Task::Cursors) => self.tidying = false,
+            Some(Task::Lines) => {
                 // What is not durable now was appended since.
                 let begun = self.syncing.take();
                 self.dirty_since = self.dirty_since.and(begun);
                 self.must_sync = false;
-                self.full_until = None;
             }
         }
     }
@@ -216,7 +224,7 @@ impl SpoolOut {
             None if matches!(step, Step::Appended { lines: true, .. }) => self.is_full = false,
             None => {}
         }
-        let is_well = step == Step::Synced || matches!(step, Step::Appended { lines: true, .. });
+        let is_well = !matches!(step, Step::Appended { lines: false, .. });
         if is_well && failed.is_none() && !self.is_full && self.error.take().is_some() {
             log::warn!("{name}: written to again");
         }
@@ -233,7 +241,7 @@ impl SpoolOut {
 
     /// Whether nothing is under way.
     fn is_idle(&self) -> bool {
-        !self.appending && self.syncing.is_none()
+        !self.appending && self.syncing.is_none() && !self.tidying
     }
 
     /// Bytes that wait in memory for a sync, where they are so many that inputs should know.
@@ -256,8 +264,9 @@ impl SpoolOut {
         let gathered = self.waiting_since.map(|since| since + patience);
         let housekeeping = Some(self.kept_at + HOUSEKEEPING);
         let append = gathered.into_iter().chain(self.full_until).filter(|_| !self.appending);
-        let sync = sync.into_iter().chain(housekeeping).filter(|_| self.syncing.is_none());
-        append.chain(sync).chain(self.retry_at).min()
+        let sync = sync.filter(|_| self.syncing.is_none());
+        let housekeeping = housekeeping.filter(|_| !self.tidying);
+        append.chain(sync).chain(housekeeping).chain(self.retry_at).min()
     }
 }
 
@@ -359,39 +368,41 @@ impl Engine {
         };
         let waits = gathers && spool.unwritten() > 0;
         let dirty = !batches.is_empty() || spool.dirty_since.is_some() || spool.must_sync;
-        let may_sync = spool.syncing.is_none();
-        let sync = may_sync && dirty && spool.sync_due(plan, ending, now);
+        let sync = spool.syncing.is_none() && dirty && spool.sync_due(plan, ending, now);
         let save = ending || now >= spool.saved_at + CURSOR_EVERY;
-        let cursors = match may_sync {
-            true => self.cursors_to_save(id, save),
-            false => Vec::new(),
+        let cursors = match spool.tidying {
+            false => self.cursors_to_save(id, save),
+            true => Vec::new(),
         };
-        let housekeeping = may_sync && now >= spool.kept_at + HOUSEKEEPING;
+        let housekeeping = !spool.tidying && now >= spool.kept_at + HOUSEKEEPING;
         let epoch = spool.epoch;
         let Some(spool) = self.spool_mut(id) else { return };
         match waits {
             true => drop(spool.waiting_since.get_or_insert(now)),
             false => spool.waiting_since = None,
         }
-        let job = Job { epoch, batches, sync, cursors, housekeeping, ..Job::default() };
-        if !job.appends() && !job.syncs() {
-            return;
-        }
-        if job.appends() {
+        if !batches.is_empty() {
             spool.appending = true;
             spool.dirty_since.get_or_insert(now);
         }
-        if job.syncs() {
+        if sync {
             spool.syncing = Some(now);
         }
-        if !job.cursors.is_empty() {
+        if !cursors.is_empty() {
             spool.saved_at = now;
         }
         if housekeeping {
             spool.kept_at = now;
         }
-        let work = DiskWork::Spool(Box::new(job));
-        self.actions.push_back(Action::Disk(DiskJob { node: id, work }));
+        spool.tidying |= housekeeping || !cursors.is_empty();
+        let lines = Job { epoch, batches, sync, ..Job::default() };
+        let tidy = Job { epoch, cursors, housekeeping, ..Job::default() };
+        for job in [lines, tidy] {
+            if job.appends() || job.thread() != Thread::Appends {
+                let work = DiskWork::Spool(Box::new(job));
+                self.actions.push_back(Action::Disk(DiskJob { node: id, work }));
+            }
+        }
     }
 
     pub(super) fn spool_done(&mut self, id: NodeId, report: Report, now: Mono) {

@@ -1,18 +1,20 @@
 //! What a spool is given to do at one time, and what came of it: the contract between the engine,
 //! which has the lines, and the threads that do the work.
 //!
-//! A spool has one [`Writer`], behind a lock that is never held across a sync, and two threads:
+//! A spool has one [`Writer`], behind a lock that is never held across a sync, and three threads:
+//! one appends, one syncs, one writes cursors and removes segments. A job is done in steps:
 //!
-//! 1. [`begin`], under the lock: appends, and where the job asks for a sync or has cursors, takes
-//!    a [`Syncing`] of what is appended by then. The report ([`Step::Appended`]) is sent before
-//!    the lock is given back, so that reports come in the order of what happened.
+//! 1. [`begin`], under the lock: appends, and where the job has a [`Task`] for the disk, takes a
+//!    [`Syncing`] of how things are by then. The report ([`Step::Appended`]) is sent before the
+//!    lock is given back, so that reports come in the order of what happened.
 //! 2. [`Syncing::run`], without the lock, for as long as the disk takes.
 //! 3. [`end`], under the lock: what the sync covered is durable, or the segments are given up.
-//!    The report ([`Step::Synced`]) again is sent under the lock.
+//!    The report ([`Step::Done`]) again is sent under the lock.
 //!
-//! The engine has at most one job with lines and one with a sync under way for each spool. Jobs
-//! that append only go to one thread, jobs that sync (and may append before) to the other, so
-//! that a line never waits for a disk. It keeps every batch in its queue until it is durable:
+//! The engine has at most one job with lines, one that syncs and one with cursors under way for
+//! each spool. [`Job::thread`] says where a job is to be done: one that syncs may append before,
+//! which saves a wake-up, and no line ever waits for a disk. The engine keeps every batch in its
+//! queue until it is durable:
 //!
 //! - `outcomes` say what became of the first batches of the job; those behind are to be given
 //!   again.
@@ -29,7 +31,7 @@ use std::io;
 
 use super::age::Now;
 use super::cursor::Cursor;
-use super::sync::{Synced, Syncing};
+use super::sync::{Synced, Syncing, Task};
 use super::writer::{Held, Outcome, Stopped, Writer};
 use crate::batch::Batch;
 use crate::fs::Fs;
@@ -52,15 +54,28 @@ pub struct Job {
     pub cursors: Vec<Cursor>,
 }
 
+/// Where a job is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thread {
+    /// By the one that appends only.
+    Appends,
+    /// By the one of this task.
+    Does(Task),
+}
+
 impl Job {
     /// Whether it has lines to append.
     pub fn appends(&self) -> bool {
         !self.batches.is_empty()
     }
 
-    /// Whether it may wait for the disk.
-    pub fn syncs(&self) -> bool {
-        self.sync || self.housekeeping || !self.cursors.is_empty()
+    /// Where it is to be done. A job that syncs has no cursors, and none with cursors has lines.
+    pub fn thread(&self) -> Thread {
+        match (self.sync, self.housekeeping || !self.cursors.is_empty()) {
+            (true, _) => Thread::Does(Task::Lines),
+            (false, true) => Thread::Does(Task::Cursors),
+            (false, false) => Thread::Appends,
+        }
     }
 }
 
@@ -71,11 +86,11 @@ pub enum Step {
     Appended {
         /// Whether it had any.
         lines: bool,
-        /// Whether it was one that syncs and had nothing to sync: no second report comes.
-        ended: bool,
+        /// The task for which there was nothing to do: no second report comes.
+        idle: Option<Task>,
     },
-    /// The sync has ended.
-    Synced,
+    /// The disk has done with the task.
+    Done(Task),
 }
 
 /// What came of a step of a job.
@@ -108,8 +123,8 @@ pub fn begin<F: Fs + Clone>(
     now: Now,
 ) -> (Report, Option<Syncing<F>>) {
     writer.set_now(now);
-    let (lines, syncs) = (job.appends(), job.syncs());
-    let mut report = report(writer, Step::Appended { lines, ended: false });
+    let (lines, thread) = (job.appends(), job.thread());
+    let mut report = report(writer, Step::Appended { lines, idle: None });
     if job.epoch == writer.epoch() {
         job.ended.into_iter().for_each(|origin| writer.forget(origin));
         let appended = writer.append(&job.batches);
@@ -119,14 +134,22 @@ pub fn begin<F: Fs + Clone>(
         writer.refresh_sizes();
         report.note(writer.expire());
     }
-    let mut syncing = None;
-    if syncs {
-        match writer.begin_sync(job.sync, job.cursors) {
-            Ok(begun) => syncing = begun,
-            Err(error) => report.note(Err(error)),
+    let (syncing, idle) = match thread {
+        Thread::Appends => (None, None),
+        Thread::Does(task) => {
+            let begun = match task {
+                Task::Lines => writer.begin_sync(),
+                Task::Cursors => Ok(writer.begin_cursors(job.cursors)),
+            };
+            let syncing = begun.unwrap_or_else(|error| {
+                report.note(Err(error));
+                None
+            });
+            let idle = syncing.is_none().then_some(task);
+            (syncing, idle)
         }
-    }
-    report.step = Step::Appended { lines, ended: syncs && syncing.is_none() };
+    };
+    report.step = Step::Appended { lines, idle };
     report.epoch = writer.epoch();
     report.held = writer.held();
     (report, syncing)
@@ -134,8 +157,9 @@ pub fn begin<F: Fs + Clone>(
 
 /// The last step: takes in what a sync has done.
 pub fn end<F: Fs + Clone>(writer: &mut Writer<F>, synced: Synced) -> Report {
+    let task = synced.task();
     let ended = writer.end_sync(synced);
-    let mut report = report(writer, Step::Synced);
+    let mut report = report(writer, Step::Done(task));
     (report.origins, report.saved, report.error) = (ended.origins, ended.saved, ended.error);
     report
 }

@@ -1,8 +1,10 @@
-//! Making a spool durable beside its appends: segments, then cursors, then what can go.
+//! Making a spool durable beside its appends, and what can go once readers have passed it.
 //!
 //! [`Writer::begin_sync`] takes what a sync is to cover, [`Syncing::run`] does it without the
 //! writer, and [`Writer::end_sync`] takes in what came of it. What is appended meanwhile is for
-//! the next sync, whether this one happened to reach it or not.
+//! the next sync, whether this one happened to reach it or not. Segments are one task, cursors
+//! with the removal of segments the other; they may run at the same time, so that a reader which
+//! waits for its cursor does not wait for everybody's lines.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,13 +16,23 @@ use super::format::segment_name;
 use super::room::remove_segment;
 use super::writer::Writer;
 use crate::config::plan::Sync;
-use crate::fs::{Fs, FsFile, replace};
+use crate::fs::{Fs, FsFile, replace, write_all};
 use crate::ids::Identity;
-use crate::limits::SPARE_BYTES;
+use crate::limits::{FILE_MODE_DEFAULT, SPARE_BYTES};
+
+/// What there is to do for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// To make segments durable.
+    Lines,
+    /// To write cursors and remove segments.
+    Cursors,
+}
 
 /// What is to be made durable, written and removed, by a thread that does not hold the writer.
 #[derive(Debug)]
 pub struct Syncing<F: Fs> {
+    task: Task,
     fs: F,
     dir: PathBuf,
     epoch: u64,
@@ -48,6 +60,7 @@ struct Part<File> {
 /// What a sync has done.
 #[derive(Debug)]
 pub struct Synced {
+    task: Task,
     epoch: u64,
     /// The number after the last line that is durable by it.
     durable: Option<u64>,
@@ -73,18 +86,32 @@ pub struct Ended {
 }
 
 impl<F: Fs + Clone> Writer<F> {
-    /// Takes what is to be synced: all that was appended by now where `data` says so, and
-    /// cursors. `None` where there is nothing to do or a sync is under way.
+    /// Takes all that was appended by now, to be made durable. `None` where all is durable or a
+    /// sync is under way.
     ///
     /// # Errors
     /// The system's, where there is no second handle to a segment.
-    pub fn begin_sync(
-        &mut self,
-        data: bool,
-        cursors: Vec<Cursor>,
-    ) -> io::Result<Option<Syncing<F>>> {
+    pub fn begin_sync(&mut self) -> io::Result<Option<Syncing<F>>> {
         if self.syncing {
             return Ok(None);
+        }
+        let parts = match self.plan.sync {
+            Sync::Never => Vec::new(),
+            _ => self.parts()?,
+        };
+        if !self.is_dirty() && parts.is_empty() {
+            return Ok(None);
+        }
+        self.syncing = true;
+        let end = Some(self.next);
+        Ok(Some(Syncing { parts, end, ..self.nothing(Task::Lines) }))
+    }
+
+    /// Takes cursors that are to be written, and the segments that can go then. `None` where there
+    /// is nothing to do or some are under way.
+    pub fn begin_cursors(&mut self, cursors: Vec<Cursor>) -> Option<Syncing<F>> {
+        if self.tidying {
+            return None;
         }
         let mut readers = self.readers.clone();
         for cursor in &cursors {
@@ -95,25 +122,25 @@ impl<F: Fs + Clone> Writer<F> {
             Some(&position) => self.removable(wall, position),
             None => Vec::new(),
         };
-        let parts = match data && self.plan.sync != Sync::Never {
-            true => self.parts()?,
-            false => Vec::new(),
-        };
-        let covers = data && (self.is_dirty() || !parts.is_empty());
-        if !covers && cursors.is_empty() && removable.is_empty() {
-            return Ok(None);
+        if cursors.is_empty() && removable.is_empty() {
+            return None;
         }
-        self.syncing = true;
-        Ok(Some(Syncing {
+        self.tidying = true;
+        Some(Syncing { cursors, removable, ..self.nothing(Task::Cursors) })
+    }
+
+    fn nothing(&self, task: Task) -> Syncing<F> {
+        Syncing {
+            task,
             fs: self.fs.clone(),
             dir: self.plan.dir.clone(),
             epoch: self.epoch(),
-            parts,
-            end: data.then_some(self.next),
-            cursors,
+            parts: Vec::new(),
+            end: None,
+            cursors: Vec::new(),
             readers: self.readers.clone(),
-            removable,
-        }))
+            removable: Vec::new(),
+        }
     }
 
     /// The segments with something that is not durable.
@@ -135,7 +162,10 @@ impl<F: Fs + Clone> Writer<F> {
     /// Takes in what a sync has done. Where it failed, what it should have covered and what was
     /// appended since is given up ([`Writer::epoch`]) and to be appended again.
     pub fn end_sync(&mut self, synced: Synced) -> Ended {
-        self.syncing = false;
+        match synced.task {
+            Task::Lines => self.syncing = false,
+            Task::Cursors => self.tidying = false,
+        }
         for cursor in &synced.saved {
             if let Some(position) = self.readers.get_mut(&cursor.reader) {
                 *position = cursor.position;
@@ -197,12 +227,12 @@ impl<F: Fs + Clone> Writer<F> {
         }
     }
 
-    /// All three steps of a sync at once, for whoever has one thread.
+    /// All steps of a sync at once, for whoever has one thread.
     ///
     /// # Errors
     /// Why lines are in doubt; they are to be appended again.
     pub fn sync(&mut self) -> io::Result<()> {
-        let Some(syncing) = self.begin_sync(true, Vec::new())? else { return Ok(()) };
+        let Some(syncing) = self.begin_sync()? else { return Ok(()) };
         let synced = syncing.run();
         match self.end_sync(synced).error {
             Some(error) => Err(io::Error::other(error)),
@@ -215,6 +245,7 @@ impl<F: Fs> Syncing<F> {
     /// Does it, for as long as the disk takes.
     pub fn run(mut self) -> Synced {
         let mut synced = Synced {
+            task: self.task,
             epoch: self.epoch,
             durable: None,
             parts: Vec::new(),
@@ -299,12 +330,20 @@ impl<F: Fs> Syncing<F> {
 /// no room for that it is tried again after the next cursor.
 pub(super) fn set_spare_aside<F: Fs>(fs: &F, dir: &Path) {
     let path = dir.join(SPARE);
-    if !fs.exists(&path) {
-        let _ = replace(fs, &path, &vec![b'\n'; SPARE_BYTES]);
+    if !fs.exists(&path)
+        && let Ok(mut file) = fs.append_own(&path, FILE_MODE_DEFAULT)
+    {
+        // A part of it is better than nothing.
+        let _ = write_all(&mut file, &mut [io::IoSlice::new(&[b'\n'; SPARE_BYTES])]);
     }
 }
 
 impl Synced {
+    /// Which task it was.
+    pub fn task(&self) -> Task {
+        self.task
+    }
+
     fn note(&mut self, dir: &Path, error: &io::Error) {
         self.error.get_or_insert_with(|| format!("{}: {error}", dir.display()));
     }

@@ -95,7 +95,7 @@ fn store(writer: &mut Writer<SimFs>, text: &str) {
 
 /// Puts a cursor on disk and removes what every reader has passed.
 fn save(writer: &mut Writer<SimFs>, cursor: Cursor) -> Ended {
-    let begun = writer.begin_sync(false, vec![cursor]).unwrap();
+    let begun = writer.begin_cursors(vec![cursor]);
     writer.end_sync(begun.unwrap().run())
 }
 

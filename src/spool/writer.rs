@@ -134,6 +134,8 @@ pub struct Writer<F: Fs> {
     epoch: u64,
     /// Whether a sync is under way.
     pub(super) syncing: bool,
+    /// Whether cursors are being written.
+    pub(super) tidying: bool,
     pub(super) room: Room,
     pub(super) now: Now,
     pub(super) steady: Steady,
@@ -191,6 +193,7 @@ impl<F: Fs> Writer<F> {
             to_compress: Vec::new(),
             epoch: 0,
             syncing: false,
+            tidying: false,
             room: Room::default(),
             now,
             steady: Steady::new(base),
