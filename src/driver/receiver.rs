@@ -523,7 +523,11 @@ impl<I: Intake> Datagrams<I> {
         loop {
             let enough = self.out.wishes.hold() || self.out.wishes.is_late();
             if self.patient && enough && self.kernel_has_room() {
-                self.hand_full();
+                // A kill would cost what stays here meanwhile.
+                match self.out.wishes.is_prompt() && self.out.has_room(2) {
+                    true => self.hand_over_all(),
+                    false => self.hand_full(),
+                }
                 let did = self.help();
                 self.hand.tell();
                 if !did && pause(stop) == Waited::Stopped {

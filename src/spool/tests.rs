@@ -41,7 +41,7 @@ use super::age::Now;
 use super::cursor::Cursor;
 use super::reader::{Read, Reader};
 use super::recover::{Opened, open};
-use super::sync::Ended;
+use super::sync::{Ended, Syncing};
 use super::writer::{Outcome, Writer};
 use crate::batch::{Batch, Place};
 use crate::clock::Mono;
@@ -195,7 +195,8 @@ struct History {
 
 const ELSEWHERE: Identity = Identity::of(0xabc);
 
-fn history(fs: &SimFs) -> History {
+/// With `overlap` a sync ends only after more was appended, and the last one never does.
+fn history(fs: &SimFs, overlap: bool) -> History {
     let mut story = History {
         acknowledged: Vec::new(),
         appended: Vec::new(),
@@ -207,7 +208,8 @@ fn history(fs: &SimFs) -> History {
     let Ok(Opened { mut writer, .. }) = open(fs.clone(), &plan(), &readers(), now(0)) else {
         return story;
     };
-    for round in 0..6_u64 {
+    let mut under_way = None;
+    for round in 0..10_u64 {
         let text = format!("line {round}a\nline {round}b\n");
         let place = Place { spool: ELSEWHERE, first: 2 * round, last: 2 * round + 1 };
         let batch = Batch { place: Some(place), ..batch_of(&text) };
@@ -217,11 +219,29 @@ fn history(fs: &SimFs) -> History {
             return story;
         }
         if round % 2 == 1 {
-            if writer.sync().is_err() {
-                return story;
+            let ended = under_way.take().map(|(syncing, covered): (Syncing<SimFs>, usize)| {
+                (writer.end_sync(syncing.run()).error, covered)
+            });
+            let begun = writer.begin_sync();
+            let now = match (overlap, begun) {
+                (_, Err(_)) => return story,
+                (true, Ok(begun)) => {
+                    under_way = begun.map(|begun| (begun, story.appended.len()));
+                    ended
+                }
+                (false, Ok(begun)) => {
+                    begun.map(|begun| (writer.end_sync(begun.run()).error, story.appended.len()))
+                }
+            };
+            match now {
+                None => {}
+                Some((Some(_), _)) => return story,
+                Some((None, covered)) => {
+                    assert_eq!(writer.durable(), covered as u64, "no more than it covered");
+                    story.acknowledged = story.appended[..covered].to_vec();
+                    story.origin = writer.origins().get(&ELSEWHERE).copied();
+                }
             }
-            story.acknowledged = story.appended.clone();
-            story.origin = writer.origins().get(&ELSEWHERE).copied();
         }
         if round == 3 {
             let position = writer.durable();
@@ -274,8 +294,14 @@ fn check_after(fs: &SimFs, story: &History, what: &str) {
 
 #[test]
 fn nothing_acknowledged_is_lost_wherever_the_machine_stops() {
+    for overlap in [false, true] {
+        nothing_is_lost(overlap);
+    }
+}
+
+fn nothing_is_lost(overlap: bool) {
     let fs = SimFs::default();
-    let whole = history(&fs);
+    let whole = history(&fs, overlap);
     assert!(!whole.stopped);
     check_after(&fs, &whole, "no crash");
     let operations = fs.operations();
@@ -284,9 +310,9 @@ fn nothing_acknowledged_is_lost_wherever_the_machine_stops() {
         for loss in LOSSES {
             let fs = SimFs::default();
             fs.crash_at(at);
-            let story = history(&fs);
+            let story = history(&fs, overlap);
             let after = fs.after_crash(loss);
-            check_after(&after, &story, &format!("stopped before {at}, {loss:?}"));
+            check_after(&after, &story, &format!("{overlap}: stopped before {at}, {loss:?}"));
             // And when the machine stops again while it is being repaired.
             for at_repair in 0..6 {
                 let again = fs.after_crash(loss);
@@ -303,7 +329,7 @@ fn nothing_acknowledged_is_lost_wherever_the_machine_stops() {
 fn a_failed_sync_is_never_asked_again_of_the_same_segment() {
     let operations = {
         let fs = SimFs::default();
-        history(&fs);
+        history(&fs, false);
         fs.operations()
     };
     for at in 0..operations {
@@ -605,6 +631,8 @@ fn what_is_gone_is_not_numbered_again() {
 enum Step {
     Append(u8),
     Sync,
+    BeginSync,
+    EndSync(bool),
     FailSync,
     Cursor(u8),
     Restart,
@@ -616,6 +644,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (1..6_u8).prop_map(Step::Append),
         4 => Just(Step::Sync),
+        3 => Just(Step::BeginSync),
+        3 => any::<bool>().prop_map(Step::EndSync),
         1 => Just(Step::FailSync),
         2 => any::<u8>().prop_map(Step::Cursor),
         1 => Just(Step::Restart),
@@ -637,6 +667,7 @@ proptest! {
         let mut durable = 0;
         let mut position = 0_u64;
         let mut count = 0;
+        let mut under_way: Option<(Syncing<SimFs>, u64)> = None;
         for step in steps {
             let Some(open) = &mut writer else { unreachable!() };
             match step {
@@ -652,6 +683,30 @@ proptest! {
                     }
                 }
                 Step::Sync => open.sync().unwrap(),
+                Step::BeginSync => {
+                    if under_way.is_none() {
+                        let end = open.next_line();
+                        under_way = open.begin_sync().unwrap().map(|begun| (begun, end));
+                    }
+                }
+                Step::EndSync(fails) => if let Some((syncing, end)) = under_way.take() {
+                    let (epoch, before) = (open.epoch(), open.durable());
+                    fs.fail_syncs(fails);
+                    let ended = open.end_sync(syncing.run());
+                    fs.fail_syncs(false);
+                    match (fails, open.epoch() == epoch) {
+                        (true, same) => prop_assert!(!same || ended.error.is_some()),
+                        (false, _) => prop_assert!(open.durable() == end.max(before)
+                            || open.durable() == before),
+                    }
+                    list.truncate(usize::try_from(open.next_line()).unwrap());
+                        if open.epoch() != epoch {
+                            // As with `FailSync`.
+                            open.append(&[batch_of("written again\n")]);
+                            list.push("written again".into());
+                            open.sync().unwrap();
+                        }
+                },
                 Step::FailSync => {
                     fs.fail_syncs(true);
                     let _ = open.sync();
@@ -676,10 +731,12 @@ proptest! {
                 }
                 Step::Restart => {
                     open.sync().unwrap();
+                    under_way = None;
                     drop(writer.take());
                     writer = Some(opened(&fs, &waits).writer);
                 }
                 Step::Crash(loss) => {
+                    under_way = None;
                     fs = fs.after_crash(LOSSES[loss]);
                     writer = Some(opened(&fs, &waits).writer);
                 }
