@@ -219,3 +219,52 @@ fn a_kill_costs_what_came_in_the_last_milliseconds_however_slow_the_disk_is() {
     }
     panic!("lost by kills: {lost:?}");
 }
+
+/// A folder that 0.1.0 wrote: a spool with four segments, lines of an input and of another
+/// logweir, and two readers, one at the end and one in the middle.
+const OLD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/spool-0.1.0");
+
+/// Copies the old folder, with the file that its reader `f` wrote where the daemon's is.
+fn old_folder(dir: &Path) {
+    let hold = dir.join("hold");
+    std::fs::create_dir(&hold).unwrap();
+    for entry in std::fs::read_dir(OLD).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, hold.join(path.file_name().unwrap())).unwrap();
+    }
+    let out = dir.join("out.log");
+    std::fs::copy(format!("{OLD}.out"), &out).unwrap();
+    let cursor = std::fs::read_to_string(hold.join("f.cursor")).unwrap();
+    let (body, _) = cursor.split_once("sum ").unwrap();
+    let body = body.replace("/srv/log/out.log", &out.display().to_string());
+    let sum = crc32c::crc32c(body.as_bytes());
+    std::fs::write(hold.join("f.cursor"), format!("{body}sum {sum:08x}\n")).unwrap();
+}
+
+#[test]
+fn a_folder_and_cursors_of_before_go_on() {
+    let config = "[spool.hold]\nfrom = \"in\"\ndir = \"{dir}/hold\"\nsegment = \"64KiB\"\n\
+                  reserve = 0\nsync = \"20ms\"\n\
+                  [output.f]\nfrom = \"hold\"\nfile = \"{dir}/out.log\"\n\
+                  [output.stuck]\nfrom = \"hold\"\nfile = \"{dir}/late.log\"\n";
+    let mut daemon = Daemon::start_with(config, old_folder);
+    let before = daemon.lines("out.log");
+    assert_eq!(before.len(), 2250);
+    let held = daemon.node("hold").spool.unwrap();
+    assert_eq!(held.identity, "234657a44539b71e9776b41b98972c0b");
+    assert_eq!((held.oldest, held.next), (0, 2250));
+    daemon.send_numbered(0, 1000);
+    let lines = daemon.wait_lines("out.log", 3250);
+    assert_eq!(lines[..2250], before[..], "what was written before stays and comes once");
+    assert_eq!(lines[2250..], crate::util::numbered(0, 1000)[..]);
+    // The other reader had done with 302 lines.
+    let late = daemon.wait_lines("late.log", 3250 - 302);
+    assert_eq!(late, lines[302..]);
+    assert_eq!(daemon.stop().0, Some(0));
+    let hold = daemon.path("hold").display().to_string();
+    let verified = run(&["spool", "verify", &hold], b"");
+    assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stdout));
+    let listed = run(&["spool", "ls", "--json", &hold], b"").stdout;
+    let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
+    assert_eq!(listed["origins"].as_object().unwrap().values().next().unwrap(), 1499);
+}

@@ -53,7 +53,9 @@ fn count(flow: &Flow<'_>, report: &mut Report<'_>) {
     if indexes(&flow.drafts, Kind::Input).is_empty() {
         report.error_whole("there is no input", "as in [input.squid] with udp = \"0.0.0.0:8420\"");
     }
-    if indexes(&flow.drafts, Kind::Output).is_empty() {
+    // A spool keeps lines for whoever replays them.
+    let ends = [Kind::Output, Kind::Spool];
+    if ends.iter().all(|kind| indexes(&flow.drafts, *kind).is_empty()) {
         report.error_whole(
             "there is no output",
             "as in [output.all] with file = \"/var/log/all.log\"",

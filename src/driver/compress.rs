@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
@@ -59,7 +60,10 @@ fn pack(path: &Path) -> io::Result<()> {
     let data = source.metadata()?;
     let mut unfinished = path.as_os_str().to_os_string();
     unfinished.push(".zst.part");
-    let target = File::create(&unfinished)?;
+    // A link that somebody planted there is not followed.
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).custom_flags(libc::O_NOFOLLOW);
+    let target = options.open(&unfinished)?;
     target.set_permissions(data.permissions())?;
     let mut encoder = zstd::Encoder::new(target, zstd::DEFAULT_COMPRESSION_LEVEL)?;
     encoder.include_checksum(true)?;

@@ -229,11 +229,17 @@ fn first_gap<F: Fs>(
 /// Reads a segment, and how long it is where it is not compressed.
 fn read_one<F: Fs>(fs: &F, dir: &Path, name: Name) -> io::Result<(Segment, u64)> {
     let path = name.path(dir);
+    let file = path.file_name().unwrap_or_default().display();
+    read_file(fs, &path, name)
+        .map_err(|error| io::Error::new(error.kind(), format!("{file}: {error}")))
+}
+
+fn read_file<F: Fs>(fs: &F, path: &Path, name: Name) -> io::Result<(Segment, u64)> {
     if name.packed {
-        return Ok((read_segment(Packed::new(fs.open_own(&path)?)?, name)?, 0));
+        return Ok((read_segment(Packed::new(fs.open_own(path)?)?, name)?, 0));
     }
     // What is believed from here on must be on disk.
-    let mut file = fs.append_own(&path, FILE_MODE_DEFAULT)?;
+    let mut file = fs.append_own(path, FILE_MODE_DEFAULT)?;
     file.sync()?;
     let len = file.length()?;
     refuse_newer(&file)?;
@@ -381,11 +387,15 @@ fn identity<F: Fs>(
 }
 
 fn read_small<F: Fs>(fs: &F, path: &Path) -> io::Result<Vec<u8>> {
-    let len = fs.length(path)?.min(CURSOR_MOST);
-    let mut content = vec![0; usize::try_from(len).unwrap_or(0)];
-    let count = read_full(&fs.open_own(path)?, &mut content, 0)?;
-    content.truncate(count);
-    Ok(content)
+    let read = || {
+        let len = fs.length(path)?.min(CURSOR_MOST);
+        let mut content = vec![0; usize::try_from(len).unwrap_or(0)];
+        let count = read_full(&fs.open_own(path)?, &mut content, 0)?;
+        content.truncate(count);
+        Ok(content)
+    };
+    let file = path.file_name().unwrap_or_default().display();
+    read().map_err(|error: io::Error| io::Error::new(error.kind(), format!("{file}: {error}")))
 }
 
 /// The sound cursors of the readers asked for; says which are not.
