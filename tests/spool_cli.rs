@@ -890,3 +890,58 @@ fn a_spool_whose_files_do_not_belong_together_can_begin_anew() {
     // The numbers that readers know are not given again.
     assert_eq!((writer.next_line(), cursors["hub"].position), (8, 8));
 }
+
+// ---- what somebody else put into the folder
+
+#[test]
+fn what_is_planted_is_left_alone_and_nothing_waits_for_it() {
+    let spool = Spool::numbered(20);
+    let victim = spool.path("victim");
+    fs::write(&victim, "not a spool's").unwrap();
+    // Where the next segment would begin, a cursor, and what an interrupted step leaves.
+    for name in [segment_name(20), "evil.cursor".into(), "hub.cursor.new".into()] {
+        std::os::unix::fs::symlink(&victim, spool.path(&name)).unwrap();
+    }
+    for name in [segment_name(90), "pipe.cursor".into(), "wild\x1b[2J".into()] {
+        let made = Command::new("mkfifo").arg(spool.path(&name)).status().unwrap();
+        assert!(made.success());
+    }
+    let Said(_, listed, _) = spool.run("ls", "") else { panic!("ls failed") };
+    assert!(!listed.contains("evil") && !listed.contains("pipe"), "{listed}");
+    let Said(0, verified, _) = spool.run("verify", "") else { panic!("verify failed") };
+    assert!(verified.contains("evil.cursor: is no file of a spool"), "{verified}");
+    assert!(verified.contains("wild\\u{1b}[2J") && !verified.contains('\x1b'), "{verified}");
+    let Opened { mut writer, cursors, .. } = spool.open(1 << 20);
+    assert!(cursors.is_empty());
+    let stopped = writer.append(&[batch_of("a line\n")]).stopped;
+    let said = format!("{stopped:?}");
+    assert!(said.contains("is a symbolic link, which is not followed here"), "{said}");
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "not a spool's");
+    fs::remove_file(spool.path(&segment_name(20))).unwrap();
+    assert_eq!(writer.append(&[batch_of("a line\n")]).stopped, None);
+}
+
+#[test]
+fn lines_are_found_by_their_times_in_whatever_order_these_are() {
+    let spool = Spool { dir: tempfile::tempdir().unwrap() };
+    let mut writer = spool.open(300).writer;
+    // A clock that was two hours ahead and was put right.
+    let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(EIGHT + seconds);
+    for (text, time) in [("early\n", 7200), ("right\n", 0), ("late\n", 7300)] {
+        let batch = Batch { received: at(time), ..batch_of(text) };
+        assert_eq!(writer.append(&[batch]).stopped, None);
+    }
+    drop(writer);
+    let cat = |args: &str| {
+        String::from_utf8(spool_command("cat", spool.dir.path(), args).output().unwrap().stdout)
+            .unwrap()
+    };
+    assert_eq!(cat("--until 2020-02-02T08:30:00Z"), "right\n");
+    assert_eq!(cat("--since 2020-02-02T09:30:00Z"), "early\nlate\n");
+}
+
+fn batch_of(text: &str) -> Batch {
+    let bytes = Bytes::copy_from_slice(text.as_bytes());
+    let lines = count_lines(&bytes);
+    Batch::new(bytes, lines, "in".into(), UNIX_EPOCH)
+}

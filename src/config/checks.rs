@@ -419,7 +419,12 @@ fn unused(flow: &Flow<'_>, report: &mut Report<'_>) {
     }
     for (node, draft) in flow.drafts.iter().enumerate() {
         if draft.kind != Kind::Output && !taken[node] {
-            let message = format!("nothing takes from this {}", draft.kind.word());
+            let message = match draft.kind {
+                Kind::Spool => "nothing reads this spool: its lines are kept for replay, until \
+                                `max_age` or `max_size` drops them"
+                    .into(),
+                kind => format!("nothing takes from this {}", kind.word()),
+            };
             report.warn(&draft.section.span, &draft.section.path, message);
         }
     }
