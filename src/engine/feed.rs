@@ -179,7 +179,7 @@ impl Engine {
         let others = cursors.iter().filter(|(name, _)| kin(name)).map(|(_, other)| other.position);
         let position = match &cursor {
             Some(cursor) => cursor.position,
-            None => others.min().unwrap_or(spool.held.oldest),
+            None => others.min().unwrap_or(spool.held.start),
         };
         feed.begun = true;
         feed.position = position;

@@ -58,6 +58,8 @@ struct Disk {
     locks: BTreeSet<PathBuf>,
     /// Bytes that fit yet; `None` for no bound.
     room: Option<usize>,
+    /// What it says it has free, whatever is removed.
+    late: Option<u64>,
     operations: u64,
     /// The operation at which the machine stops.
     crash_at: Option<u64>,
@@ -109,6 +111,11 @@ impl SimFs {
     /// Leaves so much room; a write that needs more is cut short, and the next one fails.
     pub(crate) fn set_room(&self, room: Option<usize>) {
         self.disk.borrow_mut().room = room;
+    }
+
+    /// Says from now on that so much is free, whatever is removed.
+    pub(crate) fn set_late(&self, free: Option<u64>) {
+        self.disk.borrow_mut().late = free;
     }
 
     /// All files by name, with what they hold.
@@ -276,7 +283,8 @@ impl Fs for SimFs {
     }
 
     fn free(&self, _folder: &Path) -> io::Result<u64> {
-        Ok(self.disk.borrow().room.map_or(u64::MAX, |room| room as u64))
+        let disk = self.disk.borrow();
+        Ok(disk.late.unwrap_or_else(|| disk.room.map_or(u64::MAX, |room| room as u64)))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<SimLock>> {

@@ -85,7 +85,9 @@ pub fn open<F: Fs + Clone>(
             tail.name.path(&plan.dir).display()
         ));
     }
-    let cursors = cursors(&fs, &listing, identity, readers, &mut notes).map_err(said)?;
+    let mut known = BTreeMap::new();
+    let cursors =
+        cursors(&fs, &listing, identity, readers, &mut known, &mut notes).map_err(said)?;
     // A line number is never given twice, even where lines are gone.
     let ahead = cursors.values().map(|cursor| cursor.position).max().unwrap_or(0);
     if ahead > newest.next {
@@ -114,6 +116,7 @@ pub fn open<F: Fs + Clone>(
         next,
         origins: newest.origins,
         readers: positions.collect(),
+        known,
         now,
     };
     let writer = Writer::recovered(fs, plan.clone(), lock, found);
@@ -398,25 +401,31 @@ fn read_small<F: Fs>(fs: &F, path: &Path) -> io::Result<Vec<u8>> {
     read().map_err(|error: io::Error| io::Error::new(error.kind(), format!("{file}: {error}")))
 }
 
-/// The sound cursors of the readers asked for; says which are not.
+/// The sound cursors of the readers asked for; says which are not. The positions of all sound ones
+/// are `known`.
 fn cursors<F: Fs>(
     fs: &F,
     listing: &Listing,
     spool: Identity,
     readers: &[String],
+    known: &mut BTreeMap<String, u64>,
     notes: &mut Vec<String>,
 ) -> io::Result<BTreeMap<String, Cursor>> {
     let mut cursors = BTreeMap::new();
     for path in &listing.cursors {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let reader = name.strip_suffix(SUFFIX).unwrap_or(name);
+        let cursor = Cursor::decode(&read_small(fs, path)?);
+        if let Some(cursor) = cursor.as_ref().filter(|cursor| cursor.spool == spool) {
+            known.insert(reader.to_string(), cursor.position);
+        }
         if !readers.iter().any(|wanted| wanted == reader) {
             notes.push(format!(
                 "{name}: nobody of that name reads here any more; it holds nothing back"
             ));
             continue;
         }
-        match Cursor::decode(&read_small(fs, path)?) {
+        match cursor {
             None => notes
                 .push(format!("{name}: is damaged; {reader} begins again at the oldest line kept")),
             Some(cursor) if cursor.spool != spool => notes.push(format!(

@@ -167,6 +167,7 @@ impl<F: Fs + Clone> Writer<F> {
             Task::Cursors => self.tidying = false,
         }
         for cursor in &synced.saved {
+            self.known.insert(cursor.reader.clone(), cursor.position);
             if let Some(position) = self.readers.get_mut(&cursor.reader) {
                 *position = cursor.position;
             }

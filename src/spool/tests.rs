@@ -39,13 +39,14 @@ use proptest::prelude::*;
 
 use super::age::Now;
 use super::cursor::Cursor;
+use super::format::{Header, Row};
 use super::reader::{Read, Reader};
 use super::recover::{Opened, open};
 use super::sync::{Ended, Syncing};
 use super::writer::{Outcome, Writer};
 use crate::batch::{Batch, Place};
 use crate::clock::Mono;
-use crate::config::plan::{SpoolFull, SpoolPlan, Sync};
+use crate::config::plan::{SpoolFull, SpoolKeep, SpoolPlan, Sync};
 use crate::filter::batch_of;
 use crate::fs::Fs;
 use crate::ids::Identity;
@@ -761,5 +762,141 @@ proptest! {
             let found: Vec<_> = lines(&read).into_values().collect();
             prop_assert_eq!(&found[..], &list[usize::try_from(position).unwrap()..]);
         }
+    }
+}
+
+/// A spool whose reader has passed all of ten batches.
+fn passed(keep: SpoolKeep) -> (SimFs, Writer<SimFs>) {
+    let fs = SimFs::default();
+    let kept = SpoolPlan { keep: Some(keep), max_size: 6000, ..plan() };
+    let mut writer = opened(&fs, &kept).writer;
+    for _ in 0..10 {
+        store(&mut writer, "a line\n");
+    }
+    let (spool, position) = (writer.identity(), writer.durable());
+    let cursor = Cursor { reader: "r".into(), spool, position, done: 0, files: vec![] };
+    assert_eq!(save(&mut writer, cursor).error, None);
+    (fs, writer)
+}
+
+/// Removes what can go now.
+fn tidy(writer: &mut Writer<SimFs>) {
+    if let Some(begun) = writer.begin_cursors(Vec::new()) {
+        assert_eq!(writer.end_sync(begun.run()).error, None);
+    }
+}
+
+#[test]
+fn what_every_reader_has_passed_is_kept_for_a_time_or_up_to_a_size() {
+    let (_, mut writer) = passed(SpoolKeep::Time(Duration::from_secs(60)));
+    writer.set_now(now(50));
+    tidy(&mut writer);
+    assert_eq!((writer.held().oldest, writer.held().passed), (0, 10));
+    writer.set_now(now(61));
+    tidy(&mut writer);
+    assert!(writer.held().oldest >= 8, "{:?}", writer.held());
+
+    let (_, writer) = passed(SpoolKeep::Size(1000));
+    let held = writer.held();
+    let closed = held.bytes - writer.active.as_ref().unwrap().len;
+    assert!(held.oldest > 0 && closed <= 1000 && closed > 400, "{held:?}");
+}
+
+#[test]
+fn what_is_only_kept_makes_room_first_and_is_not_given_to_a_new_reader() {
+    let (fs, mut writer) = passed(SpoolKeep::Time(Duration::from_secs(60)));
+    writer.set_plan(SpoolPlan { when_full: SpoolFull::Block, ..writer.plan.clone() });
+    for _ in 0..10 {
+        store(&mut writer, "a line\n");
+    }
+    let held = writer.held();
+    assert!(held.oldest > 0 && held.bytes <= 6000, "{held:?}");
+    assert!(held.oldest <= 10 && held.start == 10, "{held:?}");
+    let kept = writer.plan.clone();
+    drop(writer);
+    let renamed =
+        open(fs.clone(), &kept, &["new".into()], now(0)).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(renamed.writer.held().start, 10);
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_drops_nothing_by_max_age() {
+    let fs = SimFs::default();
+    let aged = SpoolPlan { max_age: Some(Duration::from_secs(60)), ..plan() };
+    let Opened { mut writer, .. } = opened(&fs, &aged);
+    for _ in 0..10 {
+        store(&mut writer, "a line\n");
+    }
+    drop(writer);
+    // Another daemon goes on with it, so that only the wall clock says how old the lines are.
+    let Opened { mut writer, .. } = opened(&fs, &aged);
+    let month = now(30 * 86_400).wall;
+    writer.set_now(Now { wall: month, mono: Mono(Duration::from_secs(10)) });
+    writer.expire().unwrap();
+    assert_eq!(writer.held().oldest, 0);
+    writer.set_now(now(20));
+    writer.expire().unwrap();
+    assert_eq!(writer.held().oldest, 0);
+    writer.set_now(now(90));
+    writer.expire().unwrap();
+    assert!(writer.held().oldest > 0 && writer.held().expired == writer.held().oldest);
+}
+
+#[test]
+fn a_cursor_is_written_on_a_disk_without_room() {
+    let fs = SimFs::default();
+    let mut writer = start(&fs);
+    store(&mut writer, "a line\n");
+    fs.set_room(Some(0));
+    for position in [0, 1] {
+        let spool = writer.identity();
+        let cursor = Cursor { reader: "r".into(), spool, position, done: 0, files: vec![] };
+        assert_eq!(save(&mut writer, cursor).error, None, "{position}");
+    }
+    drop(writer);
+    assert_eq!(opened(&fs, &plan()).cursors["r"].position, 1);
+}
+
+#[test]
+fn a_disk_that_gives_room_back_late_costs_no_more_segments_than_are_missing() {
+    let fs = SimFs::default();
+    let mut writer = opened(&fs, &SpoolPlan { reserve: 1000, ..plan() }).writer;
+    for _ in 0..30 {
+        store(&mut writer, "a line\n");
+    }
+    let before = writer.held().segments;
+    // What is removed from now on does not show.
+    drop(writer);
+    fs.set_late(Some(1200));
+    let mut writer = opened(&fs, &SpoolPlan { reserve: 1000, ..plan() }).writer;
+    store(&mut writer, "a line\n");
+    store(&mut writer, "a line\n");
+    let dropped = before + 2 - writer.held().segments;
+    assert!((1..=3).contains(&dropped), "{dropped} of {before}");
+}
+
+#[test]
+fn rows_that_cannot_follow_are_damage_whatever_their_sums_say() {
+    let row = |first, lines, payload: &[u8]| {
+        let (bytes, sum) = (u32::try_from(payload.len()).unwrap(), crc32c::crc32c(payload));
+        let (received, input, origin) = (SystemTime::UNIX_EPOCH, 0, None);
+        let header = Header { first, lines, bytes, received, input, origin, sum };
+        [&Row::Batch(header).encode()[..], payload].concat()
+    };
+    for forged in [
+        row(1, 2, b"no newline\nat its end"),
+        row(1, 5, b"fewer\nlines\n"),
+        row(1, 1, b"more\nlines\n"),
+        row(1 << 62, 1, b"far ahead\n"),
+        row(0, 1, b"again\n"),
+    ] {
+        let fs = SimFs::default();
+        store(&mut start(&fs), "one\n");
+        let path = segments(&fs)[0].clone();
+        fs.put(&path, &[&fs.files()[&path][..], &forged[..]].concat());
+        let read = read_from(&fs, 0, 1);
+        assert_eq!(lines(&read).into_values().collect::<Vec<_>>(), ["one"]);
+        let writer = start(&fs);
+        assert_eq!(writer.next_line(), 1, "it is cut off");
     }
 }

@@ -129,6 +129,8 @@ pub struct Writer<F: Fs> {
     pub(super) origins: Origins,
     /// How far each reader is by its cursor on disk.
     pub(super) readers: BTreeMap<String, u64>,
+    /// The positions of all cursors on disk, also of readers that there are no more.
+    pub(super) known: BTreeMap<String, u64>,
     pub(super) to_compress: Vec<PathBuf>,
     /// How often segments were given up.
     epoch: u64,
@@ -159,6 +161,9 @@ pub struct Held {
     pub passed: u64,
     /// The number after the last line that was dropped for its age.
     pub expired: u64,
+    /// Where a reader without a cursor begins: at the oldest line, or with `keep` at the lowest
+    /// cursor on disk, so that it is not given again what is only kept.
+    pub start: u64,
 }
 
 /// What recovery found, for a writer to go on from.
@@ -169,12 +174,13 @@ pub(super) struct Recovered {
     pub(super) next: u64,
     pub(super) origins: Origins,
     pub(super) readers: BTreeMap<String, u64>,
+    pub(super) known: BTreeMap<String, u64>,
     pub(super) now: Now,
 }
 
 impl<F: Fs> Writer<F> {
     pub(super) fn recovered(fs: F, plan: SpoolPlan, lock: F::Lock, found: Recovered) -> Self {
-        let Recovered { identity, closed, next, origins, readers, now } = found;
+        let Recovered { identity, closed, next, origins, readers, known, now } = found;
         let newest = closed.iter().map(|closed| closed.written.wall).max();
         let base = newest.filter(|newest| *newest < now.wall).unwrap_or(now.wall);
         let writer = Self {
@@ -190,6 +196,7 @@ impl<F: Fs> Writer<F> {
             durable: next,
             origins,
             readers,
+            known,
             to_compress: Vec::new(),
             epoch: 0,
             syncing: false,
@@ -240,7 +247,12 @@ impl<F: Fs> Writer<F> {
             segments: self.closed.len() as u64 + u64::from(active.is_some()),
             passed: self.passed().unwrap_or(oldest).max(oldest),
             expired: self.room.expired,
+            start: self.lowest_cursor().map_or(oldest, |lowest| lowest.max(oldest)),
         }
+    }
+
+    fn lowest_cursor(&self) -> Option<u64> {
+        self.plan.keep.and_then(|_| self.known.values().min().copied())
     }
 
     pub(super) fn bytes(&self) -> u64 {
