@@ -231,8 +231,11 @@ pub const RESERVE_DEFAULT: u64 = 64 * MIB;
 pub const SYNC_DEFAULT: Duration = Duration::from_secs(1);
 /// The least time of a spool's `sync`.
 pub const SYNC_LEAST: Duration = Duration::from_millis(1);
-/// So much is written to a spool at most before it is synced, whatever `sync` says.
-pub const UNSYNCED_MOST: u64 = 4 * MIB;
+/// A wall clock that is further ahead than this of the time that has passed has jumped.
+pub const CLOCK_STEP: Duration = Duration::from_secs(60);
+/// A clock that has jumped ahead is believed, and lines dropped for their age by it, once it has
+/// been ahead for so long.
+pub const CLOCK_BELIEVED: Duration = Duration::from_secs(3600);
 /// With `sync` a time and nobody who waits, lines are gathered for a spool until there are so
 /// many bytes of them or so much time has passed: every job wakes a thread. Not for long: a
 /// killed daemon loses what is gathered.
@@ -241,13 +244,24 @@ pub const GATHER_BYTES: u64 = 256 * KIB;
 pub const GATHER_MOST: Duration = Duration::from_millis(1);
 /// A spool asks how much of the disk is free once it has written so many bytes since.
 pub const FREE_EVERY: u64 = 4 * MIB;
+/// The room of removed segments is counted as free for so long, though the file system says
+/// otherwise: some give it back later.
+pub const ROOM_CREDITED: Duration = Duration::from_secs(60);
+/// What is set aside in a spool's folder, so that a cursor can be written on a full disk.
+pub const SPARE_BYTES: usize = 16 * 1024;
+/// A segment is at least so many times as large as the table of origins it begins with.
+pub const SEGMENT_HEADS: u64 = 4;
+/// How often it is said that lines are dropped which a reader has not read.
+pub const DROPS_SAID_EVERY: Duration = Duration::from_secs(60);
+/// The highest number a line of a spool can have: 292,000 years at a million lines a second.
+pub const LINE_NUMBER_MOST: u64 = 1 << 63;
 /// The most bytes of one job for a spool.
 pub const SPOOL_JOB_MOST: u64 = 4 * MIB;
 /// How often cursors are written, at most.
 pub const CURSOR_EVERY: Duration = Duration::from_secs(1);
-/// Other spools whose lines one spool keeps count of; the one not heard of for longest is
-/// forgotten.
-pub const ORIGINS_MOST: usize = 4096;
+/// Origins (other spools, followed files, partitions) whose lines one spool keeps count of; the
+/// one unheard of for longest is forgotten. Each takes 145 bytes of every segment.
+pub const ORIGINS_MOST: usize = 16_384;
 /// The inputs of one segment.
 pub const INPUTS_MOST: u16 = 9999;
 /// The longest cursor file.

@@ -6,17 +6,19 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::mpsc::Sender;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::compress::{Compressor, Taken};
 use super::wake::Wake;
+use crate::clock::{Clock, SystemClock};
 use crate::engine::{DiskJob, DiskTarget, DiskWork, Event};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
 use crate::output::file::{FileOutput, Written};
 use crate::output::open_files::OpenFiles;
-use crate::spool::job::carry_out;
+use crate::spool::age::Now;
+use crate::spool::job;
 use crate::spool::writer::Writer;
 
 /// What is to be done.
@@ -24,8 +26,30 @@ use crate::spool::writer::Writer;
 pub(super) enum Job {
     Work(DiskJob),
     /// A spool that was opened.
-    Spool(NodeId, Box<Writer<OsFs>>),
+    Spool(NodeId, Arc<SpoolDesk>),
 }
+
+/// A spool, for the thread that appends and the one that syncs. The lock is not held across a
+/// sync.
+#[derive(Debug)]
+pub(super) struct SpoolDesk {
+    writer: Mutex<Writer<OsFs>>,
+    clock: SystemClock,
+}
+
+impl SpoolDesk {
+    /// A spool that was opened at `clock`'s time.
+    pub(super) fn new(writer: Writer<OsFs>, clock: SystemClock) -> Self {
+        Self { writer: Mutex::new(writer), clock }
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: self.clock.wall(), mono: self.clock.mono() }
+    }
+}
+
+/// A sync that took longer has the loop woken before it is done.
+const SYNC_SLOW: Duration = Duration::from_millis(5);
 
 /// The jobs of a worker, and what they need.
 #[derive(Debug)]
@@ -48,6 +72,8 @@ struct Jobs {
 #[derive(Debug)]
 struct Desk {
     targets: HashMap<NodeId, Target>,
+    /// How long the last sync of a spool took.
+    last_sync: Duration,
     compressor: Compressor,
 }
 
@@ -55,7 +81,7 @@ struct Desk {
 enum Target {
     Files(Box<FileOutput<OsFs>>),
     Stdout(Stdout),
-    Spool(Box<Writer<OsFs>>),
+    Spool(Arc<SpoolDesk>),
 }
 
 impl Station {
@@ -78,14 +104,17 @@ impl Station {
 
     /// The thread: does what comes until the station is closed.
     pub(super) fn run(&self) {
-        let mut desk =
-            Desk { targets: HashMap::new(), compressor: Compressor::new(self.open_files.clone()) };
+        let mut desk = Desk {
+            targets: HashMap::new(),
+            last_sync: Duration::ZERO,
+            compressor: Compressor::new(self.open_files.clone()),
+        };
         while let Some(job) = self.next() {
             if desk.carry_out(job, self) {
                 self.wake.wake();
             }
         }
-        let Desk { targets, compressor } = desk;
+        let Desk { targets, compressor, .. } = desk;
         drop(targets);
         compressor.finish();
     }
@@ -112,8 +141,8 @@ impl Desk {
     fn carry_out(&mut self, job: Job, station: &Station) -> bool {
         let DiskJob { node, work } = match job {
             Job::Work(job) => job,
-            Job::Spool(node, writer) => {
-                self.targets.insert(node, Target::Spool(writer));
+            Job::Spool(node, spool) => {
+                self.targets.insert(node, Target::Spool(spool));
                 return false;
             }
         };
@@ -167,15 +196,15 @@ impl Desk {
                 }
             }
             DiskWork::Spool(job) => {
-                let Some(Target::Spool(writer)) = self.targets.get_mut(&node) else {
+                let Some(Target::Spool(spool)) = self.targets.get(&node) else {
                     return false;
                 };
-                let report = Box::new(carry_out(writer, *job, SystemTime::now()));
-                self.compressor.compress(writer.take_to_compress(), Taken::Replace);
-                return station.tell(Event::SpoolDone { node, report });
+                let spool = Arc::clone(spool);
+                return self.spool(node, *job, &spool, station);
             }
             DiskWork::UpdateSpool(plan, readers) => {
-                if let Some(Target::Spool(writer)) = self.targets.get_mut(&node) {
+                if let Some(Target::Spool(spool)) = self.targets.get_mut(&node) {
+                    let mut writer = locked(&spool.writer);
                     writer.set_plan(*plan);
                     writer.set_readers(&readers);
                 }
@@ -195,6 +224,30 @@ impl Desk {
             }
         }
         false
+    }
+}
+
+impl Desk {
+    /// Does a spool's job; whether the loop was told something. Reports are told under the lock,
+    /// so that they come in the order of what happened.
+    fn spool(&mut self, node: NodeId, job: job::Job, desk: &SpoolDesk, station: &Station) -> bool {
+        let mut writer = locked(&desk.writer);
+        let (report, syncing) = job::begin(&mut writer, job, desk.now());
+        let told = station.tell(Event::SpoolDone { node, report: Box::new(report) });
+        drop(writer);
+        let Some(syncing) = syncing else { return told };
+        // Where the sync is soon done one wake-up is enough for both reports.
+        if self.last_sync > SYNC_SLOW {
+            station.wake.wake();
+        }
+        let start = Instant::now();
+        let synced = syncing.run();
+        self.last_sync = start.elapsed();
+        let mut writer = locked(&desk.writer);
+        let report = Box::new(job::end(&mut writer, synced));
+        let told = station.tell(Event::SpoolDone { node, report });
+        self.compressor.compress(writer.take_to_compress(), Taken::Replace);
+        told
     }
 }
 
@@ -242,7 +295,6 @@ impl Stdout {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
     use std::sync::mpsc::{Receiver, channel};
     use std::time::UNIX_EPOCH;
 
