@@ -23,8 +23,11 @@ fn second() -> Duration {
 }
 
 /// Runs a small history; a machine that stops starts again at once with what `loss` leaves.
-fn run(sender: SimFs, receiver: SimFs, name: &str, loss: Loss) -> Story {
+fn run(sender: SimFs, receiver: SimFs, name: &str, loss: Loss, slow: bool) -> Story {
     let mut pair = Pair::new(sender, receiver, name);
+    if slow {
+        pair.slow_syncs();
+    }
     let mut given = Vec::new();
     let mut safe: Vec<String> = Vec::new();
     for round in 0..ROUNDS {
@@ -39,7 +42,7 @@ fn run(sender: SimFs, receiver: SimFs, name: &str, loss: Loss) -> Story {
         pair.exchange();
         pair.pass(second());
     }
-    for _ in 0..8 {
+    for _ in 0..if slow { 40 } else { 8 } {
         pair.restart_stopped(loss);
         pair.pass(second());
     }
@@ -71,9 +74,9 @@ fn is_whole(story: &Story) -> bool {
     received == given
 }
 
-fn every_line_arrives_once(name: &str) {
+fn every_line_arrives_once(name: &str, slow: bool) {
     let (sender, receiver) = (SimFs::default(), SimFs::default());
-    let whole = run(sender.clone(), receiver.clone(), name, Loss::None);
+    let whole = run(sender.clone(), receiver.clone(), name, Loss::None, slow);
     check(&whole, "no crash");
     assert!(is_whole(&whole), "{:?}", whole.pair.received());
     let ends = [(sender.operations(), true), (receiver.operations(), false)];
@@ -84,7 +87,8 @@ fn every_line_arrives_once(name: &str) {
                 let (sender, receiver) = (SimFs::default(), SimFs::default());
                 if at_sender { &sender } else { &receiver }.crash_at(at);
                 let what = format!("sender {at_sender}, stopped before {at}, {loss:?}");
-                let story = catch_unwind(AssertUnwindSafe(|| run(sender, receiver, name, loss)));
+                let story =
+                    catch_unwind(AssertUnwindSafe(|| run(sender, receiver, name, loss, slow)));
                 let story = story.unwrap_or_else(|_| panic!("{what}"));
                 check(&story, &what);
                 if !at_sender {
@@ -97,10 +101,15 @@ fn every_line_arrives_once(name: &str) {
 
 #[test]
 fn every_line_arrives_once_whichever_machine_stops_at_whatever_step() {
-    every_line_arrives_once("out");
+    every_line_arrives_once("out", false);
 }
 
 #[test]
 fn every_line_arrives_once_in_the_file_that_its_field_names() {
-    every_line_arrives_once("{app}");
+    every_line_arrives_once("{app}", false);
+}
+
+#[test]
+fn every_line_arrives_once_while_syncs_run_beside_what_is_appended() {
+    every_line_arrives_once("out", true);
 }

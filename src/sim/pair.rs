@@ -41,6 +41,8 @@ pub(crate) struct Pair {
     lane: Option<LaneId>,
     ticket: u64,
     receiver_text: String,
+    /// Whether syncs end only as time passes.
+    slow_syncs: bool,
 }
 
 impl Pair {
@@ -59,7 +61,15 @@ impl Pair {
             session: None,
             lane: None,
             ticket: 0,
+            slow_syncs: false,
         }
+    }
+
+    /// Has a sync end only as time passes, on disks that are started later too.
+    pub(crate) fn slow_syncs(&mut self) {
+        self.slow_syncs = true;
+        self.sender.slow_syncs = true;
+        self.receiver.slow_syncs = true;
     }
 
     /// The machine that has stopped starts again, with what `loss` has left.
@@ -69,12 +79,14 @@ impl Pair {
             self.session = None;
             self.lane = None;
             self.sender = World::on(self.sender.fs.after_crash(loss), SENDER).unwrap();
+            self.sender.slow_syncs = self.slow_syncs;
             any = true;
         }
         if self.receiver.fs.has_stopped() {
             self.hang_up();
             self.receiver =
                 World::on(self.receiver.fs.after_crash(loss), &self.receiver_text).unwrap();
+            self.receiver.slow_syncs = self.slow_syncs;
             any = true;
         }
         any
