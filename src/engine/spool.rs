@@ -1,9 +1,9 @@
 //! Spools: what waits to be written, what is written and not durable, what became of it.
 //!
 //! A batch stays in the spool's queue until it is durable, so that what a failed sync leaves in
-//! doubt can be written again. One job that appends, one that syncs and one with cursors
-//! are under way for each spool at most ([`crate::spool::job`]); what became durable is told to the clients that wait
-//! for it and handed to the readers that have read everything before.
+//! doubt can be written again. One job that appends, one that syncs and one with cursors are
+//! under way for each spool at most ([`crate::spool::job`]); what became durable is told to the
+//! clients that wait for it and handed to the readers that have read everything before.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -430,8 +430,10 @@ impl Engine {
             spool.queue.rewind();
             spool.outcomes.clear();
         }
-        if spool.outcomes.is_empty() {
-            spool.dirty_since = None;
+        match spool.outcomes.is_empty() {
+            true => spool.dirty_since = None,
+            // An append that was under way when a sync ended is reported after it.
+            false => drop(spool.dirty_since.get_or_insert(now)),
         }
         self.cursors_saved(&report.saved);
         self.hand_to_readers(id, durable, now);
