@@ -1,6 +1,7 @@
 //! The disk's threads: one for each output that writes files or standard output, so that a
 //! stalled file system or a reader that sleeps costs that output's queue and nobody else a
-//! line; and three for each spool, so that its lines never wait for a sync. What they do is in [`super::station`].
+//! line; and three for each spool, so that its lines never wait for a sync. What they do is in
+//! [`super::station`].
 
 use std::collections::HashMap;
 use std::io;
