@@ -1,5 +1,7 @@
 //! Files as an argument: what the daemon asks of a file system, so that a test can be one.
 
+mod open;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
@@ -10,6 +12,8 @@ use nix::fcntl::{FallocateFlags, Flock, FlockArg, fallocate};
 use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, fstatfs};
 
 use crate::limits::{FILE_MODE_DEFAULT, SLICES_MOST};
+
+pub use open::{Access, copy_access, regular, scratch};
 
 /// A file system.
 pub trait Fs {
@@ -25,11 +29,50 @@ pub trait Fs {
     /// The system's.
     fn append(&self, path: &Path, mode: u32) -> io::Result<Self::File>;
 
+    /// Opens an output's file for appending, made with its folders where missing. Behind the
+    /// first `trusted` bytes of the path no symbolic link is followed, and the file must be a
+    /// regular one; `None` where the whole path is trusted.
+    ///
+    /// # Errors
+    /// The system's; `InvalidInput` where it is a file that cannot be appended to.
+    fn output(
+        &self,
+        path: &Path,
+        trusted: Option<usize>,
+        access: &Access,
+    ) -> io::Result<Self::File> {
+        let _ = trusted;
+        match self.append(path, access.mode) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.create_folders(path.parent().unwrap_or_else(|| Path::new("/")))?;
+                self.append(path, access.mode)
+            }
+            done => done,
+        }
+    }
+
     /// Opens a file for reading.
     ///
     /// # Errors
     /// The system's.
     fn open(&self, path: &Path) -> io::Result<Self::File>;
+
+    /// The same as [`Self::append`] for a file that must be our own: a link is not followed, and
+    /// what is no regular file is left alone.
+    ///
+    /// # Errors
+    /// The system's, and that it is no regular file.
+    fn append_own(&self, path: &Path, mode: u32) -> io::Result<Self::File> {
+        self.append(path, mode)
+    }
+
+    /// Opens a file of our own for reading: no link, and a regular file.
+    ///
+    /// # Errors
+    /// The system's, and that it is no regular file.
+    fn open_own(&self, path: &Path) -> io::Result<Self::File> {
+        self.open(path)
+    }
 
     /// Makes a folder and those above it where missing.
     ///
@@ -43,6 +86,17 @@ pub trait Fs {
     /// The system's.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file another name in the same file system, which nothing has yet.
+    ///
+    /// # Errors
+    /// The system's; `AlreadyExists` where something has that name.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match self.exists(to) {
+            true => Err(io::ErrorKind::AlreadyExists.into()),
+            false => self.rename(from, to),
+        }
+    }
+
     /// Removes a file.
     ///
     /// # Errors
@@ -51,6 +105,11 @@ pub trait Fs {
 
     /// Whether something has that name.
     fn exists(&self, path: &Path) -> bool;
+
+    /// Whether a regular file has that name; a link to one is none.
+    fn is_file(&self, path: &Path) -> bool {
+        self.length(path).is_ok()
+    }
 
     /// When a file was last written.
     ///
@@ -70,6 +129,12 @@ pub trait Fs {
     /// The system's.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
 
+    /// The same with what each is, a link not followed.
+    ///
+    /// # Errors
+    /// The system's.
+    fn entries(&self, folder: &Path) -> io::Result<Vec<(PathBuf, Kind)>>;
+
     /// Has the names in a folder survive a crash: those of new files, and that removed ones
     /// are gone (fsync(2), of the folder).
     ///
@@ -84,15 +149,35 @@ pub trait Fs {
     fn free(&self, folder: &Path) -> io::Result<u64>;
 
     /// Locks a folder by the file of that path in it, made where missing; `None` where somebody
-    /// else holds the lock.
+    /// else holds the lock. The file must be our own, as with [`Self::append_own`].
     ///
     /// # Errors
     /// The system's.
     fn lock(&self, path: &Path) -> io::Result<Option<Self::Lock>>;
 }
 
+/// What a name in a folder stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A link, a named pipe, a socket or a device.
+    Other,
+}
+
 /// An open file.
 pub trait FsFile {
+    /// A second handle to the same open file, so that another thread can sync what was written
+    /// by then while this one appends on.
+    ///
+    /// # Errors
+    /// The system's.
+    fn share(&self) -> io::Result<Self>
+    where
+        Self: Sized;
+
     /// Appends as much of the slices as the system takes; the number of bytes.
     ///
     /// # Errors
@@ -105,24 +190,29 @@ pub trait FsFile {
     /// The system's.
     fn length(&self) -> io::Result<u64>;
 
-    /// Sets room aside for `bytes` bytes from `from` on, behind the end of the file, whose length
-    /// stays (fallocate(2), FALLOC_FL_KEEP_SIZE).
+    /// Allocates `bytes` bytes from `from` on, behind the end of the file, whose length stays
+    /// (fallocate(2), FALLOC_FL_KEEP_SIZE).
     ///
     /// # Errors
     /// The system's; `Unsupported` where it would not make appending cheaper.
-    fn set_aside(&mut self, from: u64, bytes: u64) -> io::Result<()>;
+    fn preallocate(&mut self, from: u64, bytes: u64) -> io::Result<()>;
 
-    /// Gives back what was set aside behind the end, which is at `len`; the time of the last write
+    /// Gives back what was allocated behind the end, which is at `len`; the time of the last write
     /// stays.
     ///
     /// # Errors
     /// The system's.
-    fn give_back(&mut self, len: u64) -> io::Result<()>;
+    fn release(&mut self, len: u64) -> io::Result<()>;
+
+    /// Whether it is a regular file, which has a length.
+    fn is_regular(&self) -> bool {
+        true
+    }
 
     /// Whether it is on a disk of this machine, so that no network keeps a write waiting.
     fn is_local(&self) -> bool;
 
-    /// Cuts the file to `len` bytes, and gives back what was set aside.
+    /// Cuts the file to `len` bytes, and gives back what was allocated behind it.
     ///
     /// # Errors
     /// The system's.
@@ -197,7 +287,7 @@ pub fn replace<F: Fs>(fs: &F, path: &Path, content: &[u8]) -> io::Result<()> {
     if fs.exists(&new) {
         fs.remove(&new)?;
     }
-    let mut file = fs.append(&new, FILE_MODE_DEFAULT)?;
+    let mut file = fs.append_own(&new, FILE_MODE_DEFAULT)?;
     write_all(&mut file, &mut [IoSlice::new(content)])?;
     file.sync()?;
     fs.rename(&new, path)?;
@@ -231,8 +321,22 @@ impl Fs for OsFs {
         OpenOptions::new().read(true).append(true).create(true).mode(mode).open(path)
     }
 
+    fn output(&self, path: &Path, trusted: Option<usize>, access: &Access) -> io::Result<File> {
+        open::output(path, trusted, access)
+    }
+
     fn open(&self, path: &Path) -> io::Result<File> {
         File::open(path)
+    }
+
+    fn append_own(&self, path: &Path, mode: u32) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(mode);
+        own(&mut options, path)
+    }
+
+    fn open_own(&self, path: &Path) -> io::Result<File> {
+        own(OpenOptions::new().read(true), path)
     }
 
     fn create_folders(&self, path: &Path) -> io::Result<()> {
@@ -243,8 +347,16 @@ impl Fs for OsFs {
         fs::rename(from, to)
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        open::rename_new(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn is_file(&self, path: &Path) -> bool {
+        path.symlink_metadata().is_ok_and(|data| data.is_file())
     }
 
     fn exists(&self, path: &Path) -> bool {
@@ -263,6 +375,19 @@ impl Fs for OsFs {
         fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
     }
 
+    fn entries(&self, folder: &Path) -> io::Result<Vec<(PathBuf, Kind)>> {
+        let kind = |entry: io::Result<fs::DirEntry>| {
+            let entry = entry?;
+            let kind = match entry.file_type()? {
+                kind if kind.is_file() => Kind::File,
+                kind if kind.is_dir() => Kind::Folder,
+                _ => Kind::Other,
+            };
+            Ok((entry.path(), kind))
+        };
+        fs::read_dir(folder)?.map(kind).collect()
+    }
+
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
     }
@@ -273,7 +398,7 @@ impl Fs for OsFs {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Self::Lock>> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let file = own(OpenOptions::new().write(true).create(true), path)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Some(lock)),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
@@ -282,7 +407,30 @@ impl Fs for OsFs {
     }
 }
 
+/// Opens a regular file under its own name. A named pipe would make the opening wait, and what a
+/// link leads to is somebody else's.
+fn own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let said = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what);
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = options.custom_flags(flags).open(path).map_err(|error| {
+        match error.raw_os_error() {
+            Some(libc::ELOOP) => said("is a symbolic link, which is not followed here"),
+            // A named pipe without a reader, or a socket.
+            Some(libc::ENXIO) => said("is no regular file"),
+            _ => error,
+        }
+    })?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(said("is no regular file")),
+    }
+}
+
 impl FsFile for File {
+    fn share(&self) -> io::Result<Self> {
+        self.try_clone()
+    }
+
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
             match Write::write_vectored(self, slices) {
@@ -296,8 +444,8 @@ impl FsFile for File {
         Ok(self.metadata()?.len())
     }
 
-    fn set_aside(&mut self, from: u64, bytes: u64) -> io::Result<()> {
-        // XFS sets room aside by itself, and btrfs would no longer compress what is written.
+    fn preallocate(&mut self, from: u64, bytes: u64) -> io::Result<()> {
+        // XFS preallocates by itself, and btrfs would no longer compress what is written.
         if fstatfs(&*self)?.filesystem_type() != EXT4_SUPER_MAGIC {
             return Err(io::ErrorKind::Unsupported.into());
         }
@@ -306,10 +454,14 @@ impl FsFile for File {
         Ok(fallocate(&*self, how, number(from)?, number(bytes)?)?)
     }
 
-    fn give_back(&mut self, len: u64) -> io::Result<()> {
+    fn release(&mut self, len: u64) -> io::Result<()> {
         let modified = self.metadata()?.modified()?;
         Self::set_len(self, len)?;
         self.set_modified(modified)
+    }
+
+    fn is_regular(&self) -> bool {
+        self.metadata().is_ok_and(|data| data.is_file())
     }
 
     fn is_local(&self) -> bool {

@@ -117,11 +117,11 @@ pub const BLOCKS_KEPT: usize = 64;
 
 /// The most slices of one writev(2) (UIO_MAXIOV is 1024).
 pub const SLICES_MOST: usize = 64;
-/// An append of so many bytes has room set aside for it and for what may follow.
-pub const AHEAD_LEAST: u64 = 512 * KIB;
-/// So much room is set aside for what may follow: enough for few such calls, and little enough
-/// to be left behind by a daemon that is killed.
-pub const AHEAD: u64 = 8 * MIB;
+/// Room is preallocated for an append of so many bytes and for what may follow.
+pub const PREALLOCATION_LEAST: u64 = 512 * KIB;
+/// So many bytes are preallocated for what may follow: enough for few such calls, and little
+/// enough to be left behind by a daemon that is killed.
+pub const PREALLOCATION: u64 = 8 * MIB;
 /// The most bytes of one job for the disk: so few that they are in the processor's cache yet.
 pub const DISK_JOB_MOST: u64 = 2 * MIB;
 /// Threads that write files; beyond that many outputs, some share one.
@@ -150,6 +150,10 @@ pub const STDERR_LINES_KEPT: usize = 10;
 pub const DISK_RETRY: Duration = Duration::from_secs(1);
 /// Open files of one output; the least recently written is closed first.
 pub const OPEN_FILES_MOST: usize = 256;
+/// Open files of all outputs together, where the limit of descriptors allows it.
+pub const FILES_OPEN_MOST: usize = 4096;
+/// The part of all descriptors that files of outputs may take: one in so many.
+pub const FILES_OPEN_PART: usize = 2;
 /// A child that ran for less than this did not run well, however short its waits are.
 pub const RAN_WELL_LEAST: Duration = Duration::from_secs(5);
 /// Failures in a row after which a child counts as being in a crash loop.
@@ -227,8 +231,11 @@ pub const RESERVE_DEFAULT: u64 = 64 * MIB;
 pub const SYNC_DEFAULT: Duration = Duration::from_secs(1);
 /// The least time of a spool's `sync`.
 pub const SYNC_LEAST: Duration = Duration::from_millis(1);
-/// So much is written to a spool at most before it is synced, whatever `sync` says.
-pub const UNSYNCED_MOST: u64 = 4 * MIB;
+/// A wall clock that is further ahead than this of the time that has passed has jumped.
+pub const CLOCK_STEP: Duration = Duration::from_secs(60);
+/// A clock that has jumped ahead is believed, and lines dropped for their age by it, once it has
+/// been ahead for so long.
+pub const CLOCK_BELIEVED: Duration = Duration::from_secs(3600);
 /// With `sync` a time and nobody who waits, lines are gathered for a spool until there are so
 /// many bytes of them or so much time has passed: every job wakes a thread. Not for long: a
 /// killed daemon loses what is gathered.
@@ -237,13 +244,24 @@ pub const GATHER_BYTES: u64 = 256 * KIB;
 pub const GATHER_MOST: Duration = Duration::from_millis(1);
 /// A spool asks how much of the disk is free once it has written so many bytes since.
 pub const FREE_EVERY: u64 = 4 * MIB;
+/// The room of removed segments is counted as free for so long, though the file system says
+/// otherwise: some give it back later.
+pub const ROOM_CREDITED: Duration = Duration::from_secs(60);
+/// What is set aside in a spool's folder, so that a cursor can be written on a full disk.
+pub const SPARE_BYTES: usize = 16 * 1024;
+/// A segment is at least so many times as large as the table of origins it begins with.
+pub const SEGMENT_HEADS: u64 = 4;
+/// How often it is said that lines are dropped which a reader has not read.
+pub const DROPS_SAID_EVERY: Duration = Duration::from_secs(60);
+/// The highest number a line of a spool can have: 292,000 years at a million lines a second.
+pub const LINE_NUMBER_MOST: u64 = 1 << 63;
 /// The most bytes of one job for a spool.
 pub const SPOOL_JOB_MOST: u64 = 4 * MIB;
 /// How often cursors are written, at most.
 pub const CURSOR_EVERY: Duration = Duration::from_secs(1);
-/// Other spools whose lines one spool keeps count of; the one not heard of for longest is
-/// forgotten.
-pub const ORIGINS_MOST: usize = 4096;
+/// Origins (other spools, followed files, partitions) whose lines one spool keeps count of; the
+/// one unheard of for longest is forgotten. Each takes 145 bytes of every segment.
+pub const ORIGINS_MOST: usize = 16_384;
 /// The inputs of one segment.
 pub const INPUTS_MOST: u16 = 9999;
 /// The longest cursor file.
@@ -297,10 +315,14 @@ pub const UNFINISHED_MOST: usize = 16 * 1024 * 1024;
 /// The longest part of a file name that fields and times make: so many bytes leave room for what
 /// is appended when the file is set aside (a name has 255 at most).
 pub const NAME_PART_MOST: usize = 220;
-/// Names that a file output with fields in its name remembers.
-pub const ROUTES_MOST: usize = 4096;
+/// The memory that all file outputs together use for the names that messages made, in bytes.
+pub const FILE_NAMES_MEMORY: usize = 4 * 1024 * 1024;
 /// Files that lines of one write may go to.
-pub const FILES_AT_ONCE: usize = 128;
+pub const FILES_AT_ONCE: usize = 1024;
+/// The memory of the names of one write, and of those in a cursor, in bytes.
+pub const FILES_AT_ONCE_NAMES: usize = 256 * 1024;
+/// The most names of files in a cursor; what was closed for longest is left out.
+pub const CURSOR_FILES_MOST: usize = 2 * FILES_AT_ONCE;
 /// Default of `max_connections`.
 pub const CONNECTIONS_DEFAULT: u64 = 1000;
 /// The most `max_connections` may be.

@@ -35,7 +35,7 @@ fn lines_wait_until_a_folder_can_be_written_again() {
 }
 
 #[test]
-fn rotation_by_size_keeps_every_line_and_compresses_what_is_set_aside() {
+fn rotation_by_size_keeps_every_line_and_compresses_the_rotated_files() {
     let mut daemon = Daemon::start(
         "[output.all]\nfrom = \"in\"\nfile = \"{dir}/logs/all\"\nrotate = \"4KiB\"\n\
          compress = \"zstd\"\n",
@@ -119,6 +119,86 @@ fn a_stalled_file_costs_no_other_file_a_line() {
     assert!(stalled.dropped["queue_full"] > 10_000, "{stalled:?}");
     let (code, log) = daemon.stop();
     assert_eq!(code, Some(0), "{log}");
+}
+
+/// Starts a daemon by a shell that first does something.
+fn run_behind(daemon: &mut Daemon, first: &str) {
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.arg("-c").arg(format!("{first}; exec \"$0\" \"$@\"")).arg(crate::util::LOGWEIR);
+    daemon.run_by(shell);
+}
+
+fn message(app: &str, text: &str) -> Vec<u8> {
+    format!("<13>1 - h {app} - - - {text}\n").into_bytes()
+}
+
+#[test]
+fn files_of_more_hosts_than_there_are_descriptors_get_all_their_lines() {
+    let outputs: String = (0..5)
+        .map(|n| format!("[output.o{n}]\nfrom = \"in\"\nfile = \"{{dir}}/o{n}/{{app}}\"\n"))
+        .collect();
+    let pipe = "[output.p]\nfrom = \"in\"\npipe = \"ulimit -Sn >{dir}/limit; cat >/dev/null\"\n";
+    let mut daemon = Daemon::prepare(&(outputs + pipe));
+    run_behind(&mut daemon, "ulimit -Sn 64; ulimit -Hn 128");
+    for number in 0..400 {
+        daemon.send(&message(&format!("app{}", number % 200), &number.to_string()));
+        if number % 100 == 99 {
+            daemon.wait_node("o0", |node| node.lines_out > number);
+        }
+    }
+    for n in 0..5 {
+        daemon.wait_node(&format!("o{n}"), |node| node.lines_out == 400 && node.error.is_none());
+        let files = std::fs::read_dir(daemon.path(&format!("o{n}"))).unwrap();
+        assert_eq!(files.count(), 200);
+        assert_eq!(daemon.lines(&format!("o{n}/app7")).len(), 2);
+    }
+    // Children have the limit that the daemon was started with.
+    assert_eq!(daemon.wait_lines("limit", 1), ["64"]);
+    let (code, log) = daemon.stop();
+    assert_eq!(code, Some(0));
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+#[test]
+fn a_file_that_reaches_the_largest_size_costs_no_other_a_line() {
+    let mut daemon = Daemon::prepare(
+        "[output.one]\nfrom = \"in\"\nfile = \"{dir}/one\"\n\
+         [output.by]\nfrom = \"in\"\nfile = \"{dir}/by/{app}\"\n\
+         [output.few]\nfrom = \"in\"\napp = \"small\"\nfile = \"{dir}/few\"\n",
+    );
+    // 32 KiB, and no signal for whoever writes more.
+    run_behind(&mut daemon, "trap '' XFSZ; ulimit -f 64");
+    let text = "x".repeat(1000);
+    for number in 0..100 {
+        daemon.send(&message("large", &text));
+        daemon.send(&message("small", &number.to_string()));
+        daemon.wait_node("by", |node| node.lines_in == 2 * number + 2);
+    }
+    let by = daemon.wait_node("by", |node| node.queued == 0);
+    assert_eq!(by.dropped["disk_error"] + by.lines_out, 200);
+    assert!(by.dropped["disk_error"] >= 60 && by.error.is_none(), "{by:?}");
+    assert_eq!(daemon.wait_lines("by/small", 100).len(), 100);
+    assert_eq!(daemon.wait_lines("few", 100).len(), 100);
+    let one = daemon.wait_node("one", |node| node.error.is_some());
+    assert!(one.error.unwrap().contains("File too large"));
+    for name in ["one", "by/large"] {
+        let text = std::fs::read_to_string(daemon.path(name)).unwrap();
+        assert!(text.ends_with('\n') && text.len() > 30_000, "{name}");
+    }
+}
+
+#[test]
+fn names_tell_the_time_of_the_zone_and_folders_have_their_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let daemon = Daemon::start(
+        "[output.o]\nfrom = \"in\"\nfile = \"{dir}/logs/%z/{app}\"\ntime_zone = \"Etc/GMT-5\"\n\
+         dir_mode = \"2751\"\nmode = \"0606\"\n",
+    );
+    daemon.send(&message("a", "x"));
+    daemon.wait_lines("logs/+0500/a", 1);
+    let mode = |name: &str| daemon.path(name).metadata().unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode("logs"), mode("logs/+0500")), (0o2751, 0o2751));
+    assert_eq!(mode("logs/+0500/a"), 0o606);
 }
 
 /// A small disk of its own in a file, which can be frozen: what is written then waits.

@@ -9,6 +9,7 @@
 //! - `files`: files are written, rotated, compressed, and the disk is full;
 //! - `filters`: the programs in filters/ print what they should;
 //! - `graph`: the flow is drawn;
+//! - `import`: configurations of other daemons are carried over;
 //! - `kills`: daemons are killed in the middle of a flow;
 //! - `metrics`: the ledger over HTTP;
 //! - `monitoring`: the dashboard and the alerts, over a real Prometheus;
@@ -51,6 +52,7 @@ mod filters;
 mod flow;
 mod forward;
 mod graph;
+mod import;
 mod kills;
 mod metrics;
 mod monitoring;

@@ -83,30 +83,21 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let from = answer(
         asks,
         args.from,
-        &Question {
-            text: "Where do lines come from: network (syslog from other hosts), host (syslog of \
-                   this host), raw (lines over UDP)?",
-            default: "network",
-            parse: source,
-        },
+        "Where do lines come from: network (syslog from other hosts), host (syslog of this host), \
+         raw (lines over UDP)?",
+        ("network", source),
     )?;
     let to = answer(
         asks,
         args.to.clone(),
-        &Question {
-            text: "Where do they go: files, or the URL of another host, as in relp://hub:2514?",
-            default: "files",
-            parse: destination,
-        },
+        "Where do they go: files, or the URL of another host, as in relp://hub:2514?",
+        ("files", destination),
     )?;
     let metrics = answer(
         asks,
         args.metrics,
-        &Question {
-            text: "Open a port for Prometheus on this host: yes or no?",
-            default: "no",
-            parse: yes_or_no,
-        },
+        "Open a port for Prometheus on this host: yes or no?",
+        ("no", yes_or_no),
     )?;
     let text = configuration(from, &to, metrics);
     // What we say passes the check has passed it.
@@ -127,35 +118,34 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the user is asked where no option says it.
-struct Question<T> {
-    text: &'static str,
-    /// The answer that an empty line stands for, and that is taken where nobody can be asked.
-    default: &'static str,
-    parse: fn(&str) -> Result<T, String>,
-}
+/// Reads an answer; an error says what there is to answer.
+type Parse<T> = fn(&str) -> Result<T, String>;
 
-/// The value of the option, else the user's answer, else the default.
-fn answer<T>(asks: bool, given: Option<T>, question: &Question<T>) -> anyhow::Result<T> {
+/// What an option says, else what the user answers, else the default.
+fn answer<T>(
+    asks: bool,
+    given: Option<T>,
+    question: &str,
+    (default, parse): (&str, Parse<T>),
+) -> anyhow::Result<T> {
     if let Some(value) = given {
         return Ok(value);
     }
-    let Question { text, default, parse } = question;
-    if asks {
-        loop {
-            eprint!("{text} [{default}] ");
-            let mut answer = String::new();
-            if io::stdin().lock().read_line(&mut answer)? == 0 {
-                bail!("no answer");
-            }
-            match parse(answer.trim()) {
-                _ if answer.trim().is_empty() => break,
-                Ok(value) => return Ok(value),
-                Err(error) => eprintln!("{error}"),
-            }
+    if !asks {
+        return parse(default).map_err(anyhow::Error::msg);
+    }
+    loop {
+        eprint!("{question} [{default}] ");
+        let mut said = String::new();
+        if io::stdin().lock().read_line(&mut said)? == 0 {
+            bail!("no answer");
+        }
+        let said = if said.trim().is_empty() { default } else { said.trim() };
+        match parse(said) {
+            Ok(value) => return Ok(value),
+            Err(error) => eprintln!("{error}"),
         }
     }
-    parse(default).map_err(anyhow::Error::msg)
 }
 
 /// The configuration.

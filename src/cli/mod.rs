@@ -9,6 +9,7 @@ pub mod ctl;
 pub mod demux;
 pub mod explain;
 pub mod r#gen;
+pub mod import;
 pub mod init;
 pub mod log2udp;
 pub mod loss;
@@ -66,6 +67,7 @@ enum Command {
     Send(send::Args),
     Gen(r#gen::Args),
     Init(init::Args),
+    Import(import::Args),
     Completions(completions::Args),
 }
 
@@ -98,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Send(args) => send::run(&args),
         Command::Gen(args) => r#gen::run(&args),
         Command::Init(args) => init::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
     done.unwrap_or_else(|error| {

@@ -47,7 +47,7 @@ fn defaults_are_filled_in() {
     let SourcePlan::Udp(udp) = &input.source else { panic!() };
     assert_eq!((udp.receive_buffer, udp.sockets), (64 << 20, 1));
     let BodyPlan::File(file) = &node(&plan, "z").body else { panic!() };
-    assert_eq!((file.mode, file.queue), (0o640, 64 << 20));
+    assert_eq!((file.access.mode, file.queue), (0o640, 64 << 20));
     assert_eq!(node(&plan, "z").from, ["a"]);
 }
 
@@ -67,6 +67,7 @@ fn every_key_is_read() {
         "[output.o]\nfrom = \"i\"\nfile = \"/log/%F\"\nrotate = \"1h\"\nkeep = 48\n",
         "compress = \"zstd\"\n",
         "mode = \"0600\"\nqueue = \"5KiB\"\n",
+        "dir_mode = \"2750\"\nowner = \"logs\"\ngroup = \"adm\"\ntime_zone = \"Europe/Berlin\"\n",
         "[output.s]\nfrom = \"f\"\nstdout = true\n[output.d]\nudp = \"hub:9\"\nsample = 2\n",
         "[output.c]\nfrom = \"i\"\npipe = \"c\"\nwhen_full = \"block\"\n",
     ));
@@ -79,7 +80,13 @@ fn every_key_is_read() {
     assert_eq!((run.workers, run.queue, run.max_line), (2, 1 << 20, 100));
     let BodyPlan::File(file) = &node(&plan, "o").body else { panic!() };
     assert_eq!(file.rotate, Some(Rotate::Every(Duration::from_secs(3600))));
-    assert_eq!((file.keep, file.compress, file.mode), (Some(48), true, 0o600));
+    assert_eq!((file.keep, file.compress, file.access.mode), (Some(48), true, 0o600));
+    let access = &file.access;
+    assert_eq!((access.mode_is_exact, access.dir_mode), (true, Some(0o2750)));
+    assert_eq!((access.owner.as_deref(), access.group.as_deref()), (Some("logs"), Some("adm")));
+    let late = "2026-11-26T23:30:00Z".parse::<jiff::Timestamp>().unwrap();
+    let name = file.path.render(late.into(), &crate::output::name::Values::default());
+    assert_eq!(name, Path::new("/log/2026-11-27"));
     assert_eq!(node(&plan, "d").from, ["u", "i", "p"]);
     let BodyPlan::Pipe(pipe) = &node(&plan, "c").body else { panic!() };
     assert_eq!(pipe.when_full, WhenFull::Block);

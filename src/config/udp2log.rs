@@ -11,9 +11,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 
 use super::plan::{
-    BodyPlan, DaemonPlan, FilePlan, FormatPlan, InputPlan, NodePlan, Plan, SampleMode, SamplePlan,
-    SelectPlan, SourcePlan, UdpInPlan,
+    BodyPlan, DaemonPlan, FilePlan, InputPlan, NodePlan, Plan, SampleMode, SamplePlan, SelectPlan,
+    SourcePlan, UdpInPlan,
 };
+use crate::fs::Access;
 use crate::limits;
 use crate::logger::Verbosity;
 use crate::output::name::NameTemplate;
@@ -202,15 +203,8 @@ fn body(kind: &str, rest: &str, span: &Span, report: &mut Report<'_>) -> Option<
         report.error(span, "", "the name ends with '/': name a file, not a folder");
         return None;
     }
-    Some(BodyPlan::File(FilePlan {
-        path: NameTemplate::literal(rest),
-        rotate: None,
-        keep: None,
-        compress: false,
-        format: FormatPlan::default(),
-        mode: FILE_MODE,
-        queue: limits::QUEUE_FILE_DEFAULT,
-    }))
+    let access = Box::new(Access { mode: FILE_MODE, ..Access::default() });
+    Some(BodyPlan::File(FilePlan { access, ..FilePlan::new(NameTemplate::literal(rest)) }))
 }
 
 #[cfg(test)]

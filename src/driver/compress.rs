@@ -1,26 +1,54 @@
-//! Compressing files that were set aside.
+//! Compressing rotated files.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-/// Compresses files set aside, one after the other, in a thread of its own that is started
-/// when the first file comes.
-#[derive(Debug, Default)]
-pub(super) struct Compressor {
-    running: Option<(Sender<PathBuf>, JoinHandle<()>)>,
+use crate::fs::{Fs, OsFs, copy_access, regular, scratch};
+use crate::output::archive::{packed, unfinished};
+use crate::output::open_files::OpenFiles;
+
+/// What is done where a file has the name that the compressed one should have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It holds the same as the plain one, which an interrupted step left, and is replaced.
+    Replace,
+    /// It may hold other lines: the compressed file gets a name that is free.
+    FreeName,
 }
 
+/// Compresses rotated files, one after the other, in a thread of its own that is started when the
+/// first file comes.
+#[derive(Debug, Default)]
+pub(super) struct Compressor {
+    open_files: OpenFiles,
+    running: Option<Running>,
+}
+
+/// Where files are handed over, and the thread.
+type Running = (Sender<(PathBuf, Taken)>, JoinHandle<()>);
+
 impl Compressor {
+    /// One that leaves alone what outputs have open.
+    pub(super) fn new(open_files: OpenFiles) -> Self {
+        Self { open_files, running: None }
+    }
+
     /// Has files compressed.
-    pub(super) fn compress(&mut self, paths: Vec<PathBuf>) {
+    pub(super) fn compress(&mut self, paths: Vec<PathBuf>, taken: Taken) {
         for path in paths {
             if self.running.is_none() {
-                let (sender, paths) = channel::<PathBuf>();
-                let thread = std::thread::Builder::new().name("compress".into());
-                match thread.spawn(move || paths.iter().for_each(|path| pack_and_say(&path))) {
+                let (sender, paths) = channel::<(PathBuf, Taken)>();
+                let open_files = self.open_files.clone();
+                let work = move || {
+                    for (path, taken) in paths {
+                        pack_and_report(&path, taken, &open_files);
+                    }
+                };
+                match std::thread::Builder::new().name("compress".into()).spawn(work) {
                     Ok(thread) => self.running = Some((sender, thread)),
                     Err(error) => {
                         log::error!("{}: not compressed: {error}", path.display());
@@ -30,7 +58,7 @@ impl Compressor {
             }
             if let Some((sender, _)) = &self.running {
                 // The thread lives until its channel is closed.
-                let _ = sender.send(path);
+                let _ = sender.send((path, taken));
             }
         }
     }
@@ -44,38 +72,93 @@ impl Compressor {
     }
 }
 
-fn pack_and_say(path: &Path) {
-    match pack(path) {
+fn pack_and_report(path: &Path, taken: Taken, open_files: &OpenFiles) {
+    match pack(path, taken, open_files) {
         Ok(()) => {}
         // Named twice, or removed by `keep` meanwhile.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => log::error!("{}: not compressed: {error}", path.display()),
     }
 }
 
-/// Compresses a file beside itself and removes it; a crash in between leaves the file whole.
-fn pack(path: &Path) -> io::Result<()> {
-    let mut source = File::open(path)?;
+/// Compresses a file beside itself and removes it; a crash in between leaves the file whole. One
+/// that is written again meanwhile stays as it is.
+fn pack(path: &Path, taken: Taken, open_files: &OpenFiles) -> io::Result<()> {
+    if open_files.is_open(path) {
+        return Ok(());
+    }
+    let mut source = regular(path)?;
     let data = source.metadata()?;
-    let mut unfinished = path.as_os_str().to_os_string();
-    unfinished.push(".zst.part");
-    let target = File::create(&unfinished)?;
-    target.set_permissions(data.permissions())?;
+    let unfinished = unfinished(path);
+    let target = scratch(&unfinished)?;
+    let done = encode(&mut source, target, &data).and_then(|bytes| {
+        // From here on nobody can begin to write it.
+        let claim = open_files.claim(path);
+        if claim.is_none() || !is_still(path, &source, bytes)? {
+            return fs::remove_file(&unfinished);
+        }
+        match taken {
+            Taken::Replace => fs::rename(&unfinished, packed(path, 0))?,
+            Taken::FreeName => put(&unfinished, path)?,
+        }
+        fs::remove_file(path)
+    });
+    done.inspect_err(|_| {
+        // It may have got its name already.
+        let _ = fs::remove_file(&unfinished);
+    })
+}
+
+/// Writes the compressed file, with the access and the time of the plain one; how many bytes there
+/// were of that.
+fn encode(source: &mut File, target: File, data: &fs::Metadata) -> io::Result<u64> {
     let mut encoder = zstd::Encoder::new(target, zstd::DEFAULT_COMPRESSION_LEVEL)?;
     encoder.include_checksum(true)?;
-    io::copy(&mut source, &mut encoder)?;
+    let bytes = io::copy(source, &mut encoder)?;
     let target = encoder.finish()?;
+    copy_access(data, &target)?;
     target.set_modified(data.modified()?)?;
     target.sync_all()?;
-    let mut finished = path.as_os_str().to_os_string();
-    finished.push(".zst");
-    fs::rename(&unfinished, &finished)?;
-    fs::remove_file(path)
+    Ok(bytes)
+}
+
+/// Whether a name is that of this file yet, and nothing was written since.
+fn is_still(path: &Path, source: &File, bytes: u64) -> io::Result<bool> {
+    let (there, ours) = (path.symlink_metadata()?, source.metadata()?);
+    Ok(there.dev() == ours.dev() && there.ino() == ours.ino() && ours.len() == bytes)
+}
+
+/// Gives the compressed file the first name that is free. Where the same is there already, a step
+/// before was interrupted, and it is enough.
+fn put(unfinished: &Path, path: &Path) -> io::Result<()> {
+    for number in 0.. {
+        let name = packed(path, number);
+        match OsFs.rename_new(unfinished, &name) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                if is_same(unfinished, &name) {
+                    return fs::remove_file(unfinished);
+                }
+            }
+            done => return done,
+        }
+    }
+    Ok(())
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let (Ok(one), Ok(other)) = (regular(one), regular(other)) else { return false };
+    let length = |file: &File| file.metadata().map(|data| data.len()).ok();
+    if length(&one) != length(&other) {
+        return false;
+    }
+    let bytes = |file| io::BufReader::new(file).bytes();
+    bytes(one).zip(bytes(other)).all(|pair| matches!(pair, (Ok(one), Ok(other)) if one == other))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::name::NameTemplate;
 
     #[test]
     fn a_compressed_file_holds_the_same_and_keeps_its_time_and_mode() {
@@ -86,12 +169,79 @@ mod tests {
         fs::write(&path, &text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let before = fs::metadata(&path).unwrap();
-        pack(&path).unwrap();
+        pack(&path, Taken::FreeName, &OpenFiles::default()).unwrap();
         let packed = folder.path().join("x.log.zst");
         let data = fs::metadata(&packed).unwrap();
         assert_eq!(zstd::decode_all(File::open(&packed).unwrap()).unwrap(), text.as_bytes());
         assert_eq!(data.modified().unwrap(), before.modified().unwrap());
         assert_eq!(data.permissions().mode() & 0o777, 0o640);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    /// All that is in the compressed files of a folder, by their names.
+    fn archives(folder: &Path) -> Vec<(String, String)> {
+        let mut archives: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| {
+                let path = entry.unwrap().path();
+                let text = zstd::decode_all(File::open(&path).unwrap()).unwrap();
+                let name = path.file_name().unwrap().to_str().unwrap().to_string();
+                (name, String::from_utf8(text).unwrap())
+            })
+            .collect();
+        archives.sort();
+        archives
+    }
+
+    #[test]
+    fn a_compressed_file_is_never_replaced_by_one_with_other_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x-10.log");
+        for text in ["first\n", "second\n", "third\n", "second\n"] {
+            fs::write(&path, text).unwrap();
+            pack(&path, Taken::FreeName, &OpenFiles::default()).unwrap();
+        }
+        let want = [
+            ("x-10.log.0001.zst", "second\n"),
+            ("x-10.log.0002.zst", "third\n"),
+            ("x-10.log.zst", "first\n"),
+        ];
+        // What was compressed before its plain file could be removed is there once.
+        let want = want.map(|(name, text)| (name.to_string(), text.to_string()));
+        assert_eq!(archives(folder.path()), want);
+        fs::write(&path, "again\n").unwrap();
+        pack(&path, Taken::Replace, &OpenFiles::default()).unwrap();
+        assert_eq!(archives(folder.path())[2].1, "again\n");
+    }
+
+    #[test]
+    fn a_file_that_is_written_again_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.log");
+        fs::write(&path, "a line\n").unwrap();
+        let open_files = OpenFiles::default();
+        let mark = open_files.join(&NameTemplate::literal("x")).open(&path);
+        pack(&path, Taken::FreeName, &open_files).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a line\n");
+        let source = regular(&path).unwrap();
+        fs::write(&path, "a line\nanother\n").unwrap();
+        assert!(!is_still(&path, &source, 7).unwrap());
+        drop(mark);
+        pack(&path, Taken::FreeName, &open_files).unwrap();
+        assert_eq!(archives(folder.path())[0].1, "a line\nanother\n");
+    }
+
+    #[test]
+    fn no_link_that_somebody_planted_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("x.log"), tempfile::NamedTempFile::new().unwrap());
+        fs::write(other.path(), "kept").unwrap();
+        fs::write(&path, "a line\n").unwrap();
+        std::os::unix::fs::symlink(other.path(), unfinished(&path)).unwrap();
+        pack(&path, Taken::FreeName, &OpenFiles::default()).unwrap();
+        assert_eq!(archives(folder.path()), [("x.log.zst".to_string(), "a line\n".to_string())]);
+        std::os::unix::fs::symlink(other.path(), &path).unwrap();
+        assert!(pack(&path, Taken::FreeName, &OpenFiles::default()).is_err());
+        assert_eq!(fs::read_to_string(other.path()).unwrap(), "kept");
     }
 }

@@ -1,6 +1,7 @@
 //! The disk's threads: one for each output that writes files or standard output, so that a
 //! stalled file system or a reader that sleeps costs that output's queue and nobody else a
-//! line. What they do is in [`super::station`].
+//! line; and three for each spool, so that its lines never wait for a sync. What they do is in
+//! [`super::station`].
 
 use std::collections::HashMap;
 use std::io;
@@ -9,24 +10,41 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::station::{Job, Station};
+use super::station::{Job, SpoolDesk, Station};
 use super::wake::Wake;
+use crate::clock::SystemClock;
 use crate::engine::{DiskJob, DiskWork, Event};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
-use crate::limits::DISK_THREADS_MOST;
+use crate::limits::{DISK_THREADS_MOST, FILES_OPEN_MOST, FILES_OPEN_PART};
+use crate::output::open_files::OpenFiles;
+use crate::spool::job::Thread;
+use crate::spool::sync::Task;
 use crate::spool::writer::Writer;
+use crate::sys::process::open_files_limit;
 
 /// The disk, as the loop sees it. Its channels are bounded by the engine, which has at most
 /// one job under way for each output.
 #[derive(Debug)]
 pub struct Disk {
-    workers: Vec<Worker>,
-    /// The worker of each output.
-    places: HashMap<NodeId, usize>,
+    workers: Crew,
+    /// Those that sync spools, and those that write their cursors. They share no thread with each
+    /// other nor with those that append.
+    syncers: Crew,
+    clerks: Crew,
+    /// The files that all outputs have open.
+    open_files: OpenFiles,
     done: Receiver<Event>,
     sender: Sender<Event>,
     wake: Wake,
+}
+
+/// Workers of one kind.
+#[derive(Debug, Default)]
+struct Crew {
+    workers: Vec<Worker>,
+    /// The worker of each output.
+    places: HashMap<NodeId, usize>,
 }
 
 #[derive(Debug)]
@@ -39,7 +57,9 @@ impl Disk {
     /// A disk without threads; they come with the outputs.
     pub fn new(wake: Wake) -> Self {
         let (sender, done) = channel();
-        Self { workers: Vec::new(), places: HashMap::new(), done, sender, wake }
+        let open_files = OpenFiles::new(files_open_most());
+        let [workers, syncers, clerks] = std::array::from_fn(|_| Crew::default());
+        Self { workers, syncers, clerks, open_files, done, sender, wake }
     }
 
     /// Hands a job over.
@@ -48,15 +68,23 @@ impl Disk {
     /// The system's, where no thread could be made for an output.
     pub fn hand(&mut self, job: DiskJob) -> io::Result<()> {
         if matches!(job.work, DiskWork::Open(_)) {
-            let place = self.place()?;
-            self.places.insert(job.node, place);
+            let (sender, wake, open_files) =
+                (self.sender.clone(), self.wake.clone(), self.open_files.clone());
+            self.workers.enter(job.node, || Station::new(sender, wake, open_files))?;
         }
-        let place = match job.work {
-            DiskWork::Close => self.places.remove(&job.node),
-            _ => self.places.get(&job.node).copied(),
-        };
-        if let Some(place) = place {
-            self.workers[place].station.put(Job::Work(job));
+        match &job.work {
+            DiskWork::Close => {
+                for crew in [&mut self.syncers, &mut self.clerks] {
+                    crew.close(DiskJob { node: job.node, work: DiskWork::Close });
+                }
+                self.workers.close(job);
+            }
+            DiskWork::Spool(work) => match work.thread() {
+                Thread::Appends => self.workers.put(job),
+                Thread::Does(Task::Lines) => self.syncers.put(job),
+                Thread::Does(Task::Cursors) => self.clerks.put(job),
+            },
+            _ => self.workers.put(job),
         }
         Ok(())
     }
@@ -65,37 +93,25 @@ impl Disk {
     ///
     /// # Errors
     /// The system's, where no thread could be made for it.
-    pub fn take_spool(&mut self, node: NodeId, writer: Writer<OsFs>) -> io::Result<()> {
-        let place = self.place()?;
-        self.places.insert(node, place);
-        self.workers[place].station.put(Job::Spool(node, Box::new(writer)));
-        Ok(())
-    }
-
-    /// A worker with as few outputs as there is: an idle one, else a new one, and only beyond
-    /// the bound one that serves another output too.
-    fn place(&mut self) -> io::Result<usize> {
-        let least = (0..self.workers.len()).min_by_key(|place| self.load(*place));
-        match least {
-            Some(place) if self.load(place) == 0 || self.workers.len() >= DISK_THREADS_MOST => {
-                Ok(place)
-            }
-            _ => {
-                let worker = Worker::start(self.sender.clone(), self.wake.clone())?;
-                self.workers.push(worker);
-                Ok(self.workers.len() - 1)
-            }
+    pub fn take_spool(
+        &mut self,
+        node: NodeId,
+        writer: Writer<OsFs>,
+        clock: SystemClock,
+    ) -> io::Result<()> {
+        let spool = Arc::new(SpoolDesk::new(writer, clock));
+        for crew in [&mut self.workers, &mut self.syncers, &mut self.clerks] {
+            let (sender, wake, open_files) =
+                (self.sender.clone(), self.wake.clone(), self.open_files.clone());
+            let station = crew.enter(node, || Station::new(sender, wake, open_files))?;
+            station.put(Job::Spool(node, Arc::clone(&spool)));
         }
-    }
-
-    /// How many outputs a worker serves.
-    fn load(&self, place: usize) -> usize {
-        self.places.values().filter(|other| **other == place).count()
+        Ok(())
     }
 
     /// Whether something is open for this node.
     pub fn has(&self, node: NodeId) -> bool {
-        self.places.contains_key(&node)
+        self.workers.places.contains_key(&node)
     }
 
     /// What was done, if something was.
@@ -105,10 +121,13 @@ impl Disk {
 
     /// Waits until all files are closed and compressed, but not longer than `patience`: what
     /// stalls must not keep the daemon from ending. A file half compressed is whole beside.
-    pub fn finish(mut self, patience: Duration) {
+    pub fn finish(self, patience: Duration) {
         let start = Instant::now();
+        let crews = [self.workers, self.syncers, self.clerks].into_iter();
+        let mut workers: Vec<_> = crews.flat_map(|crew| crew.workers).collect();
         let threads: Vec<_> =
-            self.workers.drain(..).filter_map(|mut worker| worker.thread.take()).collect();
+            workers.iter_mut().filter_map(|worker| worker.thread.take()).collect();
+        drop(workers);
         for thread in threads {
             while !thread.is_finished() {
                 if start.elapsed() >= patience {
@@ -121,9 +140,53 @@ impl Disk {
     }
 }
 
+/// How many files outputs may have open at one time: the others are for clients, children and
+/// whoever asks the daemon.
+fn files_open_most() -> usize {
+    let most = usize::try_from(open_files_limit()).unwrap_or(usize::MAX);
+    (most / FILES_OPEN_PART).min(FILES_OPEN_MOST)
+}
+
+impl Crew {
+    /// Gives an output a worker with as few outputs as there is: an idle one, else a new one, and
+    /// only beyond the bound one that serves another output too.
+    fn enter(&mut self, node: NodeId, station: impl FnOnce() -> Station) -> io::Result<&Station> {
+        let least = (0..self.workers.len()).min_by_key(|place| self.load(*place));
+        let place = match least {
+            Some(place) if self.load(place) == 0 || self.workers.len() >= DISK_THREADS_MOST => {
+                place
+            }
+            _ => {
+                self.workers.push(Worker::start(station())?);
+                self.workers.len() - 1
+            }
+        };
+        self.places.insert(node, place);
+        Ok(&self.workers[place].station)
+    }
+
+    /// How many outputs a worker serves.
+    fn load(&self, place: usize) -> usize {
+        self.places.values().filter(|other| **other == place).count()
+    }
+
+    fn put(&self, job: DiskJob) {
+        if let Some(place) = self.places.get(&job.node) {
+            self.workers[*place].station.put(Job::Work(job));
+        }
+    }
+
+    /// The last job of an output.
+    fn close(&mut self, job: DiskJob) {
+        if let Some(place) = self.places.remove(&job.node) {
+            self.workers[place].station.put(Job::Work(job));
+        }
+    }
+}
+
 impl Worker {
-    fn start(done: Sender<Event>, wake: Wake) -> io::Result<Self> {
-        let station = Arc::new(Station::new(done, wake));
+    fn start(station: Station) -> io::Result<Self> {
+        let station = Arc::new(station);
         let work = Arc::clone(&station);
         let thread = std::thread::Builder::new().name("disk".into()).spawn(move || work.run())?;
         Ok(Self { station, thread: Some(thread) })

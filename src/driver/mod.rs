@@ -44,6 +44,7 @@ use crate::ids::NodeId;
 use crate::limits;
 use crate::metrics::{Pulse, Reloads};
 use crate::spool::recover::Opened;
+use crate::sys::process::raise_open_files;
 
 pub(crate) use crate::net::{tls, transport};
 pub(crate) use crate::wake;
@@ -118,6 +119,7 @@ impl Daemon {
     /// # Errors
     /// One sentence for the user: what cannot be opened, and why.
     pub fn open(plan: &Plan, reread: Reread) -> Result<Self, String> {
+        raise_open_files();
         let clock = SystemClock::new();
         let system =
             |error: io::Error| format!("the system refuses what every daemon needs: {error}");
@@ -130,6 +132,7 @@ impl Daemon {
             plan: Plan { daemon: plan.daemon.clone(), nodes: Vec::new() },
             sockets: inherited.sockets(reload::claims_of(plan)),
             has_control: false,
+            clock,
         };
         let mut prepared = prepare(plan.clone(), &before)?;
         let flow = match prepared.flow.take() {
@@ -180,7 +183,7 @@ impl Daemon {
             origins: writer.origins().into_iter().collect(),
             cursors: cursors.into_iter().collect(),
         });
-        self.disk.take_spool(node, writer).map_err(|error| error.to_string())?;
+        self.disk.take_spool(node, writer, self.clock).map_err(|error| error.to_string())?;
         self.engine.handle(Event::SpoolOpened { node, found }, now);
         Ok(())
     }

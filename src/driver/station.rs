@@ -6,16 +6,19 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::mpsc::Sender;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::compress::Compressor;
+use super::compress::{Compressor, Taken};
 use super::wake::Wake;
+use crate::clock::{Clock, SystemClock};
 use crate::engine::{DiskJob, DiskTarget, DiskWork, Event};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
 use crate::output::file::{FileOutput, Written};
-use crate::spool::job::carry_out;
+use crate::output::open_files::OpenFiles;
+use crate::spool::age::Now;
+use crate::spool::job;
 use crate::spool::writer::Writer;
 
 /// What is to be done.
@@ -23,14 +26,38 @@ use crate::spool::writer::Writer;
 pub(super) enum Job {
     Work(DiskJob),
     /// A spool that was opened.
-    Spool(NodeId, Box<Writer<OsFs>>),
+    Spool(NodeId, Arc<SpoolDesk>),
 }
+
+/// A spool, for the thread that appends and the one that syncs. The lock is not held across a
+/// sync.
+#[derive(Debug)]
+pub(super) struct SpoolDesk {
+    writer: Mutex<Writer<OsFs>>,
+    clock: SystemClock,
+}
+
+impl SpoolDesk {
+    /// A spool that was opened at `clock`'s time.
+    pub(super) fn new(writer: Writer<OsFs>, clock: SystemClock) -> Self {
+        Self { writer: Mutex::new(writer), clock }
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: self.clock.wall(), mono: self.clock.mono() }
+    }
+}
+
+/// A sync that took longer has the loop woken before it is done.
+const SYNC_SLOW: Duration = Duration::from_millis(5);
 
 /// The jobs of a worker, and what they need.
 #[derive(Debug)]
 pub struct Station {
     jobs: Mutex<Jobs>,
     come: Condvar,
+    /// The files that are open here and in other stations.
+    open_files: OpenFiles,
     done: Sender<Event>,
     wake: Wake,
 }
@@ -42,9 +69,11 @@ struct Jobs {
 }
 
 /// What is open.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Desk {
     targets: HashMap<NodeId, Target>,
+    /// How long the last sync of a spool took.
+    last_sync: Duration,
     compressor: Compressor,
 }
 
@@ -52,13 +81,13 @@ struct Desk {
 enum Target {
     Files(Box<FileOutput<OsFs>>),
     Stdout(Stdout),
-    Spool(Box<Writer<OsFs>>),
+    Spool(Arc<SpoolDesk>),
 }
 
 impl Station {
     /// One without jobs that tells by `done` what was done.
-    pub(super) fn new(done: Sender<Event>, wake: Wake) -> Self {
-        Self { jobs: Mutex::default(), come: Condvar::new(), done, wake }
+    pub(super) fn new(done: Sender<Event>, wake: Wake, open_files: OpenFiles) -> Self {
+        Self { jobs: Mutex::default(), come: Condvar::new(), open_files, done, wake }
     }
 
     /// Adds a job.
@@ -75,13 +104,17 @@ impl Station {
 
     /// The thread: does what comes until the station is closed.
     pub(super) fn run(&self) {
-        let mut desk = Desk::default();
+        let mut desk = Desk {
+            targets: HashMap::new(),
+            last_sync: Duration::ZERO,
+            compressor: Compressor::new(self.open_files.clone()),
+        };
         while let Some(job) = self.next() {
             if desk.carry_out(job, self) {
                 self.wake.wake();
             }
         }
-        let Desk { targets, compressor } = desk;
+        let Desk { targets, compressor, .. } = desk;
         drop(targets);
         compressor.finish();
     }
@@ -108,14 +141,14 @@ impl Desk {
     fn carry_out(&mut self, job: Job, station: &Station) -> bool {
         let DiskJob { node, work } = match job {
             Job::Work(job) => job,
-            Job::Spool(node, writer) => {
-                self.targets.insert(node, Target::Spool(writer));
+            Job::Spool(node, spool) => {
+                self.targets.insert(node, Target::Spool(spool));
                 return false;
             }
         };
         match work {
             DiskWork::Open(DiskTarget::File { plan, exact }) => {
-                let files = FileOutput::new(plan, OsFs);
+                let files = FileOutput::sharing(&station.open_files, plan, OsFs);
                 let files = if exact { files.exact() } else { files };
                 self.targets.insert(node, Target::Files(Box::new(files)));
             }
@@ -133,7 +166,7 @@ impl Desk {
                 drop(batches);
                 let told = station.tell(Event::JobDone { node, written });
                 if let Target::Files(files) = target {
-                    self.compressor.compress(files.take_to_compress());
+                    self.compressor.compress(files.take_to_compress(), Taken::FreeName);
                 }
                 return told;
             }
@@ -146,24 +179,32 @@ impl Desk {
             }
             DiskWork::Checkpoint => {
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
-                    return station.tell(Event::Checkpointed { node, files: files.checkpoint() });
+                    let was_reopening = files.is_reopening();
+                    let told =
+                        station.tell(Event::Checkpointed { node, files: files.checkpoint() });
+                    if was_reopening && !files.is_reopening() {
+                        station.tell(Event::Reopened { node, done: true });
+                    }
+                    return told;
                 }
             }
             DiskWork::CheckpointSaved => {
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
-                    files.checked();
+                    let was_reopening = files.is_reopening();
+                    files.saved();
+                    return was_reopening && station.tell(Event::Reopened { node, done: true });
                 }
             }
             DiskWork::Spool(job) => {
-                let Some(Target::Spool(writer)) = self.targets.get_mut(&node) else {
+                let Some(Target::Spool(spool)) = self.targets.get(&node) else {
                     return false;
                 };
-                let report = Box::new(carry_out(writer, *job, SystemTime::now()));
-                self.compressor.compress(writer.take_to_compress());
-                return station.tell(Event::SpoolDone { node, report });
+                let spool = Arc::clone(spool);
+                return self.spool(node, *job, &spool, station);
             }
             DiskWork::UpdateSpool(plan, readers) => {
-                if let Some(Target::Spool(writer)) = self.targets.get_mut(&node) {
+                if let Some(Target::Spool(spool)) = self.targets.get_mut(&node) {
+                    let mut writer = locked(&spool.writer);
                     writer.set_plan(*plan);
                     writer.set_readers(&readers);
                 }
@@ -171,13 +212,42 @@ impl Desk {
             DiskWork::Reopen => {
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
                     files.reopen();
+                    // An exact output does it at its next checkpoint.
+                    let done = !files.is_reopening();
+                    return station.tell(Event::Reopened { node, done });
                 }
+                // Nothing is open by name here.
+                return station.tell(Event::Reopened { node, done: true });
             }
             DiskWork::Close => {
                 self.targets.remove(&node);
             }
         }
         false
+    }
+}
+
+impl Desk {
+    /// Does a spool's job; whether the loop was told something. Reports are told under the lock,
+    /// so that they come in the order of what happened.
+    fn spool(&mut self, node: NodeId, job: job::Job, desk: &SpoolDesk, station: &Station) -> bool {
+        let mut writer = locked(&desk.writer);
+        let (report, syncing) = job::begin(&mut writer, job, desk.now());
+        let told = station.tell(Event::SpoolDone { node, report: Box::new(report) });
+        drop(writer);
+        let Some(syncing) = syncing else { return told };
+        // Where the sync is soon done one wake-up is enough for both reports.
+        if self.last_sync > SYNC_SLOW {
+            station.wake.wake();
+        }
+        let start = Instant::now();
+        let synced = syncing.run();
+        self.last_sync = start.elapsed();
+        let mut writer = locked(&desk.writer);
+        let report = Box::new(job::end(&mut writer, synced));
+        let told = station.tell(Event::SpoolDone { node, report });
+        self.compressor.compress(writer.take_to_compress(), Taken::Replace);
+        told
     }
 }
 
@@ -225,13 +295,12 @@ impl Stdout {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
     use std::sync::mpsc::{Receiver, channel};
     use std::time::UNIX_EPOCH;
 
     use super::*;
     use crate::batch::Batch;
-    use crate::config::plan::{FilePlan, FormatPlan};
+    use crate::config::plan::FilePlan;
     use crate::output::name::NameTemplate;
 
     const NODE: NodeId = NodeId(1);
@@ -241,16 +310,8 @@ mod tests {
         let (done, told) = channel();
         let poll = mio::Poll::new().unwrap();
         let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
-        let station = Arc::new(Station::new(done, Wake::new(waker)));
-        let plan = FilePlan {
-            path: NameTemplate::parse(file.to_str().unwrap()).unwrap(),
-            rotate: None,
-            keep: None,
-            compress: false,
-            mode: 0o600,
-            format: FormatPlan::default(),
-            queue: 1 << 20,
-        };
+        let station = Arc::new(Station::new(done, Wake::new(waker), OpenFiles::default()));
+        let plan = FilePlan::new(NameTemplate::parse(file.to_str().unwrap()).unwrap());
         let target = DiskTarget::File { plan, exact: false };
         station.put(Job::Work(DiskJob { node: NODE, work: DiskWork::Open(target) }));
         let works = Arc::clone(&station);
@@ -265,6 +326,24 @@ mod tests {
     fn lines(file: &Path) -> Vec<usize> {
         let text = std::fs::read_to_string(file).unwrap();
         text.lines().map(|line| line.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_reopen_is_reported_when_nothing_is_written_to_the_old_file_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x");
+        let (station, thread, told) = station(&file);
+        (0..100).for_each(|number| station.put(append(number)));
+        station.put(Job::Work(DiskJob { node: NODE, work: DiskWork::Reopen }));
+        let reopened = |event: &Event| matches!(event, Event::Reopened { node: NODE, done: true });
+        let before = std::iter::from_fn(|| told.recv().ok()).take_while(|event| !reopened(event));
+        assert_eq!(before.count(), 100);
+        let old = folder.path().join("old");
+        std::fs::rename(&file, &old).unwrap();
+        station.put(append(100));
+        station.close();
+        thread.join().unwrap();
+        assert_eq!((lines(&old).len(), lines(&file)), (100, vec![100]));
     }
 
     #[test]

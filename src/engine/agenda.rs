@@ -1,7 +1,7 @@
-//! What has to be looked at: the nodes that an event has reached, and when others are due.
+//! The agenda: the nodes that an event has reached, and the timers of the others.
 //!
-//! An event touches the nodes it reaches, and only those are serviced behind it. A node that
-//! waits for the time has one timer. So an event costs nothing for a node it does not reach.
+//! An event touches the nodes it reaches, and only those are serviced afterwards. A node that waits
+//! for a time has one timer, so an event costs nothing for the nodes it does not reach.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -18,7 +18,7 @@ pub(super) struct Agenda {
 }
 
 impl Agenda {
-    /// Has a node serviced before the event is over.
+    /// Has a node serviced before the current event is finished.
     pub(super) fn touch(&mut self, node: NodeId) {
         if self.is_touched.insert(node) {
             self.touched.push_back(node);
@@ -32,7 +32,7 @@ impl Agenda {
         Some(node)
     }
 
-    /// Touches every node whose time has come.
+    /// Touches every node whose timer has expired.
     pub(super) fn expire(&mut self, now: Mono) {
         while let Some(&(at, node)) = self.timers.first()
             && at <= now
@@ -43,8 +43,8 @@ impl Agenda {
         }
     }
 
-    /// Sets a node's timer. A time that has come already sets none: what could be done then was
-    /// done when the node was serviced, and the rest waits for an event.
+    /// Sets a node's timer. A time in the past sets none: what could be done was done when the node
+    /// was serviced, and the rest waits for an event.
     pub(super) fn arm(&mut self, node: NodeId, at: Option<Mono>, now: Mono) {
         let at = at.filter(|at| *at > now);
         if self.armed.get(&node).copied() == at {
@@ -64,7 +64,7 @@ impl Agenda {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// A node is gone.
+    /// Forgets a node that has been removed.
     pub(super) fn forget(&mut self, node: NodeId) {
         if let Some(at) = self.armed.remove(&node) {
             self.timers.remove(&(at, node));

@@ -1,25 +1,27 @@
-//! Backpressure: which inputs wait because a queue downstream is full, and which leave lines in
-//! the kernel's buffer because something downstream has fallen behind in a burst.
+//! Backpressure: which inputs are paused because a downstream queue is full, and which are
+//! throttled (they leave data in the kernel's buffer) because a downstream disk has fallen behind
+//! in a burst.
 
 use std::collections::BTreeSet;
 
 use crate::clock::Mono;
-use crate::config::plan::SpoolFull;
+use crate::config::plan::{BodyPlan, SpoolFull};
 use crate::ids::NodeId;
 use crate::limits::HOLD_MOST;
+use crate::proto::traits::Claim;
 
 use super::cx::Cx;
 use super::graph::{Body, Graph, Node};
 use super::{Action, shape};
 
-/// Whether a file or a spool has fallen behind in a burst.
+/// Tracks whether a file or a spool has fallen behind in a burst.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Burst {
-    /// Bytes that may wait before it has.
+    /// Bytes that may wait before it counts as behind.
     bound: u64,
-    /// Since when more waits than that.
+    /// When more than that began to wait.
     since: Option<Mono>,
-    /// Bytes that wait now.
+    /// Bytes waiting now.
     waiting: u64,
 }
 
@@ -28,7 +30,7 @@ impl Burst {
         Self { bound, since: None, waiting: 0 }
     }
 
-    /// So many bytes wait now. It is behind until nothing waits.
+    /// Notes how many bytes are waiting. The node is behind until none are.
     pub(super) fn note(&mut self, waiting: u64, now: Mono) {
         self.waiting = waiting;
         match waiting {
@@ -38,33 +40,40 @@ impl Burst {
         }
     }
 
-    /// Whether inputs should be throttled for it: it is behind, and not for so long that it is
+    /// Whether inputs should be throttled: the node is behind, but not for so long that it is
     /// simply slow.
     fn throttles(&self, now: Mono) -> bool {
         self.waiting > self.bound && self.since.is_some_and(|since| now.since(since) < HOLD_MOST)
     }
 
-    /// When inputs are no longer throttled for it.
+    /// Whether more is waiting than the bound, however long.
+    fn is_beyond(&self) -> bool {
+        self.waiting > self.bound
+    }
+
+    /// When throttling ends.
     pub(super) fn deadline(&self, now: Mono) -> Option<Mono> {
         self.since.filter(|_| self.throttles(now)).map(|since| since + HOLD_MOST)
     }
 }
 
-/// Who holds whom back.
+/// Which nodes hold back which inputs.
 #[derive(Debug, Default)]
 pub(super) struct Backpressure {
-    /// Nodes whose full queue makes inputs wait: all of them (`true`), or only those that
-    /// acknowledge.
+    /// Nodes whose full queue pauses inputs: all inputs (`true`) or only acknowledging ones.
     full: BTreeSet<(NodeId, bool)>,
     /// Nodes that have fallen behind in a burst.
     bursting: BTreeSet<NodeId>,
+    /// Spools with so much in memory that waits for a sync that datagrams are better left in the
+    /// kernel, however long that takes: what is there outlives a killed daemon.
+    crowded: BTreeSet<NodeId>,
     paused: BTreeSet<NodeId>,
     throttled: BTreeSet<NodeId>,
     changed: bool,
 }
 
 impl Backpressure {
-    /// Notes how a node is after something happened to it.
+    /// Notes the state of a node after an event.
     pub(super) fn note(&mut self, id: NodeId, node: &mut Node, now: Mono) {
         let full = is_full(node);
         for all in [false, true] {
@@ -78,19 +87,24 @@ impl Backpressure {
             true => self.bursting.insert(id),
             false => self.bursting.remove(&id),
         };
+        let crowded = matches!(&node.body, Body::Spool(spool) if spool.unsynced.is_beyond());
+        self.changed |= match crowded {
+            true => self.crowded.insert(id),
+            false => self.crowded.remove(&id),
+        };
     }
 
-    /// Works it out anew: the flow is another one.
+    /// Forces a new evaluation because the flow has changed.
     pub(super) fn set_changed(&mut self) {
         self.changed = true;
     }
 
-    /// A node is gone.
+    /// Forgets a node that has been removed.
     pub(super) fn forget(&mut self, id: NodeId) {
         for all in [false, true] {
             self.changed |= self.full.remove(&(id, all));
         }
-        self.changed |= self.bursting.remove(&id);
+        self.changed |= self.bursting.remove(&id) | self.crowded.remove(&id);
         self.paused.remove(&id);
         self.throttled.remove(&id);
     }
@@ -99,7 +113,7 @@ impl Backpressure {
         self.paused.contains(&node)
     }
 
-    /// Tells the driver which inputs must wait or be throttled, where that has changed.
+    /// Tells the driver which inputs to pause or throttle, where that has changed.
     pub(super) fn refresh(&mut self, graph: &Graph, cx: &mut Cx) {
         if !std::mem::take(&mut self.changed) {
             return;
@@ -114,7 +128,9 @@ impl Backpressure {
         for &node in self.paused.difference(&paused) {
             cx.act(Action::Unpause(node));
         }
-        let throttled = inputs_upstream(graph, &self.bursting);
+        let mut throttled = inputs_upstream(graph, &self.bursting);
+        let crowded = inputs_upstream(graph, &self.crowded).into_iter();
+        throttled.extend(crowded.filter(|id| has_datagrams(graph.node(*id))));
         for &node in throttled.difference(&self.throttled) {
             cx.act(Action::Throttle(node, true));
         }
@@ -125,8 +141,8 @@ impl Backpressure {
     }
 }
 
-/// Whether a node's full queue makes inputs wait: all inputs, or (`false`) those that acknowledge.
-/// A full queue counts as such until it is half empty.
+/// Whether a node's full queue pauses inputs: all inputs, or (`false`) only acknowledging ones. A
+/// full queue counts as full until it is half empty.
 fn is_full(node: &mut Node) -> Option<bool> {
     let (is_live, body) = (node.retired.is_none(), &node.plan.body);
     match &mut node.body {
@@ -147,12 +163,13 @@ fn is_full(node: &mut Node) -> Option<bool> {
     }
 }
 
-/// Notes how far behind a node is; whether inputs should be throttled for it.
+/// Notes how far behind a node is. Returns whether inputs should be throttled.
 fn note_burst(node: &mut Node, now: Mono) -> bool {
     match &mut node.body {
         Body::Spool(spool) => {
             spool.burst.note(spool.unwritten(), now);
-            spool.burst.throttles(now)
+            spool.unsynced.note(spool.unsynced_bytes(), now);
+            spool.burst.throttles(now) || spool.unsynced.throttles(now)
         }
         Body::Lanes(lanes) => lanes.lanes.iter_mut().any(|lane| {
             let waiting = lane.queue.fill().0;
@@ -165,8 +182,8 @@ fn note_burst(node: &mut Node, now: Mono) -> bool {
     }
 }
 
-/// The inputs and the filter processes whose lines reach `node`; without `all` only the inputs
-/// that acknowledge.
+/// The inputs and filter processes whose lines reach `node`; unless `all`, only acknowledging
+/// inputs.
 fn sources_of(graph: &Graph, node: NodeId, all: bool) -> Vec<NodeId> {
     let passes = |body: &Body| matches!(body, Body::Pass | Body::Spool(_));
     let mut sources = graph.upstream(node, passes);
@@ -180,11 +197,18 @@ fn sources_of(graph: &Graph, node: NodeId, all: bool) -> Vec<NodeId> {
     sources
 }
 
-/// The inputs whose lines reach one of `nodes`. What is downstream of a spool is the spool's
-/// affair.
+/// The inputs whose lines reach one of `nodes`. The search stops at spools, which buffer what is
+/// downstream of them.
 pub(super) fn inputs_upstream(graph: &Graph, nodes: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
     let is_no_spool = |body: &Body| !matches!(body, Body::Spool(_));
     let live = nodes.iter().filter(|id| graph.get(**id).is_some());
     let upstream = live.flat_map(|id| graph.upstream(*id, is_no_spool));
     upstream.filter(|id| graph.node(*id).is_input()).collect()
+}
+
+/// Whether an input has a socket for datagrams.
+fn has_datagrams(node: &Node) -> bool {
+    let BodyPlan::Input(input) = &node.plan.body else { return false };
+    let is_datagram = |claim: &Claim| matches!(claim, Claim::Udp { .. } | Claim::UnixPath(_));
+    input.source.claims().iter().any(is_datagram)
 }

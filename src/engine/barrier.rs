@@ -1,10 +1,10 @@
-//! Barriers: what a client waits for that is acknowledged only when its lines are on disk.
+//! Acknowledgement barriers, for clients whose lines are acknowledged only once they are on disk.
 //!
-//! A barrier is set when lines of a client have entered the flow. It is released when every spool
-//! downstream of the input has made durable (or counted as dropped) all that had entered it by
-//! then; queues are first in, first out, so a count is all there is to remember. Without a spool
-//! downstream a barrier is released at once. Lines that a filter process prints are new lines, and
-//! no barrier waits for them.
+//! A barrier is set when a client's lines have entered the flow. It is released when every spool
+//! downstream of the input has made durable (or counted as dropped) every line that had entered it
+//! by then. Queues are first in, first out, so one count per spool is enough. If no spool is
+//! downstream, the barrier is released at once. Lines printed by a filter process are new lines,
+//! and no barrier waits for them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,7 +13,7 @@ use crate::ids::{Identity, NodeId};
 use super::graph::Graph;
 use super::{Action, Engine};
 
-/// The barriers that were not released yet, by input, oldest first.
+/// The unreleased barriers of each input, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Barriers {
     waiting: BTreeMap<NodeId, VecDeque<Barrier>>,
@@ -22,21 +22,21 @@ pub(super) struct Barriers {
 #[derive(Debug)]
 struct Barrier {
     number: u64,
-    /// What each spool must have completed.
+    /// The number of lines each spool must have completed.
     marks: Vec<(NodeId, u64)>,
-    /// Origins whose last line here is asked for.
+    /// Origins for which the last line stored here is requested.
     resume: Vec<Identity>,
 }
 
 impl Barrier {
-    /// Whether every spool has completed what it had to. A spool that is gone has completed all.
+    /// Whether every spool has completed its lines. A removed spool counts as complete.
     fn is_passed(&self, graph: &Graph) -> bool {
         self.marks
             .iter()
             .all(|(id, mark)| graph.spool(*id).is_none_or(|spool| spool.has_completed(*mark)))
     }
 
-    /// For each origin that was asked for, its last line in each spool.
+    /// For each requested origin, its last line in each spool.
     fn lasts(&self, graph: &Graph) -> Vec<Vec<Option<u64>>> {
         let in_spool = |id: NodeId, origin: &Identity| {
             graph.spool(id).and_then(|spool| spool.origins.get(origin).copied())
@@ -48,7 +48,7 @@ impl Barrier {
 }
 
 impl Engine {
-    /// An input has handed in lines up to here, and a client waits for them.
+    /// Sets a barrier: a client waits for all lines that the input has handed over so far.
     pub(super) fn set_barrier(&mut self, input: NodeId, number: u64, resume: Vec<Identity>) {
         let mut marks = Vec::new();
         for id in self.graph.ends(input) {
@@ -64,7 +64,7 @@ impl Engine {
         self.release_barriers();
     }
 
-    /// Releases every barrier that is passed.
+    /// Releases every barrier that has been passed.
     pub(super) fn release_barriers(&mut self) {
         let (graph, cx) = (&self.graph, &mut self.cx);
         self.barriers.waiting.retain(|&node, waiting| {

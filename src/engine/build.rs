@@ -1,10 +1,9 @@
-//! Building the flow from a plan, the first time and at each reload.
+//! Builds the flow from a plan, at start and at each reload.
 //!
-//! Everything that can be refused is tried first, in [`Prepared::new`], which touches nothing and
-//! may take its time beside the loop. [`Engine::apply`] then only swaps: a node that is the same in
-//! both plans stays as it is, with its queue, its child and its ledger; its selectors keep their
-//! counts where they did not change. A node that is gone or another is cut off from the flow at
-//! once and drains by itself.
+//! Everything that can fail is tried first, in [`Prepared::new`], which changes nothing and may run
+//! beside the loop. [`Engine::apply`] then only swaps. A node that is the same in both plans keeps
+//! its queue, its child and its ledger; selectors that did not change keep their counts. A node
+//! that was removed or changed is detached from the flow at once and drains on its own.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -30,7 +29,7 @@ use super::lane::{Lane, Sink};
 use super::spool::SpoolState;
 use super::{Action, DiskJob, DiskTarget, DiskWork, Engine, shape};
 
-/// A plan with all that is compiled from it: ready to be put in force.
+/// A plan with everything compiled from it, ready to be applied.
 #[derive(Debug)]
 pub struct Prepared {
     plan: Plan,
@@ -40,12 +39,12 @@ pub struct Prepared {
 #[derive(Debug)]
 struct PreparedNode {
     selector: Selector,
-    /// Its subscribers by their place in the plan, and their patterns.
+    /// Its subscribers, as indexes into the plan, and their patterns.
     subscribers: Vec<(usize, PatternIds)>,
     patterns: Patterns,
-    /// For an output with peers.
+    /// Set for an output with peers.
     partitioner: Option<Partitioner>,
-    /// The selectors of its lanes, where it reads from a spool.
+    /// The selectors of its lanes, if it reads from a spool.
     consumers: Vec<Selector>,
 }
 
@@ -53,7 +52,7 @@ impl Prepared {
     /// Compiles a plan.
     ///
     /// # Errors
-    /// What cannot be compiled.
+    /// Names what cannot be compiled.
     pub fn new(plan: &Plan) -> Result<Self, String> {
         let mut nodes = Vec::with_capacity(plan.nodes.len());
         for node in &plan.nodes {
@@ -96,7 +95,7 @@ impl PreparedNode {
         })
     }
 
-    /// Makes the selectors with which its lanes read from a spool.
+    /// Builds the selectors with which the node's lanes read from a spool.
     fn prepare_consumers(&mut self, node: &NodePlan) -> Result<(), String> {
         let lanes = shape::forward(&node.body).map_or(1, partition::lanes);
         for _ in 0..lanes {
@@ -107,16 +106,16 @@ impl PreparedNode {
 }
 
 impl Engine {
-    /// Puts another plan in force.
+    /// Applies another plan.
     ///
     /// # Errors
-    /// What cannot be built; then nothing has changed.
+    /// Names what cannot be built; nothing has changed then.
     pub fn reload(&mut self, plan: &Plan, now: Mono) -> Result<(), String> {
         self.apply(Prepared::new(plan)?, now);
         Ok(())
     }
 
-    /// Puts a prepared plan in force.
+    /// Applies a prepared plan.
     pub fn apply(&mut self, prepared: Prepared, now: Mono) {
         let Prepared { plan, nodes } = prepared;
         self.cx.now = now;
@@ -171,7 +170,7 @@ impl Engine {
         }
     }
 
-    /// Enters a node of the new plan, or keeps the one that is there.
+    /// Adds a node of the new plan, or keeps the existing one.
     fn enter_node(
         &mut self,
         plan: &NodePlan,
@@ -203,7 +202,7 @@ impl Engine {
         id
     }
 
-    /// Has the thread of a file output or of standard output be ready for it.
+    /// Has the thread of a file or standard output open its target.
     fn open_target(&mut self, node: NodeId, plan: &NodePlan, exact: bool) {
         let target = match &plan.body {
             BodyPlan::File(plan) => DiskTarget::File { plan: plan.clone(), exact },
@@ -218,7 +217,7 @@ impl Engine {
         from.any(|id| self.graph.spool(id).is_some())
     }
 
-    /// Makes the consumers of an output that reads from a spool: one for each of its lanes.
+    /// Adds the consumers of an output that reads from a spool, one for each lane.
     fn enter_consumers(&mut self, id: NodeId, selectors: Vec<Selector>) {
         let plan = &self.graph.node(id).plan;
         let mut from = plan.from.iter().filter_map(|name| self.graph.find(name));
@@ -236,7 +235,7 @@ impl Engine {
         }
     }
 
-    /// Shares the memory out anew among all queues there are.
+    /// Shares the memory out among all existing queues.
     pub(super) fn share_budget(&mut self) {
         let memory = self.plan.daemon.memory;
         let mut queues: Vec<&mut Queue> = Vec::new();
@@ -259,7 +258,7 @@ impl Engine {
     }
 }
 
-/// What a node is, new.
+/// A new body for a node.
 fn new_body(
     id: NodeId,
     plan: &NodePlan,

@@ -1,7 +1,7 @@
-//! Children: what each has read of its queue, and where it is in its life.
+//! Children: how much of its queue each has read, and its lifecycle.
 //!
-//! A line that was written into a child's pipe stays in the lane's queue until the child has read
-//! it. So a child that dies costs at most the line it was reading, and its successor gets the rest.
+//! A line written into a child's pipe stays in the lane's queue until the child has read it. So a
+//! child that dies costs at most the line it was reading; its successor gets the rest.
 
 use crate::batch::Batch;
 use crate::clock::Mono;
@@ -18,12 +18,12 @@ use super::lane::{Completed, Lane, Sink};
 use super::status::Complaint;
 use super::{Action, Engine, shape};
 
-/// One copy of a process.
+/// One worker process.
 #[derive(Debug)]
 pub(super) struct Child {
     pub(super) supervisor: Supervisor,
     pub(super) pid: Option<u32>,
-    /// How it ended the last time, in words.
+    /// A description of how it last ended.
     pub(super) last_end: Option<String>,
 }
 
@@ -37,7 +37,7 @@ impl Child {
     }
 }
 
-/// What the driver must do for a step in a child's life.
+/// Translates a lifecycle step into an action for the driver.
 fn action_of(step: Step, lane: LaneId) -> Action {
     match step {
         Step::Start => Action::Start(lane),
@@ -47,9 +47,9 @@ fn action_of(step: Step, lane: LaneId) -> Action {
     }
 }
 
-/// What a lane does whose sink is a child; on other lanes these do nothing.
+/// Operations on a lane whose sink is a child; they do nothing on other lanes.
 impl Lane {
-    /// Does what the time asks for.
+    /// Takes the steps that are due by time.
     pub(super) fn tick_child(&mut self, cx: &mut Cx) {
         let Sink::Child(child) = &mut self.sink else { return };
         if child.supervisor.recovered(cx.now) {
@@ -61,7 +61,7 @@ impl Lane {
         }
     }
 
-    /// The child is to end for good once it has been given all that waits for it.
+    /// Ends the child for good once it has been given everything that waits for it.
     pub(super) fn stop_child(&mut self, cx: &mut Cx) {
         let Sink::Child(child) = &mut self.sink else { return };
         if self.queue.all_written()
@@ -103,8 +103,8 @@ impl Lane {
         }
     }
 
-    /// Whoever read the pipe is gone and left so many bytes unread: the next child gets them. A
-    /// line that was read in part is lost.
+    /// The reader of the pipe is gone and left `unread` bytes, which the next child gets. A line
+    /// that was read in part is lost.
     fn reader_gone(&mut self, unread: usize, cx: &mut Cx) -> Completed {
         let (read, torn) = self.queue.reader_gone(unread, &mut cx.budget);
         Completed::with_lost(read, torn, Reason::ChildGone)
@@ -127,8 +127,7 @@ impl Lanes {
 }
 
 impl Engine {
-    /// So many bytes that were written to a child are still in its pipe; what was before them it
-    /// has read.
+    /// Notes that `bytes` bytes are still in a child's pipe; it has read everything before them.
     pub fn unread(&mut self, lane: LaneId, bytes: usize) {
         let Some(entry) = self.graph.lane_mut(lane) else { return };
         let read = entry.queue.read_but(bytes, &mut self.cx.budget);
@@ -138,30 +137,30 @@ impl Engine {
         self.complete(lane, Completed::left(read));
     }
 
-    /// The children that were written to and had not read all of it.
+    /// The children that were written to and have not read all of it.
     pub fn with_unread(&self) -> Vec<LaneId> {
         self.unread.iter().copied().collect()
     }
 
-    /// A child's command.
+    /// The command of a child.
     pub fn command_of(&self, lane: LaneId) -> &str {
         self.graph.node(lane.node).plan.body.command().unwrap_or_default()
     }
 
-    /// What a child may not do.
+    /// The restrictions a child runs under.
     pub fn confinement(&self, lane: LaneId) -> ConfinePlan {
         let process = shape::process(&self.graph.node(lane.node).plan.body);
         process.map(|process| process.confine.clone()).unwrap_or_default()
     }
 
-    /// The longest line a child may print; `None` where what it prints is not a stream.
+    /// The longest line a child may print; `None` if what it prints is not a stream.
     pub fn prints(&self, lane: LaneId) -> Option<usize> {
         let node = self.graph.node(lane.node);
         let process = shape::process(&node.plan.body).filter(|_| node.prints())?;
         Some(process.max_line)
     }
 
-    /// A child wrote to standard error: the last lines of it are kept, for whoever asks.
+    /// Keeps the last lines that a child wrote to standard error, for the status.
     pub fn complained<'a>(
         &mut self,
         node: NodeId,

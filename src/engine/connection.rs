@@ -1,8 +1,8 @@
 //! Lanes whose lines go to a peer over a connection.
 //!
-//! The queue keeps every line until the peer has it; what a broken connection leaves in doubt is
-//! sent again from there. A lane that reads from a spool offers the spool's identity to a peer that
-//! is a logweir, and goes on behind the last line that the peer has on disk.
+//! The queue keeps every line until the peer has it; whatever is in doubt after a broken connection
+//! is sent again. A lane that reads from a spool offers the spool's identity to a peer that is a
+//! logweir, and continues after the last line that the peer has on disk.
 
 use crate::batch::Batch;
 use crate::clock::Mono;
@@ -23,16 +23,16 @@ use super::{Action, Engine, LinkEvent};
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) link: Link,
-    /// What the lane is known by at a logweir; set once its spool is open.
+    /// The identity the lane presents to a logweir; set once its spool is open.
     identity: Option<Identity>,
-    /// The number of the line that the next piece must begin with, so that a peer which counts
-    /// sees no gap where there are only other lanes' lines.
+    /// The line number at which the next piece must begin, so that a peer that counts sees no gap
+    /// where there are only other lanes' lines.
     covered: u64,
-    /// Where a gap began that no peer was told of yet.
+    /// Start of a gap that has not been reported to a peer.
     gap: Option<u64>,
-    /// The last line that the peer, a logweir, had when it was connected to.
+    /// The last line that the peer, a logweir, had when the connection was opened.
     known: Option<u64>,
-    /// How often the first line was refused.
+    /// How many times the first line was refused.
     refusals: u32,
 }
 
@@ -41,20 +41,20 @@ impl Connection {
         Self { link, identity: None, covered: 0, gap: None, known: None, refusals: 0 }
     }
 
-    /// Whether there are bytes to write, or lines to make bytes of.
+    /// Whether there are bytes to write, or lines to encode.
     pub(super) fn can_write(&self, queue: &Queue) -> bool {
         let out = self.link.out().is_some_and(|out| !out.is_empty());
         out || (self.link.has_room() && !queue.all_written())
     }
 
-    /// Its consumer has begun at this line of its spool: the lane learns whose lines it sends.
+    /// Starts at `position` of its spool, under `identity`.
     pub(super) fn begin(&mut self, identity: Identity, position: u64) {
         self.identity = Some(identity);
         self.covered = position;
     }
 
-    /// Lines are gone and will not come: the peer is to see the gap. `all_completed` where nothing
-    /// before them is under way, so that the next connection would begin behind the gap.
+    /// Records lines that are missing for good, so that the peer sees the gap. `all_completed` if
+    /// nothing before the gap is in flight: the next connection would otherwise begin after it.
     pub(super) fn note_gap(&mut self, gap: Missing, all_completed: bool) {
         self.covered = self.covered.max(gap.end);
         if all_completed {
@@ -62,7 +62,7 @@ impl Connection {
         }
     }
 
-    /// Widens a piece of the spool to the lines of other lanes before it.
+    /// Extends a piece of the spool back over the other lanes' lines before it.
     pub(super) fn cover(&mut self, piece: &mut Batch) {
         if let (Some(numbers), Some(_)) = (&mut piece.numbers, self.identity) {
             numbers.first = numbers.first.min(self.covered);
@@ -70,15 +70,15 @@ impl Connection {
         }
     }
 
-    /// Whether a peer that says it has our line `known` cannot mean this spool as it is.
+    /// Whether the peer claims a line `known` that this spool cannot have sent.
     fn is_ahead_of(&self, known: u64, held: Option<Held>) -> bool {
         held.is_some_and(|held| known >= held.next)
     }
 }
 
-/// What a lane does whose sink is a connection.
+/// Operations on a lane whose sink is a connection.
 impl Lane {
-    /// Makes bytes of what waits, as much as may be under way. Lines that the peer has already are
+    /// Encodes waiting lines, as many as may be in flight. Lines that the peer already has are
     /// completed without being sent.
     fn fill(&mut self, cx: &mut Cx) -> Completed {
         let mut known = Count::default();
@@ -98,8 +98,7 @@ impl Lane {
         Completed::left(known)
     }
 
-    /// Something happened to the connection. `position` is the first line of the spool that is not
-    /// completed.
+    /// Handles a connection event. `position` is the first line of the spool that is not completed.
     fn link_event(&mut self, event: LinkEvent, position: u64, cx: &mut Cx) -> Completed {
         let Sink::Connection(connection) = &mut self.sink else { return Completed::default() };
         let mut acknowledged = Count::default();
@@ -124,7 +123,7 @@ impl Lane {
         self.acknowledged(acknowledged, cx)
     }
 
-    /// The peer has lines.
+    /// The peer has acknowledged lines.
     fn acknowledged(&mut self, done: Count, cx: &mut Cx) -> Completed {
         let Sink::Connection(connection) = &mut self.sink else { return Completed::default() };
         if done.lines == 0 {
@@ -136,8 +135,8 @@ impl Lane {
         Completed::left(self.queue.advance(bytes, &mut cx.budget))
     }
 
-    /// Takes the next thing that the link has to say; `None` once there is nothing more. `held` is
-    /// what the lane's spool holds.
+    /// Handles the next event of the link; `None` if there is none. `held` is the content of the
+    /// lane's spool.
     fn next_of_link(&mut self, held: Option<Held>, cx: &mut Cx) -> Option<Completed> {
         let Sink::Connection(connection) = &mut self.sink else { return None };
         let done = connection.link.take_done();
@@ -150,7 +149,7 @@ impl Lane {
         })
     }
 
-    /// Lines may be sent. A logweir says which it has already.
+    /// The session is open and lines may be sent. A logweir reports which it already has.
     fn up(&mut self, last: Option<Option<u64>>, held: Option<Held>, cx: &mut Cx) -> Completed {
         let Sink::Connection(connection) = &mut self.sink else { return Completed::default() };
         connection.known = last.flatten();
@@ -168,7 +167,7 @@ impl Lane {
         self.drop_known(known, cx)
     }
 
-    /// Completes what the peer has already.
+    /// Completes the lines that the peer already has.
     fn drop_known(&mut self, known: u64, cx: &mut Cx) -> Completed {
         let mut dropped = Count::default();
         while let Some(batch) = self.queue.front() {
@@ -189,8 +188,8 @@ impl Lane {
         Completed::left(dropped)
     }
 
-    /// The connection is gone: what the peer had not answered is sent again. A line that it
-    /// refuses again and again is given up, for all behind it wait.
+    /// The connection is gone: unanswered lines are sent again. A line that is refused repeatedly
+    /// is given up, because everything after it waits.
     fn down(&mut self, refused: bool, cx: &mut Cx) -> Completed {
         self.queue.rewind();
         self.unblock(cx);
@@ -207,8 +206,8 @@ impl Lane {
         Completed::with_lost(Count::default(), lost, Reason::SendError)
     }
 
-    /// Ends the link: at once where the rest is `given_up`, in good order where nothing more can
-    /// come, or where a successor sends the rest.
+    /// Ends the link: at once if the rest is `given_up`; in good order if nothing more can come or
+    /// a successor sends the rest.
     pub(super) fn end_connection(&mut self, given_up: bool, ends: bool, now: Mono) {
         let Sink::Connection(connection) = &mut self.sink else { return };
         if given_up {
@@ -220,7 +219,7 @@ impl Lane {
 }
 
 impl Engine {
-    /// Has a lane that was named as ready make bytes of what waits, as much as may be under way.
+    /// Encodes waiting lines for a lane that was named as ready, as many as may be in flight.
     pub fn fill(&mut self, lane: LaneId) {
         let Some(entry) = self.graph.lane_mut(lane) else { return };
         entry.take_up();
@@ -228,18 +227,18 @@ impl Engine {
         self.complete(lane, completed);
     }
 
-    /// The bytes for a lane's connection, oldest first.
+    /// The bytes to write to a lane's connection, oldest first.
     pub fn out(&self, lane: LaneId) -> Option<&Out> {
         self.graph.lane(lane)?.connection()?.link.out()
     }
 
-    /// Whether what happens to a lane's connection of this number matters.
+    /// Whether events of connection number `attempt` still concern the lane.
     pub fn has_attempt(&self, lane: LaneId, attempt: u64) -> bool {
         let connection = self.graph.lane(lane).and_then(Lane::connection);
         connection.is_some_and(|connection| connection.link.attempt() == Some(attempt))
     }
 
-    /// Whether a lane waits to be told how much its peer's TCP has acknowledged.
+    /// Whether a lane waits for its peer's TCP acknowledgements.
     pub fn wants_acknowledged(&self, lane: LaneId) -> bool {
         let connection = self.graph.lane(lane).and_then(Lane::connection);
         connection.is_some_and(|connection| connection.link.wants_acknowledged())
@@ -254,8 +253,8 @@ impl Engine {
         self.cx.touch(lane.node);
     }
 
-    /// The time goes by for a lane's connection. A lane that reads from a spool connects only once
-    /// it knows whose lines it sends: no line of a spool ever goes to a logweir without its origin.
+    /// Advances the time of a lane's connection. A lane that reads from a spool connects only once
+    /// its identity is known: no line of a spool is ever sent to a logweir without its origin.
     pub(super) fn tick_connection(&mut self, lane: LaneId) {
         if self.consumers.get(lane).is_some_and(|consumer| !consumer.has_begun()) {
             return;
@@ -267,7 +266,7 @@ impl Engine {
         }
     }
 
-    /// Does what a link asks for after something happened to it.
+    /// Does what a link requests after an event.
     pub(super) fn pump(&mut self, lane: LaneId) {
         let spool = self.consumers.get(lane).map(|consumer| consumer.spool);
         let held = spool.and_then(|spool| self.graph.spool(spool)).map(|spool| spool.held);
@@ -285,8 +284,8 @@ impl Engine {
         entry.proceed(&mut self.cx);
     }
 
-    /// Ends the links of an output to which nothing more can come; those with lines left go on,
-    /// unless a successor sends these.
+    /// Ends the links of an output that can receive nothing more. Links with lines left continue
+    /// unless a successor sends those lines.
     pub(super) fn end_connections(&mut self, node: NodeId, given_up: bool) {
         let fed = self.consumers.is_fed(node);
         let done = !fed || self.consumers_are_done(node);

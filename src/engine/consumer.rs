@@ -1,9 +1,9 @@
-//! Consumers: the outputs that read from spools, what each has been given, and how far it is.
+//! Consumers: the outputs that read from spools, what each was given, and its position.
 //!
-//! A consumer gets lines as soon as they are durable, from memory as long as it keeps up, else
-//! from disk in large reads. Its position moves over lines that its output has completed: read by
-//! the child, written to the file, answered by the peer. Lines that the output was given and has
-//! not completed count as neither in nor out of it: they are still the spool's.
+//! A consumer gets lines as soon as they are durable: from memory while it keeps up, otherwise from
+//! disk in large reads. Its position advances over lines that its output has completed: read by the
+//! child, written to the file, acknowledged by the peer. Lines that the output was given but has
+//! not completed are not in its ledger; they still belong to the spool.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -26,37 +26,37 @@ pub(super) struct Consumer {
     /// Its name in the spool's folder.
     pub(super) reader: String,
     pub(super) selector: Selector,
-    /// Whether its cursors are made at checkpoints of its files only.
+    /// Set if its cursors are written only at checkpoints of its files.
     pub(super) is_exact: bool,
-    /// Set once the spool is open and the position known.
+    /// Set once the spool is open and the position is known.
     begun: bool,
-    /// Its output was removed by a reload and is given no more.
+    /// Set if its output was removed by a reload: it is given no more.
     closed: bool,
-    /// The line that it is given next.
+    /// The next line it will be given.
     next: u64,
-    /// The first line that is not completed, and how many of those selected behind it are.
+    /// The first line that is not completed, and how many selected lines after it are.
     pub(super) position: u64,
     done: u64,
-    /// How many selected lines were completed before the daemon started.
+    /// Selected lines that were completed before the daemon started.
     skip: u64,
     given: VecDeque<Given>,
     reading: bool,
     retry_at: Option<Mono>,
-    /// What its cursor on disk says.
+    /// The position in its cursor on disk.
     saved: (u64, u64),
-    /// For a file output: the files at the last checkpoint, with the position there.
+    /// For a file output: the files at the last checkpoint, and the position at that time.
     pub(super) checkpoint: Option<Cursor>,
     /// When the last completed line was received.
     received: Option<SystemTime>,
 }
 
-/// Lines given to an output, and how many of them it was to take.
+/// Lines given to an output, and how many of them it selected.
 #[derive(Debug)]
 struct Given {
     first: u64,
     end: u64,
     lines: u64,
-    /// Unknown for lines that are missing.
+    /// Unknown for missing lines.
     received: Option<SystemTime>,
 }
 
@@ -69,13 +69,11 @@ pub struct ReadJob {
     pub spool: NodeId,
     /// Its folder.
     pub dir: PathBuf,
-    /// Its identity.
-    pub identity: Identity,
     /// The first line wanted.
     pub from: u64,
-    /// The line up to which it may read.
+    /// The line at which the read must stop.
     pub until: u64,
-    /// About how many bytes.
+    /// Approximate number of bytes.
     pub max: usize,
 }
 
@@ -109,8 +107,8 @@ impl Consumer {
         self.retry_at
     }
 
-    /// Begins where its cursor says; without one where the least advanced sibling lane's cursor
-    /// was, else at the oldest line. Gives the files of its cursor.
+    /// Starts at its cursor's position; without a cursor, where the least advanced sibling lane's
+    /// cursor was; otherwise at the oldest line. Returns the files in its cursor.
     fn begin(&mut self, spool: &SpoolState) -> Vec<(PathBuf, u64)> {
         let output = self.reader.split(".lane").next().unwrap_or_default();
         let is_sibling = |name: &str| {
@@ -122,7 +120,7 @@ impl Consumer {
         self.begun = true;
         self.position = match &cursor {
             Some(cursor) => cursor.position,
-            None => siblings.map(|(_, cursor)| cursor.position).min().unwrap_or(spool.held.oldest),
+            None => siblings.map(|(_, cursor)| cursor.position).min().unwrap_or(spool.held.start),
         };
         self.next = self.position;
         self.done = cursor.as_ref().map_or(0, |cursor| cursor.done);
@@ -152,12 +150,12 @@ impl Consumer {
         Cursor { reader: self.reader.clone(), spool, position, done, files }
     }
 
-    /// Whether its cursor on disk is not where it is.
+    /// Whether its position differs from its cursor on disk.
     pub(super) fn has_moved(&self) -> bool {
         self.begun && self.saved != (self.position, self.done)
     }
 
-    /// A cursor of it is on disk; whether it was the one of its checkpoint.
+    /// Notes that a cursor is on disk. Returns whether it was that of the checkpoint.
     fn saved(&mut self, cursor: &Cursor) -> bool {
         self.saved = (cursor.position, cursor.done);
         let is_checkpoint = self.checkpoint.as_ref() == Some(cursor);
@@ -167,25 +165,24 @@ impl Consumer {
         is_checkpoint
     }
 
-    /// Puts another selection in force.
+    /// Replaces the selector.
     pub(super) fn set_selector(&mut self, selector: Selector) {
         if *self.selector.plan() != *selector.plan() {
             self.selector = selector;
         }
     }
 
-    /// Whether it takes lines that begin with `first` straight from memory.
+    /// Whether it takes lines that begin at `first` straight from memory.
     pub(super) fn takes_from_memory(&self, first: u64) -> bool {
         self.begun && !self.closed && !self.reading && self.next == first
     }
 
-    /// A read from disk for it, where it wants more than it has been given. `durable` is the line
-    /// up to which it may be given lines.
+    /// The next read from disk, if it can take more. `durable` is the line before which it may
+    /// read.
     pub(super) fn next_read(
         &mut self,
         lane: LaneId,
         dir: PathBuf,
-        identity: Identity,
         durable: u64,
     ) -> Option<ReadJob> {
         let behind = self.begun && !self.closed && self.next < durable;
@@ -194,10 +191,10 @@ impl Consumer {
         }
         self.reading = true;
         let (spool, from, until) = (self.spool, self.next, durable);
-        Some(ReadJob { lane, spool, dir, identity, from, until, max: FEED_READ })
+        Some(ReadJob { lane, spool, dir, from, until, max: FEED_READ })
     }
 
-    /// Lets a failed read be tried again once its time has come.
+    /// Allows a failed read to be retried once its time has come.
     pub(super) fn expire_retry(&mut self, now: Mono) {
         if self.retry_at.is_some_and(|at| now >= at) {
             self.retry_at = None;
@@ -213,8 +210,8 @@ impl Consumer {
         log::error!("{}: {error}; reading again in {DISK_RETRY:?}", self.reader);
     }
 
-    /// Notes a piece that its output was given: lines `first` to `end`, of which it takes `chosen`.
-    /// Leaves out what was completed before the daemon started.
+    /// Notes a piece given to its output: lines `first` to `end`, of which it selected `chosen`.
+    /// Leaves out lines that were completed before the daemon started.
     pub(super) fn give(&mut self, piece: &Batch, chosen: Option<Batch>) -> Option<Batch> {
         let numbers = piece.numbers?;
         let (first, end) = (numbers.first, numbers.last + 1);
@@ -225,8 +222,8 @@ impl Consumer {
         skip_lines(chosen?, &mut self.skip)
     }
 
-    /// Notes lines that it should have been given and that are not there; whether nothing before
-    /// them is under way.
+    /// Notes lines that are missing from the spool. Returns whether nothing before them is in
+    /// flight.
     pub(super) fn skip_missing(&mut self, gap: &Missing) -> bool {
         let all_completed = self.given.is_empty();
         self.next = self.next.max(gap.end);
@@ -239,7 +236,7 @@ impl Consumer {
         all_completed
     }
 
-    /// Whether it has completed all that is in its spool, or is given no more.
+    /// Whether it has completed everything in its spool, or is given no more.
     pub(super) fn is_done(&self, spool: Option<&SpoolState>) -> bool {
         let at_end = |spool: &SpoolState| {
             self.begun && spool.queue.is_empty() && self.position >= spool.held.next
@@ -247,8 +244,7 @@ impl Consumer {
         self.closed || spool.is_none_or(at_end)
     }
 
-    /// How far behind it is: lines, and seconds between the newest line of the spool and the last
-    /// completed one.
+    /// Its lag: lines, and seconds between the spool's newest line and the last completed one.
     pub(super) fn lag(&self, spool: &SpoolState) -> (u64, f64) {
         let lines = spool.held.next.saturating_sub(self.position);
         if lines == 0 {
@@ -261,8 +257,8 @@ impl Consumer {
         (lines, lag.map_or(0.0, |lag| lag.as_secs_f64()))
     }
 
-    /// When the oldest durable line was received that it has not completed; where that was not
-    /// read yet, when the last line before it was.
+    /// When the oldest uncompleted durable line was received; if that line has not been read, when
+    /// the last line before it was received.
     pub(super) fn waits_since(&self, spool: &SpoolState) -> Option<SystemTime> {
         match self.given.front() {
             Some(given) => given.received.or(self.received),
@@ -271,7 +267,7 @@ impl Consumer {
     }
 }
 
-/// Leaves out lines that were completed before; `None` where none are left.
+/// Removes lines that were completed earlier; `None` if none are left.
 fn skip_lines(mut batch: Batch, skip: &mut u64) -> Option<Batch> {
     if *skip == 0 {
         return Some(batch);
@@ -294,7 +290,7 @@ pub(super) struct Consumers {
 }
 
 impl Consumers {
-    /// Enters a consumer, unless the lane has one; then that one has this selection.
+    /// Adds a consumer. If the lane already has one, only its selector is replaced.
     pub(super) fn enter(&mut self, lane: LaneId, consumer: Consumer) {
         match self.by_lane.get_mut(&lane) {
             Some(before) => before.set_selector(consumer.selector),
@@ -330,7 +326,7 @@ impl Consumers {
         self.by_lane.range(first..=last).map(|(lane, consumer)| (*lane, consumer))
     }
 
-    /// All of them.
+    /// All consumers with their lanes.
     pub(super) fn iter(&self) -> impl Iterator<Item = (LaneId, &Consumer)> {
         self.by_lane.iter().map(|(lane, consumer)| (*lane, consumer))
     }
@@ -345,8 +341,8 @@ impl Consumers {
         self.of_spool(spool).map(|(_, consumer)| consumer.reader.clone()).collect()
     }
 
-    /// Has a consumer of a spool that is open begin, unless one of the same name, which a reload
-    /// removed, has still to end. Gives the files of its cursor.
+    /// Starts a consumer of an open spool, unless a removed one of the same name has still to end.
+    /// Returns the files in its cursor.
     pub(super) fn begin(
         &mut self,
         lane: LaneId,
@@ -362,8 +358,8 @@ impl Consumers {
         Some(self.by_lane.get_mut(&lane)?.begin(spool))
     }
 
-    /// Whether another output, which a reload put in the place of this one, waits to read on where
-    /// it stops.
+    /// Whether another output, which replaced this one in a reload, waits to continue from its
+    /// position.
     pub(super) fn is_succeeded(&self, node: NodeId) -> bool {
         self.of_output(node).any(|(_, consumer)| {
             let is_successor = |(lane, other): (LaneId, &Consumer)| {
@@ -373,7 +369,7 @@ impl Consumers {
         })
     }
 
-    /// The consumers of an output that is removed are given no more.
+    /// Stops giving lines to the consumers of a removed output.
     pub(super) fn close(&mut self, node: NodeId) {
         let (first, last) = (node.only_lane(), LaneId { node, lane: u16::MAX });
         for (_, consumer) in self.by_lane.range_mut(first..=last) {
@@ -381,7 +377,7 @@ impl Consumers {
         }
     }
 
-    /// Takes out the consumers of an output that has ended.
+    /// Removes the consumers of an output that has ended.
     pub(super) fn remove(&mut self, node: NodeId) -> Vec<Consumer> {
         let lanes: Vec<_> = self.of_output(node).map(|(lane, _)| lane).collect();
         let mut removed = Vec::new();
@@ -395,7 +391,7 @@ impl Consumers {
         removed
     }
 
-    /// A cursor of a spool's reader is on disk; the outputs whose checkpoint it was.
+    /// Notes that a reader's cursor is on disk. Returns the outputs whose checkpoint it was.
     pub(super) fn saved(&mut self, spool: NodeId, cursor: &Cursor) -> Vec<NodeId> {
         let mut checked = Vec::new();
         for lane in self.lanes_of(spool) {

@@ -1,5 +1,5 @@
-//! What the parts of the engine share while an event is handled: the memory budget, the time,
-//! what the driver is to do, and the agenda.
+//! State shared by the parts of the engine while an event is handled: the memory budget, the time,
+//! the driver's pending actions, and the agenda.
 
 use std::collections::VecDeque;
 
@@ -10,12 +10,12 @@ use crate::output::queue::Budget;
 use super::Action;
 use super::agenda::Agenda;
 
-/// Handed to every part that is asked to do something.
+/// Passed to every part of the engine that acts on an event.
 #[derive(Debug, Default)]
 pub(super) struct Cx {
-    /// The memory that all queues share.
+    /// The memory shared by all queues.
     pub(super) budget: Budget,
-    /// When [`super::Engine::handle`] was last called.
+    /// The time of the latest [`super::Engine::handle`].
     pub(super) now: Mono,
     pub(super) agenda: Agenda,
     actions: VecDeque<Action>,
@@ -23,7 +23,7 @@ pub(super) struct Cx {
 }
 
 impl Cx {
-    /// Has the driver do something.
+    /// Queues an action for the driver.
     pub(super) fn act(&mut self, action: Action) {
         self.actions.push_back(action);
     }
@@ -33,7 +33,7 @@ impl Cx {
         self.ready.push_back(lane);
     }
 
-    /// Has a node serviced before the event is over.
+    /// Has a node serviced before the current event is finished.
     pub(super) fn touch(&mut self, node: NodeId) {
         self.agenda.touch(node);
     }

@@ -1,4 +1,4 @@
-//! From a spool to its consumers: what became durable, what was read from disk, what is missing.
+//! Delivery from a spool to its consumers: newly durable lines, lines read from disk, and gaps.
 
 use crate::batch::Batch;
 use crate::filter::gather;
@@ -14,8 +14,8 @@ use super::lane::Lane;
 use super::{Action, Engine, shape};
 
 impl Engine {
-    /// Has the consumers of a spool that is open begin where their cursors say. A lane learns whose
-    /// lines it sends, a file what it is cut back to.
+    /// Starts the consumers of an open spool at their cursors. Sets each lane's identity, and the
+    /// lengths to which files are truncated.
     pub(super) fn begin_consumers(&mut self, spool: NodeId) {
         for lane in self.consumers.lanes_of(spool) {
             let Some(state) = self.graph.spool(spool) else { return };
@@ -33,7 +33,7 @@ impl Engine {
         }
     }
 
-    /// Gives what became durable at once to the consumers that have been given all before it.
+    /// Gives newly durable lines to the consumers that have been given everything before them.
     pub(super) fn deliver(&mut self, spool: NodeId, durable: Vec<Batch>) {
         let lanes = self.consumers.lanes_of(spool);
         for batch in durable {
@@ -50,7 +50,7 @@ impl Engine {
         }
     }
 
-    /// Reads on for a consumer that has little left.
+    /// Reads more for a consumer whose queue is running low.
     pub(super) fn refill(&mut self, lane: LaneId) {
         if self.fill_of(lane) >= FEED_LOW {
             return;
@@ -61,7 +61,7 @@ impl Engine {
             return;
         };
         let durable = spool.held.durable;
-        if let Some(job) = consumer.next_read(lane, plan.dir.clone(), spool.identity, durable) {
+        if let Some(job) = consumer.next_read(lane, plan.dir.clone(), durable) {
             self.cx.act(Action::Read(job));
         }
     }
@@ -97,7 +97,7 @@ impl Engine {
         self.refill(lane);
     }
 
-    /// Lines that a consumer should have been given are not there.
+    /// Records lines that are missing from the spool.
     fn note_missing(&mut self, lane: LaneId, gap: Missing) {
         let lost = self.share_of_range(lane, gap.first, gap.end);
         let Some(consumer) = self.consumers.get_mut(lane) else { return };
@@ -113,7 +113,7 @@ impl Engine {
         }
     }
 
-    /// How many of lines `first` to `end` would have been a lane's, as far as that can be known.
+    /// How many of lines `first` to `end` would have been the lane's, as far as that can be known.
     fn share_of_range(&self, lane: LaneId, first: u64, end: u64) -> u64 {
         let node = self.graph.node(lane.node);
         let lanes = match shape::forward(&node.plan.body) {
@@ -124,7 +124,7 @@ impl Engine {
         before(end) - before(first)
     }
 
-    /// Gives an output lines of its spool; a peer's in pieces that fit a frame as they are written.
+    /// Gives an output lines of its spool; a peer's lines in pieces whose encoding fits a frame.
     fn give(&mut self, lane: LaneId, batch: Batch) {
         let forward = shape::forward(&self.graph.node(lane.node).plan.body);
         let format = forward.map(|plan| plan.format.clone());
@@ -158,7 +158,7 @@ impl Engine {
         spool.into_iter().for_each(|spool| self.cx.touch(spool));
     }
 
-    /// What the output selects of lines of its spool.
+    /// The lines of a spool that the output selects.
     fn select_for(&mut self, lane: LaneId, batch: &Batch) -> Option<Batch> {
         let spool = self.consumers.get(lane)?.spool;
         let stream = std::mem::take(&mut self.graph.node_mut(spool).stream);
@@ -192,12 +192,12 @@ impl Engine {
         self.cx.touch(lane.node);
     }
 
-    /// What waits in a lane's queue.
+    /// Bytes waiting in a lane's queue.
     fn fill_of(&self, lane: LaneId) -> u64 {
         self.graph.lane(lane).map_or(0, |lane| lane.queue.fill().0)
     }
 
-    /// Whether all consumers of an output have completed what is in their spool.
+    /// Whether all consumers of an output have completed their spool.
     pub(super) fn consumers_are_done(&self, node: NodeId) -> bool {
         let done = |consumer: &super::consumer::Consumer| {
             consumer.is_done(self.graph.spool(consumer.spool))
@@ -205,8 +205,8 @@ impl Engine {
         self.consumers.of_output(node).all(|(_, consumer)| done(consumer))
     }
 
-    /// Forgets the consumers of an output that has ended, but for how far they came, and has their
-    /// successors begin.
+    /// Removes the consumers of an output that has ended, keeps their positions, and starts their
+    /// successors.
     pub(super) fn remove_consumers(&mut self, node: NodeId) {
         for consumer in self.consumers.remove(node) {
             let id = consumer.spool;
@@ -224,7 +224,7 @@ impl Engine {
     }
 }
 
-/// Takes the first part of a piece off, where it has several lines.
+/// Splits off the first half of a piece that has several lines.
 fn cut(batch: &mut Batch) -> Option<Batch> {
     let len = batch.bytes.len();
     let first_line = memchr::memchr(b'\n', &batch.bytes).map_or(len, |at| at + 1);

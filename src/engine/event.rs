@@ -1,4 +1,4 @@
-//! What goes into the engine and what comes out of it.
+//! The engine's inputs (events) and outputs (actions).
 
 use std::path::PathBuf;
 
@@ -24,113 +24,120 @@ pub enum Event {
         /// Its lines.
         batch: Batch,
     },
-    /// An input counted something beside lines.
+    /// An input counted something other than lines.
     Counts {
         /// The input.
         node: NodeId,
         /// What was counted since the last time.
         counts: InputCounts,
     },
-    /// An input will give no more lines.
+    /// An input will produce no more lines.
     InputEnded {
         /// The input.
         node: NodeId,
     },
-    /// Clients of an input wait for an acknowledgement of what was handed in so far.
+    /// Clients of an input wait for an acknowledgement of all lines handed over so far.
     Barrier {
         /// The input.
         node: NodeId,
-        /// The barrier's number, which only grows.
+        /// The barrier's number; numbers only grow.
         number: u64,
-        /// Origins whose last line on disk here is asked for.
+        /// Origins for which the last line stored here is requested.
         resume: Vec<Identity>,
     },
     /// A child was started.
     Started {
-        /// Which.
+        /// The child.
         lane: LaneId,
         /// Its process id.
         pid: u32,
     },
     /// A child could not be started.
     StartFailed {
-        /// Which.
+        /// The child.
         lane: LaneId,
         /// Why.
         error: String,
     },
     /// A child printed lines.
     Printed {
-        /// Which.
+        /// The child.
         lane: LaneId,
         /// The lines.
         batch: Batch,
         /// Lines it printed that had to be cut.
         counts: InputCounts,
     },
-    /// A child takes no more lines though it may live on.
+    /// A child accepts no more lines, though it may keep running.
     StdinClosed {
-        /// Which.
+        /// The child.
         lane: LaneId,
-        /// How many bytes it left unread in its pipe.
+        /// Bytes left unread in its pipe.
         unread: usize,
     },
-    /// A child has ended, and all it printed was handed in.
+    /// A child has ended, and everything it printed has been handed over.
     Exited {
-        /// Which.
+        /// The child.
         lane: LaneId,
-        /// How, in words.
+        /// A description of how it ended.
         how: String,
-        /// How many bytes it left unread in its pipe.
+        /// Bytes left unread in its pipe.
         unread: usize,
     },
     /// An output's job has ended.
     JobDone {
         /// The output.
         node: NodeId,
-        /// What became of the job's lines.
+        /// The outcome of the job's lines.
         written: Written,
     },
     /// An output's files are on disk up to these lengths.
     Checkpointed {
         /// The output.
         node: NodeId,
-        /// Its files, or why they are not.
+        /// The files, or why the checkpoint failed.
         files: Result<Vec<(PathBuf, u64)>, String>,
+    },
+    /// An output's files were to be opened by name again.
+    Reopened {
+        /// The output.
+        node: NodeId,
+        /// Its content.
+        done: bool,
     },
     /// A spool was opened.
     SpoolOpened {
         /// The spool.
         node: NodeId,
-        /// What is in it.
+        /// The result.
         found: Box<SpoolFound>,
     },
     /// A spool's job has ended.
     SpoolDone {
         /// The spool.
         node: NodeId,
-        /// What came of it.
+        /// The lines found.
         report: Box<Report>,
     },
     /// A read of a spool for one of its consumers has ended.
     SpoolRead {
-        /// The consumer.
+        /// The lane.
         lane: LaneId,
-        /// What it found.
+        /// The event.
         read: Result<Read, String>,
     },
     /// Something happened to a lane's connection.
     Link {
         /// Whose.
         lane: LaneId,
-        /// What.
+        /// An event of a lane's connection.
         event: LinkEvent,
     },
     /// Only time has passed.
     Tick,
 }
 
-/// What happened to a lane's connection.
+/// Bytes were received.
 #[derive(Debug)]
 pub enum LinkEvent {
     /// It is established.
@@ -166,7 +173,7 @@ pub enum Action {
     Unpause(NodeId),
     /// Have an input leave lines in the kernel's buffer as far as that has room, or no longer.
     Throttle(NodeId, bool),
-    /// Tell an input that all it handed in before this barrier is on disk.
+    /// Answer an input's resume query, made with this barrier.
     Completed {
         /// The input.
         node: NodeId,
@@ -177,7 +184,7 @@ pub enum Action {
     Resume {
         /// The input.
         node: NodeId,
-        /// The barrier.
+        /// Carry out a command on a lane's connection.
         barrier: u64,
         /// For each origin that was asked for: its last line in each spool downstream.
         lasts: Vec<Vec<Option<u64>>>,
@@ -193,11 +200,11 @@ pub enum Action {
 pub struct DiskJob {
     /// The output or the spool.
     pub node: NodeId,
-    /// What to do.
+    /// Open the target.
     pub work: DiskWork,
 }
 
-/// What is to be done for an output or a spool.
+/// Truncate files to these lengths before anything is written.
 #[derive(Debug)]
 pub enum DiskWork {
     /// Be ready for it.
@@ -216,11 +223,11 @@ pub enum DiskWork {
     UpdateSpool(Box<SpoolPlan>, Vec<String>),
     /// Close its files and open them by name again.
     Reopen,
-    /// Nothing more will come.
+    /// Files; with `exact` they are truncated after a crash to the lengths in a cursor.
     Close,
 }
 
-/// Where an output's lines go on disk.
+/// True if a cursor records the lengths.
 #[derive(Debug, Clone)]
 pub enum DiskTarget {
     /// Files; `exact` where they are cut back after a crash to what a cursor says.

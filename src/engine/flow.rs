@@ -1,4 +1,4 @@
-//! How a batch goes through the flow: to each subscriber, what that one selects.
+//! How a batch moves through the flow: each subscriber gets the lines it selects.
 
 use crate::batch::Batch;
 use crate::clock::Mono;
@@ -15,8 +15,8 @@ use super::graph::{Body, Lanes, Node};
 use super::lane::Completed;
 
 impl Node {
-    /// Enters a selection into the ledger: of `all` lines these were chosen, and `held` were over
-    /// the rate. The chosen ones are not entered yet.
+    /// Enters a selection into the ledger: of `all` lines, `chosen` were selected and `held`
+    /// exceeded the rate. The chosen lines themselves are not entered here.
     pub(super) fn note_selection(&mut self, all: Count, chosen: Option<&Batch>, held: Count) {
         let chosen = chosen.map_or_else(Count::default, Batch::count);
         let (lines, bytes) = (all.lines - chosen.lines, all.bytes - chosen.bytes);
@@ -25,14 +25,14 @@ impl Node {
         self.ledger.not_selected.add(lines - held.lines, bytes - held.bytes);
     }
 
-    /// Lines are about to wait in its queue: from now on, where none did.
+    /// Notes that lines are about to be queued; restarts the stall timer if the queue was empty.
     pub(super) fn note_waiting(&mut self, now: Mono) {
         if self.held().lines == 0 {
             self.moved = now;
         }
     }
 
-    /// Counts what an input knows beside its lines, and says once that it forgets senders.
+    /// Adds an input's counts, and warns once when senders are forgotten.
     pub(super) fn count_input(&mut self, counts: &InputCounts) {
         if self.counts.senders_forgotten == 0 && counts.senders_forgotten > 0 {
             log::warn!(
@@ -47,7 +47,7 @@ impl Node {
 }
 
 impl Engine {
-    /// An input received lines: all of them leave it.
+    /// Takes in lines of an input: all of them leave it.
     pub(super) fn receive(&mut self, id: NodeId, batch: &Batch) {
         let node = self.graph.node_mut(id);
         node.ledger.entered.add(u64::from(batch.lines), batch.bytes.len() as u64);
@@ -56,8 +56,9 @@ impl Engine {
         self.publish(id, batch, acknowledged);
     }
 
-    /// Offers what left a node to all its subscribers. The flow has no cycles and its depth is
-    /// that of the configuration. `acknowledged` where the sender is told what is on disk.
+    /// Offers what left a node to all its subscribers. Recursion is bounded: the flow has no cycles
+    /// and is as deep as the configuration. `acknowledged` if the sender waits for the lines to be
+    /// on disk.
     pub(super) fn publish(&mut self, from: NodeId, batch: &Batch, acknowledged: bool) {
         let node = self.graph.node_mut(from);
         self.taps.copy(&node.name, batch);
@@ -104,8 +105,8 @@ impl Engine {
         }
     }
 
-    /// Gives each lane its share, or all to the lane with the least to do. What was received from
-    /// a logweir and is in no spool here has no number of its own.
+    /// Gives each lane its share, or everything to the lane with the least load. Lines received
+    /// from a logweir that are in no spool here have no number of their own.
     fn queue_for_lanes(&mut self, to: NodeId, mut batch: Batch) {
         batch.numbers = None;
         let Some(Node { plan, body: Body::Lanes(lanes), ledger, .. }) = self.graph.get_mut(to)
@@ -134,8 +135,8 @@ impl Engine {
         self.cx.touch(to);
     }
 
-    /// A lane has completed lines: they left it, or were dropped for a reason. Those that came
-    /// from a spool enter the ledger only now.
+    /// Accounts for lines that a lane has completed: they left it, or were dropped for a reason.
+    /// Lines from a spool enter the ledger only now.
     pub(super) fn complete(&mut self, lane: LaneId, completed: Completed) {
         let Completed { left, lost, reason } = completed;
         let lines = left.lines + lost.lines;

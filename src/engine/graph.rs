@@ -1,4 +1,4 @@
-//! The nodes and who takes from whom.
+//! The graph: the nodes and their subscribers.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -27,15 +27,15 @@ pub(super) struct Node {
     pub(super) stream: Stream,
     pub(super) ledger: Ledger,
     pub(super) body: Body,
-    /// Set once the node is no longer in the plan: when what it holds is given up.
+    /// When its remaining lines are given up; set once the node is no longer in the plan.
     pub(super) retired: Option<Mono>,
-    /// Nothing will come out of it any more, and nothing is left in it.
+    /// Nothing is left in it, and nothing more will come out of it.
     pub(super) finished: bool,
-    /// When its queue last let lines go, or began to hold some.
+    /// When its queue last released lines, or began to hold some.
     pub(super) moved: Mono,
-    /// What was counted beside lines.
+    /// Counts other than lines.
     pub(super) counts: InputCounts,
-    /// How its lines are written before they wait in its queue.
+    /// The format of its lines, applied before they are queued.
     pub(super) formatter: Formatter,
 }
 
@@ -64,13 +64,13 @@ pub(super) enum Body {
 #[derive(Debug)]
 pub(super) struct Lanes {
     pub(super) lanes: Vec<Lane>,
-    /// Which lane gets which lines; `None` where the lane with the least to do gets them.
+    /// Decides which lane gets which lines; `None` if the lane with the least load gets them.
     pub(super) partitioner: Option<Partitioner>,
     /// Lines that its children printed.
     pub(super) printed: Count,
     /// The last lines that its children wrote to standard error.
     pub(super) stderr: VecDeque<Complaint>,
-    /// Whether its full queue makes inputs wait.
+    /// True while its full queue pauses inputs.
     pub(super) holding: bool,
 }
 
@@ -91,8 +91,8 @@ impl Node {
         }
     }
 
-    /// Lines as they wait in the node's queue. The bytes with which they enter the ledger are
-    /// those that leave it.
+    /// Lines as they wait in the node's queue. The ledger counts the formatted bytes, both in and
+    /// out.
     pub(super) fn formatted(&mut self, batch: Batch) -> Batch {
         if self.formatter.is_plain() {
             return batch;
@@ -130,7 +130,7 @@ impl Node {
         matches!(self.body, Body::Lanes(_)) && self.plan.body.kind() == Kind::Filter
     }
 
-    /// What is in its queue, whole or in part.
+    /// Lines in its queue, whole or in part.
     pub(super) fn held(&self) -> Count {
         match &self.body {
             Body::Spool(spool) => spool.queue.count(),
@@ -142,14 +142,14 @@ impl Node {
         }
     }
 
-    /// Whether an input's clients are told what is on disk.
+    /// Whether an input acknowledges lines once they are on disk.
     pub(super) fn is_acknowledged(&self) -> bool {
         let BodyPlan::Input(input) = &self.plan.body else { return false };
         input.source.nature().acknowledged
     }
 }
 
-/// All nodes, those that a reload removed and that still drain among them.
+/// All nodes, including removed ones that are still draining.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     nodes: BTreeMap<NodeId, Box<Node>>,
@@ -159,7 +159,7 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    /// Enters a node under an id that was never used before.
+    /// Adds a node under a new id; ids are never reused.
     pub(super) fn enter(&mut self, build: impl FnOnce(NodeId) -> Node) -> NodeId {
         let id = NodeId(self.next);
         self.next += 1;
@@ -169,7 +169,7 @@ impl Graph {
         id
     }
 
-    /// A node is no longer in the plan and has until `deadline` to drain.
+    /// Takes a node out of the plan; it has until `deadline` to drain.
     pub(super) fn retire(&mut self, id: NodeId, deadline: Mono) {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.retired = Some(deadline);
@@ -180,7 +180,7 @@ impl Graph {
         }
     }
 
-    /// A retired node has ended.
+    /// Removes a retired node that has ended.
     pub(super) fn remove(&mut self, id: NodeId) -> Option<Box<Node>> {
         self.nodes.remove(&id)
     }
@@ -203,7 +203,7 @@ impl Graph {
         self.nodes.get_mut(&id).map(|node| &mut **node)
     }
 
-    /// A node whose id was not kept beyond its life.
+    /// A node whose id is known to be live.
     pub(super) fn node(&self, id: NodeId) -> &Node {
         self.get(id).expect("NodeId must refer to a live node")
     }
@@ -246,7 +246,8 @@ impl Graph {
         self.nodes.keys().copied().collect()
     }
 
-    /// The nodes downstream of `from`, each once, through those that `through` lets pass.
+    /// The nodes downstream of `from`, each once, passing only through nodes that `through`
+    /// accepts.
     pub(super) fn downstream(&self, from: NodeId, through: impl Fn(&Body) -> bool) -> Vec<NodeId> {
         let (mut found, mut open, mut seen) = (Vec::new(), vec![from], HashSet::new());
         while let Some(id) = open.pop() {
@@ -263,8 +264,8 @@ impl Graph {
         found
     }
 
-    /// The outputs, spools and processes that lines of `from` reach as they are or through
-    /// filters without a process.
+    /// The outputs, spools and processes that lines of `from` reach directly or through filters
+    /// without a process.
     pub(super) fn ends(&self, from: NodeId) -> Vec<NodeId> {
         let is_pass = |body: &Body| matches!(body, Body::Pass);
         let mut ends = self.downstream(from, is_pass);
@@ -272,7 +273,7 @@ impl Graph {
         ends
     }
 
-    /// The nodes upstream of `to`, each once, through those that `through` lets pass.
+    /// The nodes upstream of `to`, each once, passing only through nodes that `through` accepts.
     pub(super) fn upstream(&self, to: NodeId, through: impl Fn(&Body) -> bool) -> Vec<NodeId> {
         let (mut found, mut open, mut seen) = (Vec::new(), vec![to], HashSet::new());
         while let Some(id) = open.pop() {

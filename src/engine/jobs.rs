@@ -1,5 +1,5 @@
-//! Lanes whose lines go to a thread in jobs: one at a time, the next one with all that came
-//! meanwhile, so that a slow disk makes jobs larger and not more.
+//! Lanes whose lines go to a thread in jobs. One job runs at a time, and the next takes everything
+//! that came meanwhile, so a slow disk makes jobs larger, not more numerous.
 //!
 //! Where such an output reads from a spool its files are cut back after a crash to what the
 //! cursor says. So a cursor must be durable before anything can make it wrong: a checkpoint first
@@ -22,30 +22,30 @@ use super::{Action, DiskJob, DiskWork, Engine};
 /// The state of a lane's jobs.
 #[derive(Debug)]
 pub(super) struct Jobs {
-    /// A job is under way; its lines are still in the queue.
+    /// True while a job is running; its lines are still in the queue.
     pub(super) busy: bool,
-    /// The disk refused; it is tried again at this time.
+    /// When to retry after a disk error.
     retry_at: Option<Mono>,
     /// The last error, until a job succeeds.
     pub(super) error: Option<String>,
     pub(super) burst: Burst,
-    /// The thread was told that nothing more comes.
+    /// True once the thread was told that nothing more comes.
     pub(super) closed: bool,
-    /// Whether there is a cursor that the files are cut back to.
+    /// True if the files can be truncated to the lengths in a cursor.
     pub(super) exact: bool,
     checkpoint: Checkpoint,
     checked_at: Mono,
-    /// Whether the cursor on disk is behind what was completed.
+    /// True if the cursor on disk lags the completed lines.
     dirty: bool,
 }
 
-/// How far the next checkpoint is. Nothing is written meanwhile.
+/// The stage of the checkpoint under way. Nothing is written meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Checkpoint {
     None,
-    /// The files are made durable.
+    /// The files are being made durable.
     Files,
-    /// They are, and the cursor is on its way to the disk.
+    /// The files are durable; the cursor is being written.
     Cursor,
 }
 
@@ -71,7 +71,7 @@ impl Jobs {
         self.retry_at.into_iter().chain(checkpoint).min()
     }
 
-    /// Starts a job with what waits, where none is under way.
+    /// Starts a job with the waiting lines, if none is running.
     pub(super) fn start(&mut self, node: NodeId, queue: &Queue, cx: &mut Cx) {
         let resting = self.retry_at.is_some() || self.checkpoint != Checkpoint::None;
         if self.busy || resting || queue.is_empty() {
@@ -82,7 +82,7 @@ impl Jobs {
         cx.act(Action::Disk(DiskJob { node, work }));
     }
 
-    /// Whether a retry is due now.
+    /// Whether a retry is due now; clears its time.
     pub(super) fn retry_is_due(&mut self, now: Mono) -> bool {
         let due = self.retry_at.is_some_and(|at| now >= at);
         if due {
@@ -91,7 +91,7 @@ impl Jobs {
         due
     }
 
-    /// Makes the files durable, for the cursor.
+    /// Makes the files durable before the cursor is written.
     fn start_checkpoint(&mut self, node: NodeId, cx: &mut Cx) {
         if self.busy || self.checkpoint != Checkpoint::None || self.retry_at.is_some() {
             return;
@@ -102,7 +102,7 @@ impl Jobs {
         cx.act(Action::Disk(DiskJob { node, work: DiskWork::Checkpoint }));
     }
 
-    /// Makes a checkpoint where the last one is some time ago, or this is the end.
+    /// Makes a checkpoint if the last one is long enough ago, or at the end.
     pub(super) fn checkpoint_where_due(&mut self, node: NodeId, at_end: bool, cx: &mut Cx) {
         let due = at_end || cx.now >= self.checked_at + CURSOR_EVERY;
         if self.exact && due && !self.busy && self.dirty {
@@ -110,17 +110,17 @@ impl Jobs {
         }
     }
 
-    /// Notes whether the cursor on disk is behind what was completed.
+    /// Notes whether the cursor on disk lags the completed lines.
     pub(super) fn set_dirty(&mut self, dirty: bool) {
         self.dirty = dirty;
     }
 
-    /// Whether a cursor on disk covers all that was completed.
+    /// Whether the cursor on disk covers all completed lines.
     pub(super) fn is_checked(&self) -> bool {
         !self.exact || (self.checkpoint == Checkpoint::None && !self.dirty)
     }
 
-    /// Has the thread close what it has open, once nothing waits and the cursor is on disk.
+    /// Has the thread close its files, once nothing waits and the cursor is on disk.
     pub(super) fn close(&mut self, node: NodeId, queue: &Queue, cx: &mut Cx) {
         if !queue.is_empty() || self.closed {
             return;
@@ -133,9 +133,9 @@ impl Jobs {
     }
 }
 
-/// What a lane does whose sink is a thread with jobs.
+/// Operations on a lane whose sink is a job thread.
 impl Lane {
-    /// A job has ended.
+    /// Handles the end of a job.
     fn job_done(&mut self, written: Written, cx: &mut Cx) -> Completed {
         let Sink::Jobs(jobs) = &mut self.sink else { return Completed::default() };
         let Written { bytes, refused, pause, error, .. } = written;
@@ -175,13 +175,23 @@ impl Engine {
         self.cx.touch(node);
     }
 
-    /// Before a file output that reads from a spool writes anything.
+    /// Truncates the files of an output that reads from a spool, before it writes anything.
     pub(super) fn restore_files(&mut self, node: NodeId, files: Vec<(PathBuf, u64)>) {
         let is_exact = |lane: &Lane| lane.jobs().is_some_and(|jobs| jobs.exact);
         if !files.is_empty() && self.graph.lane(node.only_lane()).is_some_and(is_exact) {
             let work = DiskWork::Restore(files);
             self.cx.act(Action::Disk(DiskJob { node, work }));
         }
+    }
+
+    /// The files are durable: has the cursor written.
+    /// not wait for the next line.
+    pub(super) fn reopened(&mut self, node: NodeId, done: bool) {
+        let jobs = self.graph.lane_mut(node.only_lane()).and_then(Lane::jobs_mut);
+        if let Some(jobs) = jobs.filter(|_| !done) {
+            jobs.start_checkpoint(node, &mut self.cx);
+        }
+        self.cx.touch(node);
     }
 
     /// The files are durable: now the cursor.

@@ -1,5 +1,5 @@
-//! A lane: a queue and where its lines go. A worker of a process, a UDP output, a file and a peer
-//! are all lanes; what differs between them is the sink.
+//! A lane: a queue and the sink it feeds. A worker of a process, a UDP output, a file and a peer
+//! are all lanes; only the sink differs.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ pub(super) struct Lane {
     pub(super) name: Arc<str>,
     pub(super) queue: Queue,
     pub(super) sink: Sink,
-    /// It was named as ready and not taken up yet.
+    /// True if it was named as ready and has not been taken up.
     listed: bool,
-    /// Its sink took no more when last tried.
+    /// True if its sink accepted no more at the last attempt.
     blocked: bool,
 }
 
@@ -36,7 +36,7 @@ pub(super) enum Sink {
     Child(Child),
     /// A socket, one line a datagram.
     Datagrams,
-    /// A thread that is given jobs, one at a time.
+    /// A thread that runs jobs, one at a time.
     Jobs(Jobs),
     /// A connection to a peer.
     Connection(Box<Connection>),
@@ -49,20 +49,20 @@ pub enum SinkKind {
     Child,
     /// A socket, one line a datagram.
     Datagrams,
-    /// A thread that is given jobs.
+    /// A thread that runs jobs.
     Jobs,
     /// A connection to a peer.
     Connection,
 }
 
-/// The lines that a lane has completed.
+/// Lines that a lane has completed.
 #[derive(Debug, Default)]
 pub(super) struct Completed {
-    /// Lines that left it.
+    /// Lines that were delivered.
     pub(super) left: Count,
     /// Lines that were given up.
     pub(super) lost: Count,
-    /// Why those were given up.
+    /// Why those lines were given up.
     pub(super) reason: Option<Reason>,
 }
 
@@ -78,26 +78,26 @@ impl Completed {
 
 impl Lane {
     pub(super) fn new(id: LaneId, name: Arc<str>, limit: u64, sink: Sink) -> Self {
-        // Its share of the memory is set when the budget is made anew, right after.
+        // The caller sets its share of the memory right afterwards.
         Self { id, name, queue: Queue::new(limit, 0), sink, listed: false, blocked: false }
     }
 
-    // ---- lines come
+    // ---- lines in
 
-    /// Takes in as many lines as there is room for; what there was no room for.
+    /// Queues as many lines as fit. Returns what did not fit.
     pub(super) fn offer(&mut self, batch: Batch, cx: &mut Cx) -> Count {
         let lost = self.queue.push(batch, &mut cx.budget).err().unwrap_or_default();
         self.proceed(cx);
         lost
     }
 
-    /// Takes in lines though there may be no room for them.
+    /// Queues lines even if they exceed the bound.
     pub(super) fn push(&mut self, batch: Batch, cx: &mut Cx) {
         self.queue.push_anyway(batch, &mut cx.budget);
         self.proceed(cx);
     }
 
-    /// Why lines find no room.
+    /// The reason to count for lines that do not fit.
     pub(super) fn refusal(&self) -> Reason {
         match &self.sink {
             Sink::Child(child) if !child.supervisor.takes_lines() => Reason::ChildGone,
@@ -106,7 +106,7 @@ impl Lane {
         }
     }
 
-    /// What another line would have to wait for: the lane's turn is the later the more that is.
+    /// The load ahead of a new line; the lane with the least load gets it.
     pub(super) fn load(&self) -> (bool, u64) {
         let takes = match &self.sink {
             Sink::Child(child) => child.supervisor.takes_lines(),
@@ -115,9 +115,9 @@ impl Lane {
         (!takes, self.queue.fill().0)
     }
 
-    // ---- lines go
+    // ---- lines out
 
-    /// Starts a job, or names the lane as ready, where lines can go now.
+    /// Starts a job, or names the lane as ready, if lines can be written now.
     pub(super) fn proceed(&mut self, cx: &mut Cx) {
         if let Sink::Jobs(jobs) = &mut self.sink {
             return jobs.start(self.id.node, &self.queue, cx);
@@ -137,7 +137,7 @@ impl Lane {
         }
     }
 
-    /// The driver takes up the lane that was named as ready; whether it can still be written to.
+    /// Takes up a lane that was named as ready. Returns whether it can still be written to.
     pub(super) fn take_up(&mut self) -> bool {
         self.listed = false;
         match &self.sink {
@@ -146,26 +146,26 @@ impl Lane {
         }
     }
 
-    /// The bytes not written yet, as many slices as there is room for; how many.
+    /// Puts the unwritten bytes into `slices`, as many as fit. Returns the number of slices.
     pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let waiting = self.queue.slices();
         slices.iter_mut().zip(waiting).map(|(slot, bytes)| *slot = IoSlice::new(bytes)).count()
     }
 
-    /// The sink takes no more until [`Self::unblock`].
+    /// Notes that the sink accepts no more until [`Self::unblock`].
     pub(super) fn block(&mut self) {
         self.blocked = true;
     }
 
-    /// The sink takes bytes again.
+    /// Notes that the sink accepts bytes again.
     pub(super) fn unblock(&mut self, cx: &mut Cx) {
         self.blocked = false;
         self.proceed(cx);
     }
 
-    // ---- time and the end
+    // ---- time and shutdown
 
-    /// When there is something to do, if nothing happens before.
+    /// When there is something to do if no event comes first.
     pub(super) fn deadline(&self) -> Option<Mono> {
         match &self.sink {
             Sink::Child(child) => child.supervisor.deadline(),
@@ -185,15 +185,15 @@ impl Lane {
         }
     }
 
-    /// The grace is over: what waits is given up and counted. What a job is writing just now is
-    /// waited for, unless it is `stalled`.
+    /// The grace is over: gives up what waits and counts it. A running job is waited for unless it
+    /// is `stalled`.
     pub(super) fn give_up(&mut self, stalled: bool, cx: &mut Cx) -> Count {
         let mut lost = Count::default();
         match &self.sink {
             Sink::Child(child) => {
                 lost = self.queue.cut_unwritten(&mut cx.budget);
                 if child.supervisor.has_started() {
-                    // What is in its pipe the child may still read.
+                    // The child may still read what is in its pipe.
                     return lost;
                 }
             }
@@ -251,9 +251,9 @@ impl Lane {
     }
 }
 
-/// The end of a lane.
+/// How a lane ends.
 impl Lane {
-    /// Asks the child to end, or the thread to close its files, where nothing waits for them.
+    /// Ends the child, or has the thread close its files, once nothing waits for them.
     pub(super) fn end(&mut self, cx: &mut Cx) {
         let node = self.id.node;
         match &mut self.sink {
@@ -263,12 +263,12 @@ impl Lane {
         }
     }
 
-    /// Whether it ends by itself once nothing can reach its node, for there is nothing to close.
+    /// Whether it ends with its node because there is nothing to close.
     pub(super) fn ends_with_its_node(&self) -> bool {
         matches!(self.sink, Sink::Datagrams)
     }
 
-    /// Whether lines that came from a spool stay in its queue when the grace is over.
+    /// Whether lines from a spool stay in its queue when the grace is over.
     pub(super) fn keeps_fed_lines(&self) -> bool {
         matches!(self.sink, Sink::Connection(_))
     }

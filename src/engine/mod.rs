@@ -1,8 +1,8 @@
 //! The whole daemon minus the kernel: events and the time go in, actions come out.
 //!
-//! The engine owns the flow: who takes from whom, what each node selects, what waits in which
-//! queue, where each child is in its life, and every node's ledger. It makes no system call and
-//! reads no clock, so that a test can be the kernel.
+//! The engine owns the flow: the graph of nodes, what each node selects, every queue, the state of
+//! each child, and every node's ledger. It makes no system call and reads no clock, so a test can
+//! stand in for the kernel.
 //!
 //! # Contract
 //!
@@ -15,8 +15,8 @@
 //! | [`Engine::writable`], [`Engine::unread`] | the sink has room again; a child has read | poll ready lanes |
 //! | [`Engine::status`], [`Engine::figures`], other `&self` methods | any time | nothing |
 //!
-//! Lines are never copied into an action. An event costs only the nodes that it reaches: it
-//! touches them, and only touched nodes are serviced behind it (`agenda.rs`).
+//! Lines are never copied into an action. An event costs only the nodes that it reaches: it touches
+//! them, and only touched nodes are serviced afterwards (`agenda.rs`).
 
 mod agenda;
 mod backpressure;
@@ -76,15 +76,15 @@ pub struct Engine {
     backpressure: Backpressure,
     taps: Taps,
     cx: Cx,
-    /// Children that were written to and had not read all of it.
+    /// Children that were written to and have not read all of it.
     unread: BTreeSet<LaneId>,
-    /// Set once the daemon is to end: when what is left is given up.
+    /// When the remaining lines are given up; set once the daemon is ending.
     ending: Option<Mono>,
     /// Nodes that have not finished.
     unfinished: usize,
-    /// Inputs that may still give lines.
+    /// Inputs that may still produce lines.
     open_inputs: usize,
-    /// Whether queues came or went since the memory was last shared out.
+    /// Set when queues have been added or removed since the memory was last shared out.
     shares_changed: bool,
 }
 
@@ -92,7 +92,7 @@ impl Engine {
     /// An engine for `plan`.
     ///
     /// # Errors
-    /// Says which regexes do not compile together.
+    /// Reports which regexes cannot be compiled together.
     pub fn new(plan: &Plan, now: Mono) -> Result<Self, String> {
         Ok(Self::with(Prepared::new(plan)?, now))
     }
@@ -118,7 +118,7 @@ impl Engine {
         engine
     }
 
-    /// Takes in what happened.
+    /// Handles an event.
     pub fn handle(&mut self, event: Event, now: Mono) {
         self.cx.now = now;
         match event {
@@ -133,6 +133,7 @@ impl Engine {
             Event::Exited { lane, how, unread } => self.child_exited(lane, &how, unread),
             Event::JobDone { node, written } => self.job_done(node, written),
             Event::Checkpointed { node, files } => self.checkpointed(node, files),
+            Event::Reopened { node, done } => self.reopened(node, done),
             Event::SpoolOpened { node, found } => self.spool_opened(node, *found),
             Event::SpoolDone { node, report } => self.spool_done(node, *report),
             Event::SpoolRead { lane, read } => self.spool_read(lane, read),
@@ -163,7 +164,7 @@ impl Engine {
         }
         if let Some(spool) = self.graph.spool_mut(id) {
             spool.expire_retry(self.cx.now);
-            self.start_spool_job(id);
+            self.start_spool_jobs(id);
         }
         if let Some(node) = self.graph.get_mut(id) {
             self.backpressure.note(id, node, self.cx.now);
@@ -208,7 +209,9 @@ impl Engine {
         let spool = match (&node.body, shape::spool(&node.plan.body)) {
             (Body::Spool(spool), Some(plan)) => {
                 let own = spool.deadline(plan, self.has_moved_cursors(id));
-                own.into_iter().chain(spool.burst.deadline(self.cx.now)).min()
+                let bursts = [&spool.burst, &spool.unsynced];
+                let bursts = bursts.into_iter().filter_map(|burst| burst.deadline(self.cx.now));
+                own.into_iter().chain(bursts).min()
             }
             _ => None,
         };

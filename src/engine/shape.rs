@@ -1,4 +1,4 @@
-//! What the engine asks of a node's plan. Nothing else in the engine looks into a plan's body.
+//! The engine's view of a node's plan. Nothing else in the engine looks into a plan's body.
 
 use crate::config::plan::{
     BodyPlan, FormatPlan, ForwardPlan, ProcessPlan, Shape, SpoolPlan, WhenFull,
@@ -25,12 +25,13 @@ pub(super) fn spool(body: &BodyPlan) -> Option<&SpoolPlan> {
     }
 }
 
-/// The bound of a queue that makes inputs wait when it is full.
+/// The bound of a queue that pauses inputs when it is full.
 pub(super) fn blocks_at(body: &BodyPlan) -> Option<u64> {
     process(body).filter(|plan| plan.when_full == WhenFull::Block).map(|plan| plan.queue)
 }
 
-/// Whether a node goes on as it is when its plan becomes another. A spool is known by its folder.
+/// Whether a node keeps its state when its plan changes from `one` to `other`. A spool is
+/// identified by its folder.
 pub(super) fn is_same(one: &BodyPlan, other: &BodyPlan) -> bool {
     match (one, other) {
         (BodyPlan::Spool(one), BodyPlan::Spool(other)) => one.dir == other.dir,
@@ -38,9 +39,9 @@ pub(super) fn is_same(one: &BodyPlan, other: &BodyPlan) -> bool {
     }
 }
 
-/// The format of what waits in an output's queue. Files and peers are given lines as they are and
-/// write them themselves: so a file is chosen by what is in the line, and what is in doubt is
-/// written again.
+/// The format of the lines in an output's queue. Files and peers get raw lines and format them when
+/// writing: a file can then be chosen by the content of a line, and lines in doubt can be written
+/// again.
 pub(super) fn queue_format(body: &BodyPlan) -> &FormatPlan {
     const LINE: &FormatPlan = &FormatPlan { shape: Shape::Line, tag: None };
     match body {

@@ -1,4 +1,4 @@
-//! Ending: the daemon as a whole, or a node that a reload removed. Lines drain in the direction of
+//! Shutdown of the whole daemon or of a node that a reload removed. Lines drain in the direction of
 //! the flow: a node ends when nothing can reach it any more and its queue is empty, or when the
 //! grace is over.
 
@@ -11,7 +11,8 @@ use super::Engine;
 use super::graph::{Body, Node};
 
 impl Engine {
-    /// The daemon is to end: the driver stops its inputs, and what waits is drained for the grace.
+    /// Begins shutdown: the driver stops its inputs, and waiting lines drain until the grace is
+    /// over.
     pub fn terminate(&mut self, now: Mono) {
         if self.ending.is_none() {
             self.ending = Some(now + self.plan.daemon.grace);
@@ -26,22 +27,22 @@ impl Engine {
         self.ending.is_some()
     }
 
-    /// Whether every input has ended by itself, so that there is nothing left to wait for.
+    /// Whether every input has ended by itself, so that nothing more can come.
     pub fn inputs_ended(&self) -> bool {
         self.open_inputs == 0
     }
 
-    /// Whether the daemon has ended: all queues are empty and all children gone.
+    /// Whether shutdown is complete: all queues are empty and all children have ended.
     pub fn is_done(&self) -> bool {
         self.ending.is_some() && self.unfinished == 0
     }
 
-    /// When a node is given up.
+    /// When a node's lines are given up.
     pub(super) fn given_up_at(&self, node: &Node) -> Option<Mono> {
         node.retired.or(self.ending)
     }
 
-    /// Ends a node, where it is to end and can.
+    /// Ends a node if it should end and can.
     pub(super) fn progress(&mut self, id: NodeId) {
         let Some(node) = self.graph.get(id) else { return };
         let Some(deadline) = self.given_up_at(node) else { return };
@@ -57,7 +58,7 @@ impl Engine {
         }
     }
 
-    /// Whether no more lines can come to a node.
+    /// Whether no more lines can reach a node.
     fn is_unreachable(&self, id: NodeId) -> bool {
         let node = self.graph.node(id);
         if node.retired.is_some() {
@@ -71,7 +72,7 @@ impl Engine {
         self.ending.is_some() && node.plan.from.iter().all(has_finished)
     }
 
-    /// Whether no more lines can come out of a node, and none are left in it.
+    /// Whether nothing is left in a node and nothing more can come out of it.
     fn has_ended(&self, id: NodeId) -> bool {
         let node = self.graph.node(id);
         match &node.body {
@@ -86,7 +87,7 @@ impl Engine {
         }
     }
 
-    /// A node has ended: those downstream may end too, and one that a reload removed goes.
+    /// A node has ended: those downstream may end too, and a retired one is removed.
     fn finish(&mut self, id: NodeId) {
         let Some(node) = self.graph.get_mut(id) else { return };
         if !node.finished {
@@ -107,8 +108,7 @@ impl Engine {
         }
     }
 
-    /// Asks a node's children to end, its links or its files to be closed, where nothing waits for
-    /// them.
+    /// Ends a node's children, and closes its links or files, once nothing waits for them.
     fn end_node(&mut self, id: NodeId, given_up: bool) {
         let Some(node) = self.graph.get_mut(id) else { return };
         match &mut node.body {
@@ -123,8 +123,8 @@ impl Engine {
         }
     }
 
-    /// The grace is over: what waits is dropped and counted. What an output was given from a spool
-    /// is still there, and not lost.
+    /// The grace is over: drops and counts what waits. Lines that an output was given from a spool
+    /// are still in the spool and not lost.
     fn give_up(&mut self, id: NodeId, stalled: bool) {
         let fed = self.consumers.is_fed(id);
         let Some(node) = self.graph.get_mut(id) else { return };
@@ -151,7 +151,7 @@ impl Engine {
         }
     }
 
-    /// A node that a reload removed has ended.
+    /// Removes a retired node that has ended.
     fn remove(&mut self, id: NodeId) {
         log::info!("{}", self.ledger_line(id));
         self.remove_consumers(id);
@@ -170,7 +170,7 @@ impl Engine {
         self.shares_changed = true;
     }
 
-    /// One line with a node's ledger, as it is logged at the end.
+    /// A node's ledger on one line, as logged at shutdown.
     pub(super) fn ledger_line(&self, id: NodeId) -> String {
         let node = self.graph.node(id);
         let ledger = &node.ledger;
@@ -206,13 +206,13 @@ impl Engine {
         line
     }
 
-    /// What waits in a node; what is in the queue of one that reads from a spool is the spool's.
+    /// Lines waiting in a node; those queued for an output that reads from a spool count as the
+    /// spool's.
     pub(super) fn queued_in(&self, id: NodeId) -> Count {
         if self.consumers.is_fed(id) { Count::default() } else { self.graph.node(id).held() }
     }
 
-    /// The end: what still waits anywhere is dropped and counted, and every node's ledger is
-    /// logged.
+    /// Drops and counts everything that still waits, and logs every node's ledger.
     pub fn close_ledgers(&mut self) {
         for id in self.graph.ids() {
             self.give_up(id, true);

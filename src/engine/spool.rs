@@ -1,8 +1,9 @@
-//! Spools: what waits to be written, what is written and not yet durable, what became of it.
+//! Spools: lines waiting to be written, lines written but not durable, and their outcomes.
 //!
-//! A batch stays in the spool's queue until it is durable, so that what a failed sync leaves in
-//! doubt can be written again. One job is under way for each spool; what it made durable releases
-//! barriers and goes to the consumers that have been given everything before.
+//! A batch stays in the spool's queue until it is durable, so that it can be written again after a
+//! failed sync. Each spool has at most three jobs running: one that appends lines, one that syncs
+//! them and one that writes cursors ([`crate::spool::job`]). Newly durable lines release barriers
+//! and go to the consumers that have been given everything before them.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -13,12 +14,13 @@ use crate::config::plan::{SpoolFull, SpoolPlan, Sync};
 use crate::ids::{Identity, NodeId};
 use crate::ledger::{Count, Ledger, Reason};
 use crate::limits::{
-    CURSOR_EVERY, DISK_RETRY, GATHER_BYTES, GATHER_MOST, SPOOL_JOB_MOST, UNSYNCED_MOST,
+    CURSOR_EVERY, DISK_RETRY, DROPS_SAID_EVERY, GATHER_BYTES, GATHER_MOST, SPOOL_JOB_MOST,
 };
 use crate::output::queue::Queue;
 use crate::spool::cursor::Cursor;
-use crate::spool::job::{Job, Report};
-use crate::spool::writer::{Fate, Held};
+use crate::spool::job::{Job, Report, Step, Thread};
+use crate::spool::sync::Task;
+use crate::spool::writer::{Held, Outcome, Stopped};
 
 use super::backpressure::Burst;
 use super::consumer::Consumer;
@@ -26,56 +28,73 @@ use super::cx::Cx;
 use super::graph::{Body, Node};
 use super::{Action, DiskJob, DiskWork, Engine, shape};
 
-/// How often a spool looks for lines that are too old and takes notice of compressed segments.
+/// How often a spool drops expired lines and notices compressed segments.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
-/// A spool, as the engine knows it.
+/// The engine's state of a spool.
 #[derive(Debug)]
 pub(super) struct SpoolState {
     pub(super) queue: Queue,
-    /// Known once the disk has opened it.
+    /// Known once the spool is open.
     pub(super) identity: Identity,
     pub(super) opened: bool,
     pub(super) held: Held,
-    /// The last durable line of each other spool that lines came from.
+    /// The last durable line from each other spool.
     pub(super) origins: HashMap<Identity, u64>,
-    /// What became of the batches that are written and not durable, oldest first.
-    outcomes: VecDeque<Fate>,
+    /// The outcomes of batches that are written but not durable, oldest first.
+    outcomes: VecDeque<Outcome>,
+    /// How often the spool has given up segments ([`crate::spool::job`]).
+    epoch: u64,
     /// When the newest durable line was received.
     pub(super) newest: Option<std::time::SystemTime>,
-    /// The cursors of readers as they were last known.
+    /// The last known cursors of the readers.
     pub(super) cursors: HashMap<String, Cursor>,
-    /// Lines that ever entered the queue, and lines that left it for good.
+    /// Total lines that entered the queue, and total lines that left it for good.
     accepted: u64,
     completed: u64,
-    pub(super) busy: bool,
+    /// A job that appends is running.
+    appending: bool,
+    /// When the running sync began.
+    syncing: Option<Mono>,
+    /// A job that writes cursors or keeps house is running.
+    tidying: bool,
     pub(super) retry_at: Option<Mono>,
+    /// The spool is full: lines are tried again after the next sync, or at this time.
+    full_until: Option<Mono>,
+    /// The spool is full, and nothing can be dropped before a sync.
+    must_sync: bool,
+    is_full: bool,
+    /// When a full spool was last logged.
+    full_logged: Option<Mono>,
     pub(super) error: Option<String>,
-    /// Since when lines wait that are not written.
+    /// When unwritten lines began to wait.
     waiting_since: Option<Mono>,
-    /// Since when something is written that is not durable.
+    /// When the oldest data that is not durable was written.
     dirty_since: Option<Mono>,
-    /// Up to this many completed lines somebody waits for.
+    /// A client waits for this many completed lines.
     wanted: u64,
     /// When the cursors were last written.
     saved_at: Mono,
     kept_at: Mono,
-    /// Whether there is housekeeping to be done before its time.
+    /// True if housekeeping is due early.
     housekeeping_due: bool,
-    /// Whether its full queue makes inputs wait.
+    /// True while its full queue pauses inputs.
     pub(super) holding: bool,
+    /// Of the bytes that are not written.
     pub(super) burst: Burst,
+    /// Of the bytes that wait in memory for a sync.
+    pub(super) unsynced: Burst,
     pub(super) closed: bool,
 }
 
-/// What the disk found when it opened a spool.
+/// The content of a spool as it was opened.
 #[derive(Debug)]
 pub struct SpoolFound {
     /// Its identity.
     pub identity: Identity,
-    /// What it holds.
+    /// Its lines.
     pub held: Held,
-    /// The last line that came from each other spool.
+    /// The last line from each other spool.
     pub origins: HashMap<Identity, u64>,
     /// The cursors of its readers.
     pub cursors: HashMap<String, Cursor>,
@@ -90,13 +109,20 @@ impl SpoolState {
             held: Held::default(),
             origins: HashMap::new(),
             outcomes: VecDeque::new(),
+            epoch: 0,
             newest: None,
             cursors: HashMap::new(),
             accepted: 0,
             completed: 0,
-            // Until the disk has opened it.
-            busy: true,
+            // Until it has been opened.
+            appending: true,
+            syncing: None,
+            tidying: false,
             retry_at: None,
+            full_until: None,
+            must_sync: false,
+            is_full: false,
+            full_logged: None,
             error: None,
             waiting_since: None,
             dirty_since: None,
@@ -106,16 +132,17 @@ impl SpoolState {
             housekeeping_due: false,
             holding: false,
             burst: Burst::beyond(0),
+            unsynced: Burst::beyond(limit / 2),
             closed: false,
         }
     }
 
-    /// Bytes that are not written yet.
+    /// Bytes that have not been written.
     pub(super) fn unwritten(&self) -> u64 {
         self.queue.count().bytes - self.queue.written_bytes()
     }
 
-    /// The count of completed lines at which all that entered so far is completed.
+    /// The number of completed lines at which everything accepted so far is complete.
     pub(super) fn mark(&self) -> u64 {
         self.accepted
     }
@@ -124,25 +151,25 @@ impl SpoolState {
         self.completed >= mark
     }
 
-    /// Somebody waits for what entered so far.
+    /// Notes that a client waits for everything up to `mark`.
     pub(super) fn want(&mut self, mark: u64) {
         self.wanted = self.wanted.max(mark);
     }
 
-    /// Whether what is written should be made durable now.
+    /// Whether the written data should be synced now.
     fn sync_due(&self, plan: &SpoolPlan, ending: bool, now: Mono) -> bool {
         match plan.sync {
             Sync::Batch | Sync::Never => true,
             Sync::Every(time) => {
                 ending
                     || self.wanted > self.completed
-                    || self.queue.written_bytes() >= UNSYNCED_MOST
+                    || self.must_sync
                     || self.dirty_since.is_some_and(|since| now >= since + time)
             }
         }
     }
 
-    /// Whether more lines are waited for before these are written.
+    /// Whether to wait for more lines before writing these.
     fn gathers(&self, plan: &SpoolPlan, ending: bool, now: Mono) -> bool {
         let Sync::Every(time) = plan.sync else { return false };
         let patience = GATHER_MOST.min(time);
@@ -152,41 +179,52 @@ impl SpoolState {
             && self.waiting_since.is_none_or(|since| now < since + patience)
     }
 
-    /// When there is something to do, if nothing happens before. `moved` where a cursor on disk is
-    /// behind its reader.
-    pub(super) fn deadline(&self, plan: &SpoolPlan, moved: bool) -> Option<Mono> {
-        if self.busy || self.closed {
-            return None;
-        }
-        let sync = match plan.sync {
-            Sync::Every(time) => self.dirty_since.map(|since| since + time),
-            _ => None,
-        };
-        let patience = match plan.sync {
-            Sync::Every(time) => GATHER_MOST.min(time),
-            _ => GATHER_MOST,
-        };
-        let gathered = self.waiting_since.map(|since| since + patience);
-        let cursors = moved.then(|| self.saved_at + CURSOR_EVERY);
-        let housekeeping = Some(self.kept_at + HOUSEKEEPING);
-        let all = sync.into_iter().chain(gathered).chain(self.retry_at).chain(cursors);
-        all.chain(housekeeping).min()
+    /// Whether no job is running.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.appending && self.syncing.is_none() && !self.tidying
     }
 
-    /// Has housekeeping done with the next job.
+    /// Bytes that wait in memory for a sync, once they are so many that inputs should know.
+    pub(super) fn unsynced_bytes(&self) -> u64 {
+        let (used, limit) = self.queue.fill();
+        if used > limit / 4 { used } else { 0 }
+    }
+
+    /// When there is something to do if no event comes first. `moved` if a cursor on disk lags its
+    /// reader.
+    pub(super) fn deadline(&self, plan: &SpoolPlan, moved: bool) -> Option<Mono> {
+        if self.closed || !self.opened {
+            return None;
+        }
+        let every = match plan.sync {
+            Sync::Every(time) => Some(time),
+            _ => None,
+        };
+        let patience = every.map_or(GATHER_MOST, |time| GATHER_MOST.min(time));
+        let gathered = self.waiting_since.map(|since| since + patience);
+        let append = gathered.into_iter().chain(self.full_until).filter(|_| !self.appending);
+        let sync = self.dirty_since.zip(every).map(|(since, time)| since + time);
+        let sync = sync.filter(|_| self.syncing.is_none());
+        let cursors = moved.then(|| self.saved_at + CURSOR_EVERY);
+        let housekeeping = Some(self.kept_at + HOUSEKEEPING);
+        let tidy = cursors.into_iter().chain(housekeeping).filter(|_| !self.tidying);
+        append.chain(sync).chain(tidy).chain(self.retry_at).min()
+    }
+
+    /// Schedules housekeeping with the next job.
     pub(super) fn expect_housekeeping(&mut self) {
         self.housekeeping_due = true;
     }
 
-    /// Lets a failed job be tried again once its time has come.
+    /// Allows a failed job to be retried once its time has come.
     pub(super) fn expire_retry(&mut self, now: Mono) {
-        if self.retry_at.is_some_and(|at| now >= at) {
-            self.retry_at = None;
+        for at in [&mut self.retry_at, &mut self.full_until] {
+            at.take_if(|at| now >= *at);
         }
     }
 
-    /// Lines come. Those of a client that is acknowledged always find room: where there is too
-    /// little, the input is made to wait. What there was no room for, and why.
+    /// Queues lines. With `waits`, lines are always accepted, and the input is paused if there is
+    /// too little room. Returns what did not fit and why.
     fn accept(&mut self, batch: Batch, waits: bool, cx: &mut Cx) -> Option<(Count, Reason)> {
         let lines = u64::from(batch.lines);
         if waits {
@@ -200,20 +238,32 @@ impl SpoolState {
         Some((lost, if refused { Reason::DiskError } else { Reason::QueueFull }))
     }
 
-    /// Starts a job where there is something to do and none is under way. `cursors` gives those to
-    /// be written, all of them or only those that a checkpoint waits for.
-    fn next_job(
+    /// The jobs to start now, none of a kind that is running: lines go to the disk whatever a sync
+    /// does meanwhile. `cursors` returns the cursors to write: all of them (`true`), or only those
+    /// that a checkpoint waits for.
+    fn next_jobs(
         &mut self,
         plan: &SpoolPlan,
         ending: bool,
         cursors: impl FnOnce(bool) -> Vec<Cursor>,
         now: Mono,
-    ) -> Option<Job> {
-        if self.busy || self.closed || self.retry_at.is_some() {
-            return None;
+    ) -> Vec<Job> {
+        if self.closed || !self.opened || self.retry_at.is_some() {
+            return Vec::new();
         }
+        let lines = self.next_lines(plan, ending, now);
+        let tidy = match self.tidying {
+            true => Job::default(),
+            false => self.next_tidying(ending, cursors, now),
+        };
+        let has_work = |job: &Job| job.appends() || job.thread() != Thread::Appends;
+        [lines, tidy].into_iter().filter(has_work).collect()
+    }
+
+    /// The job that appends what waits, syncs what is due, or both.
+    fn next_lines(&mut self, plan: &SpoolPlan, ending: bool, now: Mono) -> Job {
         let gathers = self.gathers(plan, ending, now);
-        let batches = match gathers {
+        let batches = match self.appending || self.full_until.is_some() || gathers {
             true => Vec::new(),
             false => self.queue.first_unwritten(SPOOL_JOB_MOST),
         };
@@ -221,17 +271,27 @@ impl SpoolState {
             true => drop(self.waiting_since.get_or_insert(now)),
             false => self.waiting_since = None,
         }
-        let dirty = !batches.is_empty() || self.dirty_since.is_some();
-        let sync = dirty && self.sync_due(plan, ending, now);
-        let cursors = cursors(ending || now >= self.saved_at + CURSOR_EVERY);
-        let housekeeping = self.housekeeping_due || now >= self.kept_at + HOUSEKEEPING;
-        if batches.is_empty() && !sync && cursors.is_empty() && !housekeeping {
-            return None;
-        }
-        self.busy = true;
+        let dirty = !batches.is_empty() || self.dirty_since.is_some() || self.must_sync;
+        let sync = self.syncing.is_none() && dirty && self.sync_due(plan, ending, now);
         if !batches.is_empty() {
+            self.appending = true;
             self.dirty_since.get_or_insert(now);
         }
+        if sync {
+            self.syncing = Some(now);
+        }
+        Job { epoch: self.epoch, batches, sync, ..Job::default() }
+    }
+
+    /// The job that writes cursors and keeps house.
+    fn next_tidying(
+        &mut self,
+        ending: bool,
+        cursors: impl FnOnce(bool) -> Vec<Cursor>,
+        now: Mono,
+    ) -> Job {
+        let cursors = cursors(ending || now >= self.saved_at + CURSOR_EVERY);
+        let housekeeping = self.housekeeping_due || now >= self.kept_at + HOUSEKEEPING;
         if !cursors.is_empty() {
             self.saved_at = now;
         }
@@ -239,44 +299,104 @@ impl SpoolState {
             self.housekeeping_due = false;
             self.kept_at = now;
         }
-        Some(Job { batches, sync, cursors, housekeeping })
+        self.tidying = housekeeping || !cursors.is_empty();
+        Job { epoch: self.epoch, cursors, housekeeping, ..Job::default() }
     }
 
-    /// Takes in what a job brought.
-    fn job_done(&mut self, report: Report, name: &str, now: Mono) {
-        self.busy = false;
-        match (&report.error, &self.error) {
-            (Some(error), None) => log::error!(
-                "{name}: {error}; retrying every {DISK_RETRY:?}, lines wait in the queue"
-            ),
-            (None, Some(_)) => log::warn!("{name}: writing again"),
-            _ => {}
-        }
-        self.retry_at = report.error.is_some().then(|| now + DISK_RETRY);
-        self.error = report.error;
+    /// Takes in a report of a job.
+    fn reported(&mut self, report: &mut Report, name: &str, now: Mono) {
+        self.came_to(report.step);
+        self.note_errors(report, name, now);
         self.held = report.held;
-        self.origins.extend(report.origins);
-        for outcome in report.fates {
+        for (origin, last) in report.origins.drain(..) {
+            match last {
+                Some(last) => self.origins.insert(origin, last),
+                None => self.origins.remove(&origin),
+            };
+        }
+        for outcome in report.outcomes.drain(..) {
             let bytes = self.queue.unwritten().map_or(0, |batch| batch.bytes.len());
             self.queue.wrote(bytes);
             self.outcomes.push_back(outcome);
         }
     }
 
-    /// What is not durable is to be written again, under numbers that are given anew.
-    fn rewind(&mut self) {
+    /// Notes how far a job has come.
+    fn came_to(&mut self, step: Step) {
+        let task = match step {
+            Step::Appended { lines, idle } => {
+                self.appending &= !lines;
+                idle
+            }
+            Step::Done(task) => {
+                // What was dropped or passed may have made room.
+                self.full_until = None;
+                Some(task)
+            }
+        };
+        match task {
+            None => {}
+            Some(Task::Cursors) => self.tidying = false,
+            Some(Task::Lines) => {
+                // What is not durable now was appended after this sync began.
+                let begun = self.syncing.take();
+                self.dirty_since = self.dirty_since.and(begun);
+                self.must_sync = false;
+            }
+        }
+    }
+
+    /// Notes what went wrong: a full spool waits for its readers, a disk that fails is retried.
+    fn note_errors(&mut self, report: &mut Report, name: &str, now: Mono) {
+        let appended = matches!(report.step, Step::Appended { lines: true, .. });
+        let mut failed = report.error.take();
+        match report.stopped.take() {
+            Some(Stopped::Unsynced) => {
+                self.must_sync = true;
+                self.full_until = Some(now + DISK_RETRY);
+            }
+            Some(Stopped::Full(why)) => {
+                self.full_until = Some(now + DISK_RETRY);
+                if self.full_logged.is_none_or(|logged| now.since(logged) >= DROPS_SAID_EVERY) {
+                    log::error!("{name}: {why}; lines wait in the queue until readers pass some");
+                    self.full_logged = Some(now);
+                }
+                self.is_full = true;
+                self.error = Some(why);
+            }
+            Some(Stopped::Failed(why)) => failed = Some(why),
+            None => self.is_full &= !appended,
+        }
+        let tells_health = !matches!(report.step, Step::Appended { lines: false, .. });
+        if tells_health && failed.is_none() && !self.is_full && self.error.take().is_some() {
+            log::warn!("{name}: writing again");
+        }
+        if let Some(failed) = failed {
+            if self.error.is_none() {
+                log::error!(
+                    "{name}: {failed}; retrying every {DISK_RETRY:?}, lines wait in the queue"
+                );
+            }
+            self.error = Some(failed);
+            self.retry_at = Some(now + DISK_RETRY);
+        }
+    }
+
+    /// Schedules data that is not durable to be written again, under new numbers.
+    fn rewind(&mut self, epoch: u64) {
+        self.epoch = epoch;
         self.queue.rewind();
         self.outcomes.clear();
     }
 
-    /// Takes what is durable out of the queue, under the numbers it has now.
+    /// Removes durable batches from the queue and assigns them their numbers.
     fn take_durable(&mut self, ledger: &mut Ledger, cx: &mut Cx) -> Vec<Batch> {
         let mut durable = Vec::new();
         while let Some(outcome) = self.outcomes.front().copied() {
             let Some(batch) = self.queue.front() else { break };
             let count = batch.count();
             let end = match outcome {
-                Fate::Stored(first) => first + count.lines,
+                Outcome::Stored(first) => first + count.lines,
                 _ => 0,
             };
             if end > self.held.durable {
@@ -286,23 +406,23 @@ impl SpoolState {
             self.outcomes.pop_front();
             self.completed += count.lines;
             match outcome {
-                Fate::Stored(first) => {
+                Outcome::Stored(first) => {
                     ledger.left.add(count.lines, count.bytes);
                     self.newest = Some(batch.received);
                     batch.numbers = Some(Numbers { first, last: end - 1 });
                     durable.push(batch);
                 }
-                Fate::Duplicate => ledger.drop(Reason::Duplicate, count.lines, count.bytes),
-                Fate::Refused => ledger.drop(Reason::SpoolFull, count.lines, count.bytes),
+                Outcome::Duplicate => ledger.drop(Reason::Duplicate, count.lines, count.bytes),
+                Outcome::Refused => ledger.drop(Reason::SpoolFull, count.lines, count.bytes),
             }
         }
         durable
     }
 
-    /// The grace is over: what could not be written is given up, unless a job may still write it.
+    /// The grace is over: gives up what was not written, unless a job may still write it.
     pub(super) fn give_up(&mut self, stalled: bool, cx: &mut Cx) -> Count {
         let mut lost = Count::default();
-        if self.busy && !stalled {
+        if !self.is_idle() && !stalled {
             return lost;
         }
         while let Some(batch) = self.queue.pop(&mut cx.budget) {
@@ -312,9 +432,9 @@ impl SpoolState {
         lost
     }
 
-    /// Closes it, where nothing waits and no job is under way.
+    /// Closes it if nothing waits and no job is running.
     fn close(&mut self, node: NodeId, cx: &mut Cx) {
-        if self.queue.is_empty() && !self.busy && !self.closed {
+        if self.queue.is_empty() && self.is_idle() && !self.closed {
             self.closed = true;
             cx.act(Action::Disk(DiskJob { node, work: DiskWork::Close }));
         }
@@ -341,7 +461,7 @@ impl Engine {
         spool.held = found.held;
         spool.origins = found.origins;
         spool.cursors = found.cursors;
-        spool.busy = false;
+        spool.appending = false;
         self.begin_consumers(id);
         for lane in self.consumers.lanes_of(id) {
             self.refill(lane);
@@ -349,7 +469,7 @@ impl Engine {
         self.cx.touch(id);
     }
 
-    /// Lines come to a spool; `acknowledged` where their sender is told when they are durable.
+    /// Queues lines for a spool; `acknowledged` if the sender waits for them to be durable.
     pub(super) fn queue_for_spool(&mut self, to: NodeId, batch: Batch, acknowledged: bool) {
         let Some(Node { plan, body: Body::Spool(spool), ledger, .. }) = self.graph.get_mut(to)
         else {
@@ -363,8 +483,8 @@ impl Engine {
         self.cx.touch(to);
     }
 
-    /// Starts a spool's next job, where there is something to do.
-    pub(super) fn start_spool_job(&mut self, id: NodeId) {
+    /// Starts a spool's next jobs if there is work.
+    pub(super) fn start_spool_jobs(&mut self, id: NodeId) {
         let is_ending = self.ending.is_some();
         let Some(Node { plan, body: Body::Spool(spool), retired, .. }) = self.graph.get_mut(id)
         else {
@@ -377,33 +497,34 @@ impl Engine {
             let of_spool = consumers.of_spool(id).map(|(_, consumer)| consumer);
             cursors_to_save(of_spool, identity, all)
         };
-        if let Some(job) = spool.next_job(plan, ending, cursors, self.cx.now) {
+        for job in spool.next_jobs(plan, ending, cursors, self.cx.now) {
             let work = DiskWork::Spool(Box::new(job));
             self.cx.act(Action::Disk(DiskJob { node: id, work }));
         }
     }
 
-    pub(super) fn spool_done(&mut self, id: NodeId, report: Report) {
+    pub(super) fn spool_done(&mut self, id: NodeId, mut report: Report) {
         let now = self.cx.now;
         let Some(Node { name, body: Body::Spool(spool), ledger, moved, .. }) =
             self.graph.get_mut(id)
         else {
             return;
         };
-        let (rewound, saved) = (report.rewound, report.saved.clone());
         let before = spool.completed;
-        spool.job_done(report, name, now);
+        spool.reported(&mut report, name, now);
         let durable = spool.take_durable(ledger, &mut self.cx);
         if spool.completed != before {
             *moved = now;
         }
-        if rewound {
-            spool.rewind();
+        if report.epoch != spool.epoch {
+            spool.rewind(report.epoch);
         }
-        if spool.outcomes.is_empty() {
-            spool.dirty_since = None;
+        match spool.outcomes.is_empty() {
+            true => spool.dirty_since = None,
+            // An append that was running when a sync ended is reported after it.
+            false => drop(spool.dirty_since.get_or_insert(now)),
         }
-        for cursor in &saved {
+        for cursor in &report.saved {
             for output in self.consumers.saved(id, cursor) {
                 self.checkpoint_saved(output);
             }
@@ -416,13 +537,13 @@ impl Engine {
         }
     }
 
-    /// Whether a cursor on disk is behind its reader, or a checkpoint waits for one.
+    /// Whether a cursor on disk lags its reader, or a checkpoint waits for one.
     pub(super) fn has_moved_cursors(&self, spool: NodeId) -> bool {
         let mut consumers = self.consumers.of_spool(spool);
         consumers.any(|(_, consumer)| consumer.checkpoint.is_some() || consumer.has_moved())
     }
 
-    /// Tells a spool's thread who its readers are.
+    /// Sends a spool's thread its current plan and readers.
     pub(super) fn update_readers(&mut self, id: NodeId) {
         let Some(plan) = self.graph.get(id).and_then(|node| shape::spool(&node.plan.body)) else {
             return;
@@ -431,8 +552,8 @@ impl Engine {
         self.cx.act(Action::Disk(DiskJob { node: id, work }));
     }
 
-    /// Closes a spool to which nothing can come and in which nothing waits, once its readers'
-    /// cursors are on disk.
+    /// Closes a spool that nothing can reach and in which nothing waits, once its readers' cursors
+    /// are on disk.
     pub(super) fn end_spool(&mut self, id: NodeId) {
         let outputs_ended = self
             .consumers
@@ -447,8 +568,8 @@ impl Engine {
     }
 }
 
-/// The cursors of a spool's readers that should be written now. A file output's are made at its
-/// checkpoints and are always due; the others' move all the time and wait for `all`.
+/// The cursors of a spool's readers to write now. Those of file outputs are made at checkpoints and
+/// are always due; the others move constantly and wait for `all`.
 fn cursors_to_save<'c>(
     consumers: impl Iterator<Item = &'c Consumer>,
     spool: Identity,

@@ -1,4 +1,4 @@
-//! What `top`, `ctl status` and the final ledger show: every node's counts at one moment.
+//! Snapshots of every node's counts, for `top`, `ctl status` and the final ledger.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::graph::{Body, Lanes, Node};
 use super::spool::SpoolState;
 use super::{Engine, shape};
 
-/// The whole daemon at one moment.
+/// A snapshot of the whole daemon.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The version of the program.
@@ -30,40 +30,40 @@ pub struct Status {
     pub pid: u32,
     /// Seconds since the daemon started.
     pub uptime: f64,
-    /// How much the daemon logs; absent where nobody asked the daemon itself.
+    /// The log level; absent if the snapshot does not come from the running daemon.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub log: Option<Verbosity>,
-    /// Every node, those that a reload removed and that still drain among them.
+    /// Every node, including removed ones that are still draining.
     pub nodes: Vec<NodeStatus>,
 }
 
-/// The daemon in a line.
+/// A summary of the daemon.
 #[derive(Debug)]
 pub struct Figures {
-    /// Lines that all inputs took in.
+    /// Lines received by all inputs.
     pub lines: u64,
-    /// Lines that were dropped anywhere, by the kernel too.
+    /// Lines dropped anywhere, including by the kernel.
     pub dropped: u64,
-    /// The reader of a spool that is furthest behind, and by how many seconds.
+    /// The reader of a spool with the largest lag, and that lag in seconds.
     pub lag: Option<(Arc<str>, f64)>,
 }
 
-/// One node.
+/// A snapshot of one node.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeStatus {
     /// Its name.
     pub name: String,
     /// `input`, `filter`, `spool` or `output`.
     pub kind: String,
-    /// The nodes it takes from.
+    /// The nodes it reads from.
     pub from: Vec<String>,
     /// Lines that entered it.
     pub lines_in: u64,
     /// Lines that left it.
     pub lines_out: u64,
-    /// Lines that its selectors did not take.
+    /// Lines that its selectors rejected.
     pub not_selected: u64,
-    /// Lines that were dropped, by reason; every reason is there.
+    /// Lines that were dropped, by reason; every reason is present.
     pub dropped: BTreeMap<String, u64>,
     /// Lines that wait in its queue.
     pub queued: u64,
@@ -75,60 +75,59 @@ pub struct NodeStatus {
     pub bytes_dropped: u64,
     /// Whether the counts balance in lines and in bytes.
     pub balanced: bool,
-    /// Bytes its queue holds, overhead included; absent where it has no queue.
+    /// Bytes held by its queue, including overhead; absent if it has no queue.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub queue: Option<QueueStatus>,
-    /// What an input counts beside lines, and a filter process of what it printed.
+    /// An input's counts other than lines; for a filter process, those of its output.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub input: Option<InputStatus>,
-    /// Messages that were not understood where this node looked into them, by what was wrong;
-    /// they went on as they were.
+    /// Messages this node could not parse, by fault; they are passed on unchanged.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub faults: Option<Faults>,
     /// The command of its children.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub command: Option<String>,
-    /// The last lines that its children wrote to standard error, the oldest first.
+    /// The last lines that its children wrote to standard error, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub stderr: Vec<Complaint>,
     /// Its children.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub children: Vec<ChildStatus>,
-    /// Lines its children printed (a filter process' stream).
+    /// Lines its children printed (a filter process's stream).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub printed: Option<u64>,
-    /// How long its queue has held lines and let none go.
+    /// How long its queue has held lines without releasing any, in seconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stuck_seconds: Option<f64>,
-    /// Why the disk refuses, while it does.
+    /// The current disk error.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
-    /// What a spool holds.
+    /// The content of a spool.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub spool: Option<SpoolStatus>,
     /// The peers of a forward output's lanes.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub lanes: Vec<LaneStatus>,
-    /// Whether a full queue makes it wait.
+    /// True while a full queue downstream pauses it.
     pub paused: bool,
-    /// Whether a reload removed it and it only drains.
+    /// True if a reload removed it and it is draining.
     pub retired: bool,
 }
 
-/// What a spool holds.
+/// The content of a spool.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SpoolStatus {
     /// Its identity.
     pub identity: String,
     /// The number of the oldest line kept.
     pub oldest: u64,
-    /// The number after the last line that is on disk for good.
+    /// The number after the last durable line.
     pub durable: u64,
-    /// The number that the next line gets.
+    /// The number of the next line.
     pub next: u64,
     /// Bytes on disk.
     pub bytes: u64,
-    /// The most there may be.
+    /// The maximum of those bytes.
     #[serde(default)]
     pub max_size: u64,
     /// Segments.
@@ -138,7 +137,7 @@ pub struct SpoolStatus {
 }
 
 impl SpoolStatus {
-    /// How many lines it holds.
+    /// The number of lines held.
     pub fn lines(&self) -> u64 {
         self.next.saturating_sub(self.oldest)
     }
@@ -149,16 +148,16 @@ impl SpoolStatus {
 pub struct ReaderStatus {
     /// Its name: the output's, and the lane where it has several.
     pub name: String,
-    /// The number of the first line that it is not done with.
+    /// The number of its first uncompleted line.
     pub position: u64,
-    /// How many lines that is behind the newest one.
+    /// Lines by which it lags the newest line.
     pub lag_lines: u64,
-    /// About how many bytes.
+    /// Approximate lag in bytes.
     pub lag_bytes: u64,
-    /// The time between the newest line and the one it is at, in seconds.
+    /// The time between the newest line and its position, in seconds.
     pub lag_seconds: f64,
-    /// When the oldest line was received that it is not done with, in seconds since 1970; absent
-    /// where none waits for it.
+    /// When its oldest uncompleted line was received, in seconds since 1970; absent if none waits
+    /// for it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub waits_since: Option<f64>,
 }
@@ -166,13 +165,13 @@ pub struct ReaderStatus {
 /// A lane of a forward output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneStatus {
-    /// The peer it sends to, while it does.
+    /// The connected peer, if any.
     pub peer: Option<String>,
-    /// What is wrong, while something is.
+    /// The current error, if any.
     pub error: Option<String>,
 }
 
-/// How full a queue is.
+/// The fill level of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueStatus {
     /// Bytes used.
@@ -181,29 +180,29 @@ pub struct QueueStatus {
     pub limit: u64,
 }
 
-/// What an input counts beside lines.
+/// An input's counts other than lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputStatus {
     /// Datagrams received.
     pub datagrams: u64,
-    /// Datagrams without a byte.
+    /// Datagrams without payload.
     pub empty_datagrams: u64,
     /// Datagrams that the kernel dropped.
     pub kernel_drops: u64,
-    /// Lines that were cut.
+    /// Lines that were truncated.
     pub oversize: u64,
-    /// Lines missing by their sequence numbers.
+    /// Lines missing according to their sequence numbers.
     pub sequence_lost: u64,
-    /// Senders whose sequence numbers are followed no more, because others came.
+    /// Senders whose sequence numbers are no longer tracked, because newer ones took their place.
     #[serde(default)]
     pub senders_forgotten: u64,
-    /// Messages that made no sense.
+    /// Malformed messages.
     #[serde(default)]
     pub malformed: u64,
-    /// Connections taken.
+    /// Connections accepted.
     #[serde(default)]
     pub connections: u64,
-    /// Connections refused because there were too many.
+    /// Connections refused because the limit was reached.
     #[serde(default)]
     pub refused: u64,
 }
@@ -211,9 +210,9 @@ pub struct InputStatus {
 /// A line that a child wrote to standard error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Complaint {
-    /// When, in seconds since the daemon started.
+    /// When it was written, in seconds since the daemon started.
     pub at: f64,
-    /// The line, as the log has it.
+    /// The line, as it appears in the log.
     pub text: Arc<str>,
 }
 
@@ -224,14 +223,14 @@ pub struct ChildStatus {
     pub pid: Option<u32>,
     /// `running`, `waiting`, `starting`, `ending`, `ended` or `crash-loop`.
     pub state: String,
-    /// How often it was started again.
+    /// How many times it was restarted.
     pub restarts: u64,
-    /// How it ended the last time.
+    /// A description of how it last ended.
     pub last_end: Option<String>,
 }
 
 impl Engine {
-    /// Everything at this moment.
+    /// A snapshot taken now.
     pub fn status(&self, now: Mono) -> Status {
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -242,7 +241,7 @@ impl Engine {
         }
     }
 
-    /// The figures in a line.
+    /// A summary of the daemon.
     pub fn figures(&self) -> Figures {
         let (mut lines, mut dropped) = (0, 0);
         for (_, node) in self.graph.iter() {
@@ -336,7 +335,7 @@ fn input_status(counts: &InputCounts) -> InputStatus {
     }
 }
 
-/// How full a node's queues are together; `None` where it has none.
+/// The combined fill level of a node's queues; `None` if it has none.
 fn queue_status(node: &Node) -> Option<QueueStatus> {
     let fills: Vec<_> = match &node.body {
         Body::Input { .. } | Body::Pass => return None,
@@ -351,7 +350,7 @@ fn reader_status(consumer: &Consumer, spool: &SpoolState) -> ReaderStatus {
     let held = spool.held;
     let lines = u128::from((held.next - held.oldest).max(1));
     let (lag_lines, lag_seconds) = consumer.lag(spool);
-    // As far behind in bytes as in lines, for lines of the mean length.
+    // The lag in bytes is estimated from the mean length of a line.
     let bytes = u128::from(lag_lines) * u128::from(held.bytes) / lines;
     let lag_bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
     let (name, position) = (consumer.reader.clone(), consumer.position);

@@ -1,10 +1,10 @@
-//! Taps: copies of what leaves a node, for somebody who looks. A tap that is not emptied loses
-//! lines, which it counts; the flow never waits for it. What a tap gives and what it has lost is
-//! together all that left the node from when the tap was opened until it ended.
+//! Taps: copies of what leaves a node, for an observer. A tap that is not drained loses lines and
+//! counts them; the flow never waits for it. The lines delivered by a tap plus those it lost are
+//! all that left the node from when the tap was opened until it ended.
 
 use std::collections::VecDeque;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, count_lines};
 use crate::filter::patterns::{Hits, PatternId, Patterns};
 use crate::filter::{Picked, gather};
 use crate::limits::{TAP_BYTES, TAPS_BYTES, TAPS_MOST};
@@ -15,24 +15,24 @@ use super::Engine;
 #[derive(Debug)]
 pub(super) struct Tap {
     id: u64,
-    /// The node's name: a reload may give it to another node, and the tap stays.
+    /// The node's name. A reload may give the name to another node; the tap then follows it.
     node: String,
     pattern: Option<(Patterns, PatternId)>,
     taken: VecDeque<Batch>,
     bytes: usize,
     lost: u64,
-    /// Why it takes no more, where it is so.
+    /// Why it has ended, if it has.
     end: Option<&'static str>,
 }
 
-/// What a tap has taken.
+/// Lines taken from a tap.
 #[derive(Debug)]
 pub struct Tapped {
     /// Lines, in the order in which they left.
     pub batches: Vec<Batch>,
-    /// How many lines it has lost since it was opened.
+    /// Lines lost since it was opened.
     pub lost: u64,
-    /// Why nothing comes after these, where it is so.
+    /// Why nothing follows, if the tap has ended.
     pub end: Option<&'static str>,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Taps {
 }
 
 impl Taps {
-    /// Lines leave a node.
+    /// Copies lines that leave a node.
     pub(super) fn copy(&mut self, from: &str, batch: &Batch) {
         if self.taps.is_empty() {
             return;
@@ -56,7 +56,7 @@ impl Taps {
         }
     }
 
-    /// A node is gone, and no other has its name.
+    /// Ends the taps of a node that is gone, if no other node has its name.
     pub(super) fn end_of_node(&mut self, name: &str) {
         for tap in self.taps.iter_mut().filter(|tap| tap.node == name) {
             tap.end.get_or_insert("the node is gone: a reload has removed it");
@@ -65,11 +65,12 @@ impl Taps {
 }
 
 impl Engine {
-    /// Taps a node under a number of the caller's choice: of an input, a filter or a spool what it
-    /// passes on, of an output what it is given. Only lines that the regex finds something in.
+    /// Opens a tap on a node, under a number chosen by the caller. A tap on an input, filter or
+    /// spool copies what it passes on; a tap on an output copies what it is given. Only lines that
+    /// match the regex are copied.
     ///
     /// # Errors
-    /// That there is no such node, that the regex is none, or that there are too many taps.
+    /// There is no such node, the regex is invalid, or there are too many taps.
     pub fn open_tap(&mut self, id: u64, node: &str, matches: Option<&str>) -> Result<(), String> {
         if self.find(node).is_none() {
             let names: Vec<_> = self.graph.iter().map(|(_, node)| node.name.to_string()).collect();
@@ -98,21 +99,21 @@ impl Engine {
         self.taps.taps.retain(|tap| tap.id != id);
     }
 
-    /// A tap takes no more; what it has taken is still there.
+    /// Ends a tap; the lines it holds can still be taken.
     pub fn end_tap(&mut self, id: u64, why: &'static str) {
         for tap in self.taps.taps.iter_mut().filter(|tap| tap.id == id) {
             tap.end.get_or_insert(why);
         }
     }
 
-    /// All taps take no more.
+    /// Ends all taps.
     pub fn end_taps(&mut self, why: &'static str) {
         for tap in &mut self.taps.taps {
             tap.end.get_or_insert(why);
         }
     }
 
-    /// What a tap has taken since it was last asked, about `max` bytes of it.
+    /// Takes about `max` bytes of the lines that a tap has collected.
     pub fn take_tapped(&mut self, id: u64, max: usize) -> Option<Tapped> {
         let tap = self.taps.taps.iter_mut().find(|tap| tap.id == id)?;
         let (mut batches, mut bytes) = (Vec::new(), 0);
@@ -129,13 +130,14 @@ impl Engine {
 }
 
 impl Tap {
-    /// Takes of a batch what it wants, where there is room for it; how many bytes.
+    /// Copies the selected lines of a batch if there is room. Returns their size in bytes.
     fn take(&mut self, batch: &Batch, room: usize) -> usize {
         let chosen = match &self.pattern {
             None => Some(batch.clone()),
             Some((patterns, id)) => {
                 let mut hits = Hits::default();
-                patterns.search(batch, &mut hits);
+                let searched = patterns.search_foreign(batch, &mut hits);
+                self.lost += u64::from(count_lines(&batch.bytes[searched..]));
                 gather(batch, &Picked::Some(hits.of(*id).to_vec()))
             }
         };
@@ -146,7 +148,7 @@ impl Tap {
             return 0;
         }
         self.bytes += count;
-        // A block must not be held for a few lines of it.
+        // A whole block must not be kept alive for a few of its lines.
         let bytes = match chosen.bytes.len() < batch.bytes.len() {
             true => chosen.bytes,
             false => bytes::Bytes::copy_from_slice(&chosen.bytes),
@@ -166,7 +168,7 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
-    /// An engine, and a way to have 64 lines of 16 KiB leave its input.
+    /// An engine, and a closure that sends 64 lines of 16 KiB out of its input.
     fn engine() -> (Engine, impl Fn(&mut Engine)) {
         let text = "[input.in]\nudp = \"127.0.0.1:8420\"\n[output.out]\nstdout = true\n";
         let plan = crate::config::parse(text, "test").unwrap().plan;
@@ -212,7 +214,7 @@ mod tests {
         engine.end_tap(7, "because");
         engine.end_taps("for another reason");
         send(&mut engine);
-        // A batch at a time, for it is larger than what is asked for.
+        // One batch at a time, because each is larger than the requested size.
         for end in [None, Some("because")] {
             let tapped = engine.take_tapped(7, MIB / 4).unwrap();
             assert_eq!((tapped.batches.len(), tapped.lost, tapped.end), (1, 0, end));

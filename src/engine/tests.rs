@@ -212,8 +212,8 @@ fn configuration(which: u8) -> String {
 }
 
 proptest! {
-    /// Whatever happens, every ledger balances at every step, and at the end each line has
-    /// reached whom it was for, once, whole and in order, or is counted as lost.
+    /// Whatever happens, every ledger balances at every step. At the end each line has reached its
+    /// destinations once, whole and in order, or is counted as lost.
     #[test]
     fn every_line_has_one_fate(steps in proptest::collection::vec(step(), 1..60)) {
         let mut world = World::new(&configuration(0));
@@ -291,12 +291,40 @@ fn a_spool_whose_queue_is_never_empty_is_not_stuck_while_it_is_written() {
         world.now = world.now + seconds(1);
         world.engine.handle(Event::Lines { node, batch: batch_of("one\n") }, world.now);
         let actions: Vec<_> = std::iter::from_fn(|| world.engine.poll_action()).collect();
-        // More comes while the disk is at work.
+        // More lines come while the disk is busy.
         world.engine.handle(Event::Lines { node, batch: batch_of("two\n") }, world.now);
         actions.into_iter().for_each(|action| world.act(action));
+        world.end_sync();
     }
     let spool = world.node("s");
     assert!(spool.queued > 0 && spool.lines_out > 30, "{spool:?}");
     assert!(spool.stuck_seconds.unwrap() <= 1.0, "{spool:?}");
+    world.finish();
+}
+
+#[test]
+fn a_file_behind_a_spool_is_reopened_without_waiting_for_the_next_line() {
+    let spool = "[spool.s]\nfrom = \"in\"\ndir = \"/s\"\nsync = \"batch\"\n";
+    let mut world = world(&format!("{spool}[output.f]\nfrom = \"s\"\nfile = \"/f\"\n"));
+    world.lines("1\n");
+    world.pass(seconds(2));
+    world.lines("2\n");
+    // Written, and not in the cursor yet.
+    world.lines("3\n");
+    let cursor = |world: &World| {
+        let bytes = world.fs.files().remove(std::path::Path::new("/s/f.cursor")).unwrap();
+        crate::spool::cursor::Cursor::decode(&bytes).unwrap().position
+    };
+    assert!(cursor(&world) < 3);
+    let path = std::path::Path::new("/f");
+    crate::fs::Fs::rename(&world.fs, path, std::path::Path::new("/f.1")).unwrap();
+    world.engine.reopen();
+    world.settle();
+    assert_eq!(cursor(&world), 3);
+    world.lines("4\n");
+    let mut files = world.fs.files();
+    let mut read = |name: &str| files.remove(std::path::Path::new(name));
+    assert_eq!(read("/f.1"), Some(b"1\n2\n3\n".to_vec()));
+    assert_eq!(read("/f"), Some(b"4\n".to_vec()));
     world.finish();
 }

@@ -1,9 +1,13 @@
-//! File names with strftime in UTC, `{input}` and fields of the line, as in `{host}`.
+//! File names with strftime, `{input}` and fields of the line, as in `{host}`.
 //!
 //! The fixed part of a path (all before the first folder with a `{field}`) is the
 //! user's; what a field puts in can never leave it: `/`, NUL, control bytes and what is no text
 //! become `_`, an empty value becomes `_`, and so does a value of only dots. A value is cut where
-//! it would make a name longer than file systems take.
+//! it would make a name longer than file systems take. A name that would end as an archive's does,
+//! because of what a field put there, has `_` behind it: no message names another file's archive.
+
+mod claims;
+mod written;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,8 +17,14 @@ use jiff::Timestamp;
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 
-use crate::limits::NAME_PART_MOST;
 use crate::parse::field::Field;
+
+pub use written::clean;
+
+use written::{Written, zoned};
+
+/// What stands behind a name that a message made and that is another file's.
+pub const MARK: char = '_';
 
 /// A parsed file name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +32,8 @@ pub struct NameTemplate {
     source: String,
     parts: Vec<Part>,
     fields: Vec<Field>,
+    /// Where the times in the name are told.
+    zone: TimeZone,
 }
 
 /// What the fields of a name are for one line.
@@ -29,8 +41,37 @@ pub struct NameTemplate {
 pub struct Values {
     /// The name of the input the line came by.
     pub input: Arc<str>,
-    /// The values of [`NameTemplate::fields`], in their order; empty where the line has none.
+    /// The values of [`NameTemplate::fields`], in their order, [`clean`]; empty where the line
+    /// has none.
     pub fields: Vec<Vec<u8>>,
+}
+
+/// The name of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    /// Its path.
+    pub path: PathBuf,
+    /// What it was made from.
+    pub values: Values,
+    /// The length in bytes of the folder that no message had a part in; `None` where no message
+    /// had a part in the path at all.
+    pub trusted: Option<usize>,
+    /// Whether it has [`MARK`] behind it.
+    marked: bool,
+}
+
+impl Name {
+    /// Makes it another name than that of another output's file.
+    pub fn mark(&mut self) {
+        self.marked = true;
+        self.path.as_mut_os_string().push(MARK.encode_utf8(&mut [0; 4]));
+    }
+
+    /// About how many bytes of memory it takes.
+    pub fn memory(&self) -> usize {
+        let values = self.values.fields.iter().map(|value| value.len() + size_of::<Vec<u8>>());
+        size_of::<Self>() + self.path.as_os_str().len() + values.sum::<usize>()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,12 +125,18 @@ impl NameTemplate {
             rest = after;
         }
         push_text(&mut parts, rest)?;
-        Ok(Self { source: source.into(), parts, fields })
+        Ok(Self { source: source.into(), parts, fields, zone: TimeZone::UTC })
     }
 
     /// A name in which nothing is special (udp2log's files).
     pub fn literal(source: &str) -> Self {
-        Self { source: source.into(), parts: vec![Part::Fixed(source.into())], fields: Vec::new() }
+        let parts = vec![Part::Fixed(source.into())];
+        Self { source: source.into(), parts, fields: Vec::new(), zone: TimeZone::UTC }
+    }
+
+    /// The same, with times as they are told in `zone`.
+    pub fn in_zone(self, zone: TimeZone) -> Self {
+        Self { zone, ..self }
     }
 
     /// As the user wrote it.
@@ -107,47 +154,85 @@ impl NameTemplate {
         self.parts.iter().any(|part| matches!(part, Part::Time(_)))
     }
 
-    /// The name at `when` for a line with these values.
+    /// The folder at its beginning that neither the time nor a line has a part in.
+    pub fn fixed_folder(&self) -> &str {
+        let Some(Part::Fixed(text)) = self.parts.first() else { return "" };
+        &text[..text.rfind('/').map_or(0, |at| at + 1)]
+    }
+
+    /// The path at `when` for a line with these values.
     pub fn render(&self, when: SystemTime, values: &Values) -> PathBuf {
-        let mut name = String::with_capacity(self.source.len() + 16);
+        PathBuf::from(self.written(when, values).text)
+    }
+
+    /// The name at `when` for a line with these values.
+    pub fn name(&self, when: SystemTime, values: Values) -> Name {
+        let Written { text, first_field, .. } = self.written(when, &values);
+        let folder = |field: usize| text[..field].rfind('/').map_or(0, |at| at + 1);
+        let trusted = first_field.map(folder);
+        Name { path: PathBuf::from(text), values, trusted, marked: false }
+    }
+
+    fn written(&self, when: SystemTime, values: &Values) -> Written {
+        let time = self.has_time().then(|| zoned(when, &self.zone));
+        let mut written = Written::default();
         for part in &self.parts {
-            push_part(&mut name, part, when, values);
+            match part {
+                Part::Fixed(text) => written.push(text),
+                Part::Time(format) => written.push_time(format, time.as_ref()),
+                Part::Input => written.push_field(&values.input),
+                Part::Field(at) => {
+                    written.first_field.get_or_insert(written.text.len());
+                    let value = values.fields.get(*at).map_or(&[][..], |value| value);
+                    written.push_field(&String::from_utf8_lossy(value));
+                }
+            }
         }
-        PathBuf::from(name)
+        written.end_component();
+        written
+    }
+
+    /// What this name is at another time.
+    pub fn name_at(&self, when: SystemTime, name: &Name) -> PathBuf {
+        let mut text = self.written(when, &name.values).text;
+        text.extend(name.marked.then_some(MARK));
+        PathBuf::from(text)
+    }
+
+    /// What follows this name, as it is at any time, in that of a file (without its folder); `None`
+    /// where that is another name.
+    pub fn ending<'n>(&self, file: &'n str, when: SystemTime, name: &Name) -> Option<&'n str> {
+        let ending = self.made(file, when, &name.values)?;
+        if name.marked { ending.strip_prefix(MARK) } else { Some(ending) }
     }
 
     /// What the time alone makes of the name: as long as this stays the same, so does the name of
     /// lines with the same values.
     pub fn times(&self, when: SystemTime) -> String {
-        let mut times = String::new();
+        let mut written = Written::default();
+        let time = self.has_time().then(|| zoned(when, &self.zone));
         for part in &self.parts {
             if let Part::Time(format) = part {
-                push_time(&mut times, format, when);
-                times.push('/');
+                written.push_time(format, time.as_ref());
+                written.push("/");
             }
         }
-        times
+        written.text
     }
 
     /// Tells whether the file called `name` (without its folder) can have been made from this
     /// template for lines with these values, and what follows in its name: where the name
     /// at `when` has a digit from the time, any digit may stand, and for a letter any letter.
-    pub fn made<'n>(&self, name: &'n str, when: SystemTime, values: &Values) -> Option<&'n str> {
-        let mut pattern: Vec<(char, bool)> = Vec::new();
-        let mut whole = String::new();
-        for part in &self.parts {
-            let before = whole.len();
-            push_part(&mut whole, part, when, values);
-            let free = matches!(part, Part::Time(_));
-            pattern.extend(whole[before..].chars().map(|c| (c, free)));
-        }
-        let file = pattern.iter().rposition(|&(c, _)| c == '/').map_or(0, |at| at + 1);
+    fn made<'n>(&self, name: &'n str, when: SystemTime, values: &Values) -> Option<&'n str> {
+        let Written { text, times, .. } = self.written(when, values);
+        let file = text.rfind('/').map_or(0, |at| at + 1);
         let mut rest = name.chars();
-        for &(want, free) in &pattern[file..] {
+        for (at, want) in text[file..].char_indices() {
             let got = rest.next()?;
             let same_kind = want.is_ascii_digit() && got.is_ascii_digit()
                 || want.is_alphabetic() && got.is_alphabetic();
-            if got != want && !(free && same_kind) {
+            let is_free = || times.iter().any(|time| time.contains(&(file + at)));
+            if got != want && !(same_kind && is_free()) {
                 return None;
             }
         }
@@ -183,46 +268,15 @@ fn push_fixed(parts: &mut Vec<Part>, text: &str) {
     }
 }
 
-fn push_time(name: &mut String, format: &str, when: SystemTime) {
-    let stamp = Timestamp::try_from(when).unwrap_or(Timestamp::UNIX_EPOCH);
-    // The format was tried when the template was read, so this cannot fail.
-    if let Ok(text) = strtime::format(format, &stamp.to_zoned(TimeZone::UTC)) {
-        name.push_str(&text);
-    }
-}
-
-fn push_part(name: &mut String, part: &Part, when: SystemTime, values: &Values) {
-    match part {
-        Part::Fixed(text) => name.push_str(text),
-        Part::Time(format) => push_time(name, format, when),
-        Part::Input => push_field(name, &values.input),
-        Part::Field(at) => {
-            let value = values.fields.get(*at).map_or(&[][..], |value| value);
-            push_field(name, &String::from_utf8_lossy(value));
-        }
-    }
-}
-
-fn push_field(name: &mut String, value: &str) {
-    if value.bytes().all(|byte| byte == b'.') {
-        name.push('_');
-        return;
-    }
-    let folder = name.rfind('/').map_or(0, |at| at + 1);
-    for c in value.chars() {
-        if name.len() - folder + c.len_utf8() > NAME_PART_MOST {
-            break;
-        }
-        let bad = c == '/' || c.is_control() || c == char::REPLACEMENT_CHARACTER;
-        name.push(if bad { '_' } else { c });
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
+    use std::borrow::Cow;
+    use std::path::Path;
+
     use super::*;
+    use crate::limits::NAME_PART_MOST;
 
     fn values(input: &str, fields: &[&str]) -> Values {
         let fields = fields.iter().map(|value| value.as_bytes().to_vec()).collect();
@@ -263,6 +317,118 @@ mod tests {
         assert_eq!(render("/log/{input}/x", ".."), "/log/_/x");
         assert_eq!(render("/log/{input}/x", ""), "/log/_/x");
         assert_eq!(render("/log/{input}/x", "a\nb"), "/log/a_b/x");
+    }
+
+    #[test]
+    fn a_field_never_makes_a_name_that_ends_as_an_archive_does() {
+        let render = |template: &str, fields: &[&str]| {
+            let template = NameTemplate::parse(template).unwrap();
+            template.render(UNIX_EPOCH, &values("in", fields)).display().to_string()
+        };
+        for (template, fields, name) in [
+            ("/l/{host}", &["h.20990101T000000Z"][..], "/l/h.20990101T000000Z_"),
+            ("/l/{host}", &["h.20990101T000000Z.0001"], "/l/h.20990101T000000Z.0001_"),
+            ("/l/{host}", &["h.zst"], "/l/h.zst_"),
+            ("/l/{host}", &["h.zst.part"], "/l/h.zst.part_"),
+            ("/l/{host}.{app}", &["h", "20990101T000000Z"], "/l/h.20990101T000000Z_"),
+            ("/l/{host}T{app}", &["h.20990101", "000000Z"], "/l/h.20990101T000000Z_"),
+            (
+                "/l/{host}.%Y%m%dT%H%M%SZ",
+                &["h.20990101T000000Z"],
+                "/l/h.20990101T000000Z.19700101T000000Z_",
+            ),
+            // Folders as well: they stand beside other outputs' files.
+            ("/l/{host}/x", &["h.20990101T000000Z"], "/l/h.20990101T000000Z_/x"),
+            // What the user wrote is what the user wants, …
+            ("/l/{host}.zst", &["h"], "/l/h.zst"),
+            ("/l/{host}.%Y%m%dT%H%M%SZ", &["h"], "/l/h.19700101T000000Z"),
+            // … unless a field makes more of it.
+            ("/l/{host}.zst", &["h.20990101T000000Z"], "/l/h.20990101T000000Z.zst_"),
+            ("/l/{host}.log", &["h.20990101T000000Z"], "/l/h.20990101T000000Z.log"),
+            ("/l/{host}", &["10.20.30.40"], "/l/10.20.30.40"),
+        ] {
+            assert_eq!(render(template, fields), name, "{template} {fields:?}");
+        }
+        // Also not where a value is cut.
+        let long = "h".repeat(NAME_PART_MOST - 17) + ".20990101T000000Z" + "x";
+        let name = render("/l/{host}", &[&long]);
+        assert!(name.ends_with(".20990101T000000Z_"), "{name}");
+        assert_eq!(name.len(), "/l/".len() + NAME_PART_MOST + 1);
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_value_is_no_more_than_a_name_can_hold() {
+        let template = NameTemplate::parse("/l/{host}").unwrap();
+        let long = "h".repeat(60_000);
+        let bad = "\u{9f}".repeat(60_000);
+        let broken = [&[0xf0, 0x9f, 0x98][..]].concat().repeat(500);
+        for value in [b"" as &[u8], b"..", b"web-1", "ü/ü".as_bytes(), long.as_bytes()]
+            .into_iter()
+            .chain([bad.as_bytes(), &broken])
+        {
+            let render = |value: &[u8]| {
+                let fields = vec![value.to_vec()];
+                template.render(UNIX_EPOCH, &Values { input: "in".into(), fields })
+            };
+            let cleaned = clean(value);
+            assert!(cleaned.len() <= NAME_PART_MOST, "{}", cleaned.len());
+            assert_eq!(render(&cleaned), render(value));
+        }
+        assert!(matches!(clean(b"web-1"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn the_folder_that_no_message_has_a_part_in_is_known() {
+        let name = |template: &str| {
+            let template = NameTemplate::parse(template).unwrap();
+            let name = template.name(UNIX_EPOCH, values("in", &["h", "a"]));
+            name.trusted.map(|len| name.path.to_str().unwrap()[..len].to_string())
+        };
+        assert_eq!(name("/log/%Y/x-{host}/{app}").as_deref(), Some("/log/1970/"));
+        assert_eq!(name("{host}").as_deref(), Some(""));
+        assert_eq!(name("/{host}").as_deref(), Some("/"));
+        assert_eq!(name("/log/{input}/x"), None);
+        assert_eq!(NameTemplate::parse("/log/a-%Y/{host}").unwrap().fixed_folder(), "/log/");
+    }
+
+    #[test]
+    fn a_file_of_another_output_or_its_archive_is_known() {
+        for (template, path, claims) in [
+            ("/log/all.log", "/log/all.log", true),
+            ("/log/all.log", "/log/all.log.20990101T000000Z.zst", true),
+            ("/log/all.log", "/log/all.log2", false),
+            ("/log/all.log", "/other/all.log", false),
+            ("/log/web-%F.log", "/log/web-2020-01-01.log", true),
+            ("/log/web-%F.log", "/log/web-1.log", false),
+            ("/log/{host}/all.log", "/log/h/all.log", true),
+            ("/log/{host}/all.log", "/log/h/i/all.log", false),
+            ("/log/x{host}/%Y/all", "/log/xy/2020/all", true),
+            ("/log/x{host}/%Y/all", "/log/y/2020/all", false),
+            // Each could be the other's.
+            ("/log/{host}.log", "/log/h.log", false),
+            ("all.log", "all.log", true),
+        ] {
+            let parsed = NameTemplate::parse(template).unwrap();
+            assert_eq!(parsed.claims(Path::new(path), UNIX_EPOCH), claims, "{template} {path}");
+        }
+    }
+
+    #[test]
+    fn times_are_told_in_the_zone_that_is_asked_for_also_when_clocks_change() {
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        let template = NameTemplate::parse("/log/%F-%H.log").unwrap().in_zone(berlin);
+        let name = |when: &str| {
+            let when: Timestamp = when.parse().unwrap();
+            template.render(when.into(), &Values::default()).display().to_string()
+        };
+        assert_eq!(name("2026-11-26T23:30:00Z"), "/log/2026-11-27-00.log");
+        // The hour that is missing in spring has no file, …
+        assert_eq!(name("2026-03-29T00:59:59Z"), "/log/2026-03-29-01.log");
+        assert_eq!(name("2026-03-29T01:00:00Z"), "/log/2026-03-29-03.log");
+        // … and the one that comes twice in autumn has one for both.
+        assert_eq!(name("2026-10-25T00:00:00Z"), "/log/2026-10-25-02.log");
+        assert_eq!(name("2026-10-25T01:59:59Z"), "/log/2026-10-25-02.log");
+        assert_eq!(name("2026-10-25T02:00:00Z"), "/log/2026-10-25-03.log");
     }
 
     #[test]

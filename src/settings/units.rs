@@ -85,6 +85,22 @@ pub fn mode(text: &str) -> Result<u32, String> {
     Ok(mode)
 }
 
+/// Reads a folder's mode such as `0750` or `2775`.
+pub fn folder_mode(text: &str) -> Result<u32, String> {
+    let wrong = "write a folder's mode as octal digits, as in \"0750\"";
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong.into());
+    }
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode > 0o7777 => Err("a folder's mode can be at most 7777".into()),
+        Ok(mode) if mode & 0o300 != 0o300 => {
+            Err("the owner must be allowed to write and search, as in \"0750\"".into())
+        }
+        Ok(mode) => Ok(mode),
+        Err(_) => Err(wrong.into()),
+    }
+}
+
 /// A number of ASCII digits, blanks, and the unit.
 fn split(text: &str) -> (&str, &str) {
     let text = text.trim();
@@ -185,6 +201,10 @@ mod tests {
         assert_eq!(mode("640"), Ok(0o640));
         for text in ["", "rw", "0o640", "0689", "+640", "7777", "0440", "99999999999999"] {
             assert!(mode(text).is_err(), "{text}");
+        }
+        assert_eq!((folder_mode("0750"), folder_mode("2775")), (Ok(0o750), Ok(0o2775)));
+        for text in ["", "rwx", "0789", "17777", "0640", "0555", "99999999999999"] {
+            assert!(folder_mode(text).is_err(), "{text}");
         }
     }
 

@@ -10,7 +10,7 @@ use super::folder::{Listing, Name, QUARANTINE};
 use super::format::{Header, Row};
 use super::scan::{Item, Packed, Plain, Scanner, Source};
 use crate::batch::{Batch, Numbers, end_of_lines};
-use crate::fs::{Fs, FsFile, write_all};
+use crate::fs::{Fs, FsFile, Kind, write_all};
 use crate::limits::FILE_MODE_DEFAULT;
 
 /// What came of a read.
@@ -82,11 +82,12 @@ pub enum Either<File: FsFile> {
 /// # Errors
 /// The system's.
 pub fn open_segment<F: Fs>(fs: &F, dir: &Path, name: Name) -> io::Result<Scanner<Either<F::File>>> {
-    let file = fs.open(&name.path(dir))?;
-    Ok(Scanner::new(match name.packed {
+    let file = fs.open_own(&name.path(dir))?;
+    let source = match name.packed {
         false => Either::Plain(Plain::new(file)),
         true => Either::Packed(Box::new(Packed::new(file)?)),
-    }))
+    };
+    Ok(Scanner::new(source, name.first))
 }
 
 impl<File: FsFile> Source for Either<File> {
@@ -302,12 +303,26 @@ pub fn set_aside<F: Fs>(
     at: u64,
     bytes: &[u8],
 ) -> io::Result<()> {
-    let folder = dir.join(QUARANTINE);
+    let folder = quarantine(fs, dir)?;
     let path = folder.join(format!("{:020}.{at}", segment.first));
     if fs.exists(&path) {
         return Ok(());
     }
-    fs.create_folders(&folder)?;
-    let mut file = fs.append(&path, FILE_MODE_DEFAULT)?;
+    let mut file = fs.append_own(&path, FILE_MODE_DEFAULT)?;
     write_all(&mut file, &mut [io::IoSlice::new(bytes)])
+}
+
+/// The folder for what was damaged, made where missing.
+///
+/// # Errors
+/// The system's, and that it is no folder.
+pub fn quarantine<F: Fs>(fs: &F, dir: &Path) -> io::Result<PathBuf> {
+    let folder = dir.join(QUARANTINE);
+    let entries = fs.entries(dir)?;
+    match entries.iter().find(|(path, _)| *path == folder) {
+        None => fs.create_folders(&folder)?,
+        Some((_, Kind::Folder)) => {}
+        Some(_) => return Err(io::Error::other(format!("{QUARANTINE} is no folder"))),
+    }
+    Ok(folder)
 }

@@ -3,6 +3,27 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::OnceLock;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// How many files this process could have open when it started.
+static OPEN_FILES_AT_START: OnceLock<u64> = OnceLock::new();
+
+/// Raises how many files this process may have open to the most that it may ask for
+/// (setrlimit(2), RLIMIT_NOFILE). Children get the limit that was there before.
+pub fn raise_open_files() {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {
+        // The first value is the one that counts.
+        let _ = OPEN_FILES_AT_START.set(soft);
+    }
+}
+
+/// How many files this process may have open.
+pub fn open_files_limit() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
+}
 
 /// What a child may not do.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +60,10 @@ fn confined(confine: &Confine) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     };
+    if let Some(&soft) = OPEN_FILES_AT_START.get() {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard)?;
+    }
     let kinds = [libc::RLIMIT_AS, libc::RLIMIT_CPU, libc::RLIMIT_NOFILE];
     // SAFETY: bare system calls on this process alone; the pointers are to live values of the
     // kind and length that each asks for.

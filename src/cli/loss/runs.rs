@@ -240,15 +240,17 @@ mod tests {
             kept in prop::collection::vec(any::<bool>(), 1..200),
             order in prop::collection::vec(0..30_u64, 200),
         ) {
+            let index = |number: u64| usize::try_from(number).unwrap();
             let numbered = (0..).zip(&kept).filter(|(_, kept)| **kept);
             let mut numbers: Vec<_> = numbered.map(|(number, _)| number).collect();
-            let place = |number: u64| usize::try_from(number).unwrap();
-            numbers.sort_by_key(|number: &u64| number + order[place(*number) % 200]);
-            let runs = runs(numbers.iter().map(|number| (*number, (*number * 100) as i64)));
+            numbers.sort_by_key(|number: &u64| number + order[index(*number)]);
+            let time = |number: u64| i64::try_from(number * 100).unwrap();
+            let lines = numbers.iter().map(|number| (*number, time(*number)));
+            let runs = runs(lines);
             let Some((_, _, run)) = runs.all().next() else { return Ok(()) };
             let (least, most) = (*numbers.iter().min().unwrap(), *numbers.iter().max().unwrap());
             let missing: Vec<_> =
-                (least..=most).filter(|number| !kept[place(*number)]).collect();
+                (least..=most).filter(|number| !kept[index(*number)]).collect();
             let listed: Vec<_> =
                 run.gaps().flat_map(|gap| gap.numbers.0..=gap.numbers.1).collect();
             prop_assert_eq!(&listed, &missing);

@@ -2,90 +2,24 @@
 //!
 //! Lines are gathered in rounds: all that goes to one file is written at once, and either the
 //! whole round is in its files or nothing of it, so that what is done is always the first so many
-//! lines. Files are opened, and set aside, before anything of a round is written.
+//! lines. Files are opened once, and rotated, before anything of a round is written: so an exact
+//! output needs one checkpoint for all files of a round, however many are open at a time. A file
+//! that can never be written costs its own lines and no others.
 
-use std::collections::HashMap;
-use std::io::{self, ErrorKind, IoSlice};
-use std::ops::Range;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use bytes::Bytes;
+use nix::errno::Errno;
 
-use super::{FileOutput, Written};
+use super::round::{Round, Share};
+use super::{Blocked, FileOutput, Step, Written};
 use crate::batch::Batch;
-use crate::config::plan::FilePlan;
-use crate::format::{Formatter, Moment};
+use crate::format::Moment;
 use crate::fs::Fs;
-use crate::limits::{FILES_AT_ONCE, ROUTES_MOST};
-use crate::output::name::Values;
-use crate::parse::field::Field;
+use crate::limits::{FILES_AT_ONCE, FILES_AT_ONCE_NAMES};
+use crate::output::name::Name;
 use crate::parse::syslog::Message;
-use crate::sources::Source;
-
-/// A run of lines of so many bytes is written from where it stands; shorter ones are copied.
-const RUN_SHARED: usize = 4096;
-/// A file that can never be written is spoken of so often at most.
-const REFUSED_EVERY: Duration = Duration::from_secs(60);
-
-/// Knows the file of each line.
-#[derive(Debug)]
-pub(super) struct Router {
-    fields: Vec<Field>,
-    formatter: Formatter,
-    /// The routes of values that were met, by the values.
-    known: HashMap<Vec<u8>, usize>,
-    routes: Vec<Route>,
-    /// What the time made of names when they were rendered.
-    times: String,
-    /// Whether a header alone does not tell all that is needed.
-    whole: bool,
-    /// The values of the line at hand, for `known`.
-    key: Vec<u8>,
-    /// The route of the line before.
-    last: Option<usize>,
-    refused_said: Option<SystemTime>,
-}
-
-#[derive(Debug)]
-struct Route {
-    values: Arc<Values>,
-    path: PathBuf,
-    /// Its share of the round under way.
-    share: Option<usize>,
-}
-
-/// What goes to one file in a round.
-#[derive(Debug)]
-struct Share {
-    route: usize,
-    /// Why the file can never be written, where it cannot.
-    refused: Option<String>,
-    /// What is copied of it.
-    copied: Vec<u8>,
-    chunks: Vec<Chunk>,
-    /// How many more bytes the file may take.
-    room: u64,
-    bytes: u64,
-}
-
-#[derive(Debug)]
-enum Chunk {
-    Shared(Bytes),
-    Copied(Range<usize>),
-}
-
-/// Lines that are written together.
-#[derive(Debug, Default)]
-struct Round {
-    shares: Vec<Share>,
-    /// Their bytes as they were received.
-    bytes: usize,
-    written: Written,
-    /// Whether a file is not in the cursor on disk yet.
-    unnamed: bool,
-}
 
 /// How far the batches are taken.
 #[derive(Debug, Clone, Copy, Default)]
@@ -94,134 +28,8 @@ struct Place {
     byte: usize,
 }
 
-impl Router {
-    pub(super) fn new(plan: &FilePlan) -> Self {
-        let formatter = Formatter::new(&plan.format);
-        let fields = plan.path.fields().to_vec();
-        Self {
-            whole: !formatter.is_plain() || fields.iter().any(|field| !field.is_in_header()),
-            fields,
-            formatter,
-            known: HashMap::new(),
-            routes: Vec::new(),
-            times: String::new(),
-            key: Vec::new(),
-            last: None,
-            refused_said: None,
-        }
-    }
-
-    pub(super) fn looks_into_lines(&self) -> bool {
-        !self.fields.is_empty() || !self.formatter.is_plain()
-    }
-
-    /// Forgets what was rendered where the time makes other names now, or where it grew large.
-    /// Only between rounds.
-    fn refresh(&mut self, plan: &FilePlan, batch: &Batch) {
-        let times = plan.path.times(batch.received);
-        if times != self.times || self.routes.len() >= ROUTES_MOST {
-            self.known.clear();
-            self.routes.clear();
-            self.last = None;
-            self.times = times;
-        }
-    }
-
-    /// The route of a line.
-    fn route(
-        &mut self,
-        plan: &FilePlan,
-        (batch, at): (&Batch, usize),
-        line: &[u8],
-        message: &Message,
-    ) -> usize {
-        let source = batch.sources.as_ref().and_then(|sources| sources.of(at));
-        // A line goes most often where the one before it went.
-        if let Some(last) =
-            self.last.filter(|last| self.is_route(*last, batch, line, message, source))
-        {
-            return last;
-        }
-        self.key.clear();
-        self.key.extend_from_slice(batch.input.as_bytes());
-        for field in &self.fields {
-            let value = field.value(line, message, source).unwrap_or_default();
-            self.key.push(0);
-            self.key.extend_from_slice(&value);
-        }
-        let route = match self.known.get(&self.key) {
-            Some(&route) => route,
-            None => self.new_route(plan, (batch, source), line, message),
-        };
-        self.last = Some(route);
-        route
-    }
-
-    fn is_route(
-        &self,
-        route: usize,
-        batch: &Batch,
-        line: &[u8],
-        message: &Message,
-        source: Option<Source>,
-    ) -> bool {
-        let values = &self.routes[route].values;
-        let mut fields = self.fields.iter().zip(&values.fields);
-        *values.input == *batch.input
-            && fields.all(|(field, value)| {
-                field.value(line, message, source).unwrap_or_default() == value.as_slice()
-            })
-    }
-
-    fn new_route(
-        &mut self,
-        plan: &FilePlan,
-        (batch, source): (&Batch, Option<Source>),
-        line: &[u8],
-        message: &Message,
-    ) -> usize {
-        let value = |field: &Field| field.value(line, message, source).unwrap_or_default();
-        let fields = self.fields.iter().map(|field| value(field).into_owned()).collect();
-        let values = Arc::new(Values { input: Arc::clone(&batch.input), fields });
-        let path = plan.path.render(batch.received, &values);
-        // Values that differ only in what cannot be part of a name have the same file.
-        let twin = self.routes.iter().position(|route| route.path == path);
-        let route = twin.unwrap_or_else(|| {
-            self.routes.push(Route { values, path, share: None });
-            self.routes.len() - 1
-        });
-        self.known.insert(self.key.clone(), route);
-        route
-    }
-}
-
-impl Share {
-    /// Adds a run of lines.
-    fn add(&mut self, batch: &Batch, run: Range<usize>) {
-        self.bytes += run.len() as u64;
-        if run.len() >= RUN_SHARED {
-            self.chunks.push(Chunk::Shared(batch.bytes.slice(run)));
-        } else {
-            self.copied(|copied| copied.extend_from_slice(&batch.bytes[run]));
-        }
-    }
-
-    fn slice<'s>(&'s self, chunk: &'s Chunk) -> &'s [u8] {
-        match chunk {
-            Chunk::Shared(bytes) => bytes,
-            Chunk::Copied(range) => &self.copied[range.clone()],
-        }
-    }
-
-    fn copied(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.copied.len();
-        write(&mut self.copied);
-        match self.chunks.last_mut() {
-            Some(Chunk::Copied(range)) if range.end == start => range.end = self.copied.len(),
-            _ => self.chunks.push(Chunk::Copied(start..self.copied.len())),
-        }
-    }
-}
+/// A run of lines for one share, in the batch at hand.
+type Run = Option<(usize, std::ops::Range<usize>)>;
 
 impl<F: Fs> FileOutput<F> {
     /// Appends lines to the files they belong to, in the format that is asked for.
@@ -231,17 +39,12 @@ impl<F: Fs> FileOutput<F> {
         while at.batch < batches.len() {
             let mut round = Round::default();
             let gathered = self.gather(batches, &mut at, &mut round);
-            let done = gathered.and_then(|()| self.write_round(&mut round));
+            let done = gathered.and_then(|received| self.write_round(&mut round, received));
             for share in round.shares.drain(..) {
-                self.router.routes[share.route].share = None;
+                self.router.set_share(share.route, None);
             }
-            if let Err(error) = done {
-                let exact = self.exact.as_mut();
-                if exact.is_some_and(|exact| std::mem::take(&mut exact.pausing)) {
-                    all.pause = true;
-                } else {
-                    all.error = Some(error.to_string());
-                }
+            if let Err(why) = done {
+                all.block(why);
                 break;
             }
             all.bytes += round.bytes;
@@ -251,37 +54,28 @@ impl<F: Fs> FileOutput<F> {
         all
     }
 
-    /// Takes lines into a round, as many as can be written together.
-    fn gather(&mut self, batches: &[Batch], at: &mut Place, round: &mut Round) -> io::Result<()> {
-        let mut period = None;
+    /// Takes lines into a round, as many as can be written together; when the first of them was
+    /// received.
+    fn gather(&mut self, batches: &[Batch], at: &mut Place, round: &mut Round) -> Step<SystemTime> {
+        let first = batches[at.batch].received;
+        let part = |output: &Self, when| (output.period(when), output.plan.path.times(when));
+        let this = part(self, first);
+        self.router.refresh(&self.plan, &batches[at.batch], &self.member);
         while let Some(batch) = batches.get(at.batch) {
-            let this = (self.period(batch.received), self.plan.path.times(batch.received));
-            if period.as_ref().is_some_and(|period| *period != this) {
-                break;
-            }
-            if period.is_none() {
-                self.router.refresh(&self.plan, batch);
-            }
-            period = Some(this);
-            if !self.gather_batch(batch, at, round)? {
+            if part(self, batch.received) != this || !self.gather_batch(batch, at, round)? {
                 break;
             }
         }
-        Ok(())
+        Ok(first)
     }
 
     /// Takes lines of one batch; false where the round is full before its end.
-    fn gather_batch(
-        &mut self,
-        batch: &Batch,
-        at: &mut Place,
-        round: &mut Round,
-    ) -> io::Result<bool> {
+    fn gather_batch(&mut self, batch: &Batch, at: &mut Place, round: &mut Round) -> Step<bool> {
         let received = Moment::of(batch.received);
-        let mut run: Option<(usize, Range<usize>)> = None;
-        let mut line_buffer = Vec::new();
+        let mut run: Run = None;
+        let mut formatted = Vec::new();
         let mut full = false;
-        while at.byte < batch.bytes.len() && !full {
+        while at.byte < batch.bytes.len() {
             let start = at.byte;
             let len = memchr::memchr(b'\n', &batch.bytes[start..]);
             let end = len.map_or(batch.bytes.len(), |len| start + len + 1);
@@ -290,38 +84,33 @@ impl<F: Fs> FileOutput<F> {
                 true => Message::parse(line),
                 false => Message::parse_header(line),
             };
-            let route = self.router.route(&self.plan, (batch, start), line, &message);
-            line_buffer.clear();
+            let route = self.router.route(&self.plan, (batch, start), line, &message, &self.member);
+            let Some(route) = route else {
+                full = true;
+                break;
+            };
+            formatted.clear();
             let size = if self.router.formatter.is_plain() {
                 (end - start) as u64
             } else {
                 let source = batch.sources.as_ref().and_then(|sources| sources.of(start));
                 let from = (&*batch.input, source);
-                self.router.formatter.line(line, &message, from, &received, &mut line_buffer);
-                line_buffer.len() as u64
+                self.router.formatter.line(line, &message, from, &received, &mut formatted);
+                formatted.len() as u64
             };
-            let Some(at_share) = self.share(route, size, batch, round)? else {
+            let Some(share) = self.share(route, size, batch, round)? else {
                 full = true;
                 break;
             };
             round.written.faults.count_header(message.fault);
-            let share = &mut round.shares[at_share];
-            if share.refused.is_some() {
-                round.written.refused.add(1, (end - start) as u64);
-            } else if line_buffer.is_empty() {
-                share.room = share.room.saturating_sub(size);
-                match &mut run {
-                    Some((of, range)) if *of == at_share && range.end == start => range.end = end,
-                    _ => {
-                        if let Some((of, range)) = run.replace((at_share, start..end)) {
-                            round.shares[of].add(batch, range);
-                        }
-                    }
+            round.shares[share].received.add(1, (end - start) as u64);
+            if !round.shares[share].refused {
+                let room = &mut round.shares[share].room;
+                *room = room.saturating_sub(size);
+                match formatted.is_empty() {
+                    true => round.extend(&mut run, batch, (share, start..end)),
+                    false => round.shares[share].add_formatted(&formatted),
                 }
-            } else {
-                share.room = share.room.saturating_sub(size);
-                share.bytes += size;
-                share.copied(|copied| copied.extend_from_slice(&line_buffer));
             }
             round.bytes += end - start;
             at.byte = end;
@@ -342,123 +131,161 @@ impl<F: Fs> FileOutput<F> {
         size: u64,
         batch: &Batch,
         round: &mut Round,
-    ) -> io::Result<Option<usize>> {
-        if let Some(share) = self.router.routes[route].share {
+    ) -> Step<Option<usize>> {
+        if let Some(share) = self.router.share(route) {
             let Share { room, refused, .. } = &round.shares[share];
-            return Ok((refused.is_some() || *room >= size).then_some(share));
+            return Ok((*refused || *room >= size).then_some(share));
         }
-        if round.shares.len() >= FILES_AT_ONCE {
+        let name = Arc::clone(self.router.name(route));
+        let memory = name.path.as_os_str().len();
+        let fits =
+            round.names + memory <= FILES_AT_ONCE_NAMES && round.shares.len() < FILES_AT_ONCE;
+        if !fits && !round.shares.is_empty() {
             return Ok(None);
         }
-        let (room, refused) = match self.make_room(route, size, batch.received, round) {
-            Ok(room) => (room, None),
-            Err(error) if !self.router.fields.is_empty() && is_of_the_name(&error) => {
-                let path = self.router.routes[route].path.display();
-                (0, Some(format!("{path}: {error}")))
+        let room = match self.make_room(&name, size, batch.received) {
+            Ok(room) => Some(room),
+            Err(Blocked::Io(error)) if self.router.names_by_fields() && is_of_the_name(&error) => {
+                let why = format!("{}: {error}", name.path.display());
+                self.router.report_refused(&why, batch.received);
+                None
             }
-            Err(error) => {
-                let path = self.router.routes[route].path.display();
-                return Err(io::Error::new(error.kind(), format!("{path}: {error}")));
-            }
+            Err(why) => return Err(why.at(&name.path)),
         };
-        if let Some(why) = &refused {
-            self.say_refused(why, batch.received);
-        }
-        let share =
-            Share { route, refused, copied: Vec::new(), chunks: Vec::new(), room, bytes: 0 };
-        round.shares.push(share);
-        self.router.routes[route].share = Some(round.shares.len() - 1);
+        round.names += memory;
+        round.shares.push(Share::new(route, room));
+        self.router.set_share(route, Some(round.shares.len() - 1));
         Ok(Some(round.shares.len() - 1))
     }
 
-    /// Opens the file of a route; how many bytes it may take. One that has no room for the first
-    /// line is set aside before.
-    fn make_room(
-        &mut self,
-        route: usize,
-        size: u64,
-        received: SystemTime,
-        round: &mut Round,
-    ) -> io::Result<u64> {
-        let Route { values, path, .. } = &self.router.routes[route];
-        let (values, path) = (Arc::clone(values), path.clone());
-        let mut at = self.ready(&path, &values, received)?;
-        let is_full =
-            |output: &Self, at: usize| output.open[at].file.len() > 0 && output.room(at) < size;
-        if is_full(self, at) {
-            self.set_aside(at, received)?;
-            at = self.ready(&path, &values, received)?;
+    /// Opens a file; how many bytes it may take. One that has no room for the first line is
+    /// rotated before.
+    fn make_room(&mut self, name: &Arc<Name>, size: u64, received: SystemTime) -> Step<u64> {
+        let mut len = self.ready(name, received)?;
+        if len > 0 && self.most().saturating_sub(len) < size {
+            self.rotate(name, received)?;
+            len = self.ready(name, received)?;
         }
-        self.turn += 1;
-        self.open[at].used = self.turn;
-        round.unnamed |= self.exact.as_ref().is_some_and(|exact| !exact.named.contains(&path));
         // A line larger than the whole file may be has a file to itself.
-        Ok(self.room(at).max(size))
-    }
-
-    /// Says that a file can never be written, though not each time.
-    fn say_refused(&mut self, why: &str, now: SystemTime) {
-        let recent = |said: SystemTime| now.duration_since(said).unwrap_or_default();
-        if self.router.refused_said.is_none_or(|said| recent(said) >= REFUSED_EVERY) {
-            log::error!("{why}; lines for such files are dropped");
-            self.router.refused_said = Some(now);
-        }
+        Ok(self.most().saturating_sub(len).max(size))
     }
 
     /// Writes a round, all of it or nothing.
-    fn write_round(&mut self, round: &mut Round) -> io::Result<()> {
-        if let (Some(exact), true) = (&mut self.exact, round.unnamed) {
-            exact.pausing = true;
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        let mut done: Vec<(usize, u64)> = Vec::new();
+    fn write_round(&mut self, round: &mut Round, received: SystemTime) -> Step<()> {
         for share in round.shares.iter().filter(|share| share.bytes > 0) {
-            let path = self.router.routes[share.route].path.clone();
-            let at = self.open.iter().position(|open| open.path == path);
-            let Some(at) = at else { return Err(io::Error::other("a file was closed early")) };
-            done.push((at, self.open[at].file.len()));
-            if let Err(error) = self.write_share(at, share) {
-                let path = path.display().to_string();
-                for (at, len) in done {
-                    self.open[at].file.cut_back(len);
-                }
-                return Err(io::Error::new(error.kind(), format!("{path}: {error}")));
+            if self.is_unnamed(&self.router.name(share.route).path) {
+                return Err(Blocked::Checkpoint);
             }
+        }
+        let (mut open, closed): (Vec<usize>, Vec<usize>) = (0..round.shares.len())
+            .filter(|at| round.shares[*at].bytes > 0)
+            .partition(|at| self.is_open(round.shares[*at].route));
+        // Those that are closed come last, so that each is opened once.
+        open.extend(closed);
+        let mut done: Vec<(Arc<Name>, u64)> = Vec::new();
+        for at in open {
+            let name = Arc::clone(self.router.name(round.shares[at].route));
+            match self.write_share(&name, &round.shares[at], received, &mut done) {
+                Err(Blocked::Io(error))
+                    if self.router.names_by_fields() && is_too_large(&error) =>
+                {
+                    if let Some((name, len)) = done.pop() {
+                        self.cut_back(&name, len);
+                    }
+                    let why = format!("{}: {error}", name.path.display());
+                    self.router.report_refused(&why, received);
+                    round.shares[at].refused = true;
+                }
+                Err(why) => {
+                    for (name, len) in done {
+                        self.cut_back(&name, len);
+                    }
+                    return Err(why.at(&name.path));
+                }
+                Ok(()) => {}
+            }
+        }
+        for share in round.shares.iter().filter(|share| share.refused) {
+            round.written.refused.add(share.received.lines, share.received.bytes);
         }
         Ok(())
     }
 
-    fn write_share(&mut self, at: usize, share: &Share) -> io::Result<()> {
-        if let Some(exact) = &mut self.exact {
-            exact.fresh = false;
+    fn is_open(&self, route: usize) -> bool {
+        self.open.contains_key(&self.router.name(route).path)
+    }
+
+    /// Writes what goes to one file, whose length before is added to `done`.
+    fn write_share(
+        &mut self,
+        name: &Arc<Name>,
+        share: &Share,
+        received: SystemTime,
+        done: &mut Vec<(Arc<Name>, u64)>,
+    ) -> Step<()> {
+        if !self.open.contains_key(&name.path) {
+            self.ready(name, received)?;
         }
+        self.before_writing(&name.path)?;
         let most = self.most();
-        let slice = |chunk| IoSlice::new(share.slice(chunk));
-        let mut slices: Vec<_> = share.chunks.iter().map(slice).collect();
-        self.open[at].file.append(&mut slices, most)
+        let Some(open) = self.open.get_mut(&name.path) else {
+            return Err(io::Error::other("it was closed early").into());
+        };
+        done.push((Arc::clone(name), open.file.len()));
+        open.dirty = true;
+        Ok(open.file.append(&mut share.slices(), most)?)
     }
 }
 
-/// Whether an error is due to what a line put into the name, and will never be another.
+impl Round {
+    /// Adds a line to the run of lines for one share, or begins another run.
+    fn extend(
+        &mut self,
+        run: &mut Run,
+        batch: &Batch,
+        (share, line): (usize, std::ops::Range<usize>),
+    ) {
+        match run {
+            Some((of, range)) if *of == share && range.end == line.start => range.end = line.end,
+            _ => {
+                if let Some((of, range)) = run.replace((share, line)) {
+                    self.shares[of].add(batch, range);
+                }
+            }
+        }
+    }
+}
+
+/// Whether an error is due to what a line put into the name, or to what somebody put there under
+/// that name, and will not go away by waiting.
 fn is_of_the_name(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::NotADirectory
-            | ErrorKind::IsADirectory
-            | ErrorKind::InvalidFilename
-            | ErrorKind::InvalidInput
-            | ErrorKind::PermissionDenied
-    )
+    let number = error.raw_os_error();
+    // A loop of links; a socket, or a device without a driver.
+    let numbers = [Errno::ELOOP, Errno::ENXIO, Errno::ENODEV, Errno::EPERM, Errno::ETXTBSY];
+    numbers.iter().any(|errno| number == Some(*errno as i32))
+        || matches!(
+            error.kind(),
+            ErrorKind::NotADirectory
+                | ErrorKind::IsADirectory
+                | ErrorKind::InvalidFilename
+                | ErrorKind::InvalidInput
+                | ErrorKind::PermissionDenied
+        )
+}
+
+/// Whether the file has reached the size that files may have.
+fn is_too_large(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EFBIG as i32)
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::config::plan::{FormatPlan, Rotate, Shape};
+    use crate::config::plan::{FilePlan, FormatPlan, Rotate, Shape};
     use crate::filter::batch_of;
     use crate::fs::OsFs;
     use crate::ledger::Count;
@@ -466,15 +293,7 @@ mod tests {
     use crate::sim::fs::SimFs;
 
     fn plan(path: &str) -> FilePlan {
-        FilePlan {
-            path: NameTemplate::parse(path).unwrap(),
-            rotate: None,
-            keep: None,
-            compress: false,
-            mode: 0o640,
-            format: FormatPlan::default(),
-            queue: 1 << 20,
-        }
+        FilePlan::new(NameTemplate::parse(path).unwrap())
     }
 
     /// What is in each file of a disk.
@@ -591,5 +410,91 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&read(&fs, "/log/a")).unwrap();
         assert_eq!((&value["message"], &value["app"]), (&"x".into(), &"a".into()));
         assert!(Path::new("/log").is_absolute() && read(&fs, "/log/_").ends_with("}\n"));
+    }
+
+    #[test]
+    fn what_somebody_put_under_one_name_costs_that_file_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let target = tempfile::NamedTempFile::new().unwrap();
+        std::os::unix::fs::symlink("loop", path("loop")).unwrap();
+        std::os::unix::fs::symlink(target.path(), path("link")).unwrap();
+        nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        std::fs::create_dir(path("folder")).unwrap();
+        let mut output = FileOutput::new(plan(path("{app}").to_str().unwrap()), OsFs);
+        let bad = ["loop", "link", "fifo", "socket", "folder"];
+        let text: String =
+            bad.iter().map(|app| format!("<13>{app}: lost\n<13>good: kept\n")).collect();
+        let written = output.append(&[batch_of(&text)]);
+        assert_eq!((written.bytes, written.error, written.pause), (text.len(), None, false));
+        assert_eq!(written.refused.lines, 5);
+        let good = std::fs::read_to_string(path("good")).unwrap();
+        assert_eq!(good, "<13>good: kept\n".repeat(5));
+        assert_eq!(target.path().metadata().unwrap().len(), 0);
+    }
+
+    #[test]
+    fn no_message_names_another_outputs_file_or_archive() {
+        let fs = SimFs::default();
+        let open_files = crate::output::open_files::OpenFiles::default();
+        let open = |path: &str| FileOutput::sharing(&open_files, plan(path), fs.clone());
+        let mut output = open("/log/{app}");
+        let text = "<13>all: x\n<13>all.20990101T000000Z: x\n<13>web-2020-01-01: x\n<13>web: x\n";
+        output.append(&[batch_of(text)]);
+        let fixed = (open("/log/all"), open("/log/web-%F"));
+        output.append(&[batch_of(text)]);
+        drop(fixed);
+        output.append(&[batch_of(text)]);
+        let lines: Vec<_> =
+            files(&fs).into_iter().map(|(name, text)| (name, text.lines().count())).collect();
+        let want = [
+            ("/log/all", 2),
+            ("/log/all.20990101T000000Z_", 3),
+            ("/log/all_", 1),
+            ("/log/web", 3),
+            ("/log/web-2020-01-01", 2),
+            ("/log/web-2020-01-01_", 1),
+        ];
+        assert_eq!(lines, want.map(|(name, lines)| (name.to_string(), lines)));
+    }
+
+    #[test]
+    fn names_of_strangers_take_no_more_memory_than_they_may() {
+        let fs = SimFs::default();
+        let mut output = FileOutput::new(plan("/log/{host}"), fs.clone());
+        let most = crate::limits::FILE_NAMES_MEMORY;
+        for (count, prefix) in [(400, "h".repeat(230)), (12_000, String::new())] {
+            for turn in 0..10 {
+                let host = |number: usize| format!("{prefix}{:06}{}", number, "x".repeat(1000));
+                let text: String = (0..count / 10)
+                    .map(|n| format!("<13>1 - {} a - - - m\n", host(turn * count / 10 + n)))
+                    .collect();
+                assert_eq!(output.append(&[batch_of(&text)]).bytes, text.len());
+                assert!(output.router.memory() <= most + 4096, "{}", output.router.memory());
+            }
+        }
+        assert_eq!(files(&fs).len(), 12_001);
+    }
+
+    #[test]
+    fn outputs_share_the_files_that_may_be_open_and_lose_no_line() {
+        let open_files = crate::output::open_files::OpenFiles::new(3);
+        let fs = SimFs::default();
+        let mut outputs: Vec<_> = (0..5)
+            .map(|n| FileOutput::sharing(&open_files, plan(&format!("/{n}/{{app}}")), fs.clone()))
+            .collect();
+        let text: String = (0..300).map(|n| format!("<13>app{}: {n}\n", n % 100)).collect();
+        for output in &mut outputs {
+            assert_eq!(output.append(&[batch_of(&text)]).bytes, text.len());
+            assert_eq!(output.open.len(), 1);
+        }
+        let files = files(&fs);
+        assert_eq!(files.len(), 500);
+        assert!(files.values().all(|text| text.lines().count() == 3));
+        // Alone, an output may have more.
+        outputs.truncate(1);
+        outputs[0].append(&[batch_of(&text)]);
+        assert_eq!(outputs[0].open.len(), 3);
     }
 }

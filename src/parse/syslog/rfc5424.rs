@@ -65,7 +65,8 @@ fn nearly(line: &[u8], start: usize, message: &mut Message) {
         return;
     }
     // A time left out says so little that all of the names must be there.
-    if !is_timed && (at != line.len() || names.iter().any(|name| name.is_empty())) {
+    let has_all = names.iter().all(|name| !name.is_empty()) && at == line.len();
+    if !is_timed && !has_all {
         return;
     }
     message.sent = sent;

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use jiff::tz::TimeZone;
 use toml::de::DeValue;
 
 use crate::format::plan::FormatPlan;
+use crate::fs::Access;
 use crate::limits;
 use crate::output::name::{NameTemplate, Values};
 use crate::proto::shared::{format, queue};
@@ -18,18 +20,33 @@ use crate::settings::{Entry, Report, Section};
 pub struct FilePlan {
     /// The name, with strftime and `{input}`.
     pub path: NameTemplate,
-    /// When a file is set aside and a new one begun.
+    /// When a file is rotated: renamed, and a new one begun.
     pub rotate: Option<Rotate>,
-    /// How many files set aside are kept.
+    /// How many rotated files are kept.
     pub keep: Option<u32>,
-    /// Whether files set aside are compressed with zstd.
+    /// Whether rotated files are compressed with zstd.
     pub compress: bool,
-    /// The mode of a new file.
-    pub mode: u32,
+    /// The modes and the owner of new files and folders.
+    pub access: Box<Access>,
     /// How lines are written.
     pub format: FormatPlan,
     /// The bound of the queue before it, in bytes.
     pub queue: u64,
+}
+
+impl FilePlan {
+    /// A file that is not rotated, with the default of everything else.
+    pub fn new(path: NameTemplate) -> Self {
+        Self {
+            path,
+            rotate: None,
+            keep: None,
+            compress: false,
+            access: Box::default(),
+            format: FormatPlan::default(),
+            queue: limits::QUEUE_FILE_DEFAULT,
+        }
+    }
 }
 
 /// `rotate`
@@ -63,7 +80,34 @@ const COMPRESS: Key = Key::or_else(
     "not at all",
     "Rotated files are compressed.",
 );
-const FILE_MODE: Key = Key::or("mode", MODE, "\"0640\"", "The mode of a new file.");
+const FILE_MODE: Key =
+    Key::or_else("mode", MODE, "0640 less the umask", "The mode of a new file, to the bit.");
+const DIR_MODE: Key = Key::or_else(
+    "dir_mode",
+    Value::Text("Mode in octal digits, as text", "^[0-7]{3,4}$"),
+    "0777 less the umask",
+    "The mode of a new folder.",
+);
+const OWNER: Key = Key::or_else(
+    "owner",
+    Value::Text("Name", r"^[^:]+$"),
+    "the daemon's",
+    "The user, by name or number, that new files and folders belong to.",
+);
+const GROUP: Key = Key::or_else(
+    "group",
+    Value::Text("Name", r"^[^:]+$"),
+    "the daemon's",
+    "The group, by name or number, that new files and folders belong to; without privileges one \
+     that the daemon is a member of.",
+);
+const TIME_ZONE: Key = Key::or(
+    "time_zone",
+    Value::Text("Time zone", r"\S"),
+    "\"UTC\"",
+    "The zone of the time in the file's name: \"UTC\", \"local\" (the host's), or a name as in \
+     \"Europe/Berlin\".",
+);
 
 impl Output for FilePlan {
     const CHOICE: Choice = Choice {
@@ -76,7 +120,11 @@ impl Output for FilePlan {
         forms: &[Form {
             name: "file output",
             scheme: None,
-            keys: &[&[ROTATE, KEEP, COMPRESS, FILE_MODE], format::KEYS, queue::KEYS],
+            keys: &[
+                &[ROTATE, KEEP, COMPRESS, FILE_MODE, DIR_MODE, OWNER, GROUP, TIME_ZONE],
+                format::KEYS,
+                queue::KEYS,
+            ],
         }],
     };
 
@@ -85,14 +133,19 @@ impl Output for FilePlan {
         let format = format::read(section, report);
         let path = entry.text(report);
         let path = path.and_then(|text| entry.accept(report, NameTemplate::parse(text)));
+        let zone = section.entry(&TIME_ZONE).and_then(|entry| zone(entry, report));
+        let path = path.map(|path| match zone {
+            Some(zone) => path.in_zone(zone),
+            None => path,
+        });
         let rotate = section.entry(&ROTATE).and_then(|entry| rotate(entry, report));
         let keep = section.integer(&KEEP, report);
         let compress = section.word(&COMPRESS, &[("zstd", true)], report);
-        let mode = section.mode(&FILE_MODE, report);
+        let access = access(section, report);
         let named_by_time = path.as_ref().is_some_and(NameTemplate::has_time);
         if section.entry(&ROTATE).is_none() && !named_by_time {
             for entry in [&KEEP, &COMPRESS].into_iter().filter_map(|key| section.entry(key)) {
-                let message = "is about files set aside: it needs `rotate`, or a time in the \
+                let message = "is about rotated files: it needs `rotate`, or a time in the \
                                file's name";
                 entry.misplaced(report, message);
             }
@@ -102,7 +155,7 @@ impl Output for FilePlan {
             rotate,
             keep,
             compress: compress.unwrap_or(false),
-            mode: mode.unwrap_or(limits::FILE_MODE_DEFAULT),
+            access: Box::new(access),
             format: format?,
             queue,
         })
@@ -136,6 +189,46 @@ impl Output for FilePlan {
         };
         inputs.into_iter().map(name).collect()
     }
+}
+
+/// `mode`, `dir_mode`, `owner` and `group`.
+fn access(section: &Section<'_>, report: &mut Report<'_>) -> Access {
+    let mode = section.mode(&FILE_MODE, report);
+    let dir_mode = section.entry(&DIR_MODE).and_then(|entry| {
+        let text = entry.text(report)?;
+        entry.accept(report, units::folder_mode(text))
+    });
+    let mut name = |key: &Key| {
+        let entry = section.entry(key)?;
+        let name = entry.system_text(report)?;
+        if name.contains(':') {
+            entry.wrong(report, "is not one name: `owner` is a user, and `group` a group");
+            return None;
+        }
+        Some(name.to_string())
+    };
+    Access {
+        mode: mode.unwrap_or(limits::FILE_MODE_DEFAULT),
+        mode_is_exact: mode.is_some(),
+        dir_mode,
+        owner: name(&OWNER),
+        group: name(&GROUP),
+    }
+}
+
+/// `time_zone`
+fn zone(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<TimeZone> {
+    let name = entry.system_text(report)?;
+    let zone = match name {
+        "UTC" => Ok(TimeZone::UTC),
+        "local" => TimeZone::try_system(),
+        name => TimeZone::get(name),
+    };
+    if zone.is_err() {
+        let help = "as in \"local\", \"Europe/Berlin\" or \"UTC\"";
+        entry.wrong_help(report, "is not a time zone known here", help);
+    }
+    zone.ok()
 }
 
 /// A time or a size. A bare number is refused: it does not say which of the two is meant.

@@ -1,0 +1,227 @@
+//! The configuration that an import makes: tables with their keys and comments.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
+use crate::printable::printable;
+
+/// The keys that are written before all others, in their order.
+const FIRST: [&str; 10] =
+    ["from", "facility", "severity", "host", "app", "procid", "msgid", "source", "match", "reject"];
+
+/// A configuration that is being made.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    head: Vec<String>,
+    tables: Vec<Table>,
+    names: HashSet<String>,
+    left: usize,
+}
+
+/// A table, as in `[output.mail]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Table {
+    kind: &'static str,
+    name: String,
+    comments: Vec<String>,
+    keys: Vec<(&'static str, String)>,
+}
+
+impl Table {
+    /// A table of a kind of node.
+    pub(super) fn new(kind: &'static str, name: String) -> Self {
+        Self { kind, name, ..Self::default() }
+    }
+
+    /// The node's name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A comment before it.
+    pub(super) fn comment(&mut self, text: &str) {
+        self.comments.push(printable(text).into_owned());
+    }
+
+    /// A key with a text.
+    pub(super) fn text(&mut self, key: &'static str, value: &str) {
+        self.raw(key, quoted(value));
+    }
+
+    /// A key with a text, or a list where there are several.
+    pub(super) fn texts(&mut self, key: &'static str, values: &[String]) {
+        match values {
+            [one] => self.text(key, one),
+            _ => {
+                let values: Vec<_> = values.iter().map(|value| quoted(value)).collect();
+                self.raw(key, format!("[{}]", values.join(", ")));
+            }
+        }
+    }
+
+    /// A key with a value as TOML has it.
+    pub(super) fn raw(&mut self, key: &'static str, value: String) {
+        self.keys.push((key, value));
+    }
+
+    /// The value of a key as it is written.
+    fn value(&self, key: &str) -> Option<&str> {
+        self.keys.iter().find(|(other, _)| *other == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The same table, of every input: what a build takes can be asked of it alone.
+    pub(super) fn alone(&self) -> Self {
+        let mut table = self.clone();
+        table.keys.retain(|(key, _)| *key != "from");
+        table
+    }
+
+    /// What it is taken from: the nodes it names where it has no selectors, else a filter that is
+    /// made of those.
+    fn taken_from(&self, document: &mut Document) -> Vec<String> {
+        let (chooses, own): (Vec<_>, Vec<_>) =
+            self.keys.iter().cloned().partition(|(key, _)| FIRST.contains(key));
+        debug_assert!(!own.is_empty());
+        if let [("from", names)] = &chooses[..] {
+            let names = names.trim_matches(['[', ']']).split(", ");
+            return names.map(|name| name.trim_matches('"').to_string()).collect();
+        }
+        let name = document.name(&format!("for-{}", self.name));
+        document.push(Self {
+            kind: "filter",
+            name: name.clone(),
+            keys: chooses,
+            comments: Vec::new(),
+        });
+        vec![name]
+    }
+
+    /// Whether all but the selectors is the same as of another one.
+    fn writes_as(&self, other: &Self) -> bool {
+        let own = |table: &Self| -> Vec<(&'static str, String)> {
+            table.keys.iter().filter(|(key, _)| !FIRST.contains(key)).cloned().collect()
+        };
+        own(self) == own(other)
+    }
+
+    /// The table as it is written.
+    pub(super) fn to_text(&self) -> String {
+        let mut text = String::new();
+        for comment in &self.comments {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "# {comment}");
+        }
+        let _ = writeln!(text, "[{}.{}]", self.kind, self.name);
+        // What a node takes comes first.
+        let mut keys: Vec<_> = self.keys.iter().collect();
+        keys.sort_by_key(|(key, _)| FIRST.iter().position(|f| f == key).unwrap_or(FIRST.len()));
+        for (key, value) in keys {
+            let _ = writeln!(text, "{key} = {value}");
+        }
+        text
+    }
+}
+
+impl Document {
+    /// A comment at the head.
+    pub(super) fn note(&mut self, text: &str) {
+        self.head.push(printable(text).into_owned());
+    }
+
+    /// Something that could not be carried over: what, where, and what to do instead. The same
+    /// thing is said once, with the first place.
+    pub(super) fn leave(&mut self, at: &str, what: &str, instead: &str) {
+        let said = printable(&format!(": {what}: {instead}")).into_owned();
+        if self.head.iter().any(|line| line.starts_with("LEFT ") && line.ends_with(&said)) {
+            return;
+        }
+        self.left += 1;
+        self.head.push(printable(&format!("LEFT {at}: {what}: {instead}")).into_owned());
+    }
+
+    /// How many things could not be carried over.
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// A name for a node that is not taken yet, made of a word.
+    pub(super) fn name(&mut self, word: &str) -> String {
+        let good =
+            |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' };
+        let word: String = word.chars().map(good).take(40).collect();
+        let word = word.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
+        let word = word.trim_matches('-');
+        let word = if word.is_empty() { "node" } else { word };
+        let mut name = word.to_string();
+        let mut number = 2;
+        while !self.names.insert(name.clone()) {
+            name = format!("{word}-{number}");
+            number += 1;
+        }
+        name
+    }
+
+    /// Adds an output. Where another one writes to the same file the two become one, which takes
+    /// what both took; false where they write it in different ways.
+    pub(super) fn push_output(&mut self, table: Table) -> bool {
+        let same = |other: &Table| {
+            other.kind == "output"
+                && other.value("file").is_some()
+                && other.value("file") == table.value("file")
+        };
+        let Some(at) = self.tables.iter().position(same) else {
+            self.push(table);
+            return true;
+        };
+        if !self.tables[at].writes_as(&table) {
+            return false;
+        }
+        let first = self.tables[at].clone();
+        let mut from = first.taken_from(self);
+        from.extend(table.taken_from(self));
+        let joined = &mut self.tables[at];
+        joined.keys.retain(|(key, _)| !FIRST.contains(key));
+        joined.comments.extend(table.comments);
+        from.dedup();
+        joined.texts("from", &from);
+        true
+    }
+
+    /// Adds a table.
+    pub(super) fn push(&mut self, table: Table) {
+        self.tables.push(table);
+    }
+
+    /// Whether there is a node of a kind.
+    pub(super) fn has(&self, kind: &str) -> bool {
+        self.tables.iter().any(|table| table.kind == kind)
+    }
+
+    /// All of it.
+    pub(super) fn text(&self) -> String {
+        let head: String = self.head.iter().map(|line| format!("# {line}\n")).collect();
+        let mut parts: Vec<_> = std::iter::once(head).filter(|head| !head.is_empty()).collect();
+        for kind in ["input", "filter", "spool", "output"] {
+            parts.extend(self.tables.iter().filter(|t| t.kind == kind).map(Table::to_text));
+        }
+        parts.join("\n")
+    }
+}
+
+/// A text as TOML has it: in single quotes where it has backslashes, as a regex does.
+pub(super) fn quoted(text: &str) -> String {
+    let literal = text.contains(['\\', '"']) && !text.contains('\'');
+    if literal && !text.contains(char::is_control) {
+        return format!("'{text}'");
+    }
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        // Writing to a string cannot fail.
+        let _ = match c {
+            '"' | '\\' => write!(out, "\\{c}"),
+            c if c.is_control() => write!(out, "\\u{:04x}", u32::from(c)),
+            c => write!(out, "{c}"),
+        };
+    }
+    out + "\""
+}

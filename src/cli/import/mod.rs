@@ -1,0 +1,102 @@
+//! `logweir import`: the configuration of another daemon in logweir's own words.
+
+mod document;
+mod rsyslog;
+mod udp2log;
+
+use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::config;
+
+/// Print the configuration that does what another daemon's configuration does
+///
+/// What could not be carried over stands in it as a comment that says what to do instead; the
+/// exit code is 1 then.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    from: From,
+}
+
+#[derive(Debug, Subcommand)]
+enum From {
+    /// From rsyslog: legacy directives, selectors, RainerScript, and the files it includes
+    Rsyslog {
+        /// The configuration
+        #[arg(value_name = "FILE", default_value = "/etc/rsyslog.conf")]
+        file: PathBuf,
+        /// The folder that stands for / in the names of included files
+        #[arg(long, value_name = "DIR")]
+        root: Option<PathBuf>,
+    },
+    /// From Wikimedia's udp2log
+    Udp2log {
+        /// The configuration
+        #[arg(value_name = "FILE", default_value = "/etc/udp2log")]
+        file: PathBuf,
+    },
+}
+
+/// Prints it; 1 where something was left, 2 where it cannot be read.
+///
+/// # Errors
+/// When standard output cannot be written to.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let made = match &args.from {
+        From::Rsyslog { file, root } => rsyslog::import(file, root.as_deref()),
+        From::Udp2log { file } => udp2log::import(file),
+    };
+    let document = match made {
+        Ok(document) => document,
+        Err(refusal) => {
+            eprintln!("{}", crate::printable::printable_lines(&refusal));
+            return Ok(ExitCode::from(2));
+        }
+    };
+    let text = document.text();
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
+    let mut left = document.left();
+    if let Err(refusal) = config::parse(&text, "the imported configuration") {
+        eprintln!("{}", crate::printable::printable_lines(&refusal.to_string()));
+        left += 1;
+    }
+    if left > 0 {
+        eprintln!("logweir: {left} things were left; each is a comment that begins with LEFT");
+    }
+    Ok(ExitCode::from(u8::from(left > 0)))
+}
+
+/// Whether this build takes such a node: some keys of an import are younger than others.
+fn takes(node: &str) -> bool {
+    refusal(node).is_ok()
+}
+
+/// The same; an error is why it does not.
+fn refusal(node: &str) -> Result<(), String> {
+    let text = match node.contains("[input.") {
+        true => format!("{node}\n[output.o]\nstdout = true\n"),
+        false => format!("[input.i]\nsyslog = \"udp://127.0.0.1:1\"\n{node}\n"),
+    };
+    config::parse(&text, "").map(|_| ()).map_err(|refusal| {
+        let first = refusal.diagnostics.first();
+        first.map_or_else(
+            || refusal.to_string(),
+            |first| format!("{}: {}", first.key, first.message),
+        )
+    })
+}
+
+/// Whether lists of this build's selectors may say what is not meant, as in `["*", "!mail"]`. An
+/// older one takes such words for names.
+fn takes_negation() -> bool {
+    let text = "[input.i]\nsyslog = \"udp://127.0.0.1:1\"\n\
+                [output.o]\napp = [\"*\", \"!negated\"]\nstdout = true\n";
+    config::parse(text, "").is_ok_and(|checked| !format!("{:?}", checked.plan).contains("!negated"))
+}

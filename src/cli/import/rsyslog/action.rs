@@ -1,0 +1,372 @@
+//! rsyslog's actions as logweir's outputs.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::syntax::Object;
+use super::template::{self, Piece};
+use crate::cli::import::document::{Document, Table, quoted};
+use crate::cli::import::takes;
+
+/// Parameters of actions that ask for nothing here: queues and retries are logweir's own.
+const NEEDLESS: [&str; 10] = [
+    "queue.",
+    "action.",
+    "asyncwriting",
+    "flush",
+    "iobuffersize",
+    "sync",
+    "name",
+    "rebindinterval",
+    "keepalive",
+    "zip",
+];
+
+/// What was set before for the actions that follow.
+#[derive(Debug, Default)]
+pub(super) struct Defaults {
+    /// The templates by name, in lower case.
+    pub(super) templates: HashMap<String, Vec<Piece>>,
+    /// The parameters of files that say nothing else: of the module, and legacy directives.
+    pub(super) file: BTreeMap<String, String>,
+    /// The same of forwarding.
+    pub(super) forward: BTreeMap<String, String>,
+    /// Authorities for TLS, our certificate and key.
+    pub(super) tls: [String; 3],
+}
+
+/// An action in the old form, as `-/var/log/mail.log;Template`, as an object; `None` where it is
+/// none.
+pub(super) fn legacy(text: &str) -> Option<Object> {
+    let text = text.trim();
+    let (text, template) = match text.rsplit_once(';') {
+        Some((text, template)) => (text.trim(), template.trim()),
+        None => (text, ""),
+    };
+    let mut keys: Vec<(&str, String)> = Vec::new();
+    if !template.is_empty() {
+        keys.push(("template", template.into()));
+    }
+    let first = text.chars().next()?;
+    match first {
+        '-' | '/' => {
+            keys.push(("type", "omfile".into()));
+            keys.push(("file", text.trim_start_matches('-').into()));
+        }
+        '?' | '|' | '^' => {
+            let (kind, key) = match first {
+                '?' => ("omfile", "dynafile"),
+                '|' => ("ompipe", "pipe"),
+                _ => ("omshell", "binary"),
+            };
+            keys.push(("type", kind.into()));
+            keys.push((key, text[1..].trim().into()));
+        }
+        '@' => {
+            let protocol = if text.starts_with("@@") { "tcp" } else { "udp" };
+            let rest = text.trim_start_matches('@');
+            let (options, peer) = match rest.strip_prefix('(').and_then(|rest| rest.split_once(')'))
+            {
+                Some((options, peer)) => (options, peer),
+                None => ("", rest),
+            };
+            let (host, port) = match peer.strip_prefix('[').and_then(|peer| peer.split_once(']')) {
+                Some((host, port)) => (host, port.trim_start_matches(':')),
+                None => peer.rsplit_once(':').unwrap_or((peer, "514")),
+            };
+            keys.push(("type", "omfwd".into()));
+            keys.push(("protocol", protocol.into()));
+            keys.push(("target", host.into()));
+            keys.push(("port", if port.is_empty() { "514" } else { port }.into()));
+            if options.contains('o') {
+                keys.push(("tcp_framing", "octet-counted".into()));
+            }
+        }
+        ':' => {
+            let (module, rest) = text[1..].split_once(':')?;
+            let module = module.to_ascii_lowercase();
+            if module == "omrelp" {
+                let (host, port) = rest.rsplit_once(':').unwrap_or((rest, "2514"));
+                keys.push(("target", host.into()));
+                keys.push(("port", port.into()));
+            } else if module == "omusrmsg" {
+                keys.push(("users", rest.into()));
+            }
+            keys.push(("type", module));
+        }
+        '*' => keys.extend([("type", "omusrmsg".to_string()), ("users", "*".into())]),
+        c if c.is_ascii_alphabetic() && text.chars().all(|c| !c.is_whitespace() && c != '(') => {
+            keys.extend([("type", "omusrmsg".to_string()), ("users", text.into())]);
+        }
+        _ => return None,
+    }
+    let keys = keys.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
+    Some(Object { kind: "action".into(), keys, ..Object::default() })
+}
+
+/// Makes an output of an action; `None` where it cannot be one, which is said.
+pub(super) fn output(
+    object: &Object,
+    defaults: &Defaults,
+    at: &str,
+    document: &mut Document,
+) -> Option<Table> {
+    let kind = object.get("type").to_ascii_lowercase();
+    let made = match kind.as_str() {
+        "omfile" => file(object, defaults, document),
+        "omfwd" => forward(object, defaults, document),
+        "omrelp" => relp(object, document),
+        "omprog" => program(object, document),
+        "omusrmsg" => users(object, document),
+        "ompipe" => Err("a named pipe: let its reader be the command of a pipe output".into()),
+        "omshell" => {
+            Err("a program for each message: a pipe output has one that reads them all".into())
+        }
+        "omkafka" => Err("an output with kafka = { brokers = […], topic = \"…\" }".into()),
+        "omelasticsearch" | "omhttp" | "mmjsonparse" | "mmnormalize" => {
+            Err("pipe the lines, format = \"json\", through a program that sends them".into())
+        }
+        "ommysql" | "ompgsql" | "omlibdbi" | "ommongodb" => {
+            Err("pipe the lines, format = \"json\", through a program that inserts them".into())
+        }
+        "ommail" => Err("pipe the lines through a program that sends mail, with a `rate`".into()),
+        "omjournal" | "omstdout" | "omuxsock" => Err("pipe the lines through `logger`".into()),
+        "omdiscard" => return None,
+        other => Err(format!("logweir has nothing like {other}")),
+    };
+    let mut table = match made {
+        Ok(table) => table,
+        Err(instead) => {
+            document.leave(at, &format!("action {kind}"), &instead);
+            return None;
+        }
+    };
+    table.comment(at);
+    let known = ["type", "template", "file", "dynafile", "target", "port", "protocol", "users"];
+    let known =
+        |key: &str| known.contains(&key) || NEEDLESS.iter().any(|word| key.starts_with(word));
+    let known = |key: &str| known(key) || CARRIED.contains(&key) || key.starts_with("tls");
+    let unknown: Vec<_> = object.keys.keys().filter(|key| !known(key)).cloned().collect();
+    if !unknown.is_empty() {
+        let instead = "see logweir.toml(5) for what takes its place";
+        document.leave(at, &format!("parameters {}", unknown.join(", ")), instead);
+    }
+    Some(table)
+}
+
+/// Parameters that an output's keys stand for, or that are its default.
+const CARRIED: [&str; 14] = [
+    "fileowner",
+    "filegroup",
+    "dirowner",
+    "dirgroup",
+    "filecreatemode",
+    "dircreatemode",
+    "createdirs",
+    "tcp_framing",
+    "streamdriver",
+    "streamdrivermode",
+    "streamdriverauthmode",
+    "streamdriverpermittedpeers",
+    "binary",
+    "maxmessagesize",
+];
+
+/// A word for the name of an output.
+fn word_of(path: &str) -> String {
+    let base = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
+    let base = base.split(['.', '%', '{']).find(|part| !part.is_empty()).unwrap_or("file");
+    base.to_string()
+}
+
+/// The format that an action names; `default` where it names none.
+fn format(
+    table: &mut Table,
+    object: &Object,
+    defaults: &Defaults,
+    default: &str,
+) -> Result<(), String> {
+    let name = match object.get("template") {
+        "" => default,
+        name => name,
+    };
+    let format =
+        match (template::built_in(name), defaults.templates.get(&name.to_ascii_lowercase())) {
+            (Some(format), _) => format.to_string(),
+            (None, Some(pieces)) => template::format(pieces)
+                .map_err(|what| format!("the template {name} has {what}: choose a `format`"))?,
+            (None, None) => return Err(format!("there is no template {name}: choose a `format`")),
+        };
+    if format == "line" {
+        return Ok(());
+    }
+    let probe = format!("[output.o]\nfile = \"/o\"\nformat = {}", quoted(&format));
+    if !takes(&probe) {
+        return Err(format!("format = {} is not taken by this version", quoted(&format)));
+    }
+    table.text("format", &format);
+    Ok(())
+}
+
+fn file(object: &Object, defaults: &Defaults, document: &mut Document) -> Result<Table, String> {
+    let path = match (object.get("file"), object.get("dynafile")) {
+        ("", "") => return Err("it names no file".into()),
+        ("", dynamic) => {
+            let pieces = defaults.templates.get(&dynamic.to_ascii_lowercase());
+            let pieces = pieces.ok_or_else(|| format!("there is no template {dynamic}"))?;
+            let said = |what| format!("the file's name has {what}: write file = \"…\"");
+            template::file_name(pieces).map_err(said)?
+        }
+        (path, _) => path.replace('%', "%%"),
+    };
+    if path.contains("{{") || object.get("file").contains(['{', '}']) {
+        return Err("braces name fields in logweir: name another file".into());
+    }
+    let mut table = Table::new("output", document.name(&word_of(&path)));
+    table.text("file", &path);
+    let default = defaults.file.get("template").map_or("RSYSLOG_FileFormat", String::as_str);
+    format(&mut table, object, defaults, default)?;
+    for (key, ours) in [
+        ("fileowner", "owner"),
+        ("filegroup", "group"),
+        ("filecreatemode", "mode"),
+        ("dircreatemode", "dir_mode"),
+    ] {
+        let set = Some(object.get(key)).filter(|value| !value.is_empty());
+        let Some(value) = set.or_else(|| defaults.file.get(key).map(String::as_str)) else {
+            continue;
+        };
+        let value = if ours.contains("mode") { octal(value) } else { value.to_string() };
+        let probe = format!("[output.o]\nfile = \"/o\"\n{ours} = {}", quoted(&value));
+        match takes(&probe) {
+            true => table.text(ours, &value),
+            false => {
+                let what = format!("{ours} = {}", quoted(&value));
+                document.leave(&path, &what, "not taken by this version: see logrotate's `create`");
+            }
+        }
+    }
+    Ok(table)
+}
+
+/// A mode with four digits.
+fn octal(text: &str) -> String {
+    format!("{:0>4}", text.trim_start_matches('0'))
+}
+
+fn forward(object: &Object, defaults: &Defaults, document: &mut Document) -> Result<Table, String> {
+    let host = object.get("target");
+    if host.is_empty() {
+        return Err("it names no target".into());
+    }
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+    let port = match object.get("port") {
+        "" => "514",
+        port => port,
+    };
+    let mut table =
+        Table::new("output", document.name(&format!("to-{}", host.trim_matches(['[', ']']))));
+    let default = defaults.forward.get("template");
+    let default = default.map_or("RSYSLOG_TraditionalForwardFormat", String::as_str);
+    if object.get("protocol").eq_ignore_ascii_case("tcp") {
+        let tls = object.get("streamdrivermode") == "1"
+            || object.get("streamdrivermode").is_empty()
+                && defaults.forward.get("streamdrivermode").is_some_and(|mode| mode == "1");
+        let scheme = if tls { "tls" } else { "tcp" };
+        table.text("forward", &format!("{scheme}://{host}:{port}"));
+        if !tls && object.get("tcp_framing") != "octet-counted" {
+            table
+                .comment("With octet counting, which rsyslog and syslog-ng read on the same port.");
+        }
+        if tls {
+            client_tls(&mut table, &defaults.tls);
+        }
+        format(&mut table, object, defaults, default)?;
+        spool(&mut table, object);
+        return Ok(table);
+    }
+    table.text("udp", &format!("{host}:{port}"));
+    format(&mut table, object, defaults, default)?;
+    Ok(table)
+}
+
+fn client_tls(table: &mut Table, [ca, cert, key]: &[String; 3]) {
+    let mut keys = Vec::new();
+    for (name, value) in [("ca", ca), ("cert", cert), ("key", key)] {
+        if !value.is_empty() {
+            keys.push(format!("{name} = {}", quoted(value)));
+        }
+    }
+    if !keys.is_empty() {
+        table.raw("tls", format!("{{ {} }}", keys.join(", ")));
+    }
+}
+
+/// A queue on disk is a spool.
+fn spool(table: &mut Table, object: &Object) {
+    let name = object.get("queue.filename");
+    if name.is_empty() {
+        return;
+    }
+    let mut keys = format!("dir = {}", quoted(&format!("/var/spool/logweir/{name}")));
+    let size = object.get("queue.maxdiskspace").to_ascii_lowercase();
+    let digits = size.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &size[digits.len()..] {
+        "k" => "KiB",
+        "m" => "MiB",
+        "g" => "GiB",
+        _ => "",
+    };
+    if !digits.is_empty() && !unit.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        keys += &format!(", max_size = \"{digits}{unit}\"");
+    }
+    table.raw("spool", format!("{{ {keys} }}"));
+}
+
+fn relp(object: &Object, document: &mut Document) -> Result<Table, String> {
+    let (host, tls) = (object.get("target"), object.get("tls") == "on");
+    if host.is_empty() {
+        return Err("it names no target".into());
+    }
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+    let port = match object.get("port") {
+        "" => "2514",
+        port => port,
+    };
+    let mut table = Table::new("output", document.name(&format!("to-{host}")));
+    let scheme = if tls { "relp+tls" } else { "relp" };
+    table.text("forward", &format!("{scheme}://{host}:{port}"));
+    if tls {
+        let of = |key: &str| object.get(key).to_string();
+        client_tls(&mut table, &[of("tls.cacert"), of("tls.mycert"), of("tls.myprivkey")]);
+    }
+    let name = object.get("template");
+    match template::built_in(name).or_else(|| name.is_empty().then_some("rfc3164")) {
+        Some(format) => table.text("format", format),
+        None => return Err(format!("the template {name}: choose a `format`")),
+    }
+    spool(&mut table, object);
+    Ok(table)
+}
+
+fn program(object: &Object, document: &mut Document) -> Result<Table, String> {
+    let command = object.get("binary");
+    if command.is_empty() {
+        return Err("it names no binary".into());
+    }
+    let word = command.split_whitespace().next().map_or_else(|| "pipe".into(), word_of);
+    let mut table = Table::new("output", document.name(&word));
+    table.text("pipe", &format!("exec {command}"));
+    table.text("format", "text");
+    Ok(table)
+}
+
+fn users(object: &Object, document: &mut Document) -> Result<Table, String> {
+    let users: Vec<_> =
+        object.get("users").split([',', '\n']).map(|user| user.trim().to_string()).collect();
+    let mut table = Table::new("output", document.name("terminals"));
+    table.texts("users", &users);
+    match takes(&table.to_text()) {
+        true => Ok(table),
+        false => Err("messages to terminals are not written by this version".into()),
+    }
+}

@@ -1,0 +1,598 @@
+//! Walks the statements as rsyslog would, and makes nodes of them.
+//!
+//! What has come to a statement is a stream: nodes by name, and of them the messages of some parts
+//! ([`Flow`]). An action takes the messages of its conditions from it; `stop` takes messages away.
+
+use std::collections::BTreeMap;
+
+use super::Placed;
+use super::action::{self, Defaults};
+use super::condition::{self, Part, Parts};
+use super::select;
+use super::source::{self, Settings};
+use super::syntax::{Body, Object, Statement};
+use super::template;
+use crate::cli::import::document::{Document, Table};
+use crate::cli::import::refusal;
+
+/// How deep rulesets may call each other.
+const CALLS_MOST: usize = 8;
+
+/// The messages that come to a statement.
+#[derive(Debug, Clone, PartialEq)]
+struct Flow {
+    /// The nodes they come from.
+    from: Vec<String>,
+    /// Which of those; no message is in two of the parts.
+    rest: Parts,
+}
+
+/// What is known of the whole configuration.
+struct Mapper<'d> {
+    document: &'d mut Document,
+    defaults: Defaults,
+    settings: Settings,
+    rulesets: BTreeMap<String, (String, Vec<Statement>)>,
+    /// The inputs of each ruleset; those of the main one by the empty name.
+    inputs: BTreeMap<String, Vec<String>>,
+    /// What legacy directives said for the inputs and actions that follow.
+    address: String,
+    ruleset: String,
+    file: String,
+}
+
+/// Makes nodes of all statements.
+pub(super) fn all(statements: &[Placed], document: &mut Document) {
+    let mut mapper = Mapper {
+        document,
+        defaults: Defaults::default(),
+        settings: Settings::default(),
+        rulesets: BTreeMap::new(),
+        inputs: BTreeMap::new(),
+        address: String::new(),
+        ruleset: String::new(),
+        file: String::new(),
+    };
+    // Templates and globals are known wherever they stand; inputs need the latter.
+    for placed in statements {
+        mapper.file.clone_from(&placed.file);
+        mapper.define(&placed.statement);
+    }
+    for placed in statements {
+        mapper.file.clone_from(&placed.file);
+        mapper.receive(&placed.statement);
+    }
+    mapper.ruleset.clear();
+    let mut flow = mapper.flow_of("");
+    for placed in statements {
+        mapper.file.clone_from(&placed.file);
+        flow = mapper.statement(&placed.statement, flow, 0);
+    }
+    for (name, (file, statements)) in mapper.rulesets.clone() {
+        if mapper.inputs.contains_key(&name) {
+            mapper.file = file;
+            let flow = mapper.flow_of(&name);
+            mapper.statements(&statements, flow, 0);
+        }
+    }
+    if !document.has("input") {
+        document.leave("the whole", "there is no input", "add an [input.NAME]");
+    }
+    if !document.has("output") {
+        document.leave("the whole", "there is no output", "add an [output.NAME]");
+    }
+}
+
+impl Mapper<'_> {
+    fn at(&self, line: usize) -> String {
+        format!("{}:{line}", self.file)
+    }
+
+    /// What comes to a ruleset; nothing where all inputs are of others.
+    fn flow_of(&self, ruleset: &str) -> Option<Flow> {
+        let from = match self.inputs.get(ruleset) {
+            Some(inputs) => inputs.clone(),
+            None if self.inputs.is_empty() => Vec::new(),
+            None => return None,
+        };
+        Some(Flow { from, rest: Part::all() })
+    }
+
+    // ---- what is known wherever it stands
+
+    fn define(&mut self, statement: &Statement) {
+        match &statement.body {
+            Body::Directive(name, value) => self.define_legacy(name, value),
+            Body::Object(object) => self.define_object(object, statement.line),
+            _ => {}
+        }
+    }
+
+    fn define_legacy(&mut self, name: &str, value: &str) {
+        let mut tls = |at: usize| self.defaults.tls[at] = value.to_string();
+        match name {
+            // $template NAME,"text",options
+            "template" => {
+                if let Some((name, rest)) = value.split_once(',') {
+                    let text = rest.trim().strip_prefix('"').unwrap_or(rest);
+                    let text = text.rfind('"').map_or(text, |end| &text[..end]);
+                    let pieces = template::pieces(&text.replace("\\\"", "\""));
+                    self.defaults.templates.insert(name.trim().to_ascii_lowercase(), pieces);
+                }
+            }
+            "defaultnetstreamdrivercafile" => tls(0),
+            "defaultnetstreamdrivercertfile" => tls(1),
+            "defaultnetstreamdriverkeyfile" => tls(2),
+            "inputtcpserverstreamdrivermode" => self.settings.tls = value == "1",
+            _ => {}
+        }
+        self.share_tls();
+    }
+
+    fn define_object(&mut self, object: &Object, line: usize) {
+        match object.kind.as_str() {
+            "template" => match template::read(object) {
+                Some(pieces) => {
+                    let name = object.get("name").to_ascii_lowercase();
+                    self.defaults.templates.insert(name, pieces);
+                }
+                None => {
+                    let at = self.at(line);
+                    let what = format!("the template {}", object.get("name"));
+                    self.document.leave(&at, &what, "write the output's `format`");
+                }
+            },
+            "ruleset" => {
+                let file = self.file.clone();
+                let name = object.get("name").to_string();
+                self.rulesets.insert(name, (file, object.inside.clone()));
+            }
+            "global" => {
+                for (at, key) in [
+                    "defaultnetstreamdrivercafile",
+                    "defaultnetstreamdrivercertfile",
+                    "defaultnetstreamdriverkeyfile",
+                ]
+                .iter()
+                .enumerate()
+                {
+                    if !object.get(key).is_empty() {
+                        self.defaults.tls[at] = object.get(key).to_string();
+                    }
+                }
+            }
+            "module" => match object.get("load").to_ascii_lowercase().as_str() {
+                "builtin:omfile" => self.defaults.file.extend(object.keys.clone()),
+                "builtin:omfwd" => self.defaults.forward.extend(object.keys.clone()),
+                "imtcp" => self.settings.tls |= object.get("streamdriver.mode") == "1",
+                _ => {}
+            },
+            _ => {}
+        }
+        self.share_tls();
+    }
+
+    fn share_tls(&mut self) {
+        let [ca, cert, key] = self.defaults.tls.clone();
+        (self.settings.ca, self.settings.cert, self.settings.key) = (ca, cert, key);
+    }
+
+    // ---- inputs
+
+    fn receive(&mut self, statement: &Statement) {
+        let at = self.at(statement.line);
+        let (name, ruleset) = match &statement.body {
+            Body::Object(object) if object.kind == "input" => {
+                let name = source::input(object, &self.settings, &at, self.document);
+                (name, object.get("ruleset").to_string())
+            }
+            Body::Object(object) if object.kind == "module" => {
+                let module = object.get("load").to_ascii_lowercase();
+                (source::of_module(&module, object, &at, self.document), String::new())
+            }
+            Body::Directive(name, value) => {
+                (self.receive_legacy(name, value, &at), self.ruleset.clone())
+            }
+            _ => return,
+        };
+        if let Some(name) = name {
+            self.inputs.entry(ruleset).or_default().push(name);
+        }
+    }
+
+    fn receive_legacy(&mut self, name: &str, value: &str, at: &str) -> Option<String> {
+        let kind = match name {
+            "modload" => {
+                let module = value.trim_end_matches(".so").to_ascii_lowercase();
+                return source::of_module(&module, &Object::default(), at, self.document);
+            }
+            "udpserveraddress" => {
+                self.address = value.into();
+                return None;
+            }
+            "inputtcpserverbindruleset"
+            | "inputudpserverbindruleset"
+            | "inputrelpserverbindruleset" => {
+                self.ruleset = value.into();
+                return None;
+            }
+            "udpserverrun" => "imudp",
+            "inputtcpserverrun" => "imtcp",
+            "inputrelpserverrun" => "imrelp",
+            _ => return None,
+        };
+        let mut object = Object { kind: "input".into(), ..Object::default() };
+        let mut set = |key: &str, value: &str| object.keys.insert(key.into(), value.into());
+        set("type", kind);
+        set("port", value);
+        if kind == "imudp" {
+            set("address", &self.address.clone());
+        }
+        source::input(&object, &self.settings, at, self.document)
+    }
+
+    // ---- what is done with messages
+
+    /// Follows statements; what goes on behind them, where anything does.
+    fn statements(
+        &mut self,
+        statements: &[Statement],
+        mut flow: Option<Flow>,
+        depth: usize,
+    ) -> Option<Flow> {
+        for statement in statements {
+            flow = self.statement(statement, flow, depth);
+        }
+        flow
+    }
+
+    fn statement(
+        &mut self,
+        statement: &Statement,
+        flow: Option<Flow>,
+        depth: usize,
+    ) -> Option<Flow> {
+        let at = self.at(statement.line);
+        match &statement.body {
+            Body::Directive(name, value) => self.directive(name, value, &at),
+            Body::Object(object) if object.kind == "action" => {
+                if let Some(flow) = &flow {
+                    self.act(object, &Part::all(), flow, &at);
+                }
+            }
+            Body::Object(object) => self.other_object(object, &at),
+            Body::Filter { filter, actions } => {
+                return self.filter(filter, actions, flow, &at);
+            }
+            Body::If { condition, then, or_else } => {
+                return self.branch(condition, (then, or_else), flow, (depth, &at));
+            }
+            Body::Stop => return None,
+            Body::Call(name) => {
+                let Some((file, inside)) = self.rulesets.get(name).cloned() else {
+                    self.document.leave(&at, &format!("call {name}"), "there is no such ruleset");
+                    return flow;
+                };
+                if depth == CALLS_MOST {
+                    self.document.leave(&at, &format!("call {name}"), "rulesets call each other");
+                    return flow;
+                }
+                let before = std::mem::replace(&mut self.file, file);
+                let flow = self.statements(&inside, flow, depth + 1);
+                self.file = before;
+                return flow;
+            }
+            Body::Unknown(text) => {
+                let text: String = text.chars().take(80).collect();
+                self.document.leave(&at, &text, "it is not understood");
+            }
+        }
+        flow
+    }
+
+    fn directive(&mut self, name: &str, value: &str, at: &str) {
+        let file =
+            ["fileowner", "filegroup", "dirowner", "dirgroup", "filecreatemode", "dircreatemode"];
+        if file.contains(&name) {
+            self.defaults.file.insert(name.into(), value.into());
+            return;
+        }
+        match name {
+            "actionfiledefaulttemplate" => {
+                self.defaults.file.insert("template".into(), value.into());
+            }
+            "actionforwarddefaulttemplate" => {
+                self.defaults.forward.insert("template".into(), value.into());
+            }
+            "actionsendstreamdrivermode" => {
+                self.defaults.forward.insert("streamdrivermode".into(), value.into());
+            }
+            "repeatedmsgreduction" if value == "on" => {
+                let instead = "squeeze = \"30s\" on a filter before the outputs";
+                self.document.leave(at, "$RepeatedMsgReduction", instead);
+            }
+            "systemlogratelimitinterval" | "imjournalratelimitinterval" if value != "0" => {
+                self.document.leave(at, name, "rate = \"1000/s\" on a filter");
+            }
+            _ if NEEDLESS.iter().any(|word| name.starts_with(word)) => {}
+            _ => self.document.leave(at, &format!("${name} {value}"), "see logweir.toml(5)"),
+        }
+    }
+
+    fn other_object(&mut self, object: &Object, at: &str) {
+        let module = object.get("load").to_ascii_lowercase();
+        match object.kind.as_str() {
+            "module" if MODULES.iter().any(|known| module.starts_with(known)) => {}
+            "module" => {
+                self.document.leave(at, &format!("module {module}"), "logweir has nothing like it");
+            }
+            "template" | "ruleset" | "input" | "main_queue" | "global" => {}
+            kind => self.document.leave(at, kind, "logweir has nothing like it"),
+        }
+    }
+
+    fn filter(
+        &mut self,
+        filter: &str,
+        actions: &[String],
+        flow: Option<Flow>,
+        at: &str,
+    ) -> Option<Flow> {
+        let flow = flow?;
+        let parts = match condition::filter(filter) {
+            Ok(parts) => parts,
+            Err(what) => {
+                let instead = format!("a filter with selectors ({what} is not understood)");
+                self.document.leave(at, filter, &instead);
+                return Some(flow);
+            }
+        };
+        let mut stops = false;
+        for action in actions {
+            match action.trim() {
+                "~" | "stop" => stops = true,
+                text => match old_or_new(text) {
+                    Some(object) => self.act(&object, &parts, &flow, at),
+                    None => self.document.leave(at, text, "an action that is not understood"),
+                },
+            }
+        }
+        if stops { self.without(&parts, flow, at) } else { Some(flow) }
+    }
+
+    fn branch(
+        &mut self,
+        text: &str,
+        (then, or_else): (&[Statement], &[Statement]),
+        flow: Option<Flow>,
+        (depth, at): (usize, &str),
+    ) -> Option<Flow> {
+        let flow = flow?;
+        let parts = match condition::expression(text) {
+            Ok(parts) => parts,
+            Err(what) => {
+                let instead = format!("a filter with selectors ({what} is not understood)");
+                self.document.leave(at, &format!("if {text}"), &instead);
+                return Some(flow);
+            }
+        };
+        let others = condition::not(&parts).and_then(|others| condition::and(&others, &flow.rest));
+        let inside = condition::and(&parts, &flow.rest);
+        let (Ok(inside), Ok(outside)) = (inside, others) else {
+            self.document.leave(at, &format!("if {text}"), "filters with selectors");
+            return Some(flow);
+        };
+        let side = |rest: &Parts| {
+            let from = flow.from.clone();
+            (!rest.is_empty()).then(|| Flow { from, rest: rest.clone() })
+        };
+        let after_then = self.statements(then, side(&inside), depth);
+        let after_else = self.statements(or_else, side(&outside), depth);
+        self.joined((side(&inside), after_then), (side(&outside), after_else), flow, at)
+    }
+
+    /// What goes on behind both sides of an `if`, each given as what came to it and what is left.
+    fn joined(
+        &mut self,
+        (inside, then): (Option<Flow>, Option<Flow>),
+        (outside, or_else): (Option<Flow>, Option<Flow>),
+        flow: Flow,
+        at: &str,
+    ) -> Option<Flow> {
+        if then == inside && or_else == outside {
+            return Some(flow);
+        }
+        match (then, or_else) {
+            (Some(one), Some(other)) if one.from == other.from => {
+                let rest = condition::union(one.rest, &other.rest);
+                Some(self.settled(Flow { from: one.from, rest }, at))
+            }
+            (Some(one), Some(other)) => {
+                let mut from = self.filters(&one, "rest", at).unwrap_or_default();
+                from.extend(self.filters(&other, "rest", at).unwrap_or_default());
+                Some(Flow { from, rest: Part::all() })
+            }
+            (one, other) => one.or(other).map(|flow| self.settled(flow, at)),
+        }
+    }
+
+    /// What is left of a flow when the messages of a condition have stopped.
+    fn without(&mut self, parts: &Parts, flow: Flow, at: &str) -> Option<Flow> {
+        let rest = condition::not(parts).and_then(|others| condition::and(&flow.rest, &others));
+        match rest {
+            Ok(rest) if rest.is_empty() => None,
+            Ok(rest) => {
+                let rest = condition::union(Parts::new(), &rest);
+                let said: Result<Vec<_>, _> = rest.iter().map(select::chain).collect();
+                match said {
+                    Ok(_) => Some(self.settled(Flow { from: flow.from, rest }, at)),
+                    Err(what) => {
+                        let instead =
+                            format!("these lines reach the outputs behind it: there is no {what}");
+                        self.document.leave(at, "stop", &instead);
+                        Some(flow)
+                    }
+                }
+            }
+            Err(what) => {
+                self.document.leave(at, "stop", &what);
+                Some(flow)
+            }
+        }
+    }
+
+    /// The same flow: where it has several parts, filters let them pass once for all that follows.
+    fn settled(&mut self, flow: Flow, at: &str) -> Flow {
+        if flow.rest.len() < 2 {
+            return flow;
+        }
+        match self.filters(&flow, "rest", at) {
+            Ok(from) => Flow { from, rest: Part::all() },
+            Err(_) => flow,
+        }
+    }
+
+    /// Filters that let the messages of a flow pass, and their names.
+    fn filters(&mut self, flow: &Flow, word: &str, at: &str) -> Result<Vec<String>, String> {
+        let mut chains = Vec::new();
+        for part in &flow.rest {
+            chains.push(select::chain(part)?);
+        }
+        let mut names = Vec::new();
+        for chain in chains {
+            let mut from = flow.from.clone();
+            for selectors in chain {
+                let mut table = Table::new("filter", self.document.name(word));
+                table.comment(at);
+                if !from.is_empty() {
+                    table.texts("from", &from);
+                }
+                enter(&mut table, &selectors);
+                from = vec![table.name().to_string()];
+                self.document.push(table);
+            }
+            names.extend(from);
+        }
+        Ok(names)
+    }
+
+    /// Makes an output of an action, for the messages of a condition.
+    fn act(&mut self, object: &Object, parts: &Parts, flow: &Flow, at: &str) {
+        let Ok(parts) = condition::and(parts, &flow.rest) else {
+            self.document.leave(at, "a condition", "filters with selectors");
+            return;
+        };
+        let parts = condition::union(Parts::new(), &parts);
+        if parts.is_empty() {
+            return;
+        }
+        let Some(mut table) = action::output(object, &self.defaults, at, self.document) else {
+            return;
+        };
+        let chains: Result<Vec<_>, _> = parts.iter().map(select::chain).collect();
+        let chains: Vec<_> = match chains {
+            Ok(chains) => chains,
+            Err(what) => {
+                self.document.leave(at, "a condition", &format!("there is no {what}"));
+                return;
+            }
+        };
+        match &chains[..] {
+            [chain] if chain.len() == 1 => {
+                if !flow.from.is_empty() {
+                    table.texts("from", &flow.from);
+                }
+                enter(&mut table, &chain[0]);
+            }
+            _ => {
+                let word = format!("for-{}", table.name());
+                let flow = Flow { from: flow.from.clone(), rest: parts };
+                match self.filters(&flow, &word, at) {
+                    Ok(from) => table.texts("from", &from),
+                    Err(what) => {
+                        self.document.leave(at, "a condition", &format!("there is no {what}"));
+                        return;
+                    }
+                }
+            }
+        }
+        if let Err(why) = refusal(&table.alone().to_text()) {
+            self.document.leave(at, "an output that is not taken", &why);
+            return;
+        }
+        if !self.document.push_output(table) {
+            self.document.leave(at, "a file that is written in two ways", "name another file");
+        }
+    }
+}
+
+fn enter(table: &mut Table, selectors: &select::Selectors) {
+    for (key, values) in selectors {
+        table.texts(key, values);
+    }
+}
+
+/// An action in either form.
+fn old_or_new(text: &str) -> Option<Object> {
+    let text = text.trim();
+    if text.starts_with("action") {
+        return match super::syntax::parse(text).into_iter().next()?.body {
+            Body::Object(object) if object.kind == "action" => Some(object),
+            _ => None,
+        };
+    }
+    action::legacy(text)
+}
+
+/// Modules that are inputs or outputs, or need nothing.
+const MODULES: [&str; 21] = [
+    "builtin:",
+    "imudp",
+    "imtcp",
+    "imptcp",
+    "imrelp",
+    "imuxsock",
+    "imklog",
+    "imkmsg",
+    "imjournal",
+    "immark",
+    "imfile",
+    "omfile",
+    "omfwd",
+    "omrelp",
+    "omprog",
+    "omusrmsg",
+    "omkafka",
+    "ommysql",
+    "lmnsd",
+    "impstats",
+    "ommail",
+];
+
+/// Directives that ask for nothing here.
+const NEEDLESS: [&str; 24] = [
+    "modload",
+    "template",
+    "workdirectory",
+    "privdropto",
+    "umask",
+    "mainmsgqueue",
+    "actionqueue",
+    "actionresume",
+    "udpserver",
+    "inputtcp",
+    "inputudp",
+    "inputrelp",
+    "defaultnetstreamdriver",
+    "actionsendstreamdriver",
+    "optimizeforuniprocessor",
+    "preservefqdn",
+    "maxmessagesize",
+    "moddir",
+    "ruleset",
+    "repeatedmsgreduction",
+    "systemlogratelimit",
+    "imjournalstatefile",
+    "omitlocallogging",
+    "klogpermitnonkernelfacility",
+];

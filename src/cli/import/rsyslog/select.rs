@@ -1,0 +1,159 @@
+//! A part of a condition as selectors of nodes: one node, or a chain of them where a selector is
+//! needed twice.
+
+use super::condition::{Atom, Part, Property, Test};
+use super::pri::PriSet;
+use crate::cli::import::takes_negation;
+use crate::config::pattern;
+use crate::parse::syslog::names::FACILITIES;
+
+/// The selectors of one node: a key and its values.
+pub(super) type Selectors = Vec<(&'static str, Vec<String>)>;
+
+/// The chain of nodes that lets exactly the messages of a part pass. It is one chain, so that
+/// messages stay in their order.
+///
+/// # Errors
+/// What logweir has no selector for.
+pub(super) fn chain(part: &Part) -> Result<Vec<Selectors>, String> {
+    let mut chain: Vec<Selectors> = vec![Vec::new()];
+    match &part.pri.selectors()[..] {
+        [(facilities, severities)] => {
+            for (key, values) in
+                [("facility", shorter(facilities)), ("severity", severities.clone())]
+            {
+                if !values.is_empty() {
+                    enter(&mut chain, (key, values));
+                }
+            }
+        }
+        _ => enter(&mut chain, priorities(part.pri)),
+    }
+    for atom in &part.atoms {
+        let (key, values) = selector(atom)?;
+        let line = ["match", "reject"].contains(&key);
+        for value in &values {
+            let regex = if line {
+                Some(value.as_str())
+            } else {
+                value.trim_start_matches('!').strip_prefix('~')
+            };
+            if regex.is_some_and(|regex| pattern::compile(regex).is_err()) {
+                return Err(format!("regex {value}"));
+            }
+        }
+        enter(&mut chain, (key, values));
+    }
+    Ok(chain)
+}
+
+/// Priorities that no two lists can say, by the number that a message begins with.
+fn priorities(set: PriSet) -> (&'static str, Vec<String>) {
+    let (key, set) = match set.numbers().len() > PriSet::ALL.numbers().len() / 2 {
+        true => ("reject", set.not()),
+        false => ("match", set),
+    };
+    let numbers: Vec<_> = set.numbers().iter().map(u8::to_string).collect();
+    (key, vec![format!("^<({})>", numbers.join("|"))])
+}
+
+/// Many facilities are told by those that are not meant, where that can be said.
+fn shorter(facilities: &[String]) -> Vec<String> {
+    if facilities.len() <= FACILITIES.len() / 2 || !takes_negation() {
+        return facilities.to_vec();
+    }
+    let others = FACILITIES.iter().filter(|name| !facilities.iter().any(|other| other == *name));
+    std::iter::once("*".into()).chain(others.map(|name| format!("!{name}"))).collect()
+}
+
+/// Enters a selector into the first node of a chain that has none of its key. What is not meant
+/// goes with what is not meant already.
+fn enter(chain: &mut Vec<Selectors>, (key, values): (&'static str, Vec<String>)) {
+    let negated = values.first().is_some_and(|first| first == "*");
+    for (other, known) in chain.iter_mut().flatten().filter(|(other, _)| *other == key) {
+        if key == "reject" {
+            known[0] = format!("{}|{}", known[0], values[0]);
+            return;
+        }
+        if negated && known.first().is_some_and(|first| first == "*") {
+            known.extend(values.into_iter().skip(1));
+            debug_assert_eq!(*other, key);
+            return;
+        }
+    }
+    let free = chain.iter_mut().find(|node| node.iter().all(|(other, _)| *other != key));
+    match free {
+        Some(node) => node.push((key, values)),
+        None => chain.push(vec![(key, values)]),
+    }
+}
+
+fn selector(atom: &Atom) -> Result<(&'static str, Vec<String>), String> {
+    match atom.property {
+        Property::Field(key) => field(key, atom),
+        Property::Message | Property::Line => {
+            let key = if atom.not { "reject" } else { "match" };
+            Ok((key, vec![line_regex(atom)]))
+        }
+    }
+}
+
+/// The values of a field: words, or regexes behind a `~`.
+fn field(key: &'static str, atom: &Atom) -> Result<(&'static str, Vec<String>), String> {
+    let word = |value: &String| {
+        let plain = atom.test == Test::Is
+            && !atom.ignore_case
+            && !value.starts_with(['~', '!', '=', '*'])
+            && !value.is_empty();
+        if plain {
+            return value.clone();
+        }
+        let case = if atom.ignore_case { "(?i)" } else { "" };
+        match atom.test {
+            Test::Is => format!("~{case}^{}$", escaped(value)),
+            Test::Contains => format!("~{case}{}", escaped(value)),
+            Test::Begins => format!("~{case}^{}", escaped(value)),
+            Test::Regex => format!("~{case}{value}"),
+        }
+    };
+    let mut values: Vec<_> = atom.values.iter().map(word).collect();
+    if atom.not {
+        values = values.into_iter().map(|value| format!("!{value}")).collect();
+        values.insert(0, "*".into());
+        if !takes_negation() {
+            return Err(format!("`{key}` that is not {}", atom.values.join(", ")));
+        }
+    }
+    Ok((key, values))
+}
+
+/// A regex on the whole line, for a test of the text behind its header.
+fn line_regex(atom: &Atom) -> String {
+    let one = |value: &String| match (atom.property, atom.test) {
+        (_, Test::Regex) => grouped(value),
+        (_, Test::Contains) => escaped(value),
+        (Property::Line, Test::Begins) => format!("^{}", escaped(value)),
+        (Property::Line, _) => format!("^{}$", escaped(value)),
+        // The header ends with a colon, or with the structured data.
+        (_, Test::Begins) => format!("(: ?|[-\\]] ){}", escaped(value.trim_start())),
+        (_, Test::Is) => format!("(: ?|[-\\]] ){}$", escaped(value.trim_start())),
+    };
+    let values: Vec<_> = atom.values.iter().map(one).collect();
+    match atom.ignore_case {
+        true => format!("(?i:{})", values.join("|")),
+        false => values.join("|"),
+    }
+}
+
+/// A text as a regex that finds it.
+fn escaped(text: &str) -> String {
+    regex_syntax::escape(text)
+}
+
+/// A regex of the user's beside others: what it begins with, as `(?i)`, is of it alone.
+fn grouped(regex: &str) -> String {
+    match regex.contains("(?") || regex.contains('|') {
+        true => format!("(?:{regex})"),
+        false => regex.into(),
+    }
+}

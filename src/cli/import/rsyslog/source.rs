@@ -1,0 +1,158 @@
+//! rsyslog's inputs as logweir's.
+
+use super::syntax::Object;
+use crate::cli::import::document::{Document, Table};
+use crate::cli::import::takes;
+
+/// What several inputs share: `module(load="imtcp" …)` and `global(…)`.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    pub(super) ca: String,
+    pub(super) cert: String,
+    pub(super) key: String,
+    /// Whether imtcp's driver is one for TLS and its mode is on.
+    pub(super) tls: bool,
+}
+
+/// Makes an input of an `input(…)`; the name of the node, where it can be one.
+pub(super) fn input(
+    object: &Object,
+    settings: &Settings,
+    at: &str,
+    document: &mut Document,
+) -> Option<String> {
+    let address = |object: &Object| match object.get("address") {
+        "" | "*" => "0.0.0.0".to_string(),
+        address if address.contains(':') => format!("[{address}]"),
+        address => address.to_string(),
+    };
+    let port = |default: &str| match object.get("port") {
+        "" => default.to_string(),
+        port => port.to_string(),
+    };
+    let kind = object.get("type").to_ascii_lowercase();
+    let mut table = match kind.as_str() {
+        "imudp" => {
+            let mut table = Table::new("input", document.name("udp"));
+            let group =
+                if object.get("address").is_empty() { "0.0.0.0".into() } else { address(object) };
+            table.text("syslog", &format!("udp://{group}:{}", port("514")));
+            table
+        }
+        "imtcp" | "imptcp" => {
+            let tls = kind == "imtcp" && (settings.tls || object.get("streamdriver.mode") == "1");
+            let scheme = if tls { "tls" } else { "tcp" };
+            let mut table = Table::new("input", document.name(scheme));
+            table.text("syslog", &format!("{scheme}://{}:{}", address(object), port("514")));
+            if tls {
+                secured(&mut table, settings, object);
+            }
+            table
+        }
+        "imrelp" => {
+            let mut table = Table::new("input", document.name("relp"));
+            table.text("relp", &format!("{}:{}", address(object), port("2514")));
+            if object.get("tls") == "on" {
+                secured(&mut table, settings, object);
+            }
+            table
+        }
+        "imuxsock" => {
+            let mut table = Table::new("input", document.name("socket"));
+            table.text("syslog", &format!("unix://{}", object.get("socket")));
+            table
+        }
+        "imfile" => followed(object, document),
+        _ => {
+            let instead = "logweir has no such input; send its lines by syslog or through a FIFO";
+            document.leave(at, &format!("input {kind}"), instead);
+            return None;
+        }
+    };
+    table.comment(at);
+    push(table, &kind, at, document)
+}
+
+/// A file that is followed: what it is called by rsyslog goes into the lines.
+fn followed(object: &Object, document: &mut Document) -> Table {
+    let mut table = Table::new("input", document.name("files"));
+    table.texts("tail", &[object.get("file").to_string()]);
+    if !object.get("tag").is_empty() {
+        let tag = object.get("tag").trim_end_matches(':');
+        table.comment(&format!("rsyslog calls its lines {tag}"));
+    }
+    table
+}
+
+fn secured(table: &mut Table, settings: &Settings, object: &Object) {
+    let or = |key: &str, other: &str| match object.get(key) {
+        "" => other.to_string(),
+        own => own.to_string(),
+    };
+    let cert = or("tls.mycert", &or("streamdriver.certfile", &settings.cert));
+    let key = or("tls.myprivkey", &or("streamdriver.keyfile", &settings.key));
+    let ca = or("tls.cacert", &or("streamdriver.cafile", &settings.ca));
+    let quoted = crate::cli::import::document::quoted;
+    let mut keys = vec![format!("cert = {}", quoted(&cert)), format!("key = {}", quoted(&key))];
+    let authorized = or("tls.authmode", object.get("streamdriver.authmode"));
+    if !ca.is_empty() && !authorized.is_empty() && authorized != "anon" {
+        keys.push(format!("client_ca = {}", quoted(&ca)));
+    }
+    table.raw("tls", format!("{{ {} }}", keys.join(", ")));
+}
+
+/// An input of a module that needs no `input(…)`.
+pub(super) fn of_module(
+    module: &str,
+    object: &Object,
+    at: &str,
+    document: &mut Document,
+) -> Option<String> {
+    let mut table = match module {
+        "imuxsock" if object.get("syssock.use") == "off" => return None,
+        "imuxsock" => {
+            let mut table = Table::new("input", document.name("local"));
+            table.comment("Under systemd /dev/log is journald's: see docs/from-rsyslog.md.");
+            let socket = match object.get("syssock.name") {
+                "" => "/dev/log",
+                name => name,
+            };
+            table.text("syslog", &format!("unix://{socket}"));
+            table
+        }
+        "imklog" | "imkmsg" => {
+            let mut table = Table::new("input", document.name("kernel"));
+            table.raw("kernel", "true".into());
+            table
+        }
+        "imjournal" => {
+            let mut table = Table::new("input", document.name("journal"));
+            table.raw("journal", "true".into());
+            table
+        }
+        "immark" => {
+            let mut table = Table::new("input", document.name("mark"));
+            let seconds = match object.get("interval") {
+                "" => "1200",
+                seconds => seconds,
+            };
+            table.text("mark", &format!("{seconds}s"));
+            table
+        }
+        _ => return None,
+    };
+    table.comment(at);
+    push(table, module, at, document)
+}
+
+/// Adds an input, where this build takes it.
+fn push(table: Table, what: &str, at: &str, document: &mut Document) -> Option<String> {
+    if !takes(&table.to_text()) {
+        let said: Vec<_> = table.to_text().lines().skip(1).map(str::to_string).collect();
+        document.leave(at, what, &format!("not taken by this version: {}", said.join(" ")));
+        return None;
+    }
+    let name = table.name().to_string();
+    document.push(table);
+    Some(name)
+}

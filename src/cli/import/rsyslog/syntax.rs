@@ -1,0 +1,481 @@
+//! rsyslog's configuration as statements: legacy directives, selectors, and RainerScript.
+//!
+//! The reader is bounded in depth and takes any bytes; what it does not understand becomes
+//! [`Body::Unknown`], up to the end of the line.
+
+use std::collections::BTreeMap;
+
+/// How deep blocks may be in each other.
+const DEPTH_MOST: usize = 32;
+
+/// A statement, and the line it begins on.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Statement {
+    pub(super) line: usize,
+    pub(super) body: Body,
+}
+
+/// What a statement says.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Body {
+    /// `$Name value`.
+    Directive(String, String),
+    /// `kind(key="value" …)`, with what follows in braces.
+    Object(Object),
+    /// `if EXPRESSION then …`.
+    If { condition: String, then: Vec<Statement>, or_else: Vec<Statement> },
+    /// A selector or property filter, and its actions.
+    Filter { filter: String, actions: Vec<String> },
+    /// `stop`, or `~`.
+    Stop,
+    /// `call NAME`.
+    Call(String),
+    /// What is not understood.
+    Unknown(String),
+}
+
+/// An object of RainerScript.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Object {
+    /// `action`, `input` and so on, in lower case.
+    pub(super) kind: String,
+    /// The parameters, their names in lower case. A list has its parts joined by newlines.
+    pub(super) keys: BTreeMap<String, String>,
+    /// What is in its braces: the statements of a ruleset.
+    pub(super) inside: Vec<Statement>,
+    /// The same as text, for the parts of a template.
+    pub(super) inside_text: String,
+}
+
+impl Object {
+    /// A parameter; empty where it is not there.
+    pub(super) fn get(&self, key: &str) -> &str {
+        self.keys.get(key).map_or("", String::as_str)
+    }
+}
+
+/// Reads a file's text.
+pub(super) fn parse(text: &str) -> Vec<Statement> {
+    let mut reader = Reader { text, at: 0, depth: 0 };
+    let mut statements = reader.statements();
+    while reader.at < text.len() {
+        // A brace that closes nothing.
+        reader.at += 1;
+        statements.extend(reader.statements());
+    }
+    statements
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    at: usize,
+    depth: usize,
+}
+
+const OBJECTS: [&str; 14] = [
+    "action",
+    "input",
+    "module",
+    "ruleset",
+    "template",
+    "global",
+    "main_queue",
+    "include",
+    "timezone",
+    "parser",
+    "lookup_table",
+    "dyn_stats",
+    "property",
+    "constant",
+];
+
+impl<'t> Reader<'t> {
+    fn rest(&self) -> &'t str {
+        &self.text[self.at..]
+    }
+
+    fn line(&self) -> usize {
+        self.text.as_bytes()[..self.at].iter().filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    /// Passes blanks, newlines and comments.
+    fn skip(&mut self) {
+        loop {
+            let rest = self.rest();
+            let blank = rest.len() - rest.trim_start().len();
+            self.at += blank;
+            let rest = self.rest();
+            if rest.starts_with('#') {
+                self.at += rest.find('\n').unwrap_or(rest.len());
+            } else if rest.starts_with("/*") {
+                self.at += rest.find("*/").map_or(rest.len(), |end| end + 2);
+            } else if blank == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Takes the rest of the line, joined with the next where it ends with a backslash.
+    fn take_line(&mut self) -> String {
+        let mut line = String::new();
+        loop {
+            let rest = self.rest();
+            let end = rest.find('\n').unwrap_or(rest.len());
+            // The blanks that begin a line of a continuation are not of it.
+            let part = rest[..end].trim().to_string();
+            self.at += (end + 1).min(rest.len());
+            match part.strip_suffix('\\') {
+                Some(part) if self.at < self.text.len() => line += part,
+                _ => return (line + &part).trim().to_string(),
+            }
+        }
+    }
+
+    /// Statements up to a closing brace or the end.
+    fn statements(&mut self) -> Vec<Statement> {
+        let mut statements: Vec<Statement> = Vec::new();
+        loop {
+            self.skip();
+            if self.rest().is_empty() || self.rest().starts_with('}') {
+                return statements;
+            }
+            let line = self.line();
+            if self.rest().starts_with('&') {
+                self.at += 1;
+                let action = self.take_line();
+                match statements.last_mut().map(|statement| &mut statement.body) {
+                    Some(Body::Filter { actions, .. }) => actions.push(action),
+                    _ => statements.push(Statement { line, body: Body::Unknown(action) }),
+                }
+                continue;
+            }
+            let body = self.statement();
+            statements.push(Statement { line, body });
+        }
+    }
+
+    fn statement(&mut self) -> Body {
+        let rest = self.rest();
+        if let Some(directive) = rest.strip_prefix('$') {
+            let is_name = directive.starts_with(|c: char| c.is_ascii_alphabetic());
+            let line = self.take_line();
+            let (name, value) = line.split_once(char::is_whitespace).unwrap_or((&line, ""));
+            return match is_name {
+                true => Body::Directive(name[1..].to_ascii_lowercase(), value.trim().into()),
+                false => Body::Unknown(line),
+            };
+        }
+        let word: String =
+            rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        let after = rest[word.len()..].trim_start();
+        let lower = word.to_ascii_lowercase();
+        if after.starts_with('(') && OBJECTS.contains(&lower.as_str()) {
+            return self.object(lower);
+        }
+        match lower.as_str() {
+            "if" if !after.starts_with('.') => return self.condition(),
+            "stop" => {
+                self.at += word.len();
+                return Body::Stop;
+            }
+            "call" => {
+                self.at += word.len();
+                let name: String =
+                    after.chars().take_while(|c| !c.is_whitespace() && *c != '}').collect();
+                let passed = rest.len() - word.len() - after.len();
+                self.at += passed + name.len();
+                return Body::Call(name);
+            }
+            _ => {}
+        }
+        if rest.starts_with('~') {
+            self.at += 1;
+            return Body::Stop;
+        }
+        let is_filter = rest.starts_with([':', '*']) || after.starts_with(['.', ',']);
+        let is_action = rest.starts_with(['-', '/', '@', '?', '|', '^']);
+        let line = self.take_line();
+        match (is_filter, is_action) {
+            (true, _) => filter(&line),
+            // An action alone is of the filter before it in a block, that is of all messages.
+            (false, true) => Body::Filter { filter: "*.*".into(), actions: vec![line] },
+            _ => Body::Unknown(line),
+        }
+    }
+
+    /// Takes a text in quotes that begins here; its escapes are resolved.
+    fn quoted(&mut self) -> Option<String> {
+        let quote = self.rest().chars().next().filter(|c| ['"', '\'', '`'].contains(c))?;
+        let mut out = String::new();
+        let mut escaped = false;
+        for (at, c) in self.rest().char_indices().skip(1) {
+            match c {
+                _ if escaped => {
+                    escaped = false;
+                    match c {
+                        'n' => out.push('\n'),
+                        't' => out.push('\t'),
+                        'r' => out.push('\r'),
+                        '\\' | '"' | '\'' | '$' => out.push(c),
+                        other => out.extend(['\\', other]),
+                    }
+                }
+                '\\' => escaped = true,
+                c if c == quote => {
+                    self.at += at + 1;
+                    return Some(out);
+                }
+                c => out.push(c),
+            }
+        }
+        self.at = self.text.len();
+        None
+    }
+
+    fn object(&mut self, kind: String) -> Body {
+        let open = self.rest().find('(').unwrap_or(0);
+        self.at += open + 1;
+        let mut object = Object { kind, ..Object::default() };
+        loop {
+            self.skip();
+            let rest = self.rest();
+            if rest.is_empty() {
+                return Body::Unknown(format!("{}(… without its end", object.kind));
+            }
+            if rest.starts_with([')', ',']) {
+                let ends = rest.starts_with(')');
+                self.at += 1;
+                if ends {
+                    break;
+                }
+                continue;
+            }
+            let key: String = rest.chars().take_while(|c| !"=) \t\r\n,".contains(*c)).collect();
+            self.at += key.len().max(1).min(self.rest().len());
+            while !self.text.is_char_boundary(self.at) {
+                self.at += 1;
+            }
+            self.skip();
+            if !self.rest().starts_with('=') {
+                continue;
+            }
+            self.at += 1;
+            self.skip();
+            let value = self.value();
+            object.keys.insert(key.to_ascii_lowercase(), value);
+        }
+        self.skip();
+        if self.rest().starts_with('{') && ["ruleset", "template"].contains(&object.kind.as_str()) {
+            self.at += 1;
+            let start = self.at;
+            object.inside = self.block();
+            object.inside_text = self.text[start..self.at.max(start)].trim_end_matches('}').into();
+        }
+        Body::Object(object)
+    }
+
+    fn value(&mut self) -> String {
+        if let Some(text) = self.quoted() {
+            return text;
+        }
+        let rest = self.rest();
+        if rest.starts_with('[') {
+            self.at += 1;
+            let mut parts = Vec::new();
+            loop {
+                self.skip();
+                match self.quoted() {
+                    Some(part) => parts.push(part),
+                    None if self.rest().starts_with(',') => self.at += 1,
+                    None => break,
+                }
+            }
+            if self.rest().starts_with(']') {
+                self.at += 1;
+            }
+            return parts.join("\n");
+        }
+        let word: String = rest.chars().take_while(|c| !") \t\r\n,".contains(*c)).collect();
+        self.at += word.len();
+        word
+    }
+
+    /// Statements up to the closing brace, which is taken.
+    fn block(&mut self) -> Vec<Statement> {
+        if self.depth == DEPTH_MOST {
+            self.at = self.text.len();
+            return Vec::new();
+        }
+        self.depth += 1;
+        let statements = self.statements();
+        self.depth -= 1;
+        if self.rest().starts_with('}') {
+            self.at += 1;
+        }
+        statements
+    }
+
+    fn condition(&mut self) -> Body {
+        self.at += 2;
+        let start = self.at;
+        // `then` outside of quotes ends the condition.
+        loop {
+            let rest = self.rest();
+            let Some(c) = rest.chars().next() else {
+                return Body::Unknown(format!("if{}", &self.text[start..]));
+            };
+            if ['"', '\''].contains(&c) {
+                self.quoted();
+                continue;
+            }
+            let before = self.text[..self.at].chars().next_back().unwrap_or(' ');
+            let word = rest.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("then"));
+            let after = rest.get(4..).and_then(|after| after.chars().next());
+            if word && !after.is_some_and(char::is_alphanumeric) && !before.is_alphanumeric() {
+                break;
+            }
+            self.at += c.len_utf8();
+        }
+        let condition = self.text[start..self.at].trim().to_string();
+        self.at += 4;
+        let then = self.branch();
+        let saved = self.at;
+        self.skip();
+        let is_else = self.rest().get(..4).is_some_and(|word| word.eq_ignore_ascii_case("else"));
+        let or_else = match is_else {
+            true => {
+                self.at += 4;
+                self.branch()
+            }
+            false => {
+                self.at = saved;
+                Vec::new()
+            }
+        };
+        Body::If { condition, then, or_else }
+    }
+
+    /// A block, or one statement.
+    fn branch(&mut self) -> Vec<Statement> {
+        self.skip();
+        if self.rest().starts_with('{') {
+            self.at += 1;
+            return self.block();
+        }
+        if self.rest().is_empty() || self.depth == DEPTH_MOST {
+            self.at = self.text.len();
+            return Vec::new();
+        }
+        self.depth += 1;
+        let line = self.line();
+        let body = self.statement();
+        self.depth -= 1;
+        let mut statements = vec![Statement { line, body }];
+        // `& stop` behind it is of the same condition.
+        loop {
+            let saved = self.at;
+            self.skip();
+            if !self.rest().starts_with('&') {
+                self.at = saved;
+                return statements;
+            }
+            self.at += 1;
+            let action = self.take_line();
+            let body = Body::Filter { filter: "*.*".into(), actions: vec![action] };
+            statements.push(Statement { line, body });
+        }
+    }
+}
+
+/// A selector line or a property filter: the filter, and the action behind it.
+fn filter(line: &str) -> Body {
+    let split = match line.starts_with(':') {
+        // :property, [!]operation, "value" action
+        true => property_end(line),
+        false => line.find(char::is_whitespace),
+    };
+    let Some(at) = split else { return Body::Unknown(line.into()) };
+    let (filter, action) = line.split_at(at);
+    Body::Filter { filter: filter.trim().into(), actions: vec![action.trim().into()] }
+}
+
+fn property_end(line: &str) -> Option<usize> {
+    let open = line.find('"')?;
+    let mut escaped = false;
+    for (at, c) in line[open + 1..].char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return Some(open + 1 + at + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bodies(text: &str) -> Vec<Body> {
+        parse(text).into_iter().map(|statement| statement.body).collect()
+    }
+
+    #[test]
+    fn old_lines_are_read() {
+        let text = "# a comment\n$ModLoad imudp\nauth,authpriv.*\t-/var/log/auth.log\n& stop\n\
+                    :msg, !contains, \"a \\\" b\"  /x;T\n*.* @@hub:514\n";
+        let filter = |filter: &str, actions: &[&str]| Body::Filter {
+            filter: filter.into(),
+            actions: actions.iter().map(|action| (*action).to_string()).collect(),
+        };
+        assert_eq!(
+            bodies(text),
+            [
+                Body::Directive("modload".into(), "imudp".into()),
+                filter("auth,authpriv.*", &["-/var/log/auth.log", "stop"]),
+                filter(":msg, !contains, \"a \\\" b\"", &["/x;T"]),
+                filter("*.*", &["@@hub:514"]),
+            ]
+        );
+    }
+
+    #[test]
+    fn rainerscript_is_read() {
+        let text = "module(load=\"imtcp\" MaxSessions='5') /* x\n*/ ruleset(name=\"r\") {\n\
+                    if $msg contains 'then' and ($x == 1) then { action(type=\"omfile\"\n\
+                    file=\"/x\") stop } else call other\n}\n\
+                    template(name=\"t\" type=\"string\" string=\"%msg%\\n\")";
+        let all = bodies(text);
+        let Body::Object(module) = &all[0] else { panic!() };
+        assert_eq!((module.get("load"), module.get("maxsessions")), ("imtcp", "5"));
+        let Body::Object(ruleset) = &all[1] else { panic!() };
+        let Body::If { condition, then, or_else } = &ruleset.inside[0].body else { panic!() };
+        assert_eq!(condition, "$msg contains 'then' and ($x == 1)");
+        assert_eq!((then.len(), ruleset.inside[0].line), (2, 3));
+        assert_eq!(then[1].body, Body::Stop);
+        assert_eq!(or_else[0].body, Body::Call("other".into()));
+        let Body::Object(template) = &all[2] else { panic!() };
+        assert_eq!(template.get("string"), "%msg%\n");
+    }
+
+    #[test]
+    fn blocks_have_a_bound() {
+        parse(&"if 1 then {".repeat(10_000));
+        parse(&"if 1 then ".repeat(10_000));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(
+            text in concat!(
+                "(if|then|else|stop|call|action|[(){}\"'=$&~:, é\n#]",
+                "|\\\\|\\[|\\]|\\*\\.\\*){0,40}",
+            ),
+        ) {
+            parse(&text);
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! `logweir import`: configurations of other daemons do the same in logweir's words. Those of
+//! tests/import are run for real: the same messages through rsyslog and through what was imported
+//! leave the same files, byte for byte.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::{TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use logweir::driver::control::{Request, ask};
+use logweir::engine::status::Status;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::rsyslog::rsyslogd;
+use crate::util::{LOGWEIR, free_port, run, wait_for};
+
+/// The configurations, by name, with their words for rsyslog's time.
+fn corpus() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import");
+    let mut found: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_string();
+            (name, std::fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// Messages of every facility and severity in use, of some hosts and programs: in the old format,
+/// or of the configurations that say `#@ 5424` in the new one (which rsyslog's file formats write
+/// without the colon behind the program's name, and `text` with it).
+fn messages(text: &str) -> Vec<String> {
+    let new = text.contains("#@ 5424");
+    let texts = [
+        "failed login from 192.0.2.7 port 4711",
+        "accepted publickey for alice",
+        "connection closed by peer",
+        "heartbeat 17",
+        "queue active",
+        "(root) CMD (run-parts /etc/cron.hourly)",
+    ];
+    let apps = ["sshd", "cron", "postfix", "kernel", "sudo", "postgres"];
+    let mut messages = Vec::new();
+    for facility in [0_usize, 1, 2, 3, 4, 7, 9, 10, 16, 23] {
+        for severity in 0..8 {
+            let at = facility * 8 + severity;
+            let (host, app) = (["web1", "db2", "mx3"][at % 3], apps[at % apps.len()]);
+            let pid = if at.is_multiple_of(2) { format!("[{}]", 100 + at) } else { String::new() };
+            let text = texts[(at / 3) % texts.len()];
+            let second = at % 60;
+            messages.push(match new {
+                true => format!(
+                    "<{at}>1 2026-11-27T10:00:{second:02}.123456+00:00 {host} {app} {at} ID7 - \
+                     {text}"
+                ),
+                false => format!("<{at}>Nov 27 10:00:{second:02} {host} {app}{pid}: {text}"),
+            });
+        }
+    }
+    messages
+}
+
+/// Sends messages in order.
+fn send(port: u16, tcp: bool, messages: &[String]) {
+    if tcp {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        for message in messages {
+            writeln!(stream, "{message}").unwrap();
+        }
+        return;
+    }
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for message in messages {
+        socket.send_to(message.as_bytes(), ("127.0.0.1", port)).unwrap();
+    }
+}
+
+/// All files of a folder, by name.
+fn files(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(next) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+            found.insert(path.strip_prefix(folder).unwrap().to_path_buf(), text);
+        }
+    }
+    // An empty file is one that was opened early.
+    found.retain(|_, text| !text.is_empty());
+    found
+}
+
+/// A process that is killed with its test.
+struct Killed(Child);
+
+impl Killed {
+    fn end(&mut self) {
+        kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), Signal::SIGTERM).unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn filled(text: &str, dir: &Path, port: u16) -> String {
+    text.replace("{dir}", &dir.display().to_string()).replace("{port}", &port.to_string())
+}
+
+/// What rsyslog makes of the messages.
+fn through_rsyslog(program: &Path, text: &str, tcp: bool) -> BTreeMap<PathBuf, String> {
+    let (dir, port, ready) = (tempfile::tempdir().unwrap(), free_port(), free_port());
+    let own = dir.path().join("own");
+    let out = dir.path().join("out");
+    std::fs::create_dir_all(&own).unwrap();
+    std::fs::create_dir_all(&out).unwrap();
+    let sentinel =
+        format!(":programname, isequal, \"sentinel\" {0}/sentinel\n& stop\n", own.display());
+    let before = "module(load=\"imtcp\")\nruleset(name=\"ready\") { stop }\n";
+    let before = if text.contains("module(load=\"imtcp\")") { &before[21..] } else { before };
+    let listen = format!("input(type=\"imtcp\" port=\"{ready}\" ruleset=\"ready\")\n");
+    let all = match text.contains("#SENTINEL") {
+        true => text.replace("#SENTINEL", &sentinel),
+        false => format!("{sentinel}{text}"),
+    };
+    // An input comes behind its module.
+    let all = format!("{before}{}\n{listen}", filled(&all, &out, port));
+    let config = own.join("rsyslog.conf");
+    std::fs::write(&config, all).unwrap();
+    let child = Command::new(program)
+        .args(["-n", "-f"])
+        .arg(&config)
+        .arg("-i")
+        .arg(own.join("pid"))
+        .env("TZ", "UTC")
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(own.join("errors")).unwrap())
+        .spawn()
+        .unwrap();
+    let mut rsyslog = Killed(child);
+    wait_for("rsyslog to listen", || TcpStream::connect(("127.0.0.1", ready)).ok());
+    let mut messages = messages(text);
+    messages.push("<13>Nov 27 10:00:00 h sentinel: the end".into());
+    send(port, tcp, &messages);
+    wait_for("rsyslog's sentinel", || {
+        std::fs::metadata(own.join("sentinel")).is_ok_and(|data| data.len() > 0).then_some(())
+    });
+    rsyslog.end();
+    files(&out)
+}
+
+/// What the imported configuration makes of them.
+fn through_logweir(text: &str, tcp: bool) -> BTreeMap<PathBuf, String> {
+    let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+    let own = dir.path().join("own");
+    let out = dir.path().join("out");
+    std::fs::create_dir_all(&own).unwrap();
+    std::fs::create_dir_all(&out).unwrap();
+    let theirs = own.join("rsyslog.conf");
+    std::fs::write(&theirs, filled(text, &out, port)).unwrap();
+    let imported = import(&theirs);
+    let control = own.join("control.sock");
+    let config = own.join("logweir.toml");
+    let imported = String::from_utf8(imported.stdout).unwrap();
+    let daemon = format!("[daemon]\ncontrol = \"{}\"\n", control.display());
+    std::fs::write(&config, format!("{daemon}{imported}")).unwrap();
+    let child = Command::new(LOGWEIR)
+        .args(["run", "-c"])
+        .arg(&config)
+        .env("TZ", "UTC")
+        .stderr(std::fs::File::create(own.join("errors")).unwrap())
+        .spawn()
+        .unwrap();
+    let mut logweir = Killed(child);
+    wait_for("logweir to answer", || {
+        let ended = logweir.0.try_wait().unwrap();
+        let said = std::fs::read_to_string(own.join("errors")).unwrap_or_default();
+        assert!(ended.is_none(), "{imported}\n{said}");
+        ask(&control, Request::Status).ok()
+    });
+    let messages = messages(text);
+    send(port, tcp, &messages);
+    wait_for("logweir to receive all", || {
+        let status = ask(&control, Request::Status).unwrap();
+        let status: Status = serde_json::from_value(status).unwrap();
+        let inputs = status.nodes.iter().filter(|node| node.input.is_some());
+        let received: u64 = inputs.map(|node| node.lines_in).sum();
+        (received == messages.len() as u64).then_some(())
+    });
+    logweir.end();
+    files(&out)
+}
+
+fn import(file: &Path) -> Output {
+    run(&["import", "rsyslog", file.to_str().unwrap()], b"")
+}
+
+/// How many things a configuration says that cannot be carried over.
+fn left(text: &str) -> Option<usize> {
+    let line = text.lines().find_map(|line| line.strip_prefix("#@ left "));
+    line.map(|count| count.trim().parse().unwrap())
+}
+
+#[test]
+fn what_is_imported_is_accepted_and_says_what_was_left() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in corpus() {
+        let file = dir.path().join(format!("{name}.conf"));
+        std::fs::write(&file, filled(&text, dir.path(), 5140)).unwrap();
+        let output = import(&file);
+        let made = String::from_utf8(output.stdout.clone()).unwrap();
+        let lefts = made.lines().filter(|line| line.starts_with("# LEFT ")).count();
+        assert_eq!(output.status.code(), Some(i32::from(lefts > 0)), "{name}: {made}");
+        if let Some(most) = left(&text) {
+            assert!(lefts <= most, "{name}: {made}");
+        } else if !text.contains("#@ only check") {
+            assert_eq!(lefts, 0, "{name}: {made}");
+        }
+        let checked = run(&["check", "-c", "/dev/stdin"], made.as_bytes());
+        let said = String::from_utf8(checked.stderr).unwrap();
+        assert_eq!(checked.status.code(), Some(0), "{name}: {said}\n{made}");
+    }
+}
+
+#[test]
+fn the_same_messages_leave_the_same_files() {
+    let Some(program) = rsyslogd(&["imudp", "imtcp", "imptcp"]) else { return };
+    let mut wrong = Vec::new();
+    for (name, text) in corpus() {
+        if text.contains("#@ only check") {
+            continue;
+        }
+        let tcp = text.contains("#@ tcp");
+        let theirs = through_rsyslog(&program, &text, tcp);
+        assert!(!theirs.is_empty(), "{name}: rsyslog writes nothing");
+        let ours = through_logweir(&text, tcp);
+        // What one file takes from several nodes is mixed within a batch.
+        let mixed = text.contains("#@ any order");
+        let names: std::collections::BTreeSet<_> = theirs.keys().chain(ours.keys()).collect();
+        for file in names {
+            let (theirs, ours) = (theirs.get(file), ours.get(file));
+            if theirs != ours {
+                let lines = |text: Option<&String>| -> Vec<String> {
+                    text.map_or_else(Vec::new, |text| text.lines().map(str::to_string).collect())
+                };
+                let (mut theirs, mut ours) = (lines(theirs), lines(ours));
+                if mixed {
+                    theirs.sort();
+                    ours.sort();
+                }
+                if theirs == ours {
+                    continue;
+                }
+                let at = theirs.iter().zip(&ours).position(|(one, other)| one != other);
+                let at = at.unwrap_or_else(|| theirs.len().min(ours.len()));
+                wrong.push(format!(
+                    "{name}: {}: line {at} of {} and {}:\n  rsyslog {:?}\n  logweir {:?}",
+                    file.display(),
+                    theirs.len(),
+                    ours.len(),
+                    theirs.get(at),
+                    ours.get(at)
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn included_files_are_read_in_their_order_below_the_root() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("etc/rsyslog.d");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, text) in [
+        ("20-b.conf", "mail.* /var/log/b\n"),
+        ("10-a.conf", "input(type=\"imudp\" port=\"514\")\nmail.* /var/log/a\n"),
+        ("30-c.txt", "mail.* /var/log/c\n"),
+        (".hidden.conf", "mail.* /var/log/d\n"),
+    ] {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    let main = root.path().join("etc/rsyslog.conf");
+    let text = "module(load=\"imudp\")\n$IncludeConfig /etc/rsyslog.d/*.conf\n\
+                include(file=\"/etc/none.conf\")\n";
+    std::fs::write(&main, text).unwrap();
+    let root = root.path().to_str().unwrap();
+    let output = run(&["import", "rsyslog", main.to_str().unwrap(), "--root", root], b"");
+    let made = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(made.contains("include /etc/none.conf: there is no such file"), "{made}");
+    let files: Vec<_> = made.lines().filter(|line| line.starts_with("file = ")).collect();
+    assert_eq!(files, ["file = \"/var/log/a\"", "file = \"/var/log/b\""]);
+    // A file that includes itself ends.
+    std::fs::write(&main, format!("$IncludeConfig {}\n", main.display())).unwrap();
+    let output = run(&["import", "rsyslog", main.to_str().unwrap()], b"");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_configuration_of_udp2log_is_imported_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("udp2log");
+    let path = file.to_str().unwrap();
+    std::fs::write(
+        &file,
+        "# all\nfile 1 /log/all%.log\nflush pipe 1000 awk '{print \"x\"}' >>/l\n",
+    )
+    .unwrap();
+    let output = run(&["import", "udp2log", path], b"");
+    let made = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{made}");
+    let wanted = "[input.udp2log]\nudp = \"0.0.0.0:8420\"\n\n\
+                  # line 2\n[output.all]\nfrom = \"udp2log\"\nfile = \"/log/all%%.log\"\n\
+                  mode = \"0644\"\n\n\
+                  # line 3\n[output.awk]\nfrom = \"udp2log\"\nsample = 1000\n\
+                  pipe = \"exec awk '{print \\\"x\\\"}' >>/l\"\n";
+    assert!(made.ends_with(wanted), "{made}");
+    std::fs::write(&file, "file 1 /log/{a}\n").unwrap();
+    let output = run(&["import", "udp2log", path], b"");
+    assert_eq!(output.status.code(), Some(1));
+    std::fs::write(&file, "file x /log/a\n").unwrap();
+    let output = run(&["import", "udp2log", path], b"");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("udp2log:1:6: error: "));
+}
