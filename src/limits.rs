@@ -279,8 +279,8 @@ const _: () = assert!(FEED_LOW <= FEED_HIGH && FEED_HIGH <= MEMORY_DEFAULT);
 
 /// The most bytes of lines in one `lines` frame between two logweirs, but for a single line.
 pub const LINES_FRAME_MOST: usize = 128 * 1024;
-/// Frames that a RELP client has under way at most.
-pub const RELP_WINDOW: usize = 4096;
+/// Frames that a client may have sent while the peer has not acknowledged the oldest of them.
+pub const FRAMES_UNACKNOWLEDGED_MAX: usize = 4096;
 /// Bytes of lines that a forwarder has under way at most.
 pub const FORWARD_WINDOW: u64 = 4 * MIB;
 /// Bytes that wait to be written to a connection before a forwarder makes more of them.
