@@ -297,7 +297,7 @@ fn patterns(c: &mut Criterion) {
     ] {
         let mut patterns = Patterns::default();
         for n in 0..count {
-            let _ = patterns.enter(&text(n));
+            patterns.enter(&text(n));
         }
         patterns.compile().unwrap();
         let mut hits = Hits::default();

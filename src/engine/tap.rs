@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, count_lines};
 use crate::filter::patterns::{Hits, PatternId, Patterns};
 use crate::filter::{Picked, gather};
 use crate::limits::{TAP_BYTES, TAPS_BYTES, TAPS_MOST};
@@ -136,7 +136,8 @@ impl Tap {
             None => Some(batch.clone()),
             Some((patterns, id)) => {
                 let mut hits = Hits::default();
-                patterns.search(batch, &mut hits);
+                let searched = patterns.search_foreign(batch, &mut hits);
+                self.lost += u64::from(count_lines(&batch.bytes[searched..]));
                 gather(batch, &Picked::Some(hits.of(*id).to_vec()))
             }
         };

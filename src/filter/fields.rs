@@ -3,6 +3,7 @@
 //! What the PRI alone tells is read from the line's first bytes; a header is looked up once a
 //! batch for all that ask ([`Hits::message`]), and only for lines that the PRI let pass.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use regex_automata::meta::Regex;
@@ -35,7 +36,8 @@ struct TextTest {
 /// Some texts, ready to be looked for.
 #[derive(Debug)]
 struct Texts {
-    names: Vec<Vec<u8>>,
+    /// A set, for a list of thousands of hosts would be gone through for each line.
+    names: HashSet<Vec<u8>>,
     networks: Vec<Network>,
     patterns: Vec<Regex>,
 }
@@ -56,7 +58,7 @@ impl Texts {
 
     fn have(&self, value: &[u8]) -> bool {
         let address = || std::str::from_utf8(value).ok()?.parse::<IpAddr>().ok();
-        self.names.iter().any(|name| *name == value)
+        self.names.contains(value)
             || self.patterns.iter().any(|pattern| pattern.is_match(value))
             || !self.networks.is_empty()
                 && address().is_some_and(|address| self.networks.iter().any(|n| n.has(address)))

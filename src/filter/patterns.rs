@@ -38,6 +38,9 @@ const ALL_BYTES_MAX: usize = 64 << 20;
 /// The same for a pattern that a client of a running daemon gives: compiled and searched for while
 /// everything else waits.
 const FOREIGN_BYTES_MAX: usize = 128 << 10;
+/// Steps of a search for such a pattern through one batch: each byte takes as many as the pattern
+/// has states, where everything else fails.
+const FOREIGN_STEPS_MAX: usize = 64 << 20;
 /// Bytes that a group's automaton may take while it is used. Those of many groups together stay
 /// within [`CACHES_BYTES_MAX`] for as long as each has the least.
 const CACHE_BYTES_MAX: usize = 2 << 20;
@@ -54,6 +57,16 @@ pub struct Patterns {
     texts: Vec<String>,
     known: HashMap<String, usize>,
     groups: Vec<Group>,
+    /// The states of all patterns.
+    states: usize,
+}
+
+/// A pattern that was read.
+struct Parsed {
+    hir: Hir,
+    /// Bytes that it takes once it is compiled.
+    bytes: usize,
+    states: usize,
 }
 
 /// Patterns that are searched for in one pass.
@@ -85,7 +98,7 @@ pub fn cost<'t>(texts: impl IntoIterator<Item = &'t str>) -> Result<Cost, String
         patterns.enter(text);
     }
     let parsed = patterns.parsed(ALL_BYTES_MAX)?;
-    let bytes = parsed.iter().map(|(_, bytes)| bytes).sum();
+    let bytes = parsed.iter().map(|pattern| pattern.bytes).sum();
     Ok(Cost { patterns: parsed.len(), passes: grouped(&parsed).len(), bytes })
 }
 
@@ -200,10 +213,11 @@ impl Patterns {
     fn compile_within(&mut self, bytes_max: usize) -> Result<(), String> {
         let parsed = self.parsed(bytes_max)?;
         let groups = grouped(&parsed);
+        self.states = parsed.iter().map(|pattern| pattern.states).sum();
         let cache =
             (CACHES_BYTES_MAX / groups.len().max(1)).clamp(CACHE_BYTES_MIN, CACHE_BYTES_MAX);
         let compile = |places: Vec<usize>| {
-            let hirs: Vec<_> = places.iter().map(|place| &parsed[*place].0).collect();
+            let hirs: Vec<_> = places.iter().map(|place| &parsed[*place].hir).collect();
             // Every pattern that a line holds is asked for, not the first one alone.
             let config = meta::Config::new()
                 .match_kind(MatchKind::All)
@@ -214,43 +228,59 @@ impl Patterns {
                 .backtrack(false)
                 .nfa_size_limit(Some(2 * ALL_BYTES_MAX));
             let regex = Regex::builder().configure(config).build_many_from_hir(&hirs);
-            regex.map(|regex| Group { places, regex })
+            match regex {
+                Ok(regex) => Ok(Group { places, regex }),
+                Err(error) => Err(format!("the regexes of one stream together: {error}")),
+            }
         };
-        self.groups = groups
-            .into_iter()
-            .map(compile)
-            .collect::<Result<_, _>>()
-            .map_err(|error| format!("the regexes of one stream together: {error}"))?;
+        self.groups = groups.into_iter().map(compile).collect::<Result<_, _>>()?;
         Ok(())
     }
 
     /// All patterns, each with the bytes that it takes once it is compiled.
-    fn parsed(&self, bytes_max: usize) -> Result<Vec<(Hir, usize)>, String> {
+    fn parsed(&self, bytes_max: usize) -> Result<Vec<Parsed>, String> {
         let mut left = bytes_max;
         let mut parsed = Vec::with_capacity(self.texts.len());
         for text in &self.texts {
             let hir = parse(text)?;
-            let bytes = size(&hir, left).ok_or_else(|| match self.texts.len() {
+            let pattern = measured(hir, left).ok_or_else(|| match self.texts.len() {
                 1 => format!("regex '{text}': it is too large, {bytes_max} bytes are the most"),
                 count => format!(
                     "the {count} regexes of one stream take more than {bytes_max} bytes together: \
                      use fewer, or smaller ones (\\w and \\d are large: (?-u:\\w) is not)"
                 ),
             })?;
-            left -= bytes;
-            parsed.push((hir, bytes));
+            left -= pattern.bytes;
+            parsed.push(pattern);
         }
         Ok(parsed)
     }
 
     /// Looks for all patterns in all lines of `batch`.
     pub fn search(&self, batch: &Batch, hits: &mut Hits) {
+        self.search_bytes(&batch.bytes, hits);
+    }
+
+    /// The same for a pattern of [`Self::compile_foreign`], in as many whole lines as a bounded time
+    /// allows for; how many bytes those are.
+    pub fn search_foreign(&self, batch: &Batch, hits: &mut Hits) -> usize {
+        let most = FOREIGN_STEPS_MAX / self.states.max(1);
+        let bytes = &batch.bytes[..];
+        let bytes = match bytes.get(..most) {
+            Some(first) => &first[..memchr::memrchr(b'\n', first).map_or(0, |at| at + 1)],
+            None => bytes,
+        };
+        self.search_bytes(bytes, hits);
+        bytes.len()
+    }
+
+    fn search_bytes(&self, bytes: &[u8], hits: &mut Hits) {
         hits.reset(self.texts.len());
         let most = self.groups.iter().map(|group| group.places.len()).max().unwrap_or(0);
         let found = hits.found.take().filter(|set| set.capacity() == most);
         let mut found = found.unwrap_or_else(|| PatternSet::new(most));
         for group in &self.groups {
-            group.search(&batch.bytes, &mut found, hits);
+            group.search(bytes, &mut found, hits);
         }
         hits.found = Some(found);
     }
@@ -282,18 +312,18 @@ impl Group {
 }
 
 /// Which patterns are searched for together.
-fn grouped(parsed: &[(Hir, usize)]) -> Vec<Vec<usize>> {
-    let all: usize = parsed.iter().map(|(_, bytes)| bytes).sum();
+fn grouped(parsed: &[Parsed]) -> Vec<Vec<usize>> {
+    let all: usize = parsed.iter().map(|pattern| pattern.bytes).sum();
     if parsed.len() <= GROUP_PATTERNS_MAX && all <= GROUP_BYTES_MAX {
         return if parsed.is_empty() { Vec::new() } else { vec![(0..parsed.len()).collect()] };
     }
     let (large, small): (Vec<usize>, Vec<usize>) =
-        (0..parsed.len()).partition(|place| parsed[*place].1 >= ALONE_BYTES_MIN);
+        (0..parsed.len()).partition(|place| parsed[*place].bytes >= ALONE_BYTES_MIN);
     let mut groups: Vec<Vec<usize>> = large.into_iter().map(|place| vec![place]).collect();
     let mut group = Vec::new();
     let mut bytes = 0;
     for place in small {
-        let size = parsed[place].1;
+        let size = parsed[place].bytes;
         if group.len() == GROUP_PATTERNS_MAX || bytes + size > GROUP_BYTES_MAX {
             groups.push(std::mem::take(&mut group));
             bytes = 0;
@@ -307,14 +337,15 @@ fn grouped(parsed: &[(Hir, usize)]) -> Vec<Vec<usize>> {
     groups
 }
 
-/// How many bytes a pattern takes once it is compiled; `None` where it is more than `max`.
-fn size(hir: &Hir, max: usize) -> Option<usize> {
+/// A pattern and what it takes once it is compiled; `None` where that is more than `max` bytes.
+fn measured(hir: Hir, max: usize) -> Option<Parsed> {
     let config = thompson::Config::new()
         .utf8(false)
         .which_captures(WhichCaptures::Implicit)
         .nfa_size_limit(Some(max));
-    let nfa = thompson::Compiler::new().configure(config).build_from_hir(hir).ok()?;
-    Some(nfa.memory_usage()).filter(|bytes| *bytes <= max)
+    let nfa = thompson::Compiler::new().configure(config).build_from_hir(&hir).ok()?;
+    let (bytes, states) = (nfa.memory_usage(), nfa.states().len());
+    (bytes <= max).then_some(Parsed { hir, bytes, states })
 }
 
 /// A position in a batch, which is always far smaller than 4 GiB.
@@ -442,7 +473,7 @@ mod tests {
     #[test]
     fn thousands_of_patterns_hit_what_each_of_them_would() {
         let mut texts = numbered(3000, |n| format!("k{n} "));
-        texts.extend(numbered(40, |n| format!(r"\w+ k{n} \w+")));
+        texts.extend(numbered(9, |n| format!(r"\w+ k{n} \w+")));
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let hits = search(&texts, "a k7 b\nx k2999 y k7 z\n\nk39 w\n");
         let hit: Vec<_> = (0..texts.len()).filter(|at| !hits[*at].is_empty()).collect();
@@ -484,9 +515,30 @@ mod tests {
             patterns.enter(foreign);
             patterns.compile_foreign().unwrap();
         }
-        let many = numbered(3000, |n| format!(r"\w{{9}} k{n} \w{{9}}"));
-        let error = cost(many.iter().map(String::as_str)).unwrap_err();
-        assert!(error.contains("the 3000 regexes of one stream take more than"), "{error}");
+        let mut patterns = Patterns::default();
+        for text in numbered(40, |n| format!(r"\w{{9}} k{n} \w{{9}}")) {
+            patterns.enter(&text);
+        }
+        let error = patterns.compile_within(1 << 20).unwrap_err();
+        assert!(error.contains("the 40 regexes of one stream take more than 1048576"), "{error}");
+    }
+
+    #[test]
+    fn a_foreign_pattern_is_looked_for_in_so_many_lines_as_time_allows() {
+        let searched = |text: &str, lines: &str| {
+            let mut patterns = Patterns::default();
+            let id = patterns.enter(text);
+            patterns.compile_foreign().unwrap();
+            let mut hits = Hits::default();
+            let bytes = patterns.search_foreign(&batch_of(lines), &mut hits);
+            assert!(patterns.states * bytes <= FOREIGN_STEPS_MAX);
+            (bytes, hits.of(id).len())
+        };
+        let lines = "GET a\n".repeat(20_000);
+        assert_eq!(searched("GET", &lines), (lines.len(), 20_000));
+        let (bytes, count) = searched(r"\w{1,4} a", &lines);
+        assert!(bytes < lines.len() && bytes % 6 == 0 && count == bytes / 6, "{bytes} {count}");
+        assert_eq!(searched(r"\w{1,4} a", &format!("{}\n", "x".repeat(200_000))), (0, 0));
     }
 
     proptest! {

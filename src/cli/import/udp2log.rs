@@ -48,7 +48,7 @@ fn output(node: &NodePlan, document: &mut Document) {
                 return;
             }
             let base = path.rsplit('/').next().unwrap_or(path);
-            (base, "file", path.replace('%', "%%"), Some(file.mode))
+            (base, "file", path.replace('%', "%%"), Some(file.access.mode))
         }
         BodyPlan::Pipe(pipe) => {
             let command = pipe.command.strip_prefix("exec ").unwrap_or(&pipe.command);

@@ -6,9 +6,9 @@
 //! without a `<` behind the space: a log line that begins with a date must not swallow what comes
 //! after it.
 //!
-//! A wrong count must not silence a connection. Where neither a count nor a PRI stands behind a
-//! counted message, the stream is out of step: what comes is handed on as it is, up to the next
-//! count with a PRI behind it ([`seeker`]), or up to a newline. A message without an end is handed
+//! A wrong count must not silence a connection. What stands behind a counted message and is no
+//! count is handed on as it is, up to a newline, or up to the next count with a PRI behind it
+//! ([`seeker`]): then a count was wrong, and the stream is in step again. A message without an end is handed
 //! on in pieces, and a counted one that goes on and on is told. Each of these is a [`Slip`].
 
 mod seeker;
@@ -50,7 +50,7 @@ pub struct Framer {
     has_newlines: bool,
     /// Whether what comes is a part of a message of which the beginning was handed on.
     is_piece: bool,
-    /// Whether it was told already that this message is out of step.
+    /// Whether it was told already that this message is far too large.
     is_told: bool,
     seeker: Seeker,
     slips: u64,
@@ -85,7 +85,7 @@ pub struct Frame<'f> {
 /// How a sender frames its messages otherwise than it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slip {
-    /// Neither a count nor a PRI stands behind a counted message.
+    /// A count stands in the middle of a message: one before it was wrong.
     OutOfStep,
     /// A message goes on and on.
     Endless,
@@ -183,13 +183,6 @@ impl Framer {
         self.slip.get_or_insert(slip);
     }
 
-    /// Tells once a message that the stream is out of step.
-    fn out_of_step(&mut self) {
-        if !std::mem::replace(&mut self.is_told, true) {
-            self.slipped(Slip::OutOfStep);
-        }
-    }
-
     fn begin<'p>(&mut self, piece: &'p [u8]) -> &'p [u8] {
         // What some senders put behind a message that they count.
         let is_trailer = |byte: u8| self.is_counted && matches!(byte, b'\r' | 0);
@@ -200,17 +193,14 @@ impl Framer {
         self.state = match piece[start] {
             b'1'..=b'9' => State::Counting,
             byte if byte == MARK[0] => State::Mark,
-            byte => self.begin_line(byte),
+            _ => self.begin_line(),
         };
         &piece[start..]
     }
 
-    /// The state in a message that a newline ends and that begins with this byte.
-    fn begin_line(&mut self, byte: u8) -> State {
+    /// The state in a message that a newline ends.
+    fn begin_line(&mut self) -> State {
         self.seeker.reset();
-        if self.is_counted && self.has_counts && byte != b'<' {
-            self.out_of_step();
-        }
         State::Line
     }
 
@@ -227,15 +217,14 @@ impl Framer {
                 self.kept.clear();
                 State::Counting
             }
-            _ => self.begin_kept(if len == MARK.len() { byte } else { 0 }),
+            _ => self.begin_kept(),
         };
         piece
     }
 
-    /// The state in a message that a newline ends, whose first bytes are kept already and which
-    /// goes on with this byte.
-    fn begin_kept(&mut self, byte: u8) -> State {
-        let state = self.begin_line(byte);
+    /// The state in a message that a newline ends, whose first bytes are kept already.
+    fn begin_kept(&mut self) -> State {
+        let state = self.begin_line();
         for byte in std::mem::take(&mut self.kept) {
             self.seeker.next(byte, self.usual_count);
             self.kept.push(byte);
@@ -265,7 +254,7 @@ impl Framer {
                     }
                     self.state = State::Counted(count);
                 } else {
-                    self.state = self.begin_kept(0);
+                    self.state = self.begin_kept();
                 }
                 Ok(piece)
             }
@@ -276,7 +265,7 @@ impl Framer {
                 Ok(&piece[1..])
             }
             _ => {
-                self.state = self.begin_kept(0);
+                self.state = self.begin_kept();
                 Ok(piece)
             }
         }
@@ -361,8 +350,7 @@ impl Framer {
     /// is in step again.
     fn found(&mut self, found: &Found, take: &mut impl FnMut(Frame<'_>)) {
         self.take_back(found.len);
-        // One that begins with a PRI was not known to be out of step.
-        self.out_of_step();
+        self.slipped(Slip::OutOfStep);
         self.finish(take);
         let pri = found.pri.bytes();
         if found.count >= HEADER_MIN {

@@ -65,7 +65,8 @@ fn nearly(line: &[u8], start: usize, message: &mut Message) {
         return;
     }
     // A time left out says so little that all of the names must be there.
-    if !is_timed && !(names.iter().all(|name| !name.is_empty()) && at == line.len()) {
+    let has_all = names.iter().all(|name| !name.is_empty()) && at == line.len();
+    if !is_timed && !has_all {
         return;
     }
     message.sent = sent;
@@ -117,7 +118,7 @@ fn behind_names(line: &[u8], at: usize, message: &mut Message) {
     if found.is_none() {
         message.fault = Some(Fault::BadData);
     }
-    let (data, text) = found.unwrap_or((Span::default(), at));
+    let (data, text) = found.unwrap_or_else(|| (Span::default(), at));
     message.data = data;
     message.text = Span::new(text, text).start;
 }

@@ -9,7 +9,10 @@ use crate::settings::{Entry, Key, Report, Section, Value};
 /// The keys of every output.
 pub const KEYS: &[Key] = &[FORMAT, TAG];
 
-const SHAPES: [(&str, fn() -> Shape); 6] = [
+/// A word, and what makes the shape that it stands for.
+type Word = (&'static str, fn() -> Shape);
+
+const SHAPES: [Word; 6] = [
     ("line", || Shape::Line),
     ("rfc5424", || Shape::Rfc5424),
     ("rfc3164", || Shape::Rfc3164),
