@@ -1,6 +1,6 @@
-//! The disk's threads: one for each output that writes files or standard output, so that a
-//! stalled file system or a reader that sleeps costs that output's queue and nobody else a
-//! line. What they do is in [`super::station`].
+//! The disk threads: one for each output that writes files or standard output and for each spool,
+//! so that a stalled file system or a slow reader holds up that output alone. The threads run
+//! [`super::disk_worker`].
 
 use std::collections::HashMap;
 use std::io;
@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::station::{Job, Station};
+use super::disk_worker::{DiskQueue, Job};
 use super::wake::Wake;
 use crate::engine::{DiskJob, DiskWork, Event};
 use crate::fs::OsFs;
@@ -19,15 +19,15 @@ use crate::output::open_files::OpenFiles;
 use crate::spool::writer::Writer;
 use crate::sys::process::open_files_limit;
 
-/// The disk, as the loop sees it. Its channels are bounded by the engine, which has at most
-/// one job under way for each output.
+/// The disk threads, as seen by the loop. The engine bounds their queues: it has at most one job in
+/// flight for each output.
 #[derive(Debug)]
-pub struct Disk {
+pub struct DiskWorkers {
     workers: Vec<Worker>,
     /// The files that all outputs have open.
     open_files: OpenFiles,
-    /// The worker of each output.
-    places: HashMap<NodeId, usize>,
+    /// The worker of each output and spool.
+    assigned: HashMap<NodeId, usize>,
     done: Receiver<Event>,
     sender: Sender<Event>,
     wake: Wake,
@@ -35,84 +35,84 @@ pub struct Disk {
 
 #[derive(Debug)]
 struct Worker {
-    station: Arc<Station>,
+    queue: Arc<DiskQueue>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Disk {
-    /// A disk without threads; they come with the outputs.
+impl DiskWorkers {
+    /// No threads; they are started with the outputs.
     pub fn new(wake: Wake) -> Self {
         let (sender, done) = channel();
         let open_files = OpenFiles::new(files_open_most());
-        let (workers, places) = (Vec::new(), HashMap::new());
-        Self { workers, open_files, places, done, sender, wake }
+        let (workers, assigned) = (Vec::new(), HashMap::new());
+        Self { workers, open_files, assigned, done, sender, wake }
     }
 
-    /// Hands a job over.
+    /// Submits a job.
     ///
     /// # Errors
-    /// The system's, where no thread could be made for an output.
-    pub fn hand(&mut self, job: DiskJob) -> io::Result<()> {
+    /// The thread for an output cannot be started.
+    pub fn submit(&mut self, job: DiskJob) -> io::Result<()> {
         if matches!(job.work, DiskWork::Open(_)) {
-            let place = self.place()?;
-            self.places.insert(job.node, place);
+            let worker = self.assign()?;
+            self.assigned.insert(job.node, worker);
         }
-        let place = match job.work {
-            DiskWork::Close => self.places.remove(&job.node),
-            _ => self.places.get(&job.node).copied(),
+        let worker = match job.work {
+            DiskWork::Close => self.assigned.remove(&job.node),
+            _ => self.assigned.get(&job.node).copied(),
         };
-        if let Some(place) = place {
-            self.workers[place].station.put(Job::Work(job));
+        if let Some(worker) = worker {
+            self.workers[worker].queue.put(Job::Work(job));
         }
         Ok(())
     }
 
-    /// Takes over a spool that was opened.
+    /// Takes over an open spool.
     ///
     /// # Errors
-    /// The system's, where no thread could be made for it.
+    /// Its thread cannot be started.
     pub fn take_spool(&mut self, node: NodeId, writer: Writer<OsFs>) -> io::Result<()> {
-        let place = self.place()?;
-        self.places.insert(node, place);
-        self.workers[place].station.put(Job::Spool(node, Box::new(writer)));
+        let worker = self.assign()?;
+        self.assigned.insert(node, worker);
+        self.workers[worker].queue.put(Job::Spool(node, Box::new(writer)));
         Ok(())
     }
 
-    /// A worker with as few outputs as there is: an idle one, else a new one, and only beyond
-    /// the bound one that serves another output too.
-    fn place(&mut self) -> io::Result<usize> {
-        let least = (0..self.workers.len()).min_by_key(|place| self.load(*place));
-        match least {
-            Some(place) if self.load(place) == 0 || self.workers.len() >= DISK_THREADS_MOST => {
-                Ok(place)
+    /// Chooses a worker: an idle one, else a new one. Once there are [`DISK_THREADS_MOST`], outputs
+    /// share the worker with the fewest.
+    fn assign(&mut self) -> io::Result<usize> {
+        let least_loaded = (0..self.workers.len()).min_by_key(|worker| self.load(*worker));
+        match least_loaded {
+            Some(worker) if self.load(worker) == 0 || self.workers.len() >= DISK_THREADS_MOST => {
+                Ok(worker)
             }
             _ => {
-                let station =
-                    Station::new(self.sender.clone(), self.wake.clone(), self.open_files.clone());
-                let worker = Worker::start(station)?;
+                let queue =
+                    DiskQueue::new(self.sender.clone(), self.wake.clone(), self.open_files.clone());
+                let worker = Worker::start(queue)?;
                 self.workers.push(worker);
                 Ok(self.workers.len() - 1)
             }
         }
     }
 
-    /// How many outputs a worker serves.
-    fn load(&self, place: usize) -> usize {
-        self.places.values().filter(|other| **other == place).count()
+    /// The number of outputs that a worker serves.
+    fn load(&self, worker: usize) -> usize {
+        self.assigned.values().filter(|other| **other == worker).count()
     }
 
-    /// Whether something is open for this node.
+    /// Whether a worker is assigned to this node.
     pub fn has(&self, node: NodeId) -> bool {
-        self.places.contains_key(&node)
+        self.assigned.contains_key(&node)
     }
 
-    /// What was done, if something was.
+    /// The next result, if any.
     pub fn done(&self) -> Option<Event> {
         self.done.try_recv().ok()
     }
 
-    /// Waits until all files are closed and compressed, but not longer than `patience`: what
-    /// stalls must not keep the daemon from ending. A file half compressed is whole beside.
+    /// Waits until all files are closed and compressed, but at most for `patience`: a stalled disk
+    /// must not keep the daemon from exiting. A half compressed file is still there uncompressed.
     pub fn finish(mut self, patience: Duration) {
         let start = Instant::now();
         let threads: Vec<_> =
@@ -120,7 +120,9 @@ impl Disk {
         for thread in threads {
             while !thread.is_finished() {
                 if start.elapsed() >= patience {
-                    log::warn!("a file or standard output does not take what is written to it");
+                    log::warn!(
+                        "exiting although a file or standard output is still blocked: its last lines may be missing"
+                    );
                     return;
                 }
                 std::thread::sleep(Duration::from_millis(5));
@@ -129,24 +131,25 @@ impl Disk {
     }
 }
 
-/// How many files outputs may have open at one time: the others are for clients, children and
-/// whoever asks the daemon.
+/// The number of files that outputs may have open at one time. The other descriptors are for
+/// clients, children and the control socket.
 fn files_open_most() -> usize {
-    let most = usize::try_from(open_files_limit()).unwrap_or(usize::MAX);
-    (most / FILES_OPEN_PART).min(FILES_OPEN_MOST)
+    let limit = usize::try_from(open_files_limit()).unwrap_or(usize::MAX);
+    (limit / FILES_OPEN_PART).min(FILES_OPEN_MOST)
 }
 
 impl Worker {
-    fn start(station: Station) -> io::Result<Self> {
-        let station = Arc::new(station);
-        let work = Arc::clone(&station);
-        let thread = std::thread::Builder::new().name("disk".into()).spawn(move || work.run())?;
-        Ok(Self { station, thread: Some(thread) })
+    fn start(queue: DiskQueue) -> io::Result<Self> {
+        let queue = Arc::new(queue);
+        let running = Arc::clone(&queue);
+        let thread =
+            std::thread::Builder::new().name("disk".into()).spawn(move || running.run())?;
+        Ok(Self { queue, thread: Some(thread) })
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.station.close();
+        self.queue.close();
     }
 }
