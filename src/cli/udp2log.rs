@@ -225,7 +225,7 @@ fn report(every: Duration) -> Report {
         packets_before = packets;
         log::info!("Packet rate: {:.3} k/s", new as f64 / every.as_secs_f64() / 1000.0);
     };
-    Report { every, tell: Box::new(tell) }
+    Report { every, run: Box::new(tell) }
 }
 
 /// What the user wrote: the file's name or the command.
