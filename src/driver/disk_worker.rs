@@ -52,7 +52,7 @@ const SYNC_SLOW: Duration = Duration::from_millis(5);
 
 /// The queue of a disk worker. One worker thread runs it ([`Self::run`]).
 #[derive(Debug)]
-pub struct DiskQueue {
+pub(super) struct DiskQueue {
     jobs: Mutex<Jobs>,
     arrived: Condvar,
     /// The files that are open in this worker and in others.
