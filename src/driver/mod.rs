@@ -113,11 +113,25 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Opens all inputs and the control socket. Nothing is read and no child is started.
+    /// Opens all inputs and the control socket. Nothing is read and no child is started. An input
+    /// whose address is not there yet, or whose port is in use, is tried again while the daemon
+    /// runs.
     ///
     /// # Errors
     /// One sentence for the user: what cannot be opened, and why.
     pub fn open(plan: &Plan, reread: Reread) -> Result<Self, String> {
+        Self::open_as(plan, reread, true)
+    }
+
+    /// The same; an input whose address is not there yet, or whose port is in use, is refused too.
+    ///
+    /// # Errors
+    /// One sentence for the user: what cannot be opened, and why.
+    pub fn open_at_once(plan: &Plan, reread: Reread) -> Result<Self, String> {
+        Self::open_as(plan, reread, false)
+    }
+
+    fn open_as(plan: &Plan, reread: Reread, patient: bool) -> Result<Self, String> {
         let clock = SystemClock::new();
         let system =
             |error: io::Error| format!("the system refuses what every daemon needs: {error}");
@@ -130,6 +144,7 @@ impl Daemon {
             plan: Plan { daemon: plan.daemon.clone(), nodes: Vec::new() },
             sockets: inherited.sockets(reload::claims_of(plan)),
             has_control: false,
+            patient,
         };
         let mut prepared = prepare(plan.clone(), &before)?;
         let flow = match prepared.flow.take() {
@@ -283,6 +298,10 @@ impl Daemon {
     /// Takes what the receivers have.
     fn receive(&mut self, now: Mono) {
         self.inputs.receive(&mut self.engine, now);
+        if self.inputs.take_changed() {
+            self.inputs.set_prompt(&self.engine.spooled_inputs());
+            self.keep_sockets();
+        }
         if self.inputs.take_ended() && !self.engine.is_ending() && self.engine.inputs_ended() {
             log::info!("all inputs have ended");
             self.engine.terminate(now);

@@ -100,7 +100,7 @@ pub struct NodeStatus {
     /// How long its queue has held lines and let none go.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stuck_seconds: Option<f64>,
-    /// Why the disk refuses, while it does.
+    /// Why the disk refuses, while it does; for an input, why what is sent to it does not arrive.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
     /// What a spool holds.
@@ -297,6 +297,7 @@ impl Engine {
             stuck_seconds: (node.held().lines > 0).then(|| now.since(node.moved).as_secs_f64()),
             error: match &node.body {
                 Body::Spool(spool) => spool.error.clone(),
+                Body::Input { .. } => node.problem.clone(),
                 _ => node.lanes().iter().find_map(|lane| lane.jobs()?.error.clone()),
             },
             paused: self.is_paused(id),
