@@ -98,6 +98,9 @@ pub const RECV_PAUSES_MOST: u32 = 20;
 pub const RECV_LARGE: usize = 8 * 1024;
 /// When the connections of an input brought so many bytes in one pass, more is taken at once.
 pub const STREAM_FULL: usize = 256 * 1024;
+/// How often a receiver looks whether what is sent to its address still arrives, and an input that
+/// could not be opened is tried again.
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often a receiver asks the kernel for its drops.
 pub const DROPS_EVERY: Duration = Duration::from_secs(1);
 /// How long a receiver that was told to stop may take to hand over the next lines.

@@ -115,11 +115,24 @@ pub struct Daemon {
 
 impl Daemon {
     /// Opens all inputs and the control socket. Nothing is read and no child is started before
-    /// [`Self::run`].
+    /// [`Self::run`]. An input whose address is missing or whose port is in use is tried again while
+    /// the daemon runs.
     ///
     /// # Errors
     /// A sentence for the user: what cannot be opened, and why.
     pub fn open(plan: &Plan, reread: Reread) -> Result<Self, String> {
+        Self::open_as(plan, reread, true)
+    }
+
+    /// The same; an input whose address is not there yet, or whose port is in use, is refused too.
+    ///
+    /// # Errors
+    /// One sentence for the user: what cannot be opened, and why.
+    pub fn open_at_once(plan: &Plan, reread: Reread) -> Result<Self, String> {
+        Self::open_as(plan, reread, false)
+    }
+
+    fn open_as(plan: &Plan, reread: Reread, patient: bool) -> Result<Self, String> {
         raise_open_files();
         let clock = SystemClock::new();
         let system = |error: io::Error| format!("cannot set up the event loop: {error}");
@@ -133,6 +146,7 @@ impl Daemon {
             sockets: inherited.sockets(reload::claims_of(plan)),
             has_control: false,
             clock,
+            patient,
         };
         let mut prepared = prepare(plan.clone(), &before)?;
         let flow = match prepared.flow.take() {
@@ -285,6 +299,10 @@ impl Daemon {
     /// Takes batches from the receivers.
     fn receive(&mut self, now: Mono) {
         self.inputs.receive(&mut self.engine, now);
+        if self.inputs.take_changed() {
+            self.inputs.set_prompt(&self.engine.spooled_inputs());
+            self.keep_sockets();
+        }
         if self.inputs.take_ended() && !self.engine.is_ending() && self.engine.inputs_ended() {
             log::info!("all inputs have ended; shutting down");
             self.engine.terminate(now);

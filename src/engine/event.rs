@@ -31,6 +31,13 @@ pub enum Event {
         /// What was counted since the last time.
         counts: InputCounts,
     },
+    /// What is sent to an input does not arrive, or arrives again.
+    InputState {
+        /// The input.
+        node: NodeId,
+        /// Why nothing arrives; `None` once it does.
+        problem: Option<String>,
+    },
     /// An input will produce no more lines.
     InputEnded {
         /// The input.

@@ -124,6 +124,7 @@ impl Engine {
         match event {
             Event::Lines { node, batch } => self.receive(node, &batch),
             Event::Counts { node, counts } => self.graph.node_mut(node).count_input(&counts),
+            Event::InputState { node, problem } => self.graph.node_mut(node).problem = problem,
             Event::InputEnded { node } => self.input_ended(node),
             Event::Barrier { node, number, resume } => self.set_barrier(node, number, resume),
             Event::Started { lane, pid } => self.child_started(lane, pid),

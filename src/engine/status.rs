@@ -99,7 +99,7 @@ pub struct NodeStatus {
     /// How long its queue has held lines without releasing any, in seconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stuck_seconds: Option<f64>,
-    /// The current disk error.
+    /// The current disk error; for an input, why what is sent to it does not arrive.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
     /// The content of a spool.
@@ -296,6 +296,7 @@ impl Engine {
             stuck_seconds: (node.held().lines > 0).then(|| now.since(node.moved).as_secs_f64()),
             error: match &node.body {
                 Body::Spool(spool) => spool.error.clone(),
+                Body::Input { .. } => node.problem.clone(),
                 _ => node.lanes().iter().find_map(|lane| lane.jobs()?.error.clone()),
             },
             paused: self.is_paused(id),

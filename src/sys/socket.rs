@@ -7,6 +7,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 const MEMINFO_DROPS: usize = 8;
 /// SO_MEMINFO (asm-generic/socket.h).
 const SO_MEMINFO: libc::c_int = 55;
+/// IPV6_MULTICAST_ALL (linux/in6.h).
+const IPV6_MULTICAST_ALL: libc::c_int = 29;
 
 /// The size of an option's value, a few words at most, as the kernel takes it.
 fn socklen(size: usize) -> libc::socklen_t {
@@ -38,6 +40,17 @@ pub(super) fn set_int(
 /// The kernel's, where it is older than 5.0.
 pub fn set_udp_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
     set_int(socket, libc::SOL_UDP, libc::UDP_GRO, 1)
+}
+
+/// Delivers only the multicast groups that this socket has joined, and not those that other
+/// programs of the host have joined on its port (ip(7), IP_MULTICAST_ALL).
+///
+/// # Errors
+/// The kernel's, where it is older than 4.20 and the socket is of IPv6.
+pub fn only_joined_groups(socket: BorrowedFd<'_>, is_ipv6: bool) -> io::Result<()> {
+    // An IPv6 socket may take IPv4 too, which has an option of its own.
+    set_int(socket, libc::SOL_IP, libc::IP_MULTICAST_ALL, 0)?;
+    if is_ipv6 { set_int(socket, libc::SOL_IPV6, IPV6_MULTICAST_ALL, 0) } else { Ok(()) }
 }
 
 /// Sets the receive buffer past net.core.rmem_max (socket(7), SO_RCVBUFFORCE).
