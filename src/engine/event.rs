@@ -1,6 +1,7 @@
 //! What goes into the engine and what comes out of it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::batch::Batch;
 use crate::config::plan::{FilePlan, SpoolPlan};
@@ -133,14 +134,21 @@ pub enum Event {
 /// What happened to a lane's connection.
 #[derive(Debug)]
 pub enum LinkEvent {
-    /// It is established.
+    /// The peer's name has no address, for this reason.
+    NotFound(String),
+    /// An address of the peer is tried.
+    Trying,
+    /// It is established, through TLS where that is asked for.
     Connected,
     /// It could not be established, or it is gone.
     Failed(String),
+    /// The peer ended it.
+    Closed(String),
     /// Bytes came.
     Received(Vec<u8>),
-    /// The peer's TCP has acknowledged so many of the bytes given out.
-    Acknowledged(u64),
+    /// The peer's TCP has acknowledged so many of the bytes given out, and last said something
+    /// so long ago.
+    Acknowledged(u64, Duration),
     /// Whether an earlier peer takes connections.
     Probed(bool),
     /// It takes bytes again.
@@ -184,6 +192,8 @@ pub enum Action {
     },
     /// Read a spool for one of its consumers; answered by [`Event::SpoolRead`].
     Read(ReadJob),
+    /// Let go of what there is for a node: a reload removed it, and it has ended.
+    Forget(NodeId),
     /// Do something about a lane's connection.
     Link(LaneId, link::Command),
 }
