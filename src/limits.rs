@@ -290,12 +290,28 @@ pub const FORWARD_WINDOW: u64 = 4 * MIB;
 pub const FORWARD_OUT: usize = 512 * 1024;
 /// How often the same line may be refused by a peer before it is given up.
 pub const REFUSALS_MOST: u32 = 3;
-/// How long a connection may take to be made and opened.
+/// The first bytes of a line that was given up, as the log shows them.
+pub const GIVEN_UP_SHOWN: usize = 256;
+/// How long a name may take to be looked up for one attempt to connect.
+pub const LOOKUP_MOST: Duration = Duration::from_secs(60);
+/// How often the names of UDP outputs are looked up again.
+pub const LOOKUP_EVERY: Duration = Duration::from_secs(30);
+/// Names that are looked up at the same time by outputs of one kind; more wait for these.
+pub const LOOKUPS_MOST: usize = 16;
+/// Addresses of one name that are tried.
+pub const ADDRESSES_MOST: usize = 32;
+/// How long a connection to one address may take to be made, and then to be opened.
 pub const CONNECT_MOST: Duration = Duration::from_secs(10);
 /// Default of a forwarder's `timeout`: how long a peer may leave everything unanswered.
 pub const ANSWER_DEFAULT: Duration = Duration::from_secs(60);
 /// First and longest wait before a peer is tried again.
 pub const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// How long a connection to a peer that gives no answers must have lasted before more than
+/// [`TRIAL_BYTES`] are sent by it; and where the one before ended soon. A balancer without a server
+/// takes a connection, and all that it is sent, and hangs up then.
+pub const TRIAL: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
+/// Bytes of lines that are sent by such a connection until then.
+pub const TRIAL_BYTES: u64 = 16 * KIB;
 /// How often it is asked how much the peer's TCP has acknowledged.
 pub const UNACKED_EVERY: Duration = Duration::from_millis(50);
 /// The most peers of one forwarder.

@@ -1,8 +1,7 @@
 //! Putting a configuration in force while the daemon runs.
 //!
 //! What touches files, looks names up or waits is done in a thread beside the loop: reading the
-//! configuration and certificates, opening inputs and spools, and connecting UDP outputs
-//! ([`prepare`]). When all of it went well, the inputs that are gone are stopped, and the loop
+//! configuration and certificates, opening inputs and spools ([`prepare`]). When all of it went well, the inputs that are gone are stopped, and the loop
 //! goes on taking what they had received through the old flow. When the last of them has ended,
 //! the loop swaps the old flow for the new one.
 //!
@@ -13,11 +12,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use mio::Token;
-use mio::net::UdpSocket;
 
 use super::control::{Control, Listening};
 use super::inputs::Sockets;
-use super::{Daemon, admin, links, udp_out};
+use super::{Daemon, admin, links};
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::plan::{BodyPlan, DaemonPlan, InputPlan, NodePlan, Plan, SpoolPlan};
 use crate::engine;
@@ -63,7 +61,6 @@ pub(super) struct Prepared {
     server_tls: Vec<(String, ServerTls)>,
     client_tls: Vec<(String, ClientTls)>,
     spools: Vec<(String, Opened<OsFs>)>,
-    udp: Vec<(String, UdpSocket)>,
     pub(super) control: Option<Listening>,
 }
 
@@ -122,7 +119,6 @@ pub(super) fn prepare(plan: Plan, before: &Before) -> Result<Prepared, String> {
         server_tls: Vec::new(),
         client_tls: Vec::new(),
         spools: Vec::new(),
-        udp: Vec::new(),
         control: open_control(&plan.daemon, before)?,
         plan: Plan { daemon: plan.daemon.clone(), nodes: Vec::new() },
     };
@@ -144,9 +140,6 @@ pub(super) fn prepare(plan: Plan, before: &Before) -> Result<Prepared, String> {
                         .spools
                         .push((name(), open_spool(&node.name, spool, &readers, before.clock)?));
                 }
-            }
-            BodyPlan::Udp(to) if was(node) != Some(&node.body) => {
-                prepared.udp.push((name(), udp_out::connect(&node.name, &to.to)?));
             }
             BodyPlan::Forward(forward) => {
                 let tls = links::tls_of(&node.name, forward)?;
@@ -365,16 +358,17 @@ impl Daemon {
         for (name, tls) in &prepared.server_tls {
             found(name).into_iter().for_each(|node| self.inputs.renew_tls(node, tls));
         }
-        for (name, socket) in prepared.udp {
-            if let Some(node) = found(&name) {
-                self.udp.keep_or_enter(node, socket, self.poll.registry())?;
+        for node in &prepared.plan.nodes {
+            if let (BodyPlan::Udp(udp), Some(id)) = (&node.body, found(&node.name)) {
+                self.udp.enter(id, self.engine.name_of(id), &udp.to, now);
             }
         }
         for (name, tls) in prepared.client_tls {
             if let Some(node) = found(&name) {
-                self.links.enter_tls(node, Some(tls));
+                self.links.enter_tls(node, tls);
             }
         }
+        self.engine.retry_connections(now);
         for (name, opened) in prepared.spools {
             if let Some(node) = found(&name) {
                 self.enter_spool(node, opened, now)?;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 /// Index of the drops in SO_MEMINFO's array (linux/sock_diag.h, SK_MEMINFO_DROPS).
 const MEMINFO_DROPS: usize = 8;
@@ -9,6 +10,9 @@ const MEMINFO_DROPS: usize = 8;
 const SO_MEMINFO: libc::c_int = 55;
 /// IPV6_MULTICAST_ALL (linux/in6.h).
 const IPV6_MULTICAST_ALL: libc::c_int = 29;
+
+/// The state of a connection that neither side has ended (net/tcp_states.h, TCP_ESTABLISHED).
+const ESTABLISHED: u8 = 1;
 
 /// The size of an option's value, a few words at most, as the kernel takes it.
 fn socklen(size: usize) -> libc::socklen_t {
@@ -112,6 +116,35 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u32> {
         return Err(io::Error::last_os_error());
     }
     Ok(u32::try_from(bytes).unwrap_or(0))
+}
+
+/// How long ago the peer's TCP was last heard from: zero where it has acknowledged all that it was
+/// sent and has no room for more, for it answers the kernel's probes then, which are far apart.
+///
+/// # Errors
+/// The kernel's.
+pub fn silence(socket: BorrowedFd<'_>) -> io::Result<Duration> {
+    // SAFETY: tcp_info is a plain C struct for which all zeroes is a valid value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut len = socklen(size_of_val(&info));
+    // SAFETY: the pointer and the length describe `info`, and `len` is a live socklen_t.
+    let code = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut len,
+        )
+    };
+    if code != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // A second probe is sent only where the first one was not answered.
+    let waits_for_room = info.tcpi_unacked == 0 && info.tcpi_probes <= 1;
+    let established = info.tcpi_state == ESTABLISHED;
+    let silence = Duration::from_millis(u64::from(info.tcpi_last_ack_recv));
+    Ok(if established && waits_for_room { Duration::ZERO } else { silence })
 }
 
 #[cfg(test)]
