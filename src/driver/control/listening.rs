@@ -112,7 +112,7 @@ mod tests {
         drop(second);
         assert_eq!(fs::read_to_string(&path).unwrap(), "of somebody else");
         let error = Listening::open(&path).unwrap_err();
-        assert!(error.to_string().contains("not a socket than a socket"), "{error}");
+        assert!(error.to_string().contains("not a socket"), "{error}");
     }
 
     #[test]
