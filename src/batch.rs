@@ -39,7 +39,7 @@ pub struct Batch {
 /// or the selected ones among them. Numbers in between may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// What assigned the numbers.
+    /// The spool or source that assigned the numbers.
     pub origin: Identity,
     /// The first number.
     pub first: u64,
@@ -213,7 +213,7 @@ impl Blocks {
         self.current.len()
     }
 
-    /// Whether there are no such bytes.
+    /// Returns whether there are no such bytes.
     pub fn is_empty(&self) -> bool {
         self.current.is_empty()
     }

@@ -88,10 +88,10 @@ pub trait Fs {
     /// The system's error.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Whether the name exists.
+    /// Returns whether the name exists.
     fn exists(&self, path: &Path) -> bool;
 
-    /// Whether the name is that of a regular file; a link to one does not count.
+    /// Returns whether the name is that of a regular file; a link to one does not count.
     fn is_file(&self, path: &Path) -> bool {
         self.length(path).is_ok()
     }
@@ -162,12 +162,12 @@ pub trait FsFile {
     /// The system's error.
     fn release(&mut self, len: u64) -> io::Result<()>;
 
-    /// Whether it is a regular file, and so has a length.
+    /// Returns whether it is a regular file, and so has a length.
     fn is_regular(&self) -> bool {
         true
     }
 
-    /// Whether it is on a local disk, so that no network can delay a write.
+    /// Returns whether it is on a local disk, so that no network can delay a write.
     fn is_local(&self) -> bool;
 
     /// Truncates the file to `len` bytes and releases what was allocated after them.

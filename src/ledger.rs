@@ -110,7 +110,7 @@ impl Ledger {
         all
     }
 
-    /// Whether every line that entered is accounted for, in lines and in bytes.
+    /// Returns whether every line that entered is accounted for, in lines and in bytes.
     pub fn balances(&self, queued: Count) -> bool {
         let dropped = self.dropped_in_all();
         self.entered.lines

@@ -260,7 +260,7 @@ const READER_FIGURES: &[ReaderFigure] = &[
     }),
 ];
 
-/// Whether one of its processes is in a crash loop.
+/// Returns whether one of its processes is in a crash loop.
 fn loops(node: &NodeStatus) -> bool {
     node.children.iter().any(|child| child.state == "crash-loop")
 }

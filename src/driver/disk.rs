@@ -101,7 +101,7 @@ impl DiskWorkers {
         self.assigned.values().filter(|other| **other == worker).count()
     }
 
-    /// Whether a worker is assigned to this node.
+    /// Returns whether a worker is assigned to this node.
     pub fn has(&self, node: NodeId) -> bool {
         self.assigned.contains_key(&node)
     }

@@ -43,7 +43,7 @@ struct Jobs {
     closed: bool,
 }
 
-/// What a worker has open.
+/// The open targets of a worker.
 #[derive(Debug)]
 struct DiskWorker {
     targets: HashMap<NodeId, Target>,

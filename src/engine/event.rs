@@ -28,7 +28,7 @@ pub enum Event {
     Counts {
         /// The input.
         node: NodeId,
-        /// What was counted since the last time.
+        /// The counts since the previous event.
         counts: InputCounts,
     },
     /// An input will produce no more lines.
@@ -148,7 +148,7 @@ pub enum LinkEvent {
     Received(Vec<u8>),
     /// Total bytes that the peer's TCP has acknowledged.
     Acknowledged(u64),
-    /// Whether an earlier peer accepts connections.
+    /// True if an earlier peer accepts connections.
     Probed(bool),
     /// It can be written to again.
     Writable,

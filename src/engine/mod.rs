@@ -367,7 +367,7 @@ impl Engine {
         self.graph.iter().filter_map(to).collect()
     }
 
-    /// Whether the driver was told to pause an input or the output of a filter process.
+    /// Returns whether the driver was told to pause an input or the output of a filter process.
     pub fn is_paused(&self, node: NodeId) -> bool {
         self.backpressure.is_paused(node)
     }

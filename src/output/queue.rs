@@ -83,7 +83,7 @@ impl Queue {
         self.count
     }
 
-    /// Whether nothing is in it.
+    /// Returns whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }
@@ -197,7 +197,7 @@ impl Queue {
         lines
     }
 
-    /// Whether everything in it was written.
+    /// Returns whether everything in it was written.
     pub fn all_written(&self) -> bool {
         self.next == self.batches.len()
     }

@@ -63,7 +63,7 @@ pub struct Supervisor {
     started: Mono,
     failures: u32,
     for_good: bool,
-    /// How many times it was restarted.
+    /// Number of restarts.
     pub restarts: u64,
 }
 
@@ -88,17 +88,17 @@ impl Supervisor {
         self.state
     }
 
-    /// Whether it can be given lines now.
+    /// Returns whether it can be given lines now.
     pub fn takes_lines(&self) -> bool {
         matches!(self.state, State::Running(_))
     }
 
-    /// Whether there is a process.
+    /// Returns whether there is a process.
     pub fn has_started(&self) -> bool {
         matches!(self.state, State::Running(_) | State::Ending(..))
     }
 
-    /// Whether it is in a crash loop.
+    /// Returns whether it is in a crash loop.
     pub fn crash_loop(&self) -> bool {
         self.failures >= CRASH_LOOP
     }
@@ -135,7 +135,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether a child that had been in a crash loop now runs well; true once.
+    /// Returns whether a child that had been in a crash loop now runs well; true once.
     pub fn recovered(&mut self, now: Mono) -> bool {
         let State::Running(since) = self.state else { return false };
         if self.failures == 0 || now.since(since) < self.runs_well_after() {

@@ -62,7 +62,7 @@ struct Disk {
     crash_at: Option<u64>,
     /// The operation that fails, if it is a sync.
     fail_sync_at: Option<u64>,
-    /// Whether every sync fails.
+    /// True if every sync fails.
     no_sync: bool,
 }
 
@@ -123,7 +123,7 @@ impl SimFs {
         self.disk.borrow_mut().crash_at = Some(at);
     }
 
-    /// Whether the machine has stopped.
+    /// Returns whether the machine has stopped.
     pub(crate) fn has_stopped(&self) -> bool {
         let disk = self.disk.borrow();
         disk.crash_at.is_some_and(|at| disk.operations >= at)

@@ -48,7 +48,7 @@ pub(crate) struct World {
     pub(crate) children: BTreeMap<LaneId, SimChild>,
     /// What each child of a node has read, one entry per run.
     pub(crate) lives: BTreeMap<String, Vec<Vec<u8>>>,
-    /// Whether commands can be started.
+    /// True if commands can be started.
     pub(crate) startable: bool,
     /// The number of starts, and the signals sent.
     pub(crate) started: u32,

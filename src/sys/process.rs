@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// How many files this process could have open when it started.
+/// The limit of open files when this process started.
 static OPEN_FILES_AT_START: OnceLock<u64> = OnceLock::new();
 
 /// Raises how many files this process may have open to the most that it may ask for
@@ -20,7 +20,7 @@ pub fn raise_open_files() {
     }
 }
 
-/// How many files this process may have open.
+/// The current limit of open files.
 pub fn open_files_limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
 }
@@ -34,7 +34,7 @@ pub struct Confine {
     pub nice: i32,
     /// Bytes of memory, seconds of processor time, open files (getrlimit(2)).
     pub limits: [Option<u64>; 3],
-    /// Whether programs it runs may gain privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
+    /// True if programs it runs may gain privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
     pub may_gain_privileges: bool,
 }
 

@@ -78,7 +78,7 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     Ok((data.dev(), data.ino()))
 }
 
-/// Whether a process listens on a socket, even if it is too busy to answer.
+/// Returns whether a process listens on a socket, even if it is too busy to answer.
 fn is_listened_on(path: &Path) -> io::Result<bool> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
