@@ -274,7 +274,7 @@ impl Children {
         }
     }
 
-    /// Whether there are no children.
+    /// Returns whether there are no children.
     pub fn is_empty(&self) -> bool {
         self.running.is_empty()
     }

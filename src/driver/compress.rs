@@ -121,7 +121,7 @@ fn encode(source: &mut File, target: File, data: &fs::Metadata) -> io::Result<u6
     Ok(bytes)
 }
 
-/// Whether `path` still names this file and nothing was written to it since.
+/// Returns whether `path` still names this file and nothing was written to it since.
 fn is_still(path: &Path, source: &File, bytes: u64) -> io::Result<bool> {
     let (there, ours) = (path.symlink_metadata()?, source.metadata()?);
     Ok(there.dev() == ours.dev() && there.ino() == ours.ino() && ours.len() == bytes)
@@ -205,7 +205,7 @@ mod tests {
             ("x-10.log.0002.zst", "third\n"),
             ("x-10.log.zst", "first\n"),
         ];
-        // What was compressed before its plain file could be removed is there once.
+        // A file compressed before its plain file could be removed is there once.
         let want = want.map(|(name, text)| (name.to_string(), text.to_string()));
         assert_eq!(archives(folder.path()), want);
         fs::write(&path, "again\n").unwrap();

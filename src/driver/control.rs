@@ -71,7 +71,7 @@ pub enum Served {
     Gone,
 }
 
-/// What a client sent.
+/// Input from a client.
 enum Incoming {
     /// Nothing so far, or it has not read the previous answer.
     Nothing,
@@ -192,7 +192,7 @@ impl Control {
         gone
     }
 
-    /// Whether any client has a tap.
+    /// Returns whether any client has a tap.
     pub fn has_taps(&self) -> bool {
         self.clients.values().any(|client| client.taps)
     }
@@ -245,8 +245,8 @@ impl Control {
         }
     }
 
-    /// Whether another client can be accepted. If the limit is reached, the client idle for longest
-    /// is disconnected.
+    /// Returns whether another client can be accepted. If the limit is reached, the client idle for
+    /// longest is disconnected.
     fn has_room(&mut self, now: Mono) -> bool {
         if self.clients.len() >= CONTROL_CLIENTS_MOST {
             let may_go = |client: &Client| !client.taps && !client.deferred;

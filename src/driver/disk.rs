@@ -108,7 +108,7 @@ impl DiskWorkers {
         Ok(())
     }
 
-    /// Whether a worker is assigned to this node.
+    /// Returns whether a worker is assigned to this node.
     pub fn has(&self, node: NodeId) -> bool {
         self.appenders.assigned.contains_key(&node)
     }

@@ -67,7 +67,7 @@ struct Jobs {
     closed: bool,
 }
 
-/// What a worker has open.
+/// The open targets of a worker.
 #[derive(Debug)]
 struct DiskWorker {
     targets: HashMap<NodeId, Target>,

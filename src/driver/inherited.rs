@@ -162,8 +162,8 @@ fn warn_about_missing(taken: usize) {
     }
 }
 
-/// Whether a socket is bound to an address. A socket bound to all of IPv6 also serves all of IPv4,
-/// which is how systemd binds a bare port.
+/// Returns whether a socket is bound to an address. A socket bound to all of IPv6 also serves all
+/// of IPv4, which is how systemd binds a bare port.
 fn is_at(socket: &Socket, address: SocketAddr) -> bool {
     let Some(bound) = socket.local_addr().ok().and_then(|bound| bound.as_socket()) else {
         return false;

@@ -67,7 +67,7 @@ impl Notify {
         }
     }
 
-    /// Whether nothing is waiting.
+    /// Returns whether nothing is waiting.
     pub(super) fn is_done(&self) -> bool {
         self.waiting.is_empty()
     }

@@ -51,17 +51,17 @@ impl Signals {
         while matches!(self.woken.read(&mut chunk), Ok(count) if count > 0) {}
     }
 
-    /// Whether a child has ended since the last call.
+    /// Returns whether a child has ended since the last call.
     pub(super) fn child(&self) -> bool {
         self.child.swap(false, Ordering::AcqRel)
     }
 
-    /// Whether a reload was requested since the last call.
+    /// Returns whether a reload was requested since the last call.
     pub(super) fn reload(&self) -> bool {
         self.reload.swap(false, Ordering::AcqRel)
     }
 
-    /// Whether shutdown was requested since the last call.
+    /// Returns whether shutdown was requested since the last call.
     pub(super) fn end(&self) -> bool {
         self.end.swap(false, Ordering::AcqRel)
     }

@@ -157,7 +157,7 @@ impl Manager {
         }
     }
 
-    /// Whether a new status message is due.
+    /// Returns whether a new status message is due.
     pub fn wants_status(&self, now: Mono) -> bool {
         self.notify.is_some() && now.since(self.status_at) >= STATUS_EVERY
     }
@@ -176,7 +176,7 @@ impl Manager {
 
     // ---- the store
 
-    /// Whether there is a manager.
+    /// Returns whether there is a manager.
     pub fn is_there(&self) -> bool {
         self.notify.is_some()
     }
@@ -327,7 +327,7 @@ impl Manager {
     }
 }
 
-/// Whether the other end of a pipe is closed.
+/// Returns whether the other end of a pipe is closed.
 fn is_closed(pipe: &PipeReader) -> bool {
     let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::empty())];
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|closed| closed == 1)

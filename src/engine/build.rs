@@ -299,7 +299,7 @@ fn new_body(
         }
     };
     let (printed, stderr) = (Count::default(), VecDeque::new());
-    Body::Lanes(Lanes { lanes, partitioner, printed, stderr, holding: false })
+    Body::Lanes(Lanes { lanes, partitioner, printed, stderr, pausing: false })
 }
 
 fn new_child(plan: &ProcessPlan, now: Mono) -> Sink {

@@ -50,7 +50,7 @@ impl Connection {
         }
     }
 
-    /// Whether there are bytes to write, or lines to encode.
+    /// Returns whether there are bytes to write, or lines to encode.
     pub(super) fn can_write(&self, queue: &Queue) -> bool {
         let out = self.link.out().is_some_and(|out| !out.is_empty());
         out || (self.link.has_room() && !queue.all_written())
@@ -79,7 +79,7 @@ impl Connection {
         }
     }
 
-    /// Whether the peer claims a line `known` that this spool cannot have sent.
+    /// Returns whether the peer claims a line `known` that this spool cannot have sent.
     fn is_ahead_of(&self, known: u64, held: Option<Held>) -> bool {
         held.is_some_and(|held| known >= held.next)
     }
@@ -238,7 +238,7 @@ impl Lane {
         let Some(known) = connection.known else { return Completed::default() };
         if connection.is_ahead_of(known, held) {
             let error = format!(
-                "has line {known} of this spool, which itself ends before: the folder was \
+                "has line {known} of this spool, but the spool ends before it: the folder was \
                  restored from a backup or copied. Stop the daemon and start afresh with `logweir \
                  spool trim --new-identity`"
             );
@@ -321,13 +321,13 @@ impl Engine {
         self.graph.lane(lane)?.connection()?.link.out()
     }
 
-    /// Whether events of connection number `attempt` still concern the lane.
+    /// Returns whether events of connection number `attempt` still concern the lane.
     pub fn has_attempt(&self, lane: LaneId, attempt: u64) -> bool {
         let connection = self.graph.lane(lane).and_then(Lane::connection);
         connection.is_some_and(|connection| connection.link.attempt() == Some(attempt))
     }
 
-    /// Whether a lane waits for its peer's TCP acknowledgements.
+    /// Returns whether a lane waits for its peer's TCP acknowledgements.
     pub fn wants_acknowledged(&self, lane: LaneId) -> bool {
         let connection = self.graph.lane(lane).and_then(Lane::connection);
         connection.is_some_and(|connection| connection.link.wants_acknowledged())
@@ -390,8 +390,8 @@ impl Engine {
     /// Ends the links of an output that can receive nothing more. Links with lines left continue
     /// unless a successor sends those lines.
     pub(super) fn end_connections(&mut self, node: NodeId, given_up: bool) {
-        let fed = self.consumers.is_fed(node);
-        let done = !fed || self.consumers_are_done(node);
+        let from_spool = self.consumers.reads_from_spool(node);
+        let done = !from_spool || self.consumers_are_done(node);
         let succeeded = self.consumers.is_succeeded(node);
         let now = self.cx.now;
         let Some(entry) = self.graph.get_mut(node) else { return };

@@ -29,7 +29,7 @@ pub enum Event {
     Counts {
         /// The input.
         node: NodeId,
-        /// What was counted since the last time.
+        /// The counts since the previous event.
         counts: InputCounts,
     },
     /// What is sent to an input does not arrive, or arrives again.
@@ -162,7 +162,7 @@ pub enum LinkEvent {
     Received(Vec<u8>),
     /// Total bytes that the peer's TCP has acknowledged, and how long ago it last said something.
     Acknowledged(u64, Duration),
-    /// Whether an earlier peer accepts connections.
+    /// True if an earlier peer accepts connections.
     Probed(bool),
     /// It can be written to again.
     Writable,

@@ -82,7 +82,7 @@ impl Jobs {
         cx.act(Action::Disk(DiskJob { node, work }));
     }
 
-    /// Whether a retry is due now; clears its time.
+    /// Returns whether a retry is due now; clears its time.
     pub(super) fn retry_is_due(&mut self, now: Mono) -> bool {
         let due = self.retry_at.is_some_and(|at| now >= at);
         if due {
@@ -115,7 +115,7 @@ impl Jobs {
         self.dirty = dirty;
     }
 
-    /// Whether the cursor on disk covers all completed lines.
+    /// Returns whether the cursor on disk covers all completed lines.
     pub(super) fn is_checked(&self) -> bool {
         !self.exact || (self.checkpoint == Checkpoint::None && !self.dirty)
     }

@@ -200,7 +200,7 @@ impl Lane {
         }
     }
 
-    /// Whether nothing is left in it and its sink has ended.
+    /// Returns whether nothing is left in it and its sink has ended.
     pub(super) fn has_ended(&self) -> bool {
         match &self.sink {
             Sink::Child(child) => child.has_ended(),
@@ -295,13 +295,13 @@ impl Lane {
         }
     }
 
-    /// Whether it ends with its node because there is nothing to close.
+    /// Returns whether it ends with its node because there is nothing to close.
     pub(super) fn ends_with_its_node(&self) -> bool {
         matches!(self.sink, Sink::Datagrams(_))
     }
 
-    /// Whether lines from a spool stay in its queue when the grace is over.
-    pub(super) fn keeps_fed_lines(&self) -> bool {
+    /// Returns whether lines from a spool stay in its queue when the grace is over.
+    pub(super) fn keeps_spooled_lines(&self) -> bool {
         matches!(self.sink, Sink::Connection(_))
     }
 }

@@ -369,7 +369,7 @@ impl Engine {
         backpressure::inputs_upstream(&self.graph, &spools.collect())
     }
 
-    /// Whether the driver was told to pause an input or the output of a filter process.
+    /// Returns whether the driver was told to pause an input or the output of a filter process.
     pub fn is_paused(&self, node: NodeId) -> bool {
         self.backpressure.is_paused(node)
     }

@@ -74,7 +74,7 @@ pub struct NodeStatus {
     pub bytes_out: u64,
     /// Bytes that were dropped.
     pub bytes_dropped: u64,
-    /// Whether the counts balance in lines and in bytes.
+    /// True if the counts balance in lines and in bytes.
     pub balanced: bool,
     /// Bytes held by its queue, including overhead; absent if it has no queue.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -230,7 +230,7 @@ pub struct ChildStatus {
     pub pid: Option<u32>,
     /// `running`, `waiting`, `starting`, `ending`, `ended` or `crash-loop`.
     pub state: String,
-    /// How many times it was restarted.
+    /// Number of restarts.
     pub restarts: u64,
     /// A description of how it last ended.
     pub last_end: Option<String>,

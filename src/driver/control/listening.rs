@@ -86,7 +86,7 @@ fn inode(path: &Path) -> io::Result<Made> {
     Ok((data.dev(), data.ino(), data.created().ok()))
 }
 
-/// Whether a process listens on a socket, even if it is too busy to answer.
+/// Returns whether a process listens on a socket, even if it is too busy to answer.
 fn is_listened_on(path: &Path) -> io::Result<bool> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -120,7 +120,7 @@ mod tests {
         drop(second);
         assert_eq!(fs::read_to_string(&path).unwrap(), "of somebody else");
         let error = Listening::open(&path).unwrap_err();
-        assert!(error.to_string().contains("not a socket than a socket"), "{error}");
+        assert!(error.to_string().contains("not a socket"), "{error}");
     }
 
     #[test]

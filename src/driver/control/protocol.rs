@@ -49,9 +49,9 @@ pub struct Answer {
 /// The header of each piece of a tap.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TapHead {
-    /// How many lines follow.
+    /// Number of lines that follow.
     pub lines: u64,
-    /// How many bytes.
+    /// Number of bytes that follow.
     pub bytes: usize,
     /// Lines that the tap has lost since it was opened.
     pub lost: u64,
