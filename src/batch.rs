@@ -1,7 +1,7 @@
-//! A batch: whole lines, each ended by a newline, in one shared piece of memory.
+//! A batch: whole lines, each terminated by a newline, in one shared block of memory.
 //!
-//! Batches are the unit in which lines travel. The bytes are reference-counted, so
-//! that any number of queues hold one copy; nothing ever changes them.
+//! Lines travel in batches. The bytes are reference-counted and immutable, so any number of queues
+//! share one copy.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,28 +16,30 @@ use crate::sources::Sources;
 /// Whole lines that entered together.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// The lines, each ended by `\n`; never empty, so the last byte is always `\n`.
+    /// The lines, each terminated by `\
+    /// `; never empty, so the last byte is always `\
+    /// `.
     pub bytes: Bytes,
-    /// How many lines `bytes` holds; at least one.
+    /// The number of lines in `bytes`; at least one.
     pub lines: u32,
-    /// What `{input}` in a file name means for these lines: the input they came by, or the
-    /// `run` filter that printed them.
+    /// The value of `{input}` in file names: the input that received the lines, or the `run` filter
+    /// that printed them.
     pub input: Arc<str>,
     /// When they were received.
     pub received: SystemTime,
-    /// Where they came from; `None` where that is not numbered.
+    /// The numbers under which they arrived; `None` if their origin does not number lines.
     pub origin: Option<Span>,
-    /// Their numbers in a spool of this daemon; `None` before they are in one.
+    /// Their numbers in a spool of this daemon; `None` if they are not in one.
     pub numbers: Option<Numbers>,
-    /// Who sent which of them, where that is known.
+    /// Who sent which of the lines, if known.
     pub sources: Option<Sources>,
 }
 
-/// A range of something that is numbered elsewhere, such as the spool of another logweir: `first`
-/// to `last` of it, or what a selection left of them. Numbers in between may be missing.
+/// A range of lines numbered elsewhere, such as in the spool of another logweir: `first` to `last`,
+/// or the selected ones among them. Numbers in between may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// What is numbered.
+    /// The spool or source that assigned the numbers.
     pub origin: Identity,
     /// The first number.
     pub first: u64,
@@ -46,18 +48,18 @@ pub struct Span {
 }
 
 impl Span {
-    /// How many numbers there are from the first to the last.
+    /// The length of the range, including missing numbers.
     pub fn len(&self) -> u64 {
         self.last - self.first + 1
     }
 
-    /// Never: a span has at least one number.
+    /// Always false: a span has at least one number.
     pub fn is_empty(&self) -> bool {
         false
     }
 
-    /// What is left of the span of a batch with `lines` lines when its first `cut` lines are taken
-    /// off. Where numbers are missing nobody knows where the cut falls, and the rest keeps it all.
+    /// The remaining span after the first `cut` of `lines` lines are removed. If numbers are
+    /// missing, the position of the cut is unknown and the rest keeps the whole span.
     fn without_first(self, lines: u32, cut: u32) -> Self {
         match self.len() == u64::from(lines) {
             true => Self { first: self.first + u64::from(cut), ..self },
@@ -65,15 +67,15 @@ impl Span {
         }
     }
 
-    /// What the first `cut` lines of a batch with `lines` lines have of its span: where numbers
-    /// are missing nothing, for a span that is stored says that all up to its end is stored.
+    /// The span of the first `cut` of `lines` lines. `None` if numbers are missing: storing a span
+    /// asserts that everything up to its end is stored.
     fn of_first(self, lines: u32, cut: u32) -> Option<Self> {
         (self.len() == u64::from(lines))
             .then(|| Self { last: self.first + u64::from(cut) - 1, ..self })
     }
 }
 
-/// Lines `first` to `last` of a spool of this daemon, or what a selection left of them.
+/// Lines `first` to `last` of a spool of this daemon, or the selected ones among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Numbers {
     /// The number of the first line.
@@ -83,31 +85,31 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    /// How many lines there are from the first to the last.
+    /// The length of the range, including missing lines.
     pub fn lines(&self) -> u64 {
         self.last - self.first + 1
     }
 }
 
 impl Batch {
-    /// Lines of no numbered origin and no known sender.
+    /// Lines without a numbered origin or a known sender.
     pub fn new(bytes: Bytes, lines: u32, input: Arc<str>, received: SystemTime) -> Self {
         Self { bytes, lines, input, received, origin: None, numbers: None, sources: None }
     }
 
-    /// Other lines of the same origin and time, or some of these; the senders are those of as
-    /// many bytes from the first line on.
+    /// Other lines with the same origin and time, or a part of these. `sources` keeps counting
+    /// bytes from the first line.
     pub fn with(&self, bytes: Bytes, lines: u32) -> Self {
         Self { bytes, lines, ..self.clone() }
     }
 
-    /// What the lines are as a count.
+    /// Its number of lines and bytes.
     pub fn count(&self) -> Count {
         Count { lines: u64::from(self.lines), bytes: self.bytes.len() as u64 }
     }
 
-    /// Takes the first bytes off, which must be whole lines and not all of them; the number of
-    /// lines in them.
+    /// Removes the first `bytes` bytes, which must be whole lines but not all of them. Returns the
+    /// number of lines removed.
     pub fn cut_front(&mut self, bytes: usize) -> u32 {
         let cut = self.bytes.split_to(bytes);
         let lines = count_lines(&cut);
@@ -126,19 +128,19 @@ impl Batch {
 
     /// The lines, without their newlines.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        // A batch ends with a newline, so what follows the last one is empty and no line.
+        // A batch ends with a newline, so what follows the last one is empty and not a line.
         let body = self.bytes.strip_suffix(b"\n").unwrap_or(&self.bytes);
         body.split(|&byte| byte == b'\n')
     }
 
-    /// What the batch costs a queue: its bytes and the room of its entry.
+    /// The memory a batch is charged for in a queue: its bytes and the overhead of its entry.
     pub fn cost(&self) -> u64 {
         let sources = self.sources.as_ref().map_or(0, Sources::cost);
         self.bytes.len() as u64 + limits::BATCH_OVERHEAD + sources
     }
 
-    /// Takes off the first whole lines that fit into `room` bytes; `None` where not even the
-    /// first one does. What is left stays in `self`, which must not fit whole.
+    /// Splits off as many whole lines as fit into `room` bytes; `None` if the first does not fit.
+    /// The rest stays in `self`, which must be larger than `room`.
     pub fn split_to(&mut self, room: usize) -> Option<Self> {
         debug_assert!(room < self.bytes.len());
         let end = memchr::memrchr(b'\n', &self.bytes[..room])? + 1;
@@ -148,7 +150,7 @@ impl Batch {
         let lines = self.cut_front(end);
         first.lines = lines;
         first.origin = first.origin.and_then(|origin| origin.of_first(all, lines));
-        // Of what a selection left nobody knows where the cut falls: both have the whole piece.
+        // After a selection the position of the cut is unknown, so both parts keep the whole range.
         first.numbers =
             numbers.zip(self.numbers).map(|(before, rest)| match rest.first - before.first {
                 0 => before,
@@ -165,17 +167,17 @@ pub fn count_lines(bytes: &[u8]) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// How many bytes the first `lines` lines have: all where there are not more of them.
+/// The length in bytes of the first `lines` lines, or of all if there are fewer.
 pub fn end_of_lines(bytes: &[u8], lines: u64) -> usize {
     let Some(last) = lines.checked_sub(1) else { return 0 };
     let nth = usize::try_from(last).unwrap_or(usize::MAX);
     memchr::memchr_iter(b'\n', bytes).nth(nth).map_or(bytes.len(), |at| at + 1)
 }
 
-/// Blocks of memory that batches are cut from, used again when nobody holds them.
+/// Blocks of memory that batches are cut from, reused once no batch refers to them.
 ///
-/// A fresh block of this size costs a page fault for every 4 KiB, as dear as copying the
-/// lines themselves; a used one costs nothing.
+/// A fresh block costs a page fault for every 4 KiB, as much as copying the lines themselves; a
+/// reused one costs nothing.
 #[derive(Debug)]
 pub struct Blocks {
     current: BytesMut,
@@ -189,8 +191,8 @@ impl Default for Blocks {
 }
 
 impl Blocks {
-    /// A buffer with room for at least `room` bytes (at most [`limits::BLOCK`]) behind what
-    /// was not cut off yet, which moves along.
+    /// A buffer with room for at least `room` bytes (at most [`limits::BLOCK`]) after the bytes
+    /// that have not been cut off, which are moved along.
     pub fn with_room(&mut self, room: usize) -> &mut BytesMut {
         debug_assert!(room <= limits::BLOCK);
         if self.current.capacity() - self.current.len() < room {
@@ -206,12 +208,12 @@ impl Blocks {
         &mut self.current
     }
 
-    /// Bytes in the current buffer that were not cut off yet.
+    /// The number of bytes in the current buffer that have not been cut off.
     pub fn len(&self) -> usize {
         self.current.len()
     }
 
-    /// Whether nothing waits to be cut off.
+    /// Returns whether there are no such bytes.
     pub fn is_empty(&self) -> bool {
         self.current.is_empty()
     }
@@ -221,13 +223,13 @@ impl Blocks {
         &mut self.current
     }
 
-    /// Gives unheld blocks back to the system, for when the stream rests.
+    /// Returns unreferenced blocks to the system; called when the stream is idle.
     pub fn rest(&mut self) {
         self.used.retain_mut(|block| !block.try_reclaim(limits::BLOCK));
     }
 
-    /// The block that was left last among those that nobody holds: the likeliest to be in the
-    /// processor's cache yet.
+    /// The most recently filled block that no batch refers to: it is the likeliest to be in the
+    /// processor's cache.
     fn take_free(&mut self) -> Option<BytesMut> {
         let free = self.used.iter_mut().rposition(|block| block.try_reclaim(limits::BLOCK))?;
         Some(self.used.remove(free))
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_knows_where_each_part_stands() {
+    fn a_split_gives_each_part_its_line_numbers() {
         let numbers = |first, last| Some(Numbers { first, last });
         let mut whole = Batch { numbers: numbers(5, 7), ..batch("a\nb\nc\n") };
         let first = whole.split_to(2).unwrap();
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_used_again_once_nobody_holds_it() {
+    fn a_block_is_reused_once_no_batch_refers_to_it() {
         let mut blocks = Blocks::default();
         let mut first = None;
         for round in 0..10 {
@@ -285,7 +287,7 @@ mod tests {
                 first = Some(cut.as_ptr());
             }
         }
-        // Two blocks take turns: the one just left still has its handle in `used`.
+        // Two blocks alternate: the one just filled is still referenced by `used`.
         assert!(blocks.used.len() <= 2, "{}", blocks.used.len());
         assert!(first.is_some());
         let held = blocks.with_room(1).split().freeze();

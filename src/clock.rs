@@ -1,15 +1,20 @@
-//! Time as an argument: the engine is told what time it is, so that a test can be the clock.
+//! Time as an argument: the engine is given the time, so that a test can be the clock.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// A point on a clock that never goes back, counted from the start of the process.
+/// A point on a monotonic clock, counted from the start of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Mono(pub Duration);
 
 impl Mono {
-    /// The time from `earlier` to this one; zero where `earlier` is later.
+    /// The time from `earlier` to this one; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
+    }
+
+    /// The time `wait` before this one, and not before the start.
+    pub fn before(self, wait: Duration) -> Self {
+        Self(self.0.saturating_sub(wait))
     }
 }
 
@@ -20,11 +25,11 @@ impl std::ops::Add<Duration> for Mono {
     }
 }
 
-/// Where the time comes from.
+/// A source of time.
 pub trait Clock {
-    /// For waiting: never goes back.
+    /// Monotonic time, for waiting.
     fn mono(&self) -> Mono;
-    /// For names and stamps: what the wall says, and it may jump.
+    /// Wall-clock time, for names and timestamps; it may jump.
     fn wall(&self) -> SystemTime;
 }
 

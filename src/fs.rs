@@ -1,4 +1,5 @@
-//! Files as an argument: what the daemon asks of a file system, so that a test can be one.
+//! Files as an argument: the file system operations the daemon needs, so that a test can simulate
+//! them.
 
 mod open;
 
@@ -20,21 +21,22 @@ pub trait Fs {
     /// An open file.
     type File: FsFile;
 
-    /// A lock on a folder, held as long as this lives.
+    /// A lock on a folder, held as long as the value lives.
     type Lock;
 
-    /// Opens a file for appending and reading, made with `mode` (less the umask) where missing.
+    /// Opens a file for appending and reading; a missing file is created with `mode` (less the
+    /// umask).
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn append(&self, path: &Path, mode: u32) -> io::Result<Self::File>;
 
-    /// Opens an output's file for appending, made with its folders where missing. Behind the
+    /// Opens an output's file for appending; a missing file is created with its folders. After the
     /// first `trusted` bytes of the path no symbolic link is followed, and the file must be a
-    /// regular one; `None` where the whole path is trusted.
+    /// regular one; `None` if the whole path is trusted.
     ///
     /// # Errors
-    /// The system's; `InvalidInput` where it is a file that cannot be appended to.
+    /// The system's error; `InvalidInput` if the file cannot be appended to.
     fn output(
         &self,
         path: &Path,
@@ -54,7 +56,7 @@ pub trait Fs {
     /// Opens a file for reading.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn open(&self, path: &Path) -> io::Result<Self::File>;
 
     /// The same as [`Self::append`] for a file that must be our own: a link is not followed, and
@@ -74,22 +76,22 @@ pub trait Fs {
         self.open(path)
     }
 
-    /// Makes a folder and those above it where missing.
+    /// Creates a folder and missing parent folders.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn create_folders(&self, path: &Path) -> io::Result<()>;
 
-    /// Gives a file another name in the same file system, replacing what is there.
+    /// Renames a file within the file system, replacing an existing one.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives a file another name in the same file system, which nothing has yet.
+    /// Renames a file within the file system to a name that must be free.
     ///
     /// # Errors
-    /// The system's; `AlreadyExists` where something has that name.
+    /// The system's error; `AlreadyExists` if the name is taken.
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         match self.exists(to) {
             true => Err(io::ErrorKind::AlreadyExists.into()),
@@ -100,33 +102,33 @@ pub trait Fs {
     /// Removes a file.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Whether something has that name.
+    /// Returns whether the name exists.
     fn exists(&self, path: &Path) -> bool;
 
-    /// Whether a regular file has that name; a link to one is none.
+    /// Returns whether the name is that of a regular file; a link to one does not count.
     fn is_file(&self, path: &Path) -> bool {
         self.length(path).is_ok()
     }
 
-    /// When a file was last written.
+    /// The time of the last write to a file.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn modified(&self, path: &Path) -> io::Result<SystemTime>;
 
     /// The length of a file.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn length(&self, path: &Path) -> io::Result<u64>;
 
-    /// What is in a folder, in no order.
+    /// The entries of a folder, in no particular order.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
 
     /// The same with what each is, a link not followed.
@@ -135,24 +137,24 @@ pub trait Fs {
     /// The system's.
     fn entries(&self, folder: &Path) -> io::Result<Vec<(PathBuf, Kind)>>;
 
-    /// Has the names in a folder survive a crash: those of new files, and that removed ones
-    /// are gone (fsync(2), of the folder).
+    /// Makes the names in a folder durable: those of new files, and the removal of old ones
+    /// (fsync(2) of the folder).
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
-    /// Bytes that a file system has left for us.
+    /// Free bytes of the file system, as available to the daemon's user.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn free(&self, folder: &Path) -> io::Result<u64>;
 
-    /// Locks a folder by the file of that path in it, made where missing; `None` where somebody
-    /// else holds the lock. The file must be our own, as with [`Self::append_own`].
+    /// Locks a folder through the lock file at `path`, which is created if missing; `None` if
+    /// another process holds the lock.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn lock(&self, path: &Path) -> io::Result<Option<Self::Lock>>;
 }
 
@@ -178,64 +180,63 @@ pub trait FsFile {
     where
         Self: Sized;
 
-    /// Appends as much of the slices as the system takes; the number of bytes.
+    /// Appends as many bytes of the slices as the system accepts. Returns their number.
     ///
     /// # Errors
-    /// The system's, where nothing was written.
+    /// The system's error, if nothing was written.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
     /// The length in bytes.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn length(&self) -> io::Result<u64>;
 
-    /// Allocates `bytes` bytes from `from` on, behind the end of the file, whose length stays
-    /// (fallocate(2), FALLOC_FL_KEEP_SIZE).
+    /// Allocates `bytes` bytes from `from` on, after the end of the file, without changing its
+    /// length (fallocate(2), FALLOC_FL_KEEP_SIZE).
     ///
     /// # Errors
-    /// The system's; `Unsupported` where it would not make appending cheaper.
+    /// The system's error; `Unsupported` if it would not make appending cheaper.
     fn preallocate(&mut self, from: u64, bytes: u64) -> io::Result<()>;
 
-    /// Gives back what was allocated behind the end, which is at `len`; the time of the last write
-    /// stays.
+    /// Releases what was allocated after the end of the file at `len`; the modification time stays.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn release(&mut self, len: u64) -> io::Result<()>;
 
-    /// Whether it is a regular file, which has a length.
+    /// Returns whether it is a regular file, and so has a length.
     fn is_regular(&self) -> bool {
         true
     }
 
-    /// Whether it is on a disk of this machine, so that no network keeps a write waiting.
+    /// Returns whether it is on a local disk, so that no network can delay a write.
     fn is_local(&self) -> bool;
 
-    /// Cuts the file to `len` bytes, and gives back what was allocated behind it.
+    /// Truncates the file to `len` bytes and releases what was allocated after them.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn set_len(&mut self, len: u64) -> io::Result<()>;
 
-    /// Has what was written survive a crash (fdatasync(2)). After an error nothing is known of
-    /// what was written since the last time, and asking again must not be believed.
+    /// Makes everything written durable (fdatasync(2)). After an error the state of everything
+    /// written since the last sync is unknown, and a later success proves nothing.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn sync(&mut self) -> io::Result<()>;
 
-    /// Reads from `offset` on; the number of bytes, 0 at the end.
+    /// Reads from `offset` on. Returns the number of bytes, 0 at the end.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 }
 
-/// Reads all of `buffer` from `offset` on, or up to the end of the file; the number of bytes.
+/// Fills `buffer` from `offset` on, or up to the end of the file. Returns the number of bytes.
 ///
 /// # Errors
-/// The system's.
+/// The system's error.
 pub fn read_full(file: &impl FsFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut at = 0;
     while at < buffer.len() {
@@ -250,15 +251,15 @@ pub fn read_full(file: &impl FsFile, buffer: &mut [u8], offset: u64) -> io::Resu
 /// Writes all of the slices.
 ///
 /// # Errors
-/// The system's; then the file may hold a part, from its old end on.
+/// The system's error; a part may then have been appended to the file.
 pub fn write_all(file: &mut impl FsFile, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
     write_counted(file, slices, &mut 0)
 }
 
-/// The same, with the bytes that are written added to `len`.
+/// Like [`write_all`], but adds the bytes written to `len`, even on error.
 ///
 /// # Errors
-/// The system's.
+/// The system's error.
 pub fn write_counted(
     file: &mut impl FsFile,
     mut slices: &mut [IoSlice<'_>],
@@ -276,12 +277,12 @@ pub fn write_counted(
     Ok(())
 }
 
-/// Puts a small file in the place of another in one step: whatever happens, its name has the
-/// old content or the new. It is durable on return.
+/// Replaces a small file atomically: whatever happens, its name has the old content or the new. It
+/// is durable on return.
 ///
 /// # Errors
-/// The system's; then the old content is still there, and the new one may be beside it under
-/// the same name with `.new` at its end.
+/// The system's error; the old content is then still there, and the new content may exist under the
+/// same name with `.new` appended.
 pub fn replace<F: Fs>(fs: &F, path: &Path, content: &[u8]) -> io::Result<()> {
     let new = with_suffix(path, NEW);
     if fs.exists(&new) {
@@ -294,17 +295,17 @@ pub fn replace<F: Fs>(fs: &F, path: &Path, content: &[u8]) -> io::Result<()> {
     fs.sync_folder(path.parent().unwrap_or_else(|| Path::new(".")))
 }
 
-/// A path with something behind its name.
+/// A path with a suffix appended to its name.
 pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_os_string();
     name.push(suffix);
     name.into()
 }
 
-/// What the name of a file ends with that is to replace another.
+/// Suffix of the name of a file that is to replace another.
 pub const NEW: &str = ".new";
 
-/// The system's files.
+/// The real file system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OsFs;
 
@@ -313,10 +314,10 @@ impl Fs for OsFs {
     type Lock = Flock<File>;
 
     fn append(&self, path: &Path, mode: u32) -> io::Result<File> {
-        // Opening a named pipe would wait for its reader, and the disk with it.
+        // Opening a named pipe would block the disk thread until the pipe has a reader.
         if path.metadata().is_ok_and(|data| data.file_type().is_fifo()) {
-            let said = "it is a named pipe: write to it with pipe = \"cat > …\" instead";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, said));
+            let message = "it is a named pipe: write to it with pipe = \"cat > …\" instead";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         OpenOptions::new().read(true).append(true).create(true).mode(mode).open(path)
     }
@@ -445,7 +446,7 @@ impl FsFile for File {
     }
 
     fn preallocate(&mut self, from: u64, bytes: u64) -> io::Result<()> {
-        // XFS preallocates by itself, and btrfs would no longer compress what is written.
+        // XFS preallocates by itself, and btrfs would no longer compress the data.
         if fstatfs(&*self)?.filesystem_type() != EXT4_SUPER_MAGIC {
             return Err(io::ErrorKind::Unsupported.into());
         }

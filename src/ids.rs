@@ -1,44 +1,44 @@
-//! Newtypes for the numbers that name things, so that one is never taken for another.
+//! Newtypes for identifiers, so that one kind cannot be mistaken for another.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::SystemTime;
 
-/// A node of the flow (an input, a filter or an output) for the life of the daemon.
+/// A node of the flow (an input, a filter, a spool or an output), for the life of the daemon.
 ///
-/// A node keeps its id through a reload when its name and kind stay; ids are never reused.
+/// A node keeps its id through a reload if its name and kind stay; ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub u32);
 
-/// One lane of a node: a worker of a process, a file, a socket, a peer. A node without several has
-/// lane 0.
+/// One lane of a node: a worker of a process, a file, a socket, a peer. A node with a single lane
+/// has lane 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LaneId {
     /// The output.
     pub node: NodeId,
-    /// Which of its lanes, from 0.
+    /// The lane's index, from 0.
     pub lane: u16,
 }
 
 impl NodeId {
-    /// The lane of a node that has one.
+    /// The lane of a node with a single lane.
     pub fn only_lane(self) -> LaneId {
         LaneId { node: self, lane: 0 }
     }
 }
 
-/// What a spool is known by: 128 bits, made once, written as 32 hexadecimal digits.
+/// The identity of a spool: 128 random bits, generated once, written as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity([u8; 16]);
 
 impl Identity {
-    /// The one with this number.
+    /// The identity with this number.
     pub const fn of(number: u128) -> Self {
         Self(number.to_be_bytes())
     }
 
-    /// A new one.
+    /// A new random identity.
     pub fn new() -> Self {
-        // The standard library's hash maps are keyed with randomness of the system's.
+        // The standard library's hash maps are keyed with the system's randomness.
         let keyed = RandomState::new();
         let half = |which: u8| u128::from(keyed.hash_one((which, SystemTime::now())));
         Self::of(half(0) << 64 | half(1))

@@ -1,37 +1,37 @@
-//! The ledger: every line that enters a node has a fate, and the counts always balance.
+//! The ledger: every line that enters a node is accounted for, and the counts always balance.
 //!
 //! `lines_in = lines_out + not_selected + sum(dropped) + queued`
 //!
-//! Counters only grow. What is queued is asked of the queue itself, so that the balance
-//! is a check and not a definition.
+//! Counters only grow. The queued count comes from the queue itself, so the balance is a check and
+//! not a definition.
 
 use serde::Serialize;
 
-/// Why a line was dropped. A closed list: the words are what the user sees.
+/// Why a line was dropped. The set is closed; users see the words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The queue before a process or an output had no room.
+    /// The queue of a process or an output was full.
     QueueFull,
-    /// The queue had no room and there was no child to empty it, or the line was cut in two
-    /// by the child's end.
+    /// The queue was full and there was no child to drain it, or the child died in the middle of
+    /// the line.
     ChildGone,
-    /// `rate` held it back.
+    /// The line exceeded `rate`.
     Rate,
-    /// The queue had no room because the disk refused what was before it.
+    /// The queue was full because the disk refused earlier lines.
     DiskError,
     /// The network refused the datagram.
     SendError,
-    /// The grace ended before it could be handed on.
+    /// The grace ended before the line could be delivered.
     Shutdown,
-    /// The spool was full: of the lines that came, or of those a reader had not read.
+    /// The spool was full: the new lines were dropped, or old ones that a reader had not read.
     SpoolFull,
-    /// The spool was damaged where the line stood.
+    /// The spool was damaged at the line.
     Damaged,
-    /// Another logweir sent the line again that was here already.
+    /// Another logweir sent a line again that is already here.
     Duplicate,
 }
 
-/// All reasons, in the order of the ledger's table.
+/// All reasons, in the order of the ledger.
 pub const REASONS: [Reason; 9] = [
     Reason::QueueFull,
     Reason::ChildGone,
@@ -45,7 +45,7 @@ pub const REASONS: [Reason; 9] = [
 ];
 
 impl Reason {
-    /// The word for it in `top`, in the log and in metrics.
+    /// The word for it in `top`, the log and the metrics.
     pub fn word(self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
@@ -61,12 +61,12 @@ impl Reason {
     }
 }
 
-/// A count of lines and of their bytes, newlines included.
+/// A count of lines and of their bytes, including newlines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Count {
     /// Lines.
     pub lines: u64,
-    /// Bytes, with each line's newline.
+    /// Bytes, including each line's newline.
     pub bytes: u64,
 }
 
@@ -78,14 +78,14 @@ impl Count {
     }
 }
 
-/// What became of the lines of one node.
+/// The counts of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ledger {
-    /// What entered.
+    /// Lines that entered.
     pub entered: Count,
-    /// What left: passed on, read by the child, written to the file, sent.
+    /// Lines that left: passed on, read by the child, written to the file, sent.
     pub left: Count,
-    /// What the selectors did not take.
+    /// Lines that the selectors rejected.
     pub not_selected: Count,
     dropped: [Count; REASONS.len()],
 }
@@ -96,12 +96,12 @@ impl Ledger {
         self.dropped[reason as usize].add(lines, bytes);
     }
 
-    /// What was dropped for `reason`.
+    /// The lines dropped for `reason`.
     pub fn dropped(&self, reason: Reason) -> Count {
         self.dropped[reason as usize]
     }
 
-    /// What was dropped, for any reason.
+    /// The lines dropped for any reason.
     pub fn dropped_in_all(&self) -> Count {
         let mut all = Count::default();
         for count in self.dropped {
@@ -110,7 +110,7 @@ impl Ledger {
         all
     }
 
-    /// Whether every line that entered is accounted for, in lines and in bytes.
+    /// Returns whether every line that entered is accounted for, in lines and in bytes.
     pub fn balances(&self, queued: Count) -> bool {
         let dropped = self.dropped_in_all();
         self.entered.lines

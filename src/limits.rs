@@ -1,5 +1,5 @@
-//! Every bound of the daemon in one place, with the relations between them checked
-//! by the compiler. Sizes are bytes unless the name says otherwise.
+//! All limits of the daemon in one place; the compiler checks the relations between them. Sizes are
+//! in bytes unless the name says otherwise.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ const MIB: u64 = 1024 * KIB;
 
 /// The largest payload a UDP datagram over IPv4 or IPv6 can carry, rounded up (RFC 768).
 pub const DATAGRAM_MAX: usize = 65_536;
-/// Default longest line; a longer one is cut and counted.
+/// Default maximum length of a line; longer lines are truncated and counted.
 pub const LINE_MAX_DEFAULT: usize = 64 * 1024;
-/// Bounds of the `max_line` key.
+/// Minimum of the `max_line` key.
 pub const LINE_MAX_LEAST: usize = 64;
-/// The most `max_line` may be set to.
+/// Maximum of the `max_line` key.
 pub const LINE_MAX_MOST: usize = 16 * 1024 * 1024;
 
-/// What a batch costs in a queue beside its bytes.
+/// Overhead of a batch in a queue, in addition to its bytes.
 pub const BATCH_OVERHEAD: u64 = 96;
-/// The shared memory that batches are cut from comes in pieces of this size.
+/// Size of the shared blocks of memory that batches are cut from.
 pub const BLOCK: usize = 512 * 1024;
 
 /// Default of `daemon.memory`.
 pub const MEMORY_DEFAULT: u64 = 64 * MIB;
-/// The least `daemon.memory` may be.
+/// Minimum of `daemon.memory`.
 pub const MEMORY_LEAST: u64 = MIB;
 /// Default `queue` of a process.
 pub const QUEUE_DEFAULT: u64 = 8 * MIB;
@@ -30,50 +30,50 @@ pub const QUEUE_DEFAULT: u64 = 8 * MIB;
 pub const QUEUE_FILE_DEFAULT: u64 = 64 * MIB;
 /// Default `queue` of a spool.
 pub const QUEUE_SPOOL_DEFAULT: u64 = 32 * MIB;
-/// The least a `queue` may be.
+/// Minimum of `queue`.
 pub const QUEUE_LEAST: u64 = 4 * KIB;
 
-/// The longest time any key may be set to.
+/// Maximum of every key that is a time.
 pub const TIME_MOST: Duration = Duration::from_secs(366 * 86_400);
-/// The longest path of a Unix socket (`sun_path` without its final NUL).
+/// Maximum length of a Unix socket's path (`sun_path` without its final NUL).
 pub const SOCKET_PATH_MOST: usize = 107;
-/// The longest name of a node.
+/// Maximum length of a node's name.
 pub const NAME_MOST: usize = 64;
 /// Default of `daemon.grace`.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(10);
 /// Default of `receive_buffer`.
 pub const RECEIVE_BUFFER_DEFAULT: u64 = 64 * MIB;
-/// The least `receive_buffer` may be.
+/// Minimum of `receive_buffer`.
 pub const RECEIVE_BUFFER_LEAST: u64 = 4 * KIB;
-/// The most `receive_buffer` may be: the kernel takes no more than half of `INT_MAX`.
+/// Maximum of `receive_buffer`: the kernel accepts at most half of `INT_MAX`.
 pub const RECEIVE_BUFFER_MOST: u64 = 1024 * MIB - 1;
-/// The most `sockets` may be.
+/// Maximum of `sockets`.
 pub const SOCKETS_MOST: u16 = 64;
-/// The most `workers` may be.
+/// Maximum of `workers`.
 pub const WORKERS_MOST: u16 = 64;
-/// The most nodes a configuration may have.
+/// Maximum number of nodes in a configuration.
 pub const NODES_MOST: usize = 10_000;
-/// The longest configuration file, and the most bytes of it and all that it includes.
+/// Maximum size of a configuration file, and of all included files together.
 pub const CONFIG_MOST: u64 = 4 * MIB;
-/// The most files that a configuration may include.
+/// Maximum number of files that a configuration may include.
 pub const INCLUDED_MOST: usize = 1000;
-/// Default first and longest wait before a child is started again.
+/// Default first and longest wait before a child is restarted.
 pub const RESTART_DEFAULT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// The least first wait before a child is started again.
+/// Minimum of the first wait before a child is restarted.
 pub const RESTART_LEAST: Duration = Duration::from_millis(10);
-/// The least time a file is written to before it is rotated.
+/// Minimum time between rotations of a file.
 pub const ROTATE_TIME_LEAST: Duration = Duration::from_secs(1);
-/// The least size a file is rotated at.
+/// Minimum size at which a file is rotated.
 pub const ROTATE_SIZE_LEAST: u64 = KIB;
 /// Default of `mode`, the mode of a new file.
 pub const FILE_MODE_DEFAULT: u32 = 0o640;
-/// Default of `mode` of a Unix socket: any process of the host may log, as with /dev/log.
+/// Default of `mode` of a Unix socket: any local process may log, as with /dev/log.
 pub const UNIX_MODE_DEFAULT: u32 = 0o666;
-/// The least `idle_timeout` may be.
+/// Minimum of `idle_timeout`.
 pub const IDLE_LEAST: Duration = Duration::from_secs(1);
-/// The least memory a child may be given: less does not start a shell.
+/// Minimum memory limit of a child: a shell does not start with less.
 pub const CHILD_MEMORY_LEAST: u64 = 8 * MIB;
-/// The least files a child may be given.
+/// Minimum limit of open files of a child.
 pub const CHILD_FILES_LEAST: u64 = 8;
 /// Default of `stop_grace`.
 pub const STOP_GRACE_DEFAULT: Duration = Duration::from_secs(5);
@@ -89,147 +89,152 @@ pub const SEND_SLOTS: usize = 64;
 pub const DATAGRAM_SENT_MOST: usize = 65_507;
 /// Message slots of one recvmmsg(2); each can take the largest datagram.
 pub const RECV_SLOTS: usize = 64;
-/// How long a receiver waits after a read that was not full while a stream is steady, and while
-/// something behind it has enough to do.
+/// Pause after a read that was not full while a stream is steady, and while something downstream is
+/// busy.
 pub const RECV_PAUSE: Duration = Duration::from_millis(1);
-/// After so many of those waits what was gathered is handed on.
+/// Number of those pauses after which the collected lines are sent to the loop.
 pub const RECV_PAUSES_MOST: u32 = 20;
-/// A mean message of so many bytes is received in place, one message a call.
+/// If messages have this mean size, they are received in place, one message per call.
 pub const RECV_LARGE: usize = 8 * 1024;
-/// When the connections of an input brought so many bytes in one pass, more is taken at once.
+/// If the connections of an input brought this many bytes in one pass, more is read at once.
 pub const STREAM_FULL: usize = 256 * 1024;
-/// How often a receiver asks the kernel for its drops.
+/// How often a receiver looks whether what is sent to its address still arrives, and an input that
+/// could not be opened is tried again.
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Interval at which a receiver reads the kernel's drop counters.
 pub const DROPS_EVERY: Duration = Duration::from_secs(1);
-/// How long a receiver that was told to stop may take to hand over the next lines.
+/// Time that a stopped receiver has to hand over its remaining lines.
 pub const RECV_ENDS: Duration = Duration::from_secs(5);
-/// Calls of recvmmsg(2) that a stopped receiver makes at most to empty its socket.
+/// Maximum number of recvmmsg(2) calls with which a stopped receiver empties its socket.
 pub const RECV_LAST_READS: usize = 10_000;
 /// Batches taken from one input, or reads of one child's output, before others get a turn.
 pub const TURN: usize = 16;
-/// Full batches that a receiver in a flood hands over at once: each hand-over wakes the loop, and
-/// that one the disk.
+/// Full batches that a receiver in a flood hands over at once: each hand-over wakes the loop, which
+/// in turn wakes a disk thread.
 pub const PIECES_TOGETHER: usize = 4;
-/// Batches that may wait between a receiver and the loop.
+/// Capacity of the channel from a receiver to the loop, in batches.
 pub const RECEIVED_WAITING: usize = 8;
 const _: () = assert!(PIECES_TOGETHER <= RECEIVED_WAITING);
-/// Blocks a receiver keeps an eye on for reuse when nobody holds them any more.
+/// Blocks that a receiver keeps for reuse.
 pub const BLOCKS_KEPT: usize = 64;
 
-/// The most slices of one writev(2) (UIO_MAXIOV is 1024).
+/// Maximum number of slices of one writev(2) (UIO_MAXIOV is 1024).
 pub const SLICES_MOST: usize = 64;
-/// Room is preallocated for an append of so many bytes and for what may follow.
+/// Minimum size of an append for which space is preallocated.
 pub const PREALLOCATION_LEAST: u64 = 512 * KIB;
-/// So many bytes are preallocated for what may follow: enough for few such calls, and little
-/// enough to be left behind by a daemon that is killed.
+/// Space preallocated beyond an append: large enough to make such calls rare, small enough to be
+/// left over by a daemon that is killed.
 pub const PREALLOCATION: u64 = 8 * MIB;
-/// The most bytes of one job for the disk: so few that they are in the processor's cache yet.
+/// Maximum size of a disk job: small enough that its bytes are still in the processor's cache.
 pub const DISK_JOB_MOST: u64 = 2 * MIB;
-/// Threads that write files; beyond that many outputs, some share one.
+/// Maximum number of disk threads; with more outputs, some share a thread.
 pub const DISK_THREADS_MOST: usize = 64;
-/// A file that is being written to when the grace is over has this long yet; and at the end
-/// the files have at least this long to be closed and compressed.
+/// Extra time for a file that is being written when the grace is over, and the minimum time for
+/// closing and compressing files at exit.
 pub const CLOSE_LEAST: Duration = Duration::from_secs(1);
-/// While more than this waits for a file, receivers leave what comes in the kernel's buffer,
-/// up to half of it.
+/// While more bytes than this wait for a file, receivers leave data in the kernel's buffer, up to
+/// half of it.
 pub const HOLD_BYTES: u64 = 2 * MIB;
-/// A file that has not caught up in this time is slow, and nobody holds back for it any more.
+/// A file that has not caught up within this time is slow, and inputs are no longer throttled for
+/// it.
 pub const HOLD_MOST: Duration = Duration::from_secs(1);
-/// What is asked for as the buffer of a child's pipe (fcntl(2), F_SETPIPE_SZ).
+/// Requested buffer size of a child's pipe (fcntl(2), F_SETPIPE_SZ).
 pub const PIPE_BUFFER: usize = 1024 * 1024;
-/// How often it is looked how much children have read, when nothing is written to them.
+/// Interval at which unread bytes in children's pipes are checked while nothing is written to them.
 pub const PIPES_EVERY: Duration = Duration::from_millis(500);
-/// One read of a child's output, a FIFO or standard input.
+/// Size of one read of a child's output, a FIFO or standard input.
 pub const READ_CHUNK: usize = 64 * 1024;
-/// The longest line of a child's stderr that is logged.
+/// Maximum length of a child's stderr line in the log.
 pub const STDERR_LINE_MAX: usize = 1024;
-/// A child's stderr lines logged in a second; more are counted.
+/// A child's stderr lines logged per second; more are only counted.
 pub const STDERR_LINES_PER_SECOND: u32 = 20;
-/// The last lines of stderr that a process' node keeps, for `top` to show.
+/// Number of stderr lines kept for each process node, shown by `top`.
 pub const STDERR_LINES_KEPT: usize = 10;
-/// How long the disk rests after an error before it is tried again.
+/// Pause after a disk error before the disk is tried again.
 pub const DISK_RETRY: Duration = Duration::from_secs(1);
-/// Open files of one output; the least recently written is closed first.
+/// Maximum number of open files of one output; the least recently written is closed first.
 pub const OPEN_FILES_MOST: usize = 256;
-/// Open files of all outputs together, where the limit of descriptors allows it.
+/// Maximum number of open files of all outputs together, if the descriptor limit allows it.
 pub const FILES_OPEN_MOST: usize = 4096;
-/// The part of all descriptors that files of outputs may take: one in so many.
+/// Divisor of the descriptor limit that gives the share of outputs' files.
 pub const FILES_OPEN_PART: usize = 2;
-/// A child that ran for less than this did not run well, however short its waits are.
+/// Minimum run time after which a child counts as having run well, however short its waits are.
 pub const RAN_WELL_LEAST: Duration = Duration::from_secs(5);
-/// Failures in a row after which a child counts as being in a crash loop.
+/// Consecutive failures after which a child counts as being in a crash loop.
 pub const CRASH_LOOP: u32 = 3;
 
-/// How often the service manager is told how things are.
+/// Interval of status messages to the service manager.
 pub const STATUS_EVERY: Duration = Duration::from_secs(5);
-/// What waits for a service manager that does not listen.
+/// Messages that may wait for a service manager that is not reading.
 pub const NOTES_MOST: usize = 256;
-/// The watchdog is fed so many times in the time that it waits.
+/// The watchdog is fed this many times per timeout.
 pub const WATCHDOG_PARTS: u32 = 4;
-/// Taps at one time.
+/// Maximum number of taps at one time.
 pub const TAPS_MOST: usize = 16;
-/// What a tap holds that was not taken yet; lines beyond are lost to it.
+/// Maximum bytes waiting in a tap; further lines are lost to it.
 pub const TAP_BYTES: usize = 4 * 1024 * 1024;
-/// What all taps together hold.
+/// Maximum bytes waiting in all taps together.
 pub const TAPS_BYTES: usize = 8 * 1024 * 1024;
-/// About as much of it is written to a client at once.
+/// Approximate size of a piece of a tap that is written to a client at once.
 pub const TAP_PIECE: usize = 256 * 1024;
-/// Clients of the metrics at one time; the one that is slowest makes room for another.
+/// Maximum number of metrics clients at one time; the slowest is disconnected for a new one.
 pub const METRICS_CLIENTS_MOST: usize = 128;
-/// The longest request for metrics.
+/// Maximum length of a request for metrics.
 pub const METRICS_REQUEST_MOST: usize = 8 * 1024;
-/// How long a request for metrics may take to come, and its answer to be read.
+/// Time limit for receiving a request for metrics, and again for writing its answer.
 pub const METRICS_REQUEST: Duration = Duration::from_secs(5);
-/// How long a client that was answered may take to hang up.
+/// Time that a client has to disconnect after its answer.
 pub const METRICS_PARTING: Duration = Duration::from_secs(1);
-/// Answers of different moments that clients have not read yet.
+/// Maximum number of different answers held for slow clients.
 pub const METRICS_ANSWERS_MOST: usize = 8;
-/// A loop that gives no state in this time is late.
+/// A loop that provides no snapshot within this time is too slow.
 pub const METRICS_ANSWER: Duration = Duration::from_secs(2);
-/// A pass of the loop that takes longer than this is late, and counted.
+/// A pass of the loop that takes longer than this counts as late.
 pub const PASS_LATE: Duration = Duration::from_millis(500);
-/// Default of `stuck_after`: an output that has let nothing go for so long is stuck.
+/// Default of `stuck_after`: an output that has released no lines for this long is stuck.
 pub const STUCK_DEFAULT: Duration = Duration::from_secs(60);
-/// The least `stuck_after` may be.
+/// Minimum of `stuck_after`.
 pub const STUCK_LEAST: Duration = Duration::from_secs(1);
-/// Clients of the control socket at one time.
+/// Maximum number of control clients at one time.
 pub const CONTROL_CLIENTS_MOST: usize = 64;
-/// Clients that may wait to be taken.
+/// Backlog of the control socket.
 pub const CONTROL_BACKLOG: i32 = 128;
-/// A client that has asked nothing for so long makes room where there are too many.
+/// If there are too many clients, one that has been idle for this long is disconnected.
 pub const CONTROL_IDLE: Duration = Duration::from_secs(10);
-/// The longest request on the control socket.
+/// Maximum length of a request on the control socket.
 pub const CONTROL_REQUEST_MOST: usize = 64 * 1024;
-/// When more bytes of answers than this wait to be read, nobody is answered more.
+/// While more bytes of answers than this are unread, further requests are refused.
 pub const CONTROL_ANSWERS_MOST: usize = 4 * 1024 * 1024;
 
 const _: () = assert!(TAP_PIECE <= TAP_BYTES && TAP_BYTES <= TAPS_BYTES);
 
-/// Senders whose sequence numbers an input follows.
+/// Maximum number of senders whose sequence numbers an input tracks.
 pub const SENDERS_MOST: usize = 4096;
-/// The longest name of such a sender.
+/// Maximum length of such a sender's name.
 pub const SENDER_NAME_MOST: usize = 255;
-/// A number this far ahead of the last one is a sender that began anew, not a loss.
+/// A number this far ahead of the last one means that the sender restarted, not that lines were
+/// lost.
 pub const SEQUENCE_JUMP_MOST: u64 = 1 << 32;
-/// Senders that `packet-loss` tells apart; lines of more count as invalid.
+/// Maximum number of senders that `packet-loss` distinguishes; lines of others count as invalid.
 pub const PACKET_LOSS_HOSTS_MOST: usize = 65_536;
 
-/// The most bytes one batch of a spool may hold; a row that says more is damaged.
+/// Maximum size of a batch in a spool; a row that claims more is damaged.
 pub const RECORD_MOST: usize = LINE_MAX_MOST + 2 * BLOCK;
-/// The first read of a segment; each further one is twice as large.
+/// Size of the first read of a segment; each further read is twice as large.
 pub const SCAN_FIRST: usize = 4 * 1024;
-/// The largest one.
+/// Maximum size of such a read.
 pub const SCAN_CHUNK: usize = 256 * 1024;
 /// Default of `segment`.
 pub const SEGMENT_DEFAULT: u64 = 64 * MIB;
-/// The least `segment` may be.
+/// Minimum of `segment`.
 pub const SEGMENT_LEAST: u64 = 64 * KIB;
 /// Default of a spool's `max_size`.
 pub const SPOOL_SIZE_DEFAULT: u64 = 10 * 1024 * MIB;
-/// Default of a spool's `reserve`: so much of the disk is left free.
+/// Default of a spool's `reserve`: this much of the disk is left free.
 pub const RESERVE_DEFAULT: u64 = 64 * MIB;
 /// Default of a spool's `sync`.
 pub const SYNC_DEFAULT: Duration = Duration::from_secs(1);
-/// The least time of a spool's `sync`.
+/// Minimum of a spool's `sync`, if it is a time.
 pub const SYNC_LEAST: Duration = Duration::from_millis(1);
 /// A wall clock that is further ahead than this of the time that has passed has jumped.
 pub const CLOCK_STEP: Duration = Duration::from_secs(60);
@@ -240,9 +245,9 @@ pub const CLOCK_BELIEVED: Duration = Duration::from_secs(3600);
 /// many bytes of them or so much time has passed: every job wakes a thread. Not for long: a
 /// killed daemon loses what is gathered.
 pub const GATHER_BYTES: u64 = 256 * KIB;
-/// The longest such gathering.
+/// Maximum time for which lines are collected.
 pub const GATHER_MOST: Duration = Duration::from_millis(1);
-/// A spool asks how much of the disk is free once it has written so many bytes since.
+/// A spool checks the free space of the disk after this many written bytes.
 pub const FREE_EVERY: u64 = 4 * MIB;
 /// The room of removed segments is counted as free for so long, though the file system says
 /// otherwise: some give it back later.
@@ -255,75 +260,92 @@ pub const SEGMENT_HEADS: u64 = 4;
 pub const DROPS_SAID_EVERY: Duration = Duration::from_secs(60);
 /// The highest number a line of a spool can have: 292,000 years at a million lines a second.
 pub const LINE_NUMBER_MOST: u64 = 1 << 63;
-/// The most bytes of one job for a spool.
+/// Maximum size of a spool's job.
 pub const SPOOL_JOB_MOST: u64 = 4 * MIB;
-/// How often cursors are written, at most.
+/// Minimum interval between writes of cursors.
 pub const CURSOR_EVERY: Duration = Duration::from_secs(1);
 /// Origins (other spools, followed files, partitions) whose lines one spool keeps count of; the
 /// one unheard of for longest is forgotten. Each takes 145 bytes of every segment.
 pub const ORIGINS_MOST: usize = 16_384;
 /// The inputs of one segment.
 pub const INPUTS_MOST: u16 = 9999;
-/// The longest cursor file.
+/// Maximum size of a cursor file.
 pub const CURSOR_MOST: u64 = MIB;
-/// One read of a reader of a spool.
+/// Size of one read for a consumer of a spool.
 pub const FEED_READ: usize = 1024 * 1024;
-/// A reader of a spool is given more when its queue holds less than this.
+/// A consumer of a spool is given more when its queue holds less than this.
 pub const FEED_LOW: u64 = 4 * MIB;
-/// A reader of a spool holds no more than this, beside the last batch.
+/// A consumer of a spool holds no more than this plus one batch.
 pub const FEED_HIGH: u64 = 8 * MIB;
 
 const _: () =
     assert!(SEGMENT_LEAST <= SEGMENT_DEFAULT && 2 * SEGMENT_DEFAULT <= SPOOL_SIZE_DEFAULT);
 const _: () = assert!(FEED_LOW <= FEED_HIGH && FEED_HIGH <= MEMORY_DEFAULT);
 
-/// The most bytes of lines in one `lines` frame between two logweirs, but for a single line.
+/// Maximum size of the lines in one `lines` frame between two logweirs, unless it is a single line.
 pub const LINES_FRAME_MOST: usize = 128 * 1024;
-/// Frames that a client may have sent while the peer has not acknowledged the oldest of them.
+/// Maximum number of frames that a client has in flight, not yet acknowledged by the peer.
 pub const FRAMES_UNACKNOWLEDGED_MAX: usize = 4096;
-/// Bytes of lines that a forwarder has under way at most.
+/// Maximum bytes of lines that a forwarder has in flight.
 pub const FORWARD_WINDOW: u64 = 4 * MIB;
-/// Bytes that wait to be written to a connection before a forwarder makes more of them.
+/// A forwarder encodes no more lines while this many bytes wait to be written to its connection.
 pub const FORWARD_OUT: usize = 512 * 1024;
-/// How often the same line may be refused by a peer before it is given up.
+/// Number of times a peer may refuse the same line before it is given up.
 pub const REFUSALS_MOST: u32 = 3;
-/// How long a connection may take to be made and opened.
+/// The first bytes of a line that was given up, as the log shows them.
+pub const GIVEN_UP_SHOWN: usize = 256;
+/// How long a name may take to be looked up for one attempt to connect.
+pub const LOOKUP_MOST: Duration = Duration::from_secs(60);
+/// How often the names of UDP outputs are looked up again.
+pub const LOOKUP_EVERY: Duration = Duration::from_secs(30);
+/// Names that are looked up at the same time by outputs of one kind; more wait for these.
+pub const LOOKUPS_MOST: usize = 16;
+/// Addresses of one name that are tried.
+pub const ADDRESSES_MOST: usize = 32;
+/// Time limit for connecting and opening a session.
 pub const CONNECT_MOST: Duration = Duration::from_secs(10);
-/// Default of a forwarder's `timeout`: how long a peer may leave everything unanswered.
+/// Default of a forwarder's `timeout`: how long a peer may leave lines unanswered.
 pub const ANSWER_DEFAULT: Duration = Duration::from_secs(60);
 /// First and longest wait before a peer is tried again.
 pub const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
-/// How often it is asked how much the peer's TCP has acknowledged.
+/// How long a connection to a peer that gives no answers must have lasted before more than
+/// [`TRIAL_BYTES`] are sent by it; and where the one before ended soon. A balancer without a server
+/// takes a connection, and all that it is sent, and hangs up then.
+pub const TRIAL: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
+/// Bytes of lines that are sent by such a connection until then.
+pub const TRIAL_BYTES: u64 = 16 * KIB;
+/// Interval at which the peer's TCP acknowledgements are checked.
 pub const UNACKED_EVERY: Duration = Duration::from_millis(50);
-/// The most peers of one forwarder.
+/// Maximum number of peers of one forwarder.
 pub const PEERS_MOST: usize = 64;
-/// Answers that wait for a client to read them, in bytes, before it is read from no more.
+/// Reading from a client pauses while this many bytes of answers are unread by it.
 pub const ANSWERS_MOST: usize = 1024 * 1024;
-/// How long a client may take to open its session.
+/// Time limit for a client to open its session.
 pub const OPEN_MOST: Duration = Duration::from_secs(30);
-/// Where there are as many connections as may be, a client that has sent nothing since it came
-/// makes room for a new one after this time.
+/// If the connection limit is reached, a client that has sent nothing since it connected may be
+/// replaced after this time.
 pub const YIELDS_SILENT: Duration = Duration::from_secs(10);
-/// A client that has sent something makes room after it was idle for this long.
+/// A client that has sent something may be replaced after being idle for this long.
 pub const YIELDS_IDLE: Duration = Duration::from_secs(300);
 /// Default of `max_message`.
 pub const MESSAGE_DEFAULT: usize = 64 * 1024;
-/// The largest count of octets that a syslog client may announce; one that says more is let go.
+/// Maximum octet count that a syslog client may announce; a client that announces more is
+/// disconnected.
 pub const COUNT_MOST: u64 = 1024 * MIB;
-/// What all clients of a syslog input together may have sent of messages that have no end yet.
+/// Maximum bytes of incomplete messages from all clients of a syslog input together.
 pub const UNFINISHED_MOST: usize = 16 * 1024 * 1024;
-/// The longest part of a file name that fields and times make: so many bytes leave room for what
-/// is appended when the file is set aside (a name has 255 at most).
+/// Maximum length of the part of a file name that fields and times produce; it leaves room for the
+/// suffix of a rotated file (a name has at most 255 bytes).
 pub const NAME_PART_MOST: usize = 220;
-/// The memory that all file outputs together use for the names that messages made, in bytes.
+/// Memory for names produced by messages, for all file outputs together, in bytes.
 pub const FILE_NAMES_MEMORY: usize = 4 * 1024 * 1024;
-/// Files that lines of one write may go to.
+/// Maximum number of files in one write.
 pub const FILES_AT_ONCE: usize = 1024;
-/// The memory of the names of one write, and of those in a cursor, in bytes.
+/// Memory for the names of one write, and for those in a cursor, in bytes.
 pub const FILES_AT_ONCE_NAMES: usize = 256 * 1024;
-/// The most names of files in a cursor; what was closed for longest is left out.
+/// Maximum number of file names in a cursor; the least recently closed are left out.
 pub const CURSOR_FILES_MOST: usize = 2 * FILES_AT_ONCE;
 /// Default of `max_connections`.
 pub const CONNECTIONS_DEFAULT: u64 = 1000;
-/// The most `max_connections` may be.
+/// Maximum of `max_connections`.
 pub const CONNECTIONS_MOST: u64 = 100_000;

@@ -1,10 +1,10 @@
-//! The daemon's own log: a line each on stderr or in a file, written by a thread of its own,
-//! so that a log nobody reads never stops the loop. Lines for which there is no room are
-//! counted and said as soon as there is.
+//! The daemon's own log: one line per record, on stderr or in a file. A separate thread writes it,
+//! so that a blocked log never stops the loop. Lines that do not fit the queue are counted and
+//! reported once there is room.
 //!
-//! Under systemd (JOURNAL_STREAM is set) a line begins with its priority (sd-daemon(3)) and
-//! the journal knows the time; elsewhere it begins with the time, as udp2log's does or in the
-//! form of RFC 3339.
+//! Under systemd (JOURNAL_STREAM is set) a line begins with its priority (sd-daemon(3)), because
+//! the journal records the time. Elsewhere it begins with the time, in udp2log's format or that of
+//! RFC 3339.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -19,10 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::printable::printable;
 
-/// Lines that may wait to be written.
+/// Capacity of the queue to the log thread, in lines.
 const WAITING_MOST: usize = 4096;
 
-/// Where the log goes.
+/// Where the log is written.
 #[derive(Debug)]
 pub enum Target {
     /// Standard error.
@@ -31,32 +31,32 @@ pub enum Target {
     File(PathBuf),
 }
 
-/// How a line begins.
+/// The format of a line's beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// With its priority under systemd, else with time and level.
+    /// Priority under systemd, otherwise time and level.
     Plain,
-    /// With the time as in `[2013-01-31 12:00:00 UTC+0000]`.
+    /// Time as in `[2013-01-31 12:00:00 UTC+0000]`.
     Udp2log,
 }
 
-/// How much is logged: records of a level and of all more severe ones.
+/// The log level: records of this severity and of all higher ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verbosity {
-    /// What the daemon could not do
+    /// Failures of the daemon
     Error,
-    /// What needs attention
+    /// Conditions that need attention
     Warn,
-    /// What happens in operation
+    /// Events of normal operation
     #[default]
     Info,
-    /// What explains a failure, such as each connection that ends
+    /// Details that explain a failure, such as each connection that ends
     Debug,
 }
 
 impl Verbosity {
-    /// Every one with its name, as the configuration and the command line have it.
+    /// All levels with their names in the configuration and on the command line.
     pub const WORDS: [(&'static str, Self); 4] = [
         ("error", Self::Error),
         ("warn", Self::Warn),
@@ -78,20 +78,20 @@ impl Verbosity {
         }
     }
 
-    /// The one in force.
+    /// The current level.
     pub fn current() -> Self {
         let current = log::max_level();
         let found = Self::WORDS.iter().find(|(_, known)| known.filter() == current);
         found.map_or(Self::Info, |(_, known)| *known)
     }
 
-    /// Puts it in force, at once and for every thread.
+    /// Sets the level for every thread, at once.
     pub fn apply(self) {
         log::set_max_level(self.filter());
     }
 }
 
-/// Writes what is left when it is dropped.
+/// Flushes the log on drop.
 #[derive(Debug)]
 pub struct Guard {
     thread: Option<JoinHandle<()>>,
@@ -118,10 +118,10 @@ enum Head {
 
 static LOGGER: std::sync::OnceLock<Logger> = std::sync::OnceLock::new();
 
-/// Starts the log, once in the life of a process.
+/// Starts the log. It can be started once per process.
 ///
 /// # Errors
-/// The system's, where the file cannot be opened or no thread made.
+/// The file cannot be opened, or the thread cannot be started.
 pub fn start(target: Target, style: Style) -> io::Result<Guard> {
     let (lines, waiting) = sync_channel(WAITING_MOST);
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
@@ -144,17 +144,17 @@ pub fn start(target: Target, style: Style) -> io::Result<Guard> {
     Ok(Guard { thread: Some(thread) })
 }
 
-/// Logs a text of several lines, such as a refused configuration: each line is a record.
+/// Logs a text of several lines, such as a refused configuration, one record per line.
 pub fn lines(level: Level, text: &str) {
     for line in text.lines() {
         log::log!(level, "{line}");
     }
 }
 
-/// Has a log file opened anew by its name, after logrotate moved it.
+/// Reopens the log file by its name, after logrotate has renamed it.
 pub fn reopen() {
     if let Some(logger) = LOGGER.get() {
-        // Where even this finds no room, the log is not being written at all.
+        // If even this finds no room, the log is not being written at all.
         let _ = logger.lines.try_send(Message::Reopen);
     }
 }
@@ -166,7 +166,7 @@ fn append(path: &Path) -> io::Result<File> {
 fn write(waiting: &Receiver<Message>, target: &Target, mut file: Option<File>) {
     loop {
         match (waiting.recv(), target, &mut file) {
-            // A log that cannot be written has nowhere to say so.
+            // A failure to write the log cannot be reported anywhere.
             (Ok(Message::Line(line)), _, Some(file)) => drop(file.write_all(line.as_bytes())),
             (Ok(Message::Line(line)), ..) => drop(io::stderr().write_all(line.as_bytes())),
             (Ok(Message::Reopen), Target::File(path), file) => {
@@ -193,7 +193,7 @@ impl Drop for Guard {
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // Debugging is about this program, not about the libraries it uses.
+        // Debug records are for this program only, not for the libraries it uses.
         metadata.level() <= Level::Info || metadata.target().starts_with("logweir")
     }
 
@@ -203,8 +203,10 @@ impl Log for Logger {
         }
         let lost = self.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let said = format!("{lost} lines of this log were lost, it was not written in time");
-            self.put(Level::Warn, &said, lost);
+            let message = format!(
+                "{lost} log lines were lost because the log could not be written fast enough"
+            );
+            self.put(Level::Warn, &message, lost);
         }
         self.put(record.level(), &record.args().to_string(), 1);
     }
@@ -213,9 +215,8 @@ impl Log for Logger {
 }
 
 impl Logger {
-    /// Puts a text in the queue as one line, whatever it holds: a peer's words may be in it, and
-    /// must not forge a line of ours or reach a terminal. Where there is no room, `worth` lines
-    /// are counted as lost.
+    /// Queues a text as one line, whatever it contains: text from a peer must not forge a line of
+    /// ours or control a terminal. If there is no room, `worth` lines are counted as lost.
     fn put(&self, level: Level, text: &str, worth: u64) {
         let head = match self.head {
             Head::Priority => priority(level).to_string(),

@@ -1,5 +1,5 @@
-//! The state of the daemon for monitoring: metrics over the ledger, with the same figures as `top`
-//! shows, and what is wrong where something is.
+//! The daemon's state for monitoring: metrics of the ledgers, with the same figures as `top`, and
+//! health complaints.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -14,49 +14,49 @@ use prometheus_client::registry::Registry;
 
 use crate::engine::status::{InputStatus, NodeStatus, ReaderStatus, Status};
 
-/// The daemon at one moment, as far as the loop knows it.
+/// The daemon's state at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Every node.
     pub status: Status,
-    /// The budget of all queues in bytes.
+    /// The memory budget of all queues, in bytes.
     pub memory: u64,
-    /// An output that has let nothing go for so long is stuck.
+    /// An output that has released no lines for this long is stuck.
     pub stuck_after: Duration,
     /// When the daemon started.
     pub started: SystemTime,
-    /// What the loop counts of itself.
+    /// The loop's own counts.
     pub pulse: Pulse,
-    /// What came of reloads.
+    /// Counts of reloads.
     pub reloads: Reloads,
 }
 
-/// How the loop goes round.
+/// Counts of the loop.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pulse {
-    /// How often.
+    /// Number of passes.
     pub passes: u64,
-    /// How long it was at work in all.
+    /// Total time spent working.
     pub busy: Duration,
     /// Passes that took too long.
     pub late: u64,
 }
 
-/// What came of reloads.
+/// Counts of reloads.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Reloads {
-    /// Those put in force.
+    /// Successful reloads.
     pub done: u64,
-    /// Those refused.
+    /// Refused reloads.
     pub refused: u64,
-    /// Whether the last one was.
+    /// True if the last reload was refused.
     pub last_refused: bool,
 }
 
-/// What the process takes of the machine.
+/// The resource usage of the process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
-    /// Processor time of all its threads.
+    /// Processor time of all threads.
     pub cpu: Duration,
     /// Resident memory in bytes.
     pub resident: u64,
@@ -64,20 +64,20 @@ pub struct Usage {
     pub mapped: u64,
     /// Open descriptors.
     pub descriptors: u64,
-    /// How many it may open.
+    /// Limit of open descriptors.
     pub descriptors_most: u64,
 }
 
-/// Two ways of writing metrics down.
+/// The exposition formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// OpenMetrics 1.0, which Prometheus asks for.
     OpenMetrics,
-    /// Prometheus' older text, for everybody else.
+    /// Prometheus' older text format, for all other clients.
     Text,
 }
 
-/// Why the daemon is not well: nothing where it is.
+/// Why the daemon is unhealthy; empty if it is healthy.
 pub fn complaints(snapshot: &Snapshot) -> Vec<String> {
     let limit = snapshot.stuck_after.as_secs_f64();
     let mut complaints = Vec::new();
@@ -89,6 +89,12 @@ pub fn complaints(snapshot: &Snapshot) -> Vec<String> {
         if let Some(error) = &node.error {
             complaints.push(format!("{name}: {error}"));
         }
+        for lane in node.lanes.iter().filter(|lane| lane.peer.is_none()) {
+            let lasts = lane.down_seconds.is_some_and(|seconds| seconds as f64 > limit);
+            if let Some(error) = lane.error.as_ref().filter(|_| lane.unresolved || lasts) {
+                complaints.push(format!("{name}: {error}"));
+            }
+        }
         if loops(node) {
             complaints.push(format!("{name}: its process is in a crash loop"));
         }
@@ -99,7 +105,7 @@ pub fn complaints(snapshot: &Snapshot) -> Vec<String> {
     complaints
 }
 
-/// Writes metrics down; `waited` is how long the loop had them be waited for.
+/// Encodes the metrics; `waited` is how long the scrape waited for the loop.
 pub fn text(snapshot: &Arc<Snapshot>, usage: Usage, waited: Duration, format: Format) -> String {
     let snapshot = Arc::clone(snapshot);
     let mut registry = Registry::default();
@@ -114,7 +120,7 @@ pub fn text(snapshot: &Arc<Snapshot>, usage: Usage, waited: Duration, format: Fo
     }
 }
 
-/// Numbers the nodes that reloads removed, for each name from 1 on.
+/// Ordinals of nodes removed by reloads, from 1 on for each name.
 fn retired(status: &Status) -> Vec<Option<String>> {
     let mut seen: HashMap<&str, u32> = HashMap::new();
     let mut retired = Vec::with_capacity(status.nodes.len());
@@ -128,7 +134,7 @@ fn retired(status: &Status) -> Vec<Option<String>> {
     retired
 }
 
-/// Prometheus' older text has the whole name of a counter in its head, and no end.
+/// Converts to the older text format: full counter names in the headers, and no end marker.
 fn older(text: &str) -> String {
     let mut older = String::with_capacity(text.len() + text.len() / 16);
     let mut help = "";
@@ -156,17 +162,17 @@ fn older(text: &str) -> String {
 #[derive(Debug)]
 struct Metrics {
     snapshot: Arc<Snapshot>,
-    /// For each node that a reload removed the how-manieth it is of its name.
+    /// Ordinal of each retired node among the retired nodes of the same name.
     retired: Vec<Option<String>>,
     usage: Usage,
     waited: Duration,
 }
 
-/// A figure of nodes: its name behind `logweir_<kind>_`, its help, whether it only grows, and its
-/// value where a node has one.
+/// A figure of nodes: name after `logweir_<kind>_`, help, whether it is a counter, and its value if
+/// a node has one.
 type Figure = (&'static str, &'static str, bool, fn(&NodeStatus) -> Option<f64>);
 
-/// The figures with no label but the node.
+/// The figures whose only label is the node.
 const FIGURES: &[Figure] = &[
     ("lines_in", "Lines that entered", true, |n| Some(n.lines_in as f64)),
     ("lines_out", "Lines that left", true, |n| Some(n.lines_out as f64)),
@@ -179,28 +185,28 @@ const FIGURES: &[Figure] = &[
     }),
     ("queued_lines", "Lines in the queue", false, |n| Some(n.queued as f64)),
     ("queue_bytes", "Bytes in the queue", false, |n| Some(n.queue?.used as f64)),
-    ("queue_limit_bytes", "Bytes it may hold", false, |n| Some(n.queue?.limit as f64)),
-    ("stuck_seconds", "How long its queue has held lines and let none go", false, |n| {
+    ("queue_limit_bytes", "Maximum bytes in the queue", false, |n| Some(n.queue?.limit as f64)),
+    ("stuck_seconds", "How long its queue has held lines without releasing any", false, |n| {
         n.queue.map(|_| n.stuck_seconds.unwrap_or(0.0))
     }),
     ("kernel_drops", "Datagrams that the kernel dropped", true, |n| {
         Some(input(n)?.kernel_drops as f64)
     }),
     ("datagrams", "Datagrams received", true, |n| Some(input(n)?.datagrams as f64)),
-    ("sequence_lost", "Lines missing by their numbers", true, |n| {
+    ("sequence_lost", "Lines missing according to their sequence numbers", true, |n| {
         Some(input(n)?.sequence_lost as f64)
     }),
-    ("senders_forgotten", "Senders whose numbers are followed no more", true, |n| {
+    ("senders_forgotten", "Senders whose sequence numbers are no longer tracked", true, |n| {
         Some(input(n)?.senders_forgotten as f64)
     }),
-    ("oversize", "Lines that were cut", true, |n| {
+    ("oversize", "Lines that were truncated", true, |n| {
         let cuts = n.kind == "input" || (n.kind == "filter" && n.printed.is_some());
         cuts.then(|| n.input.map_or(0.0, |input| input.oversize as f64))
     }),
-    ("malformed", "Messages that made no sense", true, |n| Some(input(n)?.malformed as f64)),
-    ("connections", "Connections taken", true, |n| Some(input(n)?.connections as f64)),
+    ("malformed", "Malformed messages", true, |n| Some(input(n)?.malformed as f64)),
+    ("connections", "Connections accepted", true, |n| Some(input(n)?.connections as f64)),
     ("refused", "Connections refused", true, |n| Some(input(n)?.refused as f64)),
-    ("not_understood", "Messages not understood", true, |n| {
+    ("not_understood", "Messages that could not be parsed", true, |n| {
         let looks = n.faults.is_some() || n.kind == "input";
         looks.then(|| n.faults.map_or(0.0, |faults| faults.sum() as f64))
     }),
@@ -208,29 +214,27 @@ const FIGURES: &[Figure] = &[
         let restarts = n.children.iter().map(|child| child.restarts).sum::<u64>();
         (!n.children.is_empty()).then_some(restarts as f64)
     }),
-    ("children", "Processes it should have", false, |n| {
+    ("children", "Configured processes", false, |n| {
         (!n.children.is_empty()).then_some(n.children.len() as f64)
     }),
-    ("children_up", "Processes that run", false, |n| {
+    ("children_up", "Running processes", false, |n| {
         let up = n.children.iter().filter(|child| child.pid.is_some()).count();
         (!n.children.is_empty()).then_some(up as f64)
     }),
     ("crash_loop", "Whether a process is in a crash loop", false, |n| {
         (!n.children.is_empty()).then(|| f64::from(u8::from(loops(n))))
     }),
-    ("lanes", "Connections it should have", false, |n| {
+    ("lanes", "Configured connections", false, |n| {
         (!n.lanes.is_empty()).then_some(n.lanes.len() as f64)
     }),
-    ("lanes_connected", "Connections it has", false, |n| {
+    ("lanes_connected", "Open connections", false, |n| {
         let up = n.lanes.iter().filter(|lane| lane.peer.is_some()).count();
         (!n.lanes.is_empty()).then_some(up as f64)
     }),
-    ("disk_refuses", "Whether the disk refuses", false, |n| {
+    ("disk_refuses", "Whether the disk reports errors", false, |n| {
         Some(f64::from(u8::from(n.error.is_some())))
     }),
-    ("paused", "Whether a full queue makes it wait", false, |n| {
-        Some(f64::from(u8::from(n.paused)))
-    }),
+    ("paused", "Whether a full queue pauses it", false, |n| Some(f64::from(u8::from(n.paused)))),
     ("balanced", "Whether its ledger balances", false, |n| Some(f64::from(u8::from(n.balanced)))),
     ("held_lines", "Lines in the spool", false, |n| {
         n.spool.as_ref().map(|spool| spool.lines() as f64)
@@ -238,7 +242,7 @@ const FIGURES: &[Figure] = &[
     ("held_bytes", "Bytes of the spool", false, |n| {
         n.spool.as_ref().map(|spool| spool.bytes as f64)
     }),
-    ("size_limit_bytes", "Bytes the spool may hold", false, |n| {
+    ("size_limit_bytes", "Maximum bytes of the spool", false, |n| {
         n.spool.as_ref().map(|spool| spool.max_size as f64)
     }),
     ("segments", "Segments of the spool", false, |n| {
@@ -246,26 +250,28 @@ const FIGURES: &[Figure] = &[
     }),
 ];
 
-/// A figure of readers of spools: its name, its help, and its value at a time of day.
+/// A figure of a spool's readers: name, help, and its value at a time of day.
 type ReaderFigure = (&'static str, &'static str, fn(&ReaderStatus, f64) -> f64);
 
 const READER_FIGURES: &[ReaderFigure] = &[
     ("reader_lag_lines", "Lines a reader is behind the newest one", |r, _| r.lag_lines as f64),
-    ("reader_lag_bytes", "About how many bytes that is", |r, _| r.lag_bytes as f64),
-    ("reader_lag_seconds", "Time between the line a reader is at and the newest", |r, _| {
+    ("reader_lag_bytes", "Approximate bytes a reader is behind the newest line", |r, _| {
+        r.lag_bytes as f64
+    }),
+    ("reader_lag_seconds", "Time between a reader's position and the newest line", |r, _| {
         r.lag_seconds
     }),
-    ("reader_age_seconds", "Age of the oldest line a reader is not done with", |r, now| {
+    ("reader_age_seconds", "Age of the oldest line a reader has not completed", |r, now| {
         r.waits_since.map_or(0.0, |since| (now - since).max(0.0))
     }),
 ];
 
-/// Whether one of its processes is in a crash loop.
+/// Returns whether one of its processes is in a crash loop.
 fn loops(node: &NodeStatus) -> bool {
     node.children.iter().any(|child| child.state == "crash-loop")
 }
 
-/// What an input counts beside lines.
+/// An input's counts other than lines.
 fn input(node: &NodeStatus) -> Option<InputStatus> {
     node.input.filter(|_| node.kind == "input")
 }
@@ -286,8 +292,8 @@ impl Collector for Metrics {
 type Labels<'a> = Vec<(&'static str, &'a str)>;
 
 impl Metrics {
-    /// The nodes with their labels: one that a reload removed is told from the one that has its
-    /// name now.
+    /// The nodes with their labels. A retired node is distinguished from the one that has its name
+    /// now.
     fn labelled(&self) -> impl Iterator<Item = (&NodeStatus, Labels<'_>)> {
         let nodes = self.snapshot.status.nodes.iter().zip(&self.retired);
         nodes.map(|(node, retired)| {
@@ -314,7 +320,7 @@ impl Metrics {
         put(encoder, (kind, "dropped"), "Lines that were dropped, by reason", true, dropped)
     }
 
-    /// How far the readers of spools are behind.
+    /// The lag of the spools' readers.
     fn readers(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let spools =
@@ -341,14 +347,19 @@ impl Metrics {
             ("uptime_seconds", "Time since the start", false, status.uptime),
             ("queues_bytes", "Bytes in all queues", false, used as f64),
             ("memory_bytes", "The budget of all queues", false, *memory as f64),
-            ("stuck_after_seconds", "When an output is stuck", false, stuck_after.as_secs_f64()),
-            ("loop_passes", "How often the loop went round", true, pulse.passes as f64),
-            ("loop_busy_seconds", "Time it was at work", true, pulse.busy.as_secs_f64()),
-            ("loop_late", "Passes that took too long", true, pulse.late as f64),
-            ("loop_wait_seconds", "How long it had this answer be waited for", false, {
+            (
+                "stuck_after_seconds",
+                "Time after which a blocked output counts as stuck",
+                false,
+                stuck_after.as_secs_f64(),
+            ),
+            ("loop_passes", "Passes of the loop", true, pulse.passes as f64),
+            ("loop_busy_seconds", "Time the loop spent working", true, pulse.busy.as_secs_f64()),
+            ("loop_late", "Passes of the loop that took too long", true, pulse.late as f64),
+            ("loop_wait_seconds", "How long this answer waited for the loop", false, {
                 self.waited.as_secs_f64()
             }),
-            ("reloads", "Configurations put in force by a reload", true, reloads.done as f64),
+            ("reloads", "Configurations applied by a reload", true, reloads.done as f64),
             ("reloads_refused", "Configurations refused", true, reloads.refused as f64),
             ("reload_failed", "Whether the last reload was refused", false, {
                 f64::from(u8::from(reloads.last_refused))
@@ -359,7 +370,7 @@ impl Metrics {
         Ok(())
     }
 
-    /// What the process takes, by the names that every dashboard knows.
+    /// The usage of the process, under the names that dashboards expect.
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let Usage { cpu, resident, mapped, descriptors, descriptors_most } = self.usage;
         let started = self.snapshot.started.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -369,7 +380,7 @@ impl Metrics {
             ("process_resident_memory_bytes", "Resident memory", false, resident as f64),
             ("process_virtual_memory_bytes", "Mapped memory", false, mapped as f64),
             ("process_open_fds", "Open descriptors", false, descriptors as f64),
-            ("process_max_fds", "Descriptors it may open", false, descriptors_most as f64),
+            ("process_max_fds", "Limit of open descriptors", false, descriptors_most as f64),
         ] {
             put_as(encoder, name, help, grows, [(Vec::new(), value)].into_iter())?;
         }
@@ -377,12 +388,12 @@ impl Metrics {
     }
 }
 
-/// Labels and one more.
+/// Adds a label.
 fn with<'a>(labels: &Labels<'a>, one: (&'static str, &'a str)) -> Labels<'a> {
     labels.iter().copied().chain([one]).collect()
 }
 
-/// Writes one metric with all its values, where it has any.
+/// Encodes one metric with all its values, if it has any.
 fn put<'a>(
     encoder: &mut DescriptorEncoder<'_>,
     (kind, what): (&str, &str),

@@ -1,4 +1,4 @@
-//! Who sent which lines of a batch.
+//! The senders of the lines of a batch.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 /// Where a line is in its batch: its first byte, and the byte after its newline.
 pub type Range = (u32, u32);
 
-/// Who sent a line.
+/// The sender of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// A host, by the address its datagram or connection came from.
+    /// A host: the address of its datagram or connection.
     Address(SocketAddr),
     /// A process of this host (unix(7), SCM_CREDENTIALS).
     Process {
@@ -21,7 +21,7 @@ pub enum Source {
     },
 }
 
-/// Who sent the lines of one batch. Cheap to clone; nothing ever changes the list itself.
+/// The senders of the lines of one batch. Cheap to clone; the shared list is immutable.
 #[derive(Debug, Clone)]
 pub struct Sources {
     list: Arc<List>,
@@ -32,18 +32,18 @@ pub struct Sources {
 #[derive(Debug, Default)]
 struct List {
     sources: Vec<Source>,
-    /// Where a run of lines of one sender ends, in bytes, and the sender's place in `sources`.
+    /// The end of a run of lines of one sender, in bytes, and the sender's index in `sources`.
     runs: Vec<(u32, u32)>,
 }
 
 impl Sources {
-    /// One sender for all lines.
+    /// A single sender for all lines.
     pub fn one(source: Source) -> Self {
         let list = List { sources: vec![source], runs: vec![(u32::MAX, 0)] };
         Self { list: Arc::new(list), skipped: 0 }
     }
 
-    /// Who sent the line that begins at byte `at` of the batch.
+    /// The sender of the line that begins at byte `at` of the batch.
     pub fn of(&self, at: usize) -> Option<Source> {
         let List { sources, runs } = &*self.list;
         let at = u32::try_from(at).unwrap_or(u32::MAX).saturating_add(self.skipped);
@@ -54,12 +54,12 @@ impl Sources {
         runs.get(run).map(|(_, source)| sources[*source as usize])
     }
 
-    /// The batch loses so many bytes at its front.
+    /// Accounts for `bytes` bytes removed from the front of the batch.
     pub fn cut_front(&mut self, bytes: usize) {
         self.skipped = self.skipped.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
-    /// The senders of some of the lines, put behind each other.
+    /// The senders of a selection of lines, concatenated.
     #[must_use]
     pub fn gather(&self, ranges: &[Range]) -> Self {
         if self.list.runs.len() == 1 {
@@ -76,14 +76,14 @@ impl Sources {
         gatherer.take().unwrap_or_else(|| self.clone())
     }
 
-    /// What the list takes, in bytes.
+    /// The memory used by the list, in bytes.
     pub fn cost(&self) -> u64 {
         let List { sources, runs } = &*self.list;
         (size_of_val(&sources[..]) + size_of_val(&runs[..])) as u64
     }
 }
 
-/// Gathers the senders of a batch while its lines come.
+/// Collects the senders of a batch while its lines arrive.
 #[derive(Debug, Default)]
 pub struct Gatherer {
     list: List,
@@ -91,7 +91,7 @@ pub struct Gatherer {
 }
 
 impl Gatherer {
-    /// What came since the last push, up to byte `end` of the batch, is of this sender.
+    /// Assigns everything since the last call, up to byte `end` of the batch, to this sender.
     pub fn push(&mut self, source: Source, end: usize) {
         let end = u32::try_from(end).unwrap_or(u32::MAX);
         let last = self.list.runs.last_mut();
@@ -110,7 +110,7 @@ impl Gatherer {
         self.list.runs.push((end, place));
     }
 
-    /// The senders of the batch that is taken off now; `None` where nobody knows any.
+    /// The senders of the batch that is cut off now; `None` if none are known.
     pub fn take(&mut self) -> Option<Sources> {
         self.places.clear();
         let list = std::mem::take(&mut self.list);

@@ -1,4 +1,4 @@
-//! Waking threads: the loop, by its receivers and workers, and receivers, by the loop.
+//! Waking threads: receivers and workers wake the loop, and the loop wakes receivers.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,7 +9,7 @@ use mio::Waker;
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-/// Wakes the loop, with at most one system call a pass of the loop. Clones wake the same one.
+/// Wakes the loop, with at most one system call per pass of the loop. Clones wake the same loop.
 #[derive(Debug, Clone)]
 pub struct Wake {
     waker: Arc<Waker>,
@@ -17,39 +17,40 @@ pub struct Wake {
 }
 
 impl Wake {
-    /// Something that wakes by `waker`.
+    /// A handle that wakes through `waker`.
     pub fn new(waker: Waker) -> Self {
         Self { waker: Arc::new(waker), pending: Arc::new(AtomicBool::new(false)) }
     }
 
-    /// Has the loop look at what was sent to it. To be called after the sending.
+    /// Wakes the loop so that it looks at its channels. Call it after sending.
     pub fn wake(&self) {
         if !self.pending.swap(true, Ordering::AcqRel)
             && let Err(error) = self.waker.wake()
         {
-            // An eventfd write fails only where the process is out of resources altogether.
-            log::error!("the loop cannot be woken: {error}");
+            // An eventfd write fails only if the system is out of resources altogether.
+            log::error!("cannot wake the loop: {error}");
         }
     }
 
-    /// The loop calls this before it looks: what is sent from now on wakes it again.
+    /// Called by the loop before it looks at its channels: anything sent from now on wakes it
+    /// again.
     pub fn looked(&self) {
         self.pending.store(false, Ordering::Release);
     }
 }
 
-/// Wakes a thread that waits for readiness of this descriptor. Clones are the same bell.
+/// Wakes a thread that polls this descriptor. Clones share the same eventfd.
 ///
-/// The waiting thread owns a clone: a descriptor that is closed right after it was written to is
-/// forgotten by epoll(7), and the wake-up is lost with it.
+/// The waiting thread must own a clone: if the last descriptor is closed right after it was written
+/// to, epoll(7) forgets it and the wake-up is lost.
 #[derive(Debug, Clone)]
 pub struct Bell(Arc<EventFd>);
 
 impl Bell {
-    /// A bell that does not ring.
+    /// A bell that is not ringing.
     ///
     /// # Errors
-    /// The system's, where there is no descriptor left.
+    /// No descriptor is available.
     pub fn new() -> io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         Ok(Self(Arc::new(EventFd::from_value_and_flags(0, flags)?)))
@@ -58,15 +59,15 @@ impl Bell {
     /// Makes the descriptor readable until [`Self::hush`].
     pub fn ring(&self) {
         match self.0.write(1) {
-            // It rings already, 2^64 times.
+            // The counter is saturated, so it is already ringing.
             Ok(_) | Err(Errno::EAGAIN) => {}
-            Err(error) => log::error!("a thread cannot be woken: {error}"),
+            Err(error) => log::error!("cannot wake a thread: {error}"),
         }
     }
 
-    /// Ends the ringing. To be called before looking at what it rang for.
+    /// Makes the descriptor unreadable again. Call it before looking at what it rang for.
     pub fn hush(&self) {
-        // It did not ring.
+        // It was not ringing.
         let _ = self.0.read();
     }
 }
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ring_is_heard_though_the_one_who_rang_is_gone_before_anybody_looks() {
+    fn a_ring_is_noticed_even_if_the_ringer_is_dropped_before_the_poll() {
         let mut poll = Poll::new().unwrap();
         let bell = Bell::new().unwrap();
         let fd = bell.as_fd().as_raw_fd();

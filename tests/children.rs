@@ -212,7 +212,7 @@ fn a_queue_that_blocks_makes_standard_input_wait_and_loses_nothing() {
         log.contains("ledger: output slow: in 200000 out 200000 not_selected 0 queued 0"),
         "{log}"
     );
-    assert!(log.contains("in: waits, a queue that blocks is full"), "{log}");
+    assert!(log.contains("in: paused: a queue with when_full = \"block\" is full"), "{log}");
     assert_eq!(std::fs::read_to_string(path("out")).unwrap(), input);
 }
 

@@ -154,7 +154,7 @@ fn of_a_thousand_clients_those_beyond_64_are_told_so_and_every_line_arrives() {
             match answer["error"].as_str() {
                 None => served.push(client),
                 Some(error) => {
-                    assert_eq!(error, "there are 64 clients already; try again");
+                    assert_eq!(error, "the limit of 64 clients is reached; try again");
                     refused += 1;
                 }
             }
@@ -168,7 +168,7 @@ fn of_a_thousand_clients_those_beyond_64_are_told_so_and_every_line_arrives() {
     assert!(grown < 8192, "{grown} KiB");
     let (code, _, said) = ctl(&daemon.path("control.sock"), "status");
     if code != Some(0) {
-        assert!(said.contains("there are 64 clients already; try again"), "{said}");
+        assert!(said.contains("the limit of 64 clients is reached; try again"), "{said}");
     }
     drop(served);
     wait_for("room", || (ctl(&daemon.path("control.sock"), "status").0 == Some(0)).then_some(()));
@@ -197,7 +197,7 @@ fn clients_that_do_not_read_hold_up_nobody_and_are_bounded() {
     assert_eq!(daemon.wait_lines("all", 1000), numbered(0, 1000));
     let mut client = Client::new(&daemon);
     let error = client.refused(STATUS);
-    assert_eq!(error, "too many answers wait for somebody to read them; try again");
+    assert_eq!(error, "too many answers are waiting to be read; try again");
     let grown = peak(&daemon) - before;
     // Without a bound it is hundreds.
     assert!(grown < 20 * 1024, "{grown} KiB");
@@ -260,7 +260,7 @@ fn a_socket_of_a_daemon_that_was_killed_is_replaced_and_of_one_that_runs_is_not(
         said.contains("running").then_some(said)
     });
     assert!(
-        said.contains("another daemon answers there; top, tap and ctl cannot reach us"),
+        said.contains("another daemon answers there; top, tap and ctl cannot reach this daemon"),
         "{said}"
     );
     let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -433,7 +433,7 @@ fn a_reload_to_a_place_that_cannot_be_had_is_refused_and_changes_nothing() {
     std::fs::write(daemon.path("a-file"), "").unwrap();
     moved(&daemon, "a-file", &format!("127.0.0.1:{port}"));
     let (code, _, said) = ctl(&socket, "reload");
-    assert!(code == Some(1) && said.contains("something else than a socket is there"), "{said}");
+    assert!(code == Some(1) && said.contains("a file that is not a socket is there"), "{said}");
     assert!(said.contains("daemon.control = "), "{said}");
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

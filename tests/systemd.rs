@@ -236,7 +236,7 @@ fn sockets_that_the_configuration_does_not_name_are_said_and_closed() {
     manager.store.insert("a-file".into(), file.into());
     manager.start(&mut daemon);
     manager.wait_told("READY=1");
-    daemon.wait_log("a-file, handed over by the service manager, is no socket");
+    daemon.wait_log("a-file, passed by the service manager, is not a socket");
     daemon.wait_log(&format!("a socket at {at}, which no input of the configuration has"));
 }
 
@@ -290,7 +290,7 @@ fn a_manager_that_is_not_there_is_said_once() {
     let (code, log) = daemon.stop();
     assert_eq!(code, Some(0));
     assert_eq!(
-        log.matches("the service manager (NOTIFY_SOCKET) cannot be told").count(),
+        log.matches("cannot notify the service manager (NOTIFY_SOCKET)").count(),
         1,
         "{log}"
     );
@@ -322,7 +322,7 @@ fn descriptors_for_another_process_and_none_where_some_were_promised_are_said() 
     command.env("LISTEN_FDS", "1").env("LISTEN_PID", "1");
     daemon.run_by(command);
     let (_, log) = daemon.stop();
-    assert!(log.contains("LISTEN_FDS=1 is not for us, but for process 1 (LISTEN_PID)"), "{log}");
+    assert!(log.contains("LISTEN_FDS=1 is for process 1 (LISTEN_PID), not for this one"), "{log}");
 
     let script = "for fd in 3 4 5 6 7 8 9; do eval \"exec $fd<&-\"; done; \
                   export LISTEN_PID=$$; exec \"$@\"";
@@ -332,7 +332,7 @@ fn descriptors_for_another_process_and_none_where_some_were_promised_are_said() 
     daemon.send(b"line 0\n");
     assert_eq!(daemon.wait_lines("all", 1), numbered(0, 1));
     let (_, log) = daemon.stop();
-    assert!(log.contains("LISTEN_FDS=7, but 0 descriptors were handed over"), "{log}");
+    assert!(log.contains("LISTEN_FDS=7, but 0 descriptors were passed"), "{log}");
 }
 
 #[test]

@@ -89,7 +89,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         logger::reopen();
         read(&path, &options)
     };
-    let mut daemon = match Daemon::open(&plan, Box::new(reread)) {
+    let mut daemon = match Daemon::open_at_once(&plan, Box::new(reread)) {
         Ok(daemon) => daemon,
         Err(error) => {
             eprintln!("udp2log: {}", printable_lines(&error.to_string()));
@@ -225,7 +225,7 @@ fn report(every: Duration) -> Report {
         packets_before = packets;
         log::info!("Packet rate: {:.3} k/s", new as f64 / every.as_secs_f64() / 1000.0);
     };
-    Report { every, tell: Box::new(tell) }
+    Report { every, run: Box::new(tell) }
 }
 
 /// What the user wrote: the file's name or the command.

@@ -1,5 +1,5 @@
-//! The ways in for who looks after the daemon: the control socket and the metrics' port. They are
-//! opened at the start, moved by a reload, and served by the loop.
+//! Administrative access: the control socket and the metrics port. Both are opened at start, moved
+//! by a reload, and served by the loop.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,16 +16,18 @@ use crate::limits::{PASS_LATE, TAP_PIECE};
 use crate::logger::Verbosity;
 use crate::metrics::{Pulse, Snapshot};
 
-/// Makes the control socket; where it cannot be made, a warning says so.
+/// Creates the control socket; logs a warning if it cannot be created.
 pub(super) fn listen(path: &Path) -> Option<Listening> {
     let warn = |error: &std::io::Error| {
         let path = path.display();
-        log::warn!("no control socket at {path}: {error}; top, tap and ctl cannot reach us");
+        log::warn!(
+            "no control socket at {path}: {error}; top, tap and ctl cannot reach this daemon"
+        );
     };
     Listening::open(path).inspect_err(warn).ok()
 }
 
-/// Opens the metrics' port, where there is to be one.
+/// Opens the metrics port if one is configured.
 pub(super) fn open_metrics(plan: &DaemonPlan, wake: &Wake) -> Result<Option<Metrics>, String> {
     let Some(address) = plan.metrics else { return Ok(None) };
     let opened = Metrics::open(address, wake.clone());
@@ -35,9 +37,8 @@ pub(super) fn open_metrics(plan: &DaemonPlan, wake: &Wake) -> Result<Option<Metr
 impl Daemon {
     // ---- reload
 
-    /// Opens the port of the metrics where a reload has it elsewhere. This is the last that can
-    /// be refused: an address that shares its port with the old one can only be had when the old
-    /// one is closed.
+    /// Opens the metrics port if a reload moved it. This is the last step that can fail: an address
+    /// that shares its port with the old one is free only once the old one is closed.
     pub(super) fn open_metrics(&mut self, plan: &Plan) -> Result<Option<Metrics>, String> {
         let (old, new) = (self.engine.plan().daemon.clone(), &plan.daemon);
         if new.metrics == old.metrics {
@@ -55,14 +56,14 @@ impl Daemon {
         })
     }
 
-    /// Uses what was opened. Clients of the control stay; the old ways in are closed.
+    /// Switches to what was opened. Control clients stay connected; the old sockets are closed.
     pub(super) fn use_admin(
         &mut self,
         plan: &Plan,
         control: Option<Listening>,
         metrics: Option<Metrics>,
     ) {
-        // What `ctl log` asked for holds until the configuration asks for something else.
+        // A level set by `ctl log` stays until the configuration's level changes.
         if plan.daemon.log != self.engine.plan().daemon.log {
             plan.daemon.log.apply();
         }
@@ -93,12 +94,12 @@ impl Daemon {
                     self.answer_control(token, outcome, now);
                 }
             }
-            Served::Ends => self.engine.end_tap(client, "the tap is closed"),
+            Served::EndsTap => self.engine.end_tap(client, "the tap is closed"),
             Served::Gone => self.engine.close_tap(client),
         }
     }
 
-    /// Tells a client what came of its request.
+    /// Answers a client's request.
     pub(super) fn answer_control(&mut self, client: Token, outcome: Outcome, now: Mono) {
         let Some(control) = &mut self.control else { return };
         if control.answer(client, outcome, self.poll.registry(), now) == Served::Gone {
@@ -106,7 +107,7 @@ impl Daemon {
         }
     }
 
-    /// Does what a client asks for; nothing where that is done later.
+    /// Carries out a client's request; `None` if it is answered later.
     fn carry_out_request(&mut self, client: Token, request: Request, now: Mono) -> Option<Outcome> {
         let nothing = || b"null".to_vec();
         Some(match request {
@@ -146,7 +147,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Gives whoever looks what left the nodes.
+    /// Sends tapped lines to their clients.
     pub(super) fn pour_taps(&mut self) {
         let Some(control) = self.control.as_mut().filter(|control| control.has_taps()) else {
             return;
@@ -159,7 +160,7 @@ impl Daemon {
 
     // ---- metrics
 
-    /// Gives whoever asks for metrics the state.
+    /// Answers requests for metrics with a snapshot.
     pub(super) fn answer_metrics(&mut self, now: Mono) {
         while let Some(asks) = self.metrics.as_ref().and_then(Metrics::asked) {
             self.children.look_at_pipes(&mut self.engine);
@@ -171,12 +172,12 @@ impl Daemon {
                 pulse: self.pulse,
                 reloads: self.reloads,
             };
-            // One that has waited for too long is gone.
+            // The receiver is gone if it has waited too long.
             let _ = asks.try_send(snapshot);
         }
     }
 
-    /// The loop has been round since `woken`.
+    /// Counts a pass of the loop that began at `woken`.
     pub(super) fn count_pass(&mut self, woken: Mono) {
         let Pulse { passes, busy, late } = &mut self.pulse;
         let took: Duration = self.clock.mono().since(woken);

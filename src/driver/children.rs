@@ -1,4 +1,4 @@
-//! Real children: starting them, their pipes, their end.
+//! Child processes: starting them, their pipes, and reaping them.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -28,14 +28,14 @@ use crate::limits;
 use crate::sys::pipe::unread;
 use crate::sys::process::{Confine, as_child};
 
-/// What a token of the loop means for a child.
+/// The child's pipe that a token stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pipe {
-    /// Its stdin has room or was closed.
+    /// Its stdin is writable or was closed.
     In,
-    /// It printed.
+    /// Its stdout is readable.
     Out,
-    /// It complained.
+    /// Its stderr is readable.
     Err,
 }
 
@@ -46,7 +46,7 @@ pub struct Children {
     /// The loop's tokens for children's pipes.
     pub tokens: HashMap<Token, (LaneId, Pipe)>,
     next_token: usize,
-    /// Children with output left unread when their turn was over.
+    /// Children that had more output to read when their turn was over.
     pub again: Vec<(LaneId, Pipe)>,
     chunk: Vec<u8>,
 }
@@ -57,37 +57,37 @@ struct Running {
     group: Pid,
     name: Arc<str>,
     stdin: Option<pipe::Sender>,
-    /// The read end of its stdin, once ours is closed: so that what it leaves unread is still
-    /// there when it has ended.
+    /// A read end of its stdin, kept once ours is closed, so that what it leaves unread can be
+    /// counted when it has ended.
     unread: Option<File>,
     stdout: Option<Output>,
     stderr: Output,
     tokens: Vec<Token>,
-    said: Said,
+    limit: StderrLimit,
 }
 
-/// A pipe from a child, and the line that has no end yet.
+/// A pipe from a child, and an incomplete line read from it.
 #[derive(Debug)]
 struct Output {
     pipe: Option<Box<dyn ReadPipe>>,
     lines: LineBuffer,
-    /// Whether its lines are a stream, or only to be logged.
+    /// True if its lines enter the flow; false if they are only logged.
     stream: bool,
 }
 
 trait ReadPipe: Read + std::fmt::Debug {}
 impl ReadPipe for pipe::Receiver {}
 
-/// How many lines of its complaints were logged in this second.
+/// Limits how many stderr lines are logged per second.
 #[derive(Debug, Default)]
-struct Said {
+struct StderrLimit {
     second: u64,
     lines: u32,
-    unsaid: u64,
+    suppressed: u64,
 }
 
 impl Children {
-    /// Children whose tokens are counted from `first_token`.
+    /// No children; their tokens count from `first_token`.
     pub fn new(first_token: usize) -> Self {
         let chunk = vec![0; limits::READ_CHUNK];
         Self { next_token: first_token, chunk, ..Self::default() }
@@ -109,7 +109,7 @@ impl Children {
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(engine.command_of(lane));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // What the service manager says is for the daemon alone.
+        // The service manager's variables are for the daemon alone.
         for name in ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"] {
             command.env_remove(name);
         }
@@ -121,7 +121,7 @@ impl Children {
         let (Some(stdin), Some(stdout), Some(stderr)) = taken else {
             return Err(ErrorKind::BrokenPipe.into());
         };
-        // Larger pipes mean fewer wake-ups; the kernel may refuse, and then it works as well.
+        // Larger pipes mean fewer wake-ups; it works as well if the kernel refuses.
         let wanted = i32::try_from(limits::PIPE_BUFFER).unwrap_or(i32::MAX);
         let _ = fcntl(&stdin, FcntlArg::F_SETPIPE_SZ(wanted));
         let mut stdin = pipe::Sender::from(stdin);
@@ -152,7 +152,7 @@ impl Children {
             stdout: Some(output(stdout, prints)),
             stderr: output(stderr, None),
             tokens,
-            said: Said::default(),
+            limit: StderrLimit::default(),
         };
         self.running.insert(lane, running);
         Ok(pid)
@@ -165,7 +165,7 @@ impl Children {
         token
     }
 
-    /// Writes what waits for a child until it is all gone or the pipe is full.
+    /// Writes waiting lines to a child until none are left or the pipe is full.
     pub fn write(&mut self, lane: LaneId, engine: &mut Engine, now: Mono) {
         if !engine.take_up(lane) {
             return;
@@ -181,7 +181,7 @@ impl Children {
             match stdin.write_vectored(&slices[..count]) {
                 Ok(bytes) => {
                     engine.wrote(lane, bytes);
-                    tell_unread(lane, &*stdin, engine);
+                    note_unread(lane, &*stdin, engine);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -189,7 +189,7 @@ impl Children {
                     return;
                 }
                 Err(_) => {
-                    // EPIPE: nobody reads any more. What is in the pipe is still there.
+                    // EPIPE: the pipe has no reader. What it holds can still be counted.
                     let unread = pipe_holds(&*stdin);
                     engine.handle(Event::StdinClosed { lane, unread }, now);
                     return;
@@ -198,7 +198,7 @@ impl Children {
         }
     }
 
-    /// Reads what a child printed or complained, at most a turn's worth.
+    /// Reads a child's stdout or stderr, at most one turn's worth.
     pub fn read(&mut self, lane: LaneId, pipe: Pipe, engine: &mut Engine, now: Mono) {
         let Some(running) = self.running.get_mut(&lane) else { return };
         if pipe == Pipe::Out && engine.is_paused(lane.node) {
@@ -209,13 +209,13 @@ impl Children {
         }
     }
 
-    /// What a filter prints is wanted again.
+    /// Resumes reading the output of a node's children.
     pub fn resume(&mut self, node: NodeId) {
         let lanes = self.running.keys().copied().filter(|lane| lane.node == node);
         self.again.extend(lanes.map(|lane| (lane, Pipe::Out)));
     }
 
-    /// Closes a child's stdin, keeping what it has not read yet in reach.
+    /// Closes a child's stdin; what it has not read can still be counted.
     pub fn close_stdin(&mut self, lane: LaneId) {
         let Some(running) = self.running.get_mut(&lane) else { return };
         if let Some(stdin) = running.stdin.take() {
@@ -223,16 +223,16 @@ impl Children {
         }
     }
 
-    /// Sends a signal to a child's process group. The child was not reaped yet, so that the
-    /// group's number is still its own.
+    /// Sends a signal to a child's process group. The child has not been reaped, so the group id is
+    /// still its own.
     pub fn signal(&mut self, lane: LaneId, signal: Signal) {
         if let Some(running) = self.running.get(&lane) {
-            // The group may have ended just now; its end is on the way to us.
+            // The group may have just ended; its exit is then about to be reported.
             let _ = killpg(running.group, signal);
         }
     }
 
-    /// Looks which children have ended, after a SIGCHLD, without waiting for any.
+    /// Reaps children that have ended after a SIGCHLD, without waiting.
     pub fn reap(&mut self, engine: &mut Engine, now: Mono) {
         let ended: Vec<LaneId> = self
             .running
@@ -242,14 +242,14 @@ impl Children {
             .collect();
         for lane in ended {
             let Some(mut running) = self.running.remove(&lane) else { continue };
-            // Whoever is left of its group ends with it, while the number is still its own.
+            // The rest of its group is killed while the group id is still its own.
             let _ = killpg(running.group, Signal::SIGKILL);
             running.read(lane, Pipe::Out, usize::MAX, &mut self.chunk, engine, now);
             running.read(lane, Pipe::Err, usize::MAX, &mut self.chunk, engine, now);
             running.end_outputs(lane, engine, now);
             let how = match running.child.wait() {
                 Ok(status) => in_words(status),
-                Err(error) => format!("ended, how is not known: {error}"),
+                Err(error) => format!("ended; its exit status is unknown: {error}"),
             };
             let unread = match (&running.unread, &running.stdin) {
                 (Some(reader), _) => pipe_holds(reader),
@@ -262,19 +262,19 @@ impl Children {
         }
     }
 
-    /// Looks how much children have read of what was written to them.
+    /// Notes how much children have read of what was written to them.
     pub fn look_at_pipes(&self, engine: &mut Engine) {
         for lane in engine.with_unread() {
             let Some(running) = self.running.get(&lane) else { continue };
             match (&running.stdin, &running.unread) {
-                (Some(stdin), _) => tell_unread(lane, stdin, engine),
-                (None, Some(reader)) => tell_unread(lane, reader, engine),
+                (Some(stdin), _) => note_unread(lane, stdin, engine),
+                (None, Some(reader)) => note_unread(lane, reader, engine),
                 (None, None) => {}
             }
         }
     }
 
-    /// Whether none is left.
+    /// Returns whether there are no children.
     pub fn is_empty(&self) -> bool {
         self.running.is_empty()
     }
@@ -286,7 +286,7 @@ impl Running {
         !matches!(waitid(Id::Pid(self.group), flags), Ok(WaitStatus::StillAlive))
     }
 
-    /// Reads at most `turns` pieces; whether it came to the end of what is there.
+    /// Reads at most `turns` pieces. Returns whether everything available was read.
     fn read(
         &mut self,
         lane: LaneId,
@@ -321,7 +321,7 @@ impl Running {
         false
     }
 
-    /// Takes lines that were printed: into the flow, or into the log.
+    /// Passes printed lines into the flow, or stderr lines into the log.
     fn take(
         &mut self,
         lane: LaneId,
@@ -338,7 +338,7 @@ impl Running {
         if !output.stream {
             if let Some((bytes, lines)) = piece {
                 let body = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-                engine.complained(lane.node, body.split(|&byte| byte == b'\n'), now);
+                engine.keep_stderr(lane.node, body.split(|&byte| byte == b'\n'), now);
                 self.log(body, lines, now);
             }
             return;
@@ -351,49 +351,53 @@ impl Running {
         }
     }
 
-    /// Both pipes have ended with the child: a last line without a newline is a line.
+    /// Both pipes have ended with the child: a last line without a newline counts as a line.
     fn end_outputs(&mut self, lane: LaneId, engine: &mut Engine, now: Mono) {
         let last = self.stdout.as_mut().and_then(|output| output.lines.end());
         self.take(lane, Pipe::Out, last, engine, now);
         let last = self.stderr.lines.end();
         self.take(lane, Pipe::Err, last, engine, now);
-        if self.said.unsaid > 0 {
-            log::warn!("{}: {} more lines on stderr were not logged", self.name, self.said.unsaid);
+        if self.limit.suppressed > 0 {
+            log::warn!(
+                "{}: {} more lines on stderr were not logged",
+                self.name,
+                self.limit.suppressed
+            );
         }
     }
 
     fn log(&mut self, body: &[u8], lines: u32, now: Mono) {
         let second = now.0.as_secs();
-        if second != self.said.second {
-            if self.said.unsaid > 0 {
-                let unsaid = self.said.unsaid;
-                log::warn!("{}: {unsaid} more lines on stderr were not logged", self.name);
+        if second != self.limit.second {
+            if self.limit.suppressed > 0 {
+                let suppressed = self.limit.suppressed;
+                log::warn!("{}: {suppressed} more lines on stderr were not logged", self.name);
             }
-            self.said = Said { second, ..Said::default() };
+            self.limit = StderrLimit { second, ..StderrLimit::default() };
         }
-        let left = limits::STDERR_LINES_PER_SECOND.saturating_sub(self.said.lines);
+        let left = limits::STDERR_LINES_PER_SECOND.saturating_sub(self.limit.lines);
         for line in body.split(|&byte| byte == b'\n').take(left as usize) {
             log::warn!("{}: stderr: {}", self.name, String::from_utf8_lossy(line).escape_debug());
         }
-        self.said.lines += lines.min(left);
-        self.said.unsaid += u64::from(lines.saturating_sub(left));
+        self.limit.lines += lines.min(left);
+        self.limit.suppressed += u64::from(lines.saturating_sub(left));
     }
 }
 
-/// A read end of the pipe whose write end is `stdin`, also where its reader is gone (proc(5),
-/// /proc/pid/fd: opening a pipe there gives that pipe).
+/// A read end of the pipe whose write end is `stdin`, even if its reader is gone (proc(5),
+/// /proc/pid/fd: opening a pipe there gives the same pipe).
 fn reader_of(stdin: &pipe::Sender) -> io::Result<File> {
     let path = format!("/proc/self/fd/{}", stdin.as_fd().as_raw_fd());
     std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
-/// How many bytes are in a pipe.
+/// Bytes in a pipe.
 fn pipe_holds(pipe: impl AsFd) -> usize {
-    // FIONREAD does not fail on a pipe; were it to, all that was written would count as read.
+    // FIONREAD does not fail on a pipe; if it did, everything written would count as read.
     unread(pipe).unwrap_or(0)
 }
 
-fn tell_unread(lane: LaneId, pipe: impl AsFd, engine: &mut Engine) {
+fn note_unread(lane: LaneId, pipe: impl AsFd, engine: &mut Engine) {
     if let Ok(bytes) = unread(pipe) {
         engine.unread(lane, bytes);
     }
@@ -411,7 +415,7 @@ fn in_words(status: ExitStatus) -> String {
     }
 }
 
-/// What the system is told of a child's confinement.
+/// The system-level form of a child's confinement.
 fn confine(plan: &ConfinePlan) -> io::Result<Confine> {
     let user = match &plan.user {
         None => None,

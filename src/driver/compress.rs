@@ -11,33 +11,32 @@ use crate::fs::{Fs, OsFs, copy_access, regular, scratch};
 use crate::output::archive::{packed, unfinished};
 use crate::output::open_files::OpenFiles;
 
-/// What is done where a file has the name that the compressed one should have.
+/// What to do if the name of the compressed file is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// It holds the same as the plain one, which an interrupted step left, and is replaced.
+    /// Replace the file: an interrupted run left it, and it holds the same lines.
     Replace,
-    /// It may hold other lines: the compressed file gets a name that is free.
+    /// Choose a free name: the file may hold other lines.
     FreeName,
 }
 
-/// Compresses rotated files, one after the other, in a thread of its own that is started when the
-/// first file comes.
+/// Compresses rotated files one after the other, in a thread that is started for the first file.
 #[derive(Debug, Default)]
 pub(super) struct Compressor {
     open_files: OpenFiles,
     running: Option<Running>,
 }
 
-/// Where files are handed over, and the thread.
+/// The queue of files to compress, and the thread.
 type Running = (Sender<(PathBuf, Taken)>, JoinHandle<()>);
 
 impl Compressor {
-    /// One that leaves alone what outputs have open.
+    /// A compressor that leaves files alone that outputs have open.
     pub(super) fn new(open_files: OpenFiles) -> Self {
         Self { open_files, running: None }
     }
 
-    /// Has files compressed.
+    /// Queues files to be compressed.
     pub(super) fn compress(&mut self, paths: Vec<PathBuf>, taken: Taken) {
         for path in paths {
             if self.running.is_none() {
@@ -51,7 +50,7 @@ impl Compressor {
                 match std::thread::Builder::new().name("compress".into()).spawn(work) {
                     Ok(thread) => self.running = Some((sender, thread)),
                     Err(error) => {
-                        log::error!("{}: not compressed: {error}", path.display());
+                        log::error!("{}: cannot compress it: {error}", path.display());
                         return;
                     }
                 }
@@ -63,7 +62,7 @@ impl Compressor {
         }
     }
 
-    /// Waits until all are.
+    /// Waits until all files are compressed.
     pub(super) fn finish(self) {
         if let Some((sender, thread)) = self.running {
             drop(sender);
@@ -75,14 +74,14 @@ impl Compressor {
 fn pack_and_report(path: &Path, taken: Taken, open_files: &OpenFiles) {
     match pack(path, taken, open_files) {
         Ok(()) => {}
-        // Named twice, or removed by `keep` meanwhile.
+        // Queued twice, or removed by `keep` meanwhile.
         Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => log::error!("{}: not compressed: {error}", path.display()),
+        Err(error) => log::error!("{}: cannot compress it: {error}", path.display()),
     }
 }
 
-/// Compresses a file beside itself and removes it; a crash in between leaves the file whole. One
-/// that is written again meanwhile stays as it is.
+/// Compresses a file into another one beside it and removes it; a crash in between leaves it whole.
+/// A file that is written to meanwhile stays as it is.
 fn pack(path: &Path, taken: Taken, open_files: &OpenFiles) -> io::Result<()> {
     if open_files.is_open(path) {
         return Ok(());
@@ -92,7 +91,7 @@ fn pack(path: &Path, taken: Taken, open_files: &OpenFiles) -> io::Result<()> {
     let unfinished = unfinished(path);
     let target = scratch(&unfinished)?;
     let done = encode(&mut source, target, &data).and_then(|bytes| {
-        // From here on nobody can begin to write it.
+        // From here on no output can begin to write to it.
         let claim = open_files.claim(path);
         if claim.is_none() || !is_still(path, &source, bytes)? {
             return fs::remove_file(&unfinished);
@@ -104,13 +103,13 @@ fn pack(path: &Path, taken: Taken, open_files: &OpenFiles) -> io::Result<()> {
         fs::remove_file(path)
     });
     done.inspect_err(|_| {
-        // It may have got its name already.
+        // It may already have been renamed.
         let _ = fs::remove_file(&unfinished);
     })
 }
 
-/// Writes the compressed file, with the access and the time of the plain one; how many bytes there
-/// were of that.
+/// Writes the compressed file, with the mode, owner and time of the plain one. Returns the number of
+/// plain bytes.
 fn encode(source: &mut File, target: File, data: &fs::Metadata) -> io::Result<u64> {
     let mut encoder = zstd::Encoder::new(target, zstd::DEFAULT_COMPRESSION_LEVEL)?;
     encoder.include_checksum(true)?;
@@ -122,14 +121,14 @@ fn encode(source: &mut File, target: File, data: &fs::Metadata) -> io::Result<u6
     Ok(bytes)
 }
 
-/// Whether a name is that of this file yet, and nothing was written since.
+/// Returns whether `path` still names this file and nothing was written to it since.
 fn is_still(path: &Path, source: &File, bytes: u64) -> io::Result<bool> {
     let (there, ours) = (path.symlink_metadata()?, source.metadata()?);
     Ok(there.dev() == ours.dev() && there.ino() == ours.ino() && ours.len() == bytes)
 }
 
-/// Gives the compressed file the first name that is free. Where the same is there already, a step
-/// before was interrupted, and it is enough.
+/// Gives the compressed file the first free name. If an identical file is there already, an earlier
+/// run was interrupted, and the new file is removed.
 fn put(unfinished: &Path, path: &Path) -> io::Result<()> {
     for number in 0.. {
         let name = packed(path, number);
@@ -178,7 +177,7 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
-    /// All that is in the compressed files of a folder, by their names.
+    /// The names and the content of the compressed files in a folder.
     fn archives(folder: &Path) -> Vec<(String, String)> {
         let mut archives: Vec<_> = fs::read_dir(folder)
             .unwrap()
@@ -206,7 +205,7 @@ mod tests {
             ("x-10.log.0002.zst", "third\n"),
             ("x-10.log.zst", "first\n"),
         ];
-        // What was compressed before its plain file could be removed is there once.
+        // A file compressed before its plain file could be removed is there once.
         let want = want.map(|(name, text)| (name.to_string(), text.to_string()));
         assert_eq!(archives(folder.path()), want);
         fs::write(&path, "again\n").unwrap();
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn no_link_that_somebody_planted_is_followed() {
+    fn no_planted_link_is_followed() {
         let folder = tempfile::tempdir().unwrap();
         let (path, other) = (folder.path().join("x.log"), tempfile::NamedTempFile::new().unwrap());
         fs::write(other.path(), "kept").unwrap();

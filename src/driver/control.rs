@@ -1,11 +1,11 @@
-//! The daemon's end of the control socket (logweir-control(7) says what is spoken on it).
+//! The daemon's end of the control socket (protocol: logweir-control(7)).
 //!
-//! A client has one request under way at a time, and one is carried out for it in a pass of the
-//! loop. What it sends meanwhile waits in its socket, and what it does not read waits here,
-//! bounded, so that a client that stops reading harms nobody.
+//! A client has one request in flight at a time, and at most one is carried out for it per pass of
+//! the loop. Further requests wait in its socket, and answers it has not read wait here, bounded,
+//! so a client that stops reading harms nobody else.
 //!
-//! A client with a tap gets pieces of what leaves a node, each behind a [`TapHead`], as fast as it
-//! reads them; when it closes its side it gets what there is yet, and the end.
+//! A client with a tap gets pieces of what leaves a node, each after a [`TapHead`], as fast as it
+//! reads them. When it shuts down its sending side, it gets the rest and then the end.
 
 mod ask;
 mod listening;
@@ -28,15 +28,15 @@ pub use ask::{ask, open};
 pub use listening::Listening;
 pub use protocol::{Answer, Outcome, Request, TapHead, VERSION};
 
-/// What a client with a tap is told that asks for something else.
-const ONLY_TAP: &str = "a connection with a tap is good for nothing else";
+/// Answer to any request on a connection with a tap.
+const ONLY_TAP: &str = "a connection with a tap accepts no other requests";
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-/// The daemon's end.
+/// The daemon's end of the control socket.
 #[derive(Debug)]
 pub struct Control {
     listening: Listening,
-    /// The listening socket's token; the clients' come after it.
+    /// The listener's token; the clients' tokens follow it.
     token: Token,
     clients: HashMap<Token, Client>,
     next_token: usize,
@@ -48,44 +48,44 @@ struct Client {
     stream: UnixStream,
     request: Vec<u8>,
     answer: Vec<u8>,
-    /// Whether it gets what leaves a node.
+    /// True if it has a tap.
     taps: bool,
-    /// Whether it is disconnected when it has its answer.
-    parting: bool,
-    /// Whether its request is answered later; what it sends meanwhile waits.
+    /// True if it is disconnected once its answer is written.
+    closing: bool,
+    /// True if its request is answered later; further requests wait meanwhile.
     deferred: bool,
-    /// When it asked for something the last time.
-    heard: Mono,
+    /// When it last sent a request.
+    last_request: Mono,
 }
 
-/// What came of a client's readiness.
+/// The result of serving a client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Served {
-    /// Nothing that concerns anybody else.
+    /// Nothing for the caller to do.
     Nothing,
-    /// It asks for something.
+    /// It sent a request.
     Asks(Request),
-    /// It wants no more of its tap than there is.
-    Ends,
+    /// It wants its tap ended.
+    EndsTap,
     /// It had a tap and is gone.
     Gone,
 }
 
-/// What a client said.
-enum Heard {
-    /// Nothing yet, or it has not read what was answered before.
+/// Input from a client.
+enum Incoming {
+    /// Nothing so far, or it has not read the previous answer.
     Nothing,
-    /// A line, and the request in it.
+    /// A line, and the request parsed from it.
     Request(Result<Request, String>),
-    /// That it says no more and has a tap.
+    /// End of file on a connection with a tap.
     End,
 }
 
 impl Control {
-    /// Takes clients in. Its tokens are from `first_token` up to `last_token`.
+    /// Serves clients. Tokens range from `first_token` up to `last_token`.
     ///
     /// # Errors
-    /// The system's.
+    /// The listener cannot be registered.
     pub fn new(
         listening: Listening,
         registry: &Registry,
@@ -99,16 +99,21 @@ impl Control {
         Ok(control)
     }
 
-    /// Listens elsewhere from now on; the clients there are stay.
+    /// Moves to another socket; connected clients stay.
     ///
     /// # Errors
-    /// The system's.
+    /// The listener cannot be registered.
     pub fn move_to(&mut self, listening: Listening, registry: &Registry) -> io::Result<()> {
         self.listening = listening;
         registry.register(&mut self.listening.listener, self.token, Interest::READABLE)
     }
 
-    /// Serves whoever is ready. What it asks for is to be answered with [`Self::answer`].
+    /// Whether its path still leads to it: somebody may have removed it.
+    pub fn is_at_its_path(&self) -> bool {
+        self.listening.is_at_its_path()
+    }
+
+    /// Serves a connection that is ready. The caller must answer a request with [`Self::answer`].
     pub fn ready(&mut self, token: Token, registry: &Registry, now: Mono) -> Served {
         if token == self.token {
             self.accept(registry, now);
@@ -117,19 +122,19 @@ impl Control {
         let waiting = self.waiting_answers();
         let Some(client) = self.clients.get_mut(&token) else { return Served::Nothing };
         match client.serve() {
-            Ok(Heard::Request(_)) if waiting > CONTROL_ANSWERS_MOST => {
-                let said = "too many answers wait for somebody to read them; try again";
-                self.answer(token, Err(said.into()), registry, now)
+            Ok(Incoming::Request(_)) if waiting > CONTROL_ANSWERS_MOST => {
+                let message = "too many answers are waiting to be read; try again";
+                self.answer(token, Err(message.into()), registry, now)
             }
-            Ok(Heard::Request(Ok(request))) => Served::Asks(request),
-            Ok(Heard::Request(Err(said))) => self.answer(token, Err(said), registry, now),
-            Ok(Heard::End) => Served::Ends,
-            Ok(Heard::Nothing) => Served::Nothing,
-            Err(error) => self.let_go(token, &error),
+            Ok(Incoming::Request(Ok(request))) => Served::Asks(request),
+            Ok(Incoming::Request(Err(message))) => self.answer(token, Err(message), registry, now),
+            Ok(Incoming::End) => Served::EndsTap,
+            Ok(Incoming::Nothing) => Served::Nothing,
+            Err(error) => self.disconnect(token, &error),
         }
     }
 
-    /// Tells a client what came of its request.
+    /// Answers a client's request.
     pub fn answer(
         &mut self,
         token: Token,
@@ -138,30 +143,31 @@ impl Control {
         now: Mono,
     ) -> Served {
         let Some(client) = self.clients.get_mut(&token) else { return Served::Nothing };
-        client.heard = now;
+        client.last_request = now;
         client.deferred = false;
-        // What there may be besides this request is looked at in the next pass.
-        let done =
-            client.say(outcome).and_then(|()| registry.reregister(&mut client.stream, token, BOTH));
-        done.map_or_else(|error| self.let_go(token, &error), |()| Served::Nothing)
+        // Further requests are looked at in the next pass.
+        let done = client
+            .send(outcome)
+            .and_then(|()| registry.reregister(&mut client.stream, token, BOTH));
+        done.map_or_else(|error| self.disconnect(token, &error), |()| Served::Nothing)
     }
 
-    /// A client's request is answered later. Nothing more is taken from it until then.
+    /// Postpones the answer to a client's request. Nothing more is read from it until then.
     pub fn defer(&mut self, token: Token) {
         if let Some(client) = self.clients.get_mut(&token) {
             client.deferred = true;
         }
     }
 
-    /// From now on a client gets what leaves a node.
+    /// Marks a client as having a tap.
     pub fn taps(&mut self, token: Token) {
         if let Some(client) = self.clients.get_mut(&token) {
             client.taps = true;
         }
     }
 
-    /// Gives clients with a tap what `take` has for their number, as far as they have read what
-    /// was before; the numbers of those that are gone.
+    /// Sends tapped lines to the clients that have read everything sent before; `take` returns the
+    /// lines for a client's number. Returns the numbers of clients that are gone.
     pub fn pour(&mut self, mut take: impl FnMut(u64) -> Option<Tapped>) -> Vec<u64> {
         let mut gone = Vec::new();
         let tapping = self.clients.iter().filter(|(_, client)| client.taps).map(|(at, _)| *at);
@@ -177,7 +183,7 @@ impl Control {
                     break;
                 }
                 if let Err(error) = client.pour(&tapped)
-                    && self.let_go(token, &error) == Served::Gone
+                    && self.disconnect(token, &error) == Served::Gone
                 {
                     gone.push(id);
                 }
@@ -186,12 +192,12 @@ impl Control {
         gone
     }
 
-    /// Whether anybody has a tap.
+    /// Returns whether any client has a tap.
     pub fn has_taps(&self) -> bool {
         self.clients.values().any(|client| client.taps)
     }
 
-    fn let_go(&mut self, token: Token, why: &io::Error) -> Served {
+    fn disconnect(&mut self, token: Token, why: &io::Error) -> Served {
         if why.kind() != ErrorKind::UnexpectedEof {
             log::debug!("control: {why}");
         }
@@ -199,7 +205,7 @@ impl Control {
         if gone.is_some_and(|client| client.taps) { Served::Gone } else { Served::Nothing }
     }
 
-    /// The bytes of answers that nobody has read yet.
+    /// Bytes of answers that clients have not read.
     fn waiting_answers(&self) -> usize {
         let answers = self.clients.values().filter(|client| !client.taps);
         answers.map(|client| client.answer.len()).sum()
@@ -211,41 +217,43 @@ impl Control {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    log::warn!("control: a client cannot be taken: {error}");
+                    log::warn!("control: cannot accept a client: {error}");
                     return;
                 }
             };
             if !self.has_room(now) {
-                let said = format!("there are {CONTROL_CLIENTS_MOST} clients already; try again");
-                // Best effort: the client is sent away either way.
-                let _ = protocol::answer(Err(said)).map(|line| stream.write(&line));
+                let message =
+                    format!("the limit of {CONTROL_CLIENTS_MOST} clients is reached; try again");
+                // Best effort: the client is disconnected either way.
+                let _ = protocol::answer(Err(message)).map(|line| stream.write(&line));
                 continue;
             }
             let token = Token(self.next_token);
             self.next_token += 1;
             if registry.register(&mut stream, token, BOTH).is_ok() {
                 let (request, answer) = (Vec::new(), Vec::new());
-                let (taps, parting, deferred) = (false, false, false);
+                let (taps, closing, deferred) = (false, false, false);
                 let client =
-                    Client { stream, request, answer, taps, parting, deferred, heard: now };
+                    Client { stream, request, answer, taps, closing, deferred, last_request: now };
                 self.clients.insert(token, client);
             }
         }
-        // There may be more; others have their turn first.
+        // There may be more; others get their turn first.
         let listener = &mut self.listening.listener;
         if let Err(error) = registry.reregister(listener, self.token, Interest::READABLE) {
             log::error!("control: {error}");
         }
     }
 
-    /// Whether one more client can be taken. One that has said nothing for long makes room.
+    /// Returns whether another client can be accepted. If the limit is reached, the client idle for
+    /// longest is disconnected.
     fn has_room(&mut self, now: Mono) -> bool {
         if self.clients.len() >= CONTROL_CLIENTS_MOST {
             let may_go = |client: &Client| !client.taps && !client.deferred;
             let silent = self.clients.iter().filter(|(_, client)| may_go(client));
-            let longest = silent.min_by_key(|(_, client)| client.heard);
+            let longest = silent.min_by_key(|(_, client)| client.last_request);
             if let Some((&token, client)) = longest
-                && now.since(client.heard) >= CONTROL_IDLE
+                && now.since(client.last_request) >= CONTROL_IDLE
             {
                 self.clients.remove(&token);
             }
@@ -255,46 +263,48 @@ impl Control {
 }
 
 impl Client {
-    /// Goes on as far as the client lets us, up to a request.
-    fn serve(&mut self) -> io::Result<Heard> {
+    /// Writes and reads until the client blocks or a request is complete.
+    fn serve(&mut self) -> io::Result<Incoming> {
         if self.deferred {
-            return Ok(Heard::Nothing);
+            return Ok(Incoming::Nothing);
         }
         loop {
             self.write()?;
             if !self.answer.is_empty() {
-                return Ok(Heard::Nothing);
+                return Ok(Incoming::Nothing);
             }
             if let Some(end) = memchr::memchr(b'\n', &self.request) {
                 let line: Vec<u8> = self.request.drain(..=end).collect();
                 let only_tap = || Err(ONLY_TAP.into());
                 let request = if self.taps { only_tap() } else { Request::read(&line) };
-                return Ok(Heard::Request(request));
+                return Ok(Incoming::Request(request));
             }
             if self.request.len() > CONTROL_REQUEST_MOST {
                 let most = CONTROL_REQUEST_MOST;
                 self.request = Vec::new();
-                self.parting = true;
-                self.say(Err(format!("a request is a line of {most} bytes at most")))?;
-                return Ok(Heard::Nothing);
+                self.closing = true;
+                self.send(Err(format!("a request is a line of {most} bytes at most")))?;
+                return Ok(Incoming::Nothing);
             }
             let mut chunk = [0; 4096];
             match self.stream.read(&mut chunk) {
-                Ok(0) if self.taps => return Ok(Heard::End),
+                Ok(0) if self.taps => return Ok(Incoming::End),
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(count) => self.request.extend_from_slice(&chunk[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Heard::Nothing),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return Ok(Incoming::Nothing);
+                }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn say(&mut self, outcome: Outcome) -> io::Result<()> {
+    fn send(&mut self, outcome: Outcome) -> io::Result<()> {
         self.answer = protocol::answer(outcome)?;
         self.write()
     }
 
-    /// Writes lines of its tap, or as much of them as it takes.
+    /// Queues a piece of its tap and writes as much as fits.
     fn pour(&mut self, tapped: &Tapped) -> io::Result<()> {
         let head = TapHead {
             lines: tapped.batches.iter().map(|batch| u64::from(batch.lines)).sum(),
@@ -302,7 +312,7 @@ impl Client {
             lost: tapped.lost,
             end: tapped.end.map(str::to_string),
         };
-        self.parting = head.end.is_some();
+        self.closing = head.end.is_some();
         self.answer = protocol::line(&head)?;
         for batch in &tapped.batches {
             self.answer.extend_from_slice(&batch.bytes);
@@ -310,7 +320,8 @@ impl Client {
         self.write()
     }
 
-    /// Writes what waits; an error also once a client that is to be let go has all of it.
+    /// Writes the waiting bytes. Returns an error also when a client to be disconnected has been
+    /// sent everything.
     fn write(&mut self) -> io::Result<()> {
         let mut written = 0;
         while written < self.answer.len() {
@@ -324,8 +335,8 @@ impl Client {
         if !self.answer.is_empty() {
             return Ok(());
         }
-        // An answer may be large; its room is not kept.
+        // An answer may be large; its memory is released.
         self.answer.shrink_to(CONTROL_REQUEST_MOST);
-        if self.parting { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+        if self.closing { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 }

@@ -1,4 +1,5 @@
-//! Sockets that a service manager hands over at the start, by a `.socket` unit or out of its store.
+//! Sockets passed by a service manager at start, from a `.socket` unit or from its descriptor
+//! store.
 
 use std::env::var;
 use std::net::{SocketAddr, TcpListener};
@@ -15,40 +16,40 @@ use crate::ingress::datagrams::{DatagramSocket, SocketPath};
 use crate::proto::traits::Claim;
 use crate::sys::inherit::take_inherited;
 
-/// Sockets that were handed over at the start.
+/// The sockets passed at start.
 #[derive(Debug, Default)]
 pub struct Inherited(Vec<Given>);
 
-/// One of them.
+/// A passed socket.
 #[derive(Debug)]
 struct Given {
     name: String,
     socket: Socket,
-    /// Whether it is a `.socket` unit's, which made its path too.
+    /// True if it comes from a `.socket` unit, which also created its path.
     is_units: bool,
 }
 
 impl Inherited {
-    /// Takes them, and tells what of it is in the manager's store. What is no socket is let go and
-    /// said.
+    /// Takes the descriptors, and tells `manager` which are in its store. Descriptors that are not
+    /// sockets are closed and logged.
     pub fn take(manager: &mut Manager) -> Self {
         let taken = take_inherited();
-        say_what_is_missing(taken.len());
+        warn_about_missing(taken.len());
         let mut given = Vec::new();
         for (name, fd) in taken {
-            if manager.takes_back(&name) {
+            if manager.returned_from_store(&name) {
                 continue;
             }
             let socket = Socket::from(fd);
             match socket.local_addr().and_then(|_| socket.set_nonblocking(true)) {
                 Ok(()) => given.push(Given { is_units: input_of(&name).is_none(), name, socket }),
                 Err(error) => {
-                    log::warn!("{name}, handed over by the service manager, is no socket: {error}");
+                    log::warn!("{name}, passed by the service manager, is not a socket: {error}");
                     manager.forget(&name);
                 }
             }
         }
-        Self(without_twins(given))
+        Self(without_duplicates(given))
     }
 
     /// The sockets of inputs with these claims.
@@ -74,37 +75,37 @@ impl Inherited {
         sockets
     }
 
-    /// The sockets for datagrams at an address.
+    /// The datagram sockets bound to an address.
     pub fn udp(&mut self, address: SocketAddr) -> Vec<DatagramSocket> {
         let at =
             |socket: &Socket| is_at(socket, address) && socket.r#type().ok() == Some(Type::DGRAM);
         self.0.extract_if(.., |given| at(&given.socket)).map(Given::datagrams).collect()
     }
 
-    /// The socket for datagrams at a path.
+    /// The datagram socket bound to a path.
     pub fn unix(&mut self, path: &Path) -> Option<DatagramSocket> {
         let at = |socket: &Socket| {
             let address = socket.local_addr().ok();
             address.is_some_and(|address| address.as_pathname() == Some(path))
                 && socket.r#type().ok() == Some(Type::DGRAM)
         };
-        let place = self.0.iter().position(|given| at(&given.socket))?;
-        let given = self.0.remove(place);
+        let index = self.0.iter().position(|given| at(&given.socket))?;
+        let given = self.0.remove(index);
         if let Err(error) = given.socket.set_passcred(true) {
-            log::warn!("{}: the processes that send are not known: {error}", given.name);
+            log::warn!("{}: cannot identify the sending processes: {error}", given.name);
         }
         let kept = (!given.is_units).then(|| SocketPath::kept(path)).flatten();
         Some(DatagramSocket { path: kept, ..given.datagrams() })
     }
 
-    /// The socket for connections at an address.
+    /// The listening socket bound to an address.
     pub fn listener(&mut self, address: SocketAddr) -> Option<TcpListener> {
         let at = |socket: &Socket| is_at(socket, address) && socket.is_listener().unwrap_or(false);
-        let place = self.0.iter().position(|given| at(&given.socket))?;
-        Some(self.0.remove(place).socket.into())
+        let index = self.0.iter().position(|given| at(&given.socket))?;
+        Some(self.0.remove(index).socket.into())
     }
 
-    /// Says what nobody wanted, and lets go of it.
+    /// Logs and closes the sockets that no input has taken.
     pub fn finish(self, manager: &mut Manager) {
         for Given { name, socket, .. } in self.0 {
             let at = socket.local_addr().ok();
@@ -113,7 +114,7 @@ impl Inherited {
                 at.as_ref().and_then(|at| at.as_pathname()).map(|at| at.display().to_string());
             let at = ip.or(path).unwrap_or_else(|| "no address".into());
             log::warn!(
-                "{name}: the service manager handed over a socket at {at}, which no input of the \
+                "{name}: the service manager passed a socket at {at}, which no input of the \
                  configuration has; it is closed"
             );
             manager.forget(&name);
@@ -122,7 +123,7 @@ impl Inherited {
 }
 
 impl Given {
-    /// A socket for datagrams, with the drops that its name says were counted.
+    /// The datagram socket, with the drop count recorded in its name.
     fn datagrams(self) -> DatagramSocket {
         let drops = self.name.rsplit_once(DROPS);
         let drops = drops.and_then(|(_, drops)| drops.parse().ok()).unwrap_or(0);
@@ -131,37 +132,38 @@ impl Given {
     }
 }
 
-/// A unit's socket comes out of the store as well, after the first time; the name there says its
-/// drops.
-fn without_twins(given: Vec<Given>) -> Vec<Given> {
+/// Removes duplicates: from the second start on, a unit's socket is also in the store, where its
+/// name records the drops.
+fn without_duplicates(given: Vec<Given>) -> Vec<Given> {
     let (units, mut kept): (Vec<_>, Vec<_>) = given.into_iter().partition(|given| given.is_units);
     for unit in units {
         let cookie = unit.socket.cookie().ok();
-        let is_twin = |given: &&mut Given| cookie.is_some() && given.socket.cookie().ok() == cookie;
-        match kept.iter_mut().find(is_twin) {
-            Some(twin) => twin.is_units = true,
+        let is_duplicate =
+            |given: &&mut Given| cookie.is_some() && given.socket.cookie().ok() == cookie;
+        match kept.iter_mut().find(is_duplicate) {
+            Some(duplicate) => duplicate.is_units = true,
             None => kept.push(unit),
         }
     }
     kept
 }
 
-/// Says where the environment speaks of descriptors that are not to be had.
-fn say_what_is_missing(taken: usize) {
-    let Ok(said) = var("LISTEN_FDS") else { return };
+/// Warns if the environment announces descriptors that are not there.
+fn warn_about_missing(taken: usize) {
+    let Ok(announced) = var("LISTEN_FDS") else { return };
     let pid = var("LISTEN_PID").unwrap_or_default();
     if pid != std::process::id().to_string() {
         log::warn!(
-            "LISTEN_FDS={said} is not for us, but for process {pid} (LISTEN_PID): inputs open \
+            "LISTEN_FDS={announced} is for process {pid} (LISTEN_PID), not for this one: inputs open \
              their own sockets"
         );
-    } else if said.parse() != Ok(taken) {
-        log::warn!("LISTEN_FDS={said}, but {taken} descriptors were handed over");
+    } else if announced.parse() != Ok(taken) {
+        log::warn!("LISTEN_FDS={announced}, but {taken} descriptors were passed");
     }
 }
 
-/// Whether a socket is bound to an address; one bound to all of IPv6 is there for all of IPv4 too,
-/// which is how systemd binds a port alone.
+/// Returns whether a socket is bound to an address. A socket bound to all of IPv6 also serves all
+/// of IPv4, which is how systemd binds a bare port.
 fn is_at(socket: &Socket, address: SocketAddr) -> bool {
     let Some(bound) = socket.local_addr().ok().and_then(|bound| bound.as_socket()) else {
         return false;
@@ -208,7 +210,7 @@ mod tests {
             socket,
             is_units: input_of(name).is_none(),
         });
-        let mut inherited = Inherited(without_twins(given.into()));
+        let mut inherited = Inherited(without_duplicates(given.into()));
         assert!(inherited.udp("127.0.0.2:1".parse().unwrap()).is_empty());
         let found = inherited.udp(at);
         assert_eq!(found.len(), 1);

@@ -1,5 +1,5 @@
-//! The metrics' port: the loop's end. `metrics/server.rs` talks HTTP in a thread of its own and
-//! asks the loop for a snapshot; the loop answers when it comes by, and waits for nobody.
+//! The loop's end of the metrics port. `metrics/server.rs` speaks HTTP in a thread of its own and
+//! asks the loop for a snapshot; the loop answers in its next pass and never waits.
 
 pub(crate) mod request;
 mod server;
@@ -19,10 +19,10 @@ use crate::metrics::Snapshot;
 
 use server::Server;
 
-/// Somebody who asks for the state of the daemon.
+/// A request for a snapshot of the daemon's state.
 pub type Asks = SyncSender<Snapshot>;
 
-/// The loop's end. Dropped, the port is closed.
+/// The loop's end. The port is closed on drop.
 #[derive(Debug)]
 pub struct Metrics {
     address: SocketAddr,
@@ -36,10 +36,10 @@ impl Metrics {
     /// Listens on an address.
     ///
     /// # Errors
-    /// The system's.
+    /// The port cannot be opened, or the thread cannot be started.
     pub fn open(address: SocketAddr, wake: Wake) -> io::Result<Self> {
         let listener = acceptor::bind(address)?;
-        // One at a time: a loop that is late is not asked again before it has answered.
+        // At most one request is pending: a slow loop is not asked again before it has answered.
         let (asks, asked) = sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));
         let (server, waker) = Server::new(listener, asks, wake, Arc::clone(&stop))?;
@@ -48,12 +48,12 @@ impl Metrics {
         Ok(Self { address, asked: Some(asked), stop, waker: Arc::new(waker), thread })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Who asks, if somebody does.
+    /// The pending request, if there is one.
     pub fn asked(&self) -> Option<Asks> {
         self.asked.as_ref()?.try_recv().ok()
     }
@@ -62,14 +62,14 @@ impl Metrics {
 impl Drop for Metrics {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        // Who waits for the loop's answer sees at once that there will be none.
+        // A thread waiting for an answer then sees at once that none will come.
         self.asked = None;
         if let Err(error) = self.waker.wake() {
-            log::error!("the metrics' port stays open: {error}");
+            log::error!("cannot close the metrics port: {error}");
             return;
         }
         if let Some(thread) = self.thread.take() {
-            // It has no panic to tell of: a panic ends the daemon.
+            // A panic would already have ended the daemon, so there is none to report.
             let _ = thread.join();
         }
     }

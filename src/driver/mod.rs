@@ -1,9 +1,9 @@
-//! The loop: joins the engine to sockets, children, the disk, signals and the control socket.
+//! The loop: connects the engine to sockets, children, disk threads, signals and the control
+//! socket.
 //!
-//! One pass waits for readiness, hands everything that happened to the engine, then carries
-//! out the engine's actions and writes to whoever has lines waiting. mio reports readiness
-//! once, so what was not read to its end is kept in a list of its own and the next pass does
-//! not wait.
+//! One pass waits for readiness, hands every event to the engine, then carries out the engine's
+//! actions and writes the waiting lines. mio reports readiness once, so anything not read to its
+//! end is kept in a list, and the next pass does not wait.
 
 mod admin;
 pub mod children;
@@ -11,6 +11,7 @@ pub mod clients;
 mod compress;
 pub mod control;
 pub mod disk;
+mod disk_worker;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -22,7 +23,6 @@ mod notify;
 pub mod readers;
 mod reload;
 mod signals;
-pub mod station;
 pub mod systemd;
 pub mod udp_out;
 mod usage;
@@ -52,7 +52,7 @@ pub use reload::Reread;
 
 use children::{Children, Pipe};
 use control::Control;
-use disk::Disk;
+use disk::DiskWorkers;
 use inherited::Inherited;
 use inputs::Inputs;
 use links::Links;
@@ -66,37 +66,37 @@ use wake::Wake;
 
 const WAKE: Token = Token(0);
 const SIGNALS: Token = Token(1);
-/// The control socket's tokens begin here: the listener, then its clients.
+/// First token of the control socket: the listener's, followed by its clients'.
 const CONTROL: usize = 2;
-/// UDP outputs' tokens begin here, a node's at its id.
+/// First token of UDP outputs; a node's token is offset by its id.
 const UDP_OUT: usize = 1 << 32;
-/// Children's tokens begin here.
+/// First token of children.
 const CHILDREN: usize = 1 << 40;
-/// Forward outputs' tokens begin here, above all children's.
+/// First token of forward outputs, above all children's.
 const LINKS: usize = 1 << 56;
 
-/// What is done with the state of the daemon.
-pub type Tell = Box<dyn FnMut(&Status, &Plan)>;
+/// A callback that is given the state of the daemon.
+pub type ReportFn = Box<dyn FnMut(&Status, &Plan)>;
 
-/// Something to be done at intervals with the state of the daemon (udp2log's report).
+/// A callback to run at intervals with the state of the daemon (udp2log's report).
 pub struct Report {
     /// The interval.
     pub every: Duration,
-    /// What to do.
-    pub tell: Tell,
+    /// The callback.
+    pub run: ReportFn,
 }
 
-/// A daemon, ready to run.
+/// A daemon that is ready to run.
 pub struct Daemon {
     clock: SystemClock,
     poll: Poll,
     wake: Wake,
     engine: Engine,
     inputs: Inputs,
-    /// Inputs that are open but not read yet.
+    /// Inputs that are open but not being read.
     opened: Vec<OpenedInput>,
     children: Children,
-    disk: Disk,
+    disk: DiskWorkers,
     readers: Readers,
     links: Links,
     udp: UdpOutputs,
@@ -114,15 +114,28 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Opens all inputs and the control socket. Nothing is read and no child is started.
+    /// Opens all inputs and the control socket. Nothing is read and no child is started before
+    /// [`Self::run`]. An input whose address is missing or whose port is in use is tried again while
+    /// the daemon runs.
+    ///
+    /// # Errors
+    /// A sentence for the user: what cannot be opened, and why.
+    pub fn open(plan: &Plan, reread: Reread) -> Result<Self, String> {
+        Self::open_as(plan, reread, true)
+    }
+
+    /// The same; an input whose address is not there yet, or whose port is in use, is refused too.
     ///
     /// # Errors
     /// One sentence for the user: what cannot be opened, and why.
-    pub fn open(plan: &Plan, reread: Reread) -> Result<Self, String> {
+    pub fn open_at_once(plan: &Plan, reread: Reread) -> Result<Self, String> {
+        Self::open_as(plan, reread, false)
+    }
+
+    fn open_as(plan: &Plan, reread: Reread, patient: bool) -> Result<Self, String> {
         raise_open_files();
         let clock = SystemClock::new();
-        let system =
-            |error: io::Error| format!("the system refuses what every daemon needs: {error}");
+        let system = |error: io::Error| format!("cannot set up the event loop: {error}");
         let poll = Poll::new().map_err(system)?;
         let wake = Wake::new(Waker::new(poll.registry(), WAKE).map_err(system)?);
         let signals = Signals::catch(poll.registry(), SIGNALS).map_err(system)?;
@@ -133,6 +146,7 @@ impl Daemon {
             sockets: inherited.sockets(reload::claims_of(plan)),
             has_control: false,
             clock,
+            patient,
         };
         let mut prepared = prepare(plan.clone(), &before)?;
         let flow = match prepared.flow.take() {
@@ -152,10 +166,10 @@ impl Daemon {
             inputs: Inputs::new(wake.clone()),
             opened: Vec::new(),
             children: Children::new(CHILDREN),
-            disk: Disk::new(wake.clone()),
+            disk: DiskWorkers::new(wake.clone()),
             readers: Readers::new(wake.clone()),
             links: Links::new(LINKS, wake.clone()),
-            udp: UdpOutputs::new(UDP_OUT),
+            udp: UdpOutputs::new(UDP_OUT, wake.clone()),
             control,
             metrics,
             started: clock.wall(),
@@ -188,17 +202,16 @@ impl Daemon {
         Ok(())
     }
 
-    /// Has `report` told of the state at intervals.
+    /// Runs `report` at intervals.
     pub fn report(&mut self, report: Report) {
         let first = self.clock.mono() + report.every;
         self.report = Some((report, first));
     }
 
-    /// Runs until a signal or the end of all inputs ends it, drains, and logs the final
-    /// ledger.
+    /// Runs until a signal arrives or all inputs end, then drains and logs the final ledger.
     ///
     /// # Errors
-    /// Only where the system refuses what no daemon can do without.
+    /// A system call that the daemon cannot do without has failed.
     pub fn run(mut self) -> io::Result<()> {
         let opened = std::mem::take(&mut self.opened);
         self.start_inputs(opened).map_err(io::Error::other)?;
@@ -228,7 +241,7 @@ impl Daemon {
         self.engine.end_taps("the daemon has ended");
         self.pour_taps();
         self.control = None;
-        self.manager.part();
+        self.manager.finish();
         self.engine.close_ledgers();
         let grace = self.engine.plan().daemon.grace.max(limits::CLOSE_LEAST);
         self.disk.finish(grace);
@@ -245,12 +258,13 @@ impl Daemon {
         let unacknowledged = self.links.acknowledge_all(&mut self.engine, self.clock.mono());
         let own = report.into_iter().chain(pipes).chain(unacknowledged);
         let own = own.chain(self.manager.deadline()).chain(self.reload.deadline());
+        let own = own.chain(self.udp.deadline());
         let next = self.engine.deadline().into_iter().chain(own).min()?;
-        // Rounded up, for mio counts in milliseconds and must not wake just before.
+        // Rounded up: mio counts in milliseconds and must not wake just before the deadline.
         Some(next.since(self.clock.mono()) + Duration::from_micros(500))
     }
 
-    /// Takes in everything that happened.
+    /// Processes everything that happened since the last pass.
     fn pass(&mut self, events: &Events, now: Mono) -> io::Result<()> {
         self.wake.looked();
         for (lane, pipe) in std::mem::take(&mut self.children.again) {
@@ -267,33 +281,38 @@ impl Daemon {
             self.engine.handle(event, now);
         }
         self.links.look(&mut self.engine, self.poll.registry(), now);
+        self.udp.look(&mut self.engine, self.poll.registry(), now);
         self.receive(now);
         self.go_on_with_reload(now);
         self.obey_signals(now);
         if let Some((report, at)) = &mut self.report
             && now >= *at
         {
-            (report.tell)(&self.engine.status(now), self.engine.plan());
+            (report.run)(&self.engine.status(now), self.engine.plan());
             *at = now + report.every;
         }
         self.answer_metrics(now);
-        self.tell_manager(now);
+        self.notify_manager(now);
         self.engine.handle(Event::Tick, now);
         self.pour_taps();
         Ok(())
     }
 
-    /// Takes what the receivers have.
+    /// Takes batches from the receivers.
     fn receive(&mut self, now: Mono) {
         self.inputs.receive(&mut self.engine, now);
+        if self.inputs.take_changed() {
+            self.inputs.set_prompt(&self.engine.spooled_inputs());
+            self.keep_sockets();
+        }
         if self.inputs.take_ended() && !self.engine.is_ending() && self.engine.inputs_ended() {
-            log::info!("all inputs have ended");
+            log::info!("all inputs have ended; shutting down");
             self.engine.terminate(now);
         }
     }
 
-    /// Tells the service manager that the loop goes round, and how things are.
-    fn tell_manager(&mut self, now: Mono) {
+    /// Feeds the service manager's watchdog and reports the status.
+    fn notify_manager(&mut self, now: Mono) {
         self.manager.feed(now);
         if self.manager.wants_status(now) {
             let figures = self.engine.figures();
@@ -320,7 +339,10 @@ impl Daemon {
             Token(at) if at < CHILDREN => {
                 self.engine.writable(self.udp.node_of(token).only_lane());
             }
-            Token(at) if at >= LINKS => self.links.ready(event, &mut self.engine, now),
+            Token(at) if at >= LINKS => {
+                let registry = self.poll.registry();
+                self.links.ready(event, &mut self.engine, registry, now);
+            }
             _ => match self.children.tokens.get(&token) {
                 Some(&(lane, Pipe::In)) => self.engine.writable(lane),
                 Some(&(lane, pipe)) => self.children.read(lane, pipe, &mut self.engine, now),
@@ -329,8 +351,8 @@ impl Daemon {
         }
     }
 
-    /// Carries out the engine's actions and writes what waits, until there is nothing left
-    /// that can be done now.
+    /// Carries out the engine's actions and writes waiting lines until nothing more can be done
+    /// now.
     fn carry_out(&mut self, now: Mono) -> io::Result<()> {
         loop {
             while let Some(action) = self.engine.poll_action() {
@@ -339,9 +361,9 @@ impl Daemon {
             let Some(lane) = self.engine.poll_ready() else { return Ok(()) };
             match self.engine.sink(lane) {
                 Some(SinkKind::Child) => self.children.write(lane, &mut self.engine, now),
-                Some(SinkKind::Datagrams) => self.udp.write(lane, &mut self.engine),
+                Some(SinkKind::Datagrams) => self.udp.write(lane, &mut self.engine, now),
                 Some(SinkKind::Connection) => self.links.write(lane, &mut self.engine, now),
-                // Those are given jobs.
+                // Those lanes are given jobs.
                 Some(SinkKind::Jobs) | None => {}
             }
         }
@@ -359,19 +381,26 @@ impl Daemon {
                 if matches!(job.work, DiskWork::Close) {
                     self.readers.forget(job.node);
                 }
-                self.disk.hand(job)?;
+                self.disk.submit(job)?;
             }
-            Action::Read(job) => self.readers.hand(job)?,
+            Action::Read(job) => self.readers.submit(job)?,
             Action::Link(lane, command) => self.links.command(lane, command),
+            Action::Forget(node) => {
+                self.udp.forget(node);
+                self.links.forget(node);
+            }
             Action::Completed { node, barrier } => self.inputs.completed(node, barrier),
             Action::Resume { node, barrier, lasts } => self.inputs.answer(node, barrier, &lasts),
             Action::Throttle(node, throttle) => self.inputs.throttle(node, throttle),
-            // A paused receiver is not taken from, and so waits by itself.
+            // Nothing is taken from a paused receiver, so it waits by itself.
             Action::Pause(node) => {
-                log::info!("{}: waits, a queue that blocks is full", self.engine.name_of(node));
+                log::info!(
+                    "{}: paused: a queue with when_full = \"block\" is full",
+                    self.engine.name_of(node)
+                );
             }
             Action::Unpause(node) => {
-                log::info!("{}: goes on", self.engine.name_of(node));
+                log::info!("{}: resumed", self.engine.name_of(node));
                 self.inputs.resume(node);
                 self.children.resume(node);
             }
@@ -386,7 +415,7 @@ impl Daemon {
             self.children.reap(&mut self.engine, now);
         }
         if self.signals.reload() {
-            // What came of it is in the log.
+            // The outcome is in the log.
             self.ask_reload(None, now);
         }
         if self.signals.end() {
@@ -398,7 +427,7 @@ impl Daemon {
         if self.engine.is_ending() {
             return;
         }
-        log::info!("ending: inputs are closed, queues are drained");
+        log::info!("shutting down: closing inputs, draining queues");
         self.cancel_reload(now);
         self.manager.stopping();
         self.inputs.stop();

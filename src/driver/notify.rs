@@ -1,5 +1,5 @@
-//! The way to a service manager (sd_notify(3)). The loop never waits for it: what it does not take
-//! now waits, within bounds.
+//! Messages to a service manager (sd_notify(3)). The loop never waits for it: messages it does not
+//! accept at once are queued, up to a bound.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -18,20 +18,20 @@ use crate::limits::NOTES_MOST;
 pub(super) struct Notify {
     socket: UnixDatagram,
     address: UnixAddr,
-    /// What it did not take yet.
+    /// Messages that could not be sent so far.
     waiting: VecDeque<(String, Option<OwnedFd>)>,
-    /// Whether the last thing said could not be, which is logged once.
+    /// True if the last message failed; a failure is logged once.
     failed: bool,
 }
 
 impl Notify {
-    /// The socket that the environment names, if it names one.
+    /// The socket named by the environment, if any.
     pub(super) fn find() -> Option<Self> {
         let name = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty())?;
         match Self::open(&name) {
             Ok(notify) => Some(notify),
             Err(error) => {
-                log::warn!("the service manager cannot be told anything: {error}");
+                log::warn!("cannot reach the service manager (NOTIFY_SOCKET): {error}");
                 None
             }
         }
@@ -46,32 +46,34 @@ impl Notify {
         Ok(Self { socket, address, waiting: VecDeque::new(), failed: false })
     }
 
-    /// Says something that must be heard, in the order of the calls.
-    pub(super) fn say(&mut self, text: String, fd: Option<BorrowedFd<'_>>) {
+    /// Sends a message that must arrive, in order of the calls.
+    pub(super) fn send(&mut self, text: String, fd: Option<BorrowedFd<'_>>) {
         let fd = fd.and_then(|fd| fd.try_clone_to_owned().ok());
         if self.waiting.len() == NOTES_MOST {
             self.waiting.pop_front();
-            log::warn!("the service manager does not listen; what it was to be told is lost");
+            log::warn!(
+                "the service manager is not reading its notifications; the oldest one was dropped"
+            );
         }
         self.waiting.push_back((text, fd));
-        self.go_on();
+        self.flush();
     }
 
-    /// Says something that is of no use later.
-    pub(super) fn mention(&mut self, text: String) {
-        self.go_on();
+    /// Sends a message that is useless later: it is dropped if others are waiting.
+    pub(super) fn send_if_idle(&mut self, text: String) {
+        self.flush();
         if self.waiting.is_empty() {
-            self.say(text, None);
+            self.send(text, None);
         }
     }
 
-    /// Whether nothing waits.
+    /// Returns whether nothing is waiting.
     pub(super) fn is_done(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Says what waits, as far as it is taken.
-    pub(super) fn go_on(&mut self) {
+    /// Sends waiting messages until the socket blocks.
+    pub(super) fn flush(&mut self) {
         while let Some((text, fd)) = self.waiting.front() {
             let fds: Vec<_> = fd.iter().map(AsRawFd::as_raw_fd).collect();
             let rights = [ControlMessage::ScmRights(&fds)];
@@ -83,7 +85,7 @@ impl Notify {
                 Err(Errno::EINTR) => continue,
                 Err(error) => {
                     if !std::mem::replace(&mut self.failed, true) {
-                        log::warn!("the service manager (NOTIFY_SOCKET) cannot be told: {error}");
+                        log::warn!("cannot notify the service manager (NOTIFY_SOCKET): {error}");
                     }
                 }
                 Ok(_) => self.failed = false,

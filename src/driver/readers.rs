@@ -1,5 +1,5 @@
-//! Reading spools: one thread for each spool whose readers are behind, so that a read never
-//! waits for a sync, nor for the read of another spool.
+//! Spool reader threads: one for each spool whose consumers lag, so that a read never waits for a
+//! sync or for a read of another spool.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,7 +11,7 @@ use crate::fs::OsFs;
 use crate::ids::{LaneId, NodeId};
 use crate::spool::reader::Reader;
 
-/// The threads, as the loop sees them. A reader of a spool has one job under way at a time.
+/// The reader threads, as seen by the loop. Each consumer has at most one job in flight.
 #[derive(Debug)]
 pub struct Readers {
     threads: HashMap<NodeId, Sender<ReadJob>>,
@@ -21,17 +21,17 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// None yet.
+    /// No threads; they are started on demand.
     pub fn new(wake: Wake) -> Self {
         let (sender, done) = channel();
         Self { threads: HashMap::new(), done, sender, wake }
     }
 
-    /// Hands a job over.
+    /// Submits a job.
     ///
     /// # Errors
-    /// The system's, where no thread could be made for a spool.
-    pub fn hand(&mut self, job: ReadJob) -> io::Result<()> {
+    /// The thread for a spool cannot be started.
+    pub fn submit(&mut self, job: ReadJob) -> io::Result<()> {
         let thread = match self.threads.get(&job.spool) {
             Some(thread) => thread.clone(),
             None => {
@@ -48,12 +48,12 @@ impl Readers {
         Ok(())
     }
 
-    /// A spool is closed.
+    /// Ends the thread of a spool that is closed.
     pub fn forget(&mut self, spool: NodeId) {
         self.threads.remove(&spool);
     }
 
-    /// What was read, if something was.
+    /// The next finished read, if any.
     pub fn done(&self) -> Option<Event> {
         self.done.try_recv().ok()
     }
@@ -67,7 +67,7 @@ fn work(jobs: &Receiver<ReadJob>, done: &Sender<Event>, wake: &Wake) {
             .unwrap_or_else(|| Reader::new(OsFs, job.dir.clone(), job.from).with_quarantine());
         let read = reader.read(job.until, job.max);
         let read = read.map_err(|error| format!("{}: {error}", job.dir.display()));
-        // A reader that has caught up keeps no segment open, which may be removed.
+        // A reader that has caught up keeps no segment open, because the segment may be removed.
         if reader.next_line() < job.until {
             readers.insert(job.lane, reader);
         }

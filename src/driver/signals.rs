@@ -1,4 +1,4 @@
-//! Signals, as flags that the loop looks at, and a pipe that wakes it.
+//! Signals, as flags that the loop checks and a pipe that wakes it.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -18,11 +18,12 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Catches what the daemon obeys, and what would otherwise end it. A mask that was inherited
-    /// goes: with SIGCHLD or SIGTERM blocked no child would be reaped and nothing would end.
+    /// Catches the signals that the daemon handles, and those that would otherwise end it. Clears
+    /// an inherited signal mask: with SIGCHLD or SIGTERM blocked, children would not be reaped and
+    /// the daemon could not be stopped.
     ///
     /// # Errors
-    /// The system's.
+    /// A handler or the pipe cannot be installed.
     pub(super) fn catch(registry: &Registry, token: Token) -> io::Result<Self> {
         let (mut woken, waker) = UnixStream::pair()?;
         registry.register(&mut woken, token, Interest::READABLE)?;
@@ -31,12 +32,12 @@ impl Signals {
         let (end, reload, child) = (flag(), flag(), flag());
         let wanted = [(SIGTERM, &end), (SIGINT, &end), (SIGHUP, &reload), (SIGCHLD, &child)];
         for (signal, flag) in wanted {
-            // The flag first: when the pipe wakes the loop, it is set.
+            // The flag is registered first, so it is set when the pipe wakes the loop.
             signal_hook::flag::register(signal, Arc::clone(flag))?;
             signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
         }
-        // Caught rather than ignored: children begin with the default again. A write beyond the
-        // limit of a file's size then fails with EFBIG.
+        // Caught rather than ignored, so that children start with the default action. A write
+        // beyond the file size limit then fails with EFBIG.
         for unused in [SIGXFSZ, SIGUSR1, SIGUSR2, SIGALRM] {
             signal_hook::flag::register(unused, flag())?;
         }
@@ -50,17 +51,17 @@ impl Signals {
         while matches!(self.woken.read(&mut chunk), Ok(count) if count > 0) {}
     }
 
-    /// Whether a child has ended since the last time.
+    /// Returns whether a child has ended since the last call.
     pub(super) fn child(&self) -> bool {
         self.child.swap(false, Ordering::AcqRel)
     }
 
-    /// Whether a reload was asked for since the last time.
+    /// Returns whether a reload was requested since the last call.
     pub(super) fn reload(&self) -> bool {
         self.reload.swap(false, Ordering::AcqRel)
     }
 
-    /// Whether the daemon was told to end since the last time.
+    /// Returns whether shutdown was requested since the last call.
     pub(super) fn end(&self) -> bool {
         self.end.swap(false, Ordering::AcqRel)
     }

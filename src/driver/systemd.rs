@@ -1,9 +1,9 @@
-//! What a service manager is told and gives (sd_notify(3), sd_listen_fds(3)).
+//! Communication with a service manager (sd_notify(3), sd_listen_fds(3)).
 //!
-//! Sockets are put into the manager's store while the daemon runs, so that a restart, an upgrade
-//! or a crash leaves what comes meanwhile waiting in the kernel. A socket's name in the store says
-//! how many of its drops were counted, so that those of the meantime are counted by whoever goes
-//! on with it. Without a manager nothing here does anything.
+//! Sockets are put into the manager's store while the daemon runs, so that data which arrives
+//! during a restart, an upgrade or a crash waits in the kernel. A socket's name in the store
+//! records how many of its drops were counted, so that its next owner can count those that happen
+//! in between. Without a manager nothing here does anything.
 
 use std::collections::HashMap;
 use std::io::{self, PipeReader};
@@ -22,40 +22,40 @@ use crate::ingress::Socket;
 use crate::ingress::datagrams::DatagramSocket;
 use crate::limits::{STATUS_EVERY, WATCHDOG_PARTS};
 
-/// What begins the names of our sockets in the store.
+/// Prefix of our sockets' names in the store.
 const OURS: &str = "logweir.";
-/// What is between an input's name and the drops of its socket that were counted.
+/// Separates an input's name from its socket's counted drops.
 pub(super) const DROPS: &str = ".drops.";
-/// The name of what is put into the store to see whether there is one.
+/// The name of the descriptor that tests whether there is a store.
 const PROBE: &str = "logweir.probe";
 
-/// How long the manager is waited for at the end.
-const FAREWELL: Duration = Duration::from_millis(500);
+/// How long to wait for the manager at exit.
+const EXIT_WAIT: Duration = Duration::from_millis(500);
 
 /// The service manager.
 #[derive(Debug)]
 pub struct Manager {
     notify: Option<Notify>,
-    /// How often it wants to hear that the loop goes round.
+    /// The watchdog timeout.
     watchdog: Option<Duration>,
     fed: Mono,
-    said: Mono,
-    /// Lines that all inputs had taken in when the status was said last.
+    status_at: Mono,
+    /// Lines received by all inputs at the last status message.
     lines: u64,
     stored: Vec<Stored>,
     /// Names of sockets that an earlier daemon left in the store.
     given: Vec<String>,
-    /// Whether something went into the store since the manager was asked.
-    unsure: bool,
+    /// True if something was stored since the last probe.
+    probe_due: bool,
     probe: Option<Probe>,
 }
 
-/// What shows whether the manager has a store: it closes what it does not keep.
+/// Tests whether the manager has a store: it closes descriptors that it does not keep.
 #[derive(Debug)]
 struct Probe {
-    /// Closed at the other end where the manager did not keep that.
+    /// Closed at the other end if the manager did not keep the descriptor.
     kept: PipeReader,
-    /// Closed at the other end once the manager has heard all up to here.
+    /// Closed at the other end once the manager has read everything up to the barrier.
     heard: PipeReader,
 }
 
@@ -63,12 +63,12 @@ struct Probe {
 #[derive(Debug)]
 struct Stored {
     input: String,
-    /// Its name there.
+    /// Its name in the store.
     name: String,
     socket: Arc<Socket>,
 }
 
-/// How many of the kernel's drops on a socket were counted.
+/// The kernel drops on a socket that have been counted.
 fn drops(socket: &Socket) -> u32 {
     match socket {
         Socket::Datagrams(socket) => socket.drops.load(Ordering::Relaxed),
@@ -76,7 +76,7 @@ fn drops(socket: &Socket) -> u32 {
     }
 }
 
-/// Says whether the path of a Unix socket outlives the daemon.
+/// Sets whether the path of a Unix socket outlives the daemon.
 fn set_stays(socket: &Socket, stays: bool) {
     if let Socket::Datagrams(DatagramSocket { path: Some(path), .. }) = socket {
         path.set_stays(stays);
@@ -94,95 +94,95 @@ fn is_same(one: &Socket, other: &Socket) -> bool {
 }
 
 impl Manager {
-    /// The manager that the environment names, if it names one.
+    /// The manager named by the environment, if any.
     pub fn find() -> Self {
         Self {
             notify: Notify::find(),
             watchdog: watchdog(),
             fed: Mono::default(),
-            said: Mono::default(),
+            status_at: Mono::default(),
             lines: 0,
             stored: Vec::new(),
             given: Vec::new(),
-            unsure: false,
+            probe_due: false,
             probe: None,
         }
     }
 
-    fn say(&mut self, what: &str) {
+    fn send(&mut self, what: &str) {
         if let Some(notify) = &mut self.notify {
-            notify.say(what.to_string(), None);
+            notify.send(what.to_string(), None);
         }
     }
 
-    /// Everything is open.
+    /// Reports that everything is open.
     pub fn ready(&mut self) {
-        self.say("READY=1");
-        if std::mem::take(&mut self.unsure)
-            && let Err(error) = self.ask_whether_it_keeps()
+        self.send("READY=1");
+        if std::mem::take(&mut self.probe_due)
+            && let Err(error) = self.probe_store()
         {
-            log::debug!("whether the service manager keeps sockets is not known: {error}");
+            log::debug!("cannot find out whether the service manager keeps sockets: {error}");
         }
     }
 
-    /// A reload begins; [`Self::ready`] says that it is over.
+    /// Reports that a reload begins; [`Self::ready`] reports its end.
     pub fn reloading(&mut self) {
         let now =
             clock_gettime(ClockId::CLOCK_MONOTONIC).map_or_else(|_| Duration::ZERO, Duration::from);
-        self.say(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
     }
 
-    /// The end begins.
+    /// Reports that shutdown begins.
     pub fn stopping(&mut self) {
-        self.say("STOPPING=1\nSTATUS=draining");
+        self.send("STOPPING=1\nSTATUS=draining");
     }
 
-    /// When it wants to hear something at the latest.
+    /// When the next watchdog or status message is due.
     pub fn deadline(&self) -> Option<Mono> {
         let watchdog = self.watchdog.map(|every| self.fed + every / WATCHDOG_PARTS);
-        let status = self.notify.is_some().then(|| self.said + STATUS_EVERY);
+        let status = self.notify.is_some().then(|| self.status_at + STATUS_EVERY);
         watchdog.into_iter().chain(status).min()
     }
 
-    /// The loop went round.
+    /// Feeds the watchdog; called once per pass of the loop.
     pub fn feed(&mut self, now: Mono) {
-        self.look_whether_it_keeps();
+        self.check_probe();
         if let Some(every) = self.watchdog
             && now.since(self.fed) >= every / WATCHDOG_PARTS
         {
             self.fed = now;
             if let Some(notify) = &mut self.notify {
-                notify.mention("WATCHDOG=1".into());
+                notify.send_if_idle("WATCHDOG=1".into());
             }
         }
     }
 
-    /// Whether a person who asks should get another status.
+    /// Returns whether a new status message is due.
     pub fn wants_status(&self, now: Mono) -> bool {
-        self.notify.is_some() && now.since(self.said) >= STATUS_EVERY
+        self.notify.is_some() && now.since(self.status_at) >= STATUS_EVERY
     }
 
-    /// Says how things are.
+    /// Sends a status message.
     pub fn status(&mut self, figures: &Figures, now: Mono) {
-        let seconds = now.since(self.said).as_secs_f64().max(0.001);
+        let seconds = now.since(self.status_at).as_secs_f64().max(0.001);
         let rate = (figures.lines - self.lines.min(figures.lines)) as f64 / seconds;
-        (self.lines, self.said) = (figures.lines, now);
+        (self.lines, self.status_at) = (figures.lines, now);
         let lag = figures.lag.as_ref().map(|(name, lag)| format!(", {name} lag {lag:.0} s"));
         let (rate, lag) = (short(rate), lag.unwrap_or_default());
         if let Some(notify) = &mut self.notify {
-            notify.mention(format!("STATUS={rate} lines/s, {} dropped{lag}", figures.dropped));
+            notify.send_if_idle(format!("STATUS={rate} lines/s, {} dropped{lag}", figures.dropped));
         }
     }
 
     // ---- the store
 
-    /// Whether there is a manager.
+    /// Returns whether there is a manager.
     pub fn is_there(&self) -> bool {
         self.notify.is_some()
     }
 
-    /// Puts the sockets of all inputs into the store; those that were there before and belong to
-    /// none of them go.
+    /// Puts the sockets of all inputs into the store, and removes stored sockets that belong to no
+    /// input.
     pub fn keep(&mut self, inputs: Vec<(Arc<str>, Vec<Arc<Socket>>)>) {
         if self.notify.is_none() {
             return;
@@ -193,7 +193,7 @@ impl Manager {
         for name in given.collect::<Vec<_>>() {
             self.remove(&name);
         }
-        // What is there by its name already stays; what is left of `named` is new.
+        // Sockets already stored under their name stay; what is left of `named` is new.
         let mut gone = Vec::new();
         for stored in std::mem::take(&mut self.stored) {
             let sockets = named.get_mut(stored.input.as_str());
@@ -214,14 +214,14 @@ impl Manager {
         }
         for (input, _) in inputs {
             if let Some(new) = named.remove(&input) {
-                self.enter(&input, new);
+                self.store_all(&input, new);
             }
         }
     }
 
-    /// Puts sockets into the store that may be there by an older name. It takes no socket twice,
-    /// so they go out before they go in.
-    fn enter(&mut self, input: &str, sockets: Vec<Arc<Socket>>) {
+    /// Stores sockets that may be stored under an older name. The manager stores no socket twice,
+    /// so the old ones are removed first.
+    fn store_all(&mut self, input: &str, sockets: Vec<Arc<Socket>>) {
         let mut given: Vec<_> =
             self.given.extract_if(.., |name| input_of(name) == Some(input)).collect();
         let mut names: Vec<_> = sockets.iter().map(|socket| name_of(input, socket)).collect();
@@ -243,8 +243,8 @@ impl Manager {
         }
     }
 
-    /// Learns of something that was in the store; whether it is for nobody else.
-    pub(super) fn takes_back(&mut self, name: &str) -> bool {
+    /// Notes a descriptor that came from the store. Returns whether it was the probe.
+    pub(super) fn returned_from_store(&mut self, name: &str) -> bool {
         if name == PROBE {
             self.remove(PROBE);
             return true;
@@ -255,7 +255,7 @@ impl Manager {
         false
     }
 
-    /// Takes out of the store what nobody wants.
+    /// Removes an unwanted socket from the store.
     pub(super) fn forget(&mut self, name: &str) {
         if input_of(name).is_some() {
             self.given.retain(|given| given != name);
@@ -263,15 +263,15 @@ impl Manager {
         }
     }
 
-    /// Writes down in the store how many drops were counted, at the end, and waits a moment until
-    /// the manager has heard all.
-    pub fn part(&mut self) {
+    /// Records the counted drops in the store at exit, and waits briefly until the manager has read
+    /// everything.
+    pub fn finish(&mut self) {
         if self.probe.take().is_some() {
             self.remove(PROBE);
         }
         let stored = std::mem::take(&mut self.stored);
         if stored.iter().any(|stored| stored.name != name_of(&stored.input, &stored.socket)) {
-            // It takes no socket twice, and a name may be that of several.
+            // The manager stores no socket twice, and several may share a name.
             stored.iter().for_each(|stored| self.remove(&stored.name));
             for Stored { input, socket, .. } in &stored {
                 self.store(&name_of(input, socket), socket);
@@ -280,10 +280,10 @@ impl Manager {
         let start = Instant::now();
         while let Some(notify) = &mut self.notify
             && !notify.is_done()
-            && start.elapsed() < FAREWELL
+            && start.elapsed() < EXIT_WAIT
         {
             std::thread::sleep(Duration::from_millis(5));
-            notify.go_on();
+            notify.flush();
         }
     }
 
@@ -294,26 +294,26 @@ impl Manager {
             Socket::Listener(listener) => listener.as_fd(),
         };
         if let Some(notify) = &mut self.notify {
-            notify.say(format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0"), Some(fd));
-            self.unsure = true;
+            notify.send(format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0"), Some(fd));
+            self.probe_due = true;
         }
     }
 
     fn remove(&mut self, name: &str) {
-        self.say(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
+        self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
     }
 
-    /// Asks whether the manager has kept what it was given: it says nothing of it by itself.
-    fn ask_whether_it_keeps(&mut self) -> io::Result<()> {
+    /// Sends a probe: the manager does not report by itself what it stored.
+    fn probe_store(&mut self) -> io::Result<()> {
         let Some(notify) = &mut self.notify else { return Ok(()) };
         let ((kept, keep), (heard, hear)) = (io::pipe()?, io::pipe()?);
-        notify.say(format!("FDSTORE=1\nFDNAME={PROBE}\nFDPOLL=0"), Some(keep.as_fd()));
-        notify.say("BARRIER=1".into(), Some(hear.as_fd()));
+        notify.send(format!("FDSTORE=1\nFDNAME={PROBE}\nFDPOLL=0"), Some(keep.as_fd()));
+        notify.send("BARRIER=1".into(), Some(hear.as_fd()));
         self.probe = Some(Probe { kept, heard });
         Ok(())
     }
 
-    fn look_whether_it_keeps(&mut self) {
+    fn check_probe(&mut self) {
         let Some(probe) = self.probe.take_if(|probe| is_closed(&probe.heard)) else { return };
         if !is_closed(&probe.kept) {
             self.remove(PROBE);
@@ -321,13 +321,13 @@ impl Manager {
         }
         log::warn!(
             "the service manager does not keep our sockets (FileDescriptorStoreMax= of the unit is \
-             too small): what comes during a restart will be lost"
+             too small): data that arrives during a restart will be lost"
         );
         self.stored.iter().for_each(|stored| set_stays(&stored.socket, false));
     }
 }
 
-/// Whether nobody has the other end of a pipe any more.
+/// Returns whether the other end of a pipe is closed.
 fn is_closed(pipe: &PipeReader) -> bool {
     let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::empty())];
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|closed| closed == 1)
@@ -338,14 +338,13 @@ fn name_of(input: &str, socket: &Socket) -> String {
     format!("{OURS}{input}{DROPS}{}", drops(socket))
 }
 
-/// The input whose socket has a name in the store; nothing where it is no name of ours, which
-/// `logweir.socket` is not.
+/// The input named by an entry of the store; `None` if the name is not one of ours (such as
+/// `logweir.socket`).
 pub(super) fn input_of(name: &str) -> Option<&str> {
     name.strip_prefix(OURS)?.rsplit_once(DROPS).map(|(input, _)| input)
 }
 
-/// How often a watchdog wants to be fed, where there is one for this process
-/// (sd_watchdog_enabled(3)).
+/// The watchdog timeout, if there is a watchdog for this process (sd_watchdog_enabled(3)).
 fn watchdog() -> Option<Duration> {
     let var = |name: &str| std::env::var(name).ok();
     let ours = var("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
@@ -353,7 +352,7 @@ fn watchdog() -> Option<Duration> {
     (ours && micros > 0).then(|| Duration::from_micros(micros))
 }
 
-/// A rate as a person reads it: `412k`.
+/// A rate in human-readable form: `412k`.
 fn short(rate: f64) -> String {
     match rate {
         rate if rate < 10_000.0 => format!("{rate:.0}"),

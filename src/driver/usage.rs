@@ -1,4 +1,4 @@
-//! What the daemon's process takes of the machine, as the kernel counts it.
+//! The daemon's resource usage, as counted by the kernel.
 
 use std::fs;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use crate::metrics::Usage;
 
-/// Asks the kernel; what it does not tell is 0.
+/// Asks the kernel; figures that are not available are 0.
 pub(super) fn usage() -> Usage {
     let mut usage = Usage::default();
     if let Ok(used) = getrusage(UsageWho::RUSAGE_SELF) {
@@ -22,7 +22,7 @@ pub(super) fn usage() -> Usage {
     let page: u64 = page.unwrap_or(4096);
     usage.mapped = pages.next().unwrap_or(0) * page;
     usage.resident = pages.next().unwrap_or(0) * page;
-    // The one that reads the folder is among them.
+    // The descriptor that reads the folder is among them.
     let descriptors = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     usage.descriptors = (descriptors as u64).saturating_sub(1);
     usage.descriptors_most = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);

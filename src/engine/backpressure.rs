@@ -40,8 +40,8 @@ impl Burst {
         }
     }
 
-    /// Whether inputs should be throttled: the node is behind, but not for so long that it is
-    /// simply slow.
+    /// Returns whether inputs should be throttled: the node is behind, but not for so long that it
+    /// is simply slow.
     fn throttles(&self, now: Mono) -> bool {
         self.waiting > self.bound && self.since.is_some_and(|since| now.since(since) < HOLD_MOST)
     }
@@ -141,23 +141,23 @@ impl Backpressure {
     }
 }
 
-/// Whether a node's full queue pauses inputs: all inputs, or (`false`) only acknowledging ones. A
-/// full queue counts as full until it is half empty.
+/// Returns whether a node's full queue pauses inputs: all inputs, or (`false`) only acknowledging
+/// ones. A full queue counts as full until it is half empty.
 fn is_full(node: &mut Node) -> Option<bool> {
     let (is_live, body) = (node.retired.is_none(), &node.plan.body);
     match &mut node.body {
         Body::Spool(spool) => {
             let plan = shape::spool(body)?;
-            let bound = if spool.holding { plan.queue / 2 } else { plan.queue };
-            spool.holding = is_live && spool.queue.fill().0 > bound;
-            spool.holding.then_some(plan.when_full == SpoolFull::Block)
+            let bound = if spool.pausing { plan.queue / 2 } else { plan.queue };
+            spool.pausing = is_live && spool.queue.fill().0 > bound;
+            spool.pausing.then_some(plan.when_full == SpoolFull::Block)
         }
         Body::Lanes(lanes) => {
             let limit = shape::blocks_at(body).filter(|_| is_live)?;
             let used: u64 = lanes.lanes.iter().map(|lane| lane.queue.fill().0).sum();
-            let bound = if lanes.holding { limit / 2 } else { limit };
-            lanes.holding = used > bound;
-            lanes.holding.then_some(true)
+            let bound = if lanes.pausing { limit / 2 } else { limit };
+            lanes.pausing = used > bound;
+            lanes.pausing.then_some(true)
         }
         Body::Input { .. } | Body::Pass => None,
     }

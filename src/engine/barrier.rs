@@ -29,7 +29,7 @@ struct Barrier {
 }
 
 impl Barrier {
-    /// Whether every spool has completed its lines. A removed spool counts as complete.
+    /// Returns whether every spool has completed its lines. A removed spool counts as complete.
     fn is_passed(&self, graph: &Graph) -> bool {
         self.marks
             .iter()

@@ -161,7 +161,7 @@ impl Engine {
     }
 
     /// Keeps the last lines that a child wrote to standard error, for the status.
-    pub fn complained<'a>(
+    pub fn keep_stderr<'a>(
         &mut self,
         node: NodeId,
         lines: impl DoubleEndedIterator<Item = &'a [u8]>,

@@ -150,7 +150,7 @@ impl Consumer {
         Cursor { reader: self.reader.clone(), spool, position, done, files }
     }
 
-    /// Whether its position differs from its cursor on disk.
+    /// Returns whether its position differs from its cursor on disk.
     pub(super) fn has_moved(&self) -> bool {
         self.begun && self.saved != (self.position, self.done)
     }
@@ -172,7 +172,7 @@ impl Consumer {
         }
     }
 
-    /// Whether it takes lines that begin at `first` straight from memory.
+    /// Returns whether it takes lines that begin at `first` straight from memory.
     pub(super) fn takes_from_memory(&self, first: u64) -> bool {
         self.begun && !self.closed && !self.reading && self.next == first
     }
@@ -236,7 +236,7 @@ impl Consumer {
         all_completed
     }
 
-    /// Whether it has completed everything in its spool, or is given no more.
+    /// Returns whether it has completed everything in its spool, or is given no more.
     pub(super) fn is_done(&self, spool: Option<&SpoolState>) -> bool {
         let at_end = |spool: &SpoolState| {
             self.begun && spool.queue.is_empty() && self.position >= spool.held.next
@@ -331,8 +331,8 @@ impl Consumers {
         self.by_lane.iter().map(|(lane, consumer)| (*lane, consumer))
     }
 
-    /// Whether an output reads from a spool.
-    pub(super) fn is_fed(&self, node: NodeId) -> bool {
+    /// Returns whether an output reads from a spool.
+    pub(super) fn reads_from_spool(&self, node: NodeId) -> bool {
         self.by_lane.contains_key(&node.only_lane())
     }
 
@@ -358,8 +358,8 @@ impl Consumers {
         Some(self.by_lane.get_mut(&lane)?.begin(spool))
     }
 
-    /// Whether another output, which replaced this one in a reload, waits to continue from its
-    /// position.
+    /// Returns whether another output, which replaced this one in a reload, waits to continue from
+    /// its position.
     pub(super) fn is_succeeded(&self, node: NodeId) -> bool {
         self.of_output(node).any(|(_, consumer)| {
             let is_successor = |(lane, other): (LaneId, &Consumer)| {

@@ -113,7 +113,7 @@ impl Engine {
         }
     }
 
-    /// How many of lines `first` to `end` would have been the lane's, as far as that can be known.
+    /// The number of lines from `first` to `end` that would have been the lane's, as far as that can be known.
     fn share_of_range(&self, lane: LaneId, first: u64, end: u64) -> u64 {
         let node = self.graph.node(lane.node);
         let lanes = match shape::forward(&node.plan.body) {
@@ -197,7 +197,7 @@ impl Engine {
         self.graph.lane(lane).map_or(0, |lane| lane.queue.fill().0)
     }
 
-    /// Whether all consumers of an output have completed their spool.
+    /// Returns whether all consumers of an output have completed their spool.
     pub(super) fn consumers_are_done(&self, node: NodeId) -> bool {
         let done = |consumer: &super::consumer::Consumer| {
             consumer.is_done(self.graph.spool(consumer.spool))

@@ -1,6 +1,7 @@
 //! The engine's inputs (events) and outputs (actions).
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::batch::Batch;
 use crate::config::plan::{FilePlan, SpoolPlan};
@@ -28,8 +29,15 @@ pub enum Event {
     Counts {
         /// The input.
         node: NodeId,
-        /// What was counted since the last time.
+        /// The counts since the previous event.
         counts: InputCounts,
+    },
+    /// What is sent to an input does not arrive, or arrives again.
+    InputState {
+        /// The input.
+        node: NodeId,
+        /// Why nothing arrives; `None` once it does.
+        problem: Option<String>,
     },
     /// An input will produce no more lines.
     InputEnded {
@@ -98,63 +106,69 @@ pub enum Event {
         /// The files, or why the checkpoint failed.
         files: Result<Vec<(PathBuf, u64)>, String>,
     },
-    /// An output's files were to be opened by name again.
+    /// An output's files were to be reopened by name.
     Reopened {
         /// The output.
         node: NodeId,
-        /// Its content.
+        /// True if it is done; false if it waits for a checkpoint.
         done: bool,
     },
     /// A spool was opened.
     SpoolOpened {
         /// The spool.
         node: NodeId,
-        /// The result.
+        /// Its content.
         found: Box<SpoolFound>,
     },
     /// A spool's job has ended.
     SpoolDone {
         /// The spool.
         node: NodeId,
-        /// The lines found.
+        /// The result.
         report: Box<Report>,
     },
     /// A read of a spool for one of its consumers has ended.
     SpoolRead {
-        /// The lane.
+        /// The consumer.
         lane: LaneId,
-        /// The event.
+        /// The lines found.
         read: Result<Read, String>,
     },
     /// Something happened to a lane's connection.
     Link {
-        /// Whose.
+        /// The lane.
         lane: LaneId,
-        /// An event of a lane's connection.
+        /// The event.
         event: LinkEvent,
     },
     /// Only time has passed.
     Tick,
 }
 
-/// Bytes were received.
+/// An event of a lane's connection.
 #[derive(Debug)]
 pub enum LinkEvent {
-    /// It is established.
+    /// The peer's name has no address, for this reason.
+    NotFound(String),
+    /// An address of the peer is tried.
+    Trying,
+    /// It is established, through TLS where that is asked for.
     Connected,
     /// It could not be established, or it is gone.
     Failed(String),
-    /// Bytes came.
+    /// The peer ended it.
+    Closed(String),
+    /// Bytes were received.
     Received(Vec<u8>),
-    /// The peer's TCP has acknowledged so many of the bytes given out.
-    Acknowledged(u64),
-    /// Whether an earlier peer takes connections.
+    /// Total bytes that the peer's TCP has acknowledged, and how long ago it last said something.
+    Acknowledged(u64, Duration),
+    /// True if an earlier peer accepts connections.
     Probed(bool),
-    /// It takes bytes again.
+    /// It can be written to again.
     Writable,
 }
 
-/// Something the driver must do.
+/// An instruction to the driver.
 #[derive(Debug)]
 pub enum Action {
     /// Start a child.
@@ -165,33 +179,36 @@ pub enum Action {
     Terminate(LaneId),
     /// Send KILL to a child's process group.
     Kill(LaneId),
-    /// Hand a job to an output's or a spool's thread; jobs of one node are done in order.
+    /// Queue a job for an output's or a spool's thread; the jobs of a node run in order.
     Disk(DiskJob),
-    /// Take no more from an input, or from what a filter prints, until told.
+    /// Take nothing from an input, or from the output of a filter process, until unpaused.
     Pause(NodeId),
     /// Take from it again.
     Unpause(NodeId),
-    /// Have an input leave lines in the kernel's buffer as far as that has room, or no longer.
+    /// Have an input leave data in the kernel's buffer while that has room (`true`), or stop doing
+    /// so.
     Throttle(NodeId, bool),
-    /// Answer an input's resume query, made with this barrier.
+    /// Tell an input that everything it handed over before this barrier is on disk.
     Completed {
         /// The input.
         node: NodeId,
         /// The barrier.
         barrier: u64,
     },
-    /// Answer what an input asked with this barrier.
+    /// Answer an input's resume query, made with this barrier.
     Resume {
         /// The input.
         node: NodeId,
-        /// Carry out a command on a lane's connection.
+        /// The barrier.
         barrier: u64,
-        /// For each origin that was asked for: its last line in each spool downstream.
+        /// For each requested origin: its last line in each spool downstream.
         lasts: Vec<Vec<Option<u64>>>,
     },
     /// Read a spool for one of its consumers; answered by [`Event::SpoolRead`].
     Read(ReadJob),
-    /// Do something about a lane's connection.
+    /// Drop what there is for a node: a reload removed it, and it has ended.
+    Forget(NodeId),
+    /// Carry out a command on a lane's connection.
     Link(LaneId, link::Command),
 }
 
@@ -200,41 +217,41 @@ pub enum Action {
 pub struct DiskJob {
     /// The output or the spool.
     pub node: NodeId,
-    /// Open the target.
+    /// The work.
     pub work: DiskWork,
 }
 
-/// Truncate files to these lengths before anything is written.
+/// Work for the thread of an output or a spool.
 #[derive(Debug)]
 pub enum DiskWork {
-    /// Be ready for it.
+    /// Open the target.
     Open(DiskTarget),
     /// Write lines; answered by [`Event::JobDone`].
     Append(Vec<Batch>),
-    /// Cut files back to these lengths, before anything is written.
+    /// Truncate files to these lengths before anything is written.
     Restore(Vec<(PathBuf, u64)>),
     /// Make all that was written durable; answered by [`Event::Checkpointed`].
     Checkpoint,
-    /// The last checkpoint is in the reader's cursor, on disk.
+    /// The last checkpoint is on disk, in the reader's cursor.
     CheckpointSaved,
     /// A spool's job; answered by [`Event::SpoolDone`].
     Spool(Box<Job>),
-    /// A spool has another plan, or other readers.
+    /// A spool's plan or its readers have changed.
     UpdateSpool(Box<SpoolPlan>, Vec<String>),
     /// Close its files and open them by name again.
     Reopen,
-    /// Files; with `exact` they are truncated after a crash to the lengths in a cursor.
+    /// Nothing more will come.
     Close,
 }
 
-/// True if a cursor records the lengths.
+/// Where a disk thread writes an output's lines.
 #[derive(Debug, Clone)]
 pub enum DiskTarget {
-    /// Files; `exact` where they are cut back after a crash to what a cursor says.
+    /// Files; with `exact` they are truncated after a crash to the lengths in a cursor.
     File {
-        /// Where, and how.
+        /// Paths and options.
         plan: FilePlan,
-        /// Whether there is a cursor.
+        /// True if a cursor records the lengths.
         exact: bool,
     },
     /// Standard output.

@@ -35,11 +35,13 @@ pub(super) struct Node {
     pub(super) moved: Mono,
     /// Counts other than lines.
     pub(super) counts: InputCounts,
+    /// Why nothing that is sent to this input arrives, while nothing does.
+    pub(super) problem: Option<String>,
     /// The format of its lines, applied before they are queued.
     pub(super) formatter: Formatter,
 }
 
-/// What leaves a node, and its subscribers.
+/// The output of a node and its subscribers.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     pub(super) subscribers: Vec<(NodeId, PatternIds)>,
@@ -47,7 +49,7 @@ pub(super) struct Stream {
     pub(super) hits: Hits,
 }
 
-/// What a node is.
+/// The kind of a node, with its state.
 #[derive(Debug)]
 pub(super) enum Body {
     Input {
@@ -71,7 +73,7 @@ pub(super) struct Lanes {
     /// The last lines that its children wrote to standard error.
     pub(super) stderr: VecDeque<Complaint>,
     /// True while its full queue pauses inputs.
-    pub(super) holding: bool,
+    pub(super) pausing: bool,
 }
 
 impl Node {
@@ -87,6 +89,7 @@ impl Node {
             finished: false,
             moved: now,
             counts: InputCounts::default(),
+            problem: None,
             formatter: Formatter::new(super::shape::queue_format(&plan.body)),
         }
     }
@@ -125,7 +128,7 @@ impl Node {
         matches!(self.body, Body::Spool(_))
     }
 
-    /// Whether what its children print is a stream.
+    /// Returns whether what its children print is a stream.
     pub(super) fn prints(&self) -> bool {
         matches!(self.body, Body::Lanes(_)) && self.plan.body.kind() == Kind::Filter
     }
@@ -142,7 +145,7 @@ impl Node {
         }
     }
 
-    /// Whether an input acknowledges lines once they are on disk.
+    /// Returns whether an input acknowledges lines once they are on disk.
     pub(super) fn is_acknowledged(&self) -> bool {
         let BodyPlan::Input(input) = &self.plan.body else { return false };
         input.source.nature().acknowledged

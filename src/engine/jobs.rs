@@ -1,9 +1,9 @@
 //! Lanes whose lines go to a thread in jobs. One job runs at a time, and the next takes everything
 //! that came meanwhile, so a slow disk makes jobs larger, not more numerous.
 //!
-//! Where such an output reads from a spool its files are cut back after a crash to what the
-//! cursor says. So a cursor must be durable before anything can make it wrong: a checkpoint first
-//! makes the files durable, then the cursor, and nothing is written meanwhile.
+//! If such an output reads from a spool, its files are truncated after a crash to the lengths in
+//! the cursor. A cursor must therefore be durable before anything can invalidate it: a checkpoint
+//! makes first the files durable, then the cursor, and nothing is written meanwhile.
 
 use std::path::PathBuf;
 
@@ -82,7 +82,7 @@ impl Jobs {
         cx.act(Action::Disk(DiskJob { node, work }));
     }
 
-    /// Whether a retry is due now; clears its time.
+    /// Returns whether a retry is due now; clears its time.
     pub(super) fn retry_is_due(&mut self, now: Mono) -> bool {
         let due = self.retry_at.is_some_and(|at| now >= at);
         if due {
@@ -115,7 +115,7 @@ impl Jobs {
         self.dirty = dirty;
     }
 
-    /// Whether the cursor on disk covers all completed lines.
+    /// Returns whether the cursor on disk covers all completed lines.
     pub(super) fn is_checked(&self) -> bool {
         !self.exact || (self.checkpoint == Checkpoint::None && !self.dirty)
     }
@@ -184,7 +184,7 @@ impl Engine {
         }
     }
 
-    /// The files are durable: has the cursor written.
+    /// Files were to be reopened by name. An exact output reopens them at a checkpoint, which must
     /// not wait for the next line.
     pub(super) fn reopened(&mut self, node: NodeId, done: bool) {
         let jobs = self.graph.lane_mut(node.only_lane()).and_then(Lane::jobs_mut);
@@ -194,7 +194,7 @@ impl Engine {
         self.cx.touch(node);
     }
 
-    /// The files are durable: now the cursor.
+    /// The files are durable: has the cursor written.
     pub(super) fn checkpointed(
         &mut self,
         node: NodeId,
@@ -219,7 +219,7 @@ impl Engine {
         }
     }
 
-    /// The cursor is on disk: the files may be written to again, and renamed.
+    /// The cursor is on disk: the files may be written and renamed again.
     pub(super) fn checkpoint_saved(&mut self, node: NodeId) {
         let Some(lane) = self.graph.lane_mut(node.only_lane()) else { return };
         if let Sink::Jobs(jobs) = &mut lane.sink {

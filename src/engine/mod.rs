@@ -44,11 +44,12 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::clock::Mono;
-use crate::config::plan::{BodyPlan, Plan};
+use crate::config::plan::Plan;
 use crate::ids::{LaneId, NodeId};
 use crate::ledger::Reason;
 use crate::limits::CLOSE_LEAST;
@@ -124,6 +125,7 @@ impl Engine {
         match event {
             Event::Lines { node, batch } => self.receive(node, &batch),
             Event::Counts { node, counts } => self.graph.node_mut(node).count_input(&counts),
+            Event::InputState { node, problem } => self.graph.node_mut(node).problem = problem,
             Event::InputEnded { node } => self.input_ended(node),
             Event::Barrier { node, number, resume } => self.set_barrier(node, number, resume),
             Event::Started { lane, pid } => self.child_started(lane, pid),
@@ -143,7 +145,7 @@ impl Engine {
         self.settle();
     }
 
-    /// Services every node that was touched or whose time has come, until none is left.
+    /// Services every node that was touched or whose timer has expired, until none is left.
     fn settle(&mut self) {
         self.cx.agenda.expire(self.cx.now);
         while let Some(node) = self.cx.agenda.next() {
@@ -155,7 +157,7 @@ impl Engine {
         }
     }
 
-    /// Does what a node asks for after something happened to it or time has passed.
+    /// Does what a node needs after an event or after time has passed.
     fn service(&mut self, id: NodeId) {
         let Some(node) = self.graph.get(id) else { return };
         let lanes: Vec<_> = node.lanes().iter().map(|lane| lane.id).collect();
@@ -196,7 +198,7 @@ impl Engine {
         self.refill(lane);
     }
 
-    /// When a node has to be serviced again, if nothing happens before.
+    /// When a node must be serviced again if no event reaches it first.
     fn deadline_of(&self, id: NodeId) -> Option<Mono> {
         let node = self.graph.get(id)?;
         let lanes = node.lanes().iter().filter_map(|lane| {
@@ -237,7 +239,7 @@ impl Engine {
 
     // ---- what the driver does
 
-    /// What the driver must do next.
+    /// The next thing the driver must do.
     pub fn poll_action(&mut self) -> Option<Action> {
         if let Some(action) = self.cx.poll_action() {
             return Some(action);
@@ -247,33 +249,33 @@ impl Engine {
         self.cx.poll_action()
     }
 
-    /// Who has lines to be written now. Named again only after more came or after
-    /// [`Engine::writable`].
+    /// The next lane with lines to write. A lane is named again only after more lines have come or
+    /// after [`Engine::writable`].
     pub fn poll_ready(&mut self) -> Option<LaneId> {
         self.cx.poll_ready()
     }
 
-    /// When to call [`Engine::handle`] again, if nothing happens before.
+    /// When to call [`Engine::handle`] again if nothing happens first.
     pub fn deadline(&self) -> Option<Mono> {
         self.cx.agenda.deadline()
     }
 
-    /// The driver takes up a lane that was named as ready; whether it can still be written to.
+    /// Takes up a lane that was named as ready. Returns whether it can still be written to.
     pub fn take_up(&mut self, lane: LaneId) -> bool {
         self.graph.lane_mut(lane).is_some_and(lane::Lane::take_up)
     }
 
-    /// What a lane's lines go to.
+    /// Where a lane's lines go.
     pub fn sink(&self, lane: LaneId) -> Option<SinkKind> {
         self.graph.lane(lane).map(lane::Lane::kind)
     }
 
-    /// The bytes not written yet for a child, as many slices as `slices` has room for; how many.
+    /// Puts a child's unwritten bytes into `slices`, as many as fit. Returns the number of slices.
     pub fn slices<'a>(&'a self, lane: LaneId, slices: &mut [IoSlice<'a>]) -> usize {
         self.graph.lane(lane).map_or(0, |lane| lane.slices(slices))
     }
 
-    /// So many bytes of [`Engine::slices`], or of [`Engine::out`], were written.
+    /// Notes that `bytes` bytes of [`Engine::slices`] or [`Engine::out`] were written.
     pub fn wrote(&mut self, lane: LaneId, bytes: usize) {
         let Some(entry) = self.graph.lane_mut(lane) else { return };
         match entry.connection_mut() {
@@ -288,13 +290,13 @@ impl Engine {
         }
     }
 
-    /// The first lines that wait for a socket, to be sent one a datagram.
+    /// The first lines waiting for a socket, to be sent one line per datagram.
     pub fn datagrams(&self, lane: LaneId) -> Option<Batch> {
         self.graph.lane(lane)?.queue.front().cloned()
     }
 
-    /// What became of [`Engine::datagrams`]: `sent` bytes of lines went out, then `refused` bytes
-    /// of lines were refused by the network and are given up.
+    /// Notes the outcome of [`Engine::datagrams`]: `sent` bytes of lines were sent; the next
+    /// `refused` bytes were refused by the network and are given up.
     pub fn sent(&mut self, lane: LaneId, sent: usize, refused: usize) {
         let Some(entry) = self.graph.lane_mut(lane) else { return };
         let left = entry.queue.advance(sent, &mut self.cx.budget);
@@ -303,7 +305,14 @@ impl Engine {
         self.complete(lane, Completed::with_lost(left, lost, Reason::SendError));
     }
 
-    /// A lane's sink takes no more: it is not named as ready until [`Engine::writable`].
+    /// A UDP output sends to this address from now on, or has none yet; `error` says what is wrong.
+    pub fn sends_to(&mut self, lane: LaneId, to: Option<SocketAddr>, error: Option<String>) {
+        if let Some(lane) = self.graph.lane_mut(lane) {
+            lane.sends_to(to, error, &mut self.cx);
+        }
+    }
+
+    /// Notes that a lane's sink accepts no more: the lane is not ready until [`Engine::writable`].
     pub fn write_blocked(&mut self, lane: LaneId) {
         if let Some(lane) = self.graph.lane_mut(lane) {
             lane.block();
@@ -317,7 +326,7 @@ impl Engine {
         }
     }
 
-    /// Has every file opened anew by its name.
+    /// Reopens every file by its name.
     pub fn reopen(&mut self) {
         for (id, node) in self.graph.iter() {
             if node.lanes().iter().any(|lane| lane.jobs().is_some()) {
@@ -343,7 +352,7 @@ impl Engine {
         self.graph.names().clone()
     }
 
-    /// A node's name.
+    /// The name of a node.
     pub fn name_of(&self, node: NodeId) -> Arc<str> {
         Arc::clone(&self.graph.node(node).name)
     }
@@ -360,16 +369,7 @@ impl Engine {
         backpressure::inputs_upstream(&self.graph, &spools.collect())
     }
 
-    /// The UDP outputs, with where they send.
-    pub fn udp_outputs(&self) -> Vec<(NodeId, String)> {
-        let to = |(id, node): (NodeId, &graph::Node)| match &node.plan.body {
-            BodyPlan::Udp(plan) => Some((id, plan.to.clone())),
-            _ => None,
-        };
-        self.graph.iter().filter_map(to).collect()
-    }
-
-    /// Whether the driver was told to leave an input, or what a filter prints, alone.
+    /// Returns whether the driver was told to pause an input or the output of a filter process.
     pub fn is_paused(&self, node: NodeId) -> bool {
         self.backpressure.is_paused(node)
     }

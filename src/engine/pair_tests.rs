@@ -78,7 +78,7 @@ fn check(story: &Story, what: &str) {
     assert!(received.iter().flatten().count() >= story.safe, "{what}");
 }
 
-/// Whether every given line is there, once.
+/// Returns whether every given line is there, once.
 fn is_whole(story: &Story) -> bool {
     let (mut received, mut given) = (story.pair.received().concat(), story.given.clone());
     received.sort();

@@ -30,7 +30,7 @@ pub(super) fn blocks_at(body: &BodyPlan) -> Option<u64> {
     process(body).filter(|plan| plan.when_full == WhenFull::Block).map(|plan| plan.queue)
 }
 
-/// Whether a node keeps its state when its plan changes from `one` to `other`. A spool is
+/// Returns whether a node keeps its state when its plan changes from `one` to `other`. A spool is
 /// identified by its folder.
 pub(super) fn is_same(one: &BodyPlan, other: &BodyPlan) -> bool {
     match (one, other) {

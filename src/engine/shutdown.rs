@@ -7,8 +7,8 @@ use crate::ids::NodeId;
 use crate::ledger::{Count, REASONS, Reason};
 use crate::limits::CLOSE_LEAST;
 
-use super::Engine;
 use super::graph::{Body, Node};
+use super::{Action, Engine};
 
 impl Engine {
     /// Begins shutdown: the driver stops its inputs, and waiting lines drain until the grace is
@@ -22,17 +22,17 @@ impl Engine {
         }
     }
 
-    /// Whether the daemon is ending.
+    /// Returns whether the daemon is ending.
     pub fn is_ending(&self) -> bool {
         self.ending.is_some()
     }
 
-    /// Whether every input has ended by itself, so that nothing more can come.
+    /// Returns whether every input has ended by itself, so that nothing more can come.
     pub fn inputs_ended(&self) -> bool {
         self.open_inputs == 0
     }
 
-    /// Whether shutdown is complete: all queues are empty and all children have ended.
+    /// Returns whether shutdown is complete: all queues are empty and all children have ended.
     pub fn is_done(&self) -> bool {
         self.ending.is_some() && self.unfinished == 0
     }
@@ -58,13 +58,13 @@ impl Engine {
         }
     }
 
-    /// Whether no more lines can reach a node.
+    /// Returns whether no more lines can reach a node.
     fn is_unreachable(&self, id: NodeId) -> bool {
         let node = self.graph.node(id);
         if node.retired.is_some() {
             return true;
         }
-        if self.consumers.is_fed(id) {
+        if self.consumers.reads_from_spool(id) {
             return self.ending.is_some() && self.consumers_are_done(id);
         }
         let has_finished =
@@ -72,7 +72,7 @@ impl Engine {
         self.ending.is_some() && node.plan.from.iter().all(has_finished)
     }
 
-    /// Whether nothing is left in a node and nothing more can come out of it.
+    /// Returns whether nothing is left in a node and nothing more can come out of it.
     fn has_ended(&self, id: NodeId) -> bool {
         let node = self.graph.node(id);
         match &node.body {
@@ -126,14 +126,16 @@ impl Engine {
     /// The grace is over: drops and counts what waits. Lines that an output was given from a spool
     /// are still in the spool and not lost.
     fn give_up(&mut self, id: NodeId, stalled: bool) {
-        let fed = self.consumers.is_fed(id);
+        let from_spool = self.consumers.reads_from_spool(id);
         let Some(node) = self.graph.get_mut(id) else { return };
         let mut lost = Count::default();
         match &mut node.body {
             Body::Spool(spool) => lost = spool.give_up(stalled, &mut self.cx),
             Body::Lanes(lanes) => {
-                let given_up =
-                    lanes.lanes.iter_mut().filter(|lane| !fed || !lane.keeps_fed_lines());
+                let given_up = lanes
+                    .lanes
+                    .iter_mut()
+                    .filter(|lane| !from_spool || !lane.keeps_spooled_lines());
                 for lane in given_up {
                     let count = lane.give_up(stalled, &mut self.cx);
                     lost.add(count.lines, count.bytes);
@@ -141,7 +143,7 @@ impl Engine {
             }
             Body::Input { .. } | Body::Pass => {}
         }
-        if lost.lines > 0 && !fed {
+        if lost.lines > 0 && !from_spool {
             node.ledger.drop(Reason::Shutdown, lost.lines, lost.bytes);
             let what = match node.is_spool() {
                 true => "were not written to disk",
@@ -162,6 +164,7 @@ impl Engine {
         for lane in node.lanes() {
             self.unread.remove(&lane.id);
         }
+        self.cx.act(Action::Forget(id));
         self.cx.agenda.forget(id);
         self.backpressure.forget(id);
         if self.graph.iter().all(|(_, other)| other.name != node.name) {
@@ -209,7 +212,11 @@ impl Engine {
     /// Lines waiting in a node; those queued for an output that reads from a spool count as the
     /// spool's.
     pub(super) fn queued_in(&self, id: NodeId) -> Count {
-        if self.consumers.is_fed(id) { Count::default() } else { self.graph.node(id).held() }
+        if self.consumers.reads_from_spool(id) {
+            Count::default()
+        } else {
+            self.graph.node(id).held()
+        }
     }
 
     /// Drops and counts everything that still waits, and logs every node's ledger.

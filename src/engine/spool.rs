@@ -79,7 +79,7 @@ pub(super) struct SpoolState {
     /// True if housekeeping is due early.
     housekeeping_due: bool,
     /// True while its full queue pauses inputs.
-    pub(super) holding: bool,
+    pub(super) pausing: bool,
     /// Of the bytes that are not written.
     pub(super) burst: Burst,
     /// Of the bytes that wait in memory for a sync.
@@ -130,7 +130,7 @@ impl SpoolState {
             saved_at: now,
             kept_at: now,
             housekeeping_due: false,
-            holding: false,
+            pausing: false,
             burst: Burst::beyond(0),
             unsynced: Burst::beyond(limit / 2),
             closed: false,
@@ -156,7 +156,7 @@ impl SpoolState {
         self.wanted = self.wanted.max(mark);
     }
 
-    /// Whether the written data should be synced now.
+    /// Returns whether the written data should be synced now.
     fn sync_due(&self, plan: &SpoolPlan, ending: bool, now: Mono) -> bool {
         match plan.sync {
             Sync::Batch | Sync::Never => true,
@@ -169,7 +169,7 @@ impl SpoolState {
         }
     }
 
-    /// Whether to wait for more lines before writing these.
+    /// Returns whether to wait for more lines before writing these.
     fn gathers(&self, plan: &SpoolPlan, ending: bool, now: Mono) -> bool {
         let Sync::Every(time) = plan.sync else { return false };
         let patience = GATHER_MOST.min(time);
@@ -537,7 +537,7 @@ impl Engine {
         }
     }
 
-    /// Whether a cursor on disk lags its reader, or a checkpoint waits for one.
+    /// Returns whether a cursor on disk lags its reader, or a checkpoint waits for one.
     pub(super) fn has_moved_cursors(&self, spool: NodeId) -> bool {
         let mut consumers = self.consumers.of_spool(spool);
         consumers.any(|(_, consumer)| consumer.checkpoint.is_some() || consumer.has_moved())

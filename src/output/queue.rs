@@ -1,28 +1,28 @@
-//! A queue of batches with a bound in bytes, under one budget for all queues together.
+//! A queue of batches, bounded in bytes, under one budget for all queues.
 //!
-//! Each queue has a share of the budget reserved, so that no queue can take what another
-//! one needs: a stalled child fills its own queue and harms nobody. What is not reserved is
-//! borrowed by whoever needs it, up to the queue's own bound.
+//! Each queue has a reserved share of the budget, so that no queue can take what another one needs:
+//! a stalled child fills its own queue and harms nothing else. Unreserved memory is borrowed on
+//! demand, up to the queue's own bound.
 
 use std::collections::VecDeque;
 
 use crate::batch::Batch;
 use crate::ledger::Count;
 
-/// What is left of the memory for all queues after the reserved shares.
+/// The memory of all queues that is left after the reserved shares.
 #[derive(Debug, Default)]
 pub struct Budget {
     free: u64,
 }
 
 impl Budget {
-    /// The rest of `memory` that is free to borrow when `reserved` is set apart.
+    /// A budget with `reserved` of `memory` set apart.
     pub fn new(memory: u64, reserved: u64) -> Self {
         Self { free: memory.saturating_sub(reserved) }
     }
 
-    /// The share of `memory` that each of `queues` queues has for itself: half of it is
-    /// shared out, half is there to borrow.
+    /// The share of `memory` reserved for each of `queues` queues: half of it is reserved, half is
+    /// free to borrow.
     pub fn share(memory: u64, queues: usize) -> u64 {
         memory / 2 / (queues.max(1) as u64)
     }
@@ -30,19 +30,19 @@ impl Budget {
 
 /// A bounded queue of batches.
 ///
-/// A batch that was written into a pipe stays until it was read there: what nobody reads is
-/// still here to be written to somebody else, and counts as queued until then.
+/// A batch written into a pipe stays until the child has read it: what is left unread can be
+/// written to the next child, and counts as queued until then.
 #[derive(Debug)]
 pub struct Queue {
     batches: VecDeque<Batch>,
-    /// How many of the first batches were written whole, and how many bytes of the next.
+    /// The number of batches written in full; `next` indexes the first unwritten one.
     next: usize,
     offset: usize,
-    /// Bytes that were written, from the first batch on.
+    /// Bytes written, counted from the first batch on.
     written: usize,
     /// Bytes written after those, of a line that was given up in the middle.
     torn: usize,
-    /// What the batches cost together.
+    /// The total cost of the batches.
     used: u64,
     count: Count,
     limit: u64,
@@ -50,53 +50,53 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// An empty queue bounded to `limit` bytes, of which `reserved` are its own.
+    /// An empty queue limited to `limit` bytes, of which `reserved` are its own.
     pub fn new(limit: u64, reserved: u64) -> Self {
         let reserved = reserved.min(limit);
         let (batches, count) = (VecDeque::new(), Count::default());
         Self { batches, next: 0, offset: 0, written: 0, torn: 0, used: 0, count, limit, reserved }
     }
 
-    /// The share of the budget that is the queue's own.
+    /// The queue's reserved share of the budget.
     pub fn reserved(&self) -> u64 {
         self.reserved
     }
 
-    /// What it has borrowed from the budget.
+    /// The bytes it has borrowed from the budget.
     pub fn borrowed(&self) -> u64 {
         self.used.saturating_sub(self.reserved)
     }
 
-    /// Gives the queue another share, with its lines as they are. The budget is to be made
-    /// anew from all queues' [`Self::reserved`] and [`Self::borrowed`].
+    /// Changes the queue's share; its lines stay. The budget must then be recomputed from the
+    /// [`Self::reserved`] and [`Self::borrowed`] of all queues.
     pub fn set_share(&mut self, share: u64) {
         self.reserved = share.min(self.limit);
     }
 
-    /// Bounds the queue to so many bytes from now on.
+    /// Sets the bound in bytes.
     pub fn set_limit(&mut self, limit: u64) {
         self.limit = limit;
     }
 
-    /// The lines in it, whole or in part.
+    /// The lines it holds, in whole or in part.
     pub fn count(&self) -> Count {
         self.count
     }
 
-    /// Whether nothing is in it.
+    /// Returns whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }
 
-    /// The bytes it holds against the bytes it may hold.
+    /// The bytes it holds and the bytes it may hold.
     pub fn fill(&self) -> (u64, u64) {
         (self.used, self.limit)
     }
 
-    /// Takes in as many whole lines as there is room for.
+    /// Queues as many whole lines as fit.
     ///
     /// # Errors
-    /// How many there was no room for.
+    /// The lines that did not fit.
     pub fn push(&mut self, mut batch: Batch, budget: &mut Budget) -> Result<(), Count> {
         let room = self.room(budget);
         if batch.cost() <= room {
@@ -111,8 +111,7 @@ impl Queue {
         Err(batch.count())
     }
 
-    /// Takes in a batch though it may be more than there is room for, for queues that make
-    /// their inputs wait.
+    /// Queues a batch even if it exceeds the bound, for queues that pause their inputs.
     pub fn push_anyway(&mut self, batch: Batch, budget: &mut Budget) {
         self.enter(batch, budget);
     }
@@ -123,8 +122,8 @@ impl Queue {
     }
 
     fn enter(&mut self, mut batch: Batch, budget: &mut Budget) {
-        // A queue that is filling up takes in one batch of many: a small one must not hold on
-        // to the whole block of memory it was cut from.
+        // A queue that is filling up may hold one batch of many; a small batch must not keep the
+        // whole block alive that it was cut from.
         if self.used > self.limit / 2 && batch.bytes.len() < crate::limits::BLOCK / 2 {
             batch.bytes = bytes::Bytes::copy_from_slice(&batch.bytes);
         }
@@ -139,7 +138,7 @@ impl Queue {
         budget.free = budget.free.saturating_sub(self.borrowed() - before);
     }
 
-    /// Takes the first batch out, whatever was written of it.
+    /// Removes the first batch, even if parts of it were written.
     pub fn pop(&mut self, budget: &mut Budget) -> Option<Batch> {
         let batch = self.batches.pop_front()?;
         if self.next > 0 {
@@ -162,13 +161,12 @@ impl Queue {
         self.batches.front()
     }
 
-    /// Clones of the first batches, at least one and at most `most` bytes where there are
-    /// more.
-    pub fn first(&self, most: u64) -> Vec<Batch> {
-        first_of(self.batches.iter(), most)
+    /// Clones of the first batches: as many as fit into `max` bytes, but at least one.
+    pub fn first(&self, max: u64) -> Vec<Batch> {
+        first_of(self.batches.iter(), max)
     }
 
-    /// Takes out the first whole lines that make up `bytes` bytes, and counts them.
+    /// Removes whole lines that make up the first `bytes` bytes. Returns their count.
     pub fn advance(&mut self, mut bytes: usize, budget: &mut Budget) -> Count {
         let mut done = Count::default();
         while let Some(first) = self.batches.front() {
@@ -186,8 +184,16 @@ impl Queue {
         done
     }
 
-    /// Takes the first bytes off the first batch, which is longer; the lines in them.
+    /// Removes bytes from the front of the first batch, which must be longer. Returns the number of
+    /// lines.
     fn cut_front(&mut self, bytes: usize, budget: &mut Budget) -> u32 {
+        if self.next > 0 {
+            self.written -= bytes;
+        } else {
+            let written = bytes.min(self.offset);
+            self.offset -= written;
+            self.written -= written;
+        }
         let Some(first) = self.batches.front_mut() else { return 0 };
         let lines = first.cut_front(bytes);
         self.count.lines -= u64::from(lines);
@@ -198,14 +204,36 @@ impl Queue {
         lines
     }
 
-    /// Whether there is nothing in it that was not written yet.
+    /// Returns whether everything in it was written.
     pub fn all_written(&self) -> bool {
         self.next == self.batches.len()
     }
 
-    /// The first batch that was not written yet.
+    /// The first batch that was not written in full.
     pub fn unwritten(&self) -> Option<&Batch> {
         self.batches.get(self.next)
+    }
+
+    /// The first whole lines that were not written yet, of one batch and of at most `most` bytes,
+    /// but at least one line.
+    pub fn unwritten_lines(&self, most: usize) -> Option<Batch> {
+        let mut batch = self.batches.get(self.next)?.clone();
+        if self.offset > 0 {
+            batch.cut_front(self.offset);
+        }
+        if batch.bytes.len() > most && batch.lines > 1 {
+            let first = crate::batch::end_of_lines(&batch.bytes, 1);
+            return batch.split_to(most.max(first));
+        }
+        Some(batch)
+    }
+
+    /// The lines that were written and are here yet.
+    pub fn written_lines(&self) -> u64 {
+        let whole =
+            self.batches.range(..self.next).map(|batch| u64::from(batch.lines)).sum::<u64>();
+        let part = self.batches.get(self.next).map_or(&[][..], |batch| &batch.bytes[..self.offset]);
+        whole + crate::batch::count_lines(part) as u64
     }
 
     /// Clones of the first batches that were not written yet, at least one and at most `most`
@@ -214,12 +242,12 @@ impl Queue {
         first_of(self.batches.range(self.next..), most)
     }
 
-    /// Bytes that were written and are here yet.
+    /// The bytes that were written and are still here.
     pub fn written_bytes(&self) -> u64 {
         self.written as u64
     }
 
-    /// What was written is to be written again.
+    /// Marks everything as unwritten.
     pub fn rewind(&mut self) {
         self.next = 0;
         self.offset = 0;
@@ -227,7 +255,7 @@ impl Queue {
         self.torn = 0;
     }
 
-    /// The bytes that were not written yet, in order.
+    /// The unwritten bytes, in order.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let mut offset = self.offset;
         self.batches.range(self.next..).map(move |batch| {
@@ -237,7 +265,7 @@ impl Queue {
         })
     }
 
-    /// Notes that so many bytes of [`Self::slices`] were written.
+    /// Notes that `bytes` bytes of [`Self::slices`] were written.
     pub fn wrote(&mut self, mut bytes: usize) {
         self.written += bytes;
         while let Some(batch) = self.batches.get(self.next) {
@@ -252,8 +280,8 @@ impl Queue {
         }
     }
 
-    /// Of what was written, all but the last `unread` bytes was read: the batches that were
-    /// read whole leave the queue and are counted.
+    /// Notes that all written bytes except the last `unread` were read. Removes and counts the
+    /// lines that were read whole.
     pub fn read_but(&mut self, unread: usize, budget: &mut Budget) -> Count {
         let mut done = Count::default();
         while self.next > 0
@@ -266,12 +294,12 @@ impl Queue {
         done
     }
 
-    /// How many bytes from the first batch on were read when `unread` bytes were not.
+    /// The number of bytes read, from the first batch on, if `unread` bytes were not.
     fn read_of(&self, unread: usize) -> usize {
         self.written.saturating_sub(unread.saturating_sub(self.torn))
     }
 
-    /// Gives up what was not written yet, with the line that was written in part; counts it.
+    /// Gives up the unwritten lines, including one that was written in part. Returns their count.
     pub fn cut_unwritten(&mut self, budget: &mut Budget) -> Count {
         let mut cut = Count::default();
         while self.batches.len() > self.next {
@@ -299,9 +327,9 @@ impl Queue {
         cut
     }
 
-    /// Whoever read is gone, and the last `unread` bytes that were written with it: they are
-    /// to be written again. Returns what was read in whole lines, and the line that was read
-    /// in part, which leaves the queue too: nobody gets half a line.
+    /// The reader is gone and left the last `unread` bytes, which will be written again. Returns
+    /// the whole lines that were read, and the line read in part, which is removed too: no reader
+    /// gets half a line.
     pub fn reader_gone(&mut self, unread: usize, budget: &mut Budget) -> (Count, Count) {
         let mut whole = self.read_but(unread, budget);
         let read = self.read_of(unread);
@@ -322,12 +350,12 @@ impl Queue {
     }
 }
 
-fn first_of<'b>(batches: impl Iterator<Item = &'b Batch>, most: u64) -> Vec<Batch> {
+fn first_of<'b>(batches: impl Iterator<Item = &'b Batch>, max: u64) -> Vec<Batch> {
     let mut sum = 0;
     let fits = |batch: &&Batch| {
         let before = sum;
         sum += batch.bytes.len() as u64;
-        before == 0 || sum <= most
+        before == 0 || sum <= max
     };
     batches.take_while(fits).cloned().collect()
 }
@@ -367,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_reader_left_unread_is_written_to_the_next_one() {
+    fn what_a_reader_left_unread_is_written_to_the_next_reader() {
         let mut budget = Budget::new(10_000, 0);
         let mut queue = Queue::new(10_000, 0);
         for text in ["one\ntwo\n", "three\nfour\n", "five\n"] {
@@ -417,7 +445,7 @@ mod tests {
                     let gone = queue.reader_gone(pipe.len(), &mut budget);
                     pipe.clear();
                     let text = String::from_utf8(std::mem::take(&mut seen)).unwrap();
-                    // What a reader read of its last line alone is worth nothing.
+                    // The part of its last line that a reader has read is useless to it.
                     got.push_str(&text[..text.rfind('\n').map_or(0, |at| at + 1)]);
                     gone
                 } else {

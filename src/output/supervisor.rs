@@ -1,18 +1,17 @@
-//! One child's life as a state machine: start, run, fail, wait, start again, stop.
+//! A child's lifecycle as a state machine: start, run, fail, wait, restart, stop.
 //!
-//! It knows no process: it is told what happened and what time it is, and says what to do
-//! next. A child that ends is started again after a wait that doubles from failure to
-//! failure; one that ran longer than the longest wait (and five seconds) ran well, and its
-//! next wait is the first again. A child is stopped by closing its stdin, then TERM, then
-//! KILL, each step
-//! with its own patience.
+//! It knows nothing of processes: it is given events and the time, and returns the next step. A
+//! child that ends is restarted after a wait that doubles with each failure. A child that ran
+//! longer than the longest wait (and at least five seconds) ran well, and its next wait is the
+//! first one again. A child is stopped by closing its stdin, then SIGTERM, then SIGKILL, with a
+//! grace period after each step.
 
 use std::time::Duration;
 
 use crate::clock::Mono;
 use crate::limits::{CRASH_LOOP, RAN_WELL_LEAST};
 
-/// What is to be done about the child now.
+/// The next step for the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Start it.
@@ -25,29 +24,29 @@ pub enum Step {
     Kill,
 }
 
-/// What is to be said about a child's end.
+/// How a child's end should be logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It was asked to end and did.
+    /// It was stopped.
     Stopped,
-    /// It ended by itself and is started again after this wait.
+    /// It ended by itself and is restarted after this wait.
     Again(Duration),
-    /// It is in a crash loop since just now; nothing more is said until it runs well.
+    /// It has just entered a crash loop; further failures are not logged until it runs well.
     CrashLoop(Duration),
     /// It is still in a crash loop.
     StillCrashing,
 }
 
-/// Where the child is in its life.
+/// The state of the child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// It is started at this time.
+    /// It will be started at this time.
     Waiting(Mono),
-    /// It was asked for and has not answered.
+    /// A start was requested and has not been confirmed.
     Starting,
-    /// It runs since this time.
+    /// It has been running since this time.
     Running(Mono),
-    /// It was asked to end, by this step; the next one is due at this time.
+    /// This step was taken to end it; the next one is due at this time.
     Ending(Step, Mono),
     /// It has ended for good.
     Ended,
@@ -64,12 +63,12 @@ pub struct Supervisor {
     started: Mono,
     failures: u32,
     for_good: bool,
-    /// How often it was started again.
+    /// Number of restarts.
     pub restarts: u64,
 }
 
 impl Supervisor {
-    /// A child that is to be started at `now`.
+    /// A child to be started at `now`.
     pub fn new(restart: (Duration, Duration), stop_grace: Duration, now: Mono) -> Self {
         Self {
             first_wait: restart.0,
@@ -84,22 +83,22 @@ impl Supervisor {
         }
     }
 
-    /// Where it is.
+    /// The state of the child.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// Whether lines can be handed to it now.
+    /// Returns whether it can be given lines now.
     pub fn takes_lines(&self) -> bool {
         matches!(self.state, State::Running(_))
     }
 
-    /// Whether there is a process.
+    /// Returns whether there is a process.
     pub fn has_started(&self) -> bool {
         matches!(self.state, State::Running(_) | State::Ending(..))
     }
 
-    /// Whether it fails again and again.
+    /// Returns whether it is in a crash loop.
     pub fn crash_loop(&self) -> bool {
         self.failures >= CRASH_LOOP
     }
@@ -117,7 +116,7 @@ impl Supervisor {
         }
     }
 
-    /// What the time asks for.
+    /// The step that is due now, if any.
     pub fn tick(&mut self, now: Mono) -> Option<Step> {
         match self.state {
             State::Waiting(at) if now >= at => {
@@ -136,16 +135,16 @@ impl Supervisor {
         }
     }
 
-    /// Whether a child that had failed has by now run well; true once.
+    /// Returns whether a child that had been in a crash loop now runs well; true once.
     pub fn recovered(&mut self, now: Mono) -> bool {
         let State::Running(since) = self.state else { return false };
         if self.failures == 0 || now.since(since) < self.runs_well_after() {
             return false;
         }
-        let told = self.crash_loop();
+        let was_in_crash_loop = self.crash_loop();
         self.failures = 0;
         self.wait = self.first_wait;
-        told
+        was_in_crash_loop
     }
 
     /// It was started.
@@ -154,7 +153,7 @@ impl Supervisor {
         self.state = State::Running(now);
     }
 
-    /// It closed its stdin and lives on: it is of no more use and is asked to end.
+    /// It closed its stdin but keeps running: it is useless and is ended.
     pub fn closed_stdin(&mut self, now: Mono) -> Option<Step> {
         if !matches!(self.state, State::Running(_)) {
             return None;
@@ -163,7 +162,7 @@ impl Supervisor {
         Some(Step::CloseStdin)
     }
 
-    /// It is to end for good.
+    /// Stops it for good.
     pub fn stop(&mut self, now: Mono) -> Option<Step> {
         self.for_good = true;
         match self.state {
@@ -214,20 +213,20 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_the_longest_and_the_loop_is_said_once() {
+    fn waits_double_up_to_the_longest_and_a_crash_loop_is_reported_once() {
         let mut child = supervisor();
         let mut now = at(0);
-        let mut said = Vec::new();
+        let mut verdicts = Vec::new();
         for _ in 0..6 {
             assert_eq!(child.tick(now), Some(Step::Start));
             child.started(now);
-            said.push(child.ended(now));
+            verdicts.push(child.ended(now));
             now = child.deadline().unwrap();
         }
         let seconds = Duration::from_secs;
-        assert_eq!(said[..2], [Verdict::Again(seconds(1)), Verdict::Again(seconds(2))]);
-        assert_eq!(said[2], Verdict::CrashLoop(seconds(4)));
-        assert_eq!(said[3..], [Verdict::StillCrashing; 3]);
+        assert_eq!(verdicts[..2], [Verdict::Again(seconds(1)), Verdict::Again(seconds(2))]);
+        assert_eq!(verdicts[2], Verdict::CrashLoop(seconds(4)));
+        assert_eq!(verdicts[3..], [Verdict::StillCrashing; 3]);
         assert_eq!(now, at(1 + 2 + 4 + 8 + 8 + 8));
         assert_eq!(child.restarts, 6);
     }
@@ -248,7 +247,7 @@ mod tests {
         let well = child.deadline().unwrap();
         assert_eq!(well, now + Duration::from_secs(8));
         assert!(child.recovered(well));
-        assert!(!child.recovered(well), "said once");
+        assert!(!child.recovered(well), "reported once");
         assert_eq!(child.ended(well), Verdict::Again(Duration::from_secs(1)));
     }
 

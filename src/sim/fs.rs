@@ -1,9 +1,9 @@
-//! A file system in memory that can be full, fail, and lose what was not synced.
+//! An in-memory file system that can be full, fail, and lose unsynced data.
 //!
-//! Every file and every name has two states: the live one, which the program sees, and the
-//! durable one, which a crash leaves. A sync makes a file's bytes durable, a sync of a folder
-//! its names. What a crash leaves of the rest is chosen by [`Loss`]. Each call that changes
-//! something counts as one operation; [`SimFs::crash_at`] ends the world at one of them.
+//! Every file and every name has two states: the live one, which the program sees, and the durable
+//! one, which survives a crash. A sync makes a file's bytes durable; a sync of a folder makes its
+//! names durable. [`Loss`] selects what a crash leaves of the rest. Each modifying call counts as
+//! one operation, and [`SimFs::crash_at`] stops the machine at one of them.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,21 +14,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::fs::{Fs, FsFile, Kind};
 
-/// What a crash does to what was not synced.
+/// What a crash does to unsynced data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loss {
     /// All of it is lost.
     All,
-    /// Nothing of it is lost: the process died, the machine did not.
+    /// Nothing is lost: the process died, the machine did not.
     None,
-    /// Names are there, bytes are not.
+    /// Names survive, bytes do not.
     Bytes,
-    /// Bytes are there, names are not.
+    /// Bytes survive, names do not.
     Names,
-    /// Names are there, half of the bytes are.
+    /// Names and half of the bytes survive.
     Half,
-    /// Names are there; of the bytes the first half are zeros, as where pages were written out
-    /// of order.
+    /// Names survive; the first half of the bytes is zeros, as if pages were written out of order.
     Holes,
 }
 
@@ -56,7 +55,7 @@ struct Disk {
     durable: BTreeMap<PathBuf, Inode>,
     folders: BTreeSet<PathBuf>,
     locks: BTreeSet<PathBuf>,
-    /// Bytes that fit yet; `None` for no bound.
+    /// Bytes that still fit; `None` if unlimited.
     room: Option<usize>,
     /// What it says it has free, whatever is removed.
     late: Option<u64>,
@@ -65,11 +64,11 @@ struct Disk {
     crash_at: Option<u64>,
     /// The operation that fails, if it is a sync.
     fail_sync_at: Option<u64>,
-    /// Whether every sync fails.
+    /// True if every sync fails.
     no_sync: bool,
 }
 
-/// An open file. It lives on under no name when it is removed.
+/// An open file. It survives its removal.
 #[derive(Debug)]
 pub(crate) struct SimFile {
     disk: Rc<RefCell<Disk>>,
@@ -79,7 +78,7 @@ pub(crate) struct SimFile {
     until: Option<usize>,
 }
 
-/// A lock, given back when dropped.
+/// A lock, released on drop.
 #[derive(Debug)]
 pub(crate) struct SimLock {
     disk: Rc<RefCell<Disk>>,
@@ -93,7 +92,7 @@ impl Drop for SimLock {
 }
 
 impl Disk {
-    /// One operation more, unless the machine has stopped.
+    /// Counts an operation; fails if the machine has stopped.
     fn step(&mut self) -> io::Result<()> {
         if self.crash_at.is_some_and(|at| self.operations >= at) {
             return Err(io::Error::other("the machine has stopped"));
@@ -108,7 +107,7 @@ impl Disk {
 }
 
 impl SimFs {
-    /// Leaves so much room; a write that needs more is cut short, and the next one fails.
+    /// Limits the free space; a write that needs more is cut short, and the next one fails.
     pub(crate) fn set_room(&self, room: Option<usize>) {
         self.disk.borrow_mut().room = room;
     }
@@ -118,39 +117,39 @@ impl SimFs {
         self.disk.borrow_mut().late = free;
     }
 
-    /// All files by name, with what they hold.
+    /// All files and their content.
     pub(crate) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let disk = self.disk.borrow();
         disk.live.iter().map(|(path, data)| (path.clone(), data.borrow().live.clone())).collect()
     }
 
-    /// How many operations there were.
+    /// The number of operations so far.
     pub(crate) fn operations(&self) -> u64 {
         self.disk.borrow().operations
     }
 
-    /// Stops the machine before operation number `at`: it and all after it fail.
+    /// Stops the machine before operation `at`: it and all later ones fail.
     pub(crate) fn crash_at(&self, at: u64) {
         self.disk.borrow_mut().crash_at = Some(at);
     }
 
-    /// Whether the machine has stopped.
+    /// Returns whether the machine has stopped.
     pub(crate) fn has_stopped(&self) -> bool {
         let disk = self.disk.borrow();
         disk.crash_at.is_some_and(|at| disk.operations >= at)
     }
 
-    /// Has operation number `at` fail if it is a sync.
+    /// Makes operation `at` fail if it is a sync.
     pub(crate) fn fail_sync_at(&self, at: u64) {
         self.disk.borrow_mut().fail_sync_at = Some(at);
     }
 
-    /// Has every sync fail, or none.
+    /// Makes every sync fail, or none.
     pub(crate) fn fail_syncs(&self, fail: bool) {
         self.disk.borrow_mut().no_sync = fail;
     }
 
-    /// What the machine finds when it starts again.
+    /// The file system as the machine finds it after a restart.
     pub(crate) fn after_crash(&self, loss: Loss) -> Self {
         let disk = self.disk.borrow();
         let names = match loss {
@@ -162,14 +161,14 @@ impl SimFs {
             (path.clone(), Rc::new(RefCell::new(Data { live: data.clone(), durable: data })))
         });
         let live: BTreeMap<_, _> = files.collect();
-        // Hard links are not made here, so that no inode has two names.
+        // There are no hard links here, so no inode has two names.
         let durable = live.clone();
         let folders = disk.folders.clone();
         let new = Disk { live, durable, folders, ..Disk::default() };
         Self { disk: Rc::new(RefCell::new(new)) }
     }
 
-    /// Puts a file there, durable.
+    /// Puts a durable file there.
     pub(crate) fn put(&self, path: &Path, content: &[u8]) {
         let data = Data { live: content.to_vec(), durable: content.to_vec() };
         let inode = Rc::new(RefCell::new(data));
@@ -179,14 +178,14 @@ impl SimFs {
     }
 }
 
-/// What is left of a file's bytes.
+/// The surviving bytes of a file.
 fn survive(data: &Data, loss: Loss) -> Vec<u8> {
     let cut = data.durable.len() > data.live.len();
     let new = data.live.get(data.durable.len()..).unwrap_or_default();
     match loss {
         Loss::None | Loss::Names => data.live.clone(),
         Loss::All | Loss::Bytes => data.durable.clone(),
-        // A file that was cut: the cut may have got through or not.
+        // A truncated file: the truncation may or may not have survived.
         Loss::Half | Loss::Holes if cut => data.live.clone(),
         Loss::Half => [&data.durable[..], &new[..new.len() / 2]].concat(),
         Loss::Holes => {
@@ -330,7 +329,7 @@ impl FsFile for SimFile {
     }
 
     fn preallocate(&mut self, _from: u64, _bytes: u64) -> io::Result<()> {
-        // Nothing is seen of it.
+        // It has no visible effect.
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! A world for the engine: a clock, children and a disk that a test decides over. Never part
-//! of a release.
+//! A simulated world for the engine: clock, children and disk are under the control of a test. Not
+//! part of a release.
 
 pub(crate) mod fs;
 pub(crate) mod pair;

@@ -1,5 +1,5 @@
-//! Two daemons and the wire between them: one forwards from its spool by RELP, the other has a
-//! spool and a file behind its RELP input. Either can stop at any step of its disk.
+//! Two daemons and a connection between them: one forwards from its spool by RELP, the other has a
+//! spool and a file downstream of its RELP input. Either machine can stop at any disk operation.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ forward = "relp://hub:1"
 spool = { dir = "/spool", sync = "batch", segment = "64KiB", reserve = 0 }
 "#;
 
-/// What a reload may change of the sender, from one to the next: each makes its output anew.
+/// Changes that reloads make to the sender, in turn: each one rebuilds its output.
 const CHANGES: [(&str, &str); 4] = [
     ("forward =", "timeout = \"30s\"\nforward ="),
     ("\"relp://hub:1\"", "[\"relp://hub:1\", \"relp://other:1\"]"),
@@ -55,10 +55,10 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// Both on these disks; `name` is that of the file at the end of the way.
+    /// Both daemons on these disks; `name` is that of the final file.
     pub(crate) fn new(sender: SimFs, receiver: SimFs, name: &str) -> Self {
         let receiver_text = RECEIVER.replace("NAME", name);
-        // A machine that stops while its daemon starts has lost nothing yet: it starts once more.
+        // A machine that stops while its daemon starts has lost nothing: it starts again.
         let start = |fs: SimFs, text| {
             World::on(fs.clone(), text)
                 .unwrap_or_else(|_| World::on(fs.after_crash(Loss::All), text).unwrap())
@@ -75,7 +75,7 @@ impl Pair {
         }
     }
 
-    /// The sender is reloaded with its `number`-th change of configuration.
+    /// Reloads the sender with change `number` of its configuration.
     pub(crate) fn reload_sender(&mut self, number: usize) {
         let (before, after) = CHANGES[number % CHANGES.len()];
         self.sender_text = SENDER.replacen(before, after, 1);
@@ -89,7 +89,7 @@ impl Pair {
         self.receiver.slow_syncs = true;
     }
 
-    /// The machine that has stopped starts again, with what `loss` has left.
+    /// Restarts the stopped machine with what `loss` has left.
     pub(crate) fn restart_stopped(&mut self, loss: Loss) -> bool {
         let mut any = false;
         if self.sender.fs.has_stopped() {
@@ -118,14 +118,14 @@ impl Pair {
         }
     }
 
-    /// Time passes for both, and everything that can happen happens.
+    /// Lets time pass for both and handles everything that follows.
     pub(crate) fn pass(&mut self, time: Duration) {
         self.sender.pass(time);
         self.receiver.pass(time);
         self.exchange();
     }
 
-    /// Bytes go both ways until none are left.
+    /// Moves bytes in both directions until none are left.
     pub(crate) fn exchange(&mut self) {
         for _ in 0..1000 {
             let connected = self.commands();
@@ -135,18 +135,18 @@ impl Pair {
                 return;
             }
         }
-        panic!("the two never rest");
+        panic!("the two daemons never become idle");
     }
 
     fn commands(&mut self) -> bool {
         let Some((lane, command)) = self.sender.commands.pop_front() else { return false };
         match command {
             Command::Connect(..) if self.receiver.fs.has_stopped() => {
-                let event = LinkEvent::Failed("nobody there".into());
+                let event = LinkEvent::Failed("connection refused".into());
                 self.sender.handle(Event::Link { lane, event });
             }
             Command::Connect(url, _) if url.host != "hub" => {
-                let event = LinkEvent::Failed("nobody there".into());
+                let event = LinkEvent::Failed("connection refused".into());
                 self.sender.handle(Event::Link { lane, event });
             }
             Command::Connect(..) => {
@@ -159,7 +159,7 @@ impl Pair {
                 self.session = None;
                 self.lane = None;
             }
-            Command::Disconnect => {}
+            Command::Disconnect | Command::NextAddress => {}
             Command::Probe(_) => {}
         }
         true
@@ -204,7 +204,7 @@ impl Pair {
         true
     }
 
-    /// The lines in the files at the end of the way, file by file.
+    /// The lines in the final files, file by file.
     pub(crate) fn received(&self) -> Vec<Vec<String>> {
         let files = self.receiver.fs.files().into_iter();
         let logs = files.filter(|(path, _)| path.starts_with("/log"));

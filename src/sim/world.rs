@@ -25,13 +25,13 @@ use crate::spool::writer::Writer;
 /// What a pipe holds before its writer must wait.
 const PIPE: usize = 256;
 
-/// A child: what is in its pipe, and what it has read in its life.
+/// A child: the content of its pipe, and what it has read.
 #[derive(Debug, Default)]
 pub(crate) struct SimChild {
     pipe: Vec<u8>,
     read: Vec<u8>,
     at_end: bool,
-    /// Whether it ends when told by end of file or TERM; KILL always ends it.
+    /// True if it ignores end of file and SIGTERM; SIGKILL always ends it.
     pub(crate) stubborn: bool,
 }
 
@@ -46,17 +46,17 @@ pub(crate) struct World {
     syncs: VecDeque<(NodeId, Syncing<SimFs>)>,
     /// Whether a sync ends only as time passes.
     pub(crate) slow_syncs: bool,
-    /// What inputs were told: the last barrier that was completed, and answers to what they asked.
+    /// What inputs were sent: the last completed barrier, and answers to resume queries.
     pub(crate) completed: u64,
     pub(crate) answers: VecDeque<(u64, Vec<Vec<Option<u64>>>)>,
-    /// What links want done.
+    /// Commands issued by links.
     pub(crate) commands: VecDeque<(LaneId, Command)>,
     pub(crate) children: BTreeMap<LaneId, SimChild>,
-    /// What every child of a node has read in its life, each life apart.
+    /// What each child of a node has read, one entry per run.
     pub(crate) lives: BTreeMap<String, Vec<Vec<u8>>>,
-    /// Whether commands can be started.
+    /// True if commands can be started.
     pub(crate) startable: bool,
-    /// How often a child was started, and what was sent to it.
+    /// The number of starts, and the signals sent.
     pub(crate) started: u32,
     pub(crate) signals: Vec<&'static str>,
     pub(crate) paused: Vec<String>,
@@ -75,7 +75,7 @@ impl World {
     /// A daemon on a disk that was used before.
     ///
     /// # Errors
-    /// Why a spool cannot be opened.
+    /// A spool cannot be opened.
     pub(crate) fn on(fs: SimFs, text: &str) -> Result<Self, String> {
         let mut world = Self {
             engine: Engine::new(&plan(text), Mono::default()).unwrap(),
@@ -130,7 +130,7 @@ impl World {
         self.settle();
     }
 
-    /// Lines come in by the input `in`.
+    /// Lines arrive at the input `in`.
     pub(crate) fn lines(&mut self, text: &str) {
         let node = self.engine.find("in").unwrap();
         self.handle(Event::Lines { node, batch: batch_of(text) });
@@ -141,12 +141,12 @@ impl World {
         self.settle();
     }
 
-    /// Time goes by, in steps no longer than the engine asks for.
+    /// Lets time pass, in steps no longer than the engine asks for.
     pub(crate) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         for _ in 0..10_000 {
             let next = self.engine.deadline().unwrap_or(end).min(end);
-            assert!(next >= self.now, "the engine asks for the past");
+            assert!(next >= self.now, "the deadline is in the past");
             self.now = next.max(self.now);
             self.end_sync();
             self.handle(Event::Tick);
@@ -154,10 +154,10 @@ impl World {
                 return;
             }
         }
-        panic!("the engine never rests");
+        panic!("the engine never becomes idle");
     }
 
-    /// Does what the engine asks for until it asks for nothing, and checks every ledger.
+    /// Carries out actions until there are none, and checks every ledger.
     pub(crate) fn settle(&mut self) {
         for _ in 0..10_000 {
             if let Some(action) = self.engine.poll_action() {
@@ -170,7 +170,7 @@ impl World {
                 return;
             }
         }
-        panic!("the engine never stops asking");
+        panic!("the engine never runs out of actions");
     }
 
     /// The sync that began first ends.
@@ -184,9 +184,10 @@ impl World {
         true
     }
 
-    /// Does what the engine asks for.
+    /// Carries out an action.
     pub(crate) fn act(&mut self, action: Action) {
         match action {
+            Action::Forget(_) => {}
             Action::Start(lane) if self.startable => {
                 self.started += 1;
                 self.children.insert(lane, SimChild::default());
@@ -282,7 +283,7 @@ impl World {
     fn write(&mut self, lane: LaneId) {
         match self.engine.sink(lane) {
             Some(SinkKind::Child) => {}
-            // Whoever is the network takes the bytes when it likes.
+            // The test plays the network and takes the bytes when it likes.
             Some(SinkKind::Connection) => return self.engine.fill(lane),
             other => panic!("no {other:?} here"),
         }
@@ -306,13 +307,13 @@ impl World {
         }
     }
 
-    /// The children of a node that live now.
+    /// The running children of a node.
     pub(crate) fn children_of(&self, name: &str) -> Vec<LaneId> {
         let of = |lane: &&LaneId| &*self.engine.name_of(lane.node) == name;
         self.children.keys().filter(of).copied().collect()
     }
 
-    /// A child reads so many bytes.
+    /// A child reads `bytes` bytes.
     pub(crate) fn read(&mut self, lane: LaneId, bytes: usize) {
         let Some(child) = self.children.get_mut(&lane) else { return };
         let bytes = bytes.min(child.pipe.len());
@@ -329,7 +330,7 @@ impl World {
         self.handle(Event::Printed { lane, batch, counts });
     }
 
-    /// A child ends, with what is in its pipe unread.
+    /// A child ends without reading what is in its pipe.
     pub(crate) fn end(&mut self, lane: LaneId, how: &str) {
         let Some(child) = self.children.remove(&lane) else { return };
         let name = self.engine.name_of(lane.node).to_string();
@@ -338,7 +339,7 @@ impl World {
         self.engine.handle(Event::Exited { lane, how: how.into(), unread }, self.now);
     }
 
-    /// A child closes its stdin and lives on.
+    /// A child closes its stdin and keeps running.
     pub(crate) fn close(&mut self, lane: LaneId) {
         let Some(child) = self.children.get_mut(&lane) else { return };
         let unread = std::mem::take(&mut child.pipe).len();
@@ -360,7 +361,7 @@ impl World {
         }
     }
 
-    /// The daemon ends; whoever does not end by itself is waited for.
+    /// Shuts the daemon down and waits for what does not end by itself.
     pub(crate) fn finish(&mut self) {
         let node = self.engine.find("in").unwrap();
         self.engine.terminate(self.now);
@@ -381,7 +382,7 @@ impl World {
         panic!("the daemon never ends: {:#?}", self.status());
     }
 
-    /// All lines that the children of a node read whole, life after life.
+    /// All lines that the children of a node have read whole, run after run.
     pub(crate) fn read_by(&self, name: &str) -> Vec<String> {
         let mut lines = Vec::new();
         for life in self.lives.get(name).into_iter().flatten() {

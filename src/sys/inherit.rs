@@ -1,4 +1,4 @@
-//! Descriptors that a service manager hands over at the start (sd_listen_fds(3)).
+//! Descriptors passed by a service manager at start (sd_listen_fds(3)).
 
 use std::env::var;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-/// The first of them.
+/// The first passed descriptor.
 const FIRST: RawFd = 3;
-/// Nobody hands over more.
+/// An upper bound; no manager passes more.
 const MOST: RawFd = 1024;
 
-/// What was handed over, each with its name; nothing where there is no service manager, and
-/// nothing the second time.
+/// Takes the passed descriptors, each with its name. Empty if there is no service manager, and on
+/// every call after the first.
 pub fn take_inherited() -> Vec<(String, OwnedFd)> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     let number = |name: &str| var(name).ok().and_then(|value| value.parse::<RawFd>().ok());
@@ -24,14 +24,15 @@ pub fn take_inherited() -> Vec<(String, OwnedFd)> {
     let names = var("LISTEN_FDNAMES").unwrap_or_default();
     let names = names.split(':').map(str::to_string).chain(std::iter::repeat("unknown".into()));
     let own = |(fd, name)| {
-        // SAFETY: it asks for the flags of a number, whatever is behind it.
+        // SAFETY: F_GETFD only reads the flags of a descriptor number; any number is allowed.
         let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
-        // What comes through an exec has no such flag; what this process opened itself has.
+        // A descriptor inherited through exec has no close-on-exec flag; those opened by this
+        // process have.
         if flags == -1 || flags & libc::FD_CLOEXEC != 0 {
             return None;
         }
-        // SAFETY: the service manager handed these numbers over to this process, in which nobody
-        // else knows of them, and each is given out once: TAKEN was not set.
+        // SAFETY: the service manager passed these descriptors to this process, nothing else in it
+        // knows them, and each is returned only once: TAKEN was not set.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
         Some((name, fd))

@@ -1,5 +1,5 @@
-//! The only room with `unsafe`: system calls that no dependency wraps soundly or at all.
-//! Every function returns plain Rust types.
+//! The only folder with `unsafe`: system calls that no dependency wraps soundly or at all. Every
+//! function returns plain Rust types.
 #![expect(unsafe_code, reason = "system calls; each block has its SAFETY comment")]
 
 pub mod inherit;

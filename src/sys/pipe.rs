@@ -1,13 +1,13 @@
-//! What is in a pipe.
+//! How full a pipe is.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// How many bytes are in a pipe that nobody has read yet (ioctl_pipe(2), FIONREAD). Either
-/// end can be asked, also when the other one is closed.
+/// The number of unread bytes in a pipe (ioctl_pipe(2), FIONREAD). It can be read at either end,
+/// even if the other end is closed.
 ///
 /// # Errors
-/// The system's.
+/// The system's error.
 pub fn unread(pipe: impl AsFd) -> io::Result<usize> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the descriptor is open, and FIONREAD writes one `c_int` to a live one.

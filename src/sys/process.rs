@@ -1,4 +1,4 @@
-//! What happens in a child between fork and exec.
+//! Setup of a child between fork and exec.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// How many files this process could have open when it started.
+/// The limit of open files when this process started.
 static OPEN_FILES_AT_START: OnceLock<u64> = OnceLock::new();
 
 /// Raises how many files this process may have open to the most that it may ask for
@@ -20,36 +20,36 @@ pub fn raise_open_files() {
     }
 }
 
-/// How many files this process may have open.
+/// The current limit of open files.
 pub fn open_files_limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
 }
 
-/// What a child may not do.
+/// The restrictions a child runs under.
 #[derive(Debug, Clone, Default)]
 pub struct Confine {
-    /// Whom it runs as: user, group, and all its groups.
+    /// User, group and supplementary groups to run as.
     pub user: Option<(u32, u32, Vec<u32>)>,
-    /// How far it steps back behind others (nice(2)).
+    /// The nice value (nice(2)).
     pub nice: i32,
     /// Bytes of memory, seconds of processor time, open files (getrlimit(2)).
     pub limits: [Option<u64>; 3],
-    /// Whether what it runs may give it privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
+    /// True if programs it runs may gain privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
     pub may_gain_privileges: bool,
 }
 
-/// Makes `command` start as a child of a daemon should: in a process group of its own, with
-/// default signals, without any descriptor but the first three, confined, and ended with SIGTERM
-/// when the thread that started it ends (prctl(2), PR_SET_PDEATHSIG).
+/// Configures `command` to start as a child of the daemon: in its own process group, with default
+/// signals, with only the first three descriptors, confined, and sent SIGTERM when the thread that
+/// started it ends (prctl(2), PR_SET_PDEATHSIG).
 pub fn as_child(command: &mut Command, confine: Confine) {
     command.process_group(0);
     let parent = std::process::id();
     // SAFETY: `confined` and `prepare` only make system calls that signal-safety(7) allows or that
-    // are bare (prctl, close_range, setrlimit, setgroups), and allocate nothing.
+    // are raw (prctl, close_range, setrlimit, setgroups), and allocate nothing.
     unsafe {
         command.pre_exec(move || {
             confined(&confine)?;
-            // Behind it: a change of user takes the signal of the parent's death away.
+            // After the change of user, which clears the parent-death signal.
             prepare(parent)
         })
     };
@@ -65,8 +65,8 @@ fn confined(confine: &Confine) -> io::Result<()> {
         setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard)?;
     }
     let kinds = [libc::RLIMIT_AS, libc::RLIMIT_CPU, libc::RLIMIT_NOFILE];
-    // SAFETY: bare system calls on this process alone; the pointers are to live values of the
-    // kind and length that each asks for.
+    // SAFETY: raw system calls on this process alone; the pointers are to live values of the kind
+    // and length that each call expects.
     unsafe {
         for (kind, limit) in kinds.into_iter().zip(confine.limits) {
             if let Some(limit) = limit {
@@ -89,9 +89,9 @@ fn confined(confine: &Confine) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes `command` start in a session of its own, without a terminal (setsid(2)).
+/// Configures `command` to start in a new session without a terminal (setsid(2)).
 pub fn in_new_session(command: &mut Command) {
-    // SAFETY: setsid(2) is on the list of signal-safety(7), and nothing is allocated.
+    // SAFETY: setsid(2) is listed in signal-safety(7), and nothing is allocated.
     unsafe {
         command.pre_exec(|| match libc::setsid() {
             -1 => Err(io::Error::last_os_error()),
@@ -101,23 +101,24 @@ pub fn in_new_session(command: &mut Command) {
 }
 
 fn prepare(parent: u32) -> io::Result<()> {
-    // SAFETY: bare system calls on this process alone; no pointer is given but null.
+    // SAFETY: raw system calls on this process alone; only null pointers are passed.
     unsafe {
         for signal in 1..libc::SIGRTMAX() {
-            // SIGKILL and SIGSTOP refuse, and so they should.
+            // SIGKILL and SIGSTOP refuse, which is fine.
             libc::signal(signal, libc::SIG_DFL);
         }
         if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) != 0 {
             return Err(io::Error::last_os_error());
         }
-        // The daemon may have died before the line above.
+        // The daemon may have died before the line above took effect.
         if libc::getppid().cast_unsigned() != parent {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        // Marked, not closed: std's own pipe for reporting a failed exec must live until then.
+        // Marked rather than closed: std's own pipe for reporting a failed exec must live until
+        // then.
         let mark = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
         if libc::close_range(3, libc::c_uint::MAX, mark) != 0 {
-            // Before Linux 5.11; all our descriptors are close-on-exec anyway.
+            // Linux before 5.11; all our descriptors are close-on-exec anyway.
             return Ok(());
         }
     }

@@ -1,11 +1,10 @@
 //! Batch receive: recvmmsg(2) with UDP_GRO (udp(7)).
 //!
-//! The kernel may hand over several datagrams of one size as one message ("generic receive
-//! offload"); a control message then tells the size of each. Without the offload every
-//! message is a datagram.
+//! The kernel may deliver several datagrams of one size as one message (generic receive offload); a
+//! control message then gives the size of each. Without it, every message is one datagram.
 //!
-//! Who sent a message is asked for where somebody wants to know: a UDP socket tells an address,
-//! a Unix socket the process (unix(7), SCM_CREDENTIALS, where SO_PASSCRED is set).
+//! The sender of a message is recorded on request: its address on a UDP socket, its process on a
+//! Unix socket (unix(7), SCM_CREDENTIALS, if SO_PASSCRED is set).
 
 use std::io;
 use std::mem;
@@ -18,48 +17,47 @@ use bytes::BytesMut;
 use crate::limits::{DATAGRAM_MAX, RECV_SLOTS};
 use crate::sources::Source;
 
-/// Room for the one control message asked for, UDP_GRO's `int` or the three of a process, with
-/// space to spare.
+/// Room for the control messages: UDP_GRO's `int`, or the three of a process, with space to spare.
 const CONTROL_LEN: usize = 64;
 
-/// The size of an address of any kind.
+/// The size of an address of any family.
 const NAME_LEN: libc::socklen_t = 128;
 const _: () = assert!(NAME_LEN as usize == size_of::<libc::sockaddr_storage>());
 
-/// Control messages start with a `usize`, so their room must be aligned like one.
+/// Control messages start with a `usize`, so their buffer must be aligned like one.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_LEN]);
 
-/// Buffers and headers for recvmmsg, made once and used for every call.
+/// Buffers and headers for recvmmsg, allocated once and reused for every call.
 pub struct DatagramReader {
-    /// Bytes that a message may have; of a longer one the rest is cut off.
+    /// Maximum bytes of a message; the rest of a longer one is truncated.
     room: usize,
     /// Slot `i` (from 1) of a call lands at `(i - 1) * room`; slot 0 elsewhere.
     area: Vec<u8>,
     headers: Vec<libc::mmsghdr>,
     slices: Vec<libc::iovec>,
     control: Vec<Control>,
-    /// Where the kernel writes addresses; empty where nobody wants to know.
+    /// Where the kernel writes addresses; empty if they are not requested.
     names: Vec<libc::sockaddr_storage>,
 }
 
 /// One message of the last call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message {
-    /// Its bytes.
+    /// Its length in bytes.
     pub len: usize,
-    /// The size of each datagram in it but the last, which may be shorter; equal to `len`
-    /// where it is one datagram.
+    /// The size of each of its datagrams except the last, which may be shorter; equal to `len` if
+    /// it is a single datagram.
     pub segment: usize,
 }
 
-// SAFETY: the raw pointers in `headers` and `slices` are written anew by every call of
-// `read` before the kernel sees them, and point only into this value and that call's buffer.
+// SAFETY: the raw pointers in `headers` and `slices` are rewritten by every call of `read` before
+// the kernel sees them, and point only into this value and that call's buffer.
 unsafe impl Send for DatagramReader {}
 
 impl DatagramReader {
-    /// Room for [`RECV_SLOTS`] messages; the memory is touched only as messages come.
+    /// Room for [`RECV_SLOTS`] messages; memory is only touched as messages arrive.
     pub fn new() -> Self {
         // SAFETY: mmsghdr and iovec are plain C structs for which all zeroes is a valid value.
         let (header, slice) = unsafe { (mem::zeroed(), mem::zeroed()) };
@@ -73,7 +71,7 @@ impl DatagramReader {
         }
     }
 
-    /// The same, with [`Self::source`] known.
+    /// Also records [`Self::source`].
     #[must_use]
     pub fn with_sources(mut self) -> Self {
         // SAFETY: sockaddr_storage is a plain C struct for which all zeroes is a valid value.
@@ -81,8 +79,8 @@ impl DatagramReader {
         self
     }
 
-    /// The same for messages of up to `room` bytes, which those of a Unix socket may have more of
-    /// than [`DATAGRAM_MAX`]. It has fewer slots, so that it takes no more memory.
+    /// Sets the maximum message size, which may exceed [`DATAGRAM_MAX`] on a Unix socket. The
+    /// number of slots is reduced so that no more memory is used.
     #[must_use]
     pub fn with_room(mut self, room: usize) -> Self {
         let slots = (RECV_SLOTS * DATAGRAM_MAX / room.max(1)).clamp(1, RECV_SLOTS);
@@ -91,22 +89,22 @@ impl DatagramReader {
         self
     }
 
-    /// How many messages one call may bring.
+    /// The maximum number of messages per call.
     pub fn slots(&self) -> usize {
         self.area.len() / self.room + 1
     }
 
-    /// Bytes that a message may have.
+    /// Maximum bytes of a message.
     pub fn room(&self) -> usize {
         self.room
     }
 
-    /// Receives what is there, at most `slots` messages, without waiting. The first lands
-    /// behind what `first` holds (its length does not change: [`Self::keep_first`]), the
-    /// others in this value.
+    /// Receives available messages, at most `slots`, without waiting. The first is written after
+    /// the content of `first`, whose length does not change (see [`Self::keep_first`]); the others
+    /// are written into this value.
     ///
     /// # Errors
-    /// The kernel's; `WouldBlock` where nothing is there.
+    /// The kernel's error; `WouldBlock` if there are no messages.
     pub fn read(
         &mut self,
         socket: BorrowedFd<'_>,
@@ -123,15 +121,15 @@ impl DatagramReader {
             self.prepare(slot, place.cast());
         }
         loop {
-            // SAFETY: the first `slots` headers were just prepared: each points to one
-            // iovec of `room` writable bytes and to CONTROL_LEN bytes of control room,
-            // all of which outlive the call, and no two overlap.
+            // SAFETY: the first `slots` headers were just prepared: each points to one iovec of
+            // `room` writable bytes and to CONTROL_LEN bytes of control buffer, all of which
+            // outlive the call, and no two overlap.
             let count = unsafe {
                 libc::recvmmsg(
                     socket.as_raw_fd(),
                     self.headers.as_mut_ptr(),
                     most,
-                    // The length is told of what was cut off, too.
+                    // Report the full length of truncated messages, too.
                     libc::MSG_DONTWAIT | libc::MSG_TRUNC,
                     ptr::null_mut(),
                 )
@@ -147,8 +145,8 @@ impl DatagramReader {
         }
     }
 
-    /// Both lengths are what the kernel last wrote and must be set for every call, else
-    /// control messages are cut short from the second call on.
+    /// Both lengths hold what the kernel last wrote and must be reset for every call; otherwise
+    /// control messages are truncated from the second call on.
     fn prepare(&mut self, slot: usize, place: *mut libc::c_void) {
         self.slices[slot] = libc::iovec { iov_base: place, iov_len: self.room };
         let header = &mut self.headers[slot].msg_hdr;
@@ -163,7 +161,7 @@ impl DatagramReader {
         header.msg_flags = 0;
     }
 
-    /// Message `slot` of the last call, which must have returned more than `slot`.
+    /// Message `slot` of the last call; `slot` must be below the number it returned.
     pub fn message(&self, slot: usize) -> Message {
         let header = &self.headers[slot];
         let len = (header.msg_len as usize).min(self.room);
@@ -171,27 +169,27 @@ impl DatagramReader {
         Message { len, segment }
     }
 
-    /// How many bytes of message `slot` of the last call were cut off.
+    /// The number of bytes of message `slot` of the last call that were truncated.
     pub fn cut(&self, slot: usize) -> usize {
         (self.headers[slot].msg_len as usize).saturating_sub(self.room)
     }
 
-    /// The bytes of message `slot`, from 1 on.
+    /// The bytes of message `slot`, for slots from 1 on.
     pub fn bytes(&self, slot: usize) -> &[u8] {
         let start = (slot - 1) * self.room;
         &self.area[start..start + self.message(slot).len]
     }
 
-    /// Makes message 0 of the last call part of `first`, the buffer it was received into.
+    /// Appends message 0 of the last call to `first`, the buffer it was received into.
     pub fn keep_first(&self, first: &mut BytesMut) {
         let len = self.message(0).len;
         assert!(first.capacity() - first.len() >= len, "not the buffer of the last read");
-        // SAFETY: the kernel wrote `len` bytes from the end of `first` on in the last call of
-        // `read`, and the assertion holds the new length within the capacity.
+        // SAFETY: the kernel wrote `len` bytes after the end of `first` in the last call of `read`,
+        // and the assertion keeps the new length within the capacity.
         unsafe { first.set_len(first.len() + len) };
     }
 
-    /// Who sent message `slot` of the last call, where that was asked for and is known.
+    /// The sender of message `slot` of the last call, if it was requested and is known.
     pub fn source(&self, slot: usize) -> Option<Source> {
         let header = &self.headers[slot].msg_hdr;
         let name = self.names.get(slot)?;
@@ -211,16 +209,16 @@ impl DatagramReader {
     }
 }
 
-/// Closes the descriptors that came along with a message (unix(7), SCM_RIGHTS): any process that
-/// may write to a socket may send some, and nobody here wants them.
+/// Closes descriptors that arrived with a message (unix(7), SCM_RIGHTS): any process that may write
+/// to the socket can send some, and they are not used.
 fn close_rights(header: &libc::msghdr) {
     if header.msg_controllen == 0 {
         return;
     }
-    // SAFETY: the kernel filled msg_control up to msg_controllen with whole control messages; the
-    // CMSG macros walk within that length. SCM_RIGHTS carries as many descriptors as its length
-    // says, which the kernel made for this process and of which nobody else knows; each is read
-    // once, right after the call that brought it.
+    // SAFETY: the kernel filled msg_control up to msg_controllen with complete control messages;
+    // the CMSG macros stay within that length. SCM_RIGHTS carries as many descriptors as its length
+    // says. The kernel created them for this process and nothing else in it knows them; each is
+    // read once, right after the call that brought it.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while !message.is_null() {
@@ -237,17 +235,17 @@ fn close_rights(header: &libc::msghdr) {
     }
 }
 
-/// The control message of this level and kind that the kernel put into `header`, if it did.
+/// The control message of this level and kind that the kernel put into `header`, if any.
 ///
 /// # Safety
-/// `header` is as the kernel left it, and messages of this level and kind carry a `T`, which any
-/// bytes are.
+/// `header` is as the kernel left it. Messages of this level and kind carry a `T`, for which any
+/// bytes are valid.
 unsafe fn control<T>(header: &libc::msghdr, level: libc::c_int, kind: libc::c_int) -> Option<T> {
     if header.msg_controllen == 0 {
         return None;
     }
-    // SAFETY: the kernel filled msg_control up to msg_controllen with whole control messages; the
-    // CMSG macros walk within that length; what the message carries is the caller's promise.
+    // SAFETY: the kernel filled msg_control up to msg_controllen with complete control messages;
+    // the CMSG macros stay within that length. The caller guarantees the type of the message.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while !message.is_null() {
@@ -260,19 +258,21 @@ unsafe fn control<T>(header: &libc::msghdr, level: libc::c_int, kind: libc::c_in
     None
 }
 
-/// An internet address as the kernel wrote it.
+/// An internet address as written by the kernel.
 fn address(name: &libc::sockaddr_storage, len: libc::socklen_t) -> Option<SocketAddr> {
     let family = if len == 0 { 0 } else { name.ss_family };
     let name = ptr::from_ref(name);
     match i32::from(family) {
         libc::AF_INET => {
-            // SAFETY: the kernel wrote a sockaddr_in there, which is smaller and aligned alike.
+            // SAFETY: the kernel wrote a sockaddr_in there, which is smaller and has the same
+            // alignment.
             let name = unsafe { ptr::read(name.cast::<libc::sockaddr_in>()) };
             let ip = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
             Some(SocketAddr::new(ip.into(), u16::from_be(name.sin_port)))
         }
         libc::AF_INET6 => {
-            // SAFETY: the kernel wrote a sockaddr_in6 there, which is smaller and aligned alike.
+            // SAFETY: the kernel wrote a sockaddr_in6 there, which is smaller and has the same
+            // alignment.
             let name = unsafe { ptr::read(name.cast::<libc::sockaddr_in6>()) };
             let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
             Some(SocketAddr::new(ip.into(), u16::from_be(name.sin6_port)))

@@ -8,14 +8,14 @@ use std::ptr;
 
 use crate::limits::SEND_SLOTS;
 
-/// Headers for sendmmsg, made once and filled anew for every call.
+/// Headers for sendmmsg, allocated once and refilled for every call.
 pub struct DatagramWriter {
     headers: Vec<libc::mmsghdr>,
     slices: Vec<libc::iovec>,
 }
 
-// SAFETY: the raw pointers in `headers` and `slices` are written anew by every call of
-// `write` before the kernel sees them, and are not looked at otherwise.
+// SAFETY: the raw pointers in `headers` and `slices` are rewritten by every call of `write` before
+// the kernel sees them, and are not read otherwise.
 unsafe impl Send for DatagramWriter {}
 
 impl DatagramWriter {
@@ -26,13 +26,13 @@ impl DatagramWriter {
         Self { headers: vec![header; SEND_SLOTS], slices: vec![slice; SEND_SLOTS] }
     }
 
-    /// Sends the first [`SEND_SLOTS`] of the messages at most, by a connected socket; how many
-    /// went. A number smaller than that means that the next one was refused, and the kernel
-    /// keeps to itself why: on a blocking socket always for an error, on another one maybe
-    /// only for want of room.
+    /// Sends at most the first [`SEND_SLOTS`] of the messages on a connected socket. Returns the
+    /// number sent. If that is smaller, the next message failed and the kernel does not report why:
+    /// on a blocking socket it was an error; on a non-blocking one it may only have been a lack of
+    /// room.
     ///
     /// # Errors
-    /// The kernel's, for the first message; nothing was sent then.
+    /// The kernel's error for the first message; nothing was sent.
     pub fn write(&mut self, socket: BorrowedFd<'_>, messages: &[&[u8]]) -> io::Result<usize> {
         let count = messages.len().min(SEND_SLOTS);
         if count == 0 {
@@ -43,9 +43,9 @@ impl DatagramWriter {
         }
         let slots = libc::c_uint::try_from(count).map_err(io::Error::other)?;
         loop {
-            // SAFETY: the first `count` headers were just prepared: each points to one iovec
-            // of this value, and that to a slice borrowed for longer than the call; sendmmsg
-            // only reads the bytes.
+            // SAFETY: the first `count` headers were just prepared: each points to one iovec of
+            // this value, which points to a slice borrowed for longer than the call; sendmmsg only
+            // reads the bytes.
             let sent =
                 unsafe { libc::sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), slots, 0) };
             if let Ok(sent) = usize::try_from(sent) {
@@ -84,16 +84,15 @@ impl std::fmt::Debug for DatagramWriter {
     }
 }
 
-/// Has the kernel cut every message of a UDP socket into datagrams of `size` bytes, the last
-/// of which may be shorter; 0 ends that. A message may have 64 of them at most.
+/// Has the kernel split every message of a UDP socket into datagrams of `size` bytes (the last may
+/// be shorter); 0 turns that off. A message may have at most 64 of them.
 ///
 /// # Errors
-/// The system's; `ENOPROTOOPT` where the kernel is older than this.
+/// The system's error; `ENOPROTOOPT` if the kernel is too old.
 pub fn set_segment(socket: impl AsFd, size: u16) -> io::Result<()> {
     let size = libc::c_int::from(size);
     let len = libc::socklen_t::try_from(size_of_val(&size)).map_err(io::Error::other)?;
-    // SAFETY: UDP_SEGMENT reads one `c_int`, which lives through the call and whose length is
-    // given.
+    // SAFETY: UDP_SEGMENT reads one `c_int`, which outlives the call and whose length is passed.
     let code = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),

@@ -1,14 +1,20 @@
-//! Socket options that socket2 has no word for.
+//! Socket options that socket2 does not have.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 /// Index of the drops in SO_MEMINFO's array (linux/sock_diag.h, SK_MEMINFO_DROPS).
 const MEMINFO_DROPS: usize = 8;
 /// SO_MEMINFO (asm-generic/socket.h).
 const SO_MEMINFO: libc::c_int = 55;
+/// IPV6_MULTICAST_ALL (linux/in6.h).
+const IPV6_MULTICAST_ALL: libc::c_int = 29;
 
-/// The size of an option's value, a few words at most, as the kernel takes it.
+/// The state of a connection that neither side has ended (net/tcp_states.h, TCP_ESTABLISHED).
+const ESTABLISHED: u8 = 1;
+
+/// The size of an option's value, as the kernel expects it.
 fn socklen(size: usize) -> libc::socklen_t {
     libc::socklen_t::try_from(size).unwrap_or(0)
 }
@@ -32,41 +38,51 @@ pub(super) fn set_int(
     if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Lets the kernel hand over several datagrams as one message (udp(7), UDP_GRO).
+/// Lets the kernel deliver several datagrams as one message (udp(7), UDP_GRO).
 ///
 /// # Errors
-/// The kernel's, where it is older than 5.0.
+/// The kernel's error; kernels older than 5.0 do not support it.
 pub fn set_udp_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
     set_int(socket, libc::SOL_UDP, libc::UDP_GRO, 1)
+}
+
+/// Delivers only the multicast groups that this socket has joined, and not those that other
+/// programs of the host have joined on its port (ip(7), IP_MULTICAST_ALL).
+///
+/// # Errors
+/// The kernel's, where it is older than 4.20 and the socket is of IPv6.
+pub fn only_joined_groups(socket: BorrowedFd<'_>, is_ipv6: bool) -> io::Result<()> {
+    // An IPv6 socket may take IPv4 too, which has an option of its own.
+    set_int(socket, libc::SOL_IP, libc::IP_MULTICAST_ALL, 0)?;
+    if is_ipv6 { set_int(socket, libc::SOL_IPV6, IPV6_MULTICAST_ALL, 0) } else { Ok(()) }
 }
 
 /// Sets the receive buffer past net.core.rmem_max (socket(7), SO_RCVBUFFORCE).
 ///
 /// # Errors
-/// The kernel's; `PermissionDenied` without CAP_NET_ADMIN.
+/// The kernel's error; `PermissionDenied` without CAP_NET_ADMIN.
 pub fn force_receive_buffer(socket: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
-    // The kernel doubles the value, so half the largest `int` is the most it can hold.
+    // The kernel doubles the value, so half the largest `int` is the maximum.
     let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX).min(libc::c_int::MAX / 2);
     set_int(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
 }
 
-/// What the kernel says of a socket's memory (linux/sock_diag.h).
+/// A socket's memory figures (linux/sock_diag.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
-    /// Bytes that wait to be received, the kernel's own bookkeeping included
-    /// (SK_MEMINFO_RMEM_ALLOC).
+    /// Bytes waiting to be received, including the kernel's overhead (SK_MEMINFO_RMEM_ALLOC).
     pub waiting: u32,
-    /// How many of those there may be (SK_MEMINFO_RCVBUF).
+    /// The limit of those bytes (SK_MEMINFO_RCVBUF).
     pub room: u32,
-    /// How many datagrams were dropped for want of room since the socket was made; wraps at
-    /// 2^32 (SK_MEMINFO_DROPS).
+    /// Datagrams dropped for lack of room since the socket was created; wraps at 2^32
+    /// (SK_MEMINFO_DROPS).
     pub drops: u32,
 }
 
-/// Asks for a socket's memory (socket(7), SO_MEMINFO).
+/// Reads a socket's memory figures (socket(7), SO_MEMINFO).
 ///
 /// # Errors
-/// The kernel's, where it is older than 4.12.
+/// The kernel's error; kernels older than 4.12 do not support it.
 pub fn memory(socket: BorrowedFd<'_>) -> io::Result<Memory> {
     let mut words = [0_u32; 9];
     let mut len = socklen(size_of_val(&words));
@@ -86,19 +102,48 @@ pub fn memory(socket: BorrowedFd<'_>) -> io::Result<Memory> {
     Ok(Memory { waiting: words[0], room: words[1], drops: words[MEMINFO_DROPS] })
 }
 
-/// How many bytes that were written to a TCP socket its peer has not acknowledged (tcp(7),
-/// SIOCOUTQ). It can be asked after a reset too.
+/// The number of bytes written to a TCP socket that its peer has not acknowledged (tcp(7),
+/// SIOCOUTQ). It can be read even after a reset.
 ///
 /// # Errors
-/// The kernel's.
+/// The kernel's error.
 pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u32> {
     let mut bytes: libc::c_int = 0;
-    // SAFETY: TIOCOUTQ, which is SIOCOUTQ, writes one `c_int` to the pointer, which is live.
+    // SAFETY: TIOCOUTQ, which equals SIOCOUTQ, writes one `c_int` to the pointer, which is live.
     let code = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
     if code != 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(u32::try_from(bytes).unwrap_or(0))
+}
+
+/// How long ago the peer's TCP was last heard from: zero where it has acknowledged all that it was
+/// sent and has no room for more, for it answers the kernel's probes then, which are far apart.
+///
+/// # Errors
+/// The kernel's.
+pub fn silence(socket: BorrowedFd<'_>) -> io::Result<Duration> {
+    // SAFETY: tcp_info is a plain C struct for which all zeroes is a valid value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut len = socklen(size_of_val(&info));
+    // SAFETY: the pointer and the length describe `info`, and `len` is a live socklen_t.
+    let code = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut len,
+        )
+    };
+    if code != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // A second probe is sent only where the first one was not answered.
+    let waits_for_room = info.tcpi_unacked == 0 && info.tcpi_probes <= 1;
+    let established = info.tcpi_state == ESTABLISHED;
+    let silence = Duration::from_millis(u64::from(info.tcpi_last_ack_recv));
+    Ok(if established && waits_for_room { Duration::ZERO } else { silence })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is on the screen, and what each key does to it. Pure: keys and snapshots go in.
+//! The state of the screen, and what each key does to it. Pure: takes keys and snapshots.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::widgets::TableState;
@@ -7,48 +7,48 @@ use super::model::{Key, Model, Sort};
 use super::rows::rows;
 use super::text::Glyphs;
 
-/// The page that is shown.
+/// The current page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Page {
     /// All nodes.
     Table,
     /// One node.
     Node(Key),
-    /// What the keys and columns mean; behind it the page to go back to.
+    /// The keys and columns explained; holds the page to return to.
     Help(Box<Self>),
 }
 
-/// What is on the screen.
+/// The state of the screen.
 #[derive(Debug)]
 pub(super) struct App {
-    /// What is known of the daemon.
+    /// The state of the daemon.
     pub(super) model: Model,
-    /// The characters to draw with.
+    /// The characters used for drawing.
     pub(super) glyphs: Glyphs,
     /// The page.
     pub(super) page: Page,
-    /// What rows are sorted by.
+    /// The sort order of the rows.
     pub(super) sort: Sort,
-    /// What names must hold to be shown.
+    /// Only nodes whose names contain this are shown.
     pub(super) filter: String,
-    /// Whether keys go into `filter`.
+    /// True while keys are typed into `filter`.
     pub(super) typing: bool,
-    /// The node that Enter shows.
+    /// The selected node, which Enter shows.
     pub(super) selected: Option<Key>,
-    /// Which rows of the table are on the screen.
+    /// The visible rows of the table.
     pub(super) table: TableState,
-    /// The first line of a longer page that is on the screen.
+    /// The first visible line of a page.
     pub(super) scroll: usize,
-    /// How many lines of a page fit; the drawing says so.
+    /// Number of visible lines of a page; set by drawing.
     pub(super) page_height: usize,
-    /// Why there is nothing new from the daemon, while there is not.
+    /// Why there is no news from the daemon, if there is none.
     pub(super) gone: Option<String>,
-    /// Whether it was asked to end.
+    /// True once the user has quit.
     pub(super) done: bool,
 }
 
 impl App {
-    /// The table of a daemon.
+    /// The table page of a daemon.
     pub(super) fn new(model: Model, glyphs: Glyphs) -> Self {
         Self {
             model,
@@ -66,7 +66,7 @@ impl App {
         }
     }
 
-    /// A key was pressed.
+    /// Handles a key press.
     pub(super) fn press(&mut self, key: KeyEvent) {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         match key.code {
@@ -130,7 +130,7 @@ impl App {
                 };
                 self.turn_to(page);
             }
-            // The drawing knows how many lines there are, and keeps it within them.
+            // Drawing knows the number of lines and keeps the position within them.
             code => self.scroll = moved(self.scroll, code, self.page_height),
         }
     }
@@ -151,7 +151,7 @@ impl App {
     }
 }
 
-/// Where a key leads from some line.
+/// The line that a key moves to from line `at`.
 fn moved(at: usize, code: KeyCode, page: usize) -> usize {
     match code {
         KeyCode::Down | KeyCode::Char('j') => at.saturating_add(1),

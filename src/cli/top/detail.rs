@@ -1,4 +1,4 @@
-//! The page of one node: all that is known of it, what matters most first.
+//! The page of one node: everything known about it, most important first.
 
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -9,10 +9,10 @@ use super::notes::{Tone, of_reason, reasons, tone_of_child, tone_of_lost};
 use super::text::{Glyphs, duration, one_line, percent, rate, size, wrapped};
 use crate::engine::status::{NodeStatus, Status};
 
-/// Cells of the queue's bar.
+/// Width of the queue's bar, in cells.
 const BAR: usize = 20;
 
-/// The page's lines, for a terminal of this width.
+/// The lines of the page, for a terminal of this width.
 pub(super) fn lines(
     view: &View,
     status: &Status,
@@ -44,8 +44,8 @@ impl Page<'_> {
         self.lines.push(Line::styled(format!(" {text} "), HEADING));
     }
 
-    /// A word and what is said of it, on as many lines as that takes.
-    fn said(&mut self, word: &str, text: &str, style: Style) {
+    /// A label and its text, wrapped to as many lines as needed.
+    fn labelled(&mut self, word: &str, text: &str, style: Style) {
         let pieces = wrapped(text, self.width.saturating_sub(16));
         for (nth, piece) in pieces.into_iter().enumerate() {
             let word = if nth == 0 { word } else { "" };
@@ -58,30 +58,31 @@ impl Page<'_> {
 
     fn name(&mut self, status: &Status) {
         let node = self.view.node;
-        let takes_it = |other: &&NodeStatus| other.from.contains(&node.name);
-        let takers = status.nodes.iter().filter(takes_it).map(|other| other.name.as_str());
-        let takers = takers.collect::<Vec<_>>().join(", ");
+        let is_subscriber = |other: &&NodeStatus| other.from.contains(&node.name);
+        let subscribers =
+            status.nodes.iter().filter(is_subscriber).map(|other| other.name.as_str());
+        let subscribers = subscribers.collect::<Vec<_>>().join(", ");
         self.lines.push(Line::styled(format!(" {} {}", node.kind, node.name), BOLD));
         if !node.from.is_empty() {
-            self.said("from", &node.from.join(", "), Style::new());
+            self.labelled("from", &node.from.join(", "), Style::new());
         }
-        if !takers.is_empty() {
-            self.said("feeds", &takers, Style::new());
+        if !subscribers.is_empty() {
+            self.labelled("feeds", &subscribers, Style::new());
         }
         for (flag, text) in [
-            (node.paused, "it waits: a queue behind it is full"),
-            (node.retired, "a reload removed it; it only drains"),
+            (node.paused, "paused: a queue downstream is full"),
+            (node.retired, "removed by a reload; draining"),
         ] {
             if flag {
-                self.said("state", text, self.theme.of(Tone::Warn));
+                self.labelled("state", text, self.theme.of(Tone::Warn));
             }
         }
         if let Some(error) = &node.error {
-            self.said("error", error, self.theme.of(Tone::Bad));
+            self.labelled("error", error, self.theme.of(Tone::Bad));
         }
     }
 
-    /// A row of the ledger: lines, and bytes where they are counted.
+    /// A row of the ledger: lines, and bytes if they are counted.
     fn row(
         &mut self,
         word: &str,
@@ -121,10 +122,14 @@ impl Page<'_> {
             self.row("printed", |node| node.printed.unwrap_or(0), None, plain);
         }
         if !node.balanced {
-            self.said("", "IT DOES NOT BALANCE: please report this", self.theme.of(Tone::Bad));
+            self.labelled(
+                "",
+                "THE LEDGER DOES NOT BALANCE: please report this",
+                self.theme.of(Tone::Bad),
+            );
         }
         let minute = self.glyphs.sparkline(&self.view.last_minute(60));
-        self.said("last minute", &minute, plain);
+        self.labelled("last minute", &minute, plain);
     }
 
     fn queue(&mut self) {
@@ -137,16 +142,16 @@ impl Page<'_> {
             size(queue.limit)
         );
         if let Some(seconds) = self.view.node.stuck_seconds.filter(|seconds| *seconds >= 1.0) {
-            text.push_str(&format!(", none has left it for {}", duration(seconds)));
+            text.push_str(&format!(", nothing has left it for {}", duration(seconds)));
         }
-        self.said("queue", &text, self.theme.of_fill(fill));
+        self.labelled("queue", &text, self.theme.of_fill(fill));
     }
 
     fn process(&mut self, now: f64) {
         let node = self.view.node;
         if let Some(command) = &node.command {
             self.heading("PROCESS");
-            self.said("command", command, BOLD);
+            self.labelled("command", command, BOLD);
         }
         for child in &node.children {
             let pid = child.pid.map_or_else(|| "none".into(), |pid| pid.to_string());
@@ -154,7 +159,7 @@ impl Page<'_> {
             if let Some(end) = &child.last_end {
                 text.push_str(&format!("  the last one {end}"));
             }
-            self.said("pid", &text, self.theme.of(tone_of_child(child)));
+            self.labelled("pid", &text, self.theme.of(tone_of_child(child)));
         }
         if node.command.is_some() {
             let most = crate::limits::STDERR_LINES_KEPT;
@@ -166,13 +171,13 @@ impl Page<'_> {
                 1.0.. => format!("{} ago", duration(now - complaint.at)),
                 _ => "just now".into(),
             };
-            // Lines of one time are one text.
-            let said = if ago == last { "" } else { &ago };
-            self.said(said, &complaint.text, Style::new());
+            // Lines with the same age show it once.
+            let label = if ago == last { "" } else { &ago };
+            self.labelled(label, &complaint.text, Style::new());
             last = ago;
         }
         if node.command.is_some() && node.stderr.is_empty() {
-            self.said("", "nothing so far", DIM);
+            self.labelled("", "nothing so far", DIM);
         }
     }
 
@@ -183,9 +188,9 @@ impl Page<'_> {
         }
         for lane in &node.lanes {
             match (&lane.peer, &lane.error) {
-                (Some(peer), _) => self.said("sends to", peer, Style::new()),
-                (None, Some(error)) => self.said("refused", error, self.theme.of(Tone::Bad)),
-                (None, None) => self.said("", "no connection yet", self.theme.of(Tone::Warn)),
+                (Some(peer), _) => self.labelled("sends to", peer, Style::new()),
+                (None, Some(error)) => self.labelled("refused", error, self.theme.of(Tone::Bad)),
+                (None, None) => self.labelled("", "not connected", self.theme.of(Tone::Warn)),
             }
         }
     }
@@ -199,13 +204,13 @@ impl Page<'_> {
             size(spool.bytes),
             spool.segments
         );
-        self.said("holds", &text, Style::new());
+        self.labelled("holds", &text, Style::new());
         let text = format!(
             "oldest {}  on disk up to {}  next {}",
             spool.oldest, spool.durable, spool.next
         );
-        self.said("numbers", &text, Style::new());
-        self.said("identity", &spool.identity, Style::new());
+        self.labelled("numbers", &text, Style::new());
+        self.labelled("identity", &spool.identity, Style::new());
         for reader in &spool.readers {
             let text = format!(
                 "{}  at {}  lag {} lines, {}, {}",
@@ -215,7 +220,7 @@ impl Page<'_> {
                 size(reader.lag_bytes),
                 duration(reader.lag_seconds)
             );
-            self.said("reader", &text, Style::new());
+            self.labelled("reader", &text, Style::new());
         }
     }
 
@@ -224,7 +229,7 @@ impl Page<'_> {
         let faults = node.faults.as_ref().map_or(0, |faults| faults.sum());
         let Some(input) = &node.input else {
             if faults > 0 {
-                self.said("not understood", &faults.to_string(), self.theme.of(Tone::Warn));
+                self.labelled("not understood", &faults.to_string(), self.theme.of(Tone::Warn));
             }
             return;
         };
@@ -243,7 +248,7 @@ impl Page<'_> {
         ];
         for (word, number, worth_a_look) in counts {
             let tone = if worth_a_look && number > 0 { Tone::Warn } else { Tone::Plain };
-            self.said(word, &one_line(&number.to_string()), self.theme.of(tone));
+            self.labelled(word, &one_line(&number.to_string()), self.theme.of(tone));
         }
     }
 }

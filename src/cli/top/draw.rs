@@ -1,4 +1,4 @@
-//! The pages drawn: the head, the table, the foot, and the help.
+//! Drawing of the pages: head, table, footer and help.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -13,15 +13,15 @@ use super::notes::{Tone, notes, tone_of_drops};
 use super::rows::{Row, position, rows};
 use super::text::{Glyphs, count, duration, one_line, percent, rate, wrapped};
 
-/// How things stand out.
+/// The colours and styles.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Theme {
-    /// Whether there are colours.
+    /// True if colours are used.
     pub(super) colour: bool,
 }
 
 impl Theme {
-    /// The style of what asks for so much attention.
+    /// The style of a tone.
     pub(super) fn of(self, tone: Tone) -> Style {
         let plain = Style::new();
         match (tone, self.colour) {
@@ -33,7 +33,7 @@ impl Theme {
         }
     }
 
-    /// The style of a share of a queue.
+    /// The style of a queue that is filled so far (0 to 1).
     pub(super) fn of_fill(self, fill: f64) -> Style {
         self.of(match fill {
             0.9.. => Tone::Bad,
@@ -45,7 +45,7 @@ impl Theme {
 
 /// The style of headings.
 pub(super) const HEADING: Style = Style::new().add_modifier(Modifier::REVERSED);
-/// The style of what is less important.
+/// The style of less important text.
 pub(super) const DIM: Style = Style::new().add_modifier(Modifier::DIM);
 /// The style of names.
 pub(super) const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
@@ -61,7 +61,7 @@ pub(super) fn draw(frame: &mut Frame, app: &mut App, theme: Theme) {
         Page::Node(key) => {
             let lines = match app.model.view(key) {
                 Some(view) => detail::lines(&view, app.model.status(), &app.glyphs, theme, width),
-                None => vec![Line::raw(format!(" {} is there no more", key.name))],
+                None => vec![Line::raw(format!(" {} no longer exists", key.name))],
             };
             page(frame, middle, app, lines);
         }
@@ -70,7 +70,7 @@ pub(super) fn draw(frame: &mut Frame, app: &mut App, theme: Theme) {
     frame.render_widget(foot(app), bottom);
 }
 
-/// A page of lines, as far as it is scrolled.
+/// Draws a page of lines at its scroll position.
 fn page(frame: &mut Frame, area: Rect, app: &mut App, lines: Vec<Line>) {
     app.page_height = usize::from(area.height);
     app.scroll = app.scroll.min(lines.len().saturating_sub(app.page_height));
@@ -78,7 +78,7 @@ fn page(frame: &mut Frame, area: Rect, app: &mut App, lines: Vec<Line>) {
     frame.render_widget(Paragraph::new(shown), area);
 }
 
-/// The daemon, and the whole of its flow.
+/// The head line: the daemon and its total flow.
 fn head(app: &App, theme: Theme) -> Line<'static> {
     if let Some(gone) = &app.gone {
         return Line::styled(format!(" {}", one_line(gone)), theme.of(Tone::Bad));
@@ -107,14 +107,14 @@ fn head(app: &App, theme: Theme) -> Line<'static> {
     ])
 }
 
-/// What the keys do here.
+/// The footer: the keys of the current page.
 fn foot(app: &App) -> Line<'static> {
     if app.typing {
         let typed = one_line(&app.filter);
         return Line::styled(format!(" filter: {typed}_   Enter keeps it, Esc drops it"), HEADING);
     }
     let arrows = app.glyphs.arrows;
-    let said = match &app.page {
+    let keys = match &app.page {
         Page::Table if !app.filter.is_empty() => {
             format!(" q quit  ? help  Enter details  {arrows} move  filter: {} (Esc)", app.filter)
         }
@@ -125,7 +125,7 @@ fn foot(app: &App) -> Line<'static> {
         Page::Node(_) => format!(" Esc back  {arrows} scroll  ? help  q quit"),
         Page::Help(_) => format!(" Esc back  {arrows} scroll  q quit"),
     };
-    Line::styled(one_line(&said), DIM)
+    Line::styled(one_line(&keys), DIM)
 }
 
 /// A column of the table.
@@ -141,17 +141,17 @@ enum Column {
     Notes,
 }
 
-/// A note behind others is shown in part only where this much of it fits.
+/// Cells that must be free before a further note is shown in part.
 const NOTE_LEAST: usize = 20;
-/// Cells of a bar in the column of queues.
+/// Width of a bar in the queue column, in cells.
 const BAR: usize = 4;
 
-/// The columns that have room, with their widths. Names get what they need, as far as that leaves
-/// the notes enough for what is urgent.
+/// The columns that fit, with their widths. Names get the width they need, as long as enough is
+/// left for urgent notes.
 fn columns(width: u16, longest: usize) -> Vec<(Column, u16)> {
     const NOTES_LEAST: u16 = 16;
     let minute = 8 + width.saturating_sub(80) / 8;
-    // A column, its width, and how wide the terminal must be for it.
+    // A column, its width, and the terminal width from which it is shown.
     let mut columns: Vec<_> = [
         (Column::Node, 0, 0),
         (Column::Lines, 8, 24),
@@ -205,7 +205,7 @@ fn table(frame: &mut Frame, area: Rect, app: &mut App, theme: Theme) {
     frame.render_stateful_widget(shown, area, &mut app.table);
 }
 
-/// What stands above a column, with a mark where rows are sorted by it.
+/// The title of a column, marked if rows are sorted by it.
 fn title(column: Column, sort: Sort, glyphs: &Glyphs) -> Cell<'static> {
     let mark = |of: &[Sort]| if of.contains(&sort) { glyphs.down } else { "" };
     let (title, right) = match column {
@@ -262,7 +262,7 @@ fn cell(row: &Row, column: Column, width: usize, glyphs: &Glyphs, theme: Theme) 
     }
 }
 
-/// What the keys and columns mean.
+/// The help page.
 fn help(glyphs: &Glyphs, width: usize) -> Vec<Line<'static>> {
     let moves = format!("{} j k", glyphs.arrows);
     let keys = [
@@ -270,11 +270,11 @@ fn help(glyphs: &Glyphs, width: usize) -> Vec<Line<'static>> {
         ("Enter", "a node: its ledger, queue, spool, process, last lines on stderr"),
         ("Esc", "back; in the table, show all names again"),
         ("t r d u n", "sort by flow (a tree), lines/s, drops, queue, name; s: the next"),
-        ("/ or f", "show only nodes whose names hold what is typed"),
-        ("q, Ctrl-C", "quit; Ctrl-L draws the screen anew"),
+        ("/ or f", "show only nodes whose names contain the typed text"),
+        ("q, Ctrl-C", "quit; Ctrl-L redraws the screen"),
     ];
     let columns = [
-        ("NODE", "below the first stream it takes; (+x): it takes x too"),
+        ("NODE", "below the first node it reads from; (+x): it also reads from x"),
         ("LINES/S", "lines that entered it, BYTES/S their bytes"),
         (
             "DROPS",
@@ -287,15 +287,15 @@ fn help(glyphs: &Glyphs, width: usize) -> Vec<Line<'static>> {
         (
             "STATE",
             "a process' pid or what is wrong with it, and how often it was started \
-                   again; how far the last reader of a spool is behind; a forward's peer; \
-                   \"waits\": a full queue behind it holds it up",
+                   again; the lag of a spool's slowest reader; a forward's peer; \
+                   \"paused\": a full queue downstream makes it wait",
         ),
     ];
     let mut lines = Vec::new();
     let mut part = |title: &'static str, entries: &[(&str, &str)]| {
         lines.push(Line::styled(format!(" {title} "), HEADING));
-        for (what, said) in entries {
-            for (nth, piece) in wrapped(said, width.saturating_sub(13)).into_iter().enumerate() {
+        for (what, meaning) in entries {
+            for (nth, piece) in wrapped(meaning, width.saturating_sub(13)).into_iter().enumerate() {
                 let what = if nth == 0 { what } else { "" };
                 let what = Span::styled(format!(" {what:<11} "), BOLD);
                 lines.push(Line::from(vec![what, Span::raw(piece)]));

@@ -1,4 +1,4 @@
-//! The pages, drawn on a screen in memory and read from it.
+//! The pages, drawn on an in-memory screen and read back.
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -16,7 +16,7 @@ use crate::engine::status::{
     SpoolStatus, Status,
 };
 
-/// A flow with a bit of everything, at a time.
+/// A flow with examples of most things, at a time.
 fn flow(uptime: f64, lines: u64, full: u64) -> Status {
     let counted = |node: NodeStatus| NodeStatus {
         lines_in: lines,
@@ -67,7 +67,8 @@ fn flow(uptime: f64, lines: u64, full: u64) -> Status {
         segments: 2,
         readers: vec![reader],
     };
-    let lane = LaneStatus { peer: None, error: Some("hub:2514: Connection refused".into()) };
+    let error = Some("hub:2514: Connection refused".into());
+    let lane = LaneStatus { error, ..LaneStatus::default() };
     let nodes = vec![
         NodeStatus { input: Some(input), ..counted(node("squid", "input", &[])) },
         counted(node("edge", "input", &[])),
@@ -79,7 +80,7 @@ fn flow(uptime: f64, lines: u64, full: u64) -> Status {
     status(uptime, nodes)
 }
 
-/// The flow after a second in which 200 lines came and 30 were dropped.
+/// The flow after a second in which 200 lines arrived and 30 were dropped.
 fn app(glyphs: Glyphs) -> App {
     let mut app = App::new(Model::new(flow(99.0, 1000, 50)), glyphs);
     app.model.take(flow(100.0, 1200, 80));
@@ -159,7 +160,7 @@ fn drops_stand_out_with_and_without_colour() {
     let screen = drawn(&mut app, 80, 24, true);
     assert_eq!(style(&screen, "80 ###", 3), (Color::Red, Modifier::BOLD));
     assert_eq!(style(&screen, "75%", 3).0, Color::Yellow);
-    // The kernel's drops are of the past; the row is the selected one.
+    // The kernel's drops are old; the row is the selected one.
     assert_eq!(style(&screen, "kernel_drops", 2), (Color::Yellow, Modifier::REVERSED));
     assert_eq!(style(&screen, "0 ....", 4), (Color::Reset, Modifier::empty()));
     let screen = drawn(&mut app, 80, 24, false);
@@ -210,7 +211,7 @@ fn the_page_of_a_process_has_its_whole_ledger_and_its_last_words() {
     ];
     assert_eq!(screen[1..20], expected, "{}", screen.join("\n"));
     assert_eq!(screen[23], " Esc back  ↑↓ scroll  ? help  q quit");
-    // A page that does not fit is scrolled, to its end and no further.
+    // A page that does not fit scrolls to its end and no further.
     press(&mut app, &[KeyCode::End]);
     let screen = read(&drawn(&mut app, 80, 6, true));
     assert!(screen[4].contains("grep: the last"), "{}", screen.join("\n"));
@@ -243,16 +244,20 @@ fn the_pages_of_an_input_a_spool_and_a_forward() {
     }
     press(&mut app, &[KeyCode::Enter]);
     app.model.take(status(101.0, vec![node("squid", "input", &[])]));
-    assert_eq!(read(&drawn(&mut app, 80, 24, true))[1], " hub is there no more");
+    assert_eq!(read(&drawn(&mut app, 80, 24, true))[1], " hub no longer exists");
 }
 
 #[test]
-fn the_help_fits_80_by_24_and_a_lost_daemon_is_said() {
+fn the_help_fits_80_by_24_and_a_lost_daemon_is_reported() {
     let mut app = app(UNICODE);
     press(&mut app, &[KeyCode::Char('?')]);
     app.gone = Some("daemon gone, waiting (no daemon answers)".into());
     let screen = read(&drawn(&mut app, 80, 24, true));
     assert_eq!(screen[0], " daemon gone, waiting (no daemon answers)");
-    assert!(screen[1..23].iter().any(|line| line.contains("holds it up")), "{}", screen.join("\n"));
+    assert!(
+        screen[1..23].iter().any(|line| line.contains("makes it wait")),
+        "{}",
+        screen.join("\n")
+    );
     assert!(screen.iter().all(|line| line.chars().count() < 80));
 }

@@ -1,4 +1,4 @@
-//! The terminal: taken, drawn on, and given back as it was, whatever happens.
+//! The terminal: set up, drawn on, and always restored.
 
 use std::io::{self, IsTerminal, stdout};
 use std::path::PathBuf;
@@ -27,9 +27,9 @@ use crate::cli::control::{Daemon, status_at};
 use crate::driver::clients::Stop;
 use crate::engine::status::Status;
 
-/// How often it is looked for news while no key is pressed.
+/// Interval at which news is checked while no key is pressed.
 const LOOK: Duration = Duration::from_millis(100);
-/// A daemon that has said nothing for so long beyond the time it is asked in is said to be silent.
+/// Time beyond the interval after which a daemon without an answer is reported.
 const SILENT: Duration = Duration::from_secs(3);
 
 type News = Result<Status, String>;
@@ -37,11 +37,11 @@ type News = Result<Status, String>;
 /// Shows the daemon until a key or a signal ends it.
 ///
 /// # Errors
-/// That the daemon is not found at first, or that the terminal cannot be used.
+/// The daemon is not reachable at first, or the terminal cannot be used.
 pub(super) fn run(daemon: &Daemon, every: Duration) -> anyhow::Result<()> {
     let term = std::env::var("TERM").unwrap_or_default();
     if !stdout().is_terminal() {
-        bail!("top draws on a terminal and standard output is none: try `logweir top --once`");
+        bail!("top needs a terminal and standard output is not one: try `logweir top --once`");
     }
     if term.is_empty() || term == "dumb" {
         bail!("this terminal (TERM={term}) cannot be drawn on: try `logweir top --once`");
@@ -74,7 +74,7 @@ pub(super) fn run(daemon: &Daemon, every: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks the daemon again and again, in a thread, so that one that does not answer holds no key up.
+/// Asks the daemon repeatedly, in a thread, so that a daemon that hangs does not block the keys.
 fn look(path: PathBuf, every: Duration) -> io::Result<Receiver<News>> {
     let (sender, news) = sync_channel(1);
     let ask = move || {
@@ -89,11 +89,11 @@ fn look(path: PathBuf, every: Duration) -> io::Result<Receiver<News>> {
     Ok(news)
 }
 
-/// What happened next.
+/// The next event.
 enum Next {
     Keys(Vec<KeyEvent>),
     News(News),
-    /// Nothing for a second, or something that only asks for a new drawing.
+    /// None for a second, or one that only needs a redraw.
     Nothing,
 }
 
@@ -105,7 +105,7 @@ fn next(news: &Receiver<News>, stop: &Stop) -> anyhow::Result<Next> {
             while event::poll(Duration::ZERO)? {
                 match event::read()? {
                     Event::Key(key) if key.kind == KeyEventKind::Press => keys.push(key),
-                    // The size is asked for anew at each drawing.
+                    // The size is queried at each drawing.
                     _ => {}
                 }
             }
@@ -114,20 +114,20 @@ fn next(news: &Receiver<News>, stop: &Stop) -> anyhow::Result<Next> {
         match news.try_recv() {
             Ok(news) => return Ok(Next::News(news)),
             Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => bail!("nobody asks the daemon any more"),
+            Err(TryRecvError::Disconnected) => bail!("the thread that asks the daemon has ended"),
         }
     }
     Ok(Next::Nothing)
 }
 
-/// The terminal's other screen, as long as this lives.
+/// The terminal's alternate screen, active while the value lives.
 struct Screen {
     terminal: DefaultTerminal,
 }
 
 impl Screen {
     fn take() -> io::Result<Self> {
-        // A panic is said on the screen that was there before.
+        // A panic message belongs on the original screen.
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             give_back();
@@ -161,7 +161,7 @@ impl Drop for Screen {
     }
 }
 
-/// Whether the terminal is ours.
+/// True while the terminal is in use.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 fn enter() -> io::Result<()> {
@@ -170,8 +170,8 @@ fn enter() -> io::Result<()> {
     execute!(stdout(), EnterAlternateScreen)
 }
 
-/// Gives the terminal back as it was, once: a second time would move the cursor over what was said
-/// meanwhile. Best effort: it may be gone.
+/// Restores the terminal, once: a second time would move the cursor over later output. Best effort:
+/// the terminal may be gone.
 fn give_back() {
     if !TAKEN.swap(false, Ordering::AcqRel) {
         return;

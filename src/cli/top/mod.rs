@@ -28,13 +28,13 @@ use text::Glyphs;
 pub struct Args {
     #[command(flatten)]
     daemon: Daemon,
-    /// Print one table and end
+    /// Print one table and exit
     #[arg(long)]
     once: bool,
-    /// Print the counts as JSON; with --once a single value, else one a line
+    /// Print the counts as JSON: a single value with --once, else one per line
     #[arg(long)]
     json: bool,
-    /// Seconds between two looks at the daemon
+    /// Seconds between two snapshots
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = interval)]
     every: f64,
 }
@@ -49,7 +49,7 @@ fn interval(text: &str) -> Result<f64, String> {
 /// Shows the nodes until interrupted, or once.
 ///
 /// # Errors
-/// That the daemon is not found, went away, or that there is no terminal to draw on.
+/// The daemon is not reachable or went away, or there is no terminal to draw on.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let every = Duration::from_secs_f64(args.every);
     match (args.once, args.json) {
@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (false, true) => loop {
             let line = serde_json::to_string(&args.daemon.status()?)? + "\n";
             match std::io::stdout().write_all(line.as_bytes()) {
-                // Whoever read us has seen enough.
+                // The reader of our output has gone away.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
                 done => done?,
             }

@@ -1,34 +1,34 @@
-//! What `top` knows: the newest snapshot of the daemon, the one before it, and the flow of the
-//! last minute. Pure: snapshots go in, figures come out; the only clock is the daemon's.
+//! The data of `top`: the newest snapshot, the one before it, and the flow of the last minute.
+//! Pure: takes snapshots and returns figures; the only clock is the daemon's.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
 
 use crate::engine::status::{NodeStatus, Status};
 
-/// How many seconds a sparkline shows.
+/// Seconds that a sparkline covers.
 pub(super) const MINUTE: f64 = 60.0;
 
-/// What rows are sorted by.
+/// The sort order of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sort {
     /// The order of the flow, as a tree.
     Flow,
-    /// Lines a second.
+    /// Lines per second.
     Rate,
-    /// Lines dropped a second, then in all.
+    /// Lines dropped per second, then in total.
     Drops,
-    /// How full the queue is.
+    /// Fill level of the queue.
     Queue,
     /// The name.
     Name,
 }
 
-/// All orders, as one key goes through them.
+/// All orders, in the sequence of the `s` key.
 pub(super) const SORTS: [Sort; 5] = [Sort::Flow, Sort::Rate, Sort::Drops, Sort::Queue, Sort::Name];
 
 impl Sort {
-    /// The word for it.
+    /// Its name.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Flow => "flow",
@@ -39,7 +39,7 @@ impl Sort {
         }
     }
 
-    /// The next one.
+    /// The next order.
     #[must_use]
     pub(super) fn next(self) -> Self {
         let at = SORTS.iter().position(|sort| *sort == self).unwrap_or(0);
@@ -47,8 +47,8 @@ impl Sort {
     }
 }
 
-/// What names a node from one snapshot to the next: nodes that a reload removed may have the name
-/// of one that is there.
+/// Identifies a node across snapshots: a node removed by a reload may have the same name as a
+/// current one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     /// Its name.
@@ -57,15 +57,15 @@ pub(super) struct Key {
     nth: usize,
 }
 
-/// What is remembered of a node.
+/// The history of a node.
 #[derive(Debug, Default)]
 struct Track {
-    /// How it was before, and how many seconds ago.
+    /// The previous snapshot, and its age in seconds.
     before: Option<(NodeStatus, f64)>,
     history: VecDeque<Span>,
 }
 
-/// So many lines a second flowed from one time to another.
+/// Lines per second that flowed between two times.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     from: f64,
@@ -73,10 +73,10 @@ struct Span {
     rate: f64,
 }
 
-/// A node as the newest snapshot shows it, with what was before.
+/// A node in the newest snapshot, with its history.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View<'a> {
-    /// What names it.
+    /// Its key.
     pub(super) key: &'a Key,
     /// The newest state.
     pub(super) node: &'a NodeStatus,
@@ -84,24 +84,24 @@ pub(super) struct View<'a> {
     now: f64,
 }
 
-/// The daemon, followed.
+/// The daemon over time.
 #[derive(Debug, Default)]
 pub(super) struct Model {
     status: Status,
-    /// A key for each of the snapshot's nodes.
+    /// The keys of the snapshot's nodes.
     keys: Vec<Key>,
     tracks: HashMap<Key, Track>,
 }
 
 impl Model {
-    /// A daemon of which there is one snapshot.
+    /// A daemon with its first snapshot.
     pub(super) fn new(status: Status) -> Self {
         let mut model = Self::default();
         model.take(status);
         model
     }
 
-    /// Takes a new snapshot in. That of another daemon begins anew.
+    /// Adds a snapshot. One of another daemon starts afresh.
     pub(super) fn take(&mut self, status: Status) {
         if status.pid != self.status.pid || status.uptime < self.status.uptime {
             *self = Self::default();
@@ -139,7 +139,7 @@ impl Model {
         pairs.filter_map(view).collect()
     }
 
-    /// A node, while it is there.
+    /// A node, if it still exists.
     pub(super) fn view(&self, key: &Key) -> Option<View<'_>> {
         self.views().into_iter().find(|view| view.key == key)
     }
@@ -155,25 +155,25 @@ impl Track {
 
     fn rate(&self, node: &NodeStatus, of: impl Fn(&NodeStatus) -> u64) -> Option<f64> {
         let (before, seconds) = self.before.as_ref()?;
-        // A node that was built anew counts from nothing.
+        // A rebuilt node counts from zero.
         let new = of(node).saturating_sub(of(before));
         (*seconds > 0.0).then(|| new as f64 / seconds)
     }
 }
 
 impl View<'_> {
-    /// How much some count grew in a second, where there was a snapshot before.
+    /// The growth of a count per second, if there is an earlier snapshot.
     pub(super) fn rate(&self, of: impl Fn(&NodeStatus) -> u64) -> Option<f64> {
         self.track.rate(self.node, of)
     }
 
-    /// The share of its queue that is used, where it has one.
+    /// The fill level of its queue (0 to 1), if it has one.
     pub(super) fn fill(&self) -> Option<f64> {
         let queue = self.node.queue?;
         Some(queue.used as f64 / queue.limit.max(1) as f64)
     }
 
-    /// The lines a second of the last minute, as the means of so many equal parts of it.
+    /// Lines per second in the last minute, as the means of `parts` equal parts.
     pub(super) fn last_minute(&self, parts: usize) -> Vec<f64> {
         let each = MINUTE / parts.max(1) as f64;
         let part = |part: usize| {
@@ -188,12 +188,12 @@ impl View<'_> {
     }
 }
 
-/// The lines a node has dropped, and those an input knows the kernel to have dropped.
+/// The lines a node has dropped, including kernel drops known to an input.
 pub(super) fn drops(node: &NodeStatus) -> u64 {
     node.dropped.values().sum::<u64>() + node.input.map_or(0, |input| input.kernel_drops)
 }
 
-/// Which of two nodes comes first.
+/// The order of two nodes.
 pub(super) fn order(sort: Sort, a: &View, b: &View) -> Ordering {
     let downwards = |of: fn(&View) -> f64| of(b).total_cmp(&of(a));
     match sort {
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(rates, [Some(1.0), Some(1.0), Some(50.0)]);
         let key = model.views()[2].key.clone();
         assert_eq!(model.view(&key).unwrap().node.lines_in, 50);
-        // The counts of one that was built anew under the same name go back.
+        // The counts of a node rebuilt under the same name go back.
         model.take(with(3.0, 102, 7));
         assert_eq!(model.views()[2].rate(|node| node.lines_in), Some(0.0));
     }

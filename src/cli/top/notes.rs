@@ -1,27 +1,27 @@
-//! What is to be said of a node beside its counts: the most urgent first, since little may fit.
+//! Notes on a node beside its counts: the most urgent first, because space is short.
 
 use super::model::{View, drops};
 use super::text::{Glyphs, amount, count, duration, one_line, size};
 use crate::engine::status::{ChildStatus, NodeStatus, SpoolStatus};
 
-/// How much something asks for attention.
+/// The urgency of a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tone {
-    /// It is as it should be.
+    /// All is well.
     Plain,
-    /// Somebody may want to look.
+    /// It may need attention.
     Warn,
     /// Something is wrong now.
     Bad,
 }
 
-/// A few words and how much they ask for attention.
+/// A short text and its urgency.
 pub(super) type Note = (String, Tone);
 
-/// Seconds that a reader of a spool may be behind before it is worth a look.
+/// Seconds by which a reader of a spool may lag before it needs attention.
 const LAG_WORTH_A_LOOK: f64 = 10.0;
 
-/// What is to be said of a node.
+/// The notes on a node.
 pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
     let node = view.node;
     let mut notes = Vec::new();
@@ -35,11 +35,11 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
         notes.push(match (&lane.peer, &lane.error) {
             (Some(peer), _) => (format!("to {}", one_line(peer)), Tone::Plain),
             (None, Some(error)) => (format!("no peer: {}", one_line(error)), Tone::Bad),
-            (None, None) => ("no connection yet".into(), Tone::Warn),
+            (None, None) => ("not connected".into(), Tone::Warn),
         });
     }
     if node.paused {
-        notes.push(("waits".into(), Tone::Warn));
+        notes.push(("paused".into(), Tone::Warn));
     }
     if node.retired {
         notes.push(("retired".into(), Tone::Plain));
@@ -72,12 +72,12 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
     notes
 }
 
-/// How much a node's drops ask for attention: most while there are new ones.
+/// The urgency of a node's drops: highest while there are new ones.
 pub(super) fn tone_of_drops(view: &View) -> Tone {
     tone_of_lost(view.rate(drops), drops(view.node))
 }
 
-/// The same of so many lines, and of how many more there are in a second.
+/// The urgency of a number of lost lines with this rate of new ones per second.
 pub(super) fn tone_of_lost(rate: Option<f64>, lines: u64) -> Tone {
     match rate {
         Some(rate) if rate > 0.0 => Tone::Bad,
@@ -86,14 +86,14 @@ pub(super) fn tone_of_lost(rate: Option<f64>, lines: u64) -> Tone {
     }
 }
 
-/// The reasons for which a node has dropped lines, and how many.
+/// The reasons for which a node has dropped lines, with their counts.
 pub(super) fn reasons(node: &NodeStatus) -> Vec<(&str, u64)> {
     let dropped = node.dropped.iter().map(|(reason, lines)| (reason.as_str(), *lines));
     let kernel = node.input.map(|input| ("kernel_drops", input.kernel_drops));
     dropped.chain(kernel).filter(|(_, lines)| *lines > 0).collect()
 }
 
-/// What a node has dropped for one of [`reasons`].
+/// The lines a node has dropped for one of [`reasons`].
 pub(super) fn of_reason(node: &NodeStatus, reason: &str) -> u64 {
     match reason {
         "kernel_drops" => node.input.map_or(0, |input| input.kernel_drops),
@@ -101,7 +101,7 @@ pub(super) fn of_reason(node: &NodeStatus, reason: &str) -> u64 {
     }
 }
 
-/// How much the state of a child asks for attention.
+/// The urgency of a child's state.
 pub(super) fn tone_of_child(child: &ChildStatus) -> Tone {
     match child.state.as_str() {
         "running" | "ended" => Tone::Plain,
@@ -110,11 +110,11 @@ pub(super) fn tone_of_child(child: &ChildStatus) -> Tone {
     }
 }
 
-/// A process: of one child the pid or why there is none, of several how many run.
+/// The process note: the pid or state of a single child, or how many of several run.
 fn children(children: &[ChildStatus], glyphs: &Glyphs) -> Option<Note> {
     let worst = children.iter().max_by_key(|child| tone_of_child(child))?;
     let running = children.iter().filter(|child| child.state == "running").count();
-    let mut said = match (children, worst.pid) {
+    let mut text = match (children, worst.pid) {
         ([child], Some(pid)) if child.state == "running" => format!("pid {pid}"),
         ([child], _) => child.state.clone(),
         (all, _) if running == all.len() => format!("{running} running"),
@@ -122,12 +122,12 @@ fn children(children: &[ChildStatus], glyphs: &Glyphs) -> Option<Note> {
     };
     let restarts: u64 = children.iter().map(|child| child.restarts).sum();
     if restarts > 0 {
-        said.push_str(&format!(" {}{}", glyphs.times, count(restarts)));
+        text.push_str(&format!(" {}{}", glyphs.times, count(restarts)));
     }
-    Some((said, tone_of_child(worst)))
+    Some((text, tone_of_child(worst)))
 }
 
-/// How far the last reader of a spool is behind.
+/// The lag of the spool's slowest reader.
 fn lag(spool: &SpoolStatus) -> Option<Note> {
     let last = spool.readers.iter().max_by_key(|reader| reader.lag_lines)?;
     let seconds = spool.readers.iter().map(|reader| reader.lag_seconds).fold(0.0, f64::max);
@@ -148,8 +148,8 @@ mod tests {
         ChildStatus { pid, state: state.into(), restarts, last_end: None }
     }
 
-    /// What is said of a node that was another one a second before.
-    fn said(before: NodeStatus, now: NodeStatus) -> Vec<Note> {
+    /// The notes on a node that was different a second before.
+    fn notes_of(before: NodeStatus, now: NodeStatus) -> Vec<Note> {
         let mut model = Model::default();
         model.take(status(1.0, vec![before]));
         model.take(status(2.0, vec![now]));
@@ -157,11 +157,11 @@ mod tests {
     }
 
     fn of(node: NodeStatus) -> Vec<Note> {
-        said(node.clone(), node)
+        notes_of(node.clone(), node)
     }
 
     #[test]
-    fn processes_are_said_by_pid_or_by_what_is_wrong() {
+    fn processes_are_described_by_pid_or_by_what_is_wrong() {
         for (children, expected) in [
             (vec![child("running", 0)], ("pid 42", Tone::Plain)),
             (vec![child("running", 3)], ("pid 42 ×3", Tone::Plain)),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn drops_are_said_by_reason_and_loudly_while_there_are_new_ones() {
+    fn drops_are_described_by_reason_and_urgent_while_there_are_new_ones() {
         let with = |full: u64, kernel_drops: u64| {
             let mut node = node("x", "filter", &["in"]);
             node.dropped.insert("queue_full".into(), full);
@@ -191,7 +191,7 @@ mod tests {
             ("kernel_drops 7", Tone::Warn),
             ("oversize 2", Tone::Warn),
         ];
-        assert_eq!(said(with(100, 7), with(130, 7)), expected.map(|(a, b)| (a.to_owned(), b)));
+        assert_eq!(notes_of(with(100, 7), with(130, 7)), expected.map(|(a, b)| (a.to_owned(), b)));
     }
 
     #[test]
@@ -207,6 +207,7 @@ mod tests {
         let lane = |peer: Option<&str>, error: Option<&str>| LaneStatus {
             peer: peer.map(str::to_owned),
             error: error.map(str::to_owned),
+            ..LaneStatus::default()
         };
         let node = NodeStatus {
             balanced: false,
@@ -233,8 +234,8 @@ mod tests {
             ("lag 2.00k 1 min", Tone::Warn),
             ("to hub1:2514", Tone::Plain),
             ("no peer: refused", Tone::Bad),
-            ("no connection yet", Tone::Warn),
-            ("waits", Tone::Warn),
+            ("not connected", Tone::Warn),
+            ("paused", Tone::Warn),
             ("retired", Tone::Plain),
             ("holds 5.00k lines, 3.0 MiB", Tone::Plain),
         ];

@@ -1,4 +1,4 @@
-//! The rows of the table: which nodes, in which order, with which label.
+//! The rows of the table: nodes, order and labels.
 
 use super::model::{Key, Model, Sort, View, order};
 use super::text::Glyphs;
@@ -9,31 +9,31 @@ use super::tree::{self, Place};
 pub(super) struct Row<'a> {
     /// Its node.
     pub(super) view: View<'a>,
-    /// Its place in the tree, where rows are one.
+    /// Its position in the tree, if the rows form one.
     place: Option<Place>,
 }
 
 impl Row<'_> {
-    /// The node's name with its branches, and the other streams it takes: by name or, where that
-    /// is longer than `most` characters, how many.
-    pub(super) fn label(&self, most: usize, glyphs: &Glyphs) -> String {
+    /// The node's name with its branches and the other nodes it reads from: their names or, if that
+    /// exceeds `max` characters, their number.
+    pub(super) fn label(&self, max: usize, glyphs: &Glyphs) -> String {
         let name = &self.view.node.name;
         let Some(Place { branches, others, .. }) = &self.place else {
-            return glyphs.cut(name, most);
+            return glyphs.cut(name, max);
         };
         let label = format!("{branches}{name}");
         let mut mark = match others.len() {
             0 => String::new(),
             _ => format!(" (+{})", others.join(", ")),
         };
-        if label.chars().count() + mark.chars().count() > most && !others.is_empty() {
+        if label.chars().count() + mark.chars().count() > max && !others.is_empty() {
             mark = format!(" (+{})", others.len());
         }
-        glyphs.cut(&label, most.saturating_sub(mark.len())) + &mark
+        glyphs.cut(&label, max.saturating_sub(mark.len())) + &mark
     }
 }
 
-/// The rows whose names hold `filter`. In the order of the flow all of them are a tree.
+/// The rows whose names contain `filter`. In flow order, all rows form a tree.
 pub(super) fn rows<'a>(
     model: &'a Model,
     sort: Sort,
@@ -54,7 +54,7 @@ pub(super) fn rows<'a>(
     rows
 }
 
-/// Where in the rows a node is.
+/// The index of a node in the rows.
 pub(super) fn position(rows: &[Row], key: &Key) -> Option<usize> {
     rows.iter().position(|row| row.view.key == key)
 }
@@ -74,9 +74,9 @@ mod tests {
             node("all", "output", &["Web", "edge", "net"]),
         ];
         let model = Model::new(status(1.0, nodes));
-        let labels = |sort, filter, most| {
+        let labels = |sort, filter, max| {
             let rows = rows(&model, sort, filter, &ASCII).into_iter();
-            rows.map(|row| row.label(most, &ASCII)).collect::<Vec<_>>()
+            rows.map(|row| row.label(max, &ASCII)).collect::<Vec<_>>()
         };
         let tree = ["net", "`- Web", "   `- all (+edge, net)", "edge"];
         assert_eq!(labels(Sort::Flow, "", 25), tree);

@@ -1,9 +1,9 @@
-//! Snapshots made by hand, for the tests of `top`.
+//! Hand-made snapshots for the tests of `top`.
 
 use crate::engine::status::{NodeStatus, Status};
 use crate::ledger::REASONS;
 
-/// A node to which nothing has happened.
+/// A node without any activity.
 pub(super) fn node(name: &str, kind: &str, from: &[&str]) -> NodeStatus {
     NodeStatus {
         name: name.into(),
@@ -15,7 +15,7 @@ pub(super) fn node(name: &str, kind: &str, from: &[&str]) -> NodeStatus {
     }
 }
 
-/// A daemon of pid 1.
+/// A daemon with pid 1.
 pub(super) fn status(uptime: f64, nodes: Vec<NodeStatus>) -> Status {
     Status { version: "0.1.0".into(), pid: 1, uptime, log: None, nodes }
 }

@@ -8,7 +8,7 @@ use super::rows::rows;
 use super::text::{Glyphs, amount, duration, percent};
 use crate::engine::status::Status;
 
-/// The nodes as the flow has them, a line each. Rates are the means since the daemon's start.
+/// The nodes in flow order, one per line. Rates are means since the daemon's start.
 pub(super) fn table(status: Status, glyphs: &Glyphs) -> String {
     let model = Model::new(status);
     let status = model.status();

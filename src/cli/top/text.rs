@@ -1,30 +1,30 @@
-//! How `top` writes figures: short numbers, times, bars and sparklines, in whatever characters
-//! the terminal has.
+//! Formatting of figures: short numbers, times, bars and sparklines, in the characters that the
+//! terminal supports.
 
 use std::time::Duration;
 
-/// The characters that drawings are made of.
+/// The characters used for drawing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Glyphs {
-    /// Before a node that has others below it at the same branch.
+    /// Before a node with siblings below it.
     pub(super) branch: &'static str,
     /// Before the last node of a branch.
     pub(super) last: &'static str,
-    /// Before the nodes below one that is not the last of its branch.
+    /// Continues a branch that has more nodes.
     pub(super) trunk: &'static str,
-    /// How often something was done again.
+    /// The multiplication sign before a number of restarts.
     pub(super) times: &'static str,
-    /// What stands for the rest of a text that was cut.
+    /// Marks a truncated text.
     pub(super) cut: &'static str,
     /// Marks the column that rows are sorted by.
     pub(super) down: &'static str,
-    /// The keys that move.
+    /// The movement keys.
     pub(super) arrows: &'static str,
     bar: [char; 2],
     levels: [char; 9],
 }
 
-/// For terminals that take UTF-8.
+/// For UTF-8 terminals.
 pub(super) const UNICODE: Glyphs = Glyphs {
     branch: "├─ ",
     last: "└─ ",
@@ -37,7 +37,7 @@ pub(super) const UNICODE: Glyphs = Glyphs {
     levels: [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'],
 };
 
-/// For all others.
+/// For all other terminals.
 pub(super) const ASCII: Glyphs = Glyphs {
     branch: "|- ",
     last: "`- ",
@@ -51,12 +51,13 @@ pub(super) const ASCII: Glyphs = Glyphs {
 };
 
 impl Glyphs {
-    /// Those that the locale and the terminal have, by the environment's `variable`.
+    /// The characters supported by the locale and the terminal, according to the environment
+    /// `variable`s.
     pub(super) fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &&str| variable(name).filter(|value| !value.is_empty());
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(set).unwrap_or_default();
         let locale = locale.to_ascii_lowercase();
-        // The fonts of the kernel's own console have no eighths.
+        // The kernel console's fonts have no eighth blocks.
         let console = variable("TERM").is_some_and(|term| term == "linux");
         match (locale.contains("utf-8") || locale.contains("utf8")) && !console {
             true => UNICODE,
@@ -64,13 +65,13 @@ impl Glyphs {
         }
     }
 
-    /// A bar of `width` characters, filled so far (0 to 1).
+    /// A bar of `width` characters, filled to `fill` (0 to 1).
     pub(super) fn bar(&self, fill: f64, width: usize) -> String {
         let full = |cell: usize| fill * width as f64 > cell as f64;
         (0..width).map(|cell| if full(cell) { self.bar[0] } else { self.bar[1] }).collect()
     }
 
-    /// A character for each value, as high as the value is beside the highest.
+    /// One character per value, scaled to the highest value.
     pub(super) fn sparkline(&self, values: &[f64]) -> String {
         let highest = values.iter().copied().fold(0.0, f64::max);
         let level = |value: &f64| {
@@ -80,7 +81,7 @@ impl Glyphs {
         values.iter().map(|value| self.levels[level(value)]).collect()
     }
 
-    /// At most `width` characters of a text.
+    /// A text truncated to `width` characters.
     pub(super) fn cut(&self, text: &str, width: usize) -> String {
         if text.chars().count() <= width {
             return text.to_owned();
@@ -115,17 +116,17 @@ pub(super) fn amount(number: f64) -> String {
     }
 }
 
-/// A count, as [`amount`] writes it.
+/// A count in the format of [`amount`].
 pub(super) fn count(number: u64) -> String {
     amount(number as f64)
 }
 
-/// A number a second, where one is known.
+/// A number per second, if known.
 pub(super) fn rate(rate: Option<f64>) -> String {
     rate.map_or_else(|| "-".into(), amount)
 }
 
-/// A share of one in per cent.
+/// A fraction as a percentage.
 pub(super) fn percent(share: f64) -> String {
     format!("{:.0}%", share * 100.0)
 }
@@ -144,7 +145,7 @@ pub(super) fn size(bytes: u64) -> String {
     if unit == "B" { format!("{bytes} B") } else { format!("{scaled:.1} {unit}") }
 }
 
-/// A time in one or two units.
+/// A duration in one or two units.
 pub(super) fn duration(seconds: f64) -> String {
     let seconds = seconds.clamp(0.0, 1e15);
     let span = Duration::from_secs_f64(seconds).as_secs();
@@ -157,12 +158,12 @@ pub(super) fn duration(seconds: f64) -> String {
     }
 }
 
-/// A text on one line, whatever is in it.
+/// A text on a single line, whatever it contains.
 pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// A text in pieces of at most `width` characters, broken between words where there are any.
+/// A text in pieces of at most `width` characters, broken between words if possible.
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let mut pieces = vec![];
@@ -206,9 +207,9 @@ mod tests {
     }
 
     #[test]
-    fn times_are_said_in_one_or_two_units() {
-        let said = [0.0, 0.4, 59.9, 60.0, 3661.0, 90_000.0, -1.0].map(duration);
-        assert_eq!(said, ["0 s", "0.4 s", "59 s", "1 min", "1 h 1 min", "1 d 1 h", "0 s"]);
+    fn durations_have_one_or_two_units() {
+        let texts = [0.0, 0.4, 59.9, 60.0, 3661.0, 90_000.0, -1.0].map(duration);
+        assert_eq!(texts, ["0 s", "0.4 s", "59 s", "1 min", "1 h 1 min", "1 d 1 h", "0 s"]);
     }
 
     #[test]

@@ -1,22 +1,22 @@
-//! The flow as a tree: what stands below what, and what is drawn before each name.
+//! The flow as a tree: parents, and the branches drawn before each name.
 
 use std::collections::HashMap;
 
 use super::text::Glyphs;
 use crate::engine::status::NodeStatus;
 
-/// A node's place in the drawing.
+/// A node's position in the drawing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Which of the nodes it is.
+    /// The node's index.
     pub(super) node: usize,
     /// The branches before its name.
     pub(super) branches: String,
-    /// The streams it takes beside the one it stands below.
+    /// The nodes it reads from, other than its parent in the tree.
     pub(super) others: Vec<String>,
 }
 
-/// All nodes from the inputs on, each below the first stream it takes.
+/// All nodes starting at the inputs, each below the first node it reads from.
 pub(super) fn places(nodes: &[NodeStatus], glyphs: &Glyphs) -> Vec<Place> {
     let mut below = vec![Vec::new(); nodes.len()];
     let mut tops = Vec::new();
@@ -35,19 +35,19 @@ pub(super) fn places(nodes: &[NodeStatus], glyphs: &Glyphs) -> Vec<Place> {
     let mut places = Vec::new();
     let mut open: Vec<(usize, String, String)> = Vec::new();
     let mut placed = vec![false; nodes.len()];
-    // A flow has no cycles; were a snapshot to hold one, its nodes would still be shown.
+    // A flow has no cycles; if a snapshot had one, its nodes would still be shown.
     for top in tops.into_iter().chain(0..nodes.len()) {
         open.push((top, String::new(), String::new()));
         while let Some((node, branches, trunks)) = open.pop() {
             if std::mem::replace(&mut placed[node], true) {
                 continue;
             }
-            for (nth, &taker) in below[node].iter().rev().enumerate() {
+            for (nth, &child) in below[node].iter().rev().enumerate() {
                 let (branch, trunk) = match nth {
                     0 => (glyphs.last, "   "),
                     _ => (glyphs.branch, glyphs.trunk),
                 };
-                open.push((taker, format!("{trunks}{branch}"), format!("{trunks}{trunk}")));
+                open.push((child, format!("{trunks}{branch}"), format!("{trunks}{trunk}")));
             }
             let others = nodes[node].from.iter().filter(|from| Some(*from) != first[node]);
             let others = if first[node].is_some() { others.cloned().collect() } else { vec![] };
@@ -57,7 +57,7 @@ pub(super) fn places(nodes: &[NodeStatus], glyphs: &Glyphs) -> Vec<Place> {
     places
 }
 
-/// The nodes by their names: one that a reload removed only where there is no other.
+/// Nodes by name; a retired node only if no current one has its name.
 fn by_name(nodes: &[NodeStatus]) -> HashMap<&str, usize> {
     let mut known = HashMap::new();
     for retired in [false, true] {

@@ -1,4 +1,4 @@
-//! The other end of the control socket: how `top`, `tap` and `ctl` ask a daemon.
+//! The client's end of the control socket, used by `top`, `tap` and `ctl`.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -9,18 +9,18 @@ use serde_json::Value;
 
 use super::protocol::{Answer, Request, VERSION};
 
-/// How long a daemon may leave a request unanswered.
+/// How long to wait for a daemon's answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Asks a daemon by its control socket.
+/// Sends a request to a daemon and returns its answer.
 ///
 /// # Errors
-/// A sentence for the user: that no daemon answers, or the daemon's refusal.
+/// A sentence for the user: no daemon answers, or the daemon refused.
 pub fn ask(path: &Path, request: Request) -> Result<Value, String> {
     talk(path, &request).map(|(_, value)| value)
 }
 
-/// Asks a daemon for a tap; the connection on which the lines come.
+/// Opens a tap; returns the connection on which the lines arrive.
 ///
 /// # Errors
 /// As [`ask`].
@@ -32,14 +32,14 @@ fn talk(path: &Path, request: &Request) -> Result<(BufReader<UnixStream>, Value)
     let at = path.display();
     let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => {
-            format!("{at}: {error} (the socket is for its owner and its group: see ls -l {at})")
+            format!("{at}: {error} (only the socket's owner and group may connect: see ls -l {at})")
         }
         _ => format!("no daemon answers at {at}: {error} (another socket is named with --control)"),
     })?;
     let say = |stream: &mut UnixStream| -> io::Result<()> {
         stream.set_read_timeout(Some(PATIENCE))?;
         match stream.write_all(&request.line()?) {
-            // One that is sent away is told why all the same.
+            // A client that is refused still gets to read the reason.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             done => done,
         }
@@ -48,14 +48,14 @@ fn talk(path: &Path, request: &Request) -> Result<(BufReader<UnixStream>, Value)
     let mut stream = BufReader::new(stream);
     let mut text = String::new();
     let read = stream.read_line(&mut text).map_err(|error| match error.kind() {
-        ErrorKind::WouldBlock => format!("{at}: the daemon has not answered in {PATIENCE:?}"),
+        ErrorKind::WouldBlock => format!("{at}: the daemon has not answered within {PATIENCE:?}"),
         _ => format!("{at}: {error}"),
     })?;
     if read == 0 {
-        return Err(format!("{at}: the daemon has ended the connection without an answer"));
+        return Err(format!("{at}: the daemon closed the connection without an answer"));
     }
     let answer: Answer = serde_json::from_str(&text)
-        .map_err(|error| format!("{at}: the daemon's answer is not understood: {error}"))?;
+        .map_err(|error| format!("{at}: cannot parse the daemon's answer: {error}"))?;
     match answer {
         Answer { error: Some(error), .. } => Err(error),
         Answer { version, .. } if version != VERSION => {

@@ -1,9 +1,10 @@
-//! The socket that clients of the control connect to: how it is made, and removed.
+//! The listening control socket: creating and removing it.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use mio::net::UnixListener;
 use nix::sys::stat::{Mode, fchmod};
@@ -11,28 +12,28 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::limits::CONTROL_BACKLOG;
 
-/// Who may connect: the daemon's user, and the group of the socket.
+/// Access for the daemon's user and the group of the socket.
 const MODE: u32 = 0o660;
 
-/// A socket that is listened on. Dropped, it is removed.
+/// A listening socket. Its path is removed on drop.
 #[derive(Debug)]
 pub struct Listening {
     path: PathBuf,
-    /// The device and inode of what we made there: what somebody else puts there is not ours.
-    made: (u64, u64),
+    /// The socket we created: a socket that another process put there is not ours.
+    made: Made,
     pub(super) listener: UnixListener,
 }
 
 impl Listening {
-    /// Makes the socket, in a folder that is made where it is missing. One that nobody listens
-    /// on any more is replaced.
+    /// Creates the socket, and its folder if it is missing. A socket without a listener is
+    /// replaced.
     ///
-    /// # Errors
+    /// The socket cannot be created, or another daemon answers there.
     /// The system's, or that another daemon answers there.
     pub fn open(path: &Path) -> io::Result<Self> {
         match path.symlink_metadata() {
             Ok(data) if !data.file_type().is_socket() => {
-                return Err(io::Error::other("something else than a socket is there"));
+                return Err(io::Error::other("a file that is not a socket is there"));
             }
             Ok(_) if is_listened_on(path)? => {
                 return Err(io::Error::other("another daemon answers there"));
@@ -44,7 +45,8 @@ impl Listening {
             fs::create_dir_all(folder)?;
         }
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // Before it has a name, so that at no moment it is anybody's; and again behind the umask.
+        // Set before the socket has a name, so that it is never open to others; set again because
+        // of the umask.
         fchmod(&socket, Mode::from_bits_truncate(MODE))?;
         socket.bind(&SockAddr::unix(path)?)?;
         fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
@@ -55,7 +57,12 @@ impl Listening {
         Ok(Self { path: path.to_path_buf(), made, listener })
     }
 
-    /// Where it is.
+    /// Whether the path still leads to it.
+    pub fn is_at_its_path(&self) -> bool {
+        inode(&self.path).is_ok_and(|found| found == self.made)
+    }
+
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -71,12 +78,15 @@ impl Drop for Listening {
     }
 }
 
-fn inode(path: &Path) -> io::Result<(u64, u64)> {
+/// A file: its device, inode and birth. Some file systems give an inode's number again at once.
+type Made = (u64, u64, Option<SystemTime>);
+
+fn inode(path: &Path) -> io::Result<Made> {
     let data = path.symlink_metadata()?;
-    Ok((data.dev(), data.ino()))
+    Ok((data.dev(), data.ino(), data.created().ok()))
 }
 
-/// Whether somebody listens on a socket, be it somebody who is too busy to answer.
+/// Returns whether a process listens on a socket, even if it is too busy to answer.
 fn is_listened_on(path: &Path) -> io::Result<bool> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -110,7 +120,7 @@ mod tests {
         drop(second);
         assert_eq!(fs::read_to_string(&path).unwrap(), "of somebody else");
         let error = Listening::open(&path).unwrap_err();
-        assert!(error.to_string().contains("something else than a socket"), "{error}");
+        assert!(error.to_string().contains("not a socket"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is said on the control socket: one JSON value a line, both ways (logweir-control(7)).
+//! The protocol of the control socket: one JSON value per line, both ways (logweir-control(7)).
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,37 +8,37 @@ use crate::logger::Verbosity;
 /// The version of the protocol.
 pub const VERSION: u32 = 1;
 
-/// What a client may ask.
+/// A client's request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Request {
     /// The state of every node.
     Status,
-    /// Read the configuration again.
+    /// Reload the configuration.
     Reload,
-    /// Open all files again by name.
+    /// Reopen all files by name.
     Rotate,
-    /// Log more, or less, from now on.
+    /// Change the log level.
     Log {
-        /// How much.
+        /// The new level.
         level: Verbosity,
     },
     /// Copy what leaves a node.
     Tap {
         /// Its name.
         node: String,
-        /// Only lines that this regex finds something in.
+        /// Only lines that match this regex.
         #[serde(rename = "match", skip_serializing_if = "Option::is_none", default)]
         matches: Option<String>,
     },
 }
 
-/// What it is answered.
+/// The daemon's answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// [`VERSION`].
     pub version: u32,
-    /// What was asked for; `null` where there is nothing to say.
+    /// The result; `null` if there is none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ok: Option<Value>,
     /// Why it was refused.
@@ -46,22 +46,22 @@ pub struct Answer {
     pub error: Option<String>,
 }
 
-/// What is before each piece of lines of a tap.
+/// The header of each piece of a tap.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TapHead {
-    /// How many lines follow.
+    /// Number of lines that follow.
     pub lines: u64,
-    /// How many bytes.
+    /// Number of bytes that follow.
     pub bytes: usize,
-    /// How many lines the tap has lost since it was opened.
+    /// Lines that the tap has lost since it was opened.
     pub lost: u64,
-    /// Why nothing comes after this, where it is so.
+    /// Why nothing follows, if the tap has ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub end: Option<String>,
 }
 
 impl Request {
-    /// Reads a request; an error is what its sender is told.
+    /// Parses a request; an error is a message for its sender.
     pub(crate) fn read(line: &[u8]) -> Result<Self, String> {
         let not_one = |error| {
             format!(
@@ -69,7 +69,7 @@ impl Request {
             )
         };
         let mut value: Value = serde_json::from_slice(line).map_err(not_one)?;
-        // The version comes first: what else there may be depends on it.
+        // The version comes first: the other keys depend on it.
         let version = value.as_object_mut().and_then(|keys| keys.remove("version"));
         match version {
             Some(other) if other != VERSION => {
@@ -79,7 +79,7 @@ impl Request {
         }
     }
 
-    /// The request as it is sent, with its version.
+    /// The encoded request, with its version.
     pub(crate) fn line(&self) -> serde_json::Result<Vec<u8>> {
         let mut value = serde_json::to_value(self)?;
         value["version"] = VERSION.into();
@@ -87,19 +87,19 @@ impl Request {
     }
 }
 
-/// What came of a request: what was asked for, as JSON, or why it was refused.
+/// The outcome of a request: its result as JSON, or why it was refused.
 pub type Outcome = Result<Vec<u8>, String>;
 
-/// The answer with an outcome, as it is sent. (A state may be large: it is written once, and never
-/// a tree in memory.)
+/// Encodes the answer with an outcome. A status may be large, so it is written once and never held
+/// as a tree of values.
 pub(super) fn answer(outcome: Outcome) -> serde_json::Result<Vec<u8>> {
     match outcome {
         Ok(json) => {
-            let mut said = format!("{{\"version\":{VERSION},\"ok\":").into_bytes();
-            said.reserve_exact(json.len() + 2);
-            said.extend(json);
-            said.extend(b"}\n");
-            Ok(said)
+            let mut answer = format!("{{\"version\":{VERSION},\"ok\":").into_bytes();
+            answer.reserve_exact(json.len() + 2);
+            answer.extend(json);
+            answer.extend(b"}\n");
+            Ok(answer)
         }
         Err(error) => line(&Answer { version: VERSION, ok: None, error: Some(error) }),
     }
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_refused_with_a_reason() {
-        for (line, said) in [
+        for (line, expected) in [
             (&b"\n"[..], "not a request of version 1: EOF"),
             (b"GET / HTTP/1.1\r\n", "not a request of version 1: expected value"),
             (b"\xff\x00\n", "not a request"),
@@ -160,7 +160,7 @@ mod tests {
             (b"{\"version\": \"1\", \"command\": \"status\"}", "version 1, not \"1\""),
         ] {
             let error = Request::read(line).unwrap_err();
-            assert!(error.contains(said), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
         let deep = [b'['; 60_000];
         assert!(Request::read(&deep).unwrap_err().contains("recursion limit"));

@@ -1,37 +1,44 @@
-//! A request for metrics: as much of HTTP/1.1 (RFC 9112) as a scraper needs.
+//! HTTP requests for metrics: as much of HTTP/1.1 (RFC 9112) as a scraper needs.
 
 use crate::limits::METRICS_REQUEST_MOST;
 use crate::metrics::Format;
 
-/// What is wanted.
+/// The requested page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Page {
     Metrics(Format),
     Health,
-    /// Something that is answered without the loop: the code and what is said.
-    Said(&'static str, &'static str),
+    /// An answer that does not need the loop: status code and text.
+    Text(&'static str, &'static str),
 }
 
 /// A request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) page: Page,
-    /// Whether the head of the answer is all that is wanted.
+    /// True for HEAD requests.
     pub(crate) head_only: bool,
 }
 
 impl Request {
-    /// Reads what has come so far; `None` where more must come.
+    /// Parses the bytes received so far; `None` if the request is incomplete.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
-        let said = |code, said| Some(Self { page: Page::Said(code, said), head_only: false });
-        // Such a client will never say anything that makes sense (TLS, for instance).
+        let text = |code, text| Some(Self { page: Page::Text(code, text), head_only: false });
+        // Such a client will never send a valid request (it may speak TLS, for instance).
         if bytes.first().is_some_and(|first| !first.is_ascii_uppercase()) {
-            return said("400 Bad Request", "this is HTTP\n");
+            return text(
+                "400 Bad Request",
+                "this port speaks HTTP
+",
+            );
         }
         let end = memchr::memmem::find(bytes, b"\r\n\r\n");
         let Some(end) = end.filter(|end| *end <= METRICS_REQUEST_MOST) else {
             if bytes.len() > METRICS_REQUEST_MOST {
-                return said("431 Request Header Fields Too Large", "the request is too long\n");
+                return text(
+                    "431 Request Header Fields Too Large",
+                    "the request head is too long\n",
+                );
             }
             return None;
         };
@@ -42,18 +49,26 @@ impl Request {
         let (Some(method), Some(target), Some(version), None) =
             (method, target, version, words.next())
         else {
-            return said("400 Bad Request", "this is HTTP\n");
+            return text(
+                "400 Bad Request",
+                "this port speaks HTTP
+",
+            );
         };
         if !version.starts_with("HTTP/1.") {
-            return said("505 HTTP Version Not Supported", "this is HTTP/1.1\n");
+            return text(
+                "505 HTTP Version Not Supported",
+                "this port speaks HTTP/1.1
+",
+            );
         }
         if method != "GET" && method != "HEAD" {
-            return said("405 Method Not Allowed", "only GET and HEAD\n");
+            return text("405 Method Not Allowed", "only GET and HEAD\n");
         }
         let page = match target.split('?').next().unwrap_or_default() {
             "/metrics" => Page::Metrics(format(lines)),
             "/healthz" => Page::Health,
-            _ => Page::Said("404 Not Found", "there are /metrics and /healthz\n"),
+            _ => Page::Text("404 Not Found", "try /metrics or /healthz\n"),
         };
         Some(Self { page, head_only: method == "HEAD" })
     }
@@ -104,8 +119,8 @@ mod tests {
             (&long, "431"),
             (&(long.clone() + "\r\n\r\n"), "431"),
         ] {
-            let Some(Page::Said(said, _)) = page(text) else { panic!("{text}") };
-            assert!(said.starts_with(code), "{text}: {said}");
+            let Some(Page::Text(status, _)) = page(text) else { panic!("{text}") };
+            assert!(status.starts_with(code), "{text}: {status}");
         }
     }
 }

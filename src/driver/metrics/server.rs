@@ -1,8 +1,8 @@
-//! `/metrics` and `/healthz` over HTTP, in one thread with all its clients: however many come and
-//! however slow they are, memory is bounded and somebody with a whole request is answered.
+//! `/metrics` and `/healthz` over HTTP: one thread serves all clients. However many there are and
+//! however slow they are, memory is bounded and complete requests are answered.
 //!
-//! All whose requests have come are answered with the same snapshot. The slowest client makes room
-//! where there are too many.
+//! All complete requests are answered with the same snapshot. If there are too many clients, the
+//! slowest one is disconnected.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, ErrorKind, Read, Write};
@@ -31,7 +31,7 @@ const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// How long to wait after the system had no descriptor for a connection.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 
-/// The thread's end.
+/// The server thread's state.
 #[derive(Debug)]
 pub(super) struct Server {
     poll: Poll,
@@ -39,7 +39,7 @@ pub(super) struct Server {
     asks: SyncSender<Asks>,
     wake: Wake,
     stop: Arc<AtomicBool>,
-    /// By their tokens, which only grow: the first has been here for longest.
+    /// Clients by token. Tokens only grow, so the first client is the oldest.
     clients: BTreeMap<usize, Client>,
     next: usize,
 }
@@ -48,24 +48,25 @@ pub(super) struct Server {
 struct Client {
     stream: TcpStream,
     state: State,
-    /// When it is let go at the latest.
+    /// When it is disconnected at the latest.
     until: Instant,
 }
 
 #[derive(Debug)]
 enum State {
-    /// What has come of its request.
+    /// The bytes of its request received so far.
     Asking(Vec<u8>),
-    /// Its request is whole.
+    /// Its request is complete.
     Asked(Request),
-    /// What it is answered, and how much of it is written.
+    /// Its answer, and how much of it is written.
     Answered(Arc<[u8]>, usize),
-    /// It has all; what it may still send is read, or it might never see its answer.
-    Parting,
+    /// Its answer is written. Further input is read and discarded; closing at once could destroy
+    /// the answer.
+    Closing,
 }
 
 impl Server {
-    /// A server on a socket, and what wakes it to see that it is to stop.
+    /// A server on a socket, and the waker that makes it notice that it should stop.
     pub(super) fn new(
         listener: std::net::TcpListener,
         asks: SyncSender<Asks>,
@@ -80,7 +81,7 @@ impl Server {
         Ok((Self { poll, listener, asks, wake, stop, clients, next }, waker))
     }
 
-    /// Serves until it is to stop.
+    /// Serves until it should stop.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(256);
         loop {
@@ -90,7 +91,7 @@ impl Server {
             let wait = wait.map(|wait| wait + Duration::from_millis(1));
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
-                    log::error!("the metrics' port is closed: {error}");
+                    log::error!("the metrics port is closed: {error}");
                     return;
                 }
                 _ if self.stop.load(Ordering::Acquire) => return,
@@ -113,18 +114,18 @@ impl Server {
             match self.listener.accept() {
                 Ok((stream, _)) => self.take_in(stream),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                // The system has no descriptor for it; others may go meanwhile.
+                // The system has no descriptor for it; others may be released meanwhile.
                 Err(_) => {
                     std::thread::sleep(NO_DESCRIPTOR);
                     break;
                 }
             }
         }
-        // There may be more; others have their turn first.
+        // There may be more; others get their turn first.
         let again =
             self.poll.registry().reregister(&mut self.listener, LISTENER, Interest::READABLE);
         if let Err(error) = again {
-            log::error!("the metrics' port: {error}");
+            log::error!("metrics: {error}");
         }
     }
 
@@ -146,20 +147,20 @@ impl Server {
 
     fn serve(&mut self, at: usize) {
         let Some(client) = self.clients.get_mut(&at) else { return };
-        // A client that goes away is no fault of ours.
-        if client.go_on().is_err() {
+        // A client that disconnects is not an error of ours.
+        if client.proceed().is_err() {
             self.clients.remove(&at);
         }
     }
 
-    /// Answers all whose requests have come.
+    /// Answers all complete requests.
     fn answer(&mut self) {
         let asked = self.clients.iter().filter_map(|(at, client)| match client.state {
             State::Asked(request) => Some((*at, request)),
             _ => None,
         });
         let asked: Vec<_> = asked.collect();
-        let needs_loop = |(_, request): &(usize, Request)| !matches!(request.page, Page::Said(..));
+        let needs_loop = |(_, request): &(usize, Request)| !matches!(request.page, Page::Text(..));
         let start = Instant::now();
         let snapshot = asked.iter().any(needs_loop).then(|| self.ask()).flatten().map(Arc::new);
         let mut answers = Answers { snapshot, waited: start.elapsed(), made: Vec::new() };
@@ -177,7 +178,7 @@ impl Server {
         }
     }
 
-    /// How many different answers are held for clients that read slowly.
+    /// Number of different answers held for clients that read slowly.
     fn answers_held(&self) -> usize {
         let answers = self.clients.values().filter_map(|client| match &client.state {
             State::Answered(answer, _) => Some(answer.as_ptr()),
@@ -186,7 +187,7 @@ impl Server {
         answers.collect::<HashSet<_>>().len()
     }
 
-    /// Asks the loop, which may be late.
+    /// Asks the loop for a snapshot; `None` if it is too slow.
     fn ask(&self) -> Option<Snapshot> {
         let (answer, snapshot) = sync_channel(1);
         self.asks.try_send(answer).ok()?;
@@ -196,8 +197,8 @@ impl Server {
 }
 
 impl Client {
-    /// Goes on as far as the client lets us; an error where it is to be let go.
-    fn go_on(&mut self) -> io::Result<()> {
+    /// Reads and writes until the client blocks; an error if it should be disconnected.
+    fn proceed(&mut self) -> io::Result<()> {
         if let State::Asking(request) = &mut self.state {
             while !read(&mut self.stream, Some(request))? {
                 if let Some(request) = Request::read(request) {
@@ -215,10 +216,10 @@ impl Client {
                 }
             }
             self.stream.shutdown(Shutdown::Write)?;
-            self.state = State::Parting;
+            self.state = State::Closing;
             self.until = Instant::now() + METRICS_PARTING;
         }
-        if matches!(self.state, State::Parting) {
+        if matches!(self.state, State::Closing) {
             while !read(&mut self.stream, None)? {
                 if Instant::now() > self.until {
                     return Err(ErrorKind::TimedOut.into());
@@ -229,7 +230,7 @@ impl Client {
     }
 }
 
-/// Reads some bytes; true where there are none just now, an error at the end.
+/// Reads some bytes. Returns true if none are available now, an error at the end.
 fn read(stream: &mut TcpStream, into: Option<&mut Vec<u8>>) -> io::Result<bool> {
     let mut chunk = [0; 4096];
     match stream.read(&mut chunk) {
@@ -245,10 +246,10 @@ fn read(stream: &mut TcpStream, into: Option<&mut Vec<u8>>) -> io::Result<bool> 
     }
 }
 
-/// The answers of one moment, each made once.
+/// The answers built from one snapshot, each at most once.
 struct Answers {
     snapshot: Option<Arc<Snapshot>>,
-    /// How long the loop had the snapshot be waited for.
+    /// How long the server waited for the snapshot.
     waited: Duration,
     made: Vec<(Request, Arc<[u8]>)>,
 }
@@ -277,17 +278,17 @@ impl Answers {
     }
 
     fn make(&self, page: Page) -> (&'static str, &'static str, String) {
-        let late = || format!("the daemon's loop is late: no answer in {METRICS_ANSWER:?}\n");
+        let late = || format!("the daemon's loop has not answered within {METRICS_ANSWER:?}\n");
         match (page, &self.snapshot) {
-            (Page::Said(code, said), _) => (code, PLAIN, said.into()),
+            (Page::Text(code, text), _) => (code, PLAIN, text.into()),
             (_, None) => ("503 Service Unavailable", PLAIN, late()),
             (Page::Metrics(format), Some(snapshot)) => {
                 let kind = if format == Format::Text { TEXT } else { OPEN_METRICS };
                 ("200 OK", kind, text(snapshot, usage(), self.waited, format))
             }
             (Page::Health, Some(snapshot)) => match complaints(snapshot) {
-                said if said.is_empty() => ("200 OK", PLAIN, "ok\n".into()),
-                said => ("503 Service Unavailable", PLAIN, said.join("\n") + "\n"),
+                complaints if complaints.is_empty() => ("200 OK", PLAIN, "ok\n".into()),
+                complaints => ("503 Service Unavailable", PLAIN, complaints.join("\n") + "\n"),
             },
         }
     }
@@ -319,27 +320,27 @@ mod tests {
     fn get(at: SocketAddr, path: &str) -> String {
         let mut stream = std::net::TcpStream::connect(at).unwrap();
         stream.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
-        let mut said = String::new();
-        stream.read_to_string(&mut said).unwrap();
-        said
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     #[test]
-    fn a_loop_that_does_not_answer_is_said_to_be_late_until_it_does() {
+    fn a_loop_that_does_not_answer_is_reported_until_it_does() {
         let poll = Poll::new().unwrap();
         let wake = Wake::new(Waker::new(poll.registry(), Token(0)).unwrap());
         let at = SocketAddr::from(([127, 0, 0, 1], 0));
         let port = std::net::TcpListener::bind(at).unwrap().local_addr().unwrap();
         let metrics = Metrics::open(port, wake).unwrap();
         for path in ["/healthz", "/metrics"] {
-            let said = get(port, path);
-            assert!(said.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{said}");
-            assert!(said.ends_with("\r\n\r\nthe daemon's loop is late: no answer in 2s\n"));
+            let answer = get(port, path);
+            assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+            assert!(answer.ends_with("\r\n\r\nthe daemon's loop has not answered within 2s\n"));
         }
         // It was asked once, and not again before it has answered.
         let first = metrics.asked().unwrap();
         assert!(metrics.asked().is_none());
-        assert!(first.try_send(snapshot()).is_err(), "nobody waits for it any more");
+        assert!(first.try_send(snapshot()).is_err(), "its receiver is gone");
         let client = std::thread::spawn(move || (get(port, "/healthz"), get(port, "/healthz")));
         for complains in [false, true] {
             let asks = loop {

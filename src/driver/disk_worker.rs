@@ -1,5 +1,4 @@
-//! Where the jobs of a worker of the disk wait, and are done one after the other in the order they
-//! came.
+//! A disk worker: a queue of jobs and the thread that runs them, in the order they came.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -21,24 +20,24 @@ use crate::spool::age::Now;
 use crate::spool::job;
 use crate::spool::writer::Writer;
 
-/// What is to be done.
+/// A job for a disk worker.
 #[derive(Debug)]
 pub(super) enum Job {
     Work(DiskJob),
-    /// A spool that was opened.
-    Spool(NodeId, Arc<SpoolDesk>),
+    /// Takes over an open spool.
+    Spool(NodeId, Arc<OpenSpool>),
 }
 
-/// A spool, for the thread that appends and the one that syncs. The lock is not held across a
-/// sync.
+/// An open spool, shared by the workers that append, sync and write cursors. The lock is not held
+/// across a sync.
 #[derive(Debug)]
-pub(super) struct SpoolDesk {
+pub(super) struct OpenSpool {
     writer: Mutex<Writer<OsFs>>,
     clock: SystemClock,
 }
 
-impl SpoolDesk {
-    /// A spool that was opened at `clock`'s time.
+impl OpenSpool {
+    /// A spool that was opened by `clock`.
     pub(super) fn new(writer: Writer<OsFs>, clock: SystemClock) -> Self {
         Self { writer: Mutex::new(writer), clock }
     }
@@ -48,15 +47,15 @@ impl SpoolDesk {
     }
 }
 
-/// A sync that took longer has the loop woken before it is done.
+/// Where syncs take longer, the loop is woken before each of them too.
 const SYNC_SLOW: Duration = Duration::from_millis(5);
 
-/// The jobs of a worker, and what they need.
+/// The queue of a disk worker. One worker thread runs it ([`Self::run`]).
 #[derive(Debug)]
-pub struct Station {
+pub(super) struct DiskQueue {
     jobs: Mutex<Jobs>,
-    come: Condvar,
-    /// The files that are open here and in other stations.
+    arrived: Condvar,
+    /// The files that are open in this worker and in others.
     open_files: OpenFiles,
     done: Sender<Event>,
     wake: Wake,
@@ -68,9 +67,9 @@ struct Jobs {
     closed: bool,
 }
 
-/// What is open.
+/// The open targets of a worker.
 #[derive(Debug)]
-struct Desk {
+struct DiskWorker {
     targets: HashMap<NodeId, Target>,
     /// How long the last sync of a spool took.
     last_sync: Duration,
@@ -81,64 +80,64 @@ struct Desk {
 enum Target {
     Files(Box<FileOutput<OsFs>>),
     Stdout(Stdout),
-    Spool(Arc<SpoolDesk>),
+    Spool(Arc<OpenSpool>),
 }
 
-impl Station {
-    /// One without jobs that tells by `done` what was done.
+impl DiskQueue {
+    /// An empty queue; results are sent to `done`.
     pub(super) fn new(done: Sender<Event>, wake: Wake, open_files: OpenFiles) -> Self {
-        Self { jobs: Mutex::default(), come: Condvar::new(), open_files, done, wake }
+        Self { jobs: Mutex::default(), arrived: Condvar::new(), open_files, done, wake }
     }
 
     /// Adds a job.
     pub(super) fn put(&self, job: Job) {
         locked(&self.jobs).waiting.push_back(job);
-        self.come.notify_one();
+        self.arrived.notify_one();
     }
 
-    /// Has the thread end when all jobs are done.
+    /// Ends the thread once all jobs are done.
     pub(super) fn close(&self) {
         locked(&self.jobs).closed = true;
-        self.come.notify_one();
+        self.arrived.notify_one();
     }
 
-    /// The thread: does what comes until the station is closed.
+    /// The worker thread: runs jobs until the queue is closed and empty.
     pub(super) fn run(&self) {
-        let mut desk = Desk {
+        let mut worker = DiskWorker {
             targets: HashMap::new(),
             last_sync: Duration::ZERO,
             compressor: Compressor::new(self.open_files.clone()),
         };
         while let Some(job) = self.next() {
-            if desk.carry_out(job, self) {
+            if worker.carry_out(job, self) {
                 self.wake.wake();
             }
         }
-        let Desk { targets, compressor, .. } = desk;
+        let DiskWorker { targets, compressor, .. } = worker;
         drop(targets);
         compressor.finish();
     }
 
-    /// Waits for the next job; nothing once the station is closed and all are done.
+    /// Waits for the next job; `None` once the queue is closed and empty.
     fn next(&self) -> Option<Job> {
         let idle = |jobs: &mut Jobs| !jobs.closed && jobs.waiting.is_empty();
-        let jobs = self.come.wait_while(locked(&self.jobs), idle);
+        let jobs = self.arrived.wait_while(locked(&self.jobs), idle);
         jobs.unwrap_or_else(PoisonError::into_inner).waiting.pop_front()
     }
 
-    fn tell(&self, event: Event) -> bool {
+    fn report(&self, event: Event) -> bool {
         self.done.send(event).is_ok()
     }
 }
 
-/// A panic in the middle of a job ends the process; nobody sees what it left.
+/// Locks a mutex. Poisoning is ignored: a panic in a job ends the process.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Desk {
-    /// Does a job; whether the loop was told something.
-    fn carry_out(&mut self, job: Job, station: &Station) -> bool {
+impl DiskWorker {
+    /// Runs a job. Returns whether a result was sent.
+    fn carry_out(&mut self, job: Job, queue: &DiskQueue) -> bool {
         let DiskJob { node, work } = match job {
             Job::Work(job) => job,
             Job::Spool(node, spool) => {
@@ -148,7 +147,7 @@ impl Desk {
         };
         match work {
             DiskWork::Open(DiskTarget::File { plan, exact }) => {
-                let files = FileOutput::sharing(&station.open_files, plan, OsFs);
+                let files = FileOutput::sharing(&queue.open_files, plan, OsFs);
                 let files = if exact { files.exact() } else { files };
                 self.targets.insert(node, Target::Files(Box::new(files)));
             }
@@ -162,37 +161,37 @@ impl Desk {
                     Target::Stdout(stdout) => stdout.append(&batches),
                     Target::Spool(_) => return false,
                 };
-                // The batches' memory goes back before the loop learns that they are done.
+                // The batches' memory is released before the loop learns that they are done.
                 drop(batches);
-                let told = station.tell(Event::JobDone { node, written });
+                let reported = queue.report(Event::JobDone { node, written });
                 if let Target::Files(files) = target {
                     self.compressor.compress(files.take_to_compress(), Taken::FreeName);
                 }
-                return told;
+                return reported;
             }
             DiskWork::Restore(cut) => {
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node)
                     && let Err(error) = files.restore(&cut)
                 {
-                    log::error!("{error}: lines at its end may come twice");
+                    log::error!("{error}: lines at the end of the file may be duplicated");
                 }
             }
             DiskWork::Checkpoint => {
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
                     let was_reopening = files.is_reopening();
-                    let told =
-                        station.tell(Event::Checkpointed { node, files: files.checkpoint() });
+                    let reported =
+                        queue.report(Event::Checkpointed { node, files: files.checkpoint() });
                     if was_reopening && !files.is_reopening() {
-                        station.tell(Event::Reopened { node, done: true });
+                        queue.report(Event::Reopened { node, done: true });
                     }
-                    return told;
+                    return reported;
                 }
             }
             DiskWork::CheckpointSaved => {
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
                     let was_reopening = files.is_reopening();
                     files.saved();
-                    return was_reopening && station.tell(Event::Reopened { node, done: true });
+                    return was_reopening && queue.report(Event::Reopened { node, done: true });
                 }
             }
             DiskWork::Spool(job) => {
@@ -200,7 +199,7 @@ impl Desk {
                     return false;
                 };
                 let spool = Arc::clone(spool);
-                return self.spool(node, *job, &spool, station);
+                return self.spool(node, *job, &spool, queue);
             }
             DiskWork::UpdateSpool(plan, readers) => {
                 if let Some(Target::Spool(spool)) = self.targets.get_mut(&node) {
@@ -212,12 +211,12 @@ impl Desk {
             DiskWork::Reopen => {
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
                     files.reopen();
-                    // An exact output does it at its next checkpoint.
+                    // An exact output reopens them at its next checkpoint.
                     let done = !files.is_reopening();
-                    return station.tell(Event::Reopened { node, done });
+                    return queue.report(Event::Reopened { node, done });
                 }
                 // Nothing is open by name here.
-                return station.tell(Event::Reopened { node, done: true });
+                return queue.report(Event::Reopened { node, done: true });
             }
             DiskWork::Close => {
                 self.targets.remove(&node);
@@ -227,35 +226,35 @@ impl Desk {
     }
 }
 
-impl Desk {
-    /// Does a spool's job; whether the loop was told something. Reports are told under the lock,
-    /// so that they come in the order of what happened.
-    fn spool(&mut self, node: NodeId, job: job::Job, desk: &SpoolDesk, station: &Station) -> bool {
-        let mut writer = locked(&desk.writer);
-        let (report, syncing) = job::begin(&mut writer, job, desk.now());
-        let told = station.tell(Event::SpoolDone { node, report: Box::new(report) });
+impl DiskWorker {
+    /// Carries out a spool's job. Returns whether the loop has something to take. Reports are sent
+    /// under the lock, so that they arrive in the order of what happened.
+    fn spool(&mut self, node: NodeId, job: job::Job, spool: &OpenSpool, queue: &DiskQueue) -> bool {
+        let mut writer = locked(&spool.writer);
+        let (report, syncing) = job::begin(&mut writer, job, spool.now());
+        let reported = queue.report(Event::SpoolDone { node, report: Box::new(report) });
         drop(writer);
-        let Some(syncing) = syncing else { return told };
-        // Where the sync is soon done one wake-up is enough for both reports.
+        let Some(syncing) = syncing else { return reported };
+        // After a short sync, one wake-up is enough for both reports.
         if self.last_sync > SYNC_SLOW {
-            station.wake.wake();
+            queue.wake.wake();
         }
         let start = Instant::now();
         let synced = syncing.run();
         self.last_sync = start.elapsed();
-        let mut writer = locked(&desk.writer);
+        let mut writer = locked(&spool.writer);
         let report = Box::new(job::end(&mut writer, synced));
-        let told = station.tell(Event::SpoolDone { node, report });
+        let reported = queue.report(Event::SpoolDone { node, report });
         self.compressor.compress(writer.take_to_compress(), Taken::Replace);
-        told
+        reported
     }
 }
 
 /// Standard output.
 #[derive(Debug, Default)]
 struct Stdout {
-    /// Bytes of the first line of the next job that are out already.
-    ahead: usize,
+    /// Bytes of the next line that have already been written.
+    line_written: usize,
 }
 
 impl Stdout {
@@ -269,17 +268,17 @@ impl Stdout {
             }
         };
         for batch in batches {
-            let mut at = std::mem::take(&mut self.ahead);
+            let mut at = std::mem::take(&mut self.line_written);
             while at < batch.bytes.len() {
                 match out.write(&batch.bytes[at..]) {
                     Ok(count) => at += count,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => {
-                        // Only whole lines count as written; the rest of a line goes out
-                        // before anything else does.
+                        // Only whole lines count as written; the rest of a line is written
+                        // before anything else.
                         let whole = memchr::memrchr(b'\n', &batch.bytes[..at]);
                         let whole = whole.map_or(0, |at| at + 1);
-                        self.ahead = at - whole;
+                        self.line_written = at - whole;
                         written.bytes += whole;
                         written.error = Some(format!("standard output: {error}"));
                         return written;
@@ -305,17 +304,17 @@ mod tests {
 
     const NODE: NodeId = NodeId(1);
 
-    /// A station with a file open, the thread that works there, and what is told.
-    fn station(file: &Path) -> (Arc<Station>, std::thread::JoinHandle<()>, Receiver<Event>) {
-        let (done, told) = channel();
+    /// A queue whose worker has a file open, its thread, and its results.
+    fn start(file: &Path) -> (Arc<DiskQueue>, std::thread::JoinHandle<()>, Receiver<Event>) {
+        let (done, reported) = channel();
         let poll = mio::Poll::new().unwrap();
         let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
-        let station = Arc::new(Station::new(done, Wake::new(waker), OpenFiles::default()));
+        let queue = Arc::new(DiskQueue::new(done, Wake::new(waker), OpenFiles::default()));
         let plan = FilePlan::new(NameTemplate::parse(file.to_str().unwrap()).unwrap());
         let target = DiskTarget::File { plan, exact: false };
-        station.put(Job::Work(DiskJob { node: NODE, work: DiskWork::Open(target) }));
-        let works = Arc::clone(&station);
-        (station, std::thread::spawn(move || works.run()), told)
+        queue.put(Job::Work(DiskJob { node: NODE, work: DiskWork::Open(target) }));
+        let running = Arc::clone(&queue);
+        (queue, std::thread::spawn(move || running.run()), reported)
     }
 
     fn append(number: usize) -> Job {
@@ -332,16 +331,17 @@ mod tests {
     fn a_reopen_is_reported_when_nothing_is_written_to_the_old_file_any_more() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x");
-        let (station, thread, told) = station(&file);
-        (0..100).for_each(|number| station.put(append(number)));
-        station.put(Job::Work(DiskJob { node: NODE, work: DiskWork::Reopen }));
+        let (queue, thread, reported) = start(&file);
+        (0..100).for_each(|number| queue.put(append(number)));
+        queue.put(Job::Work(DiskJob { node: NODE, work: DiskWork::Reopen }));
         let reopened = |event: &Event| matches!(event, Event::Reopened { node: NODE, done: true });
-        let before = std::iter::from_fn(|| told.recv().ok()).take_while(|event| !reopened(event));
+        let before =
+            std::iter::from_fn(|| reported.recv().ok()).take_while(|event| !reopened(event));
         assert_eq!(before.count(), 100);
         let old = folder.path().join("old");
         std::fs::rename(&file, &old).unwrap();
-        station.put(append(100));
-        station.close();
+        queue.put(append(100));
+        queue.close();
         thread.join().unwrap();
         assert_eq!((lines(&old).len(), lines(&file)), (100, vec![100]));
     }
@@ -350,11 +350,11 @@ mod tests {
     fn jobs_are_done_in_order_and_all_of_them_before_the_thread_ends() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x");
-        let (station, thread, told) = station(&file);
-        (0..5000).for_each(|number| station.put(append(number)));
-        station.close();
+        let (queue, thread, reported) = start(&file);
+        (0..5000).for_each(|number| queue.put(append(number)));
+        queue.close();
         thread.join().unwrap();
         assert_eq!(lines(&file), (0..5000).collect::<Vec<_>>());
-        assert_eq!(told.try_iter().count(), 5000);
+        assert_eq!(reported.try_iter().count(), 5000);
     }
 }
