@@ -25,6 +25,7 @@ fn read(pieces: &[&[u8]], max_line: usize) -> Read {
     };
     for piece in pieces {
         take(buffer.push(piece));
+        assert!(buffer.held() <= max_line);
     }
     take(buffer.end());
     read.oversize = buffer.counts.oversize;

@@ -48,6 +48,11 @@ impl LineBuffer {
         Some((done.into(), 1))
     }
 
+    /// Bytes of the unfinished line; at most `max_line`.
+    pub fn held(&self) -> usize {
+        self.partial.len()
+    }
+
     fn extend_partial(&mut self, piece: &[u8]) {
         let room = self.max_line - self.partial.len();
         let kept = piece.len().min(room);
