@@ -109,6 +109,8 @@ pub struct Daemon {
     signals: Signals,
     reread: Arc<dyn Fn() -> Result<Plan, String> + Send + Sync>,
     reload: Reload,
+    /// Clients that wait for files to be reopened.
+    rotations: Vec<Token>,
     report: Option<(Report, Mono)>,
     looked_at_pipes: Mono,
 }
@@ -179,6 +181,7 @@ impl Daemon {
             signals,
             reread: Arc::from(reread),
             reload: Reload::default(),
+            rotations: Vec::new(),
             report: None,
             looked_at_pipes: Mono::default(),
             poll,
@@ -284,6 +287,7 @@ impl Daemon {
         self.udp.look(&mut self.engine, self.poll.registry(), now);
         self.receive(now);
         self.go_on_with_reload(now);
+        self.answer_rotations(now);
         self.obey_signals(now);
         if let Some((report, at)) = &mut self.report
             && now >= *at

@@ -62,8 +62,8 @@ pub use consumer::ReadJob;
 use cx::Cx;
 pub use event::{Action, DiskJob, DiskTarget, DiskWork, Event, LinkEvent};
 use graph::{Body, Graph};
-use lane::Completed;
 pub use lane::SinkKind;
+use lane::{Completed, Lane};
 pub use spool::SpoolFound;
 use tap::Taps;
 
@@ -262,12 +262,12 @@ impl Engine {
 
     /// Takes up a lane that was named as ready. Returns whether it can still be written to.
     pub fn take_up(&mut self, lane: LaneId) -> bool {
-        self.graph.lane_mut(lane).is_some_and(lane::Lane::take_up)
+        self.graph.lane_mut(lane).is_some_and(Lane::take_up)
     }
 
     /// Where a lane's lines go.
     pub fn sink(&self, lane: LaneId) -> Option<SinkKind> {
-        self.graph.lane(lane).map(lane::Lane::kind)
+        self.graph.lane(lane).map(Lane::kind)
     }
 
     /// Puts a child's unwritten bytes into `slices`, as many as fit. Returns the number of slices.
@@ -326,13 +326,21 @@ impl Engine {
         }
     }
 
-    /// Reopens every file by its name.
+    /// Reopens every file by its name. It is done when [`Engine::is_reopening`] returns false.
     pub fn reopen(&mut self) {
-        for (id, node) in self.graph.iter() {
-            if node.lanes().iter().any(|lane| lane.jobs().is_some()) {
+        for id in self.graph.ids() {
+            let lanes = self.graph.node_mut(id).lanes_mut().iter_mut();
+            for jobs in lanes.filter_map(Lane::jobs_mut).filter(|jobs| !jobs.closed) {
+                jobs.reopen();
                 self.cx.act(Action::Disk(DiskJob { node: id, work: DiskWork::Reopen }));
             }
         }
+    }
+
+    /// Returns whether lines may still be written to a file that was to be reopened.
+    pub fn is_reopening(&self) -> bool {
+        let lanes = self.graph.iter().flat_map(|(_, node)| node.lanes());
+        lanes.filter_map(Lane::jobs).any(jobs::Jobs::is_reopening)
     }
 
     // ---- what can be asked

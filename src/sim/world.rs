@@ -245,10 +245,23 @@ impl World {
             }
             DiskWork::Restore(files) => self.files.get_mut(&node).unwrap().restore(&files).unwrap(),
             DiskWork::Checkpoint => {
-                let files = self.files.get_mut(&node).unwrap().checkpoint();
+                let output = self.files.get_mut(&node).unwrap();
+                let was_reopening = output.is_reopening();
+                let files = output.checkpoint();
+                let reopened = was_reopening && !output.is_reopening();
                 self.engine.handle(Event::Checkpointed { node, files }, self.now);
+                if reopened {
+                    self.engine.handle(Event::Reopened { node, done: true }, self.now);
+                }
             }
-            DiskWork::CheckpointSaved => self.files.get_mut(&node).unwrap().saved(),
+            DiskWork::CheckpointSaved => {
+                let output = self.files.get_mut(&node).unwrap();
+                let was_reopening = output.is_reopening();
+                output.saved();
+                if was_reopening {
+                    self.engine.handle(Event::Reopened { node, done: true }, self.now);
+                }
+            }
             DiskWork::Spool(work) => {
                 let now = self.both();
                 let writer = self.spools.get_mut(&node).unwrap();
