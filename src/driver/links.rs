@@ -403,7 +403,7 @@ impl Links {
 /// What an error of a connection means.
 fn ended(error: &io::Error) -> LinkEvent {
     match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => LinkEvent::Closed(error.to_string()),
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => LinkEvent::Reset(error.to_string()),
         _ => LinkEvent::Failed(error.to_string()),
     }
 }

@@ -142,8 +142,10 @@ pub enum LinkEvent {
     Connected,
     /// It could not be established, or it is gone.
     Failed(String),
-    /// The peer ended it.
+    /// The peer ended it, and has read what its TCP has acknowledged.
     Closed(String),
+    /// The peer, or its system, reset it: what it had not read is lost to it.
+    Reset(String),
     /// Bytes came.
     Received(Vec<u8>),
     /// The peer's TCP has acknowledged so many of the bytes given out, and last said something
