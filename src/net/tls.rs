@@ -1,5 +1,6 @@
 //! TLS of inputs and outputs: what it needs, whom it takes, and what is said where it fails.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -194,29 +195,32 @@ impl ClientTls {
     }
 }
 
-/// What went wrong with TLS, and what to do where that is known. `client` where we are the client.
-pub fn explain(error: &rustls::Error, client: bool) -> String {
-    let ca = if client { "ca" } else { "client_ca" };
+/// What went wrong on a connection to a peer, and what to do where TLS says it.
+pub fn explain(error: &io::Error) -> String {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    tls.map_or_else(|| error.to_string(), explain_tls)
+}
+
+fn explain_tls(error: &rustls::Error) -> String {
     let what = match error {
         _ if is_of_old_version(error) => {
             return format!("invalid peer certificate: the peer shows {}", pem::VERSION);
         }
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            format!("its authority is not one of those that tls = {{ {ca} = … }} names")
+            "its authority is not one of those that tls = { ca = … } names"
         }
-        rustls::Error::InvalidCertificate(_) if is_ca_as_peer(error) => format!(
-            "it is that of an authority, which is good only where tls = {{ {ca} = … }} names it"
-        ),
+        rustls::Error::InvalidCertificate(_) if is_ca_as_peer(error) => {
+            "it is that of an authority, which is good only where tls = { ca = … } names it"
+        }
         rustls::Error::InvalidCertificate(_) if format!("{error:?}").contains("Unsupported") => {
             "its key or its signature is of a kind that is not supported: RSA, ECDSA on P-256 or \
              P-384, and Ed25519 are"
-                .into()
         }
-        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) if client => {
-            "the peer asks for a certificate: name ours with tls = { cert = …, key = … }".into()
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "the peer asks for a certificate: name ours with tls = { cert = …, key = … }"
         }
         rustls::Error::AlertReceived(AlertDescription::UnknownCA) => {
-            "the peer does not know the authority of our certificate".into()
+            "the peer does not know the authority of our certificate"
         }
         _ => return error.to_string(),
     };
