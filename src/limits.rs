@@ -292,6 +292,8 @@ pub const FORWARD_WINDOW: u64 = 4 * MIB;
 pub const FORWARD_OUT: usize = 512 * 1024;
 /// Number of times a peer may refuse the same line before it is given up.
 pub const REFUSALS_MOST: u32 = 3;
+/// The largest file of certificates or of a private key.
+pub const PEM_MOST: u64 = 16 * MIB;
 /// The first bytes of a line that was given up, as the log shows them.
 pub const GIVEN_UP_SHOWN: usize = 256;
 /// How long a name may take to be looked up for one attempt to connect.

@@ -194,6 +194,7 @@ impl Lane {
             LinkEvent::Trying => connection.link.trying(cx.now),
             LinkEvent::Failed(error) => connection.link.failed(error, cx.now),
             LinkEvent::Closed(error) => connection.link.closed(error, cx.now),
+            LinkEvent::Reset(error) => connection.link.reset(error, cx.now),
             LinkEvent::Received(bytes) => connection.link.received(&bytes, cx.now),
             LinkEvent::Acknowledged(bytes, silence) => {
                 acknowledged = connection.link.acknowledged(bytes, silence, cx.now);

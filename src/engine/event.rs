@@ -156,8 +156,10 @@ pub enum LinkEvent {
     Connected,
     /// It could not be established, or it is gone.
     Failed(String),
-    /// The peer ended it.
+    /// The peer ended it, and has read what its TCP has acknowledged.
     Closed(String),
+    /// The peer, or its system, reset it: what it had not read is lost to it.
+    Reset(String),
     /// Bytes were received.
     Received(Vec<u8>),
     /// Total bytes that the peer's TCP has acknowledged, and how long ago it last said something.

@@ -12,7 +12,6 @@ use mio::{Interest, Registry, Token};
 use rustls::Connection;
 use socket2::{SockRef, TcpKeepalive};
 
-use super::tls;
 use crate::sys::socket;
 
 /// A peer that is gone without a word is noticed after some two minutes.
@@ -83,7 +82,7 @@ impl Transport {
             if let Err(error) = done {
                 // The alert that says why; the connection ends either way.
                 let _ = tls.connection.write_tls(&mut self.stream);
-                return Err(io::Error::new(ErrorKind::InvalidData, tls::explain(&error)));
+                return Err(io::Error::new(ErrorKind::InvalidData, error));
             }
         }
     }
@@ -177,7 +176,7 @@ impl Transport {
             if let Err(error) = tls.connection.process_new_packets() {
                 // The alert that says why; the connection ends either way.
                 let _ = tls.connection.write_tls(&mut self.stream);
-                return Err(io::Error::new(ErrorKind::InvalidData, tls::explain(&error)));
+                return Err(io::Error::new(ErrorKind::InvalidData, error));
             }
         }
     }
