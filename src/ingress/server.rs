@@ -93,6 +93,9 @@ pub trait Session {
     /// written. What came before is gathered.
     fn push(&mut self, bytes: &[u8], gather: &mut Self::Gather) -> Result<(), Self::Fault>;
 
+    /// The client has shown this certificate (DER), which was verified. Before anything else.
+    fn authenticated(&mut self, _certificate: &[u8]) {}
+
     /// What the client did wrong since the last time that costs it a message and not its
     /// connection; it is counted already.
     fn take_slip(&mut self) -> Option<String> {
@@ -508,6 +511,11 @@ impl<A: Accept> Running<A> {
     /// Takes in the first `count` bytes of the chunk.
     fn take(&mut self, token: Token, count: usize) {
         let Some(client) = self.clients.get_mut(&token) else { return };
+        if !client.spoke
+            && let Some(certificate) = client.transport.peer_certificate()
+        {
+            client.session.authenticated(certificate);
+        }
         (client.spoke, client.heard) = (true, Instant::now());
         if let Err(fault) = client.session.push(&self.chunk[..count], &mut self.gather) {
             client.faulty = true;
