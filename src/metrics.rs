@@ -226,7 +226,10 @@ const FIGURES: &[Figure] = &[
         (!n.lanes.is_empty()).then_some(up as f64)
     }),
     ("disk_refuses", "Whether the disk refuses", false, |n| {
-        Some(f64::from(u8::from(n.error.is_some())))
+        (n.kind != "input").then(|| f64::from(u8::from(n.error.is_some())))
+    }),
+    ("impaired", "Whether it cannot take all that is sent to it", false, |n| {
+        (n.kind == "input").then(|| f64::from(u8::from(n.error.is_some())))
     }),
     ("paused", "Whether a full queue makes it wait", false, |n| {
         Some(f64::from(u8::from(n.paused)))

@@ -31,11 +31,11 @@ pub enum Event {
         /// What was counted since the last time.
         counts: InputCounts,
     },
-    /// What is sent to an input does not arrive, or does again.
+    /// An input does not take all that is sent to it, or does again.
     InputState {
         /// The input.
         node: NodeId,
-        /// Why nothing arrives; `None` once it does.
+        /// What keeps it from that; `None` once nothing does.
         problem: Option<String>,
     },
     /// An input will give no more lines.

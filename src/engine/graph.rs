@@ -35,7 +35,7 @@ pub(super) struct Node {
     pub(super) moved: Mono,
     /// What was counted beside lines.
     pub(super) counts: InputCounts,
-    /// Why nothing that is sent to this input arrives, while nothing does.
+    /// What keeps this input from taking all that is sent to it.
     pub(super) problem: Option<String>,
     /// How its lines are written before they wait in its queue.
     pub(super) formatter: Formatter,

@@ -100,7 +100,8 @@ pub struct NodeStatus {
     /// How long its queue has held lines and let none go.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stuck_seconds: Option<f64>,
-    /// Why the disk refuses, while it does; for an input, why what is sent to it does not arrive.
+    /// Why the disk refuses, while it does; for an input, what keeps it from
+    /// taking all that is sent to it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
     /// What a spool holds.
