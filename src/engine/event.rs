@@ -32,11 +32,11 @@ pub enum Event {
         /// The counts since the previous event.
         counts: InputCounts,
     },
-    /// What is sent to an input does not arrive, or arrives again.
+    /// An input cannot take everything that is sent to it, or can again.
     InputState {
         /// The input.
         node: NodeId,
-        /// Why nothing arrives; `None` once it does.
+        /// What keeps it from that; `None` once nothing does.
         problem: Option<String>,
     },
     /// An input will produce no more lines.

@@ -100,7 +100,8 @@ pub struct NodeStatus {
     /// How long its queue has held lines without releasing any, in seconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stuck_seconds: Option<f64>,
-    /// The current disk error; for an input, why what is sent to it does not arrive.
+    /// The current disk error; for an input, what keeps it from taking everything that is sent to
+    /// it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
     /// The content of a spool.

@@ -56,6 +56,12 @@ impl Transport {
         self.tls.is_some()
     }
 
+    /// The certificate that the peer has shown and that was verified (DER), if it did.
+    pub fn peer_certificate(&self) -> Option<&[u8]> {
+        let certificates = self.tls.as_ref()?.connection.peer_certificates()?;
+        certificates.first().map(AsRef::as_ref)
+    }
+
     /// The socket.
     pub fn stream(&self) -> &TcpStream {
         &self.stream
