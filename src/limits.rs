@@ -284,8 +284,8 @@ const _: () = assert!(FEED_LOW <= FEED_HIGH && FEED_HIGH <= MEMORY_DEFAULT);
 
 /// Maximum size of the lines in one `lines` frame between two logweirs, unless it is a single line.
 pub const LINES_FRAME_MOST: usize = 128 * 1024;
-/// Maximum number of frames that a RELP client has in flight.
-pub const RELP_WINDOW: usize = 4096;
+/// Maximum number of frames that a client has in flight, not yet acknowledged by the peer.
+pub const FRAMES_UNACKNOWLEDGED_MAX: usize = 4096;
 /// Maximum bytes of lines that a forwarder has in flight.
 pub const FORWARD_WINDOW: u64 = 4 * MIB;
 /// A forwarder encodes no more lines while this many bytes wait to be written to its connection.

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::filter::Range;
+/// Where a line is in its batch: its first byte, and the byte after its newline.
+pub type Range = (u32, u32);
 
 /// The sender of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

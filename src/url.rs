@@ -42,11 +42,6 @@ impl Protocol {
     pub fn is_tls(self) -> bool {
         matches!(self, Self::Tls | Self::RelpTls)
     }
-
-    /// Whether it is RELP.
-    pub fn is_relp(self) -> bool {
-        matches!(self, Self::Relp | Self::RelpTls)
-    }
 }
 
 /// Where lines are sent to.

@@ -131,6 +131,7 @@ const MODES: &str = "\
 750 logweir:logweir /var/spool/logweir
 ";
 const KEPT: &str = "\
+/etc/logweir/conf.d
 /etc/logweir/logweir.toml
 /var/lib/logweir
 /var/log/logweir

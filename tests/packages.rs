@@ -1,5 +1,6 @@
 //! What packages hold, and the unit they start the daemon by.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -8,6 +9,7 @@ use crate::util::LOGWEIR;
 
 /// Files and modes of the package, besides the manual pages of the subcommands.
 const LOGWEIR_DEB: &str = "\
+-rw-r--r-- /etc/logweir/conf.d/README
 -rw-r--r-- /etc/logweir/logweir.toml
 -rwxr-xr-x /usr/bin/logweir
 -rw-r--r-- /usr/lib/logweir/filters/errors-per-minute.awk
@@ -53,6 +55,7 @@ lrwxrwxrwx /usr/share/man/man1/udp2log.1.gz -> logweir-udp2log.1.gz
 /// Files, modes and flags of the RPM package: c is configuration, n stays where it was changed, d
 /// is documentation.
 const LOGWEIR_RPM: &str = "\
+-rw-r--r-- /etc/logweir/conf.d/README cn
 -rw-r--r-- /etc/logweir/logweir.toml cn
 -rwxr-xr-x /usr/bin/logweir
 -rwxr-xr-x /usr/lib/logweir/filters/anonymise.sh
@@ -117,6 +120,27 @@ fn has(program: &str, package: &str) -> bool {
 #[test]
 fn the_packages_configuration_is_accepted() {
     output(Command::new(LOGWEIR).args(["check", "-c", "packaging/logweir.toml"]));
+}
+
+#[test]
+fn the_example_in_the_folder_of_included_files_adds_to_the_packages_configuration() {
+    let readme = source("packaging/conf.d/README");
+    let example: String = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("    ").map(|line| format!("{line}\n")))
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("conf.d")).unwrap();
+    std::fs::write(folder.path().join("conf.d/10-local.toml"), example).unwrap();
+    // A file that is not TOML is left out.
+    std::fs::write(folder.path().join("conf.d/README"), &readme).unwrap();
+    let config = folder.path().join("logweir.toml");
+    std::fs::write(&config, source("packaging/logweir.toml")).unwrap();
+    let check = ["check", "--graph", "text", "-c"];
+    let graph = output(Command::new(LOGWEIR).args(check).arg(&config));
+    for node in ["udp  udp", "all  file", "local  syslog", "errors  file"] {
+        assert!(graph.contains(node), "{node}: {graph}");
+    }
 }
 
 #[test]
@@ -227,7 +251,10 @@ fn debian_packages_hold_what_they_should() {
     let folder = tempfile::tempdir().unwrap();
     output(Command::new("dpkg").arg("-e").arg(logweir).arg(folder.path()));
     let control = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
-    assert_eq!(control("conffiles"), "/etc/logweir/logweir.toml\n");
+    let conffiles = control("conffiles");
+    let conffiles: BTreeSet<_> = conffiles.lines().collect();
+    let expected = ["/etc/logweir/conf.d/README", "/etc/logweir/logweir.toml"];
+    assert_eq!(conffiles, BTreeSet::from(expected));
     for (script, part) in [
         ("postinst", "systemd-sysusers"),
         ("postinst", "systemd-tmpfiles --create"),

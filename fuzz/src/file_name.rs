@@ -1,6 +1,6 @@
 //! File name templates: no value of a field leaves its place in the path.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use logweir::output::name::{NameTemplate, Values};
@@ -45,6 +45,12 @@ fn same_place(
         assert!(template_length > 80 || part.len() <= NAME_MAX, "{} bytes in {name:?}", part.len());
     }
     let _ = template.times(when);
-    let file = name.rsplit('/').next().unwrap_or_default();
-    assert_eq!(template.made(file, when, values), Some(""), "{name:?}");
+    let mut named = template.name(when, values.clone());
+    for _ in 0..2 {
+        let path = text(template.name_at(when, &named));
+        assert_eq!(Path::new(&path), named.path);
+        let file = path.rsplit('/').next().unwrap_or_default();
+        assert_eq!(template.ending(file, when, &named), Some(""), "{path:?}");
+        named.mark();
+    }
 }

@@ -24,7 +24,7 @@ pub fn check(data: &[u8]) {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     file.write_all(&content).expect("writing");
     let file = file.reopen().expect("opening");
-    let mut scanner = Scanner::new(Packed::new(file).expect("a decoder"));
+    let mut scanner = Scanner::new(Packed::new(file).expect("a decoder"), 0);
     let mut offset = 0;
     while let Ok(Some(item)) = scanner.next(true, |header| header.received >= UNIX_EPOCH) {
         assert!(scanner.offset() > offset, "no progress at {offset}: {item:?}");

@@ -31,7 +31,7 @@ impl Source for Memory<'_> {
 
 /// All items, damage that touches joined, and where the scanner ended.
 fn scanned(segment: &[u8], step: usize, ended: bool, skip: u8) -> (Vec<Item>, u64) {
-    let mut scanner = Scanner::new(Memory { segment, at: 0, step });
+    let mut scanner = Scanner::new(Memory { segment, at: 0, step }, 0);
     let mut items: Vec<Item> = Vec::new();
     let wanted =
         |header: &logweir::spool::format::Header| skip == 0 || header.first as u8 & 3 != skip & 3;

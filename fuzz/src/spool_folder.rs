@@ -8,7 +8,9 @@ use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use logweir::batch::{Batch, count_lines};
+use logweir::clock::Mono;
 use logweir::fs::OsFs;
+use logweir::spool::age::Now;
 use logweir::spool::plan::{SpoolFull, SpoolPlan, Sync};
 use logweir::spool::reader::Reader;
 use logweir::spool::recover;
@@ -29,6 +31,7 @@ fn plan(dir: &Path) -> SpoolPlan {
         dir: dir.to_path_buf(),
         max_size: 10 << 20,
         max_age: None,
+        keep: None,
         segment: 64 << 10,
         sync: Sync::Never,
         when_full: SpoolFull::DropOldest,
@@ -96,7 +99,8 @@ pub fn check(data: &[u8]) {
 /// Opens the spool, appends two lines and reads what there is: the number after the last line,
 /// and the lines by number. `None` if the folder is refused.
 fn open_append_read(dir: &Path) -> Option<(u64, BTreeMap<u64, Vec<u8>>)> {
-    let opened = recover::open(OsFs, &plan(dir), &["r".to_string()]).ok()?;
+    let now = Now { wall: UNIX_EPOCH, mono: Mono::default() };
+    let opened = recover::open(OsFs, &plan(dir), &["r".to_string()], now).ok()?;
     let mut writer: Writer<OsFs> = opened.writer;
     let next = writer.next_line();
     if next > NEAR_THE_END {
@@ -104,7 +108,7 @@ fn open_append_read(dir: &Path) -> Option<(u64, BTreeMap<u64, Vec<u8>>)> {
     }
     let bytes = Bytes::from_static(b"new one\nnew two\n");
     let appended = writer.append(&[Batch::new(bytes, 2, "in".into(), UNIX_EPOCH)]);
-    assert!(appended.error.is_none(), "cannot be appended to: {:?}", appended.error);
+    assert!(appended.stopped.is_none(), "cannot be appended to: {appended:?}");
     writer.sync().expect("a sync");
     let end = writer.next_line();
     assert_eq!(end, next + 2);

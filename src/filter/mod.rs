@@ -16,14 +16,12 @@ pub mod sample;
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::ledger::Count;
+pub use crate::sources::Range;
 use fields::FieldTests;
 use patterns::{Hits, PatternId, Patterns};
 use plan::SelectPlan;
 use rate::Bucket;
 use sample::Sampler;
-
-/// Where a line stands in its batch: its first byte and the one after its newline.
-pub type Range = (u32, u32);
 
 /// What a selection made of a batch.
 #[derive(Debug, PartialEq, Eq)]

@@ -10,6 +10,12 @@ use jiff::civil::DateTime;
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
+/// The most bytes that a time takes, that of a sample: far below what [`Template::most`] allows a
+/// value, for names of days and months differ in length.
+///
+/// [`Template::most`]: super::template::Template::most
+const BYTES_MAX: usize = 256;
+
 /// How a time is written.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Clock {
@@ -145,7 +151,13 @@ impl FromStr for Clock {
         if !rest.is_empty() {
             parts.push(Part::Text(rest.into()));
         }
-        Ok(Self { text: text.into(), parts })
+        let clock = Self { text: text.into(), parts };
+        let mut written = Vec::new();
+        clock.write(&sample, &mut written);
+        if written.len() > BYTES_MAX {
+            return Err(format!("the time {text} takes more than {BYTES_MAX} bytes"));
+        }
+        Ok(clock)
     }
 }
 

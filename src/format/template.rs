@@ -130,8 +130,11 @@ impl FromStr for Template {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut literal = String::new();
+        if text.contains(['\n', '\r', '\0']) {
+            return Err("a template is one line: it cannot have a line end or a NUL".into());
+        }
         let mut rest = text;
-        while let Some(at) = rest.find(['{', '}', '\n', '\r', '\0']) {
+        while let Some(at) = rest.find(['{', '}']) {
             literal.push_str(&rest[..at]);
             let found = &rest[at..];
             if let Some(behind) = found.strip_prefix("{{").or_else(|| found.strip_prefix("}}")) {
@@ -146,10 +149,8 @@ impl FromStr for Template {
                 }
                 parts.push(value(inner)?);
                 rest = behind;
-            } else if found.starts_with('}') {
-                return Err("a `}` without its `{`: write `}}` for the sign itself".into());
             } else {
-                return Err("a template is one line: it cannot have a line end or a NUL".into());
+                return Err("a `}` without its `{`: write `}}` for the sign itself".into());
             }
         }
         literal.push_str(rest);
@@ -268,10 +269,16 @@ mod tests {
             ("{sd::x}", "write {sd:ID:NAME}"),
             ("{sd.a}", "write sd.\"ID\".NAME"),
             ("a\nb", "one line"),
+            ("{time:%H\n%M}", "one line"),
+            ("{sd:a\r:b}", "one line"),
         ] {
             let error = wrong.parse::<Template>().unwrap_err();
             assert!(error.contains(said), "{wrong}: {error}");
         }
+        let time = |times| format!("{{time:{}}}", "%F ".repeat(times)).parse::<Template>();
+        assert!(time(23).is_ok());
+        let error = time(24).unwrap_err();
+        assert!(error.ends_with("takes more than 256 bytes"), "{error}");
     }
 
     #[test]
@@ -281,5 +288,6 @@ mod tests {
         assert_eq!(most("abc"), 6);
         assert_eq!(most("{message}"), 100 + 2048);
         assert_eq!(most("{message:json}{message:csv}"), 600 + 300 + 2 * 2048);
+        assert_eq!(most("{time:%F %T}"), 100 + 2048);
     }
 }

@@ -93,8 +93,7 @@ pub fn connect(to: &Url, options: &Options, stop: &Stop) -> io::Result<Box<dyn C
     Ok(match to.protocol {
         Protocol::Udp => Box::new(datagrams::Datagrams::connect(to, options.packing)?),
         Protocol::Tcp | Protocol::Tls => Box::new(stream::Stream::connect(to, options, stop)?),
-        Protocol::Relp | Protocol::RelpTls => {
-            Box::new(answered::Answered::connect(to, options, stop)?)
-        }
+        // All others acknowledge lines.
+        _ => Box::new(answered::Answered::connect(to, options, stop)?),
     })
 }

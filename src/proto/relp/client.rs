@@ -16,7 +16,7 @@ use crate::format::Formatter;
 use crate::forward::client::{Client, Heard, Offer};
 use crate::forward::out::Out;
 use crate::ledger::Count;
-use crate::limits::RELP_WINDOW;
+use crate::limits::FRAMES_UNACKNOWLEDGED_MAX;
 use crate::printable::printable_bytes;
 use crate::proto::relp::wire::{
     Command, DATA_MOST, Decoder, Frame, Offers, TXNR_MOST, encode, encode_lines_head, head,
@@ -181,7 +181,7 @@ impl Client for RelpClient {
     }
 
     fn has_room(&self) -> bool {
-        self.is_open() && self.sent.len() < RELP_WINDOW && !self.is_exhausted()
+        self.is_open() && self.sent.len() < FRAMES_UNACKNOWLEDGED_MAX && !self.is_exhausted()
     }
 
     fn send(&mut self, batch: &Batch, formatter: &Formatter) {
@@ -214,7 +214,8 @@ impl Client for RelpClient {
     }
 
     fn is_exhausted(&self) -> bool {
-        self.next_txnr >= TXNR_MOST - 2 * u32::try_from(RELP_WINDOW).unwrap_or(u32::MAX)
+        self.next_txnr
+            >= TXNR_MOST - 2 * u32::try_from(FRAMES_UNACKNOWLEDGED_MAX).unwrap_or(u32::MAX)
     }
 
     fn close(&mut self) -> bool {

@@ -8,6 +8,7 @@ use std::fmt::{self, Write as _};
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::ids::Identity;
+use crate::proto::shared::decimal::decimal;
 
 /// The most digits of a transaction number or of a length.
 const DIGITS_MOST: usize = 9;
@@ -255,21 +256,6 @@ pub fn head(out: &mut Vec<u8>, txnr: u32, command: &str, len: usize) {
     if len > 0 {
         out.push(b' ');
     }
-}
-
-/// Appends a number; this is done for every line, and faster than by formatting.
-pub fn decimal(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + u8::try_from(value % 10).unwrap_or(0);
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 /// What one side of a session says of itself.

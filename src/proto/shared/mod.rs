@@ -2,6 +2,7 @@
 
 pub mod connections;
 pub mod datagrams;
+pub mod decimal;
 pub mod format;
 pub mod keyed;
 pub mod lines;

@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::unistd::{Group, User, getegid, geteuid};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::config::plan::UnixInPlan;
+use super::config::UnixInPlan;
 use crate::ingress::OpenError;
 use crate::ingress::datagrams::{DatagramSocket, Keeper, Look, SocketPath};
 

@@ -12,7 +12,7 @@ use crate::format::Formatter;
 use crate::forward::client::{Client, Heard, Offer};
 use crate::forward::out::Out;
 use crate::ledger::Count;
-use crate::proto::relp::wire::decimal;
+use crate::proto::shared::decimal::decimal;
 
 /// One connection.
 #[derive(Debug, Default)]
