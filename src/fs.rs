@@ -59,6 +59,23 @@ pub trait Fs {
     /// The system's error.
     fn open(&self, path: &Path) -> io::Result<Self::File>;
 
+    /// The same as [`Self::append`] for a file that must be our own: a link is not followed, and
+    /// what is no regular file is left alone.
+    ///
+    /// # Errors
+    /// The system's, and that it is no regular file.
+    fn append_own(&self, path: &Path, mode: u32) -> io::Result<Self::File> {
+        self.append(path, mode)
+    }
+
+    /// Opens a file of our own for reading: no link, and a regular file.
+    ///
+    /// # Errors
+    /// The system's, and that it is no regular file.
+    fn open_own(&self, path: &Path) -> io::Result<Self::File> {
+        self.open(path)
+    }
+
     /// Creates a folder and missing parent folders.
     ///
     /// # Errors
@@ -114,6 +131,12 @@ pub trait Fs {
     /// The system's error.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
 
+    /// The same with what each is, a link not followed.
+    ///
+    /// # Errors
+    /// The system's error.
+    fn entries(&self, folder: &Path) -> io::Result<Vec<(PathBuf, Kind)>>;
+
     /// Makes the names in a folder durable: those of new files, and the removal of old ones
     /// (fsync(2) of the folder).
     ///
@@ -127,16 +150,36 @@ pub trait Fs {
     /// The system's error.
     fn free(&self, folder: &Path) -> io::Result<u64>;
 
-    /// Locks a folder through the lock file at `path`, which is created if missing; `None` if
-    /// another process holds the lock.
+    /// Locks a folder by the file of that path in it, made where missing; `None` where somebody
+    /// else holds the lock. The file must be our own, as with [`Self::append_own`].
     ///
     /// # Errors
     /// The system's error.
     fn lock(&self, path: &Path) -> io::Result<Option<Self::Lock>>;
 }
 
+/// What a name in a folder stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A link, a named pipe, a socket or a device.
+    Other,
+}
+
 /// An open file.
 pub trait FsFile {
+    /// A second handle to the same open file, so that another thread can sync what was written
+    /// by then while this one appends on.
+    ///
+    /// # Errors
+    /// The system's.
+    fn share(&self) -> io::Result<Self>
+    where
+        Self: Sized;
+
     /// Appends as many bytes of the slices as the system accepts. Returns their number.
     ///
     /// # Errors
@@ -245,7 +288,7 @@ pub fn replace<F: Fs>(fs: &F, path: &Path, content: &[u8]) -> io::Result<()> {
     if fs.exists(&new) {
         fs.remove(&new)?;
     }
-    let mut file = fs.append(&new, FILE_MODE_DEFAULT)?;
+    let mut file = fs.append_own(&new, FILE_MODE_DEFAULT)?;
     write_all(&mut file, &mut [IoSlice::new(content)])?;
     file.sync()?;
     fs.rename(&new, path)?;
@@ -287,6 +330,16 @@ impl Fs for OsFs {
         File::open(path)
     }
 
+    fn append_own(&self, path: &Path, mode: u32) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(mode);
+        own(&mut options, path)
+    }
+
+    fn open_own(&self, path: &Path) -> io::Result<File> {
+        own(OpenOptions::new().read(true), path)
+    }
+
     fn create_folders(&self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
     }
@@ -323,6 +376,19 @@ impl Fs for OsFs {
         fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
     }
 
+    fn entries(&self, folder: &Path) -> io::Result<Vec<(PathBuf, Kind)>> {
+        let kind = |entry: io::Result<fs::DirEntry>| {
+            let entry = entry?;
+            let kind = match entry.file_type()? {
+                kind if kind.is_file() => Kind::File,
+                kind if kind.is_dir() => Kind::Folder,
+                _ => Kind::Other,
+            };
+            Ok((entry.path(), kind))
+        };
+        fs::read_dir(folder)?.map(kind).collect()
+    }
+
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
     }
@@ -333,7 +399,7 @@ impl Fs for OsFs {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Self::Lock>> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let file = own(OpenOptions::new().write(true).create(true), path)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Some(lock)),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
@@ -342,7 +408,30 @@ impl Fs for OsFs {
     }
 }
 
+/// Opens a regular file under its own name. A named pipe would make the opening wait, and what a
+/// link leads to is somebody else's.
+fn own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let said = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what);
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = options.custom_flags(flags).open(path).map_err(|error| {
+        match error.raw_os_error() {
+            Some(libc::ELOOP) => said("is a symbolic link, which is not followed here"),
+            // A named pipe without a reader, or a socket.
+            Some(libc::ENXIO) => said("is no regular file"),
+            _ => error,
+        }
+    })?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(said("is no regular file")),
+    }
+}
+
 impl FsFile for File {
+    fn share(&self) -> io::Result<Self> {
+        self.try_clone()
+    }
+
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
             match Write::write_vectored(self, slices) {

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use logweir::batch::{Batch, Span, count_lines};
+use logweir::clock::Mono;
 use logweir::config::plan::{SpoolFull, SpoolPlan, Sync};
 use logweir::fs::{Fs, OsFs};
 use logweir::ids::Identity;
+use logweir::spool::age::Now;
 use logweir::spool::cursor::Cursor;
 use logweir::spool::format::segment_name;
 use logweir::spool::recover::{Opened, open};
@@ -58,6 +60,7 @@ impl Spool {
             dir: self.dir.path().into(),
             max_size: 1 << 40,
             max_age: None,
+            keep: None,
             segment,
             sync: Sync::Never,
             when_full: SpoolFull::DropOldest,
@@ -65,7 +68,8 @@ impl Spool {
             reserve: 0,
             queue: 1 << 20,
         };
-        open(OsFs, &plan, &["hub".into()]).unwrap_or_else(|refusal| panic!("{refusal}"))
+        let now = Now { wall: SystemTime::now(), mono: Mono::default() };
+        open(OsFs, &plan, &["hub".into()], now).unwrap_or_else(|refusal| panic!("{refusal}"))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -133,7 +137,7 @@ fn append(writer: &mut Writer<OsFs>, lines: &[u8], seconds: u64, origin: Option<
         sources: None,
     };
     let appended = writer.append(&[batch]);
-    assert!(appended.error.is_none(), "{appended:?}");
+    assert!(appended.stopped.is_none(), "{appended:?}");
     writer.sync().unwrap();
 }
 
@@ -886,4 +890,59 @@ fn a_spool_whose_files_do_not_belong_together_can_begin_anew() {
     let Opened { writer, cursors, .. } = spool.open(760);
     // The numbers that readers know are not given again.
     assert_eq!((writer.next_line(), cursors["hub"].position), (8, 8));
+}
+
+// ---- what somebody else put into the folder
+
+#[test]
+fn what_is_planted_is_left_alone_and_nothing_waits_for_it() {
+    let spool = Spool::numbered(20);
+    let victim = spool.path("victim");
+    fs::write(&victim, "not a spool's").unwrap();
+    // Where the next segment would begin, a cursor, and what an interrupted step leaves.
+    for name in [segment_name(20), "evil.cursor".into(), "hub.cursor.new".into()] {
+        std::os::unix::fs::symlink(&victim, spool.path(&name)).unwrap();
+    }
+    for name in [segment_name(90), "pipe.cursor".into(), "wild\x1b[2J".into()] {
+        let made = Command::new("mkfifo").arg(spool.path(&name)).status().unwrap();
+        assert!(made.success());
+    }
+    let Said(_, listed, _) = spool.run("ls", "");
+    assert!(!listed.contains("evil") && !listed.contains("pipe"), "{listed}");
+    let Said(0, verified, _) = spool.run("verify", "") else { panic!("verify failed") };
+    assert!(verified.contains("evil.cursor: is no file of a spool"), "{verified}");
+    assert!(verified.contains("wild\\u{1b}[2J") && !verified.contains('\x1b'), "{verified}");
+    let Opened { mut writer, cursors, .. } = spool.open(1 << 20);
+    assert!(cursors.is_empty());
+    let stopped = writer.append(&[batch_of("a line\n")]).stopped;
+    let said = format!("{stopped:?}");
+    assert!(said.contains("is a symbolic link, which is not followed here"), "{said}");
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "not a spool's");
+    fs::remove_file(spool.path(&segment_name(20))).unwrap();
+    assert_eq!(writer.append(&[batch_of("a line\n")]).stopped, None);
+}
+
+#[test]
+fn lines_are_found_by_their_times_in_whatever_order_these_are() {
+    let spool = Spool { dir: tempfile::tempdir().unwrap() };
+    let mut writer = spool.open(300).writer;
+    // A clock that was two hours ahead and was put right.
+    let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(EIGHT + seconds);
+    for (text, time) in [("early\n", 7200), ("right\n", 0), ("late\n", 7300)] {
+        let batch = Batch { received: at(time), ..batch_of(text) };
+        assert_eq!(writer.append(&[batch]).stopped, None);
+    }
+    drop(writer);
+    let cat = |args: &str| {
+        String::from_utf8(spool_command("cat", spool.dir.path(), args).output().unwrap().stdout)
+            .unwrap()
+    };
+    assert_eq!(cat("--until 2020-02-02T08:30:00Z"), "right\n");
+    assert_eq!(cat("--since 2020-02-02T09:30:00Z"), "early\nlate\n");
+}
+
+fn batch_of(text: &str) -> Batch {
+    let bytes = Bytes::copy_from_slice(text.as_bytes());
+    let lines = count_lines(&bytes);
+    Batch::new(bytes, lines, "in".into(), UNIX_EPOCH)
 }

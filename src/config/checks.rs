@@ -76,7 +76,9 @@ fn count(flow: &Flow<'_>, report: &mut Report<'_>) {
     if indexes(&flow.drafts, Kind::Input).is_empty() {
         report.error_whole("there is no input", "as in [input.squid] with udp = \"0.0.0.0:8420\"");
     }
-    if indexes(&flow.drafts, Kind::Output).is_empty() {
+    // A spool keeps lines for whoever replays them.
+    let ends = [Kind::Output, Kind::Spool];
+    if ends.iter().all(|kind| indexes(&flow.drafts, *kind).is_empty()) {
         report.error_whole(
             "there is no output",
             "as in [output.all] with file = \"/var/log/all.log\"",
@@ -352,7 +354,12 @@ fn unused(flow: &Flow<'_>, report: &mut Report<'_>) {
     }
     for (node, draft) in flow.drafts.iter().enumerate() {
         if draft.kind != Kind::Output && !taken[node] {
-            let message = format!("nothing takes from this {}", draft.kind.word());
+            let message = match draft.kind {
+                Kind::Spool => "nothing reads this spool: its lines are kept for replay, until \
+                                `max_age` or `max_size` drops them"
+                    .into(),
+                kind => format!("nothing takes from this {}", kind.word()),
+            };
             report.warn(&draft.section.span, &draft.section.path, message);
         }
     }

@@ -26,7 +26,7 @@ pub use crate::proto::syslog::config::{SyslogInPlan, TcpInPlan, TransportPlan, U
 use crate::proto::traits::{Claim, Output};
 pub use crate::proto::udp::config::UdpOutPlan;
 use crate::settings::{Choice, Report, Section};
-pub use crate::spool::plan::{SpoolFull, SpoolPlan, Sync};
+pub use crate::spool::plan::{SpoolFull, SpoolKeep, SpoolPlan, Sync};
 
 /// Everything a daemon is told to be.
 #[derive(Debug, Clone, PartialEq)]

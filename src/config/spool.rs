@@ -7,7 +7,7 @@ use crate::limits;
 use crate::settings::key::{Choice, Form, Key, PATH, Value, words};
 use crate::settings::units::{self, show_size, show_time};
 use crate::settings::{Entry, Report, Section};
-use crate::spool::plan::{SpoolFull, SpoolPlan, Sync};
+use crate::spool::plan::{SpoolFull, SpoolKeep, SpoolPlan, Sync};
 
 /// What a spool can be: there is one kind.
 pub(super) const CHOICES: &[Choice] = &[Choice {
@@ -19,7 +19,7 @@ pub(super) const CHOICES: &[Choice] = &[Choice {
 /// The keys of a spool, but for `from` and the selectors, which are the output's in
 /// `spool = {…}`.
 pub(super) const KEYS: &[Key] =
-    &[DIR, MAX_SIZE, MAX_AGE, SEGMENT, SYNC, WHEN_FULL, COMPRESS, RESERVE, QUEUE];
+    &[DIR, MAX_SIZE, MAX_AGE, KEEP, SEGMENT, SYNC, WHEN_FULL, COMPRESS, RESERVE, QUEUE];
 
 const DIR: Key = Key::required("dir", PATH, "The folder of the spool.");
 const MAX_SIZE: Key = Key::or(
@@ -33,6 +33,12 @@ const MAX_AGE: Key = Key::or_else(
     Value::Time(Duration::ZERO),
     "never",
     "Segments whose lines are all older are dropped.",
+);
+const KEEP: Key = Key::or_else(
+    "keep",
+    Value::Either(&[Value::Time(Duration::ZERO), Value::Size(0..=u64::MAX)]),
+    "nothing",
+    "What every reader has passed stays this long, or up to this size, to be replayed.",
 );
 const SEGMENT: Key = Key::or(
     "segment",
@@ -99,12 +105,14 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<Spo
     let when_full = section.word(&WHEN_FULL, &FULL, report);
     let compress = section.word(&COMPRESS, &[("zstd", true)], report);
     let max_age = section.time(&MAX_AGE, report);
+    let keep = section.entry(&KEEP).and_then(|entry| keep(entry, report));
     let reserve = section.size(&RESERVE, report).unwrap_or(limits::RESERVE_DEFAULT);
     let queue = section.size(&QUEUE, report).unwrap_or(limits::QUEUE_SPOOL_DEFAULT);
     Some(SpoolPlan {
         dir: dir?,
         max_size,
         max_age,
+        keep,
         segment,
         sync: sync.unwrap_or(Sync::Every(limits::SYNC_DEFAULT)),
         when_full: when_full.unwrap_or(SpoolFull::DropOldest),
@@ -112,6 +120,19 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<Spo
         reserve,
         queue,
     })
+}
+
+/// A time or a size.
+fn keep(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<SpoolKeep> {
+    match entry.text(report)? {
+        text if units::time(text).is_ok() => entry.time(report).map(SpoolKeep::Time),
+        text if units::size(text).is_ok() => entry.size(report, 0..=u64::MAX).map(SpoolKeep::Size),
+        _ => {
+            let message = "is neither a time nor a size";
+            entry.wrong_help(report, message, "as in keep = \"7d\" or keep = \"20GiB\"");
+            None
+        }
+    }
 }
 
 /// A time, or one of two words.

@@ -1,6 +1,6 @@
-//! The disk threads: one for each output that writes files or standard output and for each spool,
-//! so that a stalled file system or a slow reader holds up that output alone. The threads run
-//! [`super::disk_worker`].
+//! The disk threads: one for each output that writes files or standard output, so that a stalled
+//! file system or a slow reader holds up that output alone; and three for each spool, so that its
+//! lines never wait for a sync. The threads run [`super::disk_worker`].
 
 use std::collections::HashMap;
 use std::io;
@@ -9,13 +9,16 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::disk_worker::{DiskQueue, Job};
+use super::disk_worker::{DiskQueue, Job, SharedSpool};
 use super::wake::Wake;
+use crate::clock::SystemClock;
 use crate::engine::{DiskJob, DiskWork, Event};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
 use crate::limits::{DISK_THREADS_MOST, FILES_OPEN_MOST, FILES_OPEN_PART};
 use crate::output::open_files::OpenFiles;
+use crate::spool::job::Thread;
+use crate::spool::sync::Task;
 use crate::spool::writer::Writer;
 use crate::sys::process::open_files_limit;
 
@@ -23,14 +26,24 @@ use crate::sys::process::open_files_limit;
 /// flight for each output.
 #[derive(Debug)]
 pub struct DiskWorkers {
-    workers: Vec<Worker>,
+    workers: Pool,
+    /// Workers that sync spools, and workers that write their cursors. They share no threads with
+    /// each other or with the workers that append.
+    syncers: Pool,
+    cursor_writers: Pool,
     /// The files that all outputs have open.
     open_files: OpenFiles,
-    /// The worker of each output and spool.
-    assigned: HashMap<NodeId, usize>,
     done: Receiver<Event>,
     sender: Sender<Event>,
     wake: Wake,
+}
+
+/// Workers of one kind.
+#[derive(Debug, Default)]
+struct Pool {
+    workers: Vec<Worker>,
+    /// The index of the worker of each output or spool.
+    assigned: HashMap<NodeId, usize>,
 }
 
 #[derive(Debug)]
@@ -44,8 +57,8 @@ impl DiskWorkers {
     pub fn new(wake: Wake) -> Self {
         let (sender, done) = channel();
         let open_files = OpenFiles::new(files_open_most());
-        let (workers, assigned) = (Vec::new(), HashMap::new());
-        Self { workers, open_files, assigned, done, sender, wake }
+        let [workers, syncers, cursor_writers] = std::array::from_fn(|_| Pool::default());
+        Self { workers, syncers, cursor_writers, open_files, done, sender, wake }
     }
 
     /// Submits a job.
@@ -54,15 +67,23 @@ impl DiskWorkers {
     /// The thread for an output cannot be started.
     pub fn submit(&mut self, job: DiskJob) -> io::Result<()> {
         if matches!(job.work, DiskWork::Open(_)) {
-            let worker = self.assign()?;
-            self.assigned.insert(job.node, worker);
+            let (sender, wake, open_files) =
+                (self.sender.clone(), self.wake.clone(), self.open_files.clone());
+            self.workers.assign(job.node, || DiskQueue::new(sender, wake, open_files))?;
         }
-        let worker = match job.work {
-            DiskWork::Close => self.assigned.remove(&job.node),
-            _ => self.assigned.get(&job.node).copied(),
-        };
-        if let Some(worker) = worker {
-            self.workers[worker].queue.put(Job::Work(job));
+        match &job.work {
+            DiskWork::Close => {
+                for pool in [&mut self.syncers, &mut self.cursor_writers] {
+                    pool.close(DiskJob { node: job.node, work: DiskWork::Close });
+                }
+                self.workers.close(job);
+            }
+            DiskWork::Spool(work) => match work.thread() {
+                Thread::Appends => self.workers.put(job),
+                Thread::Does(Task::Lines) => self.syncers.put(job),
+                Thread::Does(Task::Cursors) => self.cursor_writers.put(job),
+            },
+            _ => self.workers.put(job),
         }
         Ok(())
     }
@@ -70,40 +91,26 @@ impl DiskWorkers {
     /// Takes over an open spool.
     ///
     /// # Errors
-    /// Its thread cannot be started.
-    pub fn take_spool(&mut self, node: NodeId, writer: Writer<OsFs>) -> io::Result<()> {
-        let worker = self.assign()?;
-        self.assigned.insert(node, worker);
-        self.workers[worker].queue.put(Job::Spool(node, Box::new(writer)));
-        Ok(())
-    }
-
-    /// Chooses a worker: an idle one, else a new one. Once there are [`DISK_THREADS_MOST`], outputs
-    /// share the worker with the fewest.
-    fn assign(&mut self) -> io::Result<usize> {
-        let least_loaded = (0..self.workers.len()).min_by_key(|worker| self.load(*worker));
-        match least_loaded {
-            Some(worker) if self.load(worker) == 0 || self.workers.len() >= DISK_THREADS_MOST => {
-                Ok(worker)
-            }
-            _ => {
-                let queue =
-                    DiskQueue::new(self.sender.clone(), self.wake.clone(), self.open_files.clone());
-                let worker = Worker::start(queue)?;
-                self.workers.push(worker);
-                Ok(self.workers.len() - 1)
-            }
+    /// A thread for it cannot be started.
+    pub fn take_spool(
+        &mut self,
+        node: NodeId,
+        writer: Writer<OsFs>,
+        clock: SystemClock,
+    ) -> io::Result<()> {
+        let spool = Arc::new(SharedSpool::new(writer, clock));
+        for pool in [&mut self.workers, &mut self.syncers, &mut self.cursor_writers] {
+            let (sender, wake, open_files) =
+                (self.sender.clone(), self.wake.clone(), self.open_files.clone());
+            let queue = pool.assign(node, || DiskQueue::new(sender, wake, open_files))?;
+            queue.put(Job::Spool(node, Arc::clone(&spool)));
         }
-    }
-
-    /// The number of outputs that a worker serves.
-    fn load(&self, worker: usize) -> usize {
-        self.assigned.values().filter(|other| **other == worker).count()
+        Ok(())
     }
 
     /// Returns whether a worker is assigned to this node.
     pub fn has(&self, node: NodeId) -> bool {
-        self.assigned.contains_key(&node)
+        self.workers.assigned.contains_key(&node)
     }
 
     /// The next result, if any.
@@ -113,10 +120,13 @@ impl DiskWorkers {
 
     /// Waits until all files are closed and compressed, but at most for `patience`: a stalled disk
     /// must not keep the daemon from exiting. A half compressed file is still there uncompressed.
-    pub fn finish(mut self, patience: Duration) {
+    pub fn finish(self, patience: Duration) {
         let start = Instant::now();
+        let pools = [self.workers, self.syncers, self.cursor_writers].into_iter();
+        let mut workers: Vec<_> = pools.flat_map(|pool| pool.workers).collect();
         let threads: Vec<_> =
-            self.workers.drain(..).filter_map(|mut worker| worker.thread.take()).collect();
+            workers.iter_mut().filter_map(|worker| worker.thread.take()).collect();
+        drop(workers);
         for thread in threads {
             while !thread.is_finished() {
                 if start.elapsed() >= patience {
@@ -136,6 +146,47 @@ impl DiskWorkers {
 fn files_open_most() -> usize {
     let limit = usize::try_from(open_files_limit()).unwrap_or(usize::MAX);
     (limit / FILES_OPEN_PART).min(FILES_OPEN_MOST)
+}
+
+impl Pool {
+    /// Assigns a worker to an output: an idle one, else a new one. Once there are
+    /// [`DISK_THREADS_MOST`], outputs share the worker with the fewest.
+    fn assign(
+        &mut self,
+        node: NodeId,
+        queue: impl FnOnce() -> DiskQueue,
+    ) -> io::Result<&DiskQueue> {
+        let least_loaded = (0..self.workers.len()).min_by_key(|worker| self.load(*worker));
+        let worker = match least_loaded {
+            Some(worker) if self.load(worker) == 0 || self.workers.len() >= DISK_THREADS_MOST => {
+                worker
+            }
+            _ => {
+                self.workers.push(Worker::start(queue())?);
+                self.workers.len() - 1
+            }
+        };
+        self.assigned.insert(node, worker);
+        Ok(&self.workers[worker].queue)
+    }
+
+    /// The number of outputs that a worker serves.
+    fn load(&self, worker: usize) -> usize {
+        self.assigned.values().filter(|other| **other == worker).count()
+    }
+
+    fn put(&self, job: DiskJob) {
+        if let Some(worker) = self.assigned.get(&job.node) {
+            self.workers[*worker].queue.put(Job::Work(job));
+        }
+    }
+
+    /// Submits the last job of an output.
+    fn close(&mut self, job: DiskJob) {
+        if let Some(worker) = self.assigned.remove(&job.node) {
+            self.workers[worker].queue.put(Job::Work(job));
+        }
+    }
 }
 
 impl Worker {

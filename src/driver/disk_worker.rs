@@ -5,17 +5,19 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::mpsc::Sender;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::compress::{Compressor, Taken};
 use super::wake::Wake;
+use crate::clock::{Clock, SystemClock};
 use crate::engine::{DiskJob, DiskTarget, DiskWork, Event};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
 use crate::output::file::{FileOutput, Written};
 use crate::output::open_files::OpenFiles;
-use crate::spool::job::carry_out;
+use crate::spool::age::Now;
+use crate::spool::job;
 use crate::spool::writer::Writer;
 
 /// A job for a disk worker.
@@ -23,8 +25,30 @@ use crate::spool::writer::Writer;
 pub(super) enum Job {
     Work(DiskJob),
     /// Takes over an open spool.
-    Spool(NodeId, Box<Writer<OsFs>>),
+    Spool(NodeId, Arc<SharedSpool>),
 }
+
+/// A spool that is shared by the threads that append, sync and write cursors. The lock is not held
+/// during a sync.
+#[derive(Debug)]
+pub(super) struct SharedSpool {
+    writer: Mutex<Writer<OsFs>>,
+    clock: SystemClock,
+}
+
+impl SharedSpool {
+    /// A spool opened at `clock`'s time.
+    pub(super) fn new(writer: Writer<OsFs>, clock: SystemClock) -> Self {
+        Self { writer: Mutex::new(writer), clock }
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: self.clock.wall(), mono: self.clock.mono() }
+    }
+}
+
+/// If the last sync took longer, the loop is woken before the next one.
+const SYNC_SLOW: Duration = Duration::from_millis(5);
 
 /// The queue of a disk worker. One worker thread runs it ([`Self::run`]).
 #[derive(Debug)]
@@ -47,6 +71,8 @@ struct Jobs {
 #[derive(Debug)]
 struct DiskWorker {
     targets: HashMap<NodeId, Target>,
+    /// Duration of the last sync of a spool.
+    last_sync: Duration,
     compressor: Compressor,
 }
 
@@ -54,7 +80,7 @@ struct DiskWorker {
 enum Target {
     Files(Box<FileOutput<OsFs>>),
     Stdout(Stdout),
-    Spool(Box<Writer<OsFs>>),
+    Spool(Arc<SharedSpool>),
 }
 
 impl DiskQueue {
@@ -79,6 +105,7 @@ impl DiskQueue {
     pub(super) fn run(&self) {
         let mut worker = DiskWorker {
             targets: HashMap::new(),
+            last_sync: Duration::ZERO,
             compressor: Compressor::new(self.open_files.clone()),
         };
         while let Some(job) = self.next() {
@@ -86,7 +113,7 @@ impl DiskQueue {
                 self.wake.wake();
             }
         }
-        let DiskWorker { targets, compressor } = worker;
+        let DiskWorker { targets, compressor, .. } = worker;
         drop(targets);
         compressor.finish();
     }
@@ -113,8 +140,8 @@ impl DiskWorker {
     fn carry_out(&mut self, job: Job, queue: &DiskQueue) -> bool {
         let DiskJob { node, work } = match job {
             Job::Work(job) => job,
-            Job::Spool(node, writer) => {
-                self.targets.insert(node, Target::Spool(writer));
+            Job::Spool(node, spool) => {
+                self.targets.insert(node, Target::Spool(spool));
                 return false;
             }
         };
@@ -168,15 +195,15 @@ impl DiskWorker {
                 }
             }
             DiskWork::Spool(job) => {
-                let Some(Target::Spool(writer)) = self.targets.get_mut(&node) else {
+                let Some(Target::Spool(spool)) = self.targets.get(&node) else {
                     return false;
                 };
-                let report = Box::new(carry_out(writer, *job, SystemTime::now()));
-                self.compressor.compress(writer.take_to_compress(), Taken::Replace);
-                return queue.report(Event::SpoolDone { node, report });
+                let spool = Arc::clone(spool);
+                return self.spool(node, *job, &spool, queue);
             }
             DiskWork::UpdateSpool(plan, readers) => {
-                if let Some(Target::Spool(writer)) = self.targets.get_mut(&node) {
+                if let Some(Target::Spool(spool)) = self.targets.get_mut(&node) {
+                    let mut writer = locked(&spool.writer);
                     writer.set_plan(*plan);
                     writer.set_readers(&readers);
                 }
@@ -196,6 +223,36 @@ impl DiskWorker {
             }
         }
         false
+    }
+}
+
+impl DiskWorker {
+    /// Runs a spool's job. Returns whether a result was sent. Results are sent under the lock, so
+    /// that they arrive in the order of the events.
+    fn spool(
+        &mut self,
+        node: NodeId,
+        job: job::Job,
+        spool: &SharedSpool,
+        queue: &DiskQueue,
+    ) -> bool {
+        let mut writer = locked(&spool.writer);
+        let (report, syncing) = job::begin(&mut writer, job, spool.now());
+        let reported = queue.report(Event::SpoolDone { node, report: Box::new(report) });
+        drop(writer);
+        let Some(syncing) = syncing else { return reported };
+        // If the sync is fast, one wake-up is enough for both reports.
+        if self.last_sync > SYNC_SLOW {
+            queue.wake.wake();
+        }
+        let start = Instant::now();
+        let synced = syncing.run();
+        self.last_sync = start.elapsed();
+        let mut writer = locked(&spool.writer);
+        let report = Box::new(job::end(&mut writer, synced));
+        let reported = queue.report(Event::SpoolDone { node, report });
+        self.compressor.compress(writer.take_to_compress(), Taken::Replace);
+        reported
     }
 }
 
@@ -243,7 +300,6 @@ impl Stdout {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
     use std::sync::mpsc::{Receiver, channel};
     use std::time::UNIX_EPOCH;
 

@@ -132,6 +132,7 @@ impl Daemon {
             plan: Plan { daemon: plan.daemon.clone(), nodes: Vec::new() },
             sockets: inherited.sockets(reload::claims_of(plan)),
             has_control: false,
+            clock,
         };
         let mut prepared = prepare(plan.clone(), &before)?;
         let flow = match prepared.flow.take() {
@@ -182,7 +183,7 @@ impl Daemon {
             origins: writer.origins().into_iter().collect(),
             cursors: cursors.into_iter().collect(),
         });
-        self.disk.take_spool(node, writer).map_err(|error| error.to_string())?;
+        self.disk.take_spool(node, writer, self.clock).map_err(|error| error.to_string())?;
         self.engine.handle(Event::SpoolOpened { node, found }, now);
         Ok(())
     }

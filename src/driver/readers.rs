@@ -63,9 +63,8 @@ fn work(jobs: &Receiver<ReadJob>, done: &Sender<Event>, wake: &Wake) {
     let mut readers: HashMap<LaneId, Reader<OsFs>> = HashMap::new();
     for job in jobs {
         let reader = readers.remove(&job.lane).filter(|reader| reader.next_line() == job.from);
-        let mut reader = reader.unwrap_or_else(|| {
-            Reader::new(OsFs, job.dir.clone(), job.identity, job.from).with_quarantine()
-        });
+        let mut reader = reader
+            .unwrap_or_else(|| Reader::new(OsFs, job.dir.clone(), job.from).with_quarantine());
         let read = reader.read(job.until, job.max);
         let read = read.map_err(|error| format!("{}: {error}", job.dir.display()));
         // A reader that has caught up keeps no segment open, because the segment may be removed.

@@ -18,7 +18,7 @@ use mio::net::UdpSocket;
 use super::control::Listening;
 use super::inputs::Sockets;
 use super::{Daemon, admin, links, udp_out};
-use crate::clock::Mono;
+use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::plan::{BodyPlan, DaemonPlan, InputPlan, NodePlan, Plan, SpoolPlan};
 use crate::engine;
 use crate::forward::partition::{lanes, reader};
@@ -30,6 +30,7 @@ use crate::limits;
 use crate::logger;
 use crate::net::tls::{ClientTls, ServerTls};
 use crate::proto::traits::{Claim, Opening};
+use crate::spool::age::Now;
 use crate::spool::recover::{self, Opened};
 
 /// Where a reload finds the new plan; an error is the whole report for the user.
@@ -43,6 +44,7 @@ pub(super) struct Before {
     pub(super) sockets: Sockets,
     /// Whether there is a control socket.
     pub(super) has_control: bool,
+    pub(super) clock: SystemClock,
 }
 
 /// A plan with all that it needs of the system, ready to be put in force.
@@ -134,7 +136,9 @@ pub(super) fn prepare(plan: Plan, before: &Before) -> Result<Prepared, String> {
                 let same = |other: &SpoolPlan| other.dir == spool.dir;
                 if !matches!(was(node), Some(BodyPlan::Spool(other)) if same(other)) {
                     let readers = readers.get(node.name.as_str()).cloned().unwrap_or_default();
-                    prepared.spools.push((name(), open_spool(&node.name, spool, &readers)?));
+                    prepared
+                        .spools
+                        .push((name(), open_spool(&node.name, spool, &readers, before.clock)?));
                 }
             }
             BodyPlan::Udp(to) if was(node) != Some(&node.body) => {
@@ -184,9 +188,15 @@ fn open_control(new: &DaemonPlan, before: &Before) -> Result<Option<Listening>, 
 }
 
 /// Opens a spool and says what there is to say.
-fn open_spool(name: &str, plan: &SpoolPlan, readers: &[String]) -> Result<Opened<OsFs>, String> {
-    let opened =
-        recover::open(OsFs, plan, readers).map_err(|error| format!("spool of {name}: {error}"))?;
+fn open_spool(
+    name: &str,
+    plan: &SpoolPlan,
+    readers: &[String],
+    clock: SystemClock,
+) -> Result<Opened<OsFs>, String> {
+    let now = Now { wall: clock.wall(), mono: clock.mono() };
+    let opened = recover::open(OsFs, plan, readers, now)
+        .map_err(|error| format!("spool of {name}: {error}"))?;
     for note in &opened.notes {
         log::warn!("{name}: {note}");
     }
@@ -237,6 +247,7 @@ impl Daemon {
             plan: self.engine.plan().clone(),
             sockets: self.inputs.sockets(),
             has_control: self.control.is_some(),
+            clock: self.clock,
         };
         let (done, prepared) = channel();
         let (reread, wake) = (Arc::clone(&self.reread), self.wake.clone());

@@ -5,9 +5,10 @@
 use std::collections::BTreeSet;
 
 use crate::clock::Mono;
-use crate::config::plan::SpoolFull;
+use crate::config::plan::{BodyPlan, SpoolFull};
 use crate::ids::NodeId;
 use crate::limits::HOLD_MOST;
+use crate::proto::traits::Claim;
 
 use super::cx::Cx;
 use super::graph::{Body, Graph, Node};
@@ -45,6 +46,11 @@ impl Burst {
         self.waiting > self.bound && self.since.is_some_and(|since| now.since(since) < HOLD_MOST)
     }
 
+    /// Whether more is waiting than the bound, however long.
+    fn is_beyond(&self) -> bool {
+        self.waiting > self.bound
+    }
+
     /// When throttling ends.
     pub(super) fn deadline(&self, now: Mono) -> Option<Mono> {
         self.since.filter(|_| self.throttles(now)).map(|since| since + HOLD_MOST)
@@ -58,6 +64,9 @@ pub(super) struct Backpressure {
     full: BTreeSet<(NodeId, bool)>,
     /// Nodes that have fallen behind in a burst.
     bursting: BTreeSet<NodeId>,
+    /// Spools with so much in memory that waits for a sync that datagrams are better left in the
+    /// kernel, however long that takes: what is there outlives a killed daemon.
+    crowded: BTreeSet<NodeId>,
     paused: BTreeSet<NodeId>,
     throttled: BTreeSet<NodeId>,
     changed: bool,
@@ -78,6 +87,11 @@ impl Backpressure {
             true => self.bursting.insert(id),
             false => self.bursting.remove(&id),
         };
+        let crowded = matches!(&node.body, Body::Spool(spool) if spool.unsynced.is_beyond());
+        self.changed |= match crowded {
+            true => self.crowded.insert(id),
+            false => self.crowded.remove(&id),
+        };
     }
 
     /// Forces a new evaluation because the flow has changed.
@@ -90,7 +104,7 @@ impl Backpressure {
         for all in [false, true] {
             self.changed |= self.full.remove(&(id, all));
         }
-        self.changed |= self.bursting.remove(&id);
+        self.changed |= self.bursting.remove(&id) | self.crowded.remove(&id);
         self.paused.remove(&id);
         self.throttled.remove(&id);
     }
@@ -114,7 +128,9 @@ impl Backpressure {
         for &node in self.paused.difference(&paused) {
             cx.act(Action::Unpause(node));
         }
-        let throttled = inputs_upstream(graph, &self.bursting);
+        let mut throttled = inputs_upstream(graph, &self.bursting);
+        let crowded = inputs_upstream(graph, &self.crowded).into_iter();
+        throttled.extend(crowded.filter(|id| has_datagrams(graph.node(*id))));
         for &node in throttled.difference(&self.throttled) {
             cx.act(Action::Throttle(node, true));
         }
@@ -152,7 +168,8 @@ fn note_burst(node: &mut Node, now: Mono) -> bool {
     match &mut node.body {
         Body::Spool(spool) => {
             spool.burst.note(spool.unwritten(), now);
-            spool.burst.throttles(now)
+            spool.unsynced.note(spool.unsynced_bytes(), now);
+            spool.burst.throttles(now) || spool.unsynced.throttles(now)
         }
         Body::Lanes(lanes) => lanes.lanes.iter_mut().any(|lane| {
             let waiting = lane.queue.fill().0;
@@ -187,4 +204,11 @@ pub(super) fn inputs_upstream(graph: &Graph, nodes: &BTreeSet<NodeId>) -> BTreeS
     let live = nodes.iter().filter(|id| graph.get(**id).is_some());
     let upstream = live.flat_map(|id| graph.upstream(*id, is_no_spool));
     upstream.filter(|id| graph.node(*id).is_input()).collect()
+}
+
+/// Whether an input has a socket for datagrams.
+fn has_datagrams(node: &Node) -> bool {
+    let BodyPlan::Input(input) = &node.plan.body else { return false };
+    let is_datagram = |claim: &Claim| matches!(claim, Claim::Udp { .. } | Claim::UnixPath(_));
+    input.source.claims().iter().any(is_datagram)
 }

@@ -69,8 +69,6 @@ pub struct ReadJob {
     pub spool: NodeId,
     /// Its folder.
     pub dir: PathBuf,
-    /// Its identity.
-    pub identity: Identity,
     /// The first line wanted.
     pub from: u64,
     /// The line at which the read must stop.
@@ -122,7 +120,7 @@ impl Consumer {
         self.begun = true;
         self.position = match &cursor {
             Some(cursor) => cursor.position,
-            None => siblings.map(|(_, cursor)| cursor.position).min().unwrap_or(spool.held.oldest),
+            None => siblings.map(|(_, cursor)| cursor.position).min().unwrap_or(spool.held.start),
         };
         self.next = self.position;
         self.done = cursor.as_ref().map_or(0, |cursor| cursor.done);
@@ -185,7 +183,6 @@ impl Consumer {
         &mut self,
         lane: LaneId,
         dir: PathBuf,
-        identity: Identity,
         durable: u64,
     ) -> Option<ReadJob> {
         let behind = self.begun && !self.closed && self.next < durable;
@@ -194,7 +191,7 @@ impl Consumer {
         }
         self.reading = true;
         let (spool, from, until) = (self.spool, self.next, durable);
-        Some(ReadJob { lane, spool, dir, identity, from, until, max: FEED_READ })
+        Some(ReadJob { lane, spool, dir, from, until, max: FEED_READ })
     }
 
     /// Allows a failed read to be retried once its time has come.

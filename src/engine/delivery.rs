@@ -61,7 +61,7 @@ impl Engine {
             return;
         };
         let durable = spool.held.durable;
-        if let Some(job) = consumer.next_read(lane, plan.dir.clone(), spool.identity, durable) {
+        if let Some(job) = consumer.next_read(lane, plan.dir.clone(), durable) {
             self.cx.act(Action::Read(job));
         }
     }

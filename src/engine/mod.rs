@@ -164,7 +164,7 @@ impl Engine {
         }
         if let Some(spool) = self.graph.spool_mut(id) {
             spool.expire_retry(self.cx.now);
-            self.start_spool_job(id);
+            self.start_spool_jobs(id);
         }
         if let Some(node) = self.graph.get_mut(id) {
             self.backpressure.note(id, node, self.cx.now);
@@ -209,7 +209,9 @@ impl Engine {
         let spool = match (&node.body, shape::spool(&node.plan.body)) {
             (Body::Spool(spool), Some(plan)) => {
                 let own = spool.deadline(plan, self.has_moved_cursors(id));
-                own.into_iter().chain(spool.burst.deadline(self.cx.now)).min()
+                let bursts = [&spool.burst, &spool.unsynced];
+                let bursts = bursts.into_iter().filter_map(|burst| burst.deadline(self.cx.now));
+                own.into_iter().chain(bursts).min()
             }
             _ => None,
         };

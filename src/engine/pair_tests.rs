@@ -22,14 +22,26 @@ fn second() -> Duration {
     Duration::from_millis(1100)
 }
 
+/// What a history has beside crashes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Twist {
+    /// The sender is reloaded.
+    reloads: bool,
+    /// Syncs end only as time passes.
+    slow: bool,
+}
+
 /// Runs a short history; a machine that stops restarts at once with what `loss` leaves.
-fn run(sender: SimFs, receiver: SimFs, name: &str, reloads: bool, loss: Loss) -> Story {
+fn run(sender: SimFs, receiver: SimFs, name: &str, twist: Twist, loss: Loss) -> Story {
     let mut pair = Pair::new(sender, receiver, name);
+    if twist.slow {
+        pair.slow_syncs();
+    }
     let mut given = Vec::new();
     let mut safe: Vec<String> = Vec::new();
     for round in 0..ROUNDS {
         pair.restart_stopped(loss);
-        if reloads && round > 0 && !pair.sender.fs.has_stopped() {
+        if twist.reloads && round > 0 && !pair.sender.fs.has_stopped() {
             pair.reload_sender(round - 1);
         }
         let text = format!("<13>a: line {round}\n<13>b: line {round}\n");
@@ -42,7 +54,7 @@ fn run(sender: SimFs, receiver: SimFs, name: &str, reloads: bool, loss: Loss) ->
         pair.exchange();
         pair.pass(second());
     }
-    for _ in 0..8 {
+    for _ in 0..if twist.slow { 40 } else { 8 } {
         pair.restart_stopped(loss);
         pair.pass(second());
     }
@@ -74,9 +86,9 @@ fn is_whole(story: &Story) -> bool {
     received == given
 }
 
-fn every_line_arrives_once(name: &str, reloads: bool) {
+fn every_line_arrives_once(name: &str, twist: Twist) {
     let (sender, receiver) = (SimFs::default(), SimFs::default());
-    let whole = run(sender.clone(), receiver.clone(), name, reloads, Loss::None);
+    let whole = run(sender.clone(), receiver.clone(), name, twist, Loss::None);
     check(&whole, "no crash");
     assert!(is_whole(&whole), "{:?}", whole.pair.received());
     let ends = [(sender.operations(), true), (receiver.operations(), false)];
@@ -88,7 +100,7 @@ fn every_line_arrives_once(name: &str, reloads: bool) {
                 if at_sender { &sender } else { &receiver }.crash_at(at);
                 let what = format!("sender {at_sender}, stopped before {at}, {loss:?}");
                 let story =
-                    catch_unwind(AssertUnwindSafe(|| run(sender, receiver, name, reloads, loss)));
+                    catch_unwind(AssertUnwindSafe(|| run(sender, receiver, name, twist, loss)));
                 let story = story.unwrap_or_else(|_| panic!("{what}"));
                 check(&story, &what);
                 if !at_sender {
@@ -101,15 +113,20 @@ fn every_line_arrives_once(name: &str, reloads: bool) {
 
 #[test]
 fn every_line_arrives_once_whichever_machine_stops_at_whatever_step() {
-    every_line_arrives_once("out", false);
+    every_line_arrives_once("out", Twist::default());
 }
 
 #[test]
 fn every_line_arrives_once_in_the_file_that_its_field_names() {
-    every_line_arrives_once("{app}", false);
+    every_line_arrives_once("{app}", Twist::default());
 }
 
 #[test]
 fn every_line_arrives_once_through_reloads_that_make_the_output_anew() {
-    every_line_arrives_once("out", true);
+    every_line_arrives_once("out", Twist { reloads: true, ..Twist::default() });
+}
+
+#[test]
+fn every_line_arrives_once_while_syncs_run_beside_what_is_appended() {
+    every_line_arrives_once("out", Twist { slow: true, ..Twist::default() });
 }

@@ -1,8 +1,9 @@
 //! Spools: lines waiting to be written, lines written but not durable, and their outcomes.
 //!
 //! A batch stays in the spool's queue until it is durable, so that it can be written again after a
-//! failed sync. Each spool has at most one job running. Newly durable lines release barriers and go
-//! to the consumers that have been given everything before them.
+//! failed sync. Each spool has at most three jobs running: one that appends lines, one that syncs
+//! them and one that writes cursors ([`crate::spool::job`]). Newly durable lines release barriers
+//! and go to the consumers that have been given everything before them.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -13,12 +14,13 @@ use crate::config::plan::{SpoolFull, SpoolPlan, Sync};
 use crate::ids::{Identity, NodeId};
 use crate::ledger::{Count, Ledger, Reason};
 use crate::limits::{
-    CURSOR_EVERY, DISK_RETRY, GATHER_BYTES, GATHER_MOST, SPOOL_JOB_MOST, UNSYNCED_MOST,
+    CURSOR_EVERY, DISK_RETRY, DROPS_SAID_EVERY, GATHER_BYTES, GATHER_MOST, SPOOL_JOB_MOST,
 };
 use crate::output::queue::Queue;
 use crate::spool::cursor::Cursor;
-use crate::spool::job::{Job, Report};
-use crate::spool::writer::{Fate, Held};
+use crate::spool::job::{Job, Report, Step, Thread};
+use crate::spool::sync::Task;
+use crate::spool::writer::{Held, Outcome, Stopped};
 
 use super::backpressure::Burst;
 use super::consumer::Consumer;
@@ -40,7 +42,9 @@ pub(super) struct SpoolState {
     /// The last durable line from each other spool.
     pub(super) origins: HashMap<Identity, u64>,
     /// The outcomes of batches that are written but not durable, oldest first.
-    outcomes: VecDeque<Fate>,
+    outcomes: VecDeque<Outcome>,
+    /// How often the spool has given up segments ([`crate::spool::job`]).
+    epoch: u64,
     /// When the newest durable line was received.
     pub(super) newest: Option<std::time::SystemTime>,
     /// The last known cursors of the readers.
@@ -48,8 +52,20 @@ pub(super) struct SpoolState {
     /// Total lines that entered the queue, and total lines that left it for good.
     accepted: u64,
     completed: u64,
-    pub(super) busy: bool,
+    /// A job that appends is running.
+    appending: bool,
+    /// When the running sync began.
+    syncing: Option<Mono>,
+    /// A job that writes cursors or keeps house is running.
+    tidying: bool,
     pub(super) retry_at: Option<Mono>,
+    /// The spool is full: lines are tried again after the next sync, or at this time.
+    full_until: Option<Mono>,
+    /// The spool is full, and nothing can be dropped before a sync.
+    must_sync: bool,
+    is_full: bool,
+    /// When a full spool was last logged.
+    full_logged: Option<Mono>,
     pub(super) error: Option<String>,
     /// When unwritten lines began to wait.
     waiting_since: Option<Mono>,
@@ -64,7 +80,10 @@ pub(super) struct SpoolState {
     housekeeping_due: bool,
     /// True while its full queue pauses inputs.
     pub(super) pausing: bool,
+    /// Of the bytes that are not written.
     pub(super) burst: Burst,
+    /// Of the bytes that wait in memory for a sync.
+    pub(super) unsynced: Burst,
     pub(super) closed: bool,
 }
 
@@ -90,13 +109,20 @@ impl SpoolState {
             held: Held::default(),
             origins: HashMap::new(),
             outcomes: VecDeque::new(),
+            epoch: 0,
             newest: None,
             cursors: HashMap::new(),
             accepted: 0,
             completed: 0,
             // Until it has been opened.
-            busy: true,
+            appending: true,
+            syncing: None,
+            tidying: false,
             retry_at: None,
+            full_until: None,
+            must_sync: false,
+            is_full: false,
+            full_logged: None,
             error: None,
             waiting_since: None,
             dirty_since: None,
@@ -106,6 +132,7 @@ impl SpoolState {
             housekeeping_due: false,
             pausing: false,
             burst: Burst::beyond(0),
+            unsynced: Burst::beyond(limit / 2),
             closed: false,
         }
     }
@@ -136,7 +163,7 @@ impl SpoolState {
             Sync::Every(time) => {
                 ending
                     || self.wanted > self.completed
-                    || self.queue.written_bytes() >= UNSYNCED_MOST
+                    || self.must_sync
                     || self.dirty_since.is_some_and(|since| now >= since + time)
             }
         }
@@ -152,25 +179,36 @@ impl SpoolState {
             && self.waiting_since.is_none_or(|since| now < since + patience)
     }
 
+    /// Whether no job is running.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.appending && self.syncing.is_none() && !self.tidying
+    }
+
+    /// Bytes that wait in memory for a sync, once they are so many that inputs should know.
+    pub(super) fn unsynced_bytes(&self) -> u64 {
+        let (used, limit) = self.queue.fill();
+        if used > limit / 4 { used } else { 0 }
+    }
+
     /// When there is something to do if no event comes first. `moved` if a cursor on disk lags its
     /// reader.
     pub(super) fn deadline(&self, plan: &SpoolPlan, moved: bool) -> Option<Mono> {
-        if self.busy || self.closed {
+        if self.closed || !self.opened {
             return None;
         }
-        let sync = match plan.sync {
-            Sync::Every(time) => self.dirty_since.map(|since| since + time),
+        let every = match plan.sync {
+            Sync::Every(time) => Some(time),
             _ => None,
         };
-        let patience = match plan.sync {
-            Sync::Every(time) => GATHER_MOST.min(time),
-            _ => GATHER_MOST,
-        };
+        let patience = every.map_or(GATHER_MOST, |time| GATHER_MOST.min(time));
         let gathered = self.waiting_since.map(|since| since + patience);
+        let append = gathered.into_iter().chain(self.full_until).filter(|_| !self.appending);
+        let sync = self.dirty_since.zip(every).map(|(since, time)| since + time);
+        let sync = sync.filter(|_| self.syncing.is_none());
         let cursors = moved.then(|| self.saved_at + CURSOR_EVERY);
         let housekeeping = Some(self.kept_at + HOUSEKEEPING);
-        let all = sync.into_iter().chain(gathered).chain(self.retry_at).chain(cursors);
-        all.chain(housekeeping).min()
+        let tidy = cursors.into_iter().chain(housekeeping).filter(|_| !self.tidying);
+        append.chain(sync).chain(tidy).chain(self.retry_at).min()
     }
 
     /// Schedules housekeeping with the next job.
@@ -180,8 +218,8 @@ impl SpoolState {
 
     /// Allows a failed job to be retried once its time has come.
     pub(super) fn expire_retry(&mut self, now: Mono) {
-        if self.retry_at.is_some_and(|at| now >= at) {
-            self.retry_at = None;
+        for at in [&mut self.retry_at, &mut self.full_until] {
+            at.take_if(|at| now >= *at);
         }
     }
 
@@ -200,20 +238,32 @@ impl SpoolState {
         Some((lost, if refused { Reason::DiskError } else { Reason::QueueFull }))
     }
 
-    /// Starts a job if there is work and none is running. `cursors` returns the cursors to write:
-    /// all of them (`true`), or only those that a checkpoint waits for.
-    fn next_job(
+    /// The jobs to start now, none of a kind that is running: lines go to the disk whatever a sync
+    /// does meanwhile. `cursors` returns the cursors to write: all of them (`true`), or only those
+    /// that a checkpoint waits for.
+    fn next_jobs(
         &mut self,
         plan: &SpoolPlan,
         ending: bool,
         cursors: impl FnOnce(bool) -> Vec<Cursor>,
         now: Mono,
-    ) -> Option<Job> {
-        if self.busy || self.closed || self.retry_at.is_some() {
-            return None;
+    ) -> Vec<Job> {
+        if self.closed || !self.opened || self.retry_at.is_some() {
+            return Vec::new();
         }
+        let lines = self.next_lines(plan, ending, now);
+        let tidy = match self.tidying {
+            true => Job::default(),
+            false => self.next_tidying(ending, cursors, now),
+        };
+        let has_work = |job: &Job| job.appends() || job.thread() != Thread::Appends;
+        [lines, tidy].into_iter().filter(has_work).collect()
+    }
+
+    /// The job that appends what waits, syncs what is due, or both.
+    fn next_lines(&mut self, plan: &SpoolPlan, ending: bool, now: Mono) -> Job {
         let gathers = self.gathers(plan, ending, now);
-        let batches = match gathers {
+        let batches = match self.appending || self.full_until.is_some() || gathers {
             true => Vec::new(),
             false => self.queue.first_unwritten(SPOOL_JOB_MOST),
         };
@@ -221,17 +271,27 @@ impl SpoolState {
             true => drop(self.waiting_since.get_or_insert(now)),
             false => self.waiting_since = None,
         }
-        let dirty = !batches.is_empty() || self.dirty_since.is_some();
-        let sync = dirty && self.sync_due(plan, ending, now);
-        let cursors = cursors(ending || now >= self.saved_at + CURSOR_EVERY);
-        let housekeeping = self.housekeeping_due || now >= self.kept_at + HOUSEKEEPING;
-        if batches.is_empty() && !sync && cursors.is_empty() && !housekeeping {
-            return None;
-        }
-        self.busy = true;
+        let dirty = !batches.is_empty() || self.dirty_since.is_some() || self.must_sync;
+        let sync = self.syncing.is_none() && dirty && self.sync_due(plan, ending, now);
         if !batches.is_empty() {
+            self.appending = true;
             self.dirty_since.get_or_insert(now);
         }
+        if sync {
+            self.syncing = Some(now);
+        }
+        Job { epoch: self.epoch, batches, sync, ..Job::default() }
+    }
+
+    /// The job that writes cursors and keeps house.
+    fn next_tidying(
+        &mut self,
+        ending: bool,
+        cursors: impl FnOnce(bool) -> Vec<Cursor>,
+        now: Mono,
+    ) -> Job {
+        let cursors = cursors(ending || now >= self.saved_at + CURSOR_EVERY);
+        let housekeeping = self.housekeeping_due || now >= self.kept_at + HOUSEKEEPING;
         if !cursors.is_empty() {
             self.saved_at = now;
         }
@@ -239,32 +299,92 @@ impl SpoolState {
             self.housekeeping_due = false;
             self.kept_at = now;
         }
-        Some(Job { batches, sync, cursors, housekeeping })
+        self.tidying = housekeeping || !cursors.is_empty();
+        Job { epoch: self.epoch, cursors, housekeeping, ..Job::default() }
     }
 
-    /// Takes in the result of a job.
-    fn job_done(&mut self, report: Report, name: &str, now: Mono) {
-        self.busy = false;
-        match (&report.error, &self.error) {
-            (Some(error), None) => log::error!(
-                "{name}: {error}; retrying every {DISK_RETRY:?}, lines wait in the queue"
-            ),
-            (None, Some(_)) => log::warn!("{name}: writing again"),
-            _ => {}
-        }
-        self.retry_at = report.error.is_some().then(|| now + DISK_RETRY);
-        self.error = report.error;
+    /// Takes in a report of a job.
+    fn reported(&mut self, report: &mut Report, name: &str, now: Mono) {
+        self.came_to(report.step);
+        self.note_errors(report, name, now);
         self.held = report.held;
-        self.origins.extend(report.origins);
-        for outcome in report.fates {
+        for (origin, last) in report.origins.drain(..) {
+            match last {
+                Some(last) => self.origins.insert(origin, last),
+                None => self.origins.remove(&origin),
+            };
+        }
+        for outcome in report.outcomes.drain(..) {
             let bytes = self.queue.unwritten().map_or(0, |batch| batch.bytes.len());
             self.queue.wrote(bytes);
             self.outcomes.push_back(outcome);
         }
     }
 
+    /// Notes how far a job has come.
+    fn came_to(&mut self, step: Step) {
+        let task = match step {
+            Step::Appended { lines, idle } => {
+                self.appending &= !lines;
+                idle
+            }
+            Step::Done(task) => {
+                // What was dropped or passed may have made room.
+                self.full_until = None;
+                Some(task)
+            }
+        };
+        match task {
+            None => {}
+            Some(Task::Cursors) => self.tidying = false,
+            Some(Task::Lines) => {
+                // What is not durable now was appended after this sync began.
+                let begun = self.syncing.take();
+                self.dirty_since = self.dirty_since.and(begun);
+                self.must_sync = false;
+            }
+        }
+    }
+
+    /// Notes what went wrong: a full spool waits for its readers, a disk that fails is retried.
+    fn note_errors(&mut self, report: &mut Report, name: &str, now: Mono) {
+        let appended = matches!(report.step, Step::Appended { lines: true, .. });
+        let mut failed = report.error.take();
+        match report.stopped.take() {
+            Some(Stopped::Unsynced) => {
+                self.must_sync = true;
+                self.full_until = Some(now + DISK_RETRY);
+            }
+            Some(Stopped::Full(why)) => {
+                self.full_until = Some(now + DISK_RETRY);
+                if self.full_logged.is_none_or(|logged| now.since(logged) >= DROPS_SAID_EVERY) {
+                    log::error!("{name}: {why}; lines wait in the queue until readers pass some");
+                    self.full_logged = Some(now);
+                }
+                self.is_full = true;
+                self.error = Some(why);
+            }
+            Some(Stopped::Failed(why)) => failed = Some(why),
+            None => self.is_full &= !appended,
+        }
+        let tells_health = !matches!(report.step, Step::Appended { lines: false, .. });
+        if tells_health && failed.is_none() && !self.is_full && self.error.take().is_some() {
+            log::warn!("{name}: writing again");
+        }
+        if let Some(failed) = failed {
+            if self.error.is_none() {
+                log::error!(
+                    "{name}: {failed}; retrying every {DISK_RETRY:?}, lines wait in the queue"
+                );
+            }
+            self.error = Some(failed);
+            self.retry_at = Some(now + DISK_RETRY);
+        }
+    }
+
     /// Schedules data that is not durable to be written again, under new numbers.
-    fn rewind(&mut self) {
+    fn rewind(&mut self, epoch: u64) {
+        self.epoch = epoch;
         self.queue.rewind();
         self.outcomes.clear();
     }
@@ -276,7 +396,7 @@ impl SpoolState {
             let Some(batch) = self.queue.front() else { break };
             let count = batch.count();
             let end = match outcome {
-                Fate::Stored(first) => first + count.lines,
+                Outcome::Stored(first) => first + count.lines,
                 _ => 0,
             };
             if end > self.held.durable {
@@ -286,14 +406,14 @@ impl SpoolState {
             self.outcomes.pop_front();
             self.completed += count.lines;
             match outcome {
-                Fate::Stored(first) => {
+                Outcome::Stored(first) => {
                     ledger.left.add(count.lines, count.bytes);
                     self.newest = Some(batch.received);
                     batch.numbers = Some(Numbers { first, last: end - 1 });
                     durable.push(batch);
                 }
-                Fate::Duplicate => ledger.drop(Reason::Duplicate, count.lines, count.bytes),
-                Fate::Refused => ledger.drop(Reason::SpoolFull, count.lines, count.bytes),
+                Outcome::Duplicate => ledger.drop(Reason::Duplicate, count.lines, count.bytes),
+                Outcome::Refused => ledger.drop(Reason::SpoolFull, count.lines, count.bytes),
             }
         }
         durable
@@ -302,7 +422,7 @@ impl SpoolState {
     /// The grace is over: gives up what was not written, unless a job may still write it.
     pub(super) fn give_up(&mut self, stalled: bool, cx: &mut Cx) -> Count {
         let mut lost = Count::default();
-        if self.busy && !stalled {
+        if !self.is_idle() && !stalled {
             return lost;
         }
         while let Some(batch) = self.queue.pop(&mut cx.budget) {
@@ -314,7 +434,7 @@ impl SpoolState {
 
     /// Closes it if nothing waits and no job is running.
     fn close(&mut self, node: NodeId, cx: &mut Cx) {
-        if self.queue.is_empty() && !self.busy && !self.closed {
+        if self.queue.is_empty() && self.is_idle() && !self.closed {
             self.closed = true;
             cx.act(Action::Disk(DiskJob { node, work: DiskWork::Close }));
         }
@@ -341,7 +461,7 @@ impl Engine {
         spool.held = found.held;
         spool.origins = found.origins;
         spool.cursors = found.cursors;
-        spool.busy = false;
+        spool.appending = false;
         self.begin_consumers(id);
         for lane in self.consumers.lanes_of(id) {
             self.refill(lane);
@@ -363,8 +483,8 @@ impl Engine {
         self.cx.touch(to);
     }
 
-    /// Starts a spool's next job if there is work.
-    pub(super) fn start_spool_job(&mut self, id: NodeId) {
+    /// Starts a spool's next jobs if there is work.
+    pub(super) fn start_spool_jobs(&mut self, id: NodeId) {
         let is_ending = self.ending.is_some();
         let Some(Node { plan, body: Body::Spool(spool), retired, .. }) = self.graph.get_mut(id)
         else {
@@ -377,33 +497,34 @@ impl Engine {
             let of_spool = consumers.of_spool(id).map(|(_, consumer)| consumer);
             cursors_to_save(of_spool, identity, all)
         };
-        if let Some(job) = spool.next_job(plan, ending, cursors, self.cx.now) {
+        for job in spool.next_jobs(plan, ending, cursors, self.cx.now) {
             let work = DiskWork::Spool(Box::new(job));
             self.cx.act(Action::Disk(DiskJob { node: id, work }));
         }
     }
 
-    pub(super) fn spool_done(&mut self, id: NodeId, report: Report) {
+    pub(super) fn spool_done(&mut self, id: NodeId, mut report: Report) {
         let now = self.cx.now;
         let Some(Node { name, body: Body::Spool(spool), ledger, moved, .. }) =
             self.graph.get_mut(id)
         else {
             return;
         };
-        let (rewound, saved) = (report.rewound, report.saved.clone());
         let before = spool.completed;
-        spool.job_done(report, name, now);
+        spool.reported(&mut report, name, now);
         let durable = spool.take_durable(ledger, &mut self.cx);
         if spool.completed != before {
             *moved = now;
         }
-        if rewound {
-            spool.rewind();
+        if report.epoch != spool.epoch {
+            spool.rewind(report.epoch);
         }
-        if spool.outcomes.is_empty() {
-            spool.dirty_since = None;
+        match spool.outcomes.is_empty() {
+            true => spool.dirty_since = None,
+            // An append that was running when a sync ended is reported after it.
+            false => drop(spool.dirty_since.get_or_insert(now)),
         }
-        for cursor in &saved {
+        for cursor in &report.saved {
             for output in self.consumers.saved(id, cursor) {
                 self.checkpoint_saved(output);
             }

@@ -261,8 +261,8 @@ impl Patterns {
         self.search_bytes(&batch.bytes, hits);
     }
 
-    /// The same for a pattern of [`Self::compile_foreign`], in as many whole lines as a bounded time
-    /// allows for; how many bytes those are.
+    /// The same for a pattern of [`Self::compile_foreign`], in as many whole lines as a bounded
+    /// time allows for; how many bytes those are.
     pub fn search_foreign(&self, batch: &Batch, hits: &mut Hits) -> usize {
         let most = FOREIGN_STEPS_MAX / self.states.max(1);
         let bytes = &batch.bytes[..];

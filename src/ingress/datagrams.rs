@@ -215,7 +215,7 @@ impl<I: Intake> Running<I> {
         loop {
             let enough = self.inlet.control().throttled() || self.inlet.control().is_late();
             if self.patient && enough && self.kernel_has_room() {
-                self.inlet.send_full(&mut self.intake);
+                self.send_throttled();
                 if pause(self.inlet.bell()) == Waited::Stopped {
                     break;
                 }
@@ -256,6 +256,15 @@ impl<I: Intake> Running<I> {
             }
         }
         self.finish();
+    }
+
+    /// Sends while datagrams are left in the kernel. Before a spool everything goes where the loop
+    /// has room: what stays here meanwhile would be lost to a kill.
+    fn send_throttled(&mut self) {
+        match self.inlet.control().is_prompt() && self.inlet.has_room(2) {
+            true => self.inlet.send_all(&mut self.intake),
+            false => self.inlet.send_full(&mut self.intake),
+        }
     }
 
     /// Sends what is enough to be worth it while reads are full.

@@ -109,7 +109,8 @@ impl ReceiverControl {
         self.is_prompt() && self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    fn is_prompt(&self) -> bool {
+    /// Whether lines are sent as soon as they have come, because they go to a spool.
+    pub fn is_prompt(&self) -> bool {
         self.prompt.load(Ordering::Relaxed)
     }
 
@@ -300,6 +301,11 @@ impl Inlet {
     /// Rings when there are answers, and when the receiver is stopped.
     pub fn bell(&self) -> &Bell {
         &self.control.bell
+    }
+
+    /// Whether the loop's queue takes `count` more batches without a wait.
+    pub fn has_room(&self, count: usize) -> bool {
+        self.control.waiting.load(Ordering::Relaxed) as usize + count <= limits::RECEIVED_WAITING
     }
 
     /// Whether the receiver is to send what it has and end.

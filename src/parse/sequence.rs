@@ -42,7 +42,8 @@ struct Span {
 }
 
 /// Follows the numbers of all senders. Of more than [`SENDERS_MOST`], the one unheard of for
-/// longest is forgotten: should it send again, it is new, and what it lost meanwhile is not counted.
+/// longest is forgotten: should it send again, it is new, and what it lost meanwhile is not
+/// counted.
 #[derive(Debug)]
 pub struct GapTracker {
     step: u64,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::fs::{Fs, FsFile};
+use crate::fs::{Fs, FsFile, Kind};
 
 /// What a crash does to unsynced data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,8 @@ struct Disk {
     locks: BTreeSet<PathBuf>,
     /// Bytes that still fit; `None` if unlimited.
     room: Option<usize>,
+    /// What it says it has free, whatever is removed.
+    late: Option<u64>,
     operations: u64,
     /// The operation at which the machine stops.
     crash_at: Option<u64>,
@@ -71,6 +73,9 @@ struct Disk {
 pub(crate) struct SimFile {
     disk: Rc<RefCell<Disk>>,
     inode: Inode,
+    /// Of a shared handle: how long the file was when it was made. A sync by it makes no more than
+    /// that durable, as one that began then may do.
+    until: Option<usize>,
 }
 
 /// A lock, released on drop.
@@ -105,6 +110,11 @@ impl SimFs {
     /// Limits the free space; a write that needs more is cut short, and the next one fails.
     pub(crate) fn set_room(&self, room: Option<usize>) {
         self.disk.borrow_mut().room = room;
+    }
+
+    /// Says from now on that so much is free, whatever is removed.
+    pub(crate) fn set_late(&self, free: Option<u64>) {
+        self.disk.borrow_mut().late = free;
     }
 
     /// All files and their content.
@@ -199,12 +209,12 @@ impl Fs for SimFs {
             disk.step()?;
         }
         let inode = Rc::clone(disk.live.entry(path.to_path_buf()).or_default());
-        Ok(SimFile { disk: Rc::clone(&self.disk), inode })
+        Ok(SimFile { disk: Rc::clone(&self.disk), inode, until: None })
     }
 
     fn open(&self, path: &Path) -> io::Result<SimFile> {
         let inode = self.disk.borrow().find(path)?;
-        Ok(SimFile { disk: Rc::clone(&self.disk), inode })
+        Ok(SimFile { disk: Rc::clone(&self.disk), inode, until: None })
     }
 
     fn create_folders(&self, path: &Path) -> io::Result<()> {
@@ -253,6 +263,14 @@ impl Fs for SimFs {
         Ok(names.filter(|path| path.parent() == Some(folder)).cloned().collect())
     }
 
+    fn entries(&self, folder: &Path) -> io::Result<Vec<(PathBuf, Kind)>> {
+        let paths = self.list(folder)?.into_iter();
+        let is_folder = |path: &PathBuf| self.disk.borrow().folders.contains(path);
+        Ok(paths
+            .map(|path| if is_folder(&path) { (path, Kind::Folder) } else { (path, Kind::File) })
+            .collect())
+    }
+
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         let mut disk = self.disk.borrow_mut();
         disk.sync_step()?;
@@ -264,7 +282,8 @@ impl Fs for SimFs {
     }
 
     fn free(&self, _folder: &Path) -> io::Result<u64> {
-        Ok(self.disk.borrow().room.map_or(u64::MAX, |room| room as u64))
+        let disk = self.disk.borrow();
+        Ok(disk.late.unwrap_or_else(|| disk.room.map_or(u64::MAX, |room| room as u64)))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<SimLock>> {
@@ -285,6 +304,11 @@ impl Disk {
 }
 
 impl FsFile for SimFile {
+    fn share(&self) -> io::Result<Self> {
+        let until = Some(self.inode.borrow().live.len());
+        Ok(Self { disk: Rc::clone(&self.disk), inode: Rc::clone(&self.inode), until })
+    }
+
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut disk = self.disk.borrow_mut();
         disk.step()?;
@@ -334,7 +358,11 @@ impl FsFile for SimFile {
         let failed = self.disk.borrow_mut().sync_step();
         let mut data = self.inode.borrow_mut();
         failed?;
-        data.durable = data.live.clone();
+        let until = self.until.unwrap_or(usize::MAX).min(data.live.len());
+        // What another sync made durable meanwhile stays so.
+        if until >= data.durable.len() || data.live.len() < data.durable.len() {
+            data.durable = data.live[..until].to_vec();
+        }
         Ok(())
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct Pair {
     barrier: u64,
     sender_text: String,
     receiver_text: String,
+    /// Whether syncs end only as time passes.
+    slow_syncs: bool,
 }
 
 impl Pair {
@@ -69,6 +71,7 @@ impl Pair {
             session: None,
             lane: None,
             barrier: 0,
+            slow_syncs: false,
         }
     }
 
@@ -79,6 +82,13 @@ impl Pair {
         self.sender.reload(&self.sender_text);
     }
 
+    /// Has a sync end only as time passes, on disks that are started later too.
+    pub(crate) fn slow_syncs(&mut self) {
+        self.slow_syncs = true;
+        self.sender.slow_syncs = true;
+        self.receiver.slow_syncs = true;
+    }
+
     /// Restarts the stopped machine with what `loss` has left.
     pub(crate) fn restart_stopped(&mut self, loss: Loss) -> bool {
         let mut any = false;
@@ -87,12 +97,14 @@ impl Pair {
             self.lane = None;
             let fs = self.sender.fs.after_crash(loss);
             self.sender = World::on(fs, &self.sender_text).unwrap();
+            self.sender.slow_syncs = self.slow_syncs;
             any = true;
         }
         if self.receiver.fs.has_stopped() {
             self.hang_up();
             self.receiver =
                 World::on(self.receiver.fs.after_crash(loss), &self.receiver_text).unwrap();
+            self.receiver.slow_syncs = self.slow_syncs;
             any = true;
         }
         any

@@ -15,9 +15,11 @@ use crate::forward::link::Command;
 use crate::ids::{LaneId, NodeId};
 use crate::input::InputCounts;
 use crate::output::file::FileOutput;
-use crate::spool::job::carry_out;
+use crate::spool::age::Now;
+use crate::spool::job;
 use crate::spool::reader::Reader;
 use crate::spool::recover::{self, Opened};
+use crate::spool::sync::Syncing;
 use crate::spool::writer::Writer;
 
 /// What a pipe holds before its writer must wait.
@@ -40,6 +42,10 @@ pub(crate) struct World {
     pub(crate) fs: SimFs,
     files: BTreeMap<NodeId, FileOutput<SimFs>>,
     spools: BTreeMap<NodeId, Writer<SimFs>>,
+    /// Syncs that have begun. What comes before they end is appended beside them.
+    syncs: VecDeque<(NodeId, Syncing<SimFs>)>,
+    /// Whether a sync ends only as time passes.
+    pub(crate) slow_syncs: bool,
     /// What inputs were sent: the last completed barrier, and answers to resume queries.
     pub(crate) completed: u64,
     pub(crate) answers: VecDeque<(u64, Vec<Vec<Option<u64>>>)>,
@@ -77,6 +83,8 @@ impl World {
             fs,
             files: BTreeMap::new(),
             spools: BTreeMap::new(),
+            syncs: VecDeque::new(),
+            slow_syncs: false,
             completed: 0,
             answers: VecDeque::new(),
             commands: VecDeque::new(),
@@ -97,7 +105,8 @@ impl World {
             if self.spools.contains_key(&node) {
                 continue;
             }
-            let Opened { writer, cursors, .. } = recover::open(self.fs.clone(), &plan, &readers)?;
+            let Opened { writer, cursors, .. } =
+                recover::open(self.fs.clone(), &plan, &readers, self.both())?;
             let found = Box::new(SpoolFound {
                 identity: writer.identity(),
                 held: writer.held(),
@@ -108,6 +117,11 @@ impl World {
             self.engine.handle(Event::SpoolOpened { node, found }, self.now);
         }
         Ok(())
+    }
+
+    /// What both clocks say.
+    fn both(&self) -> Now {
+        Now { wall: SystemTime::UNIX_EPOCH + self.now.0, mono: self.now }
     }
 
     pub(crate) fn reload(&mut self, text: &str) {
@@ -134,6 +148,7 @@ impl World {
             let next = self.engine.deadline().unwrap_or(end).min(end);
             assert!(next >= self.now, "the deadline is in the past");
             self.now = next.max(self.now);
+            self.end_sync();
             self.handle(Event::Tick);
             if self.now >= end {
                 return;
@@ -149,12 +164,24 @@ impl World {
                 self.act(action);
             } else if let Some(ready) = self.engine.poll_ready() {
                 self.write(ready);
+            } else if !self.slow_syncs && self.end_sync() {
             } else {
                 self.check();
                 return;
             }
         }
         panic!("the engine never runs out of actions");
+    }
+
+    /// The sync that began first ends.
+    pub(crate) fn end_sync(&mut self) -> bool {
+        let Some((node, syncing)) = self.syncs.pop_front() else { return false };
+        let synced = syncing.run();
+        if let Some(writer) = self.spools.get_mut(&node) {
+            let report = Box::new(job::end(writer, synced));
+            self.engine.handle(Event::SpoolDone { node, report }, self.now);
+        }
+        true
     }
 
     /// Carries out an action.
@@ -221,9 +248,12 @@ impl World {
                 self.engine.handle(Event::Checkpointed { node, files }, self.now);
             }
             DiskWork::CheckpointSaved => self.files.get_mut(&node).unwrap().saved(),
-            DiskWork::Spool(job) => {
+            DiskWork::Spool(work) => {
+                let now = self.both();
                 let writer = self.spools.get_mut(&node).unwrap();
-                let report = Box::new(carry_out(writer, *job, SystemTime::UNIX_EPOCH));
+                let (report, syncing) = job::begin(writer, *work, now);
+                self.syncs.extend(syncing.map(|syncing| (node, syncing)));
+                let report = Box::new(report);
                 self.engine.handle(Event::SpoolDone { node, report }, self.now);
             }
             DiskWork::UpdateSpool(plan, readers) => {
@@ -244,7 +274,7 @@ impl World {
     }
 
     fn read_spool(&mut self, job: ReadJob) {
-        let mut reader = Reader::new(self.fs.clone(), job.dir, job.identity, job.from);
+        let mut reader = Reader::new(self.fs.clone(), job.dir, job.from);
         let read = reader.read(job.until, job.max).map_err(|error| error.to_string());
         self.engine.handle(Event::SpoolRead { lane: job.lane, read }, self.now);
     }

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::ids::Identity;
+use crate::limits::LINE_NUMBER_MOST;
 
 /// How far a reader has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +80,9 @@ impl Cursor {
             let path = std::ffi::OsStr::from_bytes(&line[space + 1..]);
             cursor.files.push((path.into(), len));
         }
-        Some(cursor)
+        // Numbers that no spool can have come to.
+        let sound = cursor.position <= LINE_NUMBER_MOST && cursor.done <= LINE_NUMBER_MOST;
+        sound.then_some(cursor)
     }
 }
 

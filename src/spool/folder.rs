@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 
 use super::cursor;
 use super::format::{parse_segment_name, segment_name};
-use crate::fs::{Fs, NEW};
+use crate::fs::{Fs, Kind, NEW};
 
 /// The file with the spool's identity.
 pub const IDENTITY: &str = "identity";
 /// The file whose lock says that a daemon writes here.
 pub const LOCK: &str = "lock";
+/// The file that sets room aside for a cursor on a full disk.
+pub const SPARE: &str = "spare";
+/// What the root of some file systems has.
+const LOST_FOUND: &str = "lost+found";
 /// The folder for what was damaged.
 pub const QUARANTINE: &str = "quarantine";
 /// What the name of a half compressed segment ends with.
@@ -60,11 +64,14 @@ impl Listing {
     /// The system's.
     pub fn of<F: Fs>(fs: &F, dir: &Path) -> io::Result<Self> {
         let mut listing = Self::default();
-        for path in fs.list(dir)? {
+        for (path, kind) in fs.entries(dir)? {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             match name {
+                QUARANTINE | LOST_FOUND if kind == Kind::Folder => {}
+                // A link, a pipe or a folder is not ours, whatever its name.
+                _ if kind != Kind::File => listing.foreign.push(path),
                 IDENTITY => listing.has_identity = true,
-                LOCK | QUARANTINE => {}
+                LOCK | SPARE => {}
                 _ if name.ends_with(cursor::SUFFIX) => listing.cursors.push(path),
                 _ if is_leftover(name) => listing.leftovers.push(path),
                 _ => match parse_segment_name(name) {
@@ -90,7 +97,9 @@ impl Listing {
 /// Whether an interrupted step of ours left a file of that name.
 fn is_leftover(name: &str) -> bool {
     let whole = |name: &str| {
-        name == IDENTITY || name.ends_with(cursor::SUFFIX) || parse_segment_name(name).is_some()
+        matches!(name, IDENTITY | SPARE)
+            || name.ends_with(cursor::SUFFIX)
+            || parse_segment_name(name).is_some()
     };
     name.strip_suffix(NEW).or_else(|| name.strip_suffix(PART)).is_some_and(whole)
 }

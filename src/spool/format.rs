@@ -20,14 +20,14 @@
 //!
 //! All other bytes are spaces. Beside them there are `S`, the first row of a segment (4..36
 //! the spool's identity, 37..57 the number of the segment's first line, 58..68 how many rows of
-//! origins follow), `O`, an origin (4..36
-//! its identity, 37..57 the last line received from it), and `I`, an input (4..8 its number in
-//! this segment, 9..73 its name).
+//! origins follow, 69..89 the first line that was not known to be durable when the segment was
+//! begun; spaces say that all before it were), `O`, an origin (4..36 its identity, 37..57 the last
+//! line received from it), and `I`, an input (4..8 its number in this segment, 9..73 its name).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::ids::Identity;
-use crate::limits::{NAME_MOST, RECORD_MOST};
+use crate::limits::{LINE_NUMBER_MOST, NAME_MOST, RECORD_MOST};
 
 /// Bytes of a row.
 pub const ROW: usize = 145;
@@ -49,6 +49,8 @@ pub enum Row {
         first: u64,
         /// How many rows of origins follow; with fewer the segment was not begun whole.
         origins: u32,
+        /// The first line that was not known to be durable when the segment was begun.
+        durable: u64,
     },
     /// Another spool that lines came from.
     Origin {
@@ -103,9 +105,9 @@ impl Row {
         let mut put =
             |at: usize, text: String| row[at..at + text.len()].copy_from_slice(text.as_bytes());
         match self {
-            Self::Segment { spool, first, origins } => {
+            Self::Segment { spool, first, origins, durable } => {
                 put(2, "S".into());
-                put(4, format!("{spool} {first:020} {origins:010}"));
+                put(4, format!("{spool} {first:020} {origins:010} {durable:020}"));
             }
             Self::Origin { spool, last } => {
                 put(2, "O".into());
@@ -136,12 +138,15 @@ impl Row {
         let text = std::str::from_utf8(row).ok()?;
         let spool = || text[4..36].parse().ok();
         Some(match row[2] {
-            b'S' => Self::Segment {
-                spool: spool()?,
-                first: decimal(&text[37..57])?,
-                origins: decimal(&text[58..68])?,
-            },
-            b'O' => Self::Origin { spool: spool()?, last: decimal(&text[37..57])? },
+            b'S' => {
+                let first = number(&text[37..57])?;
+                let durable = match text[69..89].trim() {
+                    "" => first,
+                    durable => number(durable)?,
+                };
+                Self::Segment { spool: spool()?, first, origins: decimal(&text[58..68])?, durable }
+            }
+            b'O' => Self::Origin { spool: spool()?, last: number(&text[37..57])? },
             b'I' => Self::Input {
                 number: decimal(&text[4..8])?,
                 name: text[9..9 + NAME_MOST].trim_end().into(),
@@ -175,10 +180,10 @@ impl Header {
         let time = Duration::new(decimal(&text[47..57])?, decimal(&text[58..67])?);
         let origin = match &text[73..74] {
             "-" => None,
-            _ => Some((text[73..105].parse().ok()?, decimal(&text[106..126])?)),
+            _ => Some((text[73..105].parse().ok()?, number(&text[106..126])?)),
         };
         let header = Self {
-            first: decimal(&text[4..24])?,
+            first: number(&text[4..24])?,
             lines: decimal(&text[25..35])?,
             bytes: decimal(&text[36..46])?,
             received: UNIX_EPOCH.checked_add(time)?,
@@ -189,7 +194,7 @@ impl Header {
         let sound = header.lines > 0
             && header.bytes >= header.lines
             && header.bytes as usize <= RECORD_MOST
-            && header.first.checked_add(u64::from(header.lines)).is_some();
+            && header.end() <= LINE_NUMBER_MOST;
         sound.then_some(header)
     }
 }
@@ -197,6 +202,11 @@ impl Header {
 fn decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
     // A sign would be taken by `parse`.
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// The number of a line. One that no line can have stands in a row that somebody made up.
+fn number(text: &str) -> Option<u64> {
+    decimal(text).filter(|number| *number <= LINE_NUMBER_MOST)
 }
 
 fn hexadecimal(digits: &[u8]) -> Option<u32> {
@@ -225,7 +235,7 @@ pub fn parse_segment_name(name: &str) -> Option<(u64, bool)> {
     if digits.len() != 20 {
         return None;
     }
-    Some((decimal(digits)?, packed))
+    Some((number(digits)?, packed))
 }
 
 const _: () = assert!(9 + NAME_MOST <= SUM);
@@ -266,7 +276,7 @@ mod tests {
     fn every_row_reads_as_it_was_written() {
         let spool = Identity::of(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
         for row in [
-            Row::Segment { spool, first: u64::MAX, origins: 17 },
+            Row::Segment { spool, first: LINE_NUMBER_MOST, origins: 17, durable: 5 },
             Row::Origin { spool, last: 0 },
             Row::Input { number: 9999, name: "x".repeat(NAME_MOST) },
             Row::Batch(Header { origin: Some((spool, 7)), ..header() }),
@@ -274,6 +284,31 @@ mod tests {
         ] {
             assert_eq!(Row::decode(&row.encode()), Some(row));
         }
+    }
+
+    #[test]
+    fn a_segment_row_of_before_says_that_all_was_durable() {
+        let spool = Identity::of(7);
+        let mut row = Row::Segment { spool, first: 9, origins: 0, durable: 4 }.encode();
+        row[69..89].fill(b' ');
+        let sum = format!("{:08x}\n", crc32c::crc32c(&row[..SUM]));
+        row[SUM..].copy_from_slice(sum.as_bytes());
+        let read = Row::decode(&row);
+        assert_eq!(read, Some(Row::Segment { spool, first: 9, origins: 0, durable: 9 }));
+    }
+
+    #[test]
+    fn a_number_that_no_line_can_have_is_no_number() {
+        let high = LINE_NUMBER_MOST + 1;
+        for row in [
+            Row::Segment { spool: Identity::of(7), first: high, origins: 0, durable: 0 },
+            Row::Origin { spool: Identity::of(7), last: high },
+            Row::Batch(Header { first: LINE_NUMBER_MOST - 1, ..header() }),
+            Row::Batch(Header { origin: Some((Identity::of(7), u64::MAX)), ..header() }),
+        ] {
+            assert_eq!(Row::decode(&row.encode()), None, "{row:?}");
+        }
+        assert_eq!(parse_segment_name(&segment_name(high)), None);
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub struct SpoolPlan {
     pub max_size: u64,
     /// How old its lines may become.
     pub max_age: Option<Duration>,
+    /// How long, or how much of, what every reader has passed is kept.
+    pub keep: Option<SpoolKeep>,
     /// The bytes of a segment.
     pub segment: u64,
     /// When what was written is made durable.
@@ -24,6 +26,15 @@ pub struct SpoolPlan {
     pub reserve: u64,
     /// The bound of the queue before it, in bytes.
     pub queue: u64,
+}
+
+/// What a spool keeps of the segments that every reader has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpoolKeep {
+    /// Those that were written within this time.
+    Time(Duration),
+    /// So many bytes of them.
+    Size(u64),
 }
 
 /// When what was written to a spool is made durable.

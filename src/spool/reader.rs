@@ -10,8 +10,7 @@ use super::folder::{Listing, Name, QUARANTINE};
 use super::format::{Header, Row};
 use super::scan::{Item, Packed, Plain, Scanner, Source};
 use crate::batch::{Batch, Numbers, end_of_lines};
-use crate::fs::{Fs, FsFile, write_all};
-use crate::ids::Identity;
+use crate::fs::{Fs, FsFile, Kind, write_all};
 use crate::limits::FILE_MODE_DEFAULT;
 
 /// What came of a read.
@@ -52,8 +51,6 @@ pub struct Damage {
 pub struct Reader<F: Fs> {
     fs: F,
     dir: PathBuf,
-    /// Whose numbers these are.
-    spool: Identity,
     next: u64,
     /// Whether damaged bytes are to be copied to the quarantine.
     quarantine: bool,
@@ -85,11 +82,12 @@ pub enum Either<File: FsFile> {
 /// # Errors
 /// The system's.
 pub fn open_segment<F: Fs>(fs: &F, dir: &Path, name: Name) -> io::Result<Scanner<Either<F::File>>> {
-    let file = fs.open(&name.path(dir))?;
-    Ok(Scanner::new(match name.packed {
+    let file = fs.open_own(&name.path(dir))?;
+    let source = match name.packed {
         false => Either::Plain(Plain::new(file)),
         true => Either::Packed(Box::new(Packed::new(file)?)),
-    }))
+    };
+    Ok(Scanner::new(source, name.first))
 }
 
 impl<File: FsFile> Source for Either<File> {
@@ -110,8 +108,8 @@ impl<File: FsFile> Source for Either<File> {
 
 impl<F: Fs> Reader<F> {
     /// Reads the spool in `dir` from line `next` on.
-    pub fn new(fs: F, dir: PathBuf, spool: Identity, next: u64) -> Self {
-        Self { fs, dir, spool, next, quarantine: false, open: None }
+    pub fn new(fs: F, dir: PathBuf, next: u64) -> Self {
+        Self { fs, dir, next, quarantine: false, open: None }
     }
 
     /// Copies what is damaged to the quarantine from now on.
@@ -305,12 +303,26 @@ pub fn set_aside<F: Fs>(
     at: u64,
     bytes: &[u8],
 ) -> io::Result<()> {
-    let folder = dir.join(QUARANTINE);
+    let folder = quarantine(fs, dir)?;
     let path = folder.join(format!("{:020}.{at}", segment.first));
     if fs.exists(&path) {
         return Ok(());
     }
-    fs.create_folders(&folder)?;
-    let mut file = fs.append(&path, FILE_MODE_DEFAULT)?;
+    let mut file = fs.append_own(&path, FILE_MODE_DEFAULT)?;
     write_all(&mut file, &mut [io::IoSlice::new(bytes)])
+}
+
+/// The folder for what was damaged, made where missing.
+///
+/// # Errors
+/// The system's, and that it is no folder.
+pub fn quarantine<F: Fs>(fs: &F, dir: &Path) -> io::Result<PathBuf> {
+    let folder = dir.join(QUARANTINE);
+    let entries = fs.entries(dir)?;
+    match entries.iter().find(|(path, _)| *path == folder) {
+        None => fs.create_folders(&folder)?,
+        Some((_, Kind::Folder)) => {}
+        Some(_) => return Err(io::Error::other(format!("{QUARANTINE} is no folder"))),
+    }
+    Ok(folder)
 }

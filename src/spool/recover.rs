@@ -1,18 +1,21 @@
 //! Opening a spool: making sense of the folder, cutting a torn tail, reading the cursors.
 //!
-//! Only the newest segment is read, so that a start takes no longer when much is held.
+//! Only the newest segment is read, so that a start takes no longer when much is held; and those
+//! before it that were not known to be durable when it was begun.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
 
+use super::age::{Now, Written};
 use super::cursor::{Cursor, SUFFIX};
 use super::folder::{IDENTITY, LOCK, Listing, Name, QUARANTINE};
 use super::format::{MARK, Row, VERSION};
-use super::reader::set_aside;
+use super::origins::Origins;
+use super::plan::SpoolPlan;
+use super::reader::{quarantine, set_aside};
 use super::scan::{Item, Packed, Plain, Scanner, Source};
-use super::writer::{Closed, Writer};
-use crate::config::plan::SpoolPlan;
+use super::writer::{Closed, Recovered, Writer};
 use crate::fs::{Fs, FsFile, read_full, replace};
 use crate::ids::Identity;
 use crate::limits::{CURSOR_MOST, FILE_MODE_DEFAULT};
@@ -35,6 +38,7 @@ pub fn open<F: Fs + Clone>(
     fs: F,
     plan: &SpoolPlan,
     readers: &[String],
+    now: Now,
 ) -> Result<Opened<F>, String> {
     let said = |error: io::Error| format!("{}: {error}", plan.dir.display());
     make_folder(&fs, &plan.dir).map_err(said)?;
@@ -44,10 +48,11 @@ pub fn open<F: Fs + Clone>(
             plan.dir.display()
         ));
     };
-    let listing = Listing::of(&fs, &plan.dir).map_err(said)?;
+    let mut listing = Listing::of(&fs, &plan.dir).map_err(said)?;
     let mut notes = Vec::new();
     if !listing.foreign.is_empty() {
         let name = listing.foreign[0].file_name().unwrap_or_default().to_string_lossy();
+        let name = name.escape_default();
         if listing.segments.is_empty() && !listing.has_identity {
             return Err(format!(
                 "{}: holds files that are no spool's ({name}): name an empty folder",
@@ -63,6 +68,15 @@ pub fn open<F: Fs + Clone>(
         fs.sync_folder(&plan.dir).map_err(said)?;
     }
     let newest = read_newest(&fs, &plan.dir, &listing.segments).map_err(said)?;
+    for name in &newest.doubtful {
+        move_to_quarantine(&fs, &plan.dir, *name).map_err(said)?;
+        notes.push(format!(
+            "{}: follows lines that a crash has cost before they were on disk: it is now in \
+             {QUARANTINE}/",
+            name.path(&plan.dir).display()
+        ));
+    }
+    listing.segments.retain(|name| !newest.doubtful.contains(name));
     let identity = identity(&fs, plan, &listing, &newest)?;
     if let Some(tail) = &newest.torn {
         let bytes = cut_tail(&fs, &plan.dir, tail).map_err(said)?;
@@ -71,7 +85,9 @@ pub fn open<F: Fs + Clone>(
             tail.name.path(&plan.dir).display()
         ));
     }
-    let cursors = cursors(&fs, &listing, identity, readers, &mut notes).map_err(said)?;
+    let mut known = BTreeMap::new();
+    let cursors =
+        cursors(&fs, &listing, identity, readers, &mut known, &mut notes).map_err(said)?;
     // A line number is never given twice, even where lines are gone.
     let ahead = cursors.values().map(|cursor| cursor.position).max().unwrap_or(0);
     if ahead > newest.next {
@@ -86,24 +102,24 @@ pub fn open<F: Fs + Clone>(
             first: name.first,
             packed: name.packed,
             bytes: fs.length(&path).map_err(said)?,
-            newest: fs.modified(&path).map_err(said)?,
+            written: Written { wall: fs.modified(&path).map_err(said)?, mono: None },
+            named: true,
         });
     }
     let positions = readers.iter().map(|name| {
         let position = cursors.get(name).map_or(0, |cursor| cursor.position);
         (name.clone(), position)
     });
-    let positions = positions.collect();
-    let writer = Writer::recovered(
-        fs,
-        plan.clone(),
-        lock,
+    let found = Recovered {
         identity,
         closed,
         next,
-        newest.origins,
-        positions,
-    );
+        origins: newest.origins,
+        readers: positions.collect(),
+        known,
+        now,
+    };
+    let writer = Writer::recovered(fs, plan.clone(), lock, found);
     Ok(Opened { writer, cursors, notes })
 }
 
@@ -111,7 +127,8 @@ pub fn open<F: Fs + Clone>(
 fn make_folder<F: Fs>(fs: &F, dir: &Path) -> io::Result<()> {
     if !fs.exists(dir) {
         fs.create_folders(dir)?;
-        fs.sync_folder(dir.parent().unwrap_or_else(|| Path::new("/")))?;
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        fs.sync_folder(parent.unwrap_or_else(|| Path::new(".")))?;
     }
     Ok(())
 }
@@ -126,8 +143,11 @@ pub struct Newest {
     pub spool: Option<Identity>,
     /// The number after its last line.
     pub next: u64,
-    /// The last line from each other spool.
-    pub origins: BTreeMap<Identity, u64>,
+    /// The last line of each origin.
+    pub origins: Origins,
+    /// Segments behind it that a crash has made worthless: what should be before their first line
+    /// never came to the disk.
+    pub doubtful: Vec<Name>,
     torn: Option<Tail>,
 }
 
@@ -139,48 +159,103 @@ struct Tail {
     len: u64,
 }
 
-/// Reads the newest segment. One that was not begun whole (the machine stopped just then) is
-/// passed over for the one before. What is believed of it is durable on return.
+/// Reads the newest segment, and those before it that may have lost what a sync had not covered.
+/// What is believed of them is durable on return.
 ///
 /// # Errors
 /// The system's.
 pub fn read_newest<F: Fs>(fs: &F, dir: &Path, segments: &[Name]) -> io::Result<Newest> {
+    let mut count = segments.len();
+    loop {
+        let (newest, durable) = read_last(fs, dir, &segments[..count])?;
+        match first_gap(fs, dir, &segments[..count], durable)? {
+            Some(last) if last + 1 < count => count = last + 1,
+            _ => {
+                let doubtful = segments[count..].to_vec();
+                return Ok(Newest { doubtful, ..newest });
+            }
+        }
+    }
+}
+
+/// Reads the last of these segments; the line from which on what precedes it may not be whole. One
+/// that was not begun whole (the machine stopped just then) is passed over for the one before.
+fn read_last<F: Fs>(fs: &F, dir: &Path, segments: &[Name]) -> io::Result<(Newest, u64)> {
     let bound = segments.last().map_or(0, |name| name.first);
     let mut newest = Newest { next: bound, ..Newest::default() };
+    // Of one that was not begun whole nobody knows.
+    let mut durable = 0;
     for (at, name) in segments.iter().enumerate().rev().take(SEGMENTS_READ_MOST) {
         let is_last = at + 1 == segments.len();
-        let path = name.path(dir);
-        let read = match name.packed {
-            true => match read_segment(Packed::new(fs.open(&path)?)?, *name) {
-                // It says of itself that it is damaged.
-                Err(_) => continue,
-                Ok(read) => read,
-            },
-            false => {
-                // What is believed from here on must be on disk.
-                let mut file = fs.append(&path, FILE_MODE_DEFAULT)?;
-                file.sync()?;
-                let len = file.length()?;
-                refuse_newer(&file)?;
-                let read = read_segment(Plain::new(file), *name)?;
-                if is_last && read.sound < len {
-                    newest.torn = Some(Tail { name: *name, sound: read.sound, len });
-                }
-                read
-            }
+        let (read, len) = match read_one(fs, dir, *name) {
+            // It says of itself that it is damaged.
+            Err(_) if name.packed => continue,
+            read => read?,
         };
         if is_last {
             newest.next = read.end.max(bound);
+            if read.sound < len {
+                newest.torn = Some(Tail { name: *name, sound: read.sound, len });
+            }
         }
         // What later segments say of an origin holds.
         let later = std::mem::replace(&mut newest.origins, read.origins);
-        newest.origins.extend(later);
+        later.rows().for_each(|(spool, last)| newest.origins.restore(spool, last));
         if read.spool.is_some() {
             newest.spool = read.spool;
+            durable = read.durable;
             break;
         }
     }
-    Ok(newest)
+    Ok((newest, durable))
+}
+
+/// The first of the segments with lines from `durable` on that does not go on to where the next
+/// one begins: what follows it was never acknowledged, and must not count without what precedes.
+fn first_gap<F: Fs>(
+    fs: &F,
+    dir: &Path,
+    segments: &[Name],
+    durable: u64,
+) -> io::Result<Option<usize>> {
+    for (at, pair) in segments.windows(2).enumerate() {
+        let (name, next) = (pair[0], pair[1].first);
+        // Only what is durable is compressed.
+        let may_lack = next > durable && !name.packed;
+        if may_lack && read_one(fs, dir, name)?.0.end < next {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+/// Reads a segment, and how long it is where it is not compressed.
+fn read_one<F: Fs>(fs: &F, dir: &Path, name: Name) -> io::Result<(Segment, u64)> {
+    let path = name.path(dir);
+    let file = path.file_name().unwrap_or_default().display();
+    read_file(fs, &path, name)
+        .map_err(|error| io::Error::new(error.kind(), format!("{file}: {error}")))
+}
+
+fn read_file<F: Fs>(fs: &F, path: &Path, name: Name) -> io::Result<(Segment, u64)> {
+    if name.packed {
+        return Ok((read_segment(Packed::new(fs.open_own(path)?)?, name)?, 0));
+    }
+    // What is believed from here on must be on disk.
+    let mut file = fs.append_own(path, FILE_MODE_DEFAULT)?;
+    file.sync()?;
+    let len = file.length()?;
+    refuse_newer(&file)?;
+    Ok((read_segment(Plain::new(file), name)?, len))
+}
+
+/// Puts a segment as it is into the quarantine.
+fn move_to_quarantine<F: Fs>(fs: &F, dir: &Path, name: Name) -> io::Result<()> {
+    let path = name.path(dir);
+    let Some(file) = path.file_name() else { return Ok(()) };
+    let folder = quarantine(fs, dir)?;
+    fs.rename(&path, &folder.join(file))?;
+    fs.sync_folder(dir)
 }
 
 /// Fails where a segment was written by a later version of this program: what this one cannot
@@ -197,35 +272,49 @@ fn refuse_newer(file: &impl FsFile) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether damaged bytes hold a run of zeros.
+fn is_hole(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; 64] = [0; 64];
+    memchr::memmem::find(bytes, &ZEROS).is_some()
+}
+
 struct Segment {
     /// The spool, where the segment was begun whole.
     spool: Option<Identity>,
-    /// The number after its last line.
+    /// The number after its last line before any hole.
     end: u64,
-    origins: BTreeMap<Identity, u64>,
+    /// The line from which on what precedes the segment may not be whole.
+    durable: u64,
+    origins: Origins,
     /// The end of the last thing in it that made sense, in bytes.
     sound: u64,
 }
 
 fn read_segment<S: Source>(source: S, name: Name) -> io::Result<Segment> {
-    let mut scanner = Scanner::new(source);
-    let mut read = Segment { spool: None, end: name.first, origins: BTreeMap::new(), sound: 0 };
+    let mut scanner = Scanner::new(source, name.first);
+    let first = name.first;
+    let mut read =
+        Segment { spool: None, end: first, durable: first, origins: Origins::default(), sound: 0 };
     let (mut begun, mut origins_left) = (None, 0);
     while let Some(item) = scanner.next(true, |_| true)? {
         match item {
+            // A crash leaves zeros of pages that were not written out: what follows was not
+            // acknowledged either. Other damage came later, to lines that were on disk.
+            Item::Damage { bytes, .. } if is_hole(&bytes) => break,
             Item::Damage { .. } => continue,
-            Item::Row(Row::Segment { spool, origins, .. }) => {
+            Item::Row(Row::Segment { spool, origins, durable, .. }) => {
                 (begun, origins_left) = (Some(spool), origins);
+                read.durable = durable.min(first);
             }
             Item::Row(Row::Origin { spool, last }) => {
-                read.origins.insert(spool, last);
+                read.origins.restore(spool, last);
                 origins_left = origins_left.saturating_sub(1);
             }
             Item::Row(_) | Item::Skipped(_) => {}
             Item::Batch(header, _) => {
-                read.end = read.end.max(header.end());
+                read.end = header.end();
                 if let Some((spool, last)) = header.origin {
-                    read.origins.insert(spool, last);
+                    read.origins.restore(spool, last);
                 }
             }
         }
@@ -240,7 +329,7 @@ fn read_segment<S: Source>(source: S, name: Name) -> io::Result<Segment> {
 fn cut_tail<F: Fs>(fs: &F, dir: &Path, tail: &Tail) -> io::Result<u64> {
     const KEPT_MOST: u64 = 1 << 20;
     let cut = tail.len - tail.sound;
-    let mut file = fs.append(&tail.name.path(dir), FILE_MODE_DEFAULT)?;
+    let mut file = fs.append_own(&tail.name.path(dir), FILE_MODE_DEFAULT)?;
     let mut bytes = vec![0; usize::try_from(cut.min(KEPT_MOST)).unwrap_or(0)];
     let count = read_full(&file, &mut bytes, tail.sound)?;
     set_aside(fs, dir, tail.name, tail.sound, &bytes[..count])?;
@@ -301,32 +390,42 @@ fn identity<F: Fs>(
 }
 
 fn read_small<F: Fs>(fs: &F, path: &Path) -> io::Result<Vec<u8>> {
-    let len = fs.length(path)?.min(CURSOR_MOST);
-    let mut content = vec![0; usize::try_from(len).unwrap_or(0)];
-    let count = read_full(&fs.open(path)?, &mut content, 0)?;
-    content.truncate(count);
-    Ok(content)
+    let read = || {
+        let len = fs.length(path)?.min(CURSOR_MOST);
+        let mut content = vec![0; usize::try_from(len).unwrap_or(0)];
+        let count = read_full(&fs.open_own(path)?, &mut content, 0)?;
+        content.truncate(count);
+        Ok(content)
+    };
+    let file = path.file_name().unwrap_or_default().display();
+    read().map_err(|error: io::Error| io::Error::new(error.kind(), format!("{file}: {error}")))
 }
 
-/// The sound cursors of the readers asked for; says which are not.
+/// The sound cursors of the readers asked for; says which are not. The positions of all sound ones
+/// are `known`.
 fn cursors<F: Fs>(
     fs: &F,
     listing: &Listing,
     spool: Identity,
     readers: &[String],
+    known: &mut BTreeMap<String, u64>,
     notes: &mut Vec<String>,
 ) -> io::Result<BTreeMap<String, Cursor>> {
     let mut cursors = BTreeMap::new();
     for path in &listing.cursors {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let reader = name.strip_suffix(SUFFIX).unwrap_or(name);
+        let cursor = Cursor::decode(&read_small(fs, path)?);
+        if let Some(cursor) = cursor.as_ref().filter(|cursor| cursor.spool == spool) {
+            known.insert(reader.to_string(), cursor.position);
+        }
         if !readers.iter().any(|wanted| wanted == reader) {
             notes.push(format!(
                 "{name}: nobody of that name reads here any more; it holds nothing back"
             ));
             continue;
         }
-        match Cursor::decode(&read_small(fs, path)?) {
+        match cursor {
             None => notes
                 .push(format!("{name}: is damaged; {reader} begins again at the oldest line kept")),
             Some(cursor) if cursor.spool != spool => notes.push(format!(
@@ -337,9 +436,4 @@ fn cursors<F: Fs>(
         }
     }
     Ok(cursors)
-}
-
-/// The folder that damaged bytes are kept in.
-pub fn quarantine(dir: &Path) -> std::path::PathBuf {
-    dir.join(QUARANTINE)
 }

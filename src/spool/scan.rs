@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Read};
 use bytes::{Bytes, BytesMut};
 
 use super::format::{Header, ROW, Row, find_row};
+use crate::batch::count_lines;
 use crate::fs::FsFile;
 use crate::limits::{RECORD_MOST, SCAN_CHUNK, SCAN_FIRST};
 
@@ -34,6 +35,9 @@ pub struct Scanner<S> {
     offset: u64,
     /// How much is read at a time: little at first, for many a reader wants one row only.
     chunk: usize,
+    /// The number of the line that comes next, and how many lines damage may have cost since.
+    next: u64,
+    lost: u64,
 }
 
 /// Where a segment's bytes come from.
@@ -110,10 +114,18 @@ impl<File: FsFile> Source for Packed<File> {
     }
 }
 
+/// Whether a payload is what its row says.
+fn is_sound(payload: &[u8], header: &Header) -> bool {
+    crc32c::crc32c(payload) == header.sum
+        && payload.last() == Some(&b'\n')
+        && count_lines(payload) == header.lines
+}
+
 impl<S: Source> Scanner<S> {
-    /// Reads a segment from its beginning.
-    pub fn new(source: S) -> Self {
-        Self { source, buffer: BytesMut::new(), offset: 0, chunk: SCAN_FIRST }
+    /// Reads a segment from its beginning, which is line `first`.
+    pub fn new(source: S, first: u64) -> Self {
+        let (buffer, chunk) = (BytesMut::new(), SCAN_FIRST);
+        Self { source, buffer, offset: 0, chunk, next: first, lost: 0 }
     }
 
     /// How far it has come: the end of the last item.
@@ -145,6 +157,9 @@ impl<S: Source> Scanner<S> {
             self.take(ROW);
             return Ok(Some(Item::Row(row)));
         };
+        if !self.follows(&header) {
+            return self.resynchronise(ended);
+        }
         let size = ROW + header.bytes as usize;
         if !wanted(&header) {
             return self.pass_over(header, size).map(Some);
@@ -152,7 +167,7 @@ impl<S: Source> Scanner<S> {
         if !self.fill(size)? {
             return if ended { self.resynchronise(true) } else { Ok(None) };
         }
-        if crc32c::crc32c(&self.buffer[ROW..size]) != header.sum {
+        if !is_sound(&self.buffer[ROW..size], &header) {
             // Where the next row is in its place only this batch is damaged.
             let at_end = !self.fill(size + ROW)? && self.buffer.len() == size;
             if at_end || self.row_at(size).is_some() {
@@ -160,11 +175,13 @@ impl<S: Source> Scanner<S> {
             }
             return self.resynchronise(ended);
         }
+        self.came_to(&header);
         let mut record = self.take(size);
         Ok(Some(Item::Batch(header, record.split_off(ROW))))
     }
 
     fn pass_over(&mut self, header: Header, size: usize) -> io::Result<Item> {
+        self.came_to(&header);
         let here = size.min(self.buffer.len());
         self.take(here);
         let beyond = (size - here) as u64;
@@ -173,6 +190,17 @@ impl<S: Source> Scanner<S> {
             self.offset += beyond;
         }
         Ok(Item::Skipped(header))
+    }
+
+    /// Whether a batch can stand here: behind the one before it, or where damage has cost no more
+    /// lines than it has bytes. Whoever may write to the folder can make up a row with a sum that
+    /// is right.
+    fn follows(&self, header: &Header) -> bool {
+        header.first.checked_sub(self.next).is_some_and(|gap| gap <= self.lost)
+    }
+
+    fn came_to(&mut self, header: &Header) {
+        (self.next, self.lost) = (header.end(), 0);
     }
 
     fn row_at(&self, at: usize) -> Option<Row> {
@@ -208,6 +236,7 @@ impl<S: Source> Scanner<S> {
 
     fn damage(&mut self, bytes: usize) -> Option<Item> {
         let at = self.offset;
+        self.lost += bytes as u64;
         (bytes > 0).then(|| Item::Damage { at, bytes: self.take(bytes) })
     }
 

@@ -37,12 +37,16 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 
+use super::age::Now;
 use super::cursor::Cursor;
+use super::format::{Header, Row};
+use super::plan::{SpoolFull, SpoolKeep, SpoolPlan, Sync};
 use super::reader::{Read, Reader};
 use super::recover::{Opened, open};
-use super::writer::{Fate, Writer};
+use super::sync::{Ended, Syncing};
+use super::writer::{Outcome, Writer};
 use crate::batch::{Batch, Span};
-use crate::config::plan::{SpoolFull, SpoolPlan, Sync};
+use crate::clock::Mono;
 use crate::filter::batch_of;
 use crate::fs::Fs;
 use crate::ids::Identity;
@@ -55,6 +59,7 @@ fn plan() -> SpoolPlan {
         dir: DIR.into(),
         max_size: 1 << 30,
         max_age: None,
+        keep: None,
         segment: 600,
         sync: Sync::Batch,
         when_full: SpoolFull::DropOldest,
@@ -68,8 +73,14 @@ fn readers() -> Vec<String> {
     vec!["r".into()]
 }
 
+/// So many seconds after the beginning, by both clocks.
+fn now(seconds: u64) -> Now {
+    let passed = Duration::from_secs(seconds);
+    Now { wall: SystemTime::UNIX_EPOCH + passed, mono: Mono(passed) }
+}
+
 fn opened(fs: &SimFs, plan: &SpoolPlan) -> Opened<SimFs> {
-    open(fs.clone(), plan, &readers()).unwrap()
+    open(fs.clone(), plan, &readers(), now(0)).unwrap()
 }
 
 fn start(fs: &SimFs) -> Writer<SimFs> {
@@ -79,12 +90,18 @@ fn start(fs: &SimFs) -> Writer<SimFs> {
 /// Appends and syncs.
 fn store(writer: &mut Writer<SimFs>, text: &str) {
     let appended = writer.append(&[batch_of(text)]);
-    assert!(appended.error.is_none(), "{appended:?}");
+    assert!(appended.stopped.is_none(), "{appended:?}");
     writer.sync().unwrap();
 }
 
+/// Puts a cursor on disk and removes what every reader has passed.
+fn save(writer: &mut Writer<SimFs>, cursor: Cursor) -> Ended {
+    let begun = writer.begin_cursors(vec![cursor]);
+    writer.end_sync(begun.unwrap().run())
+}
+
 fn read_from(fs: &SimFs, next: u64, until: u64) -> Read {
-    Reader::new(fs.clone(), DIR.into(), Identity::of(1), next).read(until, usize::MAX).unwrap()
+    Reader::new(fs.clone(), DIR.into(), next).read(until, usize::MAX).unwrap()
 }
 
 /// Every line from `next` on, with its number.
@@ -179,7 +196,8 @@ struct History {
 
 const ELSEWHERE: Identity = Identity::of(0xabc);
 
-fn history(fs: &SimFs) -> History {
+/// With `overlap` a sync ends only after more was appended, and the last one never does.
+fn history(fs: &SimFs, overlap: bool) -> History {
     let mut story = History {
         acknowledged: Vec::new(),
         appended: Vec::new(),
@@ -188,24 +206,43 @@ fn history(fs: &SimFs) -> History {
         origin: None,
         stopped: true,
     };
-    let Ok(Opened { mut writer, .. }) = open(fs.clone(), &plan(), &readers()) else {
+    let Ok(Opened { mut writer, .. }) = open(fs.clone(), &plan(), &readers(), now(0)) else {
         return story;
     };
-    for round in 0..6_u64 {
+    let mut under_way = None;
+    for round in 0..10_u64 {
         let text = format!("line {round}a\nline {round}b\n");
         let origin = Span { origin: ELSEWHERE, first: 2 * round, last: 2 * round + 1 };
         let batch = Batch { origin: Some(origin), ..batch_of(&text) };
         story.appended.extend(text.lines().map(str::to_string));
         let appended = writer.append(&[batch]);
-        if appended.error.is_some() || appended.fates != [Fate::Stored(2 * round)] {
+        if appended.stopped.is_some() || appended.outcomes != [Outcome::Stored(2 * round)] {
             return story;
         }
         if round % 2 == 1 {
-            if writer.sync().is_err() {
-                return story;
+            let ended = under_way.take().map(|(syncing, covered): (Syncing<SimFs>, usize)| {
+                (writer.end_sync(syncing.run()).error, covered)
+            });
+            let begun = writer.begin_sync();
+            let now = match (overlap, begun) {
+                (_, Err(_)) => return story,
+                (true, Ok(begun)) => {
+                    under_way = begun.map(|begun| (begun, story.appended.len()));
+                    ended
+                }
+                (false, Ok(begun)) => {
+                    begun.map(|begun| (writer.end_sync(begun.run()).error, story.appended.len()))
+                }
+            };
+            match now {
+                None => {}
+                Some((Some(_), _)) => return story,
+                Some((None, covered)) => {
+                    assert_eq!(writer.durable(), covered as u64, "no more than it covered");
+                    story.acknowledged = story.appended[..covered].to_vec();
+                    story.origin = writer.origins().get(&ELSEWHERE).copied();
+                }
             }
-            story.acknowledged = story.appended.clone();
-            story.origin = writer.origins().get(&ELSEWHERE).copied();
         }
         if round == 3 {
             let position = writer.durable();
@@ -217,11 +254,11 @@ fn history(fs: &SimFs) -> History {
                 files: Vec::new(),
             };
             story.tried = position;
-            if writer.write_cursor(&cursor).is_err() {
-                return story;
+            let ended = save(&mut writer, cursor);
+            if !ended.saved.is_empty() {
+                story.position = position;
             }
-            story.position = position;
-            if writer.remove_passed().is_err() {
+            if ended.error.is_some() {
                 return story;
             }
         }
@@ -232,7 +269,7 @@ fn history(fs: &SimFs) -> History {
 
 /// What must hold after any end of a history.
 fn check_after(fs: &SimFs, story: &History, what: &str) {
-    let Opened { writer, cursors, .. } = open(fs.clone(), &plan(), &readers())
+    let Opened { writer, cursors, .. } = open(fs.clone(), &plan(), &readers(), now(0))
         .unwrap_or_else(|refusal| panic!("{what}: refused: {refusal}"));
     let next = writer.next_line();
     assert!(next >= story.acknowledged.len() as u64, "{what}: {next} lines are left");
@@ -258,8 +295,14 @@ fn check_after(fs: &SimFs, story: &History, what: &str) {
 
 #[test]
 fn nothing_acknowledged_is_lost_wherever_the_machine_stops() {
+    for overlap in [false, true] {
+        nothing_is_lost(overlap);
+    }
+}
+
+fn nothing_is_lost(overlap: bool) {
     let fs = SimFs::default();
-    let whole = history(&fs);
+    let whole = history(&fs, overlap);
     assert!(!whole.stopped);
     check_after(&fs, &whole, "no crash");
     let operations = fs.operations();
@@ -268,14 +311,14 @@ fn nothing_acknowledged_is_lost_wherever_the_machine_stops() {
         for loss in LOSSES {
             let fs = SimFs::default();
             fs.crash_at(at);
-            let story = history(&fs);
+            let story = history(&fs, overlap);
             let after = fs.after_crash(loss);
-            check_after(&after, &story, &format!("stopped before {at}, {loss:?}"));
+            check_after(&after, &story, &format!("{overlap}: stopped before {at}, {loss:?}"));
             // And when the machine stops again while it is being repaired.
             for at_repair in 0..6 {
                 let again = fs.after_crash(loss);
                 again.crash_at(at_repair);
-                let _ = open(again.clone(), &plan(), &readers());
+                let _ = open(again.clone(), &plan(), &readers(), now(0));
                 let what = format!("stopped before {at} and {at_repair}, {loss:?}");
                 check_after(&again.after_crash(loss), &story, &what);
             }
@@ -287,7 +330,7 @@ fn nothing_acknowledged_is_lost_wherever_the_machine_stops() {
 fn a_failed_sync_is_never_asked_again_of_the_same_segment() {
     let operations = {
         let fs = SimFs::default();
-        history(&fs);
+        history(&fs, false);
         fs.operations()
     };
     for at in 0..operations {
@@ -300,7 +343,7 @@ fn a_failed_sync_is_never_asked_again_of_the_same_segment() {
             let text = format!("line {round}\n");
             loop {
                 let appended = writer.append(&[batch_of(&text)]);
-                if appended.error.is_some() {
+                if appended.stopped.is_some() {
                     assert_eq!(writer.next_line(), writer.durable(), "rewound");
                     continue;
                 }
@@ -337,12 +380,12 @@ fn lines_that_another_spool_sends_again_are_kept_once() {
         ..batch_of(text)
     };
     let batches = [from(0, 1, "a\nb\n"), from(0, 1, "a\nb\n"), from(2, 2, "c\n")];
-    let fates = writer.append(&batches).fates;
-    assert_eq!(fates, [Fate::Stored(0), Fate::Duplicate, Fate::Stored(2)]);
+    let outcomes = writer.append(&batches).outcomes;
+    assert_eq!(outcomes, [Outcome::Stored(0), Outcome::Duplicate, Outcome::Stored(2)]);
     writer.sync().unwrap();
     drop(writer);
     let mut writer = start(&fs);
-    assert_eq!(writer.append(&batches).fates, [Fate::Duplicate; 3]);
+    assert_eq!(writer.append(&batches).outcomes, [Outcome::Duplicate; 3]);
     assert_eq!(writer.origins(), BTreeMap::from([(ELSEWHERE, 2)]));
     store(&mut writer, "d\n");
     assert_eq!(all(&fs, 4), ["a", "b", "c", "d"]);
@@ -395,7 +438,7 @@ fn a_bit_turned_anywhere_costs_at_most_its_own_batch() {
         damaged.put(&first, &content);
         let writer = start(&damaged);
         assert_eq!(writer.next_line(), 4);
-        let reader = Reader::new(damaged.clone(), DIR.into(), Identity::of(1), 0);
+        let reader = Reader::new(damaged.clone(), DIR.into(), 0);
         let read = reader.with_quarantine().read(4, usize::MAX).unwrap();
         let found = lines(&read);
         let missing: u64 = read.missing.iter().map(|missing| missing.end - missing.first).sum();
@@ -418,7 +461,7 @@ fn a_full_spool_drops_its_oldest_segment_and_says_which_lines() {
     let Opened { mut writer, .. } = opened(&fs, &small);
     for round in 0..40 {
         let appended = writer.append(&[batch_of(&format!("line {round}\n"))]);
-        assert_eq!(appended.fates, [Fate::Stored(round)]);
+        assert_eq!(appended.outcomes, [Outcome::Stored(round)]);
         writer.sync().unwrap();
         assert!(writer.held().bytes <= 2000);
     }
@@ -438,20 +481,22 @@ fn a_full_spool_refuses_or_waits_where_it_is_told_to() {
         let mut stored = 0;
         let last = loop {
             let appended = writer.append(&[batch_of("a line\n")]);
-            match appended.fates.first() {
-                Some(Fate::Stored(_)) => stored += 1,
+            match appended.outcomes.first() {
+                Some(Outcome::Stored(_)) => stored += 1,
                 _ => break appended,
             }
         };
-        assert_eq!((last.fates == [Fate::Refused], last.error.is_none()), (refuses, refuses));
+        assert_eq!(
+            (last.outcomes == [Outcome::Refused], last.stopped.is_none()),
+            (refuses, refuses)
+        );
         writer.sync().unwrap();
         assert_eq!(all(&fs, writer.next_line()).len(), stored);
         // A reader that has passed makes room again.
         let spool = writer.identity();
         let (position, files) = (writer.durable(), Vec::new());
         let cursor = Cursor { reader: "r".into(), spool, position, done: 0, files };
-        writer.write_cursor(&cursor).unwrap();
-        writer.remove_passed().unwrap();
+        assert_eq!(save(&mut writer, cursor).error, None);
         store(&mut writer, "fits\n");
     }
 }
@@ -466,8 +511,8 @@ fn a_short_write_on_a_full_disk_is_cut_back_first() {
         fs.set_room(Some(room));
         let first = writer.append(&[batch_of("two\n")]);
         fs.set_room(None);
-        if first.error.is_some() {
-            assert!(writer.append(&[batch_of("two\n")]).error.is_none());
+        if first.stopped.is_some() {
+            assert!(writer.append(&[batch_of("two\n")]).stopped.is_none());
         }
         store(&mut writer, "three\n");
         assert_eq!(all(&fs, writer.next_line()), ["one", "two", "three"], "room {room}");
@@ -483,9 +528,11 @@ fn lines_grow_too_old_but_their_numbers_are_never_given_again() {
     for _ in 0..10 {
         store(&mut writer, "old\n");
     }
-    writer.expire(SystemTime::UNIX_EPOCH + Duration::from_secs(30)).unwrap();
+    writer.set_now(now(30));
+    writer.expire().unwrap();
     assert_eq!(writer.held().oldest, 0);
-    writer.expire(SystemTime::UNIX_EPOCH + Duration::from_secs(90)).unwrap();
+    writer.set_now(now(90));
+    writer.expire().unwrap();
     assert!(writer.held().oldest > 0, "{:?}", writer.held());
     drop(writer);
     assert_eq!(opened(&fs, &aged).writer.next_line(), 10);
@@ -498,7 +545,7 @@ fn a_folder_that_makes_no_sense_is_refused_and_left_as_it_is() {
         fs.create_folders(Path::new(DIR)).unwrap();
         prepare(&fs);
         let before = fs.files();
-        let refusal = open(fs.clone(), &plan(), &readers()).map(drop).unwrap_err();
+        let refusal = open(fs.clone(), &plan(), &readers(), now(0)).map(drop).unwrap_err();
         assert_eq!(fs.files(), before);
         refusal
     };
@@ -525,7 +572,7 @@ fn a_folder_that_makes_no_sense_is_refused_and_left_as_it_is() {
 fn a_spool_that_is_written_to_is_refused_to_a_second_daemon() {
     let fs = SimFs::default();
     let first = start(&fs);
-    let refusal = open(fs.clone(), &plan(), &readers()).map(drop).unwrap_err();
+    let refusal = open(fs.clone(), &plan(), &readers(), now(0)).map(drop).unwrap_err();
     assert!(refusal.contains("another daemon writes to this spool"), "{refusal}");
     drop(first);
     start(&fs);
@@ -570,7 +617,7 @@ fn what_is_gone_is_not_numbered_again() {
     store(&mut writer, "one\ntwo\nthree\n");
     let spool = writer.identity();
     let cursor = Cursor { reader: "r".into(), spool, position: 3, done: 0, files: vec![] };
-    writer.write_cursor(&cursor).unwrap();
+    assert_eq!(save(&mut writer, cursor).error, None);
     drop(writer);
     for segment in segments(&fs) {
         fs.remove(&segment).unwrap();
@@ -585,6 +632,8 @@ fn what_is_gone_is_not_numbered_again() {
 enum Step {
     Append(u8),
     Sync,
+    BeginSync,
+    EndSync(bool),
     FailSync,
     Cursor(u8),
     Restart,
@@ -596,6 +645,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (1..6_u8).prop_map(Step::Append),
         4 => Just(Step::Sync),
+        3 => Just(Step::BeginSync),
+        3 => any::<bool>().prop_map(Step::EndSync),
         1 => Just(Step::FailSync),
         2 => any::<u8>().prop_map(Step::Cursor),
         1 => Just(Step::Restart),
@@ -617,6 +668,7 @@ proptest! {
         let mut durable = 0;
         let mut position = 0_u64;
         let mut count = 0;
+        let mut under_way: Option<(Syncing<SimFs>, u64)> = None;
         for step in steps {
             let Some(open) = &mut writer else { unreachable!() };
             match step {
@@ -626,12 +678,36 @@ proptest! {
                     count += 1;
                     let appended = open.append(&[batch_of(&(new.join("\n") + "\n"))]);
                     list.truncate(usize::try_from(open.next_line()).unwrap());
-                    if appended.error.is_none() {
+                    if appended.stopped.is_none() {
                         list.truncate(usize::try_from(open.next_line()).unwrap() - new.len());
                         list.extend(new);
                     }
                 }
                 Step::Sync => open.sync().unwrap(),
+                Step::BeginSync => {
+                    if under_way.is_none() {
+                        let end = open.next_line();
+                        under_way = open.begin_sync().unwrap().map(|begun| (begun, end));
+                    }
+                }
+                Step::EndSync(fails) => if let Some((syncing, end)) = under_way.take() {
+                    let (epoch, before) = (open.epoch(), open.durable());
+                    fs.fail_syncs(fails);
+                    let ended = open.end_sync(syncing.run());
+                    fs.fail_syncs(false);
+                    match (fails, open.epoch() == epoch) {
+                        (true, same) => prop_assert!(!same || ended.error.is_some()),
+                        (false, _) => prop_assert!(open.durable() == end.max(before)
+                            || open.durable() == before),
+                    }
+                    list.truncate(usize::try_from(open.next_line()).unwrap());
+                        if open.epoch() != epoch {
+                            // As with `FailSync`.
+                            open.append(&[batch_of("written again\n")]);
+                            list.push("written again".into());
+                            open.sync().unwrap();
+                        }
+                },
                 Step::FailSync => {
                     fs.fail_syncs(true);
                     let _ = open.sync();
@@ -651,16 +727,17 @@ proptest! {
                         done: 0,
                         files: Vec::new(),
                     };
-                    open.write_cursor(&cursor).unwrap();
+                    assert_eq!(save(open, cursor).error, None);
                     position = to;
-                    open.remove_passed().unwrap();
                 }
                 Step::Restart => {
                     open.sync().unwrap();
+                    under_way = None;
                     drop(writer.take());
                     writer = Some(opened(&fs, &waits).writer);
                 }
                 Step::Crash(loss) => {
+                    under_way = None;
                     fs = fs.after_crash(LOSSES[loss]);
                     writer = Some(opened(&fs, &waits).writer);
                 }
@@ -685,5 +762,141 @@ proptest! {
             let found: Vec<_> = lines(&read).into_values().collect();
             prop_assert_eq!(&found[..], &list[usize::try_from(position).unwrap()..]);
         }
+    }
+}
+
+/// A spool whose reader has passed all of ten batches.
+fn passed(keep: SpoolKeep) -> (SimFs, Writer<SimFs>) {
+    let fs = SimFs::default();
+    let kept = SpoolPlan { keep: Some(keep), max_size: 6000, ..plan() };
+    let mut writer = opened(&fs, &kept).writer;
+    for _ in 0..10 {
+        store(&mut writer, "a line\n");
+    }
+    let (spool, position) = (writer.identity(), writer.durable());
+    let cursor = Cursor { reader: "r".into(), spool, position, done: 0, files: vec![] };
+    assert_eq!(save(&mut writer, cursor).error, None);
+    (fs, writer)
+}
+
+/// Removes what can go now.
+fn tidy(writer: &mut Writer<SimFs>) {
+    if let Some(begun) = writer.begin_cursors(Vec::new()) {
+        assert_eq!(writer.end_sync(begun.run()).error, None);
+    }
+}
+
+#[test]
+fn what_every_reader_has_passed_is_kept_for_a_time_or_up_to_a_size() {
+    let (_, mut writer) = passed(SpoolKeep::Time(Duration::from_secs(60)));
+    writer.set_now(now(50));
+    tidy(&mut writer);
+    assert_eq!((writer.held().oldest, writer.held().passed), (0, 10));
+    writer.set_now(now(61));
+    tidy(&mut writer);
+    assert!(writer.held().oldest >= 8, "{:?}", writer.held());
+
+    let (_, writer) = passed(SpoolKeep::Size(1000));
+    let held = writer.held();
+    let closed = held.bytes - writer.active.as_ref().unwrap().len;
+    assert!(held.oldest > 0 && closed <= 1000 && closed > 400, "{held:?}");
+}
+
+#[test]
+fn what_is_only_kept_makes_room_first_and_is_not_given_to_a_new_reader() {
+    let (fs, mut writer) = passed(SpoolKeep::Time(Duration::from_secs(60)));
+    writer.set_plan(SpoolPlan { when_full: SpoolFull::Block, ..writer.plan.clone() });
+    for _ in 0..10 {
+        store(&mut writer, "a line\n");
+    }
+    let held = writer.held();
+    assert!(held.oldest > 0 && held.bytes <= 6000, "{held:?}");
+    assert!(held.oldest <= 10 && held.start == 10, "{held:?}");
+    let kept = writer.plan.clone();
+    drop(writer);
+    let renamed =
+        open(fs.clone(), &kept, &["new".into()], now(0)).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(renamed.writer.held().start, 10);
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_drops_nothing_by_max_age() {
+    let fs = SimFs::default();
+    let aged = SpoolPlan { max_age: Some(Duration::from_secs(60)), ..plan() };
+    let Opened { mut writer, .. } = opened(&fs, &aged);
+    for _ in 0..10 {
+        store(&mut writer, "a line\n");
+    }
+    drop(writer);
+    // Another daemon goes on with it, so that only the wall clock says how old the lines are.
+    let Opened { mut writer, .. } = opened(&fs, &aged);
+    let month = now(30 * 86_400).wall;
+    writer.set_now(Now { wall: month, mono: Mono(Duration::from_secs(10)) });
+    writer.expire().unwrap();
+    assert_eq!(writer.held().oldest, 0);
+    writer.set_now(now(20));
+    writer.expire().unwrap();
+    assert_eq!(writer.held().oldest, 0);
+    writer.set_now(now(90));
+    writer.expire().unwrap();
+    assert!(writer.held().oldest > 0 && writer.held().expired == writer.held().oldest);
+}
+
+#[test]
+fn a_cursor_is_written_on_a_disk_without_room() {
+    let fs = SimFs::default();
+    let mut writer = start(&fs);
+    store(&mut writer, "a line\n");
+    fs.set_room(Some(0));
+    for position in [0, 1] {
+        let spool = writer.identity();
+        let cursor = Cursor { reader: "r".into(), spool, position, done: 0, files: vec![] };
+        assert_eq!(save(&mut writer, cursor).error, None, "{position}");
+    }
+    drop(writer);
+    assert_eq!(opened(&fs, &plan()).cursors["r"].position, 1);
+}
+
+#[test]
+fn a_disk_that_gives_room_back_late_costs_no_more_segments_than_are_missing() {
+    let fs = SimFs::default();
+    let mut writer = opened(&fs, &SpoolPlan { reserve: 1000, ..plan() }).writer;
+    for _ in 0..30 {
+        store(&mut writer, "a line\n");
+    }
+    let before = writer.held().segments;
+    // What is removed from now on does not show.
+    drop(writer);
+    fs.set_late(Some(1200));
+    let mut writer = opened(&fs, &SpoolPlan { reserve: 1000, ..plan() }).writer;
+    store(&mut writer, "a line\n");
+    store(&mut writer, "a line\n");
+    let dropped = before + 2 - writer.held().segments;
+    assert!((1..=3).contains(&dropped), "{dropped} of {before}");
+}
+
+#[test]
+fn rows_that_cannot_follow_are_damage_whatever_their_sums_say() {
+    let row = |first, lines, payload: &[u8]| {
+        let (bytes, sum) = (u32::try_from(payload.len()).unwrap(), crc32c::crc32c(payload));
+        let (received, input, origin) = (SystemTime::UNIX_EPOCH, 0, None);
+        let header = Header { first, lines, bytes, received, input, origin, sum };
+        [&Row::Batch(header).encode()[..], payload].concat()
+    };
+    for forged in [
+        row(1, 2, b"no newline\nat its end"),
+        row(1, 5, b"fewer\nlines\n"),
+        row(1, 1, b"more\nlines\n"),
+        row(1 << 62, 1, b"far ahead\n"),
+        row(0, 1, b"again\n"),
+    ] {
+        let fs = SimFs::default();
+        store(&mut start(&fs), "one\n");
+        let path = segments(&fs)[0].clone();
+        fs.put(&path, &[&fs.files()[&path][..], &forged[..]].concat());
+        let read = read_from(&fs, 0, 1);
+        assert_eq!(lines(&read).into_values().collect::<Vec<_>>(), ["one"]);
+        let writer = start(&fs);
+        assert_eq!(writer.next_line(), 1, "it is cut off");
     }
 }

@@ -1,4 +1,5 @@
-//! Writing a spool: batches into segments, group commit, caps, cursors, removal.
+//! Writing a spool: batches into segments. What makes them durable is in [`super::sync`], what
+//! goes where there is no room in [`super::room`].
 //!
 //! A writer is told what to do and does it at once; it knows no thread and no clock. What it
 //! could not make durable its caller still has: after a failed sync [`Writer::next_line`] is
@@ -7,20 +8,23 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice};
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::sync::Arc;
 
-use super::cursor::Cursor;
+use super::age::{Now, Steady, Written};
 use super::folder::Name;
 use super::format::{Header, ROW, Row, segment_name};
+use super::origins::Origins;
+use super::plan::{SpoolFull, SpoolPlan};
+use super::room::Room;
+use super::sync::set_spare_aside;
 use crate::batch::Batch;
-use crate::config::plan::{SpoolFull, SpoolPlan, Sync};
-use crate::fs::{Fs, FsFile, NEW, replace, with_suffix, write_all};
+use crate::fs::{Fs, FsFile, NEW, with_suffix, write_all};
 use crate::ids::Identity;
-use crate::limits::{FILE_MODE_DEFAULT, FREE_EVERY, INPUTS_MOST, ORIGINS_MOST};
+use crate::limits::{FILE_MODE_DEFAULT, INPUTS_MOST, LINE_NUMBER_MOST, SEGMENT_HEADS};
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Outcome {
     /// It is in the segment, its first line under this number.
     Stored(u64),
     /// Its lines were here already: another logweir sent them again.
@@ -29,13 +33,44 @@ pub enum Fate {
     Refused,
 }
 
+/// Why an append stopped before its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    /// The spool is full, and what could be dropped is not durable yet: a sync must come first.
+    Unsynced,
+    /// The spool or its disk is full, and lines wait for room. Says which.
+    Full(String),
+    /// The disk refuses. Says how.
+    Failed(String),
+}
+
 /// What came of an append.
 #[derive(Debug, Default)]
 pub struct Appended {
     /// What became of the first batches; those behind are still the caller's.
-    pub fates: Vec<Fate>,
+    pub outcomes: Vec<Outcome>,
     /// Why it is not all.
-    pub error: Option<String>,
+    pub stopped: Option<Stopped>,
+}
+
+/// Why nothing could be appended.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// A sync must come first.
+    Unsynced,
+    /// There is no room.
+    Full(&'static str),
+    /// The system refused.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Halt {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full("the disk is full"),
+            _ => Self::Io(error),
+        }
+    }
 }
 
 /// A segment that is no longer written to.
@@ -47,48 +82,65 @@ pub struct Closed {
     pub packed: bool,
     /// How long it is.
     pub bytes: u64,
-    /// When its last line was received, or the file last written.
-    pub newest: SystemTime,
+    /// When it was last written to.
+    pub written: Written,
+    /// Whether its name is durable.
+    pub named: bool,
 }
 
 /// The segment that is written to.
 #[derive(Debug)]
-struct Active<File> {
-    file: File,
-    first: u64,
-    len: u64,
-    oldest: SystemTime,
-    newest: SystemTime,
-    inputs: Vec<std::sync::Arc<str>>,
-    /// Whether something was written since the last sync.
-    dirty: bool,
+pub(super) struct Active<File> {
+    pub(super) file: File,
+    pub(super) first: u64,
+    pub(super) len: u64,
+    /// How much of it is durable.
+    pub(super) synced: u64,
+    pub(super) begun: Written,
+    pub(super) written: Written,
+    inputs: Vec<Arc<str>>,
     /// Whether its name is durable.
-    named: bool,
+    pub(super) named: bool,
+}
+
+/// A closed segment that no sync has covered yet.
+#[derive(Debug)]
+pub(super) struct Unsynced<File> {
+    pub(super) file: File,
+    pub(super) first: u64,
+    pub(super) named: bool,
 }
 
 /// A spool, open for writing.
 #[derive(Debug)]
 pub struct Writer<F: Fs> {
-    fs: F,
-    plan: SpoolPlan,
+    pub(super) fs: F,
+    pub(super) plan: SpoolPlan,
     _lock: F::Lock,
     identity: Identity,
-    closed: VecDeque<Closed>,
-    active: Option<Active<F::File>>,
-    next: u64,
-    durable: u64,
-    origins: BTreeMap<Identity, u64>,
-    /// What the origins were before the last sync.
-    undo: Vec<(Identity, Option<u64>)>,
+    pub(super) closed: VecDeque<Closed>,
+    /// The last of the closed segments, as far as they are not durable.
+    pub(super) unsynced: VecDeque<Unsynced<F::File>>,
+    pub(super) active: Option<Active<F::File>>,
+    /// Segments that were given up and hold no line that counts: they go before the next begins.
+    stale: Vec<u64>,
+    pub(super) next: u64,
+    pub(super) durable: u64,
+    pub(super) origins: Origins,
     /// How far each reader is by its cursor on disk.
-    readers: BTreeMap<String, u64>,
-    to_compress: Vec<PathBuf>,
-    /// How often a segment was given up.
-    latched: u64,
-    /// What the disk had free when it was asked, less what was written since, and how much that
-    /// is.
-    free_left: u64,
-    asked_free_for: u64,
+    pub(super) readers: BTreeMap<String, u64>,
+    /// The positions of all cursors on disk, also of readers that there are no more.
+    pub(super) known: BTreeMap<String, u64>,
+    pub(super) to_compress: Vec<PathBuf>,
+    /// How often segments were given up.
+    epoch: u64,
+    /// Whether a sync is under way.
+    pub(super) syncing: bool,
+    /// Whether cursors are being written.
+    pub(super) tidying: bool,
+    pub(super) room: Room,
+    pub(super) now: Now,
+    pub(super) steady: Steady,
 }
 
 /// What a spool holds, for `top`.
@@ -104,37 +156,57 @@ pub struct Held {
     pub bytes: u64,
     /// Segments.
     pub segments: u64,
+    /// The first line that some reader has not passed by its cursor on disk: what is before it is
+    /// kept only.
+    pub passed: u64,
+    /// The number after the last line that was dropped for its age.
+    pub expired: u64,
+    /// Where a reader without a cursor begins: at the oldest line, or with `keep` at the lowest
+    /// cursor on disk, so that it is not given again what is only kept.
+    pub start: u64,
+}
+
+/// What recovery found, for a writer to go on from.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) identity: Identity,
+    pub(super) closed: VecDeque<Closed>,
+    pub(super) next: u64,
+    pub(super) origins: Origins,
+    pub(super) readers: BTreeMap<String, u64>,
+    pub(super) known: BTreeMap<String, u64>,
+    pub(super) now: Now,
 }
 
 impl<F: Fs> Writer<F> {
-    #[expect(clippy::too_many_arguments, reason = "what recovery found, field by field")]
-    pub(super) fn recovered(
-        fs: F,
-        plan: SpoolPlan,
-        lock: F::Lock,
-        identity: Identity,
-        closed: VecDeque<Closed>,
-        next: u64,
-        origins: BTreeMap<Identity, u64>,
-        readers: BTreeMap<String, u64>,
-    ) -> Self {
-        Self {
+    pub(super) fn recovered(fs: F, plan: SpoolPlan, lock: F::Lock, found: Recovered) -> Self {
+        let Recovered { identity, closed, next, origins, readers, known, now } = found;
+        let newest = closed.iter().map(|closed| closed.written.wall).max();
+        let base = newest.filter(|newest| *newest < now.wall).unwrap_or(now.wall);
+        let writer = Self {
             fs,
             plan,
             _lock: lock,
             identity,
             closed,
+            unsynced: VecDeque::new(),
             active: None,
+            stale: Vec::new(),
             next,
             durable: next,
             origins,
-            undo: Vec::new(),
             readers,
+            known,
             to_compress: Vec::new(),
-            latched: 0,
-            free_left: 0,
-            asked_free_for: 0,
-        }
+            epoch: 0,
+            syncing: false,
+            tidying: false,
+            room: Room::default(),
+            now,
+            steady: Steady::new(base),
+        };
+        set_spare_aside(&writer.fs, &writer.plan.dir);
+        writer
     }
 
     /// The spool's identity.
@@ -152,32 +224,38 @@ impl<F: Fs> Writer<F> {
         self.durable
     }
 
-    /// The number of the last durable line that came from each other spool.
+    /// The number of the last durable line of each origin.
     pub fn origins(&self) -> BTreeMap<Identity, u64> {
-        let mut origins = self.origins.clone();
-        for (spool, before) in self.undo.iter().rev() {
-            match before {
-                Some(last) => drop(origins.insert(*spool, *last)),
-                None => drop(origins.remove(spool)),
-            }
-        }
-        origins
+        self.origins.durable()
+    }
+
+    /// How often segments were given up; what was not durable in them is to be appended again.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// What it holds.
     pub fn held(&self) -> Held {
         let active = self.active.as_ref();
         let first = self.closed.front().map(|closed| closed.first);
+        let oldest = first.or_else(|| active.map(|active| active.first)).unwrap_or(self.next);
         Held {
-            oldest: first.or_else(|| active.map(|active| active.first)).unwrap_or(self.next),
+            oldest,
             durable: self.durable,
             next: self.next,
             bytes: self.bytes(),
             segments: self.closed.len() as u64 + u64::from(active.is_some()),
+            passed: self.passed().unwrap_or(oldest).max(oldest),
+            expired: self.room.expired,
+            start: self.lowest_cursor().map_or(oldest, |lowest| lowest.max(oldest)),
         }
     }
 
-    fn bytes(&self) -> u64 {
+    fn lowest_cursor(&self) -> Option<u64> {
+        self.plan.keep.and_then(|_| self.known.values().min().copied())
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
         let closed: u64 = self.closed.iter().map(|closed| closed.bytes).sum();
         closed + self.active.as_ref().map_or(0, |active| active.len)
     }
@@ -187,325 +265,14 @@ impl<F: Fs> Writer<F> {
         std::mem::take(&mut self.to_compress)
     }
 
-    /// How often a segment was given up, and what was not durable in it is to be appended again.
-    pub fn latched(&self) -> u64 {
-        self.latched
+    /// Says what time it is.
+    pub fn set_now(&mut self, now: Now) {
+        self.now = now;
     }
 
     /// Goes on by another plan, in the same folder.
     pub fn set_plan(&mut self, plan: SpoolPlan) {
         self.plan = plan;
-    }
-
-    /// Whether something was appended that is not durable.
-    pub fn is_dirty(&self) -> bool {
-        self.durable < self.next
-    }
-
-    // ---- appending
-
-    /// Appends batches. A batch from another spool whose lines are here already is passed over.
-    pub fn append(&mut self, batches: &[Batch]) -> Appended {
-        let mut appended = Appended::default();
-        let mut rest = batches;
-        while let Some(batch) = rest.first() {
-            if self.is_duplicate(batch) {
-                appended.fates.push(Fate::Duplicate);
-                rest = &rest[1..];
-                continue;
-            }
-            match self.append_some(rest) {
-                Ok(fates) => {
-                    rest = &rest[fates.len()..];
-                    appended.fates.extend(fates);
-                }
-                // Others fill the disk too: what `make_room` saw may be gone.
-                Err(error) if is_full(&error) && self.may_drop_oldest() => {
-                    if let Err(error) = self.drop_oldest() {
-                        appended.error = Some(format!("{}: {error}", self.plan.dir.display()));
-                        break;
-                    }
-                }
-                Err(error) if self.plan.when_full == SpoolFull::DropNewest && is_full(&error) => {
-                    appended.fates.push(Fate::Refused);
-                    rest = &rest[1..];
-                }
-                Err(error) => {
-                    appended.error = Some(format!("{}: {error}", self.plan.dir.display()));
-                    break;
-                }
-            }
-        }
-        appended
-    }
-
-    fn is_duplicate(&self, batch: &Batch) -> bool {
-        let last = batch.origin.and_then(|span| self.origins.get(&span.origin).zip(Some(span)));
-        last.is_some_and(|(last, span)| span.last <= *last)
-    }
-
-    /// Appends the first batches that go into one segment, by one write; at least one.
-    fn append_some(&mut self, batches: &[Batch]) -> io::Result<Vec<Fate>> {
-        let first_size = (2 * ROW + batches[0].bytes.len()) as u64;
-        self.make_room(first_size + (ROW * (1 + self.origins.len())) as u64)?;
-        self.begin_where_needed(first_size, batches[0].received)?;
-        let room = self.room();
-        let Some(active) = &mut self.active else { return Err(ErrorKind::NotFound.into()) };
-        let inputs_before = active.inputs.len();
-        let mut rows = Vec::new();
-        let mut fates = Vec::new();
-        let (mut size, mut next) = (0, self.next);
-        let mut origins = Vec::new();
-        for batch in batches {
-            let known = active.inputs.contains(&batch.input);
-            let grown = (ROW * (1 + usize::from(!known)) + batch.bytes.len()) as u64;
-            let again = batch.origin.is_some_and(|span| {
-                origins.iter().any(|(origin, last)| *origin == span.origin && *last >= span.last)
-            });
-            let stop = !fates.is_empty() && size + grown > room;
-            if stop
-                || again
-                || (fates.len() >= 16)
-                || (!known && active.inputs.len() >= usize::from(INPUTS_MOST))
-            {
-                break;
-            }
-            let (row, payload) = rows_of(batch, next, &mut active.inputs);
-            fates.push(Fate::Stored(next));
-            next += u64::from(batch.lines);
-            size += grown;
-            origins.extend(batch.origin.map(|span| (span.origin, span.last)));
-            rows.push((row, payload));
-        }
-        let mut slices: Vec<IoSlice<'_>> = rows
-            .iter()
-            .flat_map(|(row, payload)| [IoSlice::new(row), IoSlice::new(payload)])
-            .collect();
-        if let Err(error) = write_all(&mut active.file, &mut slices) {
-            active.inputs.truncate(inputs_before);
-            // What got in is cut back, so that the next append begins where this one should
-            // have; where not even that goes, nothing is written here any more.
-            if active.file.set_len(active.len).is_err() {
-                self.latch();
-            }
-            return Err(error);
-        }
-        active.len += size;
-        active.dirty = true;
-        if let Some(last) = batches.get(fates.len() - 1) {
-            active.newest = last.received;
-        }
-        self.next = next;
-        for (spool, last) in origins {
-            self.note_origin(spool, last);
-        }
-        Ok(fates)
-    }
-
-    fn note_origin(&mut self, spool: Identity, last: u64) {
-        let before = self.origins.insert(spool, last);
-        self.undo.push((spool, before));
-        if self.origins.len() > ORIGINS_MOST {
-            // Which is heard of least the table does not say; the lowest number is as good.
-            let least = self.origins.iter().filter(|(other, _)| **other != spool);
-            if let Some((&other, &last)) = least.min_by_key(|(_, last)| **last) {
-                self.origins.remove(&other);
-                self.undo.push((other, Some(last)));
-                log::warn!(
-                    "{}: spool {other} is forgotten, there are too many",
-                    self.plan.dir.display()
-                );
-            }
-        }
-    }
-
-    /// How much the active segment can take yet.
-    fn room(&self) -> u64 {
-        self.active.as_ref().map_or(0, |active| self.plan.segment.saturating_sub(active.len))
-    }
-
-    /// Makes room for so many bytes more within `max_size` and above `reserve`, by dropping the
-    /// oldest segments where that is the policy.
-    fn make_room(&mut self, size: u64) -> io::Result<()> {
-        loop {
-            let fits = self.bytes() + size <= self.plan.max_size;
-            if self.free_left < size.saturating_add(self.plan.reserve) {
-                self.free_left = self.fs.free(&self.plan.dir)?;
-                self.asked_free_for = 0;
-            }
-            let free = self.free_left >= self.plan.reserve.saturating_add(size);
-            if fits && free {
-                self.asked_free_for += size;
-                // Others write to the disk too: what was seen is believed for a while only.
-                self.free_left = match self.asked_free_for > FREE_EVERY {
-                    true => 0,
-                    false => self.free_left - size,
-                };
-                return Ok(());
-            }
-            if self.plan.when_full != SpoolFull::DropOldest {
-                return Err(full(fits));
-            }
-            if !self.may_drop_oldest() {
-                // The lines of a segment go together, and one segment must stay: the one that
-                // is written to is closed and another one begun.
-                if self.active.as_ref().is_none_or(|active| active.first == self.next) {
-                    return Err(full(fits));
-                }
-                self.close_active()?;
-                self.begin_where_needed(size, SystemTime::UNIX_EPOCH)?;
-                self.sync()?;
-            }
-            self.drop_oldest()?;
-        }
-    }
-
-    /// Begins a new segment where there is none or the active one is full.
-    fn begin_where_needed(&mut self, size: u64, now: SystemTime) -> io::Result<()> {
-        if let Some(active) = &self.active {
-            let many = active.inputs.len() >= usize::from(INPUTS_MOST);
-            if active.len + size <= self.plan.segment && !many || active.first == self.next {
-                return Ok(());
-            }
-            self.close_active()?;
-        }
-        let first = self.next;
-        let path = self.plan.dir.join(segment_name(first));
-        // One that was begun and has no line: whatever is in it is nobody's. It is replaced in
-        // one step, so that there is a whole one at any time.
-        let replaces = self.closed.back().is_some_and(|closed| closed.first == first);
-        let begun = if replaces { with_suffix(&path, NEW) } else { path.clone() };
-        let mut file = self.fs.append(&begun, FILE_MODE_DEFAULT)?;
-        file.set_len(0)?;
-        let head = self.head(first);
-        let mut written = write_all(&mut file, &mut [IoSlice::new(&head)]);
-        if replaces && written.is_ok() {
-            written = file.sync().and_then(|()| self.fs.rename(&begun, &path));
-        }
-        if let Err(error) = written {
-            self.fs.remove(&begun)?;
-            return Err(error);
-        }
-        if replaces {
-            self.closed.pop_back();
-        }
-        self.active = Some(Active {
-            file,
-            first,
-            len: head.len() as u64,
-            oldest: now,
-            newest: now,
-            inputs: Vec::new(),
-            dirty: true,
-            named: false,
-        });
-        Ok(())
-    }
-
-    /// What a segment begins with: the spool, and the origins so far.
-    fn head(&self, first: u64) -> Vec<u8> {
-        let origins = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
-        let mut head = Row::Segment { spool: self.identity, first, origins }.encode().to_vec();
-        for (&spool, &last) in &self.origins {
-            head.extend_from_slice(&Row::Origin { spool, last }.encode());
-        }
-        head
-    }
-
-    // ---- making durable
-
-    /// Makes all that was appended durable.
-    ///
-    /// # Errors
-    /// The system's. Then the segment is left for good, and what was appended since the last
-    /// time is to be appended again.
-    pub fn sync(&mut self) -> io::Result<()> {
-        let Some(active) = &mut self.active else { return Ok(()) };
-        if self.plan.sync != Sync::Never {
-            let mut done = Ok(());
-            if active.dirty {
-                done = active.file.sync();
-            }
-            if done.is_ok() && !active.named {
-                done = self.fs.sync_folder(&self.plan.dir);
-            }
-            if let Err(error) = done {
-                self.latch();
-                return Err(error);
-            }
-        }
-        active.dirty = false;
-        active.named = true;
-        self.durable = self.next;
-        self.undo.clear();
-        Ok(())
-    }
-
-    /// Leaves the active segment as it is; what is not durable in it is to be written again.
-    fn latch(&mut self) {
-        self.latched += 1;
-        self.origins = self.origins();
-        self.undo.clear();
-        self.next = self.durable;
-        self.leave_active();
-    }
-
-    /// The active segment is written to no more; the number of its first line.
-    fn leave_active(&mut self) -> Option<u64> {
-        let Active { first, len: bytes, newest, .. } = self.active.take()?;
-        self.closed.push_back(Closed { first, packed: false, bytes, newest });
-        Some(first)
-    }
-
-    fn close_active(&mut self) -> io::Result<()> {
-        self.sync()?;
-        if let Some(first) = self.leave_active()
-            && self.plan.compress
-        {
-            self.to_compress.push(self.plan.dir.join(segment_name(first)));
-        }
-        Ok(())
-    }
-
-    // ---- letting go
-
-    /// Does what time asks for: closes a segment whose lines are old, and drops those whose
-    /// lines are too old.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn expire(&mut self, now: SystemTime) -> io::Result<()> {
-        let Some(most) = self.plan.max_age else { return Ok(()) };
-        let is_old = |time: SystemTime| now.duration_since(time).is_ok_and(|age| age > most);
-        if self.active.as_ref().is_some_and(|a| is_old(a.oldest) && a.first < self.next) {
-            self.close_active()?;
-        }
-        while self.closed.front().is_some_and(|closed| is_old(closed.newest)) && self.can_spare() {
-            self.drop_oldest()?;
-        }
-        Ok(())
-    }
-
-    /// Whether the oldest segment is not the last one whose name is durable: from that the
-    /// numbers go on.
-    fn can_spare(&self) -> bool {
-        let named = self.active.as_ref().is_some_and(|active| active.named);
-        self.closed.len() > usize::from(!named)
-    }
-
-    fn may_drop_oldest(&self) -> bool {
-        self.plan.when_full == SpoolFull::DropOldest && self.can_spare()
-    }
-
-    /// Puts a reader's cursor on disk.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn write_cursor(&mut self, cursor: &Cursor) -> io::Result<()> {
-        let path = Cursor::path(&self.plan.dir, &cursor.reader);
-        replace(&self.fs, &path, &cursor.encode())?;
-        self.readers.insert(cursor.reader.clone(), cursor.position);
-        Ok(())
     }
 
     /// Names the readers there are now; a new one begins at the oldest line.
@@ -516,45 +283,217 @@ impl<F: Fs> Writer<F> {
         }
     }
 
-    /// Removes the segments that every reader has passed.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn remove_passed(&mut self) -> io::Result<()> {
-        let Some(&passed) = self.readers.values().min() else { return Ok(()) };
-        let mut removed = false;
-        while let Some(end) = self.end_of_oldest()
-            && end <= passed
-            && self.can_spare()
-        {
-            self.drop_oldest()?;
-            removed = true;
+    /// Nothing will come from this origin any more.
+    pub fn forget(&mut self, origin: Identity) {
+        self.origins.forget(origin, self.next);
+    }
+
+    /// Whether something was appended that is not durable.
+    pub fn is_dirty(&self) -> bool {
+        self.durable < self.next
+    }
+
+    // ---- appending
+
+    /// Appends batches. A batch from an origin whose lines are here already is passed over.
+    /// Nothing here waits for a sync.
+    pub fn append(&mut self, batches: &[Batch]) -> Appended {
+        let mut appended = Appended::default();
+        let mut rest = batches;
+        while let Some(batch) = rest.first() {
+            if self.is_duplicate(batch) {
+                appended.outcomes.push(Outcome::Duplicate);
+                rest = &rest[1..];
+                continue;
+            }
+            let halt = match self.append_some(rest) {
+                Ok(outcomes) => {
+                    rest = &rest[outcomes.len()..];
+                    appended.outcomes.extend(outcomes);
+                    continue;
+                }
+                // Others fill the disk too: what was seen as free may be gone.
+                Err(Halt::Full(why)) => match self.drop_for_room(why) {
+                    Ok(()) => continue,
+                    Err(halt) => halt,
+                },
+                Err(halt) => halt,
+            };
+            let dir = self.plan.dir.display();
+            appended.stopped = Some(match halt {
+                Halt::Full(_) if self.plan.when_full == SpoolFull::DropNewest => {
+                    appended.outcomes.push(Outcome::Refused);
+                    rest = &rest[1..];
+                    continue;
+                }
+                Halt::Full(why) => Stopped::Full(format!("{dir}: {why}")),
+                Halt::Unsynced => Stopped::Unsynced,
+                Halt::Io(error) => Stopped::Failed(format!("{dir}: {error}")),
+            });
+            break;
         }
-        if removed {
-            self.fs.sync_folder(&self.plan.dir)?;
+        appended
+    }
+
+    fn is_duplicate(&self, batch: &Batch) -> bool {
+        batch.origin.is_some_and(|span| {
+            self.origins.last(span.origin).is_some_and(|last| span.last <= last)
+        })
+    }
+
+    /// Appends the first batches that go into one segment, by one write; at least one.
+    fn append_some(&mut self, batches: &[Batch]) -> Result<Vec<Outcome>, Halt> {
+        let first_size = (2 * ROW + batches[0].bytes.len()) as u64;
+        if self.next >= LINE_NUMBER_MOST - u64::from(u32::MAX) {
+            return Err(Halt::Io(io::Error::other("there are no line numbers left")));
         }
+        self.make_room(first_size + self.head_size())?;
+        self.begin_where_needed(first_size)?;
+        let room = self.room_in_segment();
+        let written = Written { wall: self.now.wall, mono: Some(self.now.mono) };
+        let Some(active) = &mut self.active else { return Err(Halt::Full("it has no segment")) };
+        let inputs_before = active.inputs.len();
+        let piece = Piece::of(batches, self.next, room, &mut active.inputs);
+        let mut slices = piece.slices();
+        if let Err(error) = write_all(&mut active.file, &mut slices) {
+            active.inputs.truncate(inputs_before);
+            // What got in is cut back, so that the next append begins where this one should
+            // have; where not even that goes, nothing is written here any more.
+            if active.file.set_len(active.len).is_err() {
+                self.latch();
+            }
+            return Err(error.into());
+        }
+        active.len += piece.size;
+        active.written = written;
+        self.next = piece.next;
+        for (batch, outcome) in batches.iter().zip(&piece.outcomes) {
+            if let (Some(span), Outcome::Stored(first)) = (batch.origin, outcome) {
+                self.note_origin(span.origin, span.last, first + u64::from(batch.lines));
+            }
+        }
+        Ok(piece.outcomes)
+    }
+
+    fn note_origin(&mut self, spool: Identity, last: u64, end: u64) {
+        if let Some(forgotten) = self.origins.note(spool, last, end) {
+            let dir = self.plan.dir.display();
+            log::warn!("{dir}: origin {forgotten} is forgotten, there are too many");
+        }
+    }
+
+    // ---- segments
+
+    /// How much a segment may have: the table of origins at its beginning should be a small part.
+    fn segment_size(&self) -> u64 {
+        let least = (SEGMENT_HEADS * self.head_size()).min(self.plan.max_size / 4);
+        self.plan.segment.max(least)
+    }
+
+    fn head_size(&self) -> u64 {
+        (ROW * (1 + self.origins.len())) as u64
+    }
+
+    /// How much the active segment can take yet.
+    fn room_in_segment(&self) -> u64 {
+        self.active.as_ref().map_or(0, |active| self.segment_size().saturating_sub(active.len))
+    }
+
+    /// Begins a new segment where there is none or the active one is full.
+    pub(super) fn begin_where_needed(&mut self, size: u64) -> io::Result<()> {
+        if let Some(active) = &self.active {
+            let many = active.inputs.len() >= usize::from(INPUTS_MOST);
+            if active.len + size <= self.segment_size() && !many || active.first == self.next {
+                return Ok(());
+            }
+        }
+        self.close_active();
+        self.remove_stale()?;
+        let first = self.next;
+        let path = self.plan.dir.join(segment_name(first));
+        // One that was begun and has no line: whatever is in it is nobody's. It is replaced in
+        // one step, so that there is a whole one at any time.
+        let replaces = self.closed.back().is_some_and(|closed| closed.first == first);
+        let begun = if replaces { with_suffix(&path, NEW) } else { path.clone() };
+        let mut file = self.fs.append_own(&begun, FILE_MODE_DEFAULT)?;
+        file.set_len(0)?;
+        let head = self.head(first);
+        let mut written = write_all(&mut file, &mut [IoSlice::new(&head)]);
+        if replaces && written.is_ok() {
+            written = file.sync().and_then(|()| self.fs.rename(&begun, &path));
+        }
+        if let Err(error) = written {
+            // Without a line it would be the newest and say nothing.
+            let _ = self.fs.remove(&begun);
+            return Err(error);
+        }
+        if replaces {
+            self.closed.pop_back();
+        }
+        let now = Written { wall: self.now.wall, mono: Some(self.now.mono) };
+        self.active = Some(Active {
+            file,
+            first,
+            len: head.len() as u64,
+            synced: 0,
+            begun: now,
+            written: now,
+            inputs: Vec::new(),
+            named: false,
+        });
         Ok(())
     }
 
-    /// The number after the last line of the oldest closed segment.
-    fn end_of_oldest(&self) -> Option<u64> {
-        self.closed.front()?;
-        let second = self.closed.get(1).map(|closed| closed.first);
-        let active = self.active.as_ref().map(|active| active.first);
-        second.or(active)
+    /// What a segment begins with: the spool, and the origins so far.
+    fn head(&self, first: u64) -> Vec<u8> {
+        let origins = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
+        let (spool, durable) = (self.identity, self.durable);
+        let mut head = Row::Segment { spool, first, origins, durable }.encode().to_vec();
+        for (spool, last) in self.origins.rows() {
+            head.extend_from_slice(&Row::Origin { spool, last }.encode());
+        }
+        head
     }
 
-    fn drop_oldest(&mut self) -> io::Result<()> {
-        let Some(oldest) = self.closed.front() else { return Ok(()) };
-        let names = [true, false].map(|packed| Name { first: oldest.first, packed });
-        for name in names {
-            match self.fs.remove(&name.path(&self.plan.dir)) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                done => done?,
-            }
+    /// The active segment is written to no more. What of it is not durable the next sync covers.
+    pub(super) fn close_active(&mut self) {
+        let Some(active) = self.active.take() else { return };
+        let Active { file, first, len, synced, written, named, .. } = active;
+        self.closed.push_back(Closed { first, packed: false, bytes: len, written, named });
+        if synced < len || !named {
+            self.unsynced.push_back(Unsynced { file, first, named });
+        } else if self.plan.compress {
+            self.to_compress.push(self.plan.dir.join(segment_name(first)));
         }
-        self.closed.pop_front();
-        self.free_left = 0;
+    }
+
+    /// Gives up all that is not durable: it is to be appended again, and goes to a new segment.
+    pub(super) fn latch(&mut self) {
+        self.epoch += 1;
+        self.origins.roll_back();
+        self.next = self.durable;
+        let compressed = self.to_compress.len();
+        self.close_active();
+        self.to_compress.truncate(compressed);
+        self.unsynced.clear();
+        while let Some(last) = self.closed.back()
+            && last.first > self.durable
+        {
+            self.stale.push(last.first);
+            self.closed.pop_back();
+        }
+    }
+
+    /// Removes segments that were given up. While one is there its name would end the segment
+    /// before it, and what it holds would count.
+    fn remove_stale(&mut self) -> io::Result<()> {
+        while let Some(&first) = self.stale.first() {
+            match self.fs.remove(&Name { first, packed: false }.path(&self.plan.dir)) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                removed => removed?,
+            }
+            self.stale.remove(0);
+        }
         Ok(())
     }
 
@@ -573,18 +512,61 @@ impl<F: Fs> Writer<F> {
     }
 }
 
+/// Batches that are written together.
+#[derive(Debug)]
+struct Piece<'b> {
+    rows: Vec<(Vec<u8>, &'b [u8])>,
+    outcomes: Vec<Outcome>,
+    size: u64,
+    /// The number after the last line.
+    next: u64,
+}
+
+impl<'b> Piece<'b> {
+    /// The first batches that fit into `room` bytes, at least one; their lines are numbered from
+    /// `next` on.
+    fn of(batches: &'b [Batch], next: u64, room: u64, inputs: &mut Vec<Arc<str>>) -> Self {
+        let mut piece = Self { rows: Vec::new(), outcomes: Vec::new(), size: 0, next };
+        let mut origins = Vec::new();
+        for batch in batches {
+            let known = inputs.contains(&batch.input);
+            let grown = (ROW * (1 + usize::from(!known)) + batch.bytes.len()) as u64;
+            let again = batch.origin.is_some_and(|span| {
+                origins.iter().any(|(origin, last)| *origin == span.origin && *last >= span.last)
+            });
+            let stop = !piece.outcomes.is_empty() && piece.size + grown > room;
+            if stop
+                || again
+                || (piece.outcomes.len() >= 16)
+                || (!known && inputs.len() >= usize::from(INPUTS_MOST))
+            {
+                break;
+            }
+            piece.rows.push(rows_of(batch, piece.next, inputs));
+            piece.outcomes.push(Outcome::Stored(piece.next));
+            piece.next += u64::from(batch.lines);
+            piece.size += grown;
+            origins.extend(batch.origin.map(|span| (span.origin, span.last)));
+        }
+        piece
+    }
+
+    fn slices(&self) -> Vec<IoSlice<'_>> {
+        self.rows
+            .iter()
+            .flat_map(|(row, payload)| [IoSlice::new(row), IoSlice::new(payload)])
+            .collect()
+    }
+}
+
 /// The rows of a batch, its input's before where that is new, and its payload.
-fn rows_of<'b>(
-    batch: &'b Batch,
-    first: u64,
-    inputs: &mut Vec<std::sync::Arc<str>>,
-) -> (Vec<u8>, &'b [u8]) {
+fn rows_of<'b>(batch: &'b Batch, first: u64, inputs: &mut Vec<Arc<str>>) -> (Vec<u8>, &'b [u8]) {
     let mut rows = Vec::with_capacity(2 * ROW);
     let known = inputs.iter().position(|name| *name == batch.input);
     let number = known.unwrap_or(inputs.len());
     let input = u16::try_from(number).unwrap_or(INPUTS_MOST);
     if known.is_none() {
-        inputs.push(std::sync::Arc::clone(&batch.input));
+        inputs.push(Arc::clone(&batch.input));
         let name = batch.input.to_string();
         rows.extend_from_slice(&Row::Input { number: input, name }.encode());
     }
@@ -599,14 +581,4 @@ fn rows_of<'b>(
     };
     rows.extend_from_slice(&Row::Batch(header).encode());
     (rows, &batch.bytes)
-}
-
-/// Whether the system says that there is no room.
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-}
-
-fn full(fits: bool) -> io::Error {
-    let why = if fits { "the disk is full but for the reserve" } else { "max_size is reached" };
-    io::Error::new(ErrorKind::StorageFull, why)
 }

@@ -5,14 +5,15 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::folder::{Folder, Segment};
+use super::folder::{Folder, open};
 use super::time;
 use crate::batch::{Batch, count_lines};
 use crate::filter::patterns::{Hits, PatternId, Patterns};
 use crate::fs::OsFs;
-use crate::ids::Identity;
 use crate::limits::FEED_READ;
+use crate::spool::folder::Name;
 use crate::spool::reader::{Damage, Missing, Reader};
+use crate::spool::scan::Item;
 
 /// Which lines.
 #[derive(Debug, clap::Args)]
@@ -85,14 +86,14 @@ impl Feed {
         let mut first = pick.from.unwrap_or(0).max(oldest);
         let mut end = end;
         if pick.since.is_some() || pick.until.is_some() {
-            let segments = folder.segments()?;
-            first = first.max(first_since(&segments, pick.since));
-            end = end.min(end_until(&segments, first, pick.until));
+            let span = Span { since: pick.since, until: pick.until };
+            let (begin, behind) = span.lines(folder)?;
+            first = first.max(begin);
+            end = end.min(behind);
         }
         let search = pick.matches.as_deref().map(Search::new).transpose();
         Ok(Self {
-            // Nothing of a line's identity is asked for here.
-            reader: Reader::new(OsFs, folder.dir.clone(), Identity::of(0), first),
+            reader: Reader::new(OsFs, folder.dir.clone(), first),
             first,
             end: end.max(first),
             since: pick.since,
@@ -138,20 +139,49 @@ impl Feed {
     }
 }
 
-/// Where to begin: at the last segment whose first lines are older.
-fn first_since(segments: &[Segment], since: Option<SystemTime>) -> u64 {
-    let Some(since) = since else { return 0 };
-    let is_older = |segment: &&Segment| segment.received.is_some_and(|time| time < since);
-    segments.iter().rev().find(is_older).map_or(0, |segment| segment.name.first)
+/// A span of time.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    since: Option<SystemTime>,
+    until: Option<SystemTime>,
 }
 
-/// Where to end: at the first segment whose first lines are as new.
-fn end_until(segments: &[Segment], first: u64, until: Option<SystemTime>) -> u64 {
-    let Some(until) = until else { return u64::MAX };
-    let is_newer = |segment: &&Segment| {
-        segment.name.first >= first && segment.received.is_some_and(|time| time >= until)
-    };
-    segments.iter().find(is_newer).map_or(u64::MAX, |segment| segment.name.first)
+impl Span {
+    fn holds(&self, received: SystemTime) -> bool {
+        self.since.is_none_or(|since| received >= since)
+            && self.until.is_none_or(|until| received < until)
+    }
+
+    /// The first line and that behind the last one that can be of this time. Nothing is taken for
+    /// granted of the order of times, for clocks are put right: each segment is asked, by its rows
+    /// and up to the first that is of this time.
+    fn lines(&self, folder: &Folder) -> anyhow::Result<(u64, u64)> {
+        let segments = &folder.listing.segments;
+        let mut found: Option<(u64, u64)> = None;
+        for (at, &name) in segments.iter().enumerate() {
+            if self.is_in(folder, name)? {
+                let end = segments.get(at + 1).map_or(u64::MAX, |next| next.first);
+                found = Some((found.map_or(name.first, |(first, _)| first), end));
+            }
+        }
+        // The newest one is written to meanwhile.
+        let newest = segments.last().map_or(0, |name| name.first);
+        let (first, end) = found.unwrap_or((newest, u64::MAX));
+        Ok((first, if self.until.is_none() { u64::MAX } else { end }))
+    }
+
+    /// Whether a segment has a batch of this time; what cannot be read may have.
+    fn is_in(&self, folder: &Folder, name: Name) -> anyhow::Result<bool> {
+        let Some(mut scanner) = open(&folder.dir, name)? else { return Ok(false) };
+        loop {
+            match scanner.next(true, |_| false) {
+                Ok(Some(Item::Skipped(header))) if self.holds(header.received) => return Ok(true),
+                Ok(Some(Item::Damage { .. })) | Err(_) => return Ok(true),
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(false),
+            }
+        }
+    }
 }
 
 /// A regex that is looked for in whole batches.

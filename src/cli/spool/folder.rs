@@ -132,7 +132,7 @@ fn read_small(path: &Path) -> anyhow::Result<Vec<u8>> {
     use std::io::Read;
     let read = || {
         let mut content = Vec::new();
-        std::fs::File::open(path)?.take(CURSOR_MOST).read_to_end(&mut content)?;
+        OsFs.open_own(path)?.take(CURSOR_MOST).read_to_end(&mut content)?;
         Ok::<_, io::Error>(content)
     };
     read().with_context(|| path.display().to_string())
@@ -164,6 +164,9 @@ pub(super) fn size(dir: &Path, name: Name) -> u64 {
     names.iter().find_map(|name| OsFs.length(&name.path(dir)).ok()).unwrap_or(0)
 }
 
+/// So far a head is looked for where the beginning is damaged.
+const HEAD_MOST: u64 = 4 << 20;
+
 /// Reads a segment up to its first batch; `None` where it is gone.
 fn head(dir: &Path, name: Name) -> anyhow::Result<Option<Segment>> {
     let Some(mut scanner) = open(dir, name)? else { return Ok(None) };
@@ -176,6 +179,7 @@ fn head(dir: &Path, name: Name) -> anyhow::Result<Option<Segment>> {
                 segment.received = Some(header.received);
                 break;
             }
+            Item::Damage { .. } if scanner.offset() > HEAD_MOST => break,
             _ => {}
         }
     }

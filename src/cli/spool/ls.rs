@@ -69,6 +69,8 @@ struct Spool {
     last_received: Option<SystemTime>,
     segments: Vec<Row>,
     readers: Vec<Reader>,
+    /// Lines that every reader with a cursor has passed: they are only kept.
+    kept_lines: u64,
     /// The last line from each other spool.
     origins: BTreeMap<String, u64>,
 }
@@ -125,6 +127,7 @@ impl Spool {
             last_received: rows.iter().rev().find_map(|row| row.last_received),
             segments: rows,
             readers: Vec::new(),
+            kept_lines: 0,
             origins: BTreeMap::new(),
         };
         for (origin, last) in newest.into_iter().flat_map(|newest| newest.origins) {
@@ -134,7 +137,14 @@ impl Spool {
             let reader = spool.reader(&folder.dir, &name, cursor, identity)?;
             spool.readers.push(reader);
         }
+        spool.kept_lines = spool.passed().saturating_sub(spool.first).min(spool.lines);
         Ok(spool)
+    }
+
+    /// The first line that some reader has not passed; the first of all without readers.
+    fn passed(&self) -> u64 {
+        let position = |reader: &Reader| reader.position.unwrap_or(self.first);
+        self.readers.iter().map(position).min().unwrap_or(self.first)
     }
 
     /// What the cursor file of that name says.
@@ -256,10 +266,12 @@ impl Spool {
         for row in &self.segments {
             let (first, last) = (show(row.first_received), show(row.last_received));
             let packed = if row.compressed { "  zstd" } else { "" };
+            let is_kept = row.lines > 0 && row.first + row.lines <= self.passed();
+            let kept = if is_kept { "  kept" } else { "" };
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "{:>20} {:>12} {:>15}  {first:<20}  {last}{packed}",
+                "{:>20} {:>12} {:>15}  {first:<20}  {last}{packed}{kept}",
                 row.first, row.lines, row.bytes
             );
         }

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 
 use super::folder::{Folder, open, size};
 use super::{count, time};
-use crate::fs::{Fs, OsFs, replace};
+use crate::fs::{Fs, Kind, OsFs, replace};
 use crate::ids::Identity;
 use crate::spool::cursor::{Cursor, SUFFIX};
 use crate::spool::folder::{IDENTITY, LOCK, Name};
@@ -67,9 +67,31 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let folder = Folder::open(&args.dir)?;
     match args.before {
         Some(bound) => remove(&folder, bound)?,
-        None => begin_anew(&folder)?,
+        None => {
+            begin_anew(&folder)?;
+            keep_owner(&args.dir)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Gives what was made to the folder's owner: this may have been root, and the daemon is not.
+fn keep_owner(dir: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let owner = dir.metadata().with_context(|| dir.display().to_string())?;
+    for (path, kind) in OsFs.entries(dir).with_context(|| dir.display().to_string())? {
+        let said = || path.display().to_string();
+        if kind != Kind::File {
+            continue;
+        }
+        let file = OsFs.open_own(&path).with_context(said)?;
+        let data = file.metadata().with_context(said)?;
+        let (ours, theirs) = ((data.uid(), data.gid()), (owner.uid(), owner.gid()));
+        if data.uid() == nix::unistd::geteuid().as_raw() && ours != theirs {
+            std::os::unix::fs::fchown(&file, Some(theirs.0), Some(theirs.1)).with_context(said)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes the segments before `bound`, the oldest first.
@@ -174,8 +196,8 @@ fn begin_anew(folder: &Folder) -> anyhow::Result<()> {
 /// The rows that a segment begins with.
 fn head(spool: Identity, first: u64, newest: &Newest) -> Vec<u8> {
     let origins = u32::try_from(newest.origins.len()).unwrap_or(u32::MAX);
-    let mut head = Row::Segment { spool, first, origins }.encode().to_vec();
-    for (&spool, &last) in &newest.origins {
+    let mut head = Row::Segment { spool, first, origins, durable: first }.encode().to_vec();
+    for (spool, last) in newest.origins.rows() {
         head.extend_from_slice(&Row::Origin { spool, last }.encode());
     }
     head

@@ -47,6 +47,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if findings.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What a terminal shows as it stands: names of files are anybody's.
+pub(super) fn shown(said: impl Display) -> String {
+    let show = |character: char| match character.is_control() {
+        true => character.escape_default().to_string(),
+        false => character.to_string(),
+    };
+    said.to_string().chars().map(show).collect()
+}
+
 /// What was found, said as it is found.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
@@ -60,7 +69,7 @@ impl Findings {
     /// Something that is wrong.
     pub(super) fn wrong(&mut self, said: impl Display) {
         self.wrong += 1;
-        println!("{said}");
+        println!("{}", shown(said));
     }
 
     /// Something that is wrong, and lines that are not there for it.
@@ -71,7 +80,7 @@ impl Findings {
 
     /// Something that is worth to know and not wrong.
     pub(super) fn note(&self, said: impl Display) {
-        println!("{said}");
+        println!("{}", shown(said));
     }
 
     fn summary(&self) -> String {

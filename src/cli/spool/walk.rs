@@ -11,6 +11,7 @@ use super::count;
 use super::folder::{Folder, open, size};
 use super::verify::Findings;
 use crate::batch::count_lines;
+use crate::fs::{Fs, OsFs};
 use crate::ids::Identity;
 use crate::spool::folder::{LOCK, Name};
 use crate::spool::format::{Header, ROW, Row};
@@ -213,7 +214,7 @@ impl<'a> Walk<'a> {
 
 /// Whether a daemon holds the spool's lock. To find out takes the lock for a moment, shared.
 fn is_held(dir: &Path) -> bool {
-    let Ok(file) = File::open(dir.join(LOCK)) else { return false };
+    let Ok(file) = OsFs.open_own(&dir.join(LOCK)) else { return false };
     let tried = Flock::lock(file, FlockArg::LockSharedNonblock);
     matches!(tried, Err((_, Errno::EWOULDBLOCK)))
 }

@@ -8,8 +8,9 @@
 //!
 //! A wrong count must not silence a connection. What stands behind a counted message and is no
 //! count is handed on as it is, up to a newline, or up to the next count with a PRI behind it
-//! ([`seeker`]): then a count was wrong, and the stream is in step again. A message without an end is handed
-//! on in pieces, and a counted one that goes on and on is told. Each of these is a [`Slip`].
+//! ([`seeker`]): then a count was wrong, and the stream is in step again. A message without an end
+//! is handed on in pieces, and a counted one that goes on and on is told. Each of these is a
+//! [`Slip`].
 
 mod seeker;
 
@@ -324,7 +325,7 @@ impl Framer {
         piece
     }
 
-    /// Within a line on a connection with counts: it ends at a newline too, or before the next count.
+    /// Within a line on a connection with counts: it ends at a newline, or before the next count.
     fn lost<'p>(&mut self, piece: &'p [u8], take: &mut impl FnMut(Frame<'_>)) -> &'p [u8] {
         let room = self.room();
         for (at, &byte) in piece.iter().enumerate() {
@@ -660,7 +661,10 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_change_nothing(
-            parts in proptest::collection::vec("[0-9]{0,3} ?|<[a-z0-9 ]{0,9}|<[0-9]{0,3}>|\n|\r|\0|\u{feff}", 0..12),
+            parts in proptest::collection::vec(
+                "[0-9]{0,3} ?|<[a-z0-9 ]{0,9}|<[0-9]{0,3}>|\n|\r|\0|\u{feff}",
+                0..12,
+            ),
             cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..8),
             nul in any::<bool>(),
         ) {

@@ -80,7 +80,8 @@ const COMPRESS: Key = Key::or_else(
     "not at all",
     "Rotated files are compressed.",
 );
-const FILE_MODE: Key = Key::or("mode", MODE, "\"0640\"", "The mode of a new file.");
+const FILE_MODE: Key =
+    Key::or_else("mode", MODE, "0640 less the umask", "The mode of a new file, to the bit.");
 const DIR_MODE: Key = Key::or_else(
     "dir_mode",
     Value::Text("Mode in octal digits, as text", "^[0-7]{3,4}$"),

@@ -1,0 +1,121 @@
+//! How old lines are, by a clock that a wrong wall clock does not move.
+//!
+//! Lines are dropped for their age, so a clock that is days ahead for some seconds must not make
+//! them old. Lines that this process wrote age by the monotonic clock. For older ones the wall
+//! clock is compared with it: where the wall clock jumps ahead, the time that has passed counts,
+//! until the jump has lasted for [`CLOCK_BELIEVED`].
+
+use std::time::{Duration, SystemTime};
+
+use crate::clock::Mono;
+use crate::limits::{CLOCK_BELIEVED, CLOCK_STEP};
+
+/// What both clocks say.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// The wall clock, which may jump.
+    pub wall: SystemTime,
+    /// The monotonic clock.
+    pub mono: Mono,
+}
+
+/// When something was written last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// By the wall clock, as it stood then.
+    pub wall: SystemTime,
+    /// By the monotonic clock; `None` where another process wrote it.
+    pub mono: Option<Mono>,
+}
+
+/// A wall clock that does not jump ahead.
+#[derive(Debug, Clone, Copy)]
+pub struct Steady {
+    /// What it said when it was last in step with the wall clock.
+    base: SystemTime,
+    /// When that was; `None` until it is looked at.
+    at: Option<Mono>,
+    /// Since when the wall clock is ahead.
+    ahead_since: Option<Mono>,
+}
+
+impl Steady {
+    /// A clock that said `base` when the daemon before this one wrote the last time. Who finds the
+    /// wall clock far ahead of that does not know whether it is wrong.
+    pub fn new(base: SystemTime) -> Self {
+        Self { base, at: None, ahead_since: None }
+    }
+
+    /// The time to count ages by, and by how much the wall clock is ahead where it is not
+    /// believed since just now.
+    pub fn look(&mut self, now: Now) -> (SystemTime, Option<Duration>) {
+        let passed = now.mono.since(*self.at.get_or_insert(now.mono));
+        let expected = self.base + passed;
+        let ahead = now.wall.duration_since(expected).unwrap_or_default();
+        if ahead <= CLOCK_STEP {
+            return (self.agree(now), None);
+        }
+        let since = *self.ahead_since.get_or_insert(now.mono);
+        if now.mono.since(since) >= CLOCK_BELIEVED {
+            return (self.agree(now), None);
+        }
+        (expected, (since == now.mono).then_some(ahead))
+    }
+
+    fn agree(&mut self, now: Now) -> SystemTime {
+        *self = Self { base: now.wall, at: Some(now.mono), ahead_since: None };
+        now.wall
+    }
+
+    /// How old something is at the time that [`Self::look`] gave.
+    pub fn age(wall: SystemTime, now: Now, written: Written) -> Duration {
+        match written.mono {
+            Some(mono) => now.mono.since(mono),
+            None => wall.duration_since(written.wall).unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now(wall: u64, mono: u64) -> Now {
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(wall);
+        Now { wall, mono: Mono(Duration::from_secs(mono)) }
+    }
+
+    fn seconds(time: SystemTime) -> u64 {
+        time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+    }
+
+    #[test]
+    fn a_jump_ahead_is_believed_only_when_it_has_lasted() {
+        let day = 86_400;
+        let mut steady = Steady::new(now(1000, 0).wall);
+        assert_eq!(steady.look(now(1000, 5)), (now(1000, 0).wall, None));
+        assert_eq!(steady.look(now(1010, 15)), (now(1010, 0).wall, None));
+        let (time, ahead) = steady.look(now(1020 + 30 * day, 25));
+        assert_eq!((seconds(time), ahead), (1020, Some(Duration::from_secs(30 * day))));
+        let (time, again) = steady.look(now(1025 + 30 * day, 30));
+        assert_eq!((seconds(time), again), (1025, None), "said once");
+        // It is put right: nothing has happened.
+        assert_eq!(seconds(steady.look(now(1030, 35)).0), 1030);
+        // It stays ahead.
+        steady.look(now(1040 + 30 * day, 45));
+        let believed = CLOCK_BELIEVED.as_secs();
+        let (time, _) = steady.look(now(1040 + 30 * day + believed, 45 + believed));
+        assert_eq!(seconds(time), 1040 + 30 * day + believed);
+    }
+
+    #[test]
+    fn a_step_back_makes_nothing_older() {
+        let mut steady = Steady::new(now(5000, 0).wall);
+        steady.look(now(5000, 0));
+        assert_eq!(seconds(steady.look(now(100, 10)).0), 100);
+        let future = Written { wall: now(5000, 0).wall, mono: None };
+        assert_eq!(Steady::age(now(100, 0).wall, now(100, 10), future), Duration::ZERO);
+        let ours = Written { mono: Some(Mono(Duration::from_secs(3))), ..future };
+        assert_eq!(Steady::age(now(100, 0).wall, now(100, 10), ours), Duration::from_secs(7));
+    }
+}
