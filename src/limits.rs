@@ -233,10 +233,10 @@ pub const RESERVE_DEFAULT: u64 = 64 * MIB;
 pub const SYNC_DEFAULT: Duration = Duration::from_secs(1);
 /// Minimum of a spool's `sync`, if it is a time.
 pub const SYNC_LEAST: Duration = Duration::from_millis(1);
-/// A wall clock that is further ahead than this of the time that has passed has jumped.
+/// A wall clock that gains more than this on the monotonic clock has jumped.
 pub const CLOCK_STEP: Duration = Duration::from_secs(60);
-/// A clock that has jumped ahead is believed, and lines dropped for their age by it, once it has
-/// been ahead for so long.
+/// A wall clock that jumped ahead is trusted, and lines are dropped for their age by it, once it
+/// has been ahead for this long.
 pub const CLOCK_BELIEVED: Duration = Duration::from_secs(3600);
 /// If `sync` is a time and no client waits, lines for a spool are collected up to this size or
 /// [`GATHER_MOST`], because every job wakes a thread. The time is short because a killed daemon
@@ -246,23 +246,23 @@ pub const GATHER_BYTES: u64 = 256 * KIB;
 pub const GATHER_MOST: Duration = Duration::from_millis(1);
 /// A spool checks the free space of the disk after this many written bytes.
 pub const FREE_EVERY: u64 = 4 * MIB;
-/// The room of removed segments is counted as free for so long, though the file system says
-/// otherwise: some give it back later.
+/// The space of removed segments counts as free for this long even if the file system does not
+/// report it: some release it later.
 pub const ROOM_CREDITED: Duration = Duration::from_secs(60);
-/// What is set aside in a spool's folder, so that a cursor can be written on a full disk.
+/// Space reserved in a spool's folder, so that a cursor can be written on a full disk.
 pub const SPARE_BYTES: usize = 16 * 1024;
-/// A segment is at least so many times as large as the table of origins it begins with.
+/// Minimum ratio of the size of a segment to that of the table of origins at its head.
 pub const SEGMENT_HEADS: u64 = 4;
-/// How often it is said that lines are dropped which a reader has not read.
+/// Minimum interval between log lines about dropped unread lines.
 pub const DROPS_SAID_EVERY: Duration = Duration::from_secs(60);
-/// The highest number a line of a spool can have: 292,000 years at a million lines a second.
+/// Maximum number of a line of a spool: 292,000 years at a million lines per second.
 pub const LINE_NUMBER_MOST: u64 = 1 << 63;
 /// Maximum size of a spool's job.
 pub const SPOOL_JOB_MOST: u64 = 4 * MIB;
 /// Minimum interval between writes of cursors.
 pub const CURSOR_EVERY: Duration = Duration::from_secs(1);
-/// Origins (other spools, followed files, partitions) whose lines one spool keeps count of; the
-/// one unheard of for longest is forgotten. Each takes 145 bytes of every segment.
+/// Maximum number of origins (other spools, followed files, partitions) whose position a spool
+/// remembers; the least recently seen is forgotten. Each takes 145 bytes of every segment.
 pub const ORIGINS_MOST: usize = 16_384;
 /// Maximum number of inputs in one segment.
 pub const INPUTS_MOST: u16 = 9999;

@@ -38,7 +38,7 @@ pub struct DiskWorkers {
     wake: Wake,
 }
 
-/// Workers of one kind.
+/// A pool of workers of one kind.
 #[derive(Debug, Default)]
 struct Pool {
     workers: Vec<Worker>,
