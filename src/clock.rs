@@ -11,6 +11,11 @@ impl Mono {
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// The time `wait` before this one, and not before the start.
+    pub fn before(self, wait: Duration) -> Self {
+        Self(self.0.saturating_sub(wait))
+    }
 }
 
 impl std::ops::Add<Duration> for Mono {

@@ -34,6 +34,22 @@ pub fn open_any(path: &Path) -> io::Result<(File, bool)> {
     Ok((file, is_fifo))
 }
 
+/// Makes a named pipe where nothing is there.
+///
+/// # Errors
+/// The system's, or that something else is there.
+pub fn make(path: &Path) -> io::Result<()> {
+    match path.metadata() {
+        Ok(data) if data.file_type().is_fifo() => Ok(()),
+        Ok(_) => Err(io::Error::other("it exists and is no named pipe: remove it or name another")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mode = nix::sys::stat::Mode::from_bits_truncate(0o660);
+            Ok(nix::unistd::mkfifo(path, mode)?)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -152,7 +152,7 @@ pub trait Fs {
     fn free(&self, folder: &Path) -> io::Result<u64>;
 
     /// Locks a folder through the lock file at `path`, which is created if missing; `None` if
-    /// another process holds the lock. The file must be the daemon's own ([`Self::append_own`]).
+    /// another process holds the lock.
     ///
     /// # Errors
     /// The system's error.

@@ -98,6 +98,9 @@ pub const RECV_PAUSES_MOST: u32 = 20;
 pub const RECV_LARGE: usize = 8 * 1024;
 /// If the connections of an input brought this many bytes in one pass, more is read at once.
 pub const STREAM_FULL: usize = 256 * 1024;
+/// Interval at which a receiver checks that its address still exists, and at which an input that
+/// could not be opened is tried again.
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Interval at which a receiver reads the kernel's drop counters.
 pub const DROPS_EVERY: Duration = Duration::from_secs(1);
 /// Time that a stopped receiver has to hand over its remaining lines.
@@ -289,12 +292,28 @@ pub const FORWARD_WINDOW: u64 = 4 * MIB;
 pub const FORWARD_OUT: usize = 512 * 1024;
 /// Number of times a peer may refuse the same line before it is given up.
 pub const REFUSALS_MOST: u32 = 3;
-/// Time limit for connecting and opening a session.
+/// Number of bytes that the log shows of a line that was given up.
+pub const GIVEN_UP_SHOWN: usize = 256;
+/// Time limit for looking up a name for one attempt to connect.
+pub const LOOKUP_MOST: Duration = Duration::from_secs(60);
+/// Interval at which the names of UDP outputs are looked up again.
+pub const LOOKUP_EVERY: Duration = Duration::from_secs(30);
+/// Maximum number of concurrent name lookups of one kind of output; further ones wait.
+pub const LOOKUPS_MOST: usize = 16;
+/// Maximum number of addresses of a name that are tried.
+pub const ADDRESSES_MOST: usize = 32;
+/// Time limit for connecting to one address, and again for opening the session.
 pub const CONNECT_MOST: Duration = Duration::from_secs(10);
 /// Default of a forwarder's `timeout`: how long a peer may leave lines unanswered.
 pub const ANSWER_DEFAULT: Duration = Duration::from_secs(60);
 /// First and longest wait before a peer is tried again.
 pub const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// Minimum age of a connection to a peer that does not acknowledge before more than [`TRIAL_BYTES`]
+/// are sent on it: normally, and after a connection that ended soon. A balancer without a server
+/// accepts a connection and everything sent on it, and then closes it.
+pub const TRIAL: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
+/// Bytes of lines that are sent on such a connection until then.
+pub const TRIAL_BYTES: u64 = 16 * KIB;
 /// Interval at which the peer's TCP acknowledgements are checked.
 pub const UNACKED_EVERY: Duration = Duration::from_millis(50);
 /// Maximum number of peers of one forwarder.

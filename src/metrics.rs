@@ -89,6 +89,12 @@ pub fn complaints(snapshot: &Snapshot) -> Vec<String> {
         if let Some(error) = &node.error {
             complaints.push(format!("{name}: {error}"));
         }
+        for lane in node.lanes.iter().filter(|lane| lane.peer.is_none()) {
+            let lasts = lane.down_seconds.is_some_and(|seconds| seconds as f64 > limit);
+            if let Some(error) = lane.error.as_ref().filter(|_| lane.unresolved || lasts) {
+                complaints.push(format!("{name}: {error}"));
+            }
+        }
         if loops(node) {
             complaints.push(format!("{name}: its process is in a crash loop"));
         }

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::str::FromStr;
+
+use crate::net::names;
 
 /// How the lines travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,11 +170,7 @@ impl Url {
     /// # Errors
     /// The resolver's.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        let found: Vec<_> = (self.host.as_str(), self.port).to_socket_addrs()?.collect();
-        if found.is_empty() {
-            return Err(io::Error::other("the name has no address"));
-        }
-        Ok(found)
+        names::resolve(&self.host, self.port).map_err(io::Error::other)
     }
 }
 

@@ -14,22 +14,6 @@ fn refused(config: &str) -> String {
 }
 
 #[test]
-fn a_port_in_use_is_named_with_what_to_do() {
-    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
-    for sockets in [1, 2] {
-        let said = refused(&format!(
-            "[daemon]\ncontrol = \"{{dir}}/c\"\n[input.in]\nudp = \"127.0.0.1:{port}\"\n\
-             sockets = {sockets}\n[output.out]\nstdout = true\n"
-        ));
-        assert!(
-            said.contains(&format!("input.in: udp = \"127.0.0.1:{port}\": the port is in use"))
-        );
-        assert!(said.contains("ss -ulpn"), "{said}");
-    }
-}
-
-#[test]
 fn a_fifo_that_is_a_file_is_refused() {
     let said = refused(
         "[daemon]\ncontrol = \"{dir}/c\"\n[input.in]\nfifo = \"{dir}/c.toml\"\n\

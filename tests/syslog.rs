@@ -545,7 +545,7 @@ fn a_reload_keeps_ports_and_sockets() {
 }
 
 #[test]
-fn a_socket_or_a_port_that_is_taken_refuses_the_start_with_what_to_do() {
+fn a_path_that_is_taken_refuses_the_start_with_what_to_do() {
     let port = free_port();
     let first = Daemon::start(&format!(
         "[input.sys]\nsyslog = \"tcp://127.0.0.1:{port}\"\n\
@@ -564,8 +564,6 @@ fn a_socket_or_a_port_that_is_taken_refuses_the_start_with_what_to_do() {
         assert!(!output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    let said = refused(&format!("syslog = \"tcp://127.0.0.1:{port}\""));
-    assert!(said.contains("the port is in use (see who has it with: ss -tlnp)"), "{said}");
     let socket = first.path("log.sock");
     let said = refused(&format!("syslog = \"unix://{}\"", socket.display()));
     assert!(said.contains("another program listens there"), "{said}");

@@ -1,5 +1,6 @@
 //! The integration tests, in one binary. Each module is about one thing a user does:
 //!
+//! - `addresses`: an input's address is not there yet, or is lost while the daemon runs;
 //! - `check`: the configuration is checked and drawn;
 //! - `flow`: lines go in and come out;
 //! - `forward`: lines go to other hosts, through spools;
@@ -37,6 +38,7 @@
 #![expect(unreachable_pub, reason = "nothing outside a test binary reaches in")]
 #![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may panic")]
 
+mod addresses;
 mod assets;
 mod bad_start;
 mod booted;

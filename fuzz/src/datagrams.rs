@@ -4,7 +4,7 @@
 use logweir::batch::count_lines;
 use logweir::input::datagrams::RawLines;
 use logweir::input::messages::{Escape, Messages};
-use logweir::input::{InputCounts, Intake};
+use logweir::input::{Gather, InputCounts, Intake};
 use logweir::parse::sequence::GapTracker;
 use logweir::sources::Source;
 

@@ -26,6 +26,7 @@ pub mod spool_folder;
 pub mod spool_row;
 pub mod sums;
 pub mod syslog;
+pub mod template;
 pub mod tls;
 pub mod udp2log;
 pub mod untrue_rows;

@@ -3,8 +3,8 @@
 use std::time::UNIX_EPOCH;
 
 use logweir::batch::Batch;
-use logweir::config::pattern::compile;
 use logweir::filter::patterns::{Hits, Patterns};
+use logweir::filter::regex::compile;
 
 /// Longer patterns cost time and find nothing that shorter ones do not.
 const PATTERN_MAX: usize = 40;

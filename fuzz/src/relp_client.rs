@@ -4,11 +4,12 @@
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use logweir::batch::{Batch, Place};
-use logweir::config::plan::FormatPlan;
+use logweir::batch::{Batch, Numbers};
 use logweir::format::Formatter;
-use logweir::forward::relp::Client;
+use logweir::format::plan::FormatPlan;
+use logweir::forward::client::Client;
 use logweir::ids::Identity;
+use logweir::proto::relp::client::RelpClient;
 
 use crate::parameters::Parameters;
 
@@ -26,7 +27,7 @@ struct Outcome {
 fn outcome(answers: &[&[u8]], offers: bool, opened: bool) -> Outcome {
     let spool = Identity::of(7);
     let formatter = Formatter::new(&FormatPlan::default());
-    let mut client = Client::new(offers.then_some((spool, 0)));
+    let mut client = RelpClient::new(offers.then_some((spool, 0)));
     let (mut events, mut sent, mut done, mut failed) = (Vec::new(), 0, 0, false);
     if opened {
         client.push(OPENED, &mut events).expect("a session as it should be");
@@ -37,7 +38,7 @@ fn outcome(answers: &[&[u8]], offers: bool, opened: bool) -> Outcome {
             break;
         }
         while client.has_room() && sent < SENT {
-            send(&mut client, &formatter, spool, sent, offers);
+            send(&mut client, &formatter, sent, offers);
             sent += 3;
         }
         done += client.take_done().lines;
@@ -49,15 +50,11 @@ fn outcome(answers: &[&[u8]], offers: bool, opened: bool) -> Outcome {
     Outcome { done, failed, closed: !client.is_open() }
 }
 
-fn send(client: &mut Client, formatter: &Formatter, spool: Identity, first: u64, offers: bool) {
+fn send(client: &mut RelpClient, formatter: &Formatter, first: u64, offers: bool) {
     let bytes = Bytes::from_static(b"one\ntwo\n\n");
     let batch = Batch::new(bytes, 3, "in".into(), UNIX_EPOCH);
-    let place = offers.then_some(Place { spool, first, last: first + 2 });
-    let batch = Batch { place, ..batch };
-    match offers && client.last().is_some() {
-        true => client.send_piece(&batch, formatter),
-        false => client.send_lines(&batch, formatter),
-    }
+    let numbers = offers.then_some(Numbers { first, last: first + 2 });
+    client.send(&Batch { numbers, ..batch }, formatter);
 }
 
 pub fn check(data: &[u8]) {

@@ -2,8 +2,9 @@
 //! answered before it is on disk, and no more held than a frame may have.
 
 use logweir::batch::count_lines;
-use logweir::input::relp::{Piece, Session};
+use logweir::input::Piece;
 use logweir::limits::LINES_FRAME_MOST;
+use logweir::proto::relp::session::Session;
 
 use crate::parameters::Parameters;
 
@@ -54,10 +55,10 @@ fn check_piece(piece: &Piece, max_message: usize) {
     assert!(piece.lines > 0);
     assert_eq!(count_lines(&piece.bytes), piece.lines);
     assert_eq!(piece.bytes.last(), Some(&b'\n'));
-    match piece.place {
-        Some(place) => {
-            assert!(place.first <= place.last);
-            assert!(u64::from(piece.lines) - 1 <= place.last - place.first);
+    match piece.origin {
+        Some(span) => {
+            assert!(span.first <= span.last);
+            assert!(u64::from(piece.lines) - 1 <= span.last - span.first);
         }
         // A newline inside a message takes four bytes.
         None => piece.bytes.split(|byte| *byte == b'\n').for_each(|line| {

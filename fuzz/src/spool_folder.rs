@@ -8,8 +8,8 @@ use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use logweir::batch::{Batch, count_lines};
-use logweir::config::plan::{SpoolFull, SpoolPlan, Sync};
 use logweir::fs::OsFs;
+use logweir::spool::plan::{SpoolFull, SpoolPlan, Sync};
 use logweir::spool::reader::Reader;
 use logweir::spool::recover;
 use logweir::spool::writer::Writer;
@@ -109,7 +109,7 @@ fn open_append_read(dir: &Path) -> Option<(u64, BTreeMap<u64, Vec<u8>>)> {
     let end = writer.next_line();
     assert_eq!(end, next + 2);
     let from = opened.cursors.get("r").map_or(0, |cursor| cursor.position);
-    let lines = read_all(Reader::new(OsFs, dir.into(), writer.identity(), from), end);
+    let lines = read_all(Reader::new(OsFs, dir.into(), from), end);
     assert_eq!(lines.get(&next).map(|line| &line[..]), Some(&b"new one"[..]));
     assert_eq!(lines.get(&(next + 1)).map(|line| &line[..]), Some(&b"new two"[..]));
     Some((end, lines))
@@ -124,9 +124,9 @@ fn read_all(mut reader: Reader<OsFs>, end: u64) -> BTreeMap<u64, Vec<u8>> {
         let read = reader.read(end, 1 << 20).expect("a read");
         for batch in &read.batches {
             assert_eq!(count_lines(&batch.bytes), batch.lines);
-            let place = batch.place.expect("the numbers of the lines");
-            if place.last - place.first + 1 == u64::from(batch.lines) {
-                lines.extend((place.first..).zip(batch.iter().map(<[u8]>::to_vec)));
+            let numbers = batch.numbers.expect("the numbers of the lines");
+            if numbers.lines() == u64::from(batch.lines) {
+                lines.extend((numbers.first..).zip(batch.iter().map(<[u8]>::to_vec)));
             }
         }
     }

@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::sync::OnceLock;
 
-use logweir::config::plan::ServerTlsPlan;
-use logweir::driver::tls::ServerTls;
+use logweir::net::tls::ServerTls;
+use logweir::proto::shared::tls::ServerTlsPlan;
 
 use crate::parameters::Parameters;
 

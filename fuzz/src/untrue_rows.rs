@@ -3,10 +3,9 @@
 
 use std::fs;
 
-use logweir::config::plan::{FormatPlan, Shape};
 use logweir::format::Formatter;
+use logweir::format::plan::{FormatPlan, Shape};
 use logweir::fs::OsFs;
-use logweir::ids::Identity;
 use logweir::spool::reader::Reader;
 
 use crate::sums::correct_rows;
@@ -18,7 +17,7 @@ pub fn check(data: &[u8]) {
     correct_rows(&mut segment, false);
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(folder.path().join(format!("{:020}.log", 0)), &segment).expect("writing");
-    let mut reader = Reader::new(OsFs, folder.path().into(), Identity::of(7), 0);
+    let mut reader = Reader::new(OsFs, folder.path().into(), 0);
     let shapes = [Shape::Line, Shape::Rfc5424, Shape::Rfc3164, Shape::Json, Shape::Text];
     let formatters = shapes.map(|shape| Formatter::new(&FormatPlan { shape, tag: None }));
     for _ in 0..READS_MAX {

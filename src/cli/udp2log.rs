@@ -89,7 +89,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         logger::reopen();
         read(&path, &options)
     };
-    let mut daemon = match Daemon::open(&plan, Box::new(reread)) {
+    let mut daemon = match Daemon::open_at_once(&plan, Box::new(reread)) {
         Ok(daemon) => daemon,
         Err(error) => {
             eprintln!("udp2log: {}", printable_lines(&error.to_string()));

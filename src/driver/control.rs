@@ -108,6 +108,11 @@ impl Control {
         registry.register(&mut self.listening.listener, self.token, Interest::READABLE)
     }
 
+    /// Returns whether its path still leads to it: somebody may have removed it.
+    pub fn is_at_its_path(&self) -> bool {
+        self.listening.is_at_its_path()
+    }
+
     /// Serves a connection that is ready. The caller must answer a request with [`Self::answer`].
     pub fn ready(&mut self, token: Token, registry: &Registry, now: Mono) -> Served {
         if token == self.token {

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::disk_worker::{DiskQueue, Job, SharedSpool};
+use super::disk_worker::{DiskQueue, Job, OpenSpool};
 use super::wake::Wake;
 use crate::clock::SystemClock;
 use crate::engine::{DiskJob, DiskWork, Event};
@@ -26,7 +26,7 @@ use crate::sys::process::open_files_limit;
 /// flight for each output.
 #[derive(Debug)]
 pub struct DiskWorkers {
-    workers: Pool,
+    appenders: Pool,
     /// Workers that sync spools, and workers that write their cursors. They share no threads with
     /// each other or with the workers that append.
     syncers: Pool,
@@ -38,11 +38,11 @@ pub struct DiskWorkers {
     wake: Wake,
 }
 
-/// A pool of workers of one kind.
+/// The workers of one kind.
 #[derive(Debug, Default)]
 struct Pool {
     workers: Vec<Worker>,
-    /// The index of the worker of each output or spool.
+    /// The worker of each output and spool.
     assigned: HashMap<NodeId, usize>,
 }
 
@@ -57,8 +57,8 @@ impl DiskWorkers {
     pub fn new(wake: Wake) -> Self {
         let (sender, done) = channel();
         let open_files = OpenFiles::new(files_open_most());
-        let [workers, syncers, cursor_writers] = std::array::from_fn(|_| Pool::default());
-        Self { workers, syncers, cursor_writers, open_files, done, sender, wake }
+        let [appenders, syncers, cursor_writers] = std::array::from_fn(|_| Pool::default());
+        Self { appenders, syncers, cursor_writers, open_files, done, sender, wake }
     }
 
     /// Submits a job.
@@ -69,21 +69,21 @@ impl DiskWorkers {
         if matches!(job.work, DiskWork::Open(_)) {
             let (sender, wake, open_files) =
                 (self.sender.clone(), self.wake.clone(), self.open_files.clone());
-            self.workers.assign(job.node, || DiskQueue::new(sender, wake, open_files))?;
+            self.appenders.assign(job.node, || DiskQueue::new(sender, wake, open_files))?;
         }
         match &job.work {
             DiskWork::Close => {
                 for pool in [&mut self.syncers, &mut self.cursor_writers] {
                     pool.close(DiskJob { node: job.node, work: DiskWork::Close });
                 }
-                self.workers.close(job);
+                self.appenders.close(job);
             }
             DiskWork::Spool(work) => match work.thread() {
-                Thread::Appends => self.workers.put(job),
+                Thread::Appends => self.appenders.put(job),
                 Thread::Does(Task::Lines) => self.syncers.put(job),
                 Thread::Does(Task::Cursors) => self.cursor_writers.put(job),
             },
-            _ => self.workers.put(job),
+            _ => self.appenders.put(job),
         }
         Ok(())
     }
@@ -98,8 +98,8 @@ impl DiskWorkers {
         writer: Writer<OsFs>,
         clock: SystemClock,
     ) -> io::Result<()> {
-        let spool = Arc::new(SharedSpool::new(writer, clock));
-        for pool in [&mut self.workers, &mut self.syncers, &mut self.cursor_writers] {
+        let spool = Arc::new(OpenSpool::new(writer, clock));
+        for pool in [&mut self.appenders, &mut self.syncers, &mut self.cursor_writers] {
             let (sender, wake, open_files) =
                 (self.sender.clone(), self.wake.clone(), self.open_files.clone());
             let queue = pool.assign(node, || DiskQueue::new(sender, wake, open_files))?;
@@ -110,7 +110,7 @@ impl DiskWorkers {
 
     /// Returns whether a worker is assigned to this node.
     pub fn has(&self, node: NodeId) -> bool {
-        self.workers.assigned.contains_key(&node)
+        self.appenders.assigned.contains_key(&node)
     }
 
     /// The next result, if any.
@@ -122,7 +122,7 @@ impl DiskWorkers {
     /// must not keep the daemon from exiting. A half compressed file is still there uncompressed.
     pub fn finish(self, patience: Duration) {
         let start = Instant::now();
-        let pools = [self.workers, self.syncers, self.cursor_writers].into_iter();
+        let pools = [self.appenders, self.syncers, self.cursor_writers].into_iter();
         let mut workers: Vec<_> = pools.flat_map(|pool| pool.workers).collect();
         let threads: Vec<_> =
             workers.iter_mut().filter_map(|worker| worker.thread.take()).collect();
@@ -131,7 +131,8 @@ impl DiskWorkers {
             while !thread.is_finished() {
                 if start.elapsed() >= patience {
                     log::warn!(
-                        "exiting although a file or standard output is still blocked: its last lines may be missing"
+                        "exiting although a file or standard output is still blocked: its last lines may \
+                         be missing"
                     );
                     return;
                 }

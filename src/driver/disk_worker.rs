@@ -25,18 +25,18 @@ use crate::spool::writer::Writer;
 pub(super) enum Job {
     Work(DiskJob),
     /// Takes over an open spool.
-    Spool(NodeId, Arc<SharedSpool>),
+    Spool(NodeId, Arc<OpenSpool>),
 }
 
-/// A spool that is shared by the threads that append, sync and write cursors. The lock is not held
-/// during a sync.
+/// An open spool, shared by the workers that append, sync and write cursors. The lock is not held
+/// across a sync.
 #[derive(Debug)]
-pub(super) struct SharedSpool {
+pub(super) struct OpenSpool {
     writer: Mutex<Writer<OsFs>>,
     clock: SystemClock,
 }
 
-impl SharedSpool {
+impl OpenSpool {
     /// A spool opened at `clock`'s time.
     pub(super) fn new(writer: Writer<OsFs>, clock: SystemClock) -> Self {
         Self { writer: Mutex::new(writer), clock }
@@ -52,7 +52,7 @@ const SYNC_SLOW: Duration = Duration::from_millis(5);
 
 /// The queue of a disk worker. One worker thread runs it ([`Self::run`]).
 #[derive(Debug)]
-pub struct DiskQueue {
+pub(super) struct DiskQueue {
     jobs: Mutex<Jobs>,
     arrived: Condvar,
     /// The files that are open in this worker and in others.
@@ -71,7 +71,7 @@ struct Jobs {
 #[derive(Debug)]
 struct DiskWorker {
     targets: HashMap<NodeId, Target>,
-    /// Duration of the last sync of a spool.
+    /// How long the last sync of a spool took.
     last_sync: Duration,
     compressor: Compressor,
 }
@@ -80,7 +80,7 @@ struct DiskWorker {
 enum Target {
     Files(Box<FileOutput<OsFs>>),
     Stdout(Stdout),
-    Spool(Arc<SharedSpool>),
+    Spool(Arc<OpenSpool>),
 }
 
 impl DiskQueue {
@@ -227,21 +227,15 @@ impl DiskWorker {
 }
 
 impl DiskWorker {
-    /// Runs a spool's job. Returns whether a result was sent. Results are sent under the lock, so
-    /// that they arrive in the order of the events.
-    fn spool(
-        &mut self,
-        node: NodeId,
-        job: job::Job,
-        spool: &SharedSpool,
-        queue: &DiskQueue,
-    ) -> bool {
+    /// Carries out a spool's job. Returns whether the loop has something to take. Reports are sent
+    /// under the lock, so that they arrive in the order of what happened.
+    fn spool(&mut self, node: NodeId, job: job::Job, spool: &OpenSpool, queue: &DiskQueue) -> bool {
         let mut writer = locked(&spool.writer);
         let (report, syncing) = job::begin(&mut writer, job, spool.now());
         let reported = queue.report(Event::SpoolDone { node, report: Box::new(report) });
         drop(writer);
         let Some(syncing) = syncing else { return reported };
-        // If the sync is fast, one wake-up is enough for both reports.
+        // After a short sync, one wake-up is enough for both reports.
         if self.last_sync > SYNC_SLOW {
             queue.wake.wake();
         }

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use crate::clock::Mono;
 use crate::engine::{Engine, Event};
 use crate::ids::NodeId;
-use crate::ingress::inbox::{Barrier, Ended, Handle, LastLines, ReadyList, Received};
+use crate::ingress::inbox::{Barrier, Change, Ended, Handle, LastLines, ReadyList, Received};
 use crate::ingress::{Socket, Source};
 use crate::input::InputCounts;
 use crate::limits::TURN;
@@ -34,6 +34,8 @@ pub(super) struct Inputs {
     removed: Vec<NodeId>,
     /// Whether an input has ended since it was asked.
     ended: bool,
+    /// Whether receivers or their sockets have changed since it was asked.
+    changed: bool,
     /// Threads that wait for receivers' threads.
     sweepers: Vec<JoinHandle<()>>,
 }
@@ -44,6 +46,8 @@ struct Receiver {
     claims: Arc<[Claim]>,
     handle: Handle,
     phase: Phase,
+    /// Why nothing that is sent to it arrives.
+    problem: Option<String>,
 }
 
 /// How far a receiver is.
@@ -69,6 +73,7 @@ impl Inputs {
             paused: BTreeSet::new(),
             removed: Vec::new(),
             ended: false,
+            changed: false,
             sweepers: Vec::new(),
         }
     }
@@ -89,7 +94,7 @@ impl Inputs {
             self.next += 1;
             let handle = Handle::start(&name, number, &self.ready, source)?;
             let claims = Arc::clone(&claims);
-            let receiver = Receiver { node, claims, handle, phase: Phase::Reading };
+            let receiver = Receiver { node, claims, handle, phase: Phase::Reading, problem: None };
             self.receivers.insert(number, receiver);
             self.of_node.entry(node).or_default().push(number);
         }
@@ -127,18 +132,104 @@ impl Inputs {
         let (node, phase) = (receiver.node, receiver.phase);
         receiver.handle.unlist();
         for _ in 0..TURN {
+            let receiver = self.receivers.get(&number)?;
             if phase == Phase::Reading && engine.is_paused(node) {
                 self.paused.insert(number);
                 return None;
             }
             match receiver.handle.take() {
-                Ok(Some(received)) => take(engine, node, received, now),
+                Ok(Some(received)) => {
+                    if let Some(change) = self.take(number, received, engine, now) {
+                        self.change(number, change, engine, now);
+                    }
+                }
                 Ok(None) => return None,
                 Err(Ended) => return self.ended(number, engine, now),
             }
         }
         self.again.push(number);
         None
+    }
+
+    /// Takes in what a receiver sent; what has become of it is left.
+    fn take(
+        &self,
+        number: usize,
+        received: Received,
+        engine: &mut Engine,
+        now: Mono,
+    ) -> Option<Change> {
+        let node = self.receivers.get(&number)?.node;
+        if received.counts != InputCounts::default() {
+            engine.handle(Event::Counts { node, counts: received.counts }, now);
+        }
+        if let Some(batch) = received.batch {
+            engine.handle(Event::Lines { node, batch }, now);
+        }
+        if let Some(Barrier { number, resume }) = received.barrier {
+            engine.handle(Event::Barrier { node, number, resume }, now);
+        }
+        received.change.map(|change| *change)
+    }
+
+    /// Something has become of a receiver.
+    fn change(&mut self, number: usize, change: Change, engine: &mut Engine, now: Mono) {
+        let Some(receiver) = self.receivers.get_mut(&number) else { return };
+        let (node, reads) = (receiver.node, receiver.phase == Phase::Reading);
+        match change {
+            Change::State(_) if !reads => {}
+            Change::State(state) => self.set_problem(number, state.err(), engine, now),
+            Change::Socket(socket) => {
+                receiver.handle.socket = Some(Arc::new(socket));
+                self.changed = true;
+            }
+            // Opened, and gone again before anything could be read.
+            Change::Opened(_) if !reads || engine.is_ending() => {}
+            Change::Opened(sources) => {
+                let (claims, name) = (receiver.claims.to_vec(), engine.name_of(node));
+                let started = self.start((node, &name), claims, sources);
+                let problem = started.err().map(|error| error.to_string());
+                self.set_problem(number, problem, engine, now);
+                self.changed = true;
+            }
+        }
+    }
+
+    /// Says of an input whether what is sent to it arrives; in the log once, though the reason may
+    /// change.
+    fn set_problem(
+        &mut self,
+        number: usize,
+        problem: Option<String>,
+        engine: &mut Engine,
+        now: Mono,
+    ) {
+        let Some(node) = self.receivers.get(&number).map(|receiver| receiver.node) else { return };
+        let problem_of = |inputs: &Self| inputs.of(node).find_map(|other| other.problem.clone());
+        let before = problem_of(self);
+        if let Some(receiver) = self.receivers.get_mut(&number) {
+            receiver.problem = problem;
+        }
+        let problem = problem_of(self);
+        let name = engine.name_of(node);
+        match (&before, &problem) {
+            (None, Some(problem)) => {
+                log::warn!("{name}: nothing that is sent to it arrives: {problem}; tried again");
+            }
+            (Some(_), None) => log::info!("{name}: what is sent to it arrives again"),
+            _ => {}
+        }
+        engine.handle(Event::InputState { node, problem }, now);
+    }
+
+    /// Has the receivers look whether what is sent to them arrives.
+    pub(super) fn look(&self) {
+        self.receivers.values().for_each(|receiver| receiver.handle.look());
+    }
+
+    /// Whether receivers or their sockets have changed since it was asked.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// A receiver sends no more.
@@ -312,17 +403,5 @@ impl Inputs {
             // A receiver's panic was logged there.
             let _ = sweeper.join();
         }
-    }
-}
-
-fn take(engine: &mut Engine, node: NodeId, received: Received, now: Mono) {
-    if received.counts != InputCounts::default() {
-        engine.handle(Event::Counts { node, counts: received.counts }, now);
-    }
-    if let Some(batch) = received.batch {
-        engine.handle(Event::Lines { node, batch }, now);
-    }
-    if let Some(Barrier { number, resume }) = received.barrier {
-        engine.handle(Event::Barrier { node, number, resume }, now);
     }
 }

@@ -1,9 +1,10 @@
 //! The connections of forward outputs.
 //!
-//! Names are looked up, and certificates' files read, where it harms nobody: in a thread of its
-//! own for each attempt, of which a lane has one at a time. Everything else is the loop's.
+//! Names are looked up beside the loop, afresh for each attempt, and each of a name's addresses is
+//! tried. Whether an earlier peer takes connections is seen in a thread of its own. Everything else
+//! is the loop's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -20,6 +21,7 @@ use crate::engine::{Engine, Event, LinkEvent};
 use crate::forward::link::Command;
 use crate::ids::{LaneId, NodeId};
 use crate::limits::{CONNECT_MOST, READ_CHUNK, SLICES_MOST, TURN, UNACKED_EVERY};
+use crate::net::names::Lookups;
 use crate::url::Url;
 
 /// The connections.
@@ -28,10 +30,14 @@ pub struct Links {
     first_token: usize,
     connections: HashMap<LaneId, Connection>,
     tls: HashMap<NodeId, ClientTls>,
-    /// What attempts came to.
-    found: Receiver<(LaneId, u64, Found)>,
-    finder: Sender<(LaneId, u64, Found)>,
+    /// The peers' names, each of an attempt.
+    lookups: Lookups<(LaneId, u64)>,
+    /// What probes came to.
+    probed: Receiver<(LaneId, bool)>,
+    prober: Sender<(LaneId, bool)>,
     wake: Wake,
+    /// Lanes whose peer's address does not answer.
+    unanswered: Vec<LaneId>,
     /// Connections with more to read than one turn took.
     again: Vec<LaneId>,
     asked_at: Mono,
@@ -42,39 +48,95 @@ pub struct Links {
 struct Connection {
     attempt: u64,
     url: Url,
+    /// Addresses of the peer that were not tried yet, once they are known.
+    addresses: VecDeque<SocketAddr>,
+    /// The address that is or was tried; shown where the peer has several.
+    address: Option<SocketAddr>,
+    has_several: bool,
     transport: Option<Transport>,
     connected: bool,
 }
 
-#[derive(Debug)]
-enum Found {
-    Addresses(Vec<SocketAddr>),
-    Failed(String),
-    Probed(bool),
+impl Connection {
+    fn new(url: Url, attempt: u64) -> Self {
+        Self {
+            attempt,
+            url,
+            addresses: VecDeque::new(),
+            address: None,
+            has_several: false,
+            transport: None,
+            connected: false,
+        }
+    }
+
+    /// An error with the address that it is of.
+    fn error_of(&self, error: &dyn std::fmt::Display) -> String {
+        match self.address.filter(|_| self.has_several) {
+            Some(address) => format!("{address}: {error}"),
+            None => error.to_string(),
+        }
+    }
+
+    /// Begins to connect to the next address.
+    fn begin(
+        &mut self,
+        address: SocketAddr,
+        tls: Option<&ClientTls>,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<(), String> {
+        self.address = Some(address);
+        let tls = match (self.url.protocol.is_tls(), tls) {
+            (true, Some(tls)) => Some(tls.connection(&self.url.host)?),
+            (true, None) => return Err("TLS is not set up".into()),
+            _ => None,
+        };
+        let stream = TcpStream::connect(address).map_err(|error| self.error_of(&error))?;
+        let mut transport = Transport::new(stream, tls);
+        registry
+            .register(&mut transport, token, Interest::READABLE | Interest::WRITABLE)
+            .map_err(|error| format!("epoll: {error}"))?;
+        self.transport = Some(transport);
+        Ok(())
+    }
+
+    /// Whether the connection is established, through TLS where that is asked for.
+    fn is_established(&mut self) -> io::Result<bool> {
+        match &mut self.transport {
+            Some(transport) => Ok(is_connected(transport.stream())? && transport.shake_hands()?),
+            None => Ok(false),
+        }
+    }
 }
 
 impl Links {
     /// None yet. Their tokens are counted from `first_token`.
     pub fn new(first_token: usize, wake: Wake) -> Self {
-        let (finder, found) = channel();
+        let (prober, probed) = channel();
         Self {
             first_token,
             connections: HashMap::new(),
             tls: HashMap::new(),
-            found,
-            finder,
+            lookups: Lookups::new(wake.clone()),
+            probed,
+            prober,
             wake,
+            unanswered: Vec::new(),
             again: Vec::new(),
             asked_at: Mono::default(),
             chunk: vec![0; READ_CHUNK],
         }
     }
 
-    /// Enters what an output needs for TLS, unless it is there.
-    pub fn enter_tls(&mut self, node: NodeId, tls: Option<ClientTls>) {
-        if let Some(tls) = tls {
-            self.tls.entry(node).or_insert(tls);
-        }
+    /// What an output needs for TLS from now on; connections that are there stay as they are.
+    pub fn enter_tls(&mut self, node: NodeId, tls: ClientTls) {
+        self.tls.insert(node, tls);
+    }
+
+    /// An output has ended.
+    pub fn forget(&mut self, node: NodeId) {
+        self.tls.remove(&node);
     }
 
     fn token(&self, id: LaneId) -> Token {
@@ -91,17 +153,22 @@ impl Links {
     pub fn command(&mut self, id: LaneId, command: Command) {
         match command {
             Command::Disconnect => {
-                if let Some(transport) =
-                    self.connections.remove(&id).and_then(|connection| connection.transport)
-                {
-                    let mut transport = transport;
-                    transport.close();
+                let connection = self.connections.remove(&id);
+                if let Some(mut transport) = connection.and_then(|one| one.transport) {
+                    // What the peer has not acknowledged is sent again, or was given up.
+                    match transport.is_acknowledged() {
+                        true => transport.close(),
+                        false => transport.reset(),
+                    }
                 }
             }
             Command::Connect(url, attempt) => {
-                self.find(id, attempt, url.clone());
-                let connection = Connection { attempt, url, transport: None, connected: false };
-                self.connections.insert(id, connection);
+                self.lookups.ask((id, attempt), &url.host, url.port);
+                self.connections.insert(id, Connection::new(url, attempt));
+            }
+            Command::NextAddress => {
+                self.unanswered.push(id);
+                self.wake.wake();
             }
             Command::Probe(url) => self.probe(id, url),
         }
@@ -114,71 +181,83 @@ impl Links {
         engine.has_attempt(id, connection.attempt).then_some(connection)
     }
 
-    fn find(&self, id: LaneId, attempt: u64, url: Url) {
-        let (finder, wake) = (self.finder.clone(), self.wake.clone());
-        let look = move || {
-            let found = match url.resolve() {
-                Ok(addresses) => Found::Addresses(addresses),
-                Err(error) => Found::Failed(error.to_string()),
-            };
-            // The loop may have ended meanwhile.
-            let _ = finder.send((id, attempt, found));
-            wake.wake();
-        };
-        self.spawn(id, attempt, look);
-    }
-
     fn probe(&self, id: LaneId, url: Url) {
-        let (finder, wake) = (self.finder.clone(), self.wake.clone());
+        let (prober, wake) = (self.prober.clone(), self.wake.clone());
         let look = move || {
             let takes = |address: &SocketAddr| {
                 std::net::TcpStream::connect_timeout(address, CONNECT_MOST).is_ok()
             };
             let takes = url.resolve().is_ok_and(|addresses| addresses.iter().any(takes));
             // The loop may have ended meanwhile.
-            let _ = finder.send((id, 0, Found::Probed(takes)));
+            let _ = prober.send((id, takes));
             wake.wake();
         };
-        self.spawn(id, 0, look);
-    }
-
-    fn spawn(&self, id: LaneId, attempt: u64, look: impl FnOnce() + Send + 'static) {
-        let thread = std::thread::Builder::new().name("find".into()).spawn(look);
-        if let Err(error) = thread {
-            let found = Found::Failed(format!("no thread to look the name up: {error}"));
+        if std::thread::Builder::new().name("probe".into()).spawn(look).is_err() {
             // The receiver is ours.
-            let _ = self.finder.send((id, attempt, found));
+            let _ = self.prober.send((id, false));
+            self.wake.wake();
         }
     }
 
-    /// Goes on with the attempts whose names were found.
+    /// Goes on with what was found, and with what is to be tried next.
     pub fn look(&mut self, engine: &mut Engine, registry: &Registry, now: Mono) {
-        while let Ok((id, attempt, found)) = self.found.try_recv() {
-            if let Found::Probed(takes) = found {
-                engine.handle(Event::Link { lane: id, event: LinkEvent::Probed(takes) }, now);
-                continue;
-            }
-            let token = self.token(id);
-            let tls = self.tls.get(&id.node).cloned();
+        while let Ok((id, takes)) = self.probed.try_recv() {
+            engine.handle(Event::Link { lane: id, event: LinkEvent::Probed(takes) }, now);
+        }
+        while let Some(((id, attempt), found)) = self.lookups.poll() {
             let Some(connection) = self.current(id, engine) else { continue };
             if connection.attempt != attempt {
                 continue;
             }
-            let done = match found {
-                Found::Addresses(addresses) => {
-                    connect(&connection.url, &addresses, tls.as_ref(), registry, token)
+            match found {
+                Ok(addresses) => {
+                    connection.has_several = addresses.len() > 1;
+                    connection.addresses = addresses.into();
+                    self.try_next(id, "no address is left".into(), engine, registry, now);
                 }
-                Found::Failed(error) => Err(error),
-                Found::Probed(_) => continue,
-            };
-            match done {
-                Ok(transport) => connection.transport = Some(transport),
-                Err(error) => self.fail(id, error, engine, now),
+                Err(error) => {
+                    let event = LinkEvent::NotFound(error);
+                    engine.handle(Event::Link { lane: id, event }, now);
+                }
             }
+        }
+        for id in std::mem::take(&mut self.unanswered) {
+            let Some(connection) = self.current(id, engine).filter(|one| !one.connected) else {
+                continue;
+            };
+            let error = connection.error_of(&"no answer to the connection");
+            self.try_next(id, error, engine, registry, now);
         }
         for id in std::mem::take(&mut self.again) {
             self.read(id, engine, now);
         }
+    }
+
+    /// Tries the next address of a lane's peer; where there is none, the attempt has failed, for
+    /// the reason that the last address gave.
+    fn try_next(
+        &mut self,
+        id: LaneId,
+        mut error: String,
+        engine: &mut Engine,
+        registry: &Registry,
+        now: Mono,
+    ) {
+        let token = self.token(id);
+        let tls = self.tls.get(&id.node).cloned();
+        let Some(connection) = self.current(id, engine) else { return };
+        // The socket of the address before goes, with its place in epoll.
+        connection.transport = None;
+        while let Some(address) = connection.addresses.pop_front() {
+            match connection.begin(address, tls.as_ref(), registry, token) {
+                Ok(()) => {
+                    let event = Event::Link { lane: id, event: LinkEvent::Trying };
+                    return engine.handle(event, now);
+                }
+                Err(said) => error = said,
+            }
+        }
+        self.fail(id, LinkEvent::Failed(error), engine, now);
     }
 
     /// Whether there is more to read than one turn took.
@@ -186,27 +265,37 @@ impl Links {
         !self.again.is_empty()
     }
 
-    fn fail(&mut self, id: LaneId, error: String, engine: &mut Engine, now: Mono) {
+    fn fail(&mut self, id: LaneId, event: LinkEvent, engine: &mut Engine, now: Mono) {
         self.acknowledge(id, engine, now);
-        engine.handle(Event::Link { lane: id, event: LinkEvent::Failed(error) }, now);
+        engine.handle(Event::Link { lane: id, event }, now);
     }
 
     /// A connection is ready for something.
-    pub fn ready(&mut self, event: &mio::event::Event, engine: &mut Engine, now: Mono) {
+    pub fn ready(
+        &mut self,
+        event: &mio::event::Event,
+        engine: &mut Engine,
+        registry: &Registry,
+        now: Mono,
+    ) {
         let id = self.lane_of(event.token());
         let Some(connection) = self.current(id, engine) else { return };
-        let Some(transport) = &connection.transport else { return };
-        if !connection.connected {
-            match is_connected(transport.stream()) {
+        let is_new = !connection.connected;
+        if is_new {
+            match connection.is_established() {
                 Ok(false) => return,
                 Ok(true) => {
                     connection.connected = true;
                     engine.handle(Event::Link { lane: id, event: LinkEvent::Connected }, now);
                 }
-                Err(error) => return self.fail(id, error.to_string(), engine, now),
+                Err(error) => {
+                    let error = connection.error_of(&error);
+                    return self.try_next(id, error, engine, registry, now);
+                }
             }
         }
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
+        // TLS may have brought more than its handshake.
+        if is_new || event.is_readable() || event.is_read_closed() || event.is_error() {
             self.read(id, engine, now);
         }
         if event.is_writable() {
@@ -224,7 +313,8 @@ impl Links {
             self.chunk = chunk;
             match done {
                 Ok(0) => {
-                    return self.fail(id, "the peer has closed the connection".into(), engine, now);
+                    let event = LinkEvent::Closed("the peer has closed the connection".into());
+                    return self.fail(id, event, engine, now);
                 }
                 Ok(count) => {
                     let event = LinkEvent::Received(self.chunk[..count].to_vec());
@@ -236,7 +326,7 @@ impl Links {
                 }
                 Err(error) if error.kind() == ErrorKind::NotConnected => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return self.fail(id, error.to_string(), engine, now),
+                Err(error) => return self.fail(id, ended(&error), engine, now),
             }
         }
         self.again.push(id);
@@ -247,7 +337,7 @@ impl Links {
         if let Some(Err(error)) = transport.map(Transport::flush)
             && error.kind() != ErrorKind::WouldBlock
         {
-            self.fail(id, error.to_string(), engine, now);
+            self.fail(id, ended(&error), engine, now);
         }
     }
 
@@ -269,7 +359,7 @@ impl Links {
                     return engine.write_blocked(id);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return self.fail(id, error.to_string(), engine, now),
+                Err(error) => return self.fail(id, ended(&error), engine, now),
             }
         }
     }
@@ -303,41 +393,19 @@ impl Links {
             return;
         }
         let Some(transport) = &mut connection.transport else { return };
-        if let Ok(bytes) = transport.acknowledged() {
-            let event = LinkEvent::Acknowledged(bytes);
+        if let (Ok(bytes), Ok(silence)) = (transport.acknowledged(), transport.silence()) {
+            let event = LinkEvent::Acknowledged(bytes, silence);
             engine.handle(Event::Link { lane: id, event }, now);
         }
     }
 }
 
-/// Begins to connect to the first address that lets us.
-fn connect(
-    url: &Url,
-    addresses: &[SocketAddr],
-    tls: Option<&ClientTls>,
-    registry: &Registry,
-    token: Token,
-) -> Result<Transport, String> {
-    let mut last = "the name has no address".to_string();
-    let tls = match (url.protocol.is_tls(), tls) {
-        (true, Some(tls)) => Some(tls.connection(&url.host)?),
-        (true, None) => return Err("TLS is not set up".into()),
-        _ => None,
-    };
-    let mut tls = Some(tls);
-    for address in addresses {
-        match TcpStream::connect(*address) {
-            Ok(stream) => {
-                let mut transport = Transport::new(stream, tls.take().flatten());
-                registry
-                    .register(&mut transport, token, Interest::READABLE | Interest::WRITABLE)
-                    .map_err(|error| format!("epoll: {error}"))?;
-                return Ok(transport);
-            }
-            Err(error) => last = error.to_string(),
-        }
+/// What an error of a connection means.
+fn ended(error: &io::Error) -> LinkEvent {
+    match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => LinkEvent::Closed(error.to_string()),
+        _ => LinkEvent::Failed(error.to_string()),
     }
-    Err(last)
 }
 
 /// Whether an attempt has come to a connection.

@@ -115,11 +115,24 @@ pub struct Daemon {
 
 impl Daemon {
     /// Opens all inputs and the control socket. Nothing is read and no child is started before
-    /// [`Self::run`].
+    /// [`Self::run`]. An input whose address is missing or whose port is in use is tried again while
+    /// the daemon runs.
     ///
     /// # Errors
     /// A sentence for the user: what cannot be opened, and why.
     pub fn open(plan: &Plan, reread: Reread) -> Result<Self, String> {
+        Self::open_as(plan, reread, true)
+    }
+
+    /// The same; an input whose address is not there yet, or whose port is in use, is refused too.
+    ///
+    /// # Errors
+    /// One sentence for the user: what cannot be opened, and why.
+    pub fn open_at_once(plan: &Plan, reread: Reread) -> Result<Self, String> {
+        Self::open_as(plan, reread, false)
+    }
+
+    fn open_as(plan: &Plan, reread: Reread, patient: bool) -> Result<Self, String> {
         raise_open_files();
         let clock = SystemClock::new();
         let system = |error: io::Error| format!("cannot set up the event loop: {error}");
@@ -133,6 +146,7 @@ impl Daemon {
             sockets: inherited.sockets(reload::claims_of(plan)),
             has_control: false,
             clock,
+            patient,
         };
         let mut prepared = prepare(plan.clone(), &before)?;
         let flow = match prepared.flow.take() {
@@ -155,7 +169,7 @@ impl Daemon {
             disk: DiskWorkers::new(wake.clone()),
             readers: Readers::new(wake.clone()),
             links: Links::new(LINKS, wake.clone()),
-            udp: UdpOutputs::new(UDP_OUT),
+            udp: UdpOutputs::new(UDP_OUT, wake.clone()),
             control,
             metrics,
             started: clock.wall(),
@@ -244,6 +258,7 @@ impl Daemon {
         let unacknowledged = self.links.acknowledge_all(&mut self.engine, self.clock.mono());
         let own = report.into_iter().chain(pipes).chain(unacknowledged);
         let own = own.chain(self.manager.deadline()).chain(self.reload.deadline());
+        let own = own.chain(self.udp.deadline());
         let next = self.engine.deadline().into_iter().chain(own).min()?;
         // Rounded up: mio counts in milliseconds and must not wake just before the deadline.
         Some(next.since(self.clock.mono()) + Duration::from_micros(500))
@@ -266,6 +281,7 @@ impl Daemon {
             self.engine.handle(event, now);
         }
         self.links.look(&mut self.engine, self.poll.registry(), now);
+        self.udp.look(&mut self.engine, self.poll.registry(), now);
         self.receive(now);
         self.go_on_with_reload(now);
         self.obey_signals(now);
@@ -285,6 +301,10 @@ impl Daemon {
     /// Takes batches from the receivers.
     fn receive(&mut self, now: Mono) {
         self.inputs.receive(&mut self.engine, now);
+        if self.inputs.take_changed() {
+            self.inputs.set_prompt(&self.engine.spooled_inputs());
+            self.keep_sockets();
+        }
         if self.inputs.take_ended() && !self.engine.is_ending() && self.engine.inputs_ended() {
             log::info!("all inputs have ended; shutting down");
             self.engine.terminate(now);
@@ -319,7 +339,10 @@ impl Daemon {
             Token(at) if at < CHILDREN => {
                 self.engine.writable(self.udp.node_of(token).only_lane());
             }
-            Token(at) if at >= LINKS => self.links.ready(event, &mut self.engine, now),
+            Token(at) if at >= LINKS => {
+                let registry = self.poll.registry();
+                self.links.ready(event, &mut self.engine, registry, now);
+            }
             _ => match self.children.tokens.get(&token) {
                 Some(&(lane, Pipe::In)) => self.engine.writable(lane),
                 Some(&(lane, pipe)) => self.children.read(lane, pipe, &mut self.engine, now),
@@ -338,7 +361,7 @@ impl Daemon {
             let Some(lane) = self.engine.poll_ready() else { return Ok(()) };
             match self.engine.sink(lane) {
                 Some(SinkKind::Child) => self.children.write(lane, &mut self.engine, now),
-                Some(SinkKind::Datagrams) => self.udp.write(lane, &mut self.engine),
+                Some(SinkKind::Datagrams) => self.udp.write(lane, &mut self.engine, now),
                 Some(SinkKind::Connection) => self.links.write(lane, &mut self.engine, now),
                 // Those lanes are given jobs.
                 Some(SinkKind::Jobs) | None => {}
@@ -362,6 +385,10 @@ impl Daemon {
             }
             Action::Read(job) => self.readers.submit(job)?,
             Action::Link(lane, command) => self.links.command(lane, command),
+            Action::Forget(node) => {
+                self.udp.forget(node);
+                self.links.forget(node);
+            }
             Action::Completed { node, barrier } => self.inputs.completed(node, barrier),
             Action::Resume { node, barrier, lasts } => self.inputs.answer(node, barrier, &lasts),
             Action::Throttle(node, throttle) => self.inputs.throttle(node, throttle),

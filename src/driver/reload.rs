@@ -1,8 +1,7 @@
 //! Putting a configuration in force while the daemon runs.
 //!
 //! What touches files, looks names up or waits is done in a thread beside the loop: reading the
-//! configuration and certificates, opening inputs and spools, and connecting UDP outputs
-//! ([`prepare`]). When all of it went well, the inputs that are gone are stopped, and the loop
+//! configuration and certificates, opening inputs and spools ([`prepare`]). When all of it went well, the inputs that are gone are stopped, and the loop
 //! goes on taking what they had received through the old flow. When the last of them has ended,
 //! the loop swaps the old flow for the new one.
 //!
@@ -13,11 +12,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use mio::Token;
-use mio::net::UdpSocket;
 
-use super::control::Listening;
+use super::control::{Control, Listening};
 use super::inputs::Sockets;
-use super::{Daemon, admin, links, udp_out};
+use super::{Daemon, admin, links};
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::plan::{BodyPlan, DaemonPlan, InputPlan, NodePlan, Plan, SpoolPlan};
 use crate::engine;
@@ -26,6 +24,7 @@ use crate::fs::OsFs;
 use crate::ids::NodeId;
 use crate::ingress::Source;
 use crate::ingress::datagrams::DatagramSocket;
+use crate::ingress::pending::{self, Pending};
 use crate::limits;
 use crate::logger;
 use crate::net::tls::{ClientTls, ServerTls};
@@ -42,9 +41,12 @@ pub(super) struct Before {
     pub(super) plan: Plan,
     /// Sockets that are bound already.
     pub(super) sockets: Sockets,
-    /// Whether there is a control socket.
+    /// Whether there is a control socket that can be reached.
     pub(super) has_control: bool,
     pub(super) clock: SystemClock,
+    /// Whether inputs that cannot be opened yet are tried again, as after a boot; otherwise the
+    /// plan is refused.
+    pub(super) patient: bool,
 }
 
 /// A plan with all that it needs of the system, ready to be put in force.
@@ -59,7 +61,6 @@ pub(super) struct Prepared {
     server_tls: Vec<(String, ServerTls)>,
     client_tls: Vec<(String, ClientTls)>,
     spools: Vec<(String, Opened<OsFs>)>,
-    udp: Vec<(String, UdpSocket)>,
     pub(super) control: Option<Listening>,
 }
 
@@ -118,7 +119,6 @@ pub(super) fn prepare(plan: Plan, before: &Before) -> Result<Prepared, String> {
         server_tls: Vec::new(),
         client_tls: Vec::new(),
         spools: Vec::new(),
-        udp: Vec::new(),
         control: open_control(&plan.daemon, before)?,
         plan: Plan { daemon: plan.daemon.clone(), nodes: Vec::new() },
     };
@@ -131,7 +131,7 @@ pub(super) fn prepare(plan: Plan, before: &Before) -> Result<Prepared, String> {
                     prepared.server_tls.push((name(), ServerTls::new(tls).map_err(said)?));
                 }
             }
-            BodyPlan::Input(input) => prepared.open_input(&node.name, input, &before.sockets)?,
+            BodyPlan::Input(input) => prepared.open_input(&node.name, input, before)?,
             BodyPlan::Spool(spool) => {
                 let same = |other: &SpoolPlan| other.dir == spool.dir;
                 if !matches!(was(node), Some(BodyPlan::Spool(other)) if same(other)) {
@@ -140,9 +140,6 @@ pub(super) fn prepare(plan: Plan, before: &Before) -> Result<Prepared, String> {
                         .spools
                         .push((name(), open_spool(&node.name, spool, &readers, before.clock)?));
                 }
-            }
-            BodyPlan::Udp(to) if was(node) != Some(&node.body) => {
-                prepared.udp.push((name(), udp_out::connect(&node.name, &to.to)?));
             }
             BodyPlan::Forward(forward) => {
                 let tls = links::tls_of(&node.name, forward)?;
@@ -156,24 +153,37 @@ pub(super) fn prepare(plan: Plan, before: &Before) -> Result<Prepared, String> {
 }
 
 impl Prepared {
-    fn open_input(
-        &mut self,
-        name: &str,
-        input: &InputPlan,
-        before: &Sockets,
-    ) -> Result<(), String> {
+    fn open_input(&mut self, name: &str, input: &InputPlan, before: &Before) -> Result<(), String> {
         let protocol = &input.source;
         let claims = protocol.claims();
-        let there = claims.iter().flat_map(|claim| before.get(claim).into_iter().flatten());
+        let there = claims.iter().flat_map(|claim| before.sockets.get(claim).into_iter().flatten());
         let sockets = there.map(|socket| socket.try_clone()).collect::<Result<_, _>>();
         let sockets = sockets.map_err(|error| format!("input.{name}: {error}"))?;
         let (max_line, sequence, surplus) = (input.max_line, input.sequence, Vec::new());
         let mut opening = Opening { name, max_line, sequence, sockets, surplus };
-        let sources = protocol.open(&mut opening).map_err(|error| error.to_string())?;
+        let sources = match protocol.open(&mut opening) {
+            Ok(sources) => sources,
+            Err(error) if before.patient && error.may_pass() => {
+                log::warn!("{error}");
+                vec![Box::new(Pending::new(open_later(name, input), error)) as Box<dyn Source>]
+            }
+            Err(error) => return Err(error.to_string()),
+        };
         self.surplus.append(&mut opening.surplus);
         self.inputs.push(OpenedInput { name: name.to_string(), claims, sources });
         Ok(())
     }
+}
+
+/// Opens an input that could not be opened before.
+fn open_later(name: &str, input: &InputPlan) -> pending::Open {
+    let (name, input) = (name.to_string(), input.clone());
+    Box::new(move || {
+        let (max_line, sequence) = (input.max_line, input.sequence);
+        let (sockets, surplus) = (Vec::new(), Vec::new());
+        let mut opening = Opening { name: &name, max_line, sequence, sockets, surplus };
+        input.source.open(&mut opening)
+    })
 }
 
 /// Makes the control socket where it is to be elsewhere. What could not be had before is tried
@@ -243,11 +253,13 @@ impl Daemon {
     fn begin_reload(&mut self, now: Mono) {
         self.manager.reloading();
         self.engine.reopen();
+        self.inputs.look();
         let before = Before {
             plan: self.engine.plan().clone(),
             sockets: self.inputs.sockets(),
-            has_control: self.control.is_some(),
+            has_control: self.control.as_ref().is_some_and(Control::is_at_its_path),
             clock: self.clock,
+            patient: false,
         };
         let (done, prepared) = channel();
         let (reread, wake) = (Arc::clone(&self.reread), self.wake.clone());
@@ -346,16 +358,17 @@ impl Daemon {
         for (name, tls) in &prepared.server_tls {
             found(name).into_iter().for_each(|node| self.inputs.renew_tls(node, tls));
         }
-        for (name, socket) in prepared.udp {
-            if let Some(node) = found(&name) {
-                self.udp.keep_or_enter(node, socket, self.poll.registry())?;
+        for node in &prepared.plan.nodes {
+            if let (BodyPlan::Udp(udp), Some(id)) = (&node.body, found(&node.name)) {
+                self.udp.enter(id, self.engine.name_of(id), &udp.to, now);
             }
         }
         for (name, tls) in prepared.client_tls {
             if let Some(node) = found(&name) {
-                self.links.enter_tls(node, Some(tls));
+                self.links.enter_tls(node, tls);
             }
         }
+        self.engine.retry_connections(now);
         for (name, opened) in prepared.spools {
             if let Some(node) = found(&name) {
                 self.enter_spool(node, opened, now)?;

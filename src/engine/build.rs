@@ -25,7 +25,7 @@ use super::connection::Connection;
 use super::consumer::Consumer;
 use super::graph::{Body, Lanes, Node, Stream};
 use super::jobs::Jobs;
-use super::lane::{Lane, Sink};
+use super::lane::{Lane, Receiver, Sink};
 use super::spool::SpoolState;
 use super::{Action, DiskJob, DiskTarget, DiskWork, Engine, shape};
 
@@ -285,7 +285,7 @@ fn new_body(
         BodyPlan::Stdout(stdout) => {
             vec![lane(0, stdout.queue, Sink::Jobs(Jobs::new(false, now)))]
         }
-        BodyPlan::Udp(udp) => vec![lane(0, udp.queue, Sink::Datagrams)],
+        BodyPlan::Udp(udp) => vec![lane(0, udp.queue, Sink::Datagrams(Receiver::default()))],
         BodyPlan::Forward(forward) => {
             let count = partition::lanes(forward);
             let limit = forward.queue / u64::from(count);

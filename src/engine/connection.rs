@@ -6,11 +6,11 @@
 
 use crate::batch::Batch;
 use crate::clock::Mono;
-use crate::forward::link::{self, Link};
+use crate::forward::link::{self, Ended, Link};
 use crate::forward::out::Out;
 use crate::ids::{Identity, LaneId, NodeId};
 use crate::ledger::{Count, Reason};
-use crate::limits::REFUSALS_MOST;
+use crate::limits::{GIVEN_UP_SHOWN, REFUSALS_MOST};
 use crate::output::queue::Queue;
 use crate::spool::reader::Missing;
 use crate::spool::writer::Held;
@@ -32,13 +32,22 @@ pub(super) struct Connection {
     gap: Option<u64>,
     /// The last line that the peer, a logweir, had when the connection was opened.
     known: Option<u64>,
-    /// Number of times the first line was refused.
-    refusals: u32,
+    tries: Tries,
+    /// True if the peer is a logweir, which says by numbers what it has and refuses no line.
+    to_logweir: bool,
 }
 
 impl Connection {
     pub(super) fn new(link: Link) -> Self {
-        Self { link, identity: None, covered: 0, gap: None, known: None, refusals: 0 }
+        Self {
+            link,
+            identity: None,
+            covered: 0,
+            gap: None,
+            known: None,
+            tries: Tries::default(),
+            to_logweir: false,
+        }
     }
 
     /// Returns whether there are bytes to write, or lines to encode.
@@ -76,6 +85,66 @@ impl Connection {
     }
 }
 
+/// How often the peer would not take the line that is the first in the queue.
+///
+/// A peer may say so, or end the session. In the latter case any of the lines under way may be the
+/// one that it cannot take: after some such ends they are sent one at a time. A peer that takes
+/// nothing at all must not cost many lines, so each line that is given up without another one
+/// having been taken since doubles the tries that the next one gets.
+#[derive(Debug, Default)]
+struct Tries {
+    /// Times that the peer refused the line.
+    refusals: u32,
+    /// Times that it ended the session while more lines were under way.
+    closes: u32,
+    /// Times that it did so while only this line was.
+    alone: u32,
+    /// Lines that are still to be sent one at a time.
+    careful: u64,
+    /// Lines given up since one was taken.
+    given_up: u32,
+}
+
+impl Tries {
+    /// The peer has taken lines.
+    fn taken(&mut self, lines: u64) {
+        *self = Self { careful: self.careful.saturating_sub(lines), ..Self::default() };
+    }
+
+    /// A connection ended with so many lines under way; whether the first is to be given up.
+    fn ended(&mut self, ended: Ended, lines: u64) -> bool {
+        match ended {
+            Ended::Refused => {
+                self.refusals += 1;
+                return self.refusals >= REFUSALS_MOST;
+            }
+            Ended::ByPeer if lines > 0 => {
+                self.closes += 1;
+                if lines == 1 {
+                    self.alone += 1;
+                } else if self.closes >= REFUSALS_MOST {
+                    self.careful = self.careful.max(lines);
+                }
+            }
+            _ => self.refusals = 0,
+        }
+        self.alone >= REFUSALS_MOST << self.given_up.min(16)
+    }
+
+    /// The line was given up.
+    fn gave_up(&mut self) {
+        let given_up = self.given_up + 1;
+        *self = Self { careful: self.careful.saturating_sub(1), given_up, ..Self::default() };
+    }
+}
+
+/// The first bytes of a line that was given up, for the log.
+fn start_of(line: &[u8]) -> String {
+    let start = &line[..line.len().min(GIVEN_UP_SHOWN)];
+    let more = if start.len() < line.len() { "…" } else { "" };
+    format!("{}{more}", String::from_utf8_lossy(start).trim_end_matches('\n').escape_debug())
+}
+
 /// Operations on a lane whose sink is a connection.
 impl Lane {
     /// Encodes waiting lines, as many as may be in flight. Lines that the peer already has are
@@ -92,7 +161,16 @@ impl Lane {
                 known.add(count.lines, count.bytes);
                 continue;
             }
-            connection.link.send(batch);
+            // Whose line a peer cannot take is not known yet: they go one at a time.
+            let tells = !connection.to_logweir && connection.link.is_answered();
+            let careful = connection.tries.careful > 0 && tells;
+            if careful && self.queue.written_bytes() > 0 {
+                break;
+            }
+            let most = if careful { 0 } else { connection.link.room() };
+            let Some(piece) = self.queue.unwritten_lines(most) else { break };
+            let bytes = piece.bytes.len();
+            connection.link.send(&piece);
             self.queue.wrote(bytes);
         }
         Completed::left(known)
@@ -112,10 +190,13 @@ impl Lane {
                 let offer = connection.identity.map(|identity| (identity, next));
                 connection.link.connected(offer, cx.now);
             }
+            LinkEvent::NotFound(error) => connection.link.not_found(error, cx.now),
+            LinkEvent::Trying => connection.link.trying(cx.now),
             LinkEvent::Failed(error) => connection.link.failed(error, cx.now),
+            LinkEvent::Closed(error) => connection.link.closed(error, cx.now),
             LinkEvent::Received(bytes) => connection.link.received(&bytes, cx.now),
-            LinkEvent::Acknowledged(bytes) => {
-                acknowledged = connection.link.acknowledged(bytes, cx.now);
+            LinkEvent::Acknowledged(bytes, silence) => {
+                acknowledged = connection.link.acknowledged(bytes, silence, cx.now);
             }
             LinkEvent::Probed(takes) => connection.link.probed(takes, cx.now),
             LinkEvent::Writable => self.unblock(cx),
@@ -129,7 +210,7 @@ impl Lane {
         if done.lines == 0 {
             return Completed::default();
         }
-        connection.refusals = 0;
+        connection.tries.taken(done.lines);
         connection.gap = None;
         let bytes = usize::try_from(done.bytes).unwrap_or(usize::MAX);
         Completed::left(self.queue.advance(bytes, &mut cx.budget))
@@ -145,13 +226,14 @@ impl Lane {
         }
         Some(match connection.link.poll_event()? {
             link::Event::Up(last) => self.up(last, held, cx),
-            link::Event::Down(refused) => self.down(refused, cx),
+            link::Event::Down(ended) => self.down(ended, cx),
         })
     }
 
     /// The session is open and lines may be sent. A logweir reports which it already has.
     fn up(&mut self, last: Option<Option<u64>>, held: Option<Held>, cx: &mut Cx) -> Completed {
         let Sink::Connection(connection) = &mut self.sink else { return Completed::default() };
+        connection.to_logweir = last.is_some();
         connection.known = last.flatten();
         let Some(known) = connection.known else { return Completed::default() };
         if connection.is_ahead_of(known, held) {
@@ -188,21 +270,28 @@ impl Lane {
         Completed::left(dropped)
     }
 
-    /// The connection is gone: unanswered lines are sent again. A line that is refused repeatedly
-    /// is given up, because everything after it waits.
-    fn down(&mut self, refused: bool, cx: &mut Cx) -> Completed {
+    /// The connection is gone: unanswered lines are sent again. A line that the peer will not take
+    /// is given up after some tries, because everything after it waits.
+    fn down(&mut self, ended: Ended, cx: &mut Cx) -> Completed {
+        let lines = self.queue.written_lines();
         self.queue.rewind();
         self.unblock(cx);
         let Sink::Connection(connection) = &mut self.sink else { return Completed::default() };
-        connection.refusals = if refused { connection.refusals + 1 } else { 0 };
-        if connection.refusals < REFUSALS_MOST {
+        let ended = if connection.to_logweir { Ended::Otherwise } else { ended };
+        if !connection.tries.ended(ended, lines) {
             return Completed::default();
         }
-        connection.refusals = 0;
+        connection.tries.gave_up();
         let Some(first) = self.queue.front() else { return Completed::default() };
         let bytes = crate::batch::end_of_lines(&first.bytes, 1);
+        let (name, start) = (&self.name, start_of(&first.bytes[..bytes]));
+        let number = first.numbers.map(|numbers| format!(" {}", numbers.first));
+        let number = number.unwrap_or_default();
+        log::error!(
+            "{name}: the peer did not take line{number} of {bytes} bytes, though it was tried \
+             several times; it is given up and counted as send_error. It begins: {start}"
+        );
         let lost = self.queue.advance(bytes, &mut cx.budget);
-        log::error!("{}: a line was refused {REFUSALS_MOST} times and is given up", self.name);
         Completed::with_lost(Count::default(), lost, Reason::SendError)
     }
 
@@ -264,6 +353,20 @@ impl Engine {
             connection.link.tick(self.cx.now);
             self.pump(lane);
         }
+    }
+
+    /// Peers that wait to be tried again are tried at once: something may have been mended.
+    pub fn retry_connections(&mut self, now: Mono) {
+        self.cx.now = now;
+        for id in self.graph.ids() {
+            for lane in self.graph.node_mut(id).lanes_mut() {
+                if let Some(connection) = lane.connection_mut() {
+                    connection.link.hasten(now);
+                    self.cx.touch(id);
+                }
+            }
+        }
+        self.settle();
     }
 
     /// Does what a link requests after an event.

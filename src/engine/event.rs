@@ -1,6 +1,7 @@
 //! The engine's inputs (events) and outputs (actions).
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::batch::Batch;
 use crate::config::plan::{FilePlan, SpoolPlan};
@@ -30,6 +31,13 @@ pub enum Event {
         node: NodeId,
         /// The counts since the previous event.
         counts: InputCounts,
+    },
+    /// What is sent to an input does not arrive, or arrives again.
+    InputState {
+        /// The input.
+        node: NodeId,
+        /// Why nothing arrives; `None` once it does.
+        problem: Option<String>,
     },
     /// An input will produce no more lines.
     InputEnded {
@@ -140,14 +148,20 @@ pub enum Event {
 /// An event of a lane's connection.
 #[derive(Debug)]
 pub enum LinkEvent {
-    /// It is established.
+    /// The peer's name has no address, for this reason.
+    NotFound(String),
+    /// An address of the peer is tried.
+    Trying,
+    /// It is established, through TLS where that is asked for.
     Connected,
     /// It could not be established, or it is gone.
     Failed(String),
+    /// The peer ended it.
+    Closed(String),
     /// Bytes were received.
     Received(Vec<u8>),
-    /// Total bytes that the peer's TCP has acknowledged.
-    Acknowledged(u64),
+    /// Total bytes that the peer's TCP has acknowledged, and how long ago it last said something.
+    Acknowledged(u64, Duration),
     /// True if an earlier peer accepts connections.
     Probed(bool),
     /// It can be written to again.
@@ -192,6 +206,8 @@ pub enum Action {
     },
     /// Read a spool for one of its consumers; answered by [`Event::SpoolRead`].
     Read(ReadJob),
+    /// Drop what there is for a node: a reload removed it, and it has ended.
+    Forget(NodeId),
     /// Carry out a command on a lane's connection.
     Link(LaneId, link::Command),
 }

@@ -35,6 +35,8 @@ pub(super) struct Node {
     pub(super) moved: Mono,
     /// Counts other than lines.
     pub(super) counts: InputCounts,
+    /// Why nothing that is sent to this input arrives, while nothing does.
+    pub(super) problem: Option<String>,
     /// The format of its lines, applied before they are queued.
     pub(super) formatter: Formatter,
 }
@@ -87,6 +89,7 @@ impl Node {
             finished: false,
             moved: now,
             counts: InputCounts::default(),
+            problem: None,
             formatter: Formatter::new(super::shape::queue_format(&plan.body)),
         }
     }

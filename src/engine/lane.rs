@@ -2,6 +2,7 @@
 //! are all lanes; only the sink differs.
 
 use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::batch::Batch;
@@ -35,11 +36,20 @@ pub(super) enum Sink {
     /// The stdin of a child process.
     Child(Child),
     /// A socket, one line a datagram.
-    Datagrams,
+    Datagrams(Receiver),
     /// A thread that runs jobs, one at a time.
     Jobs(Jobs),
     /// A connection to a peer.
     Connection(Box<Connection>),
+}
+
+/// The receiver of a UDP output.
+#[derive(Debug, Default)]
+pub(super) struct Receiver {
+    /// Its address, once it is known.
+    pub(super) address: Option<SocketAddr>,
+    /// Why it cannot be sent to, or its name not be looked up.
+    pub(super) error: Option<String>,
 }
 
 /// The kinds of sink, for the driver.
@@ -131,7 +141,7 @@ impl Lane {
     fn has_lines_to_write(&self) -> bool {
         match &self.sink {
             Sink::Child(child) => child.supervisor.takes_lines() && !self.queue.all_written(),
-            Sink::Datagrams => !self.queue.is_empty(),
+            Sink::Datagrams(_) => !self.queue.is_empty(),
             Sink::Jobs(_) => false,
             Sink::Connection(connection) => connection.can_write(&self.queue),
         }
@@ -157,6 +167,21 @@ impl Lane {
         self.blocked = true;
     }
 
+    /// A UDP output's receiver has this address, or none yet.
+    pub(super) fn sends_to(
+        &mut self,
+        address: Option<SocketAddr>,
+        error: Option<String>,
+        cx: &mut Cx,
+    ) {
+        if let Sink::Datagrams(receiver) = &mut self.sink {
+            *receiver = Receiver { address, error };
+        }
+        if address.is_some() {
+            self.unblock(cx);
+        }
+    }
+
     /// Notes that the sink accepts bytes again.
     pub(super) fn unblock(&mut self, cx: &mut Cx) {
         self.blocked = false;
@@ -169,7 +194,7 @@ impl Lane {
     pub(super) fn deadline(&self) -> Option<Mono> {
         match &self.sink {
             Sink::Child(child) => child.supervisor.deadline(),
-            Sink::Datagrams => None,
+            Sink::Datagrams(_) => None,
             Sink::Jobs(jobs) => jobs.deadline(),
             Sink::Connection(connection) => connection.link.deadline(),
         }
@@ -179,7 +204,7 @@ impl Lane {
     pub(super) fn has_ended(&self) -> bool {
         match &self.sink {
             Sink::Child(child) => child.has_ended(),
-            Sink::Datagrams => self.queue.is_empty(),
+            Sink::Datagrams(_) => self.queue.is_empty(),
             Sink::Jobs(jobs) => jobs.closed,
             Sink::Connection(connection) => connection.link.has_ended(),
         }
@@ -209,7 +234,7 @@ impl Lane {
     pub(super) fn kind(&self) -> SinkKind {
         match &self.sink {
             Sink::Child(_) => SinkKind::Child,
-            Sink::Datagrams => SinkKind::Datagrams,
+            Sink::Datagrams(_) => SinkKind::Datagrams,
             Sink::Jobs(_) => SinkKind::Jobs,
             Sink::Connection(_) => SinkKind::Connection,
         }
@@ -232,6 +257,13 @@ impl Lane {
     pub(super) fn jobs_mut(&mut self) -> Option<&mut Jobs> {
         match &mut self.sink {
             Sink::Jobs(jobs) => Some(jobs),
+            _ => None,
+        }
+    }
+
+    pub(super) fn receiver(&self) -> Option<&Receiver> {
+        match &self.sink {
+            Sink::Datagrams(receiver) => Some(receiver),
             _ => None,
         }
     }
@@ -259,13 +291,13 @@ impl Lane {
         match &mut self.sink {
             Sink::Child(_) => self.stop_child(cx),
             Sink::Jobs(jobs) => jobs.close(node, &self.queue, cx),
-            Sink::Datagrams | Sink::Connection(_) => {}
+            Sink::Datagrams(_) | Sink::Connection(_) => {}
         }
     }
 
     /// Returns whether it ends with its node because there is nothing to close.
     pub(super) fn ends_with_its_node(&self) -> bool {
-        matches!(self.sink, Sink::Datagrams)
+        matches!(self.sink, Sink::Datagrams(_))
     }
 
     /// Returns whether lines from a spool stay in its queue when the grace is over.

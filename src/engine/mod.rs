@@ -44,11 +44,12 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::clock::Mono;
-use crate::config::plan::{BodyPlan, Plan};
+use crate::config::plan::Plan;
 use crate::ids::{LaneId, NodeId};
 use crate::ledger::Reason;
 use crate::limits::CLOSE_LEAST;
@@ -124,6 +125,7 @@ impl Engine {
         match event {
             Event::Lines { node, batch } => self.receive(node, &batch),
             Event::Counts { node, counts } => self.graph.node_mut(node).count_input(&counts),
+            Event::InputState { node, problem } => self.graph.node_mut(node).problem = problem,
             Event::InputEnded { node } => self.input_ended(node),
             Event::Barrier { node, number, resume } => self.set_barrier(node, number, resume),
             Event::Started { lane, pid } => self.child_started(lane, pid),
@@ -303,6 +305,13 @@ impl Engine {
         self.complete(lane, Completed::with_lost(left, lost, Reason::SendError));
     }
 
+    /// A UDP output sends to this address from now on, or has none yet; `error` says what is wrong.
+    pub fn sends_to(&mut self, lane: LaneId, to: Option<SocketAddr>, error: Option<String>) {
+        if let Some(lane) = self.graph.lane_mut(lane) {
+            lane.sends_to(to, error, &mut self.cx);
+        }
+    }
+
     /// Notes that a lane's sink accepts no more: the lane is not ready until [`Engine::writable`].
     pub fn write_blocked(&mut self, lane: LaneId) {
         if let Some(lane) = self.graph.lane_mut(lane) {
@@ -358,15 +367,6 @@ impl Engine {
     pub fn spooled_inputs(&self) -> BTreeSet<NodeId> {
         let spools = self.graph.iter().filter(|(_, node)| node.is_spool()).map(|(id, _)| id);
         backpressure::inputs_upstream(&self.graph, &spools.collect())
-    }
-
-    /// The UDP outputs and their destinations.
-    pub fn udp_outputs(&self) -> Vec<(NodeId, String)> {
-        let to = |(id, node): (NodeId, &graph::Node)| match &node.plan.body {
-            BodyPlan::Udp(plan) => Some((id, plan.to.clone())),
-            _ => None,
-        };
-        self.graph.iter().filter_map(to).collect()
     }
 
     /// Returns whether the driver was told to pause an input or the output of a filter process.

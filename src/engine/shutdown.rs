@@ -7,8 +7,8 @@ use crate::ids::NodeId;
 use crate::ledger::{Count, REASONS, Reason};
 use crate::limits::CLOSE_LEAST;
 
-use super::Engine;
 use super::graph::{Body, Node};
+use super::{Action, Engine};
 
 impl Engine {
     /// Begins shutdown: the driver stops its inputs, and waiting lines drain until the grace is
@@ -164,6 +164,7 @@ impl Engine {
         for lane in node.lanes() {
             self.unread.remove(&lane.id);
         }
+        self.cx.act(Action::Forget(id));
         self.cx.agenda.forget(id);
         self.backpressure.forget(id);
         if self.graph.iter().all(|(_, other)| other.name != node.name) {

@@ -18,6 +18,7 @@ use super::child::Child;
 use super::connection::Connection;
 use super::consumer::Consumer;
 use super::graph::{Body, Lanes, Node};
+use super::lane::{Lane, Receiver};
 use super::spool::SpoolState;
 use super::{Engine, shape};
 
@@ -99,7 +100,7 @@ pub struct NodeStatus {
     /// How long its queue has held lines without releasing any, in seconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stuck_seconds: Option<f64>,
-    /// The current disk error.
+    /// The current disk error; for an input, why what is sent to it does not arrive.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
     /// The content of a spool.
@@ -163,12 +164,18 @@ pub struct ReaderStatus {
 }
 
 /// A lane of a forward output.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneStatus {
     /// The connected peer, if any.
     pub peer: Option<String>,
     /// The current error, if any.
     pub error: Option<String>,
+    /// True if that is that the peer's name has no address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unresolved: bool,
+    /// For how many seconds it has sent to no peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down_seconds: Option<u64>,
 }
 
 /// The fill level of a queue.
@@ -288,7 +295,7 @@ impl Engine {
             input: (node.is_input() || counts.oversize > 0).then(|| input_status(&counts)),
             faults: (counts.faults.sum() > 0).then_some(counts.faults),
             spool: self.spool_status(id, node),
-            lanes: lanes.map_or_else(Vec::new, connection_statuses),
+            lanes: lanes.map_or_else(Vec::new, |lanes| lane_statuses(lanes, now)),
             command: node.plan.body.command().map(str::to_string),
             stderr: process.map_or_else(Vec::new, |lanes| lanes.stderr.iter().cloned().collect()),
             children: lanes.map_or_else(Vec::new, child_statuses),
@@ -296,6 +303,7 @@ impl Engine {
             stuck_seconds: (node.held().lines > 0).then(|| now.since(node.moved).as_secs_f64()),
             error: match &node.body {
                 Body::Spool(spool) => spool.error.clone(),
+                Body::Input { .. } => node.problem.clone(),
                 _ => node.lanes().iter().find_map(|lane| lane.jobs()?.error.clone()),
             },
             paused: self.is_paused(id),
@@ -359,12 +367,23 @@ fn reader_status(consumer: &Consumer, spool: &SpoolState) -> ReaderStatus {
     ReaderStatus { name, position, lag_lines, lag_bytes, lag_seconds, waits_since }
 }
 
-fn connection_statuses(lanes: &Lanes) -> Vec<LaneStatus> {
-    let status = |connection: &Connection| LaneStatus {
+/// Where lanes send to, of those that send to a peer.
+fn lane_statuses(lanes: &Lanes, now: Mono) -> Vec<LaneStatus> {
+    let connection = |connection: &Connection| LaneStatus {
         peer: connection.link.peer().map(ToString::to_string),
         error: connection.link.error().map(str::to_string),
+        unresolved: connection.link.is_unresolved(),
+        down_seconds: connection.link.down_since().map(|since| now.since(since).as_secs()),
     };
-    lanes.lanes.iter().filter_map(|lane| lane.connection().map(status)).collect()
+    let receiver = |receiver: &Receiver| LaneStatus {
+        peer: receiver.address.map(|address| format!("udp://{address}")),
+        error: receiver.error.clone(),
+        unresolved: receiver.address.is_none() && receiver.error.is_some(),
+        down_seconds: None,
+    };
+    let status =
+        |lane: &Lane| lane.connection().map(connection).or_else(|| lane.receiver().map(receiver));
+    lanes.lanes.iter().filter_map(status).collect()
 }
 
 fn child_statuses(lanes: &Lanes) -> Vec<ChildStatus> {

@@ -15,7 +15,9 @@ use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::format::Formatter;
 use crate::ledger::Count;
-use crate::limits::{CONNECT_MOST, FORWARD_OUT, FORWARD_WINDOW, RECONNECT};
+use crate::limits::{
+    CONNECT_MOST, FORWARD_OUT, FORWARD_WINDOW, LOOKUP_MOST, RECONNECT, TRIAL, TRIAL_BYTES,
+};
 use crate::proto;
 use crate::url::Url;
 
@@ -25,9 +27,11 @@ const LASTED: Duration = Duration::from_secs(10);
 /// What the driver must do for a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Connect to this peer, the attempt of this number; answered by [`Link::connected`] or
-    /// [`Link::failed`].
+    /// Connect to this peer, the attempt of this number; answered by [`Link::trying`] for each of
+    /// its addresses, then by [`Link::connected`], [`Link::not_found`] or [`Link::failed`].
     Connect(Url, u64),
+    /// The peer's address that is tried does not answer: try its next one.
+    NextAddress,
     /// Let go of the connection or of the attempt at one.
     Disconnect,
     /// See whether this peer takes connections; answered by [`Link::probed`].
@@ -39,9 +43,19 @@ pub enum Command {
 pub enum Event {
     /// The peer may be sent lines. From a logweir: the last line of our spool that it has.
     Up(Option<Option<u64>>),
-    /// The connection is gone: what was sent and not let go of is to be sent again. Whether the
-    /// peer refused the first of those lines.
-    Down(bool),
+    /// The connection is gone: what was sent and not let go of is to be sent again.
+    Down(Ended),
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The peer refused the first line that it had not answered.
+    Refused,
+    /// The peer ended it while lines waited for its answers.
+    ByPeer,
+    /// In another way.
+    Otherwise,
 }
 
 /// A link.
@@ -65,6 +79,10 @@ pub struct Link {
     /// Lines answered on a connection that is gone, not taken yet.
     done: Count,
     error: Option<String>,
+    /// Whether the peer's name has no address.
+    unresolved: bool,
+    /// Since when there is no peer that lines may be sent to.
+    down_since: Option<Mono>,
     /// The last error that was logged, until lines get through again.
     said: Option<String>,
 }
@@ -74,12 +92,19 @@ struct Peer {
     url: Url,
     retry_at: Mono,
     wait: Duration,
+    /// Whether its last connection ended soon.
+    hung_up: bool,
 }
 
 #[derive(Debug)]
 enum State {
     Down,
-    Connecting { peer: usize, since: Mono },
+    /// Until a time, a name is looked up or an address is tried.
+    Connecting {
+        peer: usize,
+        looking_up: bool,
+        until: Mono,
+    },
     Up(Box<Connection>),
 }
 
@@ -93,12 +118,16 @@ struct Connection {
     opened: bool,
     /// Bytes of lines under way.
     under_way: u64,
+    /// Bytes of lines that may be sent while nothing is known of the peer; `None` where it gives
+    /// answers, or once the connection has lasted.
+    trial: Option<u64>,
 }
 
 impl Link {
     /// A link to the first of these peers that answers.
     pub fn new(peers: &[Url], formatter: Formatter, timeout: Duration, now: Mono) -> Self {
-        let peer = |url: &Url| Peer { url: url.clone(), retry_at: now, wait: RECONNECT.0 };
+        let peer =
+            |url: &Url| Peer { url: url.clone(), retry_at: now, wait: RECONNECT.0, hung_up: false };
         Self {
             peers: peers.iter().map(peer).collect(),
             formatter,
@@ -112,6 +141,8 @@ impl Link {
             ending: false,
             done: Count::default(),
             error: None,
+            unresolved: false,
+            down_since: Some(now),
             said: None,
         }
     }
@@ -131,13 +162,14 @@ impl Link {
         match &self.state {
             State::Down if self.ending => None,
             State::Down => self.peers.iter().map(|peer| peer.retry_at).min(),
-            State::Connecting { since, .. } => Some(*since + CONNECT_MOST),
+            State::Connecting { until, .. } => Some(*until),
             State::Up(connection) => {
                 let patience = if connection.opened { self.timeout } else { CONNECT_MOST };
                 let answer = self.waits().then(|| connection.heard + patience);
                 let earlier = self.peers[..connection.peer].iter().map(|peer| peer.retry_at).min();
                 let earlier = earlier.filter(|_| self.probing.is_none() && !self.leaving);
-                answer.into_iter().chain(earlier).min()
+                let trial = connection.trial.map(|_| self.trial_end(connection));
+                answer.into_iter().chain(earlier).chain(trial).min()
             }
         }
     }
@@ -148,18 +180,30 @@ impl Link {
             State::Down if !self.ending => {
                 let ready = |peer: &Peer| peer.retry_at <= now;
                 if let Some(peer) = self.peers.iter().position(ready) {
-                    self.state = State::Connecting { peer, since: now };
+                    let until = now + LOOKUP_MOST;
+                    self.state = State::Connecting { peer, looking_up: true, until };
                     self.attempt += 1;
                     let url = self.peers[peer].url.clone();
                     self.commands.push_back(Command::Connect(url, self.attempt));
                 }
             }
-            State::Connecting { since, .. } if now >= *since + CONNECT_MOST => {
-                self.failed("no answer to the connection".into(), now);
+            State::Connecting { looking_up, until, .. } if now >= *until => {
+                if *looking_up {
+                    self.not_found(format!("its name was not found in {LOOKUP_MOST:?}"), now);
+                } else {
+                    self.trying(now);
+                    self.commands.push_back(Command::NextAddress);
+                }
             }
             State::Up(_) => self.tick_up(now),
             _ => {}
         }
+    }
+
+    /// When a new connection counts as one that lasts.
+    fn trial_end(&self, connection: &Connection) -> Mono {
+        let trial = if self.peers[connection.peer].hung_up { TRIAL.1 } else { TRIAL.0 };
+        connection.since + trial
     }
 
     fn tick_up(&mut self, now: Mono) {
@@ -173,8 +217,13 @@ impl Link {
             self.failed(format!("no answer in {patience:?}"), now);
             return;
         }
+        let peer = &mut self.peers[connection.peer];
+        if now >= connection.since + if peer.hung_up { TRIAL.1 } else { TRIAL.0 } {
+            connection.trial = None;
+        }
         if now >= connection.since + LASTED && connection.opened {
-            self.peers[connection.peer].wait = RECONNECT.0;
+            peer.wait = RECONNECT.0;
+            peer.hung_up = false;
         }
         if self.probing.is_none() && !self.leaving {
             let earlier = self.peers[..connection.peer].iter().position(|p| p.retry_at <= now);
@@ -192,6 +241,29 @@ impl Link {
         (!matches!(self.state, State::Down)).then_some(self.attempt)
     }
 
+    /// An address of the peer is tried.
+    pub fn trying(&mut self, now: Mono) {
+        if let State::Connecting { looking_up, until, .. } = &mut self.state {
+            *looking_up = false;
+            *until = now + CONNECT_MOST;
+        }
+    }
+
+    /// The peer's name has no address.
+    pub fn not_found(&mut self, error: String, now: Mono) {
+        self.unresolved = true;
+        self.failed(error, now);
+        self.unresolved = !self.ending;
+    }
+
+    /// Peers that wait to be tried again are tried at once.
+    pub fn hasten(&mut self, now: Mono) {
+        for peer in &mut self.peers {
+            peer.retry_at = peer.retry_at.min(now);
+            peer.wait = RECONNECT.0;
+        }
+    }
+
     /// The connection is established; `offer` is for a peer that is a logweir.
     pub fn connected(&mut self, offer: Offer, now: Mono) {
         let State::Connecting { peer, .. } = self.state else { return };
@@ -201,7 +273,8 @@ impl Link {
         let opened = client.is_open();
         self.leaving = false;
         let (since, heard) = (now, now);
-        let connection = Connection { peer, since, heard, client, opened, under_way: 0 };
+        let trial = client.counts_acknowledged_bytes().then_some(TRIAL_BYTES);
+        let connection = Connection { peer, since, heard, client, opened, under_way: 0, trial };
         self.state = State::Up(Box::new(connection));
         if opened {
             self.up(None);
@@ -211,23 +284,46 @@ impl Link {
     fn up(&mut self, last: Option<Option<u64>>) {
         self.events.push_back(Event::Up(last));
         self.error = None;
+        self.unresolved = false;
+        self.down_since = None;
     }
 
     /// There is no connection, or there is none any more.
     pub fn failed(&mut self, error: String, now: Mono) {
-        self.fail(error, false, now);
+        self.fail(error, Ended::Otherwise, now);
     }
 
-    fn fail(&mut self, error: String, refused: bool, now: Mono) {
+    /// The peer has ended the connection.
+    pub fn closed(&mut self, error: String, now: Mono) {
+        let ended = self.ended_by_peer();
+        self.fail(error, ended, now);
+    }
+
+    /// How a connection ends that the peer ends now. A peer that gives no answers cannot say by it
+    /// what it thinks of a line.
+    fn ended_by_peer(&self) -> Ended {
+        match &self.state {
+            State::Up(connection)
+                if connection.opened && !connection.client.counts_acknowledged_bytes() =>
+            {
+                Ended::ByPeer
+            }
+            _ => Ended::Otherwise,
+        }
+    }
+
+    fn fail(&mut self, error: String, ended: Ended, now: Mono) {
         self.note_done();
         let peer = match &self.state {
             State::Down => return,
             State::Connecting { peer, .. } => *peer,
             State::Up(connection) => {
-                self.events.push_back(Event::Down(refused));
+                self.events.push_back(Event::Down(ended));
+                self.peers[connection.peer].hung_up = now < connection.since + LASTED;
                 connection.peer
             }
         };
+        self.down_since.get_or_insert(now);
         self.commands.push_back(Command::Disconnect);
         self.state = State::Down;
         let jitter = 0.75 + fastrand::f64() / 2.0;
@@ -274,6 +370,8 @@ impl Link {
                     connection.opened = true;
                     self.events.push_back(Event::Up(last));
                     self.error = None;
+                    self.unresolved = false;
+                    self.down_since = None;
                 }
                 Heard::Refused => refused = true,
                 Heard::Closed => {
@@ -288,22 +386,23 @@ impl Link {
             }
         }
         if let Err(error) = done {
-            self.fail(error.to_string(), refused, now);
+            let ended = if refused { Ended::Refused } else { self.ended_by_peer() };
+            self.fail(error.to_string(), ended, now);
             return;
         }
         self.leave_when_answered();
     }
 
-    /// The peer's TCP has acknowledged so many of the bytes given out on this connection.
-    pub fn acknowledged(&mut self, bytes: u64, now: Mono) -> Count {
+    /// The peer's TCP has acknowledged so many of the bytes given out on this connection, and was
+    /// heard from `silence` ago: a peer whose TCP answers is there, though it may read nothing.
+    pub fn acknowledged(&mut self, bytes: u64, silence: Duration, now: Mono) -> Count {
         if let State::Up(connection) = &mut self.state {
             connection.client.acknowledged(bytes);
         }
         let done = self.take_done();
-        if let State::Up(connection) = &mut self.state
-            && done.lines > 0
-        {
-            connection.heard = now;
+        if let State::Up(connection) = &mut self.state {
+            let heard = if done.lines > 0 { now } else { now.before(silence) };
+            connection.heard = connection.heard.max(heard);
         }
         done
     }
@@ -337,13 +436,32 @@ impl Link {
         let State::Up(connection) = &self.state else { return false };
         let client = &connection.client;
         let fits = client.has_room() && client.out().len() < FORWARD_OUT;
-        fits && !self.leaving && connection.under_way < FORWARD_WINDOW
+        let trial = connection.trial != Some(0);
+        fits && trial && !self.leaving && connection.under_way < FORWARD_WINDOW
+    }
+
+    /// How many bytes of lines may be sent at once now, beside the first line.
+    pub fn room(&self) -> usize {
+        let State::Up(connection) = &self.state else { return 0 };
+        let trial = connection.trial.unwrap_or(u64::MAX);
+        usize::try_from(trial).unwrap_or(usize::MAX)
+    }
+
+    /// Whether it has to count on the peer's answers: a line that it cannot take is told by them.
+    pub fn is_answered(&self) -> bool {
+        match &self.state {
+            State::Up(connection) => !connection.client.counts_acknowledged_bytes(),
+            _ => false,
+        }
     }
 
     /// Sends lines.
     pub fn send(&mut self, batch: &Batch) {
         let State::Up(connection) = &mut self.state else { return };
         connection.under_way += batch.bytes.len() as u64;
+        if let Some(trial) = &mut connection.trial {
+            *trial = trial.saturating_sub(batch.bytes.len() as u64);
+        }
         connection.client.send(batch, &self.formatter);
     }
 
@@ -412,7 +530,7 @@ impl Link {
     fn drop_connection(&mut self) {
         self.note_done();
         if matches!(self.state, State::Up(_)) {
-            self.events.push_back(Event::Down(false));
+            self.events.push_back(Event::Down(Ended::Otherwise));
         }
         self.state = State::Down;
         self.leaving = self.ending;
@@ -430,6 +548,16 @@ impl Link {
     /// What is wrong, while there is no connection.
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()
+    }
+
+    /// Whether that is that a peer's name has no address.
+    pub fn is_unresolved(&self) -> bool {
+        self.unresolved
+    }
+
+    /// Since when there is no connection by which lines may be sent.
+    pub fn down_since(&self) -> Option<Mono> {
+        self.down_since
     }
 }
 
@@ -482,9 +610,9 @@ mod tests {
         link.probed(true, probe);
         assert!(!link.has_room() && link.poll_command().is_none());
         link.wrote(8);
-        assert_eq!(link.acknowledged(8, probe).lines, 1);
+        assert_eq!(link.acknowledged(8, Duration::ZERO, probe).lines, 1);
         link.tick(probe);
-        assert_eq!(link.poll_event(), Some(Event::Down(false)));
+        assert_eq!(link.poll_event(), Some(Event::Down(Ended::Otherwise)));
         link.tick(probe);
         assert_eq!(connects_to(&mut link).as_deref(), Some("one"));
     }
@@ -519,7 +647,7 @@ mod tests {
         link.tick(at(559.0));
         assert!(link.poll_event().is_none());
         link.tick(at(560.0));
-        assert_eq!(link.poll_event(), Some(Event::Down(false)));
+        assert_eq!(link.poll_event(), Some(Event::Down(Ended::Otherwise)));
         assert!(link.error().unwrap().contains("no answer in 60s"));
     }
 
@@ -549,7 +677,7 @@ mod tests {
         link.poll_event();
         link.send(&batch_of("good\nbad\n"));
         link.received(b"2 rsp 6 200 OK\n3 rsp 8 500 oops\n", at(0.0));
-        assert_eq!(link.poll_event(), Some(Event::Down(true)));
+        assert_eq!(link.poll_event(), Some(Event::Down(Ended::Refused)));
         assert_eq!(link.take_done().lines, 1, "the good one is not sent again");
     }
 }

@@ -46,7 +46,7 @@ impl Bound {
         let tls = tls.map_err(|error| OpenError::new(at, format!("tls: {error}")))?;
         let listener = match listener {
             Some(listener) => listener,
-            None => bind(address).map_err(|error| OpenError::new(at, hint(&error)))?,
+            None => bind(address).map_err(|error| OpenError::new(at, hint(&error)).by(&error))?,
         };
         Ok(Self { listener, tls, max_connections })
     }

@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
-use super::inbox::Inlet;
+use super::inbox::{Change, Inlet};
 use super::wait::{Waited, pause, wait};
-use super::{Socket as Kept, Source};
+use super::{Hearing, Socket as Kept, Source};
 use crate::input::{InputCounts, Intake};
 use crate::limits::{self, DATAGRAM_MAX};
 use crate::sys::recv::DatagramReader;
@@ -39,6 +39,8 @@ pub struct SocketPath {
     path: PathBuf,
     inode: u64,
     stays: AtomicBool,
+    /// Set once the path leads elsewhere, though its inode may be the same.
+    lost: AtomicBool,
 }
 
 impl SocketPath {
@@ -57,7 +59,8 @@ impl SocketPath {
 
     fn at(path: &Path, stays: bool) -> io::Result<Arc<Self>> {
         let (inode, stays) = (path.symlink_metadata()?.ino(), AtomicBool::new(stays));
-        Ok(Arc::new(Self { path: path.to_path_buf(), inode, stays }))
+        let lost = AtomicBool::new(false);
+        Ok(Arc::new(Self { path: path.to_path_buf(), inode, stays, lost }))
     }
 
     /// Whether the path stays though nobody here has the socket any more, because somebody else
@@ -71,6 +74,7 @@ impl Drop for SocketPath {
     fn drop(&mut self) {
         let same = |data: fs::Metadata| data.ino() == self.inode && data.file_type().is_socket();
         if !self.stays.load(Ordering::Relaxed)
+            && !self.lost.load(Ordering::Relaxed)
             && self.path.symlink_metadata().is_ok_and(same)
             && let Err(error) = fs::remove_file(&self.path)
         {
@@ -124,8 +128,27 @@ impl DatagramSocket {
     }
 }
 
+/// Looks after the address of a socket. The kernel does not tell when a socket can no longer be
+/// reached: its path was removed, or the interface of its multicast group.
+pub trait Keeper: Send {
+    /// Looks whether what is sent to the address arrives in `socket`, and mends what can be.
+    fn look(&mut self, socket: &Socket) -> Look;
+}
+
+/// What a look has found.
+#[derive(Debug)]
+pub enum Look {
+    /// All is well.
+    Good,
+    /// Another socket is to be read, which has the address now.
+    Anew(DatagramSocket),
+    /// Nothing arrives, for this reason.
+    Deaf(String),
+}
+
 /// The receiver of one socket.
 pub struct Datagrams<I> {
+    keeper: Option<Box<dyn Keeper>>,
     socket: DatagramSocket,
     reader: DatagramReader,
     intake: I,
@@ -134,7 +157,14 @@ pub struct Datagrams<I> {
 impl<I: Intake> Datagrams<I> {
     /// A receiver that makes lines with `intake`.
     pub fn new(socket: DatagramSocket, intake: I) -> Self {
-        Self { socket, reader: DatagramReader::new(), intake }
+        Self { socket, reader: DatagramReader::new(), intake, keeper: None }
+    }
+
+    /// The same with somebody who looks after its address, about once a second.
+    #[must_use]
+    pub fn with_keeper(mut self, keeper: Option<Box<dyn Keeper>>) -> Self {
+        self.keeper = keeper;
+        self
     }
 
     /// The same, with the senders known.
@@ -157,8 +187,10 @@ impl<I: Intake> Datagrams<I> {
 
 impl<I: Intake + Send> Source for Datagrams<I> {
     fn run(self: Box<Self>, inlet: Inlet) {
-        let Self { socket, reader, intake } = *self;
-        Running::new(socket, reader, intake, inlet).run();
+        let Self { socket, reader, intake, keeper } = *self;
+        let mut running = Running::new(socket, reader, intake, inlet);
+        running.keeper = keeper;
+        running.run();
     }
 
     fn socket(&self) -> io::Result<Option<Kept>> {
@@ -177,7 +209,11 @@ struct Running<I> {
     /// What the kernel's buffer holds, in its own accounting.
     buffer: usize,
     drops: Arc<AtomicU32>,
+    path: Option<Arc<SocketPath>>,
     drops_asked: Instant,
+    keeper: Option<Box<dyn Keeper>>,
+    looked: Option<Instant>,
+    hearing: Hearing,
     /// Whether the kernel holds what comes meanwhile without making its senders wait.
     patient: bool,
 }
@@ -192,7 +228,7 @@ struct Brought {
 
 impl<I: Intake> Running<I> {
     fn new(socket: DatagramSocket, reader: DatagramReader, intake: I, inlet: Inlet) -> Self {
-        let DatagramSocket { socket, drops, .. } = socket;
+        let DatagramSocket { socket, drops, path } = socket;
         let buffer = socket.recv_buffer_size().unwrap_or(0);
         let is_unix = socket.domain().is_ok_and(|domain| domain == socket2::Domain::UNIX);
         Self {
@@ -203,7 +239,11 @@ impl<I: Intake> Running<I> {
             slots: limits::RECV_SLOTS,
             buffer,
             drops,
+            path,
             drops_asked: Instant::now(),
+            keeper: None,
+            looked: None,
+            hearing: Hearing::default(),
             patient: !is_unix,
         }
     }
@@ -216,11 +256,13 @@ impl<I: Intake> Running<I> {
             let enough = self.inlet.control().throttled() || self.inlet.control().is_late();
             if self.patient && enough && self.kernel_has_room() {
                 self.send_throttled();
-                if pause(self.inlet.bell()) == Waited::Stopped {
+                let waited = pause(self.inlet.bell());
+                if self.is_stopped(&waited) {
                     break;
                 }
                 continue;
             }
+            self.look_after_address();
             let brought = self.read();
             came.messages += brought.messages;
             came.bytes += brought.bytes;
@@ -229,7 +271,8 @@ impl<I: Intake> Running<I> {
                 reads = reads.wrapping_add(1);
                 if reads.is_multiple_of(1024) {
                     self.ask_drops();
-                    if self.wait(Duration::ZERO) == Waited::Stopped {
+                    let waited = self.wait(Duration::ZERO);
+                    if self.is_stopped(&waited) {
                         break;
                     }
                 }
@@ -249,10 +292,11 @@ impl<I: Intake> Running<I> {
                 true => pause(self.inlet.bell()),
                 false => self.wait(limits::DROPS_EVERY),
             };
-            match waited {
-                Waited::Stopped => break,
-                Waited::TimedOut if !pauses_now => self.intake.rest(),
-                Waited::Ready | Waited::TimedOut => {}
+            if self.is_stopped(&waited) {
+                break;
+            }
+            if waited == Waited::TimedOut && !pauses_now {
+                self.intake.rest();
             }
         }
         self.finish();
@@ -265,6 +309,50 @@ impl<I: Intake> Running<I> {
             true => self.inlet.send_all(&mut self.intake),
             false => self.inlet.send_full(&mut self.intake),
         }
+    }
+
+    /// Whether a wait has ended because the receiver is to end. The bell also rings for a look at
+    /// the address.
+    fn is_stopped(&mut self, waited: &Waited) -> bool {
+        if *waited != Waited::Stopped {
+            return false;
+        }
+        self.looked = None;
+        self.inlet.rang_for_end()
+    }
+
+    /// Looks whether what is sent to the address still arrives, where it is time to.
+    fn look_after_address(&mut self) {
+        let Some(keeper) = &mut self.keeper else { return };
+        if self.looked.is_some_and(|looked| looked.elapsed() < limits::LOOK_EVERY) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        let state = match keeper.look(&self.socket) {
+            Look::Good => Ok(()),
+            Look::Deaf(why) => Err(why),
+            Look::Anew(socket) => {
+                self.go_on_with(socket);
+                Ok(())
+            }
+        };
+        self.hearing.set(state, &self.inlet);
+    }
+
+    /// Receives from another socket from now on, after what waits in the one before.
+    fn go_on_with(&mut self, next: DatagramSocket) {
+        self.empty();
+        self.count_drops();
+        match next.try_clone() {
+            Ok(twin) => self.inlet.tell(Change::Socket(Kept::Datagrams(twin))),
+            Err(error) => log::warn!("input.{}: {error}", self.inlet.name()),
+        }
+        let DatagramSocket { socket, drops, path } = next;
+        (self.socket, self.drops) = (socket, drops);
+        if let Some(before) = std::mem::replace(&mut self.path, path) {
+            before.lost.store(true, Ordering::Relaxed);
+        }
+        self.buffer = self.socket.recv_buffer_size().unwrap_or(0);
     }
 
     /// Sends what is enough to be worth it while reads are full.

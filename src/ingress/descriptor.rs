@@ -1,27 +1,55 @@
 //! The receiver of a stream from a descriptor: standard input or a FIFO.
+//!
+//! The path of a FIFO may lead elsewhere while it is read: somebody removes it, or makes another
+//! one there. So the path is looked at about once a second. Another FIFO is read beside the old
+//! one until all writers of the old one have closed it; a missing one is made again, unless its
+//! writer does so first; anything else at the path is said and waited for.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::Source;
 use super::inbox::Inlet;
-use super::wait::{Waited, wait};
+use super::wait::{Waited, wait_any};
+use super::{Hearing, Source};
 use crate::fifo;
 use crate::input::lines::LineBuffer;
 use crate::input::{InputCounts, Piece};
-use crate::limits;
+use crate::limits::{self, LOOK_EVERY};
 use crate::parse::sequence::GapTracker;
+
+/// FIFOs of one path that are read at a time; of more the oldest is given up.
+const STREAMS_MOST: usize = 4;
 
 /// Receives lines from a descriptor.
 pub struct Descriptor {
+    /// The newest is the last. Those before it were at the path earlier and have writers yet.
+    streams: Vec<Stream>,
+    /// Where the newest is opened again at its end.
+    path: Option<FifoPath>,
+    max_line: usize,
+    gaps: Option<GapTracker>,
+    chunk: Vec<u8>,
+}
+
+/// What is read, with what came of a line that has no end yet.
+struct Stream {
     file: File,
-    /// Where it is opened again at its end.
-    path: Option<PathBuf>,
-    lines: Lines,
+    buffer: LineBuffer,
+}
+
+/// The path of a FIFO.
+struct FifoPath {
+    path: PathBuf,
+    looked: Instant,
+    /// Whether nothing was there at the last look.
+    missing: bool,
+    hearing: Hearing,
 }
 
 impl Descriptor {
@@ -33,71 +61,143 @@ impl Descriptor {
         max_line: usize,
         gaps: Option<GapTracker>,
     ) -> Self {
-        Self { file, path, lines: Lines { buffer: LineBuffer::new(max_line), gaps } }
+        let path = path.map(|path| FifoPath {
+            path,
+            looked: Instant::now(),
+            missing: false,
+            hearing: Hearing::default(),
+        });
+        let streams = vec![Stream { file, buffer: LineBuffer::new(max_line) }];
+        Self { streams, path, max_line, gaps, chunk: vec![0; limits::READ_CHUNK] }
     }
 
-    /// The stream has ended; whether there is another one.
-    fn ended(&mut self, inlet: &Inlet) -> bool {
-        self.lines.send(inlet, LineBuffer::end);
-        let Some(path) = &self.path else { return false };
-        // Opened before the old one is closed, so that a writer never meets a pipe without a
-        // reader.
-        match fifo::open(path) {
-            Ok(next) => self.file = next,
+    /// Waits for something to read; which streams have it, or whether the end has come.
+    fn wait(&self, inlet: &Inlet) -> (Waited, Vec<usize>) {
+        let files: Vec<_> = self.streams.iter().map(|stream| stream.file.as_fd()).collect();
+        wait_any(&files, inlet.bell(), self.path.as_ref().map(|_| LOOK_EVERY))
+    }
+
+    /// Reads from a stream once; whether it goes on.
+    fn read(&mut self, at: usize, inlet: &Inlet) -> bool {
+        match self.streams[at].file.read(&mut self.chunk) {
+            Ok(0) => return false,
+            Ok(count) => {
+                let Self { streams, gaps, chunk, .. } = self;
+                streams[at].send(inlet, gaps, |buffer| buffer.push(&chunk[..count]));
+                // More is on its way, and a pipe can hold as much as the chunk: one wake-up
+                // for it is enough.
+                if count < self.chunk.len() / 8 {
+                    std::thread::sleep(4 * limits::RECV_PAUSE);
+                } else if count < self.chunk.len() / 2 {
+                    std::thread::sleep(limits::RECV_PAUSE);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => {
-                log::error!("input.{}: {}: {error}", inlet.name(), path.display());
+                log::error!("input.{}: {error}", inlet.name());
                 return false;
             }
         }
         true
     }
+
+    /// A stream has ended. The FIFO that is at the path now is opened before the old one is
+    /// closed, so that a writer never meets a pipe without a reader.
+    fn ended(&mut self, at: usize, inlet: &Inlet) {
+        let mut ended = self.streams.remove(at);
+        ended.send(inlet, &mut self.gaps, LineBuffer::end);
+        if at == self.streams.len() {
+            self.look(inlet, false);
+        }
+    }
+
+    /// Looks at the path; `asked` where a person wants it.
+    fn look(&mut self, inlet: &Inlet, asked: bool) {
+        let Some(path) = &mut self.path else { return };
+        path.looked = Instant::now();
+        let state = match path.find(self.streams.last(), asked) {
+            Ok(None) => Ok(()),
+            Ok(Some(file)) => {
+                self.streams.push(Stream { file, buffer: LineBuffer::new(self.max_line) });
+                Ok(())
+            }
+            Err(error) => Err(format!("{}: {error}", path.path.display())),
+        };
+        path.hearing.set(state, inlet);
+        if self.streams.len() > STREAMS_MOST {
+            self.streams.remove(0).send(inlet, &mut self.gaps, LineBuffer::end);
+        }
+    }
+
+    fn is_time_to_look(&self) -> bool {
+        self.path.as_ref().is_some_and(|path| path.looked.elapsed() >= LOOK_EVERY)
+    }
+}
+
+impl FifoPath {
+    /// The FIFO at the path, opened, where it is another one than that which is read.
+    fn find(&mut self, read: Option<&Stream>, asked: bool) -> std::io::Result<Option<File>> {
+        if read.is_some_and(|stream| is_at(&stream.file, &self.path)) {
+            self.missing = false;
+            return Ok(None);
+        }
+        let found = fifo::open(&self.path);
+        let is_missing = found.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        // Its writer may be about to make it, and gets the time for that.
+        if is_missing && (asked || self.missing) {
+            fifo::make(&self.path)?;
+            self.missing = false;
+            return fifo::open(&self.path).map(Some);
+        }
+        self.missing = is_missing;
+        if is_missing { Ok(None) } else { found.map(Some) }
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(open), Ok(there)) = (file.metadata(), path.metadata()) else { return false };
+    (open.dev(), open.ino()) == (there.dev(), there.ino())
 }
 
 impl Source for Descriptor {
     fn run(mut self: Box<Self>, inlet: Inlet) {
-        let mut chunk = vec![0; limits::READ_CHUNK];
         loop {
-            if wait(self.file.as_fd(), inlet.bell(), None) == Waited::Stopped {
+            let (waited, ready) = self.wait(&inlet);
+            let rang = waited == Waited::Stopped;
+            if rang && inlet.rang_for_end() {
                 // The rest waits in the pipe for whoever reads next.
                 break;
             }
-            match self.file.read(&mut chunk) {
-                Ok(0) if !self.ended(&inlet) => return,
-                Ok(0) => {}
-                Ok(count) => {
-                    self.lines.send(&inlet, |buffer| buffer.push(&chunk[..count]));
-                    // More is on its way, and a pipe can hold as much as the chunk: one wake-up
-                    // for it is enough.
-                    if count < chunk.len() / 8 {
-                        std::thread::sleep(4 * limits::RECV_PAUSE);
-                    } else if count < chunk.len() / 2 {
-                        std::thread::sleep(limits::RECV_PAUSE);
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    log::error!("input.{}: {error}", inlet.name());
-                    break;
+            for at in ready.into_iter().rev() {
+                if !self.read(at, &inlet) {
+                    self.ended(at, &inlet);
                 }
             }
+            if self.streams.is_empty() && self.path.is_none() {
+                return;
+            }
+            if rang || self.is_time_to_look() {
+                self.look(&inlet, rang);
+            }
         }
-        self.lines.send(&inlet, LineBuffer::end);
+        for mut stream in std::mem::take(&mut self.streams) {
+            stream.send(&inlet, &mut self.gaps, LineBuffer::end);
+        }
     }
 }
 
-/// The lines of a stream.
-struct Lines {
-    buffer: LineBuffer,
-    gaps: Option<GapTracker>,
-}
-
-impl Lines {
+impl Stream {
     /// Sends what `take` gives.
-    fn send(&mut self, inlet: &Inlet, take: impl FnOnce(&mut LineBuffer) -> Option<(Bytes, u32)>) {
+    fn send(
+        &mut self,
+        inlet: &Inlet,
+        gaps: &mut Option<GapTracker>,
+        take: impl FnOnce(&mut LineBuffer) -> Option<(Bytes, u32)>,
+    ) {
         let piece = take(&mut self.buffer);
         let mut counts = std::mem::take(&mut self.buffer.counts);
-        if let (Some(gaps), Some((bytes, _))) = (&mut self.gaps, &piece) {
+        if let (Some(gaps), Some((bytes, _))) = (gaps, &piece) {
             gaps.lines(bytes);
             counts.sequence_lost += gaps.newly_lost();
             counts.senders_forgotten += gaps.newly_forgotten();

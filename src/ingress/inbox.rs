@@ -34,6 +34,19 @@ pub struct Received {
     pub counts: InputCounts,
     /// A barrier behind the lines.
     pub barrier: Option<Barrier>,
+    /// What has become of the receiver.
+    pub change: Option<Box<Change>>,
+}
+
+/// What has become of a receiver, beside its lines.
+#[derive(Debug)]
+pub enum Change {
+    /// It receives what is sent to it, or for this reason it does not.
+    State(Result<(), String>),
+    /// It goes on with another socket at the same address.
+    Socket(Socket),
+    /// It could be opened at last: these are to be started in its place.
+    Opened(Vec<Box<dyn Source>>),
 }
 
 /// A point in the lines of one receiver.
@@ -81,7 +94,8 @@ pub struct ReceiverControl {
     stopped: AtomicBool,
     /// Set once the receiver has ended.
     gone: AtomicBool,
-    /// Rings when there is an answer and when the receiver is stopped.
+    /// Rings when there is an answer, when the receiver is stopped, and when it is to look after
+    /// its address.
     bell: Bell,
 }
 
@@ -232,6 +246,11 @@ impl Handle {
         self.control.bell.ring();
     }
 
+    /// Has the receiver look now whether what is sent to its address still arrives.
+    pub fn look(&self) {
+        self.control.bell.ring();
+    }
+
     /// Has what comes left in the kernel, or no longer.
     pub fn throttle(&self, throttle: bool) {
         self.control.throttle.store(throttle, Ordering::Relaxed);
@@ -326,8 +345,20 @@ impl Inlet {
     /// Sends lines and counts, waiting while the loop is behind. The loop keeps its end open
     /// until the receiver has ended, so nothing is lost here.
     pub fn send(&self, batch: Option<Batch>, counts: InputCounts) {
-        self.put(Received { batch, counts, barrier: None });
+        self.put(Received { batch, counts, ..Received::default() });
         self.ready.wake.wake();
+    }
+
+    /// Says what has become of the receiver.
+    pub fn tell(&self, change: Change) {
+        self.put(Received { change: Some(Box::new(change)), ..Received::default() });
+        self.ready.wake.wake();
+    }
+
+    /// Whether a ring of the bell was for the receiver's end; it rings no more.
+    pub fn rang_for_end(&self) -> bool {
+        self.bell().hush();
+        self.stopped()
     }
 
     /// Sends the pieces that are full, with one wake-up for all of them.

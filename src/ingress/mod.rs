@@ -8,9 +8,11 @@ pub mod acceptor;
 pub mod datagrams;
 pub mod descriptor;
 pub mod inbox;
+pub mod pending;
 pub mod server;
 mod wait;
 
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::{fmt, io};
 
@@ -38,20 +40,67 @@ pub trait Source: Send {
     }
 }
 
+impl fmt::Debug for dyn Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Source")
+    }
+}
+
+/// Says of a receiver whether it receives, each state once.
+#[derive(Debug, Default)]
+struct Hearing {
+    problem: Option<String>,
+}
+
+impl Hearing {
+    fn set(&mut self, state: Result<(), String>, inlet: &Inlet) {
+        let problem = state.clone().err();
+        if self.problem != problem {
+            self.problem = problem;
+            inlet.tell(inbox::Change::State(state));
+        }
+    }
+}
+
 /// Why an input cannot be opened: one sentence for the user, with the setting in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenError(String);
+pub struct OpenError {
+    at: String,
+    what: String,
+    may_pass: bool,
+}
 
 impl OpenError {
     /// `at` is the setting, as in `input.squid: udp = "0.0.0.0:8420"`.
     pub fn new(at: &str, what: impl fmt::Display) -> Self {
-        Self(format!("{at}: {what}"))
+        Self { at: at.to_string(), what: what.to_string(), may_pass: false }
+    }
+
+    /// The same for an error of the system: one that may pass by itself, because an address, an
+    /// interface or a folder is not there yet or another program still has the port.
+    #[must_use]
+    pub fn by(mut self, error: &io::Error) -> Self {
+        let kind = error.kind();
+        let lacks = matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO));
+        let may_pass = [ErrorKind::AddrInUse, ErrorKind::AddrNotAvailable, ErrorKind::NotFound];
+        self.may_pass = lacks || may_pass.contains(&kind);
+        self
+    }
+
+    /// Whether it may pass by itself.
+    pub fn may_pass(&self) -> bool {
+        self.may_pass
+    }
+
+    /// What is wrong, without the setting.
+    pub fn what(&self) -> &str {
+        &self.what
     }
 }
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{}: {}", self.at, self.what)
     }
 }
 

@@ -1,4 +1,6 @@
-//! TCP connections, plain or through TLS, as inputs and outputs use them.
+//! TCP connections, plain or through TLS, as inputs and outputs use them; names and their
+//! addresses.
 
+pub mod names;
 pub mod tls;
 pub mod transport;

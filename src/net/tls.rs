@@ -180,6 +180,11 @@ impl ClientTls {
     }
 }
 
+/// What went wrong with TLS, and what to do where that is known.
+pub fn explain(error: &rustls::Error) -> String {
+    error.to_string()
+}
+
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

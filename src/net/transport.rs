@@ -12,7 +12,8 @@ use mio::{Interest, Registry, Token};
 use rustls::Connection;
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::sys::socket::unacknowledged;
+use super::tls;
+use crate::sys::socket;
 
 /// A peer that is gone without a word is noticed after some two minutes.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15));
@@ -82,7 +83,7 @@ impl Transport {
             if let Err(error) = done {
                 // The alert that says why; the connection ends either way.
                 let _ = tls.connection.write_tls(&mut self.stream);
-                return Err(io::Error::new(ErrorKind::InvalidData, error));
+                return Err(io::Error::new(ErrorKind::InvalidData, tls::explain(&error)));
             }
         }
     }
@@ -129,7 +130,7 @@ impl Transport {
     /// # Errors
     /// The system's.
     pub fn acknowledged(&mut self) -> io::Result<u64> {
-        let missing = u64::from(unacknowledged(self.stream.as_fd())?);
+        let missing = u64::from(socket::unacknowledged(self.stream.as_fd())?);
         let there = self.written.saturating_sub(missing);
         let Some(tls) = &mut self.tls else { return Ok(there) };
         while let Some((taken, written)) = tls.marks.front()
@@ -139,6 +140,58 @@ impl Transport {
             tls.marks.pop_front();
         }
         Ok(tls.acknowledged)
+    }
+
+    /// How long ago the peer's TCP was last heard from.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn silence(&self) -> io::Result<Duration> {
+        socket::silence(self.stream.as_fd())
+    }
+
+    /// Goes on with the handshake of TLS; whether it is done.
+    ///
+    /// # Errors
+    /// The system's; why TLS does not come about.
+    pub fn shake_hands(&mut self) -> io::Result<bool> {
+        loop {
+            match self.flush() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                done => done?,
+            }
+            let Some(tls) = &mut self.tls else { return Ok(true) };
+            if !tls.connection.is_handshaking() {
+                return Ok(true);
+            }
+            match tls.connection.read_tls(&mut self.stream) {
+                Ok(0) => {
+                    let said = "the peer has closed the connection during TLS' handshake";
+                    return Err(io::Error::new(ErrorKind::UnexpectedEof, said));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            if let Err(error) = tls.connection.process_new_packets() {
+                // The alert that says why; the connection ends either way.
+                let _ = tls.connection.write_tls(&mut self.stream);
+                return Err(io::Error::new(ErrorKind::InvalidData, tls::explain(&error)));
+            }
+        }
+    }
+
+    /// Ends the connection without a word, so that the kernel sends nothing more of what was
+    /// written. To be called where that will be sent again.
+    pub fn reset(self) {
+        // Without it the peer may get some lines twice.
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Whether the peer's TCP has acknowledged all that was written.
+    pub fn is_acknowledged(&self) -> bool {
+        socket::unacknowledged(self.stream.as_fd()).is_ok_and(|bytes| bytes == 0)
     }
 
     /// Says farewell, as far as it goes at once.

@@ -187,6 +187,13 @@ impl Queue {
     /// Removes bytes from the front of the first batch, which must be longer. Returns the number of
     /// lines.
     fn cut_front(&mut self, bytes: usize, budget: &mut Budget) -> u32 {
+        if self.next > 0 {
+            self.written -= bytes;
+        } else {
+            let written = bytes.min(self.offset);
+            self.offset -= written;
+            self.written -= written;
+        }
         let Some(first) = self.batches.front_mut() else { return 0 };
         let lines = first.cut_front(bytes);
         self.count.lines -= u64::from(lines);
@@ -207,9 +214,32 @@ impl Queue {
         self.batches.get(self.next)
     }
 
-    /// Clones of the first unwritten batches: as many as fit into `max` bytes, but at least one.
-    pub fn first_unwritten(&self, max: u64) -> Vec<Batch> {
-        first_of(self.batches.range(self.next..), max)
+    /// The first whole lines that were not written yet, of one batch and of at most `most` bytes,
+    /// but at least one line.
+    pub fn unwritten_lines(&self, most: usize) -> Option<Batch> {
+        let mut batch = self.batches.get(self.next)?.clone();
+        if self.offset > 0 {
+            batch.cut_front(self.offset);
+        }
+        if batch.bytes.len() > most && batch.lines > 1 {
+            let first = crate::batch::end_of_lines(&batch.bytes, 1);
+            return batch.split_to(most.max(first));
+        }
+        Some(batch)
+    }
+
+    /// The lines that were written and are here yet.
+    pub fn written_lines(&self) -> u64 {
+        let whole =
+            self.batches.range(..self.next).map(|batch| u64::from(batch.lines)).sum::<u64>();
+        let part = self.batches.get(self.next).map_or(&[][..], |batch| &batch.bytes[..self.offset]);
+        whole + crate::batch::count_lines(part) as u64
+    }
+
+    /// Clones of the first batches that were not written yet, at least one and at most `most`
+    /// bytes where there are more.
+    pub fn first_unwritten(&self, most: u64) -> Vec<Batch> {
+        first_of(self.batches.range(self.next..), most)
     }
 
     /// The bytes that were written and are still here.

@@ -159,7 +159,7 @@ impl Pair {
                 self.session = None;
                 self.lane = None;
             }
-            Command::Disconnect => {}
+            Command::Disconnect | Command::NextAddress => {}
             Command::Probe(_) => {}
         }
         true

@@ -187,6 +187,7 @@ impl World {
     /// Carries out an action.
     pub(crate) fn act(&mut self, action: Action) {
         match action {
+            Action::Forget(_) => {}
             Action::Start(lane) if self.startable => {
                 self.started += 1;
                 self.children.insert(lane, SimChild::default());

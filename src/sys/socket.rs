@@ -2,11 +2,17 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 /// Index of the drops in SO_MEMINFO's array (linux/sock_diag.h, SK_MEMINFO_DROPS).
 const MEMINFO_DROPS: usize = 8;
 /// SO_MEMINFO (asm-generic/socket.h).
 const SO_MEMINFO: libc::c_int = 55;
+/// IPV6_MULTICAST_ALL (linux/in6.h).
+const IPV6_MULTICAST_ALL: libc::c_int = 29;
+
+/// The state of a connection that neither side has ended (net/tcp_states.h, TCP_ESTABLISHED).
+const ESTABLISHED: u8 = 1;
 
 /// The size of an option's value, as the kernel expects it.
 fn socklen(size: usize) -> libc::socklen_t {
@@ -38,6 +44,17 @@ pub(super) fn set_int(
 /// The kernel's error; kernels older than 5.0 do not support it.
 pub fn set_udp_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
     set_int(socket, libc::SOL_UDP, libc::UDP_GRO, 1)
+}
+
+/// Delivers only the multicast groups that this socket has joined, and not those that other
+/// programs of the host have joined on its port (ip(7), IP_MULTICAST_ALL).
+///
+/// # Errors
+/// The kernel's, where it is older than 4.20 and the socket is of IPv6.
+pub fn only_joined_groups(socket: BorrowedFd<'_>, is_ipv6: bool) -> io::Result<()> {
+    // An IPv6 socket may take IPv4 too, which has an option of its own.
+    set_int(socket, libc::SOL_IP, libc::IP_MULTICAST_ALL, 0)?;
+    if is_ipv6 { set_int(socket, libc::SOL_IPV6, IPV6_MULTICAST_ALL, 0) } else { Ok(()) }
 }
 
 /// Sets the receive buffer past net.core.rmem_max (socket(7), SO_RCVBUFFORCE).
@@ -98,6 +115,35 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u32> {
         return Err(io::Error::last_os_error());
     }
     Ok(u32::try_from(bytes).unwrap_or(0))
+}
+
+/// How long ago the peer's TCP was last heard from: zero where it has acknowledged all that it was
+/// sent and has no room for more, for it answers the kernel's probes then, which are far apart.
+///
+/// # Errors
+/// The kernel's.
+pub fn silence(socket: BorrowedFd<'_>) -> io::Result<Duration> {
+    // SAFETY: tcp_info is a plain C struct for which all zeroes is a valid value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut len = socklen(size_of_val(&info));
+    // SAFETY: the pointer and the length describe `info`, and `len` is a live socklen_t.
+    let code = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut len,
+        )
+    };
+    if code != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // A second probe is sent only where the first one was not answered.
+    let waits_for_room = info.tcpi_unacked == 0 && info.tcpi_probes <= 1;
+    let established = info.tcpi_state == ESTABLISHED;
+    let silence = Duration::from_millis(u64::from(info.tcpi_last_ack_recv));
+    Ok(if established && waits_for_room { Duration::ZERO } else { silence })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use logweir::ids::Identity;
-use logweir::parse::relp::{Offers, encode, encode_lines_head};
+use logweir::proto::relp::wire::{Offers, encode, encode_lines_head};
 use logweir::spool::cursor::Cursor;
 use logweir::spool::format::{Header, Row};
 
@@ -200,7 +200,7 @@ fn spool() {
 }
 
 fn texts() {
-    let sets: [(&str, &[&[u8]]); 7] = [
+    let sets: [(&str, &[&[u8]]); 8] = [
         ("field", &[b"host", b"sd.a@1.b", b"sd.\"a.b\".c", b"{sd.\"x@1\".y}", b"{host}", b"(a)b"]),
         ("url", &[b"relp://h:1", b"relp+tls://[::1]:2514/", b"udp://a.b:65535", b"tls://x:6"]),
         (
@@ -224,6 +224,13 @@ fn texts() {
                 b"{\"version\":1,\"command\":\"tap\",\"node\":\"a\",\"match\":\"x\"}\n",
                 b"{\"command\":\"status\"}",
                 b"{\"command\":\"log\",\"level\":\"debug\"}",
+            ],
+        ),
+        (
+            "template",
+            &[
+                b"{time:%b %e %H:%M:%S} {host} {app}[{procid}]: {message}\xff<34>1 - h a 7 - - x",
+                b"{{{sd.a@1.b:json}}} {received:%s} {line}\xff<34>1 - h a 7 - [a@1 b=\"c\"] x",
             ],
         ),
         ("udp2log", &[b"file 1 /a\nflush pipe 10 awk x\n# c\n", b"pipe 0 x\nfile 4294967296 y\n"]),

@@ -67,7 +67,8 @@ fn flow(uptime: f64, lines: u64, full: u64) -> Status {
         segments: 2,
         readers: vec![reader],
     };
-    let lane = LaneStatus { peer: None, error: Some("hub:2514: Connection refused".into()) };
+    let error = Some("hub:2514: Connection refused".into());
+    let lane = LaneStatus { error, ..LaneStatus::default() };
     let nodes = vec![
         NodeStatus { input: Some(input), ..counted(node("squid", "input", &[])) },
         counted(node("edge", "input", &[])),

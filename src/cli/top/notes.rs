@@ -207,6 +207,7 @@ mod tests {
         let lane = |peer: Option<&str>, error: Option<&str>| LaneStatus {
             peer: peer.map(str::to_owned),
             error: error.map(str::to_owned),
+            ..LaneStatus::default()
         };
         let node = NodeStatus {
             balanced: false,

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use mio::net::UnixListener;
 use nix::sys::stat::{Mode, fchmod};
@@ -18,9 +19,8 @@ const MODE: u32 = 0o660;
 #[derive(Debug)]
 pub struct Listening {
     path: PathBuf,
-    /// The device and inode of the socket we created: a socket that another process put there is
-    /// not ours.
-    made: (u64, u64),
+    /// The socket we created: a socket that another process put there is not ours.
+    made: Made,
     pub(super) listener: UnixListener,
 }
 
@@ -57,6 +57,11 @@ impl Listening {
         Ok(Self { path: path.to_path_buf(), made, listener })
     }
 
+    /// Returns whether the path still leads to it.
+    pub fn is_at_its_path(&self) -> bool {
+        inode(&self.path).is_ok_and(|found| found == self.made)
+    }
+
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
@@ -73,9 +78,12 @@ impl Drop for Listening {
     }
 }
 
-fn inode(path: &Path) -> io::Result<(u64, u64)> {
+/// A file: its device, inode and birth. Some file systems give an inode's number again at once.
+type Made = (u64, u64, Option<SystemTime>);
+
+fn inode(path: &Path) -> io::Result<Made> {
     let data = path.symlink_metadata()?;
-    Ok((data.dev(), data.ino()))
+    Ok((data.dev(), data.ino(), data.created().ok()))
 }
 
 /// Returns whether a process listens on a socket, even if it is too busy to answer.

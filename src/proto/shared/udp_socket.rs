@@ -1,13 +1,13 @@
 //! Opening the sockets of a UDP input.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::ingress::OpenError;
-use crate::ingress::datagrams::DatagramSocket;
+use crate::ingress::datagrams::{DatagramSocket, Keeper, Look};
 use crate::proto::shared::datagrams::UdpInPlan;
 use crate::proto::traits::Opening;
 use crate::sys;
@@ -24,9 +24,9 @@ pub fn open(
     opening: &mut Opening<'_>,
 ) -> Result<Vec<DatagramSocket>, OpenError> {
     let name = opening.name;
-    let said = |what: &str, error: &dyn std::fmt::Display| {
+    let said = |what: &str, error: &io::Error| {
         let at = format!("input.{name}: {key}{}\"", plan.address);
-        OpenError::new(&at, format!("{what}: {error}"))
+        OpenError::new(&at, format!("{what}: {error}")).by(error)
     };
     let mut sockets = opening.datagrams();
     let wanted = usize::from(plan.sockets);
@@ -52,12 +52,25 @@ pub fn open(
         if let Err(error) = sys::socket::set_udp_gro(socket.as_fd()) {
             log::debug!("input.{name}: no UDP_GRO: {error}");
         }
+        // Not the groups that other programs of this host have joined on the port. A socket that
+        // is bound to a group itself may count on them.
+        let is_ipv6 = plan.address.is_ipv6();
+        if !plan.address.ip().is_multicast()
+            && let Err(error) = sys::socket::only_joined_groups(socket.as_fd(), is_ipv6)
+        {
+            log::debug!("input.{name}: groups of other programs may come too: {error}");
+        }
         if let Some(group) = plan.multicast {
             match join(socket, group, plan.interface.as_deref()) {
-                // It has joined already.
-                Err(error) if at < kept && error.kind() == ErrorKind::AddrInUse => {}
+                // The receiver goes on trying.
+                Err(error) if at < kept => {
+                    log::debug!("input.{name}: multicast group {group}: {error}");
+                }
                 joined => {
-                    joined.map_err(|error| said(&format!("multicast group {group}"), &error))?;
+                    let on = plan.interface.as_deref();
+                    let on = on.map_or_else(String::new, |on| format!(" on interface '{on}'"));
+                    joined
+                        .map_err(|error| said(&format!("multicast group {group}{on}"), &error))?;
                 }
             }
         }
@@ -77,6 +90,10 @@ fn hint(error: &io::Error) -> &'static str {
 fn bind(plan: &UdpInPlan, share: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(plan.address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
+    if plan.address.is_ipv6() {
+        // All of IPv4 too, as over TCP, whatever net.ipv6.bindv6only says.
+        socket.set_only_v6(false)?;
+    }
     if plan.multicast.is_some() {
         // Several programs on a host may listen to one group.
         socket.set_reuse_address(true)?;
@@ -128,6 +145,88 @@ fn address(socket: &Socket) -> String {
     address.map_or_else(|| "?".into(), |address: SocketAddr| address.to_string())
 }
 
+/// Looks after the membership of a socket in its group, where it has one: a membership ends with
+/// the interface that it is on.
+pub fn keeper(plan: &UdpInPlan, socket: &Socket) -> Option<Box<dyn Keeper>> {
+    let (group, interface) = (plan.multicast?, plan.interface.clone());
+    let mut keeper = Membership { group, interface, on: None };
+    keeper.on = keeper.index(socket).ok();
+    Some(Box::new(keeper))
+}
+
+/// The membership in a multicast group.
+#[derive(Debug)]
+struct Membership {
+    group: IpAddr,
+    /// Its name or address; `None` for the kernel's choice.
+    interface: Option<String>,
+    /// The index of the interface that the group was joined on.
+    on: Option<u32>,
+}
+
+impl Keeper for Membership {
+    fn look(&mut self, socket: &Socket) -> Look {
+        let there = match self.interface.as_deref() {
+            // The kernel's choice stays as long as the interface does.
+            None => self.on.filter(|on| nix::net::if_::if_indextoname(*on).is_ok()),
+            Some(_) => self.index(socket).ok(),
+        };
+        if there.is_some() && there == self.on {
+            return Look::Good;
+        }
+        self.on = None;
+        match join(socket, self.group, self.interface.as_deref()) {
+            // It was joined when the socket was opened.
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            Err(error) => {
+                let on = self.interface.as_deref().unwrap_or("any");
+                return Look::Deaf(format!(
+                    "multicast group {} cannot be joined on interface '{on}': {error}",
+                    self.group
+                ));
+            }
+            Ok(()) => {}
+        }
+        self.on = self.index(socket).ok();
+        Look::Good
+    }
+}
+
+impl Membership {
+    /// The index of the interface on which the group is joined now.
+    fn index(&self, socket: &Socket) -> io::Result<u32> {
+        let address = match self.interface.as_deref() {
+            Some(name) => match name.parse::<IpAddr>() {
+                Ok(address) => address,
+                Err(_) => return interface_index(name),
+            },
+            None => chosen(self.group, socket)?,
+        };
+        let all = nix::ifaddrs::getifaddrs()?;
+        let is_at = |at: &nix::ifaddrs::InterfaceAddress| {
+            let at = at.address.as_ref();
+            let v4 = at.and_then(|at| at.as_sockaddr_in()).map(|at| IpAddr::from(at.ip()));
+            let v6 = at.and_then(|at| at.as_sockaddr_in6()).map(|at| IpAddr::from(at.ip()));
+            v4.or(v6) == Some(address)
+        };
+        let found = all.into_iter().find(is_at).map(|at| at.interface_name);
+        interface_index(&found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?)
+    }
+}
+
+/// The address of the interface that the kernel chooses for a group.
+fn chosen(group: IpAddr, socket: &Socket) -> io::Result<IpAddr> {
+    let port = socket.local_addr()?.as_socket().map_or(9, |at| at.port());
+    let any: IpAddr = match group {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    // Nothing is sent: connecting only looks for the way.
+    let probe = UdpSocket::bind((any, 0))?;
+    probe.connect((group, port))?;
+    Ok(probe.local_addr()?.ip())
+}
+
 fn join(socket: &Socket, group: IpAddr, interface: Option<&str>) -> io::Result<()> {
     match group {
         IpAddr::V4(group) => {
@@ -148,6 +247,5 @@ fn join(socket: &Socket, group: IpAddr, interface: Option<&str>) -> io::Result<(
 }
 
 fn interface_index(name: &str) -> io::Result<u32> {
-    nix::net::if_::if_nametoindex(name)
-        .map_err(|error| io::Error::other(format!("interface '{name}': {error}")))
+    Ok(nix::net::if_::if_nametoindex(name)?)
 }

@@ -14,7 +14,7 @@ use crate::proto::traits::Opening;
 
 use super::config::{SyslogInPlan, TcpInPlan, TransportPlan};
 use super::session::Session;
-use super::unix;
+use super::unix::{self, PathKeeper};
 
 /// Bytes of a datagram behind its message: a newline, NUL and what else some senders end it with.
 const ENDS: usize = 16;
@@ -44,9 +44,16 @@ pub(super) fn open(
         TransportPlan::Unix(_) => max_message + ENDS,
         _ => DATAGRAM_MAX,
     };
+    let name = opening.name;
     let receiver = |socket: DatagramSocket| -> Box<dyn Source> {
+        let keeper = match &plan.transport {
+            TransportPlan::Udp(udp) => udp_socket::keeper(udp, &socket.socket),
+            TransportPlan::Unix(unix) => Some(Box::new(PathKeeper::new(name, unix)) as _),
+            TransportPlan::Tcp(_) => None,
+        };
         let intake = Messages::new(max_message, escape);
-        Box::new(Datagrams::new(socket, intake).with_sources().with_room(room))
+        let receiver = Datagrams::new(socket, intake).with_sources().with_room(room);
+        Box::new(receiver.with_keeper(keeper))
     };
     Ok(sockets.into_iter().map(receiver).collect())
 }

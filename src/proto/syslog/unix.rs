@@ -11,7 +11,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::config::plan::UnixInPlan;
 use crate::ingress::OpenError;
-use crate::ingress::datagrams::{DatagramSocket, SocketPath};
+use crate::ingress::datagrams::{DatagramSocket, Keeper, Look, SocketPath};
 
 /// Binds the socket. What another program left at the path and listens to no more is replaced.
 ///
@@ -23,7 +23,7 @@ pub fn open(name: &str, plan: &UnixInPlan) -> Result<DatagramSocket, OpenError> 
     let said = |what: &str| OpenError::new(&at, what);
     make_way(&plan.path).map_err(|error| said(&error))?;
     let socket = bind(plan).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => said("the folder does not exist: make it before"),
+        io::ErrorKind::NotFound => said("the folder does not exist: make it before").by(&error),
         _ => said(&error.to_string()),
     })?;
     // From here on the path is removed again where something fails.
@@ -43,7 +43,10 @@ pub fn keep(
     socket: &DatagramSocket,
 ) -> Result<DatagramSocket, OpenError> {
     let at = format!("input.{name}: syslog = \"unix://{}\"", plan.path.display());
-    if let Err(error) = permit(plan) {
+    // Where the path is gone, the receiver makes it anew.
+    if plan.path.symlink_metadata().is_ok()
+        && let Err(error) = permit(plan)
+    {
         // A path that a `.socket` unit made is not ours to change: its SocketMode= holds.
         if is_ours(&plan.path) {
             return Err(OpenError::new(&at, error));
@@ -56,6 +59,47 @@ pub fn keep(
         }
     }
     socket.try_clone().map_err(|error| OpenError::new(&at, error))
+}
+
+/// Binds the path anew when it is gone, or is somebody else's that listens there no more.
+#[derive(Debug)]
+pub struct PathKeeper {
+    name: String,
+    plan: UnixInPlan,
+    /// The path as it leads to the socket; `None` where it does not.
+    found: Option<Found>,
+}
+
+/// A file, as far as it can be told from one that takes its place.
+type Found = (u64, u64, Option<std::time::SystemTime>);
+
+impl PathKeeper {
+    /// Looks after the path of the input `name`, whose socket is bound.
+    pub fn new(name: &str, plan: &UnixInPlan) -> Self {
+        let answers = UnixDatagram::unbound().and_then(|probe| probe.connect(&plan.path));
+        let found = answers.ok().and_then(|()| find(&plan.path));
+        Self { name: name.to_string(), plan: plan.clone(), found }
+    }
+}
+
+impl Keeper for PathKeeper {
+    fn look(&mut self, _: &Socket) -> Look {
+        if self.found.is_some() && find(&self.plan.path) == self.found {
+            return Look::Good;
+        }
+        match open(&self.name, &self.plan) {
+            Ok(socket) => {
+                self.found = find(&self.plan.path);
+                Look::Anew(socket)
+            }
+            Err(error) => Look::Deaf(format!("{}: {}", self.plan.path.display(), error.what())),
+        }
+    }
+}
+
+fn find(path: &Path) -> Option<Found> {
+    let data = path.symlink_metadata().ok()?;
+    data.file_type().is_socket().then(|| (data.dev(), data.ino(), data.created().ok()))
 }
 
 fn is_ours(path: &Path) -> bool {

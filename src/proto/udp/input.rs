@@ -1,6 +1,6 @@
 //! Opening a UDP input.
 
-use crate::ingress::datagrams::Datagrams;
+use crate::ingress::datagrams::{DatagramSocket, Datagrams};
 use crate::ingress::{OpenError, Source};
 use crate::input::datagrams::RawLines;
 use crate::parse::sequence::GapTracker;
@@ -18,9 +18,11 @@ pub(super) fn open(
 ) -> Result<Vec<Box<dyn Source>>, OpenError> {
     let sockets = udp_socket::open("udp = \"", plan, opening)?;
     let (max_line, sequence) = (opening.max_line, opening.sequence);
-    let receiver = |socket| -> Box<dyn Source> {
+    let receiver = |socket: DatagramSocket| -> Box<dyn Source> {
         let gaps = sequence.then(GapTracker::new);
-        Box::new(Datagrams::new(socket, RawLines::new(max_line).with_gaps(gaps)))
+        let keeper = udp_socket::keeper(plan, &socket.socket);
+        let intake = RawLines::new(max_line).with_gaps(gaps);
+        Box::new(Datagrams::new(socket, intake).with_keeper(keeper))
     };
     Ok(sockets.into_iter().map(receiver).collect())
 }

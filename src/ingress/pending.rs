@@ -1,0 +1,39 @@
+//! An input that cannot be opened yet: its address or interface is not there, or another program
+//! has its port. It is tried again until it can be opened; the rest of the daemon runs meanwhile.
+
+use super::inbox::{Change, Inlet};
+use super::wait::{Waited, rest};
+use super::{Hearing, OpenError, Source};
+use crate::limits::LOOK_EVERY;
+
+/// Opens an input.
+pub type Open = Box<dyn FnMut() -> Result<Vec<Box<dyn Source>>, OpenError> + Send>;
+
+/// An input that is opened as soon as that can be done.
+pub struct Pending {
+    open: Open,
+    error: OpenError,
+}
+
+impl Pending {
+    /// An input that `open` opens, which failed with `error`.
+    pub fn new(open: Open, error: OpenError) -> Self {
+        Self { open, error }
+    }
+}
+
+impl Source for Pending {
+    fn run(mut self: Box<Self>, inlet: Inlet) {
+        let mut hearing = Hearing::default();
+        loop {
+            hearing.set(Err(self.error.what().to_string()), &inlet);
+            if rest(inlet.bell(), LOOK_EVERY) == Waited::Stopped && inlet.rang_for_end() {
+                return;
+            }
+            match (self.open)() {
+                Ok(sources) => return inlet.tell(Change::Opened(sources)),
+                Err(error) => self.error = error,
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Looking names up, beside whoever asks: a resolver may take its time, or never answer.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::limits::{ADDRESSES_MOST, LOOKUPS_MOST};
+use crate::wake::Wake;
+
+/// The addresses of a name, at least one, or why there is none.
+pub type Found = Result<Vec<SocketAddr>, String>;
+
+/// Look-ups that are under way or wait for a thread. `K` tells whose an answer is.
+#[derive(Debug)]
+pub struct Lookups<K> {
+    jobs: Arc<Mutex<Jobs<K>>>,
+    found: Receiver<(K, Found)>,
+    finder: Sender<(K, Found)>,
+    wake: Wake,
+}
+
+#[derive(Debug)]
+struct Jobs<K> {
+    waiting: VecDeque<Job<K>>,
+    /// Threads that look names up.
+    threads: usize,
+}
+
+#[derive(Debug)]
+struct Job<K> {
+    key: K,
+    host: String,
+    port: u16,
+}
+
+impl<K: Send + 'static> Lookups<K> {
+    /// None yet; the loop is woken by `wake` when there is an answer.
+    pub fn new(wake: Wake) -> Self {
+        let (finder, found) = channel();
+        let jobs = Arc::new(Mutex::new(Jobs { waiting: VecDeque::new(), threads: 0 }));
+        Self { jobs, found, finder, wake }
+    }
+
+    /// Asks for the addresses of a host; [`Self::poll`] has the answer. An address as text needs
+    /// no resolver and no thread.
+    pub fn ask(&self, key: K, host: &str, port: u16) {
+        if host.parse::<IpAddr>().is_ok() {
+            return self.answer(key, resolve(host, port));
+        }
+        let mut jobs = lock(&self.jobs);
+        jobs.waiting.push_back(Job { key, host: host.to_string(), port });
+        if jobs.threads == LOOKUPS_MOST {
+            return;
+        }
+        let (shared, finder, wake) =
+            (Arc::clone(&self.jobs), self.finder.clone(), self.wake.clone());
+        let work = move || {
+            while let Some(job) = next(&shared) {
+                // The loop may have ended meanwhile.
+                let _ = finder.send((job.key, resolve(&job.host, job.port)));
+                wake.wake();
+            }
+        };
+        match std::thread::Builder::new().name("find".into()).spawn(work) {
+            Ok(_) => jobs.threads += 1,
+            // Another thread takes it, where there is one.
+            Err(_) if jobs.threads > 0 => {}
+            Err(error) => {
+                let job = jobs.waiting.pop_back();
+                drop(jobs);
+                if let Some(job) = job {
+                    let error = format!("no thread to look the name up: {error}");
+                    self.answer(job.key, Err(error));
+                }
+            }
+        }
+    }
+
+    fn answer(&self, key: K, found: Found) {
+        // The receiver is ours.
+        let _ = self.finder.send((key, found));
+        self.wake.wake();
+    }
+
+    /// The next answer, where there is one.
+    pub fn poll(&self) -> Option<(K, Found)> {
+        self.found.try_recv().ok()
+    }
+}
+
+fn lock<K>(jobs: &Mutex<Jobs<K>>) -> MutexGuard<'_, Jobs<K>> {
+    jobs.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The next job of a thread, which ends where there is none.
+fn next<K>(jobs: &Mutex<Jobs<K>>) -> Option<Job<K>> {
+    let mut jobs = lock(jobs);
+    let job = jobs.waiting.pop_front();
+    if job.is_none() {
+        jobs.threads -= 1;
+    }
+    job
+}
+
+/// The addresses of a host in the order in which they are to be tried (RFC 6724), at least one
+/// and at most [`ADDRESSES_MOST`]. It may take as long as the resolver takes.
+///
+/// # Errors
+/// The resolver's.
+pub fn resolve(host: &str, port: u16) -> Found {
+    let found = (host, port).to_socket_addrs().map_err(|error| error.to_string())?;
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) && addresses.len() < ADDRESSES_MOST {
+            addresses.push(address);
+        }
+    }
+    match addresses.is_empty() {
+        true => Err("the name has no address".into()),
+        false => Ok(addresses),
+    }
+}
