@@ -131,8 +131,8 @@ impl DiskWorkers {
             while !thread.is_finished() {
                 if start.elapsed() >= patience {
                     log::warn!(
-                        "exiting although a file or standard output is still blocked: its last lines may \
-                         be missing"
+                        "exiting although a file or standard output is still blocked: its last \
+                         lines may be missing"
                     );
                     return;
                 }
