@@ -117,8 +117,8 @@ pub struct Daemon {
 
 impl Daemon {
     /// Opens all inputs and the control socket. Nothing is read and no child is started before
-    /// [`Self::run`]. An input whose address is missing or whose port is in use is tried again while
-    /// the daemon runs.
+    /// [`Self::run`]. An input whose address is missing or whose port is in use is tried again
+    /// while the daemon runs.
     ///
     /// # Errors
     /// A sentence for the user: what cannot be opened, and why.
@@ -126,7 +126,7 @@ impl Daemon {
         Self::open_as(plan, reread, true)
     }
 
-    /// The same; an input whose address is not there yet, or whose port is in use, is refused too.
+    /// Like [`Self::open`], but an input with an absent address or a port in use is an error too.
     ///
     /// # Errors
     /// One sentence for the user: what cannot be opened, and why.

@@ -6,14 +6,20 @@
 //!
 //! # Contract
 //!
-//! | methods | when to call | afterwards |
-//! | --- | --- | --- |
-//! | [`Engine::handle`], [`Engine::apply`], [`Engine::reload`], [`Engine::terminate`] | something happened, or [`Engine::deadline`] has come | poll actions, then ready lanes |
-//! | [`Engine::poll_action`] | until it gives nothing; each action is carried out before the next poll | |
-//! | [`Engine::poll_ready`] | until it gives nothing; first [`Engine::take_up`], then write | a lane is named again only after more came or after [`Engine::writable`] |
-//! | [`Engine::slices`], [`Engine::datagrams`], [`Engine::fill`] with [`Engine::out`] | for a lane that was taken up, by its [`SinkKind`] | say what was written: [`Engine::wrote`] or [`Engine::sent`]; [`Engine::write_blocked`] where the sink took no more |
-//! | [`Engine::writable`], [`Engine::unread`] | the sink has room again; a child has read | poll ready lanes |
-//! | [`Engine::status`], [`Engine::figures`], other `&self` methods | any time | nothing |
+//! - When something has happened, or [`Engine::deadline`] has passed: [`Engine::handle`],
+//!   [`Engine::apply`], [`Engine::reload`] or [`Engine::terminate`]. Then poll actions, and after
+//!   them ready lanes.
+//! - [`Engine::poll_action`], until it returns `None`. Carry out each action before the next poll.
+//! - [`Engine::poll_ready`], until it returns `None`. Call [`Engine::take_up`] on the lane, then
+//!   write to it. A lane is named again only after more lines have come or after
+//!   [`Engine::writable`].
+//! - For a lane that was taken up, according to its [`SinkKind`]: [`Engine::slices`],
+//!   [`Engine::datagrams`], or [`Engine::fill`] with [`Engine::out`]. Report what was written with
+//!   [`Engine::wrote`] or [`Engine::sent`], and call [`Engine::write_blocked`] if the sink accepts
+//!   no more.
+//! - When the sink has room again: [`Engine::writable`]. When a child has read:
+//!   [`Engine::unread`]. Then poll ready lanes.
+//! - At any time: [`Engine::status`], [`Engine::figures`] and the other `&self` methods.
 //!
 //! Lines are never copied into an action. An event costs only the nodes that it reaches: it touches
 //! them, and only touched nodes are serviced afterwards (`agenda.rs`).
@@ -305,7 +311,7 @@ impl Engine {
         self.complete(lane, Completed::with_lost(left, lost, Reason::SendError));
     }
 
-    /// A UDP output sends to this address from now on, or has none yet; `error` says what is wrong.
+    /// Sets a UDP output's destination, `None` while it is unknown; `error` is the reason.
     pub fn sends_to(&mut self, lane: LaneId, to: Option<SocketAddr>, error: Option<String>) {
         if let Some(lane) = self.graph.lane_mut(lane) {
             lane.sends_to(to, error, &mut self.cx);

@@ -171,10 +171,10 @@ pub struct LaneStatus {
     pub peer: Option<String>,
     /// The current error, if any.
     pub error: Option<String>,
-    /// Whether that is that the peer's name has no address.
+    /// True if that is that the peer's name has no address.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unresolved: bool,
-    /// For how many seconds it has sent to no peer.
+    /// Seconds since it last had a peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down_seconds: Option<u64>,
 }

@@ -42,9 +42,9 @@ pub(crate) struct World {
     pub(crate) fs: SimFs,
     files: BTreeMap<NodeId, FileOutput<SimFs>>,
     spools: BTreeMap<NodeId, Writer<SimFs>>,
-    /// Syncs that have begun. What comes before they end is appended beside them.
+    /// Syncs that have begun. Data that arrives before they end is appended beside them.
     syncs: VecDeque<(NodeId, Syncing<SimFs>)>,
-    /// Whether a sync ends only as time passes.
+    /// True if a sync ends only as time passes.
     pub(crate) slow_syncs: bool,
     /// What inputs were sent: the last completed barrier, and answers to resume queries.
     pub(crate) completed: u64,
@@ -119,7 +119,7 @@ impl World {
         Ok(())
     }
 
-    /// What both clocks say.
+    /// The time of both clocks.
     fn both(&self) -> Now {
         Now { wall: SystemTime::UNIX_EPOCH + self.now.0, mono: self.now }
     }
@@ -173,7 +173,7 @@ impl World {
         panic!("the engine never runs out of actions");
     }
 
-    /// The sync that began first ends.
+    /// Ends the oldest running sync.
     pub(crate) fn end_sync(&mut self) -> bool {
         let Some((node, syncing)) = self.syncs.pop_front() else { return false };
         let synced = syncing.run();
