@@ -59,19 +59,20 @@ pub trait Fs {
     /// The system's error.
     fn open(&self, path: &Path) -> io::Result<Self::File>;
 
-    /// The same as [`Self::append`] for a file that must be our own: a link is not followed, and
-    /// what is no regular file is left alone.
+    /// Like [`Self::append`], for a file that must be the daemon's own: links are not followed, and
+    /// anything but a regular file is refused.
     ///
     /// # Errors
-    /// The system's, and that it is no regular file.
+    /// The system's error, or that it is not a regular file.
     fn append_own(&self, path: &Path, mode: u32) -> io::Result<Self::File> {
         self.append(path, mode)
     }
 
-    /// Opens a file of our own for reading: no link, and a regular file.
+    /// Opens one of the daemon's own files for reading; links and anything but a regular file are
+    /// refused.
     ///
     /// # Errors
-    /// The system's, and that it is no regular file.
+    /// The system's error, or that it is not a regular file.
     fn open_own(&self, path: &Path) -> io::Result<Self::File> {
         self.open(path)
     }
@@ -131,10 +132,10 @@ pub trait Fs {
     /// The system's error.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
 
-    /// The same with what each is, a link not followed.
+    /// The entries of a folder with their kinds; links are not followed.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn entries(&self, folder: &Path) -> io::Result<Vec<(PathBuf, Kind)>>;
 
     /// Makes the names in a folder durable: those of new files, and the removal of old ones
@@ -158,7 +159,7 @@ pub trait Fs {
     fn lock(&self, path: &Path) -> io::Result<Option<Self::Lock>>;
 }
 
-/// What a name in a folder stands for.
+/// The kind of an entry of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
@@ -171,11 +172,11 @@ pub enum Kind {
 
 /// An open file.
 pub trait FsFile {
-    /// A second handle to the same open file, so that another thread can sync what was written
-    /// by then while this one appends on.
+    /// A second handle to the same open file, so that another thread can sync what has been written
+    /// while this one continues to append.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn share(&self) -> io::Result<Self>
     where
         Self: Sized;
@@ -408,8 +409,8 @@ impl Fs for OsFs {
     }
 }
 
-/// Opens a regular file under its own name. A named pipe would make the opening wait, and what a
-/// link leads to is somebody else's.
+/// Opens a regular file under its own name. Opening a named pipe could block, and the target of a
+/// link may belong to another user.
 fn own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let said = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what);
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;

@@ -98,7 +98,7 @@ pub const RECV_PAUSES_MOST: u32 = 20;
 pub const RECV_LARGE: usize = 8 * 1024;
 /// If the connections of an input brought this many bytes in one pass, more is read at once.
 pub const STREAM_FULL: usize = 256 * 1024;
-/// How often a receiver looks whether what is sent to its address still arrives, and an input that
+/// Interval at which a receiver checks that its address still exists, and at which an input that
 /// could not be opened is tried again.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Interval at which a receiver reads the kernel's drop counters.
@@ -236,38 +236,38 @@ pub const RESERVE_DEFAULT: u64 = 64 * MIB;
 pub const SYNC_DEFAULT: Duration = Duration::from_secs(1);
 /// Minimum of a spool's `sync`, if it is a time.
 pub const SYNC_LEAST: Duration = Duration::from_millis(1);
-/// A wall clock that is further ahead than this of the time that has passed has jumped.
+/// A wall clock that gains more than this on the monotonic clock has jumped.
 pub const CLOCK_STEP: Duration = Duration::from_secs(60);
-/// A clock that has jumped ahead is believed, and lines dropped for their age by it, once it has
-/// been ahead for so long.
+/// A wall clock that jumped ahead is trusted, and lines are dropped for their age by it, once it
+/// has been ahead for this long.
 pub const CLOCK_BELIEVED: Duration = Duration::from_secs(3600);
-/// With `sync` a time and nobody who waits, lines are gathered for a spool until there are so
-/// many bytes of them or so much time has passed: every job wakes a thread. Not for long: a
-/// killed daemon loses what is gathered.
+/// If `sync` is a time and no client waits, lines for a spool are collected up to this size or
+/// [`GATHER_MOST`], because every job wakes a thread. The time is short because a killed daemon
+/// loses collected lines.
 pub const GATHER_BYTES: u64 = 256 * KIB;
 /// Maximum time for which lines are collected.
 pub const GATHER_MOST: Duration = Duration::from_millis(1);
 /// A spool checks the free space of the disk after this many written bytes.
 pub const FREE_EVERY: u64 = 4 * MIB;
-/// The room of removed segments is counted as free for so long, though the file system says
-/// otherwise: some give it back later.
+/// The space of removed segments counts as free for this long even if the file system does not
+/// report it: some release it later.
 pub const ROOM_CREDITED: Duration = Duration::from_secs(60);
-/// What is set aside in a spool's folder, so that a cursor can be written on a full disk.
+/// Space reserved in a spool's folder, so that a cursor can be written on a full disk.
 pub const SPARE_BYTES: usize = 16 * 1024;
-/// A segment is at least so many times as large as the table of origins it begins with.
+/// Minimum ratio of the size of a segment to that of the table of origins at its head.
 pub const SEGMENT_HEADS: u64 = 4;
-/// How often it is said that lines are dropped which a reader has not read.
+/// Minimum interval between log lines about dropped unread lines.
 pub const DROPS_SAID_EVERY: Duration = Duration::from_secs(60);
-/// The highest number a line of a spool can have: 292,000 years at a million lines a second.
+/// Maximum number of a line of a spool: 292,000 years at a million lines per second.
 pub const LINE_NUMBER_MOST: u64 = 1 << 63;
 /// Maximum size of a spool's job.
 pub const SPOOL_JOB_MOST: u64 = 4 * MIB;
 /// Minimum interval between writes of cursors.
 pub const CURSOR_EVERY: Duration = Duration::from_secs(1);
-/// Origins (other spools, followed files, partitions) whose lines one spool keeps count of; the
-/// one unheard of for longest is forgotten. Each takes 145 bytes of every segment.
+/// Maximum number of origins (other spools, followed files, partitions) whose position a spool
+/// remembers; the least recently seen is forgotten. Each takes 145 bytes of every segment.
 pub const ORIGINS_MOST: usize = 16_384;
-/// The inputs of one segment.
+/// Maximum number of inputs in one segment.
 pub const INPUTS_MOST: u16 = 9999;
 /// Maximum size of a cursor file.
 pub const CURSOR_MOST: u64 = MIB;
@@ -292,27 +292,29 @@ pub const FORWARD_WINDOW: u64 = 4 * MIB;
 pub const FORWARD_OUT: usize = 512 * 1024;
 /// Number of times a peer may refuse the same line before it is given up.
 pub const REFUSALS_MOST: u32 = 3;
-/// The first bytes of a line that was given up, as the log shows them.
+/// The largest file of certificates or of a private key.
+pub const PEM_MOST: u64 = 16 * MIB;
+/// Number of bytes that the log shows of a line that was given up.
 pub const GIVEN_UP_SHOWN: usize = 256;
-/// How long a name may take to be looked up for one attempt to connect.
+/// Time limit for looking up a name for one attempt to connect.
 pub const LOOKUP_MOST: Duration = Duration::from_secs(60);
-/// How often the names of UDP outputs are looked up again.
+/// Interval at which the names of UDP outputs are looked up again.
 pub const LOOKUP_EVERY: Duration = Duration::from_secs(30);
-/// Names that are looked up at the same time by outputs of one kind; more wait for these.
+/// Maximum number of concurrent name lookups of one kind of output; further ones wait.
 pub const LOOKUPS_MOST: usize = 16;
-/// Addresses of one name that are tried.
+/// Maximum number of addresses of a name that are tried.
 pub const ADDRESSES_MOST: usize = 32;
-/// Time limit for connecting and opening a session.
+/// Time limit for connecting to one address, and again for opening the session.
 pub const CONNECT_MOST: Duration = Duration::from_secs(10);
 /// Default of a forwarder's `timeout`: how long a peer may leave lines unanswered.
 pub const ANSWER_DEFAULT: Duration = Duration::from_secs(60);
 /// First and longest wait before a peer is tried again.
 pub const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
-/// How long a connection to a peer that gives no answers must have lasted before more than
-/// [`TRIAL_BYTES`] are sent by it; and where the one before ended soon. A balancer without a server
-/// takes a connection, and all that it is sent, and hangs up then.
+/// Minimum age of a connection to a peer that does not acknowledge before more than [`TRIAL_BYTES`]
+/// are sent on it: normally, and after a connection that ended soon. A balancer without a server
+/// accepts a connection and everything sent on it, and then closes it.
 pub const TRIAL: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
-/// Bytes of lines that are sent by such a connection until then.
+/// Bytes of lines that are sent on such a connection until then.
 pub const TRIAL_BYTES: u64 = 16 * KIB;
 /// Interval at which the peer's TCP acknowledgements are checked.
 pub const UNACKED_EVERY: Duration = Duration::from_millis(50);

@@ -232,7 +232,10 @@ const FIGURES: &[Figure] = &[
         (!n.lanes.is_empty()).then_some(up as f64)
     }),
     ("disk_refuses", "Whether the disk reports errors", false, |n| {
-        Some(f64::from(u8::from(n.error.is_some())))
+        (n.kind != "input").then(|| f64::from(u8::from(n.error.is_some())))
+    }),
+    ("impaired", "Whether it cannot take everything that is sent to it", false, |n| {
+        (n.kind == "input").then(|| f64::from(u8::from(n.error.is_some())))
     }),
     ("paused", "Whether a full queue pauses it", false, |n| Some(f64::from(u8::from(n.paused)))),
     ("balanced", "Whether its ledger balances", false, |n| Some(f64::from(u8::from(n.balanced)))),

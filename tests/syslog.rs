@@ -293,6 +293,9 @@ fn connections_are_bounded_and_idle_ones_let_go() {
     wait_for_end(connect(port));
     daemon.wait_node("sys", |node| node.input.unwrap().refused == 1);
     daemon.wait_log("refused: there are 3 connections already (max_connections)");
+    // /healthz says what is in here, while it lasts.
+    let error = daemon.wait_node("sys", |node| node.error.is_some()).error.unwrap();
+    assert_eq!(error, "clients are refused: there are 3 connections already (max_connections)");
     kept[0].write_all(b"<13>unfinished").unwrap();
     for stream in kept {
         wait_for_end(stream);
@@ -301,6 +304,7 @@ fn connections_are_bounded_and_idle_ones_let_go() {
     let mut again = connect(port);
     again.write_all(b"<13>again\n").unwrap();
     assert_eq!(daemon.wait_lines("all", 2)[1], "<13>again");
+    daemon.wait_node("sys", |node| node.error.is_none());
 }
 
 #[test]

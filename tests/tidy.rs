@@ -175,7 +175,7 @@ const BANNED: &[(&str, &str)] = &[
 ];
 
 /// Files in which such a word stands still. This list only becomes shorter.
-const WITH_A_BANNED_WORD: &[(&str, &str)] = &[("src/metrics.rs", "how-manieth")];
+const WITH_A_BANNED_WORD: &[(&str, &str)] = &[];
 
 /// A file without its tests.
 fn code(text: &str) -> &str {

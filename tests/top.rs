@@ -285,7 +285,7 @@ fn where_nothing_can_be_drawn_the_table_is_named() {
     let said = String::from_utf8(piped.stderr).unwrap();
     assert_eq!(
         said,
-        "logweir: top draws on a terminal and standard output is none: try `logweir top --once`\n"
+        "logweir: top needs a terminal and standard output is not one: try `logweir top --once`\n"
     );
     let mut dumb = Terminal::open(&daemon, (24, 80), &[("TERM", "dumb")]);
     dumb.wait_text("(TERM=dumb) cannot be drawn on: try `logweir top --once`");

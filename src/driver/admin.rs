@@ -107,6 +107,16 @@ impl Daemon {
         }
     }
 
+    /// Answers the clients that wait for files to be reopened, once no line can be written to an
+    /// old file any more.
+    pub(super) fn answer_rotations(&mut self, now: Mono) {
+        if !self.rotations.is_empty() && !self.engine.is_reopening() {
+            for client in std::mem::take(&mut self.rotations) {
+                self.answer_control(client, Ok(b"null".to_vec()), now);
+            }
+        }
+    }
+
     /// Carries out a client's request; `None` if it is answered later.
     fn carry_out_request(&mut self, client: Token, request: Request, now: Mono) -> Option<Outcome> {
         let nothing = || b"null".to_vec();
@@ -127,7 +137,11 @@ impl Daemon {
             }
             Request::Rotate => {
                 self.engine.reopen();
-                Ok(nothing())
+                if let Some(control) = &mut self.control {
+                    control.defer(client);
+                }
+                self.rotations.push(client);
+                return None;
             }
             Request::Log { level } => {
                 level.apply();

@@ -108,8 +108,8 @@ fn pack(path: &Path, taken: Taken, open_files: &OpenFiles) -> io::Result<()> {
     })
 }
 
-/// Writes the compressed file, with the mode, owner and time of the plain one. Returns the number of
-/// plain bytes.
+/// Writes the compressed file, with the mode, owner and time of the plain one. Returns the number
+/// of plain bytes.
 fn encode(source: &mut File, target: File, data: &fs::Metadata) -> io::Result<u64> {
     let mut encoder = zstd::Encoder::new(target, zstd::DEFAULT_COMPRESSION_LEVEL)?;
     encoder.include_checksum(true)?;

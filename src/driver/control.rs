@@ -108,7 +108,7 @@ impl Control {
         registry.register(&mut self.listening.listener, self.token, Interest::READABLE)
     }
 
-    /// Whether its path still leads to it: somebody may have removed it.
+    /// Returns whether its path still leads to it: somebody may have removed it.
     pub fn is_at_its_path(&self) -> bool {
         self.listening.is_at_its_path()
     }

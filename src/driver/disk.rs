@@ -27,10 +27,10 @@ use crate::sys::process::open_files_limit;
 #[derive(Debug)]
 pub struct DiskWorkers {
     appenders: Pool,
-    /// Those that sync spools, and those that write their cursors. They share no thread with each
-    /// other nor with those that append.
+    /// Workers that sync spools, and workers that write their cursors. They share no threads with
+    /// each other or with the workers that append.
     syncers: Pool,
-    tidiers: Pool,
+    cursor_writers: Pool,
     /// The files that all outputs have open.
     open_files: OpenFiles,
     done: Receiver<Event>,
@@ -57,8 +57,8 @@ impl DiskWorkers {
     pub fn new(wake: Wake) -> Self {
         let (sender, done) = channel();
         let open_files = OpenFiles::new(files_open_most());
-        let [appenders, syncers, tidiers] = std::array::from_fn(|_| Pool::default());
-        Self { appenders, syncers, tidiers, open_files, done, sender, wake }
+        let [appenders, syncers, cursor_writers] = std::array::from_fn(|_| Pool::default());
+        Self { appenders, syncers, cursor_writers, open_files, done, sender, wake }
     }
 
     /// Submits a job.
@@ -73,7 +73,7 @@ impl DiskWorkers {
         }
         match &job.work {
             DiskWork::Close => {
-                for pool in [&mut self.syncers, &mut self.tidiers] {
+                for pool in [&mut self.syncers, &mut self.cursor_writers] {
                     pool.close(DiskJob { node: job.node, work: DiskWork::Close });
                 }
                 self.appenders.close(job);
@@ -81,7 +81,7 @@ impl DiskWorkers {
             DiskWork::Spool(work) => match work.thread() {
                 Thread::Appends => self.appenders.put(job),
                 Thread::Does(Task::Lines) => self.syncers.put(job),
-                Thread::Does(Task::Cursors) => self.tidiers.put(job),
+                Thread::Does(Task::Cursors) => self.cursor_writers.put(job),
             },
             _ => self.appenders.put(job),
         }
@@ -91,7 +91,7 @@ impl DiskWorkers {
     /// Takes over an open spool.
     ///
     /// # Errors
-    /// The system's, where no thread could be made for it.
+    /// A thread for it cannot be started.
     pub fn take_spool(
         &mut self,
         node: NodeId,
@@ -99,7 +99,7 @@ impl DiskWorkers {
         clock: SystemClock,
     ) -> io::Result<()> {
         let spool = Arc::new(OpenSpool::new(writer, clock));
-        for pool in [&mut self.appenders, &mut self.syncers, &mut self.tidiers] {
+        for pool in [&mut self.appenders, &mut self.syncers, &mut self.cursor_writers] {
             let (sender, wake, open_files) =
                 (self.sender.clone(), self.wake.clone(), self.open_files.clone());
             let queue = pool.assign(node, || DiskQueue::new(sender, wake, open_files))?;
@@ -122,7 +122,7 @@ impl DiskWorkers {
     /// must not keep the daemon from exiting. A half compressed file is still there uncompressed.
     pub fn finish(self, patience: Duration) {
         let start = Instant::now();
-        let pools = [self.appenders, self.syncers, self.tidiers].into_iter();
+        let pools = [self.appenders, self.syncers, self.cursor_writers].into_iter();
         let mut workers: Vec<_> = pools.flat_map(|pool| pool.workers).collect();
         let threads: Vec<_> =
             workers.iter_mut().filter_map(|worker| worker.thread.take()).collect();
@@ -131,7 +131,8 @@ impl DiskWorkers {
             while !thread.is_finished() {
                 if start.elapsed() >= patience {
                     log::warn!(
-                        "exiting although a file or standard output is still blocked: its last lines may be missing"
+                        "exiting although a file or standard output is still blocked: its last \
+                         lines may be missing"
                     );
                     return;
                 }
@@ -149,15 +150,15 @@ fn files_open_most() -> usize {
 }
 
 impl Pool {
-    /// Gives an output a worker with as few outputs as there is: an idle one, else a new one, and
-    /// only beyond the bound one that serves another output too.
+    /// Assigns a worker to an output: an idle one, else a new one. Once there are
+    /// [`DISK_THREADS_MOST`], outputs share the worker with the fewest.
     fn assign(
         &mut self,
         node: NodeId,
         queue: impl FnOnce() -> DiskQueue,
     ) -> io::Result<&DiskQueue> {
-        let least = (0..self.workers.len()).min_by_key(|worker| self.load(*worker));
-        let worker = match least {
+        let least_loaded = (0..self.workers.len()).min_by_key(|worker| self.load(*worker));
+        let worker = match least_loaded {
             Some(worker) if self.load(worker) == 0 || self.workers.len() >= DISK_THREADS_MOST => {
                 worker
             }
@@ -170,7 +171,7 @@ impl Pool {
         Ok(&self.workers[worker].queue)
     }
 
-    /// How many outputs a worker serves.
+    /// The number of outputs that a worker serves.
     fn load(&self, worker: usize) -> usize {
         self.assigned.values().filter(|other| **other == worker).count()
     }
@@ -181,7 +182,7 @@ impl Pool {
         }
     }
 
-    /// The last job of an output.
+    /// Submits the last job of an output.
     fn close(&mut self, job: DiskJob) {
         if let Some(worker) = self.assigned.remove(&job.node) {
             self.workers[worker].queue.put(Job::Work(job));

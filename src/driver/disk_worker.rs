@@ -37,7 +37,7 @@ pub(super) struct OpenSpool {
 }
 
 impl OpenSpool {
-    /// A spool that was opened by `clock`.
+    /// A spool opened at `clock`'s time.
     pub(super) fn new(writer: Writer<OsFs>, clock: SystemClock) -> Self {
         Self { writer: Mutex::new(writer), clock }
     }
@@ -47,7 +47,7 @@ impl OpenSpool {
     }
 }
 
-/// Where syncs take longer, the loop is woken before each of them too.
+/// If the last sync took longer, the loop is woken before the next one.
 const SYNC_SLOW: Duration = Duration::from_millis(5);
 
 /// The queue of a disk worker. One worker thread runs it ([`Self::run`]).

@@ -154,8 +154,8 @@ fn warn_about_missing(taken: usize) {
     let pid = var("LISTEN_PID").unwrap_or_default();
     if pid != std::process::id().to_string() {
         log::warn!(
-            "LISTEN_FDS={announced} is for process {pid} (LISTEN_PID), not for this one: inputs open \
-             their own sockets"
+            "LISTEN_FDS={announced} is for process {pid} (LISTEN_PID), not for this one: inputs \
+             open their own sockets"
         );
     } else if announced.parse() != Ok(taken) {
         log::warn!("LISTEN_FDS={announced}, but {taken} descriptors were passed");

@@ -46,7 +46,7 @@ struct Receiver {
     claims: Arc<[Claim]>,
     handle: Handle,
     phase: Phase,
-    /// Why nothing that is sent to it arrives.
+    /// What keeps it from taking all that is sent to it.
     problem: Option<String>,
 }
 
@@ -195,7 +195,7 @@ impl Inputs {
         }
     }
 
-    /// Says of an input whether what is sent to it arrives; in the log once, though the reason may
+    /// Says of an input what keeps it from taking what is sent to it; in the log once, though the reason may
     /// change.
     fn set_problem(
         &mut self,
@@ -213,10 +213,8 @@ impl Inputs {
         let problem = problem_of(self);
         let name = engine.name_of(node);
         match (&before, &problem) {
-            (None, Some(problem)) => {
-                log::warn!("{name}: nothing that is sent to it arrives: {problem}; tried again");
-            }
-            (Some(_), None) => log::info!("{name}: what is sent to it arrives again"),
+            (None, Some(problem)) => log::warn!("{name}: {problem}"),
+            (Some(_), None) => log::info!("{name}: takes all that is sent to it again"),
             _ => {}
         }
         engine.handle(Event::InputState { node, problem }, now);

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use super::tls::ClientTls;
+use super::tls::{ClientTls, explain};
 use super::transport::Transport;
 use super::wake::Wake;
 use crate::clock::Mono;
@@ -289,7 +289,7 @@ impl Links {
                     engine.handle(Event::Link { lane: id, event: LinkEvent::Connected }, now);
                 }
                 Err(error) => {
-                    let error = connection.error_of(&error);
+                    let error = connection.error_of(&explain(&error));
                     return self.try_next(id, error, engine, registry, now);
                 }
             }
@@ -403,8 +403,8 @@ impl Links {
 /// What an error of a connection means.
 fn ended(error: &io::Error) -> LinkEvent {
     match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => LinkEvent::Closed(error.to_string()),
-        _ => LinkEvent::Failed(error.to_string()),
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => LinkEvent::Reset(error.to_string()),
+        _ => LinkEvent::Failed(explain(error)),
     }
 }
 

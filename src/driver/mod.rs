@@ -109,14 +109,16 @@ pub struct Daemon {
     signals: Signals,
     reread: Arc<dyn Fn() -> Result<Plan, String> + Send + Sync>,
     reload: Reload,
+    /// Clients that wait for files to be reopened.
+    rotations: Vec<Token>,
     report: Option<(Report, Mono)>,
     looked_at_pipes: Mono,
 }
 
 impl Daemon {
     /// Opens all inputs and the control socket. Nothing is read and no child is started before
-    /// [`Self::run`]. An input whose address is missing or whose port is in use is tried again while
-    /// the daemon runs.
+    /// [`Self::run`]. An input whose address is missing or whose port is in use is tried again
+    /// while the daemon runs.
     ///
     /// # Errors
     /// A sentence for the user: what cannot be opened, and why.
@@ -124,7 +126,7 @@ impl Daemon {
         Self::open_as(plan, reread, true)
     }
 
-    /// The same; an input whose address is not there yet, or whose port is in use, is refused too.
+    /// Like [`Self::open`], but an input with an absent address or a port in use is an error too.
     ///
     /// # Errors
     /// One sentence for the user: what cannot be opened, and why.
@@ -179,6 +181,7 @@ impl Daemon {
             signals,
             reread: Arc::from(reread),
             reload: Reload::default(),
+            rotations: Vec::new(),
             report: None,
             looked_at_pipes: Mono::default(),
             poll,
@@ -284,6 +287,7 @@ impl Daemon {
         self.udp.look(&mut self.engine, self.poll.registry(), now);
         self.receive(now);
         self.go_on_with_reload(now);
+        self.answer_rotations(now);
         self.obey_signals(now);
         if let Some((report, at)) = &mut self.report
             && now >= *at

@@ -46,7 +46,7 @@ impl Burst {
         self.waiting > self.bound && self.since.is_some_and(|since| now.since(since) < HOLD_MOST)
     }
 
-    /// Whether more is waiting than the bound, however long.
+    /// Returns whether more is waiting than the bound, for any length of time.
     fn is_beyond(&self) -> bool {
         self.waiting > self.bound
     }
@@ -64,8 +64,8 @@ pub(super) struct Backpressure {
     full: BTreeSet<(NodeId, bool)>,
     /// Nodes that have fallen behind in a burst.
     bursting: BTreeSet<NodeId>,
-    /// Spools with so much in memory that waits for a sync that datagrams are better left in the
-    /// kernel, however long that takes: what is there outlives a killed daemon.
+    /// Spools with so much unsynced data in memory that datagrams are better left in the kernel,
+    /// for any length of time: data there outlives a killed daemon.
     crowded: BTreeSet<NodeId>,
     paused: BTreeSet<NodeId>,
     throttled: BTreeSet<NodeId>,
@@ -206,7 +206,7 @@ pub(super) fn inputs_upstream(graph: &Graph, nodes: &BTreeSet<NodeId>) -> BTreeS
     upstream.filter(|id| graph.node(*id).is_input()).collect()
 }
 
-/// Whether an input has a socket for datagrams.
+/// Returns whether an input has a datagram socket.
 fn has_datagrams(node: &Node) -> bool {
     let BodyPlan::Input(input) = &node.plan.body else { return false };
     let is_datagram = |claim: &Claim| matches!(claim, Claim::Udp { .. } | Claim::UnixPath(_));

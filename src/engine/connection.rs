@@ -33,7 +33,7 @@ pub(super) struct Connection {
     /// The last line that the peer, a logweir, had when the connection was opened.
     known: Option<u64>,
     tries: Tries,
-    /// Whether the peer is a logweir, which says by numbers what it has and refuses no line.
+    /// True if the peer is a logweir, which says by numbers what it has and refuses no line.
     to_logweir: bool,
 }
 
@@ -111,7 +111,8 @@ impl Tries {
         *self = Self { careful: self.careful.saturating_sub(lines), ..Self::default() };
     }
 
-    /// A connection ended with so many lines under way; whether the first is to be given up.
+    /// A connection ended with this many lines in flight. Returns whether the first is to be given
+    /// up.
     fn ended(&mut self, ended: Ended, lines: u64) -> bool {
         match ended {
             Ended::Refused => {
@@ -161,7 +162,7 @@ impl Lane {
                 known.add(count.lines, count.bytes);
                 continue;
             }
-            // Whose line a peer cannot take is not known yet: they go one at a time.
+            // It is unknown which line the peer rejects, so lines are sent one at a time.
             let tells = !connection.to_logweir && connection.link.is_answered();
             let careful = connection.tries.careful > 0 && tells;
             if careful && self.queue.written_bytes() > 0 {
@@ -194,6 +195,7 @@ impl Lane {
             LinkEvent::Trying => connection.link.trying(cx.now),
             LinkEvent::Failed(error) => connection.link.failed(error, cx.now),
             LinkEvent::Closed(error) => connection.link.closed(error, cx.now),
+            LinkEvent::Reset(error) => connection.link.reset(error, cx.now),
             LinkEvent::Received(bytes) => connection.link.received(&bytes, cx.now),
             LinkEvent::Acknowledged(bytes, silence) => {
                 acknowledged = connection.link.acknowledged(bytes, silence, cx.now);

@@ -113,7 +113,8 @@ impl Engine {
         }
     }
 
-    /// The number of lines from `first` to `end` that would have been the lane's, as far as that can be known.
+    /// The number of lines from `first` to `end` that would have been the lane's, as far as that
+    /// can be known.
     fn share_of_range(&self, lane: LaneId, first: u64, end: u64) -> u64 {
         let node = self.graph.node(lane.node);
         let lanes = match shape::forward(&node.plan.body) {

@@ -32,11 +32,11 @@ pub enum Event {
         /// The counts since the previous event.
         counts: InputCounts,
     },
-    /// What is sent to an input does not arrive, or arrives again.
+    /// An input cannot take everything that is sent to it, or can again.
     InputState {
         /// The input.
         node: NodeId,
-        /// Why nothing arrives; `None` once it does.
+        /// What keeps it from that; `None` once nothing does.
         problem: Option<String>,
     },
     /// An input will produce no more lines.
@@ -150,17 +150,19 @@ pub enum Event {
 pub enum LinkEvent {
     /// The peer's name has no address, for this reason.
     NotFound(String),
-    /// An address of the peer is tried.
+    /// An address of the peer is being tried.
     Trying,
-    /// It is established, through TLS where that is asked for.
+    /// It is established, including TLS if that is configured.
     Connected,
     /// It could not be established, or it is gone.
     Failed(String),
-    /// The peer ended it.
+    /// The peer ended it, and has read what its TCP has acknowledged.
     Closed(String),
+    /// The peer, or its system, reset it: what it had not read is lost to it.
+    Reset(String),
     /// Bytes were received.
     Received(Vec<u8>),
-    /// Total bytes that the peer's TCP has acknowledged, and how long ago it last said something.
+    /// Total bytes that the peer's TCP has acknowledged, and the time since it was last heard from.
     Acknowledged(u64, Duration),
     /// True if an earlier peer accepts connections.
     Probed(bool),
@@ -206,7 +208,7 @@ pub enum Action {
     },
     /// Read a spool for one of its consumers; answered by [`Event::SpoolRead`].
     Read(ReadJob),
-    /// Drop what there is for a node: a reload removed it, and it has ended.
+    /// Drop everything held for a node that a reload removed and that has ended.
     Forget(NodeId),
     /// Carry out a command on a lane's connection.
     Link(LaneId, link::Command),

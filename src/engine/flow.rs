@@ -36,9 +36,9 @@ impl Node {
     pub(super) fn count_input(&mut self, counts: &InputCounts) {
         if self.counts.senders_forgotten == 0 && counts.senders_forgotten > 0 {
             log::warn!(
-                "{}: more than {SENDERS_MOST} senders with sequence numbers: the least recently seen \
-                 is forgotten, and lines that it loses until it sends again are not counted \
-                 (senders_forgotten)",
+                "{}: more than {SENDERS_MOST} senders with sequence numbers: the least recently \
+                 seen is forgotten, and lines that it loses until it sends again are not \
+                 counted (senders_forgotten)",
                 self.name
             );
         }

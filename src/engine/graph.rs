@@ -35,7 +35,7 @@ pub(super) struct Node {
     pub(super) moved: Mono,
     /// Counts other than lines.
     pub(super) counts: InputCounts,
-    /// Why nothing that is sent to this input arrives, while nothing does.
+    /// What keeps this input from taking all that is sent to it.
     pub(super) problem: Option<String>,
     /// The format of its lines, applied before they are queued.
     pub(super) formatter: Formatter,

@@ -37,6 +37,10 @@ pub(super) struct Jobs {
     checked_at: Mono,
     /// True if the cursor on disk lags the completed lines.
     dirty: bool,
+    /// Requests to reopen the files that the thread has not answered.
+    reopens: u32,
+    /// True while the thread waits for a checkpoint to reopen them.
+    reopening: bool,
 }
 
 /// The stage of the checkpoint under way. Nothing is written meanwhile.
@@ -50,6 +54,27 @@ enum Checkpoint {
 }
 
 impl Jobs {
+    /// Notes that the thread has reopened the files, or (`done` is false) will do so at the next
+    /// checkpoint. The event after that checkpoint answers no request of its own.
+    fn note_reopened(&mut self, done: bool) {
+        if done && self.reopening {
+            self.reopening = false;
+        } else {
+            self.reopens = self.reopens.saturating_sub(1);
+            self.reopening = !done;
+        }
+    }
+
+    /// Notes a request to reopen the files.
+    pub(super) fn reopen(&mut self) {
+        self.reopens += 1;
+    }
+
+    /// Returns whether lines may still be written to the old files.
+    pub(super) fn is_reopening(&self) -> bool {
+        !self.closed && (self.reopens > 0 || self.reopening)
+    }
+
     pub(super) fn new(exact: bool, now: Mono) -> Self {
         Self {
             busy: false,
@@ -61,6 +86,8 @@ impl Jobs {
             checkpoint: Checkpoint::None,
             checked_at: now,
             dirty: false,
+            reopens: 0,
+            reopening: false,
         }
     }
 
@@ -188,8 +215,11 @@ impl Engine {
     /// not wait for the next line.
     pub(super) fn reopened(&mut self, node: NodeId, done: bool) {
         let jobs = self.graph.lane_mut(node.only_lane()).and_then(Lane::jobs_mut);
-        if let Some(jobs) = jobs.filter(|_| !done) {
-            jobs.start_checkpoint(node, &mut self.cx);
+        if let Some(jobs) = jobs {
+            jobs.note_reopened(done);
+            if !done {
+                jobs.start_checkpoint(node, &mut self.cx);
+            }
         }
         self.cx.touch(node);
     }

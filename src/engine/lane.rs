@@ -46,7 +46,7 @@ pub(super) enum Sink {
 /// The receiver of a UDP output.
 #[derive(Debug, Default)]
 pub(super) struct Receiver {
-    /// Its address, once it is known.
+    /// Its address, if known.
     pub(super) address: Option<SocketAddr>,
     /// Why it cannot be sent to, or its name not be looked up.
     pub(super) error: Option<String>,
@@ -167,7 +167,7 @@ impl Lane {
         self.blocked = true;
     }
 
-    /// A UDP output's receiver has this address, or none yet.
+    /// The address of a UDP output's receiver; `None` while it is unknown.
     pub(super) fn sends_to(
         &mut self,
         address: Option<SocketAddr>,

@@ -6,14 +6,20 @@
 //!
 //! # Contract
 //!
-//! | methods | when to call | afterwards |
-//! | --- | --- | --- |
-//! | [`Engine::handle`], [`Engine::apply`], [`Engine::reload`], [`Engine::terminate`] | something happened, or [`Engine::deadline`] has come | poll actions, then ready lanes |
-//! | [`Engine::poll_action`] | until it gives nothing; each action is carried out before the next poll | |
-//! | [`Engine::poll_ready`] | until it gives nothing; first [`Engine::take_up`], then write | a lane is named again only after more came or after [`Engine::writable`] |
-//! | [`Engine::slices`], [`Engine::datagrams`], [`Engine::fill`] with [`Engine::out`] | for a lane that was taken up, by its [`SinkKind`] | say what was written: [`Engine::wrote`] or [`Engine::sent`]; [`Engine::write_blocked`] where the sink took no more |
-//! | [`Engine::writable`], [`Engine::unread`] | the sink has room again; a child has read | poll ready lanes |
-//! | [`Engine::status`], [`Engine::figures`], other `&self` methods | any time | nothing |
+//! - When something has happened, or [`Engine::deadline`] has passed: [`Engine::handle`],
+//!   [`Engine::apply`], [`Engine::reload`] or [`Engine::terminate`]. Then poll actions, and after
+//!   them ready lanes.
+//! - [`Engine::poll_action`], until it returns `None`. Carry out each action before the next poll.
+//! - [`Engine::poll_ready`], until it returns `None`. Call [`Engine::take_up`] on the lane, then
+//!   write to it. A lane is named again only after more lines have come or after
+//!   [`Engine::writable`].
+//! - For a lane that was taken up, according to its [`SinkKind`]: [`Engine::slices`],
+//!   [`Engine::datagrams`], or [`Engine::fill`] with [`Engine::out`]. Report what was written with
+//!   [`Engine::wrote`] or [`Engine::sent`], and call [`Engine::write_blocked`] if the sink accepts
+//!   no more.
+//! - When the sink has room again: [`Engine::writable`]. When a child has read:
+//!   [`Engine::unread`]. Then poll ready lanes.
+//! - At any time: [`Engine::status`], [`Engine::figures`] and the other `&self` methods.
 //!
 //! Lines are never copied into an action. An event costs only the nodes that it reaches: it touches
 //! them, and only touched nodes are serviced afterwards (`agenda.rs`).
@@ -62,8 +68,8 @@ pub use consumer::ReadJob;
 use cx::Cx;
 pub use event::{Action, DiskJob, DiskTarget, DiskWork, Event, LinkEvent};
 use graph::{Body, Graph};
-use lane::Completed;
 pub use lane::SinkKind;
+use lane::{Completed, Lane};
 pub use spool::SpoolFound;
 use tap::Taps;
 
@@ -262,12 +268,12 @@ impl Engine {
 
     /// Takes up a lane that was named as ready. Returns whether it can still be written to.
     pub fn take_up(&mut self, lane: LaneId) -> bool {
-        self.graph.lane_mut(lane).is_some_and(lane::Lane::take_up)
+        self.graph.lane_mut(lane).is_some_and(Lane::take_up)
     }
 
     /// Where a lane's lines go.
     pub fn sink(&self, lane: LaneId) -> Option<SinkKind> {
-        self.graph.lane(lane).map(lane::Lane::kind)
+        self.graph.lane(lane).map(Lane::kind)
     }
 
     /// Puts a child's unwritten bytes into `slices`, as many as fit. Returns the number of slices.
@@ -305,7 +311,7 @@ impl Engine {
         self.complete(lane, Completed::with_lost(left, lost, Reason::SendError));
     }
 
-    /// A UDP output sends to this address from now on, or has none yet; `error` says what is wrong.
+    /// Sets a UDP output's destination, `None` while it is unknown; `error` is the reason.
     pub fn sends_to(&mut self, lane: LaneId, to: Option<SocketAddr>, error: Option<String>) {
         if let Some(lane) = self.graph.lane_mut(lane) {
             lane.sends_to(to, error, &mut self.cx);
@@ -326,13 +332,21 @@ impl Engine {
         }
     }
 
-    /// Reopens every file by its name.
+    /// Reopens every file by its name. It is done when [`Engine::is_reopening`] returns false.
     pub fn reopen(&mut self) {
-        for (id, node) in self.graph.iter() {
-            if node.lanes().iter().any(|lane| lane.jobs().is_some()) {
+        for id in self.graph.ids() {
+            let lanes = self.graph.node_mut(id).lanes_mut().iter_mut();
+            for jobs in lanes.filter_map(Lane::jobs_mut).filter(|jobs| !jobs.closed) {
+                jobs.reopen();
                 self.cx.act(Action::Disk(DiskJob { node: id, work: DiskWork::Reopen }));
             }
         }
+    }
+
+    /// Returns whether lines may still be written to a file that was to be reopened.
+    pub fn is_reopening(&self) -> bool {
+        let lanes = self.graph.iter().flat_map(|(_, node)| node.lanes());
+        lanes.filter_map(Lane::jobs).any(jobs::Jobs::is_reopening)
     }
 
     // ---- what can be asked

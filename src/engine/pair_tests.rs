@@ -22,7 +22,7 @@ fn second() -> Duration {
     Duration::from_millis(1100)
 }
 
-/// What a history has beside crashes.
+/// What happens in a history in addition to crashes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Twist {
     /// The sender is reloaded.

@@ -43,7 +43,7 @@ pub(super) struct SpoolState {
     pub(super) origins: HashMap<Identity, u64>,
     /// The outcomes of batches that are written but not durable, oldest first.
     outcomes: VecDeque<Outcome>,
-    /// How often the spool has given up segments ([`crate::spool::job`]).
+    /// The number of times the spool gave up segments ([`crate::spool::job`]).
     epoch: u64,
     /// When the newest durable line was received.
     pub(super) newest: Option<std::time::SystemTime>,
@@ -56,10 +56,10 @@ pub(super) struct SpoolState {
     appending: bool,
     /// When the running sync began.
     syncing: Option<Mono>,
-    /// A job that writes cursors or keeps house is running.
+    /// A job that writes cursors or does housekeeping is running.
     tidying: bool,
     pub(super) retry_at: Option<Mono>,
-    /// The spool is full: lines are tried again after the next sync, or at this time.
+    /// The spool is full: lines are retried after the next sync, or at this time.
     full_until: Option<Mono>,
     /// The spool is full, and nothing can be dropped before a sync.
     must_sync: bool,
@@ -80,9 +80,9 @@ pub(super) struct SpoolState {
     housekeeping_due: bool,
     /// True while its full queue pauses inputs.
     pub(super) pausing: bool,
-    /// Of the bytes that are not written.
+    /// For unwritten bytes.
     pub(super) burst: Burst,
-    /// Of the bytes that wait in memory for a sync.
+    /// For bytes that wait in memory for a sync.
     pub(super) unsynced: Burst,
     pub(super) closed: bool,
 }
@@ -179,12 +179,12 @@ impl SpoolState {
             && self.waiting_since.is_none_or(|since| now < since + patience)
     }
 
-    /// Whether no job is running.
+    /// Returns whether no job is running.
     pub(super) fn is_idle(&self) -> bool {
         !self.appending && self.syncing.is_none() && !self.tidying
     }
 
-    /// Bytes that wait in memory for a sync, once they are so many that inputs should know.
+    /// Bytes that wait in memory for a sync, once there are enough to throttle inputs.
     pub(super) fn unsynced_bytes(&self) -> u64 {
         let (used, limit) = self.queue.fill();
         if used > limit / 4 { used } else { 0 }
@@ -238,9 +238,9 @@ impl SpoolState {
         Some((lost, if refused { Reason::DiskError } else { Reason::QueueFull }))
     }
 
-    /// The jobs to start now, none of a kind that is running: lines go to the disk whatever a sync
-    /// does meanwhile. `cursors` returns the cursors to write: all of them (`true`), or only those
-    /// that a checkpoint waits for.
+    /// The jobs to start now, at most one of each kind: appends continue while a sync runs.
+    /// `cursors` returns the cursors to write: all of them (`true`), or only those that a
+    /// checkpoint waits for.
     fn next_jobs(
         &mut self,
         plan: &SpoolPlan,
@@ -260,7 +260,7 @@ impl SpoolState {
         [lines, tidy].into_iter().filter(has_work).collect()
     }
 
-    /// The job that appends what waits, syncs what is due, or both.
+    /// The job that appends waiting lines, syncs if that is due, or both.
     fn next_lines(&mut self, plan: &SpoolPlan, ending: bool, now: Mono) -> Job {
         let gathers = self.gathers(plan, ending, now);
         let batches = match self.appending || self.full_until.is_some() || gathers {
@@ -283,7 +283,7 @@ impl SpoolState {
         Job { epoch: self.epoch, batches, sync, ..Job::default() }
     }
 
-    /// The job that writes cursors and keeps house.
+    /// The job that writes cursors and does housekeeping.
     fn next_tidying(
         &mut self,
         ending: bool,
@@ -321,7 +321,7 @@ impl SpoolState {
         }
     }
 
-    /// Notes how far a job has come.
+    /// Takes in the progress of a job.
     fn came_to(&mut self, step: Step) {
         let task = match step {
             Step::Appended { lines, idle } => {
@@ -329,7 +329,7 @@ impl SpoolState {
                 idle
             }
             Step::Done(task) => {
-                // What was dropped or passed may have made room.
+                // Dropped or completed segments may have made room.
                 self.full_until = None;
                 Some(task)
             }
@@ -338,7 +338,7 @@ impl SpoolState {
             None => {}
             Some(Task::Cursors) => self.tidying = false,
             Some(Task::Lines) => {
-                // What is not durable now was appended after this sync began.
+                // Data that is not durable now was appended after this sync began.
                 let begun = self.syncing.take();
                 self.dirty_since = self.dirty_since.and(begun);
                 self.must_sync = false;
@@ -346,7 +346,7 @@ impl SpoolState {
         }
     }
 
-    /// Notes what went wrong: a full spool waits for its readers, a disk that fails is retried.
+    /// Records an error: a full spool waits for its readers, a failed disk is retried.
     fn note_errors(&mut self, report: &mut Report, name: &str, now: Mono) {
         let appended = matches!(report.step, Step::Appended { lines: true, .. });
         let mut failed = report.error.take();
@@ -358,7 +358,9 @@ impl SpoolState {
             Some(Stopped::Full(why)) => {
                 self.full_until = Some(now + DISK_RETRY);
                 if self.full_logged.is_none_or(|logged| now.since(logged) >= DROPS_SAID_EVERY) {
-                    log::error!("{name}: {why}; lines wait in the queue until readers pass some");
+                    log::error!(
+                        "{name}: {why}; lines wait in the queue until readers have completed some"
+                    );
                     self.full_logged = Some(now);
                 }
                 self.is_full = true;
@@ -521,7 +523,7 @@ impl Engine {
         }
         match spool.outcomes.is_empty() {
             true => spool.dirty_since = None,
-            // An append that was running when a sync ended is reported after it.
+            // An append that was running when a sync ended is reported after the sync.
             false => drop(spool.dirty_since.get_or_insert(now)),
         }
         for cursor in &report.saved {

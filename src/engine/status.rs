@@ -100,7 +100,8 @@ pub struct NodeStatus {
     /// How long its queue has held lines without releasing any, in seconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stuck_seconds: Option<f64>,
-    /// The current disk error; for an input, why what is sent to it does not arrive.
+    /// The current disk error; for an input, what keeps it from taking everything that is sent to
+    /// it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
     /// The content of a spool.
@@ -170,10 +171,10 @@ pub struct LaneStatus {
     pub peer: Option<String>,
     /// The current error, if any.
     pub error: Option<String>,
-    /// Whether that is that the peer's name has no address.
+    /// True if that is that the peer's name has no address.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unresolved: bool,
-    /// For how many seconds it has sent to no peer.
+    /// Seconds since it last had a peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down_seconds: Option<u64>,
 }

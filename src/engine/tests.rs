@@ -309,7 +309,7 @@ fn a_file_behind_a_spool_is_reopened_without_waiting_for_the_next_line() {
     world.lines("1\n");
     world.pass(seconds(2));
     world.lines("2\n");
-    // Written, and not in the cursor yet.
+    // Written, but not in the cursor.
     world.lines("3\n");
     let cursor = |world: &World| {
         let bytes = world.fs.files().remove(std::path::Path::new("/s/f.cursor")).unwrap();
@@ -319,7 +319,9 @@ fn a_file_behind_a_spool_is_reopened_without_waiting_for_the_next_line() {
     let path = std::path::Path::new("/f");
     crate::fs::Fs::rename(&world.fs, path, std::path::Path::new("/f.1")).unwrap();
     world.engine.reopen();
+    assert!(world.engine.is_reopening());
     world.settle();
+    assert!(!world.engine.is_reopening());
     assert_eq!(cursor(&world), 3);
     world.lines("4\n");
     let mut files = world.fs.files();

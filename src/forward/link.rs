@@ -121,6 +121,8 @@ struct Connection {
     /// Bytes of lines that may be sent while nothing is known of the peer; `None` where it gives
     /// answers, or once the connection has lasted.
     trial: Option<u64>,
+    /// Bytes that the peer's TCP has acknowledged meanwhile, and that do not count yet.
+    withheld: u64,
 }
 
 impl Link {
@@ -274,7 +276,8 @@ impl Link {
         self.leaving = false;
         let (since, heard) = (now, now);
         let trial = client.counts_acknowledged_bytes().then_some(TRIAL_BYTES);
-        let connection = Connection { peer, since, heard, client, opened, under_way: 0, trial };
+        let connection =
+            Connection { peer, since, heard, client, opened, under_way: 0, trial, withheld: 0 };
         self.state = State::Up(Box::new(connection));
         if opened {
             self.up(None);
@@ -291,6 +294,15 @@ impl Link {
     /// There is no connection, or there is none any more.
     pub fn failed(&mut self, error: String, now: Mono) {
         self.fail(error, Ended::Otherwise, now);
+    }
+
+    /// The connection was reset. What the peer's TCP acknowledged on a new connection may never
+    /// have been read: it is sent again.
+    pub fn reset(&mut self, error: String, now: Mono) {
+        if let State::Up(connection) = &mut self.state {
+            connection.withheld = 0;
+        }
+        self.closed(error, now);
     }
 
     /// The peer has ended the connection.
@@ -313,6 +325,7 @@ impl Link {
     }
 
     fn fail(&mut self, error: String, ended: Ended, now: Mono) {
+        self.count_withheld();
         self.note_done();
         let peer = match &self.state {
             State::Down => return,
@@ -397,7 +410,10 @@ impl Link {
     /// heard from `silence` ago: a peer whose TCP answers is there, though it may read nothing.
     pub fn acknowledged(&mut self, bytes: u64, silence: Duration, now: Mono) -> Count {
         if let State::Up(connection) = &mut self.state {
-            connection.client.acknowledged(bytes);
+            connection.withheld = bytes;
+            if connection.trial.is_none() || self.leaving {
+                self.count_withheld();
+            }
         }
         let done = self.take_done();
         if let State::Up(connection) = &mut self.state {
@@ -405,6 +421,13 @@ impl Link {
             connection.heard = connection.heard.max(heard);
         }
         done
+    }
+
+    /// What the peer's TCP has acknowledged counts as the peer's from now on.
+    fn count_withheld(&mut self) {
+        if let State::Up(connection) = &mut self.state {
+            connection.client.acknowledged(connection.withheld);
+        }
     }
 
     /// Whether it has to be told how much the peer's TCP has acknowledged: something was sent, and

@@ -178,6 +178,11 @@ impl Acceptor {
         }
     }
 
+    /// The most connections at a time.
+    pub(super) fn max_connections(&self) -> usize {
+        self.max_connections
+    }
+
     /// Logs that a client is refused.
     pub(super) fn refuse(&mut self, peer: SocketAddr) {
         let most = self.max_connections;

@@ -336,7 +336,7 @@ impl<I: Intake> Running<I> {
                 Ok(())
             }
         };
-        self.hearing.set(state, &self.inlet);
+        self.hearing.hears(state, &self.inlet);
     }
 
     /// Receives from another socket from now on, after what waits in the one before.

@@ -124,7 +124,7 @@ impl Descriptor {
             }
             Err(error) => Err(format!("{}: {error}", path.path.display())),
         };
-        path.hearing.set(state, inlet);
+        path.hearing.hears(state, inlet);
         if self.streams.len() > STREAMS_MOST {
             self.streams.remove(0).send(inlet, &mut self.gaps, LineBuffer::end);
         }

@@ -41,7 +41,7 @@ pub struct Received {
 /// What has become of a receiver, beside its lines.
 #[derive(Debug)]
 pub enum Change {
-    /// It receives what is sent to it, or for this reason it does not.
+    /// It takes all that is sent to it, or this keeps it from that.
     State(Result<(), String>),
     /// It goes on with another socket at the same address.
     Socket(Socket),

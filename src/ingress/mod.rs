@@ -53,6 +53,18 @@ struct Hearing {
 }
 
 impl Hearing {
+    /// Says whether what is sent to it arrives.
+    fn hears(&mut self, state: Result<(), String>, inlet: &Inlet) {
+        let said = |why| format!("nothing that is sent to it arrives: {why}; tried again");
+        self.set(state.map_err(said), inlet);
+    }
+
+    /// Whether something is wrong with it.
+    fn is_bad(&self) -> bool {
+        self.problem.is_some()
+    }
+
+    /// Says what is wrong with it, or that nothing is.
     fn set(&mut self, state: Result<(), String>, inlet: &Inlet) {
         let problem = state.clone().err();
         if self.problem != problem {

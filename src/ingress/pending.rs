@@ -26,7 +26,7 @@ impl Source for Pending {
     fn run(mut self: Box<Self>, inlet: Inlet) {
         let mut hearing = Hearing::default();
         loop {
-            hearing.set(Err(self.error.what().to_string()), &inlet);
+            hearing.hears(Err(self.error.what().to_string()), &inlet);
             if rest(inlet.bell(), LOOK_EVERY) == Waited::Stopped && inlet.rang_for_end() {
                 return;
             }

@@ -24,7 +24,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::acceptor::{Acceptor, Arrival, Bound};
 use super::inbox::{Inlet, LastLines};
-use super::{Socket, Source};
+use super::{Hearing, Socket, Source};
 use crate::ids::Identity;
 use crate::input::Gather;
 use crate::limits::{
@@ -39,6 +39,8 @@ const LISTENER: Token = Token(1);
 const FIRST_CLIENT: usize = 2;
 /// How often idle clients are looked for.
 const IDLE_EVERY: Duration = Duration::from_secs(1);
+/// How long it is said that clients are refused, after the last one.
+const REFUSING: Duration = Duration::from_secs(10);
 /// How long clients are waited for at the end to take their last acknowledgements.
 const FAREWELL: Duration = Duration::from_millis(200);
 
@@ -92,6 +94,9 @@ pub trait Session {
     /// What the client did wrong, which is counted; it is disconnected once [`Self::out`] is
     /// written. What came before is gathered.
     fn push(&mut self, bytes: &[u8], gather: &mut Self::Gather) -> Result<(), Self::Fault>;
+
+    /// The client has shown this certificate (DER), which was verified. Before anything else.
+    fn authenticated(&mut self, _certificate: &[u8]) {}
 
     /// What the client did wrong since the last time that costs it a message and not its
     /// connection; it is counted already.
@@ -196,6 +201,9 @@ struct Running<A: Accept> {
     /// What all clients make us hold, in bytes: unfinished messages and unread answers.
     held: usize,
     idle_looked: Instant,
+    /// When a client was refused last.
+    refused: Option<Instant>,
+    hearing: Hearing,
     chunk: Vec<u8>,
 }
 
@@ -246,6 +254,8 @@ impl<A: Accept> Running<A> {
             querying: HashMap::new(),
             held: 0,
             idle_looked: Instant::now(),
+            refused: None,
+            hearing: Hearing::default(),
             chunk: vec![0; READ_CHUNK],
         })
     }
@@ -340,6 +350,7 @@ impl<A: Accept> Running<A> {
         if self.idle_looked.elapsed() >= IDLE_EVERY {
             self.idle_looked = Instant::now();
             self.close_idle();
+            self.say_whether_refusing();
         }
         brought
     }
@@ -351,7 +362,21 @@ impl<A: Accept> Running<A> {
         let has_timeout = self.accept.idle_timeout().is_some();
         let watched = self.clients.values().any(|client| has_timeout || client.must_open());
         let watched = watched.then_some(IDLE_EVERY);
-        watched.into_iter().chain(self.acceptor.look_again()).min()
+        let refusing = self.hearing.is_bad().then_some(IDLE_EVERY);
+        watched.into_iter().chain(refusing).chain(self.acceptor.look_again()).min()
+    }
+
+    /// Says that clients are refused, until none was for a while.
+    fn say_whether_refusing(&mut self) {
+        let refusing = self.refused.is_some_and(|refused| refused.elapsed() < REFUSING);
+        let max = self.acceptor.max_connections();
+        let state = match refusing {
+            true => Err(format!(
+                "clients are refused: there are {max} connections already (max_connections)"
+            )),
+            false => Ok(()),
+        };
+        self.hearing.set(state, &self.inlet);
     }
 
     // ---- clients
@@ -366,6 +391,8 @@ impl<A: Accept> Running<A> {
                 }
                 Arrival::TooMany(_, peer) => {
                     self.gather.counts().refused += 1;
+                    self.refused = Some(Instant::now());
+                    self.say_whether_refusing();
                     self.acceptor.refuse(peer);
                     continue;
                 }
@@ -508,6 +535,11 @@ impl<A: Accept> Running<A> {
     /// Takes in the first `count` bytes of the chunk.
     fn take(&mut self, token: Token, count: usize) {
         let Some(client) = self.clients.get_mut(&token) else { return };
+        if !client.spoke
+            && let Some(certificate) = client.transport.peer_certificate()
+        {
+            client.session.authenticated(certificate);
+        }
         (client.spoke, client.heard) = (true, Instant::now());
         if let Err(fault) = client.session.push(&self.chunk[..count], &mut self.gather) {
             client.faulty = true;

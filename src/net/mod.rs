@@ -2,5 +2,6 @@
 //! addresses.
 
 pub mod names;
+mod pem;
 pub mod tls;
 pub mod transport;

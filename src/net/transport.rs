@@ -12,7 +12,6 @@ use mio::{Interest, Registry, Token};
 use rustls::Connection;
 use socket2::{SockRef, TcpKeepalive};
 
-use super::tls;
 use crate::sys::socket;
 
 /// A peer that is gone without a word is noticed after some two minutes.
@@ -57,6 +56,12 @@ impl Transport {
         self.tls.is_some()
     }
 
+    /// The certificate that the peer has shown and that was verified (DER), if it did.
+    pub fn peer_certificate(&self) -> Option<&[u8]> {
+        let certificates = self.tls.as_ref()?.connection.peer_certificates()?;
+        certificates.first().map(AsRef::as_ref)
+    }
+
     /// The socket.
     pub fn stream(&self) -> &TcpStream {
         &self.stream
@@ -83,7 +88,7 @@ impl Transport {
             if let Err(error) = done {
                 // The alert that says why; the connection ends either way.
                 let _ = tls.connection.write_tls(&mut self.stream);
-                return Err(io::Error::new(ErrorKind::InvalidData, tls::explain(&error)));
+                return Err(io::Error::new(ErrorKind::InvalidData, error));
             }
         }
     }
@@ -177,7 +182,7 @@ impl Transport {
             if let Err(error) = tls.connection.process_new_packets() {
                 // The alert that says why; the connection ends either way.
                 let _ = tls.connection.write_tls(&mut self.stream);
-                return Err(io::Error::new(ErrorKind::InvalidData, tls::explain(&error)));
+                return Err(io::Error::new(ErrorKind::InvalidData, error));
             }
         }
     }

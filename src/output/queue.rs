@@ -214,8 +214,7 @@ impl Queue {
         self.batches.get(self.next)
     }
 
-    /// The first whole lines that were not written yet, of one batch and of at most `most` bytes,
-    /// but at least one line.
+    /// The first unwritten lines of one batch: as many as fit into `most` bytes, but at least one.
     pub fn unwritten_lines(&self, most: usize) -> Option<Batch> {
         let mut batch = self.batches.get(self.next)?.clone();
         if self.offset > 0 {
@@ -228,7 +227,7 @@ impl Queue {
         Some(batch)
     }
 
-    /// The lines that were written and are here yet.
+    /// The lines that were written and are still here.
     pub fn written_lines(&self) -> u64 {
         let whole =
             self.batches.range(..self.next).map(|batch| u64::from(batch.lines)).sum::<u64>();

@@ -57,7 +57,7 @@ struct Disk {
     locks: BTreeSet<PathBuf>,
     /// Bytes that still fit; `None` if unlimited.
     room: Option<usize>,
-    /// What it says it has free, whatever is removed.
+    /// The free space it reports, whatever is removed.
     late: Option<u64>,
     operations: u64,
     /// The operation at which the machine stops.
@@ -73,8 +73,8 @@ struct Disk {
 pub(crate) struct SimFile {
     disk: Rc<RefCell<Disk>>,
     inode: Inode,
-    /// Of a shared handle: how long the file was when it was made. A sync by it makes no more than
-    /// that durable, as one that began then may do.
+    /// For a shared handle: the length of the file when the handle was made. A sync through it
+    /// makes no more than that durable, as a sync that began then might.
     until: Option<usize>,
 }
 
@@ -112,7 +112,7 @@ impl SimFs {
         self.disk.borrow_mut().room = room;
     }
 
-    /// Says from now on that so much is free, whatever is removed.
+    /// Reports a fixed amount of free space from now on, whatever is removed.
     pub(crate) fn set_late(&self, free: Option<u64>) {
         self.disk.borrow_mut().late = free;
     }
@@ -359,7 +359,7 @@ impl FsFile for SimFile {
         let mut data = self.inode.borrow_mut();
         failed?;
         let until = self.until.unwrap_or(usize::MAX).min(data.live.len());
-        // What another sync made durable meanwhile stays so.
+        // Data that another sync made durable meanwhile stays durable.
         if until >= data.durable.len() || data.live.len() < data.durable.len() {
             data.durable = data.live[..until].to_vec();
         }

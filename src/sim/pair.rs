@@ -50,7 +50,7 @@ pub(crate) struct Pair {
     barrier: u64,
     sender_text: String,
     receiver_text: String,
-    /// Whether syncs end only as time passes.
+    /// True if syncs end only as time passes.
     slow_syncs: bool,
 }
 
@@ -82,7 +82,7 @@ impl Pair {
         self.sender.reload(&self.sender_text);
     }
 
-    /// Has a sync end only as time passes, on disks that are started later too.
+    /// Makes syncs end only as time passes, also on disks started later.
     pub(crate) fn slow_syncs(&mut self) {
         self.slow_syncs = true;
         self.sender.slow_syncs = true;

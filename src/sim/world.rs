@@ -42,9 +42,9 @@ pub(crate) struct World {
     pub(crate) fs: SimFs,
     files: BTreeMap<NodeId, FileOutput<SimFs>>,
     spools: BTreeMap<NodeId, Writer<SimFs>>,
-    /// Syncs that have begun. What comes before they end is appended beside them.
+    /// Syncs that have begun. Data that arrives before they end is appended beside them.
     syncs: VecDeque<(NodeId, Syncing<SimFs>)>,
-    /// Whether a sync ends only as time passes.
+    /// True if a sync ends only as time passes.
     pub(crate) slow_syncs: bool,
     /// What inputs were sent: the last completed barrier, and answers to resume queries.
     pub(crate) completed: u64,
@@ -119,7 +119,7 @@ impl World {
         Ok(())
     }
 
-    /// What both clocks say.
+    /// The time of both clocks.
     fn both(&self) -> Now {
         Now { wall: SystemTime::UNIX_EPOCH + self.now.0, mono: self.now }
     }
@@ -173,7 +173,7 @@ impl World {
         panic!("the engine never runs out of actions");
     }
 
-    /// The sync that began first ends.
+    /// Ends the oldest running sync.
     pub(crate) fn end_sync(&mut self) -> bool {
         let Some((node, syncing)) = self.syncs.pop_front() else { return false };
         let synced = syncing.run();
@@ -245,10 +245,23 @@ impl World {
             }
             DiskWork::Restore(files) => self.files.get_mut(&node).unwrap().restore(&files).unwrap(),
             DiskWork::Checkpoint => {
-                let files = self.files.get_mut(&node).unwrap().checkpoint();
+                let output = self.files.get_mut(&node).unwrap();
+                let was_reopening = output.is_reopening();
+                let files = output.checkpoint();
+                let reopened = was_reopening && !output.is_reopening();
                 self.engine.handle(Event::Checkpointed { node, files }, self.now);
+                if reopened {
+                    self.engine.handle(Event::Reopened { node, done: true }, self.now);
+                }
             }
-            DiskWork::CheckpointSaved => self.files.get_mut(&node).unwrap().saved(),
+            DiskWork::CheckpointSaved => {
+                let output = self.files.get_mut(&node).unwrap();
+                let was_reopening = output.is_reopening();
+                output.saved();
+                if was_reopening {
+                    self.engine.handle(Event::Reopened { node, done: true }, self.now);
+                }
+            }
             DiskWork::Spool(work) => {
                 let now = self.both();
                 let writer = self.spools.get_mut(&node).unwrap();

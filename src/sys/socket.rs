@@ -50,9 +50,9 @@ pub fn set_udp_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// programs of the host have joined on its port (ip(7), IP_MULTICAST_ALL).
 ///
 /// # Errors
-/// The kernel's, where it is older than 4.20 and the socket is of IPv6.
+/// The kernel's error; kernels older than 4.20 do not support it for IPv6.
 pub fn only_joined_groups(socket: BorrowedFd<'_>, is_ipv6: bool) -> io::Result<()> {
-    // An IPv6 socket may take IPv4 too, which has an option of its own.
+    // An IPv6 socket may also receive IPv4, which has its own option.
     set_int(socket, libc::SOL_IP, libc::IP_MULTICAST_ALL, 0)?;
     if is_ipv6 { set_int(socket, libc::SOL_IPV6, IPV6_MULTICAST_ALL, 0) } else { Ok(()) }
 }
@@ -117,8 +117,8 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(u32::try_from(bytes).unwrap_or(0))
 }
 
-/// How long ago the peer's TCP was last heard from: zero where it has acknowledged all that it was
-/// sent and has no room for more, for it answers the kernel's probes then, which are far apart.
+/// The time since the peer's TCP was last heard from. Zero if it has acknowledged everything and
+/// has no room for more: it then answers the kernel's probes, which are far apart.
 ///
 /// # Errors
 /// The kernel's.
@@ -139,7 +139,7 @@ pub fn silence(socket: BorrowedFd<'_>) -> io::Result<Duration> {
     if code != 0 {
         return Err(io::Error::last_os_error());
     }
-    // A second probe is sent only where the first one was not answered.
+    // A second probe is sent only if the first one was not answered.
     let waits_for_room = info.tcpi_unacked == 0 && info.tcpi_probes <= 1;
     let established = info.tcpi_state == ESTABLISHED;
     let silence = Duration::from_millis(u64::from(info.tcpi_last_ack_recv));

@@ -57,7 +57,7 @@ impl Listening {
         Ok(Self { path: path.to_path_buf(), made, listener })
     }
 
-    /// Whether the path still leads to it.
+    /// Returns whether the path still leads to it.
     pub fn is_at_its_path(&self) -> bool {
         inode(&self.path).is_ok_and(|found| found == self.made)
     }

@@ -6,9 +6,11 @@ use crate::ingress::{OpenError, Source};
 use crate::proto::shared::tls::{self, ServerTlsPlan};
 use crate::proto::shared::{connections, datagrams, lines};
 use crate::proto::traits::{Claim, Input, Nature, Opening};
-use crate::settings::key::{ADDRESS, Choice, Form, Key};
+use crate::settings::key::{ADDRESS, Choice, Form, Key, Value};
 use crate::settings::{Entry, Report, Section};
 use crate::url::Protocol;
+
+use super::origins::{Origins, Permitted};
 
 /// What a client is reached by.
 pub const SCHEMES: &[Protocol] = &[Protocol::Relp, Protocol::RelpTls];
@@ -22,7 +24,22 @@ pub struct RelpInPlan {
     pub tls: Option<ServerTlsPlan>,
     /// The most connections at a time.
     pub max_connections: usize,
+    /// Whose offer of an identity is believed.
+    pub origins: Origins,
 }
+
+const ORIGIN_WORDS: [(&str, Origins); 3] =
+    [("first", Origins::First), ("any", Origins::Any), ("none", Origins::None)];
+
+const ORIGINS: Key = Key::or(
+    "origins",
+    Value::Either(&[
+        Value::Words(&["first", "any", "none"]),
+        Value::Texts("Address, network or name in a client's certificate", r"\S"),
+    ]),
+    "\"first\"",
+    "Which logweirs are told the last of their lines here, so that each line comes exactly once.",
+);
 
 impl Input for RelpInPlan {
     const CHOICE: Choice = Choice {
@@ -36,7 +53,7 @@ impl Input for RelpInPlan {
         forms: &[Form {
             name: "RELP input",
             scheme: None,
-            keys: &[lines::MESSAGES, connections::KEYS, tls::SERVER],
+            keys: &[lines::MESSAGES, connections::KEYS, tls::SERVER, &[ORIGINS]],
         }],
     };
 
@@ -47,7 +64,11 @@ impl Input for RelpInPlan {
             None => None,
         };
         let max_connections = connections::read(section, report);
-        Some(Self { address: address?, tls, max_connections })
+        let origins = match section.entry(&ORIGINS) {
+            Some(entry) => origins(entry, tls.as_ref(), report)?,
+            None => Origins::First,
+        };
+        Some(Self { address: address?, tls, max_connections, origins })
     }
 
     fn claims(&self) -> Vec<Claim> {
@@ -69,4 +90,36 @@ impl Input for RelpInPlan {
     fn tls(&self) -> Option<&ServerTlsPlan> {
         self.tls.as_ref()
     }
+}
+
+fn origins(
+    entry: &Entry<'_>,
+    tls: Option<&ServerTlsPlan>,
+    report: &mut Report<'_>,
+) -> Option<Origins> {
+    let texts = entry.names(report)?;
+    if let [only] = texts.as_slice() {
+        let word = ORIGIN_WORDS.into_iter().find(|(word, _)| word == only.get_ref());
+        if let Some((_, origins)) = word {
+            return Some(origins);
+        }
+    }
+    let mut permitted = Vec::new();
+    for text in texts {
+        let Some(one) = Permitted::read(text.get_ref()) else {
+            let help = "as in \"192.0.2.7\", \"192.0.2.0/24\" or \"web1.example.org\"";
+            let message = format!("`{}` is no address, network or name", text.get_ref());
+            entry.wrong_help(report, message, help);
+            return None;
+        };
+        let shows = tls.is_some_and(|tls| tls.client_ca.is_some());
+        if matches!(one, Permitted::Name(_)) && !shows {
+            let message = format!("`{}` is the name of a certificate", text.get_ref());
+            let help = "clients show one where `tls` has a `client_ca`; otherwise list addresses";
+            entry.wrong_help(report, message, help);
+            return None;
+        }
+        permitted.push(one);
+    }
+    Some(Origins::Listed(permitted))
 }

@@ -9,6 +9,7 @@ use crate::input::Pieces;
 use crate::proto::traits::Opening;
 
 use super::config::RelpInPlan;
+use super::origins::Owners;
 use super::session::ClientSession;
 
 /// Opens it, with the sockets it is given; nothing is read yet.
@@ -23,13 +24,17 @@ pub(super) fn open(
     let listener = opening.listener();
     let most = plan.max_connections;
     let bound = Bound::open(&at, plan.address, plan.tls.as_ref(), most, listener)?;
-    let server = Server::new(bound, Relp { max_message: opening.max_line });
+    let server = Server::new(
+        bound,
+        Relp { max_message: opening.max_line, owners: Owners::new(plan.origins.clone()) },
+    );
     Ok(vec![Box::new(server.map_err(|error| OpenError::new(&at, error))?)])
 }
 
 /// Takes RELP clients.
 struct Relp {
     max_message: usize,
+    owners: Owners,
 }
 
 impl Accept for Relp {
@@ -42,7 +47,7 @@ impl Accept for Relp {
     }
 
     fn session(&self, peer: SocketAddr, _: bool) -> ClientSession {
-        ClientSession::new(peer, self.max_message)
+        ClientSession::new(peer, self.max_message, self.owners.clone())
     }
 
     fn plain_hint(&self) -> &'static str {

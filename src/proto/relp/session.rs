@@ -11,9 +11,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
+use super::origins::{Client, Held, Owners};
 use super::wire::{self, Command, Decoder, Frame, Offers, TXNR_MOST, decode_lines_head, encode};
 use crate::batch::{Span, count_lines};
 use crate::ids::Identity;
@@ -246,6 +248,15 @@ impl Session {
         }
     }
 
+    /// The client's offer is not believed: it is answered as a client without an identity, whose
+    /// lines have no origin.
+    pub fn disbelieve(&mut self) {
+        if let State::Asking(txnr) = self.state {
+            self.sender = None;
+            self.answer_open(txnr, None);
+        }
+    }
+
     /// The spool that the client sends from.
     pub fn sender(&self) -> Option<Identity> {
         self.sender.map(|(spool, _)| spool)
@@ -294,6 +305,9 @@ impl Session {
         if bytes.last() != Some(&b'\n') || count_lines(&bytes) != count {
             return Err(Fault::LinesCount);
         }
+        if bytes.len() > self.max_message {
+            bytes = self.cut_lines(bytes);
+        }
         self.note(frame.txnr);
         if first > next {
             self.counts.sequence_lost += first - next;
@@ -303,6 +317,25 @@ impl Session {
         let origin = Some(Span { origin: spool, first, last });
         self.push_piece(Piece { origin, ..Piece::new(bytes, count) });
         Ok(())
+    }
+
+    /// Lines of which none is longer than may be.
+    fn cut_lines(&mut self, bytes: Bytes) -> Bytes {
+        let most = self.max_message;
+        let lines = || bytes.split_inclusive(|&byte| byte == b'\n');
+        if lines().all(|line| line.len() - 1 <= most) {
+            return bytes;
+        }
+        let mut kept = BytesMut::with_capacity(bytes.len());
+        for line in lines() {
+            let line = &line[..line.len() - 1];
+            if line.len() > most {
+                self.counts.cut(line.len() - most);
+            }
+            kept.extend_from_slice(&line[..line.len().min(most)]);
+            kept.extend_from_slice(b"\n");
+        }
+        kept.freeze()
     }
 
     /// Enters a piece, cut at the borders.
@@ -417,12 +450,37 @@ impl Session {
 pub struct ClientSession {
     session: Session,
     source: Source,
+    client: Client,
+    owners: Owners,
+    /// Its identity, where its offer is believed.
+    held: Option<Held>,
+    /// What is to be logged of it.
+    slip: Option<String>,
 }
 
 impl ClientSession {
     /// A session whose messages may have `max_message` bytes; longer ones are cut.
-    pub fn new(peer: SocketAddr, max_message: usize) -> Self {
-        Self { session: Session::new(max_message), source: Source::Address(peer) }
+    pub fn new(peer: SocketAddr, max_message: usize, owners: Owners) -> Self {
+        Self {
+            session: Session::new(max_message),
+            source: Source::Address(peer),
+            client: Client::new(peer.ip()),
+            owners,
+            held: None,
+            slip: None,
+        }
+    }
+
+    /// Believes the client's offer of an identity, or does not.
+    fn judge_offer(&mut self) {
+        let Some(identity) = self.session.asks().filter(|_| self.held.is_none()) else { return };
+        match self.owners.offer(identity, &self.client, Instant::now()) {
+            Ok(held) => self.held = Some(held),
+            Err(slip) => {
+                self.slip = slip;
+                self.session.disbelieve();
+            }
+        }
     }
 }
 
@@ -434,9 +492,21 @@ impl server::Session for ClientSession {
         let done = self.session.push(bytes);
         pieces.counts().add(&self.session.take_counts());
         for piece in self.session.take_pieces() {
+            if let (Some(held), true) = (&self.held, piece.origin.is_some()) {
+                held.note(Instant::now());
+            }
             pieces.push(Piece { sources: Some(Sources::one(self.source)), ..piece });
         }
+        self.judge_offer();
         done
+    }
+
+    fn authenticated(&mut self, certificate: &[u8]) {
+        self.client.set_certificate(certificate);
+    }
+
+    fn take_slip(&mut self) -> Option<String> {
+        self.slip.take()
     }
 
     fn state(&self) -> server::State {
@@ -511,6 +581,58 @@ mod tests {
 
     fn said(session: &mut Session) -> String {
         String::from_utf8(std::mem::take(session.out())).unwrap()
+    }
+
+    /// The session of a client that offers an identity, and what it is answered.
+    fn offers(owners: &Owners, address: &str, identity: Identity) -> (ClientSession, String) {
+        use crate::ingress::server::Session as _;
+        let peer = SocketAddr::new(address.parse().unwrap(), 1);
+        let mut client = ClientSession::new(peer, 20, owners.clone());
+        let offers = Offers::ours(Some((identity, 0)), None).encode();
+        let open = stream(&[(1, "open", offers.as_bytes())]);
+        client.push(&open, &mut Pieces::default()).unwrap();
+        client.resume(&vec![vec![Some(41)]]);
+        let answer = said(&mut client.session);
+        (client, answer)
+    }
+
+    #[test]
+    fn an_identity_that_another_client_has_is_not_believed_and_its_lines_have_no_origin() {
+        use crate::ingress::server::Session as _;
+        let owners = Owners::new(crate::proto::relp::origins::Origins::First);
+        let identity = Identity::of(7);
+        let (owner, answer) = offers(&owners, "192.0.2.1", identity);
+        assert!(answer.contains("=41\n") || answer.contains(" 41"), "{answer}");
+        assert_eq!(owner.origins(), [identity]);
+        let (mut thief, answer) = offers(&owners, "192.0.2.2", identity);
+        assert!(answer.starts_with("1 rsp") && !answer.contains("41"), "{answer}");
+        assert!(thief.origins().is_empty() && thief.take_slip().is_some());
+        // The owner's connection is not ended, for the thief queries nothing.
+        assert_eq!(thief.state(), server::State::Open);
+        let mut pieces = Pieces::default();
+        thief.push(&stream(&[(2, "syslog", b"<13>real")]), &mut pieces).unwrap();
+        pieces.seal();
+        let taken: Vec<_> = pieces.full().collect();
+        assert_eq!((taken.len(), taken[0].origin), (1, None));
+        let mut lines = encode_lines_head(u64::MAX - 1, u64::MAX - 1, 1);
+        lines.extend_from_slice(b"forged\n");
+        let forged = thief.push(&stream(&[(3, "lines", &lines)]), &mut pieces);
+        assert_eq!(forged, Err(Fault::NoSpool));
+        drop(owner);
+        assert!(offers(&owners, "192.0.2.1", identity).0.held.is_some());
+    }
+
+    #[test]
+    fn lines_of_a_piece_that_are_too_long_are_cut_and_counted_each() {
+        let owners = Owners::new(crate::proto::relp::origins::Origins::Any);
+        let (mut client, _) = offers(&owners, "192.0.2.1", Identity::of(7));
+        let mut frame = encode_lines_head(42, 44, 3);
+        frame.extend_from_slice(format!("short\n{:030}\n{:020}\n", 1, 2).as_bytes());
+        client.session.push(&stream(&[(2, "lines", &frame)])).unwrap();
+        let counts = client.session.take_counts();
+        assert_eq!((counts.oversize, counts.oversize_bytes), (1, 10));
+        let want = format!("short\n{:020}\n{:020}\n", 0, 2);
+        assert_eq!(lines(&mut client.session), want);
     }
 
     fn lines(session: &mut Session) -> String {

@@ -1,0 +1,324 @@
+//! Whose offer of an origin is believed.
+//!
+//! A client that offers the identity of its spool is told the last of its lines here, and lines
+//! that are here already are dropped and acknowledged. So who offers the identity of another one
+//! could have that one's lines dropped. Where the configuration does not say who may offer
+//! identities, each belongs to whoever offered it first, and is kept for that one while it is
+//! connected and for some time after. A client that is not believed is a client without an
+//! identity: its lines are stored and acknowledged, and may come twice after a break.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::{CertificateDer, ServerName};
+
+use super::certificate::holder;
+use crate::ids::Identity;
+
+/// How long an identity is kept for its owner after the last lines of it.
+pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Identities that are followed; of more, the one unheard of for longest is forgotten.
+const IDENTITIES_MAX: usize = 4096;
+/// Identities that one owner may have at a time: a spool has one for each lane of an output.
+pub const OWNED_MAX: usize = 256;
+/// How long an identity must be unheard of before its owner can have another one in its place, so
+/// that nobody fills what spools remember of origins.
+pub const REPLACED_AFTER: Duration = Duration::from_secs(60 * 60);
+/// Clients of which is remembered that it was logged that they are not believed.
+const MENTIONED_MAX: usize = 1024;
+
+/// Who may offer an identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    /// Whoever offered it first.
+    First,
+    /// Anybody.
+    Any,
+    /// Nobody.
+    None,
+    /// Clients with these addresses, or certificates for these names.
+    Listed(Vec<Permitted>),
+}
+
+/// Clients that may offer identities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Permitted {
+    /// Those of a network, by its address and the length of its prefix.
+    Network(IpAddr, u8),
+    /// Those with a certificate for this name.
+    Name(String),
+}
+
+impl Permitted {
+    /// Reads an address, a network or a name; `None` where it is none of them.
+    pub fn read(text: &str) -> Option<Self> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Some(Self::Network(address, if address.is_ipv4() { 32 } else { 128 }));
+        }
+        if let Some((address, prefix)) = text.split_once('/') {
+            let address: IpAddr = address.parse().ok()?;
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            let prefix = prefix.parse().ok().filter(|prefix| *prefix <= most)?;
+            return Some(Self::Network(address, prefix));
+        }
+        ServerName::try_from(text).ok()?;
+        Some(Self::Name(text.to_string()))
+    }
+
+    fn fits(&self, client: &Client) -> bool {
+        match self {
+            Self::Network(network, prefix) => is_in(client.address, *network, *prefix),
+            Self::Name(name) => client.has_name(name),
+        }
+    }
+}
+
+fn is_in(address: IpAddr, network: IpAddr, prefix: u8) -> bool {
+    let shift = |bits: u32| bits - u32::from(prefix);
+    match (address, network) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => {
+            (one.to_bits() ^ other.to_bits()).checked_shr(shift(32)).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(one), IpAddr::V6(other)) => {
+            (one.to_bits() ^ other.to_bits()).checked_shr(shift(128)).unwrap_or(0) == 0
+        }
+        _ => false,
+    }
+}
+
+/// Who a client is.
+#[derive(Debug, Clone)]
+pub struct Client {
+    address: IpAddr,
+    certificate: Option<CertificateDer<'static>>,
+}
+
+/// What is told of owners: a certificate's holder, which stays when the certificate is renewed, or
+/// an address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Owner {
+    Holder(Vec<u8>),
+    Address(IpAddr),
+}
+
+impl Client {
+    /// A client that connects from this address.
+    pub fn new(address: IpAddr) -> Self {
+        Self { address: address.to_canonical(), certificate: None }
+    }
+
+    /// It has shown this certificate, which was verified.
+    pub fn set_certificate(&mut self, der: &[u8]) {
+        self.certificate = Some(CertificateDer::from(der.to_vec()));
+    }
+
+    fn owner(&self) -> Owner {
+        let holder = self.certificate.as_ref().and_then(|certificate| holder(certificate));
+        holder.map_or(Owner::Address(self.address), Owner::Holder)
+    }
+
+    fn has_name(&self, name: &str) -> bool {
+        let Some(certificate) = &self.certificate else { return false };
+        let parsed = rustls::server::ParsedCertificate::try_from(certificate);
+        let (Ok(parsed), Ok(name)) = (parsed, ServerName::try_from(name)) else { return false };
+        rustls::client::verify_server_name(&parsed, &name).is_ok()
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Holder(_) => f.write_str("a client with another certificate"),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+/// The owners of identities. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Owners(Arc<Mutex<Table>>);
+
+#[derive(Debug)]
+struct Table {
+    rule: Origins,
+    owned: HashMap<Identity, Owned>,
+    mentioned: HashSet<IpAddr>,
+}
+
+#[derive(Debug)]
+struct Owned {
+    owner: Owner,
+    heard: Instant,
+    connections: usize,
+}
+
+/// A believed offer: the identity belongs to the client until this is dropped, and some time
+/// longer.
+#[derive(Debug)]
+pub struct Held {
+    owners: Owners,
+    identity: Identity,
+}
+
+impl Owners {
+    /// None yet.
+    pub fn new(rule: Origins) -> Self {
+        let (owned, mentioned) = (HashMap::new(), HashSet::new());
+        Self(Arc::new(Mutex::new(Table { rule, owned, mentioned })))
+    }
+
+    /// A client offers an identity; where it is not believed, why.
+    ///
+    /// # Errors
+    /// What is to be logged, once for each client: `None` where it was said before.
+    pub fn offer(
+        &self,
+        identity: Identity,
+        client: &Client,
+        now: Instant,
+    ) -> Result<Held, Option<String>> {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match table.check(identity, client, now) {
+            Ok(()) => Ok(Held { owners: self.clone(), identity }),
+            Err(why) => Err(table.mention(client.address).then(|| {
+                format!(
+                    "its offer of the identity {identity} is not believed: {why}; its lines are \
+                     taken in, but may come twice after a break (see `origins`)"
+                )
+            })),
+        }
+    }
+}
+
+impl Held {
+    /// Lines of it came.
+    pub fn note(&self, now: Instant) {
+        let mut table = self.owners.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(owned) = table.owned.get_mut(&self.identity) {
+            owned.heard = now;
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut table = self.owners.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(owned) = table.owned.get_mut(&self.identity) {
+            owned.connections = owned.connections.saturating_sub(1);
+        }
+    }
+}
+
+impl Table {
+    fn check(&mut self, identity: Identity, client: &Client, now: Instant) -> Result<(), String> {
+        match &self.rule {
+            Origins::Any => return Ok(()),
+            Origins::None => return Err("`origins` is \"none\"".into()),
+            Origins::Listed(permitted) => {
+                let is_listed = permitted.iter().any(|one| one.fits(client));
+                return if is_listed { Ok(()) } else { Err("it is not listed".into()) };
+            }
+            Origins::First => {}
+        }
+        let owner = client.owner();
+        if let Some(owned) = self.owned.get_mut(&identity) {
+            let is_kept = owned.connections > 0 || now.duration_since(owned.heard) < KEPT;
+            if owned.owner != owner && is_kept {
+                return Err(format!("it is that of {}", owned.owner));
+            }
+            if owned.owner == owner {
+                (owned.heard, owned.connections) = (now, owned.connections + 1);
+                return Ok(());
+            }
+        }
+        let has = self.owned.values().filter(|owned| owned.owner == owner).count();
+        let is_replaceable = |owned: &Owned| {
+            owned.owner == owner && now.duration_since(owned.heard) >= REPLACED_AFTER
+        };
+        if has >= OWNED_MAX && !self.forget(is_replaceable) {
+            return Err(format!("it has {OWNED_MAX} already"));
+        }
+        if self.owned.len() >= IDENTITIES_MAX && !self.forget(|_| true) {
+            return Err(format!("there are {IDENTITIES_MAX} already"));
+        }
+        self.owned.insert(identity, Owned { owner, heard: now, connections: 1 });
+        Ok(())
+    }
+
+    /// Forgets the identity unheard of for longest, of those that may be forgotten; whether there
+    /// was one.
+    fn forget(&mut self, may: impl Fn(&Owned) -> bool) -> bool {
+        let idle = self.owned.iter().filter(|(_, owned)| owned.connections == 0 && may(owned));
+        let oldest = idle.min_by_key(|(_, owned)| owned.heard).map(|(identity, _)| *identity);
+        oldest.is_some_and(|identity| self.owned.remove(&identity).is_some())
+    }
+
+    fn mention(&mut self, address: IpAddr) -> bool {
+        self.mentioned.len() < MENTIONED_MAX && self.mentioned.insert(address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(address: &str) -> Client {
+        Client::new(address.parse().unwrap())
+    }
+
+    #[test]
+    fn an_identity_is_its_first_owners_while_it_is_connected_and_for_a_day() {
+        let owners = Owners::new(Origins::First);
+        let (id, start) = (Identity::of(7), Instant::now());
+        let held = owners.offer(id, &client("192.0.2.1"), start).unwrap();
+        let thief = client("192.0.2.2");
+        let why = owners.offer(id, &thief, start + 2 * KEPT).unwrap_err().unwrap();
+        assert!(why.contains("it is that of 192.0.2.1"), "{why}");
+        // Said once.
+        assert_eq!(owners.offer(id, &thief, start).unwrap_err(), None);
+        // The same host through an IPv6 socket.
+        let again = owners.offer(id, &client("::ffff:192.0.2.1"), start).unwrap();
+        held.note(start + KEPT);
+        drop((held, again));
+        assert!(owners.offer(id, &thief, start + KEPT + KEPT / 2).is_err());
+        drop(owners.offer(id, &thief, start + 2 * KEPT).unwrap());
+        assert!(owners.offer(id, &client("192.0.2.1"), start + 2 * KEPT).is_err());
+    }
+
+    #[test]
+    fn nobody_makes_others_be_forgotten_by_offering_many() {
+        let owners = Owners::new(Origins::First);
+        let now = Instant::now();
+        drop(owners.offer(Identity::of(1), &client("192.0.2.1"), now).unwrap());
+        let many = client("192.0.2.2");
+        let offer = |number, now| owners.offer(Identity::of(1000 + number), &many, now).is_ok();
+        let believed = (0..10_000).filter(|number| offer(*number, now)).count();
+        assert_eq!(believed, OWNED_MAX);
+        assert!(owners.offer(Identity::of(1), &many, now).is_err());
+        assert!(offer(20_000, now + REPLACED_AFTER));
+    }
+
+    #[test]
+    fn the_configuration_may_say_who_is_believed() {
+        let now = Instant::now();
+        let offers = |rule: &Origins, address: &str| {
+            Owners::new(rule.clone()).offer(Identity::of(1), &client(address), now).is_ok()
+        };
+        let listed = ["192.0.2.0/25", "2001:db8::/32", "0.0.0.0/0"].map(Permitted::read);
+        let [v4, v6, all] = listed.map(|permitted| permitted.unwrap());
+        let some = Origins::Listed(vec![v4, v6]);
+        assert!(offers(&some, "192.0.2.127") && offers(&some, "2001:db8::1"));
+        assert!(!offers(&some, "192.0.2.128") && !offers(&some, "2001:db9::1"));
+        assert!(offers(&Origins::Listed(vec![all]), "203.0.113.9"));
+        assert!(offers(&Origins::Any, "192.0.2.1") && !offers(&Origins::None, "192.0.2.1"));
+        // A name is that of a certificate.
+        let name = Permitted::read("web1.example.org").unwrap();
+        assert!(!offers(&Origins::Listed(vec![name]), "192.0.2.1"));
+        for wrong in ["192.0.2.0/33", "::/129", "a b", "192.0.2.1/", ""] {
+            assert_eq!(Permitted::read(wrong), None, "{wrong}");
+        }
+    }
+}
