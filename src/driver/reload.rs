@@ -280,7 +280,8 @@ impl Daemon {
         match std::mem::take(&mut self.reload.stage) {
             Stage::Idle => {}
             Stage::Preparing(prepared) => match prepared.try_recv() {
-                Ok(Ok(_)) if self.engine.is_ending() => {
+                Ok(Ok(opened)) if self.engine.is_ending() => {
+                    drop(opened);
                     self.end_reload(Err("the daemon is ending".into()), now);
                 }
                 Ok(Ok(prepared)) => self.close_what_goes(Box::new(prepared), now),
@@ -312,7 +313,11 @@ impl Daemon {
     fn close_what_goes(&mut self, mut prepared: Box<Prepared>, now: Mono) {
         let opened = match self.open_metrics(&prepared.plan) {
             Ok(opened) => opened,
-            Err(error) => return self.end_reload(Err(error), now),
+            Err(error) => {
+                // What was opened is closed before the answer says that nothing has changed.
+                drop(prepared);
+                return self.end_reload(Err(error), now);
+            }
         };
         self.use_admin(&prepared.plan, prepared.control.take(), opened);
         let kept: HashMap<&str, &BodyPlan> =
