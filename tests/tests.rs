@@ -30,6 +30,7 @@
 //! - `tap`: somebody looks at the flow;
 //! - `assets`: completions and manual pages are made for every subcommand;
 //! - `booted`: packages are installed, upgraded and purged on a booted systemd, and no line lost;
+//! - `peers`: peers with names that come and move, behind balancers, and with bad certificates;
 //! - `packages`: packages hold what they should, and the unit is sound;
 //! - `tidy`: the project keeps its own rules;
 //! - `top`: the flow is shown in a terminal;
@@ -60,6 +61,7 @@ mod metrics;
 mod monitoring;
 mod onboarding;
 mod packages;
+mod peers;
 mod reload;
 mod rsyslog;
 mod schema;

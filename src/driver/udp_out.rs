@@ -293,3 +293,82 @@ impl UdpOutputs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Mono {
+        Mono(Duration::from_secs(seconds))
+    }
+
+    fn addresses(texts: &[&str]) -> Found {
+        Ok(texts.iter().map(|text| text.parse().unwrap()).collect())
+    }
+
+    fn sends_to(target: &Target) -> Option<String> {
+        target.socket.as_ref().map(|socket| socket.peer_addr().unwrap().to_string())
+    }
+
+    #[test]
+    fn an_output_follows_its_receivers_name() {
+        let mut target = Target::new("hub".into(), "hub:9", at(0));
+        assert_eq!(target.found(addresses(&["127.0.0.1:9"]), at(1)), Ok(true));
+        assert_eq!(
+            (sends_to(&target).as_deref(), target.next),
+            (Some("127.0.0.1:9"), Some(at(31)))
+        );
+        // It stays where it is while the name has this address, in whatever order.
+        let both = addresses(&["127.0.0.2:9", "127.0.0.1:9"]);
+        assert_eq!(target.found(both, at(31)), Ok(false));
+        assert_eq!(target.found(addresses(&["127.0.0.2:9"]), at(61)), Ok(true));
+        assert_eq!(sends_to(&target).as_deref(), Some("127.0.0.2:9"));
+        // A resolver that fails does not take away what there is.
+        assert_eq!(target.found(Err("no answer".into()), at(91)), Err("no answer".into()));
+        assert_eq!(
+            (sends_to(&target).as_deref(), target.next),
+            (Some("127.0.0.2:9"), Some(at(121)))
+        );
+    }
+
+    #[test]
+    fn each_address_of_a_name_gets_its_turn_when_one_refuses() {
+        let all = ["127.0.0.1:9", "[::1]:9", "127.0.0.3:9"];
+        let mut target = Target::new("hub".into(), "hub:9", at(0));
+        let mut seen = Vec::new();
+        for second in 0..4 {
+            assert_eq!(target.found(addresses(&all), at(second)), Ok(true));
+            seen.extend(sends_to(&target));
+            target.refused = true;
+        }
+        // A host without IPv6 leaves that address out.
+        seen.retain(|address| address != all[1]);
+        assert_eq!(&seen[..3.min(seen.len())], ["127.0.0.1:9", "127.0.0.3:9", "127.0.0.1:9"]);
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_yet_is_looked_up_again_and_again_after_longer_waits() {
+        let mut target = Target::new("hub".into(), "hub:9", at(0));
+        let mut now = at(0);
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            assert!(target.found(Err("not known".into()), now).is_err());
+            let next = target.next.unwrap();
+            waits.push(next.since(now).as_secs_f64());
+            now = next;
+        }
+        assert!((0.18..0.32).contains(&waits[0]), "{waits:?}");
+        assert!(waits.iter().all(|wait| *wait <= 37.5) && waits[11] > 22.0, "{waits:?}");
+    }
+
+    #[test]
+    fn an_address_needs_no_second_look() {
+        for (to, host) in [("[::1]:9", "::1"), ("127.0.0.1:9", "127.0.0.1")] {
+            let mut target = Target::new("hub".into(), to, at(0));
+            assert_eq!((target.host.as_str(), target.port), (host, 9));
+            if target.found(addresses(&["127.0.0.1:9"]), at(0)) == Ok(true) {
+                assert_eq!(target.next, None);
+            }
+        }
+    }
+}

@@ -95,20 +95,27 @@ impl Connection {
 struct Tries {
     /// Times that the peer refused the line.
     refusals: u32,
-    /// Times that it ended the session while more lines were under way.
+    /// Times that it ended the session while one of the suspects was under way.
     closes: u32,
-    /// Times that it did so while only this line was.
+    /// The first so many lines were under way when it last did so, and were not taken since.
+    suspects: u64,
+    /// Times that it did so while only the first line was.
     alone: u32,
-    /// Lines that are still to be sent one at a time.
-    careful: u64,
     /// Lines given up since one was taken.
     given_up: u32,
 }
 
 impl Tries {
+    /// Whether lines are to be sent one at a time.
+    fn is_careful(&self) -> bool {
+        self.closes >= REFUSALS_MOST && self.suspects > 0
+    }
+
     /// The peer has taken lines.
     fn taken(&mut self, lines: u64) {
-        *self = Self { careful: self.careful.saturating_sub(lines), ..Self::default() };
+        let suspects = self.suspects.saturating_sub(lines);
+        let closes = if suspects > 0 { self.closes } else { 0 };
+        *self = Self { suspects, closes, ..Self::default() };
     }
 
     /// A connection ended with this many lines in flight. Returns whether the first is to be given
@@ -121,11 +128,8 @@ impl Tries {
             }
             Ended::ByPeer if lines > 0 => {
                 self.closes += 1;
-                if lines == 1 {
-                    self.alone += 1;
-                } else if self.closes >= REFUSALS_MOST {
-                    self.careful = self.careful.max(lines);
-                }
+                self.suspects = self.suspects.max(lines);
+                self.alone += u32::from(lines == 1);
             }
             _ => self.refusals = 0,
         }
@@ -135,7 +139,8 @@ impl Tries {
     /// The line was given up.
     fn gave_up(&mut self) {
         let given_up = self.given_up + 1;
-        *self = Self { careful: self.careful.saturating_sub(1), given_up, ..Self::default() };
+        self.taken(1);
+        self.given_up = given_up;
     }
 }
 
@@ -164,7 +169,7 @@ impl Lane {
             }
             // It is unknown which line the peer rejects, so lines are sent one at a time.
             let tells = !connection.to_logweir && connection.link.is_answered();
-            let careful = connection.tries.careful > 0 && tells;
+            let careful = connection.tries.is_careful() && tells;
             if careful && self.queue.written_bytes() > 0 {
                 break;
             }
@@ -406,5 +411,72 @@ impl Engine {
         for lane in lanes {
             self.pump(lane);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_sent_alone_before_it_is_given_up() {
+        let mut tries = Tries::default();
+        for _ in 0..REFUSALS_MOST {
+            assert!(!tries.is_careful());
+            assert!(!tries.ended(Ended::ByPeer, 300), "any of them may be the one");
+            // Each session gets a little further.
+            tries.taken(10);
+        }
+        assert!(tries.is_careful());
+        let given_up: Vec<_> = (0..3).map(|_| tries.ended(Ended::ByPeer, 1)).collect();
+        assert_eq!(given_up, [false, false, true]);
+        tries.gave_up();
+        // All that were under way with it are looked at one by one, and no more.
+        tries.taken(288);
+        assert!(tries.is_careful());
+        tries.taken(1);
+        assert!(!tries.is_careful());
+    }
+
+    #[test]
+    fn sessions_that_end_at_other_lines_each_time_make_nobody_careful() {
+        let mut tries = Tries::default();
+        for _ in 0..100 {
+            assert!(!tries.ended(Ended::ByPeer, 50));
+            tries.taken(50);
+            assert!(!tries.is_careful());
+        }
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_costs_fewer_and_fewer_lines() {
+        let mut tries = Tries::default();
+        let mut ends = Vec::new();
+        for _ in 0..4 {
+            ends.push((1..).find(|_| tries.ended(Ended::ByPeer, 1)).unwrap());
+            tries.gave_up();
+        }
+        assert_eq!(ends, [3, 6, 12, 24]);
+        tries.taken(1);
+        assert_eq!((1..).find(|_| tries.ended(Ended::ByPeer, 1)), Some(3));
+    }
+
+    #[test]
+    fn only_ends_by_the_peer_with_lines_under_way_count() {
+        let mut tries = Tries::default();
+        for _ in 0..100 {
+            assert!(!tries.ended(Ended::Otherwise, 1));
+            assert!(!tries.ended(Ended::ByPeer, 0));
+        }
+        assert!(!tries.is_careful());
+        let refused: Vec<_> = (0..3).map(|_| tries.ended(Ended::Refused, 9)).collect();
+        assert_eq!(refused, [false, false, true]);
+    }
+
+    #[test]
+    fn the_log_shows_the_start_of_a_line_and_no_control_characters() {
+        assert_eq!(start_of(b"<13>a\x1b[2Jb\n"), "<13>a\\u{1b}[2Jb");
+        let long = start_of(&[b'x'; 1000]);
+        assert_eq!((long.chars().count(), long.ends_with('…')), (GIVEN_UP_SHOWN + 1, true));
     }
 }

@@ -121,3 +121,38 @@ pub fn resolve(host: &str, port: u16) -> Found {
         false => Ok(addresses),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mio::{Poll, Token, Waker};
+
+    use super::*;
+
+    #[test]
+    fn each_question_gets_its_own_answer() {
+        let poll = Poll::new().unwrap();
+        let lookups = Lookups::new(Wake::new(Waker::new(poll.registry(), Token(0)).unwrap()));
+        for port in 1..=100 {
+            lookups.ask(port, "localhost", port);
+        }
+        lookups.ask(101, "::1", 101);
+        let answer = || loop {
+            if let Some(answer) = lookups.poll() {
+                return answer;
+            }
+            std::thread::yield_now();
+        };
+        let mut ports: Vec<u16> = (0..101)
+            .map(|_| {
+                let (key, found) = answer();
+                let found = found.unwrap();
+                assert!(found.iter().all(|address| address.ip().is_loopback()), "{found:?}");
+                assert!(found.iter().all(|address| address.port() == key), "{found:?}");
+                key
+            })
+            .collect();
+        ports.sort_unstable();
+        assert_eq!(ports, (1..=101).collect::<Vec<_>>());
+        assert!(lookups.poll().is_none());
+    }
+}

@@ -183,3 +183,58 @@ pub(super) fn is_of_old_version(error: &Error) -> bool {
     // The crate that says so is one that rustls does not show.
     format!("{error:?}").contains("UnsupportedCertVersion")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pem(label: &str) -> Vec<u8> {
+        format!("-----BEGIN {label}-----\nMAA=\n-----END {label}-----\n").into_bytes()
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_named_with_what_to_do() {
+        for (bytes, said) in [
+            (pem("TRUSTED CERTIFICATE"), "`openssl x509`"),
+            (pem("PKCS7"), "`openssl pkcs7 -print_certs`"),
+            (pem("CERTIFICATE REQUEST"), "is a request"),
+            (pem("NEW CERTIFICATE REQUEST"), "is a request"),
+            (pem("EC PRIVATE KEY"), "is a private key"),
+            (b"\x30\x82\x01\x00\x02\x01\x03".to_vec(), "PKCS #12"),
+            (b"\x30\x82\x01\x00\x06\x09".to_vec(), "PKCS #7"),
+            (b"no certificate".to_vec(), "neither as PEM nor as DER"),
+            (Vec::new(), "neither as PEM nor as DER"),
+        ] {
+            let error = certificates_of(&bytes).unwrap_err();
+            assert!(error.contains(said), "{said}: {error}");
+        }
+    }
+
+    #[test]
+    fn certificates_are_found_in_each_of_their_forms() {
+        let older = pem("X509 CERTIFICATE");
+        let both = [pem("CERTIFICATE"), pem("PRIVATE KEY"), pem("CERTIFICATE")].concat();
+        let der = b"\x30\x02\x30\x00".to_vec();
+        for (bytes, count) in [(older, 1), (both, 2), (der, 1)] {
+            assert_eq!(certificates_of(&bytes).unwrap().len(), count);
+        }
+    }
+
+    #[test]
+    fn a_private_key_that_cannot_be_read_is_named_with_what_to_do() {
+        let old = b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: x\n\nMAA=\n\
+                    -----END RSA PRIVATE KEY-----\n";
+        for (bytes, said) in [
+            (pem("ENCRYPTED PRIVATE KEY"), "is encrypted"),
+            (old.to_vec(), "is encrypted"),
+            (pem("OPENSSH PRIVATE KEY"), "`ssh-keygen -p -m PKCS8`"),
+            (pem("DSA PRIVATE KEY"), "its kind is not supported"),
+            (pem("CERTIFICATE"), "there is no private key in it"),
+            (b"\x30\x02\x30\x00".to_vec(), "may be encrypted, or PKCS #12"),
+            (b"no key".to_vec(), "neither as PEM nor as DER"),
+        ] {
+            let error = keys_of(&bytes).unwrap_err();
+            assert!(error.contains(said), "{said}: {error}");
+        }
+    }
+}

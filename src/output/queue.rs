@@ -411,6 +411,31 @@ mod tests {
         assert_eq!(queue.count(), Count { lines: 1, bytes: 5 });
     }
 
+    #[test]
+    fn lines_that_were_not_written_come_in_pieces_of_whole_lines() {
+        let mut budget = Budget::new(1 << 20, 0);
+        let mut queue = Queue::new(1 << 20, 0);
+        queue.push(batch_of("one\ntwo\nthree\n"), &mut budget).unwrap();
+        queue.push(batch_of("four\n"), &mut budget).unwrap();
+        let piece = |queue: &mut Queue, most: usize| {
+            let piece = queue.unwritten_lines(most)?;
+            queue.wrote(piece.bytes.len());
+            Some((String::from_utf8(piece.bytes.to_vec()).unwrap(), queue.written_lines()))
+        };
+        assert_eq!(piece(&mut queue, 0), Some(("one\n".into(), 1)));
+        assert_eq!(piece(&mut queue, 9), Some(("two\n".into(), 2)));
+        // What is answered is not counted as written any more, also in the middle of a batch.
+        assert_eq!(queue.advance(4, &mut budget).lines, 1);
+        assert_eq!((queue.written_bytes(), queue.written_lines()), (4, 1));
+        assert_eq!(piece(&mut queue, 1000), Some(("three\n".into(), 2)));
+        assert_eq!(queue.advance(4, &mut budget).lines, 1);
+        assert_eq!((queue.written_bytes(), queue.written_lines()), (6, 1));
+        assert_eq!(piece(&mut queue, 1000), Some(("four\n".into(), 2)));
+        assert_eq!(piece(&mut queue, 1000), None);
+        assert_eq!(queue.advance(11, &mut budget).lines, 2);
+        assert_eq!((queue.written_bytes(), queue.is_empty()), (0, true));
+    }
+
     proptest! {
         #[test]
         fn every_line_is_read_whole_once_or_counted_as_torn(
