@@ -115,6 +115,18 @@ pub const PIECES_TOGETHER: usize = 4;
 /// Batches that may wait between a receiver and the loop.
 pub const RECEIVED_WAITING: usize = 8;
 const _: () = assert!(PIECES_TOGETHER <= RECEIVED_WAITING);
+/// Bytes that all receivers may have sent to the loop that it has not taken yet. One that has
+/// nothing there may always send, so that none waits for another.
+pub const RECEIVED_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The blocks that all receivers fill at a time; many of them have smaller ones.
+pub const BLOCKS_FILLED_MAX: usize = 4 * 1024 * 1024;
+/// The smallest block.
+pub const BLOCK_MIN: usize = 128 * 1024;
+const _: () = assert!(DATAGRAM_MAX <= BLOCK_MIN && BLOCK_MIN <= BLOCK);
+/// Blocks that nobody holds and that all receivers keep for reuse in a flood.
+pub const BLOCKS_FREE_MAX: usize = 16;
+/// Receivers that may receive several datagrams by one call at a time; the others receive one.
+pub const AREAS_MAX: usize = 4;
 /// Blocks a receiver keeps an eye on for reuse when nobody holds them any more.
 pub const BLOCKS_KEPT: usize = 64;
 

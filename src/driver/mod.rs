@@ -132,6 +132,7 @@ impl Daemon {
     }
 
     fn open_as(plan: &Plan, reread: Reread, patient: bool) -> Result<Self, String> {
+        crate::sys::memory::return_pieces_of(limits::BLOCK_MIN);
         let clock = SystemClock::new();
         let system =
             |error: io::Error| format!("the system refuses what every daemon needs: {error}");
@@ -146,7 +147,7 @@ impl Daemon {
             has_control: false,
             patient,
         };
-        let mut prepared = prepare(plan.clone(), &before)?;
+        let mut prepared = prepare(plan.clone(), &before).map_err(|refused| refused.error)?;
         let flow = match prepared.flow.take() {
             Some(flow) => flow,
             None => engine::Prepared::new(plan)?,
