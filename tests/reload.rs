@@ -81,6 +81,40 @@ fn a_port_in_use_refuses_the_reload() {
     assert!(daemon.status().nodes.iter().all(|node| node.name != "more"));
 }
 
+#[test]
+fn a_refused_reload_with_more_sockets_loses_nothing_that_came_to_them() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let metrics = taken.local_addr().unwrap().port();
+    let daemon = Daemon::start(&format!("sockets = 2\n{BASE}"));
+    // The kernel chooses the socket of a port by the sender's port.
+    let senders: Vec<_> = (0..32)
+        .map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap())
+        .inspect(|sender| sender.connect(("127.0.0.1", daemon.port)).unwrap())
+        .collect();
+    daemon
+        .write_config(&format!("metrics = \"127.0.0.1:{metrics}\"\n#daemon\nsockets = 8\n{BASE}"));
+    let mut sent = 0;
+    for _ in 0..10 {
+        let reload = std::thread::scope(|scope| {
+            let reload = scope.spawn(|| daemon.ctl("reload"));
+            while !reload.is_finished() {
+                for sender in &senders {
+                    sender.send(format!("line {sent}\n").as_bytes()).unwrap();
+                    sent += 1;
+                }
+                std::thread::yield_now();
+            }
+            reload.join().unwrap()
+        });
+        let said = String::from_utf8_lossy(&reload.stderr).into_owned();
+        assert_eq!(reload.status.code(), Some(1), "{said}");
+        assert!(said.contains("daemon.metrics"), "{said}");
+    }
+    let input =
+        daemon.wait_node("in", |node| node.lines_in + node.input.unwrap().kernel_drops >= sent);
+    assert_eq!(input.lines_in + input.input.unwrap().kernel_drops, sent);
+}
+
 fn send(daemon: &Daemon, from: u64, to: u64) {
     for line in numbered(from, to) {
         daemon.send(line.as_bytes());

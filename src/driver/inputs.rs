@@ -48,6 +48,8 @@ struct Receiver {
     phase: Phase,
     /// What keeps it from taking all that is sent to it.
     problem: Option<String>,
+    /// The name of its input, once a reload did not wait for it.
+    late: Option<Arc<str>>,
 }
 
 /// How far a receiver is.
@@ -57,8 +59,12 @@ enum Phase {
     Reading,
     /// A reload removes it; it was stopped and sends what it has.
     Closing,
-    /// It sends no more, and its clients wait for their last acknowledgements.
+    /// It sends no more, and its clients wait for their last acknowledgements; or it empties a
+    /// socket that was not used after all.
     Draining,
+    /// A reload removed it and did not wait for it any longer. What it sends comes to the input of
+    /// its name, if there is one.
+    Late,
 }
 
 impl Inputs {
@@ -94,7 +100,8 @@ impl Inputs {
             self.next += 1;
             let handle = Handle::start(&name, number, &self.ready, source)?;
             let claims = Arc::clone(&claims);
-            let receiver = Receiver { node, claims, handle, phase: Phase::Reading, problem: None };
+            let receiver =
+                Receiver { node, claims, handle, phase: Phase::Reading, problem: None, late: None };
             self.receivers.insert(number, receiver);
             self.of_node.entry(node).or_default().push(number);
         }
@@ -159,7 +166,14 @@ impl Inputs {
         engine: &mut Engine,
         now: Mono,
     ) -> Option<Change> {
-        let node = self.receivers.get(&number)?.node;
+        let receiver = self.receivers.get(&number)?;
+        let node = receiver.node;
+        if let (Phase::Late, Some(name)) = (receiver.phase, &receiver.late) {
+            if let Some(batch) = &received.batch {
+                log::error!("{name}: it was removed before {} lines came of it", batch.lines);
+            }
+            return None;
+        }
         if received.counts != InputCounts::default() {
             engine.handle(Event::Counts { node, counts: received.counts }, now);
         }
@@ -234,10 +248,13 @@ impl Inputs {
     fn ended(&mut self, number: usize, engine: &mut Engine, now: Mono) -> Option<Handle> {
         let receiver = self.receivers.get_mut(&number)?;
         let (node, phase) = (receiver.node, receiver.phase);
-        receiver.phase = Phase::Draining;
+        if phase != Phase::Late {
+            receiver.phase = Phase::Draining;
+        }
         let is_gone = receiver.handle.is_gone();
-        let reads = |receiver: &Receiver| receiver.phase != Phase::Draining;
-        if phase != Phase::Draining && !self.of(node).any(reads) {
+        let sends = |phase| matches!(phase, Phase::Reading | Phase::Closing);
+        let reads = |receiver: &Receiver| sends(receiver.phase);
+        if sends(phase) && !self.of(node).any(reads) {
             if phase == Phase::Closing {
                 self.removed.push(node);
             } else {
@@ -370,13 +387,55 @@ impl Inputs {
     }
 
     /// The reload goes on: what has not ended yet is not waited for.
-    pub(super) fn forget_closing(&mut self) {
+    pub(super) fn leave_closing(&mut self, engine: &Engine) {
         self.removed.clear();
-        let closing = self.receivers.iter().filter(|(_, r)| r.phase == Phase::Closing);
-        for number in closing.map(|(number, _)| *number).collect::<Vec<_>>() {
-            // Its thread is not joined: it may never end.
-            self.remove(number);
+        for (number, receiver) in &mut self.receivers {
+            if receiver.phase == Phase::Closing {
+                receiver.phase = Phase::Late;
+                receiver.late = Some(engine.name_of(receiver.node));
+                if let Some(numbers) = self.of_node.get_mut(&receiver.node) {
+                    numbers.retain(|other| other != number);
+                }
+            }
         }
+        self.of_node.retain(|_, numbers| !numbers.is_empty());
+    }
+
+    /// What receivers that were not waited for send comes to the new inputs of their names.
+    pub(super) fn adopt_late(&mut self, engine: &Engine) {
+        let inputs: HashSet<NodeId> = engine.inputs().into_iter().collect();
+        let names = engine.names();
+        for (number, receiver) in &mut self.receivers {
+            let Some(name) = receiver.late.as_ref().filter(|_| receiver.phase == Phase::Late)
+            else {
+                continue;
+            };
+            if let Some(node) = names.get(name).filter(|node| inputs.contains(node)) {
+                (receiver.node, receiver.phase) = (*node, Phase::Draining);
+                self.of_node.entry(*node).or_default().push(*number);
+            }
+        }
+    }
+
+    /// Has an input take what waits in sockets that it does not go on with.
+    ///
+    /// # Errors
+    /// The system's, where there is no thread or descriptor for one.
+    pub(super) fn empty(
+        &mut self,
+        input: (NodeId, &str),
+        sources: Vec<Box<dyn Source>>,
+    ) -> io::Result<()> {
+        let first = self.next;
+        let started = self.start(input, Vec::new(), sources);
+        for number in first..self.next {
+            if let Some(receiver) = self.receivers.get_mut(&number) {
+                receiver.phase = Phase::Draining;
+                receiver.handle.socket = None;
+                receiver.handle.stop();
+            }
+        }
+        started
     }
 
     /// The reload does not come about: inputs that it was to remove have ended, or end.
@@ -393,7 +452,8 @@ impl Inputs {
     /// Waits for the receivers that are left, whose clients get their last acknowledgements.
     pub(super) fn finish(&mut self) {
         for mut receiver in std::mem::take(&mut self.receivers).into_values() {
-            if receiver.phase == Phase::Draining {
+            // A late one may never end.
+            if receiver.phase == Phase::Draining && receiver.late.is_none() {
                 receiver.handle.join();
             }
         }

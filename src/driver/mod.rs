@@ -136,6 +136,7 @@ impl Daemon {
 
     fn open_as(plan: &Plan, reread: Reread, patient: bool) -> Result<Self, String> {
         raise_open_files();
+        crate::sys::memory::return_pieces_of(limits::BLOCK_MIN);
         let clock = SystemClock::new();
         let system = |error: io::Error| format!("cannot set up the event loop: {error}");
         let poll = Poll::new().map_err(system)?;
@@ -150,7 +151,7 @@ impl Daemon {
             clock,
             patient,
         };
-        let mut prepared = prepare(plan.clone(), &before)?;
+        let mut prepared = prepare(plan.clone(), &before).map_err(|refused| refused.error)?;
         let flow = match prepared.flow.take() {
             Some(flow) => flow,
             None => engine::Prepared::new(plan)?,

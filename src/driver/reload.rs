@@ -69,6 +69,23 @@ pub(super) struct OpenedInput {
     name: String,
     claims: Vec<Claim>,
     sources: Vec<Box<dyn Source>>,
+    /// Sockets that share the port of the old input. The kernel gives them a part of the datagrams
+    /// from the moment they are bound.
+    added: Vec<DatagramSocket>,
+}
+
+/// A plan that cannot be put in force.
+pub(super) struct Refused {
+    /// What is wrong, for the user.
+    pub(super) error: String,
+    /// Inputs that were opened.
+    inputs: Vec<OpenedInput>,
+}
+
+impl From<String> for Refused {
+    fn from(error: String) -> Self {
+        Self { error, inputs: Vec::new() }
+    }
 }
 
 /// The reload that is under way, and the one that follows.
@@ -86,7 +103,7 @@ enum Stage {
     #[default]
     Idle,
     /// The plan is prepared beside the loop.
-    Preparing(Receiver<Result<Prepared, String>>),
+    Preparing(Receiver<Result<Prepared, Refused>>),
     /// Inputs that are gone send what they have, until this time at the latest.
     Closing(Box<Prepared>, Mono),
 }
@@ -105,11 +122,7 @@ impl Reload {
 ///
 /// # Errors
 /// One sentence for the user: what cannot be opened, and why.
-pub(super) fn prepare(plan: Plan, before: &Before) -> Result<Prepared, String> {
-    let old: HashMap<&str, &NodePlan> =
-        before.plan.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
-    let was = |node: &NodePlan| old.get(node.name.as_str()).map(|before| &before.body);
-    let readers = readers_by_spool(&plan);
+pub(super) fn prepare(plan: Plan, before: &Before) -> Result<Prepared, Refused> {
     // What the engine refuses is known before anything is opened.
     let flow = Some(engine::Prepared::new(&plan)?);
     let mut prepared = Prepared {
@@ -122,45 +135,60 @@ pub(super) fn prepare(plan: Plan, before: &Before) -> Result<Prepared, String> {
         control: open_control(&plan.daemon, before)?,
         plan: Plan { daemon: plan.daemon.clone(), nodes: Vec::new() },
     };
-    for node in &plan.nodes {
-        let name = || node.name.clone();
-        match &node.body {
-            BodyPlan::Input(input) if was(node) == Some(&node.body) => {
-                if let Some(tls) = input.source.tls() {
-                    let said = |error| format!("input.{}: tls: {error}", node.name);
-                    prepared.server_tls.push((name(), ServerTls::new(tls).map_err(said)?));
-                }
-            }
-            BodyPlan::Input(input) => prepared.open_input(&node.name, input, before)?,
-            BodyPlan::Spool(spool) => {
-                let same = |other: &SpoolPlan| other.dir == spool.dir;
-                if !matches!(was(node), Some(BodyPlan::Spool(other)) if same(other)) {
-                    let readers = readers.get(node.name.as_str()).cloned().unwrap_or_default();
-                    prepared
-                        .spools
-                        .push((name(), open_spool(&node.name, spool, &readers, before.clock)?));
-                }
-            }
-            BodyPlan::Forward(forward) => {
-                let tls = links::tls_of(&node.name, forward)?;
-                prepared.client_tls.extend(tls.map(|tls| (name(), tls)));
-            }
-            _ => {}
-        }
+    if let Err(error) = prepared.open_nodes(&plan, before) {
+        return Err(Refused { error, inputs: prepared.inputs });
     }
     prepared.plan = plan;
     Ok(prepared)
 }
 
 impl Prepared {
+    /// Opens what is not there before; the inputs last, for datagrams come to them at once.
+    fn open_nodes(&mut self, plan: &Plan, before: &Before) -> Result<(), String> {
+        let prepared = self;
+        let old: HashMap<&str, &NodePlan> =
+            before.plan.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
+        let was = |node: &NodePlan| old.get(node.name.as_str()).map(|before| &before.body);
+        let readers = readers_by_spool(plan);
+        let is_input = |node: &&NodePlan| matches!(node.body, BodyPlan::Input(_));
+        let rest = plan.nodes.iter().filter(|node| !is_input(node));
+        for node in rest.chain(plan.nodes.iter().filter(is_input)) {
+            let name = || node.name.clone();
+            match &node.body {
+                BodyPlan::Input(input) if was(node) == Some(&node.body) => {
+                    if let Some(tls) = input.source.tls() {
+                        let said = |error| format!("input.{}: tls: {error}", node.name);
+                        prepared.server_tls.push((name(), ServerTls::new(tls).map_err(said)?));
+                    }
+                }
+                BodyPlan::Input(input) => prepared.open_input(&node.name, input, before)?,
+                BodyPlan::Spool(spool) => {
+                    let same = |other: &SpoolPlan| other.dir == spool.dir;
+                    if !matches!(was(node), Some(BodyPlan::Spool(other)) if same(other)) {
+                        let readers = readers.get(node.name.as_str()).cloned().unwrap_or_default();
+                        let opened = open_spool(&node.name, spool, &readers, before.clock)?;
+                        prepared.spools.push((name(), opened));
+                    }
+                }
+                BodyPlan::Forward(forward) => {
+                    let tls = links::tls_of(&node.name, forward)?;
+                    prepared.client_tls.extend(tls.map(|tls| (name(), tls)));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     fn open_input(&mut self, name: &str, input: &InputPlan, before: &Before) -> Result<(), String> {
         let protocol = &input.source;
         let claims = protocol.claims();
         let there = claims.iter().flat_map(|claim| before.sockets.get(claim).into_iter().flatten());
         let sockets = there.map(|socket| socket.try_clone()).collect::<Result<_, _>>();
         let sockets = sockets.map_err(|error| format!("input.{name}: {error}"))?;
-        let (max_line, sequence, surplus) = (input.max_line, input.sequence, Vec::new());
-        let mut opening = Opening { name, max_line, sequence, sockets, surplus };
+        let (max_line, sequence) = (input.max_line, input.sequence);
+        let (surplus, added) = (Vec::new(), Vec::new());
+        let mut opening = Opening { name, max_line, sequence, sockets, surplus, added };
         let sources = match protocol.open(&mut opening) {
             Ok(sources) => sources,
             Err(error) if before.patient && error.may_pass() => {
@@ -170,7 +198,8 @@ impl Prepared {
             Err(error) => return Err(error.to_string()),
         };
         self.surplus.append(&mut opening.surplus);
-        self.inputs.push(OpenedInput { name: name.to_string(), claims, sources });
+        let (name, added) = (name.to_string(), opening.added);
+        self.inputs.push(OpenedInput { name, claims, sources, added });
         Ok(())
     }
 }
@@ -180,8 +209,8 @@ fn open_later(name: &str, input: &InputPlan) -> pending::Open {
     let (name, input) = (name.to_string(), input.clone());
     Box::new(move || {
         let (max_line, sequence) = (input.max_line, input.sequence);
-        let (sockets, surplus) = (Vec::new(), Vec::new());
-        let mut opening = Opening { name: &name, max_line, sequence, sockets, surplus };
+        let (sockets, surplus, added) = (Vec::new(), Vec::new(), Vec::new());
+        let mut opening = Opening { name: &name, max_line, sequence, sockets, surplus, added };
         input.source.open(&mut opening)
     })
 }
@@ -264,7 +293,8 @@ impl Daemon {
         let (done, prepared) = channel();
         let (reread, wake) = (Arc::clone(&self.reread), self.wake.clone());
         let work = move || {
-            let outcome = reread().and_then(|plan| prepare(plan, &before));
+            let outcome = reread().map_err(Refused::from);
+            let outcome = outcome.and_then(|plan| prepare(plan, &before));
             // The daemon may be ending; then all that was opened is closed here.
             let _ = done.send(outcome);
             wake.wake();
@@ -285,7 +315,10 @@ impl Daemon {
                     self.end_reload(Err("the daemon is ending".into()), now);
                 }
                 Ok(Ok(prepared)) => self.close_what_goes(Box::new(prepared), now),
-                Ok(Err(error)) => self.end_reload(Err(error), now),
+                Ok(Err(Refused { error, inputs })) => {
+                    self.empty_added(inputs);
+                    self.end_reload(Err(error), now);
+                }
                 Err(TryRecvError::Empty) => self.reload.stage = Stage::Preparing(prepared),
                 Err(TryRecvError::Disconnected) => {
                     self.end_reload(Err("its thread has ended".into()), now);
@@ -299,9 +332,9 @@ impl Daemon {
                 }
                 for node in closing {
                     let name = self.engine.name_of(node);
-                    log::error!("{name}: does not end; what it has received and not sent is lost");
+                    log::error!("{name}: a receiver does not end; the reload goes on without it");
                 }
-                self.inputs.forget_closing();
+                self.inputs.leave_closing(&self.engine);
                 let done = self.swap(*prepared, now);
                 self.end_reload(done, now);
             }
@@ -314,6 +347,7 @@ impl Daemon {
         let opened = match self.open_metrics(&prepared.plan) {
             Ok(opened) => opened,
             Err(error) => {
+                self.empty_added(std::mem::take(&mut prepared.inputs));
                 // What was opened is closed before the answer says that nothing has changed.
                 drop(prepared);
                 return self.end_reload(Err(error), now);
@@ -336,11 +370,24 @@ impl Daemon {
         self.go_on_with_reload(now);
     }
 
+    /// The plan is refused: the old input takes what has come to new sockets that share its port.
+    fn empty_added(&mut self, inputs: Vec<OpenedInput>) {
+        let names = self.engine.names();
+        for input in inputs.into_iter().filter(|input| !input.added.is_empty()) {
+            input.added.iter().for_each(DatagramSocket::leave_group);
+            let Some(node) = names.get(input.name.as_str()) else { continue };
+            if let Err(error) = self.inputs.empty((*node, &input.name), input.sources) {
+                log::error!("input.{}: what came to its new sockets is lost: {error}", input.name);
+            }
+        }
+    }
+
     /// Puts the new plan in force.
     fn swap(&mut self, mut prepared: Prepared, now: Mono) -> Result<(), String> {
         if let Some(flow) = prepared.flow.take() {
             self.engine.apply(flow, now);
         }
+        self.inputs.adopt_late(&self.engine);
         let inputs = self.enter(prepared, now)?;
         self.start_inputs(inputs)?;
         self.carry_out(now).map_err(|error| error.to_string())?;
@@ -388,7 +435,7 @@ impl Daemon {
     /// The system's, where it has no thread or descriptor for one.
     pub(super) fn start_inputs(&mut self, inputs: Vec<OpenedInput>) -> Result<(), String> {
         let names = self.engine.names();
-        for OpenedInput { name, claims, sources } in inputs {
+        for OpenedInput { name, claims, sources, .. } in inputs {
             if let Some(node) = names.get(name.as_str()) {
                 let started = self.inputs.start((*node, &name), claims, sources);
                 started.map_err(|error| format!("input.{name}: {error}"))?;

@@ -8,7 +8,7 @@
 //! loop tells it when all lines before the barrier are on disk in each spool downstream. A barrier
 //! may carry a resume query: the last line of some origins in each spool downstream.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{
     Receiver, Sender, SyncSender, TryRecvError, TrySendError, channel, sync_channel,
 };
@@ -139,12 +139,14 @@ impl ReceiverControl {
 pub struct ReadyList {
     list: Arc<Mutex<Vec<usize>>>,
     wake: Wake,
+    /// Bytes that all receivers have sent and the loop has not taken.
+    sent: Arc<AtomicUsize>,
 }
 
 impl ReadyList {
     /// An empty list, of a loop that `wake` wakes.
     pub fn new(wake: Wake) -> Self {
-        Self { list: Arc::default(), wake }
+        Self { list: Arc::default(), wake, sent: Arc::default() }
     }
 
     /// Takes the numbers of all receivers in the list; each is listed again once it sends more.
@@ -167,6 +169,7 @@ pub struct Ended;
 #[derive(Debug)]
 pub struct Handle {
     received: Receiver<Received>,
+    ready: ReadyList,
     /// `None` once nothing more will be said.
     replies: Option<Sender<Reply>>,
     control: Arc<ReceiverControl>,
@@ -208,7 +211,8 @@ impl Handle {
         let title: String = format!("in:{name}").chars().take(15).collect();
         let run = move || source.run(inlet);
         let thread = Some(thread::Builder::new().name(title).spawn(run)?);
-        Ok(Self { received, replies: Some(reply), control, thread, socket, tls })
+        let ready = ready.clone();
+        Ok(Self { received, ready, replies: Some(reply), control, thread, socket, tls })
     }
 
     /// Allows the receiver to enter itself in the ready list again. To be called before
@@ -225,6 +229,7 @@ impl Handle {
         match self.received.try_recv() {
             Ok(received) => {
                 self.control.waiting.fetch_sub(1, Ordering::Relaxed);
+                self.ready.sent.fetch_sub(received.bytes(), Ordering::Relaxed);
                 Ok(Some(received))
             }
             Err(TryRecvError::Empty) => Ok(None),
@@ -432,9 +437,28 @@ impl Inlet {
         self.sender.is_none()
     }
 
+    /// Waits while all receivers together have sent so much that the loop has not taken, and this
+    /// one is among them.
+    fn wait_for_room(&self, bytes: usize) {
+        let is_much = || {
+            self.ready.sent.load(Ordering::Relaxed) + bytes > limits::RECEIVED_BYTES_MAX
+                && self.control.waiting.load(Ordering::Relaxed) > 0
+        };
+        if bytes == 0 || !is_much() {
+            return;
+        }
+        self.ready.enter(self.number, &self.control);
+        self.ready.wake.wake();
+        while is_much() && !self.stopped() {
+            thread::sleep(limits::RECV_PAUSE);
+        }
+    }
+
     /// Puts something where the loop finds it. Only a loop that is behind is woken for it.
     fn put(&self, received: Received) {
         let Some(sender) = &self.sender else { return };
+        self.wait_for_room(received.bytes());
+        self.ready.sent.fetch_add(received.bytes(), Ordering::Relaxed);
         self.control.waiting.fetch_add(1, Ordering::Relaxed);
         if let Err(TrySendError::Full(received)) = sender.try_send(received) {
             self.ready.enter(self.number, &self.control);
@@ -443,6 +467,20 @@ impl Inlet {
             let _ = sender.send(received);
         }
         self.ready.enter(self.number, &self.control);
+    }
+}
+
+impl Received {
+    /// Bytes of its lines.
+    fn bytes(&self) -> usize {
+        self.batch.as_ref().map_or(0, |batch| batch.bytes.len())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // What is sent from now on is nobody's, and counts no more once the thread has ended.
+        while let Ok(Some(_)) = self.take() {}
     }
 }
 

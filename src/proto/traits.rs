@@ -63,6 +63,8 @@ pub struct Opening<'o> {
     /// Sockets that were among those and that it has no use for: they are to be emptied by their
     /// receivers and closed.
     pub surplus: Vec<DatagramSocket>,
+    /// Sockets that were opened beside those and share their port.
+    pub added: Vec<DatagramSocket>,
 }
 
 impl Opening<'_> {

@@ -45,7 +45,12 @@ pub fn open(
     }
     while sockets.len() < wanted {
         let socket = bind(plan, share).map_err(|error| said(hint(&error), &error))?;
-        sockets.push(DatagramSocket::new(socket));
+        let socket = DatagramSocket::new(socket);
+        if kept > 0 {
+            let added = socket.try_clone().map_err(|error| said("dup", &error))?;
+            opening.added.push(added);
+        }
+        sockets.push(socket);
     }
     for (at, DatagramSocket { socket, .. }) in sockets.iter().enumerate() {
         set_receive_buffer(name, plan, socket);
