@@ -294,7 +294,8 @@ mod tests {
         let now = Instant::now();
         drop(owners.offer(Identity::of(1), &client("192.0.2.1"), now).unwrap());
         let many = client("192.0.2.2");
-        let offer = |number, now| owners.offer(Identity::of(1000 + number), &many, now).is_ok();
+        let offer =
+            |number: u128, now| owners.offer(Identity::of(1000 + number), &many, now).is_ok();
         let believed = (0..10_000).filter(|number| offer(*number, now)).count();
         assert_eq!(believed, OWNED_MAX);
         assert!(owners.offer(Identity::of(1), &many, now).is_err());
