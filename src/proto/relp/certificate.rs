@@ -77,10 +77,10 @@ mod tests {
     use super::*;
 
     fn element(tag: u8, value: &[u8]) -> Vec<u8> {
-        let len = value.len();
-        let head = match len {
-            0..=0x7f => vec![tag, len as u8],
-            _ => vec![tag, 0x82, (len >> 8) as u8, len as u8],
+        let [high, low] = u16::try_from(value.len()).unwrap().to_be_bytes();
+        let head = match (high, low) {
+            (0, 0..=0x7f) => vec![tag, low],
+            _ => vec![tag, 0x82, high, low],
         };
         [head, value.to_vec()].concat()
     }
