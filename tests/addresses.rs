@@ -1,5 +1,5 @@
-//! Addresses of inputs that are not there yet, or are lost while the daemon runs: the daemon goes on
-//! with the rest, says what does not arrive, and receives again by itself.
+//! Addresses of inputs that are not there yet, or are lost while the daemon runs: the daemon goes
+//! on with the rest, says what does not arrive, and receives again by itself.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream, UdpSocket};

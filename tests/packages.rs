@@ -138,7 +138,7 @@ fn the_example_in_the_folder_of_included_files_adds_to_the_packages_configuratio
     std::fs::write(&config, source("packaging/logweir.toml")).unwrap();
     let check = ["check", "--graph", "text", "-c"];
     let graph = output(Command::new(LOGWEIR).args(check).arg(&config));
-    for node in ["udp  udp", "all  file", "local  syslog", "errors  file"] {
+    for node in ["udp  udp", "all  file", "local  syslog", "errors  severity"] {
         assert!(graph.contains(node), "{node}: {graph}");
     }
 }

@@ -209,8 +209,8 @@ impl Inputs {
         }
     }
 
-    /// Says of an input what keeps it from taking what is sent to it; in the log once, though the reason may
-    /// change.
+    /// Says of an input what keeps it from taking what is sent to it; in the log once, though the
+    /// reason may change.
     fn set_problem(
         &mut self,
         number: usize,

@@ -1,9 +1,10 @@
 //! Putting a configuration in force while the daemon runs.
 //!
 //! What touches files, looks names up or waits is done in a thread beside the loop: reading the
-//! configuration and certificates, opening inputs and spools ([`prepare`]). When all of it went well, the inputs that are gone are stopped, and the loop
-//! goes on taking what they had received through the old flow. When the last of them has ended,
-//! the loop swaps the old flow for the new one.
+//! configuration and certificates, opening inputs and spools ([`prepare`]). When all of it went
+//! well, the inputs that are gone are stopped, and the loop goes on taking what they had received
+//! through the old flow. When the last of them has ended, the loop swaps the old flow for the new
+//! one.
 //!
 //! Reloads that are asked for meanwhile become one that follows.
 

@@ -32,9 +32,9 @@ const KINDS: &str = "is not supported: use RSA with 2048 to 8192 bits, ECDSA on 
                      makes a new one, for which a new certificate is needed";
 
 /// What is said of a certificate of another version than 3.
-pub(super) const VERSION: &str = "a certificate of X.509 version 1, which can name no host: make one of \
-                           version 3 with a subjectAltName, as `openssl req -x509 -addext \
-                           subjectAltName=DNS:HOST` does";
+pub(super) const VERSION: &str = "a certificate of X.509 version 1, which can name no host: make \
+                                  one of version 3 with a subjectAltName, as `openssl req -x509 \
+                                  -addext subjectAltName=DNS:HOST` does";
 
 /// The object identifier of the curve P-521 in DER (RFC 5480, section 2.1.1.1).
 const P521: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];

@@ -1,4 +1,5 @@
-//! RELP, the Reliable Event Logging Protocol: messages that are acknowledged (librelp, doc/relp.md).
+//! RELP, the Reliable Event Logging Protocol: messages that are acknowledged (librelp,
+//! doc/relp.md).
 
 mod certificate;
 pub mod client;
