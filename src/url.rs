@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
-use crate::net::names;
+use crate::limits::ADDRESSES_MOST;
 
 /// How the lines travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +170,26 @@ impl Url {
     /// # Errors
     /// The resolver's.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        names::resolve(&self.host, self.port).map_err(io::Error::other)
+        resolve(&self.host, self.port).map_err(io::Error::other)
+    }
+}
+
+/// The addresses of a host in the order in which they are to be tried (RFC 6724), at least one
+/// and at most [`ADDRESSES_MOST`]. It may take as long as the resolver takes.
+///
+/// # Errors
+/// The resolver's.
+pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let found = (host, port).to_socket_addrs().map_err(|error| error.to_string())?;
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) && addresses.len() < ADDRESSES_MOST {
+            addresses.push(address);
+        }
+    }
+    match addresses.is_empty() {
+        true => Err("the name has no address".into()),
+        false => Ok(addresses),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Looking names up, beside whoever asks: a resolver may take its time, or never answer.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::limits::{ADDRESSES_MOST, LOOKUPS_MOST};
+use crate::limits::LOOKUPS_MOST;
+use crate::url::resolve;
 use crate::wake::Wake;
 
 /// The addresses of a name, at least one, or why there is none.
@@ -101,25 +102,6 @@ fn next<K>(jobs: &Mutex<Jobs<K>>) -> Option<Job<K>> {
         jobs.threads -= 1;
     }
     job
-}
-
-/// The addresses of a host in the order in which they are to be tried (RFC 6724), at least one
-/// and at most [`ADDRESSES_MOST`]. It may take as long as the resolver takes.
-///
-/// # Errors
-/// The resolver's.
-pub fn resolve(host: &str, port: u16) -> Found {
-    let found = (host, port).to_socket_addrs().map_err(|error| error.to_string())?;
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in found {
-        if !addresses.contains(&address) && addresses.len() < ADDRESSES_MOST {
-            addresses.push(address);
-        }
-    }
-    match addresses.is_empty() {
-        true => Err("the name has no address".into()),
-        false => Ok(addresses),
-    }
 }
 
 #[cfg(test)]
