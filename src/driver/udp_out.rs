@@ -92,7 +92,12 @@ impl Target {
         match connect(&addresses, current) {
             Ok((socket, address)) => {
                 if self.address.is_some_and(|before| before != address) {
-                    log::info!("{}: udp://{}:{} is {address} now", self.name, self.host, self.port);
+                    log::debug!(
+                        "{}: udp://{}:{} is {address} now",
+                        self.name,
+                        self.host,
+                        self.port
+                    );
                 }
                 match std::mem::take(&mut self.refused) {
                     true => self.fail_at(now),
