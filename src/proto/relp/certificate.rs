@@ -79,8 +79,8 @@ mod tests {
     fn element(tag: u8, value: &[u8]) -> Vec<u8> {
         let len = value.len();
         let head = match len {
-            0..=0x7f => vec![tag, len as u8],
-            _ => vec![tag, 0x82, (len >> 8) as u8, len as u8],
+            0..=0x7f => vec![tag, u8::try_from(len).unwrap()],
+            _ => [&[tag, 0x82][..], &u16::try_from(len).unwrap().to_be_bytes()].concat(),
         };
         [head, value.to_vec()].concat()
     }
