@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
-use super::OpenError;
+use super::inbox::Inlet;
+use super::{Hearing, OpenError};
 use crate::config::plan::ServerTlsPlan;
 use crate::net::tls::ServerTls;
 use crate::net::transport::Transport;
 
 /// How long to wait after the system had no descriptor for a connection.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
+/// How long it is said that clients are refused, after the last one.
+const REFUSING: Duration = Duration::from_secs(10);
 /// So many complaints are logged in this time; more are counted.
 const COMPLAINTS: (u32, Duration) = (10, Duration::from_secs(10));
 
@@ -99,6 +102,9 @@ pub(super) struct Acceptor {
     stuck: bool,
     complaints: Complaints,
     refusals: Complaints,
+    /// When a client was refused last.
+    refused: Option<Instant>,
+    hearing: Hearing,
 }
 
 impl Acceptor {
@@ -122,6 +128,8 @@ impl Acceptor {
             stuck: false,
             complaints: Complaints::default(),
             refusals: Complaints::default(),
+            refused: None,
+            hearing: Hearing::default(),
         })
     }
 
@@ -130,9 +138,11 @@ impl Acceptor {
         self.listener = None;
     }
 
-    /// When to try to accept again though no event will tell: after the system had no descriptor.
+    /// When to look again though no event will tell: after the system had no descriptor, and while
+    /// it is said that clients are refused.
     pub(super) fn look_again(&self) -> Option<Duration> {
-        self.stuck.then_some(NO_DESCRIPTOR)
+        let refusing = self.hearing.is_bad().then_some(REFUSING);
+        self.stuck.then_some(NO_DESCRIPTOR).or(refusing)
     }
 
     /// The next connection while there are `connected` clients; `None` where nobody waits.
@@ -178,16 +188,23 @@ impl Acceptor {
         }
     }
 
-    /// The most connections at a time.
-    pub(super) fn max_connections(&self) -> usize {
-        self.max_connections
+    /// Logs that a client is refused, and says it of the input.
+    pub(super) fn refuse(&mut self, peer: SocketAddr, inlet: &Inlet) {
+        let max = self.max_connections;
+        let what = format!("refused: there are {max} connections already (max_connections)");
+        self.refusals.log(&self.name, peer, &what);
+        self.refused = Some(Instant::now());
+        self.say_whether_refusing(inlet);
     }
 
-    /// Logs that a client is refused.
-    pub(super) fn refuse(&mut self, peer: SocketAddr) {
-        let most = self.max_connections;
-        let what = format!("refused: there are {most} connections already (max_connections)");
-        self.refusals.log(&self.name, peer, &what);
+    /// Says of the input that clients are refused, until none was for a while.
+    pub(super) fn say_whether_refusing(&mut self, inlet: &Inlet) {
+        let max = self.max_connections;
+        let refusing = self.refused.is_some_and(|refused| refused.elapsed() < REFUSING);
+        let why = || {
+            format!("clients are refused: there are {max} connections already (max_connections)")
+        };
+        self.hearing.set(if refusing { Err(why()) } else { Ok(()) }, inlet);
     }
 
     /// Logs what a client did wrong, though not without bound.

@@ -24,7 +24,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::acceptor::{Acceptor, Arrival, Bound};
 use super::inbox::{Inlet, LastLines};
-use super::{Hearing, Socket, Source};
+use super::{Socket, Source};
 use crate::ids::Identity;
 use crate::input::Gather;
 use crate::limits::{
@@ -39,8 +39,6 @@ const LISTENER: Token = Token(1);
 const FIRST_CLIENT: usize = 2;
 /// How often idle clients are looked for.
 const IDLE_EVERY: Duration = Duration::from_secs(1);
-/// How long it is said that clients are refused, after the last one.
-const REFUSING: Duration = Duration::from_secs(10);
 /// How long clients are waited for at the end to take their last acknowledgements.
 const FAREWELL: Duration = Duration::from_millis(200);
 
@@ -201,9 +199,6 @@ struct Running<A: Accept> {
     /// What all clients make us hold, in bytes: unfinished messages and unread answers.
     held: usize,
     idle_looked: Instant,
-    /// When a client was refused last.
-    refused: Option<Instant>,
-    hearing: Hearing,
     chunk: Vec<u8>,
 }
 
@@ -254,8 +249,6 @@ impl<A: Accept> Running<A> {
             querying: HashMap::new(),
             held: 0,
             idle_looked: Instant::now(),
-            refused: None,
-            hearing: Hearing::default(),
             chunk: vec![0; READ_CHUNK],
         })
     }
@@ -350,7 +343,7 @@ impl<A: Accept> Running<A> {
         if self.idle_looked.elapsed() >= IDLE_EVERY {
             self.idle_looked = Instant::now();
             self.close_idle();
-            self.say_whether_refusing();
+            self.acceptor.say_whether_refusing(&self.inlet);
         }
         brought
     }
@@ -362,21 +355,7 @@ impl<A: Accept> Running<A> {
         let has_timeout = self.accept.idle_timeout().is_some();
         let watched = self.clients.values().any(|client| has_timeout || client.must_open());
         let watched = watched.then_some(IDLE_EVERY);
-        let refusing = self.hearing.is_bad().then_some(IDLE_EVERY);
-        watched.into_iter().chain(refusing).chain(self.acceptor.look_again()).min()
-    }
-
-    /// Says that clients are refused, until none was for a while.
-    fn say_whether_refusing(&mut self) {
-        let refusing = self.refused.is_some_and(|refused| refused.elapsed() < REFUSING);
-        let max = self.acceptor.max_connections();
-        let state = match refusing {
-            true => Err(format!(
-                "clients are refused: there are {max} connections already (max_connections)"
-            )),
-            false => Ok(()),
-        };
-        self.hearing.set(state, &self.inlet);
+        watched.into_iter().chain(self.acceptor.look_again()).min()
     }
 
     // ---- clients
@@ -391,9 +370,7 @@ impl<A: Accept> Running<A> {
                 }
                 Arrival::TooMany(_, peer) => {
                     self.gather.counts().refused += 1;
-                    self.refused = Some(Instant::now());
-                    self.say_whether_refusing();
-                    self.acceptor.refuse(peer);
+                    self.acceptor.refuse(peer, &self.inlet);
                     continue;
                 }
             };

@@ -66,7 +66,8 @@ pub enum Value {
 }
 
 /// What an address and a port look like.
-pub const ADDRESS: Value = Value::Text("IP address and port", r"^[0-9a-fA-F.:\[\]]+:[0-9]+$");
+pub const ADDRESS: Value =
+    Value::Text("IP address and port", r"^[0-9a-fA-F.:\[\]]+(%[^\]]+\])?:[0-9]+$");
 /// A path.
 pub const PATH: Value = Value::Text("Path", r"\S");
 /// A regex.

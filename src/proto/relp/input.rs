@@ -8,9 +8,9 @@ use crate::ingress::{OpenError, Source};
 use crate::input::Pieces;
 use crate::proto::traits::Opening;
 
+use super::client_session::ClientSession;
 use super::config::RelpInPlan;
 use super::origins::Owners;
-use super::session::ClientSession;
 
 /// Opens it, with the sockets it is given; nothing is read yet.
 ///

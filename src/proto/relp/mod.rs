@@ -3,6 +3,7 @@
 
 mod certificate;
 pub mod client;
+pub mod client_session;
 pub mod config;
 pub mod input;
 pub mod origins;

@@ -66,12 +66,31 @@ const INTERFACE: Key = Key::or_else(
 
 /// Reads an address and a port.
 pub fn address(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<SocketAddr> {
-    let address = entry.text(report)?.parse().ok();
+    let text = entry.text(report)?;
+    let address = parse_address(text);
     if address.is_none() {
-        let help = "the address is a number, as in \"0.0.0.0:8420\" or \"[::]:8420\"";
+        let help = match zone(text) {
+            Some(zone) => &*format!("there is no interface `{zone}` on this host"),
+            None => "the address is a number, as in \"0.0.0.0:8420\" or \"[::]:8420\"",
+        };
         entry.wrong_help(report, "is not an address and a port", help);
     }
     address
+}
+
+/// The address and port that a text says; an IPv6 address may name its interface, as in
+/// `[fe80::1%eth0]:514`.
+pub fn parse_address(text: &str) -> Option<SocketAddr> {
+    let Some(zone) = zone(text) else { return text.parse().ok() };
+    let index = nix::net::if_::if_nametoindex(zone).ok()?;
+    text.replacen(&format!("%{zone}]"), &format!("%{index}]"), 1).parse().ok()
+}
+
+/// The interface that an address names; `None` where it has none, or says its number.
+pub fn zone(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once('%')?;
+    let (zone, _) = rest.split_once(']')?;
+    (zone.parse::<u32>().is_err() && !zone.is_empty()).then_some(zone)
 }
 
 /// Reads the socket of an input over UDP, whose address stands under `key`.
@@ -156,4 +175,21 @@ fn interface(
         return None;
     }
     Some(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_may_name_its_interface() {
+        let at = |text: &str| parse_address(text).map(|address| address.to_string());
+        assert_eq!(at("[fe80::1%lo]:514").unwrap(), "[fe80::1%1]:514");
+        assert_eq!(at("[fe80::1%1]:514"), at("[fe80::1%lo]:514"));
+        assert_eq!(at("[::1]:514").unwrap(), "[::1]:514");
+        for wrong in ["[fe80::1%no-such-if]:514", "[fe80::1%]:514", "192.0.2.1%lo:514", "%lo]"] {
+            assert_eq!(at(wrong), None, "{wrong}");
+        }
+        assert_eq!(zone("[fe80::1%no-such-if]:514"), Some("no-such-if"));
+    }
 }

@@ -217,9 +217,12 @@ fn transport(
 }
 
 fn address(entry: &Entry<'_>, text: &str, report: &mut Report<'_>) -> Option<SocketAddr> {
-    let address = text.strip_suffix('/').unwrap_or(text).parse().ok();
+    let address = datagrams::parse_address(text.strip_suffix('/').unwrap_or(text));
     if address.is_none() {
-        let help = "the address is a number, as in udp://0.0.0.0:514 or tcp://[::]:601";
+        let help = match datagrams::zone(text) {
+            Some(zone) => &*format!("there is no interface `{zone}` on this host"),
+            None => "the address is a number, as in udp://0.0.0.0:514 or tcp://[::]:601",
+        };
         entry.wrong_help(report, format!("`{text}` is not an address and a port"), help);
     }
     address

@@ -1,0 +1,191 @@
+//! A client's session on a server: whose offer is believed, and who sent the lines.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::origins::{Client, Held, Owners};
+use super::session::{Fault, Session, State};
+use crate::ids::Identity;
+use crate::ingress::inbox::LastLines;
+use crate::ingress::server;
+use crate::input::{Gather, Piece, Pieces};
+use crate::sources::{Source, Sources};
+
+/// A client's session on a server, whose address is its lines' source.
+#[derive(Debug)]
+pub struct ClientSession {
+    session: Session,
+    source: Source,
+    client: Client,
+    owners: Owners,
+    /// Its identity, where its offer is believed.
+    held: Option<Held>,
+    /// What is to be logged of it.
+    slip: Option<String>,
+}
+
+impl ClientSession {
+    /// A session whose messages may have `max_message` bytes; longer ones are cut.
+    pub fn new(peer: SocketAddr, max_message: usize, owners: Owners) -> Self {
+        Self {
+            session: Session::new(max_message),
+            source: Source::Address(peer),
+            client: Client::new(peer.ip()),
+            owners,
+            held: None,
+            slip: None,
+        }
+    }
+
+    /// Believes the client's offer of an identity, or does not.
+    fn judge_offer(&mut self) {
+        let Some(identity) = self.session.asks().filter(|_| self.held.is_none()) else { return };
+        match self.owners.offer(identity, &self.client, Instant::now()) {
+            Ok(held) => self.held = Some(held),
+            Err(slip) => {
+                self.slip = slip;
+                self.session.disbelieve();
+            }
+        }
+    }
+}
+
+impl server::Session for ClientSession {
+    type Gather = Pieces;
+    type Fault = Fault;
+
+    fn push(&mut self, bytes: &[u8], pieces: &mut Pieces) -> Result<(), Fault> {
+        let done = self.session.push(bytes);
+        pieces.counts().add(&self.session.take_counts());
+        for piece in self.session.take_pieces() {
+            if let (Some(held), true) = (&self.held, piece.origin.is_some()) {
+                held.note(Instant::now());
+            }
+            pieces.push(Piece { sources: Some(Sources::one(self.source)), ..piece });
+        }
+        self.judge_offer();
+        done
+    }
+
+    fn authenticated(&mut self, certificate: &[u8]) {
+        self.client.set_certificate(certificate);
+    }
+
+    fn take_slip(&mut self) -> Option<String> {
+        self.slip.take()
+    }
+
+    fn state(&self) -> server::State {
+        match self.session.state {
+            State::New => server::State::New,
+            State::Asking(_) => server::State::Querying(self.session.asks().into_iter().collect()),
+            State::Open | State::Closing(_) => server::State::Open,
+            State::Over => server::State::Over,
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.session.held()
+    }
+
+    fn out(&mut self) -> &mut Vec<u8> {
+        self.session.out()
+    }
+
+    fn wants_barrier(&self) -> bool {
+        self.session.fresh.is_some()
+    }
+
+    fn sent(&mut self, barrier: u64) {
+        self.session.handed(barrier);
+    }
+
+    fn completed(&mut self, barrier: u64) {
+        self.session.settled(barrier);
+    }
+
+    fn waits(&self) -> bool {
+        self.session.waits()
+    }
+
+    fn origins(&self) -> Vec<Identity> {
+        self.session.sender().into_iter().collect()
+    }
+
+    fn resume(&mut self, lasts: &LastLines) {
+        let lasts = lasts.first().map(Vec::as_slice).unwrap_or_default();
+        self.session.tell_last(lasts);
+    }
+
+    fn part(&mut self) {
+        self.session.part();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingress::server::Session as _;
+    use crate::proto::relp::origins::Origins;
+    use crate::proto::relp::wire::{Offers, encode as frame, encode_lines_head};
+
+    fn stream(frames: &[(u32, &str, &[u8])]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (txnr, command, data) in frames {
+            frame(&mut out, *txnr, command, data);
+        }
+        out
+    }
+
+    /// The session of a client that offers an identity, and what it is answered.
+    fn offers(owners: &Owners, address: &str, identity: Identity) -> (ClientSession, String) {
+        let peer = SocketAddr::new(address.parse().unwrap(), 1);
+        let mut client = ClientSession::new(peer, 20, owners.clone());
+        let offers = Offers::ours(Some((identity, 0)), None).encode();
+        let open = stream(&[(1, "open", offers.as_bytes())]);
+        client.push(&open, &mut Pieces::default()).unwrap();
+        client.resume(&vec![vec![Some(41)]]);
+        let answer = String::from_utf8(std::mem::take(client.session.out())).unwrap();
+        (client, answer)
+    }
+
+    #[test]
+    fn an_identity_that_another_client_has_is_not_believed_and_its_lines_have_no_origin() {
+        let owners = Owners::new(Origins::First);
+        let identity = Identity::of(7);
+        let (owner, answer) = offers(&owners, "192.0.2.1", identity);
+        assert!(answer.contains("=41\n") || answer.contains(" 41"), "{answer}");
+        assert_eq!(owner.origins(), [identity]);
+        let (mut thief, answer) = offers(&owners, "192.0.2.2", identity);
+        assert!(answer.starts_with("1 rsp") && !answer.contains("41"), "{answer}");
+        assert!(thief.origins().is_empty() && thief.take_slip().is_some());
+        // The owner's connection is not ended, for the thief queries nothing.
+        assert_eq!(thief.state(), server::State::Open);
+        let mut pieces = Pieces::default();
+        thief.push(&stream(&[(2, "syslog", b"<13>real")]), &mut pieces).unwrap();
+        pieces.seal();
+        let taken: Vec<_> = pieces.full().collect();
+        assert_eq!((taken.len(), taken[0].origin), (1, None));
+        let mut lines = encode_lines_head(u64::MAX - 1, u64::MAX - 1, 1);
+        lines.extend_from_slice(b"forged\n");
+        let forged = thief.push(&stream(&[(3, "lines", &lines)]), &mut pieces);
+        assert_eq!(forged, Err(Fault::NoSpool));
+        drop(owner);
+        assert!(offers(&owners, "192.0.2.1", identity).0.held.is_some());
+    }
+
+    #[test]
+    fn lines_of_a_piece_that_are_too_long_are_cut_and_counted_each() {
+        let owners = Owners::new(Origins::Any);
+        let (mut client, _) = offers(&owners, "192.0.2.1", Identity::of(7));
+        let mut frame = encode_lines_head(42, 44, 3);
+        frame.extend_from_slice(format!("short\n{:030}\n{:020}\n", 1, 2).as_bytes());
+        client.session.push(&stream(&[(2, "lines", &frame)])).unwrap();
+        let counts = client.session.take_counts();
+        assert_eq!((counts.oversize, counts.oversize_bytes), (1, 10));
+        let want = format!("short\n{:020}\n{:020}\n", 0, 2);
+        let pieces = client.session.take_pieces();
+        assert_eq!(pieces.len(), 1);
+        assert_eq!(pieces[0].bytes, want);
+    }
+}
