@@ -115,8 +115,8 @@ pub const PIECES_TOGETHER: usize = 4;
 /// Capacity of the channel from a receiver to the loop, in batches.
 pub const RECEIVED_WAITING: usize = 8;
 const _: () = assert!(PIECES_TOGETHER <= RECEIVED_WAITING);
-/// Maximum bytes that all receivers together have sent to a loop that has not taken them. A receiver
-/// that has nothing there may always send, so that none waits for another.
+/// Maximum bytes that all receivers together have sent to a loop that has not taken them. A
+/// receiver that has nothing there may always send, so that none waits for another.
 pub const RECEIVED_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Total size of the blocks that all receivers fill at a time; many receivers have smaller ones.
 pub const BLOCKS_FILLED_MAX: usize = 4 * 1024 * 1024;

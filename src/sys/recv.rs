@@ -98,8 +98,8 @@ pub struct Message {
 unsafe impl Send for DatagramReader {}
 
 impl DatagramReader {
-    /// Room for [`RECV_SLOTS`] messages of [`DATAGRAM_MAX`] bytes; memory is only touched as messages
-    /// arrive.
+    /// Room for [`RECV_SLOTS`] messages of [`DATAGRAM_MAX`] bytes; memory is only touched as
+    /// messages arrive.
     pub fn new() -> Self {
         // SAFETY: mmsghdr and iovec are plain C structs for which all zeroes is a valid value.
         let (header, slice) = unsafe { (mem::zeroed(), mem::zeroed()) };
