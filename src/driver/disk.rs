@@ -1,6 +1,6 @@
 //! The disk threads: one for each output that writes files or standard output, so that a stalled
 //! file system or a slow reader holds up that output alone; and three for each spool, so that its
-//! lines never wait for a sync. The threads run [`super::disk_worker`].
+//! lines never wait for a sync. The threads run `disk_worker`.
 
 use std::collections::HashMap;
 use std::io;

@@ -1,11 +1,11 @@
 //! Output files: names, rotation, whole lines, and what to do when the disk refuses.
 //!
 //! A file output is driven by jobs and does its work at once; it knows no thread. This file
-//! appends lines whose file is known without looking into them; [`routed`] does it for the others.
+//! appends lines whose file is known without looking into them; `routed` does it for the others.
 //! A write that fails in the middle of a line is cut back to the last whole one before anything
 //! else is written, so that what could not be written can be written later.
 //!
-//! An output that reads from a spool is exact ([`checkpoint`]): it stops where a checkpoint is
+//! An output that reads from a spool is exact (`checkpoint`): it stops where a checkpoint is
 //! needed, and goes on when that is saved.
 
 mod checkpoint;
