@@ -8,7 +8,7 @@
 //!
 //! A wrong count must not silence a connection. What stands behind a counted message and is no
 //! count is handed on as it is, up to a newline, or up to the next count with a PRI behind it
-//! ([`seeker`]): then a count was wrong, and the stream is in step again. A message without an end
+//! (`seeker`): then a count was wrong, and the stream is in step again. A message without an end
 //! is handed on in pieces, and a counted one that goes on and on is told. Each of these is a
 //! [`Slip`].
 
