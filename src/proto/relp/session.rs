@@ -91,6 +91,8 @@ pub struct Session {
     pub(super) state: State,
     /// The logweir that sends, and the number of the line that should come next.
     sender: Option<(Identity, u64)>,
+    /// Whether its offer was not believed: its pieces are taken without their numbers.
+    disbelieved: bool,
     /// Numbers of lines that are the last of that spool in one of ours: no piece goes across.
     borders: Vec<u64>,
     pieces: Vec<Piece>,
@@ -133,6 +135,7 @@ impl Session {
             expected: 1,
             state: State::New,
             sender: None,
+            disbelieved: false,
             borders: Vec::new(),
             pieces: Vec::new(),
             lines: BytesMut::new(),
@@ -247,6 +250,7 @@ impl Session {
     pub fn disbelieve(&mut self) {
         if let State::Asking(txnr) = self.state {
             self.sender = None;
+            self.disbelieved = true;
             self.answer_open(txnr, None);
         }
     }
@@ -265,7 +269,7 @@ impl Session {
         self.borders.sort_unstable();
         self.answer_open(txnr, Some(last));
         if let (Some((_, next)), Some(last)) = (&mut self.sender, last) {
-            *next = (*next).max(last + 1);
+            *next = (*next).max(last.saturating_add(1));
         }
     }
 
@@ -287,9 +291,9 @@ impl Session {
     }
 
     fn lines_frame(&mut self, frame: Frame) -> Result<(), Fault> {
-        let Some((spool, next)) = self.sender else {
+        if self.sender.is_none() && !self.disbelieved {
             return Err(Fault::NoSpool);
-        };
+        }
         let (first, last, count, start) = decode_lines_head(&frame.data).ok_or(Fault::LinesHead)?;
         let mut bytes = frame.data.slice(start..);
         if frame.cut > 0 && count == 1 {
@@ -303,12 +307,12 @@ impl Session {
             bytes = self.cut_lines(bytes);
         }
         self.note(frame.txnr);
-        if first > next {
-            self.counts.sequence_lost += first - next;
-        }
-        self.sender = Some((spool, next.max(last + 1)));
         self.seal();
-        let origin = Some(Span { origin: spool, first, last });
+        let origin = self.sender.as_mut().map(|(spool, next)| {
+            self.counts.sequence_lost += first.saturating_sub(*next);
+            *next = (*next).max(last.saturating_add(1));
+            Span { origin: *spool, first, last }
+        });
         self.push_piece(Piece { origin, ..Piece::new(bytes, count) });
         Ok(())
     }
