@@ -4,7 +4,6 @@
 //! share one copy.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
@@ -185,31 +184,9 @@ pub struct Blocks {
     used: Vec<BytesMut>,
 }
 
-/// How many [`Blocks`] there are. What all of them hold together is bounded, so each may hold the
-/// less the more there are.
-static BLOCKS: AtomicUsize = AtomicUsize::new(0);
-
-/// How many blocks each may fill before it hands them on, or keep for reuse, of so many for all.
-pub fn blocks_each(all: usize) -> usize {
-    (all / BLOCKS.load(Ordering::Relaxed).max(1)).max(1)
-}
-
-/// How large a new block is.
-fn block_size() -> usize {
-    let each = limits::BLOCKS_FILLED_MAX / BLOCKS.load(Ordering::Relaxed).max(1);
-    each.clamp(limits::BLOCK_MIN, limits::BLOCK)
-}
-
 impl Default for Blocks {
     fn default() -> Self {
-        BLOCKS.fetch_add(1, Ordering::Relaxed);
-        Self { current: BytesMut::with_capacity(block_size()), used: Vec::new() }
-    }
-}
-
-impl Drop for Blocks {
-    fn drop(&mut self) {
-        BLOCKS.fetch_sub(1, Ordering::Relaxed);
+        Self { current: BytesMut::with_capacity(limits::BLOCK), used: Vec::new() }
     }
 }
 
@@ -220,8 +197,7 @@ impl Blocks {
         debug_assert!(room <= limits::BLOCK);
         if self.current.capacity() - self.current.len() < room {
             let rest = self.current.split();
-            let size = block_size().max(room + rest.len());
-            let next = self.take_free(size).unwrap_or_else(|| BytesMut::with_capacity(size));
+            let next = self.take_free().unwrap_or_else(|| BytesMut::with_capacity(limits::BLOCK));
             let full = std::mem::replace(&mut self.current, next);
             if self.used.len() == limits::BLOCKS_KEPT {
                 self.used.remove(0);
@@ -249,23 +225,14 @@ impl Blocks {
 
     /// Returns unreferenced blocks to the system; called when the stream is idle.
     pub fn rest(&mut self) {
-        self.used.retain_mut(|block| !block.try_reclaim(limits::BLOCK_MIN));
+        self.used.retain_mut(|block| !block.try_reclaim(limits::BLOCK));
     }
 
-    /// The most recently filled block that no batch refers to, because it is the likeliest to be in
-    /// the processor's cache.
-    fn take_free(&mut self, size: usize) -> Option<BytesMut> {
-        let free = self.used.iter_mut().rposition(|block| block.try_reclaim(size))?;
-        let found = self.used.remove(free);
-        let mut kept = blocks_each(limits::BLOCKS_FREE_MAX);
-        let mut keeps = |block: &mut BytesMut| {
-            let is_free = block.try_reclaim(limits::BLOCK_MIN);
-            let keeps = !is_free || kept > 0;
-            kept -= usize::from(is_free && keeps);
-            keeps
-        };
-        self.used.retain_mut(|block| keeps(block));
-        Some(found)
+    /// The most recently filled block that no batch refers to: it is the likeliest to be in the
+    /// processor's cache.
+    fn take_free(&mut self) -> Option<BytesMut> {
+        let free = self.used.iter_mut().rposition(|block| block.try_reclaim(limits::BLOCK))?;
+        Some(self.used.remove(free))
     }
 }
 

@@ -118,17 +118,7 @@ const _: () = assert!(PIECES_TOGETHER <= RECEIVED_WAITING);
 /// Maximum bytes that all receivers together have sent to a loop that has not taken them. A
 /// receiver that has nothing there may always send, so that none waits for another.
 pub const RECEIVED_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Total size of the blocks that all receivers fill at a time; many receivers have smaller ones.
-pub const BLOCKS_FILLED_MAX: usize = 4 * 1024 * 1024;
-/// Size of the smallest block.
-pub const BLOCK_MIN: usize = 128 * 1024;
-const _: () = assert!(DATAGRAM_MAX <= BLOCK_MIN && BLOCK_MIN <= BLOCK);
-/// Number of unreferenced blocks that all receivers together keep for reuse in a flood.
-pub const BLOCKS_FREE_MAX: usize = 16;
-/// Number of receivers that may receive several datagrams per call at a time; the others receive
-/// one.
-pub const AREAS_MAX: usize = 4;
-/// Maximum number of blocks that a receiver remembers for reuse.
+/// Number of blocks that a receiver keeps for reuse.
 pub const BLOCKS_KEPT: usize = 64;
 
 /// Maximum number of slices of one writev(2) (UIO_MAXIOV is 1024).

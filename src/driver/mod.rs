@@ -136,7 +136,6 @@ impl Daemon {
 
     fn open_as(plan: &Plan, reread: Reread, patient: bool) -> Result<Self, String> {
         raise_open_files();
-        crate::sys::memory::return_pieces_of(limits::BLOCK_MIN);
         let clock = SystemClock::new();
         let system = |error: io::Error| format!("cannot set up the event loop: {error}");
         let poll = Poll::new().map_err(system)?;

@@ -28,7 +28,6 @@ use socket2::Socket;
 use super::inbox::{Change, Inlet};
 use super::wait::{Waited, pause, wait};
 use super::{Hearing, Socket as Kept, Source};
-use crate::batch::blocks_each;
 use crate::input::{InputCounts, Intake};
 use crate::limits::{self, DATAGRAM_MAX};
 use crate::sys::recv::DatagramReader;
@@ -358,9 +357,7 @@ impl<I: Intake> Running<I> {
 
     /// Sends what is enough to be worth it while reads are full.
     fn send_in_flood(&mut self) {
-        if self.intake.full_count()
-            >= blocks_each(limits::PIECES_TOGETHER * 4).min(limits::PIECES_TOGETHER)
-        {
+        if self.intake.full_count() >= limits::PIECES_TOGETHER {
             self.inlet.send_full(&mut self.intake);
         }
     }
@@ -393,7 +390,6 @@ impl<I: Intake> Running<I> {
                     // An error of an earlier send to nobody: it is cleared by being read.
                     log::debug!("input.{}: recvmmsg: {error}", self.inlet.name());
                 }
-                self.reader.release();
                 return Brought { messages: 0, bytes: 0, full: false };
             }
         };
@@ -417,8 +413,7 @@ impl<I: Intake> Running<I> {
                 counts.oversize_bytes += cut as u64;
             }
         }
-        let full = self.reader.was_full(count);
-        self.reader.release();
+        let full = count > 0 && count >= self.slots.min(self.reader.slots());
         let large = bytes >= limits::RECV_LARGE * count.max(1);
         self.slots = if large { 1 } else { limits::RECV_SLOTS };
         Brought { messages: count, bytes, full }

@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "system calls; each block has its SAFETY comment")]
 
 pub mod inherit;
-pub mod memory;
 pub mod pipe;
 pub mod process;
 pub mod recv;

@@ -11,11 +11,10 @@ use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::{Mutex, PoisonError};
 
 use bytes::BytesMut;
 
-use crate::limits::{AREAS_MAX, DATAGRAM_MAX, RECV_SLOTS};
+use crate::limits::{DATAGRAM_MAX, RECV_SLOTS};
 use crate::sources::Source;
 
 /// Room for the control messages: UDP_GRO's `int`, or the three of a process, with space to spare.
@@ -34,53 +33,13 @@ struct Control([u8; CONTROL_LEN]);
 pub struct DatagramReader {
     /// Maximum bytes of a message; the rest of a longer one is truncated.
     room: usize,
-    /// Slot `i` (from 1) of a call lands at `(i - 1) * room`; slot 0 elsewhere. Empty while none
-    /// is held, or where there is only slot 0.
+    /// Slot `i` (from 1) of a call lands at `(i - 1) * room`; slot 0 elsewhere.
     area: Vec<u8>,
-    /// Whether the area is one of those that all readers share.
-    shares: bool,
-    /// Slots of the last call.
-    asked: usize,
     headers: Vec<libc::mmsghdr>,
     slices: Vec<libc::iovec>,
     control: Vec<Control>,
     /// Where the kernel writes addresses; empty if they are not requested.
     names: Vec<libc::sockaddr_storage>,
-}
-
-/// Room for messages behind the first of a call. A reader needs it only until it has looked at
-/// what came, so a few are enough for all.
-struct Areas {
-    free: Mutex<(Vec<Vec<u8>>, usize)>,
-}
-
-static AREAS: Areas = Areas { free: Mutex::new((Vec::new(), 0)) };
-
-impl Areas {
-    /// One that is free; an empty one where all are held.
-    fn take(&self) -> Vec<u8> {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let (areas, made) = &mut *free;
-        if let Some(area) = areas.pop() {
-            return area;
-        }
-        if *made >= AREAS_MAX {
-            return Vec::new();
-        }
-        *made += 1;
-        // The memory is touched only as messages come.
-        vec![0; (RECV_SLOTS - 1) * DATAGRAM_MAX]
-    }
-
-    fn give(&self, area: Vec<u8>) {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).0.push(area);
-    }
-}
-
-impl Drop for DatagramReader {
-    fn drop(&mut self) {
-        self.release();
-    }
 }
 
 /// One message of the last call.
@@ -98,16 +57,13 @@ pub struct Message {
 unsafe impl Send for DatagramReader {}
 
 impl DatagramReader {
-    /// Room for [`RECV_SLOTS`] messages of [`DATAGRAM_MAX`] bytes; memory is only touched as
-    /// messages arrive.
+    /// Room for [`RECV_SLOTS`] messages; memory is only touched as messages arrive.
     pub fn new() -> Self {
         // SAFETY: mmsghdr and iovec are plain C structs for which all zeroes is a valid value.
         let (header, slice) = unsafe { (mem::zeroed(), mem::zeroed()) };
         Self {
             room: DATAGRAM_MAX,
-            area: Vec::new(),
-            shares: true,
-            asked: 0,
+            area: vec![0; (RECV_SLOTS - 1) * DATAGRAM_MAX],
             headers: vec![header; RECV_SLOTS],
             slices: vec![slice; RECV_SLOTS],
             control: vec![Control([0; CONTROL_LEN]); RECV_SLOTS],
@@ -129,31 +85,13 @@ impl DatagramReader {
     pub fn with_room(mut self, room: usize) -> Self {
         let slots = (RECV_SLOTS * DATAGRAM_MAX / room.max(1)).clamp(1, RECV_SLOTS);
         self.room = room;
-        self.release();
         self.area = vec![0; (slots - 1) * room];
-        self.shares = false;
         self
     }
 
-    /// Whether the last call brought as many messages as it could, of which `count` came.
-    pub fn was_full(&self, count: usize) -> bool {
-        count > 0 && count >= self.asked
-    }
-
-    /// The messages of the last call are no longer needed: other readers may have the room. To be
-    /// called before waiting.
-    pub fn release(&mut self) {
-        if self.shares && !self.area.is_empty() {
-            AREAS.give(mem::take(&mut self.area));
-        }
-    }
-
-    /// How many messages a call can bring, of so many that are wanted.
-    fn slots(&mut self, wanted: usize) -> usize {
-        if wanted > 1 && self.shares && self.area.is_empty() {
-            self.area = AREAS.take();
-        }
-        wanted.clamp(1, self.area.len() / self.room + 1)
+    /// The maximum number of messages per call.
+    pub fn slots(&self) -> usize {
+        self.area.len() / self.room + 1
     }
 
     /// Maximum bytes of a message.
@@ -173,8 +111,7 @@ impl DatagramReader {
         slots: usize,
         first: &mut BytesMut,
     ) -> io::Result<usize> {
-        let slots = self.slots(slots);
-        self.asked = slots;
+        let slots = slots.clamp(1, self.slots());
         let most = libc::c_uint::try_from(slots).unwrap_or(1);
         let spare = first.spare_capacity_mut();
         assert!(spare.len() >= self.room, "no room for a datagram");
