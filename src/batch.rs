@@ -163,7 +163,7 @@ impl Batch {
 /// The number of newlines in `bytes`.
 pub fn count_lines(bytes: &[u8]) -> u32 {
     let count = bytecount::count(bytes, b'\n');
-    // No batch is larger than a line of LINE_MAX_MOST beside a block, far below 2^32.
+    // No batch is larger than a line of LINE_LENGTH_MAX beside a block, far below 2^32.
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 

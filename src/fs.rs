@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use nix::fcntl::{FallocateFlags, Flock, FlockArg, fallocate};
 use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, fstatfs};
 
-use crate::limits::{FILE_MODE_DEFAULT, SLICES_MOST};
+use crate::limits::{FILE_MODE_DEFAULT, SLICES_MAX};
 
 pub use open::{Access, copy_access, regular, scratch};
 
@@ -267,7 +267,7 @@ pub fn write_counted(
     len: &mut u64,
 ) -> io::Result<()> {
     while slices.iter().any(|slice| !slice.is_empty()) {
-        match file.write(&slices[..slices.len().min(SLICES_MOST)])? {
+        match file.write(&slices[..slices.len().min(SLICES_MAX)])? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
             count => {
                 *len += count as u64;

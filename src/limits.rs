@@ -9,11 +9,11 @@ const MIB: u64 = 1024 * KIB;
 /// The largest payload a UDP datagram over IPv4 or IPv6 can carry, rounded up (RFC 768).
 pub const DATAGRAM_MAX: usize = 65_536;
 /// Default maximum length of a line; longer lines are truncated and counted.
-pub const LINE_MAX_DEFAULT: usize = 64 * 1024;
+pub const LINE_LENGTH_DEFAULT: usize = 64 * 1024;
 /// Minimum of the `max_line` key.
-pub const LINE_MAX_LEAST: usize = 64;
+pub const LINE_LENGTH_MIN: usize = 64;
 /// Maximum of the `max_line` key.
-pub const LINE_MAX_MOST: usize = 16 * 1024 * 1024;
+pub const LINE_LENGTH_MAX: usize = 16 * 1024 * 1024;
 
 /// Overhead of a batch in a queue, in addition to its bytes.
 pub const BATCH_OVERHEAD: u64 = 96;
@@ -23,7 +23,7 @@ pub const BLOCK: usize = 512 * 1024;
 /// Default of `daemon.memory`.
 pub const MEMORY_DEFAULT: u64 = 64 * MIB;
 /// Minimum of `daemon.memory`.
-pub const MEMORY_LEAST: u64 = MIB;
+pub const MEMORY_MIN: u64 = MIB;
 /// Default `queue` of a process.
 pub const QUEUE_DEFAULT: u64 = 8 * MIB;
 /// Default `queue` of a file, a socket or standard output.
@@ -31,69 +31,70 @@ pub const QUEUE_FILE_DEFAULT: u64 = 64 * MIB;
 /// Default `queue` of a spool.
 pub const QUEUE_SPOOL_DEFAULT: u64 = 32 * MIB;
 /// Minimum of `queue`.
-pub const QUEUE_LEAST: u64 = 4 * KIB;
+pub const QUEUE_MIN: u64 = 4 * KIB;
 
 /// Maximum of every key that is a time.
-pub const TIME_MOST: Duration = Duration::from_secs(366 * 86_400);
+pub const TIME_MAX: Duration = Duration::from_secs(366 * 86_400);
 /// Maximum length of a Unix socket's path (`sun_path` without its final NUL).
-pub const SOCKET_PATH_MOST: usize = 107;
+pub const SOCKET_PATH_MAX: usize = 107;
 /// Maximum length of a node's name.
-pub const NAME_MOST: usize = 64;
+pub const NAME_MAX: usize = 64;
 /// Default of `daemon.grace`.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(10);
 /// Default of `receive_buffer`.
 pub const RECEIVE_BUFFER_DEFAULT: u64 = 64 * MIB;
 /// Minimum of `receive_buffer`.
-pub const RECEIVE_BUFFER_LEAST: u64 = 4 * KIB;
+pub const RECEIVE_BUFFER_MIN: u64 = 4 * KIB;
 /// Maximum of `receive_buffer`: the kernel accepts at most half of `INT_MAX`.
-pub const RECEIVE_BUFFER_MOST: u64 = 1024 * MIB - 1;
+pub const RECEIVE_BUFFER_MAX: u64 = 1024 * MIB - 1;
 /// Maximum of `sockets`.
-pub const SOCKETS_MOST: u16 = 64;
+pub const SOCKETS_MAX: u16 = 64;
 /// Maximum of `workers`.
-pub const WORKERS_MOST: u16 = 64;
+pub const WORKERS_MAX: u16 = 64;
 /// Maximum number of nodes in a configuration.
-pub const NODES_MOST: usize = 10_000;
+pub const NODES_MAX: usize = 10_000;
 /// Maximum size of a configuration file, and of all included files together.
-pub const CONFIG_MOST: u64 = 4 * MIB;
+pub const CONFIG_MAX: u64 = 4 * MIB;
 /// Maximum number of files that a configuration may include.
-pub const INCLUDED_MOST: usize = 1000;
+pub const INCLUDED_MAX: usize = 1000;
 /// Default first and longest wait before a child is restarted.
 pub const RESTART_DEFAULT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Minimum of the first wait before a child is restarted.
-pub const RESTART_LEAST: Duration = Duration::from_millis(10);
+pub const RESTART_MIN: Duration = Duration::from_millis(10);
 /// Minimum time between rotations of a file.
-pub const ROTATE_TIME_LEAST: Duration = Duration::from_secs(1);
+pub const ROTATE_TIME_MIN: Duration = Duration::from_secs(1);
 /// Minimum size at which a file is rotated.
-pub const ROTATE_SIZE_LEAST: u64 = KIB;
+pub const ROTATE_SIZE_MIN: u64 = KIB;
 /// Default of `mode`, the mode of a new file.
 pub const FILE_MODE_DEFAULT: u32 = 0o640;
 /// Default of `mode` of a Unix socket: any local process may log, as with /dev/log.
 pub const UNIX_MODE_DEFAULT: u32 = 0o666;
 /// Minimum of `idle_timeout`.
-pub const IDLE_LEAST: Duration = Duration::from_secs(1);
+pub const IDLE_MIN: Duration = Duration::from_secs(1);
 /// Minimum memory limit of a child: a shell does not start with less.
-pub const CHILD_MEMORY_LEAST: u64 = 8 * MIB;
+pub const CHILD_MEMORY_MIN: u64 = 8 * MIB;
 /// Minimum limit of open files of a child.
-pub const CHILD_FILES_LEAST: u64 = 8;
+pub const CHILD_FILES_MIN: u64 = 8;
 /// Default of `stop_grace`.
 pub const STOP_GRACE_DEFAULT: Duration = Duration::from_secs(5);
 
-const _: () = assert!(LINE_MAX_LEAST < LINE_MAX_DEFAULT && LINE_MAX_DEFAULT <= LINE_MAX_MOST);
+const _: () =
+    assert!(LINE_LENGTH_MIN < LINE_LENGTH_DEFAULT && LINE_LENGTH_DEFAULT <= LINE_LENGTH_MAX);
 const _: () = assert!(DATAGRAM_MAX <= BLOCK);
-const _: () = assert!(QUEUE_LEAST <= QUEUE_DEFAULT && QUEUE_DEFAULT <= QUEUE_FILE_DEFAULT);
+const _: () = assert!(QUEUE_MIN <= QUEUE_DEFAULT && QUEUE_DEFAULT <= QUEUE_FILE_DEFAULT);
 const _: () = assert!(QUEUE_FILE_DEFAULT <= MEMORY_DEFAULT);
 
 /// Messages of one sendmmsg(2).
 pub const SEND_SLOTS: usize = 64;
 /// The largest payload of a UDP datagram over IPv4.
-pub const DATAGRAM_SENT_MOST: usize = 65_507;
+pub const DATAGRAM_SENT_MAX: usize = 65_507;
 /// Message slots of one recvmmsg(2); each can take the largest datagram.
 pub const RECV_SLOTS: usize = 64;
 /// Pause after a read that was not full while a stream is steady, and while something downstream is
 /// busy.
 pub const RECV_PAUSE: Duration = Duration::from_millis(1);
 /// Number of those pauses after which the collected lines are sent to the loop.
-pub const RECV_PAUSES_MOST: u32 = 20;
+pub const RECV_PAUSES_MAX: u32 = 20;
 /// If messages have this mean size, they are received in place, one message per call.
 pub const RECV_LARGE: usize = 8 * 1024;
 /// If the connections of an input brought this many bytes in one pass, more is read at once.
@@ -122,25 +123,25 @@ pub const RECEIVED_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const BLOCKS_KEPT: usize = 64;
 
 /// Maximum number of slices of one writev(2) (UIO_MAXIOV is 1024).
-pub const SLICES_MOST: usize = 64;
+pub const SLICES_MAX: usize = 64;
 /// Minimum size of an append for which space is preallocated.
-pub const PREALLOCATION_LEAST: u64 = 512 * KIB;
+pub const PREALLOCATION_MIN: u64 = 512 * KIB;
 /// Space preallocated beyond an append: large enough to make such calls rare, small enough to be
 /// left over by a daemon that is killed.
 pub const PREALLOCATION: u64 = 8 * MIB;
 /// Maximum size of a disk job: small enough that its bytes are still in the processor's cache.
-pub const DISK_JOB_MOST: u64 = 2 * MIB;
+pub const DISK_JOB_MAX: u64 = 2 * MIB;
 /// Maximum number of disk threads; with more outputs, some share a thread.
-pub const DISK_THREADS_MOST: usize = 64;
+pub const DISK_THREADS_MAX: usize = 64;
 /// Extra time for a file that is being written when the grace is over, and the minimum time for
 /// closing and compressing files at exit.
-pub const CLOSE_LEAST: Duration = Duration::from_secs(1);
+pub const CLOSE_MIN: Duration = Duration::from_secs(1);
 /// While more bytes than this wait for a file, receivers leave data in the kernel's buffer, up to
 /// half of it.
 pub const HOLD_BYTES: u64 = 2 * MIB;
 /// A file that has not caught up within this time is slow, and inputs are no longer throttled for
 /// it.
-pub const HOLD_MOST: Duration = Duration::from_secs(1);
+pub const HOLD_MAX: Duration = Duration::from_secs(1);
 /// Requested buffer size of a child's pipe (fcntl(2), F_SETPIPE_SZ).
 pub const PIPE_BUFFER: usize = 1024 * 1024;
 /// Interval at which unread bytes in children's pipes are checked while nothing is written to them.
@@ -156,24 +157,24 @@ pub const STDERR_LINES_KEPT: usize = 10;
 /// Pause after a disk error before the disk is tried again.
 pub const DISK_RETRY: Duration = Duration::from_secs(1);
 /// Maximum number of open files of one output; the least recently written is closed first.
-pub const OPEN_FILES_MOST: usize = 256;
+pub const OPEN_FILES_MAX: usize = 256;
 /// Maximum number of open files of all outputs together, if the descriptor limit allows it.
-pub const FILES_OPEN_MOST: usize = 4096;
+pub const FILES_OPEN_MAX: usize = 4096;
 /// Divisor of the descriptor limit that gives the share of outputs' files.
 pub const FILES_OPEN_PART: usize = 2;
 /// Minimum run time after which a child counts as having run well, however short its waits are.
-pub const RAN_WELL_LEAST: Duration = Duration::from_secs(5);
+pub const RAN_WELL_MIN: Duration = Duration::from_secs(5);
 /// Consecutive failures after which a child counts as being in a crash loop.
 pub const CRASH_LOOP: u32 = 3;
 
 /// Interval of status messages to the service manager.
 pub const STATUS_EVERY: Duration = Duration::from_secs(5);
 /// Messages that may wait for a service manager that is not reading.
-pub const NOTES_MOST: usize = 256;
+pub const NOTES_MAX: usize = 256;
 /// The watchdog is fed this many times per timeout.
 pub const WATCHDOG_PARTS: u32 = 4;
 /// Maximum number of taps at one time.
-pub const TAPS_MOST: usize = 16;
+pub const TAPS_MAX: usize = 16;
 /// Maximum bytes waiting in a tap; further lines are lost to it.
 pub const TAP_BYTES: usize = 4 * 1024 * 1024;
 /// Maximum bytes waiting in all taps together.
@@ -181,15 +182,15 @@ pub const TAPS_BYTES: usize = 8 * 1024 * 1024;
 /// Approximate size of a piece of a tap that is written to a client at once.
 pub const TAP_PIECE: usize = 256 * 1024;
 /// Maximum number of metrics clients at one time; the slowest is disconnected for a new one.
-pub const METRICS_CLIENTS_MOST: usize = 128;
+pub const METRICS_CLIENTS_MAX: usize = 128;
 /// Maximum length of a request for metrics.
-pub const METRICS_REQUEST_MOST: usize = 8 * 1024;
+pub const METRICS_REQUEST_MAX: usize = 8 * 1024;
 /// Time limit for receiving a request for metrics, and again for writing its answer.
 pub const METRICS_REQUEST: Duration = Duration::from_secs(5);
 /// Time that a client has to disconnect after its answer.
 pub const METRICS_PARTING: Duration = Duration::from_secs(1);
 /// Maximum number of different answers held for slow clients.
-pub const METRICS_ANSWERS_MOST: usize = 8;
+pub const METRICS_ANSWERS_MAX: usize = 8;
 /// A loop that provides no snapshot within this time is too slow.
 pub const METRICS_ANSWER: Duration = Duration::from_secs(2);
 /// A pass of the loop that takes longer than this counts as late.
@@ -197,32 +198,32 @@ pub const PASS_LATE: Duration = Duration::from_millis(500);
 /// Default of `stuck_after`: an output that has released no lines for this long is stuck.
 pub const STUCK_DEFAULT: Duration = Duration::from_secs(60);
 /// Minimum of `stuck_after`.
-pub const STUCK_LEAST: Duration = Duration::from_secs(1);
+pub const STUCK_MIN: Duration = Duration::from_secs(1);
 /// Maximum number of control clients at one time.
-pub const CONTROL_CLIENTS_MOST: usize = 64;
+pub const CONTROL_CLIENTS_MAX: usize = 64;
 /// Backlog of the control socket.
 pub const CONTROL_BACKLOG: i32 = 128;
 /// If there are too many clients, one that has been idle for this long is disconnected.
 pub const CONTROL_IDLE: Duration = Duration::from_secs(10);
 /// Maximum length of a request on the control socket.
-pub const CONTROL_REQUEST_MOST: usize = 64 * 1024;
+pub const CONTROL_REQUEST_MAX: usize = 64 * 1024;
 /// While more bytes of answers than this are unread, further requests are refused.
-pub const CONTROL_ANSWERS_MOST: usize = 4 * 1024 * 1024;
+pub const CONTROL_ANSWERS_MAX: usize = 4 * 1024 * 1024;
 
 const _: () = assert!(TAP_PIECE <= TAP_BYTES && TAP_BYTES <= TAPS_BYTES);
 
 /// Maximum number of senders whose sequence numbers an input tracks.
-pub const SENDERS_MOST: usize = 4096;
+pub const SENDERS_MAX: usize = 4096;
 /// Maximum length of such a sender's name.
-pub const SENDER_NAME_MOST: usize = 255;
+pub const SENDER_NAME_MAX: usize = 255;
 /// A number this far ahead of the last one means that the sender restarted, not that lines were
 /// lost.
-pub const SEQUENCE_JUMP_MOST: u64 = 1 << 32;
+pub const SEQUENCE_JUMP_MAX: u64 = 1 << 32;
 /// Maximum number of senders that `packet-loss` distinguishes; lines of others count as invalid.
-pub const PACKET_LOSS_HOSTS_MOST: usize = 65_536;
+pub const PACKET_LOSS_HOSTS_MAX: usize = 65_536;
 
 /// Maximum size of a batch in a spool; a row that claims more is damaged.
-pub const RECORD_MOST: usize = LINE_MAX_MOST + 2 * BLOCK;
+pub const RECORD_MAX: usize = LINE_LENGTH_MAX + 2 * BLOCK;
 /// Size of the first read of a segment; each further read is twice as large.
 pub const SCAN_FIRST: usize = 4 * 1024;
 /// Maximum size of such a read.
@@ -230,7 +231,7 @@ pub const SCAN_CHUNK: usize = 256 * 1024;
 /// Default of `segment`.
 pub const SEGMENT_DEFAULT: u64 = 64 * MIB;
 /// Minimum of `segment`.
-pub const SEGMENT_LEAST: u64 = 64 * KIB;
+pub const SEGMENT_MIN: u64 = 64 * KIB;
 /// Default of a spool's `max_size`.
 pub const SPOOL_SIZE_DEFAULT: u64 = 10 * 1024 * MIB;
 /// Default of a spool's `reserve`: this much of the disk is left free.
@@ -238,18 +239,18 @@ pub const RESERVE_DEFAULT: u64 = 64 * MIB;
 /// Default of a spool's `sync`.
 pub const SYNC_DEFAULT: Duration = Duration::from_secs(1);
 /// Minimum of a spool's `sync`, if it is a time.
-pub const SYNC_LEAST: Duration = Duration::from_millis(1);
+pub const SYNC_MIN: Duration = Duration::from_millis(1);
 /// A wall clock that gains more than this on the monotonic clock has jumped.
 pub const CLOCK_STEP: Duration = Duration::from_secs(60);
 /// A wall clock that jumped ahead is trusted, and lines are dropped for their age by it, once it
 /// has been ahead for this long.
 pub const CLOCK_BELIEVED: Duration = Duration::from_secs(3600);
 /// If `sync` is a time and no client waits, lines for a spool are collected up to this size or
-/// [`GATHER_MOST`], because every job wakes a thread. The time is short because a killed daemon
+/// [`GATHER_MAX`], because every job wakes a thread. The time is short because a killed daemon
 /// loses collected lines.
 pub const GATHER_BYTES: u64 = 256 * KIB;
 /// Maximum time for which lines are collected.
-pub const GATHER_MOST: Duration = Duration::from_millis(1);
+pub const GATHER_MAX: Duration = Duration::from_millis(1);
 /// A spool checks the free space of the disk after this many written bytes.
 pub const FREE_EVERY: u64 = 4 * MIB;
 /// The space of removed segments counts as free for this long even if the file system does not
@@ -262,18 +263,18 @@ pub const SEGMENT_HEADS: u64 = 4;
 /// Minimum interval between log lines about dropped unread lines.
 pub const DROPS_SAID_EVERY: Duration = Duration::from_secs(60);
 /// Maximum number of a line of a spool: 292,000 years at a million lines per second.
-pub const LINE_NUMBER_MOST: u64 = 1 << 63;
+pub const LINE_NUMBER_MAX: u64 = 1 << 63;
 /// Maximum size of a spool's job.
-pub const SPOOL_JOB_MOST: u64 = 4 * MIB;
+pub const SPOOL_JOB_MAX: u64 = 4 * MIB;
 /// Minimum interval between writes of cursors.
 pub const CURSOR_EVERY: Duration = Duration::from_secs(1);
 /// Maximum number of origins (other spools, followed files, partitions) whose position a spool
 /// remembers; the least recently seen is forgotten. Each takes 145 bytes of every segment.
-pub const ORIGINS_MOST: usize = 16_384;
+pub const ORIGINS_MAX: usize = 16_384;
 /// Maximum number of inputs in one segment.
-pub const INPUTS_MOST: u16 = 9999;
+pub const INPUTS_MAX: u16 = 9999;
 /// Maximum size of a cursor file.
-pub const CURSOR_MOST: u64 = MIB;
+pub const CURSOR_MAX: u64 = MIB;
 /// Size of one read for a consumer of a spool.
 pub const FEED_READ: usize = 1024 * 1024;
 /// A consumer of a spool is given more when its queue holds less than this.
@@ -281,12 +282,11 @@ pub const FEED_LOW: u64 = 4 * MIB;
 /// A consumer of a spool holds no more than this plus one batch.
 pub const FEED_HIGH: u64 = 8 * MIB;
 
-const _: () =
-    assert!(SEGMENT_LEAST <= SEGMENT_DEFAULT && 2 * SEGMENT_DEFAULT <= SPOOL_SIZE_DEFAULT);
+const _: () = assert!(SEGMENT_MIN <= SEGMENT_DEFAULT && 2 * SEGMENT_DEFAULT <= SPOOL_SIZE_DEFAULT);
 const _: () = assert!(FEED_LOW <= FEED_HIGH && FEED_HIGH <= MEMORY_DEFAULT);
 
 /// Maximum size of the lines in one `lines` frame between two logweirs, unless it is a single line.
-pub const LINES_FRAME_MOST: usize = 128 * 1024;
+pub const LINES_FRAME_MAX: usize = 128 * 1024;
 /// Maximum number of frames that a client has in flight, not yet acknowledged by the peer.
 pub const FRAMES_UNACKNOWLEDGED_MAX: usize = 4096;
 /// Maximum bytes of lines that a forwarder has in flight.
@@ -294,21 +294,21 @@ pub const FORWARD_WINDOW: u64 = 4 * MIB;
 /// A forwarder encodes no more lines while this many bytes wait to be written to its connection.
 pub const FORWARD_OUT: usize = 512 * 1024;
 /// Number of times a peer may refuse the same line before it is given up.
-pub const REFUSALS_MOST: u32 = 3;
+pub const REFUSALS_MAX: u32 = 3;
 /// The largest file of certificates or of a private key.
-pub const PEM_MOST: u64 = 16 * MIB;
+pub const PEM_MAX: u64 = 16 * MIB;
 /// Number of bytes that the log shows of a line that was given up.
 pub const GIVEN_UP_SHOWN: usize = 256;
 /// Time limit for looking up a name for one attempt to connect.
-pub const LOOKUP_MOST: Duration = Duration::from_secs(60);
+pub const LOOKUP_MAX: Duration = Duration::from_secs(60);
 /// Interval at which the names of UDP outputs are looked up again.
 pub const LOOKUP_EVERY: Duration = Duration::from_secs(30);
 /// Maximum number of concurrent name lookups of one kind of output; further ones wait.
-pub const LOOKUPS_MOST: usize = 16;
+pub const LOOKUPS_MAX: usize = 16;
 /// Maximum number of addresses of a name that are tried.
-pub const ADDRESSES_MOST: usize = 32;
+pub const ADDRESSES_MAX: usize = 32;
 /// Time limit for connecting to one address, and again for opening the session.
-pub const CONNECT_MOST: Duration = Duration::from_secs(10);
+pub const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Default of a forwarder's `timeout`: how long a peer may leave lines unanswered.
 pub const ANSWER_DEFAULT: Duration = Duration::from_secs(60);
 /// First and longest wait before a peer is tried again.
@@ -322,11 +322,11 @@ pub const TRIAL_BYTES: u64 = 16 * KIB;
 /// Interval at which the peer's TCP acknowledgements are checked.
 pub const UNACKED_EVERY: Duration = Duration::from_millis(50);
 /// Maximum number of peers of one forwarder.
-pub const PEERS_MOST: usize = 64;
+pub const PEERS_MAX: usize = 64;
 /// Reading from a client pauses while this many bytes of answers are unread by it.
-pub const ANSWERS_MOST: usize = 1024 * 1024;
+pub const ANSWERS_MAX: usize = 1024 * 1024;
 /// Time limit for a client to open its session.
-pub const OPEN_MOST: Duration = Duration::from_secs(30);
+pub const OPEN_MAX: Duration = Duration::from_secs(30);
 /// If the connection limit is reached, a client that has sent nothing since it connected may be
 /// replaced after this time.
 pub const YIELDS_SILENT: Duration = Duration::from_secs(10);
@@ -336,12 +336,12 @@ pub const YIELDS_IDLE: Duration = Duration::from_secs(300);
 pub const MESSAGE_DEFAULT: usize = 64 * 1024;
 /// Maximum octet count that a syslog client may announce; a client that announces more is
 /// disconnected.
-pub const COUNT_MOST: u64 = 1024 * MIB;
+pub const COUNT_MAX: u64 = 1024 * MIB;
 /// Maximum bytes of incomplete messages from all clients of a syslog input together.
-pub const UNFINISHED_MOST: usize = 16 * 1024 * 1024;
+pub const UNFINISHED_MAX: usize = 16 * 1024 * 1024;
 /// Maximum length of the part of a file name that fields and times produce; it leaves room for the
 /// suffix of a rotated file (a name has at most 255 bytes).
-pub const NAME_PART_MOST: usize = 220;
+pub const NAME_PART_MAX: usize = 220;
 /// Memory for names produced by messages, for all file outputs together, in bytes.
 pub const FILE_NAMES_MEMORY: usize = 4 * 1024 * 1024;
 /// Maximum number of files in one write.
@@ -349,8 +349,8 @@ pub const FILES_AT_ONCE: usize = 1024;
 /// Memory for the names of one write, and for those in a cursor, in bytes.
 pub const FILES_AT_ONCE_NAMES: usize = 256 * 1024;
 /// Maximum number of file names in a cursor; the least recently closed are left out.
-pub const CURSOR_FILES_MOST: usize = 2 * FILES_AT_ONCE;
+pub const CURSOR_FILES_MAX: usize = 2 * FILES_AT_ONCE;
 /// Default of `max_connections`.
 pub const CONNECTIONS_DEFAULT: u64 = 1000;
 /// Maximum of `max_connections`.
-pub const CONNECTIONS_MOST: u64 = 100_000;
+pub const CONNECTIONS_MAX: u64 = 100_000;

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::printable::printable;
 
 /// Capacity of the queue to the log thread, in lines.
-const WAITING_MOST: usize = 4096;
+const WAITING_MAX: usize = 4096;
 
 /// Where the log is written.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ static LOGGER: std::sync::OnceLock<Logger> = std::sync::OnceLock::new();
 /// # Errors
 /// The file cannot be opened, or the thread cannot be started.
 pub fn start(target: Target, style: Style) -> io::Result<Guard> {
-    let (lines, waiting) = sync_channel(WAITING_MOST);
+    let (lines, waiting) = sync_channel(WAITING_MAX);
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let head = match (style, &target) {
         (Style::Udp2log, _) => Head::Udp2log,

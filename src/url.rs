@@ -5,7 +5,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
-use crate::limits::ADDRESSES_MOST;
+use crate::limits::ADDRESSES_MAX;
 
 /// How the lines travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +170,7 @@ impl Url {
 }
 
 /// The addresses of a host in the order in which they are to be tried (RFC 6724), at least one
-/// and at most [`ADDRESSES_MOST`]. It may take as long as the resolver takes.
+/// and at most [`ADDRESSES_MAX`]. It may take as long as the resolver takes.
 ///
 /// # Errors
 /// The resolver's.
@@ -178,7 +178,7 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let found = (host, port).to_socket_addrs().map_err(|error| error.to_string())?;
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in found {
-        if !addresses.contains(&address) && addresses.len() < ADDRESSES_MOST {
+        if !addresses.contains(&address) && addresses.len() < ADDRESSES_MAX {
             addresses.push(address);
         }
     }

@@ -21,8 +21,8 @@ const READ: u64 = limits::RECV_SLOTS as u64;
 const HELD: u64 = 2 * READ;
 /// The most that it can hold, where the loop was kept from running meanwhile (other programs want
 /// the processor too): what waits between a receiver and the loop, and [`HELD`].
-const HELD_MOST: u64 = (limits::RECEIVED_WAITING as u64 + 2) * (1 + PAUSES) * READ;
-const PAUSES: u64 = limits::RECV_PAUSES_MOST as u64;
+const HELD_MAX: u64 = (limits::RECEIVED_WAITING as u64 + 2) * (1 + PAUSES) * READ;
+const PAUSES: u64 = limits::RECV_PAUSES_MAX as u64;
 
 const NOTHING: Loss = Loss { lost: 0, twice: 0 };
 
@@ -312,6 +312,6 @@ fn lines_flow_through_everything(machine: &Machine) {
     eprintln!("{sent} lines; killed, through the spool and directly: {losses:?}");
     let mut lost: Vec<_> = losses.iter().map(|[spooled, _]| spooled.lost).collect();
     lost.sort_unstable();
-    assert!(lost[lost.len() / 2] <= HELD && lost[lost.len() - 1] <= HELD_MOST, "{lost:?}");
+    assert!(lost[lost.len() / 2] <= HELD && lost[lost.len() - 1] <= HELD_MAX, "{lost:?}");
     assert!(losses.iter().flatten().all(|loss| loss.twice == 0), "{losses:?}");
 }

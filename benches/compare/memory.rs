@@ -21,9 +21,9 @@ const DEFAULT: &str = include_str!("../../packaging/logweir.toml");
 /// `daemon.memory` there.
 const MEMORY: f64 = 64.0;
 /// The bounds, in MiB: idle, beside `memory` under any load, and of the binary.
-const IDLE_MOST: f64 = 8.0;
-const LOAD_MOST: f64 = 32.0 + MEMORY;
-const BINARY_MOST: f64 = 8.0;
+const IDLE_MAX: f64 = 8.0;
+const LOAD_MAX: f64 = 32.0 + MEMORY;
+const BINARY_MAX: f64 = 8.0;
 /// Outputs that never read.
 const STALLED: usize = 12;
 /// How long what a daemon takes may settle.
@@ -34,10 +34,10 @@ pub(crate) fn run_case(bench: &Bench<'_>, case: &Case) -> Result<bool> {
     ensure!(DEFAULT.contains("memory = \"64MiB\""), "the default configuration has other memory");
     let binary = fs::metadata(&bench.found.logweir)?.len() as f64 / (1024.0 * 1024.0);
     let rows = [
-        ("idle, default configuration", idle(bench)?, IDLE_MOST),
-        ("flood, default configuration", flood(bench, case)?, LOAD_MOST),
-        ("flood, everything stalled", stalled(bench, case)?, LOAD_MOST),
-        ("the binary", binary, BINARY_MOST),
+        ("idle, default configuration", idle(bench)?, IDLE_MAX),
+        ("flood, default configuration", flood(bench, case)?, LOAD_MAX),
+        ("flood, everything stalled", stalled(bench, case)?, LOAD_MAX),
+        ("the binary", binary, BINARY_MAX),
     ];
     println!("{:<32} {:>8} {:>8}", "", "MiB", "at most");
     for (what, mib, most) in &rows {

@@ -3,7 +3,7 @@
 
 use logweir::batch::count_lines;
 use logweir::input::Piece;
-use logweir::limits::LINES_FRAME_MOST;
+use logweir::limits::LINES_FRAME_MAX;
 use logweir::proto::relp::session::Session;
 
 use crate::parameters::Parameters;
@@ -26,7 +26,7 @@ fn served(pieces: &[&[u8]], max_message: usize, lasts: &[Option<u64>]) -> Served
     let (mut served, mut answers) = (Served::default(), Vec::new());
     for (ticket, piece) in (1..).zip(pieces) {
         served.failed = session.push(piece).is_err();
-        let longest = max_message.max(LINES_FRAME_MOST).max(32 * 1024) + HEADS;
+        let longest = max_message.max(LINES_FRAME_MAX).max(32 * 1024) + HEADS;
         assert!(session.held() <= longest + piece.len(), "holds {} bytes", session.held());
         for piece in session.take_pieces() {
             check_piece(&piece, max_message);

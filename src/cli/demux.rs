@@ -129,7 +129,7 @@ fn take_all(dir: &Path) -> anyhow::Result<Demux> {
     let mut demux = Demux::new(dir);
     let mut stdin = BufReader::with_capacity(limits::READ_CHUNK, io::stdin().lock());
     let mut line = Vec::new();
-    while next_line(&mut stdin, limits::LINE_MAX_MOST, &mut line)?.is_some() {
+    while next_line(&mut stdin, limits::LINE_LENGTH_MAX, &mut line)?.is_some() {
         demux.line(&line);
         // Nothing waits here while the input rests.
         if stdin.buffer().is_empty() {
@@ -205,7 +205,7 @@ impl Demux {
 
     /// Closes the file that was longest not written to, where as many are open as may be.
     fn make_room(&mut self) {
-        if self.files.len() < limits::OPEN_FILES_MOST {
+        if self.files.len() < limits::OPEN_FILES_MAX {
             return;
         }
         let oldest = self.files.iter().min_by_key(|(_, open)| open.used);

@@ -11,11 +11,11 @@ use jiff::Timestamp;
 
 use self::lines::{Form, Lines};
 use crate::driver::clients::{Client, Options, Packing, Stop, connect};
-use crate::limits::DATAGRAM_SENT_MOST;
+use crate::limits::DATAGRAM_SENT_MAX;
 use crate::url::Url;
 
 /// The most datagrams of one message that the kernel cuts up (UDP_MAX_SEGMENTS).
-const SEGMENTS_MOST: usize = 64;
+const SEGMENTS_MAX: usize = 64;
 /// Such messages rendered at a time, and sent by one call.
 const MESSAGES: usize = 16;
 /// Lines that come due sooner than this are sent together.
@@ -109,14 +109,14 @@ fn prepare(args: &Args) -> Result<Lines, String> {
         return Err("--per-datagram 0: a datagram has at least 1 line".to_string());
     }
     let datagram = args.size.max(1).saturating_mul(args.per_datagram);
-    let largest = DATAGRAM_SENT_MOST / args.per_datagram;
-    if datagram > DATAGRAM_SENT_MOST {
+    let largest = DATAGRAM_SENT_MAX / args.per_datagram;
+    if datagram > DATAGRAM_SENT_MAX {
         return Err(format!(
             "--size {} with {} lines in a datagram: at most {largest} fit into one",
             args.size, args.per_datagram
         ));
     }
-    let segments = (DATAGRAM_SENT_MOST / datagram).clamp(1, SEGMENTS_MOST);
+    let segments = (DATAGRAM_SENT_MAX / datagram).clamp(1, SEGMENTS_MAX);
     Lines::new(args.format, sender.trim_end(), args.size, MESSAGES * segments * args.per_datagram)
 }
 

@@ -19,7 +19,7 @@ use crate::fifo;
 use crate::limits;
 
 /// The most bytes in a datagram over IPv4 (RFC 768, RFC 791).
-const PAYLOAD_MOST: usize = 65_507;
+const PAYLOAD_MAX: usize = 65_507;
 
 /// Send lines as UDP datagrams, each with a number before it, as Wikimedia's log2udp does
 ///
@@ -120,7 +120,7 @@ impl Sender {
     fn send_all(&mut self, input: impl io::Read) -> io::Result<()> {
         let mut input = BufReader::with_capacity(limits::READ_CHUNK, input);
         let (mut line, mut datagram) = (Vec::new(), Vec::new());
-        while let Some(read) = next_line(&mut input, PAYLOAD_MOST, &mut line)? {
+        while let Some(read) = next_line(&mut input, PAYLOAD_MAX, &mut line)? {
             let number = self.count;
             self.count = self.count.wrapping_add(1);
             if !number.is_multiple_of(self.factor.get()) {
@@ -128,7 +128,7 @@ impl Sender {
             }
             datagram.clear();
             write!(datagram, "{number} ")?;
-            let room = PAYLOAD_MOST - datagram.len() - 1;
+            let room = PAYLOAD_MAX - datagram.len() - 1;
             datagram.extend_from_slice(&line[..line.len().min(room)]);
             datagram.push(b'\n');
             self.cut += u64::from(read.cut > 0 || line.len() > room);

@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut stdin = io::BufReader::with_capacity(limits::READ_CHUNK, io::stdin().lock());
     let mut line = Vec::new();
     // The first three words are all that counts of a line.
-    while next_line(&mut stdin, limits::LINE_MAX_DEFAULT, &mut line)?.is_some() {
+    while next_line(&mut stdin, limits::LINE_LENGTH_DEFAULT, &mut line)?.is_some() {
         tracker.line(&line);
         if let Some(runs) = &mut runs
             && let Some((name, number, rest)) = tracker.words(&line)

@@ -20,7 +20,7 @@ const LINE_INVALID: usize = 65_535;
 /// Stands for a sender whose numbers went back: its next one is only taken note of.
 const LOST_TRACK: u64 = u64::MAX;
 /// A sender with fewer lines is left out of the report.
-const SAMPLE_LEAST: i64 = 10;
+const SAMPLE_MIN: i64 = 10;
 
 /// Estimate packet loss from a sample of numbered lines, as Wikimedia's packet-loss does
 ///
@@ -131,8 +131,8 @@ impl Counts {
 
     fn number(&mut self, name: &[u8], number: u64) -> Option<()> {
         let Some(host) = self.hosts.get_mut(name) else {
-            let full = self.hosts.len() == limits::PACKET_LOSS_HOSTS_MOST;
-            if full || name.len() > limits::SENDER_NAME_MOST {
+            let full = self.hosts.len() == limits::PACKET_LOSS_HOSTS_MAX;
+            if full || name.len() > limits::SENDER_NAME_MAX {
                 return None;
             }
             self.hosts.insert(name.into(), Host { received: 1, sent: 0, number });
@@ -173,7 +173,7 @@ impl Counts {
             let missing = sent.wrapping_sub(received.wrapping_mul(rate));
             ratio(missing, sent, (received as f64).sqrt() * rate as f64)
         };
-        let hosts = || self.hosts.iter().filter(|(_, host)| host.received >= SAMPLE_LEAST);
+        let hosts = || self.hosts.iter().filter(|(_, host)| host.received >= SAMPLE_MIN);
         let (sent, received) = hosts().fold((0_i64, 0), |(sent, received), (_, host)| {
             (sent.wrapping_add(host.sent), received + host.received)
         });

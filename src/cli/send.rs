@@ -13,11 +13,11 @@ use self::source::{Left, Read, Source};
 use crate::config::plan::ClientTlsPlan;
 use crate::driver::clients::{Client, Options, Stop, connect};
 use crate::input::lines::LineBuffer;
-use crate::limits::{LINE_MAX_MOST, READ_CHUNK, SENDER_NAME_MOST};
+use crate::limits::{LINE_LENGTH_MAX, READ_CHUNK, SENDER_NAME_MAX};
 use crate::url::Url;
 
 /// The longest number before a line, and its space.
-const NUMBER_MOST: usize = 21;
+const NUMBER_MAX: usize = 21;
 /// How long sending may take after a signal: for what is in the pipe, and for answers.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -79,16 +79,16 @@ impl Args {
     /// The most bytes that are put before a line.
     fn prefix_most(&self) -> usize {
         let name = self.sender.as_ref().map_or(0, |name| name.len() + 1);
-        if self.sequence { name + NUMBER_MOST } else { 0 }
+        if self.sequence { name + NUMBER_MAX } else { 0 }
     }
 }
 
 /// A name that is one word.
 fn sender_name(name: &str) -> Result<String, String> {
     let word = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control());
-    match word && name.len() <= SENDER_NAME_MOST {
+    match word && name.len() <= SENDER_NAME_MAX {
         true => Ok(name.to_string()),
-        false => Err(format!("must be one word of at most {SENDER_NAME_MOST} bytes")),
+        false => Err(format!("must be one word of at most {SENDER_NAME_MAX} bytes")),
     }
 }
 
@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let client = connect(&args.to, &args.tls.options(), &stop);
     let client = client.with_context(|| args.to.to_string())?;
     let room = |most: usize| most - 1 - args.prefix_most();
-    let longest = client.longest().map_or(LINE_MAX_MOST, room);
+    let longest = client.longest().map_or(LINE_LENGTH_MAX, room);
     let mut sender = Sender::new(args, client);
     let mut buffer = LineBuffer::new(longest);
     let done = copy(&mut source, &mut buffer, &mut sender, &stop);

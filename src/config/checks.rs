@@ -326,7 +326,7 @@ fn memory(
 ) {
     let bodies = flow.drafts.iter().filter_map(|draft| draft.body.as_ref());
     let queues = bodies.filter_map(BodyPlan::queue).count() as u64;
-    let needed = queues * limits::QUEUE_LEAST * 2;
+    let needed = queues * limits::QUEUE_MIN * 2;
     let have = show_size(daemon.memory);
     if daemon.memory < needed {
         let message = format!("{have} are too little for {queues} queues");

@@ -26,13 +26,13 @@ const METRICS: Key =
     Key::or_else("metrics", ADDRESS, "none", "Where /metrics and /healthz are served over HTTP.");
 const STUCK_AFTER: Key = Key::or(
     "stuck_after",
-    Value::Time(limits::STUCK_LEAST),
+    Value::Time(limits::STUCK_MIN),
     "\"60s\"",
     "A node that has let nothing out of its queue for so long is stuck, and /healthz says so.",
 );
 const MEMORY: Key = Key::or(
     "memory",
-    Value::Size(limits::MEMORY_LEAST..=u64::MAX),
+    Value::Size(limits::MEMORY_MIN..=u64::MAX),
     "\"64MiB\"",
     "The one budget of all queues together.",
 );
@@ -68,7 +68,7 @@ pub(super) fn read(section: Option<&Section<'_>>, report: &mut Report<'_>) -> Da
     if let Some(entry) = section.entry(&CONTROL)
         && let Some(path) = entry.system_text(report)
     {
-        let max = limits::SOCKET_PATH_MOST;
+        let max = limits::SOCKET_PATH_MAX;
         if path.len() > max {
             entry.wrong(report, format!("a socket's path can have {max} bytes at most"));
         }

@@ -9,7 +9,7 @@ use crate::parse::syslog::names::{FACILITIES, SEVERITIES};
 /// The width of the text drawing.
 const COLUMNS: usize = 80;
 /// The most characters of a label in a drawing that has no columns.
-const LABEL_MOST: usize = 120;
+const LABEL_MAX: usize = 120;
 
 /// The flow as a tree from the inputs. A node that takes from several stands below each;
 /// what comes after it is drawn the first time only.
@@ -56,7 +56,7 @@ pub fn dot(plan: &Plan) -> String {
             Kind::Output => "note",
         };
         let name = dot_text(&node.name);
-        let label = dot_text(&cut(&label(node), LABEL_MOST));
+        let label = dot_text(&cut(&label(node), LABEL_MAX));
         let _ = writeln!(out, "  \"{name}\" [shape={shape}, label=\"{name}\\n{label}\"];");
     }
     for node in &plan.nodes {
@@ -79,7 +79,7 @@ pub fn mermaid(plan: &Plan) -> String {
             Kind::Output => ("[/", "/]"),
         };
         let name = mermaid_text(&node.name);
-        let label = mermaid_text(&cut(&label(node), LABEL_MOST));
+        let label = mermaid_text(&cut(&label(node), LABEL_MAX));
         let _ = writeln!(out, "  n{number}{open}\"{name}<br/>{label}\"{close}");
     }
     for (number, takers) in takers(plan).iter().enumerate() {

@@ -48,8 +48,8 @@ pub(super) fn read(text: &str, name: &str) -> Result<Vec<Included>, Refusal> {
         let name = path.display().to_string();
         let text = text_of(&read_bytes(&path, &name)?, &name)?;
         size += text.len() as u64;
-        if size > limits::CONFIG_MOST {
-            let max = show_size(limits::CONFIG_MOST);
+        if size > limits::CONFIG_MAX {
+            let max = show_size(limits::CONFIG_MAX);
             entry.wrong(&mut report, format!("all files together are larger than {max}"));
             return Err(report.refuse());
         }
@@ -76,8 +76,8 @@ fn paths(entry: &Entry<'_>, folder: &Path, report: &mut Report<'_>) -> Option<Ve
             once.push(path);
         }
     }
-    if once.len() > limits::INCLUDED_MOST {
-        let (files, max) = (once.len(), limits::INCLUDED_MOST);
+    if once.len() > limits::INCLUDED_MAX {
+        let (files, max) = (once.len(), limits::INCLUDED_MAX);
         entry.wrong(report, format!("names {files} files: {max} are the most"));
         return None;
     }

@@ -46,7 +46,7 @@ use self::plan::{BodyPlan, Kind, Plan, SelectPlan};
 pub use self::socket::control_socket;
 pub use crate::filter::regex as pattern;
 use crate::limits;
-use crate::settings::diagnostic::DIAGNOSTICS_MOST;
+use crate::settings::diagnostic::DIAGNOSTICS_MAX;
 pub use crate::settings::units;
 pub use crate::settings::{Diagnostic, Place, Refusal, Severity};
 use crate::settings::{Entry, Report, Section, nearest};
@@ -106,9 +106,9 @@ pub fn read_bytes(path: &Path, name: &str) -> Result<Vec<u8>, Refusal> {
     let file = File::open(path).map_err(refuse)?;
     // One byte more than is taken shows that there is more; a length asked for
     // beforehand would be wrong for a pipe.
-    file.take(limits::CONFIG_MOST + 1).read_to_end(&mut bytes).map_err(refuse)?;
-    if bytes.len() as u64 > limits::CONFIG_MOST {
-        let message = format!("is larger than {}", units::show_size(limits::CONFIG_MOST));
+    file.take(limits::CONFIG_MAX + 1).read_to_end(&mut bytes).map_err(refuse)?;
+    if bytes.len() as u64 > limits::CONFIG_MAX {
+        let message = format!("is larger than {}", units::show_size(limits::CONFIG_MAX));
         return Err(Refusal::whole(name, message, Some("is it really a configuration file?")));
     }
     Ok(bytes)
@@ -148,8 +148,8 @@ fn parse_all(text: &str, file_name: &str, included: &[Included]) -> Result<Check
     }
     let daemon_section = table(&root, "daemon", &mut report);
     let daemon = daemon::read(daemon_section.as_ref(), &mut report);
-    if drafts.len() > limits::NODES_MOST {
-        let (nodes, most) = (drafts.len(), limits::NODES_MOST);
+    if drafts.len() > limits::NODES_MAX {
+        let (nodes, most) = (drafts.len(), limits::NODES_MAX);
         report.error_whole(format!("there are {nodes} nodes"), format!("{most} are the most"));
         return Err(report.refuse());
     }
@@ -163,7 +163,7 @@ fn parse_all(text: &str, file_name: &str, included: &[Included]) -> Result<Check
 /// The tables and keys of a file; reports what is no TOML in it.
 fn toml_table<'t>(text: &'t str, base: usize, report: &mut Report<'_>) -> Spanned<DeTable<'t>> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    for error in errors.iter().take(DIAGNOSTICS_MOST) {
+    for error in errors.iter().take(DIAGNOSTICS_MAX) {
         let span = error.span().unwrap_or(text.len()..text.len());
         let message = format!("not TOML: {}", error.message());
         let finding = report.error(&(span.start + base..span.end + base), "", message);
@@ -232,8 +232,8 @@ fn check_name(entry: &Entry<'_>, report: &mut Report<'_>) {
     let name = entry.key;
     if name.is_empty() {
         entry.misplaced(report, "the name is empty");
-    } else if name.len() > limits::NAME_MOST {
-        let most = limits::NAME_MOST;
+    } else if name.len() > limits::NAME_MAX {
+        let most = limits::NAME_MAX;
         entry.misplaced(report, format!("a name can have {most} bytes at most"));
     } else if !name.bytes().all(good) {
         let message = "a name consists of letters (A-Z, a-z), digits, `_`, `.` and `-`";

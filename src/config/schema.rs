@@ -25,7 +25,7 @@ pub fn schema() -> Json {
         let nodes = json!({
             "description": format!("The {}s, by name.", table.kind.word()),
             "type": "object",
-            "propertyNames": { "pattern": NAME, "maxLength": limits::NAME_MOST },
+            "propertyNames": { "pattern": NAME, "maxLength": limits::NAME_MAX },
             "additionalProperties": node(table),
         });
         properties.insert(table.kind.word().into(), nodes);

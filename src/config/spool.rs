@@ -24,7 +24,7 @@ pub(super) const KEYS: &[Key] =
 const DIR: Key = Key::required("dir", PATH, "The folder of the spool.");
 const MAX_SIZE: Key = Key::or(
     "max_size",
-    Value::Size(2 * limits::SEGMENT_LEAST..=u64::MAX),
+    Value::Size(2 * limits::SEGMENT_MIN..=u64::MAX),
     "\"10GiB\"",
     "The bytes that the spool may hold on disk, at least two segments.",
 );
@@ -42,13 +42,13 @@ const KEEP: Key = Key::or_else(
 );
 const SEGMENT: Key = Key::or(
     "segment",
-    Value::Size(limits::SEGMENT_LEAST..=u64::MAX),
+    Value::Size(limits::SEGMENT_MIN..=u64::MAX),
     "\"64MiB\"",
     "The size of a segment.",
 );
 const SYNC: Key = Key::or(
     "sync",
-    Value::Either(&[Value::Time(limits::SYNC_LEAST), Value::Words(&["batch", "never"])]),
+    Value::Either(&[Value::Time(limits::SYNC_MIN), Value::Words(&["batch", "never"])]),
     "\"1s\"",
     "How long lines may be written without being durable.",
 );
@@ -74,7 +74,7 @@ const RESERVE: Key =
     Key::or("reserve", Value::Size(0..=u64::MAX), "\"64MiB\"", "So much of the disk is left free.");
 const QUEUE: Key = Key::or(
     "queue",
-    Value::Size(limits::QUEUE_LEAST..=u64::MAX),
+    Value::Size(limits::QUEUE_MIN..=u64::MAX),
     "\"32MiB\"",
     "The bound of the queue before the spool, where lines wait until they are on disk.",
 );
@@ -148,8 +148,8 @@ fn sync(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Sync> {
         _ => {}
     }
     let time = entry.time(report)?;
-    if time < limits::SYNC_LEAST {
-        let least = show_time(limits::SYNC_LEAST);
+    if time < limits::SYNC_MIN {
+        let least = show_time(limits::SYNC_MIN);
         entry.wrong_help(report, format!("must be at least {least}"), "or \"batch\"");
         return None;
     }

@@ -439,12 +439,12 @@ fn memory_must_do_for_all_queues() {
 #[test]
 fn there_is_an_end_to_nodes_and_to_reports() {
     let mut text = String::new();
-    for n in 0..=limits::NODES_MOST {
+    for n in 0..=limits::NODES_MAX {
         text.push_str(&format!("[output.o{n}]\nnope = 1\n"));
     }
     let refusal = parse(&text, "t").unwrap_err();
-    assert_eq!(refusal.errors, 2 * (limits::NODES_MOST + 1) + 1);
-    assert_eq!(refusal.diagnostics.len(), DIAGNOSTICS_MOST);
+    assert_eq!(refusal.errors, 2 * (limits::NODES_MAX + 1) + 1);
+    assert_eq!(refusal.diagnostics.len(), DIAGNOSTICS_MAX);
     assert!(refusal.to_string().ends_with("… and more\n20003 errors in t"));
 }
 

@@ -58,11 +58,11 @@ pub fn parse(text: &[u8], file_name: &str, options: &Options) -> Result<Plan, Re
             nodes.push(node);
         }
     }
-    if nodes.len() > limits::NODES_MOST {
-        let most = limits::NODES_MOST - 1;
+    if nodes.len() > limits::NODES_MAX {
+        let most = limits::NODES_MAX - 1;
         report.error_whole("there are too many outputs", format!("{most} are the most"));
     }
-    let needed = nodes.len() as u64 * limits::QUEUE_LEAST * 2;
+    let needed = nodes.len() as u64 * limits::QUEUE_MIN * 2;
     let daemon = DaemonPlan {
         metrics: None,
         stuck_after: limits::STUCK_DEFAULT,
@@ -76,7 +76,7 @@ pub fn parse(text: &[u8], file_name: &str, options: &Options) -> Result<Plan, Re
 
 fn input(options: &Options) -> NodePlan {
     let asked = options.receive_kb.map(|kb| kb.saturating_mul(1024));
-    let bounds = (limits::RECEIVE_BUFFER_LEAST, limits::RECEIVE_BUFFER_MOST);
+    let bounds = (limits::RECEIVE_BUFFER_MIN, limits::RECEIVE_BUFFER_MAX);
     let udp = UdpInPlan {
         address: options.address,
         receive_buffer: asked
@@ -91,7 +91,7 @@ fn input(options: &Options) -> NodePlan {
         select: SelectPlan::default(),
         body: BodyPlan::Input(InputPlan {
             source: SourcePlan::Udp(udp),
-            max_line: limits::LINE_MAX_DEFAULT,
+            max_line: limits::LINE_LENGTH_DEFAULT,
             sequence: false,
         }),
     }

@@ -173,7 +173,7 @@ impl Children {
         let Some(running) = self.running.get_mut(&lane) else { return };
         let Some(stdin) = &mut running.stdin else { return };
         loop {
-            let mut slices = [IoSlice::new(&[]); limits::SLICES_MOST];
+            let mut slices = [IoSlice::new(&[]); limits::SLICES_MAX];
             let count = engine.slices(lane, &mut slices);
             if count == 0 {
                 return;

@@ -21,7 +21,7 @@ use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::engine::tap::Tapped;
 use crate::limits::{
-    CONTROL_ANSWERS_MOST, CONTROL_CLIENTS_MOST, CONTROL_IDLE, CONTROL_REQUEST_MOST, TURN,
+    CONTROL_ANSWERS_MAX, CONTROL_CLIENTS_MAX, CONTROL_IDLE, CONTROL_REQUEST_MAX, TURN,
 };
 
 pub use ask::{ask, open};
@@ -122,7 +122,7 @@ impl Control {
         let waiting = self.waiting_answers();
         let Some(client) = self.clients.get_mut(&token) else { return Served::Nothing };
         match client.serve() {
-            Ok(Incoming::Request(_)) if waiting > CONTROL_ANSWERS_MOST => {
+            Ok(Incoming::Request(_)) if waiting > CONTROL_ANSWERS_MAX => {
                 let message = "too many answers are waiting to be read; try again";
                 self.answer(token, Err(message.into()), registry, now)
             }
@@ -212,7 +212,7 @@ impl Control {
     }
 
     fn accept(&mut self, registry: &Registry, now: Mono) {
-        for _ in 0..CONTROL_CLIENTS_MOST {
+        for _ in 0..CONTROL_CLIENTS_MAX {
             let mut stream = match self.listening.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -223,7 +223,7 @@ impl Control {
             };
             if !self.has_room(now) {
                 let message =
-                    format!("the limit of {CONTROL_CLIENTS_MOST} clients is reached; try again");
+                    format!("the limit of {CONTROL_CLIENTS_MAX} clients is reached; try again");
                 // Best effort: the client is disconnected either way.
                 let _ = protocol::answer(Err(message)).map(|line| stream.write(&line));
                 continue;
@@ -248,7 +248,7 @@ impl Control {
     /// Returns whether another client can be accepted. If the limit is reached, the client idle for
     /// longest is disconnected.
     fn has_room(&mut self, now: Mono) -> bool {
-        if self.clients.len() >= CONTROL_CLIENTS_MOST {
+        if self.clients.len() >= CONTROL_CLIENTS_MAX {
             let may_go = |client: &Client| !client.taps && !client.deferred;
             let silent = self.clients.iter().filter(|(_, client)| may_go(client));
             let longest = silent.min_by_key(|(_, client)| client.last_request);
@@ -258,7 +258,7 @@ impl Control {
                 self.clients.remove(&token);
             }
         }
-        self.clients.len() < CONTROL_CLIENTS_MOST && self.next_token < self.last_token
+        self.clients.len() < CONTROL_CLIENTS_MAX && self.next_token < self.last_token
     }
 }
 
@@ -279,8 +279,8 @@ impl Client {
                 let request = if self.taps { only_tap() } else { Request::read(&line) };
                 return Ok(Incoming::Request(request));
             }
-            if self.request.len() > CONTROL_REQUEST_MOST {
-                let most = CONTROL_REQUEST_MOST;
+            if self.request.len() > CONTROL_REQUEST_MAX {
+                let most = CONTROL_REQUEST_MAX;
                 self.request = Vec::new();
                 self.closing = true;
                 self.send(Err(format!("a request is a line of {most} bytes at most")))?;
@@ -336,7 +336,7 @@ impl Client {
             return Ok(());
         }
         // An answer may be large; its memory is released.
-        self.answer.shrink_to(CONTROL_REQUEST_MOST);
+        self.answer.shrink_to(CONTROL_REQUEST_MAX);
         if self.closing { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 }

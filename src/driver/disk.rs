@@ -15,7 +15,7 @@ use crate::clock::SystemClock;
 use crate::engine::{DiskJob, DiskWork, Event};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
-use crate::limits::{DISK_THREADS_MOST, FILES_OPEN_MOST, FILES_OPEN_PART};
+use crate::limits::{DISK_THREADS_MAX, FILES_OPEN_MAX, FILES_OPEN_PART};
 use crate::output::open_files::OpenFiles;
 use crate::spool::job::Thread;
 use crate::spool::sync::Task;
@@ -146,12 +146,12 @@ impl DiskWorkers {
 /// clients, children and the control socket.
 fn files_open_most() -> usize {
     let limit = usize::try_from(open_files_limit()).unwrap_or(usize::MAX);
-    (limit / FILES_OPEN_PART).min(FILES_OPEN_MOST)
+    (limit / FILES_OPEN_PART).min(FILES_OPEN_MAX)
 }
 
 impl Pool {
     /// Assigns a worker to an output: an idle one, else a new one. Once there are
-    /// [`DISK_THREADS_MOST`], outputs share the worker with the fewest.
+    /// [`DISK_THREADS_MAX`], outputs share the worker with the fewest.
     fn assign(
         &mut self,
         node: NodeId,
@@ -159,7 +159,7 @@ impl Pool {
     ) -> io::Result<&DiskQueue> {
         let least_loaded = (0..self.workers.len()).min_by_key(|worker| self.load(*worker));
         let worker = match least_loaded {
-            Some(worker) if self.load(worker) == 0 || self.workers.len() >= DISK_THREADS_MOST => {
+            Some(worker) if self.load(worker) == 0 || self.workers.len() >= DISK_THREADS_MAX => {
                 worker
             }
             _ => {

@@ -20,7 +20,7 @@ use crate::config::plan::ForwardPlan;
 use crate::engine::{Engine, Event, LinkEvent};
 use crate::forward::link::Command;
 use crate::ids::{LaneId, NodeId};
-use crate::limits::{CONNECT_MOST, READ_CHUNK, SLICES_MOST, TURN, UNACKED_EVERY};
+use crate::limits::{CONNECT_MAX, READ_CHUNK, SLICES_MAX, TURN, UNACKED_EVERY};
 use crate::net::names::Lookups;
 use crate::url::Url;
 
@@ -185,7 +185,7 @@ impl Links {
         let (prober, wake) = (self.prober.clone(), self.wake.clone());
         let look = move || {
             let takes = |address: &SocketAddr| {
-                std::net::TcpStream::connect_timeout(address, CONNECT_MOST).is_ok()
+                std::net::TcpStream::connect_timeout(address, CONNECT_MAX).is_ok()
             };
             let takes = url.resolve().is_ok_and(|addresses| addresses.iter().any(takes));
             // The loop may have ended meanwhile.
@@ -352,7 +352,7 @@ impl Links {
             }
             let Some(transport) = &mut connection.transport else { return };
             let slices: Vec<_> =
-                out.pieces().iter().take(SLICES_MOST).map(|bytes| IoSlice::new(bytes)).collect();
+                out.pieces().iter().take(SLICES_MAX).map(|bytes| IoSlice::new(bytes)).collect();
             match transport.write(&slices) {
                 Ok(count) => engine.wrote(id, count),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {

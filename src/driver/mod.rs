@@ -246,7 +246,7 @@ impl Daemon {
         self.control = None;
         self.manager.finish();
         self.engine.close_ledgers();
-        let grace = self.engine.plan().daemon.grace.max(limits::CLOSE_LEAST);
+        let grace = self.engine.plan().daemon.grace.max(limits::CLOSE_MIN);
         self.disk.finish(grace);
         Ok(())
     }

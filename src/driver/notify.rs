@@ -11,7 +11,7 @@ use std::os::unix::net::UnixDatagram;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 
-use crate::limits::NOTES_MOST;
+use crate::limits::NOTES_MAX;
 
 /// The manager's socket.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Notify {
     /// Sends a message that must arrive, in order of the calls.
     pub(super) fn send(&mut self, text: String, fd: Option<BorrowedFd<'_>>) {
         let fd = fd.and_then(|fd| fd.try_clone_to_owned().ok());
-        if self.waiting.len() == NOTES_MOST {
+        if self.waiting.len() == NOTES_MAX {
             self.waiting.pop_front();
             log::warn!(
                 "the service manager is not reading its notifications; the oldest one was dropped"

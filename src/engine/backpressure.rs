@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::clock::Mono;
 use crate::config::plan::{BodyPlan, SpoolFull};
 use crate::ids::NodeId;
-use crate::limits::HOLD_MOST;
+use crate::limits::HOLD_MAX;
 use crate::proto::traits::Claim;
 
 use super::cx::Cx;
@@ -43,7 +43,7 @@ impl Burst {
     /// Returns whether inputs should be throttled: the node is behind, but not for so long that it
     /// is simply slow.
     fn throttles(&self, now: Mono) -> bool {
-        self.waiting > self.bound && self.since.is_some_and(|since| now.since(since) < HOLD_MOST)
+        self.waiting > self.bound && self.since.is_some_and(|since| now.since(since) < HOLD_MAX)
     }
 
     /// Returns whether more is waiting than the bound, for any length of time.
@@ -53,7 +53,7 @@ impl Burst {
 
     /// When throttling ends.
     pub(super) fn deadline(&self, now: Mono) -> Option<Mono> {
-        self.since.filter(|_| self.throttles(now)).map(|since| since + HOLD_MOST)
+        self.since.filter(|_| self.throttles(now)).map(|since| since + HOLD_MAX)
     }
 }
 

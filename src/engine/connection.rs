@@ -10,7 +10,7 @@ use crate::forward::link::{self, Ended, Link};
 use crate::forward::out::Out;
 use crate::ids::{Identity, LaneId, NodeId};
 use crate::ledger::{Count, Reason};
-use crate::limits::{GIVEN_UP_SHOWN, REFUSALS_MOST};
+use crate::limits::{GIVEN_UP_SHOWN, REFUSALS_MAX};
 use crate::output::queue::Queue;
 use crate::spool::reader::Missing;
 use crate::spool::writer::Held;
@@ -108,7 +108,7 @@ struct Tries {
 impl Tries {
     /// Whether lines are to be sent one at a time.
     fn is_careful(&self) -> bool {
-        self.closes >= REFUSALS_MOST && self.suspects > 0
+        self.closes >= REFUSALS_MAX && self.suspects > 0
     }
 
     /// The peer has taken lines.
@@ -124,7 +124,7 @@ impl Tries {
         match ended {
             Ended::Refused => {
                 self.refusals += 1;
-                return self.refusals >= REFUSALS_MOST;
+                return self.refusals >= REFUSALS_MAX;
             }
             Ended::ByPeer if lines > 0 => {
                 self.closes += 1;
@@ -133,7 +133,7 @@ impl Tries {
             }
             _ => self.refusals = 0,
         }
-        self.alone >= REFUSALS_MOST << self.given_up.min(16)
+        self.alone >= REFUSALS_MAX << self.given_up.min(16)
     }
 
     /// The line was given up.
@@ -421,7 +421,7 @@ mod tests {
     #[test]
     fn a_line_is_sent_alone_before_it_is_given_up() {
         let mut tries = Tries::default();
-        for _ in 0..REFUSALS_MOST {
+        for _ in 0..REFUSALS_MAX {
             assert!(!tries.is_careful());
             assert!(!tries.ended(Ended::ByPeer, 300), "any of them may be the one");
             // Each session gets a little further.

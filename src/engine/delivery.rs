@@ -6,7 +6,7 @@ use crate::filter::patterns::Hits;
 use crate::forward::partition;
 use crate::ids::{LaneId, NodeId};
 use crate::ledger::{Count, Reason};
-use crate::limits::{FEED_HIGH, FEED_LOW, LINES_FRAME_MOST};
+use crate::limits::{FEED_HIGH, FEED_LOW, LINES_FRAME_MAX};
 use crate::spool::reader::{Missing, Read};
 
 use super::graph::Body;
@@ -130,7 +130,7 @@ impl Engine {
         let forward = shape::forward(&self.graph.node(lane.node).plan.body);
         let format = forward.map(|plan| plan.format.clone());
         let fits = |piece: &Batch| {
-            format.as_ref().is_none_or(|format| format.most(piece.count()) <= LINES_FRAME_MOST)
+            format.as_ref().is_none_or(|format| format.most(piece.count()) <= LINES_FRAME_MAX)
         };
         let mut rest = vec![batch];
         while let Some(mut batch) = rest.pop() {
@@ -229,6 +229,6 @@ impl Engine {
 fn cut(batch: &mut Batch) -> Option<Batch> {
     let len = batch.bytes.len();
     let first_line = memchr::memchr(b'\n', &batch.bytes).map_or(len, |at| at + 1);
-    let room = LINES_FRAME_MOST.min(len / 2).max(first_line);
+    let room = LINES_FRAME_MAX.min(len / 2).max(first_line);
     if room < len { batch.split_to(room) } else { None }
 }

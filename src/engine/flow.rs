@@ -8,7 +8,7 @@ use crate::filter::{PatternIds, gather};
 use crate::ids::{LaneId, NodeId};
 use crate::input::InputCounts;
 use crate::ledger::Count;
-use crate::limits::SENDERS_MOST;
+use crate::limits::SENDERS_MAX;
 
 use super::Engine;
 use super::graph::{Body, Lanes, Node};
@@ -36,7 +36,7 @@ impl Node {
     pub(super) fn count_input(&mut self, counts: &InputCounts) {
         if self.counts.senders_forgotten == 0 && counts.senders_forgotten > 0 {
             log::warn!(
-                "{}: more than {SENDERS_MOST} senders with sequence numbers: the least recently \
+                "{}: more than {SENDERS_MAX} senders with sequence numbers: the least recently \
                  seen is forgotten, and lines that it loses until it sends again are not \
                  counted (senders_forgotten)",
                 self.name

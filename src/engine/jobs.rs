@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use crate::clock::Mono;
 use crate::ids::NodeId;
 use crate::ledger::Reason;
-use crate::limits::{CURSOR_EVERY, DISK_JOB_MOST, DISK_RETRY, HOLD_BYTES};
+use crate::limits::{CURSOR_EVERY, DISK_JOB_MAX, DISK_RETRY, HOLD_BYTES};
 use crate::output::file::Written;
 use crate::output::queue::Queue;
 
@@ -105,7 +105,7 @@ impl Jobs {
             return;
         }
         self.busy = true;
-        let work = DiskWork::Append(queue.first(DISK_JOB_MOST));
+        let work = DiskWork::Append(queue.first(DISK_JOB_MAX));
         cx.act(Action::Disk(DiskJob { node, work }));
     }
 

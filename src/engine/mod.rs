@@ -58,7 +58,7 @@ use crate::clock::Mono;
 use crate::config::plan::Plan;
 use crate::ids::{LaneId, NodeId};
 use crate::ledger::Reason;
-use crate::limits::CLOSE_LEAST;
+use crate::limits::CLOSE_MIN;
 
 use backpressure::Backpressure;
 use barrier::Barriers;
@@ -224,7 +224,7 @@ impl Engine {
             _ => None,
         };
         let given_up = self.given_up_at(node).filter(|_| !node.finished);
-        let ends = given_up.into_iter().flat_map(|at| [at, at + CLOSE_LEAST]);
+        let ends = given_up.into_iter().flat_map(|at| [at, at + CLOSE_MIN]);
         let now = self.cx.now;
         lanes.chain(spool).chain(ends).filter(|at| *at > now).min()
     }

@@ -5,7 +5,7 @@
 use crate::clock::Mono;
 use crate::ids::NodeId;
 use crate::ledger::{Count, REASONS, Reason};
-use crate::limits::CLOSE_LEAST;
+use crate::limits::CLOSE_MIN;
 
 use super::graph::{Body, Node};
 use super::{Action, Engine};
@@ -48,7 +48,7 @@ impl Engine {
         let Some(deadline) = self.given_up_at(node) else { return };
         let given_up = self.cx.now >= deadline;
         if given_up {
-            self.give_up(id, self.cx.now >= deadline + CLOSE_LEAST);
+            self.give_up(id, self.cx.now >= deadline + CLOSE_MIN);
         }
         if given_up || self.is_unreachable(id) {
             self.end_node(id, given_up);

@@ -14,7 +14,7 @@ use crate::config::plan::{SpoolFull, SpoolPlan, Sync};
 use crate::ids::{Identity, NodeId};
 use crate::ledger::{Count, Ledger, Reason};
 use crate::limits::{
-    CURSOR_EVERY, DISK_RETRY, DROPS_SAID_EVERY, GATHER_BYTES, GATHER_MOST, SPOOL_JOB_MOST,
+    CURSOR_EVERY, DISK_RETRY, DROPS_SAID_EVERY, GATHER_BYTES, GATHER_MAX, SPOOL_JOB_MAX,
 };
 use crate::output::queue::Queue;
 use crate::spool::cursor::Cursor;
@@ -172,7 +172,7 @@ impl SpoolState {
     /// Returns whether to wait for more lines before writing these.
     fn gathers(&self, plan: &SpoolPlan, ending: bool, now: Mono) -> bool {
         let Sync::Every(time) = plan.sync else { return false };
-        let patience = GATHER_MOST.min(time);
+        let patience = GATHER_MAX.min(time);
         !ending
             && self.wanted <= self.completed
             && self.unwritten() < GATHER_BYTES
@@ -200,7 +200,7 @@ impl SpoolState {
             Sync::Every(time) => Some(time),
             _ => None,
         };
-        let patience = every.map_or(GATHER_MOST, |time| GATHER_MOST.min(time));
+        let patience = every.map_or(GATHER_MAX, |time| GATHER_MAX.min(time));
         let gathered = self.waiting_since.map(|since| since + patience);
         let append = gathered.into_iter().chain(self.full_until).filter(|_| !self.appending);
         let sync = self.dirty_since.zip(every).map(|(since, time)| since + time);
@@ -265,7 +265,7 @@ impl SpoolState {
         let gathers = self.gathers(plan, ending, now);
         let batches = match self.appending || self.full_until.is_some() || gathers {
             true => Vec::new(),
-            false => self.queue.first_unwritten(SPOOL_JOB_MOST),
+            false => self.queue.first_unwritten(SPOOL_JOB_MAX),
         };
         match gathers && self.unwritten() > 0 {
             true => drop(self.waiting_since.get_or_insert(now)),

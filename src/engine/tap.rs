@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use crate::batch::{Batch, count_lines};
 use crate::filter::patterns::{Hits, PatternId, Patterns};
 use crate::filter::{Picked, gather};
-use crate::limits::{TAP_BYTES, TAPS_BYTES, TAPS_MOST};
+use crate::limits::{TAP_BYTES, TAPS_BYTES, TAPS_MAX};
 
 use super::Engine;
 
@@ -76,8 +76,8 @@ impl Engine {
             let names: Vec<_> = self.graph.iter().map(|(_, node)| node.name.to_string()).collect();
             return Err(format!("there is no node `{node}`; there are: {}", names.join(", ")));
         }
-        if self.taps.taps.len() >= TAPS_MOST {
-            return Err(format!("there are {TAPS_MOST} taps already"));
+        if self.taps.taps.len() >= TAPS_MAX {
+            return Err(format!("there are {TAPS_MAX} taps already"));
         }
         let pattern = match matches {
             Some(text) => {

@@ -22,7 +22,7 @@ use crate::parse::field::host_of;
 use crate::parse::syslog::{Fault, Faults, Message, Sent, without_mark};
 use crate::sources::Source;
 
-use parts::{APP_MOST, HOST_MOST, MSGID_MOST, PROCID_MOST, header_part};
+use parts::{APP_MAX, HOST_MAX, MSGID_MAX, PROCID_MAX, header_part};
 use plan::{FormatPlan, Shape};
 
 /// Writes lines in one shape.
@@ -77,7 +77,7 @@ impl Formatter {
         Self {
             shape: plan.shape.clone(),
             tag: plan.tag.clone(),
-            host: header_part(host.as_encoded_bytes(), HOST_MOST),
+            host: header_part(host.as_encoded_bytes(), HOST_MAX),
             zone: match &plan.shape {
                 Shape::Line => TimeZone::UTC,
                 _ => TimeZone::try_system().unwrap_or(TimeZone::UTC),
@@ -146,8 +146,8 @@ impl Formatter {
             self.time(line),
             self.host(line).unwrap_or_else(|| "-".into()),
             self.app(line).unwrap_or_else(|| "-".into()),
-            part(message.procid.of(bytes), PROCID_MOST),
-            part(message.msgid.of(bytes), MSGID_MOST),
+            part(message.procid.of(bytes), PROCID_MAX),
+            part(message.msgid.of(bytes), MSGID_MAX),
         );
         out.extend_from_slice(head.as_bytes());
         out.extend_from_slice(message.data.of(bytes).unwrap_or(b"-"));
@@ -179,7 +179,7 @@ impl Formatter {
         let Some(app) = self.app(line) else { return };
         out.extend_from_slice(app.as_bytes());
         if let Some(procid) = line.message.procid.of(line.bytes) {
-            out.extend_from_slice(format!("[{}]", header_part(procid, PROCID_MOST)).as_bytes());
+            out.extend_from_slice(format!("[{}]", header_part(procid, PROCID_MAX)).as_bytes());
         }
         out.extend_from_slice(b": ");
     }
@@ -203,9 +203,9 @@ impl Formatter {
 
     fn host(&self, line: &Line<'_>) -> Option<String> {
         match line.message.host.of(line.bytes) {
-            Some(host) => Some(header_part(host, HOST_MOST)),
+            Some(host) => Some(header_part(host, HOST_MAX)),
             None => match line.source {
-                Some(source) => Some(header_part(host_of(source).as_bytes(), HOST_MOST)),
+                Some(source) => Some(header_part(host_of(source).as_bytes(), HOST_MAX)),
                 None => line.is_raw().then(|| self.host.clone()),
             },
         }
@@ -217,8 +217,8 @@ impl Formatter {
             None => line.is_raw().then_some(line.input),
         };
         match line.message.app.of(line.bytes) {
-            Some(app) => Some(header_part(app, APP_MOST)),
-            None => name().map(|name| header_part(name.as_bytes(), APP_MOST)),
+            Some(app) => Some(header_part(app, APP_MAX)),
+            None => name().map(|name| header_part(name.as_bytes(), APP_MAX)),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Parts of a header of RFC 5424, section 6.
 
 /// The longest HOSTNAME, APP-NAME, PROCID and MSGID.
-pub(super) const HOST_MOST: usize = 255;
-pub(super) const APP_MOST: usize = 48;
-pub(super) const PROCID_MOST: usize = 128;
-pub(super) const MSGID_MOST: usize = 32;
+pub(super) const HOST_MAX: usize = 255;
+pub(super) const APP_MAX: usize = 48;
+pub(super) const PROCID_MAX: usize = 128;
+pub(super) const MSGID_MAX: usize = 32;
 
 /// A part of a header: nothing in it but printable ASCII, `-` where nothing is left.
 pub(super) fn header_part(part: &[u8], most: usize) -> String {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::json::string;
-use super::parts::{APP_MOST, HOST_MOST, MSGID_MOST, PROCID_MOST, push_header_part};
+use super::parts::{APP_MAX, HOST_MAX, MSGID_MAX, PROCID_MAX, push_header_part};
 use super::template::{Name, Part, Style, Template};
 use super::{Formatter, Line};
 use crate::parse::field::Field;
@@ -69,18 +69,18 @@ impl Formatter {
     fn field(&self, field: &Field, line: &Line<'_>, out: &mut Vec<u8>) -> bool {
         let Line { bytes, message, source, .. } = line;
         let (part, most) = match field {
-            Field::Facility => (Some(facility_of(message.pri).as_bytes()), HOST_MOST),
-            Field::Severity => (Some(severity_of(message.pri).as_bytes()), HOST_MOST),
+            Field::Facility => (Some(facility_of(message.pri).as_bytes()), HOST_MAX),
+            Field::Severity => (Some(severity_of(message.pri).as_bytes()), HOST_MAX),
             Field::Host => match message.host.of(bytes) {
-                Some(host) => (Some(host), HOST_MOST),
+                Some(host) => (Some(host), HOST_MAX),
                 None => return put(self.host(line), out),
             },
             Field::App => match message.app.of(bytes) {
-                Some(app) => (Some(app), APP_MOST),
+                Some(app) => (Some(app), APP_MAX),
                 None => return put(self.app(line), out),
             },
-            Field::ProcId => (message.procid.of(bytes), PROCID_MOST),
-            Field::MsgId => (message.msgid.of(bytes), MSGID_MOST),
+            Field::ProcId => (message.procid.of(bytes), PROCID_MAX),
+            Field::MsgId => (message.msgid.of(bytes), MSGID_MAX),
             Field::Data { .. } | Field::Source | Field::Pid | Field::Uid => {
                 let value = field.value(bytes, message, *source);
                 out.extend_from_slice(value.as_deref().unwrap_or_default());

@@ -16,7 +16,7 @@ use crate::clock::Mono;
 use crate::format::Formatter;
 use crate::ledger::Count;
 use crate::limits::{
-    CONNECT_MOST, FORWARD_OUT, FORWARD_WINDOW, LOOKUP_MOST, RECONNECT, TRIAL, TRIAL_BYTES,
+    CONNECT_MAX, FORWARD_OUT, FORWARD_WINDOW, LOOKUP_MAX, RECONNECT, TRIAL, TRIAL_BYTES,
 };
 use crate::proto;
 use crate::url::Url;
@@ -166,7 +166,7 @@ impl Link {
             State::Down => self.peers.iter().map(|peer| peer.retry_at).min(),
             State::Connecting { until, .. } => Some(*until),
             State::Up(connection) => {
-                let patience = if connection.opened { self.timeout } else { CONNECT_MOST };
+                let patience = if connection.opened { self.timeout } else { CONNECT_MAX };
                 let answer = self.waits().then(|| connection.heard + patience);
                 let earlier = self.peers[..connection.peer].iter().map(|peer| peer.retry_at).min();
                 let earlier = earlier.filter(|_| self.probing.is_none() && !self.leaving);
@@ -182,7 +182,7 @@ impl Link {
             State::Down if !self.ending => {
                 let ready = |peer: &Peer| peer.retry_at <= now;
                 if let Some(peer) = self.peers.iter().position(ready) {
-                    let until = now + LOOKUP_MOST;
+                    let until = now + LOOKUP_MAX;
                     self.state = State::Connecting { peer, looking_up: true, until };
                     self.attempt += 1;
                     let url = self.peers[peer].url.clone();
@@ -191,7 +191,7 @@ impl Link {
             }
             State::Connecting { looking_up, until, .. } if now >= *until => {
                 if *looking_up {
-                    self.not_found(format!("its name was not found in {LOOKUP_MOST:?}"), now);
+                    self.not_found(format!("its name was not found in {LOOKUP_MAX:?}"), now);
                 } else {
                     self.trying(now);
                     self.commands.push_back(Command::NextAddress);
@@ -214,7 +214,7 @@ impl Link {
         if !waits {
             connection.heard = now;
         }
-        let patience = if connection.opened { self.timeout } else { CONNECT_MOST };
+        let patience = if connection.opened { self.timeout } else { CONNECT_MAX };
         if now >= connection.heard + patience {
             self.failed(format!("no answer in {patience:?}"), now);
             return;
@@ -247,7 +247,7 @@ impl Link {
     pub fn trying(&mut self, now: Mono) {
         if let State::Connecting { looking_up, until, .. } = &mut self.state {
             *looking_up = false;
-            *until = now + CONNECT_MOST;
+            *until = now + CONNECT_MAX;
             self.unresolved = false;
         }
     }

@@ -24,7 +24,7 @@ use crate::limits::{self, LOOK_EVERY};
 use crate::parse::sequence::GapTracker;
 
 /// FIFOs of one path that are read at a time; of more the oldest is given up.
-const STREAMS_MOST: usize = 4;
+const STREAMS_MAX: usize = 4;
 
 /// Receives lines from a descriptor.
 pub struct Descriptor {
@@ -125,7 +125,7 @@ impl Descriptor {
             Err(error) => Err(format!("{}: {error}", path.path.display())),
         };
         path.hearing.hears(state, inlet);
-        if self.streams.len() > STREAMS_MOST {
+        if self.streams.len() > STREAMS_MAX {
             self.streams.remove(0).send(inlet, &mut self.gaps, LineBuffer::end);
         }
     }

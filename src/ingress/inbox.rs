@@ -130,7 +130,7 @@ impl ReceiverControl {
 
     /// Whether what was gathered in so many pauses is to be sent.
     pub fn are_enough(&self, pauses: u32) -> bool {
-        pauses >= limits::RECV_PAUSES_MOST || self.is_prompt()
+        pauses >= limits::RECV_PAUSES_MAX || self.is_prompt()
     }
 }
 

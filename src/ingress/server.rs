@@ -28,8 +28,8 @@ use super::{Socket, Source};
 use crate::ids::Identity;
 use crate::input::Gather;
 use crate::limits::{
-    ANSWERS_MOST, OPEN_MOST, READ_CHUNK, RECV_PAUSE, STREAM_FULL, TURN, UNFINISHED_MOST,
-    YIELDS_IDLE, YIELDS_SILENT,
+    ANSWERS_MAX, OPEN_MAX, READ_CHUNK, RECV_PAUSE, STREAM_FULL, TURN, UNFINISHED_MAX, YIELDS_IDLE,
+    YIELDS_SILENT,
 };
 use crate::net::tls::ServerTls;
 use crate::net::transport::Transport;
@@ -429,7 +429,7 @@ impl<A: Accept> Running<A> {
     fn close_idle(&mut self) {
         let idle_timeout = self.accept.idle_timeout();
         let is_idle = |client: &Client<A::Session>| match client.must_open() {
-            true => client.since.elapsed() > OPEN_MOST,
+            true => client.since.elapsed() > OPEN_MAX,
             false => idle_timeout.is_some_and(|most| client.heard.elapsed() > most),
         };
         let idle = self.clients.iter().filter(|(_, client)| is_idle(client)).map(|(at, _)| *at);
@@ -460,7 +460,7 @@ impl<A: Accept> Running<A> {
         let held = client.session.held() + client.session.out().len();
         self.held = self.held + held - client.held;
         client.held = held;
-        while self.held > UNFINISHED_MOST {
+        while self.held > UNFINISHED_MAX {
             let largest = self.clients.iter().max_by_key(|(_, client)| client.held);
             let Some(token) = largest.map(|(token, _)| *token) else { break };
             let why = "has sent much of a message and not its end, or does not read its answers, \
@@ -662,7 +662,7 @@ impl<S: Session> Client<S> {
 
     /// Whether more is to be read from it.
     fn is_read_from(&mut self) -> bool {
-        self.write_blocked = self.session.out().len() > ANSWERS_MOST;
+        self.write_blocked = self.session.out().len() > ANSWERS_MAX;
         let may_speak = matches!(self.session.state(), State::New | State::Open);
         !self.write_blocked && !self.faulty && may_speak
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::limits::LOOKUPS_MOST;
+use crate::limits::LOOKUPS_MAX;
 use crate::url::resolve;
 use crate::wake::Wake;
 
@@ -51,7 +51,7 @@ impl<K: Send + 'static> Lookups<K> {
         }
         let mut jobs = lock(&self.jobs);
         jobs.waiting.push_back(Job { key, host: host.to_string(), port });
-        if jobs.threads == LOOKUPS_MOST {
+        if jobs.threads == LOOKUPS_MAX {
             return;
         }
         let (shared, finder, wake) =

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 
-use crate::limits::PEM_MOST;
+use crate::limits::PEM_MAX;
 
 /// Certificates, our own first, and its private key.
 pub(super) type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -43,12 +43,12 @@ const P521: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
 fn contents(path: &Path) -> Result<Vec<u8>, String> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        File::open(path)?.take(PEM_MOST + 1).read_to_end(&mut bytes)?;
+        File::open(path)?.take(PEM_MAX + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     let bytes = read().map_err(|error| format!("{}: {error}", path.display()))?;
-    if bytes.len() as u64 > PEM_MOST {
-        return Err(format!("{}: is larger than {PEM_MOST} bytes", path.display()));
+    if bytes.len() as u64 > PEM_MAX {
+        return Err(format!("{}: is larger than {PEM_MAX} bytes", path.display()));
     }
     Ok(bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes))
 }

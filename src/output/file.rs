@@ -26,7 +26,7 @@ use crate::batch::Batch;
 use crate::config::plan::{FilePlan, Rotate};
 use crate::fs::Fs;
 use crate::ledger::Count;
-use crate::limits::SLICES_MOST;
+use crate::limits::SLICES_MAX;
 use crate::output::name::{Name, Values};
 use crate::output::open_files::{Member, OpenFiles};
 use crate::parse::syslog::Faults;
@@ -160,7 +160,7 @@ impl<F: Fs> FileOutput<F> {
                 self.period(batch.received) == period
                     && self.plan.path.render(batch.received, &values_of(batch)) == name.path
             };
-            let count = rest.iter().take(SLICES_MOST).take_while(same).count();
+            let count = rest.iter().take(SLICES_MAX).take_while(same).count();
             let (group, others) = rest.split_at(count);
             let (bytes, done) = self.append_to(&name, group);
             written.bytes += bytes;

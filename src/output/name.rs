@@ -276,7 +276,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::limits::NAME_PART_MOST;
+    use crate::limits::NAME_PART_MAX;
 
     fn values(input: &str, fields: &[&str]) -> Values {
         let fields = fields.iter().map(|value| value.as_bytes().to_vec()).collect();
@@ -350,10 +350,10 @@ mod tests {
             assert_eq!(render(template, fields), name, "{template} {fields:?}");
         }
         // Also not where a value is cut.
-        let long = "h".repeat(NAME_PART_MOST - 17) + ".20990101T000000Z" + "x";
+        let long = "h".repeat(NAME_PART_MAX - 17) + ".20990101T000000Z" + "x";
         let name = render("/l/{host}", &[&long]);
         assert!(name.ends_with(".20990101T000000Z_"), "{name}");
-        assert_eq!(name.len(), "/l/".len() + NAME_PART_MOST + 1);
+        assert_eq!(name.len(), "/l/".len() + NAME_PART_MAX + 1);
     }
 
     #[test]
@@ -371,7 +371,7 @@ mod tests {
                 template.render(UNIX_EPOCH, &Values { input: "in".into(), fields })
             };
             let cleaned = clean(value);
-            assert!(cleaned.len() <= NAME_PART_MOST, "{}", cleaned.len());
+            assert!(cleaned.len() <= NAME_PART_MAX, "{}", cleaned.len());
             assert_eq!(render(&cleaned), render(value));
         }
         assert!(matches!(clean(b"web-1"), Cow::Borrowed(_)));

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::name::NameTemplate;
-use crate::limits::{FILE_NAMES_MEMORY, FILES_OPEN_MOST, OPEN_FILES_MOST};
+use crate::limits::{FILE_NAMES_MEMORY, FILES_OPEN_MAX, OPEN_FILES_MAX};
 
 /// The files that all outputs have open; clones are the same one.
 #[derive(Debug, Clone)]
@@ -63,7 +63,7 @@ pub struct Claim {
 
 impl Default for OpenFiles {
     fn default() -> Self {
-        Self::new(FILES_OPEN_MOST)
+        Self::new(FILES_OPEN_MAX)
     }
 }
 
@@ -111,7 +111,7 @@ impl Member {
     /// How many files this output may have open: its part of all, and at least one.
     pub fn share(&self) -> usize {
         let state = self.files.state();
-        (state.most / state.outputs.len().max(1)).clamp(1, OPEN_FILES_MOST)
+        (state.most / state.outputs.len().max(1)).clamp(1, OPEN_FILES_MAX)
     }
 
     /// How many bytes of memory the names that this output remembers may take.
@@ -204,7 +204,7 @@ mod tests {
         assert!(first.is_full());
         drop(marks);
         assert!(!first.is_full());
-        assert_eq!(OpenFiles::new(usize::MAX).join(&template("x")).share(), OPEN_FILES_MOST);
+        assert_eq!(OpenFiles::new(usize::MAX).join(&template("x")).share(), OPEN_FILES_MAX);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use crate::clock::Mono;
-use crate::limits::{CRASH_LOOP, RAN_WELL_LEAST};
+use crate::limits::{CRASH_LOOP, RAN_WELL_MIN};
 
 /// The next step for the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Supervisor {
     }
 
     fn runs_well_after(&self) -> Duration {
-        self.longest_wait.max(RAN_WELL_LEAST)
+        self.longest_wait.max(RAN_WELL_MIN)
     }
 
     /// When [`Self::tick`] is due.

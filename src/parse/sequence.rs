@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::limits::{SENDER_NAME_MOST, SENDERS_MOST, SEQUENCE_JUMP_MOST};
+use crate::limits::{SENDER_NAME_MAX, SENDERS_MAX, SEQUENCE_JUMP_MAX};
 
 /// How many numbers back a line still is late and no new beginning.
 const WINDOW: u64 = u64::BITS as u64;
@@ -41,7 +41,7 @@ struct Span {
     seen: u64,
 }
 
-/// Follows the numbers of all senders. Of more than [`SENDERS_MOST`], the one unheard of for
+/// Follows the numbers of all senders. Of more than [`SENDERS_MAX`], the one unheard of for
 /// longest is forgotten: should it send again, it is new, and what it lost meanwhile is not
 /// counted.
 #[derive(Debug)]
@@ -157,7 +157,7 @@ impl GapTracker {
             Some(delimiter) => memchr::memchr(delimiter, bytes),
             None => memchr::memchr2(b' ', b'\t', bytes),
         };
-        let at = end(line).filter(|at| (1..=SENDER_NAME_MOST).contains(at))?;
+        let at = end(line).filter(|at| (1..=SENDER_NAME_MAX).contains(at))?;
         let (name, rest) = (&line[..at], &line[at + 1..]);
         let at = end(rest).unwrap_or(rest.len());
         let third = rest.get(at + 1..).unwrap_or_default();
@@ -176,7 +176,7 @@ impl GapTracker {
         }
         let name: Arc<[u8]> = name.into();
         let entry = (Arc::clone(&name), Sender::default());
-        let place = if self.senders.len() < SENDERS_MOST {
+        let place = if self.senders.len() < SENDERS_MAX {
             self.senders.push(entry);
             self.heard.add()
         } else {
@@ -246,7 +246,7 @@ impl Sender {
             self.begin(number);
         } else if number > span.highest {
             let ahead = number - span.highest;
-            if ahead / step > SEQUENCE_JUMP_MOST {
+            if ahead / step > SEQUENCE_JUMP_MAX {
                 self.restarts += 1;
                 self.begin(number);
                 return;
@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn other_lines_are_counted_and_change_nothing() {
         let mut tracker = GapTracker::new();
-        let long = [b'x'; SENDER_NAME_MOST + 1];
+        let long = [b'x'; SENDER_NAME_MAX + 1];
         let mut too_long = long.to_vec();
         too_long.extend_from_slice(b" 1");
         let bad: [&[u8]; 9] = [
@@ -402,14 +402,14 @@ mod tests {
     #[test]
     fn of_too_many_senders_the_one_unheard_of_for_longest_is_forgotten() {
         let mut tracker = GapTracker::new();
-        for name in 0..SENDERS_MOST {
+        for name in 0..SENDERS_MAX {
             tracker.line(format!("{name} 1").as_bytes());
         }
         tracker.line(b"0 2");
         for name in ["new", "newer", "new"] {
             tracker.line(format!("{name} 1").as_bytes());
         }
-        assert_eq!((tracker.senders().count(), tracker.forgotten()), (SENDERS_MOST, 2));
+        assert_eq!((tracker.senders().count(), tracker.forgotten()), (SENDERS_MAX, 2));
         assert_eq!((tracker.newly_forgotten(), tracker.newly_forgotten()), (2, 0));
         let known = |tracker: &GapTracker, name: &[u8]| tracker.senders().any(|(n, _)| n == name);
         assert!(known(&tracker, b"0"), "it was heard of again");
@@ -418,10 +418,10 @@ mod tests {
         tracker.line(b"0 4");
         assert_eq!(tracker.lost(), 8 + 1);
         // What was lost of the forgotten stays lost.
-        for name in 0..SENDERS_MOST {
+        for name in 0..SENDERS_MAX {
             tracker.line(format!("other-{name} 1").as_bytes());
         }
-        assert_eq!((tracker.lost(), tracker.forgotten()), (9, 2 + SENDERS_MOST as u64));
+        assert_eq!((tracker.lost(), tracker.forgotten()), (9, 2 + SENDERS_MAX as u64));
     }
 
     proptest! {

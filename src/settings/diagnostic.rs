@@ -10,7 +10,7 @@ use std::sync::Arc;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 
 /// The most diagnostics one report holds; more are only counted.
-pub const DIAGNOSTICS_MOST: usize = 100;
+pub const DIAGNOSTICS_MAX: usize = 100;
 /// The most columns of a source line that are shown.
 const COLUMNS: usize = 100;
 /// The most characters of a value that are repeated in a message.

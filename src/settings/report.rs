@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::diagnostic::{DIAGNOSTICS_MOST, Diagnostic, Mark, Place, Refusal, Severity, fit, shown};
+use super::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Mark, Place, Refusal, Severity, fit, shown};
 
 /// Bytes of the files.
 pub type Span = Range<usize>;
@@ -157,7 +157,7 @@ impl<'a> Report<'a> {
     /// The refusal for what was found.
     pub fn refuse(mut self) -> Refusal {
         let errors = self.found.iter().filter(|f| f.severity == Severity::Error).count();
-        if self.found.len() > DIAGNOSTICS_MOST {
+        if self.found.len() > DIAGNOSTICS_MAX {
             self.found.retain(|finding| finding.severity == Severity::Error);
         }
         let file = self.sources[0].name.to_string();
@@ -169,7 +169,7 @@ impl<'a> Report<'a> {
         self.found.sort_by_key(|finding| finding.span.as_ref().map_or(usize::MAX, |s| s.start));
         let texts: Vec<_> = self.sources.iter().map(|source| fit(source.text)).collect();
         let found = std::mem::take(&mut self.found);
-        let first = found.into_iter().take(DIAGNOSTICS_MOST);
+        let first = found.into_iter().take(DIAGNOSTICS_MAX);
         first.map(|finding| self.diagnostic(finding, &texts)).collect()
     }
 

@@ -46,8 +46,8 @@ pub fn time(text: &str) -> Result<Duration, String> {
     let factor = TIME_UNITS.iter().find(|(name, _)| *name == unit).ok_or(wrong)?.1;
     let number: u64 = number.parse().map_err(|_| wrong.to_owned())?;
     let time = number.checked_mul(factor).map(Duration::from_millis);
-    time.filter(|time| *time <= limits::TIME_MOST)
-        .ok_or_else(|| format!("a time can be at most {}", show_time(limits::TIME_MOST)))
+    time.filter(|time| *time <= limits::TIME_MAX)
+        .ok_or_else(|| format!("a time can be at most {}", show_time(limits::TIME_MAX)))
 }
 
 /// Reads a rate such as `1000/s`: a number of lines, and the time they are for.

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::ids::Identity;
-use crate::limits::LINE_NUMBER_MOST;
+use crate::limits::LINE_NUMBER_MAX;
 
 /// How far a reader has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Cursor {
             cursor.files.push((path.into(), len));
         }
         // Numbers that no spool can have come to.
-        let sound = cursor.position <= LINE_NUMBER_MOST && cursor.done <= LINE_NUMBER_MOST;
+        let sound = cursor.position <= LINE_NUMBER_MAX && cursor.done <= LINE_NUMBER_MAX;
         sound.then_some(cursor)
     }
 }

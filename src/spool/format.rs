@@ -27,7 +27,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::ids::Identity;
-use crate::limits::{LINE_NUMBER_MOST, NAME_MOST, RECORD_MOST};
+use crate::limits::{LINE_NUMBER_MAX, NAME_MAX, RECORD_MAX};
 
 /// Bytes of a row.
 pub const ROW: usize = 145;
@@ -149,7 +149,7 @@ impl Row {
             b'O' => Self::Origin { spool: spool()?, last: number(&text[37..57])? },
             b'I' => Self::Input {
                 number: decimal(&text[4..8])?,
-                name: text[9..9 + NAME_MOST].trim_end().into(),
+                name: text[9..9 + NAME_MAX].trim_end().into(),
             },
             b'B' => Self::Batch(Header::decode(text)?),
             _ => return None,
@@ -193,8 +193,8 @@ impl Header {
         };
         let sound = header.lines > 0
             && header.bytes >= header.lines
-            && header.bytes as usize <= RECORD_MOST
-            && header.end() <= LINE_NUMBER_MOST;
+            && header.bytes as usize <= RECORD_MAX
+            && header.end() <= LINE_NUMBER_MAX;
         sound.then_some(header)
     }
 }
@@ -206,7 +206,7 @@ fn decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
 
 /// The number of a line. One that no line can have stands in a row that somebody made up.
 fn number(text: &str) -> Option<u64> {
-    decimal(text).filter(|number| *number <= LINE_NUMBER_MOST)
+    decimal(text).filter(|number| *number <= LINE_NUMBER_MAX)
 }
 
 fn hexadecimal(digits: &[u8]) -> Option<u32> {
@@ -238,7 +238,7 @@ pub fn parse_segment_name(name: &str) -> Option<(u64, bool)> {
     Some((number(digits)?, packed))
 }
 
-const _: () = assert!(9 + NAME_MOST <= SUM);
+const _: () = assert!(9 + NAME_MAX <= SUM);
 
 #[cfg(test)]
 mod tests {
@@ -276,9 +276,9 @@ mod tests {
     fn every_row_reads_as_it_was_written() {
         let spool = Identity::of(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
         for row in [
-            Row::Segment { spool, first: LINE_NUMBER_MOST, origins: 17, durable: 5 },
+            Row::Segment { spool, first: LINE_NUMBER_MAX, origins: 17, durable: 5 },
             Row::Origin { spool, last: 0 },
-            Row::Input { number: 9999, name: "x".repeat(NAME_MOST) },
+            Row::Input { number: 9999, name: "x".repeat(NAME_MAX) },
             Row::Batch(Header { origin: Some((spool, 7)), ..header() }),
             Row::Batch(header()),
         ] {
@@ -299,11 +299,11 @@ mod tests {
 
     #[test]
     fn a_number_that_no_line_can_have_is_no_number() {
-        let high = LINE_NUMBER_MOST + 1;
+        let high = LINE_NUMBER_MAX + 1;
         for row in [
             Row::Segment { spool: Identity::of(7), first: high, origins: 0, durable: 0 },
             Row::Origin { spool: Identity::of(7), last: high },
-            Row::Batch(Header { first: LINE_NUMBER_MOST - 1, ..header() }),
+            Row::Batch(Header { first: LINE_NUMBER_MAX - 1, ..header() }),
             Row::Batch(Header { origin: Some((Identity::of(7), u64::MAX)), ..header() }),
         ] {
             assert_eq!(Row::decode(&row.encode()), None, "{row:?}");

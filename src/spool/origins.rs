@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::ids::Identity;
-use crate::limits::ORIGINS_MOST;
+use crate::limits::ORIGINS_MAX;
 
 /// The origins of a spool's lines.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +59,7 @@ impl Origins {
     pub fn note(&mut self, spool: Identity, last: u64, end: u64) -> Option<Identity> {
         self.heard += 1;
         self.change(spool, Some(Origin { last, heard: self.heard }), end);
-        if self.known.len() <= ORIGINS_MOST {
+        if self.known.len() <= ORIGINS_MAX {
             return None;
         }
         let &(_, oldest) = self.by_age.first()?;
@@ -176,14 +176,14 @@ mod tests {
     fn the_origin_that_is_unheard_of_for_longest_is_forgotten() {
         let mut origins = Origins::default();
         let number = |at: usize| Identity::of(at as u128);
-        for at in 0..ORIGINS_MOST {
+        for at in 0..ORIGINS_MAX {
             // The numbers fall, so that the lowest is the newest.
-            let last = (ORIGINS_MOST - at) as u64;
+            let last = (ORIGINS_MAX - at) as u64;
             assert_eq!(origins.note(number(at), last, 1), None);
         }
-        origins.note(number(0), ORIGINS_MOST as u64 + 1, 1);
+        origins.note(number(0), ORIGINS_MAX as u64 + 1, 1);
         assert_eq!(origins.note(A, 0, 1), Some(number(1)), "0 was heard of since");
-        assert_eq!(origins.len(), ORIGINS_MOST);
+        assert_eq!(origins.len(), ORIGINS_MAX);
         let mut again = Origins::default();
         origins.rows().for_each(|(spool, last)| again.restore(spool, last));
         assert_eq!(again.note(B, 0, 2), Some(number(2)), "the order is kept on disk");

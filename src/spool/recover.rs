@@ -18,7 +18,7 @@ use super::scan::{Item, Packed, Plain, Scanner, Source};
 use super::writer::{Closed, Recovered, Writer};
 use crate::fs::{Fs, FsFile, read_full, replace};
 use crate::ids::Identity;
-use crate::limits::{CURSOR_MOST, FILE_MODE_DEFAULT};
+use crate::limits::{CURSOR_MAX, FILE_MODE_DEFAULT};
 
 /// A spool that was opened.
 pub struct Opened<F: Fs> {
@@ -134,7 +134,7 @@ fn make_folder<F: Fs>(fs: &F, dir: &Path) -> io::Result<()> {
 }
 
 /// So many segments are looked at when one after the other was not begun whole.
-const SEGMENTS_READ_MOST: usize = 8;
+const SEGMENTS_READ_MAX: usize = 8;
 
 /// What the newest segment says.
 #[derive(Debug, Default)]
@@ -185,7 +185,7 @@ fn read_last<F: Fs>(fs: &F, dir: &Path, segments: &[Name]) -> io::Result<(Newest
     let mut newest = Newest { next: bound, ..Newest::default() };
     // Of one that was not begun whole nobody knows.
     let mut durable = 0;
-    for (at, name) in segments.iter().enumerate().rev().take(SEGMENTS_READ_MOST) {
+    for (at, name) in segments.iter().enumerate().rev().take(SEGMENTS_READ_MAX) {
         let is_last = at + 1 == segments.len();
         let (read, len) = match read_one(fs, dir, *name) {
             // It says of itself that it is damaged.
@@ -327,10 +327,10 @@ fn read_segment<S: Source>(source: S, name: Name) -> io::Result<Segment> {
 /// Cuts a torn tail off and says how long it was. A copy goes to the quarantine: nobody was
 /// told that it is kept, but it may be all that is left of a damaged disk.
 fn cut_tail<F: Fs>(fs: &F, dir: &Path, tail: &Tail) -> io::Result<u64> {
-    const KEPT_MOST: u64 = 1 << 20;
+    const KEPT_MAX: u64 = 1 << 20;
     let cut = tail.len - tail.sound;
     let mut file = fs.append_own(&tail.name.path(dir), FILE_MODE_DEFAULT)?;
-    let mut bytes = vec![0; usize::try_from(cut.min(KEPT_MOST)).unwrap_or(0)];
+    let mut bytes = vec![0; usize::try_from(cut.min(KEPT_MAX)).unwrap_or(0)];
     let count = read_full(&file, &mut bytes, tail.sound)?;
     set_aside(fs, dir, tail.name, tail.sound, &bytes[..count])?;
     file.set_len(tail.sound)?;
@@ -391,7 +391,7 @@ fn identity<F: Fs>(
 
 fn read_small<F: Fs>(fs: &F, path: &Path) -> io::Result<Vec<u8>> {
     let read = || {
-        let len = fs.length(path)?.min(CURSOR_MOST);
+        let len = fs.length(path)?.min(CURSOR_MAX);
         let mut content = vec![0; usize::try_from(len).unwrap_or(0)];
         let count = read_full(&fs.open_own(path)?, &mut content, 0)?;
         content.truncate(count);

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::format::{Header, ROW, Row, find_row};
 use crate::batch::count_lines;
 use crate::fs::FsFile;
-use crate::limits::{RECORD_MOST, SCAN_CHUNK, SCAN_FIRST};
+use crate::limits::{RECORD_MAX, SCAN_CHUNK, SCAN_FIRST};
 
 /// What comes next in a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -247,7 +247,7 @@ impl<S: Source> Scanner<S> {
 
     /// Reads until the buffer has `bytes` bytes; whether the segment has so many.
     fn fill(&mut self, bytes: usize) -> io::Result<bool> {
-        debug_assert!(bytes <= RECORD_MOST + 2 * SCAN_CHUNK);
+        debug_assert!(bytes <= RECORD_MAX + 2 * SCAN_CHUNK);
         while self.buffer.len() < bytes {
             let old = self.buffer.len();
             self.buffer.resize(old + self.chunk.max(bytes - old), 0);

@@ -20,7 +20,7 @@ use super::sync::set_spare_aside;
 use crate::batch::Batch;
 use crate::fs::{Fs, FsFile, NEW, with_suffix, write_all};
 use crate::ids::Identity;
-use crate::limits::{FILE_MODE_DEFAULT, INPUTS_MOST, LINE_NUMBER_MOST, SEGMENT_HEADS};
+use crate::limits::{FILE_MODE_DEFAULT, INPUTS_MAX, LINE_NUMBER_MAX, SEGMENT_HEADS};
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -344,7 +344,7 @@ impl<F: Fs> Writer<F> {
     /// Appends the first batches that go into one segment, by one write; at least one.
     fn append_some(&mut self, batches: &[Batch]) -> Result<Vec<Outcome>, Halt> {
         let first_size = (2 * ROW + batches[0].bytes.len()) as u64;
-        if self.next >= LINE_NUMBER_MOST - u64::from(u32::MAX) {
+        if self.next >= LINE_NUMBER_MAX - u64::from(u32::MAX) {
             return Err(Halt::Io(io::Error::other("there are no line numbers left")));
         }
         self.make_room(first_size + self.head_size())?;
@@ -402,7 +402,7 @@ impl<F: Fs> Writer<F> {
     /// Begins a new segment where there is none or the active one is full.
     pub(super) fn begin_where_needed(&mut self, size: u64) -> io::Result<()> {
         if let Some(active) = &self.active {
-            let many = active.inputs.len() >= usize::from(INPUTS_MOST);
+            let many = active.inputs.len() >= usize::from(INPUTS_MAX);
             if active.len + size <= self.segment_size() && !many || active.first == self.next {
                 return Ok(());
             }
@@ -538,7 +538,7 @@ impl<'b> Piece<'b> {
             if stop
                 || again
                 || (piece.outcomes.len() >= 16)
-                || (!known && inputs.len() >= usize::from(INPUTS_MOST))
+                || (!known && inputs.len() >= usize::from(INPUTS_MAX))
             {
                 break;
             }
@@ -564,7 +564,7 @@ fn rows_of<'b>(batch: &'b Batch, first: u64, inputs: &mut Vec<Arc<str>>) -> (Vec
     let mut rows = Vec::with_capacity(2 * ROW);
     let known = inputs.iter().position(|name| *name == batch.input);
     let number = known.unwrap_or(inputs.len());
-    let input = u16::try_from(number).unwrap_or(INPUTS_MOST);
+    let input = u16::try_from(number).unwrap_or(INPUTS_MAX);
     if known.is_none() {
         inputs.push(Arc::clone(&batch.input));
         let name = batch.input.to_string();

@@ -7,15 +7,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::limits::{SENDERS_MOST, SEQUENCE_JUMP_MOST};
+use crate::limits::{SENDERS_MAX, SEQUENCE_JUMP_MAX};
 
 /// How many numbers back a line still is late and no new beginning.
 const WINDOW: u64 = u64::BITS as u64;
 /// The most ranges kept of all senders: a gap each. Beyond, the oldest gap is counted in its hour
 /// and listed no more.
-const RANGES_MOST: usize = 1 << 18;
+const RANGES_MAX: usize = 1 << 18;
 /// The most rows of the hourly table.
-const HOURS_MOST: usize = 1 << 18;
+const HOURS_MAX: usize = 1 << 18;
 
 /// Seconds since 1970, where a line says them.
 pub(super) type Seconds = Option<i64>;
@@ -74,7 +74,7 @@ impl Runs {
     /// Takes note of a line.
     pub(super) fn line(&mut self, name: &[u8], number: u64, time: Seconds) {
         if !self.senders.contains_key(name) {
-            if self.senders.len() == SENDERS_MOST {
+            if self.senders.len() == SENDERS_MAX {
                 self.left_out += 1;
                 return;
             }
@@ -87,7 +87,7 @@ impl Runs {
         let Some(run) = runs.last_mut() else { return };
         let hour = time.map(|time| time.div_euclid(3600));
         if !run.hours.contains_key(&hour) {
-            if self.hours == HOURS_MOST {
+            if self.hours == HOURS_MAX {
                 self.left_out += 1;
                 return;
             }
@@ -96,7 +96,7 @@ impl Runs {
         let before = run.ranges.len();
         run.line(number, time, hour);
         self.ranges = self.ranges + run.ranges.len() - before;
-        if self.ranges > RANGES_MOST && run.forget_oldest() {
+        if self.ranges > RANGES_MAX && run.forget_oldest() {
             self.ranges -= 1;
             self.unlisted += 1;
         }
@@ -119,7 +119,7 @@ impl Run {
     fn is_before(&self, number: u64, time: Seconds) -> bool {
         let Some((_, last)) = self.ranges.last_key_value() else { return false };
         if number > last.end {
-            return number - last.end > SEQUENCE_JUMP_MOST;
+            return number - last.end > SEQUENCE_JUMP_MAX;
         }
         let older = time.zip(last.times.1).is_some_and(|(time, last)| time < last);
         last.end - number >= WINDOW && !older

@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow, bail};
 
 use crate::fs::{Fs, OsFs};
 use crate::ids::Identity;
-use crate::limits::CURSOR_MOST;
+use crate::limits::CURSOR_MAX;
 use crate::spool::cursor::Cursor;
 use crate::spool::folder::{IDENTITY, Listing, Name};
 use crate::spool::format::Row;
@@ -132,7 +132,7 @@ fn read_small(path: &Path) -> anyhow::Result<Vec<u8>> {
     use std::io::Read;
     let read = || {
         let mut content = Vec::new();
-        OsFs.open_own(path)?.take(CURSOR_MOST).read_to_end(&mut content)?;
+        OsFs.open_own(path)?.take(CURSOR_MAX).read_to_end(&mut content)?;
         Ok::<_, io::Error>(content)
     };
     read().with_context(|| path.display().to_string())
@@ -165,7 +165,7 @@ pub(super) fn size(dir: &Path, name: Name) -> u64 {
 }
 
 /// So far a head is looked for where the beginning is damaged.
-const HEAD_MOST: u64 = 4 << 20;
+const HEAD_MAX: u64 = 4 << 20;
 
 /// Reads a segment up to its first batch; `None` where it is gone.
 fn head(dir: &Path, name: Name) -> anyhow::Result<Option<Segment>> {
@@ -179,7 +179,7 @@ fn head(dir: &Path, name: Name) -> anyhow::Result<Option<Segment>> {
                 segment.received = Some(header.received);
                 break;
             }
-            Item::Damage { .. } if scanner.offset() > HEAD_MOST => break,
+            Item::Damage { .. } if scanner.offset() > HEAD_MAX => break,
             _ => {}
         }
     }

@@ -142,14 +142,14 @@ enum Column {
 }
 
 /// Cells that must be free before a further note is shown in part.
-const NOTE_LEAST: usize = 20;
+const NOTE_MIN: usize = 20;
 /// Width of a bar in the queue column, in cells.
 const BAR: usize = 4;
 
 /// The columns that fit, with their widths. Names get the width they need, as long as enough is
 /// left for urgent notes.
 fn columns(width: u16, longest: usize) -> Vec<(Column, u16)> {
-    const NOTES_LEAST: u16 = 16;
+    const NOTES_MIN: u16 = 16;
     let minute = 8 + width.saturating_sub(80) / 8;
     // A column, its width, and the terminal width from which it is shown.
     let mut columns: Vec<_> = [
@@ -170,7 +170,7 @@ fn columns(width: u16, longest: usize) -> Vec<(Column, u16)> {
     let taken = columns.iter().map(|(_, width)| width).sum::<u16>() + gaps;
     let left = width.saturating_sub(taken);
     let has_notes = columns.iter().any(|(column, _)| *column == Column::Notes);
-    let for_notes = if has_notes { NOTES_LEAST } else { 0 };
+    let for_notes = if has_notes { NOTES_MIN } else { 0 };
     let longest = u16::try_from(longest.max(6)).unwrap_or(u16::MAX);
     let names = longest.min(left.saturating_sub(for_notes)).max(6);
     for (column, width) in &mut columns {
@@ -249,7 +249,7 @@ fn cell(row: &Row, column: Column, width: usize, glyphs: &Glyphs, theme: Theme) 
             for (note, tone) in notes(view, glyphs) {
                 let between = if spans.is_empty() { "" } else { ", " };
                 let fits = note.chars().count() + between.len() <= left;
-                if !fits && !spans.is_empty() && left < NOTE_LEAST {
+                if !fits && !spans.is_empty() && left < NOTE_MIN {
                     break;
                 }
                 left = left.saturating_sub(between.len());

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Client, Packing, Stop};
-use crate::limits::{DATAGRAM_SENT_MOST, SEND_SLOTS};
+use crate::limits::{DATAGRAM_SENT_MAX, SEND_SLOTS};
 use crate::sys::send::{DatagramWriter, set_segment};
 use crate::url::Url;
 
@@ -78,7 +78,7 @@ impl Datagrams {
 
     fn lines(&mut self, lines: &[u8], stop: &Stop) -> (usize, io::Result<()>) {
         let lines: Vec<&[u8]> = lines.split_inclusive(|&byte| byte == b'\n').collect();
-        let most = DATAGRAM_SENT_MOST;
+        let most = DATAGRAM_SENT_MAX;
         let messages: Vec<&[u8]> = lines.iter().map(|line| &line[..line.len().min(most)]).collect();
         let (count, done) = self.write(&messages, stop);
         let sent = &lines[..count];
@@ -112,7 +112,7 @@ impl Datagrams {
 
 impl Client for Datagrams {
     fn longest(&self) -> Option<usize> {
-        Some(DATAGRAM_SENT_MOST)
+        Some(DATAGRAM_SENT_MAX)
     }
 
     fn send(&mut self, lines: &[u8], stop: &Stop) -> (usize, io::Result<()>) {
@@ -137,7 +137,7 @@ impl Client for Datagrams {
     fn notes(&self) -> String {
         let mut notes = String::new();
         if self.cut > 0 {
-            notes += &format!(", {} cut to {DATAGRAM_SENT_MOST} bytes", self.cut);
+            notes += &format!(", {} cut to {DATAGRAM_SENT_MAX} bytes", self.cut);
         }
         if self.errors > 0 {
             notes += &format!(", {} refused by the network and sent again", self.errors);

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::{Options, Stop};
 use crate::driver::tls::ClientTls;
 use crate::driver::transport::Transport;
-use crate::limits::CONNECT_MOST;
+use crate::limits::CONNECT_MAX;
 use crate::url::Url;
 
 /// How long to wait for readiness before it is looked whether the user has had enough.
@@ -129,7 +129,7 @@ fn attempts(to: &Url, mut left: u32, stop: &Stop) -> io::Result<TcpStream> {
 fn once(to: &Url) -> io::Result<TcpStream> {
     let mut last = io::Error::other("the name has no address");
     for address in to.resolve()? {
-        match TcpStream::connect_timeout(&address, CONNECT_MOST) {
+        match TcpStream::connect_timeout(&address, CONNECT_MAX) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }

@@ -1,6 +1,6 @@
 //! HTTP requests for metrics: as much of HTTP/1.1 (RFC 9112) as a scraper needs.
 
-use crate::limits::METRICS_REQUEST_MOST;
+use crate::limits::METRICS_REQUEST_MAX;
 use crate::metrics::Format;
 
 /// The requested page.
@@ -33,8 +33,8 @@ impl Request {
             );
         }
         let end = memchr::memmem::find(bytes, b"\r\n\r\n");
-        let Some(end) = end.filter(|end| *end <= METRICS_REQUEST_MOST) else {
-            if bytes.len() > METRICS_REQUEST_MOST {
+        let Some(end) = end.filter(|end| *end <= METRICS_REQUEST_MAX) else {
+            if bytes.len() > METRICS_REQUEST_MAX {
                 return text(
                     "431 Request Header Fields Too Large",
                     "the request head is too long\n",
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_is_none_is_answered_as_it_deserves() {
-        let long = format!("GET /metrics HTTP/1.1\r\nX: {}", "x".repeat(METRICS_REQUEST_MOST));
+        let long = format!("GET /metrics HTTP/1.1\r\nX: {}", "x".repeat(METRICS_REQUEST_MAX));
         for (text, code) in [
             ("\x16\x03\x01\x02", "400"),
             ("\r\n", "400"),

@@ -20,7 +20,7 @@ use super::request::{Page, Request};
 use crate::driver::usage::usage;
 use crate::driver::wake::Wake;
 use crate::limits::{
-    METRICS_ANSWER, METRICS_ANSWERS_MOST, METRICS_CLIENTS_MOST, METRICS_PARTING, METRICS_REQUEST,
+    METRICS_ANSWER, METRICS_ANSWERS_MAX, METRICS_CLIENTS_MAX, METRICS_PARTING, METRICS_REQUEST,
 };
 use crate::metrics::{Format, Snapshot, complaints, text};
 
@@ -110,7 +110,7 @@ impl Server {
     }
 
     fn accept(&mut self) {
-        for _ in 0..METRICS_CLIENTS_MOST {
+        for _ in 0..METRICS_CLIENTS_MAX {
             match self.listener.accept() {
                 Ok((stream, _)) => self.take_in(stream),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -130,7 +130,7 @@ impl Server {
     }
 
     fn take_in(&mut self, mut stream: TcpStream) {
-        if self.clients.len() >= METRICS_CLIENTS_MOST {
+        if self.clients.len() >= METRICS_CLIENTS_MAX {
             let at_fault = |client: &Client| !matches!(client.state, State::Asked(_));
             let slowest = self.clients.iter().find(|(_, client)| at_fault(client));
             if let Some(at) = slowest.map(|(at, _)| *at) {
@@ -170,7 +170,7 @@ impl Server {
             client.until = Instant::now() + METRICS_REQUEST;
             self.serve(at);
         }
-        while self.answers_held() > METRICS_ANSWERS_MOST {
+        while self.answers_held() > METRICS_ANSWERS_MAX {
             let is_answered = |client: &Client| matches!(client.state, State::Answered(..));
             let first = self.clients.iter().find(|(_, client)| is_answered(client));
             let Some(at) = first.map(|(at, _)| *at) else { return };

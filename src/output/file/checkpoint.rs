@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Blocked, FileOutput, Position, Step};
 use crate::fs::{Fs, FsFile};
-use crate::limits::{CURSOR_FILES_MOST, FILES_AT_ONCE_NAMES};
+use crate::limits::{CURSOR_FILES_MAX, FILES_AT_ONCE_NAMES};
 
 /// What the cursor on disk says, for an exact output.
 #[derive(Debug, Default)]
@@ -206,7 +206,7 @@ impl Exact {
         let size = |path: &PathBuf| path.as_os_str().len();
         let mut count = self.closed.len();
         let mut bytes: usize = self.closed.keys().map(size).sum();
-        let most = (CURSOR_FILES_MOST, 2 * FILES_AT_ONCE_NAMES);
+        let most = (CURSOR_FILES_MAX, 2 * FILES_AT_ONCE_NAMES);
         if count <= most.0 && bytes <= most.1 {
             return;
         }
@@ -388,7 +388,7 @@ mod tests {
         let mut reader = Reader::new("/log/{app}");
         reader.write(lines(0..1800));
         assert_eq!(reader.checkpoints, 1);
-        assert!(reader.output.open.len() <= crate::limits::OPEN_FILES_MOST);
+        assert!(reader.output.open.len() <= crate::limits::OPEN_FILES_MAX);
         reader.write(lines(1800..3600));
         assert_eq!(reader.checkpoints, 1, "files that were closed are named yet");
         reader.kill();
@@ -411,7 +411,7 @@ mod tests {
             reader.checkpoint();
             let names = reader.cursor.1.iter().map(|(path, _)| path.as_os_str().len());
             assert!(names.clone().sum::<usize>() <= 3 * FILES_AT_ONCE_NAMES);
-            assert!(names.count() <= CURSOR_FILES_MOST + crate::limits::OPEN_FILES_MOST);
+            assert!(names.count() <= CURSOR_FILES_MAX + crate::limits::OPEN_FILES_MAX);
         }
         reader.kill();
         reader.check();

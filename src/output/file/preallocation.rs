@@ -12,7 +12,7 @@
 use std::io::{self, IoSlice};
 
 use crate::fs::{FsFile, write_counted};
-use crate::limits::{PREALLOCATION, PREALLOCATION_LEAST};
+use crate::limits::{PREALLOCATION, PREALLOCATION_MIN};
 
 /// A file, and where its end is.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl<F: FsFile> Preallocated<F> {
     /// Allocates space for so many bytes and for what may follow, where they are many.
     fn preallocate(&mut self, coming: u64, most: u64) {
         let end = self.len + coming;
-        let wanted = |until: &u64| coming >= PREALLOCATION_LEAST && end > *until;
+        let wanted = |until: &u64| coming >= PREALLOCATION_MIN && end > *until;
         let Some(allocated) = self.until.filter(wanted) else { return };
         let from = allocated.max(self.len);
         let until = (end + PREALLOCATION).min(most).max(end);

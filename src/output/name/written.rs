@@ -9,15 +9,15 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use super::MARK;
-use crate::limits::NAME_PART_MOST;
+use crate::limits::NAME_PART_MAX;
 use crate::output::archive;
 
 /// What is left of a field's value that can be part of a name.
 pub fn clean(value: &[u8]) -> Cow<'_, [u8]> {
     // A character that is replaced has at most three bytes, and what replaces it has one.
-    let looked_at = &value[..value.len().min(3 * NAME_PART_MOST + 3)];
+    let looked_at = &value[..value.len().min(3 * NAME_PART_MAX + 3)];
     match std::str::from_utf8(value) {
-        Ok(text) if text.len() <= NAME_PART_MOST && !text.chars().any(is_bad) => {
+        Ok(text) if text.len() <= NAME_PART_MAX && !text.chars().any(is_bad) => {
             Cow::Borrowed(value)
         }
         _ => {
@@ -81,7 +81,7 @@ impl Written {
             self.text.push('_');
         } else {
             for c in value.chars() {
-                if self.text.len() - self.component + c.len_utf8() > NAME_PART_MOST {
+                if self.text.len() - self.component + c.len_utf8() > NAME_PART_MAX {
                     break;
                 }
                 self.text.push(if is_bad(c) { '_' } else { c });

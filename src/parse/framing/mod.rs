@@ -16,7 +16,7 @@ mod seeker;
 
 use std::fmt;
 
-use crate::limits::COUNT_MOST;
+use crate::limits::COUNT_MAX;
 use seeker::{DIGITS_MAX, Found, Seeker};
 
 /// A byte order mark, which some senders put before a count.
@@ -242,7 +242,7 @@ impl Framer {
                 let value = |sum: u64, digit: &u8| sum * 10 + u64::from(digit - b'0');
                 let count = self.kept[..digits].iter().fold(0, value);
                 let is_count = byte == b'<' || count <= self.max_message as u64;
-                if is_count && count > COUNT_MOST {
+                if is_count && count > COUNT_MAX {
                     self.kept.clear();
                     self.state = State::Between;
                     return Err(format!("says that its next message has {count} bytes"));

@@ -1,6 +1,6 @@
 //! Looks for the next count of octets in a stream that is out of step: digits, a space and a PRI.
 
-use crate::limits::COUNT_MOST;
+use crate::limits::COUNT_MAX;
 
 /// Digits of a count.
 pub(super) const DIGITS_MAX: usize = 10;
@@ -108,7 +108,7 @@ impl Seeker {
         let count = value(digits);
         let mut pri = Pri { bytes: [0; PRI_DIGITS_MAX + 2], len: self.pri.len() };
         pri.bytes[..pri.len].copy_from_slice(&self.pri);
-        let is_count = count >= pri.len as u64 && count <= COUNT_MOST;
+        let is_count = count >= pri.len as u64 && count <= COUNT_MAX;
         is_count.then_some(Found { count, pri, len: digits.len() + 1 + pri.len })
     }
 }

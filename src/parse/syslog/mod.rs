@@ -23,7 +23,7 @@ pub use stamp::Civil;
 /// What a message without a usable PRI is: user.notice (RFC 3164, section 4.3.3).
 pub const PRI_DEFAULT: u8 = 13;
 /// The highest PRI: local7.debug (RFC 5424, section 6.2.1).
-const PRI_MOST: u16 = 191;
+const PRI_MAX: u16 = 191;
 
 /// A piece of a line; empty where there is no such part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -223,7 +223,7 @@ pub fn pri(line: &[u8]) -> Result<(u8, usize), Fault> {
         _ => return Err(Fault::NoPri),
     };
     match u8::try_from(value) {
-        Ok(pri) if value <= PRI_MOST && digit(line[1]) < 10 => Ok((pri, mark + end)),
+        Ok(pri) if value <= PRI_MAX && digit(line[1]) < 10 => Ok((pri, mark + end)),
         _ => Err(Fault::BadPri),
     }
 }

@@ -25,7 +25,7 @@ const LEAP_YEAR: i16 = 2000;
 /// and the one after are looked at too.
 const SURELY_NEAREST: SignedDuration = SignedDuration::from_hours(180 * 24);
 /// More digits of a second than these are no time that anybody can mean.
-const FRACTION_MOST: usize = 9;
+const FRACTION_MAX: usize = 9;
 
 impl Civil {
     /// The same time with another offset, where it tells none.
@@ -187,7 +187,7 @@ impl Reader<'_> {
         let (hour, minute, second) = self.clock()?;
         let before_fraction = self.at;
         let nanos = self.fraction()?;
-        let is_long = self.at - before_fraction > FRACTION_MOST + 1;
+        let is_long = self.at - before_fraction > FRACTION_MAX + 1;
         let offset = match self.one_of(b"Zz") {
             Some(_) => Some(Offset::UTC),
             None if matches!(self.line.get(self.at), Some(b'+' | b'-')) => {

@@ -61,7 +61,7 @@ pub enum Rotate {
 const ROTATE: Key = Key::or_else(
     "rotate",
     Value::Either(&[
-        Value::Time(limits::ROTATE_TIME_LEAST),
+        Value::Time(limits::ROTATE_TIME_MIN),
         Value::Text("size with its unit, of at least 1KiB", r"^\s*[0-9]+\s*(B|KiB|MiB|GiB)\s*$"),
     ]),
     "never",
@@ -233,7 +233,7 @@ fn zone(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<TimeZone> {
 
 /// A time or a size. A bare number is refused: it does not say which of the two is meant.
 fn rotate(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Rotate> {
-    let (min_time, min_size) = (limits::ROTATE_TIME_LEAST, limits::ROTATE_SIZE_LEAST);
+    let (min_time, min_size) = (limits::ROTATE_TIME_MIN, limits::ROTATE_SIZE_MIN);
     let number = match entry.value() {
         DeValue::Integer(number) => Some(number.as_str()),
         DeValue::String(text) => Some(text.trim()).filter(|text| text.parse::<u64>().is_ok()),

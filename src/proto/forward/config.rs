@@ -132,8 +132,8 @@ fn schemes() -> Vec<Protocol> {
 
 fn peers(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Vec<Url>> {
     let names = entry.names(report)?;
-    if names.is_empty() || names.len() > limits::PEERS_MOST {
-        let max = limits::PEERS_MOST;
+    if names.is_empty() || names.len() > limits::PEERS_MAX {
+        let max = limits::PEERS_MAX;
         entry.wrong(report, format!("must name from 1 to {max} peers"));
         return None;
     }

@@ -19,11 +19,11 @@ use crate::ledger::Count;
 use crate::limits::FRAMES_UNACKNOWLEDGED_MAX;
 use crate::printable::printable_bytes;
 use crate::proto::relp::wire::{
-    Command, DATA_MOST, Decoder, Frame, Offers, TXNR_MOST, encode, encode_lines_head, head,
+    Command, DATA_MAX, Decoder, Frame, Offers, TXNR_MAX, encode, encode_lines_head, head,
 };
 
 /// The longest answer.
-const ANSWER_MOST: usize = 32 * 1024;
+const ANSWER_MAX: usize = 32 * 1024;
 
 /// A client's side of one connection.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl RelpClient {
 
     fn take(&mut self, bytes: &[u8], heard: &mut Vec<Heard>) -> Result<(), String> {
         self.decoder.push(bytes);
-        while let Some(frame) = self.decoder.next(|_| ANSWER_MOST)? {
+        while let Some(frame) = self.decoder.next(|_| ANSWER_MAX)? {
             match frame.command {
                 Command::Answer => self.answer(&frame, heard)?,
                 Command::ServerClose if matches!(self.state, State::Closing | State::Closed) => {}
@@ -152,7 +152,7 @@ impl RelpClient {
         let formatted = batch.with(bytes, batch.lines);
         let mut out = Vec::with_capacity(formatted.bytes.len() + batch.lines as usize * 32);
         for (line, written) in batch.iter().zip(formatted.iter()) {
-            let len = written.len().min(DATA_MOST);
+            let len = written.len().min(DATA_MAX);
             head(&mut out, self.next_txnr, "syslog", len);
             out.extend_from_slice(&written[..len]);
             out.push(b'\n');
@@ -215,7 +215,7 @@ impl Client for RelpClient {
 
     fn is_exhausted(&self) -> bool {
         self.next_txnr
-            >= TXNR_MOST - 2 * u32::try_from(FRAMES_UNACKNOWLEDGED_MAX).unwrap_or(u32::MAX)
+            >= TXNR_MAX - 2 * u32::try_from(FRAMES_UNACKNOWLEDGED_MAX).unwrap_or(u32::MAX)
     }
 
     fn close(&mut self) -> bool {

@@ -13,16 +13,16 @@ use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
-use super::wire::{self, Command, Decoder, Frame, Offers, TXNR_MOST, decode_lines_head, encode};
+use super::wire::{self, Command, Decoder, Frame, Offers, TXNR_MAX, decode_lines_head, encode};
 use crate::batch::{Span, count_lines};
 use crate::ids::Identity;
 use crate::input::{InputCounts, Piece};
-use crate::limits::LINES_FRAME_MOST;
+use crate::limits::LINES_FRAME_MAX;
 
 /// Room for the head of a `lines` frame.
-const LINES_HEAD_MOST: usize = 64;
+const LINES_HEAD_MAX: usize = 64;
 /// The most data of a command that is no message.
-const CONTROL_MOST: usize = 32 * 1024;
+const CONTROL_MAX: usize = 32 * 1024;
 
 /// What a client can do wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,8 +156,8 @@ impl Session {
         let most = self.max_message;
         let keep = |command: &Command| match command {
             Command::Syslog => most,
-            Command::Lines => most.max(LINES_FRAME_MOST) + LINES_HEAD_MOST,
-            _ => CONTROL_MOST,
+            Command::Lines => most.max(LINES_FRAME_MAX) + LINES_HEAD_MAX,
+            _ => CONTROL_MAX,
         };
         while !matches!(self.state, State::Over) {
             let done = match self.decoder.next(keep) {
@@ -184,7 +184,7 @@ impl Session {
         if frame.txnr != self.expected {
             return Err(Fault::Number { is: frame.txnr, must_be: self.expected });
         }
-        self.expected = if frame.txnr == TXNR_MOST { 1 } else { frame.txnr + 1 };
+        self.expected = if frame.txnr == TXNR_MAX { 1 } else { frame.txnr + 1 };
         match (&self.state, &frame.command) {
             (State::New, Command::Open) => self.open(&frame),
             (State::New, _) => Err(Fault::NotOpened),

@@ -11,21 +11,21 @@ use crate::ids::Identity;
 use crate::proto::shared::decimal::decimal;
 
 /// The most digits of a transaction number or of a length.
-const DIGITS_MOST: usize = 9;
+const DIGITS_MAX: usize = 9;
 /// The longest command.
-const COMMAND_MOST: usize = 32;
+const COMMAND_MAX: usize = 32;
 /// The longest head of a frame: two numbers, the command, three spaces.
-const HEAD_MOST: usize = 2 * DIGITS_MOST + COMMAND_MOST + 3;
+const HEAD_MAX: usize = 2 * DIGITS_MAX + COMMAND_MAX + 3;
 /// The highest transaction number; a client begins anew before it.
-pub const TXNR_MOST: u32 = 999_999_999;
+pub const TXNR_MAX: u32 = 999_999_999;
 /// The most data a frame's length can say.
-pub const DATA_MOST: usize = 999_999_999;
+pub const DATA_MAX: usize = 999_999_999;
 /// What we call ourselves in offers.
 pub const SOFTWARE: &str = concat!("logweir,", env!("CARGO_PKG_VERSION"));
 /// The version of RELP that librelp speaks.
 const RELP_VERSION: u32 = 0;
 /// Bounds of librelp on offers: values and bytes of them.
-const OFFERS_MOST: usize = 64;
+const OFFERS_MAX: usize = 64;
 
 /// What is wrong with a stream of frames; nothing behind it can be made sense of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,13 +52,13 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoNumber(what) => write!(f, "there is no {what} where one must be"),
-            Self::LongNumber(what) => write!(f, "a {what} has more than {DIGITS_MOST} digits"),
+            Self::LongNumber(what) => write!(f, "a {what} has more than {DIGITS_MAX} digits"),
             Self::NoSpace => f.write_str("a space must follow the transaction number"),
             Self::NoCommand => f.write_str("there is no command behind the transaction number"),
-            Self::LongCommand => write!(f, "a command has more than {COMMAND_MOST} letters"),
+            Self::LongCommand => write!(f, "a command has more than {COMMAND_MAX} letters"),
             Self::NoData => f.write_str("the length is followed by neither a space nor the end"),
             Self::WrongLength => f.write_str("the data is not as long as the frame says"),
-            Self::ManyOffers => write!(f, "there are more than {OFFERS_MOST} offers"),
+            Self::ManyOffers => write!(f, "there are more than {OFFERS_MAX} offers"),
         }
     }
 }
@@ -175,7 +175,7 @@ impl Decoder {
     }
 
     fn head(&self) -> Result<Option<Head>, Fault> {
-        let bytes = &self.buffer[..self.buffer.len().min(HEAD_MOST + 1)];
+        let bytes = &self.buffer[..self.buffer.len().min(HEAD_MAX + 1)];
         let mut at = 0;
         let Some(txnr) = number(bytes, &mut at, "transaction number")? else { return Ok(None) };
         if bytes.get(at).is_some_and(|&byte| byte != b' ') {
@@ -184,7 +184,7 @@ impl Decoder {
         at += 1;
         let rest = bytes.get(at..).unwrap_or_default();
         let letters = rest.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-        if letters > COMMAND_MOST {
+        if letters > COMMAND_MAX {
             return Err(Fault::LongCommand);
         }
         let Some(&after) = rest.get(letters) else { return Ok(None) };
@@ -212,7 +212,7 @@ fn number(bytes: &[u8], at: &mut usize, what: &'static str) -> Result<Option<u32
     let mut count = 0;
     for digit in digits {
         count += 1;
-        if count > DIGITS_MOST {
+        if count > DIGITS_MAX {
             return Err(Fault::LongNumber(what));
         }
         value = value * 10 + u64::from(digit - b'0');
@@ -303,7 +303,7 @@ impl Offers {
         let mut offers = Self::default();
         let lines = data.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
         for (count, line) in lines.enumerate() {
-            if count == OFFERS_MOST {
+            if count == OFFERS_MAX {
                 return Err(Fault::ManyOffers);
             }
             let Ok(line) = std::str::from_utf8(line) else { continue };
@@ -452,7 +452,7 @@ mod tests {
         #[test]
         fn frames_come_out_as_they_went_in_however_they_are_split(
             sent in proptest::collection::vec(
-                (1..=TXNR_MOST, proptest::collection::vec(any::<u8>(), 0..40)), 1..8),
+                (1..=TXNR_MAX, proptest::collection::vec(any::<u8>(), 0..40)), 1..8),
             cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..6),
         ) {
             let mut stream = Vec::new();
@@ -484,7 +484,7 @@ mod tests {
             for byte in stream {
                 decoder.push(&[byte]);
                 match decoder.next(|_| 16) {
-                    Ok(_) => prop_assert!(decoder.held() <= HEAD_MOST + 20),
+                    Ok(_) => prop_assert!(decoder.held() <= HEAD_MAX + 20),
                     Err(_) => break,
                 }
             }

@@ -8,7 +8,7 @@ pub const KEYS: &[Key] = &[MAX_CONNECTIONS];
 
 const MAX_CONNECTIONS: Key = Key::or(
     "max_connections",
-    Value::Integer(1..=limits::CONNECTIONS_MOST),
+    Value::Integer(1..=limits::CONNECTIONS_MAX),
     "1000",
     "Connections at one time; more are refused and counted.",
 );

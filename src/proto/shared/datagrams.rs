@@ -30,7 +30,7 @@ impl UdpInPlan {
 }
 
 /// The longest name of a network interface (`IFNAMSIZ` without its final NUL).
-const INTERFACE_MOST: usize = 15;
+const INTERFACE_MAX: usize = 15;
 
 /// The keys of an input over UDP.
 pub const KEYS: &[Key] = &[SOCKETS, MULTICAST, INTERFACE];
@@ -39,14 +39,14 @@ pub const BUFFER: &[Key] = &[RECEIVE_BUFFER];
 
 const RECEIVE_BUFFER: Key = Key::or(
     "receive_buffer",
-    Value::Size(limits::RECEIVE_BUFFER_LEAST..=limits::RECEIVE_BUFFER_MOST),
+    Value::Size(limits::RECEIVE_BUFFER_MIN..=limits::RECEIVE_BUFFER_MAX),
     "\"64MiB\"",
     "The receive buffer that is asked of the kernel.",
 );
 
 const SOCKETS: Key = Key::or(
     "sockets",
-    Value::Integer(1..=limits::SOCKETS_MOST as u64),
+    Value::Integer(1..=limits::SOCKETS_MAX as u64),
     "1",
     "That many sockets share the address, with a thread each.",
 );
@@ -170,7 +170,7 @@ fn interface(
             entry.wrong(report, "an IPv6 group is joined on an interface given by its name");
             return None;
         }
-    } else if text.len() > INTERFACE_MOST || text.contains(['/', ' ']) {
+    } else if text.len() > INTERFACE_MAX || text.contains(['/', ' ']) {
         entry.wrong(report, "is neither an interface's name nor an IPv4 address");
         return None;
     }

@@ -10,7 +10,7 @@ pub const MESSAGES: &[Key] = &[MAX_MESSAGE];
 /// The keys of a process that prints lines.
 pub const PRINTED: &[Key] = &[MAX_LINE];
 
-const LENGTH: Value = Value::Size(limits::LINE_MAX_LEAST as u64..=limits::LINE_MAX_MOST as u64);
+const LENGTH: Value = Value::Size(limits::LINE_LENGTH_MIN as u64..=limits::LINE_LENGTH_MAX as u64);
 
 const MAX_LINE: Key =
     Key::or("max_line", LENGTH, "\"64KiB\"", "Longer lines are cut to this length and counted.");
@@ -33,7 +33,7 @@ const MAX_MESSAGE: Key = Key::or(
 /// Reads the longest line, in bytes.
 pub fn max_line(section: &Section<'_>, report: &mut Report<'_>) -> usize {
     let size = section.size(&MAX_LINE, report);
-    size.and_then(|size| usize::try_from(size).ok()).unwrap_or(limits::LINE_MAX_DEFAULT)
+    size.and_then(|size| usize::try_from(size).ok()).unwrap_or(limits::LINE_LENGTH_DEFAULT)
 }
 
 /// Reads the longest line or message that an input takes in, in bytes.

@@ -70,14 +70,14 @@ pub const KEYS: &[Key] = &[WORKERS, QUEUE, WHEN_FULL, RESTART, STOP_GRACE, USER,
 
 const WORKERS: Key = Key::or(
     "workers",
-    Value::Integer(1..=limits::WORKERS_MOST as u64),
+    Value::Integer(1..=limits::WORKERS_MAX as u64),
     "1",
     "Lines are dealt out to so many copies of the process.",
 );
 
 const QUEUE: Key = Key::or(
     "queue",
-    Value::Size(limits::QUEUE_LEAST..=u64::MAX),
+    Value::Size(limits::QUEUE_MIN..=u64::MAX),
     "\"8MiB\"",
     "The bound of the queue before the process, of all its workers together.",
 );
@@ -126,7 +126,7 @@ const LIMIT_KEYS: &[Key] = &[MEMORY, CPU, FILES];
 
 const MEMORY: Key = Key::new(
     "memory",
-    Value::Size(limits::CHILD_MEMORY_LEAST..=u64::MAX),
+    Value::Size(limits::CHILD_MEMORY_MIN..=u64::MAX),
     "The memory that the process may map.",
 );
 
@@ -138,7 +138,7 @@ const CPU: Key = Key::new(
 
 const FILES: Key = Key::new(
     "files",
-    Value::Integer(limits::CHILD_FILES_LEAST..=u64::MAX),
+    Value::Integer(limits::CHILD_FILES_MIN..=u64::MAX),
     "The files that the process may have open.",
 );
 
@@ -164,8 +164,8 @@ fn restart(section: &Section<'_>, report: &mut Report<'_>) -> Option<(Duration, 
     let problem = if first > longest {
         let (first, longest) = (show_time(first), show_time(longest));
         format!("the first wait, {first}, is longer than the longest, {longest}")
-    } else if first < limits::RESTART_LEAST {
-        format!("the first wait must be at least {}", show_time(limits::RESTART_LEAST))
+    } else if first < limits::RESTART_MIN {
+        format!("the first wait must be at least {}", show_time(limits::RESTART_MIN))
     } else {
         return Some((first, longest));
     };
@@ -200,7 +200,7 @@ pub fn defaults(command: String) -> ProcessPlan {
         when_full: WhenFull::Drop,
         restart: limits::RESTART_DEFAULT,
         stop_grace: limits::STOP_GRACE_DEFAULT,
-        max_line: limits::LINE_MAX_DEFAULT,
+        max_line: limits::LINE_LENGTH_DEFAULT,
         format: FormatPlan::default(),
         confine: ConfinePlan::default(),
     }

@@ -8,7 +8,7 @@ pub const KEYS: &[Key] = &[QUEUE];
 
 const QUEUE: Key = Key::or(
     "queue",
-    Value::Size(limits::QUEUE_LEAST..=u64::MAX),
+    Value::Size(limits::QUEUE_MIN..=u64::MAX),
     "\"64MiB\"",
     "The bound of the queue before the output; new lines that do not fit are dropped and counted.",
 );

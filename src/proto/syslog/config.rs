@@ -72,7 +72,7 @@ const ESCAPE: Key = Key::or(
 
 const IDLE_TIMEOUT: Key = Key::or_else(
     "idle_timeout",
-    Value::Time(limits::IDLE_LEAST),
+    Value::Time(limits::IDLE_MIN),
     "never",
     "Clients idle for this long are disconnected.",
 );
@@ -153,7 +153,7 @@ impl Input for SyslogInPlan {
         match &self.transport {
             TransportPlan::Udp(_) => Nature {
                 can_wait: false,
-                longest_line: Some(limits::DATAGRAM_SENT_MOST),
+                longest_line: Some(limits::DATAGRAM_SENT_MAX),
                 ..Nature::new("UDP")
             },
             _ => Nature::new("syslog"),
@@ -257,7 +257,7 @@ fn unix(
     path: &str,
     report: &mut Report<'_>,
 ) -> Option<UnixInPlan> {
-    let max = limits::SOCKET_PATH_MOST;
+    let max = limits::SOCKET_PATH_MAX;
     if !path.starts_with('/') {
         entry.wrong_help(report, "is not a whole path", "as in unix:///dev/log");
         return None;

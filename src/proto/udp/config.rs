@@ -28,7 +28,7 @@ pub const NATURE: Nature = Nature {
     label: "UDP",
     acknowledged: false,
     can_wait: false,
-    longest_line: Some(limits::DATAGRAM_SENT_MOST),
+    longest_line: Some(limits::DATAGRAM_SENT_MAX),
 };
 
 impl Input for UdpInPlan {

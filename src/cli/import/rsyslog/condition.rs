@@ -4,9 +4,9 @@
 use super::pri::PriSet;
 
 /// The most parts of a condition.
-const PARTS_MOST: usize = 64;
+const PARTS_MAX: usize = 64;
 /// How deep parentheses may be in each other.
-const DEPTH_MOST: usize = 32;
+const DEPTH_MAX: usize = 32;
 
 /// What is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +148,7 @@ pub(super) fn union(mut left: Parts, right: &Parts) -> Parts {
 }
 
 fn bounded(parts: Parts) -> Result<Parts, Unsaid> {
-    match parts.len() <= PARTS_MOST {
+    match parts.len() <= PARTS_MAX {
         true => Ok(parts),
         false => Err("it has too many parts".into()),
     }
@@ -272,7 +272,7 @@ fn all_of(tokens: &mut Vec<Token>, depth: usize) -> Result<Parts, Unsaid> {
 }
 
 fn one(tokens: &mut Vec<Token>, depth: usize) -> Result<Parts, Unsaid> {
-    if depth == DEPTH_MOST {
+    if depth == DEPTH_MAX {
         return Err("it is too deep".into());
     }
     if taken(tokens, "not") {

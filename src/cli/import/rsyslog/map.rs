@@ -16,7 +16,7 @@ use crate::cli::import::document::{Document, Table};
 use crate::cli::import::refusal;
 
 /// How deep rulesets may call each other.
-const CALLS_MOST: usize = 8;
+const CALLS_MAX: usize = 8;
 
 /// The messages that come to a statement.
 #[derive(Debug, Clone, PartialEq)]
@@ -273,7 +273,7 @@ impl Mapper<'_> {
                     self.document.leave(&at, &format!("call {name}"), "there is no such ruleset");
                     return flow;
                 };
-                if depth == CALLS_MOST {
+                if depth == CALLS_MAX {
                     self.document.leave(&at, &format!("call {name}"), "rulesets call each other");
                     return flow;
                 }

@@ -20,8 +20,8 @@ use super::document::Document;
 use crate::config;
 
 /// The most files that are included, and how deep.
-const FILES_MOST: usize = 256;
-const DEPTH_MOST: usize = 8;
+const FILES_MAX: usize = 256;
+const DEPTH_MAX: usize = 8;
 
 /// A statement and the file it stands in.
 #[derive(Debug, Clone)]
@@ -80,8 +80,8 @@ impl Loader<'_> {
         }
         for next in files {
             self.files += 1;
-            if self.files > FILES_MOST || depth == DEPTH_MOST {
-                let most = format!("{FILES_MOST} files and a depth of {DEPTH_MOST} are the most");
+            if self.files > FILES_MAX || depth == DEPTH_MAX {
+                let most = format!("{FILES_MAX} files and a depth of {DEPTH_MAX} are the most");
                 self.document.leave(&at, &format!("include {pattern}"), &most);
                 return;
             }

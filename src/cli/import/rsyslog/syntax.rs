@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 /// How deep blocks may be in each other.
-const DEPTH_MOST: usize = 32;
+const DEPTH_MAX: usize = 32;
 
 /// A statement, and the line it begins on.
 #[derive(Debug, Clone, PartialEq)]
@@ -302,7 +302,7 @@ impl<'t> Reader<'t> {
 
     /// Statements up to the closing brace, which is taken.
     fn block(&mut self) -> Vec<Statement> {
-        if self.depth == DEPTH_MOST {
+        if self.depth == DEPTH_MAX {
             self.at = self.text.len();
             return Vec::new();
         }
@@ -362,7 +362,7 @@ impl<'t> Reader<'t> {
             self.at += 1;
             return self.block();
         }
-        if self.rest().is_empty() || self.depth == DEPTH_MOST {
+        if self.rest().is_empty() || self.depth == DEPTH_MAX {
             self.at = self.text.len();
             return Vec::new();
         }
