@@ -174,6 +174,12 @@ impl Inputs {
             }
             return None;
         }
+        if receiver.phase == Phase::Draining && !engine.has(node) {
+            if let Some(batch) = &received.batch {
+                log::error!("{} lines came from an input that was removed", batch.lines);
+            }
+            return None;
+        }
         if received.counts != InputCounts::default() {
             engine.handle(Event::Counts { node, counts: received.counts }, now);
         }
@@ -203,6 +209,7 @@ impl Inputs {
                 let (claims, name) = (receiver.claims.to_vec(), engine.name_of(node));
                 let started = self.start((node, &name), claims, sources);
                 let problem = started.err().map(|error| error.to_string());
+                self.throttle(node, engine.is_throttled(node));
                 self.set_problem(number, problem, engine, now);
                 self.changed = true;
             }

@@ -83,11 +83,14 @@ impl Backpressure {
                 false => self.full.remove(&(id, all)),
             };
         }
-        self.changed |= match note_burst(node, now) {
+        // Nothing comes to a retired node any more.
+        let is_live = node.retired.is_none();
+        self.changed |= match note_burst(node, now) && is_live {
             true => self.bursting.insert(id),
             false => self.bursting.remove(&id),
         };
-        let crowded = matches!(&node.body, Body::Spool(spool) if spool.unsynced.is_beyond());
+        let crowded =
+            is_live && matches!(&node.body, Body::Spool(spool) if spool.unsynced.is_beyond());
         self.changed |= match crowded {
             true => self.crowded.insert(id),
             false => self.crowded.remove(&id),
@@ -107,6 +110,11 @@ impl Backpressure {
         self.changed |= self.bursting.remove(&id) | self.crowded.remove(&id);
         self.paused.remove(&id);
         self.throttled.remove(&id);
+    }
+
+    /// Returns whether an input is throttled.
+    pub(super) fn is_throttled(&self, node: NodeId) -> bool {
+        self.throttled.contains(&node)
     }
 
     pub(super) fn is_paused(&self, node: NodeId) -> bool {

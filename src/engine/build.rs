@@ -6,6 +6,7 @@
 //! that was removed or changed is detached from the flow at once and drains on its own.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::Mono;
@@ -105,6 +106,14 @@ impl PreparedNode {
     }
 }
 
+/// The spools that a node takes from, each with its folder: an output that reads from another spool
+/// than before has another position.
+fn spools_of<'p>(plan: &'p Plan, node: &NodePlan) -> Vec<(&'p str, &'p Path)> {
+    let from = plan.nodes.iter().filter(|other| node.from.contains(&other.name));
+    let spool = |from: &'p NodePlan| Some((from.name.as_str(), &*shape::spool(&from.body)?.dir));
+    from.filter_map(spool).collect()
+}
+
 impl Engine {
     /// Applies another plan.
     ///
@@ -153,10 +162,13 @@ impl Engine {
 
     fn retire_all_but(&mut self, plan: &Plan) {
         let deadline = self.cx.now + plan.daemon.grace;
-        let planned: HashMap<&str, &BodyPlan> =
-            plan.nodes.iter().map(|node| (node.name.as_str(), &node.body)).collect();
+        let planned: HashMap<&str, &NodePlan> =
+            plan.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
         let stays = |node: &Node| {
-            planned.get(&*node.name).is_some_and(|body| shape::is_same(body, &node.plan.body))
+            planned.get(&*node.name).is_some_and(|new| {
+                shape::is_same(&new.body, &node.plan.body)
+                    && spools_of(plan, new) == spools_of(&self.plan, &node.plan)
+            })
         };
         let gone: HashSet<_> = self
             .graph
@@ -186,7 +198,7 @@ impl Engine {
             }
             node.plan = plan.clone();
             if let (Body::Spool(spool), Some(plan)) = (&mut node.body, shape::spool(&plan.body)) {
-                spool.queue.set_limit(plan.queue);
+                spool.set_limit(plan.queue);
             }
             return id;
         }

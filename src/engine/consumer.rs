@@ -201,6 +201,11 @@ impl Consumer {
         }
     }
 
+    /// Returns whether a reload has closed it: it takes no more lines.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     pub(super) fn read_ended(&mut self) {
         self.reading = false;
     }

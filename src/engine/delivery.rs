@@ -70,6 +70,11 @@ impl Engine {
         let Some(consumer) = self.consumers.get_mut(lane) else { return };
         consumer.read_ended();
         self.cx.touch(lane.node);
+        // A reload has closed it, and the spool's stream no longer selects for it. Its successor
+        // reads these lines.
+        if consumer.is_closed() {
+            return;
+        }
         let read = match read {
             Ok(read) => read,
             Err(error) => return consumer.read_failed(&error, self.cx.now),

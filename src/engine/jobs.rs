@@ -94,7 +94,7 @@ impl Jobs {
     pub(super) fn deadline(&self) -> Option<Mono> {
         let checkpoint = (self.exact && self.dirty && !self.busy)
             .then(|| self.checked_at + CURSOR_EVERY)
-            .filter(|_| self.checkpoint == Checkpoint::None);
+            .filter(|_| self.checkpoint == Checkpoint::None && self.retry_at.is_none());
         self.retry_at.into_iter().chain(checkpoint).min()
     }
 
@@ -147,13 +147,14 @@ impl Jobs {
         !self.exact || (self.checkpoint == Checkpoint::None && !self.dirty)
     }
 
-    /// Has the thread close its files, once nothing waits and the cursor is on disk.
-    pub(super) fn close(&mut self, node: NodeId, queue: &Queue, cx: &mut Cx) {
+    /// Has the thread close its files, once nothing waits and the cursor is on disk. The cursor is
+    /// not waited for if the disk is `stalled`.
+    pub(super) fn close(&mut self, node: NodeId, queue: &Queue, stalled: bool, cx: &mut Cx) {
         if !queue.is_empty() || self.closed {
             return;
         }
         self.checkpoint_where_due(node, true, cx);
-        if self.is_checked() {
+        if stalled || self.is_checked() {
             self.closed = true;
             cx.act(Action::Disk(DiskJob { node, work: DiskWork::Close }));
         }

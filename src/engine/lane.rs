@@ -286,11 +286,11 @@ impl Lane {
 /// How a lane ends.
 impl Lane {
     /// Ends the child, or has the thread close its files, once nothing waits for them.
-    pub(super) fn end(&mut self, cx: &mut Cx) {
+    pub(super) fn end(&mut self, stalled: bool, cx: &mut Cx) {
         let node = self.id.node;
         match &mut self.sink {
             Sink::Child(_) => self.stop_child(cx),
-            Sink::Jobs(jobs) => jobs.close(node, &self.queue, cx),
+            Sink::Jobs(jobs) => jobs.close(node, &self.queue, stalled, cx),
             Sink::Datagrams(_) | Sink::Connection(_) => {}
         }
     }

@@ -195,10 +195,12 @@ impl Engine {
         entry.tick_child(&mut self.cx);
         if let Some(jobs) = entry.jobs_mut() {
             jobs.set_dirty(moved);
-            jobs.checkpoint_where_due(lane.node, false, &mut self.cx);
             if jobs.retry_is_due(now) {
                 entry.proceed(&mut self.cx);
             }
+        }
+        if let Some(jobs) = entry.jobs_mut() {
+            jobs.checkpoint_where_due(lane.node, false, &mut self.cx);
         }
         self.tick_connection(lane);
         self.refill(lane);
@@ -207,16 +209,17 @@ impl Engine {
     /// When a node must be serviced again if no event reaches it first.
     fn deadline_of(&self, id: NodeId) -> Option<Mono> {
         let node = self.graph.get(id)?;
+        let now = self.cx.now;
         let lanes = node.lanes().iter().filter_map(|lane| {
             let consumer = self.consumers.get(lane.id);
             let own = lane.deadline().filter(|_| consumer.is_none_or(|c| c.has_begun()));
             let burst = lane.jobs().and_then(|jobs| jobs.burst.deadline(self.cx.now));
             let retry = consumer.and_then(consumer::Consumer::retry_at);
-            own.into_iter().chain(burst).chain(retry).min()
+            own.into_iter().chain(burst).chain(retry).filter(|at| *at > now).min()
         });
         let spool = match (&node.body, shape::spool(&node.plan.body)) {
             (Body::Spool(spool), Some(plan)) => {
-                let own = spool.deadline(plan, self.has_moved_cursors(id));
+                let own = spool.deadline(plan, self.has_moved_cursors(id), now);
                 let bursts = [&spool.burst, &spool.unsynced];
                 let bursts = bursts.into_iter().filter_map(|burst| burst.deadline(self.cx.now));
                 own.into_iter().chain(bursts).min()
@@ -225,7 +228,6 @@ impl Engine {
         };
         let given_up = self.given_up_at(node).filter(|_| !node.finished);
         let ends = given_up.into_iter().flat_map(|at| [at, at + CLOSE_MIN]);
-        let now = self.cx.now;
         lanes.chain(spool).chain(ends).filter(|at| *at > now).min()
     }
 
@@ -366,9 +368,15 @@ impl Engine {
         self.graph.names().clone()
     }
 
-    /// The name of a node.
+    /// The name of a node. An action may name one that a reload has removed since.
     pub fn name_of(&self, node: NodeId) -> Arc<str> {
-        Arc::clone(&self.graph.node(node).name)
+        let name = self.graph.get(node).map(|node| Arc::clone(&node.name));
+        name.unwrap_or_else(|| "a removed node".into())
+    }
+
+    /// Returns whether a node is still there.
+    pub fn has(&self, node: NodeId) -> bool {
+        self.graph.get(node).is_some()
     }
 
     /// All inputs of the plan in force.
@@ -386,5 +394,10 @@ impl Engine {
     /// Returns whether the driver was told to pause an input or the output of a filter process.
     pub fn is_paused(&self, node: NodeId) -> bool {
         self.backpressure.is_paused(node)
+    }
+
+    /// Returns whether the driver was told to throttle an input.
+    pub fn is_throttled(&self, node: NodeId) -> bool {
+        self.backpressure.is_throttled(node)
     }
 }

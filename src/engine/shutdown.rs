@@ -47,11 +47,12 @@ impl Engine {
         let Some(node) = self.graph.get(id) else { return };
         let Some(deadline) = self.given_up_at(node) else { return };
         let given_up = self.cx.now >= deadline;
+        let stalled = self.cx.now >= deadline + CLOSE_MIN;
         if given_up {
-            self.give_up(id, self.cx.now >= deadline + CLOSE_MIN);
+            self.give_up(id, stalled);
         }
         if given_up || self.is_unreachable(id) {
-            self.end_node(id, given_up);
+            self.end_node(id, given_up, stalled);
         }
         if self.has_ended(id) {
             self.finish(id);
@@ -109,13 +110,13 @@ impl Engine {
     }
 
     /// Ends a node's children, and closes its links or files, once nothing waits for them.
-    fn end_node(&mut self, id: NodeId, given_up: bool) {
+    fn end_node(&mut self, id: NodeId, given_up: bool, stalled: bool) {
         let Some(node) = self.graph.get_mut(id) else { return };
         match &mut node.body {
-            Body::Spool(_) => self.end_spool(id),
+            Body::Spool(_) => self.end_spool(id, stalled),
             Body::Lanes(lanes) => {
                 for lane in &mut lanes.lanes {
-                    lane.end(&mut self.cx);
+                    lane.end(stalled, &mut self.cx);
                 }
                 self.end_connections(id, given_up);
             }

@@ -137,6 +137,12 @@ impl SpoolState {
         }
     }
 
+    /// Changes the bound of its queue.
+    pub(super) fn set_limit(&mut self, limit: u64) {
+        self.queue.set_limit(limit);
+        self.unsynced = Burst::beyond(limit / 2);
+    }
+
     /// Bytes that have not been written.
     pub(super) fn unwritten(&self) -> u64 {
         self.queue.count().bytes - self.queue.written_bytes()
@@ -192,7 +198,7 @@ impl SpoolState {
 
     /// When there is something to do if no event comes first. `moved` if a cursor on disk lags its
     /// reader.
-    pub(super) fn deadline(&self, plan: &SpoolPlan, moved: bool) -> Option<Mono> {
+    pub(super) fn deadline(&self, plan: &SpoolPlan, moved: bool, now: Mono) -> Option<Mono> {
         if self.closed || !self.opened {
             return None;
         }
@@ -208,7 +214,8 @@ impl SpoolState {
         let cursors = moved.then(|| self.saved_at + CURSOR_EVERY);
         let housekeeping = Some(self.kept_at + HOUSEKEEPING);
         let tidy = cursors.into_iter().chain(housekeeping).filter(|_| !self.tidying);
-        append.chain(sync).chain(tidy).chain(self.retry_at).min()
+        // What is due but blocked must not hide a later time.
+        append.chain(sync).chain(tidy).chain(self.retry_at).filter(|at| *at > now).min()
     }
 
     /// Schedules housekeeping with the next job.
@@ -369,7 +376,11 @@ impl SpoolState {
             Some(Stopped::Failed(why)) => failed = Some(why),
             None => self.is_full &= !appended,
         }
-        let tells_health = !matches!(report.step, Step::Appended { lines: false, .. });
+        // A sync under way has yet to succeed.
+        let tells_health = match report.step {
+            Step::Appended { lines, .. } => lines && self.syncing.is_none(),
+            Step::Done(task) => task == Task::Lines || self.queue.is_empty(),
+        };
         if tells_health && failed.is_none() && !self.is_full && self.error.take().is_some() {
             log::warn!("{name}: writing again");
         }
@@ -434,9 +445,9 @@ impl SpoolState {
         lost
     }
 
-    /// Closes it if nothing waits and no job is running.
-    fn close(&mut self, node: NodeId, cx: &mut Cx) {
-        if self.queue.is_empty() && self.is_idle() && !self.closed {
+    /// Closes it if nothing waits and no job is running. A `stalled` job is not waited for.
+    fn close(&mut self, node: NodeId, stalled: bool, cx: &mut Cx) {
+        if self.queue.is_empty() && (stalled || self.is_idle()) && !self.closed {
             self.closed = true;
             cx.act(Action::Disk(DiskJob { node, work: DiskWork::Close }));
         }
@@ -555,17 +566,17 @@ impl Engine {
     }
 
     /// Closes a spool that nothing can reach and in which nothing waits, once its readers' cursors
-    /// are on disk.
-    pub(super) fn end_spool(&mut self, id: NodeId) {
+    /// are on disk. Nothing is waited for if the disk is `stalled`.
+    pub(super) fn end_spool(&mut self, id: NodeId, stalled: bool) {
         let outputs_ended = self
             .consumers
             .of_spool(id)
             .all(|(lane, _)| self.graph.get(lane.node).is_none_or(|node| node.finished));
-        if !outputs_ended || self.has_moved_cursors(id) {
+        if !stalled && (!outputs_ended || self.has_moved_cursors(id)) {
             return;
         }
         if let Some(spool) = self.graph.spool_mut(id) {
-            spool.close(id, &mut self.cx);
+            spool.close(id, stalled, &mut self.cx);
         }
     }
 }

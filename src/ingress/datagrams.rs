@@ -253,6 +253,7 @@ impl<I: Intake> Running<I> {
         // What came since the last sleep.
         let mut came = Brought::default();
         loop {
+            self.look_after_address();
             let enough = self.inlet.control().throttled() || self.inlet.control().is_late();
             if self.patient && enough && self.kernel_has_room() {
                 self.send_throttled();
@@ -262,7 +263,6 @@ impl<I: Intake> Running<I> {
                 }
                 continue;
             }
-            self.look_after_address();
             let brought = self.read();
             came.messages += brought.messages;
             came.bytes += brought.bytes;

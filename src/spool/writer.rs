@@ -299,7 +299,7 @@ impl<F: Fs> Writer<F> {
     /// Nothing here waits for a sync.
     pub fn append(&mut self, batches: &[Batch]) -> Appended {
         let mut appended = Appended::default();
-        let mut rest = batches;
+        let (mut rest, epoch) = (batches, self.epoch);
         while let Some(batch) = rest.first() {
             if self.is_duplicate(batch) {
                 appended.outcomes.push(Outcome::Duplicate);
@@ -312,6 +312,8 @@ impl<F: Fs> Writer<F> {
                     appended.outcomes.extend(outcomes);
                     continue;
                 }
+                // All that is not durable was given up and will be given again, this too.
+                Err(Halt::Full(why)) if self.epoch != epoch => Halt::Io(io::Error::other(why)),
                 // Others fill the disk too: what was seen as free may be gone.
                 Err(Halt::Full(why)) => match self.drop_for_room(why) {
                     Ok(()) => continue,
