@@ -330,3 +330,37 @@ fn a_file_behind_a_spool_is_reopened_without_waiting_for_the_next_line() {
     assert_eq!(read("/f"), Some(b"4\n".to_vec()));
     world.finish();
 }
+
+#[test]
+fn an_output_that_is_given_another_spool_reads_all_of_it() {
+    let spools = "[spool.a]\nfrom = \"in\"\ndir = \"/a\"\nsync = \"batch\"\n\
+                  [spool.b]\nfrom = \"in\"\ndir = \"/b\"\nsync = \"batch\"\n";
+    let reads =
+        |spool: &str| format!("{INPUT}{spools}[output.f]\nfrom = \"{spool}\"\nfile = \"/f\"\n");
+    let mut world = World::new(&reads("a"));
+    world.lines("1\n2\n");
+    world.pass(seconds(2));
+    world.reload(&reads("b"));
+    world.pass(seconds(2));
+    world.lines("3\n");
+    world.pass(seconds(2));
+    let written = world.fs.files().remove(std::path::Path::new("/f"));
+    assert_eq!(written, Some(b"1\n2\n1\n2\n3\n".to_vec()), "each spool has its own lines");
+    world.finish();
+}
+
+#[test]
+fn a_spool_whose_disk_fails_for_long_goes_on_by_itself() {
+    let spool = "[spool.s]\nfrom = \"in\"\ndir = \"/s\"\nsync = \"batch\"\n";
+    let mut world = world(&format!("{spool}[output.f]\nfrom = \"s\"\nfile = \"/f\"\n"));
+    world.fs.fail_syncs(true);
+    world.lines("1\n");
+    // Housekeeping falls due several times while the spool waits to be retried.
+    world.pass(seconds(30));
+    assert!(world.node("s").error.is_some());
+    world.fs.fail_syncs(false);
+    world.pass(seconds(3));
+    let written = world.fs.files().remove(std::path::Path::new("/f"));
+    assert_eq!((written, world.node("s").error), (Some(b"1\n".to_vec()), None));
+    world.finish();
+}
