@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::fcntl::{FallocateFlags, Flock, FlockArg, fallocate};
-use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, fstatfs};
+use nix::sys::statfs::{EXT4_SUPER_MAGIC, fstatfs};
 
 use crate::limits::{FILE_MODE_DEFAULT, SLICES_MAX};
 
@@ -210,9 +210,6 @@ pub trait FsFile {
     fn is_regular(&self) -> bool {
         true
     }
-
-    /// Returns whether it is on a local disk, so that no network can delay a write.
-    fn is_local(&self) -> bool;
 
     /// Truncates the file to `len` bytes and releases what was allocated after them.
     ///
@@ -464,12 +461,6 @@ impl FsFile for File {
 
     fn is_regular(&self) -> bool {
         self.metadata().is_ok_and(|data| data.is_file())
-    }
-
-    fn is_local(&self) -> bool {
-        let local = [EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC];
-        let is_file = self.metadata().is_ok_and(|data| data.is_file());
-        is_file && fstatfs(self).is_ok_and(|system| local.contains(&system.filesystem_type()))
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {

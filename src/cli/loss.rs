@@ -100,7 +100,7 @@ fn table(tracker: &GapTracker) -> String {
     row(&mut text, "total", total);
     let others = [
         (tracker.unnumbered(), "lines without a sender and a number"),
-        (tracker.forgotten(), "senders unheard of for longest, forgotten for others"),
+        (tracker.forgotten(), "senders heard from least recently, forgotten for others"),
     ];
     for (count, what) in others.into_iter().filter(|(count, _)| *count > 0) {
         // Writing to a string cannot fail.

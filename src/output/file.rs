@@ -133,11 +133,6 @@ impl<F: Fs> FileOutput<F> {
         }
     }
 
-    /// Whether all files that are open are on a disk of this machine.
-    pub fn are_local(&self) -> bool {
-        self.open.values().all(|open| open.file.is_local)
-    }
-
     /// Appends batches to the files they belong to.
     pub fn append(&mut self, batches: &[Batch]) -> Written {
         if self.is_reopening() {

@@ -41,8 +41,8 @@ struct Span {
     seen: u64,
 }
 
-/// Follows the numbers of all senders. Of more than [`SENDERS_MAX`], the one unheard of for
-/// longest is forgotten: should it send again, it is new, and what it lost meanwhile is not
+/// Follows the numbers of all senders. Of more than [`SENDERS_MAX`], the one heard from
+/// least recently is forgotten: should it send again, it is new, and what it lost meanwhile is not
 /// counted.
 #[derive(Debug)]
 pub struct GapTracker {
@@ -225,7 +225,7 @@ impl Heard {
         self.last = place;
     }
 
-    /// The place unheard of for longest.
+    /// The place heard from least recently.
     fn longest_ago(&self) -> usize {
         self.links[self.last].1
     }
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_senders_the_one_unheard_of_for_longest_is_forgotten() {
+    fn of_too_many_senders_the_one_heard_from_least_recently_is_forgotten() {
         let mut tracker = GapTracker::new();
         for name in 0..SENDERS_MAX {
             tracker.line(format!("{name} 1").as_bytes());

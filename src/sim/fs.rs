@@ -337,10 +337,6 @@ impl FsFile for SimFile {
         Ok(())
     }
 
-    fn is_local(&self) -> bool {
-        true
-    }
-
     fn set_len(&mut self, len: u64) -> io::Result<()> {
         let mut disk = self.disk.borrow_mut();
         disk.step()?;

@@ -13,7 +13,7 @@ use crate::limits::ORIGINS_MAX;
 #[derive(Debug, Clone, Default)]
 pub struct Origins {
     known: HashMap<Identity, Origin>,
-    /// The same, the one unheard of for longest first.
+    /// The same, the one heard from least recently first.
     by_age: BTreeSet<(u64, Identity)>,
     /// Counts up with each line heard.
     heard: u64,
@@ -116,7 +116,7 @@ impl Origins {
         durable
     }
 
-    /// All of them, the one unheard of for longest first: as they stand at a segment's beginning.
+    /// All of them, the one heard from least recently first: as they stand at a segment's beginning.
     pub fn rows(&self) -> impl Iterator<Item = (Identity, u64)> {
         let last = |&(_, spool): &(u64, Identity)| Some((spool, self.last(spool)?));
         self.by_age.iter().filter_map(last)

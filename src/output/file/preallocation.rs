@@ -20,8 +20,6 @@ pub(super) struct Preallocated<F: FsFile> {
     file: F,
     /// The length without what is to be cut off.
     len: u64,
-    /// Whether it is on a disk of this machine.
-    pub(super) is_local: bool,
     /// Whether it has a length; a terminal has none.
     is_regular: bool,
     /// Up to where the file reached when something behind `len` could not be cut off.
@@ -37,8 +35,8 @@ impl<F: FsFile> Preallocated<F> {
     /// The system's.
     pub(super) fn new(file: F) -> io::Result<Self> {
         let len = file.length()?;
-        let (is_local, is_regular) = (file.is_local(), file.is_regular());
-        Ok(Self { file, len, is_local, is_regular, torn: None, until: Some(len) })
+        let is_regular = file.is_regular();
+        Ok(Self { file, len, is_regular, torn: None, until: Some(len) })
     }
 
     /// Its length in bytes, of which [`Self::cut_back`] may have taken some.

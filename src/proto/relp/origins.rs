@@ -20,7 +20,7 @@ use crate::ids::Identity;
 
 /// How long an identity is kept for its owner after the last lines of it.
 pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Identities that are followed; of more, the one unheard of for longest is forgotten.
+/// Identities that are followed; of more, the one heard from least recently is forgotten.
 const IDENTITIES_MAX: usize = 4096;
 /// Identities that one owner may have at a time: a spool has one for each lane of an output.
 pub const OWNED_MAX: usize = 256;
@@ -248,7 +248,7 @@ impl Table {
         Ok(())
     }
 
-    /// Forgets the identity unheard of for longest, of those that may be forgotten; whether there
+    /// Forgets the identity heard from least recently, of those that may be forgotten; whether there
     /// was one.
     fn forget(&mut self, may: impl Fn(&Owned) -> bool) -> bool {
         let idle = self.owned.iter().filter(|(_, owned)| owned.connections == 0 && may(owned));
