@@ -219,7 +219,7 @@ impl Engine {
             if let Some(spool) = self.graph.spool_mut(id) {
                 if consumer.has_begun() {
                     let cursor = consumer.cursor(spool.identity, Vec::new());
-                    spool.cursors.insert(consumer.reader, cursor);
+                    spool.keep_cursor(cursor, !consumer.is_exact && consumer.has_moved());
                 }
                 spool.expect_housekeeping();
             }

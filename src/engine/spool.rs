@@ -49,6 +49,8 @@ pub(super) struct SpoolState {
     pub(super) newest: Option<std::time::SystemTime>,
     /// The last known cursors of the readers.
     pub(super) cursors: HashMap<String, Cursor>,
+    /// Cursors of outputs that a reload has removed, to be written.
+    left: Vec<Cursor>,
     /// Total lines that entered the queue, and total lines that left it for good.
     accepted: u64,
     completed: u64,
@@ -112,6 +114,7 @@ impl SpoolState {
             epoch: 0,
             newest: None,
             cursors: HashMap::new(),
+            left: Vec::new(),
             accepted: 0,
             completed: 0,
             // Until it has been opened.
@@ -135,6 +138,14 @@ impl SpoolState {
             unsynced: Burst::beyond(limit / 2),
             closed: false,
         }
+    }
+
+    /// Keeps the cursor of an output that a reload has removed. With `unsaved`, it is written too.
+    pub(super) fn keep_cursor(&mut self, cursor: Cursor, unsaved: bool) {
+        if unsaved {
+            self.left.push(cursor.clone());
+        }
+        self.cursors.insert(cursor.reader.clone(), cursor);
     }
 
     /// Changes the bound of its queue.
@@ -297,7 +308,9 @@ impl SpoolState {
         cursors: impl FnOnce(bool) -> Vec<Cursor>,
         now: Mono,
     ) -> Job {
-        let cursors = cursors(ending || now >= self.saved_at + CURSOR_EVERY);
+        let mut cursors = cursors(ending || now >= self.saved_at + CURSOR_EVERY);
+        // First: a successor of the same name is further by now.
+        cursors.splice(0..0, self.left.drain(..));
         let housekeeping = self.housekeeping_due || now >= self.kept_at + HOUSEKEEPING;
         if !cursors.is_empty() {
             self.saved_at = now;
@@ -552,6 +565,9 @@ impl Engine {
 
     /// Returns whether a cursor on disk lags its reader, or a checkpoint waits for one.
     pub(super) fn has_moved_cursors(&self, spool: NodeId) -> bool {
+        if self.graph.spool(spool).is_some_and(|spool| !spool.left.is_empty()) {
+            return true;
+        }
         let mut consumers = self.consumers.of_spool(spool);
         consumers.any(|(_, consumer)| consumer.checkpoint.is_some() || consumer.has_moved())
     }

@@ -364,3 +364,20 @@ fn a_spool_whose_disk_fails_for_long_goes_on_by_itself() {
     assert_eq!((written, world.node("s").error), (Some(b"1\n".to_vec()), None));
     world.finish();
 }
+
+#[test]
+fn the_last_cursor_of_an_output_that_is_removed_is_written() {
+    let spool = "[spool.s]\nfrom = \"in\"\ndir = \"/s\"\nsync = \"batch\"\n";
+    let mut world = world(&format!("{spool}[output.p]\nfrom = \"s\"\npipe = \"x\"\n"));
+    world.pass(seconds(2));
+    world.lines("1\n2\n3\n");
+    let child = world.children_of("p")[0];
+    world.read(child, usize::MAX);
+    world.reload(&format!("{INPUT}{spool}"));
+    world.read(child, usize::MAX);
+    world.settle();
+    world.pass(seconds(1));
+    let bytes = world.fs.files().remove(std::path::Path::new("/s/p.cursor")).unwrap();
+    assert_eq!(crate::spool::cursor::Cursor::decode(&bytes).unwrap().position, 3);
+    world.finish();
+}
