@@ -116,7 +116,7 @@ impl Origins {
         durable
     }
 
-    /// All of them, the one heard from least recently first: as they stand at a segment's beginning.
+    /// All of them, the one heard from least recently first, as they stand where a segment begins.
     pub fn rows(&self) -> impl Iterator<Item = (Identity, u64)> {
         let last = |&(_, spool): &(u64, Identity)| Some((spool, self.last(spool)?));
         self.by_age.iter().filter_map(last)

@@ -248,8 +248,8 @@ impl Table {
         Ok(())
     }
 
-    /// Forgets the identity heard from least recently, of those that may be forgotten; whether there
-    /// was one.
+    /// Forgets the identity heard from least recently, of those that may be forgotten; whether
+    /// there was one.
     fn forget(&mut self, may: impl Fn(&Owned) -> bool) -> bool {
         let idle = self.owned.iter().filter(|(_, owned)| owned.connections == 0 && may(owned));
         let oldest = idle.min_by_key(|(_, owned)| owned.heard).map(|(identity, _)| *identity);
