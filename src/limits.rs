@@ -240,6 +240,9 @@ pub const RESERVE_DEFAULT: u64 = 64 * MIB;
 pub const SYNC_DEFAULT: Duration = Duration::from_secs(1);
 /// Minimum of a spool's `sync`, if it is a time.
 pub const SYNC_MIN: Duration = Duration::from_millis(1);
+/// A spool is synced once this many bytes wait for it, whatever `sync` says: its readers get only
+/// durable lines, and its queue holds the others.
+pub const UNSYNCED_MAX: u64 = 4 * MIB;
 /// A wall clock that gains more than this on the monotonic clock has jumped.
 pub const CLOCK_STEP: Duration = Duration::from_secs(60);
 /// A wall clock that jumped ahead is trusted, and lines are dropped for their age by it, once it

@@ -15,6 +15,7 @@ use crate::ids::{Identity, NodeId};
 use crate::ledger::{Count, Ledger, Reason};
 use crate::limits::{
     CURSOR_EVERY, DISK_RETRY, DROPS_SAID_EVERY, GATHER_BYTES, GATHER_MAX, SPOOL_JOB_MAX,
+    UNSYNCED_MAX,
 };
 use crate::output::queue::Queue;
 use crate::spool::cursor::Cursor;
@@ -181,6 +182,7 @@ impl SpoolState {
                 ending
                     || self.wanted > self.completed
                     || self.must_sync
+                    || self.queue.written_bytes() >= UNSYNCED_MAX
                     || self.dirty_since.is_some_and(|since| now >= since + time)
             }
         }

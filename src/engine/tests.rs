@@ -381,3 +381,15 @@ fn the_last_cursor_of_an_output_that_is_removed_is_written() {
     assert_eq!(crate::spool::cursor::Cursor::decode(&bytes).unwrap().position, 3);
     world.finish();
 }
+
+#[test]
+fn readers_do_not_wait_for_the_time_of_a_sync_while_much_is_written() {
+    let spool = "[spool.s]\nfrom = \"in\"\ndir = \"/s\"\nsync = \"60s\"\n";
+    let mut world = world(&format!("{spool}[output.f]\nfrom = \"s\"\nfile = \"/f\"\n"));
+    let piece = "x".repeat(99) + "\n";
+    // No time passes.
+    (0..10).for_each(|_| world.lines(&piece.repeat(6000)));
+    let durable = world.node("s").lines_out;
+    assert!(durable >= 60_000 - (4 << 20) / 100, "{durable} of 60000");
+    world.finish();
+}
