@@ -121,6 +121,20 @@ fn selection(c: &mut Criterion) {
     group.finish();
 }
 
+/// An engine of this configuration, all of its children started.
+fn started(text: &str) -> Engine {
+    let plan = config::parse(text, "bench").unwrap().plan;
+    let mut engine = Engine::new(&plan, Mono::default()).unwrap();
+    let mut pid = 0;
+    while let Some(action) = engine.poll_action() {
+        if let Action::Start(lane) = action {
+            pid += 1;
+            engine.handle(Event::Started { lane, pid }, Mono::default());
+        }
+    }
+    engine
+}
+
 /// An engine with so many pipe outputs, each read empty at once.
 fn fan_out(c: &mut Criterion) {
     let batch = batch();
@@ -131,15 +145,7 @@ fn fan_out(c: &mut Criterion) {
         for n in 0..outputs {
             text.push_str(&format!("[output.o{n}]\nfrom = \"in\"\npipe = \"x\"\n"));
         }
-        let plan = config::parse(&text, "bench").unwrap().plan;
-        let mut engine = Engine::new(&plan, Mono::default()).unwrap();
-        let mut pid = 0;
-        while let Some(action) = engine.poll_action() {
-            if let Action::Start(lane) = action {
-                pid += 1;
-                engine.handle(Event::Started { lane, pid }, Mono::default());
-            }
-        }
+        let mut engine = started(&text);
         let node = engine.find("in").unwrap();
         let mut now = Mono::default();
         group.bench_function(BenchmarkId::new("unsampled pipes", outputs), |b| {
@@ -163,15 +169,7 @@ fn many_nodes(c: &mut Criterion) {
             text.push_str(&format!("[input.i{n}]\nfifo = \"/nowhere/{n}\"\n"));
             text.push_str(&format!("[output.o{n}]\nfrom = \"i{n}\"\npipe = \"x\"\n"));
         }
-        let plan = config::parse(&text, "bench").unwrap().plan;
-        let mut engine = Engine::new(&plan, Mono::default()).unwrap();
-        let mut pid = 0;
-        while let Some(action) = engine.poll_action() {
-            if let Action::Start(lane) = action {
-                pid += 1;
-                engine.handle(Event::Started { lane, pid }, Mono::default());
-            }
-        }
+        let mut engine = started(&text);
         while engine.poll_ready().is_some() {}
         let node = engine.find("i0").unwrap();
         let mut now = Mono::default();

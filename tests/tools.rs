@@ -239,13 +239,7 @@ fn send_cuts_what_no_datagram_can_take() {
 
 #[test]
 fn send_reads_a_named_pipe_on_after_its_end() {
-    let dir = tempfile::tempdir().unwrap();
-    let fifo = dir.path().join("fifo");
-    mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let (socket, url) = sink();
-    let mut command = Command::new(LOGWEIR);
-    command.args(["send", "--to", &url]).arg(&fifo).stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
+    let Reader { child, fifo, socket, _dir } = Reader::new();
     for text in ["one\n", "two", "three\n"] {
         let mut writer = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
         writer.write_all(text.as_bytes()).unwrap();
@@ -290,7 +284,7 @@ fn send_says_what_it_cannot_read() {
     assert!(stderr(&output).contains("/no/such/file: No such file"), "{}", stderr(&output));
 }
 
-/// A `send` that reads a named pipe in a folder of its own and has sent its first line.
+/// A `send` that reads a named pipe in a folder of its own.
 struct Reader {
     child: std::process::Child,
     fifo: std::path::PathBuf,
@@ -299,7 +293,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn start() -> Self {
+    fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo");
         mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -307,9 +301,16 @@ impl Reader {
         let mut command = Command::new(LOGWEIR);
         command.args(["send", "--to", &url]).arg(&fifo).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
-        std::fs::OpenOptions::new().write(true).open(&fifo).unwrap().write_all(b"one\n").unwrap();
-        assert_eq!(socket.recv(&mut [0; 100]).unwrap(), 4);
         Self { child, fifo, socket, _dir: dir }
+    }
+
+    /// One that has sent its first line.
+    fn started() -> Self {
+        let reader = Self::new();
+        let mut writer = std::fs::OpenOptions::new().write(true).open(&reader.fifo).unwrap();
+        writer.write_all(b"one\n").unwrap();
+        assert_eq!(reader.socket.recv(&mut [0; 100]).unwrap(), 4);
+        reader
     }
 
     fn signal(&self, signal: Signal) {
@@ -319,7 +320,7 @@ impl Reader {
 
 #[test]
 fn send_ends_where_its_named_pipe_gives_way_to_a_file() {
-    let reader = Reader::start();
+    let reader = Reader::started();
     let writer = std::fs::OpenOptions::new().write(true).open(&reader.fifo).unwrap();
     std::fs::remove_file(&reader.fifo).unwrap();
     std::fs::write(&reader.fifo, "two\n").unwrap();
@@ -333,7 +334,7 @@ fn send_ends_where_its_named_pipe_gives_way_to_a_file() {
 #[test]
 fn send_takes_what_its_pipe_holds_when_it_is_told_to_end() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let reader = Reader::start();
+        let reader = Reader::started();
         let mut writer = std::fs::OpenOptions::new().write(true).open(&reader.fifo).unwrap();
         reader.signal(Signal::SIGSTOP);
         writer.write_all(b"two\nthree\nfour").unwrap();

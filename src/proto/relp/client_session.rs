@@ -127,15 +127,7 @@ mod tests {
     use super::*;
     use crate::ingress::server::Session as _;
     use crate::proto::relp::origins::Origins;
-    use crate::proto::relp::wire::{Offers, encode as frame, encode_lines_head};
-
-    fn stream(frames: &[(u32, &str, &[u8])]) -> Vec<u8> {
-        let mut out = Vec::new();
-        for (txnr, command, data) in frames {
-            frame(&mut out, *txnr, command, data);
-        }
-        out
-    }
+    use crate::proto::relp::wire::{Offers, encode_lines_head, stream};
 
     /// The session of a client that offers an identity, and what it is answered.
     fn offers(owners: &Owners, address: &str, identity: Identity) -> (ClientSession, String) {

@@ -448,15 +448,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::proto::relp::wire::{encode as frame, encode_lines_head};
-
-    fn stream(frames: &[(u32, &str, &[u8])]) -> Vec<u8> {
-        let mut out = Vec::new();
-        for (txnr, command, data) in frames {
-            frame(&mut out, *txnr, command, data);
-        }
-        out
-    }
+    use crate::proto::relp::wire::{encode as frame, encode_lines_head, stream};
 
     fn opened() -> Session {
         let mut session = Session::new(20);

@@ -358,6 +358,16 @@ pub fn decode_lines_head(data: &[u8]) -> Option<(u64, u64, u32, usize)> {
     sound.then_some((first, last, count, end + 1))
 }
 
+/// Frames in the order of a stream.
+#[cfg(test)]
+pub(super) fn stream(frames: &[(u32, &str, &[u8])]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (txnr, command, data) in frames {
+        encode(&mut out, *txnr, command, data);
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
