@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::Command;
 
@@ -121,7 +121,9 @@ fn a_reload_makes_the_control_socket_anew_where_its_path_was_removed() {
     let daemon = Daemon::start("[output.o]\nfrom = [\"in\"]\nfile = \"{dir}/o\"\n");
     std::fs::remove_file(daemon.path("control.sock")).unwrap();
     daemon.signal(nix::sys::signal::Signal::SIGHUP);
-    wait_for("the control socket", || daemon.path("control.sock").exists().then_some(()));
+    // The path is there a moment before anybody listens on it.
+    let connected = || UnixStream::connect(daemon.path("control.sock")).ok();
+    drop(wait_for("the control socket", connected));
     assert!(daemon.ctl("reload").status.success());
 }
 
