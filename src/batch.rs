@@ -16,9 +16,7 @@ use crate::sources::Sources;
 /// Whole lines that entered together.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// The lines, each terminated by `\
-    /// `; never empty, so the last byte is always `\
-    /// `.
+    /// The lines, each terminated by `\n`; never empty, so the last byte is always `\n`.
     pub bytes: Bytes,
     /// The number of lines in `bytes`; at least one.
     pub lines: u32,
@@ -49,19 +47,14 @@ pub struct Span {
 
 impl Span {
     /// The length of the range, including missing numbers.
-    pub fn len(&self) -> u64 {
+    pub fn lines(&self) -> u64 {
         self.last - self.first + 1
-    }
-
-    /// Always false: a span has at least one number.
-    pub fn is_empty(&self) -> bool {
-        false
     }
 
     /// The remaining span after the first `cut` of `lines` lines are removed. If numbers are
     /// missing, the position of the cut is unknown and the rest keeps the whole span.
     fn without_first(self, lines: u32, cut: u32) -> Self {
-        match self.len() == u64::from(lines) {
+        match self.lines() == u64::from(lines) {
             true => Self { first: self.first + u64::from(cut), ..self },
             false => self,
         }
@@ -70,7 +63,7 @@ impl Span {
     /// The span of the first `cut` of `lines` lines. `None` if numbers are missing: storing a span
     /// asserts that everything up to its end is stored.
     fn of_first(self, lines: u32, cut: u32) -> Option<Self> {
-        (self.len() == u64::from(lines))
+        (self.lines() == u64::from(lines))
             .then(|| Self { last: self.first + u64::from(cut) - 1, ..self })
     }
 }

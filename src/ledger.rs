@@ -17,9 +17,10 @@ pub enum Reason {
     ChildGone,
     /// The line exceeded `rate`.
     Rate,
-    /// The queue was full because the disk refused earlier lines.
+    /// The queue was full because the disk refused earlier lines, or the line's file can never be
+    /// written.
     DiskError,
-    /// The network refused the datagram.
+    /// The network refused the datagram, or the peer would not take the line.
     SendError,
     /// The grace ended before the line could be delivered.
     Shutdown,

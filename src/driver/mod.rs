@@ -256,8 +256,7 @@ impl Daemon {
             return Some(Duration::ZERO);
         }
         let report = self.report.as_ref().map(|(_, at)| *at);
-        let pipes = !self.engine.with_unread().is_empty();
-        let pipes = pipes.then(|| self.looked_at_pipes + limits::PIPES_EVERY);
+        let pipes = self.engine.has_unread().then(|| self.looked_at_pipes + limits::PIPES_EVERY);
         let unacknowledged = self.links.acknowledge_all(&mut self.engine, self.clock.mono());
         let own = report.into_iter().chain(pipes).chain(unacknowledged);
         let own = own.chain(self.manager.deadline()).chain(self.reload.deadline());

@@ -5,7 +5,7 @@
 //! its queue, its child and its ledger; selectors that did not change keep their counts. A node
 //! that was removed or changed is detached from the flow at once and drains on its own.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -108,10 +108,17 @@ impl PreparedNode {
 
 /// The spools that a node takes from, each with its folder: an output that reads from another spool
 /// than before has another position.
-fn spools_of<'p>(plan: &'p Plan, node: &NodePlan) -> Vec<(&'p str, &'p Path)> {
-    let from = plan.nodes.iter().filter(|other| node.from.contains(&other.name));
+fn spools_of<'p>(
+    nodes: &HashMap<&'p str, &'p NodePlan>,
+    node: &NodePlan,
+) -> Vec<(&'p str, &'p Path)> {
+    let from = node.from.iter().filter_map(|name| nodes.get(name.as_str()).copied());
     let spool = |from: &'p NodePlan| Some((from.name.as_str(), &*shape::spool(&from.body)?.dir));
     from.filter_map(spool).collect()
+}
+
+fn by_name(plan: &Plan) -> HashMap<&str, &NodePlan> {
+    plan.nodes.iter().map(|node| (node.name.as_str(), node)).collect()
 }
 
 impl Engine {
@@ -162,15 +169,14 @@ impl Engine {
 
     fn retire_all_but(&mut self, plan: &Plan) {
         let deadline = self.cx.now + plan.daemon.grace;
-        let planned: HashMap<&str, &NodePlan> =
-            plan.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
+        let (planned, before) = (by_name(plan), by_name(&self.plan));
         let stays = |node: &Node| {
             planned.get(&*node.name).is_some_and(|new| {
                 shape::is_same(&new.body, &node.plan.body)
-                    && spools_of(plan, new) == spools_of(&self.plan, &node.plan)
+                    && spools_of(&planned, new) == spools_of(&before, &node.plan)
             })
         };
-        let gone: HashSet<_> = self
+        let gone: Vec<_> = self
             .graph
             .iter()
             .filter(|(_, node)| node.retired.is_none() && !stays(node))

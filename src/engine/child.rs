@@ -137,6 +137,11 @@ impl Engine {
         self.complete(lane, Completed::left(read));
     }
 
+    /// Returns whether there are children that were written to and have not read all of it.
+    pub fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
     /// The children that were written to and have not read all of it.
     pub fn with_unread(&self) -> Vec<LaneId> {
         self.unread.iter().copied().collect()

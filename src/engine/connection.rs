@@ -78,11 +78,6 @@ impl Connection {
             self.covered = numbers.last + 1;
         }
     }
-
-    /// Returns whether the peer claims a line `known` that this spool cannot have sent.
-    fn is_ahead_of(&self, known: u64, held: Option<Held>) -> bool {
-        held.is_some_and(|held| known >= held.next)
-    }
 }
 
 /// How often the peer would not take the line that is the first in the queue.
@@ -243,7 +238,8 @@ impl Lane {
         connection.to_logweir = last.is_some();
         connection.known = last.flatten();
         let Some(known) = connection.known else { return Completed::default() };
-        if connection.is_ahead_of(known, held) {
+        // The peer claims a line that this spool cannot have sent.
+        if held.is_some_and(|held| known >= held.next) {
             let error = format!(
                 "has line {known} of this spool, but the spool ends before it: the folder was \
                  restored from a backup or copied. Stop the daemon and start afresh with `logweir \
@@ -304,7 +300,7 @@ impl Lane {
 
     /// Ends the link: at once if the rest is `given_up`; in good order if nothing more can come or
     /// a successor sends the rest.
-    pub(super) fn end_connection(&mut self, given_up: bool, ends: bool, now: Mono) {
+    fn end_connection(&mut self, given_up: bool, ends: bool, now: Mono) {
         let Sink::Connection(connection) = &mut self.sink else { return };
         if given_up {
             connection.link.abort();

@@ -6,7 +6,7 @@
 //! not completed are not in its ledger; they still belong to the spool.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::batch::Batch;
@@ -44,7 +44,7 @@ pub(super) struct Consumer {
     retry_at: Option<Mono>,
     /// The position in its cursor on disk.
     saved: (u64, u64),
-    /// For a file output: the files at the last checkpoint, and the position at that time.
+    /// For a file output: the cursor of a checkpoint that is still to be written.
     pub(super) checkpoint: Option<Cursor>,
     /// When the last completed line was received.
     received: Option<SystemTime>,
@@ -166,7 +166,7 @@ impl Consumer {
     }
 
     /// Replaces the selector.
-    pub(super) fn set_selector(&mut self, selector: Selector) {
+    fn set_selector(&mut self, selector: Selector) {
         if *self.selector.plan() != *selector.plan() {
             self.selector = selector;
         }
@@ -179,18 +179,14 @@ impl Consumer {
 
     /// The next read from disk, if it can take more. `durable` is the line before which it may
     /// read.
-    pub(super) fn next_read(
-        &mut self,
-        lane: LaneId,
-        dir: PathBuf,
-        durable: u64,
-    ) -> Option<ReadJob> {
+    pub(super) fn next_read(&mut self, lane: LaneId, dir: &Path, durable: u64) -> Option<ReadJob> {
         let behind = self.begun && !self.closed && self.next < durable;
         if !behind || self.reading || self.retry_at.is_some() {
             return None;
         }
         self.reading = true;
         let (spool, from, until) = (self.spool, self.next, durable);
+        let dir = dir.to_path_buf();
         Some(ReadJob { lane, spool, dir, from, until, max: FEED_READ })
     }
 

@@ -15,7 +15,7 @@ use super::agenda::Agenda;
 pub(super) struct Cx {
     /// The memory shared by all queues.
     pub(super) budget: Budget,
-    /// The time of the latest [`super::Engine::handle`].
+    /// The time of the latest event, or of the latest call that changed the flow.
     pub(super) now: Mono,
     pub(super) agenda: Agenda,
     actions: VecDeque<Action>,

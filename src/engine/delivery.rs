@@ -45,9 +45,6 @@ impl Engine {
                 }
             }
         }
-        for lane in lanes {
-            self.refill(lane);
-        }
     }
 
     /// Reads more for a consumer whose queue is running low.
@@ -61,7 +58,7 @@ impl Engine {
             return;
         };
         let durable = spool.held.durable;
-        if let Some(job) = consumer.next_read(lane, plan.dir.clone(), durable) {
+        if let Some(job) = consumer.next_read(lane, &plan.dir, durable) {
             self.cx.act(Action::Read(job));
         }
     }
@@ -99,7 +96,6 @@ impl Engine {
         for gap in missing {
             self.note_missing(lane, gap);
         }
-        self.refill(lane);
     }
 
     /// Records lines that are missing from the spool.

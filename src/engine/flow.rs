@@ -156,9 +156,7 @@ impl Engine {
         self.cx.touch(lane.node);
         if let Some(consumer) = consumer {
             consumer.advance(lines);
-            let spool = consumer.spool;
-            self.cx.touch(spool);
-            self.refill(lane);
+            self.cx.touch(consumer.spool);
         }
     }
 }

@@ -143,7 +143,7 @@ impl Jobs {
     }
 
     /// Returns whether the cursor on disk covers all completed lines.
-    pub(super) fn is_checked(&self) -> bool {
+    fn is_checked(&self) -> bool {
         !self.exact || (self.checkpoint == Checkpoint::None && !self.dirty)
     }
 

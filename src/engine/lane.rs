@@ -118,11 +118,14 @@ impl Lane {
 
     /// The load ahead of a new line; the lane with the least load gets it.
     pub(super) fn load(&self) -> (bool, u64) {
-        let takes = match &self.sink {
+        (!self.takes_lines(), self.queue.fill().0)
+    }
+
+    fn takes_lines(&self) -> bool {
+        match &self.sink {
             Sink::Child(child) => child.supervisor.takes_lines(),
             _ => true,
-        };
-        (!takes, self.queue.fill().0)
+        }
     }
 
     // ---- lines out
@@ -150,10 +153,7 @@ impl Lane {
     /// Takes up a lane that was named as ready. Returns whether it can still be written to.
     pub(super) fn take_up(&mut self) -> bool {
         self.listed = false;
-        match &self.sink {
-            Sink::Child(child) => child.supervisor.takes_lines(),
-            _ => true,
-        }
+        self.takes_lines()
     }
 
     /// Puts the unwritten bytes into `slices`, as many as fit. Returns the number of slices.
@@ -225,9 +225,8 @@ impl Lane {
             Sink::Jobs(jobs) if jobs.busy && !stalled => return lost,
             _ => {}
         }
-        while let Some(batch) = self.queue.pop(&mut cx.budget) {
-            lost.add(u64::from(batch.lines), batch.bytes.len() as u64);
-        }
+        let rest = self.queue.clear(&mut cx.budget);
+        lost.add(rest.lines, rest.bytes);
         lost
     }
 

@@ -106,7 +106,7 @@ impl Engine {
 
     /// An engine for a prepared plan.
     pub fn with(prepared: Prepared, now: Mono) -> Self {
-        let empty = Plan { nodes: Vec::new(), ..prepared.plan().clone() };
+        let empty = Plan { daemon: prepared.plan().daemon.clone(), nodes: Vec::new() };
         let mut engine = Self {
             plan: empty,
             graph: Graph::default(),
@@ -166,9 +166,9 @@ impl Engine {
     /// Does what a node needs after an event or after time has passed.
     fn service(&mut self, id: NodeId) {
         let Some(node) = self.graph.get(id) else { return };
-        let lanes: Vec<_> = node.lanes().iter().map(|lane| lane.id).collect();
-        for lane in lanes {
-            self.service_lane(lane);
+        let lanes = u16::try_from(node.lanes().len()).unwrap_or(u16::MAX);
+        for lane in 0..lanes {
+            self.service_lane(LaneId { node: id, lane });
         }
         if let Some(spool) = self.graph.spool_mut(id) {
             spool.expire_retry(self.cx.now);
@@ -210,12 +210,12 @@ impl Engine {
     fn deadline_of(&self, id: NodeId) -> Option<Mono> {
         let node = self.graph.get(id)?;
         let now = self.cx.now;
-        let lanes = node.lanes().iter().filter_map(|lane| {
+        let lanes = node.lanes().iter().flat_map(|lane| {
             let consumer = self.consumers.get(lane.id);
             let own = lane.deadline().filter(|_| consumer.is_none_or(|c| c.has_begun()));
             let burst = lane.jobs().and_then(|jobs| jobs.burst.deadline(self.cx.now));
             let retry = consumer.and_then(consumer::Consumer::retry_at);
-            own.into_iter().chain(burst).chain(retry).filter(|at| *at > now).min()
+            own.into_iter().chain(burst).chain(retry)
         });
         let spool = match (&node.body, shape::spool(&node.plan.body)) {
             (Body::Spool(spool), Some(plan)) => {

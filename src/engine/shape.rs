@@ -1,4 +1,4 @@
-//! The engine's view of a node's plan. Nothing else in the engine looks into a plan's body.
+//! The engine's view of a node's plan: what most of the engine asks about a plan's body.
 
 use crate::config::plan::{
     BodyPlan, FormatPlan, ForwardPlan, ProcessPlan, Shape, SpoolPlan, WhenFull,

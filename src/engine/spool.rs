@@ -449,15 +449,11 @@ impl SpoolState {
 
     /// The grace is over: gives up what was not written, unless a job may still write it.
     pub(super) fn give_up(&mut self, stalled: bool, cx: &mut Cx) -> Count {
-        let mut lost = Count::default();
         if !self.is_idle() && !stalled {
-            return lost;
-        }
-        while let Some(batch) = self.queue.pop(&mut cx.budget) {
-            lost.add(u64::from(batch.lines), batch.bytes.len() as u64);
+            return Count::default();
         }
         self.outcomes.clear();
-        lost
+        self.queue.clear(&mut cx.budget)
     }
 
     /// Closes it if nothing waits and no job is running. A `stalled` job is not waited for.
@@ -491,9 +487,6 @@ impl Engine {
         spool.cursors = found.cursors;
         spool.appending = false;
         self.begin_consumers(id);
-        for lane in self.consumers.lanes_of(id) {
-            self.refill(lane);
-        }
         self.cx.touch(id);
     }
 

@@ -56,7 +56,7 @@ impl Taps {
         }
     }
 
-    /// Ends the taps of a node that is gone, if no other node has its name.
+    /// Ends the taps of a node that is gone.
     pub(super) fn end_of_node(&mut self, name: &str) {
         for tap in self.taps.iter_mut().filter(|tap| tap.node == name) {
             tap.end.get_or_insert("the node is gone: a reload has removed it");

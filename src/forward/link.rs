@@ -96,6 +96,13 @@ struct Peer {
     hung_up: bool,
 }
 
+impl Peer {
+    /// How long a new connection must have lasted before it counts as one that lasts.
+    fn trial(&self) -> Duration {
+        if self.hung_up { TRIAL.1 } else { TRIAL.0 }
+    }
+}
+
 #[derive(Debug)]
 enum State {
     Down,
@@ -170,7 +177,8 @@ impl Link {
                 let answer = self.waits().then(|| connection.heard + patience);
                 let earlier = self.peers[..connection.peer].iter().map(|peer| peer.retry_at).min();
                 let earlier = earlier.filter(|_| self.probing.is_none() && !self.leaving);
-                let trial = connection.trial.map(|_| self.trial_end(connection));
+                let trial = self.peers[connection.peer].trial();
+                let trial = connection.trial.map(|_| connection.since + trial);
                 answer.into_iter().chain(earlier).chain(trial).min()
             }
         }
@@ -202,12 +210,6 @@ impl Link {
         }
     }
 
-    /// When a new connection counts as one that lasts.
-    fn trial_end(&self, connection: &Connection) -> Mono {
-        let trial = if self.peers[connection.peer].hung_up { TRIAL.1 } else { TRIAL.0 };
-        connection.since + trial
-    }
-
     fn tick_up(&mut self, now: Mono) {
         let waits = self.waits();
         let State::Up(connection) = &mut self.state else { return };
@@ -220,7 +222,7 @@ impl Link {
             return;
         }
         let peer = &mut self.peers[connection.peer];
-        if now >= connection.since + if peer.hung_up { TRIAL.1 } else { TRIAL.0 } {
+        if now >= connection.since + peer.trial() {
             connection.trial = None;
         }
         if now >= connection.since + LASTED && connection.opened {
@@ -254,7 +256,6 @@ impl Link {
 
     /// The peer's name has no address.
     pub fn not_found(&mut self, error: String, now: Mono) {
-        self.unresolved = true;
         self.failed(error, now);
         self.unresolved = !self.ending;
     }
@@ -285,7 +286,11 @@ impl Link {
         }
     }
 
+    /// The session is open.
     fn up(&mut self, last: Option<Option<u64>>) {
+        if let State::Up(connection) = &mut self.state {
+            connection.opened = true;
+        }
         self.events.push_back(Event::Up(last));
         self.error = None;
         self.unresolved = false;
@@ -377,19 +382,13 @@ impl Link {
         connection.heard = now;
         let mut heard = Vec::new();
         let done = connection.client.push(bytes, &mut heard);
+        let peer = connection.peer;
         let mut refused = false;
         for heard in heard {
             match heard {
-                Heard::Opened(last) => {
-                    connection.opened = true;
-                    self.events.push_back(Event::Up(last));
-                    self.error = None;
-                    self.unresolved = false;
-                    self.down_since = None;
-                }
+                Heard::Opened(last) => self.up(last),
                 Heard::Refused => refused = true,
                 Heard::Closed => {
-                    let peer = connection.peer;
                     self.drop_connection();
                     if !self.ending {
                         log::info!("{}: left for an earlier peer", self.peers[peer].url);

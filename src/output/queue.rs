@@ -138,6 +138,20 @@ impl Queue {
         budget.free = budget.free.saturating_sub(self.borrowed() - before);
     }
 
+    /// The inverse of [`Self::charge`].
+    fn release(&mut self, cost: u64, budget: &mut Budget) {
+        let before = self.borrowed();
+        self.used -= cost;
+        budget.free += before - self.borrowed();
+    }
+
+    /// Removes everything. Returns its count.
+    pub fn clear(&mut self, budget: &mut Budget) -> Count {
+        let all = self.count;
+        while self.pop(budget).is_some() {}
+        all
+    }
+
     /// Removes the first batch, even if parts of it were written.
     pub fn pop(&mut self, budget: &mut Budget) -> Option<Batch> {
         let batch = self.batches.pop_front()?;
@@ -148,9 +162,7 @@ impl Queue {
             self.written = 0;
             self.offset = 0;
         }
-        let before = self.borrowed();
-        self.used -= batch.cost();
-        budget.free += before - self.borrowed();
+        self.release(batch.cost(), budget);
         self.count.lines -= u64::from(batch.lines);
         self.count.bytes -= batch.bytes.len() as u64;
         Some(batch)
@@ -198,9 +210,7 @@ impl Queue {
         let lines = first.cut_front(bytes);
         self.count.lines -= u64::from(lines);
         self.count.bytes -= bytes as u64;
-        let before = self.borrowed();
-        self.used -= bytes as u64;
-        budget.free += before - self.borrowed();
+        self.release(bytes as u64, budget);
         lines
     }
 
@@ -303,9 +313,7 @@ impl Queue {
         let mut cut = Count::default();
         while self.batches.len() > self.next {
             let Some(mut batch) = self.batches.pop_back() else { break };
-            let before = self.borrowed();
-            self.used -= batch.cost();
-            budget.free += before - self.borrowed();
+            self.release(batch.cost(), budget);
             self.count.lines -= u64::from(batch.lines);
             self.count.bytes -= batch.bytes.len() as u64;
             cut.add(u64::from(batch.lines), batch.bytes.len() as u64);
@@ -332,10 +340,7 @@ impl Queue {
     pub fn reader_gone(&mut self, unread: usize, budget: &mut Budget) -> (Count, Count) {
         let mut whole = self.read_but(unread, budget);
         let read = self.read_of(unread);
-        self.next = 0;
-        self.offset = 0;
-        self.written = 0;
-        self.torn = 0;
+        self.rewind();
         let Some(first) = self.batches.front() else { return (whole, Count::default()) };
         let start = memchr::memrchr(b'\n', &first.bytes[..read]).map_or(0, |at| at + 1);
         let end = match memchr::memchr(b'\n', &first.bytes[read..]) {

@@ -141,11 +141,7 @@ impl Pair {
     fn commands(&mut self) -> bool {
         let Some((lane, command)) = self.sender.commands.pop_front() else { return false };
         match command {
-            Command::Connect(..) if self.receiver.fs.has_stopped() => {
-                let event = LinkEvent::Failed("connection refused".into());
-                self.sender.handle(Event::Link { lane, event });
-            }
-            Command::Connect(url, _) if url.host != "hub" => {
+            Command::Connect(url, _) if self.receiver.fs.has_stopped() || url.host != "hub" => {
                 let event = LinkEvent::Failed("connection refused".into());
                 self.sender.handle(Event::Link { lane, event });
             }
@@ -159,8 +155,7 @@ impl Pair {
                 self.session = None;
                 self.lane = None;
             }
-            Command::Disconnect | Command::NextAddress => {}
-            Command::Probe(_) => {}
+            Command::Disconnect | Command::NextAddress | Command::Probe(_) => {}
         }
         true
     }

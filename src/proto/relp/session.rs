@@ -340,7 +340,7 @@ impl Session {
     fn push_piece(&mut self, mut piece: Piece) {
         for &border in &self.borders {
             let Some(span) = piece.origin else { break };
-            let whole = span.len() == u64::from(piece.lines);
+            let whole = span.lines() == u64::from(piece.lines);
             if whole && span.first <= border && border < span.last {
                 let lines = border - span.first + 1;
                 let nth = usize::try_from(lines - 1).unwrap_or(usize::MAX);
