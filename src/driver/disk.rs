@@ -66,12 +66,13 @@ impl DiskWorkers {
     /// # Errors
     /// The thread for an output cannot be started.
     pub fn submit(&mut self, job: DiskJob) -> io::Result<()> {
-        if matches!(job.work, DiskWork::Open(_)) {
-            let (sender, wake, open_files) =
-                (self.sender.clone(), self.wake.clone(), self.open_files.clone());
-            self.appenders.assign(job.node, || DiskQueue::new(sender, wake, open_files))?;
-        }
         match &job.work {
+            DiskWork::Open(_) => {
+                let queue = || {
+                    DiskQueue::new(self.sender.clone(), self.wake.clone(), self.open_files.clone())
+                };
+                self.appenders.assign(job.node, queue)?.put(Job::Work(job));
+            }
             DiskWork::Close => {
                 for pool in [&mut self.syncers, &mut self.cursor_writers] {
                     pool.close(DiskJob { node: job.node, work: DiskWork::Close });
@@ -99,18 +100,12 @@ impl DiskWorkers {
         clock: SystemClock,
     ) -> io::Result<()> {
         let spool = Arc::new(OpenSpool::new(writer, clock));
+        let queue =
+            || DiskQueue::new(self.sender.clone(), self.wake.clone(), self.open_files.clone());
         for pool in [&mut self.appenders, &mut self.syncers, &mut self.cursor_writers] {
-            let (sender, wake, open_files) =
-                (self.sender.clone(), self.wake.clone(), self.open_files.clone());
-            let queue = pool.assign(node, || DiskQueue::new(sender, wake, open_files))?;
-            queue.put(Job::Spool(node, Arc::clone(&spool)));
+            pool.assign(node, queue)?.put(Job::Spool(node, Arc::clone(&spool)));
         }
         Ok(())
-    }
-
-    /// Returns whether a worker is assigned to this node.
-    pub fn has(&self, node: NodeId) -> bool {
-        self.appenders.assigned.contains_key(&node)
     }
 
     /// The next result, if any.
@@ -157,11 +152,12 @@ impl Pool {
         node: NodeId,
         queue: impl FnOnce() -> DiskQueue,
     ) -> io::Result<&DiskQueue> {
-        let least_loaded = (0..self.workers.len()).min_by_key(|worker| self.load(*worker));
+        // The number of outputs that each worker serves.
+        let mut loads = vec![0_usize; self.workers.len()];
+        self.assigned.values().for_each(|worker| loads[*worker] += 1);
+        let least_loaded = loads.iter().enumerate().min_by_key(|(_, load)| **load);
         let worker = match least_loaded {
-            Some(worker) if self.load(worker) == 0 || self.workers.len() >= DISK_THREADS_MAX => {
-                worker
-            }
+            Some((worker, load)) if *load == 0 || loads.len() >= DISK_THREADS_MAX => worker,
             _ => {
                 self.workers.push(Worker::start(queue())?);
                 self.workers.len() - 1
@@ -169,11 +165,6 @@ impl Pool {
         };
         self.assigned.insert(node, worker);
         Ok(&self.workers[worker].queue)
-    }
-
-    /// The number of outputs that a worker serves.
-    fn load(&self, worker: usize) -> usize {
-        self.assigned.values().filter(|other| **other == worker).count()
     }
 
     fn put(&self, job: DiskJob) {

@@ -346,11 +346,8 @@ impl Links {
         loop {
             engine.fill(id);
             let Some(out) = engine.out(id).filter(|out| !out.is_empty()) else { return };
-            let Some(connection) = self.connections.get_mut(&id) else { return };
-            if !engine.has_attempt(id, connection.attempt) {
-                return;
-            }
-            let Some(transport) = &mut connection.transport else { return };
+            let current = self.current(id, engine);
+            let Some(transport) = current.and_then(|one| one.transport.as_mut()) else { return };
             let slices: Vec<_> =
                 out.pieces().iter().take(SLICES_MAX).map(|bytes| IoSlice::new(bytes)).collect();
             match transport.write(&slices) {
@@ -364,20 +361,20 @@ impl Links {
         }
     }
 
-    /// Asks now and then how much the peers of plain connections have acknowledged; when to ask
-    /// again.
+    /// Asks now and then how much the TCP of the peers that give no answers has acknowledged; when
+    /// to ask again.
     pub fn acknowledge_all(&mut self, engine: &mut Engine, now: Mono) -> Option<Mono> {
-        let plain = self
+        let silent = self
             .connections
             .iter()
             .filter(|(id, connection)| connection.connected && engine.wants_acknowledged(**id));
-        let plain: Vec<_> = plain.map(|(id, _)| *id).collect();
-        if plain.is_empty() {
+        let silent: Vec<_> = silent.map(|(id, _)| *id).collect();
+        if silent.is_empty() {
             return None;
         }
         if now.since(self.asked_at) >= UNACKED_EVERY {
             self.asked_at = now;
-            for id in plain {
+            for id in silent {
                 self.acknowledge(id, engine, now);
             }
         }

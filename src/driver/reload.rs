@@ -23,9 +23,9 @@ use crate::engine;
 use crate::forward::partition::{lanes, reader};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
-use crate::ingress::Source;
 use crate::ingress::datagrams::DatagramSocket;
 use crate::ingress::pending::{self, Pending};
+use crate::ingress::{Socket, Source};
 use crate::limits;
 use crate::logger;
 use crate::net::tls::{ClientTls, ServerTls};
@@ -146,7 +146,6 @@ pub(super) fn prepare(plan: Plan, before: &Before) -> Result<Prepared, Refused> 
 impl Prepared {
     /// Opens what is not there before; the inputs last, for datagrams come to them at once.
     fn open_nodes(&mut self, plan: &Plan, before: &Before) -> Result<(), String> {
-        let prepared = self;
         let old: HashMap<&str, &NodePlan> =
             before.plan.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
         let was = |node: &NodePlan| old.get(node.name.as_str()).map(|before| &before.body);
@@ -159,21 +158,21 @@ impl Prepared {
                 BodyPlan::Input(input) if was(node) == Some(&node.body) => {
                     if let Some(tls) = input.source.tls() {
                         let said = |error| format!("input.{}: tls: {error}", node.name);
-                        prepared.server_tls.push((name(), ServerTls::new(tls).map_err(said)?));
+                        self.server_tls.push((name(), ServerTls::new(tls).map_err(said)?));
                     }
                 }
-                BodyPlan::Input(input) => prepared.open_input(&node.name, input, before)?,
+                BodyPlan::Input(input) => self.open_input(&node.name, input, before)?,
                 BodyPlan::Spool(spool) => {
                     let same = |other: &SpoolPlan| other.dir == spool.dir;
                     if !matches!(was(node), Some(BodyPlan::Spool(other)) if same(other)) {
                         let readers = readers.get(node.name.as_str()).cloned().unwrap_or_default();
                         let opened = open_spool(&node.name, spool, &readers, before.clock)?;
-                        prepared.spools.push((name(), opened));
+                        self.spools.push((name(), opened));
                     }
                 }
                 BodyPlan::Forward(forward) => {
                     let tls = links::tls_of(&node.name, forward)?;
-                    prepared.client_tls.extend(tls.map(|tls| (name(), tls)));
+                    self.client_tls.extend(tls.map(|tls| (name(), tls)));
                 }
                 _ => {}
             }
@@ -187,9 +186,7 @@ impl Prepared {
         let there = claims.iter().flat_map(|claim| before.sockets.get(claim).into_iter().flatten());
         let sockets = there.map(|socket| socket.try_clone()).collect::<Result<_, _>>();
         let sockets = sockets.map_err(|error| format!("input.{name}: {error}"))?;
-        let (max_line, sequence) = (input.max_line, input.sequence);
-        let (surplus, added) = (Vec::new(), Vec::new());
-        let mut opening = Opening { name, max_line, sequence, sockets, surplus, added };
+        let mut opening = opening_of(name, input, sockets);
         let sources = match protocol.open(&mut opening) {
             Ok(sources) => sources,
             Err(error) if before.patient && error.may_pass() => {
@@ -208,12 +205,13 @@ impl Prepared {
 /// Opens an input that could not be opened before.
 fn open_later(name: &str, input: &InputPlan) -> pending::Open {
     let (name, input) = (name.to_string(), input.clone());
-    Box::new(move || {
-        let (max_line, sequence) = (input.max_line, input.sequence);
-        let (sockets, surplus, added) = (Vec::new(), Vec::new(), Vec::new());
-        let mut opening = Opening { name: &name, max_line, sequence, sockets, surplus, added };
-        input.source.open(&mut opening)
-    })
+    Box::new(move || input.source.open(&mut opening_of(&name, &input, Vec::new())))
+}
+
+/// What an input is opened with.
+fn opening_of<'o>(name: &'o str, input: &InputPlan, sockets: Vec<Socket>) -> Opening<'o> {
+    let (max_line, sequence) = (input.max_line, input.sequence);
+    Opening { name, max_line, sequence, sockets, surplus: Vec::new(), added: Vec::new() }
 }
 
 /// Makes the control socket where it is to be elsewhere. What could not be had before is tried

@@ -322,7 +322,8 @@ impl Inlet {
         &self.control
     }
 
-    /// Rings when there are answers, and when the receiver is stopped.
+    /// Rings when there are answers, when the receiver is to look after its address, and when it is
+    /// stopped.
     pub fn bell(&self) -> &Bell {
         &self.control.bell
     }

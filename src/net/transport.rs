@@ -37,6 +37,17 @@ struct Tls {
     acknowledged: u64,
 }
 
+impl Tls {
+    /// Takes in what was read from the socket.
+    fn take_in(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+        self.connection.process_new_packets().map(drop).map_err(|error| {
+            // The alert that says why; the connection ends either way.
+            let _ = self.connection.write_tls(stream);
+            io::Error::new(ErrorKind::InvalidData, error)
+        })
+    }
+}
+
 impl Transport {
     /// A connection; with `tls` it goes through TLS.
     pub fn new(stream: TcpStream, tls: Option<Connection>) -> Self {
@@ -84,12 +95,7 @@ impl Transport {
             if tls.connection.read_tls(&mut self.stream)? == 0 {
                 return Ok(0);
             }
-            let done = tls.connection.process_new_packets();
-            if let Err(error) = done {
-                // The alert that says why; the connection ends either way.
-                let _ = tls.connection.write_tls(&mut self.stream);
-                return Err(io::Error::new(ErrorKind::InvalidData, error));
-            }
+            tls.take_in(&mut self.stream)?;
         }
     }
 
@@ -179,11 +185,7 @@ impl Transport {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-            if let Err(error) = tls.connection.process_new_packets() {
-                // The alert that says why; the connection ends either way.
-                let _ = tls.connection.write_tls(&mut self.stream);
-                return Err(io::Error::new(ErrorKind::InvalidData, error));
-            }
+            tls.take_in(&mut self.stream)?;
         }
     }
 

@@ -6,6 +6,7 @@ use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr;
 
+use super::socket::set_int;
 use crate::limits::SEND_SLOTS;
 
 /// Headers for sendmmsg, allocated once and refilled for every call.
@@ -90,19 +91,7 @@ impl std::fmt::Debug for DatagramWriter {
 /// # Errors
 /// The system's error; `ENOPROTOOPT` if the kernel is too old.
 pub fn set_segment(socket: impl AsFd, size: u16) -> io::Result<()> {
-    let size = libc::c_int::from(size);
-    let len = libc::socklen_t::try_from(size_of_val(&size)).map_err(io::Error::other)?;
-    // SAFETY: UDP_SEGMENT reads one `c_int`, which outlives the call and whose length is passed.
-    let code = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_UDP,
-            libc::UDP_SEGMENT,
-            (&raw const size).cast(),
-            len,
-        )
-    };
-    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    set_int(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, size.into())
 }
 
 #[cfg(test)]

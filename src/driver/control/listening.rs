@@ -28,8 +28,8 @@ impl Listening {
     /// Creates the socket, and its folder if it is missing. A socket without a listener is
     /// replaced.
     ///
+    /// # Errors
     /// The socket cannot be created, or another daemon answers there.
-    /// The system's, or that another daemon answers there.
     pub fn open(path: &Path) -> io::Result<Self> {
         match path.symlink_metadata() {
             Ok(data) if !data.file_type().is_socket() => {
@@ -60,11 +60,6 @@ impl Listening {
     /// Returns whether the path still leads to it.
     pub fn is_at_its_path(&self) -> bool {
         inode(&self.path).is_ok_and(|found| found == self.made)
-    }
-
-    /// Its path.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 }
 

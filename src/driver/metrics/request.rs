@@ -24,13 +24,10 @@ impl Request {
     /// Parses the bytes received so far; `None` if the request is incomplete.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let text = |code, text| Some(Self { page: Page::Text(code, text), head_only: false });
+        let not_http = || text("400 Bad Request", "this port speaks HTTP\n");
         // Such a client will never send a valid request (it may speak TLS, for instance).
         if bytes.first().is_some_and(|first| !first.is_ascii_uppercase()) {
-            return text(
-                "400 Bad Request",
-                "this port speaks HTTP
-",
-            );
+            return not_http();
         }
         let end = memchr::memmem::find(bytes, b"\r\n\r\n");
         let Some(end) = end.filter(|end| *end <= METRICS_REQUEST_MAX) else {
@@ -49,18 +46,10 @@ impl Request {
         let (Some(method), Some(target), Some(version), None) =
             (method, target, version, words.next())
         else {
-            return text(
-                "400 Bad Request",
-                "this port speaks HTTP
-",
-            );
+            return not_http();
         };
         if !version.starts_with("HTTP/1.") {
-            return text(
-                "505 HTTP Version Not Supported",
-                "this port speaks HTTP/1.1
-",
-            );
+            return text("505 HTTP Version Not Supported", "this port speaks HTTP/1.1\n");
         }
         if method != "GET" && method != "HEAD" {
             return text("405 Method Not Allowed", "only GET and HEAD\n");
