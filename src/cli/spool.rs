@@ -9,7 +9,6 @@ mod losses;
 mod ls;
 mod replay;
 mod target;
-
 mod time;
 mod trim;
 mod verify;

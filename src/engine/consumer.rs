@@ -108,7 +108,7 @@ impl Consumer {
     }
 
     /// Starts at its cursor's position; without a cursor, where the least advanced sibling lane's
-    /// cursor was; otherwise at the oldest line. Returns the files in its cursor.
+    /// cursor was; otherwise where the spool says. Returns the files in its cursor.
     fn begin(&mut self, spool: &SpoolState) -> Vec<(PathBuf, u64)> {
         let output = self.reader.split(".lane").next().unwrap_or_default();
         let is_sibling = |name: &str| {

@@ -30,8 +30,7 @@ struct State {
     most: usize,
     /// The outputs, and what their files are called.
     outputs: BTreeMap<u64, NameTemplate>,
-    /// How many outputs there ever were, and how often one came or went.
-    joined: u64,
+    /// How often one came or went; an output's number is what this was when it came.
     changes: u64,
     /// How often each is open, and how many that are.
     open: HashMap<PathBuf, usize>,
@@ -72,7 +71,7 @@ impl OpenFiles {
     pub fn new(most: usize) -> Self {
         let (open, claimed) = (HashMap::new(), HashSet::new());
         let (most, outputs) = (most.max(1), BTreeMap::new());
-        let state = State { most, outputs, joined: 0, changes: 0, open, count: 0, claimed };
+        let state = State { most, outputs, changes: 0, open, count: 0, claimed };
         let state = Mutex::new(state);
         Self { shared: Arc::new(Shared { state, released: Condvar::new() }) }
     }
@@ -80,9 +79,8 @@ impl OpenFiles {
     /// One output more, with what its files are called.
     pub fn join(&self, template: &NameTemplate) -> Member {
         let mut state = self.state();
-        state.joined += 1;
         state.changes += 1;
-        let number = state.joined;
+        let number = state.changes;
         state.outputs.insert(number, template.clone());
         Member { files: self.clone(), number }
     }

@@ -55,11 +55,12 @@ impl Steady {
         if ahead <= CLOCK_STEP {
             return (self.agree(now), None);
         }
+        let is_new = self.ahead_since.is_none();
         let since = *self.ahead_since.get_or_insert(now.mono);
         if now.mono.since(since) >= CLOCK_BELIEVED {
             return (self.agree(now), None);
         }
-        (expected, (since == now.mono).then_some(ahead))
+        (expected, is_new.then_some(ahead))
     }
 
     fn agree(&mut self, now: Now) -> SystemTime {

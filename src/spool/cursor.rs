@@ -1,7 +1,8 @@
 //! Cursors: how far a reader has come, in a small text file that is replaced as a whole.
 //!
 //! A cursor is a convenience and no truth: where it is lost or damaged its reader begins at the
-//! oldest line kept. Its last line is a CRC-32C of those before it.
+//! oldest line kept, or with `keep` at the lowest other cursor. Its last line is a CRC-32C of those
+//! before it.
 
 use std::path::{Path, PathBuf};
 

@@ -27,12 +27,10 @@
 //! - `stopped` says why not all was appended: a sync must come first, the spool is full and waits
 //!   for its readers, or the disk refuses.
 
-use std::io;
-
 use super::age::Now;
 use super::cursor::Cursor;
 use super::sync::{Synced, Syncing, Task};
-use super::writer::{Held, Outcome, Stopped, Writer};
+use super::writer::{Appended, Held, Outcome, Stopped, Writer};
 use crate::batch::Batch;
 use crate::fs::Fs;
 use crate::ids::Identity;
@@ -124,15 +122,14 @@ pub fn begin<F: Fs + Clone>(
 ) -> (Report, Option<Syncing<F>>) {
     writer.set_now(now);
     let (lines, thread) = (job.appends(), job.thread());
-    let mut report = report(writer, Step::Appended { lines, idle: None });
+    let (mut appended, mut failed) = (Appended::default(), None);
     if job.epoch == writer.epoch() {
         job.ended.into_iter().for_each(|origin| writer.forget(origin));
-        let appended = writer.append(&job.batches);
-        (report.outcomes, report.stopped) = (appended.outcomes, appended.stopped);
+        appended = writer.append(&job.batches);
     }
     if job.housekeeping {
         writer.refresh_sizes();
-        report.note(writer.expire());
+        failed = writer.expire().err();
     }
     let (syncing, idle) = match thread {
         Thread::Appends => (None, None),
@@ -142,16 +139,16 @@ pub fn begin<F: Fs + Clone>(
                 Task::Cursors => Ok(writer.begin_cursors(job.cursors)),
             };
             let syncing = begun.unwrap_or_else(|error| {
-                report.note(Err(error));
+                failed.get_or_insert(error);
                 None
             });
             let idle = syncing.is_none().then_some(task);
             (syncing, idle)
         }
     };
-    report.step = Step::Appended { lines, idle };
-    report.epoch = writer.epoch();
-    report.held = writer.held();
+    let mut report = report(writer, Step::Appended { lines, idle });
+    (report.outcomes, report.stopped) = (appended.outcomes, appended.stopped);
+    report.error = failed.map(|error| error.to_string());
     (report, syncing)
 }
 
@@ -174,13 +171,5 @@ fn report<F: Fs + Clone>(writer: &Writer<F>, step: Step) -> Report {
         origins: Vec::new(),
         saved: Vec::new(),
         error: None,
-    }
-}
-
-impl Report {
-    fn note(&mut self, done: io::Result<()>) {
-        if let Err(error) = done {
-            self.error.get_or_insert_with(|| error.to_string());
-        }
     }
 }

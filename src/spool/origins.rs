@@ -88,6 +88,9 @@ impl Origins {
             changed.insert(undo.spool);
             self.undo.pop_front();
         }
+        if changed.is_empty() {
+            return Vec::new();
+        }
         let pending = self.pending();
         let durable = |spool| match pending.get(&spool) {
             Some(before) => before.map(|origin| origin.last),

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use super::cursor::Cursor;
 use super::folder::SPARE;
-use super::format::segment_name;
 use super::plan::Sync;
 use super::room::remove_segment;
 use super::writer::Writer;
@@ -126,7 +125,8 @@ impl<F: Fs + Clone> Writer<F> {
             return None;
         }
         self.tidying = true;
-        Some(Syncing { cursors, removable, ..self.nothing(Task::Cursors) })
+        let readers = self.readers.clone();
+        Some(Syncing { cursors, readers, removable, ..self.nothing(Task::Cursors) })
     }
 
     fn nothing(&self, task: Task) -> Syncing<F> {
@@ -138,7 +138,7 @@ impl<F: Fs + Clone> Writer<F> {
             parts: Vec::new(),
             end: None,
             cursors: Vec::new(),
-            readers: self.readers.clone(),
+            readers: BTreeMap::new(),
             removable: Vec::new(),
         }
     }
@@ -201,26 +201,22 @@ impl<F: Fs + Clone> Writer<F> {
         if let Some(closed) = self.closed.iter_mut().find(|closed| closed.first == first) {
             closed.named = true;
         }
-        // One that was closed since the sync began may hold more than it covered.
-        let whole = |unsynced: &super::writer::Unsynced<F::File>| {
-            unsynced.first == first && len == u64::MAX
+        let Some(at) = self.unsynced.iter().position(|unsynced| unsynced.first == first) else {
+            return;
         };
-        if self.unsynced.iter().any(whole) {
-            self.unsynced.retain(|unsynced| unsynced.first != first);
-            if self.plan.compress {
-                self.to_compress.push(self.plan.dir.join(segment_name(first)));
-            }
-        } else if let Some(unsynced) = self.unsynced.iter_mut().find(|u| u.first == first) {
-            unsynced.named = true;
+        // One that was closed since the sync began may hold more than it covered.
+        if len < u64::MAX {
+            self.unsynced[at].named = true;
+            return;
         }
+        self.unsynced.remove(at);
+        self.compress_later(first);
     }
 
     /// With `sync = "never"` all that was written counts.
     fn believe_all(&mut self) {
         for unsynced in std::mem::take(&mut self.unsynced) {
-            if self.plan.compress {
-                self.to_compress.push(self.plan.dir.join(segment_name(unsynced.first)));
-            }
+            self.compress_later(unsynced.first);
         }
         self.closed.iter_mut().for_each(|closed| closed.named = true);
         if let Some(active) = &mut self.active {

@@ -131,7 +131,7 @@ pub struct Writer<F: Fs> {
     pub(super) readers: BTreeMap<String, u64>,
     /// The positions of all cursors on disk, also of readers that there are no more.
     pub(super) known: BTreeMap<String, u64>,
-    pub(super) to_compress: Vec<PathBuf>,
+    to_compress: Vec<PathBuf>,
     /// How often segments were given up.
     epoch: u64,
     /// Whether a sync is under way.
@@ -143,7 +143,7 @@ pub struct Writer<F: Fs> {
     pub(super) steady: Steady,
 }
 
-/// What a spool holds, for `top`.
+/// What a spool holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Held {
     /// The number of the oldest line kept.
@@ -275,7 +275,7 @@ impl<F: Fs> Writer<F> {
         self.plan = plan;
     }
 
-    /// Names the readers there are now; a new one begins at the oldest line.
+    /// Names the readers there are now; a new one begins at [`Held::start`].
     pub fn set_readers(&mut self, names: &[String]) {
         self.readers.retain(|name, _| names.contains(name));
         for name in names {
@@ -464,7 +464,14 @@ impl<F: Fs> Writer<F> {
         self.closed.push_back(Closed { first, packed: false, bytes: len, written, named });
         if synced < len || !named {
             self.unsynced.push_back(Unsynced { file, first, named });
-        } else if self.plan.compress {
+        } else {
+            self.compress_later(first);
+        }
+    }
+
+    /// A closed segment is durable: it is compressed where that is asked for.
+    pub(super) fn compress_later(&mut self, first: u64) {
+        if self.plan.compress {
             self.to_compress.push(self.plan.dir.join(segment_name(first)));
         }
     }

@@ -68,8 +68,7 @@ pub(super) struct Feed {
     pub first: u64,
     /// The line after the last one.
     pub end: u64,
-    since: Option<SystemTime>,
-    until: Option<SystemTime>,
+    span: Span,
     search: Option<Search>,
 }
 
@@ -85,8 +84,8 @@ impl Feed {
         }
         let mut first = pick.from.unwrap_or(0).max(oldest);
         let mut end = end;
+        let span = Span { since: pick.since, until: pick.until };
         if pick.since.is_some() || pick.until.is_some() {
-            let span = Span { since: pick.since, until: pick.until };
             let (begin, behind) = span.lines(folder)?;
             first = first.max(begin);
             end = end.min(behind);
@@ -96,8 +95,7 @@ impl Feed {
             reader: Reader::new(OsFs, folder.dir.clone(), first),
             first,
             end: end.max(first),
-            since: pick.since,
-            until: pick.until,
+            span,
             search: search.map_err(anyhow::Error::msg)?,
         })
     }
@@ -119,8 +117,7 @@ impl Feed {
         }
         let mut chunk = Chunk { damage: read.damage, missing: read.missing, pieces: Vec::new() };
         for batch in read.batches {
-            let too_old = self.since.is_some_and(|since| batch.received < since);
-            if !too_old && self.until.is_none_or(|until| batch.received < until) {
+            if self.span.holds(batch.received) {
                 self.take(batch, &mut chunk.pieces);
             }
         }

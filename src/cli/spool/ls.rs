@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -46,10 +45,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         true => serde_json::to_string(&spool)? + "\n",
         false => spool.to_string(),
     };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        written => written.context("standard output")?,
-    }
+    crate::cli::print(text.as_bytes()).context("standard output")?;
     Ok(ExitCode::SUCCESS)
 }
 

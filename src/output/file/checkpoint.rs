@@ -24,7 +24,7 @@ pub(super) struct Exact {
     offered: HashSet<PathBuf>,
     /// Files that were closed to make room, and are durable.
     closed: HashMap<PathBuf, Closed>,
-    /// Whether nothing was written since.
+    /// Whether nothing was written since the cursor was saved.
     fresh: bool,
     /// Whether files are to be opened by name again, after the next checkpoint.
     reopening: bool,
@@ -170,12 +170,8 @@ impl<F: Fs> FileOutput<F> {
         self.exact.as_ref().is_some_and(|exact| !exact.named.contains(path))
     }
 
-    /// Somebody else cut a file: what the cursor says of it is no longer so.
-    pub(super) fn note_cut(&mut self, path: &Path) {
-        self.note_gone(path);
-    }
-
-    /// A file has another name now, or will be another one.
+    /// A file has another name now, will be another one, or was cut by somebody else: what the
+    /// cursor says of it is no longer so.
     pub(super) fn note_gone(&mut self, path: &Path) {
         if let Some(exact) = &mut self.exact {
             exact.named.remove(path);
@@ -187,7 +183,7 @@ impl<F: Fs> FileOutput<F> {
     pub(super) fn note_opened(&mut self, path: &Path, len: u64) {
         let closed = self.exact.as_mut().and_then(|exact| exact.closed.remove(path));
         if closed.is_some_and(|closed| len < closed.len) {
-            self.note_cut(path);
+            self.note_gone(path);
         }
     }
 

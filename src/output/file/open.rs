@@ -8,8 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use nix::errno::Errno;
-
 use super::preallocation::Preallocated;
 use super::{FileOutput, Step};
 use crate::config::plan::Rotate;
@@ -48,7 +46,7 @@ impl<F: Fs> FileOutput<F> {
             }
             let is_past = period > open.period;
             if was_cut {
-                self.note_cut(&name.path);
+                self.note_gone(&name.path);
             }
             if !is_past {
                 return Ok(len);
@@ -147,6 +145,5 @@ impl<F: Fs> FileOutput<F> {
 }
 
 fn is_out_of_descriptors(error: &io::Error) -> bool {
-    let number = error.raw_os_error();
-    [Errno::EMFILE, Errno::ENFILE].iter().any(|errno| number == Some(*errno as i32))
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }

@@ -28,6 +28,8 @@ pub(super) struct State {
     to_compress: Vec<PathBuf>,
     /// What the time made of names when a file was used last.
     times: String,
+    /// The time that `times` was last rendered for.
+    looked: Option<SystemTime>,
     /// The latest time at which files of past times were finished.
     finished: Option<SystemTime>,
 }
@@ -48,11 +50,12 @@ impl<F: Fs> FileOutput<F> {
 
     /// Files whose name belongs to a time that has passed are finished.
     pub(super) fn finish_past_names(&mut self, now: SystemTime) -> Step<()> {
-        if !self.plan.path.has_time() {
+        if !self.plan.path.has_time() || self.rotation.looked == Some(now) {
             return Ok(());
         }
         let times = self.plan.path.times(now);
         if times == self.rotation.times {
+            self.rotation.looked = Some(now);
             return Ok(());
         }
         let is_early = |finished: SystemTime| now < finished && now + DISORDER >= finished;
@@ -76,6 +79,7 @@ impl<F: Fs> FileOutput<F> {
             self.rotation.finished = Some(now);
         }
         self.rotation.times = times;
+        self.rotation.looked = Some(now);
         Ok(())
     }
 

@@ -10,8 +10,6 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use nix::errno::Errno;
-
 use super::round::{Round, Share};
 use super::{Blocked, FileOutput, Step, Written};
 use crate::batch::Batch;
@@ -60,9 +58,10 @@ impl<F: Fs> FileOutput<F> {
         let first = batches[at.batch].received;
         let part = |output: &Self, when| (output.period(when), output.plan.path.times(when));
         let this = part(self, first);
-        self.router.refresh(&self.plan, &batches[at.batch], &self.member);
+        self.router.refresh(&this.1, &self.member);
         while let Some(batch) = batches.get(at.batch) {
-            if part(self, batch.received) != this || !self.gather_batch(batch, at, round)? {
+            let is_same = batch.received == first || part(self, batch.received) == this;
+            if !is_same || !self.gather_batch(batch, at, round)? {
                 break;
             }
         }
@@ -259,23 +258,23 @@ impl Round {
 /// Whether an error is due to what a line put into the name, or to what somebody put there under
 /// that name, and will not go away by waiting.
 fn is_of_the_name(error: &io::Error) -> bool {
-    let number = error.raw_os_error();
     // A loop of links; a socket, or a device without a driver.
-    let numbers = [Errno::ELOOP, Errno::ENXIO, Errno::ENODEV, Errno::EPERM, Errno::ETXTBSY];
-    numbers.iter().any(|errno| number == Some(*errno as i32))
-        || matches!(
-            error.kind(),
-            ErrorKind::NotADirectory
-                | ErrorKind::IsADirectory
-                | ErrorKind::InvalidFilename
-                | ErrorKind::InvalidInput
-                | ErrorKind::PermissionDenied
-        )
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ELOOP | libc::ENXIO | libc::ENODEV | libc::EPERM | libc::ETXTBSY)
+    ) || matches!(
+        error.kind(),
+        ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::InvalidFilename
+            | ErrorKind::InvalidInput
+            | ErrorKind::PermissionDenied
+    )
 }
 
 /// Whether the file has reached the size that files may have.
 fn is_too_large(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(Errno::EFBIG as i32)
+    error.raw_os_error() == Some(libc::EFBIG)
 }
 
 #[cfg(test)]

@@ -122,8 +122,7 @@ impl Router {
 
     /// Forgets what was rendered where the time makes other names now, where other outputs have
     /// come, or where it takes more memory than it may. Only between rounds.
-    pub(super) fn refresh(&mut self, plan: &FilePlan, batch: &Batch, member: &Member) {
-        let times = plan.path.times(batch.received);
+    pub(super) fn refresh(&mut self, times: &str, member: &Member) {
         let changes = member.changes();
         let is_full = self.memory >= member.names_memory();
         if times != self.times || changes != self.changes || is_full {
@@ -133,7 +132,7 @@ impl Router {
             self.by_path = HashMap::new();
             self.memory = 0;
             self.last = None;
-            self.times = times;
+            self.times = times.into();
         }
     }
 
