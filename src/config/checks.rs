@@ -141,8 +141,14 @@ fn claiming_key(section: &Section<'_>, claim: &Claim) -> &'static str {
     if let Claim::Folder(_) = claim {
         return if section.get("dir").is_some() { "dir" } else { "spool" };
     }
-    let keys = [Kind::Input, Kind::Output].into_iter().flat_map(|kind| Table::of(kind).chosen_by());
-    keys.into_iter().find(|key| section.get(key).is_some()).unwrap_or("")
+    own_key(section)
+}
+
+/// The key that says what an input or an output is.
+fn own_key(section: &Section<'_>) -> &'static str {
+    let mut keys =
+        [Kind::Input, Kind::Output].into_iter().flat_map(|kind| Table::of(kind).chosen_by());
+    keys.find(|key| section.get(key).is_some()).unwrap_or("")
 }
 
 /// A claim whose path has no `.` and no doubled `/`.
@@ -205,7 +211,7 @@ fn process<'d>(draft: &'d Draft<'_>) -> Option<&'d ProcessPlan> {
 }
 
 /// The spool that a node is or has, and the key that says how it deals with being full.
-fn spool<'d>(draft: &'d Draft<'_>) -> Option<(&'d SpoolPlan, &'static str)> {
+pub(super) fn spool<'d>(draft: &'d Draft<'_>) -> Option<(&'d SpoolPlan, &'static str)> {
     match &draft.body {
         Some(BodyPlan::Spool(spool)) => Some((spool, "when_full")),
         _ => draft.own_spool.as_ref().map(|spool| (spool, "spool")),
@@ -277,26 +283,20 @@ fn acknowledged(flow: &Flow<'_>, report: &mut Report<'_>) {
 
 /// Warns where an acknowledgement does not imply durability.
 fn unspooled(flow: &Flow<'_>, report: &mut Report<'_>) {
+    // Whether there is a spool at a node or behind it.
+    let mut spooled = vec![false; flow.drafts.len()];
+    for &node in flow.order.iter().rev() {
+        spooled[node] |= spool(&flow.drafts[node]).is_some();
+        if spooled[node] {
+            flow.from[node].iter().for_each(|&before| spooled[before] = true);
+        }
+    }
     for (node, input) in inputs(flow) {
-        if !input.source.nature().acknowledged {
-            continue;
-        }
-        let mut reached = vec![false; flow.drafts.len()];
-        reached[node] = true;
-        for &at in &flow.order {
-            reached[at] |= flow.from[at].iter().any(|&before| reached[before]);
-        }
-        let spooled = flow
-            .drafts
-            .iter()
-            .zip(&reached)
-            .any(|(draft, reached)| *reached && spool(draft).is_some());
-        if !spooled {
+        if input.source.nature().acknowledged && !spooled[node] {
             let section = &flow.drafts[node].section;
             let message = "there is no spool behind this input: its lines are acknowledged once \
                            they are handed to every output, on disk or not";
-            let keys = Table::of(Kind::Input).chosen_by();
-            let key = keys.into_iter().find(|key| section.get(key).is_some()).unwrap_or("");
+            let key = own_key(section);
             report.warn(section.place(key), &format!("{}.{key}", section.path), message);
         }
     }

@@ -7,7 +7,7 @@ use super::plan::DaemonPlan;
 use crate::limits;
 use crate::logger::Verbosity;
 use crate::proto::shared::datagrams::address;
-use crate::settings::key::{ADDRESS, Key, PATH, Value};
+use crate::settings::key::{ADDRESS, Key, PATH, Value, words};
 use crate::settings::{Report, Section};
 
 /// Where the control socket is, unless the user says otherwise.
@@ -43,9 +43,10 @@ const GRACE: Key = Key::or(
     "How long SIGTERM waits for the queues to drain.",
 );
 
+const LOG_WORDS: [&str; 4] = words(&Verbosity::WORDS);
 const LOG: Key = Key::or(
     "log",
-    Value::Words(&["error", "warn", "info", "debug"]),
+    Value::Words(&LOG_WORDS),
     "\"info\"",
     "How much the daemon logs, each level with everything more severe.",
 );
@@ -61,10 +62,7 @@ pub(super) fn read(section: Option<&Section<'_>>, report: &mut Report<'_>) -> Da
         log: Verbosity::default(),
     };
     let Some(section) = section else { return plan };
-    let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
-    for entry in section.entries.iter().filter(|entry| !names.contains(&entry.key)) {
-        entry.unknown(report, &names);
-    }
+    section.refuse_all_but(KEYS, report);
     if let Some(entry) = section.entry(&CONTROL)
         && let Some(path) = entry.system_text(report)
     {

@@ -1,5 +1,6 @@
 //! Lines that are longer than a queue on their way: such a line is dropped whenever it comes.
 
+use super::checks;
 use super::flow::Flow;
 use super::plan::{BodyPlan, DaemonPlan, Kind, SpoolFull, WhenFull};
 use crate::limits;
@@ -71,11 +72,7 @@ fn leaves(flow: &Flow<'_>, node: usize) -> Option<Longest> {
 fn room(flow: &Flow<'_>, node: usize, acknowledged: bool) -> Option<u64> {
     let draft = &flow.drafts[node];
     let body = draft.body.as_ref()?;
-    let spool = match body {
-        BodyPlan::Spool(spool) => Some(spool),
-        _ => draft.own_spool.as_ref(),
-    };
-    if let Some(spool) = spool {
+    if let Some((spool, _)) = checks::spool(draft) {
         let waits = acknowledged || spool.when_full == SpoolFull::Block;
         return (!waits).then_some(spool.queue);
     }

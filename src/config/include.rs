@@ -1,5 +1,6 @@
 //! `include = "conf.d/*.toml"`: files that add nodes.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -70,18 +71,14 @@ fn paths(entry: &Entry<'_>, folder: &Path, report: &mut Report<'_>) -> Option<Ve
             }
         }
     }
-    let mut once: Vec<PathBuf> = Vec::new();
-    for path in paths {
-        if !once.contains(&path) {
-            once.push(path);
-        }
-    }
-    if once.len() > limits::INCLUDED_MAX {
-        let (files, max) = (once.len(), limits::INCLUDED_MAX);
+    let mut seen = HashSet::new();
+    paths.retain(|path| seen.insert(path.clone()));
+    if paths.len() > limits::INCLUDED_MAX {
+        let (files, max) = (paths.len(), limits::INCLUDED_MAX);
         entry.wrong(report, format!("names {files} files: {max} are the most"));
         return None;
     }
-    Some(once)
+    Some(paths)
 }
 
 /// The files of a pattern, sorted by name. A pattern may have none; a name without `*` and `?` is

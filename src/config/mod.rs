@@ -206,7 +206,7 @@ fn table<'t>(root: &Section<'t>, key: &str, report: &mut Report<'_>) -> Option<S
     None
 }
 
-/// All nodes in file order.
+/// All nodes of one file.
 fn drafts<'t>(root: &Section<'t>, report: &mut Report<'_>) -> Vec<Draft<'t>> {
     let mut drafts = Vec::new();
     for kind in KINDS {

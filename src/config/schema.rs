@@ -36,8 +36,8 @@ pub fn schema() -> Json {
         "description": "The configuration of logweir.",
         "type": "object",
         "properties": properties,
-        // An input and an output may stand in a file that is included.
         "additionalProperties": false,
+        // Nothing is required: an input and an output may stand in a file that is included.
     })
 }
 
@@ -128,13 +128,8 @@ fn value(value: &Value) -> Json {
             let params = json!({ "type": "object", "additionalProperties": selector() });
             json!({ "type": "object", "additionalProperties": params })
         }
-        Value::Table(keys) => {
-            let mut table = table(keys.iter(), &required(keys.iter()), "");
-            if let Some(table) = table.as_object_mut() {
-                table.remove("description");
-            }
-            table
-        }
+        // Its description is that of its key.
+        Value::Table(keys) => table(keys.iter(), &required(keys.iter()), ""),
         Value::Either(values) => {
             json!({ "anyOf": values.iter().map(self::value).collect::<Vec<_>>() })
         }

@@ -1,8 +1,7 @@
 //! The key of a line, as a number: a field of it, or what the one group of a regex finds in it.
 
-use regex_automata::meta::{self, Regex};
+use regex_automata::meta::Regex;
 use regex_automata::util::captures::Captures;
-use regex_automata::util::syntax;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::parse::field::Field;
@@ -37,11 +36,8 @@ impl Key {
         if let Some(field) = field_in(text) {
             return Ok(Self::Field(field.parse()?));
         }
-        let regex = Regex::builder()
-            .configure(meta::Config::new().utf8_empty(false))
-            .syntax(syntax::Config::new().utf8(false))
-            .build(text)
-            .map_err(|error| format!("key '{text}': {error}"))?;
+        let regex =
+            super::regex::compile(text).map_err(|error| format!("key '{text}': {error}"))?;
         let found = regex.create_captures();
         Ok(Self::Group { regex, found })
     }

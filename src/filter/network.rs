@@ -24,6 +24,11 @@ impl FromStr for Network {
 }
 
 impl Network {
+    /// One address alone.
+    pub fn host(address: IpAddr) -> Self {
+        Self { address, bits: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
     /// Whether an address is in it. An IPv4 address that IPv6 maps is the IPv4 address.
     pub fn has(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {

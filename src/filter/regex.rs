@@ -1,5 +1,5 @@
-//! Regexes on the bytes of a line: compiled here alone, so that what the check accepts
-//! is what the engine runs.
+//! Regexes on the bytes of a line, of fields and of keys, compiled here alone, so that what the
+//! check accepts is what the engine runs. Those of whole streams are in [`super::patterns`].
 
 use regex_automata::meta::{BuildError, Regex};
 use regex_automata::util::syntax;

@@ -17,8 +17,6 @@ pub mod tcp;
 pub mod traits;
 pub mod udp;
 
-use std::net::SocketAddr;
-
 use self::shared::datagrams::UdpInPlan;
 use self::shared::tls::ServerTlsPlan;
 use self::traits::{Claim, Input, Nature, Opening};
@@ -103,16 +101,6 @@ inputs! {
     Stdin(stdin::config::StdinPlan),
     /// A named pipe, created where missing, reopened at end of file.
     Fifo(fifo::config::FifoPlan),
-}
-
-impl SourcePlan {
-    /// The address it listens on for connections, if it does.
-    pub fn listens_on(&self) -> Option<SocketAddr> {
-        self.claims().into_iter().find_map(|claim| match claim {
-            Claim::Tcp(address) => Some(address),
-            _ => None,
-        })
-    }
 }
 
 /// The outputs, handed to the macro that is named: `config::plan` makes the enum of all nodes of

@@ -140,16 +140,10 @@ impl Key {
 
     /// The keys of the table that is its value.
     pub fn inner(&self) -> &'static [Self] {
-        fn of(value: &Value) -> &'static [Key] {
-            match value {
-                Value::Table(keys) => keys,
-                Value::Either(values) => {
-                    values.iter().map(of).find(|keys| !keys.is_empty()).unwrap_or(&[])
-                }
-                _ => &[],
-            }
+        match self.value {
+            Value::Table(keys) => keys,
+            _ => &[],
         }
-        of(&self.value)
     }
 }
 

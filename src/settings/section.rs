@@ -43,6 +43,14 @@ fn moved(span: Span, base: usize) -> Span {
 }
 
 impl<'t> Section<'t> {
+    /// Reports every key that is none of these.
+    pub fn refuse_all_but(&self, keys: &[Key], report: &mut Report<'_>) {
+        let names: Vec<_> = keys.iter().map(|key| key.name).collect();
+        for entry in self.entries.iter().filter(|entry| !names.contains(&entry.key)) {
+            entry.unknown(report, &names);
+        }
+    }
+
     /// The whole of a file that begins at `base` of the report's text.
     pub fn file(table: &'t DeTable<'t>, base: usize) -> Self {
         Self::new(String::new(), base..base, table, base)
@@ -198,10 +206,7 @@ impl<'t> Entry<'t> {
             self.wrong(report, format!("expected a table{expected}"));
             return None;
         };
-        let names: Vec<_> = keys.iter().map(|key| key.name).collect();
-        for entry in section.entries.iter().filter(|entry| !names.contains(&entry.key)) {
-            entry.unknown(report, &names);
-        }
+        section.refuse_all_but(keys, report);
         Some(section)
     }
 

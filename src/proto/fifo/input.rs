@@ -8,7 +8,7 @@ use crate::proto::traits::Opening;
 
 use super::config::FifoPlan;
 
-/// Opens it, with the sockets it is given; nothing is read yet.
+/// Opens it; nothing is read yet.
 ///
 /// # Errors
 /// What cannot be opened, and why.

@@ -82,12 +82,8 @@ const COMPRESS: Key = Key::or_else(
 );
 const FILE_MODE: Key =
     Key::or_else("mode", MODE, "0640 less the umask", "The mode of a new file, to the bit.");
-const DIR_MODE: Key = Key::or_else(
-    "dir_mode",
-    Value::Text("Mode in octal digits, as text", "^[0-7]{3,4}$"),
-    "0777 less the umask",
-    "The mode of a new folder.",
-);
+const DIR_MODE: Key =
+    Key::or_else("dir_mode", MODE, "0777 less the umask", "The mode of a new folder.");
 const OWNER: Key = Key::or_else(
     "owner",
     Value::Text("Name", r"^[^:]+$"),

@@ -37,7 +37,7 @@ pub enum BalancePlan {
     RoundRobin,
     /// The same key goes to the same peer.
     Hash {
-        /// A regex with one group, which is the key.
+        /// A field in braces, or a regex with one group, which is the key.
         key: String,
     },
 }

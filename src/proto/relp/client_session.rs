@@ -57,11 +57,13 @@ impl server::Session for ClientSession {
     fn push(&mut self, bytes: &[u8], pieces: &mut Pieces) -> Result<(), Fault> {
         let done = self.session.push(bytes);
         pieces.counts().add(&self.session.take_counts());
+        let mut is_numbered = false;
         for piece in self.session.take_pieces() {
-            if let (Some(held), true) = (&self.held, piece.origin.is_some()) {
-                held.note(Instant::now());
-            }
+            is_numbered |= piece.origin.is_some();
             pieces.push(Piece { sources: Some(Sources::one(self.source)), ..piece });
+        }
+        if let (Some(held), true) = (&self.held, is_numbered) {
+            held.note(Instant::now());
         }
         self.judge_offer();
         done

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::certificate::holder;
+use crate::filter::network::Network;
 use crate::ids::Identity;
 
 /// How long an identity is kept for its owner after the last lines of it.
@@ -46,8 +47,8 @@ pub enum Origins {
 /// Clients that may offer identities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Permitted {
-    /// Those of a network, by its address and the length of its prefix.
-    Network(IpAddr, u8),
+    /// Those of a network, which may be one address.
+    Network(Network),
     /// Those with a certificate for this name.
     Name(String),
 }
@@ -56,13 +57,10 @@ impl Permitted {
     /// Reads an address, a network or a name; `None` where it is none of them.
     pub fn read(text: &str) -> Option<Self> {
         if let Ok(address) = text.parse::<IpAddr>() {
-            return Some(Self::Network(address, if address.is_ipv4() { 32 } else { 128 }));
+            return Some(Self::Network(Network::host(address)));
         }
-        if let Some((address, prefix)) = text.split_once('/') {
-            let address: IpAddr = address.parse().ok()?;
-            let most = if address.is_ipv4() { 32 } else { 128 };
-            let prefix = prefix.parse().ok().filter(|prefix| *prefix <= most)?;
-            return Some(Self::Network(address, prefix));
+        if text.contains('/') {
+            return text.parse::<Network>().ok().map(Self::Network);
         }
         ServerName::try_from(text).ok()?;
         Some(Self::Name(text.to_string()))
@@ -70,22 +68,9 @@ impl Permitted {
 
     fn fits(&self, client: &Client) -> bool {
         match self {
-            Self::Network(network, prefix) => is_in(client.address, *network, *prefix),
+            Self::Network(network) => network.has(client.address),
             Self::Name(name) => client.has_name(name),
         }
-    }
-}
-
-fn is_in(address: IpAddr, network: IpAddr, prefix: u8) -> bool {
-    let shift = |bits: u32| bits - u32::from(prefix);
-    match (address, network) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => {
-            (one.to_bits() ^ other.to_bits()).checked_shr(shift(32)).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(one), IpAddr::V6(other)) => {
-            (one.to_bits() ^ other.to_bits()).checked_shr(shift(128)).unwrap_or(0) == 0
-        }
-        _ => false,
     }
 }
 

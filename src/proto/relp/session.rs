@@ -427,11 +427,6 @@ impl Session {
         &mut self.out
     }
 
-    /// Whether the client was answered that the session is open.
-    pub fn is_open(&self) -> bool {
-        matches!(self.state, State::Open | State::Closing(_))
-    }
-
     /// Whether the connection is to be closed when all is written.
     pub fn is_over(&self) -> bool {
         self.state == State::Over

@@ -21,10 +21,10 @@ pub const TXNR_MAX: u32 = 999_999_999;
 /// The most data a frame's length can say.
 pub const DATA_MAX: usize = 999_999_999;
 /// What we call ourselves in offers.
-pub const SOFTWARE: &str = concat!("logweir,", env!("CARGO_PKG_VERSION"));
+const SOFTWARE: &str = concat!("logweir,", env!("CARGO_PKG_VERSION"));
 /// The version of RELP that librelp speaks.
 const RELP_VERSION: u32 = 0;
-/// Bounds of librelp on offers: values and bytes of them.
+/// The most offers that are taken, as in librelp.
 const OFFERS_MAX: usize = 64;
 
 /// What is wrong with a stream of frames; nothing behind it can be made sense of.
@@ -194,7 +194,7 @@ impl Decoder {
         let command = command(&rest[..letters]);
         at += letters + 1;
         let Some(len) = number(bytes, &mut at, "length")? else { return Ok(None) };
-        let (len, txnr) = (len as usize, txnr);
+        let len = len as usize;
         let Some(&after) = bytes.get(at) else { return Ok(None) };
         match after {
             b'\n' if len == 0 => {}

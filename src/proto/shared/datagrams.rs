@@ -3,8 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::limits;
-use crate::proto::traits::Claim;
+use crate::proto::traits::{Claim, Nature};
 use crate::settings::{Entry, Key, Report, Section, Value};
+
+/// What any input over UDP is.
+pub const NATURE: Nature = Nature {
+    label: "UDP",
+    acknowledged: false,
+    can_wait: false,
+    longest_line: Some(limits::DATAGRAM_SENT_MAX),
+};
 
 /// The socket of an input over UDP.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Regexes, and the keys that lines are dealt out or sampled by.
 
+use regex_automata::meta::Regex;
+
 use crate::filter::key;
 use crate::filter::regex;
 use crate::parse::field::Field;
@@ -7,9 +9,14 @@ use crate::settings::{Entry, Report};
 
 /// Reads a regex.
 pub fn regex(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<String> {
+    compiled(entry, report).map(|(text, _)| text.to_string())
+}
+
+/// Reads a regex; its text, and what it compiles to.
+fn compiled<'t>(entry: &Entry<'t>, report: &mut Report<'_>) -> Option<(&'t str, Regex)> {
     let text = entry.text(report)?;
     match regex::compile(text) {
-        Ok(_) => Some(text.into()),
+        Ok(regex) => Some((text, regex)),
         Err(error) => {
             let (message, at) = regex::explain(&error);
             let span = entry.within(report, at);
@@ -25,10 +32,10 @@ pub fn key(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<String> {
         entry.accept(report, field.parse::<Field>())?;
         return entry.as_str().map(str::to_string);
     }
-    let text = regex(entry, report)?;
-    let groups = regex::compile(&text).map_or(0, |regex| regex::groups(&regex));
+    let (text, found) = compiled(entry, report)?;
+    let groups = regex::groups(&found);
     if groups == 1 {
-        return Some(text);
+        return Some(text.into());
     }
     let message = format!("must have exactly one group (…), this has {groups}");
     let help = "what the group finds is the key; (?:…) groups without counting";

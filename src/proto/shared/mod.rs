@@ -1,4 +1,5 @@
-//! What several protocols have in common: keys with their readers, and UDP sockets.
+//! What several protocols have in common: keys with their readers, UDP sockets, and numbers in
+//! decimal.
 
 pub mod connections;
 pub mod datagrams;

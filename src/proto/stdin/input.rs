@@ -10,7 +10,7 @@ use crate::proto::traits::Opening;
 
 use super::config::StdinPlan;
 
-/// Opens it, with the sockets it is given; nothing is read yet.
+/// Opens it; nothing is read yet.
 ///
 /// # Errors
 /// What cannot be opened, and why.

@@ -151,11 +151,7 @@ impl Input for SyslogInPlan {
 
     fn nature(&self) -> Nature {
         match &self.transport {
-            TransportPlan::Udp(_) => Nature {
-                can_wait: false,
-                longest_line: Some(limits::DATAGRAM_SENT_MAX),
-                ..Nature::new("UDP")
-            },
+            TransportPlan::Udp(_) => datagrams::NATURE,
             _ => Nature::new("syslog"),
         }
     }

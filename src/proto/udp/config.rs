@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use crate::format::plan::FormatPlan;
 use crate::ingress::{OpenError, Source};
-use crate::limits;
 use crate::proto::shared::datagrams::{self, UdpInPlan};
 use crate::proto::shared::{format, lines, queue};
 use crate::proto::traits::{Claim, Input, Nature, Opening, Output};
@@ -22,14 +21,6 @@ pub struct UdpOutPlan {
     /// The bound of the queue before it, in bytes.
     pub queue: u64,
 }
-
-/// What any input over UDP is.
-pub const NATURE: Nature = Nature {
-    label: "UDP",
-    acknowledged: false,
-    can_wait: false,
-    longest_line: Some(limits::DATAGRAM_SENT_MAX),
-};
 
 impl Input for UdpInPlan {
     const CHOICE: Choice = Choice {
@@ -57,7 +48,7 @@ impl Input for UdpInPlan {
     }
 
     fn nature(&self) -> Nature {
-        NATURE
+        datagrams::NATURE
     }
 
     fn open(&self, opening: &mut Opening<'_>) -> Result<Vec<Box<dyn Source>>, OpenError> {
