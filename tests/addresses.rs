@@ -11,6 +11,7 @@ use std::process::Command;
 use nix::sys::stat::Mode;
 use nix::unistd::{Uid, mkfifo};
 
+use crate::metrics::get;
 use crate::util::{Daemon, LOGWEIR, free_port, skip_here, wait_for};
 
 /// Waits until an input says that nothing arrives; why.
@@ -20,16 +21,6 @@ fn deaf(daemon: &Daemon, name: &str) -> String {
 
 fn hears(daemon: &Daemon, name: &str) {
     daemon.wait_node(name, |node| node.error.is_none());
-}
-
-/// What `/healthz` says of a daemon whose metrics are at this port.
-fn health(port: u16) -> String {
-    use std::io::Read;
-    let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    client.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut said = String::new();
-    client.read_to_string(&mut said).unwrap();
-    said
 }
 
 fn write_to_fifo(path: &Path, line: &str) {
@@ -79,7 +70,7 @@ fn a_file_in_the_place_of_a_fifo_is_said_and_not_read_until_there_is_a_fifo_agai
     assert!(why.contains("not a named pipe") && why.contains("/pipe"), "{why}");
     assert!(daemon.ctl("reload").status.success());
     assert!(daemon.node("f").error.is_some());
-    let health = health(metrics);
+    let health = get(metrics, "/healthz");
     assert!(health.starts_with("HTTP/1.1 503") && health.contains("not a named pipe"), "{health}");
     std::fs::remove_file(&path).unwrap();
     write_to_fifo(&path, "two\n");

@@ -24,7 +24,8 @@ fn answer(port: u16, request: &str) -> String {
     answer
 }
 
-fn get(port: u16, path: &str) -> String {
+/// What is answered to a request for `path`.
+pub fn get(port: u16, path: &str) -> String {
     answer(port, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
 }
 

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::metrics::get;
 use crate::rsyslog::Certificates;
 use crate::util::{Daemon, free_port, numbered, run, wait_for};
 
@@ -59,14 +60,6 @@ fn a_name_that_is_not_there_yet_keeps_no_daemon_down() {
     assert_eq!(datagram(&socket), "after\n");
     let log = daemon.log();
     assert_eq!(log.matches("udp://hub.invalid:514: ").count(), 1, "said once: {log}");
-}
-
-fn get(port: u16, path: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
-    let mut said = String::new();
-    stream.read_to_string(&mut said).unwrap();
-    said
 }
 
 #[test]

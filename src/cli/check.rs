@@ -1,6 +1,6 @@
 //! `logweir check`: reads and validates the whole configuration, opens nothing else.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -61,11 +61,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(Graph::Mermaid) => graph::mermaid(&checked.plan),
         None => format!("{}: {}: fine\n", args.config.display(), summary(&checked.plan)),
     };
-    match io::stdout().lock().write_all(said.as_bytes()) {
-        // `check --graph text | head` has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        written => written?,
-    }
+    super::print(said.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,5 @@
 //! `logweir completions`: what a shell needs to complete the command line.
 
-use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::CommandFactory;
@@ -22,9 +21,6 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut text = Vec::new();
     generate(args.shell, &mut super::Cli::command(), "logweir", &mut text);
-    match io::stdout().lock().write_all(&text) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        written => written?,
-    }
+    super::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,5 @@
 //! `logweir explain KEY`: one key's documentation.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::config::explain;
@@ -28,9 +27,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        written => written?,
-    }
+    super::print(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! `logweir init`: a first configuration, by three questions or by options.
 
 use std::fs::OpenOptions;
-use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -103,10 +103,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // What we say passes the check has passed it.
     config::parse(&text, "init").map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
     match &args.output {
-        None => match io::stdout().lock().write_all(text.as_bytes()) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-            written => written?,
-        },
+        None => super::print(text.as_bytes())?,
         Some(path) => {
             let file = OpenOptions::new().write(true).create_new(true).open(path);
             let written = file.and_then(|mut file| file.write_all(text.as_bytes()));

@@ -4,7 +4,7 @@ mod runs;
 mod table;
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::num::NonZeroU64;
 use std::process::ExitCode;
 
@@ -60,11 +60,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut line = Vec::new();
     // The first three words are all that counts of a line.
     while next_line(&mut stdin, limits::LINE_LENGTH_DEFAULT, &mut line)?.is_some() {
-        tracker.line(&line);
+        let words = tracker.line(&line);
         if let Some(runs) = &mut runs
-            && let Some((name, number, rest)) = tracker.words(&line)
+            && let Some((name, number, third)) = words
         {
-            runs.line(name, number, table::seconds(rest));
+            runs.line(name, number, table::seconds(third));
         }
     }
     let mut text = table(&tracker);
@@ -74,10 +74,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(runs) = runs.as_ref().filter(|_| args.gaps) {
         text += &format!("\n{}", table::gaps(runs));
     }
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        written => written?,
-    }
+    super::print(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -25,6 +25,7 @@ pub mod udp2log;
 mod version;
 
 use std::ffi::{OsStr, OsString};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -107,6 +108,14 @@ pub fn main() -> ExitCode {
         eprintln!("logweir: {}", printable_lines(&format!("{error:#}")));
         ExitCode::FAILURE
     })
+}
+
+/// Writes to standard output, whose reader may have seen enough before the end.
+fn print(text: &[u8]) -> io::Result<()> {
+    match io::stdout().lock().write_all(text) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// Reads the command line; started by a drop-in's name the program is that subcommand.

@@ -1,6 +1,5 @@
 //! `logweir schema`: the JSON Schema of the configuration.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::config::schema;
@@ -18,10 +17,6 @@ pub struct Args {}
 /// When standard output cannot be written to.
 pub fn run(_: &Args) -> anyhow::Result<ExitCode> {
     let text = serde_json::to_string_pretty(&schema::schema())? + "\n";
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // `schema | head` has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        written => written?,
-    }
+    super::print(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

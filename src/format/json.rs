@@ -119,13 +119,10 @@ fn members<T>(
     write: impl Fn(&T, &mut Vec<u8>),
 ) {
     out.push(b'{');
-    for (at, (key, value)) in map.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        string(key, out);
-        out.push(b':');
-        write(value, out);
+    let mut object = Object { out, first: true };
+    for (key, value) in map {
+        object.key(key);
+        write(value, object.out);
     }
-    out.push(b'}');
+    object.out.push(b'}');
 }

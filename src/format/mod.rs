@@ -22,6 +22,7 @@ use crate::parse::field::host_of;
 use crate::parse::syslog::{Fault, Faults, Message, Sent, without_mark};
 use crate::sources::Source;
 
+use clock::Clock;
 use parts::{APP_MAX, HOST_MAX, MSGID_MAX, PROCID_MAX, header_part};
 use plan::{FormatPlan, Shape};
 
@@ -159,10 +160,10 @@ impl Formatter {
     fn rfc3164(&self, line: &Line<'_>, out: &mut Vec<u8>) {
         let Line { bytes, message, received, .. } = line;
         let time = message.sent(bytes, &self.zone, received.time).unwrap_or(received.time);
-        let time = time.to_zoned(self.zone.clone()).strftime("%b %e %H:%M:%S").to_string();
         let host = self.host(line).unwrap_or_else(|| self.host.clone());
-        let head = format!("<{}>{time} {host} ", message.pri);
-        out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(format!("<{}>", message.pri).as_bytes());
+        Clock::traditional(self.zone.to_datetime(time), out);
+        out.extend_from_slice(format!(" {host} ").as_bytes());
         self.tag(line, out);
         out.extend_from_slice(message.text(bytes));
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::limits::{SENDER_NAME_MAX, SENDERS_MAX, SEQUENCE_JUMP_MAX};
 
 /// How many numbers back a line still is late and no new beginning.
-const WINDOW: u64 = u64::BITS as u64;
+pub const WINDOW: u64 = u64::BITS as u64;
 
 /// What is known of one sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,11 +105,11 @@ impl GapTracker {
         }
     }
 
-    /// Takes note of one line.
-    pub fn line(&mut self, line: &[u8]) {
-        let Some((name, number, _)) = self.words(line) else {
+    /// Takes note of one line; its sender, its number and its third word, which may be missing.
+    pub fn line<'l>(&mut self, line: &'l [u8]) -> Option<(&'l [u8], u64, &'l [u8])> {
+        let Some((name, number, third)) = self.words(line) else {
             self.unnumbered += 1;
-            return;
+            return None;
         };
         let place = self.place(name);
         self.last = place;
@@ -117,6 +117,7 @@ impl GapTracker {
         let before = sender.lost;
         sender.number(number, self.step);
         self.lost = (self.lost - before).saturating_add(sender.lost);
+        Some((name, number, third))
     }
 
     /// Lines lost of all senders. A line that comes late makes it smaller again.
@@ -152,7 +153,7 @@ impl GapTracker {
     }
 
     /// The sender, the number, and the third word of a line, which may be missing.
-    pub fn words<'a>(&self, line: &'a [u8]) -> Option<(&'a [u8], u64, &'a [u8])> {
+    fn words<'a>(&self, line: &'a [u8]) -> Option<(&'a [u8], u64, &'a [u8])> {
         let end = |bytes: &[u8]| match self.delimiter {
             Some(delimiter) => memchr::memchr(delimiter, bytes),
             None => memchr::memchr2(b' ', b'\t', bytes),

@@ -4,7 +4,6 @@ mod document;
 mod rsyslog;
 mod udp2log;
 
-use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -58,10 +57,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     };
     let text = document.text();
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        written => written?,
-    }
+    super::print(text.as_bytes())?;
     let mut left = document.left();
     if let Err(refusal) = config::parse(&text, "the imported configuration") {
         eprintln!("{}", crate::printable::printable_lines(&refusal.to_string()));
@@ -73,7 +69,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(left > 0)))
 }
 
-/// Whether this build takes such a node: some keys of an import are younger than others.
+/// Whether the check accepts such a node.
 fn takes(node: &str) -> bool {
     refusal(node).is_ok()
 }
@@ -91,12 +87,4 @@ fn refusal(node: &str) -> Result<(), String> {
             |first| format!("{}: {}", first.key, first.message),
         )
     })
-}
-
-/// Whether lists of this build's selectors may say what is not meant, as in `["*", "!mail"]`. An
-/// older one takes such words for names.
-fn takes_negation() -> bool {
-    let text = "[input.i]\nsyslog = \"udp://127.0.0.1:1\"\n\
-                [output.o]\napp = [\"*\", \"!negated\"]\nstdout = true\n";
-    config::parse(text, "").is_ok_and(|checked| !format!("{:?}", checked.plan).contains("!negated"))
 }

@@ -8,9 +8,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::limits::{SENDERS_MAX, SEQUENCE_JUMP_MAX};
+use crate::parse::sequence::WINDOW;
 
-/// How many numbers back a line still is late and no new beginning.
-const WINDOW: u64 = u64::BITS as u64;
 /// The most ranges kept of all senders: a gap each. Beyond, the oldest gap is counted in its hour
 /// and listed no more.
 const RANGES_MAX: usize = 1 << 18;

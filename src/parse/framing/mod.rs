@@ -17,7 +17,7 @@ mod seeker;
 use std::fmt;
 
 use crate::limits::COUNT_MAX;
-use seeker::{DIGITS_MAX, Found, Seeker};
+use seeker::{DIGITS_MAX, Found, Seeker, value};
 
 /// A byte order mark, which some senders put before a count.
 const MARK: &[u8] = b"\xef\xbb\xbf";
@@ -239,8 +239,7 @@ impl Framer {
         match self.kept.last() {
             Some(b' ') => {
                 let digits = self.kept.len() - 1;
-                let value = |sum: u64, digit: &u8| sum * 10 + u64::from(digit - b'0');
-                let count = self.kept[..digits].iter().fold(0, value);
+                let count = value(&self.kept[..digits]);
                 let is_count = byte == b'<' || count <= self.max_message as u64;
                 if is_count && count > COUNT_MAX {
                     self.kept.clear();

@@ -2,6 +2,11 @@
 
 use crate::limits::COUNT_MAX;
 
+/// The number that these digits say.
+pub(super) fn value(digits: &[u8]) -> u64 {
+    digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
+}
+
 /// Digits of a count.
 pub(super) const DIGITS_MAX: usize = 10;
 /// The longest PRI is `<191>`.
@@ -96,7 +101,6 @@ impl Seeker {
     }
 
     fn found(&self, usual: u64) -> Option<Found> {
-        let value = |digits: &[u8]| digits.iter().fold(0, |sum, d| sum * 10 + u64::from(d - b'0'));
         let zeros = self.digits.iter().take_while(|digit| **digit == b'0').count();
         let mut digits = &self.digits[zeros..];
         if usual > 0 && value(digits) > 2 * usual {

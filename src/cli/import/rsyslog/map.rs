@@ -58,6 +58,7 @@ pub(super) fn all(statements: &[Placed], document: &mut Document) {
         mapper.file.clone_from(&placed.file);
         mapper.define(&placed.statement);
     }
+    mapper.share_tls();
     for placed in statements {
         mapper.file.clone_from(&placed.file);
         mapper.receive(&placed.statement);
@@ -126,7 +127,6 @@ impl Mapper<'_> {
             "inputtcpserverstreamdrivermode" => self.settings.tls = value == "1",
             _ => {}
         }
-        self.share_tls();
     }
 
     fn define_object(&mut self, object: &Object, line: usize) {
@@ -169,7 +169,6 @@ impl Mapper<'_> {
             },
             _ => {}
         }
-        self.share_tls();
     }
 
     fn share_tls(&mut self) {

@@ -3,7 +3,6 @@
 
 use super::condition::{Atom, Part, Property, Test};
 use super::pri::PriSet;
-use crate::cli::import::takes_negation;
 use crate::config::pattern;
 use crate::parse::syslog::names::FACILITIES;
 
@@ -30,7 +29,7 @@ pub(super) fn chain(part: &Part) -> Result<Vec<Selectors>, String> {
         _ => enter(&mut chain, priorities(part.pri)),
     }
     for atom in &part.atoms {
-        let (key, values) = selector(atom)?;
+        let (key, values) = selector(atom);
         let line = ["match", "reject"].contains(&key);
         for value in &values {
             let regex = if line {
@@ -57,9 +56,9 @@ fn priorities(set: PriSet) -> (&'static str, Vec<String>) {
     (key, vec![format!("^<({})>", numbers.join("|"))])
 }
 
-/// Many facilities are told by those that are not meant, where that can be said.
+/// Many facilities are told by those that are not meant.
 fn shorter(facilities: &[String]) -> Vec<String> {
-    if facilities.len() <= FACILITIES.len() / 2 || !takes_negation() {
+    if facilities.len() <= FACILITIES.len() / 2 {
         return facilities.to_vec();
     }
     let others = FACILITIES.iter().filter(|name| !facilities.iter().any(|other| other == *name));
@@ -88,18 +87,18 @@ fn enter(chain: &mut Vec<Selectors>, (key, values): (&'static str, Vec<String>))
     }
 }
 
-fn selector(atom: &Atom) -> Result<(&'static str, Vec<String>), String> {
+fn selector(atom: &Atom) -> (&'static str, Vec<String>) {
     match atom.property {
         Property::Field(key) => field(key, atom),
         Property::Message | Property::Line => {
             let key = if atom.not { "reject" } else { "match" };
-            Ok((key, vec![line_regex(atom)]))
+            (key, vec![line_regex(atom)])
         }
     }
 }
 
 /// The values of a field: words, or regexes behind a `~`.
-fn field(key: &'static str, atom: &Atom) -> Result<(&'static str, Vec<String>), String> {
+fn field(key: &'static str, atom: &Atom) -> (&'static str, Vec<String>) {
     let word = |value: &String| {
         let plain = atom.test == Test::Is
             && !atom.ignore_case
@@ -120,11 +119,8 @@ fn field(key: &'static str, atom: &Atom) -> Result<(&'static str, Vec<String>), 
     if atom.not {
         values = values.into_iter().map(|value| format!("!{value}")).collect();
         values.insert(0, "*".into());
-        if !takes_negation() {
-            return Err(format!("`{key}` that is not {}", atom.values.join(", ")));
-        }
     }
-    Ok((key, values))
+    (key, values)
 }
 
 /// A regex on the whole line, for a test of the text behind its header.

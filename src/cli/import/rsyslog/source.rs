@@ -145,7 +145,7 @@ pub(super) fn of_module(
     push(table, module, at, document)
 }
 
-/// Adds an input, where this build takes it.
+/// Adds an input, where the check accepts it.
 fn push(table: Table, what: &str, at: &str, document: &mut Document) -> Option<String> {
     if !takes(&table.to_text()) {
         let said: Vec<_> = table.to_text().lines().skip(1).map(str::to_string).collect();
