@@ -29,7 +29,7 @@ use crate::ingress::{Socket, Source};
 use crate::limits;
 use crate::logger;
 use crate::net::tls::{ClientTls, ServerTls};
-use crate::proto::traits::{Claim, Opening};
+use crate::proto::traits::{Claim, Opening, SinkPlan};
 use crate::spool::age::Now;
 use crate::spool::recover::{self, Opened};
 
@@ -170,11 +170,12 @@ impl Prepared {
                         self.spools.push((name(), opened));
                     }
                 }
-                BodyPlan::Forward(forward) => {
-                    let tls = links::tls_of(&node.name, forward)?;
-                    self.client_tls.extend(tls.map(|tls| (name(), tls)));
+                body => {
+                    if let Some(forward) = body.forward() {
+                        let tls = links::tls_of(&node.name, forward)?;
+                        self.client_tls.extend(tls.map(|tls| (name(), tls)));
+                    }
                 }
-                _ => {}
             }
         }
         Ok(())
@@ -252,11 +253,11 @@ fn readers_by_spool(plan: &Plan) -> HashMap<&str, Vec<String>> {
     for node in &plan.nodes {
         for from in &node.from {
             let Some(readers) = readers.get_mut(from.as_str()) else { continue };
-            match &node.body {
-                BodyPlan::Forward(plan) => {
+            match node.body.forward() {
+                Some(plan) => {
                     readers.extend((0..lanes(plan)).map(|lane| reader(&node.name, plan, lane)));
                 }
-                _ => readers.push(node.name.clone()),
+                None => readers.push(node.name.clone()),
             }
         }
     }
@@ -410,8 +411,10 @@ impl Daemon {
             found(name).into_iter().for_each(|node| self.inputs.renew_tls(node, tls));
         }
         for node in &prepared.plan.nodes {
-            if let (BodyPlan::Udp(udp), Some(id)) = (&node.body, found(&node.name)) {
-                self.udp.enter(id, self.engine.name_of(id), &udp.to, now);
+            if let Some(SinkPlan::Datagrams { to }) = node.body.sink()
+                && let Some(id) = found(&node.name)
+            {
+                self.udp.enter(id, self.engine.name_of(id), to, now);
             }
         }
         for (name, tls) in prepared.client_tls {

@@ -16,7 +16,7 @@ use super::cx::Cx;
 use super::graph::{Body, Lanes};
 use super::lane::{Completed, Lane, Sink};
 use super::status::Complaint;
-use super::{Action, Engine, shape};
+use super::{Action, Engine};
 
 /// One worker process.
 #[derive(Debug)]
@@ -154,14 +154,14 @@ impl Engine {
 
     /// The restrictions a child runs under.
     pub fn confinement(&self, lane: LaneId) -> ConfinePlan {
-        let process = shape::process(&self.graph.node(lane.node).plan.body);
+        let process = self.graph.node(lane.node).plan.body.process();
         process.map(|process| process.confine.clone()).unwrap_or_default()
     }
 
     /// The longest line a child may print; `None` if what it prints is not a stream.
     pub fn prints(&self, lane: LaneId) -> Option<usize> {
         let node = self.graph.node(lane.node);
-        let process = shape::process(&node.plan.body).filter(|_| node.prints())?;
+        let process = node.plan.body.process().filter(|_| node.prints())?;
         Some(process.max_line)
     }
 

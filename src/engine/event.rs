@@ -1,14 +1,13 @@
 //! The engine's inputs (events) and outputs (actions).
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::batch::Batch;
-use crate::config::plan::{FilePlan, SpoolPlan};
+use crate::config::plan::{BodyPlan, SpoolPlan};
 use crate::forward::link;
 use crate::ids::{Identity, LaneId, NodeId};
 use crate::input::InputCounts;
-use crate::output::file::Written;
+use crate::output::worker::{Position, Written};
 use crate::spool::job::{Job, Report};
 use crate::spool::reader::Read;
 
@@ -104,7 +103,7 @@ pub enum Event {
         /// The output.
         node: NodeId,
         /// The files, or why the checkpoint failed.
-        files: Result<Vec<(PathBuf, u64)>, String>,
+        files: Result<Position, String>,
     },
     /// An output's files were to be reopened by name.
     Reopened {
@@ -226,12 +225,17 @@ pub struct DiskJob {
 /// Work for the thread of an output or a spool.
 #[derive(Debug)]
 pub enum DiskWork {
-    /// Open the target.
-    Open(DiskTarget),
+    /// Open the worker of an output.
+    Open {
+        /// The output's plan.
+        plan: Box<BodyPlan>,
+        /// True if a cursor records the worker's position.
+        exact: bool,
+    },
     /// Write lines; answered by [`Event::JobDone`].
     Append(Vec<Batch>),
     /// Truncate files to these lengths before anything is written.
-    Restore(Vec<(PathBuf, u64)>),
+    Restore(Position),
     /// Make all that was written durable; answered by [`Event::Checkpointed`].
     Checkpoint,
     /// The last checkpoint is on disk, in the reader's cursor.
@@ -244,18 +248,4 @@ pub enum DiskWork {
     Reopen,
     /// Nothing more will come.
     Close,
-}
-
-/// Where a disk thread writes an output's lines.
-#[derive(Debug, Clone)]
-pub enum DiskTarget {
-    /// Files; with `exact` they are truncated after a crash to the lengths in a cursor.
-    File {
-        /// Paths and options.
-        plan: FilePlan,
-        /// True if a cursor records the lengths.
-        exact: bool,
-    },
-    /// Standard output.
-    Stdout,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::clock::Mono;
-use crate::config::plan::{BodyPlan, Kind, NodePlan};
+use crate::config::plan::{BodyPlan, FormatPlan, Kind, NodePlan};
 use crate::filter::patterns::{Hits, Patterns};
 use crate::filter::{PatternIds, Selector};
 use crate::format::Formatter;
@@ -90,7 +90,7 @@ impl Node {
             moved: now,
             counts: InputCounts::default(),
             problem: None,
-            formatter: Formatter::new(super::shape::queue_format(&plan.body)),
+            formatter: Formatter::new(plan.body.queue_format().unwrap_or(FormatPlan::RAW)),
         }
     }
 

@@ -66,7 +66,7 @@ pub use build::Prepared;
 use consumer::Consumers;
 pub use consumer::ReadJob;
 use cx::Cx;
-pub use event::{Action, DiskJob, DiskTarget, DiskWork, Event, LinkEvent};
+pub use event::{Action, DiskJob, DiskWork, Event, LinkEvent};
 use graph::{Body, Graph};
 pub use lane::SinkKind;
 use lane::{Completed, Lane};

@@ -271,7 +271,7 @@ impl Engine {
         let waiting = self.queued_in(id);
         let ledger = &node.ledger;
         let counts = node.counts;
-        let has_children = shape::process(&node.plan.body).is_some();
+        let has_children = node.plan.body.process().is_some();
         let lanes = match &node.body {
             Body::Lanes(lanes) => Some(lanes),
             _ => None,

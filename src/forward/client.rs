@@ -10,10 +10,15 @@ use crate::batch::Batch;
 use crate::format::Formatter;
 use crate::ids::Identity;
 use crate::ledger::Count;
+use crate::url::Protocol;
 
 /// What a client offers to a peer that may be a logweir: the identity of the spool it sends from,
 /// and the number of the next line.
 pub type Offer = Option<(Identity, u64)>;
+
+/// Makes a client for a connection to a peer that is reached by this scheme; `None` where no
+/// protocol forwards by it.
+pub type OpenClient = fn(Protocol, Offer) -> Option<Box<dyn Client>>;
 
 /// What a client heard from its peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,8 +11,11 @@ use super::shared::datagrams::UdpInPlan;
 use super::shared::process::ProcessPlan;
 use super::shared::tls::ServerTlsPlan;
 use crate::format::plan::FormatPlan;
+use crate::forward::plan::ForwardPlan;
+use crate::fs::Fs;
 use crate::ingress::datagrams::DatagramSocket;
 use crate::ingress::{OpenError, Socket, Source};
+use crate::output::worker::{Worker, Workplace};
 use crate::settings::{Choice, Entry, Report, Section};
 
 /// The configuration of an input.
@@ -115,10 +118,39 @@ pub trait Output: Sized {
         Vec::new()
     }
 
-    /// The process it runs, where it is one.
-    fn process(&self) -> Option<&ProcessPlan> {
+    /// Where its lines go.
+    fn sink(&self) -> SinkPlan<'_>;
+
+    /// Returns whether its lines are formatted when they are written and are raw in the queue: a
+    /// file can then be chosen by the content of a line, and lines in doubt can be written again.
+    fn formats_when_written(&self) -> bool {
+        false
+    }
+
+    /// Opens the worker of an output with jobs; `None` for any other.
+    fn worker<F: Fs + 'static>(&self, workplace: Workplace<'_, F>) -> Option<Box<dyn Worker>> {
+        let _ = workplace;
         None
     }
+}
+
+/// The four ways out.
+#[derive(Debug, Clone, Copy)]
+pub enum SinkPlan<'p> {
+    /// The stdin of child processes.
+    Children(&'p ProcessPlan),
+    /// A socket, one line a datagram.
+    Datagrams {
+        /// `host:port`, the host a name or an address.
+        to: &'p str,
+    },
+    /// A thread that runs jobs in a [`Worker`].
+    Jobs {
+        /// True if a cursor can record the worker's position.
+        has_position: bool,
+    },
+    /// Connections to peers.
+    Connections(&'p ForwardPlan),
 }
 
 /// Something that only one node can have.

@@ -9,12 +9,13 @@ use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config;
 use crate::engine::status::{NodeStatus, Status};
-use crate::engine::{Action, DiskTarget, DiskWork, Engine, Event, ReadJob, SinkKind, SpoolFound};
+use crate::engine::{Action, DiskWork, Engine, Event, ReadJob, SinkKind, SpoolFound};
 use crate::filter::batch_of;
 use crate::forward::link::Command;
 use crate::ids::{LaneId, NodeId};
 use crate::input::InputCounts;
-use crate::output::file::FileOutput;
+use crate::output::open_files::OpenFiles;
+use crate::output::worker::{Worker, Workplace};
 use crate::spool::age::Now;
 use crate::spool::job;
 use crate::spool::reader::Reader;
@@ -40,7 +41,7 @@ pub(crate) struct World {
     pub(crate) engine: Engine,
     pub(crate) now: Mono,
     pub(crate) fs: SimFs,
-    files: BTreeMap<NodeId, FileOutput<SimFs>>,
+    workers: BTreeMap<NodeId, Box<dyn Worker>>,
     spools: BTreeMap<NodeId, Writer<SimFs>>,
     /// Syncs that have begun. Data that arrives before they end is appended beside them.
     syncs: VecDeque<(NodeId, Syncing<SimFs>)>,
@@ -81,7 +82,7 @@ impl World {
             engine: Engine::new(&plan(text), Mono::default()).unwrap(),
             now: Mono::default(),
             fs,
-            files: BTreeMap::new(),
+            workers: BTreeMap::new(),
             spools: BTreeMap::new(),
             syncs: VecDeque::new(),
             slow_syncs: false,
@@ -234,18 +235,20 @@ impl World {
 
     fn disk(&mut self, node: NodeId, work: DiskWork) {
         match work {
-            DiskWork::Open(DiskTarget::File { plan, exact }) => {
-                let files = FileOutput::new(plan, self.fs.clone());
-                self.files.insert(node, if exact { files.exact() } else { files });
+            DiskWork::Open { plan, exact } => {
+                let (fs, open_files) = (self.fs.clone(), &OpenFiles::default());
+                let worker = plan.worker(Workplace { fs, open_files, exact }).unwrap();
+                self.workers.insert(node, worker);
             }
-            DiskWork::Open(DiskTarget::Stdout) => panic!("no standard output here"),
             DiskWork::Append(batches) => {
-                let written = self.files.get_mut(&node).unwrap().append(&batches);
+                let written = self.workers.get_mut(&node).unwrap().append(&batches);
                 self.engine.handle(Event::JobDone { node, written }, self.now);
             }
-            DiskWork::Restore(files) => self.files.get_mut(&node).unwrap().restore(&files).unwrap(),
+            DiskWork::Restore(position) => {
+                self.workers.get_mut(&node).unwrap().restore(&position).unwrap();
+            }
             DiskWork::Checkpoint => {
-                let output = self.files.get_mut(&node).unwrap();
+                let output = self.workers.get_mut(&node).unwrap();
                 let was_reopening = output.is_reopening();
                 let files = output.checkpoint();
                 let reopened = was_reopening && !output.is_reopening();
@@ -255,7 +258,7 @@ impl World {
                 }
             }
             DiskWork::CheckpointSaved => {
-                let output = self.files.get_mut(&node).unwrap();
+                let output = self.workers.get_mut(&node).unwrap();
                 let was_reopening = output.is_reopening();
                 output.saved();
                 if was_reopening {
@@ -278,12 +281,12 @@ impl World {
             }
             DiskWork::Close if self.spools.contains_key(&node) => drop(self.spools.remove(&node)),
             DiskWork::Reopen => {
-                let files = self.files.get_mut(&node).unwrap();
-                files.reopen();
-                let done = !files.is_reopening();
+                let worker = self.workers.get_mut(&node).unwrap();
+                worker.reopen();
+                let done = !worker.is_reopening();
                 self.engine.handle(Event::Reopened { node, done }, self.now);
             }
-            DiskWork::Close => drop(self.files.remove(&node)),
+            DiskWork::Close => drop(self.workers.remove(&node)),
         }
     }
 
