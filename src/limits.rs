@@ -195,6 +195,16 @@ pub const METRICS_ANSWERS_MAX: usize = 8;
 pub const METRICS_ANSWER: Duration = Duration::from_secs(2);
 /// A pass of the loop that takes longer than this counts as late.
 pub const PASS_LATE: Duration = Duration::from_millis(500);
+/// How often losses that last are reported.
+pub const LOSS_EVERY: Duration = Duration::from_secs(60);
+/// Losses have ended when nothing was lost for this long.
+pub const LOSS_QUIET: Duration = Duration::from_secs(60);
+/// Episodes of losses that are remembered; of more the oldest is forgotten.
+pub const LOSSES_MAX: usize = 4096;
+/// For how long they are remembered.
+pub const LOSSES_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// The file of losses is rewritten when it is larger than this.
+pub const LOSSES_FILE_MAX: u64 = 1 << 20;
 /// Default of `stuck_after`: an output that has released no lines for this long is stuck.
 pub const STUCK_DEFAULT: Duration = Duration::from_secs(60);
 /// Minimum of `stuck_after`.

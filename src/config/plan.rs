@@ -46,6 +46,8 @@ pub struct DaemonPlan {
     pub control: Option<PathBuf>,
     /// Where metrics can be asked for; `None` for nowhere.
     pub metrics: Option<SocketAddr>,
+    /// The folder for what outlives a restart; `None` for the service manager's.
+    pub state: Option<PathBuf>,
     /// An output that has let nothing go for so long is stuck.
     pub stuck_after: Duration,
     /// The budget of all queues together, in bytes.

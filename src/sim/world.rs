@@ -8,6 +8,7 @@ use super::fs::SimFs;
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config;
+use crate::engine::losses::Loss;
 use crate::engine::status::{NodeStatus, Status};
 use crate::engine::{Action, DiskWork, Engine, Event, ReadJob, SinkKind, SpoolFound};
 use crate::filter::batch_of;
@@ -61,6 +62,8 @@ pub(crate) struct World {
     pub(crate) started: u32,
     pub(crate) signals: Vec<&'static str>,
     pub(crate) paused: Vec<String>,
+    /// Episodes of losses as they were reported.
+    pub(crate) losses: Vec<Loss>,
 }
 
 /// A plan from a configuration's text.
@@ -95,6 +98,7 @@ impl World {
             started: 0,
             signals: Vec::new(),
             paused: Vec::new(),
+            losses: Vec::new(),
         };
         world.open_spools()?;
         world.settle();
@@ -228,6 +232,7 @@ impl World {
             Action::Completed { barrier, .. } => self.completed = barrier,
             Action::Resume { barrier, lasts, .. } => self.answers.push_back((barrier, lasts)),
             Action::Throttle(..) => {}
+            Action::Report(loss) => self.losses.push(loss),
             Action::Read(job) => self.read_spool(job),
             Action::Link(lane, command) => self.commands.push_back((lane, command)),
         }
