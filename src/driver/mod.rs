@@ -27,6 +27,7 @@ mod signals;
 pub mod systemd;
 pub mod udp_out;
 mod usage;
+mod users;
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
