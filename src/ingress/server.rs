@@ -113,8 +113,15 @@ pub trait Session {
     /// Bytes held of messages that are not whole.
     fn held(&self) -> usize;
 
-    /// What is to be written to the client; what was written is to be drained.
+    /// What is to be written to the client next; what was written is to be drained. Empty once
+    /// nothing is left to be written.
     fn out(&mut self) -> &mut Vec<u8>;
+
+    /// About how many bytes are to be written to the client altogether; not all of them need to
+    /// be in memory.
+    fn owed(&mut self) -> usize {
+        self.out().len()
+    }
 
     /// Whether a barrier is wanted behind what was gathered.
     fn wants_barrier(&self) -> bool {
@@ -662,7 +669,7 @@ impl<S: Session> Client<S> {
 
     /// Whether more is to be read from it.
     fn is_read_from(&mut self) -> bool {
-        self.write_blocked = self.session.out().len() > ANSWERS_MAX;
+        self.write_blocked = self.session.owed() > ANSWERS_MAX;
         let may_speak = matches!(self.session.state(), State::New | State::Open);
         !self.write_blocked && !self.faulty && may_speak
     }
