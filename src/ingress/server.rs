@@ -582,6 +582,7 @@ impl<A: Accept> Running<A> {
     /// Takes what the loop says.
     fn take_answers(&mut self) {
         let answers = self.inlet.answers();
+        self.disconnect_lost(&answers.lost);
         for (barrier, lasts) in answers.resumed {
             let Some(token) = self.querying.remove(&barrier) else { continue };
             let Some(client) = self.clients.get_mut(&token) else { continue };
@@ -606,6 +607,22 @@ impl<A: Accept> Running<A> {
             }
             self.account(token);
             self.write(token);
+        }
+    }
+
+    /// Disconnects clients whose lines could not be stored, because their spool was removed before
+    /// they were: they send them again, on a new connection.
+    fn disconnect_lost(&mut self, lost: &[u64]) {
+        for barrier in lost {
+            let asked = self.querying.remove(barrier);
+            let waited = self.waiting.iter().find(|(number, _)| number == barrier);
+            for token in waited.map(|(_, token)| *token).into_iter().chain(asked) {
+                let Some(client) = self.clients.get(&token) else { continue };
+                let why = "disconnected, because the spool of its lines was removed before they \
+                           were on disk: they have no acknowledgement, and it must send them again";
+                self.acceptor.complain(client.peer, why);
+                self.part(token, Parting::End);
+            }
         }
     }
 
