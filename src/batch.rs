@@ -203,7 +203,7 @@ impl Drop for Blocks {
 impl Blocks {
     fn from(stock: &'static Stock) -> Self {
         stock.receivers.fetch_add(1, Ordering::Relaxed);
-        Self { current: BytesMut::with_capacity(stock.block_size()), stock }
+        Self { current: BytesMut::new(), stock }
     }
 
     /// A buffer with room for at least `room` bytes (at most [`limits::BLOCK`]) after the bytes
@@ -213,7 +213,10 @@ impl Blocks {
         if !self.fits(room) {
             let rest = self.current.split();
             let next = self.stock.take(room + rest.len());
-            self.stock.put(std::mem::replace(&mut self.current, next));
+            let full = std::mem::replace(&mut self.current, next);
+            if full.capacity() > 0 {
+                self.stock.put(full);
+            }
             self.current.extend_from_slice(&rest);
         }
         &mut self.current
@@ -248,6 +251,9 @@ impl Blocks {
 
     /// Returns unreferenced blocks to the system; called when the stream is idle.
     pub fn rest(&mut self) {
+        if self.current.is_empty() {
+            self.current = BytesMut::new();
+        }
         self.stock.lock().retain_mut(|block| !block.try_reclaim(limits::BLOCK_MIN));
     }
 }
@@ -375,12 +381,13 @@ mod tests {
     #[test]
     fn many_receivers_fill_small_blocks_and_hold_none_back() {
         let stock = stock();
-        let one = Blocks::from(stock);
+        let mut one = Blocks::from(stock);
         assert_eq!(one.handed_over_together(), limits::PIECES_TOGETHER);
-        assert!(one.fits(limits::BLOCK));
-        let many: Vec<_> = (0..63).map(|_| Blocks::from(stock)).collect();
+        assert!(!one.fits(1), "nothing before it is used");
+        assert_eq!(one.with_room(1).capacity(), limits::BLOCK);
+        let mut many: Vec<_> = (0..63).map(|_| Blocks::from(stock)).collect();
         assert_eq!(one.handed_over_together(), 1);
-        assert!(many[62].fits(limits::DATAGRAM_MAX) && !many[62].fits(2 * limits::BLOCK_MIN));
+        assert_eq!(many[62].with_room(limits::DATAGRAM_MAX).capacity(), limits::BLOCK_MIN);
         drop(many);
         assert_eq!(one.handed_over_together(), limits::PIECES_TOGETHER);
     }

@@ -124,7 +124,7 @@ pub const RECEIVED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Number of filled blocks that all receivers together remember for reuse.
 pub const BLOCKS_KEPT: usize = 256;
 /// Total size of the blocks that all receivers fill at a time; many receivers have smaller ones.
-pub const BLOCKS_FILLED_MAX: usize = 4 * 1024 * 1024;
+pub const BLOCKS_FILLED_MAX: usize = 2 * 1024 * 1024;
 /// Size of the smallest block.
 pub const BLOCK_MIN: usize = 128 * 1024;
 const _: () = assert!(DATAGRAM_MAX < BLOCK_MIN && BLOCK_MIN <= BLOCK);
