@@ -414,6 +414,7 @@ impl Daemon {
                 self.links.forget(node);
             }
             Action::Completed { node, barrier } => self.inputs.completed(node, barrier),
+            Action::Lost { node, barrier } => self.inputs.lost(node, barrier),
             Action::Resume { node, barrier, lasts } => self.inputs.answer(node, barrier, &lasts),
             Action::Throttle(node, throttle) => self.inputs.throttle(node, throttle),
             // Nothing is taken from a paused receiver, so it waits by itself.

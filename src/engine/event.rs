@@ -197,6 +197,14 @@ pub enum Action {
         /// The barrier.
         barrier: u64,
     },
+    /// Tell an input that lines before this barrier are not on disk and never will be: whoever
+    /// waits for it must send them again.
+    Lost {
+        /// The input.
+        node: NodeId,
+        /// The barrier.
+        barrier: u64,
+    },
     /// Answer an input's resume query, made with this barrier.
     Resume {
         /// The input.

@@ -158,6 +158,7 @@ impl Engine {
     fn remove(&mut self, id: NodeId) {
         log::info!("{}", self.ledger_line(id));
         self.remove_consumers(id);
+        self.forget_in_barriers(id);
         let Some(mut node) = self.graph.remove(id) else { return };
         Self::report_losses(id, &mut node, true, &mut self.cx);
         if matches!(node.body, Body::Input { ended: false }) {

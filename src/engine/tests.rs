@@ -445,3 +445,35 @@ fn readers_do_not_wait_for_the_time_of_a_sync_while_much_is_written() {
     assert!(durable >= 60_000 - (4 << 20) / 100, "{durable} of 60000");
     world.finish();
 }
+
+/// A spool that a reload removes while its disk fails, with one line in it; how long its removal
+/// takes is `grace` (10 s).
+fn spool_removed_with_a_line(fails: bool) -> World {
+    let spool = "[spool.s]\nfrom = \"in\"\ndir = \"/s\"\n";
+    let output = "[output.o]\nfrom = \"in\"\nfile = \"/o\"\n";
+    let mut world = World::new(&format!("{INPUT}{output}{spool}"));
+    let node = world.engine.find("in").unwrap();
+    world.fs.fail_syncs(fails);
+    world.lines("one\n");
+    world.handle(Event::Barrier { node, number: 1, resume: Vec::new() });
+    world.reload(&format!("{INPUT}{output}"));
+    world.lines("two\n");
+    world.handle(Event::Barrier { node, number: 2, resume: Vec::new() });
+    world
+}
+
+#[test]
+fn lines_that_a_removed_spool_gives_up_are_never_acknowledged_and_those_behind_them_are() {
+    let mut world = spool_removed_with_a_line(true);
+    assert_eq!((world.completed, world.lost.as_slice()), (0, &[][..]));
+    world.pass(Duration::from_secs(60));
+    assert!(world.status().nodes.iter().all(|node| node.name != "s"), "it was given up");
+    assert_eq!((world.completed, world.lost.as_slice()), (2, &[1][..]));
+}
+
+#[test]
+fn lines_that_a_removed_spool_still_writes_are_acknowledged() {
+    let mut world = spool_removed_with_a_line(false);
+    world.pass(Duration::from_secs(60));
+    assert_eq!((world.completed, world.lost.as_slice()), (2, &[][..]));
+}

@@ -50,6 +50,8 @@ pub(crate) struct World {
     pub(crate) slow_syncs: bool,
     /// What inputs were sent: the last completed barrier, and answers to resume queries.
     pub(crate) completed: u64,
+    /// Barriers that are lost.
+    pub(crate) lost: Vec<u64>,
     pub(crate) answers: VecDeque<(u64, Vec<Vec<Option<u64>>>)>,
     /// Commands issued by links.
     pub(crate) commands: VecDeque<(LaneId, Command)>,
@@ -90,6 +92,7 @@ impl World {
             syncs: VecDeque::new(),
             slow_syncs: false,
             completed: 0,
+            lost: Vec::new(),
             answers: VecDeque::new(),
             commands: VecDeque::new(),
             children: BTreeMap::new(),
@@ -230,6 +233,7 @@ impl World {
                 self.paused.retain(|other| *other != name);
             }
             Action::Completed { barrier, .. } => self.completed = barrier,
+            Action::Lost { barrier, .. } => self.lost.push(barrier),
             Action::Resume { barrier, lasts, .. } => self.answers.push_back((barrier, lasts)),
             Action::Throttle(..) => {}
             Action::Report(loss) => self.losses.push(loss),
