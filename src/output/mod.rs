@@ -1,6 +1,7 @@
 //! Where lines leave: queues, child processes as state machines, files, datagrams.
 
 pub mod archive;
+pub mod budget;
 pub mod file;
 pub mod name;
 pub mod open_files;
