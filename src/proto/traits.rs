@@ -156,6 +156,9 @@ pub struct Nature {
     pub label: &'static str,
     /// Whether a sender is told that its lines are on disk.
     pub acknowledged: bool,
+    /// Whether it numbers its lines and keeps positions: a spool takes all of them, and a position
+    /// moves over what every output is done with.
+    pub numbered: bool,
     /// Whether its senders wait when nothing is read from them.
     pub can_wait: bool,
     /// The longest line that can come, in bytes, whatever the configuration allows.
@@ -165,7 +168,7 @@ pub struct Nature {
 impl Nature {
     /// An input whose senders wait, without acknowledgements and with lines of any length.
     pub const fn new(label: &'static str) -> Self {
-        Self { label, acknowledged: false, can_wait: true, longest_line: None }
+        Self { label, acknowledged: false, numbered: false, can_wait: true, longest_line: None }
     }
 }
 

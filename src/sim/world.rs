@@ -226,7 +226,7 @@ impl World {
             }
             Action::Completed { barrier, .. } => self.completed = barrier,
             Action::Resume { barrier, lasts, .. } => self.answers.push_back((barrier, lasts)),
-            Action::Throttle(..) => {}
+            Action::Kin { .. } | Action::Throttle(..) => {}
             Action::Read(job) => self.read_spool(job),
             Action::Link(lane, command) => self.commands.push_back((lane, command)),
         }
