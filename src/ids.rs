@@ -42,6 +42,12 @@ impl Identity {
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 
+    /// Its lower half, which tells origins of one kind apart.
+    pub fn part(self) -> u64 {
+        let [.., a, b, c, d, e, f, g, h] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// A new random identity.
     pub fn new() -> Self {
         // The standard library's hash maps are keyed with the system's randomness.
