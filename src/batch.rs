@@ -78,6 +78,8 @@ pub struct Inquiry {
     /// Origins that have ended with the lines before the barrier. They are forgotten, and may begin
     /// anew once the barrier is passed.
     pub ended: Vec<Identity>,
+    /// Whether the barrier may wait for a spool's next sync in its time, as nobody waits for it.
+    pub is_patient: bool,
 }
 
 /// Lines `first` to `last` of a spool of this daemon, or the selected ones among them.

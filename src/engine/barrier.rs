@@ -76,7 +76,9 @@ impl Engine {
         for id in self.graph.ends(input) {
             if let Some(spool) = self.graph.spool_mut(id) {
                 let mark = spool.mark();
-                spool.want(mark);
+                if !inquiry.is_patient {
+                    spool.want(mark);
+                }
                 marks.push((id, mark));
                 self.cx.touch(id);
             } else if waits_for_outputs {

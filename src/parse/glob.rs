@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 const PATTERN_MAX: usize = 4096;
 
 /// A pattern for whole paths.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Glob {
     text: String,
     parts: Vec<Part>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Part {
     /// Any number of folders, also none.
     Any,
@@ -74,6 +74,11 @@ impl Glob {
     /// Whether a file of this path is meant.
     pub fn matches(&self, path: &Path) -> bool {
         matches(&self.parts, &names(path))
+    }
+
+    /// Whether files that stand in this folder may be meant.
+    pub fn holds(&self, folder: &Path) -> bool {
+        reach(&self.parts, &names(folder))[self.parts.len() - 1]
     }
 
     /// Whether files in this folder, or in a folder below it, may be meant.
@@ -269,6 +274,11 @@ mod tests {
         assert!(enters("/var/log/*.log", "/") && enters("/var/log/*.log", "/var/log"));
         assert!(!enters("/var/log/*.log", "/var/log/nginx") && !enters("/var/log/*.log", "/etc"));
         assert!(enters("/srv/**/a.log", "/srv/x/y") && !enters("/srv/**/a.log", "/srv/.x"));
+        let holds = |pattern: &str, folder: &str| {
+            Glob::parse(pattern).unwrap().holds(Path::new(folder))
+        };
+        assert!(holds("/var/log/*.log", "/var/log") && !holds("/var/log/*.log", "/var"));
+        assert!(holds("/srv/**/a.log", "/srv") && holds("/srv/**/a.log", "/srv/x/y"));
         assert!(enters("/p/*_web_*/*/*.log", "/p/ns_web_1/c"));
         assert!(!enters("/p/*_web_*/*/*.log", "/p/ns_db_1"));
     }

@@ -12,6 +12,7 @@ use super::shared::process::ProcessPlan;
 use super::shared::tls::ServerTlsPlan;
 use crate::format::plan::FormatPlan;
 use crate::ingress::datagrams::DatagramSocket;
+use crate::ingress::files::watch::Meant;
 use crate::ingress::{OpenError, Socket, Source};
 use crate::settings::{Choice, Entry, Report, Section};
 
@@ -141,6 +142,8 @@ pub enum Claim {
     Path(PathBuf),
     /// Standard input.
     Stdin,
+    /// Files that are followed.
+    Followed(Meant),
     /// A file that is written.
     File(PathBuf),
     /// A spool's folder.
@@ -221,6 +224,7 @@ impl Claim {
             }
             Self::UnixPath(_) => format!("this socket is bound by {owner}"),
             Self::Path(_) => format!("this FIFO is read by {owner}"),
+            Self::Followed(_) => format!("these files are followed by {owner}"),
             Self::Stdin => format!("standard input is read by {owner}"),
             Self::File(_) => format!("this file is written by {owner}"),
             Self::Folder(_) => format!("[{table}] has its spool in this folder"),
@@ -232,7 +236,7 @@ impl Claim {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Udp { .. } | Self::Tcp(_) | Self::UnixPath(_) => "bound here",
-            Self::Path(_) | Self::Stdin => "read here",
+            Self::Path(_) | Self::Stdin | Self::Followed(_) => "read here",
             Self::File(_) | Self::Stdout => "written here",
             Self::Folder(_) => "used here",
         }

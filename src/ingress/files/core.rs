@@ -157,9 +157,9 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// How many files are open, and how many of them have no name any more.
-    pub fn open_files(&self) -> (usize, usize) {
-        (self.files.len() - self.free.len(), self.leaving.len())
+    /// How many files are open.
+    pub fn open_files(&self) -> usize {
+        self.files.len() - self.free.len()
     }
 
     // ---- names
@@ -252,11 +252,6 @@ impl<D: Disk> Core<D> {
         if let Some(&at) = self.by_path.get(path) {
             self.wake(at);
         }
-    }
-
-    /// Whether a path is known.
-    pub fn knows(&self, path: &Path) -> bool {
-        self.by_path.contains_key(path)
     }
 
     /// Any file may have been written to.
@@ -381,7 +376,7 @@ impl<D: Disk> Core<D> {
     /// rotated later than one that a spool knows.
     fn is_newer(&self, at: usize, rotated: &HashMap<PathBuf, Age>) -> bool {
         let Some(followed) = &self.files[at] else { return false };
-        if followed.role == Role::Wanted {
+        if followed.role != Role::Neighbour {
             return true;
         }
         let path = self.rotated_from(&followed.last_name);
@@ -393,7 +388,7 @@ impl<D: Disk> Core<D> {
     /// The followed path that a file was rotated from, by its name.
     fn rotated_from(&self, path: &Path) -> Option<PathBuf> {
         let is_from = |(wanted, at): &(&PathBuf, &usize)| {
-            self.files[**at].as_ref().is_some_and(|followed| followed.role == Role::Wanted)
+            self.files[**at].as_ref().is_some_and(|followed| followed.role != Role::Neighbour)
                 && *wanted != path
                 && is_rotation(wanted, path)
         };
@@ -510,6 +505,19 @@ impl<D: Disk> Core<D> {
     pub fn store(&mut self, identity: Identity, next: u64) {
         self.stored.insert(identity, next);
         self.stored_changed = true;
+    }
+
+    /// Everything found so far is met and asked for: from now on positions are to be kept, though
+    /// there be none.
+    pub fn settle_first(&mut self) -> bool {
+        let settled = self.asked.is_empty() && self.to_ask.is_empty() && self.ready.is_empty();
+        self.stored_changed |= settled;
+        settled
+    }
+
+    /// Whether [`Self::take_stored`] has something.
+    pub fn has_unsaved(&self) -> bool {
+        self.stored_changed
     }
 
     /// How far files were read, where that has changed since it was asked.

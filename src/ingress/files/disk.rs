@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -151,16 +152,56 @@ impl Disk for OsDisk {
     }
 }
 
-/// Whether `other`, in the same folder, may be a rotation of `path` by its name: it begins with
-/// its stem, as `access.log.1` and `access-20261127.log` do with that of `access.log`.
+/// Whether `other`, in the same folder, may be a rotation of `path` by its name: it has its stem,
+/// and a number, a date or a word for old ones behind it, as `access.log.1`, `access.log-20261127`,
+/// `access-20261127.log` and `access.log.old` have that of `access.log`.
 pub fn is_rotation(path: &Path, other: &Path) -> bool {
-    use std::os::unix::ffi::OsStrExt;
     let (Some(stem), Some(name)) = (path.file_stem(), other.file_name()) else { return false };
-    path.parent() == other.parent() && name.as_bytes().starts_with(stem.as_bytes())
+    let Some(rest) = name.as_bytes().strip_prefix(stem.as_bytes()) else { return false };
+    let ending: Vec<u8> = match path.extension() {
+        Some(ending) => [b".", ending.as_bytes()].concat(),
+        None => Vec::new(),
+    };
+    let rest = rest.strip_prefix(&ending[..]).unwrap_or(rest);
+    let rest = rest.strip_suffix(&ending[..]).unwrap_or(rest);
+    let is_number = |byte: &u8| byte.is_ascii_digit() || b"-_.~:@TZ".contains(byte);
+    let begins_apart = rest.first().is_some_and(|byte| b"-_.~@".contains(byte));
+    let words: [&[u8]; 5] = [b".old", b".bak", b".prev", b".orig", b".save"];
+    path.parent() == other.parent()
+        && begins_apart
+        && (rest.iter().all(is_number) || words.contains(&rest))
 }
 
 /// Whether a name says that a file is compressed.
 pub fn is_compressed(path: &Path) -> bool {
     let endings = ["gz", "zst", "xz", "bz2", "lz4"];
     path.extension().is_some_and(|ending| endings.iter().any(|one| ending == *one))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotation_has_the_stem_and_a_number_or_a_date_behind_it() {
+        let is = |name: &str| is_rotation(Path::new("/l/app.log"), &Path::new("/l").join(name));
+        for name in [
+            "app.log.1",
+            "app.log-20261127",
+            "app-2026-11-27T10.log",
+            "app.log.old",
+            "app.log~",
+            "app.log-00001",
+            "app.1.log",
+        ] {
+            assert!(is(name), "{name}");
+        }
+        for name in ["app.log", "app2.log", "app-worker.log", "app.log.err", "apps.log.1", "b.log.1"]
+        {
+            assert!(!is(name), "{name}");
+        }
+        assert!(!is_rotation(Path::new("/l/app.log"), Path::new("/m/app.log.1")));
+        let rotated = Path::new("/p/0.log.20261127-101010");
+        assert!(is_rotation(Path::new("/p/0.log"), rotated));
+    }
 }

@@ -4,7 +4,11 @@ pub mod core;
 pub mod decode;
 pub mod disk;
 pub mod identity;
+mod mail;
+pub mod positions;
 mod reading;
+pub mod source;
+pub mod watch;
 
 #[cfg(test)]
 mod core_tests;
