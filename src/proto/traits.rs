@@ -13,6 +13,7 @@ use crate::format::plan::FormatPlan;
 use crate::forward::plan::ForwardPlan;
 use crate::fs::Fs;
 use crate::ingress::datagrams::DatagramSocket;
+use crate::ingress::files::watch::Meant;
 use crate::ingress::{OpenError, Socket, Source};
 use crate::output::worker::{Worker, Workplace};
 use crate::settings::{Choice, Entry, Report, Section};
@@ -167,6 +168,8 @@ pub enum Claim {
     Path(PathBuf),
     /// Standard input.
     Stdin,
+    /// Files that are followed.
+    Followed(Meant),
     /// A file that is written.
     File(PathBuf),
     /// A spool's folder.
@@ -182,6 +185,9 @@ pub struct Nature {
     pub label: &'static str,
     /// Whether a sender is told that its lines are on disk.
     pub acknowledged: bool,
+    /// Whether it numbers its lines and keeps positions: a spool takes all of them, and a position
+    /// moves over what every output is done with.
+    pub numbered: bool,
     /// Whether its senders wait when nothing is read from them.
     pub can_wait: bool,
     /// The longest line that can come, in bytes, whatever the configuration allows.
@@ -191,7 +197,7 @@ pub struct Nature {
 impl Nature {
     /// An input whose senders wait, without acknowledgements and with lines of any length.
     pub const fn new(label: &'static str) -> Self {
-        Self { label, acknowledged: false, can_wait: true, longest_line: None }
+        Self { label, acknowledged: false, numbered: false, can_wait: true, longest_line: None }
     }
 }
 
@@ -244,6 +250,7 @@ impl Claim {
             }
             Self::UnixPath(_) => format!("this socket is bound by {owner}"),
             Self::Path(_) => format!("this FIFO is read by {owner}"),
+            Self::Followed(_) => format!("these files are followed by {owner}"),
             Self::Stdin => format!("standard input is read by {owner}"),
             Self::File(_) => format!("this file is written by {owner}"),
             Self::Folder(_) => format!("[{table}] has its spool in this folder"),
@@ -255,7 +262,7 @@ impl Claim {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Udp { .. } | Self::Tcp(_) | Self::UnixPath(_) => "bound here",
-            Self::Path(_) | Self::Stdin => "read here",
+            Self::Path(_) | Self::Stdin | Self::Followed(_) => "read here",
             Self::File(_) | Self::Stdout => "written here",
             Self::Folder(_) => "used here",
         }
