@@ -4,7 +4,7 @@
 //! and how long its lines are; an output, what it claims, how large its queue is and how it
 //! writes. Nothing else of the configuration knows a protocol.
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::shared::datagrams::UdpInPlan;
@@ -12,6 +12,7 @@ use super::shared::process::ProcessPlan;
 use super::shared::tls::ServerTlsPlan;
 use crate::format::plan::FormatPlan;
 use crate::ingress::datagrams::DatagramSocket;
+use crate::ingress::listener::Listener;
 use crate::ingress::{OpenError, Socket, Source};
 use crate::settings::{Choice, Entry, Report, Section};
 
@@ -81,7 +82,7 @@ impl Opening<'_> {
     }
 
     /// Takes a listening socket.
-    pub fn listener(&mut self) -> Option<TcpListener> {
+    pub fn listener(&mut self) -> Option<Listener> {
         let is_listener = |socket: &Socket| matches!(socket, Socket::Listener(_));
         let at = self.sockets.iter().position(is_listener)?;
         match self.sockets.swap_remove(at) {
@@ -137,6 +138,8 @@ pub enum Claim {
     Tcp(SocketAddr),
     /// The path of a Unix socket for datagrams.
     UnixPath(PathBuf),
+    /// The path of a Unix socket for connections.
+    UnixListener(PathBuf),
     /// Another path that is read: that of a FIFO.
     Path(PathBuf),
     /// Standard input.
@@ -175,6 +178,8 @@ impl Claim {
         match (self, other) {
             (Self::Udp { address: one, .. }, Self::Udp { address: other, .. })
             | (Self::Tcp(one), Self::Tcp(other)) => addresses_clash(*one, *other),
+            (Self::UnixPath(one), Self::UnixListener(other))
+            | (Self::UnixListener(one), Self::UnixPath(other)) => one == other,
             _ => self == other,
         }
     }
@@ -190,6 +195,7 @@ impl Claim {
                 Self::Udp { address: any(*address), multicast: None, interface: None }
             }
             Self::Tcp(address) => Self::Tcp(any(*address)),
+            Self::UnixListener(path) => Self::UnixPath(path.clone()),
             other => other.clone(),
         }
     }
@@ -198,7 +204,8 @@ impl Claim {
     pub fn fits(&self, socket: &Socket) -> bool {
         match self {
             Self::Udp { .. } | Self::UnixPath(_) => matches!(socket, Socket::Datagrams(_)),
-            Self::Tcp(_) => matches!(socket, Socket::Listener(_)),
+            Self::Tcp(_) => matches!(socket, Socket::Listener(Listener::Tcp(_))),
+            Self::UnixListener(_) => matches!(socket, Socket::Listener(Listener::Unix(..))),
             _ => false,
         }
     }
@@ -216,7 +223,7 @@ impl Claim {
             Self::Udp { address, .. } | Self::Tcp(address) => {
                 format!("{address} is bound by {owner}")
             }
-            Self::UnixPath(_) => format!("this socket is bound by {owner}"),
+            Self::UnixPath(_) | Self::UnixListener(_) => format!("this socket is bound by {owner}"),
             Self::Path(_) => format!("this FIFO is read by {owner}"),
             Self::Stdin => format!("standard input is read by {owner}"),
             Self::File(_) => format!("this file is written by {owner}"),
@@ -228,7 +235,9 @@ impl Claim {
     /// What is said of the place where it was claimed first.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Udp { .. } | Self::Tcp(_) | Self::UnixPath(_) => "bound here",
+            Self::Udp { .. } | Self::Tcp(_) | Self::UnixPath(_) | Self::UnixListener(_) => {
+                "bound here"
+            }
             Self::Path(_) | Self::Stdin => "read here",
             Self::File(_) | Self::Stdout => "written here",
             Self::Folder(_) => "used here",

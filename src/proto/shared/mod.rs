@@ -11,3 +11,4 @@ pub mod process;
 pub mod queue;
 pub mod tls;
 pub mod udp_socket;
+pub mod unix_socket;

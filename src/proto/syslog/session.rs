@@ -1,7 +1,6 @@
 //! A syslog client's connection: frames in, messages out. Nothing is ever answered.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use crate::ingress::server;
 use crate::input::Gather;
@@ -45,8 +44,8 @@ impl fmt::Display for Fault {
 
 impl Session {
     /// A session whose messages are cut to `max_message` bytes; with `nul` also NUL ends one.
-    pub fn new(peer: SocketAddr, tls: bool, max_message: usize, nul: bool) -> Self {
-        let (framer, source) = (Framer::new(max_message, nul), Some(Source::Address(peer)));
+    pub fn new(peer: Source, tls: bool, max_message: usize, nul: bool) -> Self {
+        let (framer, source) = (Framer::new(max_message, nul), Some(peer));
         Self { framer, source, may_be_tls: !tls, slip: None, out: Vec::new() }
     }
 
