@@ -12,7 +12,7 @@ pub mod listener;
 pub mod pending;
 pub mod server;
 pub mod socket_path;
-mod wait;
+pub mod wait;
 
 use std::io::ErrorKind;
 use std::{fmt, io};

@@ -6,6 +6,7 @@
 
 pub mod fifo;
 pub mod file;
+pub mod fluent;
 pub mod forward;
 pub mod pipe;
 pub mod relp;
@@ -97,6 +98,8 @@ inputs! {
     Syslog(syslog::config::SyslogInPlan),
     /// Messages, each acknowledged once it is on disk.
     Relp(relp::config::RelpInPlan),
+    /// Records of the Fluent forward protocol; a chunk is acknowledged once it is on disk.
+    Fluent(fluent::config::FluentInPlan),
     /// The daemon's standard input; ends the daemon's work at end of file.
     Stdin(stdin::config::StdinPlan),
     /// A named pipe, created where missing, reopened at end of file.

@@ -6,6 +6,7 @@ use crate::ingress::server;
 use crate::input::Gather;
 use crate::input::messages::Messages;
 use crate::parse::framing::{Frame, Framer};
+use crate::parse::is_tls_hello;
 use crate::sources::Source;
 
 /// One client.
@@ -87,9 +88,4 @@ impl server::Session for Session {
     fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
-}
-
-/// Whether a connection begins with a record of TLS (RFC 8446, section 5.1): no message does.
-fn is_tls_hello(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x16, 0x03])
 }

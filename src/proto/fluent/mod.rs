@@ -1,0 +1,16 @@
+//! Fluent forward, version 1.5: the protocol of fluentd, Fluent Bit and Docker's `fluentd` driver
+//! (<https://github.com/fluent/fluentd/wiki/Forward-Protocol-Specification-v1.5>).
+//!
+//! A connection carries a stream of [MessagePack](msgpack) values, each a message with one or many
+//! records. A message with a chunk's id is answered once its lines are on disk.
+
+pub mod auth;
+pub mod config;
+mod fields;
+mod heartbeat;
+mod input;
+pub mod message;
+pub mod msgpack;
+mod partial;
+mod record;
+pub mod session;
