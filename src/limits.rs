@@ -357,10 +357,9 @@ pub const CURSOR_FILES_MAX: usize = 2 * FILES_AT_ONCE;
 pub const CONNECTIONS_DEFAULT: u64 = 1000;
 /// Maximum of `max_connections`.
 pub const CONNECTIONS_MAX: u64 = 100_000;
-/// Maximum size of a message of the Fluent forward protocol: fluentd's buffer in memory sends
-/// chunks of 8 MiB.
-pub const FORWARD_MESSAGE_MAX: usize = 12 * 1024 * 1024;
-const _: () = assert!(FORWARD_MESSAGE_MAX < UNFINISHED_MAX);
+/// Maximum size of a message that holds many records: senders in use make chunks of 8 MiB.
+pub const RECORDS_MESSAGE_MAX: usize = 12 * 1024 * 1024;
+const _: () = assert!(RECORDS_MESSAGE_MAX < UNFINISHED_MAX);
 /// Maximum size of the records of one such message, once decompressed.
 pub const RECORDS_UNPACKED_MAX: usize = 32 * 1024 * 1024;
 /// Maximum length of the id of a chunk. Ids in use have 32 to 64 bytes.

@@ -518,6 +518,10 @@ mod tests {
     struct Does<F>(F);
 
     impl<F: FnOnce(Inlet) + Send> Source for Does<F> {
+        fn sends_barriers(&self) -> bool {
+            true
+        }
+
         fn run(self: Box<Self>, inlet: Inlet) {
             (self.0)(inlet);
         }

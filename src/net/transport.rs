@@ -1,5 +1,5 @@
-//! A connection over TCP or a Unix socket, plain or through TLS, as the loop and the receivers use it: nothing here
-//! ever waits.
+//! A connection over TCP or a Unix socket, plain or through TLS, as the loop and the receivers use
+//! it: nothing here ever waits.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};

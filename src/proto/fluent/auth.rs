@@ -52,11 +52,11 @@ struct Ping<'p> {
 impl<'p> Ping<'p> {
     fn read(value: &'p [u8]) -> Option<Self> {
         let mut reader = Reader::new(value);
-        let (Ok(Value::Array(6)), Some(b"PING")) = (reader.next(), reader.next().ok()?.text())
+        let (Ok(Value::Array(6)), Some(b"PING")) = (reader.value(), reader.value().ok()?.text())
         else {
             return None;
         };
-        let mut text = || reader.next().ok()?.text();
+        let mut text = || reader.value().ok()?.text();
         let (host, salt, digest) = (text()?, text()?, text()?);
         Some(Self { host, salt, digest, user: text()?, password: text()? })
     }

@@ -44,7 +44,7 @@ impl<'r> Fields<'r> {
         let mut fields = Self::default();
         let mut stream = None;
         for (name, value) in pairs(record) {
-            let Some(text) = Reader::new(value).next().ok().and_then(Value::text) else {
+            let Some(text) = Reader::new(value).value().ok().and_then(Value::text) else {
                 if matches!(name, b"level" | b"severity") {
                     fields.severity = number(value).or(fields.severity);
                 }
@@ -86,7 +86,8 @@ impl<'r> Fields<'r> {
 
     /// Whether a field has its place elsewhere in a message, so that it is no parameter.
     pub(super) fn is_placed(&self, name: &[u8], value: &[u8]) -> bool {
-        let is = |other: &[u8]| Reader::new(value).next().ok().and_then(Value::text) == Some(other);
+        let is =
+            |other: &[u8]| Reader::new(value).value().ok().and_then(Value::text) == Some(other);
         match name {
             b"host" | b"hostname" => !self.host.is_empty() && is(self.host),
             b"pid" => !self.procid.is_empty() && is(self.procid),
@@ -119,7 +120,7 @@ fn severity(name: &[u8]) -> Option<u8> {
 
 /// The severity of a number, as syslog counts.
 fn number(value: &[u8]) -> Option<u8> {
-    match Reader::new(value).next() {
+    match Reader::new(value).value() {
         Ok(Value::Uint(number @ 0..=7)) => u8::try_from(number).ok(),
         _ => None,
     }
@@ -128,20 +129,20 @@ fn number(value: &[u8]) -> Option<u8> {
 /// The names and values of a map; a name that is no string is empty.
 pub(super) fn pairs(map: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut reader = Reader::new(map);
-    let count = match reader.next() {
+    let count = match reader.value() {
         Ok(Value::Map(count)) => count,
         _ => 0,
     };
     (0..count).map_while(move |_| {
         let name = reader.skip().ok()?;
-        let name = Reader::new(name).next().ok().and_then(Value::text).unwrap_or_default();
+        let name = Reader::new(name).value().ok().and_then(Value::text).unwrap_or_default();
         Some((name, reader.skip().ok()?))
     })
 }
 
 /// Writes a value as text: a string as it is, a list or a map as JSON.
 pub(super) fn write_text(value: &[u8], heads: &mut Heads, out: &mut Vec<u8>) {
-    match Reader::new(value).next() {
+    match Reader::new(value).value() {
         Ok(Value::Str(text) | Value::Bin(text)) => out.extend_from_slice(text),
         Ok(Value::Nil) | Err(_) => {}
         Ok(Value::Ext(0, _)) => write_time(value, heads, out),
@@ -156,7 +157,7 @@ pub(super) fn write_json(value: &[u8], heads: &mut Heads, out: &mut Vec<u8>) {
 
 fn json(reader: &mut Reader<'_>, heads: &mut Heads, out: &mut Vec<u8>, depth: usize) {
     let before = *reader;
-    let Ok(value) = reader.next() else { return out.extend_from_slice(b"null") };
+    let Ok(value) = reader.value() else { return out.extend_from_slice(b"null") };
     match value {
         Value::Nil => out.extend_from_slice(b"null"),
         Value::Bool(is) => out.extend_from_slice(if is { b"true" } else { b"false" }),
@@ -198,7 +199,7 @@ fn json(reader: &mut Reader<'_>, heads: &mut Heads, out: &mut Vec<u8>, depth: us
                 }
                 let name = reader.skip().unwrap_or_default();
                 write_string(
-                    Reader::new(name).next().ok().and_then(Value::text).unwrap_or(b""),
+                    Reader::new(name).value().ok().and_then(Value::text).unwrap_or(b""),
                     out,
                 );
                 out.push(b':');
@@ -211,7 +212,7 @@ fn json(reader: &mut Reader<'_>, heads: &mut Heads, out: &mut Vec<u8>, depth: us
 
 /// Writes an EventTime.
 fn write_time(value: &[u8], heads: &mut Heads, out: &mut Vec<u8>) {
-    let time = Reader::new(value).next().map_err(drop).and_then(time_of);
+    let time = Reader::new(value).value().map_err(drop).and_then(time_of);
     if let Ok(time) = time {
         heads.time(time.unwrap_or_default(), out);
     }

@@ -123,13 +123,13 @@ impl<'m> Message<'m> {
     /// Why it is no message.
     pub fn read(value: &'m [u8]) -> Result<Option<Self>, Fault> {
         let mut reader = Reader::new(value);
-        let count = match reader.next()? {
+        let count = match reader.value()? {
             Value::Nil => return Ok(None),
             Value::Array(count @ 2..=4) => count,
             Value::Array(_) => return Err(Fault::Shape("an array of other than 2 to 4 values")),
             _ => return Err(Fault::Shape(NO_ARRAY)),
         };
-        let tag = reader.next()?.text().ok_or(Fault::Shape("a message whose tag is no string"))?;
+        let tag = reader.value()?.text().ok_or(Fault::Shape("a message whose tag is no string"))?;
         let (body, left) = match reader.peek()? {
             Value::Str(packed) | Value::Bin(packed) => {
                 reader.skip()?;
@@ -169,7 +169,7 @@ impl<'m> Message<'m> {
             Body::Many(entries) => {
                 let mut reader = Reader::new(entries);
                 // The head of the array, which was seen before.
-                reader.next()?;
+                reader.value()?;
                 all(reader, take, &mut taken);
             }
             Body::Packed(packed) => match self.packing(packed)? {
@@ -204,7 +204,7 @@ pub const NO_ARRAY: &str = "what is not the forward protocol: a message is an ar
 impl<'m> Options<'m> {
     fn read(reader: &mut Reader<'m>) -> Result<Self, Fault> {
         let mut options = Self::default();
-        let count = match reader.next()? {
+        let count = match reader.value()? {
             Value::Map(count) => count,
             Value::Nil => 0,
             _ => return Err(Fault::Shape("options that are no map")),
@@ -236,7 +236,7 @@ impl<'m> Options<'m> {
 
 /// Whether the value that comes next is `[time, metadata]` and not a list of entries.
 fn is_time_with_metadata(mut reader: Reader<'_>) -> Result<bool, Fault> {
-    let Value::Array(2) = reader.next()? else { return Ok(false) };
+    let Value::Array(2) = reader.value()? else { return Ok(false) };
     Ok(!matches!(reader.peek()?, Value::Array(_)))
 }
 
@@ -246,7 +246,7 @@ fn all(mut reader: Reader<'_>, take: &mut impl FnMut(Entry<'_>), taken: &mut Tak
         // Behind what is no value, nothing can be found.
         let Ok(entry) = reader.skip() else { return taken.note("entries that are cut off") };
         let mut parts = Reader::new(entry);
-        match (parts.next(), parts.skip(), parts.skip()) {
+        match (parts.value(), parts.skip(), parts.skip()) {
             (Ok(Value::Array(2..)), Ok(time), Ok(record)) => one(time, record, take, taken),
             _ => taken.note("an entry that is not a time and a record"),
         }
@@ -258,19 +258,19 @@ fn one(time: &[u8], record: &[u8], take: &mut impl FnMut(Entry<'_>), taken: &mut
     let mut reader = Reader::new(time);
     let metadata = match reader.peek() {
         Ok(Value::Array(2)) => {
-            let parts = (reader.next(), reader.skip(), reader.skip());
+            let parts = (reader.value(), reader.skip(), reader.skip());
             let (_, Ok(inner), Ok(metadata)) = parts else {
                 return taken.note("an entry whose time is cut off");
             };
             reader = Reader::new(inner);
-            matches!(Reader::new(metadata).next(), Ok(Value::Map(1..))).then_some(metadata)
+            matches!(Reader::new(metadata).value(), Ok(Value::Map(1..))).then_some(metadata)
         }
         _ => None,
     };
-    let Ok(time) = reader.next().map_err(|_| ()).and_then(time_of) else {
+    let Ok(time) = reader.value().map_err(|_| ()).and_then(time_of) else {
         return taken.note("an entry whose time is no time");
     };
-    if !matches!(Reader::new(record).next(), Ok(Value::Map(_))) {
+    if !matches!(Reader::new(record).value(), Ok(Value::Map(_))) {
         return taken.note("a record that is no map");
     }
     take(Entry { time, record, metadata });

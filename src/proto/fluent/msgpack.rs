@@ -219,7 +219,7 @@ impl<'v> Reader<'v> {
     ///
     /// # Errors
     /// That there is no whole value.
-    pub fn next(&mut self) -> Result<Value<'v>, Fault> {
+    pub fn value(&mut self) -> Result<Value<'v>, Fault> {
         let (head, len) = head(self.rest)?.ok_or(Fault::CutOff)?;
         let behind = &self.rest[len..];
         match head {
@@ -242,9 +242,9 @@ impl<'v> Reader<'v> {
     /// The next value without taking it.
     ///
     /// # Errors
-    /// As [`Self::next`].
+    /// As [`Self::value`].
     pub fn peek(&self) -> Result<Value<'v>, Fault> {
-        Self { rest: self.rest }.next()
+        Self { rest: self.rest }.value()
     }
 
     /// Passes over a whole value; its bytes.

@@ -12,7 +12,7 @@ use super::msgpack::Scanner;
 use super::record::Records;
 use crate::ingress::server::{self, State};
 use crate::input::{Gather, Pieces};
-use crate::limits::{CHUNKS_REMEMBERED, FORWARD_MESSAGE_MAX};
+use crate::limits::{CHUNKS_REMEMBERED, RECORDS_MESSAGE_MAX};
 use crate::parse::is_tls_hello;
 use crate::proto::shared::record::As;
 use crate::sources::Source;
@@ -126,7 +126,7 @@ impl Session {
     ) -> Self {
         Self {
             buffer: BytesMut::new(),
-            scanner: Scanner::new(FORWARD_MESSAGE_MAX),
+            scanner: Scanner::new(RECORDS_MESSAGE_MAX),
             records: Records::new(form, max_line, source),
             chunks,
             challenge: None,
@@ -277,7 +277,11 @@ impl server::Session for Session {
     }
 
     fn completed(&mut self, barrier: u64) {
-        while let Some((_, answers)) = self.waiting.pop_front_if(|(other, _)| *other <= barrier) {
+        while let Some((_, answers)) =
+            self.waiting.front_mut().filter(|(other, _)| *other <= barrier)
+        {
+            let answers = std::mem::take(answers);
+            self.waiting.pop_front();
             self.waiting_bytes -= answers.len();
             self.out.extend(answers);
         }

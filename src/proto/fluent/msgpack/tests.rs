@@ -39,11 +39,11 @@ const SINGLE: [(&[u8], Value<'_>); 27] = [
 fn values_are_what_the_specification_says_and_cut_off_are_none() {
     for (bytes, wanted) in SINGLE {
         let mut reader = Reader::new(bytes);
-        assert_eq!((reader.next(), reader.is_at_end()), (Ok(wanted), true), "{bytes:x?}");
+        assert_eq!((reader.value(), reader.is_at_end()), (Ok(wanted), true), "{bytes:x?}");
         assert_eq!(Scanner::new(100).scan(bytes), Ok(Some(bytes.len())), "{bytes:x?}");
         assert_eq!(Reader::new(bytes).skip(), Ok(bytes));
         for len in 0..bytes.len() {
-            assert_eq!(Reader::new(&bytes[..len]).next(), Err(Fault::CutOff), "{bytes:x?}");
+            assert_eq!(Reader::new(&bytes[..len]).value(), Err(Fault::CutOff), "{bytes:x?}");
             assert_eq!(Reader::new(&bytes[..len]).skip(), Err(Fault::CutOff), "{bytes:x?}");
             assert_eq!(Scanner::new(100).scan(&bytes[..len]), Ok(None), "{bytes:x?}");
         }
@@ -84,23 +84,23 @@ fn what_is_written_is_read_the_same_at_every_width() {
         let (mut one, mut other) = (Vec::new(), Vec::new());
         str(&mut one, &text);
         bin(&mut other, &text);
-        assert_eq!(Reader::new(&one).next(), Ok(Value::Str(&text)));
-        assert_eq!(Reader::new(&other).next(), Ok(Value::Bin(&text)));
+        assert_eq!(Reader::new(&one).value(), Ok(Value::Str(&text)));
+        assert_eq!(Reader::new(&other).value(), Ok(Value::Bin(&text)));
     }
     for count in [0, 15, 16, 65_535, 65_536] {
         let (mut one, mut other) = (Vec::new(), Vec::new());
         array(&mut one, count);
         map(&mut other, count);
-        assert_eq!(Reader::new(&one).next(), Ok(Value::Array(count)));
-        assert_eq!(Reader::new(&other).next(), Ok(Value::Map(count)));
+        assert_eq!(Reader::new(&one).value(), Ok(Value::Array(count)));
+        assert_eq!(Reader::new(&other).value(), Ok(Value::Map(count)));
     }
     for number in [0, 127, 128, 1 << 32, u64::MAX] {
         let mut out = Vec::new();
         uint(&mut out, number);
         bool(&mut out, true);
         let mut reader = Reader::new(&out);
-        assert_eq!(reader.next(), Ok(Value::Uint(number)));
-        assert_eq!(reader.next(), Ok(Value::Bool(true)));
+        assert_eq!(reader.value(), Ok(Value::Uint(number)));
+        assert_eq!(reader.value(), Ok(Value::Bool(true)));
     }
 }
 
@@ -148,7 +148,7 @@ proptest! {
     #[test]
     fn no_bytes_make_a_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let mut reader = Reader::new(&bytes);
-        while reader.next().is_ok() {}
+        while reader.value().is_ok() {}
         let mut reader = Reader::new(&bytes);
         while reader.skip().is_ok_and(|value| !value.is_empty()) {}
     }

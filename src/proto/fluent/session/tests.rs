@@ -509,7 +509,8 @@ fn ping(key: &str, user: &str, password: &str) -> Vec<u8> {
 fn a_client_must_show_the_shared_key_and_a_user_before_anything_is_taken() {
     let good = single(&[("log", "good")], &[]);
     let one = [("joe", "pass"), ("ann", "word")];
-    let cases: [(&[(&str, &str)], Vec<u8>, Result<(), &str>); 7] = [
+    type Case<'c> = (&'c [(&'c str, &'c str)], Vec<u8>, Result<(), &'c str>);
+    let cases: [Case<'_>; 7] = [
         (&[], ping("s3cret", "", ""), Ok(())),
         (&one, ping("s3cret", "ann", "word"), Ok(())),
         (&[], ping("wrong", "", ""), Err("has another shared key")),
