@@ -366,3 +366,5 @@ pub const RECORDS_UNPACKED_MAX: usize = 32 * 1024 * 1024;
 pub const CHUNK_ID_MAX: usize = 1024;
 /// Number of chunks that an input remembers, so that one that is sent again is not taken twice.
 pub const CHUNKS_REMEMBERED: usize = 16 * 1024;
+/// Maximum number of chunks that a forwarder has in flight.
+pub const CHUNKS_UNANSWERED_MAX: usize = 256;

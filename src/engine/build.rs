@@ -310,7 +310,8 @@ fn new_body(
             let peers = |number| {
                 let formatter = Formatter::new(&forward.format);
                 let peers = partition::peers(forward, number);
-                let link = Link::new(&peers, formatter, forward.timeout, now);
+                let writes = (formatter, Arc::clone(&forward.clients));
+                let link = Link::new(&peers, writes, forward.timeout, now);
                 lane(number, limit, Sink::Connection(Box::new(Connection::new(link))))
             };
             (0..count).map(peers).collect()

@@ -20,11 +20,11 @@ pub mod udp;
 
 use self::shared::datagrams::UdpInPlan;
 use self::shared::tls::ServerTlsPlan;
-use self::traits::{Claim, Input, Nature, Opening};
+use self::traits::{Claim, ClientPlan, Input, Nature, Opening};
 use crate::forward::client::{Client, Offer};
 use crate::ingress::{OpenError, Source};
-use crate::settings::{Choice, Report, Section};
-use crate::url::Protocol;
+use crate::settings::{Choice, Key, Report, Section};
+use crate::url::{Protocol, Url};
 
 /// The inputs: the enum of their plans, and each question as a method that asks the plan.
 macro_rules! inputs {
@@ -126,24 +126,76 @@ macro_rules! outputs {
 }
 pub(crate) use outputs;
 
-/// The clients of `forward` outputs.
+/// The clients of `forward` outputs, each with the plan of the keys that it has beside those of
+/// every output: the struct of all plans, and what asks them.
 macro_rules! clients {
-    ($($folder:ident),+ $(,)?) => {
+    ($($(#[$doc:meta])* $folder:ident: $plan:ty),+ $(,)?) => {
         /// The schemes of each client of `forward` outputs.
         pub const CLIENTS: &[&[Protocol]] = &[$($folder::config::SCHEMES),+];
 
-        /// A client for a connection to a peer that is reached by this scheme; `None` where no
-        /// protocol forwards by it.
-        pub fn client(scheme: Protocol, offer: Offer) -> Option<Box<dyn Client>> {
-            $(if $folder::config::SCHEMES.contains(&scheme) {
-                return Some(Box::new($folder::client::new(offer)));
-            })+
-            None
+        /// The keys that each client has of its own.
+        pub const CLIENT_KEYS: &[&[Key]] = &[$(<$plan as ClientPlan>::KEYS),+];
+
+        /// What an output says of each protocol that it may forward by.
+        #[derive(Debug, Clone, PartialEq, Eq, Default)]
+        pub struct ClientPlans {
+            $($(#[$doc])* pub $folder: $plan,)+
+        }
+
+        impl ClientPlans {
+            /// Reads the plan of each protocol.
+            pub fn read(
+                section: &Section<'_>,
+                peers: &[Url],
+                report: &mut Report<'_>,
+            ) -> Option<Self> {
+                $(refuse_keys_of_no_peer(
+                    section,
+                    (<$plan as ClientPlan>::KEYS, $folder::config::SCHEMES),
+                    peers,
+                    report,
+                );)+
+                $(let $folder = ClientPlan::read(section, report);)+
+                Some(Self { $($folder: $folder?),+ })
+            }
+
+            /// A client for a connection to a peer that is reached by this scheme; `None` where no
+            /// protocol forwards by it.
+            pub fn client(&self, scheme: Protocol, offer: Offer) -> Option<Box<dyn Client>> {
+                $(if $folder::config::SCHEMES.contains(&scheme) {
+                    return Some(Box::new($folder::client::new(offer, &self.$folder)));
+                })+
+                None
+            }
         }
     };
 }
 
-clients! { relp, tcp }
+clients! {
+    /// RELP has no keys of its own.
+    relp: (),
+    /// Lines over plain TCP.
+    tcp: tcp::config::TcpOutPlan,
+    /// Fluent forward.
+    fluent: fluent::out_config::FluentOutPlan,
+}
+
+/// Refuses keys of a protocol by which no peer is reached.
+fn refuse_keys_of_no_peer(
+    section: &Section<'_>,
+    (keys, schemes): (&[Key], &[Protocol]),
+    peers: &[Url],
+    report: &mut Report<'_>,
+) {
+    if peers.iter().any(|peer| schemes.contains(&peer.protocol)) {
+        return;
+    }
+    let schemes: Vec<_> = schemes.iter().map(|one| format!("{}://", one.word())).collect();
+    for entry in keys.iter().filter_map(|key| section.entry(key)) {
+        entry
+            .misplaced(report, format!("needs a peer that is reached by {}", schemes.join(" or ")));
+    }
+}
 
 /// Whether a choice is made by a key.
 pub fn is_key(choice: &Choice, name: &str) -> bool {

@@ -14,7 +14,7 @@ use crate::format::plan::FormatPlan;
 use crate::ingress::datagrams::DatagramSocket;
 use crate::ingress::listener::Listener;
 use crate::ingress::{OpenError, Socket, Source};
-use crate::settings::{Choice, Entry, Report, Section};
+use crate::settings::{Choice, Entry, Key, Report, Section};
 
 /// The configuration of an input.
 pub trait Input: Sized {
@@ -119,6 +119,24 @@ pub trait Output: Sized {
     /// The process it runs, where it is one.
     fn process(&self) -> Option<&ProcessPlan> {
         None
+    }
+}
+
+/// What an output says of one protocol that it forwards by.
+pub trait ClientPlan: Default + Sized {
+    /// The keys that the protocol has of its own.
+    const KEYS: &'static [Key];
+
+    /// Reads it.
+    fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<Self>;
+}
+
+/// The plan of a protocol without keys.
+impl ClientPlan for () {
+    const KEYS: &'static [Key] = &[];
+
+    fn read(_: &Section<'_>, _: &mut Report<'_>) -> Option<Self> {
+        Some(())
     }
 }
 

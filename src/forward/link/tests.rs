@@ -11,7 +11,12 @@ fn urls(texts: &[&str]) -> Vec<Url> {
 
 fn link(peers: &[&str]) -> Link {
     let formatter = Formatter::new(&FormatPlan::default());
-    let mut link = Link::new(&urls(peers), formatter, Duration::from_secs(60), Mono::default());
+    let mut link = Link::new(
+        &urls(peers),
+        (formatter, Arc::default()),
+        Duration::from_secs(60),
+        Mono::default(),
+    );
     link.tick(Mono::default());
     link
 }

@@ -109,6 +109,69 @@ fn pong(judged: Result<(&[u8], &str), &str>) -> Vec<u8> {
     out
 }
 
+/// The nonce of a greeting, and what a password is to be shown with; `None` where it is none.
+pub(super) fn read_hello(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut reader = Reader::new(value);
+    let Value::Array(2..) = reader.value().ok()? else { return None };
+    let (Some(b"HELO"), Value::Map(count)) = (reader.value().ok()?.text(), reader.value().ok()?)
+    else {
+        return None;
+    };
+    let (mut nonce, mut salt): (Option<&[u8]>, &[u8]) = (None, b"");
+    for _ in 0..count {
+        let name = reader.skip().ok()?;
+        let text = Reader::new(reader.skip().ok()?).value().ok()?.text();
+        match Reader::new(name).value().ok()?.text() {
+            Some(b"nonce") => nonce = text,
+            Some(b"auth") => salt = text.unwrap_or_default(),
+            _ => {}
+        }
+    }
+    Some((nonce?, salt))
+}
+
+/// Answers a greeting.
+pub(super) fn ping(
+    (host, salt): (&str, &str),
+    nonce: &[u8],
+    key: &str,
+    user: Option<(&str, &str)>,
+    auth_salt: &[u8],
+) -> Vec<u8> {
+    let digest = hex(&[salt.as_bytes(), host.as_bytes(), nonce, key.as_bytes()]);
+    let (name, password) = user.filter(|_| !auth_salt.is_empty()).unwrap_or_default();
+    let password = match name {
+        "" => String::new(),
+        name => hex(&[auth_salt, name.as_bytes(), password.as_bytes()]),
+    };
+    let mut out = Vec::new();
+    msgpack::array(&mut out, 6);
+    for text in ["PING", host, salt, &digest, name, &password] {
+        msgpack::str(&mut out, text.as_bytes());
+    }
+    out
+}
+
+/// What a server says of a client: its name and digest, or why it refuses.
+type Pong<'p> = Result<(&'p [u8], &'p [u8]), &'p [u8]>;
+
+/// Reads what a server answered to a `PING`.
+pub(super) fn read_pong(value: &[u8]) -> Option<Pong<'_>> {
+    let mut reader = Reader::new(value);
+    let Value::Array(5..) = reader.value().ok()? else { return None };
+    let Some(b"PONG") = reader.value().ok()?.text() else { return None };
+    let Value::Bool(is_fine) = reader.value().ok()? else { return None };
+    let mut text = || reader.value().ok()?.text();
+    let (reason, name, digest) = (text()?, text()?, text()?);
+    Some(if is_fine { Ok((name, digest)) } else { Err(reason) })
+}
+
+/// Whether a server knows the key, by its name and digest.
+pub(super) fn knows((name, digest): (&[u8], &[u8]), salt: &str, nonce: &[u8], key: &str) -> bool {
+    let expected = hex(&[salt.as_bytes(), name, nonce, key.as_bytes()]);
+    is_same(expected.as_bytes(), digest)
+}
+
 /// The SHA-512 of these, in hexadecimal digits.
 pub(super) fn hex(parts: &[&[u8]]) -> String {
     let mut context = Context::new(&SHA512);

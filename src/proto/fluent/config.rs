@@ -12,6 +12,10 @@ use crate::proto::shared::{connections, datagrams, lines};
 use crate::proto::traits::{Claim, Input, Nature, Opening};
 use crate::settings::key::{Choice, Form, Key, Value};
 use crate::settings::{Entry, Report, Section};
+use crate::url::Protocol;
+
+/// What a peer is reached by.
+pub const SCHEMES: &[Protocol] = &[Protocol::Fluent, Protocol::FluentTls];
 
 /// An input of the Fluent forward protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,12 +5,15 @@
 //! records. A message with a chunk's id is answered once its lines are on disk.
 
 pub mod auth;
+pub mod client;
 pub mod config;
+mod entry;
 mod fields;
 mod heartbeat;
 mod input;
 pub mod message;
 pub mod msgpack;
+pub mod out_config;
 mod partial;
 mod record;
 pub mod session;

@@ -11,7 +11,7 @@ use crate::proto::shared::record::{APP_MAX, As, Data, Header, Heads, Lines, fits
 use crate::sources::{Source, Sources};
 
 /// The element that a record's fields stand in, and that of a client's metadata.
-const FIELDS: &str = "fluent@32473";
+pub(super) const FIELDS: &str = "fluent@32473";
 const METADATA: &str = "metadata@32473";
 /// user.notice: what nothing else is known of.
 const FACILITY: u8 = 1 << 3;

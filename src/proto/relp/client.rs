@@ -55,7 +55,7 @@ struct Sent {
 }
 
 /// A client that offers its spool, where it has one.
-pub fn new(offer: Offer) -> RelpClient {
+pub fn new(offer: Offer, (): &()) -> RelpClient {
     RelpClient::new(offer)
 }
 
