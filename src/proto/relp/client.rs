@@ -104,7 +104,7 @@ fn words(frame: &Frame) -> String {
 }
 
 /// A client that offers its spool, where it has one.
-pub fn new(offer: Offer) -> RelpClient {
+pub fn new(offer: Offer, (): &()) -> RelpClient {
     RelpClient::new(offer)
 }
 
