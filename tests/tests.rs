@@ -26,6 +26,7 @@
 //! - `corpus`: syslog messages and streams of other projects' tests have the fields they should;
 //! - `syslog`: syslog inputs by every transport, and fields;
 //! - `systemd`: a service manager is told, and keeps sockets;
+//! - `replays`: lines of a spool sent again beside a live flow;
 //! - `spool_cli`: spools are listed, read, checked, sent again and trimmed;
 //! - `tap`: somebody looks at the flow;
 //! - `assets`: completions and manual pages are made for every subcommand;
@@ -63,6 +64,7 @@ mod onboarding;
 mod packages;
 mod peers;
 mod reload;
+mod replays;
 mod rsyslog;
 mod schema;
 mod sequence;

@@ -14,7 +14,8 @@ use crate::clock::Mono;
 use crate::ids::LaneId;
 use crate::limits::{PIECE, PIECES_HELD, SHARED_MIN, SLICES_MAX};
 
-use super::{Engine, lane::Lane};
+use super::Engine;
+use super::lane::Lane;
 
 /// The children's pipes, and those that pieces are held in, as the driver has them.
 pub trait Pipes {
@@ -40,6 +41,9 @@ pub trait Pipes {
     /// # Errors
     /// `WouldBlock` if its pipe has no room; anything else if it has no reader.
     fn write(&mut self, lane: LaneId, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Has [`Engine::writable`] called for a child in a moment.
+    fn retry(&mut self, lane: LaneId);
 
     /// The bytes that a child has not read; `None` if that cannot be told.
     fn unread(&self, lane: LaneId) -> Option<usize>;
@@ -135,30 +139,16 @@ impl Fan {
     }
 }
 
-impl Lane {
-    /// The address of its first unwritten byte, if its sink takes lines.
-    fn place(&self) -> Option<usize> {
-        self.queue.unwritten_bytes().map(|bytes| bytes.as_ptr().addr())
-    }
-}
-
 impl Engine {
-    /// Writes to children that were named as ready, until none has lines or room left. `lanes` is
-    /// empty afterwards.
+    /// Writes to children that were named as ready, until none has lines or room left. They take
+    /// turns, so that those that want the same piece get it one after another. `lanes` is empty
+    /// afterwards.
     pub fn write_children(&mut self, lanes: &mut Vec<LaneId>, pipes: &mut impl Pipes, now: Mono) {
         self.cx.now = now;
-        let mut ready = Vec::with_capacity(lanes.len());
-        for lane in lanes.drain(..) {
-            let Some(entry) = self.graph.lane_mut(lane) else { continue };
-            if entry.take_up() {
-                ready.extend(entry.place().map(|place| (place, lane)));
-            }
-        }
-        ready.sort_unstable();
-        for group in ready.chunk_by(|a, b| a.0 == b.0) {
-            for (number, (_, lane)) in group.iter().enumerate() {
-                self.write_child(*lane, number + 1 < group.len(), pipes);
-            }
+        lanes.retain(|lane| self.take_up(*lane));
+        let several = lanes.len() > 1;
+        while !lanes.is_empty() {
+            lanes.retain(|lane| self.write_child(*lane, several, pipes));
         }
         // Nobody is behind, so nobody will ask for a piece again.
         if self.fan.behind.is_empty() {
@@ -179,20 +169,22 @@ impl Engine {
         }
     }
 
-    /// Writes to a child. With `others`, more follow that want the same lines now.
-    fn write_child(&mut self, lane: LaneId, others: bool, pipes: &mut impl Pipes) {
-        let gone = loop {
-            match self.write_some(lane, others, pipes) {
-                Ok(0) => break false,
-                Ok(bytes) => self.wrote(lane, bytes),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.write_blocked(lane);
-                    break false;
-                }
-                // EPIPE: the pipe has no reader. What it holds can still be counted.
-                Err(_) => break true,
+    /// Writes a piece to a child; `several` if others are written to as well. Returns whether it
+    /// may take more.
+    fn write_child(&mut self, lane: LaneId, several: bool, pipes: &mut impl Pipes) -> bool {
+        let gone = match self.write_some(lane, several, pipes) {
+            Ok(0) => false,
+            Ok(bytes) => {
+                self.wrote(lane, bytes);
+                return true;
             }
+            Err(error) if error.kind() == ErrorKind::Interrupted => return true,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.write_blocked(lane);
+                false
+            }
+            // EPIPE: the pipe has no reader. What it holds can still be counted.
+            Err(_) => true,
         };
         // Whether it is behind may have changed.
         self.cx.touch(lane.node);
@@ -202,20 +194,35 @@ impl Engine {
             (false, Some(unread)) => self.unread(lane, unread),
             (false, None) => {}
         }
+        false
+    }
+
+    /// Returns whether a child has no room for so many bytes, but reads and will have some: then it
+    /// can have them without a copy.
+    fn has_room_soon(&self, lane: LaneId, bytes: usize, pipes: &impl Pipes) -> bool {
+        let Some(child) = self.graph.lane(lane).and_then(Lane::child) else { return false };
+        let now = self.cx.now;
+        !child.surely_has_room(bytes, None)
+            && child.reads(now)
+            && !child.surely_has_room(bytes, pipes.unread(lane))
     }
 
     /// One system call's worth; 0 if nothing is left.
     fn write_some(
         &mut self,
         lane: LaneId,
-        others: bool,
+        several: bool,
         pipes: &mut impl Pipes,
     ) -> io::Result<usize> {
         let Some(queue) = self.graph.lane(lane).map(|lane| &lane.queue) else { return Ok(0) };
         let Some(bytes) = queue.unwritten_bytes() else { return Ok(0) };
         // Children that are behind will want what they hold as well.
-        let new = (others || self.fan.has_behind(lane)) && queue.shares_unwritten(&self.cx.budget);
+        let new = (several || self.fan.has_behind(lane)) && queue.shares_unwritten(&self.cx.budget);
         match self.fan.plan(&bytes, new, pipes) {
+            Next::Share(_, most) if self.has_room_soon(lane, most, pipes) => {
+                pipes.retry(lane);
+                Err(ErrorKind::WouldBlock.into())
+            }
             Next::Share(slot, most) => {
                 self.fan.used = true;
                 pipes.share(slot, most, lane)

@@ -63,6 +63,8 @@ pub(crate) struct World {
     /// Children to be written to, and the daemon's own pipes.
     ready: Vec<LaneId>,
     own: [Vec<u8>; PIECES_HELD],
+    /// Children whose pipes will have room in a moment.
+    retries: Vec<LaneId>,
     /// Bytes that children got from those.
     pub(crate) shared: u64,
     /// What each child of a node has read, one entry per run.
@@ -80,6 +82,7 @@ struct SimPipes<'a> {
     children: &'a mut BTreeMap<LaneId, SimChild>,
     own: &'a mut [Vec<u8>; PIECES_HELD],
     shared: &'a mut u64,
+    retries: &'a mut Vec<LaneId>,
 }
 
 impl SimPipes<'_> {
@@ -118,6 +121,10 @@ impl Pipes for SimPipes<'_> {
         self.put(lane, &bytes, 1)
     }
 
+    fn retry(&mut self, lane: LaneId) {
+        self.retries.push(lane);
+    }
+
     fn unread(&self, lane: LaneId) -> Option<usize> {
         Some(self.children.get(&lane)?.pipe.len())
     }
@@ -152,6 +159,7 @@ impl World {
             children: BTreeMap::new(),
             ready: Vec::new(),
             own: Default::default(),
+            retries: Vec::new(),
             shared: 0,
             lives: BTreeMap::new(),
             startable: true,
@@ -160,7 +168,7 @@ impl World {
             paused: Vec::new(),
         };
         // Small enough to be cut by a pipe of this world, and too small to be worth it.
-        world.engine.set_pieces(60, 12);
+        world.engine.set_pieces(100, 12);
         world.open_spools()?;
         world.settle();
         Ok(world)
@@ -215,6 +223,9 @@ impl World {
             assert!(next >= self.now, "the deadline is in the past");
             self.now = next.max(self.now);
             self.end_sync();
+            std::mem::take(&mut self.retries).into_iter().for_each(|lane| {
+                self.engine.writable(lane);
+            });
             self.handle(Event::Tick);
             if self.now >= end {
                 return;
@@ -374,7 +385,8 @@ impl World {
     fn write_children(&mut self) -> bool {
         let any = !self.ready.is_empty();
         let (children, own) = (&mut self.children, &mut self.own);
-        let mut pipes = SimPipes { children, own, shared: &mut self.shared };
+        let (shared, retries) = (&mut self.shared, &mut self.retries);
+        let mut pipes = SimPipes { children, own, shared, retries };
         self.engine.write_children(&mut self.ready, &mut pipes, self.now);
         any
     }

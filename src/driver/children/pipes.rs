@@ -20,6 +20,8 @@ use crate::sys::pipe::unread;
 pub(super) struct Stdins<'a> {
     pub(super) running: &'a mut HashMap<LaneId, Running>,
     pub(super) own: &'a mut OwnPipes,
+    /// Children whose pipes will have room in a moment.
+    pub(super) retries: &'a mut Vec<LaneId>,
 }
 
 impl Stdins<'_> {
@@ -47,6 +49,10 @@ impl Pipes for Stdins<'_> {
 
     fn write(&mut self, lane: LaneId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.stdin(lane)?.write_vectored(slices)
+    }
+
+    fn retry(&mut self, lane: LaneId) {
+        self.retries.push(lane);
     }
 
     fn unread(&self, lane: LaneId) -> Option<usize> {
