@@ -30,11 +30,11 @@ pub trait Pipes {
     fn release(&mut self, slot: usize);
 
     /// Gives a child the first bytes of that pipe, at most `most`, without a copy. Returns how
-    /// many it got.
+    /// many it got. With `last`, nobody else will want them, and they need not stay.
     ///
     /// # Errors
     /// As for [`Self::write`].
-    fn share(&mut self, slot: usize, most: usize, lane: LaneId) -> io::Result<usize>;
+    fn share(&mut self, slot: usize, most: usize, last: bool, lane: LaneId) -> io::Result<usize>;
 
     /// Writes bytes to a child. Returns how many it got.
     ///
@@ -52,8 +52,8 @@ pub trait Pipes {
 /// The pieces that are held, and who is behind.
 #[derive(Debug)]
 pub(super) struct Fan {
-    /// What the pipes hold, by slot. The bytes are kept, so that an address stands for them.
-    pieces: [Option<Bytes>; PIECES_HELD],
+    /// What the pipes hold, by slot.
+    pieces: [Option<Piece>; PIECES_HELD],
     /// The slot to be filled next.
     next: usize,
     /// Children whose pipes have no room.
@@ -69,6 +69,15 @@ impl Default for Fan {
         let (pieces, behind) = (Default::default(), BTreeSet::new());
         Self { pieces, next: 0, behind, used: false, sizes: (PIECE, SHARED_MIN) }
     }
+}
+
+/// What a pipe holds.
+#[derive(Debug)]
+struct Piece {
+    /// The bytes are kept, so that their address stands for them.
+    bytes: Bytes,
+    /// How many more children are expected to want it.
+    wanted: u32,
 }
 
 /// What to write next.
@@ -95,12 +104,12 @@ impl Fan {
         self.behind.len() > usize::from(self.behind.contains(&lane))
     }
 
-    /// Decides how `bytes` are given to a child. With `new`, others take them too, so that a new
-    /// piece is worth it.
-    fn plan(&mut self, bytes: &Bytes, new: bool, pipes: &mut impl Pipes) -> Next {
+    /// Decides how `bytes` are given to a child, which are those after the first `offset` of a
+    /// batch. A new piece is worth it if `wanted` children, more than one, want it.
+    fn plan(&mut self, bytes: &Bytes, offset: usize, wanted: u32, pipes: &mut impl Pipes) -> Next {
         let at = bytes.as_ptr().addr();
         for (slot, piece) in self.pieces.iter().enumerate() {
-            let Some(piece) = piece else { continue };
+            let Some(Piece { bytes: piece, .. }) = piece else { continue };
             let start = piece.as_ptr().addr();
             if at == start {
                 return Next::Share(slot, piece.len().min(bytes.len()));
@@ -110,24 +119,46 @@ impl Fan {
             }
         }
         let (most, least) = self.sizes;
-        match new && bytes.len() >= least {
-            true => self.hold(bytes.slice(..bytes.len().min(most)), pipes),
-            false => Next::Write,
+        let part = bytes.len().min(most - offset % most);
+        match (wanted > 1 && bytes.len() >= least, offset.is_multiple_of(most)) {
+            (true, true) => self.hold(bytes.slice(..part), wanted, pipes),
+            // Others do not begin in the middle.
+            (true, false) => Next::Rest(part),
+            (false, _) => Next::Write,
         }
     }
 
     /// Has a pipe hold a new piece, in place of the oldest.
-    fn hold(&mut self, piece: Bytes, pipes: &mut impl Pipes) -> Next {
+    fn hold(&mut self, bytes: Bytes, wanted: u32, pipes: &mut impl Pipes) -> Next {
         let slot = self.next;
         self.pieces[slot] = None;
-        match pipes.hold(slot, &piece) {
+        match pipes.hold(slot, &bytes) {
             Ok(held) if held >= self.sizes.1 => {
-                self.pieces[slot] = Some(piece.slice(..held));
+                self.pieces[slot] = Some(Piece { bytes: bytes.slice(..held), wanted });
                 self.next = (slot + 1) % PIECES_HELD;
                 Next::Share(slot, held)
             }
             _ => Next::Write,
         }
+    }
+
+    /// Gives a piece to a child. The last that wants it gets the pages themselves.
+    fn share(
+        &mut self,
+        slot: usize,
+        most: usize,
+        lane: LaneId,
+        pipes: &mut impl Pipes,
+    ) -> io::Result<usize> {
+        self.used = true;
+        let Some(piece) = &mut self.pieces[slot] else { return Ok(0) };
+        let last = piece.wanted <= 1 && most == piece.bytes.len();
+        let given = pipes.share(slot, most, last, lane)?;
+        piece.wanted = piece.wanted.saturating_sub(1);
+        if last {
+            self.pieces[slot] = None;
+        }
+        Ok(given)
     }
 
     fn release(&mut self, pipes: &mut impl Pipes) {
@@ -217,16 +248,16 @@ impl Engine {
         let Some(queue) = self.graph.lane(lane).map(|lane| &lane.queue) else { return Ok(0) };
         let Some(bytes) = queue.unwritten_bytes() else { return Ok(0) };
         // Children that are behind will want what they hold as well.
-        let new = (several || self.fan.has_behind(lane)) && queue.shares_unwritten(&self.cx.budget);
-        match self.fan.plan(&bytes, new, pipes) {
+        let wanted = match several || self.fan.has_behind(lane) {
+            true => queue.unwritten_holders(&self.cx.budget),
+            false => 1,
+        };
+        match self.fan.plan(&bytes, queue.offset(), wanted, pipes) {
             Next::Share(_, most) if self.has_room_soon(lane, most, pipes) => {
                 pipes.retry(lane);
                 Err(ErrorKind::WouldBlock.into())
             }
-            Next::Share(slot, most) => {
-                self.fan.used = true;
-                pipes.share(slot, most, lane)
-            }
+            Next::Share(slot, most) => self.fan.share(slot, most, lane, pipes),
             Next::Rest(most) => pipes.write(lane, &[IoSlice::new(&bytes[..most])]),
             Next::Write => {
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];

@@ -109,9 +109,12 @@ impl Pipes for SimPipes<'_> {
         self.own[slot].clear();
     }
 
-    fn share(&mut self, slot: usize, most: usize, lane: LaneId) -> io::Result<usize> {
+    fn share(&mut self, slot: usize, most: usize, last: bool, lane: LaneId) -> io::Result<usize> {
         let held = self.own[slot][..most].to_vec();
         let count = self.put(lane, &held, PAGE)?;
+        if last {
+            self.own[slot].drain(..count);
+        }
         *self.shared += count as u64;
         Ok(count)
     }

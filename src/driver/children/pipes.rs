@@ -41,10 +41,10 @@ impl Pipes for Stdins<'_> {
         self.own.release(slot);
     }
 
-    fn share(&mut self, slot: usize, most: usize, lane: LaneId) -> io::Result<usize> {
+    fn share(&mut self, slot: usize, most: usize, last: bool, lane: LaneId) -> io::Result<usize> {
         let stdin = self.running.get(&lane).and_then(|running| running.stdin.as_ref());
         let stdin = stdin.ok_or(ErrorKind::WouldBlock)?;
-        self.own.share(slot, most, stdin.as_fd())
+        self.own.share(slot, most, last, stdin.as_fd())
     }
 
     fn write(&mut self, lane: LaneId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
