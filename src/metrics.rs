@@ -12,6 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::engine::remedy;
 use crate::engine::status::{InputStatus, NodeStatus, ReaderStatus, Status};
 
 /// The daemon's state at one moment.
@@ -84,7 +85,8 @@ pub fn complaints(snapshot: &Snapshot) -> Vec<String> {
     for node in &snapshot.status.nodes {
         let name = &node.name;
         if let Some(seconds) = node.stuck_seconds.filter(|seconds| *seconds > limit) {
-            complaints.push(format!("{name}: nothing has left its queue for {seconds:.0} s"));
+            let why = remedy::stalled(node).map_or_else(String::new, |why| format!(": {why}"));
+            complaints.push(format!("{name}: nothing has left its queue for {seconds:.0} s{why}"));
         }
         if let Some(error) = &node.error {
             complaints.push(format!("{name}: {error}"));
@@ -206,6 +208,13 @@ const FIGURES: &[Figure] = &[
     ("malformed", "Malformed messages", true, |n| Some(input(n)?.malformed as f64)),
     ("connections", "Connections accepted", true, |n| Some(input(n)?.connections as f64)),
     ("refused", "Connections refused", true, |n| Some(input(n)?.refused as f64)),
+    ("truncated", "Followed files that were truncated", true, |n| Some(input(n)?.truncated as f64)),
+    ("unread", "Followed files not read, or not to their end", true, |n| {
+        Some(input(n)?.unread as f64)
+    }),
+    ("overflows", "Times that inotify lost changes of files", true, |n| {
+        Some(input(n)?.overflows as f64)
+    }),
     ("not_understood", "Messages that could not be parsed", true, |n| {
         let looks = n.faults.is_some() || n.kind == "input";
         looks.then(|| n.faults.map_or(0.0, |faults| faults.sum() as f64))

@@ -17,7 +17,7 @@ use super::cx::Cx;
 use super::graph::{Body, Lanes};
 use super::lane::{Completed, Lane, Sink};
 use super::status::Complaint;
-use super::{Action, Engine, shape};
+use super::{Action, Engine};
 
 /// One worker process.
 #[derive(Debug)]
@@ -217,14 +217,14 @@ impl Engine {
 
     /// The restrictions a child runs under.
     pub fn confinement(&self, lane: LaneId) -> ConfinePlan {
-        let process = shape::process(&self.graph.node(lane.node).plan.body);
+        let process = self.graph.node(lane.node).plan.body.process();
         process.map(|process| process.confine.clone()).unwrap_or_default()
     }
 
     /// The longest line a child may print; `None` if what it prints is not a stream.
     pub fn prints(&self, lane: LaneId) -> Option<usize> {
         let node = self.graph.node(lane.node);
-        let process = shape::process(&node.plan.body).filter(|_| node.prints())?;
+        let process = node.plan.body.process().filter(|_| node.prints())?;
         Some(process.max_line)
     }
 
@@ -255,9 +255,8 @@ impl Engine {
     }
 
     pub(super) fn printed(&mut self, lane: LaneId, batch: &Batch, counts: &InputCounts) {
-        let node = self.graph.node_mut(lane.node);
-        node.counts.add(counts);
-        if let Body::Lanes(lanes) = &mut node.body {
+        self.count_input(lane.node, counts);
+        if let Body::Lanes(lanes) = &mut self.graph.node_mut(lane.node).body {
             lanes.printed.add(u64::from(batch.lines), batch.bytes.len() as u64);
         }
         if batch.lines > 0 {

@@ -40,8 +40,10 @@ mod flow;
 mod graph;
 mod jobs;
 mod lane;
+pub mod losses;
 #[cfg(test)]
 mod pair_tests;
+pub mod remedy;
 mod shape;
 mod shutdown;
 mod spool;
@@ -67,7 +69,7 @@ pub use build::Prepared;
 use consumer::Consumers;
 pub use consumer::ReadJob;
 use cx::Cx;
-pub use event::{Action, DiskJob, DiskTarget, DiskWork, Event, LinkEvent};
+pub use event::{Action, DiskJob, DiskWork, Event, LinkEvent};
 use fan::Fan;
 pub use fan::Pipes;
 use graph::{Body, Graph};
@@ -135,10 +137,10 @@ impl Engine {
         self.cx.now = now;
         match event {
             Event::Lines { node, batch } => self.receive(node, &batch),
-            Event::Counts { node, counts } => self.graph.node_mut(node).count_input(&counts),
+            Event::Counts { node, counts } => self.count_input(node, &counts),
             Event::InputState { node, problem } => self.graph.node_mut(node).problem = problem,
             Event::InputEnded { node } => self.input_ended(node),
-            Event::Barrier { node, number, resume } => self.set_barrier(node, number, resume),
+            Event::Barrier { node, number, inquiry } => self.set_barrier(node, number, inquiry),
             Event::Started { lane, pid, pipe } => self.child_started(lane, pid, pipe),
             Event::StartFailed { lane, error } => self.child_failed(lane, &error),
             Event::Printed { lane, batch, counts } => self.printed(lane, &batch, &counts),
@@ -162,6 +164,7 @@ impl Engine {
         while let Some(node) = self.cx.agenda.next() {
             self.service(node);
         }
+        self.release_held_barriers();
         self.backpressure.refresh(&self.graph, &mut self.cx);
         if std::mem::take(&mut self.shares_changed) {
             self.share_budget();
@@ -181,6 +184,7 @@ impl Engine {
         }
         if let Some(node) = self.graph.get_mut(id) {
             self.backpressure.note(id, node, self.cx.now);
+            Self::report_losses(id, node, false, &mut self.cx);
         }
         self.progress(id);
         let deadline = self.deadline_of(id);
@@ -234,7 +238,8 @@ impl Engine {
         };
         let given_up = self.given_up_at(node).filter(|_| !node.finished);
         let ends = given_up.into_iter().flat_map(|at| [at, at + CLOSE_MIN]);
-        lanes.chain(spool).chain(ends).filter(|at| *at > now).min()
+        let losses = node.losses.deadline();
+        lanes.chain(spool).chain(ends).chain(losses).filter(|at| *at > now).min()
     }
 
     fn touch_all(&mut self) {

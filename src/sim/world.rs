@@ -8,16 +8,16 @@ use super::fs::SimFs;
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config;
+use crate::engine::losses::Loss;
 use crate::engine::status::{NodeStatus, Status};
-use crate::engine::{
-    Action, DiskTarget, DiskWork, Engine, Event, Pipes, ReadJob, SinkKind, SpoolFound,
-};
+use crate::engine::{Action, DiskWork, Engine, Event, Pipes, ReadJob, SinkKind, SpoolFound};
 use crate::filter::batch_of;
 use crate::forward::link::Command;
 use crate::ids::{LaneId, NodeId};
 use crate::input::InputCounts;
 use crate::limits::PIECES_HELD;
-use crate::output::file::FileOutput;
+use crate::output::open_files::OpenFiles;
+use crate::output::worker::{Worker, Workplace};
 use crate::spool::age::Now;
 use crate::spool::job;
 use crate::spool::reader::Reader;
@@ -48,7 +48,7 @@ pub(crate) struct World {
     pub(crate) engine: Engine,
     pub(crate) now: Mono,
     pub(crate) fs: SimFs,
-    files: BTreeMap<NodeId, FileOutput<SimFs>>,
+    workers: BTreeMap<NodeId, Box<dyn Worker>>,
     spools: BTreeMap<NodeId, Writer<SimFs>>,
     /// Syncs that have begun. Data that arrives before they end is appended beside them.
     syncs: VecDeque<(NodeId, Syncing<SimFs>)>,
@@ -56,6 +56,8 @@ pub(crate) struct World {
     pub(crate) slow_syncs: bool,
     /// What inputs were sent: the last completed barrier, and answers to resume queries.
     pub(crate) completed: u64,
+    /// Barriers that are lost.
+    pub(crate) lost: Vec<u64>,
     pub(crate) answers: VecDeque<(u64, Vec<Vec<Option<u64>>>)>,
     /// Commands issued by links.
     pub(crate) commands: VecDeque<(LaneId, Command)>,
@@ -75,6 +77,8 @@ pub(crate) struct World {
     pub(crate) started: u32,
     pub(crate) signals: Vec<&'static str>,
     pub(crate) paused: Vec<String>,
+    /// Episodes of losses as they were reported.
+    pub(crate) losses: Vec<Loss>,
 }
 
 /// The pipes of the children, as the engine sees them.
@@ -152,11 +156,12 @@ impl World {
             engine: Engine::new(&plan(text), Mono::default()).unwrap(),
             now: Mono::default(),
             fs,
-            files: BTreeMap::new(),
+            workers: BTreeMap::new(),
             spools: BTreeMap::new(),
             syncs: VecDeque::new(),
             slow_syncs: false,
             completed: 0,
+            lost: Vec::new(),
             answers: VecDeque::new(),
             commands: VecDeque::new(),
             children: BTreeMap::new(),
@@ -169,6 +174,7 @@ impl World {
             started: 0,
             signals: Vec::new(),
             paused: Vec::new(),
+            losses: Vec::new(),
         };
         // Small enough to be cut by a pipe of this world, and too small to be worth it.
         world.engine.set_pieces(100, 12);
@@ -307,8 +313,10 @@ impl World {
                 self.paused.retain(|other| *other != name);
             }
             Action::Completed { barrier, .. } => self.completed = barrier,
+            Action::Lost { barrier, .. } => self.lost.push(barrier),
             Action::Resume { barrier, lasts, .. } => self.answers.push_back((barrier, lasts)),
-            Action::Throttle(..) => {}
+            Action::Kin { .. } | Action::Throttle(..) => {}
+            Action::Report(loss) => self.losses.push(loss),
             Action::Read(job) => self.read_spool(job),
             Action::Link(lane, command) => self.commands.push_back((lane, command)),
         }
@@ -316,18 +324,20 @@ impl World {
 
     fn disk(&mut self, node: NodeId, work: DiskWork) {
         match work {
-            DiskWork::Open(DiskTarget::File { plan, exact }) => {
-                let files = FileOutput::new(plan, self.fs.clone());
-                self.files.insert(node, if exact { files.exact() } else { files });
+            DiskWork::Open { plan, exact } => {
+                let (fs, open_files) = (self.fs.clone(), &OpenFiles::default());
+                let worker = plan.worker(Workplace { fs, open_files, exact }).unwrap();
+                self.workers.insert(node, worker);
             }
-            DiskWork::Open(DiskTarget::Stdout) => panic!("no standard output here"),
             DiskWork::Append(batches) => {
-                let written = self.files.get_mut(&node).unwrap().append(&batches);
+                let written = self.workers.get_mut(&node).unwrap().append(&batches);
                 self.engine.handle(Event::JobDone { node, written }, self.now);
             }
-            DiskWork::Restore(files) => self.files.get_mut(&node).unwrap().restore(&files).unwrap(),
+            DiskWork::Restore(position) => {
+                self.workers.get_mut(&node).unwrap().restore(&position).unwrap();
+            }
             DiskWork::Checkpoint => {
-                let output = self.files.get_mut(&node).unwrap();
+                let output = self.workers.get_mut(&node).unwrap();
                 let was_reopening = output.is_reopening();
                 let files = output.checkpoint();
                 let reopened = was_reopening && !output.is_reopening();
@@ -337,7 +347,7 @@ impl World {
                 }
             }
             DiskWork::CheckpointSaved => {
-                let output = self.files.get_mut(&node).unwrap();
+                let output = self.workers.get_mut(&node).unwrap();
                 let was_reopening = output.is_reopening();
                 output.saved();
                 if was_reopening {
@@ -360,12 +370,12 @@ impl World {
             }
             DiskWork::Close if self.spools.contains_key(&node) => drop(self.spools.remove(&node)),
             DiskWork::Reopen => {
-                let files = self.files.get_mut(&node).unwrap();
-                files.reopen();
-                let done = !files.is_reopening();
+                let worker = self.workers.get_mut(&node).unwrap();
+                worker.reopen();
+                let done = !worker.is_reopening();
                 self.engine.handle(Event::Reopened { node, done }, self.now);
             }
-            DiskWork::Close => drop(self.files.remove(&node)),
+            DiskWork::Close => drop(self.workers.remove(&node)),
         }
     }
 

@@ -10,10 +10,10 @@ use super::{Client, Options, Stop};
 use crate::batch::{Batch, Numbers, count_lines};
 use crate::config::plan::FormatPlan;
 use crate::format::Formatter;
-use crate::forward::client::{Client as Protocol, Heard};
+use crate::forward::client::{Client as Protocol, Heard, OpenClients};
 use crate::ids::Identity;
 use crate::limits::{ANSWER_DEFAULT, FORWARD_OUT, READ_CHUNK};
-use crate::proto;
+use crate::proto::ClientPlans;
 use crate::url::Url;
 
 /// A session that lines go through.
@@ -40,7 +40,7 @@ impl Answered {
         let unknown = || io::Error::other("lines cannot be forwarded by this protocol");
         let origin = options.origin;
         let offer = origin.map(|origin| (origin, 0));
-        let client = proto::client(to.protocol, offer).ok_or_else(unknown)?;
+        let client = ClientPlans::default().client(to.protocol, offer).ok_or_else(unknown)?;
         let (handed, answered, knows_origins) = (0, 0, false);
         let mut session = Self { wire, client, formatter, origin, knows_origins, handed, answered };
         session.wait_until(|client| stop.asked() || client.is_open())?;
