@@ -104,10 +104,8 @@ impl Case {
             CaseName::Soak => (1, 1, None),
         };
         let lines = lines.unwrap_or(if quick { few } else { full });
-        let gso = match name {
-            CaseName::Flood | CaseName::Fan | CaseName::SyslogUdp | CaseName::Memory => true,
-            _ => false,
-        };
+        let gso = [CaseName::Flood, CaseName::Fan, CaseName::SyslogUdp, CaseName::Memory];
+        let gso = gso.contains(&name);
         Self { name, lines, rate, gso }
     }
 

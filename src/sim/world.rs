@@ -250,9 +250,7 @@ impl World {
                 self.act(action);
             } else if let Some(ready) = self.engine.poll_ready() {
                 self.write(ready);
-            } else if self.write_children() {
-            } else if !self.slow_syncs && self.end_sync() {
-            } else {
+            } else if !(self.write_children() || !self.slow_syncs && self.end_sync()) {
                 self.check();
                 return;
             }
@@ -389,7 +387,7 @@ impl World {
         match self.engine.sink(lane) {
             Some(SinkKind::Child) => self.ready.push(lane),
             // The test plays the network and takes the bytes when it likes.
-            Some(SinkKind::Connection) => return self.engine.fill(lane),
+            Some(SinkKind::Connection) => self.engine.fill(lane),
             other => panic!("no {other:?} here"),
         }
     }

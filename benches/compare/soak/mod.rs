@@ -78,7 +78,7 @@ impl Site {
         let clock = compile_clock(bench.scratch)?;
         let logweir = fs::canonicalize(&bench.found.logweir)?;
         // Half of the lines' bytes at the rate of the feed, and room to breathe.
-        let disk = format!("size={}m", 128 + (40.0 * minutes) as u64);
+        let disk = format!("size={:.0}m", 128.0 + 40.0 * minutes);
         let host = |name: &str, config: &str| {
             Host::new(&dir, name, &logweir, &clock, &disk, config).context(name.to_string())
         };
