@@ -160,10 +160,10 @@ pub const PIPE_BUFFER: usize = 1024 * 1024;
 pub const PIPE_BUFFER_MIN: i32 = 64 * 1024;
 /// Time that a reader of a full pipe has before it is written to again: a fast one has emptied it.
 pub const PIPE_REST: Duration = Duration::from_micros(500);
-/// Maximum size of a piece of lines that several children's pipes share (tee(2)).
-pub const PIECE: usize = 256 * 1024;
+/// Maximum size of a piece of lines that several children's pipes share (tee(2)): a whole batch.
+pub const PIECE: usize = BLOCK;
 /// Number of such pieces that are held at a time: more than fit into a child's pipe.
-pub const PIECES_HELD: usize = 8;
+pub const PIECES_HELD: usize = 4;
 const _: () = assert!(PIECE * PIECES_HELD >= 2 * PIPE_BUFFER);
 /// Lines of fewer bytes are written to each child: a piece takes whole pages of each pipe.
 pub const SHARED_MIN: usize = 16 * 1024;

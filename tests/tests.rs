@@ -27,6 +27,7 @@
 //! - `corpus`: syslog messages and streams of other projects' tests have the fields they should;
 //! - `syslog`: syslog inputs by every transport, and fields;
 //! - `systemd`: a service manager is told, and keeps sockets;
+//! - `replays`: lines of a spool sent again beside a live flow;
 //! - `spool_cli`: spools are listed, read, checked, sent again and trimmed;
 //! - `tail`: files are followed;
 //! - `tap`: somebody looks at the flow;
@@ -67,6 +68,7 @@ mod onboarding;
 mod packages;
 mod peers;
 mod reload;
+mod replays;
 mod rsyslog;
 mod schema;
 mod sequence;

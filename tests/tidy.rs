@@ -113,7 +113,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "output", "proto", "spool",
         ],
     ),
-    ("cli", &["config", "driver", "engine", "filter", "input", "parse", "spool"]),
+    ("cli", &["config", "driver", "engine", "filter", "format", "input", "parse", "spool"]),
 ];
 const BASE: &[&str] = &[
     "limits",
