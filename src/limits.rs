@@ -281,6 +281,10 @@ pub const LINE_NUMBER_MAX: u64 = 1 << 63;
 pub const SPOOL_JOB_MAX: u64 = 4 * MIB;
 /// Minimum interval between writes of cursors.
 pub const CURSOR_EVERY: Duration = Duration::from_secs(1);
+/// A file output that has written all it was given makes its checkpoint this long after, even if
+/// the last one was less than [`CURSOR_EVERY`] ago, but at least half of it: somebody may cut or
+/// rename the file before the next write, and only a checkpoint tells what was in it.
+pub const CHECKPOINT_REST: Duration = Duration::from_millis(20);
 /// Maximum number of origins (other spools, followed files, partitions) whose position a spool
 /// remembers; the least recently seen is forgotten. Each takes 145 bytes of every segment.
 pub const ORIGINS_MAX: usize = 16_384;
