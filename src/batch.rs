@@ -245,7 +245,8 @@ impl Blocks {
     /// How many filled blocks a receiver in a flood hands over at once: each hand-over has its
     /// cost, but what all receivers hold back is bounded.
     pub fn handed_over_together(&self) -> usize {
-        let each = limits::PIECES_TOGETHER_ALL / self.stock.receivers.load(Ordering::Relaxed).max(1);
+        let each =
+            limits::PIECES_TOGETHER_ALL / self.stock.receivers.load(Ordering::Relaxed).max(1);
         each.clamp(1, limits::PIECES_TOGETHER)
     }
 

@@ -342,6 +342,9 @@ pub const UNACKED_EVERY: Duration = Duration::from_millis(50);
 pub const PEERS_MAX: usize = 64;
 /// Reading from a client pauses while this many bytes of answers are unread by it.
 pub const ANSWERS_MAX: usize = 1024 * 1024;
+/// While the clients of an input wait for this many barriers, no more is read from them: a message
+/// may be small, but its barrier is not. What waits in the kernel then comes in larger pieces.
+pub const BARRIERS_MAX: usize = 4096;
 /// Time limit for a client to open its session.
 pub const OPEN_MAX: Duration = Duration::from_secs(30);
 /// If the connection limit is reached, a client that has sent nothing since it connected may be
@@ -354,7 +357,8 @@ pub const MESSAGE_DEFAULT: usize = 64 * 1024;
 /// Maximum octet count that a syslog client may announce; a client that announces more is
 /// disconnected.
 pub const COUNT_MAX: u64 = 1024 * MIB;
-/// Maximum bytes of incomplete messages from all clients of a syslog input together.
+/// Maximum bytes of incomplete messages and unread answers of the clients of all inputs together.
+/// Beyond, an input that holds more than its share disconnects whoever holds most.
 pub const UNFINISHED_MAX: usize = 16 * 1024 * 1024;
 /// Maximum length of the part of a file name that fields and times produce; it leaves room for the
 /// suffix of a rotated file (a name has at most 255 bytes).

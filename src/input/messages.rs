@@ -98,7 +98,9 @@ impl Messages {
     /// A message with nothing in it that cannot stay, as far as it fits, and how many of its
     /// bytes did not.
     fn escaped(&self, message: &[u8], first: usize) -> (Vec<u8>, usize) {
-        let mut line = Vec::with_capacity(message.len() + 64);
+        // No more than is needed: a message may be large, and all of it special.
+        let special = message[first..].iter().filter(|byte| self.escape.is_special(**byte)).count();
+        let mut line = Vec::with_capacity((message.len() + 3 * special).min(self.max_message));
         line.extend_from_slice(&message[..first]);
         for (at, &byte) in message.iter().enumerate().skip(first) {
             let special = self.escape.is_special(byte);

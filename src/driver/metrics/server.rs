@@ -21,7 +21,8 @@ use crate::driver::usage::usage;
 use crate::driver::wake::Wake;
 use crate::ingress::acceptor;
 use crate::limits::{
-    LOOK_EVERY, METRICS_ANSWER, METRICS_ANSWERS_MAX, METRICS_CLIENTS_MAX, METRICS_PARTING, METRICS_REQUEST,
+    LOOK_EVERY, METRICS_ANSWER, METRICS_ANSWERS_MAX, METRICS_CLIENTS_MAX, METRICS_PARTING,
+    METRICS_REQUEST,
 };
 use crate::metrics::{Format, Snapshot, complaints, text};
 
