@@ -170,6 +170,8 @@ pub const DISK_RETRY: Duration = Duration::from_secs(1);
 pub const OPEN_FILES_MAX: usize = 256;
 /// Maximum number of open files of all outputs together, if the descriptor limit allows it.
 pub const FILES_OPEN_MAX: usize = 4096;
+/// Maximum number of descriptors that clients of inputs leave to everything else.
+pub const DESCRIPTORS_RESERVED: u64 = 32;
 /// Divisor of the descriptor limit that gives the share of outputs' files.
 pub const FILES_OPEN_PART: usize = 2;
 /// Minimum run time after which a child counts as having run well, however short its waits are.
@@ -306,6 +308,9 @@ const _: () = assert!(FEED_LOW <= FEED_HIGH && FEED_HIGH <= MEMORY_DEFAULT);
 pub const LINES_FRAME_MAX: usize = 128 * 1024;
 /// Maximum number of frames that a client has in flight, not yet acknowledged by the peer.
 pub const FRAMES_UNACKNOWLEDGED_MAX: usize = 4096;
+/// Number of lines that a client without acknowledgements has in flight before it is given more:
+/// what is noted of each is longer than a short line.
+pub const LINES_UNACKNOWLEDGED_MAX: usize = 65_536;
 /// Maximum bytes of lines that a forwarder has in flight.
 pub const FORWARD_WINDOW: u64 = 4 * MIB;
 /// A forwarder encodes no more lines while this many bytes wait to be written to its connection.
