@@ -159,7 +159,8 @@ impl Engine {
         log::info!("{}", self.ledger_line(id));
         self.remove_consumers(id);
         self.forget_in_barriers(id);
-        let Some(node) = self.graph.remove(id) else { return };
+        let Some(mut node) = self.graph.remove(id) else { return };
+        Self::report_losses(id, &mut node, true, &mut self.cx);
         if matches!(node.body, Body::Input { ended: false }) {
             self.open_inputs -= 1;
         }

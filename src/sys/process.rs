@@ -46,11 +46,14 @@ pub fn descriptors_are_scarce(any: BorrowedFd<'_>) -> bool {
     any.try_clone_to_owned().map_or(true, |made| is_one_of_the_last(made.as_raw_fd()))
 }
 
+/// A user, its group and its supplementary groups.
+pub type Ids = (u32, u32, Vec<u32>);
+
 /// The restrictions a child runs under.
 #[derive(Debug, Clone, Default)]
 pub struct Confine {
     /// User, group and supplementary groups to run as.
-    pub user: Option<(u32, u32, Vec<u32>)>,
+    pub user: Option<Ids>,
     /// The nice value (nice(2)).
     pub nice: i32,
     /// Bytes of memory, seconds of processor time, open files (getrlimit(2)).
