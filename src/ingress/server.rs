@@ -96,6 +96,10 @@ pub trait Session {
     /// The client has shown this certificate (DER), which was verified. Before anything else.
     fn authenticated(&mut self, _certificate: &[u8]) {}
 
+    /// Whether the loop takes nothing more now, so that what is sent to it waits. Told before each
+    /// [`Self::push`], for a protocol that can have its client come back later.
+    fn set_held_back(&mut self, _is: bool) {}
+
     /// What the client did wrong since the last time that costs it a message and not its
     /// connection; it is counted already.
     fn take_slip(&mut self) -> Option<String> {
@@ -521,6 +525,7 @@ impl<A: Accept> Running<A> {
             client.session.authenticated(certificate);
         }
         (client.spoke, client.heard) = (true, Instant::now());
+        client.session.set_held_back(!self.inlet.has_room(1));
         if let Err(fault) = client.session.push(&self.chunk[..count], &mut self.gather) {
             client.faulty = true;
             self.acceptor.complain(client.peer, &fault.to_string());

@@ -36,6 +36,14 @@ const TAG: Key = Key::or_else(
     "The app of lines that have none.",
 );
 
+/// A format that writes a template.
+///
+/// # Errors
+/// Why it is none.
+pub fn template(text: &str) -> Result<FormatPlan, String> {
+    Ok(FormatPlan { shape: Shape::Template(Arc::new(text.parse()?)), tag: None })
+}
+
 /// Reads how an output writes its lines.
 pub fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<FormatPlan> {
     let tag = match section.entry(&TAG) {
