@@ -346,3 +346,46 @@ fn records_go_on_with_their_fields_through_tls_and_a_shared_key() {
     assert!(hub.log().contains("running"));
     assert_eq!(sender.wait_node("hub", |node| node.lines_out == 1).lines_out, 1);
 }
+
+const NODE_SERVER: &str = "\
+const { FluentServer } = require('@fluent-org/logger');
+const fs = require('fs');
+const [port, out, key] = process.argv.slice(2);
+class Server extends FluentServer {
+  async onEntry(tag, time, record) {
+    fs.appendFileSync(out, tag + ' ' + record.message + '\\n');
+  }
+}
+const security = key ? { serverHostname: 'server', sharedKey: key, authorize: false } : undefined;
+new Server({ listenOptions: { port: Number(port), host: '127.0.0.1' }, security }).listen();
+";
+
+#[test]
+fn node_s_server_gets_each_line_and_asks_for_the_shared_key() {
+    let Some(modules) = node_client() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("server.js");
+    std::fs::write(&script, NODE_SERVER).unwrap();
+    for (key, compress) in [("", "none"), ("k3y", "none"), ("", "gzip")] {
+        let (port, out) = (free_port(), folder.path().join(format!("out{key}{compress}")));
+        let mut server = Command::new("node");
+        server.arg(&script).args([&port.to_string(), out.to_str().unwrap(), key]);
+        let mut server = server.env("NODE_PATH", &modules).spawn().unwrap();
+        let key = if key.is_empty() { String::new() } else { format!("shared_key = \"{key}\"\n") };
+        let sender = Daemon::start(&sender_config(&format!(
+            "forward = \"fluent://127.0.0.1:{port}\"\n{key}fluent_compress = \"{compress}\"\n\
+             fluent_tag = \"web\""
+        )));
+        sender.send_numbered(0, 1000);
+        sender.wait_node("hub", |node| node.lines_out == 1000);
+        // The server answers a chunk before its records are all handed over.
+        let lines = wait_for("all lines", || {
+            let text = std::fs::read_to_string(&out).unwrap_or_default();
+            (text.lines().count() == 1000 && text.ends_with('\n')).then_some(text)
+        });
+        let wanted: String = (0..1000).map(|number| format!("web line {number}\n")).collect();
+        server.kill().unwrap();
+        server.wait().unwrap();
+        assert_eq!(lines, wanted);
+    }
+}

@@ -29,6 +29,7 @@
 //! - `systemd`: a service manager is told, and keeps sockets;
 //! - `spool_cli`: spools are listed, read, checked, sent again and trimmed;
 //! - `tap`: somebody looks at the flow;
+//! - `thrift`: clients and servers of Scribe and Flume, real ones too;
 //! - `assets`: completions and manual pages are made for every subcommand;
 //! - `booted`: packages are installed, upgraded and purged on a booted systemd, and no line lost;
 //! - `peers`: peers with names that come and move, behind balancers, and with bad certificates;
@@ -72,6 +73,7 @@ mod spool_cli;
 mod syslog;
 mod systemd;
 mod tap;
+mod thrift;
 mod tidy;
 mod tools;
 mod top;

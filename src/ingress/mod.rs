@@ -9,6 +9,7 @@ pub mod datagrams;
 pub mod descriptor;
 pub mod inbox;
 pub mod listener;
+mod parting;
 pub mod pending;
 pub mod server;
 pub mod socket_path;

@@ -23,6 +23,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::acceptor::{Acceptor, Arrival, Bound};
 use super::inbox::{Inlet, LastLines};
+use super::parting::{Parting, wrong};
 use super::{Socket, Source};
 use crate::ids::Identity;
 use crate::input::Gather;
@@ -227,14 +228,6 @@ struct Client<S> {
     write_blocked: bool,
     /// Its part of [`Running::held`].
     held: usize,
-}
-
-/// Why a client is disconnected.
-enum Parting {
-    /// It has ended.
-    End,
-    /// It did something wrong.
-    Wrong(String),
 }
 
 impl<A: Accept> Running<A> {
@@ -689,17 +682,5 @@ impl<S: Session> Client<S> {
         // What was a long queue of answers is not kept.
         self.session.out().shrink_to(READ_CHUNK);
         self.transport.flush()
-    }
-}
-
-/// What a broken connection means.
-fn wrong(error: &io::Error, spoke: bool, plain_hint: &str) -> Parting {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls {
-        Some(rustls::Error::InvalidMessage(what)) if !spoke => Parting::Wrong(format!(
-            "speaks no TLS ({what:?}); a sender of plain text needs {plain_hint}"
-        )),
-        Some(error) => Parting::Wrong(format!("TLS: {error}")),
-        None => Parting::End,
     }
 }

@@ -199,7 +199,7 @@ fn what_a_client_does_wrong_ends_its_connection_and_nothing_of_a_bad_call_is_tak
     let len = half.len();
     half.truncate(len - 3);
     half[3] -= 3;
-    let deep = [vec![12, 0, 9].repeat(40), vec![0; 41]].concat();
+    let deep = [[12, 0, 9].repeat(40), vec![0; 41]].concat();
     let cases: [(Vec<u8>, &str); 14] = [
         (vec![0x7f, 0xff, 0xff, 0xff], "sends a frame of 2147483647 bytes; 12582912 are the most"),
         (vec![0xff, 0xff, 0xff, 0xff], "sends a frame of 4294967295 bytes"),
