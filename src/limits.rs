@@ -113,14 +113,24 @@ pub const TURN: usize = 16;
 /// Full batches that a receiver in a flood hands over at once: each hand-over wakes the loop, which
 /// in turn wakes a disk thread.
 pub const PIECES_TOGETHER: usize = 4;
+/// Full batches that all receivers together hold back for that, if each has at least one.
+pub const PIECES_TOGETHER_ALL: usize = 8;
 /// Capacity of the channel from a receiver to the loop, in batches.
 pub const RECEIVED_WAITING: usize = 8;
 const _: () = assert!(PIECES_TOGETHER <= RECEIVED_WAITING);
 /// Maximum bytes that all receivers together have sent to a loop that has not taken them. A
 /// receiver that has nothing there may always send, so that none waits for another.
-pub const RECEIVED_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Number of blocks that a receiver keeps for reuse.
-pub const BLOCKS_KEPT: usize = 64;
+pub const RECEIVED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Number of filled blocks that all receivers together remember for reuse.
+pub const BLOCKS_KEPT: usize = 256;
+/// Total size of the blocks that all receivers fill at a time; many receivers have smaller ones.
+pub const BLOCKS_FILLED_MAX: usize = 2 * 1024 * 1024;
+/// Size of the smallest block.
+pub const BLOCK_MIN: usize = 128 * 1024;
+const _: () = assert!(DATAGRAM_MAX < BLOCK_MIN && BLOCK_MIN <= BLOCK);
+/// Number of receivers that can receive several datagrams per call at the same time; each needs
+/// 4 MiB, if the datagrams are that large. The others receive one per call.
+pub const AREAS_MAX: usize = 4;
 
 /// Maximum number of slices of one writev(2) (UIO_MAXIOV is 1024).
 pub const SLICES_MAX: usize = 64;
@@ -142,8 +152,21 @@ pub const HOLD_BYTES: u64 = 2 * MIB;
 /// A file that has not caught up within this time is slow, and inputs are no longer throttled for
 /// it.
 pub const HOLD_MAX: Duration = Duration::from_secs(1);
+/// A child that has read nothing for this long is stalled, and inputs are not throttled for it.
+pub const STALLED_AFTER: Duration = Duration::from_millis(100);
 /// Requested buffer size of a child's pipe (fcntl(2), F_SETPIPE_SZ).
 pub const PIPE_BUFFER: usize = 1024 * 1024;
+/// Smaller sizes are not requested: every pipe has as much unless the user has too many.
+pub const PIPE_BUFFER_MIN: i32 = 64 * 1024;
+/// Time that a reader of a full pipe has before it is written to again: a fast one has emptied it.
+pub const PIPE_REST: Duration = Duration::from_micros(500);
+/// Maximum size of a piece of lines that several children's pipes share (tee(2)).
+pub const PIECE: usize = 256 * 1024;
+/// Number of such pieces that are held at a time: more than fit into a child's pipe.
+pub const PIECES_HELD: usize = 8;
+const _: () = assert!(PIECE * PIECES_HELD >= 2 * PIPE_BUFFER);
+/// Lines of fewer bytes are written to each child: a piece takes whole pages of each pipe.
+pub const SHARED_MIN: usize = 16 * 1024;
 /// Interval at which unread bytes in children's pipes are checked while nothing is written to them.
 pub const PIPES_EVERY: Duration = Duration::from_millis(500);
 /// Size of one read of a child's output, a FIFO or standard input.
@@ -195,6 +218,16 @@ pub const METRICS_ANSWERS_MAX: usize = 8;
 pub const METRICS_ANSWER: Duration = Duration::from_secs(2);
 /// A pass of the loop that takes longer than this counts as late.
 pub const PASS_LATE: Duration = Duration::from_millis(500);
+/// How often losses that last are reported.
+pub const LOSS_EVERY: Duration = Duration::from_secs(60);
+/// Losses have ended when nothing was lost for this long.
+pub const LOSS_QUIET: Duration = Duration::from_secs(60);
+/// Episodes of losses that are remembered; of more the oldest is forgotten.
+pub const LOSSES_MAX: usize = 4096;
+/// For how long they are remembered.
+pub const LOSSES_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// The file of losses is rewritten when it is larger than this.
+pub const LOSSES_FILE_MAX: u64 = 1 << 20;
 /// Default of `stuck_after`: an output that has released no lines for this long is stuck.
 pub const STUCK_DEFAULT: Duration = Duration::from_secs(60);
 /// Minimum of `stuck_after`.
@@ -274,6 +307,52 @@ pub const CURSOR_EVERY: Duration = Duration::from_secs(1);
 /// Maximum number of origins (other spools, followed files, partitions) whose position a spool
 /// remembers; the least recently seen is forgotten. Each takes 145 bytes of every segment.
 pub const ORIGINS_MAX: usize = 16_384;
+/// Bytes of a followed file's first line that belong to its identity.
+pub const FIRST_LINE_MAX: usize = 1024;
+/// Bytes before a followed file's position that are compared at every read, to see that the file
+/// was not truncated and written anew: with 64, lines that end alike hide it.
+pub const LOOK_BACK: usize = 1024;
+/// Bytes read from a followed file at once.
+pub const FOLLOW_READ: usize = 256 * 1024;
+/// Bytes read from followed files that outputs have not completed; more are left in the files.
+pub const FOLLOW_WINDOW: u64 = 16 * MIB;
+/// Bytes of followed files between two barriers.
+pub const FOLLOW_BARRIER: u64 = MIB;
+/// An output that completes nothing for this long is not waited for: then one window is read per
+/// such time.
+pub const FOLLOW_STUCK: Duration = Duration::from_secs(5);
+/// Maximum number of files that one input follows.
+pub const FOLLOWED_MAX: usize = 10_000;
+/// Maximum number of folders that one input watches.
+pub const WATCHED_MAX: usize = 10_000;
+/// Maximum number of names read in one folder.
+pub const FOLDER_NAMES_MAX: usize = 100_000;
+/// Maximum depth of folders that are looked into: a symbolic link can make a loop.
+pub const FOLDER_DEPTH_MAX: usize = 32;
+/// Maximum number of files that are compared with a truncated one.
+pub const NEIGHBOURS_MAX: usize = 64;
+/// Divisor of the descriptor limit that gives the share of one input's files.
+pub const FOLLOWED_PART: usize = 2;
+/// A file whose name is gone is let go once it has not grown for this long, where it cannot be
+/// known whether a process has it open for writing.
+pub const LET_GO_AFTER: Duration = Duration::from_secs(5);
+/// Default of `keep_open`.
+pub const KEEP_OPEN_DEFAULT: Duration = Duration::from_secs(86_400);
+/// Interval at which files without a name, and folders that cannot be watched, are looked at.
+pub const FOLLOW_LOOK: Duration = Duration::from_secs(1);
+/// Interval at which all folders are listed, in case a change was missed.
+pub const FOLLOW_LIST: Duration = Duration::from_secs(60);
+/// NUL bytes at the beginning of a line that count as a hole in the file, and are left out.
+pub const HOLE_MIN: usize = 64;
+/// Maximum size of a file of positions.
+pub const POSITIONS_MAX: u64 = 4 * MIB;
+/// Minimum interval between writes of a file of positions.
+pub const POSITIONS_EVERY: Duration = Duration::from_secs(1);
+/// Default of the `timeout` of `multiline`.
+pub const MULTILINE_DEFAULT: Duration = Duration::from_secs(1);
+/// Maximum number of patterns of one input.
+pub const GLOBS_MAX: usize = 256;
+
 /// Maximum number of inputs in one segment.
 pub const INPUTS_MAX: u16 = 9999;
 /// Maximum size of a cursor file.

@@ -9,8 +9,8 @@
 //! for each key, and the highest wins. So a peer that is added takes a share of each other's keys,
 //! one that is removed leaves its own to the others, and no other key moves.
 
+use super::plan::{BalancePlan, ForwardPlan};
 use crate::batch::Batch;
-use crate::config::plan::{BalancePlan, ForwardPlan};
 use crate::filter::Picked;
 use crate::filter::gather;
 use crate::filter::key::Key;
@@ -155,7 +155,7 @@ mod tests {
             format: FormatPlan::default(),
             timeout: ANSWER_DEFAULT,
             tls: ClientTlsPlan::default(),
-            clients: std::sync::Arc::default(),
+            clients: crate::proto::ClientPlans::default().into(),
             queue: 1,
         }
     }

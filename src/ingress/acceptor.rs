@@ -11,7 +11,7 @@ use mio::{Registry, Token};
 use super::inbox::Inlet;
 use super::listener::{Listener, Polled};
 use super::{Hearing, OpenError};
-use crate::config::plan::ServerTlsPlan;
+use crate::net::plan::ServerTlsPlan;
 use crate::net::stream::Stream;
 use crate::net::tls::ServerTls;
 use crate::net::transport::Transport;

@@ -18,7 +18,7 @@ use std::time::SystemTime;
 use std::{io, thread};
 
 use super::{Socket, Source};
-use crate::batch::Batch;
+use crate::batch::{Batch, Inquiry};
 use crate::ids::Identity;
 use crate::input::{Gather, InputCounts, Piece};
 use crate::limits;
@@ -54,28 +54,38 @@ pub enum Change {
 pub struct Barrier {
     /// Its number, which only grows.
     pub number: u64,
-    /// The origins whose last lines are to be told.
-    pub resume: Vec<Identity>,
+    /// What is asked and said of origins.
+    pub inquiry: Inquiry,
 }
 
 /// For each origin of a resume query the number of its last line in each spool downstream;
 /// `None` where a spool has no line of it.
 pub type LastLines = Vec<Vec<Option<u64>>>;
 
+/// The origins of each spool downstream that are of the kinds asked for, each with its last line.
+pub type Kin = Vec<Vec<(Identity, u64)>>;
+
 /// What the loop says to a receiver.
 #[derive(Debug)]
 enum Reply {
+    Kin(u64, Kin),
     Completed(u64),
+    Lost(u64),
     Resume(u64, LastLines),
 }
 
 /// What the loop has said to a receiver since it last looked.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// All lines before this barrier are on disk.
+    /// All lines before this barrier are on disk, but for those before lost barriers.
     pub completed: Option<u64>,
+    /// Barriers that are lost: lines before them will never be on disk here, and whoever waits
+    /// for one of them must be made to send its lines again. To be looked at first.
+    pub lost: Vec<u64>,
     /// Resume queries that were answered, by the number of their barrier.
     pub resumed: Vec<(u64, LastLines)>,
+    /// Questions for kinds of origins that were answered, by the number of their barrier.
+    pub kin: Vec<(u64, Kin)>,
 }
 
 /// What the loop would like of a receiver.
@@ -282,9 +292,19 @@ impl Handle {
         self.say(Reply::Completed(barrier));
     }
 
+    /// Says that lines before a barrier are not on disk and never will be.
+    pub fn lost(&self, barrier: u64) {
+        self.say(Reply::Lost(barrier));
+    }
+
     /// Answers a resume query.
     pub fn resume(&self, barrier: u64, lasts: LastLines) {
         self.say(Reply::Resume(barrier, lasts));
+    }
+
+    /// Answers a question for kinds of origins.
+    pub fn tell_kin(&self, barrier: u64, spools: Kin) {
+        self.say(Reply::Kin(barrier, spools));
     }
 
     fn say(&self, reply: Reply) {
@@ -412,10 +432,15 @@ impl Inlet {
     }
 
     /// Sends a barrier with a resume query for these origins; its number.
-    pub fn query(&mut self, resume: Vec<Identity>) -> u64 {
+    pub fn query(&mut self, origins: Vec<Identity>) -> u64 {
+        self.inquire(Inquiry { origins, ..Inquiry::default() })
+    }
+
+    /// Sends a barrier that asks and says something of origins; its number.
+    pub fn inquire(&mut self, inquiry: Inquiry) -> u64 {
         let number = self.next_barrier;
         self.next_barrier += 1;
-        let barrier = Some(Barrier { number, resume });
+        let barrier = Some(Barrier { number, inquiry });
         self.put(Received { barrier, ..Received::default() });
         self.ready.wake.wake();
         number
@@ -428,6 +453,8 @@ impl Inlet {
         loop {
             match self.replies.try_recv() {
                 Ok(Reply::Completed(barrier)) => answers.completed = Some(barrier),
+                Ok(Reply::Lost(barrier)) => answers.lost.push(barrier),
+                Ok(Reply::Kin(barrier, kin)) => answers.kin.push((barrier, kin)),
                 Ok(Reply::Resume(barrier, lasts)) => answers.resumed.push((barrier, lasts)),
                 Err(TryRecvError::Empty) => return answers,
                 Err(TryRecvError::Disconnected) => {
@@ -611,8 +638,8 @@ mod tests {
                 barriers.extend(received.barrier);
             }
         }
-        assert_eq!(barriers[0], Barrier { number: 1, resume: origins });
-        assert_eq!((barriers[1].number, barriers[1].resume.len()), (2, 0));
+        assert_eq!((barriers[0].number, &barriers[0].inquiry.origins), (1, &origins));
+        assert_eq!((barriers[1].number, &barriers[1].inquiry), (2, &Inquiry::default()));
         let lasts = vec![vec![Some(7), None], vec![None, Some(9)]];
         handles[0].resume(1, lasts.clone());
         handles[0].completed(2);

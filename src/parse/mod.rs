@@ -3,6 +3,7 @@
 pub mod compressed;
 pub mod field;
 pub mod framing;
+pub mod glob;
 pub mod sequence;
 pub mod syslog;
 

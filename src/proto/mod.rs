@@ -14,15 +14,18 @@ pub mod shared;
 pub mod stdin;
 pub mod stdout;
 pub mod syslog;
+pub mod tail;
 pub mod tcp;
 pub mod thrift;
 pub mod traits;
 pub mod udp;
 
+use std::any::Any;
+
 use self::shared::datagrams::UdpInPlan;
 use self::shared::tls::ServerTlsPlan;
 use self::traits::{Claim, ClientPlan, Input, Nature, Opening};
-use crate::forward::client::{Client, Offer};
+use crate::forward::client::{Client, Offer, OpenClients};
 use crate::ingress::{OpenError, Source};
 use crate::settings::{Choice, Key, Report, Section};
 use crate::url::{Protocol, Url};
@@ -68,11 +71,6 @@ macro_rules! inputs {
                 match self { $(Self::$name(plan) => Input::describe(plan),)+ }
             }
 
-            /// Its UDP socket, where it has one.
-            pub fn udp(&self) -> Option<&UdpInPlan> {
-                match self { $(Self::$name(plan) => Input::udp(plan),)+ }
-            }
-
             /// Its TLS, where clients come through it.
             pub fn tls(&self) -> Option<&ServerTlsPlan> {
                 match self { $(Self::$name(plan) => Input::tls(plan),)+ }
@@ -99,6 +97,8 @@ inputs! {
     Syslog(syslog::config::SyslogInPlan),
     /// Messages, each acknowledged once it is on disk.
     Relp(relp::config::RelpInPlan),
+    /// Files that grow, followed through rotation.
+    Tail(tail::config::TailPlan),
     /// Records of the Fluent forward protocol; a chunk is acknowledged once it is on disk.
     Fluent(fluent::config::FluentInPlan),
     /// Calls of Scribe and Flume over Thrift, each answered once it is on disk.
@@ -161,14 +161,18 @@ macro_rules! clients {
                 $(let $folder = ClientPlan::read(section, report);)+
                 Some(Self { $($folder: $folder?),+ })
             }
+        }
 
-            /// A client for a connection to a peer that is reached by this scheme; `None` where no
-            /// protocol forwards by it.
-            pub fn client(&self, scheme: Protocol, offer: Offer) -> Option<Box<dyn Client>> {
+        impl OpenClients for ClientPlans {
+            fn client(&self, scheme: Protocol, offer: Offer) -> Option<Box<dyn Client>> {
                 $(if $folder::config::SCHEMES.contains(&scheme) {
                     return Some(Box::new($folder::client::new(offer, &self.$folder)));
                 })+
                 None
+            }
+
+            fn equals(&self, other: &dyn Any) -> bool {
+                other.downcast_ref::<Self>() == Some(self)
             }
         }
     };

@@ -7,13 +7,16 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::shared::datagrams::UdpInPlan;
 use super::shared::process::ProcessPlan;
 use super::shared::tls::ServerTlsPlan;
 use crate::format::plan::FormatPlan;
+use crate::forward::plan::ForwardPlan;
+use crate::fs::Fs;
 use crate::ingress::datagrams::DatagramSocket;
+use crate::ingress::files::watch::Meant;
 use crate::ingress::listener::Listener;
 use crate::ingress::{OpenError, Socket, Source};
+use crate::output::worker::{Worker, Workplace};
 use crate::settings::{Choice, Entry, Key, Report, Section};
 
 /// The configuration of an input.
@@ -32,11 +35,6 @@ pub trait Input: Sized {
 
     /// What it is, on one line.
     fn describe(&self) -> String;
-
-    /// Its UDP socket, where it has one.
-    fn udp(&self) -> Option<&UdpInPlan> {
-        None
-    }
 
     /// Its TLS, where clients come through it.
     fn tls(&self) -> Option<&ServerTlsPlan> {
@@ -116,10 +114,39 @@ pub trait Output: Sized {
         Vec::new()
     }
 
-    /// The process it runs, where it is one.
-    fn process(&self) -> Option<&ProcessPlan> {
+    /// Where its lines go.
+    fn sink(&self) -> SinkPlan<'_>;
+
+    /// Returns whether its lines are formatted when they are written and are raw in the queue: a
+    /// file can then be chosen by the content of a line, and lines in doubt can be written again.
+    fn formats_when_written(&self) -> bool {
+        false
+    }
+
+    /// Opens the worker of an output with jobs; `None` for any other.
+    fn worker<F: Fs + 'static>(&self, workplace: Workplace<'_, F>) -> Option<Box<dyn Worker>> {
+        let _ = workplace;
         None
     }
+}
+
+/// The four ways out.
+#[derive(Debug, Clone, Copy)]
+pub enum SinkPlan<'p> {
+    /// The stdin of child processes.
+    Children(&'p ProcessPlan),
+    /// A socket, one line a datagram.
+    Datagrams {
+        /// `host:port`, the host a name or an address.
+        to: &'p str,
+    },
+    /// A thread that runs jobs in a [`Worker`].
+    Jobs {
+        /// True if a cursor can record the worker's position.
+        has_position: bool,
+    },
+    /// Connections to peers.
+    Connections(&'p ForwardPlan),
 }
 
 /// What an output says of one protocol that it forwards by.
@@ -162,6 +189,8 @@ pub enum Claim {
     Path(PathBuf),
     /// Standard input.
     Stdin,
+    /// Files that are followed.
+    Followed(Meant),
     /// A file that is written.
     File(PathBuf),
     /// A spool's folder.
@@ -177,6 +206,9 @@ pub struct Nature {
     pub label: &'static str,
     /// Whether a sender is told that its lines are on disk.
     pub acknowledged: bool,
+    /// Whether it numbers its lines and keeps positions: a spool takes all of them, and a position
+    /// moves over what every output is done with.
+    pub numbered: bool,
     /// Whether its senders wait when nothing is read from them.
     pub can_wait: bool,
     /// The longest line that can come, in bytes, whatever the configuration allows.
@@ -186,7 +218,7 @@ pub struct Nature {
 impl Nature {
     /// An input whose senders wait, without acknowledgements and with lines of any length.
     pub const fn new(label: &'static str) -> Self {
-        Self { label, acknowledged: false, can_wait: true, longest_line: None }
+        Self { label, acknowledged: false, numbered: false, can_wait: true, longest_line: None }
     }
 }
 
@@ -243,6 +275,7 @@ impl Claim {
             }
             Self::UnixPath(_) | Self::UnixListener(_) => format!("this socket is bound by {owner}"),
             Self::Path(_) => format!("this FIFO is read by {owner}"),
+            Self::Followed(_) => format!("these files are followed by {owner}"),
             Self::Stdin => format!("standard input is read by {owner}"),
             Self::File(_) => format!("this file is written by {owner}"),
             Self::Folder(_) => format!("[{table}] has its spool in this folder"),
@@ -256,7 +289,7 @@ impl Claim {
             Self::Udp { .. } | Self::Tcp(_) | Self::UnixPath(_) | Self::UnixListener(_) => {
                 "bound here"
             }
-            Self::Path(_) | Self::Stdin => "read here",
+            Self::Path(_) | Self::Stdin | Self::Followed(_) => "read here",
             Self::File(_) | Self::Stdout => "written here",
             Self::Folder(_) => "used here",
         }

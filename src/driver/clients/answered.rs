@@ -11,6 +11,7 @@ use crate::batch::{Batch, count_lines};
 use crate::config::plan::FormatPlan;
 use crate::format::Formatter;
 use crate::forward::client::Client as Protocol;
+use crate::forward::client::OpenClients;
 use crate::limits::{ANSWER_DEFAULT, FORWARD_OUT, READ_CHUNK};
 use crate::proto::ClientPlans;
 use crate::url::Url;

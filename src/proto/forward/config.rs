@@ -1,49 +1,16 @@
 //! `forward = "URL"`, or a list of them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::format::plan::FormatPlan;
+pub use crate::forward::plan::{BalancePlan, ForwardPlan};
 use crate::limits;
 use crate::proto::shared::tls::{self, ClientTlsPlan};
 use crate::proto::shared::{format, keyed, queue};
-use crate::proto::traits::Output;
+use crate::proto::traits::{Output, SinkPlan};
 use crate::proto::{CLIENT_KEYS, CLIENTS, ClientPlans};
 use crate::settings::{Choice, Entry, Form, Key, Report, Section, Span, Value};
 use crate::url::{Protocol, Url};
-
-/// An output to other hosts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForwardPlan {
-    /// The peers, in the order of the configuration.
-    pub peers: Vec<Url>,
-    /// Which of them gets which lines.
-    pub balance: BalancePlan,
-    /// How lines are written.
-    pub format: FormatPlan,
-    /// How long a peer may leave everything unanswered.
-    pub timeout: Duration,
-    /// What TLS needs, where a peer is reached through it.
-    pub tls: ClientTlsPlan,
-    /// What it says of each protocol.
-    pub clients: Arc<ClientPlans>,
-    /// The bound of the queue before it, in bytes.
-    pub queue: u64,
-}
-
-/// Which of several peers gets which lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BalancePlan {
-    /// The first that answers gets all.
-    Failover,
-    /// They take turns.
-    RoundRobin,
-    /// The same key goes to the same peer.
-    Hash {
-        /// A field in braces, or a regex with one group, which is the key.
-        key: String,
-    },
-}
 
 const BALANCE: Key = Key::or(
     "balance",
@@ -118,9 +85,17 @@ impl Output for ForwardPlan {
             format: format?,
             timeout: timeout.unwrap_or(limits::ANSWER_DEFAULT),
             tls: tls?,
-            clients: Arc::new(clients?),
+            clients: clients?.into(),
             queue,
         })
+    }
+
+    fn sink(&self) -> SinkPlan<'_> {
+        SinkPlan::Connections(self)
+    }
+
+    fn formats_when_written(&self) -> bool {
+        true
     }
 
     fn format(&self) -> &FormatPlan {

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::ingress::server;
 use crate::input::Gather;
 use crate::input::messages::Messages;
-use crate::parse::framing::{Frame, Framer};
+use crate::parse::framing::{Frame, Framer, TooLarge};
 use crate::parse::is_tls_hello;
 use crate::sources::Source;
 
@@ -23,12 +23,12 @@ pub struct Session {
 }
 
 /// What a client can do wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// It speaks TLS to an input without.
     Tls,
-    /// A frame makes no sense.
-    Frame(String),
+    /// It counts more octets than anybody can mean.
+    Count(TooLarge),
 }
 
 impl fmt::Display for Fault {
@@ -38,7 +38,7 @@ impl fmt::Display for Fault {
                 "speaks TLS, which this input does not: write tls:// for it, or have the sender \
                  speak plain TCP",
             ),
-            Self::Frame(what) => f.write_str(what),
+            Self::Count(fault) => fault.fmt(f),
         }
     }
 }
@@ -56,7 +56,7 @@ impl Session {
         }
         let source = self.source;
         let mut message = |frame: Frame<'_>| messages.message(frame.bytes, frame.cut, source);
-        self.framer.push(bytes, &mut message).map_err(Fault::Frame)
+        self.framer.push(bytes, &mut message).map_err(Fault::Count)
     }
 }
 
