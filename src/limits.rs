@@ -460,3 +460,5 @@ pub const CHUNK_ID_MAX: usize = 1024;
 pub const CHUNKS_REMEMBERED: usize = 16 * 1024;
 /// Maximum number of chunks that a forwarder has in flight.
 pub const CHUNKS_UNANSWERED_MAX: usize = 256;
+/// Maximum number of calls that a forwarder has in flight to a peer that answers each.
+pub const CALLS_UNANSWERED_MAX: usize = 4;

@@ -31,6 +31,7 @@
 //! - `spool_cli`: spools are listed, read, checked, sent again and trimmed;
 //! - `tail`: files are followed;
 //! - `tap`: somebody looks at the flow;
+//! - `thrift`: clients and servers of Scribe and Flume, real ones too;
 //! - `assets`: completions and manual pages are made for every subcommand;
 //! - `booted`: packages are installed, upgraded and purged on a booted systemd, and no line lost;
 //! - `peers`: peers with names that come and move, behind balancers, and with bad certificates;
@@ -77,6 +78,7 @@ mod syslog;
 mod systemd;
 mod tail;
 mod tap;
+mod thrift;
 mod tidy;
 mod tools;
 mod top;

@@ -28,6 +28,7 @@ pub mod spool_row;
 pub mod sums;
 pub mod syslog;
 pub mod template;
+pub mod thrift;
 pub mod tls;
 pub mod udp2log;
 pub mod untrue_rows;

@@ -23,6 +23,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::acceptor::{Acceptor, Arrival, Bound};
 use super::inbox::{Holding, Inlet, LastLines};
+use super::parting::{Parting, wrong};
 use super::{Socket, Source};
 use crate::ids::Identity;
 use crate::input::Gather;
@@ -95,6 +96,10 @@ pub trait Session {
 
     /// The client has shown this certificate (DER), which was verified. Before anything else.
     fn authenticated(&mut self, _certificate: &[u8]) {}
+
+    /// Whether the loop takes nothing more now, so that what is sent to it waits. Told before each
+    /// [`Self::push`], for a protocol that can have its client come back later.
+    fn set_held_back(&mut self, _is: bool) {}
 
     /// What the client did wrong since the last time that costs it a message and not its
     /// connection; it is counted already.
@@ -234,14 +239,6 @@ struct Client<S> {
     held_back: bool,
     /// Its part of [`Running::holding`], in bytes.
     held: usize,
-}
-
-/// Why a client is disconnected.
-enum Parting {
-    /// It has ended.
-    End,
-    /// It did something wrong.
-    Wrong(String),
 }
 
 impl<A: Accept> Running<A> {
@@ -546,6 +543,7 @@ impl<A: Accept> Running<A> {
             client.session.authenticated(certificate);
         }
         (client.spoke, client.heard) = (true, Instant::now());
+        client.session.set_held_back(!self.inlet.has_room(1));
         if let Err(fault) = client.session.push(&self.chunk[..count], &mut self.gather) {
             client.faulty = true;
             self.acceptor.complain(client.peer, &fault.to_string());
@@ -741,17 +739,5 @@ impl<S: Session> Client<S> {
         // What was a long queue of answers is not kept.
         self.session.out().shrink_to(READ_CHUNK);
         self.transport.flush()
-    }
-}
-
-/// What a broken connection means.
-fn wrong(error: &io::Error, spoke: bool, plain_hint: &str) -> Parting {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls {
-        Some(rustls::Error::InvalidMessage(what)) if !spoke => Parting::Wrong(format!(
-            "speaks no TLS ({what:?}); a sender of plain text needs {plain_hint}"
-        )),
-        Some(error) => Parting::Wrong(format!("TLS: {error}")),
-        None => Parting::End,
     }
 }

@@ -16,6 +16,7 @@ pub mod stdout;
 pub mod syslog;
 pub mod tail;
 pub mod tcp;
+pub mod thrift;
 pub mod traits;
 pub mod udp;
 
@@ -100,6 +101,8 @@ inputs! {
     Tail(tail::config::TailPlan),
     /// Records of the Fluent forward protocol; a chunk is acknowledged once it is on disk.
     Fluent(fluent::config::FluentInPlan),
+    /// Calls of Scribe and Flume over Thrift, each answered once it is on disk.
+    Thrift(thrift::config::ThriftInPlan),
     /// The daemon's standard input; ends the daemon's work at end of file.
     Stdin(stdin::config::StdinPlan),
     /// A named pipe, created where missing, reopened at end of file.
@@ -182,6 +185,8 @@ clients! {
     tcp: tcp::config::TcpOutPlan,
     /// Fluent forward.
     fluent: fluent::out_config::FluentOutPlan,
+    /// Scribe.
+    thrift: thrift::config::ScribeOutPlan,
 }
 
 /// Refuses keys of a protocol by which no peer is reached.
