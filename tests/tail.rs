@@ -215,8 +215,7 @@ fn files_that_live_for_a_moment_are_read() {
 
 #[test]
 fn where_nothing_can_be_watched_it_is_said_and_folders_are_listed() {
-    let (mut daemon, mut unshare) =
-        (Daemon::prepare(PLAIN), std::process::Command::new("unshare"));
+    let (mut daemon, mut unshare) = (Daemon::prepare(PLAIN), std::process::Command::new("unshare"));
     fs::create_dir(daemon.path("logs")).unwrap();
     let script = "echo 0 > /proc/sys/user/max_inotify_watches && exec \"$@\"";
     let probe = std::process::Command::new("unshare")
@@ -251,7 +250,7 @@ fn idle_files_wake_nobody() {
             let status = fs::read_to_string(task.join("status")).ok()?;
             let wakes = status.lines().find(|line| line.starts_with("voluntary"))?.to_string();
             let mine = name.trim() == "in:t" || name.trim() == "find:t";
-            mine.then(|| (name, wakes))
+            mine.then_some((name, wakes))
         };
         let mut found: Vec<_> = tasks.filter_map(|task| of(task.ok()?.path())).collect();
         found.sort();

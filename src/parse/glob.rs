@@ -268,15 +268,13 @@ mod tests {
 
     #[test]
     fn only_folders_that_can_hold_files_are_entered() {
-        let enters = |pattern: &str, folder: &str| {
-            Glob::parse(pattern).unwrap().enters(Path::new(folder))
-        };
+        let enters =
+            |pattern: &str, folder: &str| Glob::parse(pattern).unwrap().enters(Path::new(folder));
         assert!(enters("/var/log/*.log", "/") && enters("/var/log/*.log", "/var/log"));
         assert!(!enters("/var/log/*.log", "/var/log/nginx") && !enters("/var/log/*.log", "/etc"));
         assert!(enters("/srv/**/a.log", "/srv/x/y") && !enters("/srv/**/a.log", "/srv/.x"));
-        let holds = |pattern: &str, folder: &str| {
-            Glob::parse(pattern).unwrap().holds(Path::new(folder))
-        };
+        let holds =
+            |pattern: &str, folder: &str| Glob::parse(pattern).unwrap().holds(Path::new(folder));
         assert!(holds("/var/log/*.log", "/var/log") && !holds("/var/log/*.log", "/var"));
         assert!(holds("/srv/**/a.log", "/srv") && holds("/srv/**/a.log", "/srv/x/y"));
         assert!(enters("/p/*_web_*/*/*.log", "/p/ns_web_1/c"));

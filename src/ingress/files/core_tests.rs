@@ -71,9 +71,10 @@ impl Disk for SimDisk {
 
     fn neighbours(&self, path: &Path) -> Vec<(PathBuf, SimFile)> {
         let world = self.0.borrow();
-        let near = world.names.iter().filter(|(other, _)| {
-            other.as_path() != path && is_rotation(path, other)
-        });
+        let near = world
+            .names
+            .iter()
+            .filter(|(other, _)| other.as_path() != path && is_rotation(path, other));
         near.map(|(name, inode)| (name.clone(), SimFile(self.clone(), *inode))).collect()
     }
 }

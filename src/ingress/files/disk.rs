@@ -196,7 +196,8 @@ mod tests {
         ] {
             assert!(is(name), "{name}");
         }
-        for name in ["app.log", "app2.log", "app-worker.log", "app.log.err", "apps.log.1", "b.log.1"]
+        for name in
+            ["app.log", "app2.log", "app-worker.log", "app.log.err", "apps.log.1", "b.log.1"]
         {
             assert!(!is(name), "{name}");
         }

@@ -197,7 +197,9 @@ impl Reading {
 
     fn next_border(&self, length: usize) -> Option<usize> {
         let ends = self.borders.iter().filter_map(|border| border.checked_sub(self.position));
-        ends.filter_map(|end| usize::try_from(end).ok()).filter(|end| (1..length).contains(end)).min()
+        ends.filter_map(|end| usize::try_from(end).ok())
+            .filter(|end| (1..length).contains(end))
+            .min()
     }
 
     fn note_rest(&mut self, rests: bool, size: u64, now: Mono) {

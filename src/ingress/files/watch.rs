@@ -123,7 +123,8 @@ impl Watcher {
             match waited {
                 Waited::Stopped => return,
                 Waited::Ready => {
-                    if self.take_events() == Urgency::Writes && rest(stop, GATHER) == Waited::Stopped
+                    if self.take_events() == Urgency::Writes
+                        && rest(stop, GATHER) == Waited::Stopped
                     {
                         return;
                     }
@@ -221,8 +222,10 @@ impl Watcher {
             let most = files_max();
             return self.refuse(
                 path,
-                &format!("{most} files are followed already: that is the most, or half of the \
-                          limit of open files (LimitNOFILE)"),
+                &format!(
+                    "{most} files are followed already: that is the most, or half of the \
+                          limit of open files (LimitNOFILE)"
+                ),
             );
         }
         match open(path) {
@@ -380,7 +383,7 @@ impl Watcher {
 
     fn watch(&mut self, folder: &Path, holds: bool) {
         if let Ok(found) = statfs(folder)
-            && REMOTE.contains(&i64::from(found.filesystem_type().0))
+            && REMOTE.contains(&found.filesystem_type().0)
         {
             self.poll_because(format!("{folder:?} is on a file system that tells of no changes"));
         }
