@@ -140,8 +140,20 @@ const UPWARDS: &[(&str, &str)] = &[
 ];
 
 /// The folders of protocols, which only themselves and the lists in src/proto/mod.rs name.
-const PROTOCOLS: &[&str] =
-    &["fifo", "file", "forward", "pipe", "relp", "stdin", "stdout", "syslog", "tail", "tcp", "udp"];
+const PROTOCOLS: &[&str] = &[
+    "containers",
+    "fifo",
+    "file",
+    "forward",
+    "pipe",
+    "relp",
+    "stdin",
+    "stdout",
+    "syslog",
+    "tail",
+    "tcp",
+    "udp",
+];
 
 /// Files that import a protocol still. This list only becomes shorter.
 const IMPORT_A_PROTOCOL: &[&str] = &["src/config/plan.rs"];

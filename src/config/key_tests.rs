@@ -10,6 +10,7 @@ const VALUES: &[(&str, &str)] = &[
     ("input.syslog", "\"SCHEME://127.0.0.1:1\""),
     ("input.relp", "\"127.0.0.1:1\""),
     ("input.tail", "\"/l/*.log\""),
+    ("input.containers", "\"/var/log/pods\""),
     ("input.stdin", "true"),
     ("input.fifo", "\"/f\""),
     ("filter.run", "\"cat\""),

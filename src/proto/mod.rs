@@ -4,6 +4,7 @@
 //! [`traits::Output`], and add it to a list below. The keys of the configuration, the enums of
 //! the plan and every question that the rest of the program asks of it come from the lists.
 
+pub mod containers;
 pub mod fifo;
 pub mod file;
 pub mod forward;
@@ -100,6 +101,8 @@ inputs! {
     Relp(relp::config::RelpInPlan),
     /// Files that grow, followed through rotation.
     Tail(tail::config::TailPlan),
+    /// The output of containers, from the files of their runtime.
+    Containers(containers::config::ContainersPlan),
     /// The daemon's standard input; ends the daemon's work at end of file.
     Stdin(stdin::config::StdinPlan),
     /// A named pipe, created where missing, reopened at end of file.

@@ -312,9 +312,7 @@ impl<D: Disk> Core<D> {
                     passed += 1;
                     continue;
                 }
-                if let Some(followed) = &mut self.files[at] {
-                    followed.after = None;
-                }
+                self.carry(before.0, at);
             }
             if let Some(followed) = &mut self.files[at] {
                 followed.queued = false;
@@ -325,6 +323,25 @@ impl<D: Disk> Core<D> {
             }
         }
         None
+    }
+
+    /// A file's turn has come, behind the one before it: what waits there for more goes on here.
+    /// It stays behind that one until both are read.
+    fn carry(&mut self, before: usize, at: usize) {
+        if before == at || before.max(at) >= self.files.len() {
+            return;
+        }
+        let [before, next] = match self.files.get_disjoint_mut([before, at]) {
+            Ok(both) => both,
+            Err(_) => return,
+        };
+        let (Some(before), Some(next)) = (before, next) else { return };
+        if let (State::Read(before), State::Read(next_reading)) =
+            (&mut before.state, &mut next.state)
+        {
+            before.carry_to(next_reading);
+            next.after = None;
+        }
     }
 
     /// Whether a file that others wait for is not read to its end.

@@ -164,7 +164,8 @@ impl Reading {
             // More than is looked at together.
             decoded = self.decoder.decode(&whole, true, counts);
         }
-        self.note_rest(decoded.consumed < whole.len(), size, wish.now);
+        let rests = decoded.consumed < whole.len() && !decoded.is_full;
+        self.note_rest(rests, size, wish.now);
         if decoded.consumed == 0 {
             return Step::None(false);
         }
@@ -174,7 +175,7 @@ impl Reading {
         };
         let first = self.position;
         self.move_to(bytes, back + consumed, back);
-        let more = more || border.is_some();
+        let more = more || border.is_some() || decoded.is_full;
         self.piece(first, (decoded.bytes, decoded.lines), more)
     }
 
@@ -248,6 +249,14 @@ impl Reading {
         (self.position, self.scanned, self.mark) = (behind, behind, mark(&before));
         self.borders.retain(|border| *border > behind);
         Ok(self.piece(first, (decoded.bytes, decoded.lines), size > behind))
+    }
+
+    /// The next file of the log is read from now on: what waits for more goes there.
+    pub(super) fn carry_to(&mut self, next: &mut Self) {
+        let carried = self.decoder.carry();
+        if !carried.is_empty() {
+            next.decoder.carried(carried);
+        }
     }
 
     /// The file has ended: what its decoder holds. Its number is one beyond the last byte's.

@@ -10,5 +10,6 @@ pub mod keyed;
 pub mod lines;
 pub mod process;
 pub mod queue;
+pub mod record;
 pub mod tls;
 pub mod udp_socket;
