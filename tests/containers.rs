@@ -26,9 +26,12 @@ fn spooled(daemon: &Daemon) -> Vec<String> {
 
 /// Waits until the spool has so many lines.
 fn wait_spooled(daemon: &Daemon, count: u64) -> Vec<String> {
-    daemon.wait_node("s", |node| node.lines_out >= count);
-    let lines = spooled(daemon);
-    assert_eq!(lines.len() as u64, count);
+    let count = usize::try_from(count).unwrap();
+    let lines = wait_for(&format!("{count} lines in the spool"), || {
+        let lines = spooled(daemon);
+        (lines.len() >= count).then_some(lines)
+    });
+    assert_eq!(lines.len(), count);
     lines
 }
 
@@ -128,10 +131,9 @@ fn podman(root: &Path) -> Option<Vec<String>> {
         format!("--runroot={}", root.join("run").display()),
         "--storage-driver=vfs".into(),
     ];
-    let imported = Command::new("podman").args(&storage).arg("import").arg(&tar).arg("lw:1");
-    let mut imported = Command::new(imported.get_program());
-    imported.args(&storage).arg("import").arg(&tar).arg("lw:1");
-    match imported.output() {
+    let mut import = Command::new("podman");
+    import.args(&storage).arg("import").arg(&tar).arg("lw:1");
+    match import.output() {
         Ok(output) if output.status.success() => Some(storage.to_vec()),
         Ok(output) => {
             skip_here(&String::from_utf8_lossy(&output.stderr));
@@ -173,7 +175,8 @@ fn podmans_containers_lose_no_line_though_their_files_go_with_them() {
         fs::remove_dir_all(folder).unwrap();
     }
     let lines = wait_spooled(&daemon, CONTAINERS * 21);
-    let errors = lines.iter().filter(|line| line.starts_with("<11>1 ") && line.ends_with("] error"));
+    let errors =
+        lines.iter().filter(|line| line.starts_with("<11>1 ") && line.ends_with("] error"));
     assert_eq!(errors.count() as u64, CONTAINERS);
     wait_for("nothing held", || (daemon.node("c").lines_out == CONTAINERS * 21).then_some(()));
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 
-use super::decode::Decode;
+use super::decode::{Carried, Decode};
 use super::disk::Tailed;
 use super::identity::{first_line, kind, mark};
 use crate::batch::{Blocks, Span};
@@ -55,7 +55,7 @@ pub(super) enum Step {
 
 impl Reading {
     /// Begins at byte `position` of a file, which is at most one byte beyond its end; `None` where
-    /// the file cannot have been read to there.
+    /// the file cannot have been read to there. `carried` is what the file before has left.
     ///
     /// # Errors
     /// The system's.
@@ -64,7 +64,7 @@ impl Reading {
         identity: Identity,
         position: u64,
         borders: Vec<u64>,
-        mut decoder: Box<dyn Decode>,
+        (mut decoder, carried): (Box<dyn Decode>, Vec<Carried>),
     ) -> io::Result<Option<Self>> {
         let size = file.facts()?.size;
         // One byte beyond the end stands for what was made of the end itself.
@@ -76,7 +76,11 @@ impl Reading {
             return Ok(None);
         }
         if position > 0 && !is_over && decoder.looks_back() > 0 {
-            decoder.resume(&self::before(file, position, decoder.looks_back())?);
+            let before = self::before(file, position, decoder.looks_back())?;
+            if before.len() as u64 == position {
+                decoder.carried(carried);
+            }
+            decoder.resume(&before);
         }
         let mark = mark(&before);
         let rests = None;
@@ -249,6 +253,11 @@ impl Reading {
         (self.position, self.scanned, self.mark) = (behind, behind, mark(&before));
         self.borders.retain(|border| *border > behind);
         Ok(self.piece(first, (decoded.bytes, decoded.lines), size > behind))
+    }
+
+    /// Takes what waits for more.
+    pub(super) fn carry(&mut self) -> Vec<Carried> {
+        self.decoder.carry()
     }
 
     /// The next file of the log is read from now on: what waits for more goes there.

@@ -74,7 +74,8 @@ impl<D: Disk> Core<D> {
         let copy = self.disk.neighbours(path).into_iter().find(is_copy)?;
         let decoder = (self.manner.decoder)(path);
         let start = reading.position;
-        let reading = Reading::begin(&copy.1, reading.identity, start, Vec::new(), decoder);
+        let reading =
+            Reading::begin(&copy.1, reading.identity, start, Vec::new(), (decoder, Vec::new()));
         Some((copy, reading.ok()??))
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::super::decode::Carried;
 use super::super::disk::{Disk, Facts, Tailed, is_rotation};
 use super::super::identity::{first_line, identity};
 use super::super::reading::Reading;
@@ -15,6 +16,9 @@ use crate::limits::{FIRST_LINE_MAX, LOOK_BACK};
 
 /// When a file was last written to, and when it was born.
 type Age = (SystemTime, Duration);
+
+/// Of each path the newest of its rotated files that is read, and where it is in the table.
+type Rotated = HashMap<PathBuf, (Age, usize)>;
 
 impl<D: Disk> Core<D> {
     /// What is to be asked and said behind what was read so far; `None` where there is nothing.
@@ -86,26 +90,39 @@ impl<D: Disk> Core<D> {
             );
         }
         let asked = std::mem::take(&mut self.asked);
-        // Of each path, when the newest of its rotated files that is known was last written to.
-        let mut rotated = HashMap::new();
+        let is_neighbour = |at: &usize| {
+            self.files[*at].as_ref().is_some_and(|followed| followed.role == Role::Neighbour)
+        };
+        let (neighbours, meant): (Vec<_>, Vec<_>) = asked.into_iter().partition(is_neighbour);
+        let mut rotated = Rotated::new();
         let mut unknown = Vec::new();
-        for at in asked {
+        for at in neighbours {
             match self.origin_of(at, &known) {
                 Some(identity) => {
-                    self.begin(at, (identity, known.get(&identity)), &mut rotated, now)
+                    self.begin(at, (identity, known.get(&identity)), &mut rotated, now);
                 }
                 None => unknown.push(at),
             }
         }
         for at in unknown {
-            let own = match self.files[at].as_ref().map(|followed| &followed.state) {
-                Some(State::Asked(own)) => *own,
-                _ => continue,
-            };
-            match self.is_newer(at, &rotated) {
-                true => self.begin(at, (own, None), &mut rotated, now),
-                false => self.forget(at),
+            match self.own_identity(at).filter(|_| self.is_newer(at, &rotated)) {
+                Some(own) => self.begin(at, (own, None), &mut rotated, now),
+                None => self.forget(at),
             }
+        }
+        for at in meant {
+            let identity = self.origin_of(at, &known).or_else(|| self.own_identity(at));
+            if let Some(identity) = identity {
+                self.begin(at, (identity, known.get(&identity)), &mut rotated, now);
+            }
+        }
+    }
+
+    /// The identity that a file was asked for.
+    fn own_identity(&self, at: usize) -> Option<Identity> {
+        match self.files[at].as_ref()?.state {
+            State::Asked(own) => Some(own),
+            _ => None,
         }
     }
 
@@ -122,17 +139,14 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// Whether a file that no spool knows is to be read: it has a name that is meant, or it was
-    /// rotated later than one that a spool knows.
-    fn is_newer(&self, at: usize, rotated: &HashMap<PathBuf, Age>) -> bool {
+    /// Whether a rotated file that no spool knows is to be read: it was written to later than one
+    /// that a spool knows.
+    fn is_newer(&self, at: usize, rotated: &Rotated) -> bool {
         let Some(followed) = &self.files[at] else { return false };
-        if followed.role != Role::Neighbour {
-            return true;
-        }
         let path = self.rotated_from(&followed.last_name);
         let newest = path.and_then(|path| rotated.get(&path));
         let age = followed.file.facts().map(|facts| (facts.written, facts.born));
-        newest.is_some_and(|newest| age.is_ok_and(|age| age > *newest))
+        newest.is_some_and(|(newest, _)| age.is_ok_and(|age| age > *newest))
     }
 
     /// The followed path that a file was rotated from, by its name.
@@ -150,7 +164,7 @@ impl<D: Disk> Core<D> {
         &mut self,
         at: usize,
         (identity, lasts): (Identity, Option<&Vec<Option<u64>>>),
-        rotated: &mut HashMap<PathBuf, Age>,
+        rotated: &mut Rotated,
         now: Mono,
     ) {
         let Some(followed) = &self.files[at] else { return };
@@ -161,8 +175,8 @@ impl<D: Disk> Core<D> {
             && let Ok(facts) = followed.file.facts()
         {
             let age = (facts.written, facts.born);
-            let newest = rotated.entry(path).or_insert(age);
-            *newest = age.max(*newest);
+            let newest = rotated.entry(path).or_insert((age, at));
+            *newest = (age, at).max(*newest);
         }
         if identity != own {
             self.identities.remove(&own);
@@ -182,10 +196,16 @@ impl<D: Disk> Core<D> {
             self.stored_changed = true;
         }
         let decoder = (self.manner.decoder)(&followed.last_name);
+        let before = match followed.role {
+            Role::Neighbour => None,
+            _ => rotated.get(&followed.last_name).map(|(_, before)| *before),
+        };
+        let carried = self.carried_at(before, at, start);
+        let Some(followed) = &mut self.files[at] else { return };
         let size = followed.file.facts().map_or(0, |facts| facts.size);
         let begun = match start > size + 1 {
             true => Ok(None),
-            false => Reading::begin(&followed.file, identity, start, ends, decoder),
+            false => Reading::begin(&followed.file, identity, start, ends, (decoder, carried)),
         };
         match begun {
             Ok(Some(reading)) => {
@@ -198,13 +218,31 @@ impl<D: Disk> Core<D> {
             }
             Ok(None) => self.truncated(at, identity, now),
             Err(error) => {
-                followed.state = State::Asked(identity);
-                self.fail(at, &error);
-                self.to_ask.push(at);
-                return;
+                followed.state = State::New;
+                self.identities.remove(&identity);
+                return self.fail(at, &error);
             }
         }
         self.wake(at);
+    }
+
+    /// A file is read from `start` on, and this one was rotated before it: what has no end there
+    /// ends here. Where this one was read in part, that is known already; else it comes when the
+    /// other one is read to its end.
+    fn carried_at(&mut self, before: Option<usize>, at: usize, start: u64) -> Vec<Carried> {
+        let Some(before) = before.filter(|before| *before != at) else { return Vec::new() };
+        let Some(Followed { state: State::Read(reading), key, .. }) = &mut self.files[before]
+        else {
+            return Vec::new();
+        };
+        if start > 0 {
+            return reading.carry();
+        }
+        let after = Some((before, *key));
+        if let Some(followed) = &mut self.files[at] {
+            followed.after = after;
+        }
+        Vec::new()
     }
 
     /// Where a file begins of which a spool knows nothing.
