@@ -113,14 +113,24 @@ pub const TURN: usize = 16;
 /// Full batches that a receiver in a flood hands over at once: each hand-over wakes the loop, which
 /// in turn wakes a disk thread.
 pub const PIECES_TOGETHER: usize = 4;
+/// Full batches that all receivers together hold back for that, if each has at least one.
+pub const PIECES_TOGETHER_ALL: usize = 8;
 /// Capacity of the channel from a receiver to the loop, in batches.
 pub const RECEIVED_WAITING: usize = 8;
 const _: () = assert!(PIECES_TOGETHER <= RECEIVED_WAITING);
 /// Maximum bytes that all receivers together have sent to a loop that has not taken them. A
 /// receiver that has nothing there may always send, so that none waits for another.
-pub const RECEIVED_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Number of blocks that a receiver keeps for reuse.
-pub const BLOCKS_KEPT: usize = 64;
+pub const RECEIVED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Number of filled blocks that all receivers together remember for reuse.
+pub const BLOCKS_KEPT: usize = 256;
+/// Total size of the blocks that all receivers fill at a time; many receivers have smaller ones.
+pub const BLOCKS_FILLED_MAX: usize = 2 * 1024 * 1024;
+/// Size of the smallest block.
+pub const BLOCK_MIN: usize = 128 * 1024;
+const _: () = assert!(DATAGRAM_MAX < BLOCK_MIN && BLOCK_MIN <= BLOCK);
+/// Number of receivers that can receive several datagrams per call at the same time; each needs
+/// 4 MiB, if the datagrams are that large. The others receive one per call.
+pub const AREAS_MAX: usize = 4;
 
 /// Maximum number of slices of one writev(2) (UIO_MAXIOV is 1024).
 pub const SLICES_MAX: usize = 64;
@@ -142,8 +152,21 @@ pub const HOLD_BYTES: u64 = 2 * MIB;
 /// A file that has not caught up within this time is slow, and inputs are no longer throttled for
 /// it.
 pub const HOLD_MAX: Duration = Duration::from_secs(1);
+/// A child that has read nothing for this long is stalled, and inputs are not throttled for it.
+pub const STALLED_AFTER: Duration = Duration::from_millis(100);
 /// Requested buffer size of a child's pipe (fcntl(2), F_SETPIPE_SZ).
 pub const PIPE_BUFFER: usize = 1024 * 1024;
+/// Smaller sizes are not requested: every pipe has as much unless the user has too many.
+pub const PIPE_BUFFER_MIN: i32 = 64 * 1024;
+/// Time that a reader of a full pipe has before it is written to again: a fast one has emptied it.
+pub const PIPE_REST: Duration = Duration::from_micros(500);
+/// Maximum size of a piece of lines that several children's pipes share (tee(2)).
+pub const PIECE: usize = 256 * 1024;
+/// Number of such pieces that are held at a time: more than fit into a child's pipe.
+pub const PIECES_HELD: usize = 8;
+const _: () = assert!(PIECE * PIECES_HELD >= 2 * PIPE_BUFFER);
+/// Lines of fewer bytes are written to each child: a piece takes whole pages of each pipe.
+pub const SHARED_MIN: usize = 16 * 1024;
 /// Interval at which unread bytes in children's pipes are checked while nothing is written to them.
 pub const PIPES_EVERY: Duration = Duration::from_millis(500);
 /// Size of one read of a child's output, a FIFO or standard input.
@@ -195,6 +218,16 @@ pub const METRICS_ANSWERS_MAX: usize = 8;
 pub const METRICS_ANSWER: Duration = Duration::from_secs(2);
 /// A pass of the loop that takes longer than this counts as late.
 pub const PASS_LATE: Duration = Duration::from_millis(500);
+/// How often losses that last are reported.
+pub const LOSS_EVERY: Duration = Duration::from_secs(60);
+/// Losses have ended when nothing was lost for this long.
+pub const LOSS_QUIET: Duration = Duration::from_secs(60);
+/// Episodes of losses that are remembered; of more the oldest is forgotten.
+pub const LOSSES_MAX: usize = 4096;
+/// For how long they are remembered.
+pub const LOSSES_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// The file of losses is rewritten when it is larger than this.
+pub const LOSSES_FILE_MAX: u64 = 1 << 20;
 /// Default of `stuck_after`: an output that has released no lines for this long is stuck.
 pub const STUCK_DEFAULT: Duration = Duration::from_secs(60);
 /// Minimum of `stuck_after`.
@@ -403,3 +436,14 @@ pub const CURSOR_FILES_MAX: usize = 2 * FILES_AT_ONCE;
 pub const CONNECTIONS_DEFAULT: u64 = 1000;
 /// Maximum of `max_connections`.
 pub const CONNECTIONS_MAX: u64 = 100_000;
+/// Maximum size of a message that holds many records: senders in use make chunks of 8 MiB.
+pub const RECORDS_MESSAGE_MAX: usize = 12 * 1024 * 1024;
+const _: () = assert!(RECORDS_MESSAGE_MAX < UNFINISHED_MAX);
+/// Maximum size of the records of one such message, once decompressed.
+pub const RECORDS_UNPACKED_MAX: usize = 32 * 1024 * 1024;
+/// Maximum length of the id of a chunk. Ids in use have 32 to 64 bytes.
+pub const CHUNK_ID_MAX: usize = 1024;
+/// Number of chunks that an input remembers, so that one that is sent again is not taken twice.
+pub const CHUNKS_REMEMBERED: usize = 16 * 1024;
+/// Maximum number of chunks that a forwarder has in flight.
+pub const CHUNKS_UNANSWERED_MAX: usize = 256;

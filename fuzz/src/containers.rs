@@ -33,7 +33,7 @@ fn decode(decoder: &mut Decoder, lines: &[u8]) -> Vec<u8> {
 pub fn check(data: &[u8]) {
     let mut parameters = Parameters(data);
     let max_message = parameters.number(1, 300);
-    let form = [As::Message, As::Line, As::Json][parameters.number(0, 3)];
+    let form = [As::Message, As::Line, As::Json][parameters.number(0, 2)];
     let splits = parameters.splits();
     let mut stream = parameters.0.to_vec();
     stream.push(b'\n');

@@ -12,6 +12,7 @@ pub mod cursor;
 pub mod datagrams;
 pub mod field;
 pub mod file_name;
+pub mod fluent;
 pub mod framing;
 pub mod glob;
 pub mod http;

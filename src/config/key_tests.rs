@@ -11,6 +11,7 @@ const VALUES: &[(&str, &str)] = &[
     ("input.relp", "\"127.0.0.1:1\""),
     ("input.tail", "\"/l/*.log\""),
     ("input.containers", "\"/var/log/pods\""),
+    ("input.fluent", "\"127.0.0.1:1\""),
     ("input.stdin", "true"),
     ("input.fifo", "\"/f\""),
     ("filter.run", "\"cat\""),

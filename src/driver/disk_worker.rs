@@ -1,9 +1,6 @@
 //! A disk worker: a queue of jobs and the thread that runs them, in the order they came.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,11 +8,11 @@ use std::time::{Duration, Instant};
 use super::compress::{Compressor, Taken};
 use super::wake::Wake;
 use crate::clock::{Clock, SystemClock};
-use crate::engine::{DiskJob, DiskTarget, DiskWork, Event};
+use crate::engine::{DiskJob, DiskWork, Event};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
-use crate::output::file::{FileOutput, Written};
 use crate::output::open_files::OpenFiles;
+use crate::output::worker::{Worker, Workplace};
 use crate::spool::age::Now;
 use crate::spool::job;
 use crate::spool::writer::Writer;
@@ -78,8 +75,7 @@ struct DiskWorker {
 
 #[derive(Debug)]
 enum Target {
-    Files(Box<FileOutput<OsFs>>),
-    Stdout(Stdout),
+    Output(Box<dyn Worker>),
     Spool(Arc<OpenSpool>),
 }
 
@@ -146,51 +142,44 @@ impl DiskWorker {
             }
         };
         match work {
-            DiskWork::Open(DiskTarget::File { plan, exact }) => {
-                let files = FileOutput::sharing(&queue.open_files, plan, OsFs);
-                let files = if exact { files.exact() } else { files };
-                self.targets.insert(node, Target::Files(Box::new(files)));
-            }
-            DiskWork::Open(DiskTarget::Stdout) => {
-                self.targets.insert(node, Target::Stdout(Stdout::default()));
+            DiskWork::Open { plan, exact } => {
+                let workplace = Workplace { fs: OsFs, open_files: &queue.open_files, exact };
+                if let Some(worker) = plan.worker(workplace) {
+                    self.targets.insert(node, Target::Output(worker));
+                }
             }
             DiskWork::Append(batches) => {
-                let Some(target) = self.targets.get_mut(&node) else { return false };
-                let written = match target {
-                    Target::Files(files) => files.append(&batches),
-                    Target::Stdout(stdout) => stdout.append(&batches),
-                    Target::Spool(_) => return false,
-                };
+                let Some(worker) = self.output(node) else { return false };
+                let written = worker.append(&batches);
                 // The batches' memory is released before the loop learns that they are done.
                 drop(batches);
                 let reported = queue.report(Event::JobDone { node, written });
-                if let Target::Files(files) = target {
-                    self.compressor.compress(files.take_to_compress(), Taken::FreeName);
-                }
+                let complete = worker.take_to_compress();
+                self.compressor.compress(complete, Taken::FreeName);
                 return reported;
             }
-            DiskWork::Restore(cut) => {
-                if let Some(Target::Files(files)) = self.targets.get_mut(&node)
-                    && let Err(error) = files.restore(&cut)
+            DiskWork::Restore(position) => {
+                if let Some(worker) = self.output(node)
+                    && let Err(error) = worker.restore(&position)
                 {
                     log::error!("{error}: lines at the end of the file may be duplicated");
                 }
             }
             DiskWork::Checkpoint => {
-                if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
-                    let was_reopening = files.is_reopening();
+                if let Some(worker) = self.output(node) {
+                    let was_reopening = worker.is_reopening();
                     let reported =
-                        queue.report(Event::Checkpointed { node, files: files.checkpoint() });
-                    if was_reopening && !files.is_reopening() {
+                        queue.report(Event::Checkpointed { node, files: worker.checkpoint() });
+                    if was_reopening && !worker.is_reopening() {
                         queue.report(Event::Reopened { node, done: true });
                     }
                     return reported;
                 }
             }
             DiskWork::CheckpointSaved => {
-                if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
-                    let was_reopening = files.is_reopening();
-                    files.saved();
+                if let Some(worker) = self.output(node) {
+                    let was_reopening = worker.is_reopening();
+                    worker.saved();
                     return was_reopening && queue.report(Event::Reopened { node, done: true });
                 }
             }
@@ -209,14 +198,11 @@ impl DiskWorker {
                 }
             }
             DiskWork::Reopen => {
-                if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
-                    files.reopen();
-                    // An exact output reopens them at its next checkpoint.
-                    let done = !files.is_reopening();
-                    return queue.report(Event::Reopened { node, done });
-                }
-                // Nothing is open by name here.
-                return queue.report(Event::Reopened { node, done: true });
+                let Some(worker) = self.output(node) else { return false };
+                worker.reopen();
+                // An exact output reopens its files at its next checkpoint.
+                let done = !worker.is_reopening();
+                return queue.report(Event::Reopened { node, done });
             }
             DiskWork::Close => {
                 self.targets.remove(&node);
@@ -227,6 +213,14 @@ impl DiskWorker {
 }
 
 impl DiskWorker {
+    /// The worker of an output.
+    fn output(&mut self, node: NodeId) -> Option<&mut Box<dyn Worker>> {
+        match self.targets.get_mut(&node)? {
+            Target::Output(worker) => Some(worker),
+            Target::Spool(_) => None,
+        }
+    }
+
     /// Carries out a spool's job. Returns whether the loop has something to take. Reports are sent
     /// under the lock, so that they arrive in the order of what happened.
     fn spool(&mut self, node: NodeId, job: job::Job, spool: &OpenSpool, queue: &DiskQueue) -> bool {
@@ -250,47 +244,6 @@ impl DiskWorker {
     }
 }
 
-/// Standard output.
-#[derive(Debug, Default)]
-struct Stdout {
-    /// Bytes of the next line that have already been written.
-    line_written: usize,
-}
-
-impl Stdout {
-    fn append(&mut self, batches: &[crate::batch::Batch]) -> Written {
-        let mut written = Written::default();
-        let mut out = match io::stdout().as_fd().try_clone_to_owned() {
-            Ok(descriptor) => File::from(descriptor),
-            Err(error) => {
-                written.error = Some(format!("standard output: {error}"));
-                return written;
-            }
-        };
-        for batch in batches {
-            let mut at = std::mem::take(&mut self.line_written);
-            while at < batch.bytes.len() {
-                match out.write(&batch.bytes[at..]) {
-                    Ok(count) => at += count,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => {
-                        // Only whole lines count as written; the rest of a line is written
-                        // before anything else.
-                        let whole = memchr::memrchr(b'\n', &batch.bytes[..at]);
-                        let whole = whole.map_or(0, |at| at + 1);
-                        self.line_written = at - whole;
-                        written.bytes += whole;
-                        written.error = Some(format!("standard output: {error}"));
-                        return written;
-                    }
-                }
-            }
-            written.bytes += batch.bytes.len();
-        }
-        written
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -299,7 +252,7 @@ mod tests {
 
     use super::*;
     use crate::batch::Batch;
-    use crate::config::plan::FilePlan;
+    use crate::config::plan::{BodyPlan, FilePlan};
     use crate::output::name::NameTemplate;
 
     const NODE: NodeId = NodeId(1);
@@ -311,8 +264,8 @@ mod tests {
         let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
         let queue = Arc::new(DiskQueue::new(done, Wake::new(waker), OpenFiles::default()));
         let plan = FilePlan::new(NameTemplate::parse(file.to_str().unwrap()).unwrap());
-        let target = DiskTarget::File { plan, exact: false };
-        queue.put(Job::Work(DiskJob { node: NODE, work: DiskWork::Open(target) }));
+        let work = DiskWork::Open { plan: Box::new(BodyPlan::File(plan)), exact: false };
+        queue.put(Job::Work(DiskJob { node: NODE, work }));
         let running = Arc::clone(&queue);
         (queue, std::thread::spawn(move || running.run()), reported)
     }

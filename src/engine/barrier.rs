@@ -8,6 +8,10 @@
 //! If no spool is downstream, a barrier of an input whose clients wait for an acknowledgement is
 //! released at once. An input that numbers its lines keeps positions, so its barriers also wait
 //! for every output and process that the lines go to directly.
+//!
+//! A spool that a reload removes has until its grace is over. If it then gives up lines, the
+//! barriers behind them are lost: their clients are disconnected, so that they send those lines
+//! again, to whatever is downstream now.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -31,19 +35,28 @@ struct Barrier {
     /// The same of outputs without a spool.
     lanes: Vec<(LaneId, u64)>,
     inquiry: Inquiry,
+    /// A spool was removed that had given up lines before it.
+    lost: bool,
 }
 
 impl Barrier {
-    /// Returns whether every spool and output has completed its lines. A removed one counts as
-    /// complete.
+    /// Returns whether every spool and output has completed its lines. A removed output counts as
+    /// complete: it has counted what it gave up.
     fn is_passed(&self, graph: &Graph) -> bool {
         let spool = |(id, mark): &(NodeId, u64)| {
-            graph.spool(*id).is_none_or(|spool| spool.has_completed(*mark))
+            graph.spool(*id).is_some_and(|spool| spool.has_completed(*mark))
         };
         let lane = |(id, mark): &(LaneId, u64)| {
             graph.lane(*id).is_none_or(|lane| lane.has_completed(*mark))
         };
         self.marks.iter().all(spool) && self.lanes.iter().all(lane)
+    }
+
+    /// A spool is removed: what it has completed needs no wait, and what it has not is lost.
+    fn without(&mut self, spool: NodeId, has_completed: impl Fn(u64) -> bool) {
+        let Some(at) = self.marks.iter().position(|(id, _)| *id == spool) else { return };
+        let (_, mark) = self.marks.remove(at);
+        self.lost |= !has_completed(mark);
     }
 
     /// For each requested origin, its last line in each spool.
@@ -85,20 +98,36 @@ impl Engine {
                 lanes.extend(self.graph.node(id).lanes().iter().map(|lane| (lane.id, lane.mark())));
             }
         }
-        let barrier = Barrier { number, marks, lanes, inquiry };
+        let barrier = Barrier { number, marks, lanes, inquiry, lost: false };
         self.barriers.waiting.entry(input).or_default().push_back(barrier);
         self.release_barriers();
     }
 
-    /// Releases every barrier that has been passed.
+    /// Takes a spool that is about to be removed out of all barriers.
+    pub(super) fn forget_in_barriers(&mut self, id: NodeId) {
+        let Some(spool) = self.graph.spool(id) else { return };
+        let all = self.barriers.waiting.values_mut().flatten();
+        all.for_each(|barrier| barrier.without(id, |mark| spool.has_completed(mark)));
+        self.release_barriers();
+    }
+
+    /// Releases every barrier that has been passed, and reports those that are lost.
     pub(super) fn release_barriers(&mut self) {
         let (graph, cx) = (&mut self.graph, &mut self.cx);
         self.barriers.waiting.retain(|&node, waiting| {
             let mut last = None;
-            while waiting.front().is_some_and(|barrier| barrier.is_passed(graph))
+            while waiting.front().is_some_and(|barrier| barrier.lost || barrier.is_passed(graph))
                 && let Some(passed) = waiting.pop_front()
             {
                 let barrier = passed.number;
+                if passed.lost {
+                    // In order: completing a later barrier also completes those before it.
+                    if let Some(barrier) = last.take() {
+                        cx.act(Action::Completed { node, barrier });
+                    }
+                    cx.act(Action::Lost { node, barrier });
+                    continue;
+                }
                 last = Some(barrier);
                 for (spool, _) in &passed.marks {
                     if let Some(spool) = graph.spool_mut(*spool) {

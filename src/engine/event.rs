@@ -1,18 +1,18 @@
 //! The engine's inputs (events) and outputs (actions).
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::batch::{Batch, Inquiry};
-use crate::config::plan::{FilePlan, SpoolPlan};
+use crate::config::plan::{BodyPlan, SpoolPlan};
 use crate::forward::link;
 use crate::ids::{Identity, LaneId, NodeId};
 use crate::input::InputCounts;
-use crate::output::file::Written;
+use crate::output::worker::{Position, Written};
 use crate::spool::job::{Job, Report};
 use crate::spool::reader::Read;
 
 use super::consumer::ReadJob;
+use super::losses::Loss;
 use super::spool::SpoolFound;
 
 /// Something that happened.
@@ -59,6 +59,8 @@ pub enum Event {
         lane: LaneId,
         /// Its process id.
         pid: u32,
+        /// The size of the pipe to it in bytes, if known.
+        pipe: Option<u64>,
     },
     /// A child could not be started.
     StartFailed {
@@ -104,7 +106,7 @@ pub enum Event {
         /// The output.
         node: NodeId,
         /// The files, or why the checkpoint failed.
-        files: Result<Vec<(PathBuf, u64)>, String>,
+        files: Result<Position, String>,
     },
     /// An output's files were to be reopened by name.
     Reopened {
@@ -197,6 +199,14 @@ pub enum Action {
         /// The barrier.
         barrier: u64,
     },
+    /// Tell an input that lines before this barrier are not on disk and never will be: whoever
+    /// waits for it must send them again.
+    Lost {
+        /// The input.
+        node: NodeId,
+        /// The barrier.
+        barrier: u64,
+    },
     /// Answer an input's resume query, made with this barrier.
     Resume {
         /// The input.
@@ -217,6 +227,8 @@ pub enum Action {
     },
     /// Read a spool for one of its consumers; answered by [`Event::SpoolRead`].
     Read(ReadJob),
+    /// Report an episode of losses: it has begun, lasts, or has ended.
+    Report(Loss),
     /// Drop everything held for a node that a reload removed and that has ended.
     Forget(NodeId),
     /// Carry out a command on a lane's connection.
@@ -235,12 +247,17 @@ pub struct DiskJob {
 /// Work for the thread of an output or a spool.
 #[derive(Debug)]
 pub enum DiskWork {
-    /// Open the target.
-    Open(DiskTarget),
+    /// Open the worker of an output.
+    Open {
+        /// The output's plan.
+        plan: Box<BodyPlan>,
+        /// True if a cursor records the worker's position.
+        exact: bool,
+    },
     /// Write lines; answered by [`Event::JobDone`].
     Append(Vec<Batch>),
     /// Truncate files to these lengths before anything is written.
-    Restore(Vec<(PathBuf, u64)>),
+    Restore(Position),
     /// Make all that was written durable; answered by [`Event::Checkpointed`].
     Checkpoint,
     /// The last checkpoint is on disk, in the reader's cursor.
@@ -253,18 +270,4 @@ pub enum DiskWork {
     Reopen,
     /// Nothing more will come.
     Close,
-}
-
-/// Where a disk thread writes an output's lines.
-#[derive(Debug, Clone)]
-pub enum DiskTarget {
-    /// Files; with `exact` they are truncated after a crash to the lengths in a cursor.
-    File {
-        /// Paths and options.
-        plan: FilePlan,
-        /// True if a cursor records the lengths.
-        exact: bool,
-    },
-    /// Standard output.
-    Stdout,
 }

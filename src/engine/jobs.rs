@@ -5,14 +5,12 @@
 //! the cursor. A cursor must therefore be durable before anything can invalidate it: a checkpoint
 //! makes first the files durable, then the cursor, and nothing is written meanwhile.
 
-use std::path::PathBuf;
-
 use crate::clock::Mono;
 use crate::ids::NodeId;
 use crate::ledger::Reason;
 use crate::limits::{CURSOR_EVERY, DISK_JOB_MAX, DISK_RETRY, HOLD_BYTES};
-use crate::output::file::Written;
 use crate::output::queue::Queue;
+use crate::output::worker::{Position, Written};
 
 use super::backpressure::Burst;
 use super::cx::Cx;
@@ -204,7 +202,7 @@ impl Engine {
     }
 
     /// Truncates the files of an output that reads from a spool, before it writes anything.
-    pub(super) fn restore_files(&mut self, node: NodeId, files: Vec<(PathBuf, u64)>) {
+    pub(super) fn restore_files(&mut self, node: NodeId, files: Position) {
         let is_exact = |lane: &Lane| lane.jobs().is_some_and(|jobs| jobs.exact);
         if !files.is_empty() && self.graph.lane(node.only_lane()).is_some_and(is_exact) {
             let work = DiskWork::Restore(files);
@@ -226,11 +224,7 @@ impl Engine {
     }
 
     /// The files are durable: has the cursor written.
-    pub(super) fn checkpointed(
-        &mut self,
-        node: NodeId,
-        files: Result<Vec<(PathBuf, u64)>, String>,
-    ) {
+    pub(super) fn checkpointed(&mut self, node: NodeId, files: Result<Position, String>) {
         let lane = node.only_lane();
         let Some(jobs) = self.graph.lane_mut(lane).and_then(Lane::jobs_mut) else { return };
         jobs.busy = false;

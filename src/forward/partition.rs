@@ -5,8 +5,8 @@
 //! anything. Which lane a line of a spool belongs to depends on nothing but its number or its key:
 //! after a restart the same lines belong to the same lane.
 
+use super::plan::{BalancePlan, ForwardPlan};
 use crate::batch::Batch;
-use crate::config::plan::{BalancePlan, ForwardPlan};
 use crate::filter::Picked;
 use crate::filter::gather;
 use crate::filter::key::Key;
@@ -120,6 +120,7 @@ mod tests {
             format: FormatPlan::default(),
             timeout: ANSWER_DEFAULT,
             tls: ClientTlsPlan::default(),
+            clients: crate::proto::ClientPlans::default().into(),
             queue: 1,
         }
     }

@@ -70,14 +70,18 @@ pub type Kin = Vec<Vec<(Identity, u64)>>;
 enum Reply {
     Kin(u64, Kin),
     Completed(u64),
+    Lost(u64),
     Resume(u64, LastLines),
 }
 
 /// What the loop has said to a receiver since it last looked.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// All lines before this barrier are on disk.
+    /// All lines before this barrier are on disk, but for those before lost barriers.
     pub completed: Option<u64>,
+    /// Barriers that are lost: lines before them will never be on disk here, and whoever waits
+    /// for one of them must be made to send its lines again. To be looked at first.
+    pub lost: Vec<u64>,
     /// Resume queries that were answered, by the number of their barrier.
     pub resumed: Vec<(u64, LastLines)>,
     /// Questions for kinds of origins that were answered, by the number of their barrier.
@@ -180,6 +184,8 @@ pub struct Handle {
     replies: Option<Sender<Reply>>,
     control: Arc<ReceiverControl>,
     thread: Option<JoinHandle<()>>,
+    /// Whether it is to be told of completed barriers.
+    sends_barriers: bool,
     /// Its socket, for a successor and for the service manager.
     pub socket: Option<Arc<Socket>>,
     /// What its clients come through, to be renewed by a reload.
@@ -212,13 +218,22 @@ impl Handle {
             abandoned: false,
         };
         let socket = source.socket()?.map(Arc::new);
-        let tls = source.tls();
+        let (tls, sends_barriers) = (source.tls(), source.sends_barriers());
         // Thread names have 15 bytes at most (pthread_setname_np(3)).
         let title: String = format!("in:{name}").chars().take(15).collect();
         let run = move || source.run(inlet);
         let thread = Some(thread::Builder::new().name(title).spawn(run)?);
         let ready = ready.clone();
-        Ok(Self { received, ready, replies: Some(reply), control, thread, socket, tls })
+        Ok(Self {
+            received,
+            ready,
+            replies: Some(reply),
+            control,
+            thread,
+            sends_barriers,
+            socket,
+            tls,
+        })
     }
 
     /// Allows the receiver to enter itself in the ready list again. To be called before
@@ -277,6 +292,11 @@ impl Handle {
         self.say(Reply::Completed(barrier));
     }
 
+    /// Says that lines before a barrier are not on disk and never will be.
+    pub fn lost(&self, barrier: u64) {
+        self.say(Reply::Lost(barrier));
+    }
+
     /// Answers a resume query.
     pub fn resume(&self, barrier: u64, lasts: LastLines) {
         self.say(Reply::Resume(barrier, lasts));
@@ -289,7 +309,9 @@ impl Handle {
 
     fn say(&self, reply: Reply) {
         // One that has ended has no client left.
-        if self.replies.as_ref().is_some_and(|replies| replies.send(reply).is_ok()) {
+        if self.sends_barriers
+            && self.replies.as_ref().is_some_and(|replies| replies.send(reply).is_ok())
+        {
             self.control.bell.ring();
         }
     }
@@ -431,6 +453,7 @@ impl Inlet {
         loop {
             match self.replies.try_recv() {
                 Ok(Reply::Completed(barrier)) => answers.completed = Some(barrier),
+                Ok(Reply::Lost(barrier)) => answers.lost.push(barrier),
                 Ok(Reply::Kin(barrier, kin)) => answers.kin.push((barrier, kin)),
                 Ok(Reply::Resume(barrier, lasts)) => answers.resumed.push((barrier, lasts)),
                 Err(TryRecvError::Empty) => return answers,
@@ -522,6 +545,10 @@ mod tests {
     struct Does<F>(F);
 
     impl<F: FnOnce(Inlet) + Send> Source for Does<F> {
+        fn sends_barriers(&self) -> bool {
+            true
+        }
+
         fn run(self: Box<Self>, inlet: Inlet) {
             (self.0)(inlet);
         }

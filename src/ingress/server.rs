@@ -15,7 +15,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
@@ -33,6 +32,7 @@ use crate::limits::{
 };
 use crate::net::tls::ServerTls;
 use crate::net::transport::Transport;
+use crate::sources::Source as Peer;
 
 const BELL: Token = Token(0);
 const LISTENER: Token = Token(1);
@@ -54,7 +54,7 @@ pub trait Accept: Send + 'static {
     fn gather(&self) -> <Self::Session as Session>::Gather;
 
     /// The session of a new client; `tls` says whether it comes through TLS.
-    fn session(&self, peer: SocketAddr, tls: bool) -> Self::Session;
+    fn session(&self, peer: Peer, tls: bool) -> Self::Session;
 
     /// Clients that have sent nothing for this long are disconnected.
     fn idle_timeout(&self) -> Option<Duration> {
@@ -113,8 +113,15 @@ pub trait Session {
     /// Bytes held of messages that are not whole.
     fn held(&self) -> usize;
 
-    /// What is to be written to the client; what was written is to be drained.
+    /// What is to be written to the client next; what was written is to be drained. Empty once
+    /// nothing is left to be written.
     fn out(&mut self) -> &mut Vec<u8>;
+
+    /// About how many bytes are to be written to the client altogether; not all of them need to
+    /// be in memory.
+    fn owed(&mut self) -> usize {
+        self.out().len()
+    }
 
     /// Whether a barrier is wanted behind what was gathered.
     fn wants_barrier(&self) -> bool {
@@ -172,8 +179,11 @@ impl<A: Accept> Source for Server<A> {
     }
 
     fn socket(&self) -> io::Result<Option<Socket>> {
-        TcpListener::try_clone(&self.bound.listener)
-            .map(|listener| Some(Socket::Listener(listener)))
+        self.bound.listener.try_clone().map(|listener| Some(Socket::Listener(listener)))
+    }
+
+    fn sends_barriers(&self) -> bool {
+        A::ACKNOWLEDGES
     }
 
     fn tls(&self) -> Option<ServerTls> {
@@ -204,7 +214,7 @@ struct Running<A: Accept> {
 
 struct Client<S> {
     transport: Transport,
-    peer: SocketAddr,
+    peer: Peer,
     session: S,
     since: Instant,
     /// When it came, or sent something the last time.
@@ -399,7 +409,7 @@ impl<A: Accept> Running<A> {
         true
     }
 
-    fn enter(&mut self, mut transport: Transport, peer: SocketAddr) -> io::Result<()> {
+    fn enter(&mut self, mut transport: Transport, peer: Peer) -> io::Result<()> {
         let token = Token(self.next_token);
         self.next_token += 1;
         let interest = match A::ACKNOWLEDGES || transport.is_tls() {
@@ -575,6 +585,7 @@ impl<A: Accept> Running<A> {
     /// Takes what the loop says.
     fn take_answers(&mut self) {
         let answers = self.inlet.answers();
+        self.disconnect_lost(&answers.lost);
         for (barrier, lasts) in answers.resumed {
             let Some(token) = self.querying.remove(&barrier) else { continue };
             let Some(client) = self.clients.get_mut(&token) else { continue };
@@ -599,6 +610,22 @@ impl<A: Accept> Running<A> {
             }
             self.account(token);
             self.write(token);
+        }
+    }
+
+    /// Disconnects clients whose lines could not be stored, because their spool was removed before
+    /// they were: they send them again, on a new connection.
+    fn disconnect_lost(&mut self, lost: &[u64]) {
+        for barrier in lost {
+            let asked = self.querying.remove(barrier);
+            let waited = self.waiting.iter().find(|(number, _)| number == barrier);
+            for token in waited.map(|(_, token)| *token).into_iter().chain(asked) {
+                let Some(client) = self.clients.get(&token) else { continue };
+                let why = "disconnected, because the spool of its lines was removed before they \
+                           were on disk: they have no acknowledgement, and it must send them again";
+                self.acceptor.complain(client.peer, why);
+                self.part(token, Parting::End);
+            }
         }
     }
 
@@ -662,7 +689,7 @@ impl<S: Session> Client<S> {
 
     /// Whether more is to be read from it.
     fn is_read_from(&mut self) -> bool {
-        self.write_blocked = self.session.out().len() > ANSWERS_MAX;
+        self.write_blocked = self.session.owed() > ANSWERS_MAX;
         let may_speak = matches!(self.session.state(), State::New | State::Open);
         !self.write_blocked && !self.faulty && may_speak
     }

@@ -13,3 +13,4 @@ pub mod queue;
 pub mod record;
 pub mod tls;
 pub mod udp_socket;
+pub mod unix_socket;

@@ -10,10 +10,10 @@ use std::time::SystemTime;
 
 use super::preallocation::Preallocated;
 use super::{FileOutput, Step};
-use crate::config::plan::Rotate;
 use crate::fs::{Fs, FsFile};
 use crate::output::name::Name;
 use crate::output::open_files::OpenMark;
+use crate::proto::file::config::Rotate;
 
 /// A file that lines are appended to.
 #[derive(Debug)]

@@ -42,7 +42,7 @@ impl<F: Fs> FileOutput<F> {
                 self.router.set_share(share.route, None);
             }
             if let Err(why) = done {
-                all.block(why);
+                why.note(&mut all);
                 break;
             }
             all.bytes += round.bytes;
@@ -289,6 +289,7 @@ mod tests {
     use crate::fs::OsFs;
     use crate::ledger::Count;
     use crate::output::name::NameTemplate;
+    use crate::output::worker::Worker;
     use crate::sim::fs::SimFs;
 
     fn plan(path: &str) -> FilePlan {

@@ -22,37 +22,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::config::{FilePlan, Rotate};
 use crate::batch::Batch;
-use crate::config::plan::{FilePlan, Rotate};
 use crate::fs::Fs;
-use crate::ledger::Count;
 use crate::limits::SLICES_MAX;
 use crate::output::name::{Name, Values};
-use crate::output::open_files::{Member, OpenFiles};
-use crate::parse::syslog::Faults;
+use crate::output::open_files::Member;
+use crate::output::worker::{Position, Worker, Workplace, Written};
 
 use checkpoint::Exact;
 use open::Open;
 use router::Router;
-
-/// What became of the batches handed to [`FileOutput::append`].
-#[derive(Debug, Default)]
-pub struct Written {
-    /// Bytes of whole lines that are done with, from the first batch on: they are in the files,
-    /// but for those refused.
-    pub bytes: usize,
-    /// Of those, lines whose file can never be written.
-    pub refused: Count,
-    /// What was wrong with messages that were looked into.
-    pub faults: Faults,
-    /// Whether the rest waits for a checkpoint.
-    pub pause: bool,
-    /// Why it is not all.
-    pub error: Option<String>,
-}
-
-/// The files of an output and their lengths with all that is done with.
-pub type Position = Vec<(PathBuf, u64)>;
 
 /// Why an output cannot go on just now.
 #[derive(Debug)]
@@ -85,11 +65,12 @@ impl Blocked {
     }
 }
 
-impl Written {
-    fn block(&mut self, why: Blocked) {
-        match why {
-            Blocked::Checkpoint => self.pause = true,
-            Blocked::Io(error) => self.error = Some(error.to_string()),
+impl Blocked {
+    /// Notes in `written` why the rest is not written.
+    fn note(self, written: &mut Written) {
+        match self {
+            Self::Checkpoint => written.pause = true,
+            Self::Io(error) => written.error = Some(error.to_string()),
         }
     }
 }
@@ -113,13 +94,9 @@ pub struct FileOutput<F: Fs> {
 
 impl<F: Fs> FileOutput<F> {
     /// An output with no file open yet; files are opened when a line comes for them.
-    pub fn new(plan: FilePlan, fs: F) -> Self {
-        Self::sharing(&OpenFiles::default(), plan, fs)
-    }
-
-    /// The same, one among others.
-    pub fn sharing(files: &OpenFiles, plan: FilePlan, fs: F) -> Self {
-        let member = files.join(&plan.path);
+    pub fn open(plan: FilePlan, workplace: Workplace<'_, F>) -> Self {
+        let Workplace { fs, open_files, exact } = workplace;
+        let member = open_files.join(&plan.path);
         Self {
             router: Router::new(&plan),
             plan,
@@ -129,18 +106,18 @@ impl<F: Fs> FileOutput<F> {
             turn: 0,
             torn: HashMap::new(),
             rotation: rotation::State::default(),
-            exact: None,
+            exact: exact.then(Exact::default),
         }
     }
 
     /// Appends batches to the files they belong to.
-    pub fn append(&mut self, batches: &[Batch]) -> Written {
-        if self.is_reopening() {
+    fn append_all(&mut self, batches: &[Batch]) -> Written {
+        if self.waits_to_reopen() {
             return Written { pause: true, ..Written::default() };
         }
         if let Err(why) = self.close_beyond_share() {
             let mut written = Written::default();
-            written.block(why);
+            why.note(&mut written);
             return written;
         }
         if self.router.looks_into_lines() {
@@ -160,7 +137,7 @@ impl<F: Fs> FileOutput<F> {
             let (bytes, done) = self.append_to(&name, group);
             written.bytes += bytes;
             if let Err(why) = done {
-                written.block(why.at(&name.path));
+                why.at(&name.path).note(&mut written);
                 break;
             }
             rest = others;
@@ -244,6 +221,36 @@ impl<F: Fs> FileOutput<F> {
     }
 }
 
+impl<F: Fs> Worker for FileOutput<F> {
+    fn append(&mut self, batches: &[Batch]) -> Written {
+        self.append_all(batches)
+    }
+
+    fn restore(&mut self, position: &Position) -> Result<(), String> {
+        self.go_back_to(position)
+    }
+
+    fn checkpoint(&mut self) -> Result<Position, String> {
+        self.make_durable()
+    }
+
+    fn saved(&mut self) {
+        self.checkpoint_saved();
+    }
+
+    fn reopen(&mut self) {
+        self.close_named();
+    }
+
+    fn is_reopening(&self) -> bool {
+        self.waits_to_reopen()
+    }
+
+    fn take_to_compress(&mut self) -> Vec<PathBuf> {
+        self.take_rotated()
+    }
+}
+
 /// The values of a name that looks into no line.
 fn values_of(batch: &Batch) -> Values {
     Values { input: Arc::clone(&batch.input), fields: Vec::new() }
@@ -276,6 +283,26 @@ fn first_line(batch: &mut Batch, next: &mut Option<Batch>) -> Batch {
 
 fn now_of(group: &[Batch]) -> SystemTime {
     group.first().map_or(UNIX_EPOCH, |batch| batch.received)
+}
+
+#[cfg(test)]
+use crate::output::open_files::OpenFiles;
+
+#[cfg(test)]
+impl<F: Fs> FileOutput<F> {
+    fn new(plan: FilePlan, fs: F) -> Self {
+        Self::sharing(&OpenFiles::default(), plan, fs)
+    }
+
+    fn exact(plan: FilePlan, fs: F) -> Self {
+        let open_files = &OpenFiles::default();
+        Self::open(plan, Workplace { fs, open_files, exact: true })
+    }
+
+    /// An output among others.
+    fn sharing(open_files: &OpenFiles, plan: FilePlan, fs: F) -> Self {
+        Self::open(plan, Workplace { fs, open_files, exact: false })
+    }
 }
 
 #[cfg(test)]

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::batch::Batch;
-use crate::config::plan::FilePlan;
 use crate::format::Formatter;
 use crate::output::name::{Name, Values, clean};
 use crate::output::open_files::Member;
 use crate::parse::field::Field;
 use crate::parse::syslog::Message;
+use crate::proto::file::config::FilePlan;
 use crate::sources::Source;
 
 /// A file that can never be written is reported so often at most.

@@ -3,7 +3,7 @@
 //! The cursor of such an output holds its files and their lengths, and after a crash they are cut
 //! back to those. So a cursor must be on disk before a file is written that it does not name, and
 //! before a file that it names gets another name or is opened anew. The output stops there until a
-//! [checkpoint](FileOutput::checkpoint) is [saved](FileOutput::saved). A file that somebody else
+//! [checkpoint](Worker::checkpoint) is [saved](Worker::saved). A file that somebody else
 //! cut is one that the cursor no longer names.
 
 use std::collections::{HashMap, HashSet};
@@ -37,16 +37,10 @@ struct Closed {
 }
 
 impl<F: Fs> FileOutput<F> {
-    /// The same, exact.
-    pub fn exact(mut self) -> Self {
-        self.exact = Some(Exact::default());
-        self
-    }
-
     /// Closes all files, so that the next line opens them by name again. An exact output that has
-    /// written since its last checkpoint does it at the next one; [`Self::is_reopening`] until
+    /// written since its last checkpoint does it at the next one; [`Worker::is_reopening`] until
     /// then.
-    pub fn reopen(&mut self) {
+    pub(super) fn close_named(&mut self) {
         if let Some(exact) = &mut self.exact {
             let is_saved = exact.fresh || (self.open.is_empty() && exact.closed.is_empty());
             if !is_saved {
@@ -60,7 +54,7 @@ impl<F: Fs> FileOutput<F> {
     }
 
     /// Whether files are to be opened by name again and a checkpoint must come first.
-    pub fn is_reopening(&self) -> bool {
+    pub(super) fn waits_to_reopen(&self) -> bool {
         self.exact.as_ref().is_some_and(|exact| exact.reopening)
     }
 
@@ -69,7 +63,7 @@ impl<F: Fs> FileOutput<F> {
     ///
     /// # Errors
     /// Which file cannot be cut, and why.
-    pub fn restore(&mut self, files: &[(PathBuf, u64)]) -> Result<(), String> {
+    pub(super) fn go_back_to(&mut self, files: &Position) -> Result<(), String> {
         let strange = !self.plan.path.fields().is_empty();
         for (path, len) in files {
             let cut = || -> io::Result<()> {
@@ -102,7 +96,7 @@ impl<F: Fs> FileOutput<F> {
     ///
     /// # Errors
     /// Which file does not, and why.
-    pub fn checkpoint(&mut self) -> Result<Position, String> {
+    pub(super) fn make_durable(&mut self) -> Result<Position, String> {
         let mut folders = HashSet::new();
         for open in self.open.values_mut() {
             let path = &open.name.path;
@@ -137,12 +131,12 @@ impl<F: Fs> FileOutput<F> {
     }
 
     /// The last checkpoint is on disk.
-    pub fn saved(&mut self) {
+    pub(super) fn checkpoint_saved(&mut self) {
         if let Some(exact) = &mut self.exact {
             exact.named = std::mem::take(&mut exact.offered);
             exact.fresh = true;
             if std::mem::take(&mut exact.reopening) {
-                self.reopen();
+                self.close_named();
             }
         }
     }
@@ -225,9 +219,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::config::plan::FilePlan;
     use crate::filter::batch_of;
     use crate::output::name::NameTemplate;
+    use crate::output::worker::Worker;
+    use crate::proto::file::config::FilePlan;
     use crate::sim::fs::SimFs;
 
     /// An exact output and the cursor of the reader before it.
@@ -298,7 +293,7 @@ mod tests {
     }
 
     fn open(path: &str, fs: &SimFs) -> FileOutput<SimFs> {
-        FileOutput::new(FilePlan::new(NameTemplate::parse(path).unwrap()), fs.clone()).exact()
+        FileOutput::exact(FilePlan::new(NameTemplate::parse(path).unwrap()), fs.clone())
     }
 
     fn lines(numbers: std::ops::Range<usize>) -> impl Iterator<Item = String> {

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{FileOutput, Step};
-use crate::config::plan::Rotate;
 use crate::fs::Fs;
 use crate::output::archive;
 use crate::output::name::Name;
+use crate::proto::file::config::Rotate;
 
 /// Lines of several inputs can be older than those written just now, by this much at most; what is
 /// older comes from a clock that was set back.
@@ -36,7 +36,7 @@ pub(super) struct State {
 
 impl<F: Fs> FileOutput<F> {
     /// Files that were rotated and are to be compressed, once.
-    pub fn take_to_compress(&mut self) -> Vec<PathBuf> {
+    pub(super) fn take_rotated(&mut self) -> Vec<PathBuf> {
         std::mem::take(&mut self.rotation.to_compress)
     }
 
@@ -181,11 +181,12 @@ mod tests {
 
     use super::*;
     use crate::batch::Batch;
-    use crate::config::plan::FilePlan;
     use crate::filter::batch_of;
     use crate::fs::OsFs;
     use crate::output::name::NameTemplate;
     use crate::output::open_files::OpenFiles;
+    use crate::output::worker::Worker;
+    use crate::proto::file::config::FilePlan;
 
     const HOUR: u64 = 3600;
 
