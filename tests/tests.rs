@@ -6,6 +6,7 @@
 //! - `fluent`: clients of the Fluent forward protocol send, real ones too;
 //! - `forward`: lines go to other hosts, through spools;
 //! - `children`: filter processes behave, and misbehave;
+//! - `containers`: what containers print is read from their runtime's files;
 //! - `control`: the control socket is used well, and badly;
 //! - `clients`: real senders of syslog send;
 //! - `files`: files are written, rotated, compressed, and the disk is full;
@@ -50,6 +51,7 @@ mod booted;
 mod check;
 mod children;
 mod clients;
+mod containers;
 mod control;
 mod corpus;
 mod docs;

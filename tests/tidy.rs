@@ -135,8 +135,20 @@ const FOR_TESTS: &[&str] = &["sim"];
 
 /// The folders of protocols, which only themselves and the lists in src/proto/mod.rs name.
 const PROTOCOLS: &[&str] = &[
-    "fifo", "file", "fluent", "forward", "pipe", "relp", "stdin", "stdout", "syslog", "tcp",
-    "thrift", "udp",
+    "containers",
+    "fifo",
+    "file",
+    "fluent",
+    "forward",
+    "pipe",
+    "relp",
+    "stdin",
+    "stdout",
+    "syslog",
+    "tail",
+    "tcp",
+    "thrift",
+    "udp",
 ];
 
 /// Files that import a protocol still. This list only becomes shorter.

@@ -9,6 +9,8 @@ const VALUES: &[(&str, &str)] = &[
     ("input.udp", "\"127.0.0.1:1\""),
     ("input.syslog", "\"SCHEME://127.0.0.1:1\""),
     ("input.relp", "\"127.0.0.1:1\""),
+    ("input.tail", "\"/l/*.log\""),
+    ("input.containers", "\"/var/log/pods\""),
     ("input.fluent", "\"127.0.0.1:1\""),
     ("input.thrift", "\"127.0.0.1:1\""),
     ("input.stdin", "true"),

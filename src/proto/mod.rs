@@ -4,6 +4,7 @@
 //! [`traits::Output`], and add it to a list below. The keys of the configuration, the enums of
 //! the plan and every question that the rest of the program asks of it come from the lists.
 
+pub mod containers;
 pub mod fifo;
 pub mod file;
 pub mod fluent;
@@ -99,6 +100,8 @@ inputs! {
     Relp(relp::config::RelpInPlan),
     /// Files that grow, followed through rotation.
     Tail(tail::config::TailPlan),
+    /// The output of containers, from the files of their runtime.
+    Containers(containers::config::ContainersPlan),
     /// Records of the Fluent forward protocol; a chunk is acknowledged once it is on disk.
     Fluent(fluent::config::FluentInPlan),
     /// Calls of Scribe and Flume over Thrift, each answered once it is on disk.
