@@ -7,6 +7,7 @@
 pub mod fifo;
 pub mod file;
 pub mod forward;
+pub mod kafka;
 pub mod pipe;
 pub mod relp;
 pub mod shared;
