@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::filter::plan::{
@@ -13,6 +14,7 @@ pub use crate::filter::plan::{
 };
 pub use crate::format::plan::{FormatPlan, Shape};
 pub use crate::logger::Verbosity;
+use crate::output::worker::StartWorker;
 pub use crate::proto::SourcePlan;
 pub use crate::proto::fifo::config::FifoPlan;
 pub use crate::proto::file::config::{FilePlan, Rotate};
@@ -104,6 +106,14 @@ macro_rules! body {
                     Self::Run(process) => Some(process),
                     Self::Input(_) | Self::Pass | Self::Spool(_) => None,
                     $(Self::$name(plan) => Output::process(plan),)+
+                }
+            }
+
+            /// What starts the worker of an output that has one.
+            pub fn worker(&self) -> Option<Arc<dyn StartWorker>> {
+                match self {
+                    Self::Input(_) | Self::Pass | Self::Run(_) | Self::Spool(_) => None,
+                    $(Self::$name(plan) => Output::worker(plan),)+
                 }
             }
 

@@ -14,8 +14,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::engine::{DiskJob, DiskTarget, DiskWork, Event};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
-use crate::output::file::{FileOutput, Written};
+use crate::output::file::FileOutput;
 use crate::output::open_files::OpenFiles;
+use crate::output::worker::{Kept, StartWorker, Worker, Written};
 use crate::spool::age::Now;
 use crate::spool::job;
 use crate::spool::writer::Writer;
@@ -80,6 +81,7 @@ struct DiskWorker {
 enum Target {
     Files(Box<FileOutput<OsFs>>),
     Stdout(Stdout),
+    Worker(Work),
     Spool(Arc<OpenSpool>),
 }
 
@@ -154,11 +156,15 @@ impl DiskWorker {
             DiskWork::Open(DiskTarget::Stdout) => {
                 self.targets.insert(node, Target::Stdout(Stdout::default()));
             }
+            DiskWork::Open(DiskTarget::Worker { plan, name, exact }) => {
+                self.targets.insert(node, Target::Worker(Work::new(plan, name, exact)));
+            }
             DiskWork::Append(batches) => {
                 let Some(target) = self.targets.get_mut(&node) else { return false };
                 let written = match target {
                     Target::Files(files) => files.append(&batches),
                     Target::Stdout(stdout) => stdout.append(&batches),
+                    Target::Worker(work) => work.append(&batches),
                     Target::Spool(_) => return false,
                 };
                 // The batches' memory is released before the loop learns that they are done.
@@ -169,18 +175,24 @@ impl DiskWorker {
                 }
                 return reported;
             }
-            DiskWork::Restore(cut) => {
-                if let Some(Target::Files(files)) = self.targets.get_mut(&node)
-                    && let Err(error) = files.restore(&cut)
-                {
-                    log::error!("{error}: lines at the end of the file may be duplicated");
+            DiskWork::Restore(kept) => match self.targets.get_mut(&node) {
+                Some(Target::Files(files)) => {
+                    if let Err(error) = files.restore(&kept.files) {
+                        log::error!("{error}: lines at the end of the file may be duplicated");
+                    }
                 }
-            }
+                Some(Target::Worker(work)) => work.kept = kept.notes,
+                _ => {}
+            },
             DiskWork::Checkpoint => {
+                if let Some(Target::Worker(work)) = self.targets.get_mut(&node) {
+                    return queue.report(Event::Checkpointed { node, kept: Ok(work.keep()) });
+                }
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
                     let was_reopening = files.is_reopening();
-                    let reported =
-                        queue.report(Event::Checkpointed { node, files: files.checkpoint() });
+                    let kept = files.checkpoint();
+                    let kept = kept.map(|files| Kept { files, ..Kept::default() });
+                    let reported = queue.report(Event::Checkpointed { node, kept });
                     if was_reopening && !files.is_reopening() {
                         queue.report(Event::Reopened { node, done: true });
                     }
@@ -188,6 +200,11 @@ impl DiskWorker {
                 }
             }
             DiskWork::CheckpointSaved => {
+                if let Some(Target::Worker(Work { worker: Some(worker), .. })) =
+                    self.targets.get_mut(&node)
+                {
+                    worker.saved();
+                }
                 if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
                     let was_reopening = files.is_reopening();
                     files.saved();
@@ -247,6 +264,47 @@ impl DiskWorker {
         let reported = queue.report(Event::SpoolDone { node, report });
         self.compressor.compress(writer.take_to_compress(), Taken::Replace);
         reported
+    }
+}
+
+/// A protocol's worker, started with the first lines.
+#[derive(Debug)]
+struct Work {
+    plan: Arc<dyn StartWorker>,
+    name: String,
+    exact: bool,
+    worker: Option<Box<dyn Worker>>,
+    /// What was kept by an earlier process, until the worker is started.
+    kept: Vec<String>,
+}
+
+impl Work {
+    fn new(plan: Arc<dyn StartWorker>, name: String, exact: bool) -> Self {
+        Self { plan, name, exact, worker: None, kept: Vec::new() }
+    }
+
+    fn append(&mut self, batches: &[crate::batch::Batch]) -> Written {
+        if self.worker.is_none() {
+            match self.plan.start(&self.name, self.exact) {
+                Ok(mut worker) => {
+                    worker.restore(&self.kept);
+                    self.worker = Some(worker);
+                }
+                Err(error) => return Written { error: Some(error), ..Written::default() },
+            }
+        }
+        match &mut self.worker {
+            Some(worker) => worker.append(batches),
+            None => Written::default(),
+        }
+    }
+
+    fn keep(&mut self) -> Kept {
+        let notes = match &mut self.worker {
+            Some(worker) => worker.keep(),
+            None => self.kept.clone(),
+        };
+        Kept { notes, ..Kept::default() }
     }
 }
 

@@ -225,7 +225,10 @@ impl Engine {
         let target = match &plan.body {
             BodyPlan::File(plan) => DiskTarget::File { plan: plan.clone(), exact },
             BodyPlan::Stdout(_) => DiskTarget::Stdout,
-            _ => return,
+            other => match other.worker() {
+                Some(worker) => DiskTarget::Worker { plan: worker, name: plan.name.clone(), exact },
+                None => return,
+            },
         };
         self.cx.act(Action::Disk(DiskJob { node, work: DiskWork::Open(target) }));
     }
@@ -299,7 +302,6 @@ fn new_body(
             let worker = |number| lane(number, limit, new_child(process, now));
             (0..process.workers).map(worker).collect()
         }
-        BodyPlan::File(file) => vec![lane(0, file.queue, Sink::Jobs(Jobs::new(exact, now)))],
         BodyPlan::Stdout(stdout) => {
             vec![lane(0, stdout.queue, Sink::Jobs(Jobs::new(false, now)))]
         }
@@ -314,6 +316,10 @@ fn new_body(
                 lane(number, limit, Sink::Connection(Box::new(Connection::new(link))))
             };
             (0..count).map(peers).collect()
+        }
+        // Files, and what a protocol's worker does.
+        other => {
+            vec![lane(0, other.queue().unwrap_or(0), Sink::Jobs(Jobs::new(exact, now)))]
         }
     };
     let (printed, stderr) = (Count::default(), VecDeque::new());

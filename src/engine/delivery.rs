@@ -20,7 +20,7 @@ impl Engine {
         for lane in self.consumers.lanes_of(spool) {
             let Some(state) = self.graph.spool(spool) else { return };
             let identity = state.identity;
-            let Some(files) = self.consumers.begin(lane, state) else { continue };
+            let Some(kept) = self.consumers.begin(lane, state) else { continue };
             let position = self.consumers.get(lane).map_or(0, |consumer| consumer.position);
             if let Some(forward) = shape::forward(&self.graph.node(lane.node).plan.body) {
                 let identity = partition::identity(identity, forward, lane.lane);
@@ -28,7 +28,7 @@ impl Engine {
                     connection.begin(identity, position);
                 }
             }
-            self.restore_files(lane.node, files);
+            self.restore(lane.node, kept);
             self.cx.touch(lane.node);
         }
     }
@@ -214,7 +214,7 @@ impl Engine {
             let id = consumer.spool;
             if let Some(spool) = self.graph.spool_mut(id) {
                 if consumer.has_begun() {
-                    let cursor = consumer.cursor(spool.identity, Vec::new());
+                    let cursor = consumer.cursor(spool.identity, consumer.kept_at_end());
                     spool.keep_cursor(cursor, !consumer.is_exact && consumer.has_moved());
                 }
                 spool.expect_housekeeping();

@@ -1,6 +1,6 @@
 //! The engine's inputs (events) and outputs (actions).
 
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::Batch;
@@ -8,7 +8,7 @@ use crate::config::plan::{FilePlan, SpoolPlan};
 use crate::forward::link;
 use crate::ids::{Identity, LaneId, NodeId};
 use crate::input::InputCounts;
-use crate::output::file::Written;
+use crate::output::worker::{Kept, StartWorker, Written};
 use crate::spool::job::{Job, Report};
 use crate::spool::reader::Read;
 
@@ -99,12 +99,12 @@ pub enum Event {
         /// The outcome of the job's lines.
         written: Written,
     },
-    /// An output's files are on disk up to these lengths.
+    /// What an output has completed is durable, in its files up to these lengths.
     Checkpointed {
         /// The output.
         node: NodeId,
-        /// The files, or why the checkpoint failed.
-        files: Result<Vec<(PathBuf, u64)>, String>,
+        /// What is to be kept, or why the checkpoint failed.
+        kept: Result<Kept, String>,
     },
     /// An output's files were to be reopened by name.
     Reopened {
@@ -230,8 +230,8 @@ pub enum DiskWork {
     Open(DiskTarget),
     /// Write lines; answered by [`Event::JobDone`].
     Append(Vec<Batch>),
-    /// Truncate files to these lengths before anything is written.
-    Restore(Vec<(PathBuf, u64)>),
+    /// Go on from what was kept before anything is written: truncate files to their lengths.
+    Restore(Kept),
     /// Make all that was written durable; answered by [`Event::Checkpointed`].
     Checkpoint,
     /// The last checkpoint is on disk, in the reader's cursor.
@@ -258,4 +258,13 @@ pub enum DiskTarget {
     },
     /// Standard output.
     Stdout,
+    /// What a protocol's worker does with them.
+    Worker {
+        /// Starts it.
+        plan: Arc<dyn StartWorker>,
+        /// The output's name.
+        name: String,
+        /// True if a cursor records what it keeps.
+        exact: bool,
+    },
 }

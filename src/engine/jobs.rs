@@ -5,14 +5,11 @@
 //! the cursor. A cursor must therefore be durable before anything can invalidate it: a checkpoint
 //! makes first the files durable, then the cursor, and nothing is written meanwhile.
 
-use std::path::PathBuf;
-
 use crate::clock::Mono;
 use crate::ids::NodeId;
-use crate::ledger::Reason;
 use crate::limits::{CURSOR_EVERY, DISK_JOB_MAX, DISK_RETRY, HOLD_BYTES};
-use crate::output::file::Written;
 use crate::output::queue::Queue;
+use crate::output::worker::{Kept, Written};
 
 use super::backpressure::Burst;
 use super::cx::Cx;
@@ -166,7 +163,7 @@ impl Lane {
     /// Handles the end of a job.
     fn job_done(&mut self, written: Written, cx: &mut Cx) -> Completed {
         let Sink::Jobs(jobs) = &mut self.sink else { return Completed::default() };
-        let Written { bytes, refused, pause, error, .. } = written;
+        let Written { bytes, refused, reason, pause, error, .. } = written;
         jobs.busy = false;
         let mut left = self.queue.advance(bytes, &mut cx.budget);
         left.lines -= refused.lines;
@@ -184,7 +181,7 @@ impl Lane {
         if pause {
             jobs.start_checkpoint(self.id.node, cx);
         }
-        Completed::with_lost(left, refused, Reason::DiskError)
+        Completed::with_lost(left, refused, reason)
     }
 }
 
@@ -203,11 +200,12 @@ impl Engine {
         self.cx.touch(node);
     }
 
-    /// Truncates the files of an output that reads from a spool, before it writes anything.
-    pub(super) fn restore_files(&mut self, node: NodeId, files: Vec<(PathBuf, u64)>) {
+    /// Gives an output that reads from a spool what it kept, before it writes anything: its files
+    /// are truncated.
+    pub(super) fn restore(&mut self, node: NodeId, kept: Kept) {
         let is_exact = |lane: &Lane| lane.jobs().is_some_and(|jobs| jobs.exact);
-        if !files.is_empty() && self.graph.lane(node.only_lane()).is_some_and(is_exact) {
-            let work = DiskWork::Restore(files);
+        if !kept.is_empty() && self.graph.lane(node.only_lane()).is_some_and(is_exact) {
+            let work = DiskWork::Restore(kept);
             self.cx.act(Action::Disk(DiskJob { node, work }));
         }
     }
@@ -229,13 +227,13 @@ impl Engine {
     pub(super) fn checkpointed(
         &mut self,
         node: NodeId,
-        files: Result<Vec<(PathBuf, u64)>, String>,
+        kept: Result<Kept, String>,
     ) {
         let lane = node.only_lane();
         let Some(jobs) = self.graph.lane_mut(lane).and_then(Lane::jobs_mut) else { return };
         jobs.busy = false;
-        let files = match files {
-            Ok(files) => files,
+        let kept = match kept {
+            Ok(kept) => kept,
             Err(error) => {
                 jobs.checkpoint = Checkpoint::None;
                 return self.job_done(node, Written { error: Some(error), ..Written::default() });
@@ -245,7 +243,7 @@ impl Engine {
         if let Some(consumer) = self.consumers.get_mut(lane)
             && let Some(spool) = self.graph.spool(consumer.spool)
         {
-            consumer.checkpoint = Some(consumer.cursor(spool.identity, files));
+            consumer.checkpoint = Some(consumer.cursor(spool.identity, kept));
             self.cx.touch(consumer.spool);
         }
     }

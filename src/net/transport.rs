@@ -73,6 +73,21 @@ impl Transport {
         certificates.first().map(AsRef::as_ref)
     }
 
+    /// Whether the socket is connected, before TLS.
+    ///
+    /// # Errors
+    /// Why it is not, and will not be.
+    pub fn is_connected(&self) -> io::Result<bool> {
+        if let Some(error) = self.stream.take_error()? {
+            return Err(error);
+        }
+        match self.stream.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The socket.
     pub fn stream(&self) -> &TcpStream {
         &self.stream

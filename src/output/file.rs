@@ -25,31 +25,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::batch::Batch;
 use crate::config::plan::{FilePlan, Rotate};
 use crate::fs::Fs;
-use crate::ledger::Count;
 use crate::limits::SLICES_MAX;
 use crate::output::name::{Name, Values};
 use crate::output::open_files::{Member, OpenFiles};
-use crate::parse::syslog::Faults;
+use crate::output::worker::Written;
 
 use checkpoint::Exact;
 use open::Open;
 use router::Router;
-
-/// What became of the batches handed to [`FileOutput::append`].
-#[derive(Debug, Default)]
-pub struct Written {
-    /// Bytes of whole lines that are done with, from the first batch on: they are in the files,
-    /// but for those refused.
-    pub bytes: usize,
-    /// Of those, lines whose file can never be written.
-    pub refused: Count,
-    /// What was wrong with messages that were looked into.
-    pub faults: Faults,
-    /// Whether the rest waits for a checkpoint.
-    pub pause: bool,
-    /// Why it is not all.
-    pub error: Option<String>,
-}
 
 /// The files of an output and their lengths with all that is done with.
 pub type Position = Vec<(PathBuf, u64)>;

@@ -6,3 +6,4 @@ pub mod name;
 pub mod open_files;
 pub mod queue;
 pub mod supervisor;
+pub mod worker;

@@ -119,6 +119,8 @@ macro_rules! outputs {
             Forward($crate::proto::forward::config::ForwardPlan),
             /// The daemon's standard output.
             Stdout($crate::proto::stdout::config::StdoutPlan),
+            /// Topics of a cluster of brokers.
+            Kafka($crate::proto::kafka::config::KafkaOutPlan),
         }
     };
 }

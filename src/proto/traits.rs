@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::shared::datagrams::UdpInPlan;
 use super::shared::process::ProcessPlan;
@@ -13,6 +14,7 @@ use super::shared::tls::ServerTlsPlan;
 use crate::format::plan::FormatPlan;
 use crate::ingress::datagrams::DatagramSocket;
 use crate::ingress::{OpenError, Socket, Source};
+use crate::output::worker::StartWorker;
 use crate::settings::{Choice, Entry, Report, Section};
 
 /// The configuration of an input.
@@ -113,6 +115,11 @@ pub trait Output: Sized {
     fn claims(&self, inputs: &mut dyn FnMut() -> Vec<String>) -> Vec<Claim> {
         let _ = inputs;
         Vec::new()
+    }
+
+    /// What starts its worker, where its lines go to one in jobs.
+    fn worker(&self) -> Option<Arc<dyn StartWorker>> {
+        None
     }
 
     /// The process it runs, where it is one.

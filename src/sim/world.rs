@@ -15,6 +15,7 @@ use crate::forward::link::Command;
 use crate::ids::{LaneId, NodeId};
 use crate::input::InputCounts;
 use crate::output::file::FileOutput;
+use crate::output::worker::Kept;
 use crate::spool::age::Now;
 use crate::spool::job;
 use crate::spool::reader::Reader;
@@ -238,18 +239,21 @@ impl World {
                 let files = FileOutput::new(plan, self.fs.clone());
                 self.files.insert(node, if exact { files.exact() } else { files });
             }
-            DiskWork::Open(DiskTarget::Stdout) => panic!("no standard output here"),
+            DiskWork::Open(other) => panic!("no {other:?} here"),
             DiskWork::Append(batches) => {
                 let written = self.files.get_mut(&node).unwrap().append(&batches);
                 self.engine.handle(Event::JobDone { node, written }, self.now);
             }
-            DiskWork::Restore(files) => self.files.get_mut(&node).unwrap().restore(&files).unwrap(),
+            DiskWork::Restore(kept) => {
+                self.files.get_mut(&node).unwrap().restore(&kept.files).unwrap();
+            }
             DiskWork::Checkpoint => {
                 let output = self.files.get_mut(&node).unwrap();
                 let was_reopening = output.is_reopening();
                 let files = output.checkpoint();
+                let kept = files.map(|files| Kept { files, ..Kept::default() });
                 let reopened = was_reopening && !output.is_reopening();
-                self.engine.handle(Event::Checkpointed { node, files }, self.now);
+                self.engine.handle(Event::Checkpointed { node, kept }, self.now);
                 if reopened {
                     self.engine.handle(Event::Reopened { node, done: true }, self.now);
                 }

@@ -18,8 +18,17 @@
 //! (<https://kafka.apache.org/protocol.html>) and of the message definitions in its source
 //! (`clients/src/main/resources/common/message`).
 
+mod cluster;
 pub mod compress;
+pub mod config;
 mod messages;
 mod murmur2;
+mod output;
+pub mod producer;
 mod records;
+pub mod sasl;
+pub mod secrets;
+mod session;
+pub mod sockets;
+pub mod topic_name;
 mod wire;

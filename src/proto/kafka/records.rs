@@ -24,9 +24,6 @@ const HEAD: usize = 61;
 /// Where the checksum stands, which is of all that is behind it.
 const SUM: usize = 17;
 
-/// No record takes more than this beside its key, its value and its headers.
-pub(super) const OVERHEAD: usize = 32;
-
 /// The modulus of sequences: after 2³¹ − 1 comes 0.
 pub(super) const SEQUENCES: u64 = 1 << 31;
 

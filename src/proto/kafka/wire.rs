@@ -180,10 +180,6 @@ impl Writer {
         self.bytes
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     pub(super) fn i8(&mut self, value: i8) {
         self.bytes.extend_from_slice(&value.to_be_bytes());
     }

@@ -3,8 +3,6 @@
 /// The version of a request is not known.
 pub(in crate::proto::kafka) const UNSUPPORTED_VERSION: i16 = 35;
 pub(in crate::proto::kafka) const NONE: i16 = 0;
-pub(in crate::proto::kafka) const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
-pub(in crate::proto::kafka) const NOT_LEADER: i16 = 6;
 pub(in crate::proto::kafka) const MESSAGE_TOO_LARGE: i16 = 10;
 pub(in crate::proto::kafka) const RECORD_LIST_TOO_LARGE: i16 = 18;
 pub(in crate::proto::kafka) const TOPIC_AUTHORIZATION_FAILED: i16 = 29;

@@ -1,0 +1,1 @@
+//! The producer and brokers that are made up.
