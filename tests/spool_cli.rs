@@ -97,7 +97,14 @@ impl Spool {
     }
 
     fn cursor(&self, reader: &str, spool: Identity, position: u64) {
-        let cursor = Cursor { reader: reader.into(), spool, position, done: 0, files: Vec::new() };
+        let cursor = Cursor {
+            reader: reader.into(),
+            spool,
+            position,
+            done: 0,
+            files: vec![],
+            notes: vec![],
+        };
         fs::write(Cursor::path(self.dir.path(), reader), cursor.encode()).unwrap();
     }
 

@@ -151,7 +151,14 @@ impl Consumer {
 
     pub(super) fn cursor(&self, spool: Identity, kept: Kept) -> Cursor {
         let Self { position, done, .. } = *self;
-        Cursor { reader: self.reader.clone(), spool, position, done, files: kept.files, notes: kept.notes }
+        Cursor {
+            reader: self.reader.clone(),
+            spool,
+            position,
+            done,
+            files: kept.files,
+            notes: kept.notes,
+        }
     }
 
     /// What its successor gets, when its output has ended: the notes in the cursor on disk, which

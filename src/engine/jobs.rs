@@ -224,11 +224,7 @@ impl Engine {
     }
 
     /// The files are durable: has the cursor written.
-    pub(super) fn checkpointed(
-        &mut self,
-        node: NodeId,
-        kept: Result<Kept, String>,
-    ) {
+    pub(super) fn checkpointed(&mut self, node: NodeId, kept: Result<Kept, String>) {
         let lane = node.only_lane();
         let Some(jobs) = self.graph.lane_mut(lane).and_then(Lane::jobs_mut) else { return };
         jobs.busy = false;

@@ -598,7 +598,14 @@ fn a_cursor_of_another_spool_or_a_damaged_one_is_no_cursor() {
     store(&mut writer, "a line\n");
     drop(writer);
     let path = Path::new("/spool/r.cursor");
-    let cursor = |spool| Cursor { reader: "r".into(), spool, position: 1, done: 0, files: vec![], notes: vec![] };
+    let cursor = |spool| Cursor {
+        reader: "r".into(),
+        spool,
+        position: 1,
+        done: 0,
+        files: vec![],
+        notes: vec![],
+    };
     for content in [cursor(Identity::of(9)).encode(), b"garbage".to_vec(), Vec::new()] {
         fs.put(path, &content);
         let opened = opened(&fs, &plan());
@@ -617,7 +624,8 @@ fn what_is_gone_is_not_numbered_again() {
     let mut writer = start(&fs);
     store(&mut writer, "one\ntwo\nthree\n");
     let spool = writer.identity();
-    let cursor = Cursor { reader: "r".into(), spool, position: 3, done: 0, files: vec![], notes: vec![] };
+    let cursor =
+        Cursor { reader: "r".into(), spool, position: 3, done: 0, files: vec![], notes: vec![] };
     assert_eq!(save(&mut writer, cursor).error, None);
     drop(writer);
     for segment in segments(&fs) {
@@ -776,7 +784,8 @@ fn passed(keep: SpoolKeep) -> (SimFs, Writer<SimFs>) {
         store(&mut writer, "a line\n");
     }
     let (spool, position) = (writer.identity(), writer.durable());
-    let cursor = Cursor { reader: "r".into(), spool, position, done: 0, files: vec![], notes: vec![] };
+    let cursor =
+        Cursor { reader: "r".into(), spool, position, done: 0, files: vec![], notes: vec![] };
     assert_eq!(save(&mut writer, cursor).error, None);
     (fs, writer)
 }
@@ -852,7 +861,8 @@ fn a_cursor_is_written_on_a_disk_without_room() {
     fs.set_room(Some(0));
     for position in [0, 1] {
         let spool = writer.identity();
-        let cursor = Cursor { reader: "r".into(), spool, position, done: 0, files: vec![], notes: vec![] };
+        let cursor =
+            Cursor { reader: "r".into(), spool, position, done: 0, files: vec![], notes: vec![] };
         assert_eq!(save(&mut writer, cursor).error, None, "{position}");
     }
     drop(writer);

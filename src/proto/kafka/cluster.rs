@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::messages::metadata::{self, Metadata};
 use super::messages::Api;
+use super::messages::metadata::{self, Metadata};
 use super::sasl::Credentials;
 use super::session::{Answer, Session};
 use super::wire::{Reader, Uuid, Writer};
@@ -125,9 +125,8 @@ impl<K> Cluster<K> {
         now: Mono,
     ) -> Self {
         let brokers = (i32::MIN..).zip(&seeds);
-        let brokers = brokers
-            .map(|(id, (host, port))| (id, Broker::new(host.clone(), *port, now)))
-            .collect();
+        let brokers =
+            brokers.map(|(id, (host, port))| (id, Broker::new(host.clone(), *port, now))).collect();
         Self {
             seeds,
             brokers,
@@ -317,9 +316,7 @@ impl<K> Cluster<K> {
     /// Whether a broker can be sent a request now.
     pub(super) fn takes(&self, id: BrokerId, now: Mono) -> bool {
         self.brokers.get(&id).is_some_and(|broker| match &broker.link {
-            Link::Up(session) => {
-                session.is_ready() && !session.expires(now) && now >= broker.muted
-            }
+            Link::Up(session) => session.is_ready() && !session.expires(now) && now >= broker.muted,
             _ => false,
         })
     }
@@ -373,9 +370,12 @@ impl<K> Cluster<K> {
         }
     }
 
-    /// There is no connection, or there is none any more.
+    /// There is no connection, or there is none any more. The first reason is the one that counts.
     pub(super) fn failed(&mut self, id: BrokerId, error: String, now: Mono) {
         let Some(broker) = self.brokers.get_mut(&id) else { return };
+        if matches!(broker.link, Link::Down) {
+            return;
+        }
         let jitter = 0.75 + fastrand::f64() / 2.0;
         broker.retry_at = now + broker.wait.mul_f64(jitter);
         broker.wait = (broker.wait * 2).min(RECONNECT.1);

@@ -98,12 +98,8 @@ const COMPRESS: Key = Key::or(
     "\"none\"",
     "How batches of records are compressed.",
 );
-const HEADERS: Key = Key::or(
-    "headers",
-    Value::Bool,
-    "false",
-    "Records have the headers `host` and `input`.",
-);
+const HEADERS: Key =
+    Key::or("headers", Value::Bool, "false", "Records have the headers `host` and `input`.");
 const TIMEOUT: Key = Key::or(
     "timeout",
     Value::Time(Duration::from_secs(1)),

@@ -53,9 +53,14 @@ impl Builder {
         self.last_time = self.last_time.max(record.time);
         let (delta, offset) = (record.time - self.first_time, i64::from(self.count));
         let size = |bytes: &[u8]| len_of(bytes.len() as i64) + bytes.len();
-        let headers = record.headers.iter().map(|(name, value)| size(name.as_bytes()) + size(value));
+        let headers =
+            record.headers.iter().map(|(name, value)| size(name.as_bytes()) + size(value));
         let key = record.key.map_or(1, size);
-        let length = 1 + len_of(delta) + len_of(offset) + key + size(record.value)
+        let length = 1
+            + len_of(delta)
+            + len_of(offset)
+            + key
+            + size(record.value)
             + len_of(record.headers.len() as i64)
             + headers.sum::<usize>();
         let out = &mut self.records;

@@ -64,9 +64,14 @@ enum Step {
     /// The broker says yes or no to what was said.
     Last,
     /// The broker sends its challenge.
-    Challenge { bare: String },
+    Challenge {
+        bare: String,
+    },
     /// The broker proves that it knows the password too.
-    Proof { key: hmac::Key, signed: String },
+    Proof {
+        key: hmac::Key,
+        signed: String,
+    },
     Done,
 }
 

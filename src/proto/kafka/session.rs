@@ -35,7 +35,7 @@ enum State {
     Versions,
     /// The broker says whether it has our mechanism.
     Handshake,
-    Authenticating(Sasl),
+    Authenticating(Box<Sasl>),
     Ready,
 }
 
@@ -215,7 +215,8 @@ impl<K> Session<K> {
                 self.take_versions(known, version, now)?;
             }
             None if api == authentication::HANDSHAKE => {
-                let (error, has) = authentication::read_handshake(&mut reader).map_err(malformed)?;
+                let (error, has) =
+                    authentication::read_handshake(&mut reader).map_err(malformed)?;
                 if error != errors::NONE {
                     let (error, has) = (errors::describe(error), has.join(", "));
                     return Err(format!("{error}; the broker has: {has}"));
@@ -268,7 +269,7 @@ impl<K> Session<K> {
     fn authenticate(&mut self, now: Mono) -> Result<(), String> {
         let Some(credentials) = self.credentials.clone() else { return Ok(()) };
         let (sasl, first) = Sasl::begin(credentials);
-        self.state = State::Authenticating(sasl);
+        self.state = State::Authenticating(Box::new(sasl));
         self.say(&first, now)
     }
 

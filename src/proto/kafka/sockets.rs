@@ -183,9 +183,11 @@ impl Sockets {
     fn next_address(&mut self, broker: BrokerId) -> Option<Done> {
         let connection = self.connections.get_mut(&broker)?;
         let address = connection.addresses.pop_front()?;
-        let tls = self.access.tls.as_ref().map(|plan| {
-            ClientTls::new(plan).and_then(|tls| tls.connection(&connection.host))
-        });
+        let tls = self
+            .access
+            .tls
+            .as_ref()
+            .map(|plan| ClientTls::new(plan).and_then(|tls| tls.connection(&connection.host)));
         let tls = match tls.transpose() {
             Ok(tls) => tls,
             Err(error) => return Some(Err(error)),
@@ -226,12 +228,7 @@ impl Sockets {
         self.write(broker, cluster)
     }
 
-    fn read<K>(
-        &mut self,
-        broker: BrokerId,
-        cluster: &mut Cluster<K>,
-        clock: &SystemClock,
-    ) -> Done {
+    fn read<K>(&mut self, broker: BrokerId, cluster: &mut Cluster<K>, clock: &SystemClock) -> Done {
         let Some(connection) = self.connections.get_mut(&broker) else { return Ok(()) };
         let Some(transport) = &mut connection.transport else { return Ok(()) };
         connection.more = false;
@@ -254,8 +251,11 @@ impl Sockets {
         while let Some(out) = cluster.out(broker).filter(|out| !out.is_empty()) {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let pieces = out.pieces().iter();
-            let count =
-                slices.iter_mut().zip(pieces).map(|(slot, piece)| *slot = IoSlice::new(piece)).count();
+            let count = slices
+                .iter_mut()
+                .zip(pieces)
+                .map(|(slot, piece)| *slot = IoSlice::new(piece))
+                .count();
             match transport.write(&slices[..count]) {
                 Ok(bytes) => cluster.wrote(broker, bytes),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),

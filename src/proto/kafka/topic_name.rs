@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn names_that_no_topic_can_have_are_refused() {
-        for bad in ["", ".", "..", "a b", "a/b", "ä", "a{b", "a}b", "{nothing}", &"x".repeat(250)] {
+        for bad in ["", ".", "..", "a b", "a/b", "ä", "a{b", "a}b", "{nothing}", &"x".repeat(250)]
+        {
             assert!(bad.parse::<TopicName>().is_err(), "{bad:?}");
         }
     }

@@ -6,8 +6,7 @@ use super::{Api, NEVER};
 use crate::proto::kafka::wire::{Malformed, Reader, Writer};
 
 pub(in crate::proto::kafka) const HANDSHAKE: Api = Api::new(17, "SaslHandshake", (1, 1), NEVER);
-pub(in crate::proto::kafka) const AUTHENTICATE: Api =
-    Api::new(36, "SaslAuthenticate", (0, 2), 2);
+pub(in crate::proto::kafka) const AUTHENTICATE: Api = Api::new(36, "SaslAuthenticate", (0, 2), 2);
 
 /// Writes which mechanism is to be used.
 pub(in crate::proto::kafka) fn write_handshake(writer: &mut Writer, mechanism: &str) {

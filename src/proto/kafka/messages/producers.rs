@@ -34,10 +34,7 @@ pub(in crate::proto::kafka) fn read_init(
 }
 
 /// Asks what some partitions of one topic have from their producers.
-pub(in crate::proto::kafka) fn write_describe(
-    writer: &mut Writer,
-    topics: &[(String, Vec<i32>)],
-) {
+pub(in crate::proto::kafka) fn write_describe(writer: &mut Writer, topics: &[(String, Vec<i32>)]) {
     writer.list(topics, |writer, (topic, partitions)| {
         writer.text(topic);
         writer.list(partitions, |writer, partition| writer.i32(*partition));
@@ -76,7 +73,9 @@ fn described(reader: &mut Reader, topic: &str) -> Result<Described, Malformed> {
     let producers = reader.list(|reader| {
         let producer = (reader.i64()?, reader.i32()?, reader.i32()?);
         // When it was last heard, and what of a transaction is known.
-        (reader.i64()?, reader.i32()?, reader.i64()?);
+        reader.i64()?;
+        reader.i32()?;
+        reader.i64()?;
         reader.tags()?;
         Ok(producer)
     })?;

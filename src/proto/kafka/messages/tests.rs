@@ -175,9 +175,7 @@ fn produce_is_understood() {
 
 #[test]
 fn producers_are_understood() {
-    use theirs::describe_producers_response::{
-        PartitionResponse, ProducerState, TopicResponse,
-    };
+    use theirs::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
     for version in versions(producers::INIT) {
         let read: InitProducerIdRequest =
             read_by_them(producers::INIT, version, |w| producers::write_init(w, version));
@@ -205,9 +203,7 @@ fn producers_are_understood() {
 
 #[test]
 fn offsets_are_understood() {
-    use theirs::list_offsets_response::{
-        ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
-    };
+    use theirs::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
     use theirs::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
     let asks = [("a".to_string(), 4, -1)];
     for version in versions(offsets::LIST) {

@@ -13,6 +13,9 @@ use crate::proto::kafka::messages::produce::{self, Produced};
 use crate::proto::kafka::messages::producers;
 use crate::proto::kafka::wire::{Malformed, Reader};
 
+/// Errors of a cluster that has just started, which pass by themselves.
+const STARTING: [i16; 4] = [7, 14, 15, 16];
+
 /// What to do about a batch that a partition did not take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -107,6 +110,8 @@ impl Producer {
             self.identity = Some(identity);
             self.error = None;
             self.change();
+        } else if STARTING.contains(&error) {
+            self.identity_at = now + RECORDS_RETRY;
         } else {
             self.identity_at = now + RECORDS_REFUSED_RETRY;
             self.error = Some(format!("no producer id: {}", describe(error)));
@@ -139,8 +144,16 @@ impl Producer {
                 continue;
             }
             let ours = answer.producers.iter().find(|(id, _, _)| *id == identity.id);
-            let foreign_epoch = ours.is_some_and(|(_, epoch, _)| *epoch > i32::from(identity.epoch));
+            let foreign_epoch =
+                ours.is_some_and(|(_, epoch, _)| *epoch > i32::from(identity.epoch));
             let last = ours.map(|(_, _, last)| *last).filter(|last| *last >= 0);
+            if start && last.is_none() && partition.base > 0 && self.setup.keeps_state {
+                log::warn!(
+                    "{}: partition {at} of topic {} has forgotten what it had from this output,                      as after a day without lines; if the last process was killed, lines of its                      last second may come twice",
+                    self.setup.name,
+                    answer.topic
+                );
+            }
             let located = match foreign_epoch {
                 true => Located::Foreign,
                 false => partition.locate(last),

@@ -131,13 +131,7 @@ impl Assigner {
         known.then_some(places)
     }
 
-    fn by_line(
-        &mut self,
-        batch: &Batch,
-        places: &[usize],
-        whole: &Chunk,
-        topics: &mut dyn Topics,
-    ) {
+    fn by_line(&mut self, batch: &Batch, places: &[usize], whole: &Chunk, topics: &mut dyn Topics) {
         let (mut start, mut written) = (0, 0);
         for (at, line) in batch.iter().enumerate() {
             let end = memchr::memchr(b'\n', &whole.lines[written..]);

@@ -17,6 +17,8 @@
 mod answers;
 pub mod assign;
 mod chunk;
+#[cfg(test)]
+mod fake;
 mod partition;
 mod state;
 #[cfg(test)]
@@ -34,9 +36,9 @@ use self::state::State;
 use self::topics::Topics;
 use super::cluster::{BrokerId, Cluster, Event};
 use super::compress::Compression;
+use super::messages::offsets;
 use super::messages::produce;
 use super::messages::producers::{self, ProducerId};
-use super::messages::offsets;
 use super::records::{Builder, Record, sequence};
 use crate::batch::Batch;
 use crate::clock::Mono;
@@ -330,7 +332,6 @@ impl Producer {
         if let Some(name) = self.assigner.only_topic().map(str::to_string) {
             self.resolve(&name);
         }
-        let mut changed = false;
         for topic in &mut self.topics.known {
             let Some(view) = self.cluster.topic(&topic.name) else { continue };
             if view.leaders.is_empty() {
@@ -343,19 +344,14 @@ impl Producer {
                     self.setup.name,
                     topic.name
                 );
-                topic.partitions.iter_mut().for_each(|p| {
-                    p.begin_at(0);
-                    p.phase = Phase::Ready;
-                });
-                changed = true;
+                // It takes any sequence first; what is under way may have come to it already.
+                let ready = topic.partitions.iter_mut().filter(|p| p.phase == Phase::Ready);
+                ready.for_each(|p| p.phase = Phase::Unknown { start: false });
             }
             topic.id = view.id;
             if view.leaders.len() > topic.partitions.len() {
                 topic.grows_to = Some(view.leaders.len());
             }
-        }
-        if changed {
-            self.change();
         }
         self.grow();
     }
@@ -448,7 +444,8 @@ impl Producer {
             if (!unknown && !confirm) || now < partition.retry_at {
                 continue;
             }
-            if let Some(leader) = self.cluster.leader(&self.topics.known[topic].name, partition.index)
+            if let Some(leader) =
+                self.cluster.leader(&self.topics.known[topic].name, partition.index)
             {
                 asks.push((leader, topic, at, unknown));
             } else {
@@ -592,9 +589,8 @@ impl Producer {
             return Vec::new();
         }
         let names = &self.topics.known;
-        let part = |(topic, index, batch): (usize, i32, Bytes)| {
-            (names[topic].name.as_str(), index, batch)
-        };
+        let part =
+            |(topic, index, batch): (usize, i32, Bytes)| (names[topic].name.as_str(), index, batch);
         let parts: Vec<_> = parts.into_iter().map(part).collect();
         let (call, timeout) = ((produce::API, version), self.setup.timeout);
         self.cluster.send_pieces(broker, call, Ask::Batches(asked), now, |writer| {

@@ -225,18 +225,14 @@ impl Partition {
 
     fn take_waiting(&mut self, lines: u64, room: usize) -> Option<Chunk> {
         let front = self.waiting.front_mut()?;
-        let mut taken = front.take_front(lines);
-        if taken.lines.len() > room {
-            let rest = taken.take_bytes(room);
-            // What does not fit goes back.
-            let back = std::mem::replace(&mut taken, rest);
-            if front.count == 0 {
-                *front = back;
-            } else {
-                self.waiting.push_front(back);
-            }
-        } else if front.count == 0 {
+        let mut rest = front.take_front(lines);
+        let taken = rest.take_bytes(room);
+        if front.count == 0 {
             self.waiting.pop_front();
+        }
+        if rest.count > 0 {
+            // What does not fit goes back.
+            self.waiting.push_front(rest);
         }
         self.waiting_bytes -= taken.lines.len();
         Some(taken)
@@ -260,7 +256,9 @@ impl Partition {
             if until == 0 || !self.waiting.front().is_some_and(fits) {
                 break;
             }
-            let Some(chunk) = self.take_waiting(until, room.saturating_sub(OVERHEAD)) else { break };
+            let Some(chunk) = self.take_waiting(until, room.saturating_sub(OVERHEAD)) else {
+                break;
+            };
             bytes += chunk.size();
             count += chunk.count;
             self.line += u64::from(chunk.count);
@@ -269,7 +267,8 @@ impl Partition {
         }
         self.sent_to = self.sent_to.max(self.seq);
         let batch = Bytes::new();
-        let batch = Unanswered { serial, first, line, count, chunks, batch, sent: false, now: false };
+        let batch =
+            Unanswered { serial, first, line, count, chunks, batch, sent: false, now: false };
         if count > 0 {
             self.unanswered.push_back(batch);
         }

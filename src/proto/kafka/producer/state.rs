@@ -95,7 +95,8 @@ fn topic(note: &str) -> Option<TopicState> {
     let name = words.next()?.to_string();
     let id = Uuid(u128::from_str_radix(words.next()?, 16).ok()?);
     let assigned = words.next()?.parse().ok()?;
-    let bases = words.next()?.split(',').map(|base| base.parse().ok().filter(|b: &u64| b >> 62 == 0));
+    let bases =
+        words.next()?.split(',').map(|base| base.parse().ok().filter(|b: &u64| b >> 62 == 0));
     let bases = bases.collect::<Option<Vec<u64>>>()?;
     let left_out = |word: &str| {
         let (partition, line) = word.split_once(':')?;

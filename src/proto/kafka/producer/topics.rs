@@ -45,7 +45,11 @@ impl Topics {
         Self { sticky, common, ..Self::default() }
     }
 
-    pub(super) fn partition_mut(&mut self, topic: usize, partition: usize) -> Option<&mut Partition> {
+    pub(super) fn partition_mut(
+        &mut self,
+        topic: usize,
+        partition: usize,
+    ) -> Option<&mut Partition> {
         self.known.get_mut(topic)?.partitions.get_mut(partition)
     }
 
@@ -165,7 +169,8 @@ impl assign::Topics for Topics {
             return place;
         }
         let full = self.known.len() + self.missing.len() >= TOPICS_MAX;
-        let name = if full && !self.missing.iter().any(|m| m == name) { &self.common } else { name };
+        let name =
+            if full && !self.missing.iter().any(|m| m == name) { &self.common } else { name };
         let place = self.find(name);
         if place.is_none() && !self.missing.iter().any(|missing| missing == name) {
             self.missing.push(name.to_string());
