@@ -97,14 +97,7 @@ impl Spool {
     }
 
     fn cursor(&self, reader: &str, spool: Identity, position: u64) {
-        let cursor = Cursor {
-            reader: reader.into(),
-            spool,
-            position,
-            done: 0,
-            files: vec![],
-            notes: vec![],
-        };
+        let cursor = Cursor::at(reader, spool, position);
         fs::write(Cursor::path(self.dir.path(), reader), cursor.encode()).unwrap();
     }
 

@@ -92,7 +92,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ingress", &["input", "net", "parse"]),
     ("forward", &["filter", "format"]),
     // The protocols, and the file that they are configured in.
-    ("proto", &["filter", "format", "forward", "ingress", "input", "output", "parse", "settings"]),
+    (
+        "proto",
+        &["filter", "format", "forward", "ingress", "input", "net", "output", "parse", "settings"],
+    ),
     ("config", &["filter", "format", "output", "parse", "proto", "settings", "spool"]),
     // The daemon.
     (
@@ -140,14 +143,15 @@ const UPWARDS: &[(&str, &str)] = &[
 ];
 
 /// The folders of protocols, which only themselves and the lists in src/proto/mod.rs name.
-const PROTOCOLS: &[&str] =
-    &["fifo", "file", "forward", "pipe", "relp", "stdin", "stdout", "syslog", "tcp", "udp"];
+const PROTOCOLS: &[&str] = &[
+    "fifo", "file", "forward", "kafka", "pipe", "relp", "stdin", "stdout", "syslog", "tcp", "udp",
+];
 
 /// Files that import a protocol still. This list only becomes shorter.
 const IMPORT_A_PROTOCOL: &[&str] = &["src/config/plan.rs"];
 
 /// Protocols whose very name stands in no file but those of their folder and the lists.
-const NAMELESS: &[&str] = &["relp"];
+const NAMELESS: &[&str] = &["relp", "kafka"];
 
 /// Files outside of its folder that name such a protocol: a question to the user has its URL as an
 /// example, the importer reads other programs' words, and the schemes of all URLs are in one table.

@@ -13,6 +13,7 @@ pub mod field;
 pub mod file_name;
 pub mod framing;
 pub mod http;
+pub mod kafka_broker;
 pub mod lines;
 pub mod packed_segment;
 pub mod parameters;

@@ -1,8 +1,8 @@
 //! Outputs whose lines go to a thread in jobs: what the engine and the thread say to each other.
 //!
-//! A job has the lines that wait, from the first one that is not completed on; it ends with how many
-//! of them are. What is not completed is in the next job again, so that a worker may have lines
-//! under way when it returns. An output that reads from a spool keeps a [`Kept`] with its
+//! A job has the lines that wait, from the first one that is not completed on; it ends with how
+//! many of them are. What is not completed is in the next job again, so that a worker may have
+//! lines under way when it returns. An output that reads from a spool keeps a [`Kept`] with its
 //! position: it is made at a checkpoint, when no job runs, and comes back after a restart before
 //! any lines do.
 

@@ -32,6 +32,12 @@ const TITLE: &str = "logweir cursor 1";
 pub const SUFFIX: &str = ".cursor";
 
 impl Cursor {
+    /// A reader's position, with nothing else kept.
+    pub fn at(reader: &str, spool: Identity, position: u64) -> Self {
+        let (files, notes) = (Vec::new(), Vec::new());
+        Self { reader: reader.into(), spool, position, done: 0, files, notes }
+    }
+
     /// Where a reader's cursor is.
     pub fn path(dir: &Path, reader: &str) -> PathBuf {
         dir.join(format!("{reader}{SUFFIX}"))

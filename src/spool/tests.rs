@@ -246,14 +246,7 @@ fn history(fs: &SimFs, overlap: bool) -> History {
         }
         if round == 3 {
             let position = writer.durable();
-            let cursor = Cursor {
-                reader: "r".into(),
-                spool: writer.identity(),
-                position,
-                done: 0,
-                files: Vec::new(),
-                notes: Vec::new(),
-            };
+            let cursor = Cursor::at("r", writer.identity(), position);
             story.tried = position;
             let ended = save(&mut writer, cursor);
             if !ended.saved.is_empty() {
@@ -496,7 +489,7 @@ fn a_full_spool_refuses_or_waits_where_it_is_told_to() {
         // A reader that has passed makes room again.
         let spool = writer.identity();
         let (position, files) = (writer.durable(), Vec::new());
-        let cursor = Cursor { reader: "r".into(), spool, position, done: 0, files, notes: vec![] };
+        let cursor = Cursor { files, ..Cursor::at("r", spool, position) };
         assert_eq!(save(&mut writer, cursor).error, None);
         store(&mut writer, "fits\n");
     }
@@ -598,14 +591,7 @@ fn a_cursor_of_another_spool_or_a_damaged_one_is_no_cursor() {
     store(&mut writer, "a line\n");
     drop(writer);
     let path = Path::new("/spool/r.cursor");
-    let cursor = |spool| Cursor {
-        reader: "r".into(),
-        spool,
-        position: 1,
-        done: 0,
-        files: vec![],
-        notes: vec![],
-    };
+    let cursor = |spool| Cursor::at("r", spool, 1);
     for content in [cursor(Identity::of(9)).encode(), b"garbage".to_vec(), Vec::new()] {
         fs.put(path, &content);
         let opened = opened(&fs, &plan());
@@ -624,8 +610,7 @@ fn what_is_gone_is_not_numbered_again() {
     let mut writer = start(&fs);
     store(&mut writer, "one\ntwo\nthree\n");
     let spool = writer.identity();
-    let cursor =
-        Cursor { reader: "r".into(), spool, position: 3, done: 0, files: vec![], notes: vec![] };
+    let cursor = Cursor::at("r", spool, 3);
     assert_eq!(save(&mut writer, cursor).error, None);
     drop(writer);
     for segment in segments(&fs) {
@@ -729,14 +714,7 @@ proptest! {
                 }
                 Step::Cursor(part) => {
                     let to = position + (open.durable() - position) * u64::from(part) / 255;
-                    let cursor = Cursor {
-                        reader: "r".into(),
-                        spool: open.identity(),
-                        position: to,
-                        done: 0,
-                        files: Vec::new(),
-                        notes: Vec::new(),
-                    };
+                    let cursor = Cursor::at("r", open.identity(), to);
                     assert_eq!(save(open, cursor).error, None);
                     position = to;
                 }
@@ -784,8 +762,7 @@ fn passed(keep: SpoolKeep) -> (SimFs, Writer<SimFs>) {
         store(&mut writer, "a line\n");
     }
     let (spool, position) = (writer.identity(), writer.durable());
-    let cursor =
-        Cursor { reader: "r".into(), spool, position, done: 0, files: vec![], notes: vec![] };
+    let cursor = Cursor::at("r", spool, position);
     assert_eq!(save(&mut writer, cursor).error, None);
     (fs, writer)
 }
@@ -861,8 +838,7 @@ fn a_cursor_is_written_on_a_disk_without_room() {
     fs.set_room(Some(0));
     for position in [0, 1] {
         let spool = writer.identity();
-        let cursor =
-            Cursor { reader: "r".into(), spool, position, done: 0, files: vec![], notes: vec![] };
+        let cursor = Cursor::at("r", spool, position);
         assert_eq!(save(&mut writer, cursor).error, None, "{position}");
     }
     drop(writer);

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::util::{free_port, skip_here, skip_missing, wait_for};
 
@@ -27,6 +28,8 @@ pub struct Record {
 
 /// A cluster.
 pub struct Brokers {
+    /// One cluster at a time: each broker is a virtual machine of Java.
+    _turn: MutexGuard<'static, ()>,
     jars: PathBuf,
     dir: tempfile::TempDir,
     nodes: Vec<Node>,
@@ -38,6 +41,8 @@ struct Node {
     ports: [u16; 4],
     child: Option<Child>,
 }
+
+static TURN: Mutex<()> = Mutex::new(());
 
 /// Any 22 characters of base64url are a cluster's identity.
 const CLUSTER: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
@@ -53,10 +58,11 @@ impl Brokers {
             skip_missing("java");
             return None;
         }
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().unwrap();
         let ports = || [free_port(), free_port(), free_port(), free_port()];
         let nodes = (1..=count).map(|id| Node { id, ports: ports(), child: None }).collect();
-        let mut brokers = Self { jars, dir, nodes };
+        let mut brokers = Self { _turn: turn, jars, dir, nodes };
         if options.secured {
             brokers.certify();
         }

@@ -21,6 +21,8 @@
 mod cluster;
 pub mod compress;
 pub mod config;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod messages;
 mod murmur2;
 mod output;
