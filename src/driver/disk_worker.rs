@@ -184,6 +184,11 @@ impl DiskWorker {
                 Some(Target::Worker(work)) => work.kept = kept.notes,
                 _ => {}
             },
+            DiskWork::Missing => {
+                if let Some(Target::Worker(work)) = self.targets.get_mut(&node) {
+                    work.missing();
+                }
+            }
             DiskWork::Checkpoint => {
                 if let Some(Target::Worker(work)) = self.targets.get_mut(&node) {
                     return queue.report(Event::Checkpointed { node, kept: Ok(work.keep()) });
@@ -276,11 +281,13 @@ struct Work {
     worker: Option<Box<dyn Worker>>,
     /// What was kept by an earlier process, until the worker is started.
     kept: Vec<String>,
+    /// Whether lines behind that are missing, the same.
+    missing: bool,
 }
 
 impl Work {
     fn new(plan: Arc<dyn StartWorker>, name: String, exact: bool) -> Self {
-        Self { plan, name, exact, worker: None, kept: Vec::new() }
+        Self { plan, name, exact, worker: None, kept: Vec::new(), missing: false }
     }
 
     fn append(&mut self, batches: &[crate::batch::Batch]) -> Written {
@@ -288,6 +295,9 @@ impl Work {
             match self.plan.start(&self.name, self.exact) {
                 Ok(mut worker) => {
                     worker.restore(&self.kept);
+                    if self.missing {
+                        worker.missing();
+                    }
                     self.worker = Some(worker);
                 }
                 Err(error) => return Written { error: Some(error), ..Written::default() },
@@ -296,6 +306,13 @@ impl Work {
         match &mut self.worker {
             Some(worker) => worker.append(batches),
             None => Written::default(),
+        }
+    }
+
+    fn missing(&mut self) {
+        match &mut self.worker {
+            Some(worker) => worker.missing(),
+            None => self.missing = true,
         }
     }
 

@@ -10,8 +10,8 @@ use crate::limits::{FEED_HIGH, FEED_LOW, LINES_FRAME_MAX};
 use crate::spool::reader::{Missing, Read};
 
 use super::graph::Body;
-use super::lane::Lane;
-use super::{Action, Engine, shape};
+use super::lane::{Lane, Sink};
+use super::{Action, DiskJob, DiskWork, Engine, shape};
 
 impl Engine {
     /// Starts the consumers of an open spool at their cursors. Sets each lane's identity, and the
@@ -109,8 +109,13 @@ impl Engine {
         let ledger = &mut self.graph.node_mut(lane.node).ledger;
         ledger.entered.add(lost, 0);
         ledger.drop(reason, lost, 0);
-        if let Some(connection) = self.graph.lane_mut(lane).and_then(Lane::connection_mut) {
-            connection.note_gap(gap, all_completed);
+        match self.graph.lane_mut(lane).map(|lane| &mut lane.sink) {
+            Some(Sink::Connection(connection)) => connection.note_gap(gap, all_completed),
+            Some(Sink::Jobs(_)) => {
+                let (node, work) = (lane.node, DiskWork::Missing);
+                self.cx.act(Action::Disk(DiskJob { node, work }));
+            }
+            _ => {}
         }
     }
 

@@ -232,6 +232,8 @@ pub enum DiskWork {
     Append(Vec<Batch>),
     /// Go on from what was kept before anything is written: truncate files to their lengths.
     Restore(Kept),
+    /// Lines that would have come next, or soon, are missing from the spool.
+    Missing,
     /// Make all that was written durable; answered by [`Event::Checkpointed`].
     Checkpoint,
     /// The last checkpoint is on disk, in the reader's cursor.

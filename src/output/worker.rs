@@ -68,6 +68,10 @@ pub trait Worker: Debug + Send {
     /// Goes on from what was kept. Called before any lines come.
     fn restore(&mut self, notes: &[String]);
 
+    /// Lines that would have come next, or soon, are missing from the spool: they were dropped or
+    /// are damaged.
+    fn missing(&mut self);
+
     /// What is to be kept with the position behind all that is completed.
     fn keep(&mut self) -> Vec<String>;
 

@@ -247,6 +247,7 @@ impl World {
             DiskWork::Restore(kept) => {
                 self.files.get_mut(&node).unwrap().restore(&kept.files).unwrap();
             }
+            DiskWork::Missing => {}
             DiskWork::Checkpoint => {
                 let output = self.files.get_mut(&node).unwrap();
                 let was_reopening = output.is_reopening();

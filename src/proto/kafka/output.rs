@@ -87,6 +87,10 @@ impl Worker for KafkaOutput {
         self.producer.restore(notes);
     }
 
+    fn missing(&mut self) {
+        self.producer.missing();
+    }
+
     fn keep(&mut self) -> Vec<String> {
         self.producer.state()
     }

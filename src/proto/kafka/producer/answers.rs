@@ -172,6 +172,7 @@ impl Producer {
         match located {
             Located::Well => {}
             Located::Foreign => self.stop_as_fenced(),
+            Located::Uncountable => self.warn_uncountable(),
             Located::Lost(lines) => {
                 log::error!(
                     "{}: partition {at} of topic {topic} has lost {lines} lines that it had \

@@ -239,6 +239,24 @@ impl Producer {
         is_assigned
     }
 
+    /// Lines that would have come next are missing.
+    pub(super) fn missing(&mut self) {
+        let mut uncountable = false;
+        self.topics.all_mut().for_each(|partition| uncountable |= partition.forget_skip());
+        if uncountable {
+            self.warn_uncountable();
+        }
+    }
+
+    fn warn_uncountable(&mut self) {
+        log::warn!(
+            "{}: lines that were under way when the last process ended are missing from the spool; \
+             others of its last second may come twice",
+            self.setup.name
+        );
+        self.change();
+    }
+
     /// What was completed since the last time.
     pub(super) fn take_done(&mut self) -> Done {
         std::mem::take(&mut self.done)

@@ -35,6 +35,8 @@ pub(super) struct Partition {
     seq: u64,
     /// So many of them the partition has already.
     skip: u64,
+    /// That is not to be known: some of them will not come.
+    cannot_skip: bool,
     /// The sequence behind the last one that was ever sent.
     sent_to: u64,
     /// Lines that the partition's leader has, and perhaps nobody else.
@@ -85,6 +87,8 @@ pub(super) enum Located {
     Well,
     /// The partition has more from our identity than we have sent.
     Foreign,
+    /// It has some of the lines that come, and which they are cannot be counted.
+    Uncountable,
     /// The partition has lost so many lines that it had acknowledged.
     Lost(u64),
 }
@@ -104,6 +108,7 @@ impl Partition {
             line: 0,
             seq: base,
             skip: 0,
+            cannot_skip: false,
             sent_to: base,
             unconfirmed: Vec::new(),
             unanswered: VecDeque::new(),
@@ -187,7 +192,21 @@ impl Partition {
         }
         self.unbatch();
         self.skip = ahead;
-        Located::Well
+        match std::mem::take(&mut self.cannot_skip) && start && self.forget_skip() {
+            true => Located::Uncountable,
+            false => Located::Well,
+        }
+    }
+
+    /// Lines that would have come are missing, and so nobody can count which the partition has: it
+    /// is sent all that still come. Returns whether some of them may come twice.
+    pub(super) fn forget_skip(&mut self) -> bool {
+        self.cannot_skip =
+            matches!(self.phase, Phase::Unknown { start: true } | Phase::Asked { start: true });
+        let skip = std::mem::take(&mut self.skip);
+        self.seq += skip;
+        self.base += skip;
+        skip > 0
     }
 
     /// Passes over waiting lines that the partition has already, and over those that have no

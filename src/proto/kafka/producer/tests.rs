@@ -431,6 +431,32 @@ fn a_topic_made_anew_gets_the_lines_that_are_not_completed() {
 }
 
 #[test]
+fn lines_that_are_dropped_from_the_spool_take_no_others_with_them() {
+    for seed in 0..40 {
+        let mut world = World::new(cluster("t", 2), 3000, "t", Partitioning::Runs, seed);
+        while world.position < 1000 {
+            world.turn();
+            if world.producer.needs_saving() {
+                world.checkpoint(false);
+            }
+        }
+        // Nothing was kept since the start; then the spool drops what is oldest.
+        world.crash();
+        let resumed = world.rng.bool();
+        for _ in 0..if resumed { 12 } else { 0 } {
+            world.turn();
+        }
+        let queued: usize = world.queue.iter().map(|batch| batch.lines as usize).sum();
+        let gap = world.position + queued..world.position + queued + 400;
+        world.lines.drain(gap.clone());
+        world.producer.missing();
+        world.finish();
+        let there: BTreeSet<usize> = world.logs("t").into_iter().flatten().collect();
+        assert!((gap.end..3000).all(|line| there.contains(&line)), "seed {seed}");
+    }
+}
+
+#[test]
 fn another_cluster_gets_a_new_identity() {
     let mut world = World::new(cluster("t", 2), 2000, "t", Partitioning::Runs, 6);
     while world.position < 1000 {
