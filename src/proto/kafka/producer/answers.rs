@@ -187,9 +187,9 @@ impl Producer {
 
     fn stop_as_fenced(&mut self) {
         self.stopped = Some(
-            "another process produces with the identity that this spool has: is its folder a copy \
-             that a second daemon uses too? Stop one of the two; remove the reader's cursor file \
-             from the copy, and start it again. Nothing more is sent"
+            "another process produces with the identity that this output has: is the spool's \
+             folder a copy that a second daemon uses too? Stop one of the two, and give the copy \
+             an identity of its own by `logweir spool trim --new-identity`; nothing more is sent"
                 .into(),
         );
     }

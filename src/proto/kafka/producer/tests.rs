@@ -412,7 +412,7 @@ fn a_second_daemon_with_a_copy_of_the_spool_makes_one_of_the_two_stop() {
         one.step();
     }
     let error = one.producer.error().unwrap();
-    assert!(error.contains("a copy that a second daemon uses too"), "{error}");
+    assert!(error.contains("a copy that a second daemon uses too? Stop one"), "{error}");
 }
 
 #[test]
