@@ -321,4 +321,51 @@ mod tests {
             assert_eq!(broker(bad), None, "{bad}");
         }
     }
+
+    /// What is said of an output `k` with these lines, which reads from a spool.
+    fn said(lines: &str) -> String {
+        let text = format!(
+            "[input.in]\nstdin = true\n[spool.hold]\nfrom = \"in\"\ndir = \"/s\"\n\
+             [output.k]\nfrom = \"hold\"\n{lines}\n"
+        );
+        let diagnostics = match crate::config::parse(&text, "t") {
+            Ok(config) => config.warnings,
+            Err(refusal) => refusal.diagnostics,
+        };
+        diagnostics.iter().map(|one| one.to_string() + "\n").collect()
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_and_what_is_risky_too() {
+        let to = |rest: &str| format!("kafka = {{ brokers = [\"k:9092\"], topic = \"t\"{rest} }}");
+        let plain = "mechanism = \"PLAIN\", user = \"u\", password_file = \"/p\"";
+        for (lines, wanted) in [
+            (to(""), ""),
+            (to(&format!(", tls = {{}}, sasl = {{ {plain} }}")), ""),
+            (to(&format!(", sasl = {{ {plain} }}")), "without `tls` anybody"),
+            (
+                to(", sasl = { mechanism = \"SCRAM-SHA-512\", user = \"u\" }"),
+                "needs `password_file`",
+            ),
+            (to(", sasl = { mechanism = \"OAUTHBEARER\" }"), "needs `token`"),
+            (to(", sasl = { mechanism = \"GSSAPI\" }"), "must be \"PLAIN\" or"),
+            (to(", group = \"g\""), "unknown key"),
+            ("kafka = { topic = \"t\" }".into(), "needs `brokers`"),
+            ("kafka = { brokers = \"k\", topic = \"t\" }".into(), "is not a host and a port"),
+            ("kafka = { brokers = \"k:1\", topic = \"a b\" }".into(), "a topic's name has"),
+            ("kafka = true".into(), "expected a table"),
+            (to("") + "\npartition = \"hash\"", "\"hash\" needs `key`"),
+            (to("") + "\nkey = \"{host}\"", "needs `partition = \"hash\"`"),
+            (to("") + "\npartition = \"hash\"\nkey = \"{host}\"", ""),
+            (to("") + "\nrate = \"10/s\"", "may choose other lines after a restart"),
+            (to("") + "\nsample = 2", "may choose other lines after a restart"),
+            (to("") + "\nsample = 2\nsample_mode = \"hash\"\nsample_key = \"(.)\"", ""),
+        ] {
+            let said = said(&lines);
+            assert!(
+                said.contains(wanted) && said.is_empty() == wanted.is_empty(),
+                "{lines}: {said}"
+            );
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! Kafka, without a client library: the identity and the sequences that make delivery exactly once
 //! have to be ours to keep across a restart, which no library allows.
 //!
-//! Each layer knows only those below it. All but the last three make no system call and read no clock:
+//! Each layer knows only those before it. All but the last three make no system call and read no
+//! clock:
 //!
 //! - `wire`: numbers, texts, lists and tagged fields; every count is checked against the bytes that
 //!   are there before anything is allocated;
