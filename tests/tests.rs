@@ -13,6 +13,7 @@
 //! - `filters`: the programs in filters/ print what they should;
 //! - `graph`: the flow is drawn;
 //! - `import`: configurations of other daemons are carried over;
+//! - `kafka`: real brokers of Apache Kafka are at the other end;
 //! - `kills`: daemons are killed in the middle of a flow;
 //! - `metrics`: the ledger over HTTP;
 //! - `monitoring`: the dashboard and the alerts, over a real Prometheus;
@@ -63,6 +64,7 @@ mod fluent;
 mod forward;
 mod graph;
 mod import;
+mod kafka;
 mod kills;
 mod losses;
 mod metrics;

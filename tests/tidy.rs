@@ -140,6 +140,7 @@ const PROTOCOLS: &[&str] = &[
     "file",
     "fluent",
     "forward",
+    "kafka",
     "pipe",
     "relp",
     "stdin",
@@ -155,7 +156,7 @@ const PROTOCOLS: &[&str] = &[
 const IMPORT_A_PROTOCOL: &[&str] = &["src/config/plan.rs"];
 
 /// Protocols whose very name stands in no file but those of their folder and the lists.
-const NAMELESS: &[&str] = &["fluent", "relp", "scribe", "thrift"];
+const NAMELESS: &[&str] = &["fluent", "kafka", "relp", "scribe", "thrift"];
 
 /// Files outside of its folder that name such a protocol: a question to the user has its URL as an
 /// example, the importer reads other programs' words, and the schemes of all URLs are in one table.

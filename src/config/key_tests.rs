@@ -22,6 +22,7 @@ const VALUES: &[(&str, &str)] = &[
     ("output.udp", "\"h:1\""),
     ("output.forward", "[\"relp://h:1\", \"tls://h:1\", \"fluent://h:1\", \"scribe://h:1\"]"),
     ("output.stdout", "true"),
+    ("output.kafka", "{ brokers = [\"h:1\"], topic = \"t\" }"),
 ];
 
 /// What a key needs beside it.

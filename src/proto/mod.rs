@@ -9,6 +9,7 @@ pub mod fifo;
 pub mod file;
 pub mod fluent;
 pub mod forward;
+pub mod kafka;
 pub mod pipe;
 pub mod relp;
 pub mod shared;
@@ -127,6 +128,8 @@ macro_rules! outputs {
             Forward($crate::proto::forward::config::ForwardPlan),
             /// The daemon's standard output.
             Stdout($crate::proto::stdout::config::StdoutPlan),
+            /// Topics of a cluster of brokers.
+            Kafka($crate::proto::kafka::config::KafkaOutPlan),
         }
     };
 }

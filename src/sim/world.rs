@@ -322,24 +322,23 @@ impl World {
 
     fn disk(&mut self, node: NodeId, work: DiskWork) {
         match work {
-            DiskWork::Open { plan, exact } => {
+            DiskWork::Open { name, plan, exact } => {
                 let (fs, open_files) = (self.fs.clone(), &OpenFiles::default());
-                let worker = plan.worker(Workplace { fs, open_files, exact }).unwrap();
+                let worker = plan.worker(Workplace { fs, open_files, name: &name, exact }).unwrap();
                 self.workers.insert(node, worker);
             }
             DiskWork::Append(batches) => {
                 let written = self.workers.get_mut(&node).unwrap().append(&batches);
                 self.engine.handle(Event::JobDone { node, written }, self.now);
             }
-            DiskWork::Restore(position) => {
-                self.workers.get_mut(&node).unwrap().restore(&position).unwrap();
-            }
+            DiskWork::Restore(kept) => self.workers.get_mut(&node).unwrap().restore(&kept).unwrap(),
+            DiskWork::Missing => self.workers.get_mut(&node).unwrap().missing(),
             DiskWork::Checkpoint => {
                 let output = self.workers.get_mut(&node).unwrap();
                 let was_reopening = output.is_reopening();
-                let files = output.checkpoint();
+                let kept = output.checkpoint();
                 let reopened = was_reopening && !output.is_reopening();
-                self.engine.handle(Event::Checkpointed { node, files }, self.now);
+                self.engine.handle(Event::Checkpointed { node, kept }, self.now);
                 if reopened {
                     self.engine.handle(Event::Reopened { node, done: true }, self.now);
                 }

@@ -19,6 +19,7 @@ fn main() {
     relp();
     fluent();
     thrift();
+    kafka();
     spool();
     texts();
     configurations();
@@ -131,6 +132,24 @@ fn relp() {
         let offers = u8::try_from(number % 2).expect("0 or 1");
         put("relp_client", number, &[answers, &[0, 0, 2, 1, offers][..]].concat());
     }
+}
+
+/// What a broker answers first, and bodies of answers, each behind its length.
+fn kafka() {
+    let versions: &[u8] = b"\0\0\x06\0\0\0\x03\0\x0b\0\0\x03\0\x04\0\x0c\0\0\x16\0\0\0\x04\0\
+        \0\x3d\0\0\0\0\0\0\x02\0\x01\0\x07\0\0\0\0\0\0";
+    let metadata: &[u8] = b"\0\0\0\0\0\x02\0\0\0\x01\x02k\0\0\x23\x84\0\0\x02C\0\0\0\x01\x02\0\0\x02t\
+        \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x07\0\x02\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\x01\x01\x01\0\0\0\0\0\0\0";
+    let identity: &[u8] = b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x09\0\0\0";
+    let bodies = [versions, metadata, identity, versions, metadata, identity, versions];
+    let sized = bodies.map(|body| {
+        let len = u8::try_from(body.len()).expect("short");
+        [&[len][..], body].concat()
+    });
+    put("kafka_broker", 0, &[&sized.concat()[..], &[1][..]].concat());
+    let len = u8::try_from(versions.len() + 4).expect("short");
+    let frame = [&[0, 0, 0, len, 0, 0, 0, 1][..], versions, &[0, 3, 7, 0][..]].concat();
+    put("kafka_broker", 1, &frame);
 }
 
 /// A batch row and its payload.
