@@ -259,7 +259,18 @@ fn signals_that_were_blocked_or_mean_nothing_here_do_no_harm() {
     command.args(["--block-signal=TERM,CHLD,HUP,INT", crate::util::LOGWEIR]);
     daemon.run_by(command);
     daemon.wait_node("test", |node| node.children[0].restarts >= 2);
-    for unused in [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGALRM, Signal::SIGXFSZ] {
+    for unused in [
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGALRM,
+        Signal::SIGXFSZ,
+        Signal::SIGXCPU,
+        Signal::SIGVTALRM,
+        Signal::SIGPROF,
+        Signal::SIGIO,
+        Signal::SIGPWR,
+        Signal::SIGSTKFLT,
+    ] {
         daemon.signal(unused);
     }
     daemon.send_numbered(0, 100);

@@ -599,3 +599,23 @@ fn lines_that_a_removed_spool_still_writes_are_acknowledged() {
     world.pass(Duration::from_secs(60));
     assert_eq!((world.completed, world.lost.as_slice()), (2, &[][..]));
 }
+
+#[test]
+fn a_file_that_has_all_its_lines_is_named_by_the_cursor_before_the_next_ones_come() {
+    let spool = "[spool.s]\nfrom = \"in\"\ndir = \"/s\"\nsync = \"1s\"\n";
+    let mut world = world(&format!("{spool}[output.f]\nfrom = \"s\"\nfile = \"/f\"\n"));
+    let position = |world: &World| {
+        let bytes = world.fs.files().remove(std::path::Path::new("/s/f.cursor"))?;
+        Some(crate::spool::cursor::Cursor::decode(&bytes).unwrap().position)
+    };
+    world.lines("line\n");
+    world.pass(seconds(3));
+    for round in 2..=5 {
+        world.lines("line\n");
+        // They are durable, and given to the file, once a second.
+        world.pass(seconds(1));
+        world.pass(Duration::from_millis(30));
+        assert_eq!(position(&world), Some(round));
+    }
+    world.finish();
+}

@@ -18,6 +18,7 @@ fn main() {
     streams(&messages);
     relp();
     fluent();
+    thrift();
     spool();
     texts();
     configurations();
@@ -179,6 +180,20 @@ fn fluent() {
     ];
     for (number, stream) in streams.iter().enumerate() {
         put("fluent", number, &[stream, &b"\x07\x00\x10\x00\x01\x00"[..]].concat());
+    }
+}
+
+fn thrift() {
+    // Scribe's call as it writes it, Flume's event, and a status call.
+    let calls: [&[u8]; 3] = [
+        b"\0\0\0\x2a\0\0\0\x03Log\x01\0\0\0\0\x0f\0\x01\x0c\0\0\0\x01\
+          \x0b\0\x01\0\0\0\x03web\x0b\0\x02\0\0\0\x03hi\n\0\0",
+        b"\0\0\0\x34\x80\x01\0\x01\0\0\0\x06append\0\0\0\x01\x0c\0\x01\x0d\0\x01\x0b\x0b\0\0\0\x01\
+          \0\0\0\x01k\0\0\0\x01v\x0b\0\x02\0\0\0\x02hi\0\0\0",
+        b"\0\0\0\x16\x80\x01\0\x01\0\0\0\x09getStatus\0\0\0\x02\0",
+    ];
+    for (number, call) in calls.iter().enumerate() {
+        put("thrift", number, &[call, &b"\x07\x00\x10\x00\x01\x00"[..]].concat());
     }
 }
 

@@ -49,6 +49,14 @@ pub fn shape_of(text: &str) -> Result<Shape, String> {
     known.map(|(_, shape)| shape()).ok_or_else(words)
 }
 
+/// A format that writes a template.
+///
+/// # Errors
+/// Why it is none.
+pub fn template(text: &str) -> Result<FormatPlan, String> {
+    Ok(FormatPlan { shape: Shape::Template(Arc::new(text.parse()?)), tag: None })
+}
+
 /// Reads how an output writes its lines.
 pub fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<FormatPlan> {
     let tag = match section.entry(&TAG) {
