@@ -1,9 +1,10 @@
 //! Writing to children. Where several take the same lines, the kernel holds one copy for all.
 //!
 //! A piece of a batch is written once, into a pipe that only the daemon has, and from there the
-//! kernel gives its pages to each child's pipe (tee(2)). A child that has no room for the whole
-//! piece gets the rest of it written, and the next piece as pages again. Pieces stay for a while,
-//! so that a child that is a little behind finds them too.
+//! kernel gives its pages to each child's pipe (tee(2)). A child that reads is given a piece once
+//! there is room for all of it. One that does not read gets what fits; the rest of the piece is
+//! written, and the next piece comes as pages again. Pieces stay while a child is behind, so that
+//! it finds them too.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, IoSlice};
