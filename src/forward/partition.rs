@@ -1,9 +1,9 @@
-//! Which of several peers gets which lines.
+//! How lines are distributed over several peers.
 //!
-//! Lines are partitioned among lanes, as many as there are peers. A lane prefers a peer of its own
-//! and moves to the next one while that does not answer, so that a dead peer costs no other lane
-//! anything. Which lane a line of a spool belongs to depends on nothing but its number or its key:
-//! after a restart the same lines belong to the same lane.
+//! Lines are partitioned among lanes, one for each peer. A lane prefers a peer of its own and moves
+//! to the next one while that peer does not answer, so that a dead peer costs the other lanes
+//! nothing. The lane of a spool's line depends only on the line's number or key: after a restart
+//! the same lines belong to the same lane.
 
 use super::plan::{BalancePlan, ForwardPlan};
 use crate::batch::Batch;
@@ -18,15 +18,15 @@ use crate::url::Url;
 pub struct Partitioner {
     lanes: u64,
     key: Option<Key>,
-    /// Lines without a number are counted.
+    /// Counts lines without a number.
     count: u64,
 }
 
 impl Partitioner {
-    /// The partitioner of an output.
+    /// Creates the partitioner of an output.
     ///
     /// # Errors
-    /// Says why the regex of the key does not compile.
+    /// Why the regex of the key does not compile.
     pub fn new(plan: &ForwardPlan) -> Result<Self, String> {
         let key = match &plan.balance {
             BalancePlan::Hash { key } => Some(Key::new(key)?),
@@ -35,8 +35,8 @@ impl Partitioner {
         Ok(Self { lanes: u64::from(lanes(plan)), key, count: 0 })
     }
 
-    /// The lane's share of a batch. For lines without numbers this is called for each lane in turn,
-    /// and then [`Self::assigned`] once.
+    /// The lane's share of a batch. For lines without numbers, call this for each lane in turn, and
+    /// then [`Self::assigned`] once.
     pub fn share(&mut self, batch: &Batch, lane: u16) -> Option<Batch> {
         if self.lanes == 1 {
             return Some(batch.clone());
@@ -63,13 +63,13 @@ impl Partitioner {
         gather(batch, &Picked::Some(ranges))
     }
 
-    /// Every lane has been given its share of a batch.
+    /// Records that every lane has received its share of a batch.
     pub fn assigned(&mut self, batch: &Batch) {
         self.count += u64::from(batch.lines);
     }
 }
 
-/// How many lanes an output has.
+/// The number of lanes of an output.
 pub fn lanes(plan: &ForwardPlan) -> u16 {
     match plan.balance {
         BalancePlan::Failover => 1,
@@ -77,14 +77,14 @@ pub fn lanes(plan: &ForwardPlan) -> u16 {
     }
 }
 
-/// The peers of a lane in the order of its preference.
+/// The peers of a lane, in order of preference.
 pub fn peers(plan: &ForwardPlan, lane: u16) -> Vec<Url> {
     let mut peers = plan.peers.clone();
     peers.rotate_left(usize::from(lane) % plan.peers.len().max(1));
     peers
 }
 
-/// The name of a lane as a reader of a spool.
+/// The reader name of a lane in a spool.
 pub fn reader(output: &str, plan: &ForwardPlan, lane: u16) -> String {
     match lanes(plan) {
         1 => output.to_string(),
@@ -92,8 +92,8 @@ pub fn reader(output: &str, plan: &ForwardPlan, lane: u16) -> String {
     }
 }
 
-/// The identity a lane shows to a logweir that receives: it stands for the spool and for the part
-/// of its lines that the lane sends.
+/// The identity that a lane presents to a receiving logweir: it stands for the spool and for the
+/// lane's share of its lines.
 pub fn identity(spool: Identity, plan: &ForwardPlan, lane: u16) -> Identity {
     if lanes(plan) == 1 {
         return spool;

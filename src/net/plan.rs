@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// The TLS of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTlsPlan {
-    /// The certificate and those up to its authority, PEM.
+    /// The certificate chain, PEM.
     pub cert: PathBuf,
     /// Its private key, PEM.
     pub key: PathBuf,

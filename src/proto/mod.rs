@@ -142,7 +142,7 @@ macro_rules! clients {
 
 clients! { relp, tcp }
 
-/// Whether a choice is made by a key.
+/// Returns whether a choice is made by a key.
 pub fn is_key(choice: &Choice, name: &str) -> bool {
     choice.key.as_ref().is_some_and(|key| key.name == name)
 }

@@ -59,7 +59,7 @@ pub struct Opening<'o> {
     pub name: &'o str,
     /// Longer lines are cut to this many bytes.
     pub max_line: usize,
-    /// Whether gaps in the lines' sequence numbers are counted.
+    /// True if gaps in the lines' sequence numbers are counted.
     pub sequence: bool,
     /// Sockets that have its claims already, from an earlier input or the service manager.
     pub sockets: Vec<Socket>,
@@ -186,9 +186,9 @@ pub enum Claim {
 pub struct Nature {
     /// What its senders are called in messages, as in "UDP".
     pub label: &'static str,
-    /// Whether a sender is told that its lines are on disk.
+    /// True if a sender is told that its lines are on disk.
     pub acknowledged: bool,
-    /// Whether its senders wait when nothing is read from them.
+    /// True if its senders wait when nothing is read from them.
     pub can_wait: bool,
     /// The longest line that can come, in bytes, whatever the configuration allows.
     pub longest_line: Option<usize>,
@@ -202,7 +202,7 @@ impl Nature {
 }
 
 impl Claim {
-    /// Whether both cannot be had at the same time.
+    /// Returns whether both cannot be had at the same time.
     pub fn clashes(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Udp { address: one, .. }, Self::Udp { address: other, .. })
@@ -226,7 +226,7 @@ impl Claim {
         }
     }
 
-    /// Whether a socket may be what is claimed, by its kind.
+    /// Returns whether a socket may be what is claimed, by its kind.
     pub fn fits(&self, socket: &Socket) -> bool {
         match self {
             Self::Udp { .. } | Self::UnixPath(_) => matches!(socket, Socket::Datagrams(_)),
@@ -235,7 +235,7 @@ impl Claim {
         }
     }
 
-    /// Whether a clash is only warned of.
+    /// Returns whether a clash is only warned of.
     pub fn can_be_shared(&self) -> bool {
         *self == Self::Stdout
     }

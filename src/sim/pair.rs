@@ -177,7 +177,7 @@ impl Pair {
             self.receiver.handle(Event::Lines { node, batch });
         }
         self.barrier += 1;
-        session.handed(self.barrier);
+        session.sent(self.barrier);
         let resume = session.asks().into_iter().collect();
         self.receiver.handle(Event::Barrier { node, number: self.barrier, resume });
         self.sender.settle();
@@ -189,7 +189,7 @@ impl Pair {
         while let Some((_, lasts)) = self.receiver.answers.pop_front() {
             session.tell_last(&lasts[0]);
         }
-        session.settled(self.receiver.completed);
+        session.completed(self.receiver.completed);
         let bytes = std::mem::take(session.out());
         if bytes.is_empty() {
             return false;

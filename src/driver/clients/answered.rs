@@ -33,7 +33,7 @@ impl Answered {
     pub(super) fn connect(to: &Url, options: &Options, stop: &Stop) -> io::Result<Self> {
         let wire = Wire::connect(to, options, stop)?;
         let formatter = Formatter::new(&FormatPlan::default());
-        let unknown = || io::Error::other("lines cannot be forwarded by this protocol");
+        let unknown = || io::Error::other("this protocol cannot forward lines");
         let client = proto::client(to.protocol, None).ok_or_else(unknown)?;
         let mut session = Self { wire, client, formatter, handed: 0, answered: 0 };
         session.wait_until(|client| stop.asked() || client.is_open())?;

@@ -13,41 +13,42 @@ use super::config::UnixInPlan;
 use crate::ingress::OpenError;
 use crate::ingress::datagrams::{DatagramSocket, Keeper, Look, SocketPath};
 
-/// Binds the socket. What another program left at the path and listens to no more is replaced.
+/// Binds the socket. A socket that another program left at the path and no longer listens to is
+/// replaced.
 ///
 /// # Errors
-/// One sentence with the path in it, for the user.
+/// A sentence for the user that names the path.
 pub fn open(name: &str, plan: &UnixInPlan) -> Result<DatagramSocket, OpenError> {
     let path = plan.path.display();
     let at = format!("input.{name}: syslog = \"unix://{path}\"");
-    let said = |what: &str| OpenError::new(&at, what);
-    make_way(&plan.path).map_err(|error| said(&error))?;
+    let fail = |what: &str| OpenError::new(&at, what);
+    make_way(&plan.path).map_err(|error| fail(&error))?;
     let socket = bind(plan).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => said("the folder does not exist: make it before").by(&error),
-        _ => said(&error.to_string()),
+        io::ErrorKind::NotFound => fail("the folder does not exist: create it first").by(&error),
+        _ => fail(&error.to_string()),
     })?;
-    // From here on the path is removed again where something fails.
-    let kept = SocketPath::bound(&plan.path).map_err(|error| said(&error.to_string()))?;
-    permit(plan).map_err(|error| said(&error))?;
+    // From here on the path is removed again on failure.
+    let kept = SocketPath::bound(&plan.path).map_err(|error| fail(&error.to_string()))?;
+    permit(plan).map_err(|error| fail(&error))?;
     log::info!("input.{name}: listening on {path}");
     Ok(DatagramSocket { path: Some(kept), ..DatagramSocket::new(socket) })
 }
 
-/// Goes on with a socket that is bound already.
+/// Takes over a socket that is already bound.
 ///
 /// # Errors
-/// One sentence with the path in it, for the user.
+/// A sentence for the user that names the path.
 pub fn keep(
     name: &str,
     plan: &UnixInPlan,
     socket: &DatagramSocket,
 ) -> Result<DatagramSocket, OpenError> {
     let at = format!("input.{name}: syslog = \"unix://{}\"", plan.path.display());
-    // Where the path is gone, the receiver makes it anew.
+    // If the path is gone, the receiver creates it again.
     if plan.path.symlink_metadata().is_ok()
         && let Err(error) = permit(plan)
     {
-        // A path that a `.socket` unit made is not ours to change: its SocketMode= holds.
+        // A path that a `.socket` unit made is not ours to change: its SocketMode= applies.
         if is_ours(&plan.path) {
             return Err(OpenError::new(&at, error));
         }
@@ -61,20 +62,20 @@ pub fn keep(
     socket.try_clone().map_err(|error| OpenError::new(&at, error))
 }
 
-/// Binds the path anew when it is gone, or is somebody else's that listens there no more.
+/// Binds the path again when it is gone, or belongs to another program that no longer listens.
 #[derive(Debug)]
 pub struct PathKeeper {
     name: String,
     plan: UnixInPlan,
-    /// The path as it leads to the socket; `None` where it does not.
+    /// The path's file, if it leads to the socket.
     found: Option<Found>,
 }
 
-/// A file, as far as it can be told from one that takes its place.
+/// Identifies a file well enough to tell it from one that replaces it.
 type Found = (u64, u64, Option<std::time::SystemTime>);
 
 impl PathKeeper {
-    /// Looks after the path of the input `name`, whose socket is bound.
+    /// Watches the path of the input `name`, whose socket is bound.
     pub fn new(name: &str, plan: &UnixInPlan) -> Self {
         let answers = UnixDatagram::unbound().and_then(|probe| probe.connect(&plan.path));
         let found = answers.ok().and_then(|()| find(&plan.path));
@@ -106,8 +107,8 @@ fn is_ours(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|data| data.uid() == geteuid().as_raw())
 }
 
-/// Sets the mode and the owner of the path, where they are other ones: without an `owner`, those
-/// that a new socket would have.
+/// Sets the mode and the owner of the path, if they differ: without an `owner`, to those that a new
+/// socket would have.
 fn permit(plan: &UnixInPlan) -> Result<(), String> {
     let now = plan.path.symlink_metadata().map_err(|error| error.to_string())?;
     if now.mode() & 0o7777 != plan.mode {
@@ -127,7 +128,7 @@ fn permit(plan: &UnixInPlan) -> Result<(), String> {
     Ok(())
 }
 
-/// Removes a socket that nobody listens to.
+/// Removes a socket that no program listens to.
 fn make_way(path: &Path) -> Result<(), String> {
     let Ok(data) = path.symlink_metadata() else { return Ok(()) };
     if !data.file_type().is_socket() {
@@ -155,7 +156,7 @@ fn bind(plan: &UnixInPlan) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The numbers of `user` or `user:group`.
+/// The numeric ids of `user` or `user:group`.
 fn ids(owner: &str) -> Result<(Option<u32>, Option<u32>), String> {
     let (user, group) = owner.split_once(':').map_or((owner, None), |(u, g)| (u, Some(g)));
     let user = match user {

@@ -2,5 +2,5 @@
 
 use crate::url::Protocol;
 
-/// What a client is reached by.
+/// The URL schemes of the client.
 pub const SCHEMES: &[Protocol] = &[Protocol::Tcp, Protocol::Tls];
