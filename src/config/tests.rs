@@ -192,7 +192,7 @@ t.toml:7:11: error: filter.api.match: not a regex: unclosed group
 7 | match = 'a(b'
   |           ^
 t.toml:10:1: error: output.all.file: has `pipe` already: only one of `pipe`, `file`, `udp`, \
-`forward`, `stdout` goes
+`forward`, `stdout` is allowed
    |
 10 | file = "/log/x"
    | ^^^^
@@ -324,16 +324,16 @@ fn waiting_is_refused_through_filters_and_processes() {
 }
 
 #[test]
-fn a_circle_is_named_whole() {
+fn a_cycle_is_named_whole() {
     let text = format!(
         "{FINE}[filter.y]\nfrom = \"x\"\n[filter.w]\nfrom = [\"a\", \"y\"]\n\
          [filter.x]\nfrom = \"w\"\n[filter.me]\nfrom = \"me\"\n[output.o]\n\
          from = \"x\"\nstdout = true\n"
     );
     let lines = headlines(&text);
-    let circles: Vec<_> = lines.iter().filter(|line| line.contains("circle")).collect();
+    let cycles: Vec<_> = lines.iter().filter(|line| line.contains("cycle")).collect();
     assert_eq!(
-        circles,
+        cycles,
         [
             "t:6:8: error: filter.y.from: the flow has a cycle: y → w → x → y",
             "t:12:8: error: filter.me.from: the flow has a cycle: me → me",

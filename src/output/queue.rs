@@ -224,15 +224,15 @@ impl Queue {
         self.batches.get(self.next)
     }
 
-    /// The first unwritten lines of one batch: as many as fit into `most` bytes, but at least one.
-    pub fn unwritten_lines(&self, most: usize) -> Option<Batch> {
+    /// The first unwritten lines of one batch: as many as fit into `max` bytes, but at least one.
+    pub fn unwritten_lines(&self, max: usize) -> Option<Batch> {
         let mut batch = self.batches.get(self.next)?.clone();
         if self.offset > 0 {
             batch.cut_front(self.offset);
         }
-        if batch.bytes.len() > most && batch.lines > 1 {
+        if batch.bytes.len() > max && batch.lines > 1 {
             let first = crate::batch::end_of_lines(&batch.bytes, 1);
-            return batch.split_to(most.max(first));
+            return batch.split_to(max.max(first));
         }
         Some(batch)
     }
@@ -245,10 +245,9 @@ impl Queue {
         whole + crate::batch::count_lines(part) as u64
     }
 
-    /// Clones of the first batches that were not written yet, at least one and at most `most`
-    /// bytes where there are more.
-    pub fn first_unwritten(&self, most: u64) -> Vec<Batch> {
-        first_of(self.batches.range(self.next..), most)
+    /// Clones of the first unwritten batches: as many as fit into `max` bytes, but at least one.
+    pub fn first_unwritten(&self, max: u64) -> Vec<Batch> {
+        first_of(self.batches.range(self.next..), max)
     }
 
     /// The bytes that were written and are still here.
@@ -422,14 +421,14 @@ mod tests {
         let mut queue = Queue::new(1 << 20, 0);
         queue.push(batch_of("one\ntwo\nthree\n"), &mut budget).unwrap();
         queue.push(batch_of("four\n"), &mut budget).unwrap();
-        let piece = |queue: &mut Queue, most: usize| {
-            let piece = queue.unwritten_lines(most)?;
+        let piece = |queue: &mut Queue, max: usize| {
+            let piece = queue.unwritten_lines(max)?;
             queue.wrote(piece.bytes.len());
             Some((String::from_utf8(piece.bytes.to_vec()).unwrap(), queue.written_lines()))
         };
         assert_eq!(piece(&mut queue, 0), Some(("one\n".into(), 1)));
         assert_eq!(piece(&mut queue, 9), Some(("two\n".into(), 2)));
-        // What is answered is not counted as written any more, also in the middle of a batch.
+        // Acknowledged lines no longer count as written, even in the middle of a batch.
         assert_eq!(queue.advance(4, &mut budget).lines, 1);
         assert_eq!((queue.written_bytes(), queue.written_lines()), (4, 1));
         assert_eq!(piece(&mut queue, 1000), Some(("three\n".into(), 2)));

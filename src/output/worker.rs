@@ -1,4 +1,4 @@
-//! What an output does in the thread of its jobs, and what came of it.
+//! What an output does in the thread of its jobs, and the results.
 //!
 //! An output whose lines leave in jobs (files, standard output) implements [`Worker`] in its
 //! protocol's folder. A worker does its work at once and knows no thread.
@@ -14,7 +14,7 @@ use crate::parse::syslog::Faults;
 /// The files of an output and their lengths with all completed lines.
 pub type Position = Vec<(PathBuf, u64)>;
 
-/// What became of the batches given to [`Worker::append`].
+/// The result of [`Worker::append`].
 #[derive(Debug, Default)]
 pub struct Written {
     /// Bytes of completed whole lines, from the first batch on: they are written, except for those
@@ -22,15 +22,15 @@ pub struct Written {
     pub bytes: usize,
     /// Of those, lines that can never be written.
     pub refused: Count,
-    /// What was wrong with messages that were parsed.
+    /// The faults in messages that were parsed.
     pub faults: Faults,
     /// True if the rest waits for a checkpoint.
     pub pause: bool,
-    /// Why it is not all.
+    /// Why the rest was not written.
     pub error: Option<String>,
 }
 
-/// What a worker is opened with.
+/// The resources that a worker is opened with.
 #[derive(Debug)]
 pub struct Workplace<'w, F> {
     /// The file system.
@@ -63,7 +63,7 @@ pub trait Worker: Debug {
         Ok(Position::new())
     }
 
-    /// The cursor with the last checkpoint's position is on disk.
+    /// Records that the cursor with the last checkpoint's position is on disk.
     fn saved(&mut self) {}
 
     /// Closes what is open by name, so that the next line opens it again. It may wait for the next

@@ -112,7 +112,7 @@ impl DatagramReader {
         first: &mut BytesMut,
     ) -> io::Result<usize> {
         let slots = slots.clamp(1, self.slots());
-        let most = libc::c_uint::try_from(slots).unwrap_or(1);
+        let max = libc::c_uint::try_from(slots).unwrap_or(1);
         let spare = first.spare_capacity_mut();
         assert!(spare.len() >= self.room, "no room for a datagram");
         self.prepare(0, spare.as_mut_ptr().cast());
@@ -128,7 +128,7 @@ impl DatagramReader {
                 libc::recvmmsg(
                     socket.as_raw_fd(),
                     self.headers.as_mut_ptr(),
-                    most,
+                    max,
                     // Report the full length of truncated messages, too.
                     libc::MSG_DONTWAIT | libc::MSG_TRUNC,
                     ptr::null_mut(),
