@@ -41,7 +41,9 @@ pub fn open_any(path: &Path) -> io::Result<(File, bool)> {
 pub fn make(path: &Path) -> io::Result<()> {
     match path.metadata() {
         Ok(data) if data.file_type().is_fifo() => Ok(()),
-        Ok(_) => Err(io::Error::other("it exists and is no named pipe: remove it or name another")),
+        Ok(_) => {
+            Err(io::Error::other("it exists and is not a named pipe: remove it or name another"))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mode = nix::sys::stat::Mode::from_bits_truncate(0o660);
             Ok(nix::unistd::mkfifo(path, mode)?)

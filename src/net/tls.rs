@@ -93,7 +93,7 @@ struct Named {
 fn names(names: &[String]) -> Result<Vec<ServerName<'static>>, String> {
     let name = |name: &String| {
         ServerName::try_from(name.clone())
-            .map_err(|_| format!("`{name}` is no name that a certificate could have"))
+            .map_err(|_| format!("`{name}` cannot be the name in a certificate"))
     };
     names.iter().map(name).collect()
 }
@@ -188,7 +188,7 @@ impl ClientTls {
     pub fn connection(&self, host: &str) -> Result<Connection, String> {
         let name = self.name.clone().unwrap_or_else(|| host.to_string());
         let server = ServerName::try_from(name.clone())
-            .map_err(|_| format!("`{name}` is no name that a certificate could have"))?;
+            .map_err(|_| format!("`{name}` cannot be the name in a certificate"))?;
         ClientConnection::new(Arc::clone(&self.config), server)
             .map(Connection::Client)
             .map_err(|error| error.to_string())

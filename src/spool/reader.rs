@@ -321,7 +321,7 @@ pub fn quarantine<F: Fs>(fs: &F, dir: &Path) -> io::Result<PathBuf> {
     match entries.iter().find(|(path, _)| *path == folder) {
         None => fs.create_folders(&folder)?,
         Some((_, Kind::Folder)) => {}
-        Some(_) => return Err(io::Error::other(format!("{QUARANTINE} is no folder"))),
+        Some(_) => return Err(io::Error::other(format!("{QUARANTINE} is not a folder"))),
     }
     Ok(folder)
 }

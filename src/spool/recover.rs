@@ -55,11 +55,11 @@ pub fn open<F: Fs + Clone>(
         let name = name.escape_default();
         if listing.segments.is_empty() && !listing.has_identity {
             return Err(format!(
-                "{}: holds files that are no spool's ({name}): name an empty folder",
+                "{}: holds files that do not belong to a spool ({name}): name an empty folder",
                 plan.dir.display()
             ));
         }
-        notes.push(format!("{name}: is no file of a spool and left alone"));
+        notes.push(format!("{name}: is not a spool's file; left alone"));
     }
     for path in listing.leftovers.iter().chain(&listing.twins) {
         fs.remove(path).map_err(describe)?;
@@ -71,8 +71,8 @@ pub fn open<F: Fs + Clone>(
     for name in &newest.doubtful {
         move_to_quarantine(&fs, &plan.dir, *name).map_err(describe)?;
         notes.push(format!(
-            "{}: follows lines that a crash has cost before they were on disk: it is now in \
-             {QUARANTINE}/",
+            "{}: follows lines that a crash lost before they reached the disk: it is \
+             now in {QUARANTINE}/",
             name.path(&plan.dir).display()
         ));
     }

@@ -162,8 +162,8 @@ impl Page<'_> {
             self.labelled("pid", &text, self.theme.of(tone_of_child(child)));
         }
         if node.command.is_some() {
-            let most = crate::limits::STDERR_LINES_KEPT;
-            self.heading(&format!("STDERR, the last {most} lines"));
+            let max = crate::limits::STDERR_LINES_KEPT;
+            self.heading(&format!("STDERR, the last {max} lines"));
         }
         let mut last = String::new();
         for complaint in &node.stderr {
