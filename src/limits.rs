@@ -113,14 +113,24 @@ pub const TURN: usize = 16;
 /// Full batches that a receiver in a flood hands over at once: each hand-over wakes the loop, which
 /// in turn wakes a disk thread.
 pub const PIECES_TOGETHER: usize = 4;
+/// Full batches that all receivers together hold back for that, if each has at least one.
+pub const PIECES_TOGETHER_ALL: usize = 8;
 /// Capacity of the channel from a receiver to the loop, in batches.
 pub const RECEIVED_WAITING: usize = 8;
 const _: () = assert!(PIECES_TOGETHER <= RECEIVED_WAITING);
 /// Maximum bytes that all receivers together have sent to a loop that has not taken them. A
 /// receiver that has nothing there may always send, so that none waits for another.
-pub const RECEIVED_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Number of blocks that a receiver keeps for reuse.
-pub const BLOCKS_KEPT: usize = 64;
+pub const RECEIVED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Number of filled blocks that all receivers together remember for reuse.
+pub const BLOCKS_KEPT: usize = 256;
+/// Total size of the blocks that all receivers fill at a time; many receivers have smaller ones.
+pub const BLOCKS_FILLED_MAX: usize = 2 * 1024 * 1024;
+/// Size of the smallest block.
+pub const BLOCK_MIN: usize = 128 * 1024;
+const _: () = assert!(DATAGRAM_MAX < BLOCK_MIN && BLOCK_MIN <= BLOCK);
+/// Number of receivers that can receive several datagrams per call at the same time; each needs
+/// 4 MiB, if the datagrams are that large. The others receive one per call.
+pub const AREAS_MAX: usize = 4;
 
 /// Maximum number of slices of one writev(2) (UIO_MAXIOV is 1024).
 pub const SLICES_MAX: usize = 64;
@@ -195,6 +205,16 @@ pub const METRICS_ANSWERS_MAX: usize = 8;
 pub const METRICS_ANSWER: Duration = Duration::from_secs(2);
 /// A pass of the loop that takes longer than this counts as late.
 pub const PASS_LATE: Duration = Duration::from_millis(500);
+/// How often losses that last are reported.
+pub const LOSS_EVERY: Duration = Duration::from_secs(60);
+/// Losses have ended when nothing was lost for this long.
+pub const LOSS_QUIET: Duration = Duration::from_secs(60);
+/// Episodes of losses that are remembered; of more the oldest is forgotten.
+pub const LOSSES_MAX: usize = 4096;
+/// For how long they are remembered.
+pub const LOSSES_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// The file of losses is rewritten when it is larger than this.
+pub const LOSSES_FILE_MAX: u64 = 1 << 20;
 /// Default of `stuck_after`: an output that has released no lines for this long is stuck.
 pub const STUCK_DEFAULT: Duration = Duration::from_secs(60);
 /// Minimum of `stuck_after`.

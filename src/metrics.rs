@@ -12,6 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::engine::remedy;
 use crate::engine::status::{InputStatus, NodeStatus, ReaderStatus, Status};
 
 /// The daemon's state at one moment.
@@ -84,7 +85,8 @@ pub fn complaints(snapshot: &Snapshot) -> Vec<String> {
     for node in &snapshot.status.nodes {
         let name = &node.name;
         if let Some(seconds) = node.stuck_seconds.filter(|seconds| *seconds > limit) {
-            complaints.push(format!("{name}: nothing has left its queue for {seconds:.0} s"));
+            let why = remedy::stalled(node).map_or_else(String::new, |why| format!(": {why}"));
+            complaints.push(format!("{name}: nothing has left its queue for {seconds:.0} s{why}"));
         }
         if let Some(error) = &node.error {
             complaints.push(format!("{name}: {error}"));

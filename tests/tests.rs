@@ -57,6 +57,7 @@ mod forward;
 mod graph;
 mod import;
 mod kills;
+mod losses;
 mod metrics;
 mod monitoring;
 mod onboarding;

@@ -9,7 +9,7 @@ mod losses;
 mod ls;
 mod replay;
 mod target;
-mod time;
+pub(super) mod time;
 mod trim;
 mod verify;
 mod walk;

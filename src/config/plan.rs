@@ -46,6 +46,8 @@ pub struct DaemonPlan {
     pub control: Option<PathBuf>,
     /// The address that serves metrics; `None` for none.
     pub metrics: Option<SocketAddr>,
+    /// The folder for state that survives a restart; `None` for the service manager's.
+    pub state: Option<PathBuf>,
     /// A node whose queue has released nothing for this long is stuck.
     pub stuck_after: Duration,
     /// The budget of all queues together, in bytes.

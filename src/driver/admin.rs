@@ -127,6 +127,10 @@ impl Daemon {
                 status.log = Some(Verbosity::current());
                 serde_json::to_vec(&status).map_err(|error| error.to_string())
             }
+            Request::Losses => {
+                let losses = self.losses.all(&self.engine, now);
+                serde_json::to_vec(&losses).map_err(|error| error.to_string())
+            }
             Request::Reload if self.engine.is_ending() => Err("the daemon is ending".into()),
             Request::Reload => {
                 if let Some(control) = &mut self.control {

@@ -1,7 +1,6 @@
 //! Child processes: starting them, their pipes, and reaping them.
 
 use std::collections::HashMap;
-use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -16,17 +15,17 @@ use mio::{Interest, Registry, Token};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::{Pid, User, getgrouplist};
+use nix::unistd::Pid;
 
+use super::users::Users;
 use crate::batch::Batch;
 use crate::clock::Mono;
-use crate::config::plan::ConfinePlan;
 use crate::engine::{Engine, Event};
 use crate::ids::{LaneId, NodeId};
 use crate::input::lines::LineBuffer;
 use crate::limits;
 use crate::sys::pipe::unread;
-use crate::sys::process::{Confine, as_child};
+use crate::sys::process::as_child;
 
 /// The child's pipe that a token stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +48,8 @@ pub struct Children {
     /// Children that had more output to read when their turn was over.
     pub again: Vec<(LaneId, Pipe)>,
     chunk: Vec<u8>,
+    /// The users that children run as.
+    pub(super) users: Users,
 }
 
 #[derive(Debug)]
@@ -113,7 +114,7 @@ impl Children {
         for name in ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"] {
             command.env_remove(name);
         }
-        as_child(&mut command, confine(&engine.confinement(lane))?);
+        as_child(&mut command, self.users.confine(&engine.confinement(lane))?);
         let mut child = command.spawn()?;
         let pid = child.id();
         let group = Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX));
@@ -413,25 +414,4 @@ fn in_words(status: ExitStatus) -> String {
         }
         (None, None) => "ended".into(),
     }
-}
-
-/// The system-level form of a child's confinement.
-fn confine(plan: &ConfinePlan) -> io::Result<Confine> {
-    let user = match &plan.user {
-        None => None,
-        Some(name) => {
-            let user = User::from_name(name)?;
-            let user =
-                user.ok_or_else(|| io::Error::other(format!("there is no user `{name}`")))?;
-            let groups = getgrouplist(&CString::new(name.as_str())?, user.gid)?;
-            let groups = groups.into_iter().map(|group| group.as_raw()).collect();
-            Some((user.uid.as_raw(), user.gid.as_raw(), groups))
-        }
-    };
-    Ok(Confine {
-        user,
-        nice: plan.nice.into(),
-        limits: [plan.memory, plan.cpu, plan.files],
-        may_gain_privileges: plan.may_gain_privileges,
-    })
 }

@@ -311,6 +311,11 @@ impl Inputs {
 
     // ---- what the loop says
 
+    /// Some of what an input sent before a barrier will never be on disk.
+    pub(super) fn lost(&self, node: NodeId, barrier: u64) {
+        self.of(node).for_each(|receiver| receiver.handle.lost(barrier));
+    }
+
     /// All that an input sent before a barrier is on disk.
     pub(super) fn completed(&self, node: NodeId, barrier: u64) {
         self.of(node).for_each(|receiver| receiver.handle.completed(barrier));

@@ -18,6 +18,7 @@ pub mod fuzzing;
 pub mod inherited;
 mod inputs;
 pub mod links;
+pub mod losses;
 pub mod metrics;
 mod notify;
 pub mod readers;
@@ -26,8 +27,12 @@ mod signals;
 pub mod systemd;
 pub mod udp_out;
 mod usage;
+mod users;
 
+use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -35,7 +40,7 @@ use mio::{Events, Poll, Token, Waker};
 use nix::sys::signal::Signal;
 
 use crate::clock::{Clock, Mono, SystemClock};
-use crate::config::plan::Plan;
+use crate::config::plan::{DaemonPlan, Plan};
 use crate::engine;
 use crate::engine::status::Status;
 use crate::engine::{Action, DiskWork, Engine, Event, SinkKind, SpoolFound};
@@ -56,6 +61,7 @@ use disk::DiskWorkers;
 use inherited::Inherited;
 use inputs::Inputs;
 use links::Links;
+use losses::Losses;
 use metrics::Metrics;
 use readers::Readers;
 use reload::{Before, OpenedInput, Reload, prepare};
@@ -74,6 +80,18 @@ const UDP_OUT: usize = 1 << 32;
 const CHILDREN: usize = 1 << 40;
 /// First token of forward outputs, above all children's.
 const LINKS: usize = 1 << 56;
+
+/// The folder for what outlives a restart: that of the configuration, else the service manager's
+/// (`StateDirectory=` of systemd.exec(5), of which the first is taken).
+fn state_folder(plan: &DaemonPlan) -> Option<PathBuf> {
+    let given = || {
+        let folders = std::env::var_os("STATE_DIRECTORY")?;
+        let folders = folders.as_bytes();
+        let first = folders.split(|&byte| byte == b':').next()?;
+        (!first.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(first)))
+    };
+    plan.state.clone().or_else(given)
+}
 
 /// A callback that is given the state of the daemon.
 pub type ReportFn = Box<dyn FnMut(&Status, &Plan)>;
@@ -100,6 +118,7 @@ pub struct Daemon {
     readers: Readers,
     links: Links,
     udp: UdpOutputs,
+    losses: Losses,
     control: Option<Control>,
     metrics: Option<Metrics>,
     started: SystemTime,
@@ -172,6 +191,7 @@ impl Daemon {
             readers: Readers::new(wake.clone()),
             links: Links::new(LINKS, wake.clone()),
             udp: UdpOutputs::new(UDP_OUT, wake.clone()),
+            losses: Losses::new(state_folder(&plan.daemon).as_deref(), clock),
             control,
             metrics,
             started: clock.wall(),
@@ -388,11 +408,13 @@ impl Daemon {
             }
             Action::Read(job) => self.readers.submit(job)?,
             Action::Link(lane, command) => self.links.command(lane, command),
+            Action::Report(loss) => self.losses.report(&loss, &self.engine, now),
             Action::Forget(node) => {
                 self.udp.forget(node);
                 self.links.forget(node);
             }
             Action::Completed { node, barrier } => self.inputs.completed(node, barrier),
+            Action::Lost { node, barrier } => self.inputs.lost(node, barrier),
             Action::Resume { node, barrier, lasts } => self.inputs.answer(node, barrier, &lasts),
             Action::Throttle(node, throttle) => self.inputs.throttle(node, throttle),
             // Nothing is taken from a paused receiver, so it waits by itself.

@@ -16,6 +16,7 @@ use mio::Token;
 
 use super::control::{Control, Listening};
 use super::inputs::Sockets;
+use super::users::Users;
 use super::{Daemon, admin, links};
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::plan::{BodyPlan, DaemonPlan, InputPlan, NodePlan, Plan, SpoolPlan};
@@ -62,6 +63,7 @@ pub(super) struct Prepared {
     server_tls: Vec<(String, ServerTls)>,
     client_tls: Vec<(String, ClientTls)>,
     spools: Vec<(String, Opened<OsFs>)>,
+    users: Users,
     pub(super) control: Option<Listening>,
 }
 
@@ -133,6 +135,7 @@ pub(super) fn prepare(plan: Plan, before: &Before) -> Result<Prepared, Refused> 
         server_tls: Vec::new(),
         client_tls: Vec::new(),
         spools: Vec::new(),
+        users: Users::of(&plan),
         control: open_control(&plan.daemon, before)?,
         plan: Plan { daemon: plan.daemon.clone(), nodes: Vec::new() },
     };
@@ -405,6 +408,7 @@ impl Daemon {
         prepared: Prepared,
         now: Mono,
     ) -> Result<Vec<OpenedInput>, String> {
+        self.children.users.extend(prepared.users);
         let names = self.engine.names();
         let found = |name: &str| names.get(name).copied();
         for (name, tls) in &prepared.server_tls {

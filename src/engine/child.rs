@@ -192,9 +192,8 @@ impl Engine {
     }
 
     pub(super) fn printed(&mut self, lane: LaneId, batch: &Batch, counts: &InputCounts) {
-        let node = self.graph.node_mut(lane.node);
-        node.counts.add(counts);
-        if let Body::Lanes(lanes) = &mut node.body {
+        self.count_input(lane.node, counts);
+        if let Body::Lanes(lanes) = &mut self.graph.node_mut(lane.node).body {
             lanes.printed.add(u64::from(batch.lines), batch.bytes.len() as u64);
         }
         if batch.lines > 0 {

@@ -177,6 +177,9 @@ impl Engine {
         let node = self.graph.node_mut(lane.node);
         node.counts.faults.add(&hits.take_faults());
         node.note_selection(batch.count(), chosen.as_ref(), held);
+        if held.lines > 0 {
+            self.cx.touch(lane.node);
+        }
         chosen
     }
 

@@ -12,6 +12,7 @@ use crate::spool::job::{Job, Report};
 use crate::spool::reader::Read;
 
 use super::consumer::ReadJob;
+use super::losses::Loss;
 use super::spool::SpoolFound;
 
 /// Something that happened.
@@ -196,6 +197,14 @@ pub enum Action {
         /// The barrier.
         barrier: u64,
     },
+    /// Tell an input that lines before this barrier are not on disk and never will be: whoever
+    /// waits for it must send them again.
+    Lost {
+        /// The input.
+        node: NodeId,
+        /// The barrier.
+        barrier: u64,
+    },
     /// Answer an input's resume query, made with this barrier.
     Resume {
         /// The input.
@@ -207,6 +216,8 @@ pub enum Action {
     },
     /// Read a spool for one of its consumers; answered by [`Event::SpoolRead`].
     Read(ReadJob),
+    /// Report an episode of losses: it has begun, lasts, or has ended.
+    Report(Loss),
     /// Drop everything held for a node that a reload removed and that has ended.
     Forget(NodeId),
     /// Carry out a command on a lane's connection.

@@ -15,6 +15,7 @@ use crate::input::InputCounts;
 use crate::ledger::{Count, Ledger};
 
 use super::lane::Lane;
+use super::losses::Losses;
 use super::spool::SpoolState;
 use super::status::Complaint;
 
@@ -35,6 +36,8 @@ pub(super) struct Node {
     pub(super) moved: Mono,
     /// Counts other than lines.
     pub(super) counts: InputCounts,
+    /// What was lost here, in episodes.
+    pub(super) losses: Losses,
     /// What keeps this input from taking all that is sent to it.
     pub(super) problem: Option<String>,
     /// The format of its lines, applied before they are queued.
@@ -89,6 +92,7 @@ impl Node {
             finished: false,
             moved: now,
             counts: InputCounts::default(),
+            losses: Losses::default(),
             problem: None,
             formatter: Formatter::new(plan.body.queue_format().unwrap_or(FormatPlan::RAW)),
         }

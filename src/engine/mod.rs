@@ -38,8 +38,10 @@ mod flow;
 mod graph;
 mod jobs;
 mod lane;
+pub mod losses;
 #[cfg(test)]
 mod pair_tests;
+pub mod remedy;
 mod shape;
 mod shutdown;
 mod spool;
@@ -130,7 +132,7 @@ impl Engine {
         self.cx.now = now;
         match event {
             Event::Lines { node, batch } => self.receive(node, &batch),
-            Event::Counts { node, counts } => self.graph.node_mut(node).count_input(&counts),
+            Event::Counts { node, counts } => self.count_input(node, &counts),
             Event::InputState { node, problem } => self.graph.node_mut(node).problem = problem,
             Event::InputEnded { node } => self.input_ended(node),
             Event::Barrier { node, number, resume } => self.set_barrier(node, number, resume),
@@ -176,6 +178,7 @@ impl Engine {
         }
         if let Some(node) = self.graph.get_mut(id) {
             self.backpressure.note(id, node, self.cx.now);
+            Self::report_losses(id, node, false, &mut self.cx);
         }
         self.progress(id);
         let deadline = self.deadline_of(id);
@@ -228,7 +231,8 @@ impl Engine {
         };
         let given_up = self.given_up_at(node).filter(|_| !node.finished);
         let ends = given_up.into_iter().flat_map(|at| [at, at + CLOSE_MIN]);
-        lanes.chain(spool).chain(ends).filter(|at| *at > now).min()
+        let losses = node.losses.deadline();
+        lanes.chain(spool).chain(ends).chain(losses).filter(|at| *at > now).min()
     }
 
     fn touch_all(&mut self) {

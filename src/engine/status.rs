@@ -19,8 +19,9 @@ use super::connection::Connection;
 use super::consumer::Consumer;
 use super::graph::{Body, Lanes, Node};
 use super::lane::{Lane, Receiver};
+use super::losses::Loss;
 use super::spool::SpoolState;
-use super::{Engine, shape};
+use super::{Engine, remedy, shape};
 
 /// A snapshot of the whole daemon.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -110,10 +111,33 @@ pub struct NodeStatus {
     /// The peers of a forward output's lanes.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub lanes: Vec<LaneStatus>,
+    /// What it is losing, and what it lost last.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub losses: Vec<LossStatus>,
     /// True while a full queue downstream pauses it.
     pub paused: bool,
     /// True if a reload removed it and it is draining.
     pub retired: bool,
+}
+
+/// An episode of losses: it ends when nothing was lost for a minute.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LossStatus {
+    /// The reason of the ledger, or `kernel_drops`, `oversize` or `sequence_lost`.
+    pub cause: String,
+    /// How many were lost.
+    pub count: u64,
+    /// What is counted: `lines` or `datagrams`.
+    pub unit: String,
+    /// When the first was lost, in seconds since the daemon started.
+    pub began: f64,
+    /// When the last was lost, in seconds since the daemon started.
+    pub last: f64,
+    /// True once the episode has ended.
+    pub ended: bool,
+    /// Why, and what to do, while it lasts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub why: Option<String>,
 }
 
 /// The content of a spool.
@@ -267,7 +291,20 @@ impl Engine {
         Figures { lines, dropped, lag }
     }
 
+    /// A snapshot of one node, if it is still there.
+    pub fn status_of(&self, id: NodeId, now: Mono) -> Option<NodeStatus> {
+        self.graph.get(id).map(|node| self.node_status(id, node, now))
+    }
+
     fn node_status(&self, id: NodeId, node: &Node, now: Mono) -> NodeStatus {
+        let mut status = self.counts_of(id, node, now);
+        let losses = node.losses.past.iter().chain(node.losses.open());
+        status.losses = losses.map(|loss| loss_status(loss, &status)).collect();
+        status
+    }
+
+    /// A snapshot of a node without its losses.
+    fn counts_of(&self, id: NodeId, node: &Node, now: Mono) -> NodeStatus {
         let waiting = self.queued_in(id);
         let ledger = &node.ledger;
         let counts = node.counts;
@@ -307,6 +344,7 @@ impl Engine {
                 Body::Input { .. } => node.problem.clone(),
                 _ => node.lanes().iter().find_map(|lane| lane.jobs()?.error.clone()),
             },
+            losses: Vec::new(),
             paused: self.is_paused(id),
             retired: node.retired.is_some(),
         }
@@ -327,6 +365,18 @@ impl Engine {
             segments: held.segments,
             readers: readers.collect(),
         })
+    }
+}
+
+fn loss_status(loss: &Loss, node: &NodeStatus) -> LossStatus {
+    LossStatus {
+        cause: loss.cause.word().into(),
+        count: loss.count,
+        unit: loss.cause.unit().into(),
+        began: loss.began.0.as_secs_f64(),
+        last: loss.last.0.as_secs_f64(),
+        ended: loss.ended,
+        why: (!loss.ended).then(|| remedy::of_loss(node, loss.cause)),
     }
 }
 

@@ -356,7 +356,7 @@ impl<I: Intake> Running<I> {
 
     /// Sends complete blocks while reads are full.
     fn send_in_flood(&mut self) {
-        if self.intake.full_count() >= limits::PIECES_TOGETHER {
+        if self.intake.full_count() >= self.intake.handed_over_together() {
             self.inlet.send_full(&mut self.intake);
         }
     }
@@ -389,6 +389,7 @@ impl<I: Intake> Running<I> {
                     // An error of an earlier send by this socket; reading clears it.
                     log::debug!("input.{}: recvmmsg: {error}", self.inlet.name());
                 }
+                self.reader.release();
                 return Brought { messages: 0, bytes: 0, full: false };
             }
         };
@@ -412,7 +413,8 @@ impl<I: Intake> Running<I> {
                 counts.oversize_bytes += cut as u64;
             }
         }
-        let full = count > 0 && count >= self.slots.min(self.reader.slots());
+        let full = self.reader.was_full(count);
+        self.reader.release();
         let large = bytes >= limits::RECV_LARGE * count.max(1);
         self.slots = if large { 1 } else { limits::RECV_SLOTS };
         Brought { messages: count, bytes, full }

@@ -66,14 +66,18 @@ pub type LastLines = Vec<Vec<Option<u64>>>;
 #[derive(Debug)]
 enum Reply {
     Completed(u64),
+    Lost(u64),
     Resume(u64, LastLines),
 }
 
 /// The loop's messages to a receiver since its last check.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// All lines before this barrier are on disk.
+    /// All lines before this barrier are on disk, but for those before lost barriers.
     pub completed: Option<u64>,
+    /// Lost barriers: lines before them will never be on disk here, and clients that wait for one
+    /// of them must be made to send their lines again. Check these first.
+    pub lost: Vec<u64>,
     /// Answered resume queries, by the number of their barrier.
     pub resumed: Vec<(u64, LastLines)>,
 }
@@ -268,6 +272,11 @@ impl Handle {
         self.say(Reply::Completed(barrier));
     }
 
+    /// Says that lines before a barrier are not on disk and never will be.
+    pub fn lost(&self, barrier: u64) {
+        self.say(Reply::Lost(barrier));
+    }
+
     /// Answers a resume query.
     pub fn resume(&self, barrier: u64, lasts: LastLines) {
         self.say(Reply::Resume(barrier, lasts));
@@ -411,6 +420,7 @@ impl Inlet {
         loop {
             match self.replies.try_recv() {
                 Ok(Reply::Completed(barrier)) => answers.completed = Some(barrier),
+                Ok(Reply::Lost(barrier)) => answers.lost.push(barrier),
                 Ok(Reply::Resume(barrier, lasts)) => answers.resumed.push((barrier, lasts)),
                 Err(TryRecvError::Empty) => return answers,
                 Err(TryRecvError::Disconnected) => {

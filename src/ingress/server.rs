@@ -113,8 +113,15 @@ pub trait Session {
     /// Bytes buffered of incomplete messages.
     fn held(&self) -> usize;
 
-    /// Bytes to write to the client; the caller drains what it has written.
+    /// The next bytes to write to the client; the caller drains what it has written. Empty once
+    /// nothing is left to write.
     fn out(&mut self) -> &mut Vec<u8>;
+
+    /// The approximate total of bytes to write to the client; not all of them need to be in
+    /// memory.
+    fn owed(&mut self) -> usize {
+        self.out().len()
+    }
 
     /// Returns whether a barrier is wanted after what was gathered.
     fn wants_barrier(&self) -> bool {
@@ -576,6 +583,7 @@ impl<A: Accept> Running<A> {
     /// Processes the loop's answers.
     fn take_answers(&mut self) {
         let answers = self.inlet.answers();
+        self.disconnect_lost(&answers.lost);
         for (barrier, lasts) in answers.resumed {
             let Some(token) = self.querying.remove(&barrier) else { continue };
             let Some(client) = self.clients.get_mut(&token) else { continue };
@@ -600,6 +608,22 @@ impl<A: Accept> Running<A> {
             }
             self.account(token);
             self.write(token);
+        }
+    }
+
+    /// Disconnects clients whose lines could not be stored, because their spool was removed first:
+    /// they send them again, on a new connection.
+    fn disconnect_lost(&mut self, lost: &[u64]) {
+        for barrier in lost {
+            let asked = self.querying.remove(barrier);
+            let waited = self.waiting.iter().find(|(number, _)| number == barrier);
+            for token in waited.map(|(_, token)| *token).into_iter().chain(asked) {
+                let Some(client) = self.clients.get(&token) else { continue };
+                let why = "disconnected, because the spool of its lines was removed before they \
+                           were on disk: they have no acknowledgement, and it must send them again";
+                self.acceptor.complain(client.peer, why);
+                self.part(token, Parting::End);
+            }
         }
     }
 
@@ -663,7 +687,7 @@ impl<S: Session> Client<S> {
 
     /// Returns whether it should be read from.
     fn is_read_from(&mut self) -> bool {
-        self.write_blocked = self.session.out().len() > ANSWERS_MAX;
+        self.write_blocked = self.session.owed() > ANSWERS_MAX;
         let may_speak = matches!(self.session.state(), State::New | State::Open);
         !self.write_blocked && !self.faulty && may_speak
     }

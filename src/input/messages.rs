@@ -120,7 +120,7 @@ impl Messages {
         if cut > 0 {
             self.counts.cut(cut);
         }
-        if self.blocks.len() + kept.len() >= BLOCK {
+        if !self.blocks.fits(kept.len() + 1) {
             self.seal();
         }
         if kept.len() >= BLOCK {
@@ -170,6 +170,10 @@ impl Intake for Messages {
 
     fn waiting(&self) -> usize {
         self.blocks.len()
+    }
+
+    fn handed_over_together(&self) -> usize {
+        self.blocks.handed_over_together()
     }
 }
 

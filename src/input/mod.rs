@@ -75,6 +75,9 @@ pub trait Intake: Gather {
 
     /// Bytes gathered and not yet taken.
     fn waiting(&self) -> usize;
+
+    /// How many full pieces a receiver in a flood hands over at once.
+    fn handed_over_together(&self) -> usize;
 }
 
 /// Pieces made elsewhere, in order.

@@ -66,11 +66,6 @@ macro_rules! inputs {
                 match self { $(Self::$name(plan) => Input::describe(plan),)+ }
             }
 
-            /// Its UDP socket, where it has one.
-            pub fn udp(&self) -> Option<&UdpInPlan> {
-                match self { $(Self::$name(plan) => Input::udp(plan),)+ }
-            }
-
             /// Its TLS, where clients come through it.
             pub fn tls(&self) -> Option<&ServerTlsPlan> {
                 match self { $(Self::$name(plan) => Input::tls(plan),)+ }

@@ -7,7 +7,6 @@
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
-use super::shared::datagrams::UdpInPlan;
 use super::shared::process::ProcessPlan;
 use super::shared::tls::ServerTlsPlan;
 use crate::format::plan::FormatPlan;
@@ -34,11 +33,6 @@ pub trait Input: Sized {
 
     /// What it is, on one line.
     fn describe(&self) -> String;
-
-    /// Its UDP socket, where it has one.
-    fn udp(&self) -> Option<&UdpInPlan> {
-        None
-    }
 
     /// Its TLS, where clients come through it.
     fn tls(&self) -> Option<&ServerTlsPlan> {

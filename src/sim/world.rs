@@ -8,6 +8,7 @@ use super::fs::SimFs;
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config;
+use crate::engine::losses::Loss;
 use crate::engine::status::{NodeStatus, Status};
 use crate::engine::{Action, DiskWork, Engine, Event, ReadJob, SinkKind, SpoolFound};
 use crate::filter::batch_of;
@@ -49,6 +50,8 @@ pub(crate) struct World {
     pub(crate) slow_syncs: bool,
     /// What inputs were sent: the last completed barrier, and answers to resume queries.
     pub(crate) completed: u64,
+    /// Barriers that are lost.
+    pub(crate) lost: Vec<u64>,
     pub(crate) answers: VecDeque<(u64, Vec<Vec<Option<u64>>>)>,
     /// Commands issued by links.
     pub(crate) commands: VecDeque<(LaneId, Command)>,
@@ -61,6 +64,8 @@ pub(crate) struct World {
     pub(crate) started: u32,
     pub(crate) signals: Vec<&'static str>,
     pub(crate) paused: Vec<String>,
+    /// Episodes of losses as they were reported.
+    pub(crate) losses: Vec<Loss>,
 }
 
 /// A plan from a configuration's text.
@@ -87,6 +92,7 @@ impl World {
             syncs: VecDeque::new(),
             slow_syncs: false,
             completed: 0,
+            lost: Vec::new(),
             answers: VecDeque::new(),
             commands: VecDeque::new(),
             children: BTreeMap::new(),
@@ -95,6 +101,7 @@ impl World {
             started: 0,
             signals: Vec::new(),
             paused: Vec::new(),
+            losses: Vec::new(),
         };
         world.open_spools()?;
         world.settle();
@@ -226,8 +233,10 @@ impl World {
                 self.paused.retain(|other| *other != name);
             }
             Action::Completed { barrier, .. } => self.completed = barrier,
+            Action::Lost { barrier, .. } => self.lost.push(barrier),
             Action::Resume { barrier, lasts, .. } => self.answers.push_back((barrier, lasts)),
             Action::Throttle(..) => {}
+            Action::Report(loss) => self.losses.push(loss),
             Action::Read(job) => self.read_spool(job),
             Action::Link(lane, command) => self.commands.push_back((lane, command)),
         }

@@ -25,11 +25,14 @@ pub fn open_files_limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
 }
 
+/// A user, its group and its supplementary groups.
+pub type Ids = (u32, u32, Vec<u32>);
+
 /// The restrictions a child runs under.
 #[derive(Debug, Clone, Default)]
 pub struct Confine {
     /// User, group and supplementary groups to run as.
-    pub user: Option<(u32, u32, Vec<u32>)>,
+    pub user: Option<Ids>,
     /// The nice value (nice(2)).
     pub nice: i32,
     /// Bytes of memory, seconds of processor time, open files (getrlimit(2)).

@@ -7,7 +7,8 @@ use super::draw::{BOLD, DIM, HEADING, Theme};
 use super::model::View;
 use super::notes::{Tone, of_reason, reasons, tone_of_child, tone_of_lost};
 use super::text::{Glyphs, duration, one_line, percent, rate, size, wrapped};
-use crate::engine::status::{NodeStatus, Status};
+use crate::driver::losses::amount;
+use crate::engine::status::{LossStatus, NodeStatus, Status};
 
 /// Width of the queue's bar, in cells.
 const BAR: usize = 20;
@@ -23,6 +24,7 @@ pub(super) fn lines(
     let mut page = Page { view, glyphs, theme, width, lines: Vec::new() };
     page.name(status);
     page.ledger();
+    page.losses(status.uptime);
     page.queue();
     page.process(status.uptime);
     page.peers();
@@ -130,6 +132,26 @@ impl Page<'_> {
         }
         let minute = self.glyphs.sparkline(&self.view.last_minute(60));
         self.labelled("last minute", &minute, plain);
+    }
+
+    /// What it loses now and why, and what it lost last.
+    fn losses(&mut self, now: f64) {
+        let node = self.view.node;
+        for loss in &node.losses {
+            let LossStatus { cause, count, unit, .. } = loss;
+            let what = format!("{} ({cause})", amount(*count, unit));
+            let ago = |at: f64| duration(now - at);
+            match &loss.why {
+                Some(why) => {
+                    let text = format!("{what} since {} ago: {why}", ago(loss.began));
+                    self.labelled("losing", &text, self.theme.of(Tone::Bad));
+                }
+                None => {
+                    let text = format!("{what}, the last {} ago", ago(loss.last));
+                    self.labelled("last loss", &text, self.theme.of(Tone::Warn));
+                }
+            }
+        }
     }
 
     fn queue(&mut self) {

@@ -82,7 +82,7 @@ impl server::Session for ClientSession {
             State::New => server::State::New,
             State::Asking(_) => server::State::Querying(self.session.asks().into_iter().collect()),
             State::Open | State::Closing(_) => server::State::Open,
-            State::Over => server::State::Over,
+            State::Parting | State::Over => server::State::Over,
         }
     }
 
@@ -94,8 +94,12 @@ impl server::Session for ClientSession {
         self.session.out()
     }
 
+    fn owed(&mut self) -> usize {
+        self.session.owed()
+    }
+
     fn wants_barrier(&self) -> bool {
-        self.session.fresh.is_some()
+        self.session.fresh > 0
     }
 
     fn sent(&mut self, barrier: u64) {

@@ -2,7 +2,8 @@
 //!
 //! An answer means that the lines are on disk, so it is not given here: lines are sent on under a
 //! barrier ([`Session::sent`]), and when the barrier is released ([`Session::completed`]) all their
-//! answers are written at once, in order.
+//! answers are due, in order. They are written only as fast as the client reads them
+//! ([`Session::out`]), because there may be millions.
 //!
 //! Another logweir that offers its spool is answered with the last of its lines that is on disk
 //! here, which the owner of the session looks up ([`Session::asks`], [`Session::tell_last`]). It
@@ -17,7 +18,7 @@ use super::wire::{self, Command, Decoder, Frame, Offers, TXNR_MAX, decode_lines_
 use crate::batch::{Span, count_lines};
 use crate::ids::Identity;
 use crate::input::{InputCounts, Piece};
-use crate::limits::LINES_FRAME_MAX;
+use crate::limits::{LINES_FRAME_MAX, READ_CHUNK};
 
 /// Space for the head of a `lines` frame.
 const LINES_HEAD_MAX: usize = 64;
@@ -99,9 +100,13 @@ pub struct Session {
     /// Messages that are not part of a piece yet.
     lines: BytesMut,
     line_count: u32,
-    /// Transaction numbers not sent on yet, and those sent on, by barrier.
-    pub(super) fresh: Option<Range>,
-    waiting: VecDeque<(u64, Range)>,
+    /// The number of the next frame to answer. Frames are answered in order, without gaps.
+    answers: u32,
+    /// How many frames with lines were not sent on yet, and how many were, by barrier.
+    pub(super) fresh: u64,
+    waiting: VecDeque<(u64, u64)>,
+    /// How many frames are on disk whose answers are not in `out` yet.
+    due: u64,
     out: Vec<u8>,
     counts: InputCounts,
 }
@@ -115,15 +120,18 @@ pub(super) enum State {
     Open,
     /// `close` came under this number; it is answered after everything else.
     Closing(u32),
+    /// The server is closing, and tells the client after the answers that are due.
+    Parting,
     /// The output buffer holds the last bytes to write.
     Over,
 }
 
-/// Transaction numbers, both ends included.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Range {
-    first: u32,
-    last: u32,
+/// About how long an answer is.
+const ANSWER_LEN: usize = 24;
+
+/// The transaction number after this one.
+fn next_number(txnr: u32) -> u32 {
+    if txnr >= TXNR_MAX { 1 } else { txnr + 1 }
 }
 
 impl Session {
@@ -140,8 +148,11 @@ impl Session {
             pieces: Vec::new(),
             lines: BytesMut::new(),
             line_count: 0,
-            fresh: None,
+            // Behind `open`.
+            answers: 2,
+            fresh: 0,
             waiting: VecDeque::new(),
+            due: 0,
             out: Vec::new(),
             counts: InputCounts::default(),
         }
@@ -159,7 +170,7 @@ impl Session {
             Command::Lines => max.max(LINES_FRAME_MAX) + LINES_HEAD_MAX,
             _ => CONTROL_MAX,
         };
-        while !matches!(self.state, State::Over) {
+        while !matches!(self.state, State::Over | State::Parting) {
             let done = match self.decoder.next(keep) {
                 Ok(None) => break,
                 Ok(Some(frame)) => self.take(frame),
@@ -184,7 +195,7 @@ impl Session {
         if frame.txnr != self.expected {
             return Err(Fault::Number { is: frame.txnr, must_be: self.expected });
         }
-        self.expected = if frame.txnr == TXNR_MAX { 1 } else { frame.txnr + 1 };
+        self.expected = next_number(frame.txnr);
         match (&self.state, &frame.command) {
             (State::New, Command::Open) => self.open(&frame),
             (State::New, _) => Err(Fault::NotOpened),
@@ -196,7 +207,6 @@ impl Session {
             (State::Open, Command::Lines) => self.lines_frame(frame),
             (State::Open, Command::Close) => {
                 self.state = State::Closing(frame.txnr);
-                self.close_when_answered();
                 Ok(())
             }
             (State::Open, Command::Open) => {
@@ -207,7 +217,7 @@ impl Session {
                 self.refuse(frame.txnr, "command not known here");
                 Err(Fault::UnknownCommand)
             }
-            (State::Closing(_) | State::Over, _) => Err(Fault::BehindTheLast),
+            (State::Closing(_) | State::Parting | State::Over, _) => Err(Fault::BehindTheLast),
         }
     }
 
@@ -275,7 +285,7 @@ impl Session {
     }
 
     fn message(&mut self, frame: &Frame) {
-        self.note(frame.txnr);
+        self.fresh += 1;
         if frame.cut > 0 {
             self.counts.cut(frame.cut);
         }
@@ -307,7 +317,7 @@ impl Session {
         if bytes.len() > self.max_message {
             bytes = self.cut_lines(bytes);
         }
-        self.note(frame.txnr);
+        self.fresh += 1;
         self.seal();
         let origin = self.sender.as_mut().map(|(spool, next)| {
             self.counts.sequence_lost += first.saturating_sub(*next);
@@ -357,10 +367,6 @@ impl Session {
         self.pieces.push(piece);
     }
 
-    fn note(&mut self, txnr: u32) {
-        self.fresh.get_or_insert(Range { first: txnr, last: txnr }).last = txnr;
-    }
-
     /// Makes a piece of the messages so far.
     fn seal(&mut self) {
         if self.line_count > 0 {
@@ -382,8 +388,9 @@ impl Session {
 
     /// Records that the last pieces were sent on under this barrier.
     pub fn sent(&mut self, barrier: u64) {
-        if let Some(range) = self.fresh.take() {
-            self.waiting.push_back((barrier, range));
+        let count = std::mem::take(&mut self.fresh);
+        if count > 0 {
+            self.waiting.push_back((barrier, count));
         }
     }
 
@@ -392,40 +399,59 @@ impl Session {
         !self.waiting.is_empty()
     }
 
-    /// Answers the client: everything sent on up to this barrier is on disk.
+    /// Makes answers due: everything sent on up to this barrier is on disk.
     pub fn completed(&mut self, barrier: u64) {
-        while let Some((waiting, range)) = self.waiting.front()
+        while let Some((waiting, count)) = self.waiting.front()
             && *waiting <= barrier
         {
-            for txnr in range.first..=range.last {
-                encode(&mut self.out, txnr, "rsp", b"200 OK");
-            }
+            self.due += count;
             self.waiting.pop_front();
         }
-        self.close_when_answered();
     }
 
-    fn close_when_answered(&mut self) {
-        if let State::Closing(txnr) = self.state
-            && self.waiting.is_empty()
-            && self.fresh.is_none()
-        {
-            encode(&mut self.out, txnr, "rsp", b"");
-            self.part();
+    /// Writes out as many of the due answers as are worth a write, and behind the last one what
+    /// ends the session, if it is to end.
+    fn answer(&mut self) {
+        while self.due > 0 && self.out.len() < READ_CHUNK {
+            encode(&mut self.out, self.answers, "rsp", b"200 OK");
+            self.answers = next_number(self.answers);
+            self.due -= 1;
+        }
+        if self.due > 0 {
+            return;
+        }
+        match self.state {
+            State::Closing(txnr) if self.waiting.is_empty() && self.fresh == 0 => {
+                encode(&mut self.out, txnr, "rsp", b"");
+                encode(&mut self.out, 0, "serverclose", b"");
+                self.state = State::Over;
+            }
+            State::Parting => {
+                encode(&mut self.out, 0, "serverclose", b"");
+                self.state = State::Over;
+            }
+            _ => {}
         }
     }
 
     /// Tells the client that the server is closing.
     pub fn part(&mut self) {
         if self.state != State::Over {
-            encode(&mut self.out, 0, "serverclose", b"");
-            self.state = State::Over;
+            self.state = State::Parting;
         }
     }
 
-    /// Bytes to write to the client; the caller drains what it has written.
+    /// The next bytes to write to the client; the caller drains what it has written. Empty once
+    /// everything due was written.
     pub fn out(&mut self) -> &mut Vec<u8> {
+        self.answer();
         &mut self.out
+    }
+
+    /// The approximate size of the answers that are due, in bytes.
+    pub fn owed(&self) -> usize {
+        let due = usize::try_from(self.due).unwrap_or(usize::MAX);
+        self.out.len().saturating_add(due.saturating_mul(ANSWER_LEN))
     }
 
     /// Returns whether the connection must be closed once everything is written.
@@ -433,9 +459,9 @@ impl Session {
         self.state == State::Over
     }
 
-    /// Bytes buffered of incomplete frames.
+    /// Bytes buffered of incomplete frames, and used for barriers that are not completed.
     pub fn held(&self) -> usize {
-        self.decoder.held()
+        self.decoder.held() + self.waiting.len() * size_of::<(u64, u64)>()
     }
 }
 
@@ -479,6 +505,40 @@ mod tests {
         assert!(!session.is_over());
         session.completed(8);
         assert_eq!(written(&mut session), "4 rsp 6 200 OK\n5 rsp 0\n0 serverclose 0\n");
+        assert!(session.is_over());
+    }
+
+    #[test]
+    fn after_the_highest_transaction_number_the_answers_go_on_with_1() {
+        let mut session = opened();
+        (session.expected, session.answers) = (TXNR_MAX - 1, TXNR_MAX - 1);
+        let numbers = [TXNR_MAX - 1, TXNR_MAX, 1, 2];
+        session.push(&stream(&numbers.map(|txnr| (txnr, "syslog", &b"x"[..])))).unwrap();
+        session.sent(1);
+        session.completed(1);
+        let answers = numbers.map(|txnr| format!("{txnr} rsp 6 200 OK\n")).concat();
+        assert_eq!(written(&mut session), answers);
+    }
+
+    #[test]
+    fn a_million_due_answers_are_written_out_a_piece_at_a_time_and_all_of_them() {
+        let mut session = opened();
+        let frames: Vec<_> = (2..=1_000_001).map(|txnr| (txnr, "syslog", &b""[..])).collect();
+        session.push(&stream(&frames)).unwrap();
+        session.push(&stream(&[(1_000_002, "close", b"")])).unwrap();
+        session.sent(1);
+        session.completed(1);
+        assert!(session.owed() > 16 << 20, "{}", session.owed());
+        let mut all = Vec::new();
+        while !session.out().is_empty() {
+            assert!(session.out().len() < READ_CHUNK + 100);
+            assert!(session.out().capacity() < 4 * READ_CHUNK);
+            all.append(session.out());
+        }
+        let all = String::from_utf8(all).unwrap();
+        let number = |line: &str| line.split(' ').next().unwrap().parse::<u32>().unwrap();
+        let numbers = all.lines().map(number);
+        assert!(numbers.eq((2..=1_000_002_u32).chain([0])));
         assert!(session.is_over());
     }
 

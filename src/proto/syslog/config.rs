@@ -170,13 +170,6 @@ impl Input for SyslogInPlan {
         }
     }
 
-    fn udp(&self) -> Option<&UdpInPlan> {
-        match &self.transport {
-            TransportPlan::Udp(udp) => Some(udp),
-            _ => None,
-        }
-    }
-
     fn tls(&self) -> Option<&ServerTlsPlan> {
         match &self.transport {
             TransportPlan::Tcp(tcp) => tcp.tls.as_ref(),

@@ -66,10 +66,6 @@ impl Input for UdpInPlan {
         let _ = write!(label, ", buffer {}", show_size(self.receive_buffer));
         label
     }
-
-    fn udp(&self) -> Option<&UdpInPlan> {
-        Some(self)
-    }
 }
 
 impl Output for UdpOutPlan {
