@@ -73,7 +73,7 @@ enum Reply {
 /// The loop's messages to a receiver since its last check.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// All lines before this barrier are on disk, but for those before lost barriers.
+    /// All lines before this barrier are on disk, except those before lost barriers.
     pub completed: Option<u64>,
     /// Lost barriers: lines before them will never be on disk here, and clients that wait for one
     /// of them must be made to send their lines again. Check these first.
@@ -272,7 +272,7 @@ impl Handle {
         self.say(Reply::Completed(barrier));
     }
 
-    /// Says that lines before a barrier are not on disk and never will be.
+    /// Reports that lines before a barrier are not on disk and never will be.
     pub fn lost(&self, barrier: u64) {
         self.say(Reply::Lost(barrier));
     }

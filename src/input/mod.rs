@@ -76,7 +76,7 @@ pub trait Intake: Gather {
     /// Bytes gathered and not yet taken.
     fn waiting(&self) -> usize;
 
-    /// How many full pieces a receiver in a flood hands over at once.
+    /// The number of full pieces a receiver sends at once in a flood.
     fn handed_over_together(&self) -> usize;
 }
 

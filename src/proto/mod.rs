@@ -1,8 +1,8 @@
-//! The protocols: a folder each, and the lists that name them.
+//! The protocols: one folder each, and the lists that name them.
 //!
 //! To add a protocol: write its folder with a `config.rs` that implements [`traits::Input`] or
-//! [`traits::Output`], and add it to a list below. The keys of the configuration, the enums of
-//! the plan and every question that the rest of the program asks of it come from the lists.
+//! [`traits::Output`], and add it to a list below. The configuration's keys, the enums of the plan
+//! and the dispatch of every method come from the lists.
 
 pub mod fifo;
 pub mod file;
@@ -25,10 +25,10 @@ use crate::ingress::{OpenError, Source};
 use crate::settings::{Choice, Report, Section};
 use crate::url::Protocol;
 
-/// The inputs: the enum of their plans, and each question as a method that asks the plan.
+/// The inputs: the enum of their plans, with methods that dispatch to the plan.
 macro_rules! inputs {
     ($($(#[$doc:meta])* $name:ident($plan:ty)),+ $(,)?) => {
-        /// Where an input's lines come from.
+        /// The source of an input's lines.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum SourcePlan {
             $($(#[$doc])* $name($plan),)+
@@ -56,25 +56,25 @@ macro_rules! inputs {
                 match self { $(Self::$name(plan) => Input::claims(plan),)+ }
             }
 
-            /// What it promises and what it cannot do.
+            /// Its promises and limitations.
             pub fn nature(&self) -> Nature {
                 match self { $(Self::$name(plan) => Input::nature(plan),)+ }
             }
 
-            /// What it is, on one line.
+            /// Describes it on one line.
             pub fn describe(&self) -> String {
                 match self { $(Self::$name(plan) => Input::describe(plan),)+ }
             }
 
-            /// Its TLS, where clients come through it.
+            /// Its TLS settings, if clients use TLS.
             pub fn tls(&self) -> Option<&ServerTlsPlan> {
                 match self { $(Self::$name(plan) => Input::tls(plan),)+ }
             }
 
-            /// Opens it, with the sockets it is given; nothing is read yet.
+            /// Opens it with the sockets it is given; reads nothing yet.
             ///
             /// # Errors
-            /// What cannot be opened, and why.
+            /// Which resource cannot be opened, and why.
             pub fn open(
                 &self,
                 opening: &mut Opening<'_>,
@@ -86,20 +86,19 @@ macro_rules! inputs {
 }
 
 inputs! {
-    /// Raw lines, any number of them in a datagram.
+    /// Raw lines, any number of them per datagram.
     Udp(UdpInPlan),
-    /// Syslog messages, each a line.
+    /// Syslog messages, each of which is a line.
     Syslog(syslog::config::SyslogInPlan),
     /// Messages, each acknowledged once it is on disk.
     Relp(relp::config::RelpInPlan),
     /// The daemon's standard input; ends the daemon's work at end of file.
     Stdin(stdin::config::StdinPlan),
-    /// A named pipe, created where missing, reopened at end of file.
+    /// A named pipe, created if missing and reopened at end of file.
     Fifo(fifo::config::FifoPlan),
 }
 
-/// The outputs, handed to the macro that is named: `config::plan` makes the enum of all nodes of
-/// them.
+/// The outputs, passed to the given macro: `config::plan` builds the enum of all nodes from them.
 macro_rules! outputs {
     ($generate:ident) => {
         $generate! {
@@ -107,9 +106,9 @@ macro_rules! outputs {
             Pipe($crate::proto::shared::process::ProcessPlan),
             /// An output file.
             File($crate::proto::file::config::FilePlan),
-            /// An output to a UDP address, one line a datagram.
+            /// An output to a UDP address, one line per datagram.
             Udp($crate::proto::udp::config::UdpOutPlan),
-            /// Other hosts.
+            /// Peers on other hosts.
             Forward($crate::proto::forward::config::ForwardPlan),
             /// The daemon's standard output.
             Stdout($crate::proto::stdout::config::StdoutPlan),
@@ -124,8 +123,8 @@ macro_rules! clients {
         /// The schemes of each client of `forward` outputs.
         pub const CLIENTS: &[&[Protocol]] = &[$($folder::config::SCHEMES),+];
 
-        /// A client for a connection to a peer that is reached by this scheme; `None` where no
-        /// protocol forwards by it.
+        /// Creates a client for a connection to a peer with this scheme; `None` if no protocol
+        /// forwards by it.
         pub fn client(scheme: Protocol, offer: Offer) -> Option<Box<dyn Client>> {
             $(if $folder::config::SCHEMES.contains(&scheme) {
                 return Some(Box::new($folder::client::new(offer)));
@@ -137,7 +136,7 @@ macro_rules! clients {
 
 clients! { relp, tcp }
 
-/// Returns whether a choice is made by a key.
+/// Returns whether a choice is selected by a key.
 pub fn is_key(choice: &Choice, name: &str) -> bool {
     choice.key.as_ref().is_some_and(|key| key.name == name)
 }

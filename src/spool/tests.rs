@@ -24,7 +24,7 @@
 //!   `a_segment_cut_anywhere_keeps_the_batches_before_the_cut`.
 //! - a file was unlinked before what replaced it was durable (Vector #25570):
 //!   `nothing_acknowledged_is_lost_wherever_the_machine_stops`.
-//! - new files vanished for want of a sync of their folder (Vector #25766): the same,
+//! - new files vanished for lack of a sync of their folder (Vector #25766): the same,
 //!   `Loss::Names`.
 //! - the last event waited for the next one (Vector #22946):
 //!   `forward::several_outputs_read_one_spool_each_at_its_own_pace`.

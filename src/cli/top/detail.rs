@@ -134,7 +134,7 @@ impl Page<'_> {
         self.labelled("last minute", &minute, plain);
     }
 
-    /// What it loses now and why, and what it lost last.
+    /// Its current losses with their reasons, and its last loss.
     fn losses(&mut self, now: f64) {
         let node = self.view.node;
         for loss in &node.losses {

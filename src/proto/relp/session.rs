@@ -126,7 +126,7 @@ pub(super) enum State {
     Over,
 }
 
-/// About how long an answer is.
+/// The approximate length of an answer, in bytes.
 const ANSWER_LEN: usize = 24;
 
 /// The transaction number after this one.
@@ -148,7 +148,7 @@ impl Session {
             pieces: Vec::new(),
             lines: BytesMut::new(),
             line_count: 0,
-            // Behind `open`.
+            // The number after `open`.
             answers: 2,
             fresh: 0,
             waiting: VecDeque::new(),
@@ -409,8 +409,8 @@ impl Session {
         }
     }
 
-    /// Writes out as many of the due answers as are worth a write, and behind the last one what
-    /// ends the session, if it is to end.
+    /// Writes as many of the due answers as are worth a write, and after the last one the frame
+    /// that ends the session, if it is to end.
     fn answer(&mut self) {
         while self.due > 0 && self.out.len() < READ_CHUNK {
             encode(&mut self.out, self.answers, "rsp", b"200 OK");
