@@ -152,8 +152,21 @@ pub const HOLD_BYTES: u64 = 2 * MIB;
 /// A file that has not caught up within this time is slow, and inputs are no longer throttled for
 /// it.
 pub const HOLD_MAX: Duration = Duration::from_secs(1);
+/// A child that has read nothing for this long is stalled, and inputs are not throttled for it.
+pub const STALLED_AFTER: Duration = Duration::from_millis(100);
 /// Requested buffer size of a child's pipe (fcntl(2), F_SETPIPE_SZ).
 pub const PIPE_BUFFER: usize = 1024 * 1024;
+/// Smaller sizes are not requested: every pipe has as much unless the user has too many.
+pub const PIPE_BUFFER_MIN: i32 = 64 * 1024;
+/// Time that a reader of a full pipe has before it is written to again: a fast one has emptied it.
+pub const PIPE_REST: Duration = Duration::from_micros(500);
+/// Maximum size of a piece of lines that several children's pipes share (tee(2)).
+pub const PIECE: usize = 256 * 1024;
+/// Number of such pieces that are held at a time: more than fit into a child's pipe.
+pub const PIECES_HELD: usize = 8;
+const _: () = assert!(PIECE * PIECES_HELD >= 2 * PIPE_BUFFER);
+/// Lines of fewer bytes are written to each child: a piece takes whole pages of each pipe.
+pub const SHARED_MIN: usize = 16 * 1024;
 /// Interval at which unread bytes in children's pipes are checked while nothing is written to them.
 pub const PIPES_EVERY: Duration = Duration::from_millis(500);
 /// Size of one read of a child's output, a FIFO or standard input.

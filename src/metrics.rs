@@ -223,6 +223,9 @@ const FIGURES: &[Figure] = &[
         let up = n.children.iter().filter(|child| child.pid.is_some()).count();
         (!n.children.is_empty()).then_some(up as f64)
     }),
+    ("pipe_bytes", "Size of the smallest pipe to its processes", false, |n| {
+        n.children.iter().filter_map(|child| child.pipe).min().map(|bytes| bytes as f64)
+    }),
     ("crash_loop", "Whether a process is in a crash loop", false, |n| {
         (!n.children.is_empty()).then(|| f64::from(u8::from(loops(n))))
     }),
@@ -344,13 +347,16 @@ impl Metrics {
 
     fn daemon(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let Snapshot { status, memory, pulse, reloads, stuck_after, .. } = &*self.snapshot;
-        let queues = || status.nodes.iter().filter_map(|node| node.queue);
-        let used: u64 = queues().map(|queue| queue.used).sum();
         let version = vec![("version", status.version.as_str())];
         put(encoder, ("build", "info"), "The version", false, [(version, 1.0)].into_iter())?;
         for (what, help, grows, value) in [
             ("uptime_seconds", "Time since the start", false, status.uptime),
-            ("queues_bytes", "Bytes in all queues", false, used as f64),
+            (
+                "queues_bytes",
+                "Bytes in all queues; what several hold counts once",
+                false,
+                status.queues_bytes as f64,
+            ),
             ("memory_bytes", "The budget of all queues", false, *memory as f64),
             (
                 "stuck_after_seconds",

@@ -13,6 +13,9 @@ pub(crate) enum CaseName {
     Steady,
     /// 50,000 lines/s into a pipe that never reads and, beside it, one that does
     Stalled,
+    /// One stream into 1, 4, 10 and 40 pipes, beside a tee loop: 1,000,000 lines/s and as fast as
+    /// one core sends, with GSO; the daemon and the readers have one core
+    Fan,
     /// logweir alone, with 1, 10 and 100 outputs that each match a regex, 100,000 lines/s
     Regexes,
     /// logweir and rsyslog, each into the same rsyslog over RELP, at a rate and at full speed
@@ -78,6 +81,7 @@ impl Case {
             CaseName::Flood => (2_000_000, 200_000, None),
             CaseName::Steady => (1_500_000, 150_000, Some(150_000)),
             CaseName::Stalled => (500_000, 50_000, Some(50_000)),
+            CaseName::Fan => (2_000_000, 100_000, None),
             CaseName::Regexes => (500_000, 50_000, Some(100_000)),
             CaseName::Relp => (500_000, 50_000, None),
             CaseName::Pair => (1_000_000, 100_000, None),
@@ -88,7 +92,10 @@ impl Case {
             CaseName::Memory => (2_000_000, 500_000, None),
         };
         let lines = lines.unwrap_or(if quick { few } else { full });
-        let gso = matches!(name, CaseName::Flood | CaseName::SyslogUdp | CaseName::Memory);
+        let gso = match name {
+            CaseName::Flood | CaseName::Fan | CaseName::SyslogUdp | CaseName::Memory => true,
+            _ => false,
+        };
         Self { name, lines, rate, gso }
     }
 
@@ -109,6 +116,7 @@ impl fmt::Display for Case {
         write!(f, "{name}: {} lines of {} bytes, ", self.lines, crate::load::LINE_BYTES)?;
         match self.rate {
             Some(rate) => write!(f, "{rate}/s")?,
+            None if self.name == CaseName::Fan => write!(f, "at a rate and in a flood")?,
             None => write!(f, "as fast as it goes")?,
         }
         let udp = if self.gso { "UDP" } else { "no" };

@@ -13,6 +13,10 @@
 //! core and that thread another (`taskset`), and the time runs from the first write until the last
 //! line is in the file.
 //!
+//! `fan` has one stream go into many pipes; its ratio is to a tee loop (`fan/teeloop.c`). The
+//! daemon and all readers have one core, the sender the other. `--only` chooses loads by their
+//! names.
+//!
 //! The cases over RELP compare with rsyslog (with its package for RELP), the replay with socat;
 //! system calls are counted by strace. `--case kills` prints counts, not times: what is missing
 //! and what is twice after SIGKILL of either end. `--case memory` prints what memory and what
@@ -23,6 +27,7 @@ mod case;
 mod chain;
 mod daemon;
 mod door;
+mod fan;
 mod kills;
 mod load;
 mod logweir;
@@ -127,6 +132,7 @@ fn run_case(bench: &Bench<'_>, case: &Case, args: &Args) -> Result<bool> {
     println!("\n{case}; {rounds} round(s), medians");
     match case.name {
         CaseName::Relp | CaseName::Pair => Ok(chain::run_case(bench, case, rounds, &args.only)),
+        CaseName::Fan => fan::run_case(bench, case, rounds, &args.only),
         CaseName::Replay => replay::run_case(bench, case, rounds),
         CaseName::Memory => memory::run_case(bench, case),
         CaseName::Kills => kills::run_case(bench, case, rounds, args.seed, &args.only),

@@ -124,6 +124,7 @@ impl Found {
             }
             CaseName::Relp
             | CaseName::Pair
+            | CaseName::Fan
             | CaseName::Replay
             | CaseName::Kills
             | CaseName::Memory => return vec![],

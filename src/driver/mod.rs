@@ -280,7 +280,7 @@ impl Daemon {
         let unacknowledged = self.links.acknowledge_all(&mut self.engine, self.clock.mono());
         let own = report.into_iter().chain(pipes).chain(unacknowledged);
         let own = own.chain(self.manager.deadline()).chain(self.reload.deadline());
-        let own = own.chain(self.udp.deadline());
+        let own = own.chain(self.udp.deadline()).chain(self.children.deadline());
         let next = self.engine.deadline().into_iter().chain(own).min()?;
         // Rounded up: mio counts in milliseconds and must not wake just before the deadline.
         Some(next.since(self.clock.mono()) + Duration::from_micros(500))
@@ -295,6 +295,7 @@ impl Daemon {
         for event in events {
             self.dispatch(event, now);
         }
+        self.children.unblock(&mut self.engine, now);
         if now.since(self.looked_at_pipes) >= limits::PIPES_EVERY {
             self.looked_at_pipes = now;
             self.children.look_at_pipes(&mut self.engine);
@@ -367,7 +368,7 @@ impl Daemon {
                 self.links.ready(event, &mut self.engine, registry, now);
             }
             _ => match self.children.tokens.get(&token) {
-                Some(&(lane, Pipe::In)) => self.engine.writable(lane),
+                Some(&(lane, Pipe::In)) => self.children.has_room(lane, now),
                 Some(&(lane, pipe)) => self.children.read(lane, pipe, &mut self.engine, now),
                 None => {}
             },
@@ -381,9 +382,14 @@ impl Daemon {
             while let Some(action) = self.engine.poll_action() {
                 self.act(action, now)?;
             }
-            let Some(lane) = self.engine.poll_ready() else { return Ok(()) };
+            let Some(lane) = self.engine.poll_ready() else {
+                if self.children.write(&mut self.engine, now) {
+                    continue;
+                }
+                return Ok(());
+            };
             match self.engine.sink(lane) {
-                Some(SinkKind::Child) => self.children.write(lane, &mut self.engine, now),
+                Some(SinkKind::Child) => self.children.is_ready(lane),
                 Some(SinkKind::Datagrams) => self.udp.write(lane, &mut self.engine, now),
                 Some(SinkKind::Connection) => self.links.write(lane, &mut self.engine, now),
                 // Those lanes are given jobs.

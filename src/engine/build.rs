@@ -17,7 +17,8 @@ use crate::forward::link::Link;
 use crate::forward::partition::{self, Partitioner};
 use crate::ids::{LaneId, NodeId};
 use crate::ledger::Count;
-use crate::output::queue::{Budget, Queue};
+use crate::output::budget::Budget;
+use crate::output::queue::Queue;
 use crate::output::supervisor::Supervisor;
 use crate::proto;
 use crate::proto::traits::SinkPlan;
@@ -265,9 +266,9 @@ impl Engine {
         let mut taken = 0;
         for queue in queues {
             queue.set_share(share);
-            taken += queue.reserved() + queue.borrowed();
+            taken += queue.reserved() + queue.overdraft();
         }
-        self.cx.budget = Budget::new(memory, taken);
+        self.cx.budget.set(memory, taken);
     }
 }
 

@@ -9,9 +9,10 @@ use crate::config::plan::ConfinePlan;
 use crate::ids::{LaneId, NodeId};
 use crate::input::InputCounts;
 use crate::ledger::Reason;
-use crate::limits::STDERR_LINES_KEPT;
+use crate::limits::{STALLED_AFTER, STDERR_LINES_KEPT};
 use crate::output::supervisor::{State, Step, Supervisor, Verdict};
 
+use super::backpressure::Burst;
 use super::cx::Cx;
 use super::graph::{Body, Lanes};
 use super::lane::{Completed, Lane, Sink};
@@ -23,17 +24,62 @@ use super::{Action, Engine};
 pub(super) struct Child {
     pub(super) supervisor: Supervisor,
     pub(super) pid: Option<u32>,
+    /// The size of the pipe to it in bytes, if known.
+    pub(super) pipe: Option<u64>,
     /// A description of how it last ended.
     pub(super) last_end: Option<String>,
+    /// Bytes that were written into its pipe, and those of them that it has read.
+    written: u64,
+    read: u64,
+    /// When it last read something.
+    moved: Option<Mono>,
+    /// Whether lines wait because its pipe is full.
+    burst: Burst,
 }
 
 impl Child {
     pub(super) fn new(supervisor: Supervisor) -> Self {
-        Self { supervisor, pid: None, last_end: None }
+        let burst = Burst::beyond(0);
+        Self {
+            supervisor,
+            pid: None,
+            pipe: None,
+            last_end: None,
+            written: 0,
+            read: 0,
+            moved: None,
+            burst,
+        }
     }
 
     pub(super) fn has_ended(&self) -> bool {
         self.supervisor.state() == State::Ended
+    }
+
+    /// Notes that `bytes` bytes were written into its pipe.
+    pub(super) fn note_written(&mut self, bytes: usize) {
+        self.written += bytes as u64;
+    }
+
+    /// Notes that `unread` bytes are in its pipe.
+    fn note_unread(&mut self, unread: usize, now: Mono) {
+        let read = self.written.saturating_sub(unread as u64);
+        if read > self.read {
+            (self.read, self.moved) = (read, Some(now));
+        }
+    }
+
+    /// Notes how many bytes have no room in its pipe. Returns whether inputs should leave theirs
+    /// in the kernel: it has fallen behind a moment ago, and it reads.
+    pub(super) fn note_behind(&mut self, bytes: u64, now: Mono) -> bool {
+        self.burst.note(bytes, now);
+        self.throttles_until(now).is_some()
+    }
+
+    /// When inputs are no longer held back for its sake; `None` if they are not.
+    pub(super) fn throttles_until(&self, now: Mono) -> Option<Mono> {
+        let stalled = self.moved? + STALLED_AFTER;
+        self.burst.deadline(now).map(|slow| slow.min(stalled)).filter(|until| *until > now)
     }
 }
 
@@ -71,10 +117,11 @@ impl Lane {
         }
     }
 
-    fn child_started(&mut self, pid: u32, cx: &mut Cx) {
+    fn child_started(&mut self, pid: u32, pipe: Option<u64>, cx: &mut Cx) {
         let Sink::Child(child) = &mut self.sink else { return };
         child.supervisor.started(cx.now);
-        child.pid = Some(pid);
+        (child.pid, child.pipe) = (Some(pid), pipe);
+        (child.written, child.read, child.moved) = (0, 0, None);
         self.unblock(cx);
     }
 
@@ -130,6 +177,9 @@ impl Engine {
     /// Notes that `bytes` bytes are still in a child's pipe; it has read everything before them.
     pub fn unread(&mut self, lane: LaneId, bytes: usize) {
         let Some(entry) = self.graph.lane_mut(lane) else { return };
+        if let Some(child) = entry.child_mut() {
+            child.note_unread(bytes, self.cx.now);
+        }
         let read = entry.queue.read_but(bytes, &mut self.cx.budget);
         if entry.queue.is_empty() {
             self.unread.remove(&lane);
@@ -177,9 +227,9 @@ impl Engine {
         }
     }
 
-    pub(super) fn child_started(&mut self, lane: LaneId, pid: u32) {
+    pub(super) fn child_started(&mut self, lane: LaneId, pid: u32, pipe: Option<u64>) {
         if let Some(entry) = self.graph.lane_mut(lane) {
-            entry.child_started(pid, &mut self.cx);
+            entry.child_started(pid, pipe, &mut self.cx);
         }
         self.cx.touch(lane.node);
     }
@@ -219,6 +269,7 @@ impl Engine {
 
     fn take_back(&mut self, lane: LaneId, unread: usize) {
         self.unread.remove(&lane);
+        self.fan.set_behind(lane, false);
         let Some(entry) = self.graph.lane_mut(lane) else { return };
         let completed = entry.reader_gone(unread, &mut self.cx);
         self.complete(lane, completed);

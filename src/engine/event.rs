@@ -59,6 +59,8 @@ pub enum Event {
         lane: LaneId,
         /// Its process id.
         pid: u32,
+        /// The size of the pipe to it in bytes, if known.
+        pipe: Option<u64>,
     },
     /// A child could not be started.
     StartFailed {

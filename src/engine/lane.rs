@@ -1,7 +1,6 @@
 //! A lane: a queue and the sink it feeds. A worker of a process, a UDP output, a file and a peer
 //! are all lanes; only the sink differs.
 
-use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -156,12 +155,6 @@ impl Lane {
         self.takes_lines()
     }
 
-    /// Puts the unwritten bytes into `slices`, as many as fit. Returns the number of slices.
-    pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let waiting = self.queue.slices();
-        slices.iter_mut().zip(waiting).map(|(slot, bytes)| *slot = IoSlice::new(bytes)).count()
-    }
-
     /// Notes that the sink accepts no more until [`Self::unblock`].
     pub(super) fn block(&mut self) {
         self.blocked = true;
@@ -244,6 +237,19 @@ impl Lane {
             Sink::Child(child) => Some(child),
             _ => None,
         }
+    }
+
+    pub(super) fn child_mut(&mut self) -> Option<&mut Child> {
+        match &mut self.sink {
+            Sink::Child(child) => Some(child),
+            _ => None,
+        }
+    }
+
+    /// Bytes that its sink had no room for.
+    pub(super) fn behind(&self) -> u64 {
+        let unwritten = || self.queue.count().bytes - self.queue.written_bytes();
+        if self.blocked { unwritten() } else { 0 }
     }
 
     pub(super) fn jobs(&self) -> Option<&Jobs> {

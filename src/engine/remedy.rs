@@ -132,7 +132,7 @@ mod tests {
 
     fn process(state: &str) -> NodeStatus {
         let last_end = (state != "running").then(|| "exited with 3".into());
-        let child = ChildStatus { pid: None, state: state.into(), restarts: 1, last_end };
+        let child = ChildStatus { state: state.into(), last_end, ..ChildStatus::default() };
         NodeStatus { command: Some("x".into()), children: vec![child], ..full() }
     }
 

@@ -35,6 +35,9 @@ pub struct Status {
     /// The log level; absent if the snapshot does not come from the running daemon.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub log: Option<Verbosity>,
+    /// Bytes of memory in all queues. What several of them hold counts once.
+    #[serde(default)]
+    pub queues_bytes: u64,
     /// Every node, including removed ones that are still draining.
     pub nodes: Vec<NodeStatus>,
 }
@@ -249,7 +252,7 @@ pub struct Complaint {
 }
 
 /// One child.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChildStatus {
     /// Its process id, while it runs.
     pub pid: Option<u32>,
@@ -259,6 +262,9 @@ pub struct ChildStatus {
     pub restarts: u64,
     /// A description of how it last ended.
     pub last_end: Option<String>,
+    /// The size of the pipe to it in bytes, while it runs and if known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pipe: Option<u64>,
 }
 
 impl Engine {
@@ -269,8 +275,17 @@ impl Engine {
             pid: std::process::id(),
             uptime: now.0.as_secs_f64(),
             log: None,
+            queues_bytes: self.queues_bytes(),
             nodes: self.graph.iter().map(|(id, node)| self.node_status(id, node, now)).collect(),
         }
+    }
+
+    fn queues_bytes(&self) -> u64 {
+        let own = self.graph.iter().map(|(_, node)| match &node.body {
+            Body::Spool(spool) => spool.queue.own(),
+            _ => node.lanes().iter().map(|lane| lane.queue.own()).sum(),
+        });
+        own.sum::<u64>() + self.cx.budget.lent()
     }
 
     /// A summary of the daemon.
@@ -451,6 +466,7 @@ fn child_statuses(lanes: &Lanes) -> Vec<ChildStatus> {
         .into(),
         restarts: child.supervisor.restarts,
         last_end: child.last_end.clone(),
+        pipe: child.pid.and(child.pipe),
     };
     lanes.lanes.iter().filter_map(|lane| lane.child().map(status)).collect()
 }

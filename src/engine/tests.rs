@@ -224,6 +224,55 @@ fn a_removed_node_drains_and_a_kept_one_does_not_notice() {
     assert_eq!(world.read_by("keep"), ["one", "two"]);
 }
 
+#[test]
+fn children_that_take_the_same_lines_share_them_and_one_without_room_gets_its_rest() {
+    let pipe = |name: &str| format!("[output.{name}]\nfrom = \"in\"\npipe = \"x\"\n");
+    let some = "[output.some]\nfrom = \"in\"\nmatch = '0$'\npipe = \"x\"\n";
+    let mut world = world(&format!("{}{}{}{some}", pipe("a"), pipe("b"), pipe("slow")));
+    let text = |from: u32| (from..from + 20).map(|n| format!("{n}\n")).collect::<String>();
+    world.lines(&text(100));
+    assert_eq!(world.shared, 3 * 80, "each of the three got pages");
+    let [a, b, slow] = ["a", "b", "slow"].map(|name| world.children_of(name)[0]);
+    for round in 1..10 {
+        world.read(a, usize::MAX);
+        world.read(b, usize::MAX);
+        world.lines(&text(100 + 20 * round));
+    }
+    // Its pipe has taken three batches of 80 bytes, and two pages of the next.
+    let before = world.shared;
+    assert_eq!(before, 2 * 800 + 256);
+    world.read(slow, 100);
+    world.settle();
+    assert_eq!(world.shared, before, "what nobody else needs any more is written");
+    world.finish();
+    let all: Vec<_> = (100..300).map(|n| n.to_string()).collect();
+    for name in ["a", "b", "slow"] {
+        assert_eq!(world.read_by(name), all, "{name}");
+    }
+    assert_eq!(world.read_by("some").len(), 20);
+}
+
+#[test]
+fn a_child_that_is_a_little_behind_finds_the_pieces_that_others_got() {
+    let pipe = |name: &str| format!("[output.{name}]\nfrom = \"in\"\npipe = \"x\"\n");
+    let mut world = world(&format!("{}{}", pipe("a"), pipe("b")));
+    let line = "x".repeat(29) + "\n";
+    world.lines(&line.repeat(8));
+    // Both are full but for 16 bytes. One reads, and both get more, one of them only its start.
+    let [a, b] = ["a", "b"].map(|name| world.children_of(name)[0]);
+    let before = world.shared;
+    assert_eq!(before, 2 * 240);
+    world.read(a, 240);
+    world.lines(&line.repeat(4));
+    assert_eq!(world.shared - before, 120 + 16);
+    world.read(b, 240);
+    world.settle();
+    // The rest of the first piece is written, and the second is there.
+    assert_eq!(world.shared - before, 120 + 16 + 60);
+    world.finish();
+    assert_eq!((world.read_by("a").len(), world.read_by("b").len()), (12, 12));
+}
+
 /// One step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
@@ -231,6 +280,7 @@ enum Step {
     Read(u8, u16),
     Die(u8),
     Close(u8),
+    CloseUnnoticed(u8),
     Pass(u16),
     Room(Option<u8>),
     Startable(bool),
@@ -243,6 +293,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (any::<u8>(), 1..300_u16).prop_map(|(which, bytes)| Step::Read(which, bytes)),
         2 => any::<u8>().prop_map(Step::Die),
         1 => any::<u8>().prop_map(Step::Close),
+        1 => any::<u8>().prop_map(Step::CloseUnnoticed),
         4 => (1..3000_u16).prop_map(Step::Pass),
         1 => proptest::option::of(0..200_u8).prop_map(Step::Room),
         1 => any::<bool>().prop_map(Step::Startable),
@@ -258,7 +309,8 @@ fn configuration(which: u8) -> String {
     };
     format!(
         "{INPUT}[filter.even]\nfrom = \"in\"\nmatch = '[02468]$'\n\
-         [output.p]\nfrom = \"in\"\npipe = \"x\"\n[output.w]\nfrom = \"even\"\npipe = \"y\"\n\
+         [output.p]\nfrom = \"in\"\npipe = \"x\"\n[output.q]\nfrom = \"in\"\npipe = \"x\"\n\
+         [output.r]\nfrom = \"in\"\npipe = \"x\"\n[output.w]\nfrom = \"even\"\npipe = \"y\"\n\
          workers = 2\n[output.f]\nfrom = \"in\"\nfile = \"/log/f\"\n{extra}"
     )
 }
@@ -297,6 +349,11 @@ proptest! {
                         world.close(child);
                     }
                 }
+                Step::CloseUnnoticed(which) => {
+                    if let Some(child) = pick(&world, which) {
+                        world.close_unnoticed(child);
+                    }
+                }
                 Step::Pass(ms) => world.pass(Duration::from_millis(ms.into())),
                 Step::Room(room) => world.fs.set_room(room.map(usize::from)),
                 Step::Startable(startable) => world.startable = startable,
@@ -315,6 +372,8 @@ proptest! {
         prop_assert_eq!(file.lines().collect::<Vec<_>>(), all.clone());
         for (name, want) in [
             ("p", all.clone()),
+            ("q", all.clone()),
+            ("r", all.clone()),
             ("w", all.iter().filter(|n| n.parse::<u32>().unwrap() % 2 == 0).cloned().collect()),
         ] {
             let node = world.node(name);

@@ -1,7 +1,7 @@
 //! The engine with simulated children, disk and clock, driven step by step.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::IoSlice;
+use std::io::{self, ErrorKind, IoSlice};
 use std::time::{Duration, SystemTime};
 
 use super::fs::SimFs;
@@ -10,11 +10,12 @@ use crate::clock::Mono;
 use crate::config;
 use crate::engine::losses::Loss;
 use crate::engine::status::{NodeStatus, Status};
-use crate::engine::{Action, DiskWork, Engine, Event, ReadJob, SinkKind, SpoolFound};
+use crate::engine::{Action, DiskWork, Engine, Event, Pipes, ReadJob, SinkKind, SpoolFound};
 use crate::filter::batch_of;
 use crate::forward::link::Command;
 use crate::ids::{LaneId, NodeId};
 use crate::input::InputCounts;
+use crate::limits::PIECES_HELD;
 use crate::output::open_files::OpenFiles;
 use crate::output::worker::{Worker, Workplace};
 use crate::spool::age::Now;
@@ -27,12 +28,17 @@ use crate::spool::writer::Writer;
 /// What a pipe holds before its writer must wait.
 const PIPE: usize = 256;
 
+/// What the kernel shares of a pipe: whole pages, but for the last bytes of a piece.
+const PAGE: usize = 8;
+
 /// A child: the content of its pipe, and what it has read.
 #[derive(Debug, Default)]
 pub(crate) struct SimChild {
     pipe: Vec<u8>,
     read: Vec<u8>,
     at_end: bool,
+    /// True if it has closed its stdin, which the daemon has not noticed.
+    deaf: bool,
     /// True if it ignores end of file and SIGTERM; SIGKILL always ends it.
     pub(crate) stubborn: bool,
 }
@@ -56,6 +62,11 @@ pub(crate) struct World {
     /// Commands issued by links.
     pub(crate) commands: VecDeque<(LaneId, Command)>,
     pub(crate) children: BTreeMap<LaneId, SimChild>,
+    /// Children to be written to, and the daemon's own pipes.
+    ready: Vec<LaneId>,
+    own: [Vec<u8>; PIECES_HELD],
+    /// Bytes that children got from those.
+    pub(crate) shared: u64,
     /// What each child of a node has read, one entry per run.
     pub(crate) lives: BTreeMap<String, Vec<Vec<u8>>>,
     /// True if commands can be started.
@@ -66,6 +77,54 @@ pub(crate) struct World {
     pub(crate) paused: Vec<String>,
     /// Episodes of losses as they were reported.
     pub(crate) losses: Vec<Loss>,
+}
+
+/// The pipes of the children, as the engine sees them.
+struct SimPipes<'a> {
+    children: &'a mut BTreeMap<LaneId, SimChild>,
+    own: &'a mut [Vec<u8>; PIECES_HELD],
+    shared: &'a mut u64,
+}
+
+impl SimPipes<'_> {
+    /// Puts the first bytes into a pipe, in steps of so many.
+    fn put(&mut self, lane: LaneId, bytes: &[u8], step: usize) -> io::Result<usize> {
+        let child = self.children.get_mut(&lane).ok_or(ErrorKind::WouldBlock)?;
+        if child.deaf {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        let room = PIPE - child.pipe.len();
+        let count = if bytes.len() <= room { bytes.len() } else { room / step * step };
+        child.pipe.extend_from_slice(&bytes[..count]);
+        if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
+    }
+}
+
+impl Pipes for SimPipes<'_> {
+    fn hold(&mut self, slot: usize, bytes: &[u8]) -> io::Result<usize> {
+        self.own[slot] = bytes.to_vec();
+        Ok(bytes.len())
+    }
+
+    fn release(&mut self, slot: usize) {
+        self.own[slot].clear();
+    }
+
+    fn share(&mut self, slot: usize, most: usize, lane: LaneId) -> io::Result<usize> {
+        let held = self.own[slot][..most].to_vec();
+        let count = self.put(lane, &held, PAGE)?;
+        *self.shared += count as u64;
+        Ok(count)
+    }
+
+    fn write(&mut self, lane: LaneId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        self.put(lane, &bytes, 1)
+    }
+
+    fn unread(&self, lane: LaneId) -> Option<usize> {
+        Some(self.children.get(&lane)?.pipe.len())
+    }
 }
 
 /// A plan from a configuration's text.
@@ -96,6 +155,9 @@ impl World {
             answers: VecDeque::new(),
             commands: VecDeque::new(),
             children: BTreeMap::new(),
+            ready: Vec::new(),
+            own: Default::default(),
+            shared: 0,
             lives: BTreeMap::new(),
             startable: true,
             started: 0,
@@ -103,6 +165,8 @@ impl World {
             paused: Vec::new(),
             losses: Vec::new(),
         };
+        // Small enough to be cut by a pipe of this world, and too small to be worth it.
+        world.engine.set_pieces(60, 12);
         world.open_spools()?;
         world.settle();
         Ok(world)
@@ -172,6 +236,7 @@ impl World {
                 self.act(action);
             } else if let Some(ready) = self.engine.poll_ready() {
                 self.write(ready);
+            } else if self.write_children() {
             } else if !self.slow_syncs && self.end_sync() {
             } else {
                 self.check();
@@ -199,7 +264,8 @@ impl World {
             Action::Start(lane) if self.startable => {
                 self.started += 1;
                 self.children.insert(lane, SimChild::default());
-                self.engine.handle(Event::Started { lane, pid: self.started }, self.now);
+                let pid = self.started;
+                self.engine.handle(Event::Started { lane, pid, pipe: Some(PIPE as u64) }, self.now);
             }
             Action::Start(lane) => {
                 let error = "no such file".into();
@@ -307,28 +373,26 @@ impl World {
 
     fn write(&mut self, lane: LaneId) {
         match self.engine.sink(lane) {
-            Some(SinkKind::Child) => {}
+            Some(SinkKind::Child) => self.ready.push(lane),
             // The test plays the network and takes the bytes when it likes.
             Some(SinkKind::Connection) => return self.engine.fill(lane),
             other => panic!("no {other:?} here"),
         }
-        if !self.engine.take_up(lane) {
-            return;
-        }
-        let Some(child) = self.children.get_mut(&lane) else { return };
-        let room = PIPE - child.pipe.len();
-        let mut slices = [IoSlice::new(&[]); 4];
-        let count = self.engine.slices(lane, &mut slices);
-        let bytes: Vec<u8> =
-            slices[..count].iter().flat_map(|slice| slice.iter().copied()).take(room).collect();
-        child.pipe.extend_from_slice(&bytes);
-        let held = child.pipe.len();
-        self.engine.wrote(lane, bytes.len());
-        self.engine.unread(lane, held);
-        if bytes.len() == room {
-            self.engine.write_blocked(lane);
-        } else {
-            self.engine.writable(lane);
+    }
+
+    /// Writes to the children that are ready. Returns whether there were any.
+    fn write_children(&mut self) -> bool {
+        let any = !self.ready.is_empty();
+        let (children, own) = (&mut self.children, &mut self.own);
+        let mut pipes = SimPipes { children, own, shared: &mut self.shared };
+        self.engine.write_children(&mut self.ready, &mut pipes, self.now);
+        any
+    }
+
+    /// A child closes its stdin, which the daemon notices when it writes.
+    pub(crate) fn close_unnoticed(&mut self, lane: LaneId) {
+        if let Some(child) = self.children.get_mut(&lane) {
+            child.deaf = true;
         }
     }
 
@@ -340,7 +404,7 @@ impl World {
 
     /// A child reads `bytes` bytes.
     pub(crate) fn read(&mut self, lane: LaneId, bytes: usize) {
-        let Some(child) = self.children.get_mut(&lane) else { return };
+        let Some(child) = self.children.get_mut(&lane).filter(|child| !child.deaf) else { return };
         let bytes = bytes.min(child.pipe.len());
         child.read.extend(child.pipe.drain(..bytes));
         let held = child.pipe.len();

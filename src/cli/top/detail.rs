@@ -178,6 +178,9 @@ impl Page<'_> {
         for child in &node.children {
             let pid = child.pid.map_or_else(|| "none".into(), |pid| pid.to_string());
             let mut text = format!("{pid}  {}  restarts {}", child.state, child.restarts);
+            if let Some(pipe) = child.pipe {
+                text.push_str(&format!("  pipe {}", size(pipe)));
+            }
             if let Some(end) = &child.last_end {
                 text.push_str(&format!("  the last one {end}"));
             }

@@ -31,6 +31,7 @@ fn flow(uptime: f64, lines: u64, full: u64) -> Status {
         state: "running".into(),
         restarts: 3,
         last_end: Some("exited with 1".into()),
+        pipe: Some(1 << 20),
     };
     let mut mobile = counted(node("mobile", "filter", &["squid"]));
     mobile.dropped.insert("queue_full".into(), full);
@@ -203,7 +204,7 @@ fn the_page_of_a_process_has_its_whole_ledger_and_its_last_words() {
         " queue          ███████████████░░░░░ 75%  6.0 MiB of 8.0 MiB",
         " PROCESS",
         " command        grep --line-buffered m.wikipedia",
-        " pid            4242  running  restarts 3  the last one exited with 1",
+        " pid            4242  running  restarts 3  pipe 1.0 MiB  the last one exited with 1",
         " STDERR, the last 10 lines",
         " 30 s ago       grep: the first",
         "                grep: the second",

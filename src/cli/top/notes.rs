@@ -145,7 +145,7 @@ mod tests {
 
     fn child(state: &str, restarts: u64) -> ChildStatus {
         let pid = (state == "running").then_some(42);
-        ChildStatus { pid, state: state.into(), restarts, last_end: None }
+        ChildStatus { pid, state: state.into(), restarts, last_end: None, pipe: None }
     }
 
     /// The notes on a node that was different a second before.
