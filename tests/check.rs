@@ -262,7 +262,7 @@ fn an_include_that_is_wrong_is_refused() {
         ("include = \"conf.d\"", "conf.d: error: is a folder, not a file\n"),
         (
             "include = [\"conf.d/1.toml\", \"conf.d/*.toml\"]",
-            "1.toml:1:1: error: include: `include` stands",
+            "1.toml:1:1: error: include: `include` is allowed",
         ),
         ("include = \"conf.d/2.t?t\"", "2.txt:1:3: error: not TOML"),
     ] {
