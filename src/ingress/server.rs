@@ -471,8 +471,8 @@ impl<A: Accept> Running<A> {
         while self.held > UNFINISHED_MAX {
             let largest = self.clients.iter().max_by_key(|(_, client)| client.held);
             let Some(token) = largest.map(|(token, _)| *token) else { break };
-            let why = "has sent a large unfinished message, or does not read its answers, and \
-                       together with other clients takes too much memory";
+            let why = "has sent a large unfinished message, or does not read its answers, \
+                       as do others: together they take too much memory";
             self.part(token, Parting::Wrong(why.into()));
         }
     }
