@@ -69,6 +69,20 @@ impl Span {
     }
 }
 
+/// What an input asks and says of its origins at a barrier.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inquiry {
+    /// Origins whose last line in each spool downstream is to be told.
+    pub origins: Vec<Identity>,
+    /// Upper halves of identities: all origins with such a half are to be told.
+    pub kinds: Vec<u64>,
+    /// Origins that have ended with the lines before the barrier. They are forgotten, and may begin
+    /// anew once the barrier is passed.
+    pub ended: Vec<Identity>,
+    /// Whether the barrier may wait for a spool's next sync in its time, as nobody waits for it.
+    pub is_patient: bool,
+}
+
 /// Lines `first` to `last` of a spool of this daemon, or the selected ones among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Numbers {

@@ -307,6 +307,52 @@ pub const CURSOR_EVERY: Duration = Duration::from_secs(1);
 /// Maximum number of origins (other spools, followed files, partitions) whose position a spool
 /// remembers; the least recently seen is forgotten. Each takes 145 bytes of every segment.
 pub const ORIGINS_MAX: usize = 16_384;
+/// Bytes of a followed file's first line that belong to its identity.
+pub const FIRST_LINE_MAX: usize = 1024;
+/// Bytes before a followed file's position that are compared at every read, to see that the file
+/// was not truncated and written anew: with 64, lines that end alike hide it.
+pub const LOOK_BACK: usize = 1024;
+/// Bytes read from a followed file at once.
+pub const FOLLOW_READ: usize = 256 * 1024;
+/// Bytes read from followed files that outputs have not completed; more are left in the files.
+pub const FOLLOW_WINDOW: u64 = 16 * MIB;
+/// Bytes of followed files between two barriers.
+pub const FOLLOW_BARRIER: u64 = MIB;
+/// An output that completes nothing for this long is not waited for: then one window is read per
+/// such time.
+pub const FOLLOW_STUCK: Duration = Duration::from_secs(5);
+/// Maximum number of files that one input follows.
+pub const FOLLOWED_MAX: usize = 10_000;
+/// Maximum number of folders that one input watches.
+pub const WATCHED_MAX: usize = 10_000;
+/// Maximum number of names read in one folder.
+pub const FOLDER_NAMES_MAX: usize = 100_000;
+/// Maximum depth of folders that are looked into: a symbolic link can make a loop.
+pub const FOLDER_DEPTH_MAX: usize = 32;
+/// Maximum number of files that are compared with a truncated one.
+pub const NEIGHBOURS_MAX: usize = 64;
+/// Divisor of the descriptor limit that gives the share of one input's files.
+pub const FOLLOWED_PART: usize = 2;
+/// A file whose name is gone is let go once it has not grown for this long, where it cannot be
+/// known whether a process has it open for writing.
+pub const LET_GO_AFTER: Duration = Duration::from_secs(5);
+/// Default of `keep_open`.
+pub const KEEP_OPEN_DEFAULT: Duration = Duration::from_secs(86_400);
+/// Interval at which files without a name, and folders that cannot be watched, are looked at.
+pub const FOLLOW_LOOK: Duration = Duration::from_secs(1);
+/// Interval at which all folders are listed, in case a change was missed.
+pub const FOLLOW_LIST: Duration = Duration::from_secs(60);
+/// NUL bytes at the beginning of a line that count as a hole in the file, and are left out.
+pub const HOLE_MIN: usize = 64;
+/// Maximum size of a file of positions.
+pub const POSITIONS_MAX: u64 = 4 * MIB;
+/// Minimum interval between writes of a file of positions.
+pub const POSITIONS_EVERY: Duration = Duration::from_secs(1);
+/// Default of the `timeout` of `multiline`.
+pub const MULTILINE_DEFAULT: Duration = Duration::from_secs(1);
+/// Maximum number of patterns of one input.
+pub const GLOBS_MAX: usize = 256;
+
 /// Maximum number of inputs in one segment.
 pub const INPUTS_MAX: u16 = 9999;
 /// Maximum size of a cursor file.

@@ -208,6 +208,13 @@ const FIGURES: &[Figure] = &[
     ("malformed", "Malformed messages", true, |n| Some(input(n)?.malformed as f64)),
     ("connections", "Connections accepted", true, |n| Some(input(n)?.connections as f64)),
     ("refused", "Connections refused", true, |n| Some(input(n)?.refused as f64)),
+    ("truncated", "Followed files that were truncated", true, |n| Some(input(n)?.truncated as f64)),
+    ("unread", "Followed files not read, or not to their end", true, |n| {
+        Some(input(n)?.unread as f64)
+    }),
+    ("overflows", "Times that inotify lost changes of files", true, |n| {
+        Some(input(n)?.overflows as f64)
+    }),
     ("not_understood", "Messages that could not be parsed", true, |n| {
         let looks = n.faults.is_some() || n.kind == "input";
         looks.then(|| n.faults.map_or(0.0, |faults| faults.sum() as f64))

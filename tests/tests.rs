@@ -27,6 +27,7 @@
 //! - `syslog`: syslog inputs by every transport, and fields;
 //! - `systemd`: a service manager is told, and keeps sockets;
 //! - `spool_cli`: spools are listed, read, checked, sent again and trimmed;
+//! - `tail`: files are followed;
 //! - `tap`: somebody looks at the flow;
 //! - `assets`: completions and manual pages are made for every subcommand;
 //! - `booted`: packages are installed, upgraded and purged on a booted systemd, and no line lost;
@@ -70,6 +71,7 @@ mod sequence;
 mod spool_cli;
 mod syslog;
 mod systemd;
+mod tail;
 mod tap;
 mod tidy;
 mod tools;

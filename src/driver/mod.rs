@@ -422,6 +422,7 @@ impl Daemon {
             Action::Completed { node, barrier } => self.inputs.completed(node, barrier),
             Action::Lost { node, barrier } => self.inputs.lost(node, barrier),
             Action::Resume { node, barrier, lasts } => self.inputs.answer(node, barrier, &lasts),
+            Action::Kin { node, barrier, spools } => self.inputs.tell_kin(node, barrier, &spools),
             Action::Throttle(node, throttle) => self.inputs.throttle(node, throttle),
             // Nothing is taken from a paused receiver, so it waits by itself.
             Action::Pause(node) => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Inquiry};
 use crate::config::plan::{BodyPlan, SpoolPlan};
 use crate::forward::link;
 use crate::ids::{Identity, LaneId, NodeId};
@@ -44,14 +44,14 @@ pub enum Event {
         /// The input.
         node: NodeId,
     },
-    /// Clients of an input wait for an acknowledgement of all lines handed over so far.
+    /// An input is to be told when all lines that it handed over so far are done with.
     Barrier {
         /// The input.
         node: NodeId,
         /// The barrier's number; numbers only grow.
         number: u64,
-        /// Origins for which the last line stored here is requested.
-        resume: Vec<Identity>,
+        /// What it asks and says of its origins.
+        inquiry: Inquiry,
     },
     /// A child was started.
     Started {
@@ -215,6 +215,15 @@ pub enum Action {
         barrier: u64,
         /// For each requested origin: its last line in each spool downstream.
         lasts: Vec<Vec<Option<u64>>>,
+    },
+    /// Tell an input the origins of the kinds that it asked for, with this barrier.
+    Kin {
+        /// The input.
+        node: NodeId,
+        /// The barrier.
+        barrier: u64,
+        /// The origins of each spool downstream, each with its last line.
+        spools: Vec<Vec<(Identity, u64)>>,
     },
     /// Read a spool for one of its consumers; answered by [`Event::SpoolRead`].
     Read(ReadJob),

@@ -149,10 +149,18 @@ impl Node {
         }
     }
 
-    /// Returns whether an input acknowledges lines once they are on disk.
+    /// Returns whether a spool must take all lines of this input: they are acknowledged, or a
+    /// position stands for them.
     pub(super) fn is_acknowledged(&self) -> bool {
         let BodyPlan::Input(input) = &self.plan.body else { return false };
-        input.source.nature().acknowledged
+        let nature = input.source.nature();
+        nature.acknowledged || nature.numbered
+    }
+
+    /// Returns whether an input keeps positions in what it reads.
+    pub(super) fn is_numbered(&self) -> bool {
+        let BodyPlan::Input(input) = &self.plan.body else { return false };
+        input.source.nature().numbered
     }
 }
 

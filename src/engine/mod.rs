@@ -140,7 +140,7 @@ impl Engine {
             Event::Counts { node, counts } => self.count_input(node, &counts),
             Event::InputState { node, problem } => self.graph.node_mut(node).problem = problem,
             Event::InputEnded { node } => self.input_ended(node),
-            Event::Barrier { node, number, resume } => self.set_barrier(node, number, resume),
+            Event::Barrier { node, number, inquiry } => self.set_barrier(node, number, inquiry),
             Event::Started { lane, pid, pipe } => self.child_started(lane, pid, pipe),
             Event::StartFailed { lane, error } => self.child_failed(lane, &error),
             Event::Printed { lane, batch, counts } => self.printed(lane, &batch, &counts),
@@ -164,6 +164,7 @@ impl Engine {
         while let Some(node) = self.cx.agenda.next() {
             self.service(node);
         }
+        self.release_held_barriers();
         self.backpressure.refresh(&self.graph, &mut self.cx);
         if std::mem::take(&mut self.shares_changed) {
             self.share_budget();

@@ -240,6 +240,15 @@ pub struct InputStatus {
     /// Connections refused because the limit was reached.
     #[serde(default)]
     pub refused: u64,
+    /// Followed files that were truncated.
+    #[serde(default)]
+    pub truncated: u64,
+    /// Followed files that were not read, or not to their end.
+    #[serde(default)]
+    pub unread: u64,
+    /// Times that inotify lost changes of followed files, so that all were looked at.
+    #[serde(default)]
+    pub overflows: u64,
 }
 
 /// A line that a child wrote to standard error.
@@ -406,6 +415,9 @@ fn input_status(counts: &InputCounts) -> InputStatus {
         malformed: counts.malformed,
         connections: counts.connections,
         refused: counts.refused,
+        truncated: counts.truncated,
+        unread: counts.unread,
+        overflows: counts.overflows,
     }
 }
 

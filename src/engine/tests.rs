@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::Event;
+use crate::batch::Inquiry;
 use crate::filter::batch_of;
 use crate::sim::world::World;
 
@@ -514,10 +515,10 @@ fn spool_removed_with_a_line(fails: bool) -> World {
     let node = world.engine.find("in").unwrap();
     world.fs.fail_syncs(fails);
     world.lines("one\n");
-    world.handle(Event::Barrier { node, number: 1, resume: Vec::new() });
+    world.handle(Event::Barrier { node, number: 1, inquiry: Inquiry::default() });
     world.reload(&format!("{INPUT}{output}"));
     world.lines("two\n");
-    world.handle(Event::Barrier { node, number: 2, resume: Vec::new() });
+    world.handle(Event::Barrier { node, number: 2, inquiry: Inquiry::default() });
     world
 }
 

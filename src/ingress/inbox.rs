@@ -18,7 +18,7 @@ use std::time::SystemTime;
 use std::{io, thread};
 
 use super::{Socket, Source};
-use crate::batch::Batch;
+use crate::batch::{Batch, Inquiry};
 use crate::ids::Identity;
 use crate::input::{Gather, InputCounts, Piece};
 use crate::limits;
@@ -54,17 +54,21 @@ pub enum Change {
 pub struct Barrier {
     /// Its number, which only increases.
     pub number: u64,
-    /// The origins whose last lines are queried.
-    pub resume: Vec<Identity>,
+    /// The queries and statements about origins.
+    pub inquiry: Inquiry,
 }
 
 /// For each origin of a resume query, the number of its last line in each spool downstream; `None`
 /// if a spool has no line of it.
 pub type LastLines = Vec<Vec<Option<u64>>>;
 
+/// The origins of each spool downstream that are of the requested kinds, each with its last line.
+pub type Kin = Vec<Vec<(Identity, u64)>>;
+
 /// A message from the loop to a receiver.
 #[derive(Debug)]
 enum Reply {
+    Kin(u64, Kin),
     Completed(u64),
     Lost(u64),
     Resume(u64, LastLines),
@@ -80,6 +84,8 @@ pub struct Answers {
     pub lost: Vec<u64>,
     /// Answered resume queries, by the number of their barrier.
     pub resumed: Vec<(u64, LastLines)>,
+    /// Questions for kinds of origins that were answered, by the number of their barrier.
+    pub kin: Vec<(u64, Kin)>,
 }
 
 /// The loop's requests to a receiver.
@@ -282,6 +288,11 @@ impl Handle {
         self.say(Reply::Resume(barrier, lasts));
     }
 
+    /// Answers a question for kinds of origins.
+    pub fn tell_kin(&self, barrier: u64, spools: Kin) {
+        self.say(Reply::Kin(barrier, spools));
+    }
+
     fn say(&self, reply: Reply) {
         // A receiver that has ended has no client left.
         if self.replies.as_ref().is_some_and(|replies| replies.send(reply).is_ok()) {
@@ -404,10 +415,15 @@ impl Inlet {
     }
 
     /// Sends a barrier with a resume query for these origins; returns its number.
-    pub fn query(&mut self, resume: Vec<Identity>) -> u64 {
+    pub fn query(&mut self, origins: Vec<Identity>) -> u64 {
+        self.inquire(Inquiry { origins, ..Inquiry::default() })
+    }
+
+    /// Sends a barrier with queries and statements about origins; returns its number.
+    pub fn inquire(&mut self, inquiry: Inquiry) -> u64 {
         let number = self.next_barrier;
         self.next_barrier += 1;
-        let barrier = Some(Barrier { number, resume });
+        let barrier = Some(Barrier { number, inquiry });
         self.put(Received { barrier, ..Received::default() });
         self.ready.wake.wake();
         number
@@ -421,6 +437,7 @@ impl Inlet {
             match self.replies.try_recv() {
                 Ok(Reply::Completed(barrier)) => answers.completed = Some(barrier),
                 Ok(Reply::Lost(barrier)) => answers.lost.push(barrier),
+                Ok(Reply::Kin(barrier, kin)) => answers.kin.push((barrier, kin)),
                 Ok(Reply::Resume(barrier, lasts)) => answers.resumed.push((barrier, lasts)),
                 Err(TryRecvError::Empty) => return answers,
                 Err(TryRecvError::Disconnected) => {
@@ -600,8 +617,8 @@ mod tests {
                 barriers.extend(received.barrier);
             }
         }
-        assert_eq!(barriers[0], Barrier { number: 1, resume: origins });
-        assert_eq!((barriers[1].number, barriers[1].resume.len()), (2, 0));
+        assert_eq!((barriers[0].number, &barriers[0].inquiry.origins), (1, &origins));
+        assert_eq!((barriers[1].number, &barriers[1].inquiry), (2, &Inquiry::default()));
         let lasts = vec![vec![Some(7), None], vec![None, Some(9)]];
         handles[0].resume(1, lasts.clone());
         handles[0].completed(2);

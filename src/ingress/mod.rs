@@ -7,6 +7,7 @@
 pub mod acceptor;
 pub mod datagrams;
 pub mod descriptor;
+pub mod files;
 pub mod inbox;
 pub mod pending;
 pub mod server;

@@ -136,6 +136,12 @@ pub struct InputCounts {
     pub connections: u64,
     /// Connections refused because of the limit.
     pub refused: u64,
+    /// Followed files that were found truncated.
+    pub truncated: u64,
+    /// Followed files that were not read, or not to their end.
+    pub unread: u64,
+    /// How often changes of followed files were missed, so that all files had to be checked.
+    pub overflows: u64,
     /// Messages with faults, passed on unchanged.
     pub faults: Faults,
 }
@@ -153,6 +159,9 @@ impl InputCounts {
         self.malformed += other.malformed;
         self.connections += other.connections;
         self.refused += other.refused;
+        self.truncated += other.truncated;
+        self.unread += other.unread;
+        self.overflows += other.overflows;
         self.faults.add(&other.faults);
     }
 

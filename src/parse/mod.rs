@@ -2,5 +2,6 @@
 
 pub mod field;
 pub mod framing;
+pub mod glob;
 pub mod sequence;
 pub mod syslog;

@@ -13,6 +13,7 @@ pub mod shared;
 pub mod stdin;
 pub mod stdout;
 pub mod syslog;
+pub mod tail;
 pub mod tcp;
 pub mod traits;
 pub mod udp;
@@ -92,6 +93,8 @@ inputs! {
     Syslog(syslog::config::SyslogInPlan),
     /// Messages, each acknowledged once it is on disk.
     Relp(relp::config::RelpInPlan),
+    /// Files that grow, followed through rotation.
+    Tail(tail::config::TailPlan),
     /// The daemon's standard input; ends the daemon's work at end of file.
     Stdin(stdin::config::StdinPlan),
     /// A named pipe, created if missing and reopened at end of file.

@@ -13,6 +13,7 @@ use crate::format::plan::FormatPlan;
 use crate::forward::plan::ForwardPlan;
 use crate::fs::Fs;
 use crate::ingress::datagrams::DatagramSocket;
+use crate::ingress::files::watch::Meant;
 use crate::ingress::{OpenError, Socket, Source};
 use crate::output::worker::{Worker, Workplace};
 use crate::settings::{Choice, Entry, Report, Section};
@@ -166,6 +167,8 @@ pub enum Claim {
     Path(PathBuf),
     /// Standard input.
     Stdin,
+    /// Files that are followed.
+    Followed(Meant),
     /// A file that is written.
     File(PathBuf),
     /// A spool's folder.
@@ -181,6 +184,9 @@ pub struct Nature {
     pub label: &'static str,
     /// True if senders are told that their lines are on disk.
     pub acknowledged: bool,
+    /// True if it numbers its lines and keeps positions: a spool stores all of them, and a position
+    /// advances over what every output has completed.
+    pub numbered: bool,
     /// True if its senders wait when nothing is read from them.
     pub can_wait: bool,
     /// The maximum length of a line in bytes, whatever the configuration allows.
@@ -190,7 +196,7 @@ pub struct Nature {
 impl Nature {
     /// An input whose senders can wait, without acknowledgements and with lines of any length.
     pub const fn new(label: &'static str) -> Self {
-        Self { label, acknowledged: false, can_wait: true, longest_line: None }
+        Self { label, acknowledged: false, numbered: false, can_wait: true, longest_line: None }
     }
 }
 
@@ -243,6 +249,7 @@ impl Claim {
             }
             Self::UnixPath(_) => format!("this socket is bound by {owner}"),
             Self::Path(_) => format!("this FIFO is read by {owner}"),
+            Self::Followed(_) => format!("these files are followed by {owner}"),
             Self::Stdin => format!("standard input is read by {owner}"),
             Self::File(_) => format!("this file is written by {owner}"),
             Self::Folder(_) => format!("[{table}] has its spool in this folder"),
@@ -254,7 +261,7 @@ impl Claim {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Udp { .. } | Self::Tcp(_) | Self::UnixPath(_) => "bound here",
-            Self::Path(_) | Self::Stdin => "read here",
+            Self::Path(_) | Self::Stdin | Self::Followed(_) => "read here",
             Self::File(_) | Self::Stdout => "written here",
             Self::Folder(_) => "used here",
         }

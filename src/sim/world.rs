@@ -301,7 +301,7 @@ impl World {
             Action::Completed { barrier, .. } => self.completed = barrier,
             Action::Lost { barrier, .. } => self.lost.push(barrier),
             Action::Resume { barrier, lasts, .. } => self.answers.push_back((barrier, lasts)),
-            Action::Throttle(..) => {}
+            Action::Kin { .. } | Action::Throttle(..) => {}
             Action::Report(loss) => self.losses.push(loss),
             Action::Read(job) => self.read_spool(job),
             Action::Link(lane, command) => self.commands.push_back((lane, command)),

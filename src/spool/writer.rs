@@ -284,9 +284,9 @@ impl<F: Fs> Writer<F> {
         }
     }
 
-    /// Removes an origin that will send no more lines.
+    /// Removes an origin that will send no more lines and whose lines are all durable.
     pub fn forget(&mut self, origin: Identity) {
-        self.origins.forget(origin, self.next);
+        self.origins.end(origin);
     }
 
     /// Returns whether appended lines are not durable yet.

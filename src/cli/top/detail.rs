@@ -270,6 +270,9 @@ impl Page<'_> {
             ("not understood", faults, true),
             ("connections", input.connections, false),
             ("refused", input.refused, true),
+            ("truncated", input.truncated, true),
+            ("unread", input.unread, true),
+            ("overflows", input.overflows, true),
         ];
         for (word, number, worth_a_look) in counts {
             let tone = if worth_a_look && number > 0 { Tone::Warn } else { Tone::Plain };

@@ -58,6 +58,9 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
             ("sequence_lost", input.sequence_lost),
             ("senders_forgotten", input.senders_forgotten),
             ("refused", input.refused),
+            ("truncated", input.truncated),
+            ("unread", input.unread),
+            ("overflows", input.overflows),
         ];
         let counted = counts.into_iter().filter(|(_, lines)| *lines > 0);
         notes.extend(counted.map(|(what, lines)| (format!("{what} {}", count(lines)), Tone::Warn)));

@@ -3,6 +3,7 @@
 pub mod connections;
 pub mod datagrams;
 pub mod decimal;
+pub mod follow;
 pub mod format;
 pub mod keyed;
 pub mod lines;

@@ -1,0 +1,14 @@
+//! Following files that grow: discovery, rotation, positions.
+
+pub mod core;
+pub mod decode;
+pub mod disk;
+pub mod identity;
+mod mail;
+pub mod positions;
+mod reading;
+pub mod source;
+pub mod watch;
+
+#[cfg(test)]
+mod core_tests;
