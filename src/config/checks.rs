@@ -137,7 +137,7 @@ fn clash(
     finding.label(&there, theirs.label());
 }
 
-/// An output that writes a file which an input before it follows: its lines would go round.
+/// Reports an output that writes a file which an upstream input follows: its lines would loop.
 fn circles(flow: &Flow<'_>, report: &mut Report<'_>) {
     let followed: Vec<_> = inputs(flow)
         .flat_map(|(node, input)| input.source.claims().into_iter().map(move |one| (node, one)))

@@ -84,7 +84,7 @@ pub struct Answers {
     pub lost: Vec<u64>,
     /// Answered resume queries, by the number of their barrier.
     pub resumed: Vec<(u64, LastLines)>,
-    /// Questions for kinds of origins that were answered, by the number of their barrier.
+    /// Answered queries for kinds of origins, by the number of their barrier.
     pub kin: Vec<(u64, Kin)>,
 }
 
@@ -288,7 +288,7 @@ impl Handle {
         self.say(Reply::Resume(barrier, lasts));
     }
 
-    /// Answers a question for kinds of origins.
+    /// Answers a query for kinds of origins.
     pub fn tell_kin(&self, barrier: u64, spools: Kin) {
         self.say(Reply::Kin(barrier, spools));
     }

@@ -167,7 +167,7 @@ pub enum Claim {
     Path(PathBuf),
     /// Standard input.
     Stdin,
-    /// Files that are followed.
+    /// Followed files.
     Followed(Meant),
     /// A file that is written.
     File(PathBuf),

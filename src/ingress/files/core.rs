@@ -1,16 +1,16 @@
-//! All files that an input follows: which file a name is, where reading goes on, and in which
-//! order. No system calls but those of the files it is given.
+//! All files that an input follows: which file a name denotes, where reading continues, and in
+//! which order. It makes no system calls except those of its files.
 //!
 //! A file is followed from the moment it is opened; from then on the descriptor is the file, and
-//! names only say where it was last seen. Its life:
+//! names only tell where it was last seen. Its life:
 //!
-//! 1. [`State::New`]: until its first line is known, and with that its identity.
-//! 2. [`State::Asked`]: the spools are asked how far they have come in it.
+//! 1. [`State::New`]: until its first line, and with it its identity, is known.
+//! 2. [`State::Asked`]: the spools are asked for their position in it.
 //! 3. [`State::Read`]: it is read.
 //!
-//! When its last name is gone it is *leaving*: it is read to its end and let go once nobody writes
-//! to it. Then its origin has ended. A file that was truncated begins anew as another one, and what
-//! was not read before is looked for in a copy.
+//! When its last name is gone it is *leaving*: it is read to its end and closed once no process
+//! writes to it. Then its origin has ended. A truncated file begins anew as another one, and a copy
+//! is searched for what was not read before. was not read before is looked for in a copy.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -26,42 +26,43 @@ use crate::ids::Identity;
 use crate::input::{InputCounts, Piece};
 use crate::limits::{FIRST_LINE_MAX, FOLLOW_LOOK, LET_GO_AFTER, LOOK_BACK};
 
-/// Makes the decoder for a file.
+/// Creates the decoder for a file.
 pub type MakeDecoder = Box<dyn Fn(&Path) -> Box<dyn Decode> + Send>;
 
 /// How files are followed.
 pub struct Manner {
-    /// Longer lines are cut.
+    /// Longer lines are truncated.
     pub max_line: usize,
-    /// How long a file without a name is kept open while it is not read to its end or written to.
+    /// How long a file without a name is kept open while it is not read to its end or still written
+    /// to.
     pub keep_open: Duration,
-    /// After this time what waits for more in a file is handed over.
+    /// After this time an incomplete record in a file is sent.
     pub timeout: Duration,
-    /// Files that were last written to before this when they are found: their lines are left out.
+    /// The lines of files last written longer ago than this when found are skipped.
     pub ignore_older: Option<Duration>,
     /// The decoder of a file.
     pub decoder: MakeDecoder,
 }
 
-/// When a file was last written to, and when it was born.
+/// When a file was last written to, and when it was created.
 type Age = (SystemTime, Duration);
 
-/// What a file is to the input.
+/// The role of a file for the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// It is followed.
     Wanted,
-    /// It is followed, and its lines so far are left out.
+    /// It is followed, but its present lines are skipped.
     FromEnd,
-    /// Its name is not meant, but it may have been a followed one under another name.
+    /// Its name is not selected, but it may be a followed file under another name.
     Neighbour,
 }
 
-/// How far a file is in its life.
+/// The stage in a file's life.
 enum State {
     New,
     Asked(Identity),
-    /// Another file has the identity, or it has not ended yet.
+    /// Another file has the identity, or that origin has not ended yet.
     Blocked(Identity),
     Read(Reading),
 }
@@ -74,19 +75,19 @@ struct Followed<F> {
     last_name: PathBuf,
     role: Role,
     state: State,
-    /// The file that had its name before, to be read first: its place and who it is.
+    /// The previous file with its name, which must be read first: its index and identity.
     after: Option<(usize, (u64, u64))>,
-    /// Lines before this are left out, where nothing is known of the file.
+    /// Lines before this offset are skipped if nothing is known of the file.
     skip: u64,
-    /// Nobody writes to it any more: what is read now is the last.
+    /// True if no process writes to it any more: the next read is the last.
     is_last: bool,
-    /// Whether it is a copy of another one.
+    /// True if it is a copy of another file.
     is_shadow: bool,
     queued: bool,
     at_end: bool,
-    /// Since when it has no name.
+    /// When it lost its last name.
     leaving: Option<Mono>,
-    /// When it last had something to read.
+    /// When it last had new data.
     grew: Mono,
     failed: bool,
 }
@@ -102,33 +103,33 @@ pub struct Core<D: Disk> {
     identities: HashMap<Identity, usize>,
     ready: VecDeque<usize>,
     leaving: BTreeSet<usize>,
-    /// Files of which something waits for more.
+    /// Files with incomplete records.
     resting: BTreeSet<usize>,
     failed: BTreeSet<usize>,
     blocked: BTreeSet<usize>,
-    /// Files whose identity is to be asked for.
+    /// Files whose identity must be queried.
     to_ask: Vec<usize>,
     asked: Vec<usize>,
-    /// Origins that have ended, and that are to be told so behind their last lines.
+    /// Origins that have ended, to be reported after their last lines.
     ended: Vec<Identity>,
     /// The last origin that ended of each path whose file was rotated. It is not told yet: at a
     /// start it says which of the rotated files are newer and were never read.
     kept: HashMap<PathBuf, Identity>,
-    /// Those that were told, until the spools have forgotten them.
+    /// Those reported, until the spools have forgotten them.
     ending: HashSet<Identity>,
-    /// Where files are known to have been read to, beside what spools know.
+    /// Known positions in files, in addition to those in spools.
     stored: HashMap<Identity, u64>,
     stored_changed: bool,
-    /// What the ends of files have left.
+    /// The remainders that files left at their end.
     last_pieces: VecDeque<Piece>,
     blocks: Blocks,
     looked: Mono,
-    /// What was counted since it was last taken.
+    /// The counts since they were last taken.
     pub counts: InputCounts,
 }
 
 impl<D: Disk> Core<D> {
-    /// None yet. `stored` is how far files were read, for what spools do not know.
+    /// Creates an empty set. `stored` has the positions that spools do not know.
     pub fn new(disk: D, manner: Manner, stored: HashMap<Identity, u64>) -> Self {
         Self {
             disk,
@@ -157,14 +158,14 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// How many files are open.
+    /// The number of open files.
     pub fn open_files(&self) -> usize {
         self.files.len() - self.free.len()
     }
 
     // ---- names
 
-    /// A file was opened at a path.
+    /// Records that a file was opened at a path.
     pub fn found(&mut self, path: PathBuf, file: D::File, role: Role, now: Mono, wall: SystemTime) {
         let Ok(facts) = file.facts() else { return };
         let key = (facts.device, facts.inode);
@@ -235,7 +236,7 @@ impl<D: Disk> Core<D> {
         self.leaving.iter().find(was_there).copied()
     }
 
-    /// A path names nothing any more, or not what it did.
+    /// Records that a path denotes nothing any more, or another file.
     pub fn gone(&mut self, path: &Path, now: Mono) {
         let Some(at) = self.by_path.remove(path) else { return };
         let Some(followed) = &mut self.files[at] else { return };
@@ -248,14 +249,14 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// A file at a path was written to.
+    /// Records that the file at a path was written to.
     pub fn changed(&mut self, path: &Path) {
         if let Some(&at) = self.by_path.get(path) {
             self.wake(at);
         }
     }
 
-    /// Any file may have been written to.
+    /// Records that any file may have been written to.
     pub fn suspect_all(&mut self) {
         (0..self.files.len()).for_each(|at| self.wake(at));
     }
@@ -272,10 +273,10 @@ impl<D: Disk> Core<D> {
 
     // ---- what the spools know
 
-    /// What is to be asked and said behind what was read so far; `None` where there is nothing.
+    /// The queries and statements to send after what was read so far; `None` if there are none.
     pub fn inquire(&mut self) -> Option<Inquiry> {
         if !self.asked.is_empty() {
-            // One question at a time: the answer must be of the origins as they are now.
+            // One query at a time: the answer must describe the origins as they are now.
             return None;
         }
         self.asked = std::mem::take(&mut self.to_ask);
@@ -290,7 +291,7 @@ impl<D: Disk> Core<D> {
         (!is_empty).then_some(inquiry)
     }
 
-    /// An inquiry has passed: the origins that had ended in it are forgotten.
+    /// Records that an inquiry was processed: the origins that ended in it are forgotten.
     pub fn has_ended(&mut self, ended: &[Identity]) {
         for identity in ended {
             self.ending.remove(identity);
@@ -325,7 +326,8 @@ impl<D: Disk> Core<D> {
         self.to_ask.push(at);
     }
 
-    /// The origins that each spool has of the kinds asked for; no spools where there is none.
+    /// Processes the origins that each spool has of the requested kinds; no spools if there are
+    /// none.
     pub fn answered(&mut self, spools: &[Vec<(Identity, u64)>], now: Mono) {
         let mut known: HashMap<Identity, Vec<Option<u64>>> = HashMap::new();
         for (number, spool) in spools.iter().enumerate() {
@@ -341,7 +343,7 @@ impl<D: Disk> Core<D> {
             );
         }
         let asked = std::mem::take(&mut self.asked);
-        // Of each path, when the newest of its rotated files that is known was last written to.
+        // For each path, when the newest known rotated file was last written to.
         let mut rotated = HashMap::new();
         let mut unknown = Vec::new();
         for at in asked {
@@ -364,7 +366,7 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// The origin that spools know a file by: its own, or that which it continues.
+    /// The origin under which spools know a file: its own, or the one it continues.
     fn origin_of(
         &self,
         at: usize,
@@ -377,8 +379,8 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// Whether a file that no spool knows is to be read: it has a name that is meant, or it was
-    /// rotated later than one that a spool knows.
+    /// Returns whether to read a file that no spool knows: its name is selected, or it was rotated
+    /// later than one that a spool knows.
     fn is_newer(&self, at: usize, rotated: &HashMap<PathBuf, Age>) -> bool {
         let Some(followed) = &self.files[at] else { return false };
         if followed.role != Role::Neighbour {
@@ -390,7 +392,7 @@ impl<D: Disk> Core<D> {
         newest.is_some_and(|newest| age.is_ok_and(|age| age > *newest))
     }
 
-    /// The followed path that a file was rotated from, by its name.
+    /// The followed path that a file was rotated from, judging by its name.
     fn rotated_from(&self, path: &Path) -> Option<PathBuf> {
         let is_from = |(wanted, at): &(&PathBuf, &usize)| {
             self.files[**at].as_ref().is_some_and(|followed| followed.role != Role::Neighbour)
@@ -446,7 +448,7 @@ impl<D: Disk> Core<D> {
             Ok(Some(reading)) => {
                 followed.state = State::Read(reading);
                 if followed.role == Role::Neighbour {
-                    // Its name is not meant: it goes at its end.
+                    // Its name is not selected: it is dropped at its end.
                     let path = followed.last_name.clone();
                     self.gone(&path, now);
                 }
@@ -462,7 +464,7 @@ impl<D: Disk> Core<D> {
         self.wake(at);
     }
 
-    /// Where a file begins of which a spool knows nothing.
+    /// The start offset in a file of which a spool knows nothing.
     fn unknown_start(&self, at: usize, identity: Identity) -> u64 {
         if let Some(stored) = self.stored.get(&identity) {
             return *stored;
@@ -470,9 +472,9 @@ impl<D: Disk> Core<D> {
         self.files[at].as_ref().map_or(0, |followed| followed.skip)
     }
 
-    /// The origin that a file is the continuation of: a copy of one that was truncated while
-    /// nobody looked. It has the same first line, and is that of a file that is here and begins
-    /// differently by now, or that of none; only one such may be there.
+    /// The origin that a file continues: it is a copy of a file that was truncated while the daemon
+    /// did not run. It has the same first line, and the origin's file either begins differently by
+    /// now or is gone; there must be only one such origin.
     fn continued(
         &self,
         at: usize,
@@ -506,33 +508,33 @@ impl<D: Disk> Core<D> {
         Some(found)
     }
 
-    /// Outputs are done with a file up to this byte.
+    /// Records that outputs have completed a file up to this byte.
     pub fn store(&mut self, identity: Identity, next: u64) {
         self.stored.insert(identity, next);
         self.stored_changed = true;
     }
 
-    /// Everything found so far is met and asked for: from now on positions are to be kept, though
-    /// there be none.
+    /// Returns whether everything found at first was identified and queried: from now on positions
+    /// must be kept, even if there are none.
     pub fn settle_first(&mut self) -> bool {
         let settled = self.asked.is_empty() && self.to_ask.is_empty() && self.ready.is_empty();
         self.stored_changed |= settled;
         settled
     }
 
-    /// Whether [`Self::take_stored`] has something.
+    /// Returns whether [`Self::take_stored`] has anything.
     pub fn has_unsaved(&self) -> bool {
         self.stored_changed
     }
 
-    /// How far files were read, where that has changed since it was asked.
+    /// The positions in files, if they changed since the last call.
     pub fn take_stored(&mut self) -> Option<&HashMap<Identity, u64>> {
         std::mem::take(&mut self.stored_changed).then_some(&self.stored)
     }
 
     // ---- reading
 
-    /// The next lines of any file; `None` once there are none.
+    /// Reads the next lines of any file; `None` if there are none at present.
     pub fn read(&mut self, now: Mono) -> Option<Piece> {
         self.look(now);
         if let Some(piece) = self.last_pieces.pop_front() {
@@ -564,7 +566,7 @@ impl<D: Disk> Core<D> {
         None
     }
 
-    /// Whether a file that others wait for is not read to its end.
+    /// Returns whether a file that others wait for is not read to its end.
     fn is_behind(&self, (at, key): (usize, (u64, u64))) -> bool {
         self.files[at].as_ref().is_some_and(|followed| {
             let is_blocked = matches!(followed.state, State::Blocked(_));
@@ -622,7 +624,7 @@ impl<D: Disk> Core<D> {
         piece
     }
 
-    /// A file without a name was read to its end, and nobody writes to it.
+    /// Handles the end of a file without a name, to which no process writes.
     fn finish(&mut self, at: usize) {
         if let Some(Followed { state: State::Read(reading), .. }) = &mut self.files[at] {
             self.last_pieces.extend(reading.end(&mut self.counts));
@@ -630,7 +632,7 @@ impl<D: Disk> Core<D> {
         self.forget(at);
     }
 
-    /// Finds out who a new file is.
+    /// Identifies a new file.
     fn meet(&mut self, at: usize, ended: bool) {
         let Some(followed) = &mut self.files[at] else { return };
         let mut start = vec![0; FIRST_LINE_MAX];
@@ -653,8 +655,8 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// Whether a new file is a copy of one that is followed, as far as that was read: what
-    /// logrotate's copytruncate makes. It waits until it is more or the other is gone.
+    /// Returns whether a new file is a copy of a followed one up to its position, as made by
+    /// logrotate's copytruncate. It waits until it has more data or the other is gone.
     fn is_shadow(&mut self, at: usize, identity: Identity, facts: &Facts) -> bool {
         let Some(followed) = &self.files[at] else { return false };
         let same_kind = |(other, _): &(&Identity, &usize)| other.kind() == identity.kind();
@@ -683,8 +685,8 @@ impl<D: Disk> Core<D> {
 
     // ---- truncation and the end
 
-    /// An origin has ended with its file. Where the file is there yet, rotated, it is kept until
-    /// the next one of its path ends.
+    /// Ends a file's origin. If the file still exists, rotated, the origin is kept until the next
+    /// one of its path ends.
     fn end_origin(&mut self, identity: Identity, followed: &Followed<D::File>) {
         let is_there = followed.file.facts().is_ok_and(|facts| facts.links > 0);
         let path = match is_there {
@@ -699,7 +701,7 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// A file was truncated, or written anew. What was not read before is looked for in a copy.
+    /// Handles a truncated or rewritten file. A copy is searched for what was not read before.
     fn truncated(&mut self, at: usize, identity: Identity, now: Mono) {
         let Some(followed) = &mut self.files[at] else { return };
         let (path, key) = (followed.last_name.clone(), followed.key);
@@ -731,7 +733,7 @@ impl<D: Disk> Core<D> {
         self.wake(at);
     }
 
-    /// A file with the same bytes before the position.
+    /// Finds a file with the same bytes before the position.
     fn copy_of(
         &self,
         path: &Path,
@@ -774,13 +776,13 @@ impl<D: Disk> Core<D> {
         let is_neighbour = followed.role == Role::Neighbour;
         self.wake(at);
         if is_neighbour {
-            // Its name is not meant: it goes at its end.
+            // Its name is not selected: it is dropped at its end.
             self.gone(&path, now);
         }
         Some((at, key))
     }
 
-    /// When there is something to do though no file is known to have changed.
+    /// When there is work to do even if no file is known to have changed.
     pub fn deadline(&self) -> Option<Mono> {
         let rests = self.resting.iter().filter_map(|at| match &self.files[*at].as_ref()?.state {
             State::Read(reading) => reading.rests.map(|(since, _)| since + self.manner.timeout),
@@ -790,7 +792,7 @@ impl<D: Disk> Core<D> {
         rests.chain(looks.then(|| self.looked + FOLLOW_LOOK)).min()
     }
 
-    /// Looks at the files that no event tells of, now and then.
+    /// Checks the files that cause no events, from time to time.
     fn look(&mut self, now: Mono) {
         for at in self.resting.clone() {
             let due = self.files[at].as_ref().is_some_and(|followed| match &followed.state {
@@ -872,7 +874,7 @@ impl<D: Disk> Core<D> {
         self.failed.insert(at);
     }
 
-    /// Lets a file go. Its origin has ended.
+    /// Closes a file. Its origin has ended.
     fn forget(&mut self, at: usize) {
         let Some(followed) = self.files[at].take() else { return };
         self.free.push(at);
@@ -904,7 +906,7 @@ fn is_due(reading: &Reading, timeout: Duration, now: Mono) -> bool {
     reading.rests.is_some_and(|(since, _)| now.since(since) >= timeout)
 }
 
-/// Whether both files have the same bytes before `end`.
+/// Returns whether both files have the same bytes before `end`.
 fn same_before(one: &impl Tailed, other: &impl Tailed, end: u64) -> bool {
     let count = end.min(LOOK_BACK as u64);
     let read = |file: &dyn Fn(&mut [u8]) -> std::io::Result<usize>| {

@@ -1,7 +1,7 @@
-//! The source: a thread that finds files ([`super::watch`]) and this one, which reads them.
+//! The source: a thread that finds files ([`super::watch`]) and this thread, which reads them.
 //!
-//! A file is its own queue, so no more is read than outputs take: at most [`FOLLOW_WINDOW`] bytes
-//! are under way. A barrier behind every [`FOLLOW_BARRIER`] bytes says how far outputs are.
+//! A file is its own queue, so only as much is read as outputs take: at most [`FOLLOW_WINDOW`]
+//! bytes are in flight. A barrier after every [`FOLLOW_BARRIER`] bytes tells how far outputs are.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -23,12 +23,12 @@ use crate::input::InputCounts;
 use crate::limits::{FOLLOW_BARRIER, FOLLOW_STUCK, FOLLOW_WINDOW, POSITIONS_EVERY};
 use crate::wake::Bell;
 
-/// How long the reader sleeps where nothing has a time.
+/// How long the reader sleeps if no deadline is set.
 const LONG: Duration = Duration::from_secs(24 * 3600);
-/// Pieces that are read before anything else is looked at.
+/// The number of pieces read before anything else is checked.
 const TURN: usize = 16;
 
-/// Where files begin that are there at the very first start.
+/// Where to begin in files that exist at the very first start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// At their beginning.
@@ -55,7 +55,8 @@ pub struct Files {
 }
 
 impl Files {
-    /// A source that is not started yet. Files that cannot be read now may be later.
+    /// Creates a source that is not started yet. Files that cannot be read now may be readable
+    /// later.
     pub fn new(follow: Follow) -> Self {
         Self { follow }
     }
@@ -79,7 +80,7 @@ impl Source for Files {
                 return;
             }
         };
-        // Where files begin at their end, that end is written down.
+        // If files begin at their end, that end is recorded.
         let keeps = start == Start::End;
         let reader = Reader {
             core: Core::new(OsDisk, manner, stored),
@@ -127,12 +128,12 @@ impl Finder {
     }
 }
 
-/// A barrier under way.
+/// A barrier in flight.
 struct UnderWay {
     number: u64,
-    /// Bytes between it and the one before.
+    /// Bytes between it and the previous one.
     bytes: u64,
-    /// How far files were read by then.
+    /// How far files had been read at that point.
     moved: Vec<(Identity, u64)>,
     ended: Vec<Identity>,
 }
@@ -148,14 +149,13 @@ struct Reader {
     bytes: u64,
     since_barrier: u64,
     moved: Vec<(Identity, u64)>,
-    /// When outputs last completed something.
+    /// When outputs last completed anything.
     progress: Mono,
-    /// Whether positions are to be kept in the file.
+    /// True if positions are kept in the file.
     keeps: bool,
-    /// Whether everything was listed.
+    /// True once everything was listed.
     listed: bool,
-    /// Whether the file is to be written though there be no positions: the next start is not the
-    /// first.
+    /// True if the file must be written even without positions: the next start is not the first.
     is_first: bool,
     saved: Mono,
 }
@@ -213,14 +213,14 @@ impl Reader {
         self.mailbox.set_open(self.core.open_files());
     }
 
-    /// Reads a turn's worth; whether there may be more.
+    /// Reads a turn's worth; returns whether there may be more.
     fn read(&mut self) -> bool {
         let now = self.now();
         if self.bytes >= FOLLOW_WINDOW {
             if now.since(self.progress) < FOLLOW_STUCK {
                 return false;
             }
-            // An output that takes nothing must not stop the others for good.
+            // An output that takes nothing must not stop the others forever.
             (self.bytes, self.progress) = (0, now);
         }
         let mut more = true;
@@ -304,11 +304,11 @@ impl Reader {
         let stuck = (self.bytes >= FOLLOW_WINDOW).then(|| self.progress + FOLLOW_STUCK);
         let times = save.into_iter().chain(stuck).chain(self.core.deadline());
         let longest = times.min().map_or(LONG, |at| at.since(now));
-        // A millisecond more, so that the time has come when it is looked at.
+        // One more millisecond, so that the deadline has passed by then.
         rest(self.inlet.bell(), longest + Duration::from_millis(1));
     }
 
-    /// Waits until outputs are done with what was read, where positions depend on it.
+    /// Waits until outputs have completed what was read, if positions depend on it.
     fn finish(mut self) {
         if self.keeps && self.since_barrier > 0 {
             self.set_barrier(Inquiry::default());
