@@ -436,3 +436,14 @@ pub const CURSOR_FILES_MAX: usize = 2 * FILES_AT_ONCE;
 pub const CONNECTIONS_DEFAULT: u64 = 1000;
 /// Maximum of `max_connections`.
 pub const CONNECTIONS_MAX: u64 = 100_000;
+/// Maximum size of a message that holds many records: senders in use make chunks of 8 MiB.
+pub const RECORDS_MESSAGE_MAX: usize = 12 * 1024 * 1024;
+const _: () = assert!(RECORDS_MESSAGE_MAX < UNFINISHED_MAX);
+/// Maximum size of the records of one such message, once decompressed.
+pub const RECORDS_UNPACKED_MAX: usize = 32 * 1024 * 1024;
+/// Maximum length of the id of a chunk. Ids in use have 32 to 64 bytes.
+pub const CHUNK_ID_MAX: usize = 1024;
+/// Number of chunks that an input remembers, so that one that is sent again is not taken twice.
+pub const CHUNKS_REMEMBERED: usize = 16 * 1024;
+/// Maximum number of chunks that a forwarder has in flight.
+pub const CHUNKS_UNANSWERED_MAX: usize = 256;

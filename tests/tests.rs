@@ -3,6 +3,7 @@
 //! - `addresses`: an input's address is not there yet, or is lost while the daemon runs;
 //! - `check`: the configuration is checked and drawn;
 //! - `flow`: lines go in and come out;
+//! - `fluent`: clients of the Fluent forward protocol send, real ones too;
 //! - `forward`: lines go to other hosts, through spools;
 //! - `children`: filter processes behave, and misbehave;
 //! - `control`: the control socket is used well, and badly;
@@ -54,6 +55,7 @@ mod dropins;
 mod files;
 mod filters;
 mod flow;
+mod fluent;
 mod forward;
 mod graph;
 mod import;

@@ -134,14 +134,15 @@ const BASE: &[&str] = &[
 const FOR_TESTS: &[&str] = &["sim"];
 
 /// The folders of protocols, which only themselves and the lists in src/proto/mod.rs name.
-const PROTOCOLS: &[&str] =
-    &["fifo", "file", "forward", "pipe", "relp", "stdin", "stdout", "syslog", "tcp", "udp"];
+const PROTOCOLS: &[&str] = &[
+    "fifo", "file", "fluent", "forward", "pipe", "relp", "stdin", "stdout", "syslog", "tcp", "udp",
+];
 
 /// Files that import a protocol still. This list only becomes shorter.
 const IMPORT_A_PROTOCOL: &[&str] = &["src/config/plan.rs"];
 
 /// Protocols whose very name stands in no file but those of their folder and the lists.
-const NAMELESS: &[&str] = &["relp"];
+const NAMELESS: &[&str] = &["fluent", "relp"];
 
 /// Files outside of its folder that name such a protocol: a question to the user has its URL as an
 /// example, the importer reads other programs' words, and the schemes of all URLs are in one table.

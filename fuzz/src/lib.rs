@@ -11,6 +11,7 @@ pub mod cursor;
 pub mod datagrams;
 pub mod field;
 pub mod file_name;
+pub mod fluent;
 pub mod framing;
 pub mod http;
 pub mod lines;

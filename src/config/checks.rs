@@ -195,6 +195,7 @@ fn tidied(claim: Claim) -> Claim {
     };
     match claim {
         Claim::UnixPath(path) => Claim::UnixPath(tidy(path)),
+        Claim::UnixListener(path) => Claim::UnixListener(tidy(path)),
         Claim::Path(path) => Claim::Path(tidy(path)),
         Claim::File(path) => Claim::File(tidy(path)),
         Claim::Folder(path) => Claim::Folder(tidy(path)),

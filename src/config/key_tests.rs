@@ -9,6 +9,7 @@ const VALUES: &[(&str, &str)] = &[
     ("input.udp", "\"127.0.0.1:1\""),
     ("input.syslog", "\"SCHEME://127.0.0.1:1\""),
     ("input.relp", "\"127.0.0.1:1\""),
+    ("input.fluent", "\"127.0.0.1:1\""),
     ("input.stdin", "true"),
     ("input.fifo", "\"/f\""),
     ("filter.run", "\"cat\""),

@@ -24,7 +24,7 @@ pub use crate::proto::shared::datagrams::UdpInPlan;
 pub use crate::proto::shared::process::{ConfinePlan, ProcessPlan, WhenFull};
 pub use crate::proto::stdin::config::StdinPlan;
 pub use crate::proto::stdout::config::StdoutPlan;
-pub use crate::proto::syslog::config::{SyslogInPlan, TcpInPlan, TransportPlan, UnixInPlan};
+pub use crate::proto::syslog::config::{SyslogInPlan, TcpInPlan, TransportPlan};
 use crate::proto::traits::{Claim, Output, SinkPlan};
 pub use crate::proto::udp::config::UdpOutPlan;
 use crate::settings::{Choice, Report, Section};

@@ -104,7 +104,7 @@ impl Connection {
     /// Whether the connection is established, through TLS where that is asked for.
     fn is_established(&mut self) -> io::Result<bool> {
         match &mut self.transport {
-            Some(transport) => Ok(is_connected(transport.stream())? && transport.shake_hands()?),
+            Some(transport) => Ok(transport.stream().is_connected()? && transport.shake_hands()?),
             None => Ok(false),
         }
     }
@@ -402,18 +402,6 @@ fn ended(error: &io::Error) -> LinkEvent {
     match error.kind() {
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => LinkEvent::Reset(error.to_string()),
         _ => LinkEvent::Failed(explain(error)),
-    }
-}
-
-/// Whether an attempt has come to a connection.
-fn is_connected(stream: &TcpStream) -> io::Result<bool> {
-    if let Some(error) = stream.take_error()? {
-        return Err(error);
-    }
-    match stream.peer_addr() {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

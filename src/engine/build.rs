@@ -20,7 +20,6 @@ use crate::ledger::Count;
 use crate::output::budget::Budget;
 use crate::output::queue::Queue;
 use crate::output::supervisor::Supervisor;
-use crate::proto;
 use crate::proto::traits::SinkPlan;
 
 use super::child::Child;
@@ -305,7 +304,7 @@ fn new_body(
         (_, Some(SinkPlan::Connections(forward))) => {
             let count = partition::lanes(forward);
             let peers = |number| {
-                let link = Link::new(forward, number, proto::client, now);
+                let link = Link::new(forward, number, now);
                 let sink = Sink::Connection(Box::new(Connection::new(link)));
                 lane(number, queue / u64::from(count), sink)
             };

@@ -2,8 +2,10 @@
 //!
 //! A protocol that forwards lines implements this in its folder; `proto` lists them.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use super::out::Out;
 use crate::batch::Batch;
@@ -16,9 +18,33 @@ use crate::url::Protocol;
 /// the number of the next line.
 pub type Offer = Option<(Identity, u64)>;
 
-/// Creates a client for a connection to a peer with this scheme; `None` if no protocol forwards by
-/// it.
-pub type OpenClient = fn(Protocol, Offer) -> Option<Box<dyn Client>>;
+/// Creates the clients of an output, from its configuration of each protocol.
+pub trait OpenClients: Any + Debug + Send + Sync {
+    /// Creates a client for a connection to a peer with this scheme; `None` if no protocol
+    /// forwards by it.
+    fn client(&self, scheme: Protocol, offer: Offer) -> Option<Box<dyn Client>>;
+
+    /// Returns whether `other` is equal by value.
+    fn equals(&self, other: &dyn Any) -> bool;
+}
+
+/// The factory of an output's clients; compared by value.
+#[derive(Debug, Clone)]
+pub struct Clients(pub Arc<dyn OpenClients>);
+
+impl PartialEq for Clients {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.equals(&*other.0)
+    }
+}
+
+impl Eq for Clients {}
+
+impl<C: OpenClients> From<C> for Clients {
+    fn from(clients: C) -> Self {
+        Self(Arc::new(clients))
+    }
+}
 
 /// An event that a client received from its peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

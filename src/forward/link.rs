@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::client::{Client, Heard, Offer, OpenClient};
+use super::client::{Client, Clients, Heard, Offer};
 use super::out::Out;
 use super::partition;
 use super::plan::ForwardPlan;
@@ -63,8 +63,8 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Link {
     peers: Vec<Peer>,
-    open_client: OpenClient,
     formatter: Formatter,
+    clients: Clients,
     /// How long a peer may leave everything unanswered.
     timeout: Duration,
     state: State,
@@ -136,11 +136,11 @@ struct Connection {
 
 impl Link {
     /// Creates the link of a lane, to the first of its peers that answers.
-    pub fn new(plan: &ForwardPlan, lane: u16, open_client: OpenClient, now: Mono) -> Self {
+    pub fn new(plan: &ForwardPlan, lane: u16, now: Mono) -> Self {
         let peer = |url| Peer { url, retry_at: now, wait: RECONNECT.0, hung_up: false };
         Self {
             peers: partition::peers(plan, lane).into_iter().map(peer).collect(),
-            open_client,
+            clients: plan.clients.clone(),
             formatter: Formatter::new(&plan.format),
             timeout: plan.timeout,
             state: State::Down,
@@ -273,8 +273,8 @@ impl Link {
     /// Records that the connection is established; `offer` is for a peer that is a logweir.
     pub fn connected(&mut self, offer: Offer, now: Mono) {
         let State::Connecting { peer, .. } = self.state else { return };
-        let Some(client) = (self.open_client)(self.peers[peer].url.protocol, offer) else {
-            return self.failed("this protocol cannot forward lines".into(), now);
+        let Some(client) = self.clients.0.client(self.peers[peer].url.protocol, offer) else {
+            return self.failed("lines cannot be forwarded by this protocol".into(), now);
         };
         let opened = client.is_open();
         self.leaving = false;

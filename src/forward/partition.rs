@@ -120,6 +120,7 @@ mod tests {
             format: FormatPlan::default(),
             timeout: ANSWER_DEFAULT,
             tls: ClientTlsPlan::default(),
+            clients: crate::proto::ClientPlans::default().into(),
             queue: 1,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::client::Clients;
 use crate::format::plan::FormatPlan;
 use crate::net::plan::ClientTlsPlan;
 use crate::url::Url;
@@ -19,6 +20,8 @@ pub struct ForwardPlan {
     pub timeout: Duration,
     /// The TLS settings, for peers that use it.
     pub tls: ClientTlsPlan,
+    /// What makes its clients.
+    pub clients: Clients,
     /// The bound of the queue before it, in bytes.
     pub queue: u64,
 }

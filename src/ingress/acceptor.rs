@@ -6,14 +6,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream};
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 
 use super::inbox::Inlet;
+use super::listener::{Listener, Polled};
 use super::{Hearing, OpenError};
 use crate::net::plan::ServerTlsPlan;
+use crate::net::stream::Stream;
 use crate::net::tls::ServerTls;
 use crate::net::transport::Transport;
+use crate::sources::Source as Peer;
 
 /// How long to wait after the system had no descriptor for a connection.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
@@ -26,7 +28,7 @@ const COMPLAINTS: (u32, Duration) = (10, Duration::from_secs(10));
 #[derive(Debug)]
 pub struct Bound {
     /// The socket.
-    pub listener: std::net::TcpListener,
+    pub listener: Listener,
     /// Set if clients use TLS.
     pub tls: Option<ServerTls>,
     /// The maximum number of connections.
@@ -43,13 +45,17 @@ impl Bound {
         address: SocketAddr,
         tls: Option<&ServerTlsPlan>,
         max_connections: usize,
-        listener: Option<std::net::TcpListener>,
+        listener: Option<Listener>,
     ) -> Result<Self, OpenError> {
         let tls = tls.map(ServerTls::new).transpose();
         let tls = tls.map_err(|error| OpenError::new(at, format!("tls: {error}")))?;
         let listener = match listener {
             Some(listener) => listener,
-            None => bind(address).map_err(|error| OpenError::new(at, hint(&error)).by(&error))?,
+            None => {
+                let bound = bind(address);
+                let said = |error| OpenError::new(at, hint(&error)).by(&error);
+                Listener::Tcp(bound.map_err(said)?)
+            }
         };
         Ok(Self { listener, tls, max_connections })
     }
@@ -87,15 +93,15 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// An accepted connection.
 pub(super) enum Arrival {
     /// A client.
-    Client(Transport, SocketAddr),
+    Client(Transport, Peer),
     /// A client beyond the limit: it is passed to [`Acceptor::welcome`] or refused.
-    TooMany(TcpStream, SocketAddr),
+    TooMany(Stream, Peer),
 }
 
 /// Accepts connections.
 pub(super) struct Acceptor {
     name: Arc<str>,
-    listener: Option<TcpListener>,
+    listener: Option<Polled>,
     tls: Option<ServerTls>,
     max_connections: usize,
     /// True if the system had no descriptor for the last client, which was logged.
@@ -118,8 +124,7 @@ impl Acceptor {
         registry: &Registry,
         token: Token,
     ) -> io::Result<Self> {
-        let mut listener = TcpListener::from_std(bound.listener);
-        registry.register(&mut listener, token, Interest::READABLE)?;
+        let listener = Polled::register(bound.listener, registry, token)?;
         Ok(Self {
             name: Arc::clone(name),
             listener: Some(listener),
@@ -178,7 +183,7 @@ impl Acceptor {
     }
 
     /// Accepts a client; `None` if TLS cannot begin, which is logged.
-    pub(super) fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) -> Option<Transport> {
+    pub(super) fn welcome(&mut self, stream: Stream, peer: Peer) -> Option<Transport> {
         match self.tls.as_ref().map(ServerTls::connection).transpose() {
             Ok(tls) => Some(Transport::new(stream, tls)),
             Err(error) => {
@@ -189,7 +194,7 @@ impl Acceptor {
     }
 
     /// Logs that a client is refused, and reports it as the input's state.
-    pub(super) fn refuse(&mut self, peer: SocketAddr, inlet: &Inlet) {
+    pub(super) fn refuse(&mut self, peer: Peer, inlet: &Inlet) {
         let max = self.max_connections;
         let what = format!("refused: there are {max} connections already (max_connections)");
         self.refusals.log(&self.name, peer, &what);
@@ -208,7 +213,7 @@ impl Acceptor {
     }
 
     /// Logs a client's fault, with a bound on the rate.
-    pub(super) fn complain(&mut self, peer: SocketAddr, what: &str) {
+    pub(super) fn complain(&mut self, peer: Peer, what: &str) {
         self.complaints.log(&self.name, peer, what);
     }
 }
@@ -222,7 +227,7 @@ struct Complaints {
 }
 
 impl Complaints {
-    fn log(&mut self, name: &str, peer: SocketAddr, what: &str) {
+    fn log(&mut self, name: &str, peer: Peer, what: &str) {
         match self.take() {
             Some(0) => log::warn!("input.{name}: {peer}: {what}"),
             Some(more) => log::warn!("input.{name}: {peer}: {what} ({more} more like it)"),

@@ -12,75 +12,23 @@
 //! cannot hold. The same applies while a spool has not written what it was given: data in the
 //! kernel outlives a daemon that is killed.
 
-use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
 use super::inbox::{Change, Inlet};
+use super::socket_path::SocketPath;
 use super::wait::{Waited, pause, wait};
 use super::{Hearing, Socket as Kept, Source};
 use crate::input::{InputCounts, Intake};
 use crate::limits::{self, DATAGRAM_MAX};
 use crate::sys::recv::DatagramReader;
 use crate::sys::socket::{Memory, memory};
-
-/// The path of a Unix socket. Dropping it removes the path, if it still leads to this socket.
-#[derive(Debug)]
-pub struct SocketPath {
-    path: PathBuf,
-    inode: u64,
-    stays: AtomicBool,
-    /// Set once the path leads elsewhere, even if its inode number is the same.
-    lost: AtomicBool,
-}
-
-impl SocketPath {
-    /// The path of a socket that was just bound to it.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn bound(path: &Path) -> io::Result<Arc<Self>> {
-        Self::at(path, false)
-    }
-
-    /// The path of a socket that the service manager also holds.
-    pub fn kept(path: &Path) -> Option<Arc<Self>> {
-        Self::at(path, true).ok()
-    }
-
-    fn at(path: &Path, stays: bool) -> io::Result<Arc<Self>> {
-        let (inode, stays) = (path.symlink_metadata()?.ino(), AtomicBool::new(stays));
-        let lost = AtomicBool::new(false);
-        Ok(Arc::new(Self { path: path.to_path_buf(), inode, stays, lost }))
-    }
-
-    /// Sets whether the path remains when nobody here has the socket any more, because another
-    /// process has it.
-    pub fn set_stays(&self, stays: bool) {
-        self.stays.store(stays, Ordering::Relaxed);
-    }
-}
-
-impl Drop for SocketPath {
-    fn drop(&mut self) {
-        let same = |data: fs::Metadata| data.ino() == self.inode && data.file_type().is_socket();
-        if !self.stays.load(Ordering::Relaxed)
-            && !self.lost.load(Ordering::Relaxed)
-            && self.path.symlink_metadata().is_ok_and(same)
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            log::warn!("{}: cannot be removed: {error}", self.path.display());
-        }
-    }
-}
 
 /// A bound datagram socket, UDP or Unix.
 #[derive(Debug)]
@@ -349,7 +297,7 @@ impl<I: Intake> Running<I> {
         let DatagramSocket { socket, drops, path } = next;
         (self.socket, self.drops) = (socket, drops);
         if let Some(before) = std::mem::replace(&mut self.path, path) {
-            before.lost.store(true, Ordering::Relaxed);
+            before.set_lost();
         }
         self.buffer = self.socket.recv_buffer_size().unwrap_or(0);
     }

@@ -183,6 +183,8 @@ pub struct Handle {
     replies: Option<Sender<Reply>>,
     control: Arc<ReceiverControl>,
     thread: Option<JoinHandle<()>>,
+    /// True if it must be told of completed barriers.
+    sends_barriers: bool,
     /// Its socket, for a successor and for the service manager.
     pub socket: Option<Arc<Socket>>,
     /// The TLS of its clients, which a reload renews.
@@ -214,13 +216,22 @@ impl Handle {
             abandoned: false,
         };
         let socket = source.socket()?.map(Arc::new);
-        let tls = source.tls();
+        let (tls, sends_barriers) = (source.tls(), source.sends_barriers());
         // Thread names have 15 bytes at most (pthread_setname_np(3)).
         let title: String = format!("in:{name}").chars().take(15).collect();
         let run = move || source.run(inlet);
         let thread = Some(thread::Builder::new().name(title).spawn(run)?);
         let ready = ready.clone();
-        Ok(Self { received, ready, replies: Some(reply), control, thread, socket, tls })
+        Ok(Self {
+            received,
+            ready,
+            replies: Some(reply),
+            control,
+            thread,
+            sends_barriers,
+            socket,
+            tls,
+        })
     }
 
     /// Allows the receiver to enter itself in the ready list again. Call it before [`Self::take`].
@@ -295,7 +306,9 @@ impl Handle {
 
     fn say(&self, reply: Reply) {
         // A receiver that has ended has no client left.
-        if self.replies.as_ref().is_some_and(|replies| replies.send(reply).is_ok()) {
+        if self.sends_barriers
+            && self.replies.as_ref().is_some_and(|replies| replies.send(reply).is_ok())
+        {
             self.control.bell.ring();
         }
     }
@@ -528,6 +541,10 @@ mod tests {
     struct Does<F>(F);
 
     impl<F: FnOnce(Inlet) + Send> Source for Does<F> {
+        fn sends_barriers(&self) -> bool {
+            true
+        }
+
         fn run(self: Box<Self>, inlet: Inlet) {
             (self.0)(inlet);
         }

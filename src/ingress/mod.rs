@@ -9,18 +9,20 @@ pub mod datagrams;
 pub mod descriptor;
 pub mod files;
 pub mod inbox;
+pub mod listener;
 pub mod pending;
 pub mod server;
-mod wait;
+pub mod socket_path;
+pub mod wait;
 
 use std::io::ErrorKind;
-use std::net::TcpListener;
 use std::{fmt, io};
 
 use crate::net::tls::ServerTls;
 
 use datagrams::DatagramSocket;
 use inbox::Inlet;
+use listener::Listener;
 
 /// A source of lines, opened and not read yet.
 pub trait Source: Send {
@@ -33,6 +35,11 @@ pub trait Source: Send {
     /// The system's.
     fn socket(&self) -> io::Result<Option<Socket>> {
         Ok(None)
+    }
+
+    /// Returns whether it sends barriers, and must be told of completed ones.
+    fn sends_barriers(&self) -> bool {
+        false
     }
 
     /// The TLS of its clients, renewed when certificates are read again.
@@ -123,7 +130,7 @@ pub enum Socket {
     /// For datagrams.
     Datagrams(DatagramSocket),
     /// For connections.
-    Listener(TcpListener),
+    Listener(Listener),
 }
 
 impl Socket {

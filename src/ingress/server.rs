@@ -15,7 +15,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
@@ -33,6 +32,7 @@ use crate::limits::{
 };
 use crate::net::tls::ServerTls;
 use crate::net::transport::Transport;
+use crate::sources::Source as Peer;
 
 const BELL: Token = Token(0);
 const LISTENER: Token = Token(1);
@@ -54,7 +54,7 @@ pub trait Accept: Send + 'static {
     fn gather(&self) -> <Self::Session as Session>::Gather;
 
     /// Creates the session of a new client; `tls` says whether it uses TLS.
-    fn session(&self, peer: SocketAddr, tls: bool) -> Self::Session;
+    fn session(&self, peer: Peer, tls: bool) -> Self::Session;
 
     /// Clients that have sent nothing for this long are disconnected.
     fn idle_timeout(&self) -> Option<Duration> {
@@ -179,8 +179,11 @@ impl<A: Accept> Source for Server<A> {
     }
 
     fn socket(&self) -> io::Result<Option<Socket>> {
-        TcpListener::try_clone(&self.bound.listener)
-            .map(|listener| Some(Socket::Listener(listener)))
+        self.bound.listener.try_clone().map(|listener| Some(Socket::Listener(listener)))
+    }
+
+    fn sends_barriers(&self) -> bool {
+        A::ACKNOWLEDGES
     }
 
     fn tls(&self) -> Option<ServerTls> {
@@ -211,7 +214,7 @@ struct Running<A: Accept> {
 
 struct Client<S> {
     transport: Transport,
-    peer: SocketAddr,
+    peer: Peer,
     session: S,
     since: Instant,
     /// When it connected or last sent something.
@@ -407,7 +410,7 @@ impl<A: Accept> Running<A> {
         true
     }
 
-    fn enter(&mut self, mut transport: Transport, peer: SocketAddr) -> io::Result<()> {
+    fn enter(&mut self, mut transport: Transport, peer: Peer) -> io::Result<()> {
         let token = Token(self.next_token);
         self.next_token += 1;
         let interest = match A::ACKNOWLEDGES || transport.is_tls() {

@@ -10,19 +10,22 @@ use crate::wake::Bell;
 
 /// The result of a wait.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Waited {
+pub enum Waited {
+    /// There is something to read.
     Ready,
+    /// The bell rang.
     Stopped,
+    /// The time is over.
     TimedOut,
 }
 
 /// Waits for a millisecond, in which the kernel gathers data.
-pub(super) fn pause(bell: &Bell) -> Waited {
+pub fn pause(bell: &Bell) -> Waited {
     rest(bell, limits::RECV_PAUSE)
 }
 
 /// Waits for this time.
-pub(super) fn rest(bell: &Bell, time: Duration) -> Waited {
+pub fn rest(bell: &Bell, time: Duration) -> Waited {
     let mut fds = [PollFd::new(bell.as_fd(), PollFlags::POLLIN)];
     let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
     match poll(&mut fds, timeout) {
@@ -32,12 +35,12 @@ pub(super) fn rest(bell: &Bell, time: Duration) -> Waited {
 }
 
 /// Waits until there is something to read.
-pub(super) fn wait(source: BorrowedFd<'_>, bell: &Bell, longest: Option<Duration>) -> Waited {
+pub fn wait(source: BorrowedFd<'_>, bell: &Bell, longest: Option<Duration>) -> Waited {
     wait_any(&[source], bell, longest).0
 }
 
 /// Waits until one of these is readable; returns the indexes of those that are.
-pub(super) fn wait_any(
+pub fn wait_any(
     sources: &[BorrowedFd<'_>],
     bell: &Bell,
     longest: Option<Duration>,

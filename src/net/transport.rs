@@ -1,4 +1,5 @@
-//! A TCP connection, plain or through TLS, for the loop and the receivers: nothing here ever waits.
+//! A connection over TCP or a Unix socket, plain or through TLS, for the loop and the receivers:
+//! nothing here ever waits.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -6,11 +7,11 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use mio::event::Source;
-use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustls::Connection;
 use socket2::{SockRef, TcpKeepalive};
 
+use super::stream::Stream;
 use crate::sys::socket;
 
 /// A peer that vanishes silently is detected after about two minutes.
@@ -19,7 +20,7 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from
 /// A connection.
 #[derive(Debug)]
 pub struct Transport {
-    stream: TcpStream,
+    stream: Stream,
     tls: Option<Box<Tls>>,
     /// Bytes written to the socket since it was created.
     written: u64,
@@ -38,7 +39,7 @@ struct Tls {
 
 impl Tls {
     /// Processes what was read from the socket.
-    fn take_in(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+    fn take_in(&mut self, stream: &mut Stream) -> io::Result<()> {
         self.connection.process_new_packets().map(drop).map_err(|error| {
             // The alert that explains the failure; the connection ends either way.
             let _ = self.connection.write_tls(stream);
@@ -49,10 +50,11 @@ impl Tls {
 
 impl Transport {
     /// Creates a connection; with `tls` it uses TLS.
-    pub fn new(stream: TcpStream, tls: Option<Connection>) -> Self {
+    pub fn new(stream: impl Into<Stream>, tls: Option<Connection>) -> Self {
+        let stream = stream.into();
         let socket = SockRef::from(&stream);
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE.0).with_interval(KEEPALIVE.1);
-        // Without these options the connection still works, only less well.
+        // Without these options a connection works less well; a Unix socket needs none of them.
         let _ = socket.set_tcp_nodelay(true);
         let _ = socket.set_tcp_keepalive(&keepalive);
         let tls = tls.map(|connection| {
@@ -73,7 +75,7 @@ impl Transport {
     }
 
     /// The socket.
-    pub fn stream(&self) -> &TcpStream {
+    pub fn stream(&self) -> &Stream {
         &self.stream
     }
 

@@ -4,7 +4,7 @@
 //! long its lines are; an output, what it claims, how large its queue is and how it writes. Nothing
 //! else in the configuration knows a protocol.
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::shared::process::ProcessPlan;
@@ -14,9 +14,10 @@ use crate::forward::plan::ForwardPlan;
 use crate::fs::Fs;
 use crate::ingress::datagrams::DatagramSocket;
 use crate::ingress::files::watch::Meant;
+use crate::ingress::listener::Listener;
 use crate::ingress::{OpenError, Socket, Source};
 use crate::output::worker::{Worker, Workplace};
-use crate::settings::{Choice, Entry, Report, Section};
+use crate::settings::{Choice, Entry, Key, Report, Section};
 
 /// The configuration of an input.
 pub trait Input: Sized {
@@ -78,7 +79,7 @@ impl Opening<'_> {
     }
 
     /// Takes a listening socket.
-    pub fn listener(&mut self) -> Option<TcpListener> {
+    pub fn listener(&mut self) -> Option<Listener> {
         let is_listener = |socket: &Socket| matches!(socket, Socket::Listener(_));
         let at = self.sockets.iter().position(is_listener)?;
         match self.sockets.swap_remove(at) {
@@ -147,6 +148,24 @@ pub enum SinkPlan<'p> {
     Connections(&'p ForwardPlan),
 }
 
+/// What an output says of one protocol that it forwards by.
+pub trait ClientPlan: Default + Sized {
+    /// The keys that the protocol has of its own.
+    const KEYS: &'static [Key];
+
+    /// Reads it.
+    fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<Self>;
+}
+
+/// The plan of a protocol without keys.
+impl ClientPlan for () {
+    const KEYS: &'static [Key] = &[];
+
+    fn read(_: &Section<'_>, _: &mut Report<'_>) -> Option<Self> {
+        Some(())
+    }
+}
+
 /// Something that only one node can have.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Claim {
@@ -163,6 +182,8 @@ pub enum Claim {
     Tcp(SocketAddr),
     /// The path of a Unix datagram socket.
     UnixPath(PathBuf),
+    /// The path of a Unix socket for connections.
+    UnixListener(PathBuf),
     /// Another path that is read: that of a FIFO.
     Path(PathBuf),
     /// Standard input.
@@ -206,6 +227,8 @@ impl Claim {
         match (self, other) {
             (Self::Udp { address: one, .. }, Self::Udp { address: other, .. })
             | (Self::Tcp(one), Self::Tcp(other)) => addresses_clash(*one, *other),
+            (Self::UnixPath(one), Self::UnixListener(other))
+            | (Self::UnixListener(one), Self::UnixPath(other)) => one == other,
             _ => self == other,
         }
     }
@@ -221,6 +244,7 @@ impl Claim {
                 Self::Udp { address: any(*address), multicast: None, interface: None }
             }
             Self::Tcp(address) => Self::Tcp(any(*address)),
+            Self::UnixListener(path) => Self::UnixPath(path.clone()),
             other => other.clone(),
         }
     }
@@ -229,7 +253,8 @@ impl Claim {
     pub fn fits(&self, socket: &Socket) -> bool {
         match self {
             Self::Udp { .. } | Self::UnixPath(_) => matches!(socket, Socket::Datagrams(_)),
-            Self::Tcp(_) => matches!(socket, Socket::Listener(_)),
+            Self::Tcp(_) => matches!(socket, Socket::Listener(Listener::Tcp(_))),
+            Self::UnixListener(_) => matches!(socket, Socket::Listener(Listener::Unix(..))),
             _ => false,
         }
     }
@@ -247,7 +272,7 @@ impl Claim {
             Self::Udp { address, .. } | Self::Tcp(address) => {
                 format!("{address} is bound by {owner}")
             }
-            Self::UnixPath(_) => format!("this socket is bound by {owner}"),
+            Self::UnixPath(_) | Self::UnixListener(_) => format!("this socket is bound by {owner}"),
             Self::Path(_) => format!("this FIFO is read by {owner}"),
             Self::Followed(_) => format!("these files are followed by {owner}"),
             Self::Stdin => format!("standard input is read by {owner}"),
@@ -260,7 +285,9 @@ impl Claim {
     /// The label for the place where it was claimed first.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Udp { .. } | Self::Tcp(_) | Self::UnixPath(_) => "bound here",
+            Self::Udp { .. } | Self::Tcp(_) | Self::UnixPath(_) | Self::UnixListener(_) => {
+                "bound here"
+            }
             Self::Path(_) | Self::Stdin | Self::Followed(_) => "read here",
             Self::File(_) | Self::Stdout => "written here",
             Self::Folder(_) => "used here",

@@ -11,8 +11,9 @@ use crate::batch::{Batch, count_lines};
 use crate::config::plan::FormatPlan;
 use crate::format::Formatter;
 use crate::forward::client::Client as Protocol;
+use crate::forward::client::OpenClients;
 use crate::limits::{ANSWER_DEFAULT, FORWARD_OUT, READ_CHUNK};
-use crate::proto;
+use crate::proto::ClientPlans;
 use crate::url::Url;
 
 /// A session that lines go through.
@@ -33,8 +34,8 @@ impl Answered {
     pub(super) fn connect(to: &Url, options: &Options, stop: &Stop) -> io::Result<Self> {
         let wire = Wire::connect(to, options, stop)?;
         let formatter = Formatter::new(&FormatPlan::default());
-        let unknown = || io::Error::other("this protocol cannot forward lines");
-        let client = proto::client(to.protocol, None).ok_or_else(unknown)?;
+        let unknown = || io::Error::other("lines cannot be forwarded by this protocol");
+        let client = ClientPlans::default().client(to.protocol, None).ok_or_else(unknown)?;
         let mut session = Self { wire, client, formatter, handed: 0, answered: 0 };
         session.wait_until(|client| stop.asked() || client.is_open())?;
         Ok(session)

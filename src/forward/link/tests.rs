@@ -16,9 +16,10 @@ fn link(peers: &[&str]) -> Link {
         format: FormatPlan::default(),
         timeout: Duration::from_secs(60),
         tls: ClientTlsPlan::default(),
+        clients: crate::proto::ClientPlans::default().into(),
         queue: 1,
     };
-    let mut link = Link::new(&plan, 0, crate::proto::client, Mono::default());
+    let mut link = Link::new(&plan, 0, Mono::default());
     link.tick(Mono::default());
     link
 }

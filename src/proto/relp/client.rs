@@ -105,7 +105,7 @@ fn words(frame: &Frame) -> String {
 }
 
 /// Creates a client that offers its spool, if it has one.
-pub fn new(offer: Offer) -> RelpClient {
+pub fn new(offer: Offer, (): &()) -> RelpClient {
     RelpClient::new(offer)
 }
 

@@ -1,6 +1,5 @@
 //! A client's session on a server: whether its offer is trusted, and the source of its lines.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::origins::{Client, Held, Owners};
@@ -26,10 +25,10 @@ pub struct ClientSession {
 
 impl ClientSession {
     /// Creates a session for messages of up to `max_message` bytes; longer ones are truncated.
-    pub fn new(peer: SocketAddr, max_message: usize, owners: Owners) -> Self {
+    pub fn new(peer: Source, max_message: usize, owners: Owners) -> Self {
         Self {
             session: Session::new(max_message),
-            source: Source::Address(peer),
+            source: peer,
             client: Client::new(peer.ip()),
             owners,
             held: None,
@@ -137,7 +136,7 @@ mod tests {
 
     /// The session of a client that offers an identity, and the answer it gets.
     fn offers(owners: &Owners, address: &str, identity: Identity) -> (ClientSession, String) {
-        let peer = SocketAddr::new(address.parse().unwrap(), 1);
+        let peer = Source::Address(std::net::SocketAddr::new(address.parse().unwrap(), 1));
         let mut client = ClientSession::new(peer, 20, owners.clone());
         let offers = Offers::ours(Some((identity, 0)), None).encode();
         let open = stream(&[(1, "open", offers.as_bytes())]);

@@ -9,5 +9,7 @@ pub mod keyed;
 pub mod lines;
 pub mod process;
 pub mod queue;
+pub mod record;
 pub mod tls;
 pub mod udp_socket;
+pub mod unix_socket;

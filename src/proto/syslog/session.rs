@@ -1,12 +1,12 @@
 //! A syslog client's connection: frames in, messages out. Nothing is ever answered.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use crate::ingress::server;
 use crate::input::Gather;
 use crate::input::messages::Messages;
 use crate::parse::framing::{Frame, Framer, TooLarge};
+use crate::parse::is_tls_hello;
 use crate::sources::Source;
 
 /// One client.
@@ -46,8 +46,8 @@ impl fmt::Display for Fault {
 impl Session {
     /// Creates a session for messages of up to `max_message` bytes; with `nul`, NUL also ends a
     /// message.
-    pub fn new(peer: SocketAddr, tls: bool, max_message: usize, nul: bool) -> Self {
-        let (framer, source) = (Framer::new(max_message, nul), Some(Source::Address(peer)));
+    pub fn new(peer: Source, tls: bool, max_message: usize, nul: bool) -> Self {
+        let (framer, source) = (Framer::new(max_message, nul), Some(peer));
         Self { framer, source, may_be_tls: !tls, slip: None, out: Vec::new() }
     }
 
@@ -89,9 +89,4 @@ impl server::Session for Session {
     fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
-}
-
-/// Returns whether a connection begins with a TLS record (RFC 8446, section 5.1); no message does.
-fn is_tls_hello(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x16, 0x03])
 }

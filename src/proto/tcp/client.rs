@@ -1,5 +1,6 @@
 //! Lines over plain TCP with octet counting (RFC 6587, section 3.4.1; RFC 5425, section 4.3):
-//! the length of each line in decimal, a space, the line.
+//! the length of each line in decimal, a space, the line. For peers that know no counts, a newline
+//! behind each line instead (RFC 6587, section 3.4.2); there is none inside a line.
 //!
 //! The peer sends no answers. Lines count as delivered when the peer's TCP has acknowledged their
 //! last byte; the kernel reports how many bytes are unacknowledged.
@@ -14,9 +15,12 @@ use crate::forward::out::Out;
 use crate::ledger::Count;
 use crate::proto::shared::decimal::decimal;
 
+use super::config::{Framing, TcpOutPlan};
+
 /// One connection.
 #[derive(Debug, Default)]
 pub struct TcpClient {
+    framing: Framing,
     out: Out,
     /// Bytes passed on for writing since the connection was made.
     given: u64,
@@ -27,8 +31,8 @@ pub struct TcpClient {
 }
 
 /// Creates a client; its offer is unused, because a plain TCP peer cannot receive it.
-pub fn new(_: Offer) -> TcpClient {
-    TcpClient::default()
+pub fn new(_: Offer, plan: &TcpOutPlan) -> TcpClient {
+    TcpClient { framing: plan.framing, ..TcpClient::default() }
 }
 
 impl Client for TcpClient {
@@ -50,9 +54,17 @@ impl Client for TcpClient {
         let formatted = batch.with(bytes, batch.lines);
         let mut out = Vec::with_capacity(formatted.bytes.len() + batch.lines as usize * 8);
         for (line, written) in batch.iter().zip(formatted.iter()) {
-            decimal(&mut out, written.len() as u64);
-            out.push(b' ');
-            out.extend_from_slice(written);
+            match self.framing {
+                Framing::Count => {
+                    decimal(&mut out, written.len() as u64);
+                    out.push(b' ');
+                    out.extend_from_slice(written);
+                }
+                Framing::Newline => {
+                    out.extend_from_slice(written);
+                    out.push(b'\n');
+                }
+            }
             self.sent.push_back((
                 self.given + out.len() as u64,
                 Count { lines: 1, bytes: line.len() as u64 + 1 },
@@ -119,5 +131,19 @@ mod tests {
         assert_eq!(done.iter().sum::<u64>(), 3);
         assert_eq!((done[7], done[9], done[23]), (1, 1, 1));
         assert!(!client.waits());
+    }
+
+    #[test]
+    fn a_peer_without_counts_gets_a_newline_behind_each_line() {
+        let mut client = new(None, &TcpOutPlan { framing: Framing::Newline });
+        client.send(&batch_of("hello\n\nline of ten\n"), &Formatter::new(&FormatPlan::default()));
+        let out: Vec<u8> = client.out.pieces().iter().flat_map(|bytes| bytes.to_vec()).collect();
+        assert_eq!(String::from_utf8(out).unwrap(), "hello\n\nline of ten\n");
+        client.acknowledged(7);
+        assert_eq!(client.take_done().lines, 2);
+        client.acknowledged(18);
+        assert_eq!(client.take_done().lines, 0);
+        client.acknowledged(19);
+        assert_eq!(client.take_done(), Count { lines: 1, bytes: 12 });
     }
 }

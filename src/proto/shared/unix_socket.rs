@@ -1,37 +1,126 @@
-//! Opening the socket of a syslog input on a Unix path (unix(7)).
+//! The Unix socket of an input (unix(7)): its path, mode and owner, and how it is opened, for
+//! datagrams or for connections.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::unistd::{Group, User, getegid, geteuid};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::config::UnixInPlan;
 use crate::ingress::OpenError;
-use crate::ingress::datagrams::{DatagramSocket, Keeper, Look, SocketPath};
+use crate::ingress::datagrams::{DatagramSocket, Keeper, Look};
+use crate::ingress::listener::Listener;
+use crate::ingress::socket_path::SocketPath;
+use crate::limits;
+use crate::settings::key::{Key, MODE, Value};
+use crate::settings::{Entry, Report, Section};
 
-/// Binds the socket. A socket that another program left at the path and no longer listens to is
+/// The Unix socket of an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnixInPlan {
+    /// The path to bind.
+    pub path: PathBuf,
+    /// The mode of the socket.
+    pub mode: u32,
+    /// Its owner, `user` or `user:group`.
+    pub owner: Option<String>,
+}
+
+/// The keys of an input on a Unix socket.
+pub const KEYS: &[Key] = &[SOCKET_MODE, SOCKET_OWNER];
+
+const SOCKET_MODE: Key = Key::or("mode", MODE, "\"0666\"", "The mode of the socket.");
+const SOCKET_OWNER: Key = Key::or_else(
+    "owner",
+    Value::Text("user, user:group or :group", r"\S"),
+    "the daemon's",
+    "The owner of the socket.",
+);
+
+/// Reads the Unix socket of an input; `path` is the text after `unix://`.
+pub fn read(
+    section: &Section<'_>,
+    entry: &Entry<'_>,
+    path: &str,
+    report: &mut Report<'_>,
+) -> Option<UnixInPlan> {
+    let max = limits::SOCKET_PATH_MAX;
+    if !path.starts_with('/') {
+        entry.wrong_help(report, "is not a whole path", "as in unix:///dev/log");
+        return None;
+    }
+    if path.len() > max || path.contains('\0') {
+        let message = format!("a socket's path has {max} bytes at most, this has {}", path.len());
+        entry.wrong_help(report, message, "choose a folder nearer to /, as in unix:///run/x.sock");
+        return None;
+    }
+    let mode = section.mode(&SOCKET_MODE, report).unwrap_or(limits::UNIX_MODE_DEFAULT);
+    let owner = section.system_text(&SOCKET_OWNER, report).map(str::to_string);
+    Some(UnixInPlan { path: PathBuf::from(path), mode, owner })
+}
+
+/// Binds a socket for datagrams. What another program left at the path and listens to no more is
 /// replaced.
 ///
 /// # Errors
 /// A sentence for the user that names the path.
 pub fn open(name: &str, plan: &UnixInPlan) -> Result<DatagramSocket, OpenError> {
-    let path = plan.path.display();
-    let at = format!("input.{name}: syslog = \"unix://{path}\"");
-    let fail = |what: &str| OpenError::new(&at, what);
-    make_way(&plan.path).map_err(|error| fail(&error))?;
-    let socket = bind(plan).map_err(|error| match error.kind() {
+    let (socket, path) = bind_at(&setting(name, "syslog", plan), plan, Type::DGRAM)?;
+    log::info!("input.{name}: listening on {}", plan.path.display());
+    Ok(DatagramSocket { path: Some(path), ..DatagramSocket::new(socket) })
+}
+
+/// Listens for connections at the path, under a setting whose key is `key`; `socket` is one that
+/// does already.
+///
+/// # Errors
+/// One sentence with the path in it, for the user.
+pub fn listen(
+    name: &str,
+    key: &str,
+    plan: &UnixInPlan,
+    socket: Option<Listener>,
+) -> Result<Listener, OpenError> {
+    let at = setting(name, key, plan);
+    if let Some(listener) = socket {
+        permit_kept(&at, plan)?;
+        return Ok(listener);
+    }
+    let (socket, path) = bind_at(&at, plan, Type::STREAM)?;
+    let fail = |error: io::Error| OpenError::new(&at, error);
+    socket.listen(BACKLOG).map_err(fail)?;
+    log::info!("input.{name}: listening on {}", plan.path.display());
+    Ok(Listener::Unix(socket.into(), Some(path)))
+}
+
+/// The maximum number of connections waiting to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// The setting, for messages.
+fn setting(name: &str, key: &str, plan: &UnixInPlan) -> String {
+    format!("input.{name}: {key} = \"unix://{}\"", plan.path.display())
+}
+
+/// Binds a socket and sets the mode and the owner of its path.
+fn bind_at(
+    at: &str,
+    plan: &UnixInPlan,
+    kind: Type,
+) -> Result<(Socket, Arc<SocketPath>), OpenError> {
+    let fail = |what: &str| OpenError::new(at, what);
+    make_way(&plan.path, kind).map_err(|error| fail(&error))?;
+    let socket = bind(plan, kind).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => fail("the folder does not exist: create it first").by(&error),
         _ => fail(&error.to_string()),
     })?;
     // From here on the path is removed again on failure.
-    let kept = SocketPath::bound(&plan.path).map_err(|error| fail(&error.to_string()))?;
+    let path = SocketPath::bound(&plan.path).map_err(|error| fail(&error.to_string()))?;
     permit(plan).map_err(|error| fail(&error))?;
-    log::info!("input.{name}: listening on {path}");
-    Ok(DatagramSocket { path: Some(kept), ..DatagramSocket::new(socket) })
+    Ok((socket, path))
 }
 
 /// Takes over a socket that is already bound.
@@ -43,14 +132,20 @@ pub fn keep(
     plan: &UnixInPlan,
     socket: &DatagramSocket,
 ) -> Result<DatagramSocket, OpenError> {
-    let at = format!("input.{name}: syslog = \"unix://{}\"", plan.path.display());
-    // If the path is gone, the receiver creates it again.
+    let at = setting(name, "syslog", plan);
+    permit_kept(&at, plan)?;
+    socket.try_clone().map_err(|error| OpenError::new(&at, error))
+}
+
+/// Sets the mode and the owner of the path of an existing socket.
+fn permit_kept(at: &str, plan: &UnixInPlan) -> Result<(), OpenError> {
+    // If the path is gone, the receiver of datagrams creates it again.
     if plan.path.symlink_metadata().is_ok()
         && let Err(error) = permit(plan)
     {
         // A path that a `.socket` unit made is not ours to change: its SocketMode= applies.
         if is_ours(&plan.path) {
-            return Err(OpenError::new(&at, error));
+            return Err(OpenError::new(at, error));
         }
         let mode = plan.path.metadata().map_or(0, |data| data.mode() & 0o777);
         if plan.owner.is_some() || mode != plan.mode {
@@ -59,7 +154,7 @@ pub fn keep(
             );
         }
     }
-    socket.try_clone().map_err(|error| OpenError::new(&at, error))
+    Ok(())
 }
 
 /// Binds the path again when it is gone, or belongs to another program that no longer listens.
@@ -129,29 +224,32 @@ fn permit(plan: &UnixInPlan) -> Result<(), String> {
 }
 
 /// Removes a socket that no program listens to.
-fn make_way(path: &Path) -> Result<(), String> {
+fn make_way(path: &Path, kind: Type) -> Result<(), String> {
     let Ok(data) = path.symlink_metadata() else { return Ok(()) };
     if !data.file_type().is_socket() {
         return Err("there is something else at this path that is no socket: remove it, or name \
                     another path"
             .into());
     }
-    let probe = UnixDatagram::unbound().map_err(|error| error.to_string())?;
-    match probe.connect(path) {
+    let probe = Socket::new(Domain::UNIX, kind, None).map_err(|error| error.to_string())?;
+    let address = SockAddr::unix(path).map_err(|error| error.to_string())?;
+    match probe.connect(&address) {
         Ok(()) => Err("another program listens there (see who with: ss -xlp); end it, or name \
                        another path"
             .into()),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(|error| format!("an old socket is there: {error}"))
         }
-        Err(error) => Err(format!("there is a socket that is no syslog socket: {error}")),
+        Err(error) => Err(format!("there is a socket of another kind: {error}")),
     }
 }
 
-fn bind(plan: &UnixInPlan) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+fn bind(plan: &UnixInPlan, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, kind, None)?;
     socket.set_nonblocking(true)?;
-    socket.set_passcred(true)?;
+    if kind == Type::DGRAM {
+        socket.set_passcred(true)?;
+    }
     socket.bind(&SockAddr::unix(&plan.path)?)?;
     Ok(socket)
 }
@@ -178,8 +276,6 @@ fn ids(owner: &str) -> Result<(Option<u32>, Option<u32>), String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     fn plan(path: PathBuf) -> UnixInPlan {
