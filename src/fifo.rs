@@ -1,9 +1,9 @@
 //! Opening named pipes for reading.
 //!
-//! A path that was a named pipe may be something else by the time it is opened again: a cleaning
-//! job removed the pipe, and a writer that came back with O_CREAT made a regular file of its name.
-//! Read as a pipe, such a file ends at once, is opened again, and its lines come without end.
-//! So the kind is looked at on the open descriptor, at every open.
+//! A path that was a named pipe may be something else by the time it is reopened: a cleanup job
+//! removed the pipe, and a writer that opened it with O_CREAT created a regular file with its name.
+//! Read as a pipe, such a file ends at once, is reopened, and its lines are read without end. So
+//! the kind is checked on the open descriptor, at every open.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,7 +13,7 @@ use std::path::Path;
 /// Opens a named pipe for reading, without waiting for a writer.
 ///
 /// # Errors
-/// The system's; of kind `InvalidInput`, where what is there is no named pipe.
+/// The system's; of kind `InvalidInput` if it is not a named pipe.
 pub fn open(path: &Path) -> io::Result<File> {
     match open_any(path)? {
         (file, true) => Ok(file),
@@ -24,7 +24,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Opens whatever is there for reading without waiting; whether it is a named pipe.
+/// Opens any file for reading without waiting; also returns whether it is a named pipe.
 ///
 /// # Errors
 /// The system's.
@@ -34,14 +34,16 @@ pub fn open_any(path: &Path) -> io::Result<(File, bool)> {
     Ok((file, is_fifo))
 }
 
-/// Makes a named pipe where nothing is there.
+/// Creates a named pipe if nothing is there.
 ///
 /// # Errors
 /// The system's, or that something else is there.
 pub fn make(path: &Path) -> io::Result<()> {
     match path.metadata() {
         Ok(data) if data.file_type().is_fifo() => Ok(()),
-        Ok(_) => Err(io::Error::other("it exists and is no named pipe: remove it or name another")),
+        Ok(_) => {
+            Err(io::Error::other("it exists and is not a named pipe: remove it or name another"))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mode = nix::sys::stat::Mode::from_bits_truncate(0o660);
             Ok(nix::unistd::mkfifo(path, mode)?)

@@ -410,19 +410,19 @@ impl Fs for OsFs {
 /// Opens a regular file under its own name. Opening a named pipe could block, and the target of a
 /// link may belong to another user.
 fn own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    let said = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what);
+    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what);
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = options.custom_flags(flags).open(path).map_err(|error| {
         match error.raw_os_error() {
-            Some(libc::ELOOP) => said("is a symbolic link, which is not followed here"),
+            Some(libc::ELOOP) => invalid("is a symbolic link, which is not followed here"),
             // A named pipe without a reader, or a socket.
-            Some(libc::ENXIO) => said("is no regular file"),
+            Some(libc::ENXIO) => invalid("is not a regular file"),
             _ => error,
         }
     })?;
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(said("is no regular file")),
+        false => Err(invalid("is not a regular file")),
     }
 }
 

@@ -1,16 +1,16 @@
-//! Text from outside, made fit for a log or a terminal.
+//! Text from outside, made safe for a log or a terminal.
 //!
-//! What a peer, a file or a process wrote may hold newlines that forge lines of a log, sequences
-//! that make a terminal do things, and characters that reorder what is shown. All of them are
-//! written as escapes here; every other character stays as it is.
+//! Text from a peer, a file or a process may contain newlines that forge log lines, sequences that
+//! control a terminal, and characters that reorder what is shown. All of them are escaped here;
+//! every other character is unchanged.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// The text with every character escaped that is not simply shown.
+/// Escapes every character that is not simply shown.
 ///
-/// Escapes are `\n`, `\r`, `\t`, `\xNN` for other control characters of ASCII, and `\u{N}` for
-/// those beyond. A text without such characters is returned as it is.
+/// Escapes are `\n`, `\r`, `\t`, `\xNN` for other ASCII control characters, and `\u{N}` for those
+/// beyond. A text without such characters is returned unchanged.
 pub fn printable(text: &str) -> Cow<'_, str> {
     match text.find(is_hidden) {
         None => Cow::Borrowed(text),
@@ -23,7 +23,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The same of bytes: those that are not UTF-8 are written as `\xNN`.
+/// The same for bytes: those that are not valid UTF-8 are written as `\xNN`.
 pub fn printable_bytes(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return printable(text);
@@ -32,7 +32,7 @@ pub fn printable_bytes(bytes: &[u8]) -> Cow<'_, str> {
     for chunk in bytes.utf8_chunks() {
         escape(chunk.valid(), &mut out);
         for byte in chunk.invalid() {
-            // A String takes whatever is written to it.
+            // Writing to a String cannot fail.
             let _ = write!(out, "\\x{byte:02x}");
         }
     }
@@ -56,7 +56,7 @@ pub fn printable_lines(text: &str) -> Cow<'_, str> {
 
 fn escape(text: &str, out: &mut String) {
     for c in text.chars() {
-        // A String takes whatever is written to it.
+        // Writing to a String cannot fail.
         let _ = match c {
             '\n' => out.write_str("\\n"),
             '\r' => out.write_str("\\r"),

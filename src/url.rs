@@ -1,4 +1,4 @@
-//! Where lines are sent to: `relp://host:port` and the like.
+//! The destination of lines: `relp://host:port` and the like.
 
 use std::fmt;
 use std::io;
@@ -7,17 +7,17 @@ use std::str::FromStr;
 
 use crate::limits::ADDRESSES_MAX;
 
-/// How the lines travel.
+/// The protocol that carries the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// In datagrams.
     Udp,
-    /// In a stream: each ended by a newline (`logweir send`) or with its length before it
+    /// In a stream: each terminated by a newline (`logweir send`) or preceded by its length
     /// (`forward`).
     Tcp,
     /// The same through TLS.
     Tls,
-    /// As messages of RELP, which are answered.
+    /// As RELP messages, which are acknowledged.
     Relp,
     /// The same through TLS.
     RelpTls,
@@ -47,25 +47,25 @@ impl Protocol {
         PROTOCOLS.iter().find(|(protocol, _)| *protocol == self).map_or("", |(_, word)| word)
     }
 
-    /// Whether it goes through TLS.
+    /// Returns whether it uses TLS.
     pub fn is_tls(self) -> bool {
         matches!(self, Self::Tls | Self::RelpTls | Self::FluentTls)
     }
 }
 
-/// Where lines are sent to.
+/// The destination of lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
-    /// How.
+    /// The protocol.
     pub protocol: Protocol,
-    /// A name or an address; an IPv6 address without its brackets.
+    /// A name or an address; an IPv6 address is without its brackets.
     pub host: String,
     /// The port, never 0.
     pub port: u16,
 }
 
 impl Url {
-    /// Reads a URL of one of these protocols.
+    /// Parses a URL with one of these protocols.
     ///
     /// # Errors
     /// What is wrong, and what to write.
@@ -91,20 +91,20 @@ impl Url {
     }
 }
 
-/// The protocols of peers that do not answer, without TLS: a load can be sent to them.
+/// The protocols without acknowledgements and TLS, by which a load can be sent.
 const UNANSWERED: [Protocol; 2] = [Protocol::Udp, Protocol::Tcp];
-/// The protocols that a tool can send lines by.
+/// The protocols by which a tool can send lines.
 const SENDABLE: [Protocol; 5] =
     [Protocol::Udp, Protocol::Tcp, Protocol::Tls, Protocol::Relp, Protocol::RelpTls];
 
-/// How URLs of these protocols are written.
+/// The forms of URLs with these protocols.
 fn forms(protocols: &[Protocol]) -> String {
     let forms = protocols.iter().map(|protocol| format!("{}://host:port", protocol.word()));
     forms.collect::<Vec<_>>().join(" or ")
 }
 
 impl Url {
-    /// Reads the URL of a peer that does not answer, without TLS.
+    /// Parses the URL of a peer without acknowledgements and TLS.
     ///
     /// # Errors
     /// What is wrong, and what to write.
@@ -112,12 +112,12 @@ impl Url {
         Self::parse(text, &UNANSWERED)
     }
 
-    /// How such URLs are written.
+    /// The forms of such URLs.
     pub fn unanswered_forms() -> String {
         forms(&UNANSWERED)
     }
 
-    /// Reads the URL of a peer that a spool can be forwarded to.
+    /// Parses the URL of a peer to which a spool can be forwarded.
     ///
     /// # Errors
     /// What is wrong, and what to write.
@@ -127,7 +127,7 @@ impl Url {
         Self::parse(text, &allowed)
     }
 
-    /// How the URLs are written that [`Self::from_str`] reads.
+    /// The forms of the URLs that [`Self::from_str`] accepts.
     pub fn forms() -> String {
         forms(&SENDABLE)
     }
@@ -169,7 +169,7 @@ impl fmt::Display for Url {
 }
 
 impl Url {
-    /// The addresses of the host, at least one.
+    /// Resolves the host to its addresses, at least one.
     ///
     /// # Errors
     /// The resolver's.
@@ -178,8 +178,8 @@ impl Url {
     }
 }
 
-/// The addresses of a host in the order in which they are to be tried (RFC 6724), at least one
-/// and at most [`ADDRESSES_MAX`]. It may take as long as the resolver takes.
+/// Resolves a host to its addresses, in the order in which to try them (RFC 6724), at least one and
+/// at most [`ADDRESSES_MAX`]. Takes as long as the resolver takes.
 ///
 /// # Errors
 /// The resolver's.
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn an_error_says_what_to_write() {
-        for (text, said) in [
+        for (text, message) in [
             ("localhost:8420", "the protocol is missing: write udp://host:port or tcp://"),
             ("http://localhost:80", "`http` is not a protocol known here: write udp://"),
             ("udp://localhost", "the port is missing: write udp://localhost:8420"),
@@ -227,7 +227,7 @@ mod tests {
             ("udp://localhost:", "`` is not a port"),
         ] {
             let error = text.parse::<Url>().unwrap_err();
-            assert!(error.contains(said), "{text}: {error}");
+            assert!(error.contains(message), "{text}: {error}");
         }
     }
 }

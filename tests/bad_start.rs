@@ -19,7 +19,7 @@ fn a_fifo_that_is_a_file_is_refused() {
         "[daemon]\ncontrol = \"{dir}/c\"\n[input.in]\nfifo = \"{dir}/c.toml\"\n\
          [output.out]\nstdout = true\n",
     );
-    assert!(said.contains("it exists and is no named pipe"), "{said}");
+    assert!(said.contains("it exists and is not a named pipe"), "{said}");
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_spool_in_a_folder_with_other_files_is_refused_and_touches_none() {
         "[daemon]\ncontrol = \"{{dir}}/c\"\n[input.in]\nudp = \"127.0.0.1:0\"\n\
          [output.out]\nstdout = true\nspool = {{ dir = \"{folder}\" }}\n"
     ));
-    assert!(said.contains("holds files that are no spool's (letter.txt)"), "{said}");
+    assert!(said.contains("holds files that do not belong to a spool (letter.txt)"), "{said}");
     assert_eq!(std::fs::read(dir.path().join("letter.txt")).unwrap(), b"dear sirs");
 }
 

@@ -96,7 +96,7 @@ fn warnings_do_not_refuse() {
     assert_eq!(output.status.code(), Some(0));
     let warning = String::from_utf8(output.stderr).unwrap();
     assert!(
-        warning.contains("c:3:9: warning: filter.f: nothing takes from this filter"),
+        warning.contains("c:3:9: warning: filter.f: nothing reads from this filter"),
         "{warning}"
     );
     assert!(output.stdout.ends_with(b": 1 input, 1 filter, 1 output: fine\n"));
@@ -234,7 +234,7 @@ fn errors_name_the_file_they_are_in() {
     let (main, first, second) = (path.display(), first.display(), second.display());
     let bound = "0.0.0.0:8420 is bound by [input.a]";
     for headline in [
-        format!("{first}:1:2: error: daemon: `daemon` stands in the main file only"),
+        format!("{first}:1:2: error: daemon: `daemon` is allowed only in the main file"),
         format!("{second}:3:7: error: input.b.udp: {bound} on line 3 of {main}"),
         format!("{second}:4:1: error: input.b.nope: unknown key `nope`"),
         format!(
@@ -262,7 +262,7 @@ fn an_include_that_is_wrong_is_refused() {
         ("include = \"conf.d\"", "conf.d: error: is a folder, not a file\n"),
         (
             "include = [\"conf.d/1.toml\", \"conf.d/*.toml\"]",
-            "1.toml:1:1: error: include: `include` stands",
+            "1.toml:1:1: error: include: `include` is allowed",
         ),
         ("include = \"conf.d/2.t?t\"", "2.txt:1:3: error: not TOML"),
     ] {

@@ -332,7 +332,7 @@ fn cat_says_what_is_kept_no_longer() {
     let spool = Spool::numbered(20);
     fs::remove_file(spool.segment(0)).unwrap();
     assert_eq!(spool.run("cat", ""), printed(&numbered(4, 20)));
-    let error = "logweir: lines 1 to 3 are kept no longer\n";
+    let error = "logweir: lines 1 to 3 are no longer kept\n";
     assert_eq!(spool.run("cat", "--from 1"), Said(0, numbered(4, 20), error.into()));
 }
 
@@ -358,7 +358,7 @@ fn all_but_trim_work_beside_a_writer() {
         let Said(0, text, _) = spool.run("ls", "") else { panic!("ls failed") };
         assert!(text.contains("segments"), "{text}");
     }
-    let error = "logweir: DIR: a daemon writes to this spool: end it first\n";
+    let error = "logweir: DIR: a daemon writes to this spool: stop it first\n";
     let refused = Said(1, String::new(), error.into());
     assert_eq!(spool.run("trim", "--before 9").in_dir(&spool), refused);
 }
@@ -373,7 +373,7 @@ fn a_folder_that_is_no_spool_is_refused() {
     fs::create_dir(path.join("empty")).unwrap();
     fs::create_dir(path.join("other")).unwrap();
     fs::write(path.join("other/notes.txt"), "x").unwrap();
-    let none = "is no spool: it has no segment and no identity; name the `dir` of a spool";
+    let none = "is not a spool: it has no segment and no identity; name the `dir` of a spool";
     for command in ["ls", "cat", "verify", "replay", "trim"] {
         let args = match command {
             "replay" => "--dry-run",
@@ -382,7 +382,7 @@ fn a_folder_that_is_no_spool_is_refused() {
         };
         for (name, said) in [
             ("missing", "there is no such folder; name the `dir` of a spool"),
-            ("file", "is no folder; name the `dir` of a spool"),
+            ("file", "is not a folder; name the `dir` of a spool"),
             ("empty", none),
             ("other", none),
         ] {
@@ -515,7 +515,7 @@ fn verify_looks_at_cursors_and_the_identity() {
         other.cursor: is of another spool (00000000000000000000000000000008): its reader begins \
         again at the oldest line kept\n\
         torn.cursor: is damaged: its reader begins again at the oldest line kept\n\
-        notes: is no file of a spool\n\
+        notes: is not a spool's file\n\
         hub.cursor.new: left by an interrupted step; the daemon removes it when it starts\n\
         1 segment, 4 lines (from 0 to 3), 608 bytes: 4 things wrong, 5 lines lost\n";
     assert_eq!(spool.run("verify", "").in_dir(&spool), Said(1, wanted.into(), String::new()));
@@ -562,7 +562,7 @@ impl Sink {
 
 /// The number behind `--from` in what a replay said.
 fn go_on(said: &str) -> u64 {
-    let (_, rest) = said.split_once("go on with --from ").unwrap_or_else(|| panic!("{said}"));
+    let (_, rest) = said.split_once("continue with --from ").unwrap_or_else(|| panic!("{said}"));
     rest.split_whitespace().next().unwrap().parse().unwrap()
 }
 
@@ -778,7 +778,7 @@ fn options_with_times_are_said_as_they_were_meant() {
     let Said(code, _, error) = said(&child.wait_with_output().unwrap());
     assert_eq!(code, 130);
     let wanted =
-        "sent 0 lines, 0 bytes; go on with --from 0 --since 2020-02-02T08:00:00Z --until 2";
+        "sent 0 lines, 0 bytes; continue with --from 0 --since 2020-02-02T08:00:00Z --until 2";
     assert!(error.contains(wanted), "{error}");
 }
 
@@ -912,7 +912,7 @@ fn what_is_planted_is_left_alone_and_nothing_waits_for_it() {
     let Said(_, listed, _) = spool.run("ls", "");
     assert!(!listed.contains("evil") && !listed.contains("pipe"), "{listed}");
     let Said(0, verified, _) = spool.run("verify", "") else { panic!("verify failed") };
-    assert!(verified.contains("evil.cursor: is no file of a spool"), "{verified}");
+    assert!(verified.contains("evil.cursor: is not a spool's file"), "{verified}");
     assert!(verified.contains("wild\\u{1b}[2J") && !verified.contains('\x1b'), "{verified}");
     let Opened { mut writer, cursors, .. } = spool.open(1 << 20);
     assert!(cursors.is_empty());

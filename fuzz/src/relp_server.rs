@@ -24,7 +24,7 @@ struct Served {
 fn served(pieces: &[&[u8]], max_message: usize, lasts: &[Option<u64>]) -> Served {
     let mut session = Session::new(max_message);
     let (mut served, mut answers) = (Served::default(), Vec::new());
-    for (ticket, piece) in (1..).zip(pieces) {
+    for (barrier, piece) in (1..).zip(pieces) {
         served.failed = session.push(piece).is_err();
         let longest = max_message.max(LINES_FRAME_MAX).max(32 * 1024) + HEADS;
         assert!(session.held() <= longest + piece.len(), "holds {} bytes", session.held());
@@ -34,9 +34,9 @@ fn served(pieces: &[&[u8]], max_message: usize, lasts: &[Option<u64>]) -> Served
             served.bytes.extend_from_slice(&piece.bytes);
         }
         let answered = session.out().len();
-        session.handed(ticket);
+        session.sent(barrier);
         assert_eq!(session.out().len(), answered, "answered before it was on disk");
-        session.settled(ticket);
+        session.completed(barrier);
         if session.asks().is_some() {
             session.tell_last(lasts);
         }

@@ -1,4 +1,4 @@
-//! `logweir check`: reads and validates the whole configuration, opens nothing else.
+//! `logweir check`: reads and validates the whole configuration; opens nothing else.
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -12,14 +12,14 @@ use crate::printable::printable_lines;
 
 /// Read and validate the whole configuration, without opening a port or a file
 ///
-/// Exits with 0 when it is fine and with 2 when it is refused; then every error is
-/// named with its file, line, column and key.
+/// Exits with 0 if it is valid and with 2 if it is refused; then every error is reported with its
+/// file, line, column and key.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = FILE_DEFAULT)]
     config: PathBuf,
-    /// Draws the flow on standard output.
+    /// Draw the flow on standard output.
     #[arg(long, value_name = "FORMAT")]
     graph: Option<Graph>,
 }
@@ -34,10 +34,10 @@ enum Graph {
     Mermaid,
 }
 
-/// Runs it.
+/// Runs the subcommand.
 ///
 /// # Errors
-/// When standard output cannot be written to.
+/// If standard output cannot be written to.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let checked = match config::read(&args.config) {
         Ok(checked) => checked,
@@ -55,17 +55,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             false => eprintln!("{}", printable_lines(&warning.to_string())),
         }
     }
-    let said = match args.graph {
+    let text = match args.graph {
         Some(Graph::Text) => graph::text(&checked.plan),
         Some(Graph::Dot) => graph::dot(&checked.plan),
         Some(Graph::Mermaid) => graph::mermaid(&checked.plan),
         None => format!("{}: {}: fine\n", args.config.display(), summary(&checked.plan)),
     };
-    super::print(said.as_bytes())?;
+    super::print(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether standard error is a terminal whose user does not mind colours (no-color.org).
+/// Returns whether standard error is a terminal whose user accepts colours (no-color.org).
 fn has_colours() -> bool {
     let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     io::stderr().is_terminal() && !is_unwanted

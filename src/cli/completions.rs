@@ -1,11 +1,11 @@
-//! `logweir completions`: what a shell needs to complete the command line.
+//! `logweir completions`: the script with which a shell completes the command line.
 
 use std::process::ExitCode;
 
 use clap::CommandFactory;
 use clap_complete::{Shell, generate};
 
-/// Print what a shell needs to complete logweir's command line
+/// Print the script with which a shell completes logweir's command line
 ///
 /// For bash: logweir completions bash >~/.local/share/bash-completion/completions/logweir
 #[derive(Debug, clap::Args)]
@@ -14,10 +14,10 @@ pub struct Args {
     shell: Shell,
 }
 
-/// Prints it.
+/// Runs the subcommand.
 ///
 /// # Errors
-/// When standard output cannot be written to.
+/// If standard output cannot be written to.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut text = Vec::new();
     generate(args.shell, &mut super::Cli::command(), "logweir", &mut text);

@@ -1,5 +1,5 @@
 //! How `top`, `tap` and `ctl` find the daemon: by `--control`, else by the key of that name in the
-//! configuration, be it broken, else at the default place.
+//! configuration, even a broken one, else at the default path.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::config;
 use crate::driver::control::{Request, ask};
 use crate::engine::status::Status;
 
-/// Where the daemon is; of `ctl`, before its order or behind it
+/// The daemon's location; for `ctl`, before or after its command
 #[derive(Debug, clap::Args)]
 pub struct Daemon {
     /// The daemon's control socket
@@ -21,16 +21,16 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Asks the daemon.
+    /// Sends a request to the daemon.
     ///
     /// # Errors
-    /// That it is not found, or its refusal.
+    /// That the daemon is not found, or its refusal.
     pub fn ask(&self, request: Request) -> anyhow::Result<Value> {
         ask(&self.path(), request).map_err(anyhow::Error::msg)
     }
 
-    /// The path of its control socket. The configuration may be missing or broken: the daemon
-    /// may well run, with what it was before.
+    /// The path of its control socket. The configuration may be missing or broken: the daemon may
+    /// still run with the previous one.
     pub fn path(&self) -> PathBuf {
         if let Some(path) = &self.control {
             return path.clone();
@@ -48,10 +48,10 @@ impl Daemon {
     }
 }
 
-/// The state of every node of the daemon with that control socket.
+/// The state of every node of the daemon with this control socket.
 ///
 /// # Errors
-/// A sentence for the user: that no daemon answers, or not as it should.
+/// A sentence for the user: that no daemon answers, or that its answer is invalid.
 pub fn status_at(path: &Path) -> Result<Status, String> {
     let value = ask(path, Request::Status)?;
     serde_json::from_value(value).map_err(|error| error.to_string())

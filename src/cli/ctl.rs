@@ -1,4 +1,4 @@
-//! `logweir ctl`: tells the daemon something and waits for what comes of it.
+//! `logweir ctl`: gives the daemon a command and waits for the outcome.
 
 use std::process::ExitCode;
 
@@ -20,20 +20,20 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Order {
-    /// Read the configuration again; refused, nothing changes and the exit code is 1
+    /// Read the configuration again; if it is refused, nothing changes and the exit code is 1
     Reload,
-    /// Open all output files again by their names, after logrotate moved them
+    /// Reopen all output files by name, after logrotate has moved them
     Rotate,
     /// Print the counts of every node, as `top --once` does
     Status,
     /// Log more, or less, until a restart or until a reload changes `log`
     Log {
-        /// How much
+        /// The log level
         level: Verbosity,
     },
 }
 
-/// Carries the order out.
+/// Runs the command.
 ///
 /// # Errors
 /// That the daemon is not found, or its refusal.

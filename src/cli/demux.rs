@@ -1,5 +1,5 @@
-//! `logweir demux`: the first word of a line names the file that the rest of it goes to.
-//! Also as `udp2log-demux`, the drop-in for Wikimedia's program of that name.
+//! `logweir demux`: the first word of a line names the file that gets the rest of it. Also as
+//! `udp2log-demux`, the drop-in for Wikimedia's program of that name.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -15,19 +15,19 @@ use super::stdin::next_line;
 use crate::fs::{Fs, OsFs};
 use crate::limits;
 
-/// Where the original finds its `basedir` when the command line does not say.
+/// Where the original finds its `basedir` if the command line has none.
 const CONFIG: &str = "/etc/udp2log-demux";
 const OPTIONS: &str = "  --help                Show help message.\n  \
                        --basedir arg         destination path of log files\n";
 
 /// Append each line of standard input to the file its first word names
 ///
-/// The word becomes the file's name with .log behind it, and is not written itself. In it .
-/// and / become _; a line with any other byte there than printable ASCII is dropped and
-/// counted, and so is one without a space.
+/// The word with .log appended is the file's name, and is not written itself. In it . and / become
+/// _; a line with any byte there that is not printable ASCII is dropped and counted, and so is a
+/// line without a space.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The folder of the files, made where missing
+    /// The folder of the files, created if missing
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 }
@@ -35,19 +35,19 @@ pub struct Args {
 /// Append each line of standard input to the file its first word names, as Wikimedia's
 /// udp2log-demux does
 ///
-/// The folder is the basedir of /etc/udp2log-demux where the command line names none.
+/// The folder is the basedir of /etc/udp2log-demux if the command line names none.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "udp2log-demux [[--basedir] DIR]")]
 pub struct DropInArgs {
-    /// The folder, made where missing
+    /// The folder, created if missing
     #[arg(value_name = "DIR", trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }
 
-/// Takes all lines; 1 where one could not be written.
+/// Processes all lines; returns 1 if one could not be written.
 ///
 /// # Errors
-/// The system's, in making the folder or reading.
+/// The system's, when creating the folder or reading.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let demux = take_all(&args.dir)?;
     if demux.nameless > 0 {
@@ -60,15 +60,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The same as the drop-in, which says what the original says.
+/// The same as the drop-in, with the original's messages.
 ///
 /// # Errors
-/// The system's, in making the folder or reading.
+/// The system's, when creating the folder or reading.
 pub fn run_drop_in(args: &DropInArgs) -> anyhow::Result<ExitCode> {
     let dir = match base_dir(&args.args, Path::new(CONFIG)) {
         Ok(dir) => dir,
-        Err(said) => {
-            eprint!("{said}");
+        Err(message) => {
+            eprint!("{message}");
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -76,7 +76,7 @@ pub fn run_drop_in(args: &DropInArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the original's command line and file say; else what is to be said to the user.
+/// The folder from the original's command line and file, or else the message for the user.
 fn base_dir(args: &[OsString], config: &Path) -> Result<PathBuf, String> {
     let usage =
         |error: String| format!("{error}\nUsage: udp2log-demux [..options..]\nOptions:\n{OPTIONS}");
@@ -97,8 +97,8 @@ fn base_dir(args: &[OsString], config: &Path) -> Result<PathBuf, String> {
             PathBuf::from(arg)
         };
         if dir.replace(new).is_some() {
-            let said = "option '--basedir' cannot be specified more than once";
-            return Err(usage(said.into()));
+            let message = "option '--basedir' cannot be specified more than once";
+            return Err(usage(message.into()));
         }
     }
     let configured = configured(config).map_err(usage)?;
@@ -131,7 +131,7 @@ fn take_all(dir: &Path) -> anyhow::Result<Demux> {
     let mut line = Vec::new();
     while next_line(&mut stdin, limits::LINE_LENGTH_MAX, &mut line)?.is_some() {
         demux.line(&line);
-        // Nothing waits here while the input rests.
+        // Nothing waits here while the input pauses.
         if stdin.buffer().is_empty() {
             demux.flush_all();
         }
@@ -146,7 +146,7 @@ struct Demux {
     lines: u64,
     nameless: u64,
     failed: u64,
-    /// The last name that could not be opened, so that each is said once in a row.
+    /// The last name that could not be opened, so that each is reported once in a row.
     unopened: String,
 }
 
@@ -154,7 +154,7 @@ struct Open {
     file: File,
     buffer: Vec<u8>,
     waiting: u64,
-    /// The number of the last line for it.
+    /// The number of the last line written to it.
     used: u64,
 }
 
@@ -203,7 +203,7 @@ impl Demux {
         self.files.get_mut(name)
     }
 
-    /// Closes the file that was longest not written to, where as many are open as may be.
+    /// Closes the least recently written file, if the maximum number of files is open.
     fn make_room(&mut self) {
         if self.files.len() < limits::OPEN_FILES_MAX {
             return;
@@ -227,7 +227,7 @@ impl Demux {
         let Some(open) = self.files.get_mut(name) else { return };
         let waiting = std::mem::take(&mut open.waiting);
         let written = open.file.write_all(&open.buffer);
-        // A very long line's memory is not kept.
+        // Do not keep the memory of a very long line.
         open.buffer.clear();
         open.buffer.shrink_to(2 * limits::READ_CHUNK);
         if written.is_err() {
@@ -238,7 +238,7 @@ impl Demux {
     }
 }
 
-/// The name of the file for this word, where it is one.
+/// The name of the file for this word, if it is valid.
 fn file_name(word: &[u8]) -> Option<String> {
     if word.is_empty() {
         return None;
@@ -271,11 +271,11 @@ mod tests {
         assert_eq!(base(&["--basedir", "/c"]), Ok("/c".into()));
         assert!(base(&["/c", "/d"]).unwrap_err().contains("more than once"));
         assert!(base(&["--basedir"]).unwrap_err().contains("is missing"));
-        for (text, said) in
+        for (text, message) in
             [("other = 1", "unrecognised option 'other'"), ("x", "invalid line 'x'")]
         {
             std::fs::write(&config, text).unwrap();
-            assert!(base(&[]).unwrap_err().contains(said));
+            assert!(base(&[]).unwrap_err().contains(message));
         }
     }
 }

@@ -6,8 +6,8 @@ use crate::config::explain;
 
 /// Print the documentation of a configuration key
 ///
-/// Every table that has the key is named, with what may stand behind the key there, what it does,
-/// and its default. Exits with 2 where there is no such key, and names the nearest one.
+/// Lists every table that has the key, with its possible values there, its effect, and its default.
+/// Exits with 2 if there is no such key, and suggests the most similar one.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The key, alone or with its table, as in `queue`, `output.queue` or `spool.dir`.
@@ -15,10 +15,10 @@ pub struct Args {
     key: String,
 }
 
-/// Runs it.
+/// Runs the subcommand.
 ///
 /// # Errors
-/// When standard output cannot be written to.
+/// If standard output cannot be written to.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let text = match explain::explain(&args.key) {
         Ok(text) => text,

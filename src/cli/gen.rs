@@ -1,4 +1,4 @@
-//! `logweir gen`: numbered lines at a rate, to size a host before a real flow is pointed at it.
+//! `logweir gen`: sends numbered lines at a rate, to size a host before it gets a real flow.
 
 mod lines;
 
@@ -14,17 +14,17 @@ use crate::driver::clients::{Client, Options, Packing, Stop, connect};
 use crate::limits::DATAGRAM_SENT_MAX;
 use crate::url::Url;
 
-/// The most datagrams of one message that the kernel cuts up (UDP_MAX_SEGMENTS).
+/// The maximum number of datagrams into which the kernel splits one message (UDP_MAX_SEGMENTS).
 const SEGMENTS_MAX: usize = 64;
-/// Such messages rendered at a time, and sent by one call.
+/// How many such messages are rendered at a time, and sent by one call.
 const MESSAGES: usize = 16;
 /// Lines that come due sooner than this are sent together.
 const BURST: Duration = Duration::from_millis(1);
 
 /// Generate numbered log lines at a rate, to size a host before a real flow is pointed at it
 ///
-/// Each line carries the name of its sender and a sequence number that starts at 1, so that
-/// the other end can tell what is missing; each has the time at which it was sent.
+/// Each line carries the name of its sender and a sequence number that starts at 1, so that the
+/// receiver can tell what is missing; each has the time at which it was sent.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[arg(long, value_name = "URL", value_parser = Url::unanswered,
@@ -36,19 +36,19 @@ pub struct Args {
     /// Lines a second; 0: as fast as possible
     #[arg(long, value_name = "R", default_value_t = 0)]
     rate: u64,
-    /// Bytes of each line with its newline
+    /// Bytes of each line, including its newline
     #[arg(long, value_name = "B", default_value_t = 200)]
     size: usize,
-    /// What the lines look like
+    /// The format of the lines
     #[arg(long, value_enum, default_value_t = Form::Squid)]
     format: Form,
     /// Lines in each datagram
     #[arg(long, value_name = "K", default_value_t = 1)]
     per_datagram: usize,
-    /// The sender the lines name [default: the name of this host]
+    /// The sender named in the lines [default: the name of this host]
     #[arg(long, value_name = "NAME")]
     sender: Option<String>,
-    /// Hand the kernel every datagram on its own, not many to cut up (GSO)
+    /// Pass every datagram to the kernel on its own, instead of many to split (GSO)
     #[arg(long)]
     no_gso: bool,
 }
@@ -60,10 +60,10 @@ struct Sent {
     errors: u64,
 }
 
-/// Sends the lines; 2 where the command line asks for lines that cannot be.
+/// Sends the lines; returns 2 if the command line requests impossible lines.
 ///
 /// # Errors
-/// Where the network refuses for good.
+/// If the network refuses permanently.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let lines = match prepare(args) {
         Ok(lines) => lines,
@@ -121,7 +121,7 @@ fn prepare(args: &Args) -> Result<Lines, String> {
 }
 
 impl Args {
-    /// How lines are put into datagrams, of which `lines` lines are sent by one call.
+    /// How lines are packed into datagrams, of which `lines` lines are sent by one call.
     fn packing(&self, lines: usize) -> Packing {
         let datagram = self.size * self.per_datagram;
         let whole = lines * self.size / MESSAGES;
@@ -157,7 +157,7 @@ fn send(
     Ok(())
 }
 
-/// How many lines are due: whole datagrams, but for the last.
+/// How many lines are due: whole datagrams, except for the last.
 fn due(args: &Args, left: u64, done: u64, elapsed: Duration) -> u64 {
     if args.rate == 0 {
         return left;
@@ -167,10 +167,10 @@ fn due(args: &Args, left: u64, done: u64, elapsed: Duration) -> u64 {
     if count >= left { left } else { count - count % args.per_datagram as u64 }
 }
 
-/// How long until the next datagram is due, and no less than a burst.
+/// The time until the next datagram is due, but at least a burst.
 fn wait(args: &Args, left: u64, done: u64, elapsed: Duration) -> Duration {
     let next = done.saturating_add(left.min(args.per_datagram as u64));
     let at = Duration::from_secs_f64((next as f64 / args.rate as f64).min(1e9));
-    // Not longer than a turn: the user may have had enough meanwhile.
+    // Not longer than a turn: the user may interrupt meanwhile.
     at.saturating_sub(elapsed).clamp(BURST, Duration::from_millis(200))
 }

@@ -13,8 +13,8 @@ use crate::url::Url;
 
 /// Print a first configuration with comments
 ///
-/// On a terminal it asks what no option says: where lines come from, where they go, and whether
-/// Prometheus looks. Elsewhere what is not said is network, files and no. What it prints passes
+/// On a terminal it asks for what the options leave open: where lines come from, where they go, and
+/// whether Prometheus scrapes. Elsewhere the defaults are network, files and no. The output passes
 /// `logweir check`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -27,7 +27,7 @@ pub struct Args {
     /// Open a port for Prometheus on this host
     #[arg(long, value_name = "yes|no", value_parser = yes_or_no)]
     metrics: Option<bool>,
-    /// Write it to this file, which must not exist yet, instead of printing it
+    /// Write to this file, which must not exist yet, instead of printing
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -74,10 +74,10 @@ fn source(text: &str) -> Result<From, String> {
     })
 }
 
-/// Prints or writes it.
+/// Prints or writes the configuration.
 ///
 /// # Errors
-/// That the file is there already; the system's.
+/// That the file already exists; the system's.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let asks = io::stdin().is_terminal() && io::stderr().is_terminal();
     let from = answer(
@@ -100,7 +100,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ("no", yes_or_no),
     )?;
     let text = configuration(from, &to, metrics);
-    // What we say passes the check has passed it.
+    // The check must accept what we claim it accepts.
     config::parse(&text, "init").map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
     match &args.output {
         None => super::print(text.as_bytes())?,
@@ -115,10 +115,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads an answer; an error says what there is to answer.
+/// Parses an answer; an error lists the possible answers.
 type Parse<T> = fn(&str) -> Result<T, String>;
 
-/// What an option says, else what the user answers, else the default.
+/// The value of an option, else the user's answer, else the default.
 fn answer<T>(
     asks: bool,
     given: Option<T>,
@@ -133,12 +133,12 @@ fn answer<T>(
     }
     loop {
         eprint!("{question} [{default}] ");
-        let mut said = String::new();
-        if io::stdin().lock().read_line(&mut said)? == 0 {
+        let mut answer = String::new();
+        if io::stdin().lock().read_line(&mut answer)? == 0 {
             bail!("no answer");
         }
-        let said = if said.trim().is_empty() { default } else { said.trim() };
-        match parse(said) {
+        let answer = if answer.trim().is_empty() { default } else { answer.trim() };
+        match parse(answer) {
             Ok(value) => return Ok(value),
             Err(error) => eprintln!("{error}"),
         }
@@ -176,7 +176,7 @@ mod tests {
                     let checked = config::parse(&text, "init");
                     let checked = checked.unwrap_or_else(|refusal| panic!("{refusal}"));
                     assert_eq!(checked.warnings, [], "{from:?} {to}");
-                    // So is all that is commented out at its end.
+                    // The settings commented out at its end are valid too.
                     let (first, more) = text.split_once("reload.\n#\n").unwrap();
                     let more = more.replace("\n# ", "\n").replace("\n#\n", "\n");
                     let more = format!("{first}\n{}", more.strip_prefix("# ").unwrap());

@@ -1,5 +1,5 @@
-//! `logweir log2udp`: the drop-in for Wikimedia's log2udp. Lines become datagrams, each with
-//! a number before it by which the other end can tell what was lost.
+//! `logweir log2udp`: the drop-in for Wikimedia's log2udp. Lines become datagrams, each preceded by
+//! a number from which the receiver can tell what was lost.
 
 use std::fs::File;
 use std::io::{self, BufReader, Write};
@@ -18,27 +18,27 @@ use super::stdin::next_line;
 use crate::fifo;
 use crate::limits;
 
-/// The most bytes in a datagram over IPv4 (RFC 768, RFC 791).
+/// The maximum size of a datagram over IPv4 (RFC 768, RFC 791).
 const PAYLOAD_MAX: usize = 65_507;
 
-/// Send lines as UDP datagrams, each with a number before it, as Wikimedia's log2udp does
+/// Send lines as UDP datagrams, each preceded by a number, as Wikimedia's log2udp does
 ///
-/// The number counts all lines from 0, whether they are sent or not; those are sent whose
-/// number the factor divides.
+/// The number counts all lines from 0, whether they are sent or not; the lines sent are those whose
+/// number is divisible by the factor.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Args {
-    /// Where to
+    /// The destination host
     #[arg(short = 'h', long, value_name = "HOST", default_value = "localhost")]
     host: String,
-    /// The port there
+    /// The destination port
     #[arg(short, long, value_name = "PORT", default_value_t = 8420)]
     port: u16,
-    /// Send one line of so many
+    /// Send one line in FACTOR
     #[arg(short, long, value_name = "FACTOR", default_value = "1")]
     factor: NonZeroU64,
-    /// Where lines come from: a named pipe, made where missing and opened again at its end, or
-    /// - for standard input
+    /// The source of the lines: a named pipe, created if missing and reopened at its end, or - for
+    /// standard input
     #[arg(value_name = "FIFO", default_value = "-")]
     input: PathBuf,
     /// Print help
@@ -49,18 +49,18 @@ pub struct Args {
 /// Sends until the input ends; a named pipe never does.
 ///
 /// # Errors
-/// That the host is not found, or the system's in opening or reading.
+/// That the host is not found, or the system's when opening or reading.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut sender = Sender::new(&args.host, args.port, args.factor)?;
     let path = &args.input;
     if path.as_os_str() == "-" {
         sender.send_all(io::stdin().lock()).context("standard input")?;
     } else {
-        let said = || path.display().to_string();
+        let place = || path.display().to_string();
         let mut file = open(path)?;
         loop {
-            sender.send_all(&file).with_context(said)?;
-            // The old one is closed only then, so that no writer meets a pipe without reader.
+            sender.send_all(&file).with_context(place)?;
+            // The old one is closed only now, so that no writer meets a pipe without a reader.
             file = open(path)?;
         }
     }
@@ -68,19 +68,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens the named pipe, made where missing, once there is something to read in it.
+/// Opens the named pipe, creating it if missing, once there is something to read.
 ///
 /// # Errors
 /// The system's; that something else is there.
 fn open(path: &Path) -> anyhow::Result<File> {
-    let said = || path.display().to_string();
+    let place = || path.display().to_string();
     match nix::unistd::mkfifo(path, Mode::from_bits_truncate(0o666)) {
         Ok(()) | Err(nix::Error::EEXIST) => {}
-        Err(error) => return Err(error).with_context(said),
+        Err(error) => return Err(error).with_context(place),
     }
-    // Opening would wait for a writer to come, also where one has come and gone meanwhile and
-    // its lines are there.
-    let (file, is_fifo) = fifo::open_any(path).with_context(said)?;
+    // A blocking open would wait for a new writer, even if one has come and gone and its lines
+    // are there.
+    let (file, is_fifo) = fifo::open_any(path).with_context(place)?;
     if !is_fifo {
         bail!("the file specified is not a fifo: {}", path.display());
     }
@@ -88,10 +88,10 @@ fn open(path: &Path) -> anyhow::Result<File> {
         poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)
     {
         if error != nix::Error::EINTR {
-            return Err(error).with_context(said);
+            return Err(error).with_context(place);
         }
     }
-    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).with_context(said)?;
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).with_context(place)?;
     Ok(file)
 }
 
@@ -138,8 +138,7 @@ impl Sender {
     }
 
     fn send(&mut self, datagram: &[u8]) {
-        // The refusal of an earlier datagram is reported by the next one's send, which sends
-        // nothing then (udp(7)).
+        // A send reports the refusal of an earlier datagram, and sends nothing then (udp(7)).
         for _ in 0..2 {
             match self.socket.send(datagram) {
                 Ok(_) => return,

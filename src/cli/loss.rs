@@ -1,4 +1,4 @@
-//! `logweir loss`: which senders' lines never came.
+//! `logweir loss`: counts missing lines by sender.
 
 mod runs;
 mod table;
@@ -13,23 +13,23 @@ use super::stdin::next_line;
 use crate::limits;
 use crate::parse::sequence::GapTracker;
 
-/// Count the lines that never came, by the sequence numbers of those on standard input
+/// Count missing lines, by the sequence numbers of the lines on standard input
 ///
-/// Each line's first two words are its sender's name and a number that grows by one with
-/// each line the sender wrote. A third word that is a time (seconds since 1970, or
-/// 2026-11-27T13:00:00) says when.
+/// Each line's first two words are its sender's name and a number that increases by one with each
+/// line the sender wrote. A third word that is a time (seconds since 1970, or 2026-11-27T13:00:00)
+/// is when.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Of each sender's lines one in so many was sent
+    /// Assume that senders sent one line in N
     #[arg(long, value_name = "N", default_value = "1")]
     sample: NonZeroU64,
-    /// The byte between words, \t for a tab; a space or a tab where not given
+    /// The byte between words, \t for a tab [default: a space or a tab]
     #[arg(long, value_name = "D", value_parser = delimiter)]
     delimiter: Option<u8>,
-    /// Print besides, for each sender and hour, what should have come and what came
+    /// Also print, for each sender and hour, the lines expected and received
     #[arg(long)]
     hourly: bool,
-    /// Print besides which numbers are missing, and between which times
+    /// Also print which numbers are missing, and between which times
     #[arg(long)]
     gaps: bool,
 }
@@ -45,7 +45,7 @@ fn delimiter(text: &str) -> Result<u8, String> {
 /// Reads all lines, then prints a table.
 ///
 /// # Errors
-/// The system's, in reading or writing.
+/// The system's, when reading or writing.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.gaps && args.sample.get() > 1 {
         eprintln!("logweir: --gaps: where lines are sampled no number is surely missing");
@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut stdin = io::BufReader::with_capacity(limits::READ_CHUNK, io::stdin().lock());
     let mut line = Vec::new();
-    // The first three words are all that counts of a line.
+    // Only the first three words of a line matter.
     while next_line(&mut stdin, limits::LINE_LENGTH_DEFAULT, &mut line)?.is_some() {
         let words = tracker.line(&line);
         if let Some(runs) = &mut runs
@@ -97,7 +97,7 @@ fn table(tracker: &GapTracker) -> String {
     row(&mut text, "total", total);
     let others = [
         (tracker.unnumbered(), "lines without a sender and a number"),
-        (tracker.forgotten(), "senders heard from least recently, forgotten for others"),
+        (tracker.forgotten(), "least recently seen senders, forgotten for others"),
     ];
     for (count, what) in others.into_iter().filter(|(count, _)| *count > 0) {
         // Writing to a string cannot fail.

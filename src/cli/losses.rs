@@ -26,7 +26,7 @@ pub struct Args {
     /// Only what was lost before this time
     #[arg(long, value_name = "T", value_parser = point)]
     until: Option<SystemTime>,
-    /// A JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }
@@ -34,7 +34,7 @@ pub struct Args {
 /// Prints the episodes.
 ///
 /// # Errors
-/// The daemon is not found, or its answer makes no sense.
+/// The daemon is not found, or its answer is invalid.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let answer = args.daemon.ask(Request::Losses)?;
     let records: Vec<Record> = serde_json::from_value(answer)?;
@@ -72,7 +72,7 @@ fn line(record: &Record) -> String {
     printable(&line).into_owned()
 }
 
-/// Reads a point in time. A bare time is today's, in the host's zone.
+/// Parses a point in time. A time without a date is today's, in the host's zone.
 fn point(text: &str) -> Result<SystemTime, String> {
     let today = || {
         let time: Time = text.trim().parse().ok()?;

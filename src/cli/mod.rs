@@ -1,6 +1,6 @@
-//! The command line: one module a subcommand, each with its `Args` and its `run`.
+//! The command line: one module per subcommand, each with its `Args` and its `run`.
 //!
-//! Exit codes: 0 done, 1 it failed, 2 the command line or the configuration was refused.
+//! Exit codes: 0 success, 1 failure, 2 the command line or the configuration was refused.
 
 pub mod check;
 pub mod completions;
@@ -34,14 +34,14 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::printable::printable_lines;
 
-/// Where the configuration is, unless the user says otherwise.
+/// The path of the configuration unless given otherwise.
 pub const DEFAULT_CONFIG: &str = crate::config::FILE_DEFAULT;
 
-/// The programs whose place logweir takes when it is started by their names.
+/// The programs that logweir replaces when it is started under their names.
 const DROP_INS: [&str; 4] = ["udp2log", "log2udp", "packet-loss", "udp2log-demux"];
 
-/// Takes log lines in, splits the flow through filter processes and sampling, and hands
-/// it on without losing count of a single line.
+/// Receives log lines, splits the flow through filter processes and sampling, and passes it on
+/// without losing count of a single line.
 #[derive(Debug, Parser)]
 #[command(name = "logweir", version, long_version = version::long(), max_term_width = 100)]
 pub struct Cli {
@@ -74,13 +74,13 @@ enum Command {
     Completions(completions::Args),
 }
 
-/// Runs what the command line asks for; the code to exit with.
+/// Runs the command line; returns the exit code.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(refusal) => {
-            // Where it cannot be said the exit code still says it.
+            // If it cannot be printed, the exit code still reports it.
             let _ = refusal.print();
             return refusal_code(&arguments, refusal.use_stderr());
         }
@@ -113,7 +113,7 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Writes to standard output, whose reader may have seen enough before the end.
+/// Writes to standard output, whose reader may stop before the end.
 fn print(text: &[u8]) -> io::Result<()> {
     match io::stdout().lock().write_all(text) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -121,13 +121,13 @@ fn print(text: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Reads the command line; started by a drop-in's name the program is that subcommand.
+/// Parses the command line; under a drop-in's name the program is that subcommand.
 fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let command = Cli::command().multicall(is_by_name(arguments));
     Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
 }
 
-/// Whether the program was started by a drop-in's name.
+/// Returns whether the program was started under a drop-in's name.
 fn is_by_name(arguments: &[OsString]) -> bool {
     let name = arguments.first().and_then(|path| Path::new(path).file_name());
     name.is_some_and(is_drop_in)
@@ -137,7 +137,7 @@ fn is_drop_in(name: &OsStr) -> bool {
     DROP_INS.iter().any(|drop_in| name == *drop_in)
 }
 
-/// The drop-ins exit with 1 where logweir does with 2.
+/// The drop-ins exit with 1 where logweir exits with 2.
 fn refusal_code(arguments: &[OsString], refused: bool) -> ExitCode {
     match refused {
         false => ExitCode::SUCCESS,

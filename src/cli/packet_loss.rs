@@ -1,7 +1,7 @@
-//! `logweir packet-loss`: the drop-in for Wikimedia's packet-loss. What it prints is what
-//! that program prints, to the byte: people parse it.
+//! `logweir packet-loss`: the drop-in for Wikimedia's packet-loss. Its output is identical to the
+//! byte: people parse it.
 //!
-//! Every ten minutes, by the times in the lines, it says how many lines were lost, estimated
+//! Every ten minutes, by the times in the lines, it reports how many lines were lost, estimated
 //! from a sample of them.
 
 use std::collections::BTreeMap;
@@ -13,33 +13,33 @@ use std::process::ExitCode;
 use super::stdin::next_line;
 use crate::limits;
 
-/// Seconds of the lines' own time from one report to the next.
+/// The lines' own time between two reports, in seconds.
 const INTERVAL: i64 = 600;
-/// A line of so many bytes, its newline included, is invalid.
+/// A line of at least this many bytes, including its newline, is invalid.
 const LINE_INVALID: usize = 65_535;
-/// Stands for a sender whose numbers went back: its next one is only taken note of.
+/// Marks a sender whose numbers went back: its next number is only recorded.
 const LOST_TRACK: u64 = u64::MAX;
-/// A sender with fewer lines is left out of the report.
+/// A sender with fewer lines is omitted from the report.
 const SAMPLE_MIN: i64 = 10;
 
 /// Estimate packet loss from a sample of numbered lines, as Wikimedia's packet-loss does
 ///
-/// It reads lines of standard input that begin with a sender's name, a number and a time as in
-/// 2026-11-25T19:10:34. Every ten minutes by these times, and at the end, it says in per cent how
-/// many lines were invalid and out of order, and how many were lost, of all and of each sender
+/// It reads lines from standard input that begin with a sender's name, a number and a time as in
+/// 2026-11-25T19:10:34. Every ten minutes by these times, and at the end, it reports the
+/// percentages of lines that were invalid, out of order, and lost, in total and for each sender
 /// with ten lines or more.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "packet-loss RATE [DELIMITER]")]
 pub struct Args {
-    /// One line of so many was sampled; and the bytes between fields (a space), \t for a tab
+    /// The sampling rate N, for one line in N; and the bytes between fields (a space), \t for a tab
     #[arg(value_name = "RATE [DELIMITER]", trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }
 
-/// Reports until the input ends; 1 where the command line is refused.
+/// Reports until the input ends; returns 1 if the command line is refused.
 ///
 /// # Errors
-/// The system's, in reading or writing.
+/// The system's, when reading or writing.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Some(rate) = args.args.first() else {
         eprintln!("usage: packet-loss <sample-rate> [delimiter]");
@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         eprintln!("packet-loss: invalid sample rate");
         return Ok(ExitCode::FAILURE);
     };
-    // With more arguments than two the original forgets the second.
+    // With more than two arguments the original ignores the second.
     let delimiters: &[u8] = match &args.args[..] {
         [_, delimiter] if delimiter == "\\t" => b"\t",
         [_, delimiter] => delimiter.as_bytes(),
@@ -94,12 +94,12 @@ fn report_all(
     out.flush()
 }
 
-/// What is known of one sender.
+/// The statistics of one sender.
 #[derive(Debug)]
 struct Host {
-    /// Sampled lines received since the last report; its first line ever counts in each.
+    /// Sampled lines received since the last report; its very first line counts in each.
     received: i64,
-    /// Lines sent, by the numbers.
+    /// Lines sent, according to the numbers.
     sent: i64,
     number: u64,
 }
@@ -114,9 +114,9 @@ struct Counts {
 }
 
 impl Counts {
-    /// Counts a line; `None` where it is invalid.
+    /// Counts a line; `None` if it is invalid.
     fn line(&mut self, line: &[u8], delimiters: &[u8], time: &mut Time) -> Option<()> {
-        // The original works on C strings, which a NUL ends.
+        // The original works on C strings, which end at a NUL.
         let mut rest = line.split(|byte| *byte == 0).next()?;
         let host = token(&mut rest, delimiters)?;
         let number = token(&mut rest, delimiters)?;
@@ -193,8 +193,8 @@ fn ratio(part: i64, whole: i64, part_error: f64) -> String {
     format!("({:.5} +/- {:.5})%", part as f64 / whole * 100.0, part_error / whole * 100.0)
 }
 
-/// The next token, as strtok(3) finds it: delimiters before it are skipped, and the one that
-/// ends it is taken.
+/// The next token, as in strtok(3): delimiters before it are skipped, and the one after it is
+/// consumed.
 fn token<'a>(rest: &mut &'a [u8], delimiters: &[u8]) -> Option<&'a [u8]> {
     let is_delimiter = |byte: &u8| delimiters.contains(byte);
     let start = rest.iter().position(|byte| !is_delimiter(byte))?;
@@ -204,8 +204,8 @@ fn token<'a>(rest: &mut &'a [u8], delimiters: &[u8]) -> Option<&'a [u8]> {
     Some(&text[..end])
 }
 
-/// A number as boost's `lexical_cast` takes it for an unsigned type: with a sign or not, and
-/// a negative one counts from the type's end.
+/// Parses a number like boost's `lexical_cast` to an unsigned type: with or without a sign, and a
+/// negative number wraps around.
 fn parse_number(word: &[u8]) -> Option<u64> {
     let digits = |word: &[u8]| {
         let text = std::str::from_utf8(word).ok()?;
@@ -218,8 +218,8 @@ fn parse_number(word: &[u8]) -> Option<u64> {
     }
 }
 
-/// A time of the day as the lines give it. Where a line's time is wrong in its middle the
-/// fields before that are taken, as strptime(3) does: the last report shows them.
+/// A time of day as written in the lines. If a line's time is invalid in its middle, the fields
+/// before that are used, as in strptime(3): the last report shows them.
 #[derive(Debug, Clone, Copy)]
 struct Time {
     /// Year, month, day, hour, minute, second.
@@ -228,13 +228,13 @@ struct Time {
 
 impl Default for Time {
     fn default() -> Self {
-        // What strftime(3) says of a `struct tm` of zeroes.
+        // The output of strftime(3) for a `struct tm` of zeroes.
         Self { fields: [1900, 1, 0, 0, 0, 0] }
     }
 }
 
 impl Time {
-    /// `%Y-%m-%dT%H:%M:%S`; what stands behind it is of no matter.
+    /// `%Y-%m-%dT%H:%M:%S`; anything after it is ignored.
     fn parse(&mut self, word: &[u8]) -> Option<()> {
         const FORM: [(Option<u8>, usize, i64, i64); 6] = [
             (None, 4, 0, 9999),
@@ -245,27 +245,26 @@ impl Time {
             (Some(b':'), 2, 0, 61),
         ];
         let mut rest = word;
-        for (field, (before, width, least, most)) in self.fields.iter_mut().zip(FORM) {
+        for (field, (before, width, min, max)) in self.fields.iter_mut().zip(FORM) {
             if let Some(byte) = before {
                 rest = rest.strip_prefix(&[byte])?;
             }
             let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
             rest = &rest[spaces..];
-            *field = take_number(&mut rest, width, most).filter(|number| *number >= least)?;
+            *field = take_number(&mut rest, width, max).filter(|number| *number >= min)?;
         }
         Some(())
     }
 
-    /// Brings a 31 February or a second 60 into order, as timegm(3) does; the seconds since
-    /// 1970.
+    /// Normalizes a 31 February or a second 60, as timegm(3) does; returns the seconds since 1970.
     fn normalize(&mut self) -> i64 {
         let [year, month, day, hour, minute, second] = self.fields;
-        // Years that begin in March have their leap day at their end.
+        // Years that begin in March have their leap day at the end.
         let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
         let days = days_before(year) + (153 * month + 2) / 5 + day - 1;
         let seconds = (days * 24 + hour) * 3600 + minute * 60 + second;
         let days = seconds.div_euclid(86_400);
-        // A little early, as years are a little shorter.
+        // Slightly low, because years are slightly shorter.
         let mut year = days * 400 / 146_097 - 1;
         while days_before(year + 1) <= days {
             year += 1;
@@ -298,17 +297,17 @@ impl std::fmt::Display for Time {
     }
 }
 
-/// At most `width` digits, and none after those that ten times exceed `most`.
-fn take_number(rest: &mut &[u8], width: usize, most: i64) -> Option<i64> {
+/// At most `width` digits, stopping when ten times the number exceeds `max`.
+fn take_number(rest: &mut &[u8], width: usize, max: i64) -> Option<i64> {
     let mut number = None;
     for _ in 0..width {
-        let room = number.is_none_or(|number: i64| number * 10 <= most);
+        let room = number.is_none_or(|number: i64| number * 10 <= max);
         let digit = rest.first().filter(|byte| room && byte.is_ascii_digit());
         let Some(digit) = digit else { break };
         number = Some(number.unwrap_or(0) * 10 + i64::from(digit - b'0'));
         *rest = &rest[1..];
     }
-    number.filter(|number| *number <= most)
+    number.filter(|number| *number <= max)
 }
 
 #[cfg(test)]
@@ -323,10 +322,10 @@ mod tests {
             ("2000-02-29T7:8:9", 951_808_089, "[2000-02-29T07:08:09] "),
             ("1900-02-29T00:00:00", -2_203_891_200, "[1900-03-01T00:00:00] "),
         ];
-        for (text, seconds, said) in known {
+        for (text, seconds, shown) in known {
             let mut time = Time::default();
             assert_eq!(time.parse(text.as_bytes()), Some(()), "{text}");
-            assert_eq!((time.normalize(), time.to_string().as_str()), (seconds, said));
+            assert_eq!((time.normalize(), time.to_string().as_str()), (seconds, shown));
         }
         let mut time = Time::default();
         assert_eq!(time.parse(b"2012-07-04T24:00:00"), None);

@@ -8,7 +8,7 @@ use crate::driver::Daemon;
 use crate::logger::{self, Style, Target};
 use crate::printable::printable_lines;
 
-/// Run the daemon in the foreground, as systemd wants it
+/// Run the daemon in the foreground, as systemd expects
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration
@@ -16,10 +16,10 @@ pub struct Args {
     config: PathBuf,
 }
 
-/// Runs the daemon until a signal ends it; 2 where the configuration is refused.
+/// Runs the daemon until a signal ends it; returns 2 if the configuration is refused.
 ///
 /// # Errors
-/// Only where the system refuses what no daemon can do without.
+/// Only if the system refuses something the daemon cannot run without.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let checked = match config::read(&args.config) {
         Ok(checked) => checked,

@@ -6,15 +6,15 @@ use crate::config::schema;
 
 /// Print the JSON Schema of the configuration
 ///
-/// An editor completes and checks a configuration with it: save it to a file, and name that in
-/// the first line of the configuration, as in `#:schema ./logweir.schema.json`.
+/// Editors use it to complete and check a configuration: save it to a file, and name that in the
+/// first line of the configuration, as in `#:schema ./logweir.schema.json`.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-/// Runs it.
+/// Runs the subcommand.
 ///
 /// # Errors
-/// When standard output cannot be written to.
+/// If standard output cannot be written to.
 pub fn run(_: &Args) -> anyhow::Result<ExitCode> {
     let text = serde_json::to_string_pretty(&schema::schema())? + "\n";
     super::print(text.as_bytes())?;

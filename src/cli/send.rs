@@ -1,4 +1,4 @@
-//! `logweir send`: the lines of a file, a named pipe or standard input to the network.
+//! `logweir send`: sends the lines of a file, a named pipe or standard input to the network.
 
 mod source;
 
@@ -16,43 +16,42 @@ use crate::input::lines::LineBuffer;
 use crate::limits::{LINE_LENGTH_MAX, READ_CHUNK, SENDER_NAME_MAX};
 use crate::url::Url;
 
-/// The longest number before a line, and its space.
+/// The maximum length of a number before a line, with its space.
 const NUMBER_MAX: usize = 21;
-/// How long sending may take after a signal: for what is in the pipe, and for answers.
+/// How long sending may take after a signal: for the rest of a pipe, and for acknowledgements.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Send lines of a file, a named pipe or standard input to another host
 ///
 /// A line is a datagram, or ends with a newline in a stream, or is a message that the peer
-/// answers; it counts as sent once it is handed to the network, once the peer's TCP has it, or
-/// once it is answered. A named pipe is read on after its writer has closed it, until SIGINT or
-/// SIGTERM: what is in the pipe then is still sent. Ends with 1 where something that was there to
-/// be read was not sent.
+/// acknowledges; it counts as sent once the network has accepted it, once the peer's TCP has it, or
+/// once it is acknowledged. A named pipe is reopened after its writer has closed it, until SIGINT
+/// or SIGTERM: lines then in the pipe are still sent. Exits with 1 if available input was not sent.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[arg(long, value_name = "URL", help = format!("Where to: {}", Url::forms()))]
     to: Url,
-    /// Send every N-th line only
+    /// Send only every Nth line
     #[arg(long, value_name = "N", default_value_t = 1,
         value_parser = clap::value_parser!(u64).range(1..))]
     sample: u64,
     /// Put the number of the line and a space before it; every line counts
     #[arg(long)]
     sequence: bool,
-    /// Put this name and a space before the number, so that `loss` and `sequence = true` can count
+    /// Put this name and a space before the number, for `loss` and `sequence = true`
     #[arg(long, value_name = "NAME", requires = "sequence", value_parser = sender_name)]
     sender: Option<String>,
     #[command(flatten)]
     tls: Tls,
-    /// What to read; - is standard input
+    /// The input; - is standard input
     #[arg(value_name = "FILE|FIFO|-", default_value = "-")]
     from: PathBuf,
 }
 
-/// What TLS needs; the system's authorities where nothing is said.
+/// The TLS options; the system's authorities by default.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Tls {
-    /// With TLS: the authorities that the peer's certificate may be of (PEM)
+    /// With TLS: the authorities trusted to sign the peer's certificate (PEM)
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// With TLS: our own certificate (PEM)
@@ -61,13 +60,13 @@ pub(super) struct Tls {
     /// With TLS: the private key of our own certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// With TLS: the name that the peer's certificate must have, where it is not the host's
+    /// With TLS: the name required in the peer's certificate, if it is not the host's
     #[arg(long, value_name = "NAME")]
     tls_name: Option<String>,
 }
 
 impl Tls {
-    /// How to connect with these.
+    /// Converts them to connection options.
     pub(super) fn options(&self) -> Options {
         let own = self.cert.clone().zip(self.key.clone());
         let tls = ClientTlsPlan { ca: self.ca.clone(), own, name: self.tls_name.clone() };
@@ -76,14 +75,14 @@ impl Tls {
 }
 
 impl Args {
-    /// The most bytes that are put before a line.
+    /// The maximum number of bytes put before a line.
     fn prefix_most(&self) -> usize {
         let name = self.sender.as_ref().map_or(0, |name| name.len() + 1);
         if self.sequence { name + NUMBER_MAX } else { 0 }
     }
 }
 
-/// A name that is one word.
+/// Parses a name that is one word.
 fn sender_name(name: &str) -> Result<String, String> {
     let word = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control());
     match word && name.len() <= SENDER_NAME_MAX {
@@ -92,7 +91,7 @@ fn sender_name(name: &str) -> Result<String, String> {
     }
 }
 
-/// Sends the lines; 1 where a signal ended it before all that was there was sent.
+/// Sends the lines; returns 1 if a signal ended it before all available lines were sent.
 ///
 /// # Errors
 /// What cannot be read or sent, and how many lines were handed over before.
@@ -101,7 +100,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut source = Source::open(&args.from).with_context(|| args.from.display().to_string())?;
     let client = connect(&args.to, &args.tls.options(), &stop);
     let client = client.with_context(|| args.to.to_string())?;
-    let room = |most: usize| most - 1 - args.prefix_most();
+    let room = |max: usize| max - 1 - args.prefix_most();
     let longest = client.longest().map_or(LINE_LENGTH_MAX, room);
     let mut sender = Sender::new(args, client);
     let mut buffer = LineBuffer::new(longest);
@@ -124,7 +123,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(unsent > 0 || left == Left::Some)))
 }
 
-/// Sends all there is to read. After a signal: what a pipe holds, and the line that has no end.
+/// Sends all available lines. After a signal: the rest of a pipe, and the unfinished line.
 fn copy(
     source: &mut Source,
     buffer: &mut LineBuffer,
@@ -138,7 +137,7 @@ fn copy(
         let lines = match read {
             Read::Bytes(count) => buffer.push(&chunk[..count]),
             Read::End | Read::Stopped(Left::Nothing) => buffer.end(),
-            // The beginning of a line of which the rest is still there to be read.
+            // The beginning of a line whose rest is still there to read.
             Read::Stopped(Left::Some) => None,
         };
         if let Some((bytes, _)) = lines {
@@ -158,7 +157,7 @@ fn copy(
     }
 }
 
-/// Numbers, chooses and sends.
+/// Numbers, selects and sends lines.
 struct Sender<'a> {
     args: &'a Args,
     client: Box<dyn Client>,
@@ -166,11 +165,11 @@ struct Sender<'a> {
     seen: u64,
     /// Of those, lines to send.
     chosen: u64,
-    /// Lines that have arrived, as far as anybody can tell.
+    /// Lines that have arrived, as far as is known.
     sent: u64,
-    /// The lines to send next, and where each ends.
+    /// The lines to send next, and the end of each.
     ready: Vec<u8>,
-    /// Bytes handed over so far, and where in them those lines end that may not have arrived.
+    /// Bytes handed over so far, and where in them the lines end that may not have arrived.
     handed: u64,
     under_way: VecDeque<u64>,
 }
@@ -216,7 +215,7 @@ impl<'a> Sender<'a> {
         Ok(())
     }
 
-    /// Counts the lines that have arrived meanwhile.
+    /// Counts the lines that have arrived since the last call.
     fn count(&mut self) {
         let there = self.handed - self.client.unacknowledged().min(self.handed);
         while self.under_way.front().is_some_and(|end| *end <= there) {
@@ -225,7 +224,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Waits until all has arrived.
+    /// Waits until everything has arrived.
     fn finish(&mut self, stop: &Stop) -> anyhow::Result<()> {
         let done = self.client.settle(stop);
         self.count();

@@ -1,6 +1,6 @@
-//! `logweir spool`: what is in a spool, its lines, its damages; sending it on; trimming it.
+//! `logweir spool`: shows a spool's content, lines and damage; replays it; trims it.
 //!
-//! All but `trim` read a spool while a daemon writes to it, and take no lock.
+//! All except `trim` can read a spool while a daemon writes to it, and take no lock.
 
 mod cat;
 mod destination;
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-/// Look at a spool, read it, check it, send it on, trim it
+/// List, read, check, replay or trim a spool
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -35,10 +35,10 @@ enum Command {
     Trim(trim::Args),
 }
 
-/// Does what the command asks for.
+/// Runs the command.
 ///
 /// # Errors
-/// That the folder is no spool or cannot be read, and what to do about it.
+/// That the folder is not a spool or cannot be read, with advice.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Ls(args) => ls::run(args),

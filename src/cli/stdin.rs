@@ -5,20 +5,20 @@ use std::io::{self, BufRead};
 /// One line of a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Line {
-    /// Whether a newline ended it, and not the end of the input.
+    /// True if a newline ended it rather than the end of the input.
     pub ended: bool,
-    /// Bytes beyond the bound, which were left out.
+    /// Bytes beyond the bound, which were omitted.
     pub cut: u64,
 }
 
-/// Reads the next line, without its newline, into `line`: at most `most` bytes of it.
-/// `None` at the end of the input.
+/// Reads the next line, without its newline, into `line`: at most `max` bytes of it. `None` at the
+/// end of the input.
 ///
 /// # Errors
 /// The reader's.
 pub(super) fn next_line(
     reader: &mut impl BufRead,
-    most: usize,
+    max: usize,
     line: &mut Vec<u8>,
 ) -> io::Result<Option<Line>> {
     line.clear();
@@ -36,7 +36,7 @@ pub(super) fn next_line(
         any = true;
         let end = memchr::memchr(b'\n', piece);
         let text = &piece[..end.unwrap_or(piece.len())];
-        let kept = text.len().min(most - line.len());
+        let kept = text.len().min(max - line.len());
         line.extend_from_slice(&text[..kept]);
         cut += (text.len() - kept) as u64;
         let used = end.map_or(piece.len(), |at| at + 1);

@@ -12,50 +12,50 @@ use crate::driver::clients::Stop;
 use crate::driver::control::{Request, TapHead, open};
 use crate::printable::printable_columns;
 
-/// How often it is looked whether a signal came.
+/// How often to check for a signal.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long the daemon may take for the rest, after a signal.
+/// How long the daemon may take for the remaining lines, after a signal.
 const REST: Duration = Duration::from_secs(5);
 
 /// Copy the lines that leave a node to standard output, while the daemon runs
 ///
-/// Of an input, a filter or a spool the lines it passes on; of an output those it is given. When
-/// standard output is not read fast enough lines are lost here, never in the daemon; how many is
-/// said at the end. Ends with 1 where the node or the daemon is gone before.
+/// For an input, a filter or a spool, the lines it passes on; for an output, the lines it receives.
+/// If standard output is not read fast enough, lines are lost here, never in the daemon; their
+/// number is reported at the end. Exits with 1 if the node or the daemon goes away first.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     daemon: Daemon,
     /// The node's name
     node: String,
-    /// Only lines that this regex finds something in
+    /// Only lines that this regex matches
     #[arg(long = "match", value_name = "RE")]
     matches: Option<String>,
-    /// Ends after so many lines
+    /// Stop after N lines
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<u64>,
 }
 
-/// What came.
+/// The lines received and lost.
 #[derive(Debug, Default)]
 struct Count {
     lines: u64,
     lost: u64,
 }
 
-/// Why it is over.
+/// Why it ended.
 #[derive(Debug)]
 enum End {
-    /// It was asked to end, or has all it wanted.
+    /// It was told to end, or has all requested lines.
     Asked,
-    /// The daemon gives no more.
+    /// The daemon sends no more.
     Daemon(String),
 }
 
-/// Copies until it is told to end.
+/// Copies lines until it is told to end.
 ///
 /// # Errors
-/// That the daemon is not found or refuses.
+/// That the daemon is not found, or its refusal.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let stop = Stop::on_signals(Duration::ZERO)?;
     let request = Request::Tap { node: args.node.clone(), matches: args.matches.clone() };
@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match done {
         Ok(End::Asked) => Ok(ExitCode::SUCCESS),
         Ok(End::Daemon(why)) => anyhow::bail!("{}: {why}", args.node),
-        // Whoever read us has seen enough.
+        // The reader of our output has stopped.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
             anyhow::bail!("the daemon has ended the connection")
@@ -94,16 +94,16 @@ fn write(lines: &[u8], out: &mut io::StdoutLock<'_>) -> io::Result<()> {
 struct Tap {
     stream: BufReader<UnixStream>,
     stop: Stop,
-    /// Set once a signal came and the daemon was asked for the rest: when it is waited for no
-    /// more.
+    /// Set once a signal came and the daemon was asked for the remaining lines: the deadline for
+    /// them.
     rest: Option<Instant>,
 }
 
 impl Tap {
-    fn copy(&mut self, most: Option<u64>, count: &mut Count) -> io::Result<End> {
+    fn copy(&mut self, max: Option<u64>, count: &mut Count) -> io::Result<End> {
         let mut out = io::stdout().lock();
         let (mut line, mut lines) = (Vec::new(), Vec::new());
-        while most.is_none_or(|most| count.lines < most) {
+        while max.is_none_or(|max| count.lines < max) {
             line.clear();
             if !self.patiently(|stream| stream.read_until(b'\n', &mut line))? {
                 return Ok(End::Asked);
@@ -122,7 +122,7 @@ impl Tap {
                 }
             }
             count.lost = head.lost;
-            let left = most.map_or(u64::MAX, |most| most - count.lines).min(head.lines);
+            let left = max.map_or(u64::MAX, |max| max - count.lines).min(head.lines);
             write(&lines[..end_of_lines(&lines, left)], &mut out)?;
             out.flush()?;
             count.lines += left;
@@ -135,14 +135,15 @@ impl Tap {
         Ok(End::Asked)
     }
 
-    /// Reads on whenever nothing comes for a while; false where nothing came after a signal.
+    /// Keeps reading when nothing arrives for a while; returns false if nothing arrived after a
+    /// signal.
     fn patiently(
         &mut self,
         mut read: impl FnMut(&mut BufReader<UnixStream>) -> io::Result<usize>,
     ) -> io::Result<bool> {
         loop {
             if self.stop.asked() && self.rest.is_none() {
-                // The daemon gives what the tap holds yet, and the end.
+                // The daemon sends what the tap still holds, and the end.
                 self.rest = Some(Instant::now() + REST);
                 self.stream.get_ref().shutdown(Shutdown::Write)?;
             }

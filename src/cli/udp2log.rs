@@ -1,7 +1,8 @@
-//! `udp2log`: the drop-in. Its options, its configuration file, its report lines; our engine.
+//! `udp2log`: the drop-in, with its options, its configuration file and its report lines, on our
+//! engine.
 //!
-//! `--daemon` starts the same program again in a session of its own, and waits until that
-//! one has bound its port and opened its files, so that a start that fails is seen to fail.
+//! `--daemon` starts the same program again in a session of its own, and waits until that process
+//! has bound its port and opened its files, so that a failed start is reported.
 
 use std::collections::HashMap;
 use std::fs;
@@ -23,15 +24,15 @@ use crate::logger::{self, Style, Target};
 use crate::printable::printable_lines;
 use crate::sys::process::in_new_session;
 
-/// The user that udp2log becomes where none is named.
+/// The user that udp2log switches to if none is named.
 const USER: &str = "udp2log";
-/// What a daemon says on its standard output when it is ready.
+/// Written by a daemon to its standard output when it is ready.
 const READY: &[u8] = b"ready\n";
 
 /// Run as udp2log does: its options, its configuration file, its log
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The UDP port to listen to
+    /// The UDP port to listen on
     #[arg(short, long, default_value_t = 8420)]
     port: u16,
     /// The configuration: lines of `[flush] [nonblocking] file|pipe FACTOR REST`
@@ -46,7 +47,7 @@ pub struct Args {
     /// Write the process id to this file
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
-    /// Become this user once the port is bound [default: udp2log, where started as root]
+    /// Switch to this user once the port is bound [default: udp2log, if started as root]
     #[arg(long)]
     user: Option<String>,
     /// Join this multicast group
@@ -58,7 +59,7 @@ pub struct Args {
     /// Seconds between two reports in the log; 0 for none
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     report_interval: u64,
-    /// Say on standard output when ready (what --daemon starts has it)
+    /// Report on standard output when ready (passed by --daemon)
     #[arg(long, hide = true)]
     say_ready: bool,
 }
@@ -109,7 +110,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     daemon.run()?;
     if let Some(path) = &args.pid_file {
-        // Where the folder belongs to root, the file stays, as udp2log's does.
+        // If the folder belongs to root, the file remains, as udp2log's does.
         let _ = fs::remove_file(path);
     }
     Ok(ExitCode::SUCCESS)
@@ -163,11 +164,11 @@ fn in_background(args: &Args) -> anyhow::Result<ExitCode> {
         command.stderr(Stdio::piped());
     }
     let mut child = command.spawn().context("it cannot be started again in the background")?;
-    let mut said = Vec::new();
+    let mut output = Vec::new();
     if let Some(stdout) = child.stdout.take() {
-        stdout.take(READY.len() as u64).read_to_end(&mut said)?;
+        stdout.take(READY.len() as u64).read_to_end(&mut output)?;
     }
-    if said == READY {
+    if output == READY {
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(mut stderr) = child.stderr.take() {
@@ -177,7 +178,7 @@ fn in_background(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code.unwrap_or(1)))
 }
 
-/// Tells whoever waits, and lets go of its pipes: the background has no terminal.
+/// Notifies the waiting parent and closes its pipes: the background has no terminal.
 fn say_ready() -> anyhow::Result<()> {
     let mut stdout = io::stdout();
     stdout.write_all(READY)?;
@@ -187,7 +188,7 @@ fn say_ready() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives up root's rights for those of `name`, in all threads.
+/// Drops root's privileges for those of `name`, in all threads.
 fn become_user(name: Option<&str>) -> anyhow::Result<()> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(());
@@ -207,7 +208,7 @@ fn become_user(name: Option<&str>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// udp2log's report: bytes lost by each output since the last one, and the rate of packets.
+/// udp2log's report: bytes lost by each output since the last report, and the packet rate.
 fn report(every: Duration) -> Report {
     let mut lost_before: HashMap<String, u64> = HashMap::new();
     let mut packets_before = 0;
@@ -228,7 +229,7 @@ fn report(every: Duration) -> Report {
     Report { every, run: Box::new(tell) }
 }
 
-/// What the user wrote: the file's name or the command.
+/// The user's own text: the file's name or the command.
 fn title<'p>(plan: &'p Plan, name: &'p str) -> &'p str {
     let node = plan.nodes.iter().find(|node| node.name == name);
     match node.map(|node| &node.body) {

@@ -1,13 +1,13 @@
-//! What `--version` says.
+//! The output of `--version`.
 
 use std::sync::LazyLock;
 
 use crate::url::Url;
 
-/// Commit and date that the program was made of; empty where nobody could tell.
+/// The commit and date of the build; empty if unknown.
 const COMMIT: &str = env!("LOGWEIR_COMMIT");
 
-/// The version, the commit with its date, and what is built in.
+/// The version, the commit with its date, and the built-in features.
 static LONG: LazyLock<String> = LazyLock::new(|| {
     let version = env!("CARGO_PKG_VERSION");
     let commit = match COMMIT.split_once(' ') {
@@ -19,7 +19,7 @@ static LONG: LazyLock<String> = LazyLock::new(|| {
     format!("{version}{commit}\nfeatures: tls, zstd, {build} build\nsends to: {}", Url::forms())
 });
 
-/// What `--version` says; `-V` says the version alone.
+/// The output of `--version`; `-V` prints only the version.
 pub(super) fn long() -> &'static str {
     &LONG
 }

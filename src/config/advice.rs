@@ -1,10 +1,9 @@
-//! What to do about text that is not TOML: people write values without quotes, and regexes in
-//! the quotes in which a backslash means something.
+//! Advice on text that is not TOML: people write values without quotes, and regexes in quotes in
+//! which a backslash is an escape.
 
 use std::ops::Range;
 
-/// What to write instead, where that is known: by the message of the TOML parser and the place
-/// of it in the text.
+/// A correction, if one is known, for the TOML parser's message and its place in the text.
 pub(super) fn advice(text: &str, span: &Range<usize>, message: &str) -> Option<String> {
     let at = span.start.min(text.len());
     let before = text.get(..at)?;
@@ -31,9 +30,9 @@ pub(super) fn advice(text: &str, span: &Range<usize>, message: &str) -> Option<S
     }
 }
 
-/// Of a value that begins with no quote.
+/// Advice for an unquoted value.
 fn unquoted(key: &str, value: &str) -> Option<String> {
-    // A comment may follow it; a value that has a `#` in it is rarer.
+    // A comment may follow it; values containing a `#` are rarer.
     let value = value.split(" #").next().unwrap_or_default().trim_end();
     let lower = value.to_ascii_lowercase();
     match lower.as_str() {

@@ -1,4 +1,4 @@
-//! What can only be checked with all nodes known: clashes, waiting, memory, dead ends.
+//! Checks that need all nodes: clashes, waiting, memory, dead ends.
 
 use std::collections::HashMap;
 use std::path::{Component, PathBuf};
@@ -30,7 +30,7 @@ pub(super) fn all(
     acknowledged(flow, report);
     memory(flow, daemon, report);
     fit::lines(flow, daemon.0, report);
-    // In a flow with errors these would tell of what a wrong `from` left behind.
+    // In a flow with errors, these would only report the effects of a wrong `from`.
     if !report.has_errors() {
         unused(flow, report);
         unspooled(flow, report);
@@ -40,10 +40,10 @@ pub(super) fn all(
     }
 }
 
-/// A stream that is gone through more often than this for its regexes is worth a word.
+/// The number of regex passes over a stream beyond which the user is warned.
 const PASSES_MAX: usize = 8;
 
-/// Says where the regexes on one stream cost much, or more than can be.
+/// Warns about streams whose regexes are costly, and reports those that cannot be compiled.
 fn patterns(flow: &Flow<'_>, report: &mut Report<'_>) {
     let mut of_stream: HashMap<usize, Vec<&str>> = HashMap::new();
     for (node, before) in flow.from.iter().enumerate() {
@@ -72,14 +72,14 @@ fn patterns(flow: &Flow<'_>, report: &mut Report<'_>) {
     }
 }
 
-/// For how many inputs an `{input}` is tried, so that the check of a large flow stays quick.
+/// The number of inputs for which `{input}` is rendered, so that checking a large flow stays quick.
 const INPUTS_RENDERED: usize = 100;
 
 fn count(flow: &Flow<'_>, report: &mut Report<'_>) {
     if indexes(&flow.drafts, Kind::Input).is_empty() {
         report.error_whole("there is no input", "as in [input.squid] with udp = \"0.0.0.0:8420\"");
     }
-    // A spool keeps lines for whoever replays them.
+    // A spool keeps lines for later replay.
     let ends = [Kind::Output, Kind::Spool];
     if ends.iter().all(|kind| indexes(&flow.drafts, *kind).is_empty()) {
         report.error_whole(
@@ -96,7 +96,7 @@ fn inputs<'f>(flow: &'f Flow<'_>) -> impl Iterator<Item = (usize, &'f InputPlan)
     })
 }
 
-/// Reports every claim of a node that an earlier one has.
+/// Reports every claim that an earlier node already has.
 fn clashes(flow: &Flow<'_>, report: &mut Report<'_>) {
     let mut claims: HashMap<Claim, Vec<(usize, Claim)>> = HashMap::new();
     for (node, draft) in flow.drafts.iter().enumerate() {
@@ -111,7 +111,7 @@ fn clashes(flow: &Flow<'_>, report: &mut Report<'_>) {
             let earlier = claims.get(&claim.group())?.iter().find(|(_, one)| one.clashes(claim))?;
             Some((earlier.clone(), claim))
         });
-        // Where one file has many names, the first that has any of them is named.
+        // If one file has many names, report the first node that has any of them.
         if let Some((earlier, claim)) = taken.min_by_key(|((first, _), _)| *first) {
             clash(flow, (&earlier, (node, claim)), report);
         }
@@ -121,7 +121,7 @@ fn clashes(flow: &Flow<'_>, report: &mut Report<'_>) {
     }
 }
 
-/// Reports at the later of two nodes that it claims what the earlier has.
+/// Reports a clash at the later of two nodes.
 fn clash(
     flow: &Flow<'_>,
     ((first, theirs), (later, ours)): (&(usize, Claim), (usize, &Claim)),
@@ -139,7 +139,7 @@ fn clash(
     finding.label(&there, theirs.label());
 }
 
-/// An output that writes a file which an input before it follows: its lines would go round.
+/// Reports an output that writes a file which an upstream input follows: its lines would loop.
 fn circles(flow: &Flow<'_>, report: &mut Report<'_>) {
     let followed: Vec<_> = inputs(flow)
         .flat_map(|(node, input)| input.source.claims().into_iter().map(move |one| (node, one)))
@@ -183,14 +183,14 @@ fn claiming_key(section: &Section<'_>, claim: &Claim) -> &'static str {
     own_key(section)
 }
 
-/// The key that says what an input or an output is.
+/// The key that states what an input or an output is.
 fn own_key(section: &Section<'_>) -> &'static str {
     let mut keys =
         [Kind::Input, Kind::Output].into_iter().flat_map(|kind| Table::of(kind).chosen_by());
     keys.find(|key| section.get(key).is_some()).unwrap_or("")
 }
 
-/// A claim whose path has no `.` and no doubled `/`.
+/// A claim with its path free of `.` and doubled `/`.
 fn tidied(claim: Claim) -> Claim {
     let tidy = |path: PathBuf| -> PathBuf {
         path.components().filter(|part| *part != Component::CurDir).collect()
@@ -205,7 +205,7 @@ fn tidied(claim: Claim) -> Claim {
     }
 }
 
-/// What takes from a spool, and what a spool takes from.
+/// Checks the readers of spools, and what spools read from.
 fn spools(flow: &Flow<'_>, report: &mut Report<'_>) {
     for (node, draft) in flow.drafts.iter().enumerate() {
         if draft.own_spool.is_some() {
@@ -229,14 +229,16 @@ fn takes_from_spool(flow: &Flow<'_>, node: usize, report: &mut Report<'_>) {
     let spool = flow.drafts[spool].name;
     let (place, path) = (draft.section.place("from"), format!("{}.from", draft.section.path));
     let message = if draft.kind != Kind::Output {
-        format!("`{spool}` is a spool, and only outputs take from a spool")
+        format!("`{spool}` is a spool, and only outputs can read from a spool")
     } else if flow.from[node].len() > 1 {
-        format!("an output that takes from a spool takes from nothing else (`{spool}` is one)")
+        format!(
+            "an output that reads from a spool cannot read from anything else (`{spool}` is one)"
+        )
     } else if draft.own_spool.is_some() {
-        format!("`{spool}` is a spool already: the output needs none of its own")
+        format!("`{spool}` is already a spool: the output needs none of its own")
     } else if process(draft).is_some_and(|process| process.workers > 1) {
         let path = format!("{}.workers", draft.section.path);
-        let message = "must be 1 behind a spool, whose lines are passed in order";
+        let message = "must be 1 downstream of a spool, whose lines are passed in order";
         report.error(draft.section.place("workers"), &path, message);
         return;
     } else {
@@ -245,12 +247,12 @@ fn takes_from_spool(flow: &Flow<'_>, node: usize, report: &mut Report<'_>) {
     report.error(place, &path, message);
 }
 
-/// The process that a node runs.
+/// The process of a node, if it runs one.
 fn process<'d>(draft: &'d Draft<'_>) -> Option<&'d ProcessPlan> {
     draft.body.as_ref().and_then(BodyPlan::process)
 }
 
-/// The spool that a node is or has, and the key that says how it deals with being full.
+/// The spool that a node is or has, and the key that controls what happens when it is full.
 pub(super) fn spool<'d>(draft: &'d Draft<'_>) -> Option<(&'d SpoolPlan, &'static str)> {
     match &draft.body {
         Some(BodyPlan::Spool(spool)) => Some((spool, "when_full")),
@@ -258,7 +260,7 @@ pub(super) fn spool<'d>(draft: &'d Draft<'_>) -> Option<(&'d SpoolPlan, &'static
     }
 }
 
-/// `when_full = "block"` makes the inputs wait, and some cannot.
+/// Checks that `when_full = "block"` is used only if the inputs can wait.
 fn waiting(flow: &Flow<'_>, report: &mut Report<'_>) {
     let hasty = upstream(flow, |input| !input.source.nature().can_wait);
     for (node, draft) in flow.drafts.iter().enumerate() {
@@ -291,7 +293,7 @@ fn waiting(flow: &Flow<'_>, report: &mut Report<'_>) {
     }
 }
 
-/// What the input that a node is promises.
+/// The nature of a node that is an input.
 fn nature(draft: &Draft<'_>) -> Option<Nature> {
     match &draft.body {
         Some(BodyPlan::Input(input)) => Some(input.source.nature()),
@@ -299,7 +301,7 @@ fn nature(draft: &Draft<'_>) -> Option<Nature> {
     }
 }
 
-/// A spool that drops new lines cannot stand behind an input that acknowledges lines.
+/// Checks that no spool drops new lines of an input that acknowledges them.
 fn acknowledged(flow: &Flow<'_>, report: &mut Report<'_>) {
     let from = upstream(flow, |input| input.source.nature().acknowledged);
     for (node, draft) in flow.drafts.iter().enumerate() {
@@ -313,7 +315,7 @@ fn acknowledged(flow: &Flow<'_>, report: &mut Report<'_>) {
         let input = &flow.drafts[before];
         let label = nature(input).map_or("", |nature| nature.label);
         let message =
-            format!("\"drop-newest\" would drop lines that a {label} client is told are on disk");
+            format!("\"drop-newest\" would drop lines that a {label} client was told are on disk");
         let path = format!("{}.{key}", draft.section.path);
         let finding = report.error(draft.section.place(key), &path, message);
         finding.help("use \"block\", or \"drop-oldest\"");
@@ -323,7 +325,7 @@ fn acknowledged(flow: &Flow<'_>, report: &mut Report<'_>) {
 
 /// Warns where an acknowledgement does not imply durability.
 fn unspooled(flow: &Flow<'_>, report: &mut Report<'_>) {
-    // Whether there is a spool at a node or behind it.
+    // True if a spool is at a node or downstream of it.
     let mut spooled = vec![false; flow.drafts.len()];
     for &node in flow.order.iter().rev() {
         spooled[node] |= spool(&flow.drafts[node]).is_some();
@@ -334,16 +336,16 @@ fn unspooled(flow: &Flow<'_>, report: &mut Report<'_>) {
     for (node, input) in inputs(flow) {
         if input.source.nature().acknowledged && !spooled[node] {
             let section = &flow.drafts[node].section;
-            let message = "there is no spool behind this input: its lines are acknowledged once \
-                           they are handed to every output, on disk or not";
+            let message = "there is no spool downstream of this input: its lines are acknowledged \
+                           once every output has accepted them, on disk or not";
             let key = own_key(section);
             report.warn(section.place(key), &format!("{}.{key}", section.path), message);
         }
     }
 }
 
-/// For each node that lines of such an input come to, the next node on the way back to that
-/// input; the input is its own.
+/// For each node that lines of such an input reach, the next node upstream towards that input; the
+/// input maps to itself.
 fn upstream(flow: &Flow<'_>, is: impl Fn(&InputPlan) -> bool) -> Vec<Option<usize>> {
     let mut before = vec![None; flow.drafts.len()];
     for (node, input) in inputs(flow) {
@@ -391,7 +393,7 @@ fn memory(
     let needed = queues * limits::QUEUE_MIN * 2;
     let have = show_size(daemon.memory);
     if daemon.memory < needed {
-        let message = format!("{have} are too little for {queues} queues");
+        let message = format!("{have} is too little for {queues} queues");
         let help = format!("set daemon.memory to {} or more", show_size(needed));
         match section.and_then(|section| section.get("memory")) {
             Some(entry) => entry.wrong_help(report, message, help),
@@ -420,14 +422,14 @@ fn unused(flow: &Flow<'_>, report: &mut Report<'_>) {
                 Kind::Spool => "nothing reads this spool: its lines are kept for replay, until \
                                 `max_age` or `max_size` drops them"
                     .into(),
-                kind => format!("nothing takes from this {}", kind.word()),
+                kind => format!("nothing reads from this {}", kind.word()),
             };
             report.warn(&draft.section.span, &draft.section.path, message);
         }
     }
 }
 
-/// Says which nodes can never get or give a line.
+/// Reports nodes that can never receive or pass on a line.
 fn dead(flow: &Flow<'_>, report: &mut Report<'_>) {
     let mut dead = vec![false; flow.drafts.len()];
     for &node in &flow.order {

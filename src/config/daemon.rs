@@ -10,7 +10,7 @@ use crate::proto::shared::datagrams::address;
 use crate::settings::key::{ADDRESS, Key, PATH, Value, words};
 use crate::settings::{Report, Section};
 
-/// Where the control socket is, unless the user says otherwise.
+/// The path of the control socket unless configured otherwise.
 pub const CONTROL_DEFAULT: &str = "/run/logweir/control.sock";
 
 /// The keys of `[daemon]`.
@@ -34,13 +34,13 @@ const STUCK_AFTER: Key = Key::or(
     "stuck_after",
     Value::Time(limits::STUCK_MIN),
     "\"60s\"",
-    "A node that has let nothing out of its queue for so long is stuck, and /healthz says so.",
+    "A node whose queue has released nothing for this long is stuck, and /healthz reports it.",
 );
 const MEMORY: Key = Key::or(
     "memory",
     Value::Size(limits::MEMORY_MIN..=u64::MAX),
     "\"64MiB\"",
-    "The one budget of all queues together.",
+    "The memory budget shared by all queues.",
 );
 const GRACE: Key = Key::or(
     "grace",
@@ -54,10 +54,10 @@ const LOG: Key = Key::or(
     "log",
     Value::Words(&LOG_WORDS),
     "\"info\"",
-    "How much the daemon logs, each level with everything more severe.",
+    "The log level; each level includes everything more severe.",
 );
 
-/// Reads the `[daemon]` table, which may be missing.
+/// Reads the `[daemon]` table, which may be absent.
 pub(super) fn read(section: Option<&Section<'_>>, report: &mut Report<'_>) -> DaemonPlan {
     let mut plan = DaemonPlan {
         control: Some(PathBuf::from(CONTROL_DEFAULT)),

@@ -1,24 +1,23 @@
-//! What a key means, wherever it may stand.
+//! The explanation of a key, wherever it may appear.
 
 use super::keys::{DAEMON, TABLES, TOP, Table};
 use crate::settings::key::Key;
 use crate::settings::nearest;
 
-/// A key where it may stand.
+/// A place where a key may appear.
 struct Place {
     /// The key with its tables, as in `output.tls.ca`.
     path: String,
-    /// The table, as a user would name it.
+    /// The table, as a user would call it.
     table: String,
-    /// What it is there.
+    /// The key's definition there.
     key: &'static Key,
 }
 
-/// What there is to say about a key: its name alone, or with the tables it stands in, as in
-/// `output.queue` or `spool.dir`.
+/// Explains a key, given its name alone or with its tables, as in `output.queue` or `spool.dir`.
 ///
 /// # Errors
-/// When there is no such key; names those that are near.
+/// If there is no such key; suggests similar ones.
 pub fn explain(name: &str) -> Result<String, String> {
     let places = places();
     let found: Vec<_> = places.iter().filter(|place| place.is_called(name)).collect();
@@ -29,7 +28,7 @@ pub fn explain(name: &str) -> Result<String, String> {
         let help = near.unwrap_or_else(|| "see logweir.toml(5) for all keys".into());
         return Err(format!("there is no key `{name}`: {help}"));
     }
-    // What is the same in several places is explained once.
+    // Explain once what is the same in several places.
     let mut texts: Vec<(String, Vec<&str>)> = Vec::new();
     for place in found {
         let text = text(place.key);
@@ -49,7 +48,7 @@ impl Place {
     }
 }
 
-/// The tables that have a key, a line each.
+/// The tables that have a key, one per line.
 fn head(tables: &[&str]) -> String {
     let mut lines: Vec<String> = tables.iter().map(|table| format!("{table}\n")).collect();
     lines.dedup();

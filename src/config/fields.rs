@@ -10,48 +10,45 @@ use crate::parse::syslog::names::{self, FACILITIES, SEVERITIES};
 use crate::settings::{Entry, Key, Report, Section, Value, nearest};
 
 pub(super) const FACILITY: Key =
-    Key::new("facility", Value::Selector, "Only messages of such a facility.");
+    Key::new("facility", Value::Selector, "Only messages of this facility.");
 pub(super) const SEVERITY: Key = Key::new(
     "severity",
     Value::Selector,
-    "Only messages that are this severe or worse; behind = it means this severity alone.",
+    "Only messages this severe or worse; with a leading = exactly this severity.",
 );
 pub(super) const HOST: Key = Key::new(
     "host",
     Value::Selector,
-    "Only messages of such a host: the one that the message names, else the address it came from.",
+    "Only messages from this host: the one that the message names, else the address it came from.",
 );
 pub(super) const APP: Key = Key::new(
     "app",
     Value::Selector,
-    "Only messages of such an APP-NAME, or name in the tag of RFC 3164.",
+    "Only messages with this APP-NAME, or name in the tag of RFC 3164.",
 );
 pub(super) const PROCID: Key = Key::new(
     "procid",
     Value::Selector,
-    "Only messages of such a PROCID, or number in brackets in the tag.",
+    "Only messages with this PROCID, or number in brackets in the tag.",
 );
-pub(super) const MSGID: Key = Key::new("msgid", Value::Selector, "Only messages of such a MSGID.");
+pub(super) const MSGID: Key = Key::new("msgid", Value::Selector, "Only messages with this MSGID.");
 pub(super) const SOURCE: Key =
-    Key::new("source", Value::Selector, "Only messages that came from such an address.");
-pub(super) const PID: Key = Key::new(
-    "pid",
-    Value::Selector,
-    "Only messages that came from such a process, over a Unix socket.",
-);
+    Key::new("source", Value::Selector, "Only messages received from this address.");
+pub(super) const PID: Key =
+    Key::new("pid", Value::Selector, "Only messages from this process, over a Unix socket.");
 pub(super) const UID: Key = Key::new(
     "uid",
     Value::Selector,
-    "Only messages that came from a process of such a user, over a Unix socket.",
+    "Only messages from a process of this user, over a Unix socket.",
 );
 pub(super) const SD: Key = Key::new(
     "sd",
     Value::Selectors,
-    "Only messages with such parameters of the structured data, by the id of their element and \
+    "Only messages with these structured data parameters, by the id of their element and \
      their name.",
 );
 
-/// The selectors that are keys of a node, in the order in which they are looked at.
+/// The selectors that are keys of a node, in the order in which they are evaluated.
 const WORDS: [&Key; 9] = [&FACILITY, &SEVERITY, &HOST, &APP, &PROCID, &MSGID, &SOURCE, &PID, &UID];
 
 /// Reads all field selectors of a node.
@@ -113,13 +110,13 @@ fn words(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Vec<String>> {
     }
 }
 
-/// Facilities, or severities.
+/// Facilities or severities.
 struct Scale {
     /// Their names, by number.
     all: &'static [&'static str],
     /// The number of a name.
     number: fn(&str) -> Option<u8>,
-    /// Whether a word stands for all up to its own.
+    /// True if a word includes all numbers up to its own.
     is_ordered: bool,
 }
 
@@ -135,9 +132,9 @@ impl Scale {
 
 /// Facilities or severities, as the bits of their numbers.
 ///
-/// A severity stands for itself and all that are worse, behind `=` for itself alone, and with
-/// `..` between two for those from one to the other. `*` stands for all. What is behind `!` is
-/// left out of the others, or of all where there are no others.
+/// A severity stands for itself and all worse ones, after `=` for itself alone, and two with `..`
+/// between them for the range. `*` stands for all. Words after `!` are excluded from the others, or
+/// from all if there are no others.
 fn numbers(entry: &Entry<'_>, scale: &Scale, report: &mut Report<'_>) -> Option<Wanted> {
     let (mut only, mut not) = (None, 0_u32);
     for word in words(entry, report)? {
@@ -192,7 +189,7 @@ fn mask(entry: &Entry<'_>, word: &str, scale: &Scale, report: &mut Report<'_>) -
     }
 }
 
-/// Text: names and regexes. `*` stands for anything, and what is behind `!` is left out.
+/// Text: names and regexes. `*` accepts anything, and words after `!` are excluded.
 fn text(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Wanted> {
     let (mut only, mut not) = (Words::default(), Words::default());
     for word in words(entry, report)? {
@@ -219,7 +216,7 @@ fn text(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Wanted> {
         return None;
     }
     let only = (!all).then_some(only);
-    // What leaves nothing out asks for nothing.
+    // A selector that excludes nothing is no test.
     (only.is_some() || not != Words::default()).then_some(Wanted::Text { only, not })
 }
 

@@ -13,7 +13,7 @@ const RUN: Key = Key::new(
      filter's stream.",
 );
 
-/// What a filter can be.
+/// The choices for a filter.
 pub(super) const CHOICES: &[Choice] = &[
     Choice {
         key: Some(RUN),

@@ -1,4 +1,4 @@
-//! Lines that are longer than a queue on their way: such a line is dropped whenever it comes.
+//! Lines that are longer than a queue on their way: such a line is always dropped.
 
 use super::checks;
 use super::flow::Flow;
@@ -8,7 +8,7 @@ use crate::output::budget::Budget;
 use crate::settings::Report;
 use crate::settings::units::show_size;
 
-/// The longest line that comes to a node, from which node, and whether it is acknowledged.
+/// The longest line that reaches a node, its origin, and whether it is acknowledged.
 #[derive(Clone, Copy)]
 struct Longest {
     bytes: u64,
@@ -20,7 +20,7 @@ struct Longest {
 pub(super) fn lines(flow: &Flow<'_>, daemon: &DaemonPlan, report: &mut Report<'_>) {
     let bodies = flow.drafts.iter().filter_map(|draft| draft.body.as_ref());
     let queues = bodies.filter_map(BodyPlan::queue).count();
-    // A line is paid for by the queue's share, or by what there is to borrow when all others are
+    // A line is charged to the queue's share, or to what can be borrowed when all other queues are
     // empty.
     let share = Budget::share(daemon.memory, queues);
     let memory = Budget::common(daemon.memory).max(share);
@@ -55,7 +55,7 @@ fn warn(flow: &Flow<'_>, node: usize, comes: Longest, room: u64, report: &mut Re
     report.warn(place, path, message);
 }
 
-/// The longest line that a node makes itself.
+/// The longest line that a node itself can produce.
 fn leaves(flow: &Flow<'_>, node: usize) -> Option<Longest> {
     let (max_line, acknowledged) = match flow.drafts[node].body.as_ref()? {
         BodyPlan::Input(input) => {
@@ -69,8 +69,8 @@ fn leaves(flow: &Flow<'_>, node: usize) -> Option<Longest> {
     Some(Longest { bytes: max_line as u64, from: node, acknowledged })
 }
 
-/// How much the queue before a node takes in, where it drops what does not fit: one that makes
-/// others wait takes in a line of any length.
+/// The size of the queue before a node if it drops what does not fit; a queue that makes inputs
+/// wait accepts a line of any length.
 fn room(flow: &Flow<'_>, node: usize, acknowledged: bool) -> Option<u64> {
     let draft = &flow.drafts[node];
     let body = draft.body.as_ref()?;
@@ -80,7 +80,7 @@ fn room(flow: &Flow<'_>, node: usize, acknowledged: bool) -> Option<u64> {
     }
     let from_spool = flow.from[node].iter().any(|&from| flow.drafts[from].kind == Kind::Spool);
     match body.process() {
-        // What is in a spool waits there.
+        // Lines in a spool wait there.
         _ if from_spool => None,
         Some(process) => match process.when_full {
             WhenFull::Drop => Some(process.queue / u64::from(process.workers)),
@@ -94,16 +94,17 @@ fn room(flow: &Flow<'_>, node: usize, acknowledged: bool) -> Option<u64> {
 mod tests {
     use crate::config::parse;
 
-    /// The nodes that are warned of, with the length that no longer fits.
+    /// The nodes that are warned about, with the length that no longer fits.
     fn warned(text: &str) -> Vec<String> {
         let checked = parse(text, "t").unwrap_or_else(|refusal| panic!("{refusal}"));
-        let said = checked.warnings.iter().filter(|found| found.message.contains("never fits"));
-        said.map(|found| {
-            let from = found.message.split('`').nth(1).unwrap();
-            let least = found.message.split(" or more").next().unwrap();
-            format!("{} {from} {}", found.key, least.rsplit(' ').next().unwrap())
-        })
-        .collect()
+        let warnings = checked.warnings.iter().filter(|found| found.message.contains("never fits"));
+        warnings
+            .map(|found| {
+                let from = found.message.split('`').nth(1).unwrap();
+                let size = found.message.split(" or more").next().unwrap();
+                format!("{} {from} {}", found.key, size.rsplit(' ').next().unwrap())
+            })
+            .collect()
     }
 
     #[test]
@@ -112,21 +113,21 @@ mod tests {
             [input.s]\nstdin = true\nmax_line = \"10MiB\"\n\
             [filter.short]\nfrom = \"s\"\nrun = \"cut\"\nmax_line = \"1KiB\"\n";
         for (output, want) in [
-            // A datagram is never longer, whatever the key says.
+            // A datagram is never longer, whatever the key allows.
             ("from = \"u\"\nfile = \"/o\"\nqueue = \"65KiB\"", &[][..]),
             ("from = \"u\"\nfile = \"/o\"\nqueue = \"63KiB\"", &["output.o.queue u 64416B"]),
             ("file = \"/o\"\nqueue = \"10MiB\"", &["output.o.queue s 10485664B"]),
             ("file = \"/o\"\nqueue = \"11MiB\"", &[]),
             ("from = \"short\"\nfile = \"/o\"\nqueue = \"4KiB\"", &[]),
-            // The queue is dealt out to the workers.
+            // The queue is divided among the workers.
             ("pipe = \"x\"\nworkers = 4\nqueue = \"40MiB\"", &["output.o.queue s 10485664B"]),
             ("pipe = \"x\"\nworkers = 4\nqueue = \"44MiB\"", &[]),
         ] {
             let found = warned(&format!("{FLOW}[output.o]\n{output}\n"));
-            let found: Vec<_> = found.iter().filter(|said| said.starts_with("output")).collect();
+            let found: Vec<_> = found.iter().filter(|text| text.starts_with("output")).collect();
             assert_eq!(found, want, "{output}");
         }
-        // By its default, and by the memory that there is.
+        // By its default, and by the available memory.
         let by_memory = ["filter.f s 786336B", "output.o f 786336B"];
         assert_eq!(warned(&format!("[daemon]\nmemory = \"1MiB\"\n{PLAIN}")), by_memory);
         assert_eq!(warned(PLAIN), ["filter.f s 8388512B"]);

@@ -1,4 +1,4 @@
-//! The flow: which node takes from which, without cycles, in an order to build it in.
+//! The flow: which node reads from which, without cycles, in an order to build it in.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -9,39 +9,39 @@ use super::plan::{BodyPlan, Kind, NodePlan, SelectPlan, SpoolPlan};
 use crate::settings::diagnostic::shown;
 use crate::settings::{Report, Section, nearest};
 
-/// A node as far as it could be read.
+/// A node as far as it could be parsed.
 pub(super) struct Draft<'t> {
     /// The name the user chose.
     pub(super) name: &'t str,
-    /// Its kind of table.
+    /// The kind of its table.
     pub(super) kind: Kind,
     /// Its table.
     pub(super) section: Section<'t>,
-    /// The names in `from`; `None` where the key is left out.
+    /// The names in `from`; `None` if the key is absent.
     pub(super) from: Option<Vec<Spanned<&'t str>>>,
     /// Its selectors.
     pub(super) select: SelectPlan,
-    /// What it is; `None` when that was refused.
+    /// Its body; `None` if that was refused.
     pub(super) body: Option<BodyPlan>,
     /// The spool of an output that has one of its own.
     pub(super) own_spool: Option<SpoolPlan>,
 }
 
-/// What the name of an output's own spool has behind the output's.
+/// The suffix of the name of an output's own spool.
 pub(super) const OWN_SPOOL: &str = ".spool";
 
-/// All nodes, in file order, and what each takes from.
+/// All nodes, in file order, with the nodes each reads from.
 pub(super) struct Flow<'t> {
     /// The nodes.
     pub(super) drafts: Vec<Draft<'t>>,
-    /// For each node, the nodes it takes from.
+    /// For each node, the nodes it reads from.
     pub(super) from: Vec<Vec<usize>>,
-    /// All nodes, each after those it takes from; fewer when there are cycles.
+    /// All nodes, each after those it reads from; fewer if there are cycles.
     pub(super) order: Vec<usize>,
 }
 
 impl<'t> Flow<'t> {
-    /// Resolves every `from`, and reports wrong names and cycles.
+    /// Resolves every `from`, and reports unknown names and cycles.
     pub(super) fn new(drafts: Vec<Draft<'t>>, report: &mut Report<'_>) -> Self {
         let index = index(&drafts, report);
         let inputs: Vec<usize> = indexes(&drafts, Kind::Input);
@@ -59,15 +59,15 @@ impl<'t> Flow<'t> {
         flow
     }
 
-    /// The names of the first `most` inputs whose lines come to this node.
-    pub(super) fn inputs_behind(&self, node: usize, most: usize) -> Vec<&'t str> {
+    /// The names of the first `max` inputs whose lines reach this node.
+    pub(super) fn inputs_behind(&self, node: usize, max: usize) -> Vec<&'t str> {
         let mut seen = HashSet::from([node]);
         let mut open = vec![node];
         let mut names = Vec::new();
         while let Some(at) = open.pop() {
             if self.drafts[at].kind == Kind::Input {
                 names.push(self.drafts[at].name);
-                if names.len() == most {
+                if names.len() == max {
                     break;
                 }
             }
@@ -76,9 +76,9 @@ impl<'t> Flow<'t> {
         names
     }
 
-    /// The nodes as the plan holds them; `None` when one could not be read. An output with a
-    /// spool of its own becomes two: the spool, which takes and selects in its place, and the
-    /// output, which takes from the spool.
+    /// The nodes as the plan holds them; `None` if one could not be read. An output with its own
+    /// spool becomes two nodes: the spool, which reads and selects in its place, and the output,
+    /// which reads from the spool.
     pub(super) fn into_nodes(self) -> Option<Vec<NodePlan>> {
         let names: Vec<_> = self.drafts.iter().map(|draft| draft.name).collect();
         let mut nodes = Vec::new();
@@ -108,8 +108,8 @@ impl<'t> Flow<'t> {
         for &node in &self.order {
             done[node] = true;
         }
-        // What is left is in a cycle or behind one: going from node to node against the
-        // flow must come round.
+        // The remaining nodes are in a cycle or downstream of one: going from node to node
+        // upstream must return to a node already seen.
         let mut seen_by = vec![usize::MAX; self.drafts.len()];
         for start in 0..self.drafts.len() {
             let mut walk = Vec::new();
@@ -129,7 +129,7 @@ impl<'t> Flow<'t> {
         }
     }
 
-    /// `cycle` goes against the flow.
+    /// Reports a cycle; `cycle` runs upstream.
     fn report_cycle(&self, cycle: &[usize], report: &mut Report<'_>) {
         let Some(&first) = cycle.iter().min() else { return };
         let mut way: Vec<usize> = cycle.iter().rev().copied().collect();
@@ -139,12 +139,12 @@ impl<'t> Flow<'t> {
         let names: Vec<_> = way.iter().map(|&node| shown(self.drafts[node].name)).collect();
         let draft = &self.drafts[first];
         let key = format!("{}.from", draft.section.path);
-        let message = format!("the flow goes in a circle: {}", names.join(" → "));
+        let message = format!("the flow has a cycle: {}", names.join(" → "));
         report.error(draft.section.place("from"), &key, message);
     }
 }
 
-/// The nodes of one kind.
+/// The indexes of the nodes of one kind.
 pub(super) fn indexes(drafts: &[Draft<'_>], kind: Kind) -> Vec<usize> {
     (0..drafts.len()).filter(|&node| drafts[node].kind == kind).collect()
 }
@@ -189,7 +189,7 @@ fn resolve(
             continue;
         };
         if drafts[node].kind == Kind::Output {
-            let message = format!("`{name}` is an output: nothing can be taken from it");
+            let message = format!("`{name}` is an output: nothing can read from it");
             let finding = report.error(&span, &key, message);
             finding.label(&drafts[node].section.span, "the output");
         } else if from.contains(&node) {
@@ -204,7 +204,7 @@ fn resolve(
     from
 }
 
-/// Inputs first, then whatever has all it takes from before it, by file order.
+/// Inputs first, then every node after all nodes it reads from, in file order.
 fn order(drafts: &[Draft<'_>], from: &[Vec<usize>]) -> Vec<usize> {
     let mut takers = vec![Vec::new(); drafts.len()];
     let mut missing: Vec<usize> = from.iter().map(Vec::len).collect();

@@ -1,4 +1,4 @@
-//! The flow drawn: as a tree of text, for graphviz, and for mermaid.
+//! Drawing the flow: as a tree of text, for graphviz, and for mermaid.
 
 use std::fmt::Write;
 
@@ -8,17 +8,17 @@ use crate::parse::syslog::names::{FACILITIES, SEVERITIES};
 
 /// The width of the text drawing.
 const COLUMNS: usize = 80;
-/// The most characters of a label in a drawing that has no columns.
+/// The maximum number of characters of a label in a drawing without columns.
 const LABEL_MAX: usize = 120;
 
-/// The flow as a tree from the inputs. A node that takes from several stands below each;
-/// what comes after it is drawn the first time only.
+/// The flow as a tree from the inputs. A node that reads from several nodes appears below each;
+/// what follows it is drawn only the first time.
 pub fn text(plan: &Plan) -> String {
     let takers = takers(plan);
     let mut drawn = vec![false; plan.nodes.len()];
     let mut out = String::new();
-    // Nodes still to draw, the next one last: its number, what stands before its name,
-    // and what stands before the names below it.
+    // Nodes still to draw, the next one last: its number, the prefix of its line, and the prefix
+    // of the lines below it.
     let mut open: Vec<(usize, String, String)> = Vec::new();
     for (node, plan) in plan.nodes.iter().enumerate().rev() {
         if plan.from.is_empty() {
@@ -90,7 +90,7 @@ pub fn mermaid(plan: &Plan) -> String {
     out
 }
 
-/// For each node, the nodes that take from it.
+/// For each node, the nodes that read from it.
 fn takers(plan: &Plan) -> Vec<Vec<usize>> {
     let numbers = plan.nodes.iter().enumerate().map(|(number, node)| (node.name.as_str(), number));
     let numbers: std::collections::HashMap<&str, usize> = numbers.collect();
@@ -143,7 +143,7 @@ fn selectors(select: &SelectPlan, words: &mut Vec<String>) {
     }
 }
 
-/// A field selector: what it is looked for.
+/// A field selector and its accepted values.
 fn field(FieldPlan { field, wanted }: &FieldPlan) -> String {
     let words = match wanted {
         Wanted::Numbers(mask) => {
@@ -177,13 +177,13 @@ fn cut(text: &str, columns: usize) -> String {
     cut
 }
 
-/// Graphviz takes `&NAME;` for a character, and a backslash for itself only where it is doubled.
+/// Graphviz interprets `&NAME;` as a character, and a backslash as itself only if doubled.
 fn dot_text(text: &str) -> String {
     text.replace('&', "&amp;").replace('\\', "\\\\").replace('"', "\\\"")
 }
 
-/// Mermaid takes `#NUMBER;` for a character; all that means something to it, to Markdown, or to
-/// the HTML it makes, is written so.
+/// Mermaid interprets `#NUMBER;` as a character; everything that has a meaning to it, to Markdown,
+/// or to the HTML it generates is written that way.
 fn mermaid_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

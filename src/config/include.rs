@@ -12,28 +12,28 @@ use crate::limits;
 use crate::settings::units::show_size;
 use crate::settings::{Entry, Key, Refusal, Report, Section, Value};
 
-/// The keys that stand before any table.
+/// The keys before any table.
 pub(super) const KEYS: &[Key] = &[INCLUDE];
 
 const INCLUDE: Key = Key::new(
     "include",
     Value::Texts("Path with * and ? in its last part", r"\S"),
-    "The files of these names are read too, in the order of their names; they may add nodes.",
+    "Files with these names are also read, in the order of their names; they may add nodes.",
 );
 
-/// A file that is read beside the main one.
+/// A file included in the main one.
 pub(super) struct Included {
     /// Its name.
     pub(super) name: String,
-    /// What is in it.
+    /// Its content.
     pub(super) text: String,
 }
 
-/// Reads the files that a configuration includes; none where it is no TOML, which is reported
+/// Reads the files that a configuration includes; none if it is not valid TOML, which is reported
 /// elsewhere.
 ///
 /// # Errors
-/// For an `include` that is wrong, or what is wrong with a file as a whole.
+/// If an `include` is wrong, or a file as a whole.
 pub(super) fn read(text: &str, name: &str) -> Result<Vec<Included>, Refusal> {
     let (root, errors) = DeTable::parse_recoverable(text);
     let section = Section::file(root.get_ref(), 0);
@@ -59,7 +59,7 @@ pub(super) fn read(text: &str, name: &str) -> Result<Vec<Included>, Refusal> {
     Ok(included)
 }
 
-/// The files that are meant, each once; `None`, reported, where something is wrong.
+/// The files named, each once; `None` if something is wrong, which is reported.
 fn paths(entry: &Entry<'_>, folder: &Path, report: &mut Report<'_>) -> Option<Vec<PathBuf>> {
     let mut paths: Vec<PathBuf> = Vec::new();
     for pattern in entry.names(report)? {
@@ -75,14 +75,14 @@ fn paths(entry: &Entry<'_>, folder: &Path, report: &mut Report<'_>) -> Option<Ve
     paths.retain(|path| seen.insert(path.clone()));
     if paths.len() > limits::INCLUDED_MAX {
         let (files, max) = (paths.len(), limits::INCLUDED_MAX);
-        entry.wrong(report, format!("names {files} files: {max} are the most"));
+        entry.wrong(report, format!("names {files} files: the maximum is {max}"));
         return None;
     }
     Some(paths)
 }
 
-/// The files of a pattern, sorted by name. A pattern may have none; a name without `*` and `?` is
-/// a file that must be there.
+/// The files that match a pattern, sorted by name. A pattern may match none; a name without `*` and
+/// `?` is a file that must exist.
 fn matching(pattern: &Path) -> Result<Vec<PathBuf>, String> {
     let name = pattern.file_name().and_then(|name| name.to_str()).ok_or("names no file")?;
     let folder = pattern.parent().unwrap_or_else(|| Path::new(""));
@@ -101,7 +101,7 @@ fn matching(pattern: &Path) -> Result<Vec<PathBuf>, String> {
     };
     let mut names = Vec::new();
     for entry in entries {
-        // As in a shell, a pattern leaves out what begins with a dot.
+        // As in a shell, a pattern skips names that begin with a dot.
         let found = entry.map_err(failed)?.file_name().into_string().ok();
         names.extend(found.filter(|found| !found.starts_with('.') && fits(name, found)));
     }
@@ -109,10 +109,10 @@ fn matching(pattern: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
 
-/// Whether a name fits a pattern, in which `*` is any text and `?` any character.
+/// Returns whether a name matches a pattern, in which `*` is any text and `?` any character.
 fn fits(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<_>, Vec<_>) = (pattern.chars().collect(), name.chars().collect());
-    // Where the last `*` stands, and where what it has taken ends.
+    // The position of the last `*`, and the end of the text it has matched.
     let mut star: Option<(usize, usize)> = None;
     let (mut at, mut taken) = (0, 0);
     while taken < name.len() {

@@ -1,10 +1,10 @@
-//! The definitions of keys say what the readers do, and what the man page says.
+//! The definitions of keys agree with the readers and with the man page.
 
 use super::keys::{DAEMON, TABLES, TOP, Table};
 use super::parse;
 use crate::settings::key::{Choice, Default, Form, Key};
 
-/// A value for each key of which a node has exactly one, and for those that a table needs.
+/// A value for each key of which a node has exactly one, and for those that a table requires.
 const VALUES: &[(&str, &str)] = &[
     ("input.udp", "\"127.0.0.1:1\""),
     ("input.syslog", "\"SCHEME://127.0.0.1:1\""),
@@ -25,7 +25,7 @@ const VALUES: &[(&str, &str)] = &[
     ("output.kafka", "{ brokers = [\"h:1\"], topic = \"t\" }"),
 ];
 
-/// What a key needs beside it.
+/// Lines that a key requires alongside it.
 const BESIDE: &[(&str, &str)] = &[("sample_mode", "sample = 2\n")];
 
 fn value(path: &str, scheme: &str) -> String {
@@ -39,7 +39,7 @@ fn value(path: &str, scheme: &str) -> String {
     }
 }
 
-/// A configuration whose node of this form has one more line.
+/// A configuration whose node of this form has an additional line.
 fn configuration(table: &Table, choice: &Choice, form: &Form, line: &str) -> String {
     let kind = table.kind.word();
     let scheme = form.scheme.unwrap_or("");
@@ -96,7 +96,7 @@ fn plain(page: &str) -> String {
     let mut out = String::new();
     for line in page.lines().filter(|line| !line.starts_with(".\\\"")) {
         let text = match line.strip_prefix('.').and_then(|line| line.split_once(' ')) {
-            // Alternating fonts: the words follow each other without a space.
+            // Alternating fonts: the words follow each other without spaces.
             Some(("BR" | "RB" | "IR" | "RI" | "BI" | "IB", words)) => joined(words),
             Some((_, words)) => words.replace('"', ""),
             None if line.starts_with('.') => "\n".into(),
@@ -109,11 +109,11 @@ fn plain(page: &str) -> String {
     out.replace("\\(->", "→").replace("\\e", "\\").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The words of a macro that writes them behind each other.
+/// The words of a macro that joins them.
 fn joined(words: &str) -> String {
     let mut out = String::new();
     for (number, part) in words.split('"').enumerate() {
-        // What is in quotation marks keeps its spaces.
+        // Quoted text keeps its spaces.
         if number % 2 == 1 {
             out += part;
         } else {
@@ -131,7 +131,7 @@ fn the_man_page_says_of_each_key_what_its_definition_says() {
         let start = page.find(&format!(".SH {section}\n")).unwrap_or_else(|| panic!("{section}"));
         let section_text = &page[start + 4..];
         let end = section_text.find("\n.SH ").unwrap_or(section_text.len());
-        // A key may have several entries in a section: one for each kind of output, for instance.
+        // A key may have several entries in a section, for instance one for each kind of output.
         let entry = format!("\n.TP\n.B {}\n", key.name.replace('-', "\\-"));
         let entries = section_text[..end].split(&entry).skip(1);
         let entries = entries.map(|rest| {
@@ -152,7 +152,7 @@ fn the_man_page_says_of_each_key_what_its_definition_says() {
     assert!(missing.is_empty(), "the man page does not say:\n{missing}");
 }
 
-/// Each key with the section of the page that it is in.
+/// Each key with its section of the page.
 fn sections() -> Vec<(&'static str, Vec<&'static Key>)> {
     use crate::config::select::{FROM, SELECTORS};
     use crate::proto::shared::process;

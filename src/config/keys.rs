@@ -1,6 +1,6 @@
-//! Every table there is, with its keys: the check for unknown and misplaced keys.
+//! All tables with their keys: the check for unknown and misplaced keys.
 //!
-//! The keys themselves are defined beside their readers; this puts them together.
+//! The keys themselves are defined next to their readers; this module collects them.
 
 use super::plan::{Kind, OUTPUTS};
 use super::{daemon, filter, include, output, select, spool};
@@ -13,13 +13,13 @@ use crate::settings::{Choice, Entry, Form, Key, Report, Section, nearest};
 pub struct Table {
     /// The kind.
     pub kind: Kind,
-    /// The keys that all of them have, in groups.
+    /// The keys common to all of them, in groups.
     pub common: &'static [&'static [Key]],
-    /// What such a node can be.
+    /// The choices for such a node.
     pub choices: &'static [Choice],
 }
 
-/// The keys that stand before any table.
+/// The keys before any table.
 pub const TOP: &[Key] = include::KEYS;
 
 /// The keys of `[daemon]`.
@@ -39,14 +39,14 @@ impl Table {
         TABLES[kind as usize]
     }
 
-    /// The keys that every node of the kind may have: the common ones, and those that say what it
+    /// The keys that every node of the kind may have: the common ones, and those that state what it
     /// is.
     fn general(&self) -> impl Iterator<Item = &'static Key> + use<> {
         let common = self.common.iter().flat_map(|group| group.iter());
         common.chain(self.choices.iter().filter_map(|choice| choice.key.as_ref()))
     }
 
-    /// The keys that say what a node is.
+    /// The keys that state what a node is.
     pub fn chosen_by(&self) -> Vec<&'static str> {
         let keys = self.choices.iter().filter_map(|choice| choice.key.as_ref());
         keys.map(|key| key.name).collect()
@@ -80,7 +80,7 @@ impl Table {
         owners
     }
 
-    /// The form of a node whose choice was made.
+    /// The form of a node with this choice.
     pub fn form(&self, section: &Section<'_>, chosen: &str) -> Option<&'static Form> {
         let choice = self.choices.iter().find(|choice| match &choice.key {
             Some(_) => is_key(choice, chosen),
@@ -90,7 +90,7 @@ impl Table {
     }
 }
 
-/// The names of all keys that are no key of a table within a node's.
+/// The names of all keys, except those of tables within a node's.
 #[cfg(test)]
 pub(super) fn all_names() -> Vec<&'static str> {
     let daemon = TOP.iter().chain(DAEMON).map(|key| key.name);
@@ -99,7 +99,7 @@ pub(super) fn all_names() -> Vec<&'static str> {
 
 /// Reports every key that is unknown or belongs elsewhere.
 ///
-/// `form` is what the node is; `None` where the table does not say.
+/// `form` is what the node is; `None` if the table does not say.
 pub fn check(section: &Section<'_>, kind: Kind, form: Option<&Form>, report: &mut Report<'_>) {
     let table = Table::of(kind);
     let names = table.names();
@@ -117,7 +117,7 @@ pub fn check(section: &Section<'_>, kind: Kind, form: Option<&Form>, report: &mu
     }
 }
 
-/// A key that no node of this kind has: another kind has it, or none.
+/// Reports a key that no node of this kind has: another kind may have it.
 fn elsewhere(entry: &Entry<'_>, table: &Table, names: &[&str], report: &mut Report<'_>) {
     let kind = table.kind.word();
     let owners = |table: &Table| table.owners(entry.key);
@@ -140,7 +140,7 @@ fn a(word: &str) -> String {
     format!("{article} {word}")
 }
 
-/// Words with commas and an `and`.
+/// Joins words with commas and an `and`.
 fn spoken(words: &[String]) -> String {
     match words.split_last() {
         Some((last, [])) => last.clone(),
@@ -156,7 +156,7 @@ fn plural(word: &str) -> String {
     }
 }
 
-/// Which one of its choices a table has made; reports it when there are none or several.
+/// Returns the choice that a table has made; reports it if there is none or several.
 pub fn choose(section: &Section<'_>, kind: Kind, report: &mut Report<'_>) -> Option<&'static str> {
     let choices = Table::of(kind).chosen_by();
     let words: Vec<_> = choices.iter().map(|choice| format!("`{choice}`")).collect();
@@ -168,7 +168,7 @@ pub fn choose(section: &Section<'_>, kind: Kind, report: &mut Report<'_>) -> Opt
     };
     let mut alone = true;
     for (_, other) in made {
-        let message = format!("has `{first}` already: only one of {} goes", words.join(", "));
+        let message = format!("has `{first}` already: only one of {} is allowed", words.join(", "));
         other.misplaced(report, message).label(&entry.key_span, "chosen here");
         alone = false;
     }

@@ -1,12 +1,12 @@
 //! From a file to a checked plan.
 //!
-//! [`read`] and [`parse`] take logweir's own TOML file, [`udp2log::parse`] takes
-//! udp2log's. The TOML is walked as a tree with places rather than through serde, which
-//! stops at its first error: here every error is said at once, in file order.
+//! [`read`] and [`parse`] read logweir's own TOML file, [`udp2log::parse`] reads udp2log's. The
+//! TOML is walked as a tree with spans rather than through serde, which stops at its first error:
+//! here all errors are reported at once, in file order.
 //!
-//! A table becomes a [`Section`]. The protocols read theirs ([`crate::proto`]); `daemon`,
-//! `filter`, `spool` and `select` read what is no protocol's; `keys` puts all keys together;
-//! `flow` joins the nodes; `checks` looks at the whole. All of them write into one [`Report`].
+//! A table becomes a [`Section`]. The protocols read their own ([`crate::proto`]); `daemon`,
+//! `filter`, `spool` and `select` read the rest; `keys` collects all keys; `flow` connects the
+//! nodes; `checks` examines the whole. All of them write into one [`Report`].
 
 mod advice;
 mod checks;
@@ -52,31 +52,31 @@ pub use crate::settings::units;
 pub use crate::settings::{Diagnostic, Place, Refusal, Severity};
 use crate::settings::{Entry, Report, Section, nearest};
 
-/// Where the configuration is, unless the user says otherwise.
+/// The path of the configuration unless given otherwise.
 pub const FILE_DEFAULT: &str = "/etc/logweir/logweir.toml";
 
 const KINDS: [Kind; 4] = [Kind::Input, Kind::Filter, Kind::Spool, Kind::Output];
 
-/// A configuration that was accepted.
+/// An accepted configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checked {
     /// The plan.
     pub plan: Plan,
-    /// What is hardly meant as it is written, in file order.
+    /// Valid settings that are probably mistakes, in file order.
     pub warnings: Vec<Diagnostic>,
 }
 
 /// Reads and checks a configuration file.
 ///
 /// # Errors
-/// When the file cannot be read, or for all that is wrong in it.
+/// If the file cannot be read, or for every error in it.
 pub fn read(path: &Path) -> Result<Checked, Refusal> {
     let name = path.display().to_string();
     let text = text_of(&read_bytes(path, &name)?, &name)?;
     parse_all(&text, &name, &include::read(&text, &name)?)
 }
 
-/// The text of a file.
+/// The text of a file, which must be UTF-8.
 fn text_of(bytes: &[u8], name: &str) -> Result<String, Refusal> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.into()),
@@ -89,15 +89,15 @@ fn text_of(bytes: &[u8], name: &str) -> Result<String, Refusal> {
     }
 }
 
-/// The bytes of a configuration file of a sensible size.
+/// Reads a configuration file of a sensible size.
 ///
 /// # Errors
-/// When there is no such file, or it cannot be read, or it is too large.
+/// If the file does not exist, cannot be read, or is too large.
 pub fn read_bytes(path: &Path, name: &str) -> Result<Vec<u8>, Refusal> {
     let refuse = |error: std::io::Error| {
         let message = match error.kind() {
             ErrorKind::NotFound => "there is no such file".into(),
-            ErrorKind::PermissionDenied => "must not be read (permission denied)".into(),
+            ErrorKind::PermissionDenied => "cannot be read (permission denied)".into(),
             ErrorKind::IsADirectory => "is a folder, not a file".into(),
             _ => format!("cannot be read: {error}"),
         };
@@ -105,8 +105,8 @@ pub fn read_bytes(path: &Path, name: &str) -> Result<Vec<u8>, Refusal> {
     };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(refuse)?;
-    // One byte more than is taken shows that there is more; a length asked for
-    // beforehand would be wrong for a pipe.
+    // One byte more than the limit shows that there is more; a length requested beforehand would be
+    // wrong for a pipe.
     file.take(limits::CONFIG_MAX + 1).read_to_end(&mut bytes).map_err(refuse)?;
     if bytes.len() as u64 > limits::CONFIG_MAX {
         let message = format!("is larger than {}", units::show_size(limits::CONFIG_MAX));
@@ -115,17 +115,17 @@ pub fn read_bytes(path: &Path, name: &str) -> Result<Vec<u8>, Refusal> {
     Ok(bytes)
 }
 
-/// Checks a configuration of one file.
+/// Checks a configuration consisting of one file.
 ///
 /// # Errors
-/// For all that is wrong in it.
+/// For every error in it.
 pub fn parse(text: &str, file_name: &str) -> Result<Checked, Refusal> {
     parse_all(text, file_name, &[])
 }
 
 fn parse_all(text: &str, file_name: &str, included: &[Included]) -> Result<Checked, Refusal> {
     if text.trim().is_empty() {
-        let help = "the least there must be is an [input.NAME] and an [output.NAME]";
+        let help = "the minimum is an [input.NAME] and an [output.NAME]";
         return Err(Refusal::whole(file_name, "is empty".into(), Some(help)));
     }
     let mut report = Report::new(file_name, text);
@@ -136,7 +136,7 @@ fn parse_all(text: &str, file_name: &str, included: &[Included]) -> Result<Check
         others.push((toml_table(text, base, &mut report), base));
     }
     if report.has_errors() {
-        // What was recovered from broken TOML would only give misleading errors.
+        // Values recovered from broken TOML would only produce misleading errors.
         return Err(report.refuse());
     }
     let root = Section::file(main.get_ref(), 0);
@@ -150,8 +150,8 @@ fn parse_all(text: &str, file_name: &str, included: &[Included]) -> Result<Check
     let daemon_section = table(&root, "daemon", &mut report);
     let daemon = daemon::read(daemon_section.as_ref(), &mut report);
     if drafts.len() > limits::NODES_MAX {
-        let (nodes, most) = (drafts.len(), limits::NODES_MAX);
-        report.error_whole(format!("there are {nodes} nodes"), format!("{most} are the most"));
+        let (nodes, max) = (drafts.len(), limits::NODES_MAX);
+        report.error_whole(format!("there are {nodes} nodes"), format!("the maximum is {max}"));
         return Err(report.refuse());
     }
     let flow = Flow::new(drafts, &mut report);
@@ -161,7 +161,7 @@ fn parse_all(text: &str, file_name: &str, included: &[Included]) -> Result<Check
     Ok(Checked { plan: Plan { daemon, nodes }, warnings })
 }
 
-/// The tables and keys of a file; reports what is no TOML in it.
+/// The tables and keys of a file; reports invalid TOML.
 fn toml_table<'t>(text: &'t str, base: usize, report: &mut Report<'_>) -> Spanned<DeTable<'t>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors.iter().take(DIAGNOSTICS_MAX) {
@@ -188,12 +188,12 @@ fn check_root(root: &Section<'_>, report: &mut Report<'_>) {
     }
 }
 
-/// A file that is included may add nodes, and nothing else.
+/// Checks that an included file only adds nodes.
 fn check_included(root: &Section<'_>, report: &mut Report<'_>) {
     check_root(root, report);
     for entry in ["include", "daemon"].into_iter().filter_map(|name| root.get(name)) {
-        let message = format!("`{}` stands in the main file only", entry.key);
-        entry.misplaced(report, message).help("a file that is included may only add nodes");
+        let message = format!("`{}` is allowed only in the main file", entry.key);
+        entry.misplaced(report, message).help("an included file may only add nodes");
     }
 }
 
@@ -234,8 +234,8 @@ fn check_name(entry: &Entry<'_>, report: &mut Report<'_>) {
     if name.is_empty() {
         entry.misplaced(report, "the name is empty");
     } else if name.len() > limits::NAME_MAX {
-        let most = limits::NAME_MAX;
-        entry.misplaced(report, format!("a name can have {most} bytes at most"));
+        let max = limits::NAME_MAX;
+        entry.misplaced(report, format!("a name can have {max} bytes at most"));
     } else if !name.bytes().all(good) {
         let message = "a name consists of letters (A-Z, a-z), digits, `_`, `.` and `-`";
         entry.misplaced(report, message);
@@ -265,8 +265,8 @@ fn draft<'t>(
     let (mut from, mut select) = (None, SelectPlan::default());
     if kind != Kind::Input {
         let entry = section.get("from");
-        // Names that could not be read are reported; the rest is checked as if every
-        // input were meant.
+        // Names that could not be read are reported; the rest is checked as if every input were
+        // named.
         from = entry.and_then(|entry| entry.names(report));
         select = select::read(&section, report);
     }

@@ -11,8 +11,7 @@ pub(super) const COMMON: &[&[Key]] = &[select::FROM, select::SELECTORS, &[SPOOL]
 const SPOOL: Key = Key::new(
     "spool",
     Value::Table(spool::KEYS),
-    "The lines go through a spool of the output's own, which is called as the output with .spool \
-     behind it.",
+    "The lines go through a spool of the output's own, named like the output with .spool appended.",
 );
 
 /// Reads an output.

@@ -1,8 +1,8 @@
 //! The plan: the whole configuration, checked, with every default filled in.
 //!
-//! Only what the checks accepted can be written down here, so that the engine and the
-//! driver need no error path for a wrong configuration. Plans compare by value: a
-//! reload keeps whatever is equal in the old and the new one.
+//! It can represent only what the checks accept, so that the engine and the driver need no error
+//! path for a wrong configuration. Plans compare by value: a reload keeps whatever is equal in the
+//! old and the new one.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,31 +30,31 @@ pub use crate::proto::udp::config::UdpOutPlan;
 use crate::settings::{Choice, Report, Section};
 pub use crate::spool::plan::{SpoolFull, SpoolKeep, SpoolPlan, Sync};
 
-/// Everything a daemon is told to be.
+/// The complete configuration of a daemon.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The `[daemon]` table.
     pub daemon: DaemonPlan,
-    /// Every node; a node comes after all that its `from` names.
+    /// All nodes; a node comes after all that its `from` names.
     pub nodes: Vec<NodePlan>,
 }
 
 /// The `[daemon]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DaemonPlan {
-    /// Path of the control socket; `None` for no control (udp2log's drop-in).
+    /// The path of the control socket; `None` for no control (udp2log's drop-in).
     pub control: Option<PathBuf>,
-    /// Where metrics can be asked for; `None` for nowhere.
+    /// The address that serves metrics; `None` for none.
     pub metrics: Option<SocketAddr>,
-    /// The folder for what outlives a restart; `None` for the service manager's.
+    /// The folder for state that survives a restart; `None` for the service manager's.
     pub state: Option<PathBuf>,
-    /// An output that has let nothing go for so long is stuck.
+    /// A node whose queue has released nothing for this long is stuck.
     pub stuck_after: Duration,
     /// The budget of all queues together, in bytes.
     pub memory: u64,
     /// The time to drain at SIGTERM.
     pub grace: Duration,
-    /// How much the daemon logs.
+    /// The log level.
     pub log: Verbosity,
 }
 
@@ -63,27 +63,27 @@ pub struct DaemonPlan {
 pub struct NodePlan {
     /// The name the user chose, unique among all nodes.
     pub name: String,
-    /// The nodes whose streams it takes; empty for an input, never empty otherwise.
+    /// The nodes whose streams it reads; empty for an input, never empty otherwise.
     pub from: Vec<String>,
-    /// What of those streams it takes.
+    /// What it selects from those streams.
     pub select: SelectPlan,
     /// What it is.
     pub body: BodyPlan,
 }
 
-/// The enum of all nodes: those that no list names, and the outputs.
+/// The enum of all nodes: the outputs in the list, and the nodes that no list names.
 macro_rules! body {
     ($($(#[$doc:meta])* $name:ident($plan:ty)),+ $(,)?) => {
         /// What a node is and does.
         #[derive(Debug, Clone, PartialEq)]
         pub enum BodyPlan {
-            /// Takes lines in.
+            /// Receives lines.
             Input(InputPlan),
-            /// A filter without a process: what it selects is its stream.
+            /// A filter without a process: its stream is what it selects.
             Pass,
-            /// A filter process: what it prints is its stream.
+            /// A filter process: its stream is what it prints.
             Run(ProcessPlan),
-            /// A spool: what enters it is its stream once it is on disk.
+            /// A spool: its stream is what enters it, once on disk.
             Spool(SpoolPlan),
             $($(#[$doc])* $name($plan),)+
         }
@@ -102,7 +102,7 @@ macro_rules! body {
                 }
             }
 
-            /// The process it runs, where it runs one.
+            /// Its process, if it runs one.
             pub fn process(&self) -> Option<&ProcessPlan> {
                 match self.sink()? {
                     SinkPlan::Children(process) => Some(process),
@@ -110,7 +110,7 @@ macro_rules! body {
                 }
             }
 
-            /// The peers it sends to, where it has connections.
+            /// Its peers, if it has connections.
             pub fn forward(&self) -> Option<&ForwardPlan> {
                 match self.sink()? {
                     SinkPlan::Connections(forward) => Some(forward),
@@ -118,7 +118,7 @@ macro_rules! body {
                 }
             }
 
-            /// Where the lines of an output, or of a filter process, go.
+            /// The sink of an output, or of a filter process.
             pub fn sink(&self) -> Option<SinkPlan<'_>> {
                 match self {
                     Self::Run(process) => Some(SinkPlan::Children(process)),
@@ -146,7 +146,7 @@ macro_rules! body {
                 }
             }
 
-            /// The bound of the queue before it, where it has one.
+            /// The bound of its queue, if it has one.
             pub fn queue(&self) -> Option<u64> {
                 match self {
                     Self::Run(process) => Some(process.queue),
@@ -185,7 +185,7 @@ macro_rules! body {
                 }
             }
 
-            /// What it is, on one line; empty for a filter that only selects.
+            /// Describes it on one line; empty for a filter that only selects.
             pub fn describe(&self) -> String {
                 match self {
                     Self::Input(input) => input.source.describe(),
@@ -249,11 +249,11 @@ impl Kind {
 /// An input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputPlan {
-    /// Where lines come from.
+    /// The source of its lines.
     pub source: SourcePlan,
-    /// Longer lines are cut to this many bytes and counted.
+    /// Longer lines are truncated to this many bytes and counted.
     pub max_line: usize,
-    /// Whether each line begins with a sender name and a sequence number (as squid's,
-    /// varnishncsa's and `logweir gen`'s do), whose gaps are to be counted.
+    /// True if each line begins with a sender name and a sequence number (as those of squid,
+    /// varnishncsa and `logweir gen` do), whose gaps are counted.
     pub sequence: bool,
 }

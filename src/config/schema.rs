@@ -1,7 +1,7 @@
-//! The JSON Schema of the whole configuration, made of the definitions of its keys.
+//! The JSON Schema of the whole configuration, generated from the definitions of its keys.
 //!
-//! It is draft 7, which is what TOML editors (taplo) understand. A node's table is one of the
-//! forms that its kind has, each with its own keys and no others.
+//! It is draft 7, the version that TOML editors (taplo) understand. A node's table is one of the
+//! forms of its kind, each with its own keys and no others.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -37,7 +37,7 @@ pub fn schema() -> Json {
         "type": "object",
         "properties": properties,
         "additionalProperties": false,
-        // Nothing is required: an input and an output may stand in a file that is included.
+        // Nothing is required: an input and an output may be in an included file.
     })
 }
 
@@ -87,7 +87,7 @@ fn table<'k>(keys: impl Iterator<Item = &'k Key>, required: &[&str], description
     table
 }
 
-/// The keys without which a table says nothing.
+/// The keys that a table requires.
 fn required<'k>(keys: impl Iterator<Item = &'k Key>) -> Vec<&'k str> {
     keys.filter(|key| key.default == key::Default::Required).map(|key| key.name).collect()
 }
@@ -104,7 +104,7 @@ fn property(key: &Key) -> Json {
     property
 }
 
-/// A value as it is written in the file.
+/// A value as written in the file.
 fn literal(text: &str) -> Option<Json> {
     let table: toml::Table = format!("value = {text}").parse().ok()?;
     serde_json::to_value(table.get("value")?).ok()

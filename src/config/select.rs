@@ -1,4 +1,4 @@
-//! `from` and the selectors, the same on filters, spools and outputs.
+//! `from` and the selectors, common to filters, spools and outputs.
 
 use std::num::NonZeroU64;
 
@@ -8,15 +8,15 @@ use crate::proto::shared::keyed::{key, regex};
 use crate::settings::key::{Key, REGEX, Value, words};
 use crate::settings::{Report, Section};
 
-/// The keys that all nodes but inputs have.
+/// The keys common to all nodes except inputs.
 pub(super) const KEYS: &[&[Key]] = &[FROM, SELECTORS];
 
-/// What a node takes from.
+/// The nodes that a node reads from.
 pub(super) const FROM: &[Key] = &[Key::or_else(
     "from",
     Value::Texts("Name", r"\S"),
     "every input",
-    "The node, or the nodes, whose streams it takes.",
+    "The node or nodes whose lines it reads.",
 )];
 
 /// The selectors.
@@ -39,19 +39,19 @@ pub(super) const SELECTORS: &[Key] = &[
     SAMPLE_KEY,
 ];
 
-const MATCH: Key = Key::new("match", REGEX, "Only lines that this regex finds something in.");
-const REJECT: Key = Key::new("reject", REGEX, "Only lines that this regex finds nothing in.");
+const MATCH: Key = Key::new("match", REGEX, "Only lines that this regex matches.");
+const REJECT: Key = Key::new("reject", REGEX, "Only lines that this regex does not match.");
 const RATE: Key = Key::new(
     "rate",
     Value::Text("Rate, as in \"1000/s\"", r"^\s*[0-9]+\s*/\s*[smhd]\s*$"),
-    "At most so many lines; what is held back is counted.",
+    "Pass at most this many lines per period; the excess is dropped and counted.",
 );
-const SAMPLE: Key = Key::or("sample", Value::Integer(1..=u64::MAX), "1", "One line of so many.");
+const SAMPLE: Key = Key::or("sample", Value::Integer(1..=u64::MAX), "1", "Keep one line in N.");
 const MODES: [(&str, Mode); 3] =
     [("every", Mode::Every), ("random", Mode::Random), ("hash", Mode::Hash)];
 const MODE_WORDS: [&str; 3] = words(&MODES);
 const SAMPLE_MODE: Key =
-    Key::or("sample_mode", Value::Words(&MODE_WORDS), "\"every\"", "Which line of so many.");
+    Key::or("sample_mode", Value::Words(&MODE_WORDS), "\"every\"", "Which of N lines to keep.");
 const SAMPLE_KEY: Key = Key::new(
     "sample_key",
     Value::Text("Regex with one group, or field in braces", ""),

@@ -1,5 +1,5 @@
-//! Where a daemon's control socket is, by a configuration that may be broken: whoever looks for
-//! the daemon needs this one key.
+//! The path of a daemon's control socket in a configuration that may be broken: finding the daemon
+//! needs only this key.
 
 use std::path::PathBuf;
 
@@ -7,8 +7,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::CONTROL_DEFAULT;
 
-/// The path of the control socket by the text of a configuration: its `daemon.control` where that
-/// can be read, else the default.
+/// The path of the control socket in the text of a configuration: its `daemon.control` if that can
+/// be read, else the default.
 pub fn control_socket(text: &str) -> PathBuf {
     let (root, _) = DeTable::parse_recoverable(text);
     let named = root.get_ref().get("daemon").and_then(|daemon| match daemon.get_ref() {

@@ -9,15 +9,15 @@ use crate::settings::units::{self, show_size, show_time};
 use crate::settings::{Entry, Report, Section};
 use crate::spool::plan::{SpoolFull, SpoolKeep, SpoolPlan, Sync};
 
-/// What a spool can be: there is one kind.
+/// The choices for a spool: there is one kind.
 pub(super) const CHOICES: &[Choice] = &[Choice {
     key: None,
     name: "spool",
     forms: &[Form { name: "spool", scheme: None, keys: &[KEYS] }],
 }];
 
-/// The keys of a spool, but for `from` and the selectors, which are the output's in
-/// `spool = {…}`.
+/// The keys of a spool, except `from` and the selectors, which belong to the output in `spool =
+/// {…}`.
 pub(super) const KEYS: &[Key] =
     &[DIR, MAX_SIZE, MAX_AGE, KEEP, SEGMENT, SYNC, WHEN_FULL, COMPRESS, RESERVE, QUEUE];
 
@@ -26,19 +26,19 @@ const MAX_SIZE: Key = Key::or(
     "max_size",
     Value::Size(2 * limits::SEGMENT_MIN..=u64::MAX),
     "\"10GiB\"",
-    "The bytes that the spool may hold on disk, at least two segments.",
+    "The maximum size of the spool on disk, at least two segments.",
 );
 const MAX_AGE: Key = Key::or_else(
     "max_age",
     Value::Time(Duration::ZERO),
     "never",
-    "Segments whose lines are all older are dropped.",
+    "Segments whose lines are all older than this are dropped.",
 );
 const KEEP: Key = Key::or_else(
     "keep",
     Value::Either(&[Value::Time(Duration::ZERO), Value::Size(0..=u64::MAX)]),
     "nothing",
-    "What every reader has passed stays this long, or up to this size, to be replayed.",
+    "How long, or up to which size, lines that every reader has passed are kept for replay.",
 );
 const SEGMENT: Key = Key::or(
     "segment",
@@ -50,7 +50,7 @@ const SYNC: Key = Key::or(
     "sync",
     Value::Either(&[Value::Time(limits::SYNC_MIN), Value::Words(&["batch", "never"])]),
     "\"1s\"",
-    "How long lines may be written without being durable.",
+    "The maximum time until written lines are durable.",
 );
 const FULL: [(&str, SpoolFull); 3] = [
     ("drop-oldest", SpoolFull::DropOldest),
@@ -71,7 +71,7 @@ const COMPRESS: Key = Key::or_else(
     "Closed segments are compressed.",
 );
 const RESERVE: Key =
-    Key::or("reserve", Value::Size(0..=u64::MAX), "\"64MiB\"", "So much of the disk is left free.");
+    Key::or("reserve", Value::Size(0..=u64::MAX), "\"64MiB\"", "The disk space to leave free.");
 const QUEUE: Key = Key::or(
     "queue",
     Value::Size(limits::QUEUE_MIN..=u64::MAX),
@@ -149,8 +149,8 @@ fn sync(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Sync> {
     }
     let time = entry.time(report)?;
     if time < limits::SYNC_MIN {
-        let least = show_time(limits::SYNC_MIN);
-        entry.wrong_help(report, format!("must be at least {least}"), "or \"batch\"");
+        let min = show_time(limits::SYNC_MIN);
+        entry.wrong_help(report, format!("must be at least {min}"), "or \"batch\"");
         return None;
     }
     Some(Sync::Every(time))

@@ -1,4 +1,4 @@
-//! What the configuration says to the user, word for word.
+//! The configuration's messages to the user, word for word.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -294,7 +294,7 @@ fn files_that_are_no_configuration() {
     assert!(report.ends_with("2 errors in t.toml"), "{report}");
 }
 
-/// What each text is refused for, after the place, below a configuration that is fine.
+/// The message for each mistake, after its place, in an otherwise valid configuration.
 #[test]
 fn each_mistake_has_its_words() {
     let cases = include_str!("mistakes.txt").split("\n\n").skip(1);
@@ -324,19 +324,19 @@ fn waiting_is_refused_through_filters_and_processes() {
 }
 
 #[test]
-fn a_circle_is_named_whole() {
+fn a_cycle_is_named_whole() {
     let text = format!(
         "{FINE}[filter.y]\nfrom = \"x\"\n[filter.w]\nfrom = [\"a\", \"y\"]\n\
          [filter.x]\nfrom = \"w\"\n[filter.me]\nfrom = \"me\"\n[output.o]\n\
          from = \"x\"\nstdout = true\n"
     );
     let lines = headlines(&text);
-    let circles: Vec<_> = lines.iter().filter(|line| line.contains("circle")).collect();
+    let cycles: Vec<_> = lines.iter().filter(|line| line.contains("cycle")).collect();
     assert_eq!(
-        circles,
+        cycles,
         [
-            "t:6:8: error: filter.y.from: the flow goes in a circle: y → w → x → y",
-            "t:12:8: error: filter.me.from: the flow goes in a circle: me → me",
+            "t:6:8: error: filter.y.from: the flow has a cycle: y → w → x → y",
+            "t:12:8: error: filter.me.from: the flow has a cycle: me → me",
         ]
     );
 }
@@ -344,7 +344,7 @@ fn a_circle_is_named_whole() {
 #[test]
 fn warnings_are_carried_beside_the_plan() {
     for (text, expected) in [
-        ("[filter.f]\n", "t:5:9: warning: filter.f: nothing takes from this filter"),
+        ("[filter.f]\n", "t:5:9: warning: filter.f: nothing reads from this filter"),
         (
             "[output.b]\nstdout = true\n[output.c]\nstdout = true\n",
             "t:8:10: warning: output.c.stdout: [output.b] writes to standard output too",
@@ -391,9 +391,9 @@ fn many_regexes_on_one_stream_are_worth_a_word() {
         };
         (0..count).map(filter).collect::<String>()
     };
-    let said = |text: &str| headlines(&format!("{FINE}{text}")).join("\n");
-    assert!(!said(&filters(200, "k# ")).contains("regexes on its lines"));
-    let many = said(&filters(100, r"\w+ k# \w+"));
+    let reported = |text: &str| headlines(&format!("{FINE}{text}")).join("\n");
+    assert!(!reported(&filters(200, "k# ")).contains("regexes on its lines"));
+    let many = reported(&filters(100, r"\w+ k# \w+"));
     let want = "warning: input.a: the 100 regexes on its lines do not fit into one search: each \
                 line is searched 100 times";
     assert!(many.contains(want), "{many}");
@@ -409,7 +409,7 @@ fn a_format_with_a_brace_is_a_template() {
     assert_eq!(shape("\"traditional\""), plan::Shape::Traditional);
     let plan::Shape::Template(template) = shape("'{host} {message:json}'") else { panic!() };
     assert_eq!(template.to_string(), "{host} {message:json}");
-    for (format, said) in [
+    for (format, reported) in [
         ("'{hots}'", "unknown field {hots}"),
         ("'{host'", "a `{` without its `}`"),
         ("'{message:jsn}'", "{message:jsn}: there is no 'jsn', but json"),
@@ -417,7 +417,7 @@ fn a_format_with_a_brace_is_a_template() {
     ] {
         let report = refused(&format!("{FINE}format = {format}\n"));
         assert!(
-            report.contains(&format!("t.toml:5:10: error: output.z.format: {said}")),
+            report.contains(&format!("t.toml:5:10: error: output.z.format: {reported}")),
             "{report}"
         );
     }
@@ -431,7 +431,7 @@ fn memory_must_do_for_all_queues() {
     }
     let report = refused(&text);
     assert!(
-        report.contains("t.toml:2:10: error: daemon.memory: 1MiB are too little for 129 queues")
+        report.contains("t.toml:2:10: error: daemon.memory: 1MiB is too little for 129 queues")
     );
     assert!(report.contains("set daemon.memory to 1032KiB or more"), "{report}");
 }

@@ -1,11 +1,11 @@
-//! udp2log's own configuration file, so that it keeps working unchanged.
+//! udp2log's own configuration file, so that it continues to work unchanged.
 //!
-//! A line each: `[flush] [nonblocking] file|pipe FACTOR REST-OF-LINE`, the words
-//! separated by blanks and tabs; `#` in column 0 is a comment, blank lines are skipped.
-//! REST begins right behind the one blank that ends FACTOR. Unlike udp2log we take a
-//! last line without a newline, and name every bad line instead of the first. `flush`,
-//! `nonblocking` and the older `blocking` are read and ask for nothing: lines are always
-//! written within moments, and no pipe ever waits for another.
+//! One output per line: `[flush] [nonblocking] file|pipe FACTOR REST-OF-LINE`, the words separated
+//! by blanks and tabs; `#` in column 0 is a comment, blank lines are skipped. REST begins right
+//! after the single blank that ends FACTOR. Unlike udp2log we accept a last line without a newline,
+//! and report every bad line instead of the first. `flush`, `nonblocking` and the older `blocking`
+//! are accepted without effect: lines are always written within moments, and no pipe ever waits for
+//! another.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
@@ -25,15 +25,15 @@ use crate::settings::{Refusal, Report, Span};
 /// The name of the one input.
 pub const INPUT: &str = "udp2log";
 
-/// The mode of a new file, as udp2log's are before its umask.
+/// The mode of a new file, as for udp2log's before its umask.
 const FILE_MODE: u32 = 0o644;
 
-/// What udp2log's command line says about its input.
+/// The settings of udp2log's command line for its input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// The address to bind.
     pub address: SocketAddr,
-    /// The group to join.
+    /// The multicast group to join.
     pub multicast: Option<IpAddr>,
     /// The receive buffer in KB.
     pub receive_kb: Option<u64>,
@@ -44,9 +44,9 @@ pub struct Options {
 /// Each output is named by its line and kind, as in `12:file`.
 ///
 /// # Errors
-/// For every line that is wrong.
+/// For every invalid line.
 pub fn parse(text: &[u8], file_name: &str, options: &Options) -> Result<Plan, Refusal> {
-    // What is not UTF-8 matters only in a name or a command; in a comment it does not.
+    // Invalid UTF-8 matters only in a name or a command, not in a comment.
     let text = String::from_utf8_lossy(text);
     let mut report = Report::new(file_name, &text);
     let mut nodes = vec![input(options)];
@@ -59,8 +59,8 @@ pub fn parse(text: &[u8], file_name: &str, options: &Options) -> Result<Plan, Re
         }
     }
     if nodes.len() > limits::NODES_MAX {
-        let most = limits::NODES_MAX - 1;
-        report.error_whole("there are too many outputs", format!("{most} are the most"));
+        let max = limits::NODES_MAX - 1;
+        report.error_whole("there are too many outputs", format!("the maximum is {max}"));
     }
     let needed = nodes.len() as u64 * limits::QUEUE_MIN * 2;
     let daemon = DaemonPlan {
@@ -98,7 +98,7 @@ fn input(options: &Options) -> NodePlan {
     }
 }
 
-/// The words of a line, and where the next one begins.
+/// The words of a line, and the offset of the next one.
 struct Words<'l> {
     line: &'l str,
     at: usize,
@@ -106,7 +106,7 @@ struct Words<'l> {
 }
 
 impl<'l> Words<'l> {
-    /// The next word and its place; the one blank behind it is passed.
+    /// The next word and its place; skips the one blank after it.
     fn next(&mut self) -> Option<(&'l str, Span)> {
         let blank = |c| c == ' ' || c == '\t';
         let rest = &self.line[self.at..];
@@ -117,7 +117,7 @@ impl<'l> Words<'l> {
         Some((word, self.start + from..self.start + end))
     }
 
-    /// All that is left, as it is.
+    /// The rest of the line, unchanged.
     fn rest(&self) -> (&'l str, Span) {
         (&self.line[self.at..], self.start + self.at..self.start + self.line.len())
     }
@@ -165,12 +165,12 @@ fn read_line(number: usize, line: &str, span: Span, report: &mut Report<'_>) -> 
     })
 }
 
-/// A number as C's `atoi` reads it: what follows the digits does not count.
+/// Parses a number like C's `atoi`: what follows the digits is ignored.
 fn number_as_c(word: &str) -> Option<NonZeroU64> {
     let digits = word.strip_prefix('+').unwrap_or(word);
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
     let number: u32 = digits[..end].parse().ok()?;
-    // C's int ends here.
+    // The range of C's int.
     i32::try_from(number).ok()?;
     NonZeroU64::new(number.into())
 }
@@ -191,7 +191,7 @@ fn body(kind: &str, rest: &str, span: &Span, report: &mut Report<'_>) -> Option<
     }
     if kind == "pipe" {
         let mut pipe = process::defaults(format!("exec {rest}"));
-        // An old pipe may well run sudo.
+        // Old pipes may well run sudo.
         pipe.confine.may_gain_privileges = true;
         return Some(BodyPlan::Pipe(pipe));
     }

@@ -1,7 +1,8 @@
 //! The field selectors of one node.
 //!
-//! What the PRI alone tells is read from the line's first bytes; a header is looked up once a
-//! batch for all that ask ([`Hits::message`]), and only for lines that the PRI let pass.
+//! Fields that the PRI alone provides are read from the line's first bytes; a header is parsed once
+//! a batch for all nodes that ask ([`Hits::message`]), and only for lines that passed the PRI
+//! tests.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -16,13 +17,13 @@ use crate::batch::Batch;
 use crate::parse::field::Field;
 use crate::parse::syslog::{PRI_DEFAULT, pri};
 
-/// What fields must be.
+/// The tests on fields.
 #[derive(Debug, Default)]
 pub struct FieldTests {
     facilities: Option<u32>,
     severities: Option<u32>,
     texts: Vec<TextTest>,
-    /// Whether a header alone does not tell.
+    /// True if a header alone does not decide.
     whole: bool,
 }
 
@@ -33,10 +34,10 @@ struct TextTest {
     not: Texts,
 }
 
-/// Some texts, ready to be looked for.
+/// A set of texts, ready for lookup.
 #[derive(Debug)]
 struct Texts {
-    /// A set, for a list of thousands of hosts would be gone through for each line.
+    /// A set, because a list of thousands of hosts would be searched for each line.
     names: HashSet<Vec<u8>>,
     networks: Vec<Network>,
     patterns: Vec<Regex>,
@@ -66,10 +67,10 @@ impl Texts {
 }
 
 impl FieldTests {
-    /// The tests that these plans ask for.
+    /// Compiles the tests of these plans.
     ///
     /// # Errors
-    /// Says which regex does not compile.
+    /// Which regex does not compile.
     pub fn new(plans: &[FieldPlan]) -> Result<Self, String> {
         let mut tests = Self::default();
         for FieldPlan { field, wanted } in plans {
@@ -87,7 +88,7 @@ impl FieldTests {
         Ok(tests)
     }
 
-    /// Whether every line passes.
+    /// Returns whether every line passes.
     pub fn is_empty(&self) -> bool {
         self.facilities.is_none() && self.severities.is_none() && self.texts.is_empty()
     }
@@ -117,7 +118,7 @@ impl FieldTests {
         let message = hits.message(batch, at, self.whole);
         let source = batch.sources.as_ref().and_then(|sources| sources.of(range.0 as usize));
         self.texts.iter().all(|test| {
-            // A line without the field is none of those, and is not one of these.
+            // A line without the field matches none of these texts.
             match test.field.value(line, &message, source) {
                 Some(value) => {
                     !test.not.have(&value)
@@ -168,7 +169,7 @@ mod tests {
         FieldPlan { field: field.parse().unwrap(), wanted }
     }
 
-    /// Anything but these.
+    /// Excludes these.
     fn not(field: &str, names: &[&str], patterns: &[&str]) -> FieldPlan {
         let FieldPlan { field, wanted } = text(field, names, patterns);
         let Wanted::Text { only, .. } = wanted else { panic!() };

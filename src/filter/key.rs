@@ -1,4 +1,4 @@
-//! The key of a line, as a number: a field of it, or what the one group of a regex finds in it.
+//! The key of a line, as a number: a field of it, or what the single group of a regex captures.
 
 use std::borrow::Cow;
 
@@ -10,30 +10,30 @@ use crate::parse::field::Field;
 use crate::parse::syslog::Message;
 use crate::sources::Source;
 
-/// Finds keys.
+/// Extracts keys.
 #[derive(Debug)]
 pub enum Key {
-    /// What this field is.
+    /// The value of this field.
     Field(Field),
-    /// What the group finds.
+    /// The text captured by the group.
     Group {
         /// A regex with one group.
         regex: Regex,
-        /// Used again for each line.
+        /// Reused for each line.
         found: Captures,
     },
 }
 
-/// The field's name in `{host}`; `None` where this is no field but a regex.
+/// The field's name in `{host}`; `None` if the text is a regex instead.
 pub fn field_in(text: &str) -> Option<&str> {
     text.strip_prefix('{')?.strip_suffix('}')
 }
 
 impl Key {
-    /// A key by a field in braces, or by a regex that has one group.
+    /// Creates a key from a field in braces, or from a regex that has one group.
     ///
     /// # Errors
-    /// Says why the field is none or the regex does not compile.
+    /// Why the field is invalid or the regex does not compile.
     pub fn new(text: &str) -> Result<Self, String> {
         if let Some(field) = field_in(text) {
             return Ok(Self::Field(field.parse()?));

@@ -1,8 +1,8 @@
-//! Selectors: what of a stream a node takes.
+//! Selectors: the part of a stream that a node reads.
 //!
-//! The order is fields, `match`, `reject`, `rate`, `sample`. The patterns of all nodes that take
-//! from one stream are looked for together ([`patterns::Patterns`]), in one pass over the
-//! batch; what remains here costs only the lines that are taken.
+//! The order is fields, `match`, `reject`, `rate`, `sample`. The patterns of all nodes that read
+//! from one stream are searched for together ([`patterns::Patterns`]), in one pass over the batch;
+//! the remaining work costs only the selected lines.
 
 pub mod fields;
 pub mod key;
@@ -23,12 +23,12 @@ use plan::SelectPlan;
 use rate::Bucket;
 use sample::Sampler;
 
-/// What a selection made of a batch.
+/// The lines selected from a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Picked {
     /// Every line.
     All,
-    /// These lines, in order; perhaps none.
+    /// These lines, in order; possibly none.
     Some(Vec<Range>),
 }
 
@@ -42,11 +42,11 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// The selectors that `plan` asks for. `name` is the node's and gives the sample a phase
-    /// of its own.
+    /// Compiles the selectors of `plan`. `name` is the node's name and gives the sample a phase of
+    /// its own.
     ///
     /// # Errors
-    /// Says which regex does not compile.
+    /// Which regex does not compile.
     pub fn new(plan: &SelectPlan, name: &str) -> Result<Self, String> {
         Ok(Self {
             plan: plan.clone(),
@@ -61,15 +61,15 @@ impl Selector {
         &self.plan
     }
 
-    /// Goes on as if `lines` lines of the stream had gone by, where samples are counted so.
+    /// Continues as if `lines` lines of the stream had passed, if samples are counted that way.
     pub fn align(&mut self, lines: u64) {
         if let (Some(sampler), Some(plan)) = (&mut self.sample, &self.plan.sample) {
             sampler.align(plan, lines);
         }
     }
 
-    /// Enters the node's patterns into those of a stream it takes from; what it needs to
-    /// find its own hits there again.
+    /// Adds the node's patterns to those of a stream it reads from; returns the ids by which it
+    /// finds its own hits.
     pub fn enter_patterns(&self, patterns: &mut Patterns) -> PatternIds {
         PatternIds {
             matches: self.plan.matches.as_deref().map(|text| patterns.enter(text)),
@@ -77,8 +77,8 @@ impl Selector {
         }
     }
 
-    /// Picks lines of `batch`, whose pattern hits are `hits`. What `rate` holds back is added
-    /// to `held`.
+    /// Picks lines of `batch`, whose pattern hits are `hits`. Adds the lines dropped by `rate` to
+    /// `held`.
     pub fn pick(
         &mut self,
         batch: &Batch,
@@ -107,14 +107,14 @@ impl Selector {
     }
 }
 
-/// A node's patterns among those of one stream.
+/// The ids of a node's patterns among those of one stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PatternIds {
     matches: Option<PatternId>,
     reject: Option<PatternId>,
 }
 
-/// What is picked of the lines that a pattern hit.
+/// Restricts the picked lines to those that a pattern hit.
 fn within(picked: Picked, hit: &[Range]) -> Picked {
     let Picked::Some(candidates) = picked else { return Picked::Some(hit.to_vec()) };
     // Both lists are in the order of the batch, so one walk over each is enough.
@@ -126,7 +126,7 @@ fn within(picked: Picked, hit: &[Range]) -> Picked {
     Picked::Some(kept.collect())
 }
 
-/// What is picked without the lines that pattern `id` hit.
+/// Removes the lines that pattern `id` hit from the picked lines.
 fn without(picked: Picked, id: PatternId, hits: &mut Hits, batch: &Batch) -> Picked {
     if hits.of(id).is_empty() {
         return picked;
@@ -144,8 +144,8 @@ fn without(picked: Picked, id: PatternId, hits: &mut Hits, batch: &Batch) -> Pic
     Picked::Some(kept.collect())
 }
 
-/// The picked lines as a batch of their own; `None` where nothing was picked. All of a batch
-/// shares its memory, some of it is copied into a piece of just its size.
+/// The picked lines as a batch of their own; `None` if nothing was picked. A full selection shares
+/// the batch's memory; a partial one is copied into a block of its exact size.
 pub fn gather(batch: &Batch, picked: &Picked) -> Option<Batch> {
     let ranges = match picked {
         Picked::All => return Some(batch.clone()),

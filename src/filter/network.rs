@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// The addresses whose first bits are those of this one.
+/// The addresses that share this prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -14,7 +14,7 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no network: write one as in 192.0.2.0/24");
+        let wrong = || format!("`{text}` is not a network: write one as in 192.0.2.0/24");
         let (address, bits) = text.split_once('/').ok_or_else(wrong)?;
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let max = if address.is_ipv4() { 32 } else { 128 };
@@ -24,12 +24,13 @@ impl FromStr for Network {
 }
 
 impl Network {
-    /// One address alone.
+    /// A network of a single address.
     pub fn host(address: IpAddr) -> Self {
         Self { address, bits: if address.is_ipv4() { 32 } else { 128 } }
     }
 
-    /// Whether an address is in it. An IPv4 address that IPv6 maps is the IPv4 address.
+    /// Returns whether it contains an address. An IPv4-mapped IPv6 address counts as the IPv4
+    /// address.
     pub fn has(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
@@ -43,7 +44,7 @@ impl Network {
     }
 }
 
-/// Whether two numbers are equal but for their last bits.
+/// Returns whether two numbers are equal except for their last bits.
 fn same(one: u128, other: u128, last: u32) -> bool {
     (one ^ other).checked_shr(last).unwrap_or(0) == 0
 }

@@ -1,15 +1,14 @@
-//! Many regexes over one stream in one pass, or in a few.
+//! Many regexes over one stream in one or a few passes.
 //!
-//! A batch is searched whole, not line by line: a pattern's literal prefilter then runs over
-//! hundreds of kilobytes at memory speed, and only where something is found is a line cut
-//! out and asked which of the patterns it holds. For that to mean the same as asking every
-//! line, no pattern may match across a newline and anchors must hold at line ends; the
-//! patterns are rewritten so when they are read (`within_a_line`).
+//! A batch is searched as a whole, not line by line: a pattern's literal prefilter then runs over
+//! hundreds of kilobytes at memory speed, and only where something is found is a line extracted and
+//! tested for the patterns it contains. For this to be equivalent to testing every line, no pattern
+//! may match across a newline and anchors must hold at line ends; patterns are rewritten
+//! accordingly when they are parsed (`within_a_line`).
 //!
-//! What is compiled together is bounded. From some size on, the automaton of all patterns at once
-//! no longer fits its cache and is made anew for each line. So large patterns are searched for one
-//! by one, small ones in groups, and each further group is one more pass over the batch
-//! ([`cost`]).
+//! What is compiled together is bounded. Beyond some size, the automaton of all patterns at once no
+//! longer fits its cache and is rebuilt for each line. So large patterns are searched for one by
+//! one, small ones in groups, and each further group is one more pass over the batch ([`cost`]).
 
 use std::collections::HashMap;
 
@@ -26,72 +25,72 @@ use super::Range;
 use crate::batch::Batch;
 use crate::parse::syslog::{Faults, Message};
 
-/// Patterns that are searched for together, at most.
+/// The maximum number of patterns in a group.
 const GROUP_PATTERNS_MAX: usize = 128;
-/// Bytes of the compiled patterns of a group, at most; one that is larger is a group of its own.
+/// The maximum size of a group's compiled patterns in bytes; a larger pattern forms its own group.
 const GROUP_BYTES_MAX: usize = 128 << 10;
-/// A pattern at least this large is searched for by itself: a search for one alone has better
+/// A pattern of at least this size is searched for alone: a search for a single pattern has better
 /// shortcuts than one for many.
 const ALONE_BYTES_MIN: usize = 8 << 10;
-/// Bytes of all compiled patterns of a stream, at most.
+/// The maximum size of all compiled patterns of a stream, in bytes.
 const ALL_BYTES_MAX: usize = 64 << 20;
-/// The same for a pattern that a client of a running daemon gives: compiled and searched for while
-/// everything else waits.
+/// The same for a pattern that a client of a running daemon supplies: everything else waits while
+/// it is compiled and searched for.
 const FOREIGN_BYTES_MAX: usize = 128 << 10;
-/// Steps of a search for such a pattern through one batch: each byte takes as many as the pattern
-/// has states, where everything else fails.
+/// The maximum number of steps of such a search through one batch: in the worst case, each byte
+/// takes as many as the pattern has states.
 const FOREIGN_STEPS_MAX: usize = 64 << 20;
-/// Bytes that a group's automaton may take while it is used. Those of many groups together stay
-/// within [`CACHES_BYTES_MAX`] for as long as each has the least.
+/// The maximum size of a group's lazy automaton in bytes. Those of many groups together stay within
+/// [`CACHES_BYTES_MAX`], as long as each has the minimum.
 const CACHE_BYTES_MAX: usize = 2 << 20;
 const CACHE_BYTES_MIN: usize = 64 << 10;
 const CACHES_BYTES_MAX: usize = 32 << 20;
 
-/// A pattern among those of a stream.
+/// The id of a pattern among those of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PatternId(usize);
 
-/// The patterns that the nodes of one stream look for.
+/// The patterns that the nodes of one stream search for.
 #[derive(Debug, Default)]
 pub struct Patterns {
     texts: Vec<String>,
     known: HashMap<String, usize>,
     groups: Vec<Group>,
-    /// The states of all patterns.
+    /// The total number of states.
     states: usize,
 }
 
-/// A pattern that was read.
+/// A parsed pattern.
 struct Parsed {
     hir: Hir,
-    /// Bytes that it takes once it is compiled.
+    /// Its compiled size in bytes.
     bytes: usize,
     states: usize,
 }
 
-/// Patterns that are searched for in one pass.
+/// Patterns searched for in one pass.
 #[derive(Debug)]
 struct Group {
-    /// Their places among all patterns.
+    /// Their indexes among all patterns.
     places: Vec<usize>,
     regex: Regex,
 }
 
-/// What it takes to search for patterns.
+/// The cost of searching for patterns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
-    /// How many there are.
+    /// The number of patterns.
     pub patterns: usize,
-    /// How often each batch is gone through.
+    /// The number of passes over each batch.
     pub passes: usize,
-    /// How many bytes they take once they are compiled, about.
+    /// Their approximate compiled size in bytes.
     pub bytes: usize,
 }
 
-/// What it takes to search one stream for all of these patterns.
+/// The cost of searching one stream for all of these patterns.
 ///
 /// # Errors
-/// Says which pattern is wrong, or that all together are too large.
+/// Which pattern is invalid, or that all together are too large.
 pub fn cost<'t>(texts: impl IntoIterator<Item = &'t str>) -> Result<Cost, String> {
     let mut patterns = Patterns::default();
     for text in texts {
@@ -102,7 +101,7 @@ pub fn cost<'t>(texts: impl IntoIterator<Item = &'t str>) -> Result<Cost, String
     Ok(Cost { patterns: parsed.len(), passes: grouped(&parsed).len(), bytes })
 }
 
-/// Where the patterns were found in one batch, and where its lines are.
+/// The hits of the patterns in one batch, and its line boundaries.
 #[derive(Debug, Default)]
 pub struct Hits {
     by_pattern: Vec<Vec<Range>>,
@@ -110,9 +109,10 @@ pub struct Hits {
     hit: Vec<usize>,
     lines: Vec<Range>,
     found: Option<PatternSet>,
-    /// The parts of the lines that somebody asked for, and whether those were parsed to their end.
+    /// The parsed messages of the lines that were asked for, and whether those were parsed
+    /// completely.
     messages: Vec<Option<(Message, bool)>>,
-    /// What was wrong with those.
+    /// The faults found in them.
     faults: Faults,
 }
 
@@ -122,7 +122,7 @@ impl Hits {
         &self.by_pattern[id.0]
     }
 
-    /// All lines of the batch; looked up once a batch, where something asks.
+    /// All lines of the batch; located once a batch, on demand.
     pub fn lines(&mut self, batch: &Batch) -> &[Range] {
         if self.lines.is_empty() {
             let mut start = 0;
@@ -134,8 +134,8 @@ impl Hits {
         &self.lines
     }
 
-    /// The parts of the line of this place among [`Self::lines`]; looked up once, where
-    /// something asks. Not `whole`, perhaps without what [`Message::parse_header`] leaves out.
+    /// The parsed message of the line at this index of [`Self::lines`]; parsed once, on demand.
+    /// Unless `whole`, parts that [`Message::parse_header`] skips may be missing.
     pub fn message(&mut self, batch: &Batch, at: usize, whole: bool) -> Message {
         let (start, end) = self.lines(batch)[at];
         if self.messages.is_empty() {
@@ -156,7 +156,7 @@ impl Hits {
         message
     }
 
-    /// What was wrong with messages since this was last asked.
+    /// Takes the faults in messages found since the last call.
     pub fn take_faults(&mut self) -> Faults {
         std::mem::take(&mut self.faults)
     }
@@ -164,7 +164,7 @@ impl Hits {
     fn reset(&mut self, patterns: usize) {
         self.lines.clear();
         self.messages.clear();
-        // Of thousands of patterns few hit a batch.
+        // Of thousands of patterns only a few hit a batch.
         for pattern in self.hit.drain(..) {
             self.by_pattern[pattern].clear();
         }
@@ -181,7 +181,7 @@ impl Hits {
 }
 
 impl Patterns {
-    /// Enters a pattern, the same one only once. [`Self::compile`] must follow.
+    /// Adds a pattern; an equal one is added only once. [`Self::compile`] must follow.
     pub fn enter(&mut self, text: &str) -> PatternId {
         if let Some(&known) = self.known.get(text) {
             return PatternId(known);
@@ -191,19 +191,19 @@ impl Patterns {
         PatternId(self.texts.len() - 1)
     }
 
-    /// Makes searchers of all patterns entered.
+    /// Compiles searchers for all patterns added.
     ///
     /// # Errors
-    /// Says which pattern is wrong, or that all together are too large.
+    /// Which pattern is invalid, or that all together are too large.
     pub fn compile(&mut self) -> Result<(), String> {
         self.compile_within(ALL_BYTES_MAX)
     }
 
-    /// The same for a pattern that comes from a client of a running daemon: it may take so little
-    /// that neither compiling it nor a search holds up anything for more than some milliseconds.
+    /// The same for a pattern from a client of a running daemon: it is bounded so that neither
+    /// compiling it nor a search delays anything by more than a few milliseconds.
     ///
     /// # Errors
-    /// Says that the pattern is wrong or too large.
+    /// That the pattern is invalid or too large.
     pub fn compile_foreign(&mut self) -> Result<(), String> {
         self.compile_within(FOREIGN_BYTES_MAX)
     }
@@ -216,7 +216,7 @@ impl Patterns {
             (CACHES_BYTES_MAX / groups.len().max(1)).clamp(CACHE_BYTES_MIN, CACHE_BYTES_MAX);
         let compile = |places: Vec<usize>| {
             let hirs: Vec<_> = places.iter().map(|place| &parsed[*place].hir).collect();
-            // Every pattern that a line holds is asked for, not the first one alone.
+            // All patterns in a line are wanted, not only the first.
             let config = meta::Config::new()
                 .match_kind(MatchKind::All)
                 .utf8_empty(false)
@@ -235,14 +235,14 @@ impl Patterns {
         Ok(())
     }
 
-    /// All patterns, each with the bytes that it takes once it is compiled.
+    /// All patterns, parsed, each with its compiled size.
     fn parsed(&self, bytes_max: usize) -> Result<Vec<Parsed>, String> {
         let mut left = bytes_max;
         let mut parsed = Vec::with_capacity(self.texts.len());
         for text in &self.texts {
             let hir = parse(text)?;
             let pattern = measured(hir, left).ok_or_else(|| match self.texts.len() {
-                1 => format!("regex '{text}': it is too large, {bytes_max} bytes are the most"),
+                1 => format!("regex '{text}': it is too large: the maximum is {bytes_max} bytes"),
                 count => format!(
                     "the {count} regexes of one stream take more than {bytes_max} bytes together: \
                      use fewer, or smaller ones (\\w and \\d are large: (?-u:\\w) is not)"
@@ -254,17 +254,17 @@ impl Patterns {
         Ok(parsed)
     }
 
-    /// Looks for all patterns in all lines of `batch`.
+    /// Searches all lines of `batch` for all patterns.
     pub fn search(&self, batch: &Batch, hits: &mut Hits) {
         self.search_bytes(&batch.bytes, hits);
     }
 
-    /// The same for a pattern of [`Self::compile_foreign`], in as many whole lines as a bounded
-    /// time allows for; how many bytes those are.
+    /// The same for a pattern of [`Self::compile_foreign`], over as many whole lines as a bounded
+    /// time allows; returns how many bytes were searched.
     pub fn search_foreign(&self, batch: &Batch, hits: &mut Hits) -> usize {
-        let most = FOREIGN_STEPS_MAX / self.states.max(1);
+        let max = FOREIGN_STEPS_MAX / self.states.max(1);
         let bytes = &batch.bytes[..];
-        let bytes = match bytes.get(..most) {
+        let bytes = match bytes.get(..max) {
             Some(first) => &first[..memchr::memrchr(b'\n', first).map_or(0, |at| at + 1)],
             None => bytes,
         };
@@ -274,9 +274,9 @@ impl Patterns {
 
     fn search_bytes(&self, bytes: &[u8], hits: &mut Hits) {
         hits.reset(self.texts.len());
-        let most = self.groups.iter().map(|group| group.places.len()).max().unwrap_or(0);
-        let found = hits.found.take().filter(|set| set.capacity() == most);
-        let mut found = found.unwrap_or_else(|| PatternSet::new(most));
+        let max = self.groups.iter().map(|group| group.places.len()).max().unwrap_or(0);
+        let found = hits.found.take().filter(|set| set.capacity() == max);
+        let mut found = found.unwrap_or_else(|| PatternSet::new(max));
         for group in &self.groups {
             group.search(bytes, &mut found, hits);
         }
@@ -290,7 +290,7 @@ impl Group {
         while at < bytes.len() {
             let input = Input::new(bytes).range(at..).earliest(true);
             let Some(hit) = self.regex.search_half(&input) else { break };
-            // Only an empty match can lie behind the last newline; there is no line.
+            // Only an empty match can lie after the last newline, where no line is.
             let Some(to_end) = memchr::memchr(b'\n', &bytes[hit.offset()..]) else { break };
             let start = memchr::memrchr(b'\n', &bytes[at..hit.offset()]).map_or(at, |n| at + n + 1);
             let end = hit.offset() + to_end;
@@ -309,7 +309,7 @@ impl Group {
     }
 }
 
-/// Which patterns are searched for together.
+/// Groups the patterns that are searched for together.
 fn grouped(parsed: &[Parsed]) -> Vec<Vec<usize>> {
     let all: usize = parsed.iter().map(|pattern| pattern.bytes).sum();
     if parsed.len() <= GROUP_PATTERNS_MAX && all <= GROUP_BYTES_MAX {
@@ -335,7 +335,7 @@ fn grouped(parsed: &[Parsed]) -> Vec<Vec<usize>> {
     groups
 }
 
-/// A pattern and what it takes once it is compiled; `None` where that is more than `max` bytes.
+/// A pattern with its compiled size; `None` if that exceeds `max` bytes.
 fn measured(hir: Hir, max: usize) -> Option<Parsed> {
     let config = thompson::Config::new()
         .utf8(false)
@@ -346,12 +346,12 @@ fn measured(hir: Hir, max: usize) -> Option<Parsed> {
     (bytes <= max).then_some(Parsed { hir, bytes, states })
 }
 
-/// A position in a batch, which is always far smaller than 4 GiB.
+/// An offset in a batch, which is always far smaller than 4 GiB.
 fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// Reads one pattern so that it can be looked for in many lines at once.
+/// Parses one pattern so that it can be searched for in many lines at once.
 fn parse(text: &str) -> Result<Hir, String> {
     let hir = ParserBuilder::new()
         .utf8(false)
@@ -361,8 +361,8 @@ fn parse(text: &str) -> Result<Hir, String> {
     Ok(within_a_line(&hir))
 }
 
-/// The same pattern, unable to match a newline, its anchors those of a line. Nesting is
-/// bounded by the parser (250).
+/// The same pattern, unable to match a newline, with its anchors at line boundaries. The parser
+/// bounds the nesting (250).
 fn within_a_line(hir: &Hir) -> Hir {
     let all = |subs: &[Hir]| subs.iter().map(within_a_line).collect::<Vec<_>>();
     match hir.kind() {
@@ -472,11 +472,11 @@ mod tests {
         assert_eq!(passes(&numbered(128, |n| format!("k{n} "))), 1);
         assert_eq!(passes(&numbered(1500, |n| format!("k{n} "))), 12);
         assert_eq!(passes(&numbered(5000, |n| format!("k{n} "))), 40);
-        // Large ones have a pass each, and the others one together.
+        // Large ones have a pass each; the others share one.
         let mut large = numbered(100, |n| format!(r"\w+ k{n} \w+"));
         large.extend(numbered(50, |n| format!("k{n} ")));
         assert_eq!(passes(&large), 101);
-        assert_eq!(passes(&[r"\w+ a".into(), "b".into()]), 1, "little enough");
+        assert_eq!(passes(&[r"\w+ a".into(), "b".into()]), 1, "small enough");
         assert_eq!(cost([]).unwrap(), Cost { patterns: 0, passes: 0, bytes: 0 });
         assert_eq!(cost(["a", "a"]).unwrap().patterns, 1);
     }

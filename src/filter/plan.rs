@@ -1,4 +1,4 @@
-//! What a node takes of the streams it is given, as the configuration says it.
+//! What a node selects from the streams it reads, as configured.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -8,57 +8,57 @@ use std::time::Duration;
 use crate::parse::field::Field;
 use crate::settings::units;
 
-/// What a node takes of the streams it is given, in the order of the fields.
+/// What a node selects from the streams it reads, in the order of the fields.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SelectPlan {
-    /// Only lines in which all of these fields are as wanted.
+    /// Only lines in which all of these fields have the wanted values.
     pub fields: Vec<FieldPlan>,
-    /// Only lines this regex finds something in.
+    /// Only lines that this regex matches.
     pub matches: Option<String>,
-    /// Only lines this regex finds nothing in.
+    /// Only lines that this regex does not match.
     pub reject: Option<String>,
-    /// At most so many lines.
+    /// Pass at most this many lines per period.
     pub rate: Option<RatePlan>,
-    /// One line of so many.
+    /// Keep one line in N.
     pub sample: Option<SamplePlan>,
 }
 
-/// What a field must be.
+/// A test on a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldPlan {
-    /// Which.
+    /// The field.
     pub field: Field,
-    /// What it must be.
+    /// The accepted values.
     pub wanted: Wanted,
 }
 
-/// What a field may be.
+/// The accepted values of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// A facility or a severity whose bit is set, the lowest for number 0.
+    /// A facility or a severity whose bit is set; bit 0 is number 0.
     Numbers(u32),
     /// Text.
     Text {
-        /// It must be one of these; `None` for anything, nothing at all among it.
+        /// It must be one of these; `None` accepts anything, including a missing field.
         only: Option<Words>,
         /// It must be none of these.
         not: Words,
     },
 }
 
-/// Some texts.
+/// A set of texts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Words {
-    /// These very texts; of a source, networks too, as in `192.0.2.0/24`.
+    /// Literal texts; for a source, also networks, as in `192.0.2.0/24`.
     pub names: Vec<String>,
-    /// What one of these regexes finds something in.
+    /// Regexes, one of which must match.
     pub patterns: Vec<String>,
 }
 
 /// `rate = "1000/s"`: a token bucket that holds one period's worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RatePlan {
-    /// Lines a period.
+    /// Lines per period.
     pub lines: NonZeroU64,
     /// The period.
     pub per: Duration,
@@ -80,24 +80,24 @@ impl fmt::Display for RatePlan {
     }
 }
 
-/// `sample = N`, N greater than 1 (1 selects all and is no plan).
+/// `sample = N`, N greater than 1 (1 selects everything and has no plan).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SamplePlan {
-    /// One line of so many.
+    /// Keep one line in N.
     pub n: NonZeroU64,
-    /// Which.
+    /// Which of the N lines.
     pub mode: SampleMode,
 }
 
-/// Which lines a sample takes.
+/// Which lines a sample keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SampleMode {
-    /// Each N-th, with a phase of the node's own.
+    /// Every Nth, with a phase of the node's own.
     Every,
-    /// Each N-th line of the stream from its first on, as udp2log counts: one counter for
-    /// all that take from it.
+    /// Every Nth line of the stream from its first line on, as udp2log counts: one counter shared
+    /// by all nodes that read from it.
     EveryFromStart,
-    /// Each with a chance of 1/N.
+    /// Each with probability 1/N.
     Random,
     /// Those whose key, the first group of this regex, hashes to 0 modulo N.
     Hash {

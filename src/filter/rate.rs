@@ -14,7 +14,7 @@ use crate::ledger::Count;
 pub struct Bucket {
     plan: RatePlan,
     tokens: u64,
-    /// Up to when tokens were given out; what is less than a token's time stays owed.
+    /// The time up to which tokens have been added; a fraction of a token's time carries over.
     filled: Option<Mono>,
 }
 
@@ -24,7 +24,7 @@ impl Bucket {
         Self { plan, tokens: plan.lines.get(), filled: None }
     }
 
-    /// Lets as many of the picked lines through as there are tokens; the others are counted.
+    /// Passes as many of the picked lines as there are tokens; counts the others.
     pub fn pick(
         &mut self,
         picked: Picked,
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(through(&mut bucket, 8, 99).0, 0);
         assert_eq!(through(&mut bucket, 8, 100).0, 1);
         assert_eq!(through(&mut bucket, 8, 350).0, 2);
-        assert_eq!(through(&mut bucket, 8, 400).0, 1, "half a token was owed");
+        assert_eq!(through(&mut bucket, 8, 400).0, 1, "half a token carried over");
         assert_eq!(through(&mut bucket, 80, 60_000).0, 10, "never more than a period's worth");
     }
 }

@@ -1,5 +1,5 @@
-//! Regexes on the bytes of a line, of fields and of keys, compiled here alone, so that what the
-//! check accepts is what the engine runs. Those of whole streams are in [`super::patterns`].
+//! Regexes on the bytes of a line, of fields and of keys, compiled only here, so that the engine
+//! runs exactly what the check accepts. Those over whole streams are in [`super::patterns`].
 
 use regex_automata::meta::{BuildError, Regex};
 use regex_automata::util::syntax;
@@ -9,7 +9,7 @@ use regex_syntax::hir::Hir;
 /// Compiles a regex for lines, which are bytes and need not be UTF-8.
 ///
 /// # Errors
-/// When the regex is not one, or is too large once compiled.
+/// If the pattern is not a valid regex, or is too large once compiled.
 pub fn compile(pattern: &str) -> Result<Regex, Box<BuildError>> {
     Regex::builder()
         .configure(meta::Config::new().utf8_empty(false))
@@ -18,7 +18,7 @@ pub fn compile(pattern: &str) -> Result<Regex, Box<BuildError>> {
         .map_err(Box::new)
 }
 
-/// Why a regex was refused, and at which byte of it.
+/// Why a regex was refused, and at which byte offset.
 pub fn explain(error: &BuildError) -> (String, Option<usize>) {
     if let Some(limit) = error.size_limit() {
         return (
@@ -37,19 +37,19 @@ pub fn explain(error: &BuildError) -> (String, Option<usize>) {
     }
 }
 
-/// How many groups a regex has.
+/// The number of groups in a regex.
 pub fn groups(regex: &Regex) -> usize {
     regex.group_info().group_len(PatternID::ZERO) - 1
 }
 
-/// Whether a regex finds something in no line at all.
+/// Returns whether a regex can match no line.
 pub fn finds_nothing(pattern: &str) -> bool {
     parsed(pattern).is_some_and(|hir| hir.properties().minimum_len().is_none())
 }
 
-/// Whether a regex finds something in every line.
+/// Returns whether a regex matches every line.
 pub fn finds_all(pattern: &str) -> bool {
-    // What may match nothing and asks for nothing around it matches before the first byte.
+    // A regex that can match empty without conditions matches before the first byte.
     parsed(pattern).is_some_and(|hir| {
         hir.properties().minimum_len() == Some(0) && hir.properties().look_set().is_empty()
     })

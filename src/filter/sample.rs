@@ -1,4 +1,4 @@
-//! `sample`: one line of N.
+//! `sample`: one line in N.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -8,7 +8,7 @@ use super::patterns::Hits;
 use super::plan::{SampleMode, SamplePlan};
 use crate::batch::Batch;
 
-/// Takes one line of N of what it is given.
+/// Keeps one line in N of its input.
 #[derive(Debug)]
 pub struct Sampler {
     n: u64,
@@ -17,7 +17,7 @@ pub struct Sampler {
 
 #[derive(Debug)]
 enum Mode {
-    /// `skip` more lines are passed over before the next one is taken.
+    /// Skips `skip` more lines before the next one is kept.
     Every {
         skip: u64,
     },
@@ -26,15 +26,15 @@ enum Mode {
 }
 
 impl Sampler {
-    /// A sampler; `name` is the node's.
+    /// Creates a sampler; `name` is the node's name.
     ///
     /// # Errors
-    /// Says why the regex of the key does not compile.
+    /// Why the regex of the key does not compile.
     pub fn new(plan: &SamplePlan, name: &str) -> Result<Self, String> {
         let n = plan.n.get();
         let seed = xxh3_64(name.as_bytes());
         let mode = match &plan.mode {
-            // Two nodes on one stream should not always take the same lines.
+            // Two nodes on one stream should not always keep the same lines.
             SampleMode::Every => Mode::Every { skip: seed % n },
             SampleMode::EveryFromStart => Mode::Every { skip: 0 },
             SampleMode::Random => Mode::Random(fastrand::Rng::new()),
@@ -43,15 +43,15 @@ impl Sampler {
         Ok(Self { n, mode })
     }
 
-    /// Goes on as if `lines` lines had been seen since the start of the stream, for udp2log's
-    /// way of counting: one counter for all that take from it.
+    /// Continues as if `lines` lines had passed since the start of the stream, for udp2log's way of
+    /// counting: one counter shared by all nodes that read from it.
     pub fn align(&mut self, plan: &SamplePlan, lines: u64) {
         if let (Mode::Every { skip }, SampleMode::EveryFromStart) = (&mut self.mode, &plan.mode) {
             *skip = (self.n - lines % self.n) % self.n;
         }
     }
 
-    /// Takes its share of the picked lines.
+    /// Keeps its share of the picked lines.
     pub fn pick(&mut self, picked: Picked, batch: &Batch, hits: &mut Hits) -> Picked {
         let n = self.n;
         let lines = match &picked {
@@ -63,7 +63,7 @@ impl Sampler {
                 let first = usize::try_from(*skip).unwrap_or(usize::MAX);
                 let step = usize::try_from(n).unwrap_or(usize::MAX);
                 let taken: Vec<_> = lines.iter().copied().skip(first).step_by(step).collect();
-                // From the first line to the one that is next in turn, in a batch to come.
+                // From the first line to the next one due, in a later batch.
                 let turns = *skip + taken.len() as u64 * n;
                 *skip = turns - lines.len() as u64;
                 taken

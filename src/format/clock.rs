@@ -1,5 +1,5 @@
-//! Times as a template asks for them, in the words of strftime(3). What is asked for often is
-//! written by itself, which is many times as fast as to read the words for each line.
+//! Times in a template, in strftime(3) notation. Common conversions are written directly, which is
+//! many times faster than interpreting the notation for each line.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,8 +10,8 @@ use jiff::civil::DateTime;
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// The most bytes that a time takes, that of a sample: far below what [`Template::most`] allows a
-/// value, for names of days and months differ in length.
+/// The maximum size of a rendered sample time in bytes: far below what [`Template::most`] allows
+/// for a value, because names of days and months differ in length.
 ///
 /// [`Template::most`]: super::template::Template::most
 const BYTES_MAX: usize = 256;
@@ -34,7 +34,7 @@ enum Part {
     Day,
     /// `%Y`
     Year,
-    /// Anything else that jiff knows.
+    /// Any other conversion that jiff supports.
     Other(String),
 }
 
@@ -48,7 +48,7 @@ enum Digits {
 }
 
 impl Clock {
-    /// `%b %e %H:%M:%S`, as RFC 3164 has it.
+    /// `%b %e %H:%M:%S`, as in RFC 3164.
     pub(super) fn traditional(time: DateTime, out: &mut Vec<u8>) {
         month(time, out);
         out.push(b' ');
@@ -72,7 +72,7 @@ impl Clock {
                 Part::Year => out.extend_from_slice(format!("{:04}", civil.year()).as_bytes()),
                 Part::Two(digits) => two(digits.of(civil), out),
                 Part::Other(words) => {
-                    // What could not be written was refused when it was read.
+                    // A format that cannot be rendered was refused when it was parsed.
                     let text = jiff::fmt::strtime::format(words, time).unwrap_or_default();
                     out.extend_from_slice(text.as_bytes());
                 }
@@ -112,7 +112,7 @@ impl FromStr for Clock {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // A time with a fraction and a zone: whoever can write it can write any.
+        // A time with a fraction and a zone: if it can be rendered, any time can.
         let sample = Zoned::UNIX_EPOCH;
         let mut parts = Vec::new();
         let mut rest = text;
@@ -121,7 +121,7 @@ impl FromStr for Clock {
                 parts.push(Part::Text(rest[..at].into()));
             }
             let words = &rest[at..];
-            // A directive is flags, a width or a precision, and a letter.
+            // A directive consists of flags, a width or a precision, and a letter.
             let is_end = |(_, sign): &(usize, char)| sign.is_alphabetic() || *sign == '%';
             let end = words.char_indices().skip(1).find(is_end);
             let end = end.map_or(words.len(), |(at, sign)| at + sign.len_utf8());

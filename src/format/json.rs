@@ -1,5 +1,5 @@
-//! A line as a JSON object (RFC 8259): valid whatever bytes are in the line. What is not UTF-8
-//! becomes U+FFFD; what the line does not say is left out.
+//! A line as a JSON object (RFC 8259): valid whatever bytes are in the line. Invalid UTF-8 becomes
+//! U+FFFD; absent values are omitted.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -71,11 +71,11 @@ pub(super) fn string(text: &str, out: &mut Vec<u8>) {
     let _ = serde_json::to_writer(out, text);
 }
 
-/// `{"id": {"name": "value"}}`, in the order of the names; a name that is there more than once has
-/// a list of values, and an id that is there more than once is one element.
+/// `{"id": {"name": "value"}}`, in the order of the names; a name that occurs more than once has a
+/// list of values, and an id that occurs more than once is one element.
 fn write_data(data: &[u8], out: &mut Vec<u8>) {
     type Params<'d> = BTreeMap<Cow<'d, str>, Vec<&'d [u8]>>;
-    // Maps, for a list would be looked through for each parameter.
+    // Maps, because a list would be searched for each parameter.
     let mut elements: BTreeMap<Cow<'_, str>, Params<'_>> = BTreeMap::new();
     let mut params: Option<&mut Params<'_>> = None;
     for piece in pieces(data) {

@@ -1,6 +1,6 @@
-//! How lines are written: as they are, or in another shape.
+//! How lines are written: unchanged, or in another format.
 //!
-//! A line that begins with a PRI is a syslog message, whatever way it came; any other is a raw
+//! A line that begins with a PRI is a syslog message, however it was received; any other is a raw
 //! line, which is wrapped: user.notice, received now, this host, the input as the app.
 
 mod clock;
@@ -26,7 +26,7 @@ use clock::Clock;
 use parts::{APP_MAX, HOST_MAX, MSGID_MAX, PROCID_MAX, header_part};
 use plan::{FormatPlan, Shape};
 
-/// Writes lines in one shape.
+/// Writes lines in one format.
 #[derive(Debug, Clone)]
 pub struct Formatter {
     shape: Shape,
@@ -34,11 +34,11 @@ pub struct Formatter {
     tag: Option<String>,
     /// This host's name.
     host: String,
-    /// The zone of times that name none.
+    /// The zone of times without one.
     zone: TimeZone,
 }
 
-/// When lines were received, in the ways that are asked for.
+/// A time of reception, in the required representations.
 #[derive(Debug, Clone)]
 pub struct Moment {
     time: Timestamp,
@@ -46,16 +46,16 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// The moment of this time.
+    /// The representations of this time.
     pub fn of(time: SystemTime) -> Self {
         let time = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
-        // Microseconds, as RFC 5424 allows at most.
+        // Microseconds, the maximum precision of RFC 5424.
         let micros = Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time);
         Self { time, text: format!("{micros:.6}") }
     }
 }
 
-/// A line with all that is known about it.
+/// A line with everything known about it.
 struct Line<'l> {
     bytes: &'l [u8],
     message: &'l Message,
@@ -65,14 +65,14 @@ struct Line<'l> {
 }
 
 impl Line<'_> {
-    /// Whether the line is no syslog message.
+    /// Returns whether the line is not a syslog message.
     fn is_raw(&self) -> bool {
         matches!(self.message.fault, Some(Fault::NoPri | Fault::BadPri))
     }
 }
 
 impl Formatter {
-    /// A writer of lines as `plan` asks for. Times without a zone are of the system's.
+    /// Creates a formatter for `plan`. Times without a zone are in the system's.
     pub fn new(plan: &FormatPlan) -> Self {
         let host = nix::unistd::gethostname().unwrap_or_default();
         Self {
@@ -86,13 +86,13 @@ impl Formatter {
         }
     }
 
-    /// Whether lines stay as they are.
+    /// Returns whether lines remain unchanged.
     pub fn is_plain(&self) -> bool {
         self.shape == Shape::Line
     }
 
-    /// All lines of a batch, each ended by its newline, and what was wrong with them. Where lines
-    /// stay as they are, so does their memory.
+    /// Formats all lines of a batch, each terminated by a newline, and counts faults in them.
+    /// Unchanged lines share the batch's memory.
     pub fn batch(&self, batch: &Batch) -> (Bytes, Faults) {
         let mut faults = Faults::default();
         if self.is_plain() {
@@ -133,14 +133,14 @@ impl Formatter {
         out.push(b'\n');
     }
 
-    /// RFC 5424, section 6. A message that is of that shape stays as it is.
+    /// RFC 5424, section 6. A valid RFC 5424 message remains unchanged.
     fn rfc5424(&self, line: &Line<'_>, out: &mut Vec<u8>) {
         let Line { bytes, message, .. } = line;
         if message.is_clean_rfc5424() {
             out.extend_from_slice(without_mark(bytes));
             return;
         }
-        let part = |part: Option<&[u8]>, most| header_part(part.unwrap_or_default(), most);
+        let part = |part: Option<&[u8]>, max| header_part(part.unwrap_or_default(), max);
         let head = format!(
             "<{}>1 {} {} {} {} {} ",
             message.pri,
@@ -156,7 +156,7 @@ impl Formatter {
         out.extend_from_slice(&bytes[message.text as usize..]);
     }
 
-    /// RFC 3164, section 4.1, the time in the system's zone.
+    /// RFC 3164, section 4.1, with the time in the system's zone.
     fn rfc3164(&self, line: &Line<'_>, out: &mut Vec<u8>) {
         let Line { bytes, message, received, .. } = line;
         let time = message.sent(bytes, &self.zone, received.time).unwrap_or(received.time);
@@ -185,12 +185,12 @@ impl Formatter {
         out.extend_from_slice(b": ");
     }
 
-    /// When the message was sent, as RFC 3339 writes it; where it does not say, when it came.
+    /// When the message was sent, in RFC 3339 form; if unknown, when it was received.
     fn time(&self, line: &Line<'_>) -> String {
         self.sent(line).unwrap_or_else(|| line.received.text.clone())
     }
 
-    /// When the message says it was sent, as it says it, or in the system's zone.
+    /// When the message was sent, as it was written or in the system's zone.
     fn sent(&self, line: &Line<'_>) -> Option<String> {
         let time = line.message.sent(line.bytes, &self.zone, line.received.time)?;
         Some(match (line.message.sent_text(line.bytes), line.message.sent) {
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!((&value["sd"], value.get("time")), (&want, None));
     }
 
-    /// All shapes but the plain one.
+    /// All shapes except the plain one.
     fn all_shapes() -> Vec<Shape> {
         let template = "{time} {time:%s %Z} {host} {tag} {message:json} {line:csv} {sd} {pid}";
         let template = Shape::Template(Arc::new(template.parse().unwrap()));
@@ -398,7 +398,8 @@ mod tests {
         assert_eq!(of("no field }}{{", b"x"), "no field }{");
     }
 
-    /// Structured data of this many elements with this many parameters each, all with other names.
+    /// Structured data of this many elements with this many parameters each, all with different
+    /// names.
     fn data(elements: usize, params: usize) -> String {
         let params: String = (0..params).map(|n| format!(" p{n}=\"{n}\"")).collect();
         (0..elements).map(|n| format!("[e{n}{params}]")).collect()
@@ -414,7 +415,7 @@ mod tests {
             assert_eq!(data.len(), elements);
             assert!(data.values().all(|element| element.as_object().unwrap().len() == params));
         }
-        // An id that is there again goes on where it was.
+        // An id that occurs again continues its element.
         let again = br#"<165>1 - - - - - [b x="1"][a y="2"][b x="3" z="4"] t"#;
         let written = written(Shape::Json, again);
         assert!(
@@ -436,7 +437,7 @@ mod tests {
             line in proptest::collection::vec(0..=254_u8, 0..80),
             head in "(<13>)?(1 - h a p m )?(\\[a b=\"c\"\\])?",
         ) {
-            // Any byte but a newline.
+            // Any byte except a newline.
             let line: Vec<u8> = line.iter().map(|b| if *b < b'\n' { *b } else { *b + 1 }).collect();
             let line = [head.as_bytes(), &line].concat();
             for shape in all_shapes() {

@@ -1,24 +1,24 @@
-//! Parts of a header of RFC 5424, section 6.
+//! Parts of an RFC 5424 header, section 6.
 
-/// The longest HOSTNAME, APP-NAME, PROCID and MSGID.
+/// The maximum lengths of HOSTNAME, APP-NAME, PROCID and MSGID.
 pub(super) const HOST_MAX: usize = 255;
 pub(super) const APP_MAX: usize = 48;
 pub(super) const PROCID_MAX: usize = 128;
 pub(super) const MSGID_MAX: usize = 32;
 
-/// A part of a header: nothing in it but printable ASCII, `-` where nothing is left.
-pub(super) fn header_part(part: &[u8], most: usize) -> String {
-    let good = part.iter().filter(|byte| byte.is_ascii_graphic()).take(most);
+/// A part of a header: only its printable ASCII, `-` if nothing is left.
+pub(super) fn header_part(part: &[u8], max: usize) -> String {
+    let good = part.iter().filter(|byte| byte.is_ascii_graphic()).take(max);
     let good: String = good.map(|&byte| char::from(byte)).collect();
     if good.is_empty() { "-".into() } else { good }
 }
 
-/// The same, put behind what is there.
-pub(super) fn push_header_part(part: &[u8], most: usize, out: &mut Vec<u8>) {
-    if part.len() <= most && !part.is_empty() && part.iter().all(u8::is_ascii_graphic) {
+/// The same, appended to `out`.
+pub(super) fn push_header_part(part: &[u8], max: usize, out: &mut Vec<u8>) {
+    if part.len() <= max && !part.is_empty() && part.iter().all(u8::is_ascii_graphic) {
         out.extend_from_slice(part);
     } else {
-        out.extend_from_slice(header_part(part, most).as_bytes());
+        out.extend_from_slice(header_part(part, max).as_bytes());
     }
 }
 

@@ -1,4 +1,4 @@
-//! How an output writes its lines, as the configuration says it.
+//! How an output writes its lines, as configured.
 
 use std::sync::Arc;
 
@@ -8,49 +8,49 @@ use crate::ledger::Count;
 /// How lines are written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FormatPlan {
-    /// In which shape.
+    /// Their shape.
     pub shape: Shape,
-    /// The app-name of a line that has none; the input's name where it is left out.
+    /// The app-name of a line that has none; by default the input's name.
     pub tag: Option<String>,
 }
 
 impl FormatPlan {
-    /// Lines as they are.
+    /// Unchanged lines.
     pub const RAW: &Self = &Self { shape: Shape::Line, tag: None };
 
-    /// The most bytes that lines can take as they are written.
+    /// The maximum size of written lines in bytes.
     pub fn most(&self, lines: Count) -> usize {
-        // More than the longest head.
+        // More than the longest header.
         let heads = 1024 * lines.lines;
-        let most = match &self.shape {
+        let max = match &self.shape {
             Shape::Line => lines.bytes,
             Shape::Rfc5424 | Shape::Rfc3164 | Shape::Text | Shape::Traditional => {
                 lines.bytes + heads
             }
-            // A byte is escaped in six at most.
+            // A byte is escaped to at most six.
             Shape::Json => 6 * lines.bytes + heads,
             Shape::Template(template) => template.most(lines) + heads,
         };
-        usize::try_from(most).unwrap_or(usize::MAX)
+        usize::try_from(max).unwrap_or(usize::MAX)
     }
 }
 
 /// The shapes of a line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Shape {
-    /// As it is.
+    /// Unchanged.
     #[default]
     Line,
-    /// As RFC 5424 has it.
+    /// RFC 5424.
     Rfc5424,
-    /// As RFC 3164 has it.
+    /// RFC 3164.
     Rfc3164,
     /// A JSON object.
     Json,
     /// `time host app: message`.
     Text,
-    /// As rsyslog's RSYSLOG_TraditionalFileFormat has it.
+    /// As rsyslog's RSYSLOG_TraditionalFileFormat.
     Traditional,
-    /// As the user wants it.
+    /// By the user's template.
     Template(Arc<Template>),
 }

@@ -1,6 +1,6 @@
 //! Templates: text with fields of the line in braces, as in `{time:%H:%M:%S} {host} {message}`.
 //!
-//! A template is read once, into a list of parts; a line is written by walking that list.
+//! A template is parsed once, into a list of parts; a line is written by walking that list.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use super::clock::Clock;
 use crate::ledger::Count;
 use crate::parse::field::Field;
 
-/// What a template can have beside the fields that selectors know.
+/// The fields of a template in addition to those that selectors have.
 const WORDS: [(&str, Name); 8] = [
     ("message", Name::Message),
     ("line", Name::Line),
@@ -21,11 +21,11 @@ const WORDS: [(&str, Name); 8] = [
     ("sd", Name::Data),
 ];
 
-/// The ways in which a value can be written.
+/// The styles of a value.
 const STYLES: [(&str, Style); 4] =
     [("json", Style::Json), ("csv", Style::Csv), ("lower", Style::Lower), ("upper", Style::Upper)];
 
-/// A template that was read.
+/// A parsed template.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Template {
     text: String,
@@ -35,70 +35,70 @@ pub struct Template {
 /// A part of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Part {
-    /// Text that stands in the template.
+    /// Literal text.
     Text(String),
     /// A value of the line.
     Value(Name, Style),
 }
 
-/// What a value is of.
+/// What a value refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Name {
-    /// A field that selectors know.
+    /// A field that selectors have.
     Field(Field),
     /// The message proper.
     Message,
-    /// The whole line as it came.
+    /// The whole line as received.
     Line,
-    /// When it was sent; where it does not say, when it was received.
+    /// When it was sent; if unknown, when it was received.
     Time,
     /// When it was received.
     Received,
-    /// The time it was sent, written so.
+    /// The time it was sent, in this format.
     TimeAs(Clock),
-    /// The time it was received, written so.
+    /// The time it was received, in this format.
     ReceivedAs(Clock),
     /// Facility times eight plus severity.
     Pri,
-    /// `app[procid]:`, as RFC 3164 has it; nothing where there is no app.
+    /// `app[procid]:`, as in RFC 3164; nothing if there is no app.
     Tag,
-    /// The input it came by.
+    /// The input that received it.
     Input,
-    /// All structured data as it stands.
+    /// All structured data as received.
     Data,
 }
 
-/// How a value is written.
+/// The style in which a value is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
-    /// As it is; `-` where there is none.
+    /// Unchanged; `-` if absent.
     Plain,
-    /// As a JSON string with its quotes; `null` where there is none.
+    /// As a JSON string with its quotes; `null` if absent.
     Json,
-    /// As RFC 4180 has a field in quotes.
+    /// As a quoted field of RFC 4180.
     Csv,
-    /// In small letters.
+    /// In lower case.
     Lower,
-    /// In capital letters.
+    /// In upper case.
     Upper,
 }
 
 impl Template {
-    /// The parts, in their order.
+    /// The parts, in order.
     pub(super) fn parts(&self) -> &[Part] {
         &self.parts
     }
 
-    /// The most bytes that lines can take when they are written so.
+    /// The maximum size of lines written with this template, in bytes.
     pub fn most(&self, lines: Count) -> u64 {
-        let mut most = 0_u64;
+        let mut max = 0_u64;
         for part in &self.parts {
-            most = most.saturating_add(match part {
+            max = max.saturating_add(match part {
                 Part::Text(text) => lines.lines.saturating_mul(text.len() as u64),
                 // A value that is not in the line (an address, a time, a name) is short.
                 Part::Value(_, style) => {
                     let grows = match style {
-                        // A byte that is escaped takes six, one that is not UTF-8 three.
+                        // An escaped byte takes six, an invalid UTF-8 byte three.
                         Style::Json => 6,
                         Style::Csv | Style::Lower | Style::Upper => 3,
                         Style::Plain => 1,
@@ -107,7 +107,7 @@ impl Template {
                 }
             });
         }
-        most
+        max
     }
 }
 
@@ -126,7 +126,7 @@ impl fmt::Display for Template {
 impl FromStr for Template {
     type Err = String;
 
-    /// Reads a template. `{{` and `}}` stand for one brace.
+    /// Parses a template. `{{` and `}}` stand for one brace.
     fn from_str(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut literal = String::new();
@@ -161,7 +161,7 @@ impl FromStr for Template {
     }
 }
 
-/// Reads what stands in braces: a name, or a name and how its value is written.
+/// Parses the text in braces: a name, or a name and a style.
 fn value(inner: &str) -> Result<Part, String> {
     if let Some(path) = inner.strip_prefix("sd:") {
         return structured(inner, path);
@@ -186,7 +186,7 @@ fn value(inner: &str) -> Result<Part, String> {
     Ok(Part::Value(name, style(inner, option)?))
 }
 
-/// `sd:ID:NAME`, or the same with a style behind it.
+/// `sd:ID:NAME`, optionally followed by a style.
 fn structured(inner: &str, path: &str) -> Result<Part, String> {
     if let Ok(style) = style(inner, path) {
         return Ok(Part::Value(Name::Data, style));
@@ -216,7 +216,7 @@ fn style(inner: &str, option: &str) -> Result<Style, String> {
     })
 }
 
-/// A field's own words for an unknown one, and the others that a template knows.
+/// A field's own message for an unknown name, plus the other names that a template has.
 fn unknown(name: &str, error: String) -> String {
     if name.starts_with("sd.") {
         return error;
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_template_is_said() {
-        for (wrong, said) in [
+        for (wrong, message) in [
             ("{host", "without its `}`"),
             ("host}", "without its `{`"),
             ("{}", "unknown field {}"),
@@ -273,7 +273,7 @@ mod tests {
             ("{sd:a\r:b}", "one line"),
         ] {
             let error = wrong.parse::<Template>().unwrap_err();
-            assert!(error.contains(said), "{wrong}: {error}");
+            assert!(error.contains(message), "{wrong}: {error}");
         }
         let time = |times| format!("{{time:{}}}", "%F ".repeat(times)).parse::<Template>();
         assert!(time(23).is_ok());

@@ -1,15 +1,15 @@
-//! What rsyslog writes with its template RSYSLOG_TraditionalFileFormat:
+//! The output of rsyslog's template RSYSLOG_TraditionalFileFormat:
 //! `%TIMESTAMP% %HOSTNAME% %syslogtag%%msg:::sp-if-no-1st-sp%%msg:::drop-last-lf%`.
 //!
-//! It is the same to the byte, so that what reads such files need not change. Where a message has
-//! no tag, rsyslog takes the first word for one, and puts a space behind it.
+//! It is identical to the byte, so that readers of such files need not change. If a message has no
+//! tag, rsyslog uses the first word as one, and appends a space to it.
 
 use super::clock::Clock;
 use super::{Formatter, Line};
 
 impl Formatter {
-    /// The time as the sender's clock showed it, the host, the tag as it stands, and a space before
-    /// the message where it has none of its own.
+    /// The time by the sender's clock, the host, the tag as received, and a space before the
+    /// message if it has none of its own.
     pub(super) fn traditional(&self, line: &Line<'_>, out: &mut Vec<u8>) {
         let Line { bytes, message, received, .. } = line;
         let time = message.clock(bytes);
@@ -34,7 +34,7 @@ impl Formatter {
         out.extend_from_slice(text);
     }
 
-    /// Writes the tag; what is behind it, with the space before the message.
+    /// Writes the tag; returns what follows it, with the space before the message.
     fn rfc3164_tag<'l>(&self, line: &Line<'l>, out: &mut Vec<u8>) -> &'l [u8] {
         let Line { bytes, message, .. } = *line;
         let text = &bytes[message.text as usize..];
@@ -48,7 +48,7 @@ impl Formatter {
             out.push(b':');
             return text;
         }
-        // A space right behind the PRI, and JSON without one, are no tag.
+        // A space right after the PRI, and JSON without one, are not a tag.
         let after_pri = (message.text as usize).checked_sub(2).and_then(|at| bytes.get(at..at + 2));
         if after_pri == Some(b"> ") || line.is_raw() && text.starts_with(b"{") {
             return match after_pri {
@@ -63,7 +63,7 @@ impl Formatter {
     }
 }
 
-/// The tag that rsyslog makes of APP-NAME and PROCID; what is behind it.
+/// Writes the tag that rsyslog builds from APP-NAME and PROCID; returns what follows it.
 fn rfc5424_tag<'l>(line: &Line<'l>, out: &mut Vec<u8>) -> &'l [u8] {
     let Line { bytes, message, .. } = *line;
     out.extend_from_slice(message.app.of(bytes).unwrap_or(b"-"));

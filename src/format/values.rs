@@ -10,7 +10,7 @@ use crate::parse::field::Field;
 use crate::parse::syslog::names::{facility_of, severity_of};
 
 impl Formatter {
-    /// Writes a line as the template has it.
+    /// Writes a line with a template.
     pub(super) fn template(&self, template: &Template, line: &Line<'_>, out: &mut Vec<u8>) {
         for part in template.parts() {
             match part {
@@ -21,7 +21,7 @@ impl Formatter {
                     }
                 }
                 Part::Value(name, style) => {
-                    // Quoting has to see the whole value.
+                    // Quoting needs the whole value.
                     let mut value = Vec::new();
                     let found = self.plain(name, line, &mut value);
                     styled(found.then_some(&value), *style, out);
@@ -30,7 +30,7 @@ impl Formatter {
         }
     }
 
-    /// Writes a value as it is; whether there is one.
+    /// Writes a value unchanged; returns whether there is one.
     fn plain(&self, name: &Name, line: &Line<'_>, out: &mut Vec<u8>) -> bool {
         let Line { bytes, message, input, received, .. } = line;
         match name {
@@ -54,7 +54,7 @@ impl Formatter {
             Name::Tag => {
                 let start = out.len();
                 self.tag(line, out);
-                // The space behind the colon is the template's.
+                // The space after the colon belongs to the template.
                 out.truncate(start.max(out.len().saturating_sub(1)));
             }
             Name::Input => out.extend_from_slice(input.as_bytes()),
@@ -68,7 +68,7 @@ impl Formatter {
 
     fn field(&self, field: &Field, line: &Line<'_>, out: &mut Vec<u8>) -> bool {
         let Line { bytes, message, source, .. } = line;
-        let (part, most) = match field {
+        let (part, max) = match field {
             Field::Facility => (Some(facility_of(message.pri).as_bytes()), HOST_MAX),
             Field::Severity => (Some(severity_of(message.pri).as_bytes()), HOST_MAX),
             Field::Host => match message.host.of(bytes) {
@@ -88,7 +88,7 @@ impl Formatter {
             }
         };
         let Some(part) = part else { return false };
-        push_header_part(part, most, out);
+        push_header_part(part, max, out);
         true
     }
 }

@@ -1,6 +1,6 @@
-//! What a protocol is to a link: a client's side of one connection, without its socket.
+//! The interface of a protocol to a link: the client's side of one connection, without its socket.
 //!
-//! A protocol that forwards lines implements this in its folder; `proto` has the list of them.
+//! A protocol that forwards lines implements this in its folder; `proto` lists them.
 
 use std::any::Any;
 use std::error::Error;
@@ -14,21 +14,21 @@ use crate::ids::Identity;
 use crate::ledger::Count;
 use crate::url::Protocol;
 
-/// What a client offers to a peer that may be a logweir: the identity of the spool it sends from,
-/// and the number of the next line.
+/// A client's offer to a peer that may be a logweir: the identity of the spool it sends from, and
+/// the number of the next line.
 pub type Offer = Option<(Identity, u64)>;
 
-/// Makes the clients of an output, from what its configuration says of each protocol.
+/// Creates the clients of an output, from its configuration of each protocol.
 pub trait OpenClients: Any + Debug + Send + Sync {
-    /// A client for a connection to a peer that is reached by this scheme; `None` if no protocol
+    /// Creates a client for a connection to a peer with this scheme; `None` if no protocol
     /// forwards by it.
     fn client(&self, scheme: Protocol, offer: Offer) -> Option<Box<dyn Client>>;
 
-    /// Returns whether `other` is the same, by value.
+    /// Returns whether `other` is equal by value.
     fn equals(&self, other: &dyn Any) -> bool;
 }
 
-/// What makes an output's clients; compared by value.
+/// The factory of an output's clients; compared by value.
 #[derive(Debug, Clone)]
 pub struct Clients(pub Arc<dyn OpenClients>);
 
@@ -46,67 +46,68 @@ impl<C: OpenClients> From<C> for Clients {
     }
 }
 
-/// What a client heard from its peer.
+/// An event that a client received from its peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
     /// The session is open; lines may be sent. From a logweir: the last line of our spool that it
     /// has on disk.
     Opened(Option<Option<u64>>),
-    /// The oldest line that was not answered yet was refused.
+    /// The peer refused the oldest unacknowledged line.
     Refused,
-    /// The session was closed in good order.
+    /// The session was closed in an orderly way.
     Closed,
 }
 
-/// One connection's worth of a protocol.
+/// The client's side of one connection.
 pub trait Client: Debug + Send {
-    /// Takes in what the peer sent.
+    /// Processes bytes from the peer.
     ///
     /// # Errors
-    /// Why this connection is of no more use.
+    /// Why this connection can no longer be used.
     fn push(
         &mut self,
         bytes: &[u8],
         heard: &mut Vec<Heard>,
     ) -> Result<(), Box<dyn Error + Send + Sync>>;
 
-    /// Whether lines may be sent. A protocol without an opening is open from the start.
+    /// Returns whether lines may be sent. A protocol without an opening is open from the start.
     fn is_open(&self) -> bool;
 
-    /// Whether another batch may be sent now.
+    /// Returns whether another batch may be sent now.
     fn has_room(&self) -> bool;
 
     /// Sends lines.
     fn send(&mut self, batch: &Batch, formatter: &Formatter);
 
-    /// What is to be written, oldest first.
+    /// The bytes to write, oldest first.
     fn out(&self) -> &Out;
 
-    /// So many bytes of it were written.
+    /// Records that `bytes` of them were written.
     fn wrote(&mut self, bytes: usize);
 
-    /// Whether lines count as the peer's when its TCP has acknowledged them, for want of answers.
+    /// Returns whether lines count as delivered once the peer's TCP has acknowledged them, because
+    /// the protocol has no acknowledgements.
     fn counts_acknowledged_bytes(&self) -> bool {
         false
     }
 
-    /// The peer's TCP has acknowledged the first `bytes` bytes of this connection.
+    /// Records that the peer's TCP has acknowledged the first `bytes` bytes of this connection.
     fn acknowledged(&mut self, bytes: u64) {
         let _ = bytes;
     }
 
-    /// The lines that the peer has, with all before them, since the last time.
+    /// Takes the lines delivered since the last call; all lines before them are delivered too.
     fn take_done(&mut self) -> Count;
 
-    /// Whether something waits for an answer.
+    /// Returns whether anything awaits an acknowledgement.
     fn waits(&self) -> bool;
 
-    /// Whether this connection can number no more lines and has to be replaced.
+    /// Returns whether this connection has run out of line numbers and must be replaced.
     fn is_exhausted(&self) -> bool {
         false
     }
 
-    /// Ends the session; nothing may be sent after this. A protocol without a farewell is closed
-    /// at once and returns true, another says [`Heard::Closed`] later.
+    /// Ends the session; nothing may be sent afterwards. A protocol without a closing handshake
+    /// closes at once and returns true; others report [`Heard::Closed`] later.
     fn close(&mut self) -> bool;
 }

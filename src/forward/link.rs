@@ -1,10 +1,10 @@
-//! One link to other hosts: the peers it may use in their order, the connection it has, and
-//! when to try which again. It makes no system call and reads no clock.
+//! One link to other hosts: its peers in order of preference, its connection, and when to try which
+//! peer again. It makes no system call and reads no clock.
 //!
-//! A link uses the first peer that answers. While it uses a later one it looks from time to
-//! time whether an earlier one is back, and goes back to it when all that is under way has been
-//! answered. A peer that fails is tried again after a wait that doubles, with some jitter, so
-//! that a fleet does not come back at one instant.
+//! A link uses the first peer that answers. While it uses a later one it checks from time to time
+//! whether an earlier one is back, and returns to it when everything in flight has been
+//! acknowledged. A peer that fails is retried after a wait that doubles, with some jitter, so that
+//! a fleet does not reconnect at one instant.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,40 +22,40 @@ use crate::limits::{
 };
 use crate::url::Url;
 
-/// How long a connection must have lasted for its peer to count as well again.
+/// How long a connection must have lasted before its peer counts as good again.
 const LASTED: Duration = Duration::from_secs(10);
 
 /// What the driver must do for a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Connect to this peer, the attempt of this number; answered by [`Link::trying`] for each of
-    /// its addresses, then by [`Link::connected`], [`Link::not_found`] or [`Link::failed`].
+    /// Connect to this peer, with this attempt number; answered by [`Link::trying`] for each of its
+    /// addresses, then by [`Link::connected`], [`Link::not_found`] or [`Link::failed`].
     Connect(Url, u64),
-    /// The peer's address that is tried does not answer: try its next one.
+    /// The peer's current address does not answer: try its next one.
     NextAddress,
-    /// Let go of the connection or of the attempt at one.
+    /// Close the connection or cancel the attempt.
     Disconnect,
-    /// See whether this peer takes connections; answered by [`Link::probed`].
+    /// Check whether this peer accepts connections; answered by [`Link::probed`].
     Probe(Url),
 }
 
-/// What a link has to say to whoever gives it lines.
+/// An event for the owner of the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The peer may be sent lines. From a logweir: the last line of our spool that it has.
+    /// Lines may be sent. From a logweir: the last line of our spool that it has.
     Up(Option<Option<u64>>),
-    /// The connection is gone: what was sent and not let go of is to be sent again.
+    /// The connection is gone: everything sent and not released must be sent again.
     Down(Ended),
 }
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// The peer refused the first line that it had not answered.
+    /// The peer refused the first unacknowledged line.
     Refused,
-    /// The peer ended it while lines waited for its answers.
+    /// The peer closed it while lines awaited acknowledgement.
     ByPeer,
-    /// In another way.
+    /// In any other way.
     Otherwise,
 }
 
@@ -68,25 +68,25 @@ pub struct Link {
     /// How long a peer may leave everything unanswered.
     timeout: Duration,
     state: State,
-    /// The number of the connection there is or was last.
+    /// The number of the current or last connection.
     attempt: u64,
     commands: VecDeque<Command>,
     events: VecDeque<Event>,
-    /// The earlier peer that is being looked at.
+    /// The earlier peer that is being probed.
     probing: Option<usize>,
-    /// No more lines are to be sent by this connection.
+    /// True if this connection must send no more lines.
     leaving: bool,
-    /// The link is to end.
+    /// True if the link is to end.
     ending: bool,
-    /// Lines answered on a connection that is gone, not taken yet.
+    /// Lines acknowledged on a closed connection, not taken yet.
     done: Count,
     error: Option<String>,
-    /// Whether the peer's name has no address.
+    /// True if the peer's name has no address.
     unresolved: bool,
-    /// Since when there is no peer that lines may be sent to.
+    /// When the link lost its last usable peer.
     down_since: Option<Mono>,
-    /// The last error that was logged, until lines get through again.
-    said: Option<String>,
+    /// The last error logged, until lines get through again.
+    logged: Option<String>,
 }
 
 #[derive(Debug)]
@@ -94,12 +94,12 @@ struct Peer {
     url: Url,
     retry_at: Mono,
     wait: Duration,
-    /// Whether its last connection ended soon.
+    /// True if its last connection was short-lived.
     hung_up: bool,
 }
 
 impl Peer {
-    /// How long a new connection must have lasted before it counts as one that lasts.
+    /// How long a new connection must have lasted before its TCP acknowledgements count.
     fn trial(&self) -> Duration {
         if self.hung_up { TRIAL.1 } else { TRIAL.0 }
     }
@@ -108,7 +108,7 @@ impl Peer {
 #[derive(Debug)]
 enum State {
     Down,
-    /// Until a time, a name is looked up or an address is tried.
+    /// Until the deadline `until`, a name is looked up or an address is tried.
     Connecting {
         peer: usize,
         looking_up: bool,
@@ -121,21 +121,21 @@ enum State {
 struct Connection {
     peer: usize,
     since: Mono,
-    /// When something was heard, or nothing was waited for.
+    /// When the peer was last heard from, or nothing was awaited.
     heard: Mono,
     client: Box<dyn Client>,
     opened: bool,
-    /// Bytes of lines under way.
+    /// Bytes of lines in flight.
     under_way: u64,
-    /// Bytes of lines that may be sent while nothing is known of the peer; `None` where it gives
-    /// answers, or once the connection has lasted.
+    /// Bytes of lines that may be sent while the peer is on trial; `None` if it sends
+    /// acknowledgements, or once the connection has lasted.
     trial: Option<u64>,
-    /// Bytes that the peer's TCP has acknowledged meanwhile, and that do not count yet.
+    /// Bytes that the peer's TCP has acknowledged and that do not count yet.
     withheld: u64,
 }
 
 impl Link {
-    /// The link of a lane, to the first of its peers that answers.
+    /// Creates the link of a lane, to the first of its peers that answers.
     pub fn new(plan: &ForwardPlan, lane: u16, now: Mono) -> Self {
         let peer = |url| Peer { url, retry_at: now, wait: RECONNECT.0, hung_up: false };
         Self {
@@ -154,16 +154,16 @@ impl Link {
             error: None,
             unresolved: false,
             down_since: Some(now),
-            said: None,
+            logged: None,
         }
     }
 
-    /// What the driver must do next.
+    /// The next command for the driver.
     pub fn poll_command(&mut self) -> Option<Command> {
         self.commands.pop_front()
     }
 
-    /// What there is to say.
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
@@ -186,7 +186,7 @@ impl Link {
         }
     }
 
-    /// Time has passed.
+    /// Advances the time.
     pub fn tick(&mut self, now: Mono) {
         match &self.state {
             State::Down if !self.ending => {
@@ -241,13 +241,13 @@ impl Link {
         self.leave_when_answered();
     }
 
-    /// The number of the attempt that counts. What happens to another connection, or to this one
-    /// after it was given up, is of no interest.
+    /// The number of the current attempt. Events of any other connection, or of this one after it
+    /// was abandoned, are ignored.
     pub fn attempt(&self) -> Option<u64> {
         (!matches!(self.state, State::Down)).then_some(self.attempt)
     }
 
-    /// An address of the peer is tried.
+    /// Records that an address of the peer is being tried.
     pub fn trying(&mut self, now: Mono) {
         if let State::Connecting { looking_up, until, .. } = &mut self.state {
             *looking_up = false;
@@ -256,13 +256,13 @@ impl Link {
         }
     }
 
-    /// The peer's name has no address.
+    /// Records that the peer's name has no address.
     pub fn not_found(&mut self, error: String, now: Mono) {
         self.failed(error, now);
         self.unresolved = !self.ending;
     }
 
-    /// Peers that wait to be tried again are tried at once.
+    /// Retries at once the peers that are waiting to be retried.
     pub fn hasten(&mut self, now: Mono) {
         for peer in &mut self.peers {
             peer.retry_at = peer.retry_at.min(now);
@@ -270,7 +270,7 @@ impl Link {
         }
     }
 
-    /// The connection is established; `offer` is for a peer that is a logweir.
+    /// Records that the connection is established; `offer` is for a peer that is a logweir.
     pub fn connected(&mut self, offer: Offer, now: Mono) {
         let State::Connecting { peer, .. } = self.state else { return };
         let Some(client) = self.clients.0.client(self.peers[peer].url.protocol, offer) else {
@@ -288,7 +288,7 @@ impl Link {
         }
     }
 
-    /// The session is open.
+    /// Records that the session is open.
     fn up(&mut self, last: Option<Option<u64>>) {
         if let State::Up(connection) = &mut self.state {
             connection.opened = true;
@@ -299,13 +299,13 @@ impl Link {
         self.down_since = None;
     }
 
-    /// There is no connection, or there is none any more.
+    /// Records that a connection failed or could not be made.
     pub fn failed(&mut self, error: String, now: Mono) {
         self.fail(error, Ended::Otherwise, now);
     }
 
-    /// The connection was reset. What the peer's TCP acknowledged on a new connection may never
-    /// have been read: it is sent again.
+    /// Records that the connection was reset. What the peer's TCP acknowledged on a new connection
+    /// may never have been read: it is sent again.
     pub fn reset(&mut self, error: String, now: Mono) {
         if let State::Up(connection) = &mut self.state {
             connection.withheld = 0;
@@ -313,14 +313,14 @@ impl Link {
         self.closed(error, now);
     }
 
-    /// The peer has ended the connection.
+    /// Records that the peer closed the connection.
     pub fn closed(&mut self, error: String, now: Mono) {
         let ended = self.ended_by_peer();
         self.fail(error, ended, now);
     }
 
-    /// How a connection ends that the peer ends now. A peer that gives no answers cannot say by it
-    /// what it thinks of a line.
+    /// How a connection ended that the peer closes now. For a peer without acknowledgements,
+    /// closing says nothing about a line.
     fn ended_by_peer(&self) -> Ended {
         match &self.state {
             State::Up(connection)
@@ -354,16 +354,16 @@ impl Link {
         self.peers[peer].wait = (wait * 2).min(RECONNECT.1);
         if !self.ending {
             let error = format!("{url}: {error}");
-            if self.said.as_ref() != Some(&error) {
-                log::warn!("{error}; tried again, at the latest every {:?}", RECONNECT.1);
-                self.said = Some(error.clone());
+            if self.logged.as_ref() != Some(&error) {
+                log::warn!("{error}; retrying at least every {:?}", RECONNECT.1);
+                self.logged = Some(error.clone());
             }
             self.error = Some(error);
         }
         self.tick(now);
     }
 
-    /// Whether an earlier peer takes connections.
+    /// Records whether an earlier peer accepts connections.
     pub fn probed(&mut self, takes: bool, now: Mono) {
         let Some(peer) = self.probing.take() else { return };
         if takes {
@@ -378,7 +378,7 @@ impl Link {
         self.tick(now);
     }
 
-    /// Bytes came from the peer.
+    /// Processes bytes from the peer.
     pub fn received(&mut self, bytes: &[u8], now: Mono) {
         let State::Up(connection) = &mut self.state else { return };
         connection.heard = now;
@@ -393,7 +393,7 @@ impl Link {
                 Heard::Closed => {
                     self.drop_connection();
                     if !self.ending {
-                        log::info!("{}: left for an earlier peer", self.peers[peer].url);
+                        log::info!("{}: left in favour of an earlier peer", self.peers[peer].url);
                     }
                     self.tick(now);
                     return;
@@ -408,8 +408,8 @@ impl Link {
         self.leave_when_answered();
     }
 
-    /// The peer's TCP has acknowledged so many of the bytes given out on this connection, and was
-    /// heard from `silence` ago: a peer whose TCP answers is there, though it may read nothing.
+    /// Records that the peer's TCP has acknowledged `bytes` bytes of this connection, and was heard
+    /// from `silence` ago: a peer whose TCP answers is alive, though it may read nothing.
     pub fn acknowledged(&mut self, bytes: u64, silence: Duration, now: Mono) -> Count {
         if let State::Up(connection) = &mut self.state {
             connection.withheld = bytes;
@@ -425,21 +425,21 @@ impl Link {
         done
     }
 
-    /// What the peer's TCP has acknowledged counts as the peer's from now on.
+    /// Counts everything that the peer's TCP has acknowledged as delivered.
     fn count_withheld(&mut self) {
         if let State::Up(connection) = &mut self.state {
             connection.client.acknowledged(connection.withheld);
         }
     }
 
-    /// Whether it has to be told how much the peer's TCP has acknowledged: something was sent, and
-    /// the peer gives no answers.
+    /// Returns whether it needs to know how much the peer's TCP has acknowledged: something was
+    /// sent, and the protocol has no acknowledgements.
     pub fn wants_acknowledged(&self) -> bool {
         matches!(&self.state, State::Up(connection)
             if connection.client.counts_acknowledged_bytes() && connection.client.waits())
     }
 
-    /// The lines that the peer has answered since the last time.
+    /// Takes the lines acknowledged by the peer since the last call.
     pub fn take_done(&mut self) -> Count {
         self.note_done();
         std::mem::take(&mut self.done)
@@ -451,12 +451,12 @@ impl Link {
             connection.under_way -= done.bytes;
             self.done.add(done.lines, done.bytes);
             if done.lines > 0 {
-                self.said = None;
+                self.logged = None;
             }
         }
     }
 
-    /// Whether another batch may be sent now.
+    /// Returns whether another batch may be sent now.
     pub fn has_room(&self) -> bool {
         let State::Up(connection) = &self.state else { return false };
         let client = &connection.client;
@@ -465,14 +465,14 @@ impl Link {
         fits && trial && !self.leaving && connection.under_way < FORWARD_WINDOW
     }
 
-    /// How many bytes of lines may be sent at once now, beside the first line.
+    /// How many bytes of lines may be sent at once now, in addition to the first line.
     pub fn room(&self) -> usize {
         let State::Up(connection) = &self.state else { return 0 };
         let trial = connection.trial.unwrap_or(u64::MAX);
         usize::try_from(trial).unwrap_or(usize::MAX)
     }
 
-    /// Whether it has to count on the peer's answers: a line that it cannot take is told by them.
+    /// Returns whether the peer's protocol reports a line that it cannot take.
     pub fn is_answered(&self) -> bool {
         match &self.state {
             State::Up(connection) => !connection.client.counts_acknowledged_bytes(),
@@ -490,7 +490,7 @@ impl Link {
         connection.client.send(batch, &self.formatter);
     }
 
-    /// What is to be written, oldest first.
+    /// The bytes to write, oldest first.
     pub fn out(&self) -> Option<&Out> {
         match &self.state {
             State::Up(connection) => Some(connection.client.out()),
@@ -498,14 +498,14 @@ impl Link {
         }
     }
 
-    /// So many bytes were written.
+    /// Records that `bytes` of them were written.
     pub fn wrote(&mut self, bytes: usize) {
         let State::Up(connection) = &mut self.state else { return };
         connection.client.wrote(bytes);
         self.leave_when_answered();
     }
 
-    /// Whether something was sent that is not answered.
+    /// Returns whether anything sent is unacknowledged.
     pub fn waits(&self) -> bool {
         match &self.state {
             State::Up(connection) => connection.client.waits(),
@@ -513,7 +513,7 @@ impl Link {
         }
     }
 
-    /// Ends the link in good order: what is under way is answered first.
+    /// Ends the link in an orderly way: everything in flight is acknowledged first.
     pub fn end(&mut self, now: Mono) {
         if !self.ending {
             self.ending = true;
@@ -527,7 +527,7 @@ impl Link {
         }
     }
 
-    /// Lets go of everything at once.
+    /// Closes everything at once.
     pub fn abort(&mut self) {
         self.ending = true;
         if !matches!(self.state, State::Down) {
@@ -535,7 +535,7 @@ impl Link {
         }
     }
 
-    /// Whether the link has ended.
+    /// Returns whether the link has ended.
     pub fn has_ended(&self) -> bool {
         self.ending && matches!(self.state, State::Down)
     }
@@ -570,17 +570,17 @@ impl Link {
         }
     }
 
-    /// What is wrong, while there is no connection.
+    /// The current problem, while there is no connection.
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()
     }
 
-    /// Whether that is that a peer's name has no address.
+    /// Returns whether the problem is that a peer's name has no address.
     pub fn is_unresolved(&self) -> bool {
         self.unresolved
     }
 
-    /// Since when there is no connection by which lines may be sent.
+    /// When the last connection that could send lines was lost.
     pub fn down_since(&self) -> Option<Mono> {
         self.down_since
     }

@@ -1,10 +1,10 @@
-//! Bytes on their way to a connection, in pieces that are never copied again.
+//! Bytes queued for a connection, in pieces that are never copied again.
 
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 
-/// What is to be written, oldest first.
+/// The bytes to write, oldest first.
 #[derive(Debug, Default)]
 pub struct Out {
     pieces: VecDeque<Bytes>,
@@ -12,7 +12,7 @@ pub struct Out {
 }
 
 impl Out {
-    /// Puts a piece behind the others.
+    /// Appends a piece.
     pub fn push(&mut self, piece: Bytes) {
         self.bytes += piece.len();
         self.pieces.push_back(piece);
@@ -23,17 +23,17 @@ impl Out {
         &self.pieces
     }
 
-    /// Bytes in all pieces together.
+    /// The size of all pieces together, in bytes.
     pub fn len(&self) -> usize {
         self.bytes
     }
 
-    /// Whether nothing is to be written.
+    /// Returns whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }
 
-    /// So many bytes were written.
+    /// Removes the first `bytes` bytes, which were written.
     pub fn wrote(&mut self, mut bytes: usize) {
         self.bytes -= bytes;
         while let Some(first) = self.pieces.front_mut() {

@@ -1,4 +1,4 @@
-//! Which of several peers gets which lines.
+//! How lines are distributed over several peers.
 //!
 //! Lines are partitioned among lanes, as many as there are peers. A lane prefers a peer of its own
 //! and moves to the next one while that does not answer, so that a dead peer costs no other lane
@@ -30,10 +30,10 @@ pub struct Partitioner {
 }
 
 impl Partitioner {
-    /// The partitioner of an output.
+    /// Creates the partitioner of an output.
     ///
     /// # Errors
-    /// Says why the regex of the key does not compile.
+    /// Why the regex of the key does not compile.
     pub fn new(plan: &ForwardPlan) -> Result<Self, String> {
         let key = match &plan.balance {
             BalancePlan::Hash { key } => {
@@ -45,8 +45,8 @@ impl Partitioner {
         Ok(Self { lanes: u64::from(lanes(plan)), key, count: 0 })
     }
 
-    /// The lane's share of a batch. For lines without numbers this is called for each lane in turn,
-    /// and then [`Self::assigned`] once.
+    /// The lane's share of a batch. For lines without numbers, call this for each lane in turn, and
+    /// then [`Self::assigned`] once.
     pub fn share(&mut self, batch: &Batch, lane: u16) -> Option<Batch> {
         if self.lanes == 1 {
             return Some(batch.clone());
@@ -73,7 +73,7 @@ impl Partitioner {
         gather(batch, &Picked::Some(ranges))
     }
 
-    /// Every lane has been given its share of a batch.
+    /// Records that every lane has received its share of a batch.
     pub fn assigned(&mut self, batch: &Batch) {
         self.count += u64::from(batch.lines);
     }
@@ -94,14 +94,14 @@ pub fn lanes(plan: &ForwardPlan) -> u16 {
     }
 }
 
-/// The peers of a lane in the order of its preference.
+/// The peers of a lane, in order of preference.
 pub fn peers(plan: &ForwardPlan, lane: u16) -> Vec<Url> {
     let mut peers = plan.peers.clone();
     peers.rotate_left(usize::from(lane) % plan.peers.len().max(1));
     peers
 }
 
-/// The name of a lane as a reader of a spool.
+/// The reader name of a lane in a spool.
 pub fn reader(output: &str, plan: &ForwardPlan, lane: u16) -> String {
     match lanes(plan) {
         1 => output.to_string(),
@@ -124,8 +124,8 @@ fn parts(plan: &ForwardPlan) -> u64 {
     }
 }
 
-/// The identity a lane shows to a logweir that receives: it stands for the spool and for the part
-/// of its lines that the lane sends.
+/// The identity that a lane presents to a receiving logweir: it stands for the spool and for the
+/// lane's share of its lines.
 pub fn identity(spool: Identity, plan: &ForwardPlan, lane: u16) -> Identity {
     if lanes(plan) == 1 {
         return spool;

@@ -1,4 +1,4 @@
-//! The peers of an output, as the configuration has them.
+//! The peers of an output, as configured.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub struct ForwardPlan {
     pub format: FormatPlan,
     /// How long a peer may leave everything unanswered.
     pub timeout: Duration,
-    /// What TLS needs, where a peer is reached through it.
+    /// The TLS settings, for peers that use it.
     pub tls: ClientTlsPlan,
     /// What makes its clients.
     pub clients: Clients,
@@ -26,12 +26,12 @@ pub struct ForwardPlan {
     pub queue: u64,
 }
 
-/// Which of several peers gets which lines.
+/// How lines are distributed over several peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BalancePlan {
-    /// The first that answers gets all.
+    /// The first peer that answers gets everything.
     Failover,
-    /// They take turns.
+    /// The peers take turns.
     RoundRobin,
     /// The same key goes to the same peer.
     Hash {

@@ -1,8 +1,8 @@
 //! Opening the files that outputs append to.
 //!
-//! What a message put into a path is a stranger's word: below the folder that is the user's own,
-//! no symbolic link is followed, and only a regular file is written. Nothing is opened in a way
-//! that could wait.
+//! A stranger controls what a message put into a path: below the folder that is the user's own, no
+//! symbolic link is followed, and only a regular file is written. Nothing is opened in a way that
+//! could block.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -18,12 +18,12 @@ use nix::unistd::{Gid, Group, Uid, User, fchown};
 
 use crate::limits::FILE_MODE_DEFAULT;
 
-/// Who may do what with the files and folders that are made.
+/// The access rights of new files and folders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     /// The mode of a new file.
     pub mode: u32,
-    /// Whether the umask is left out of it.
+    /// True if the umask does not apply to it.
     pub mode_is_exact: bool,
     /// The mode of a new folder, whatever the umask; `None` for 0777 less the umask.
     pub dir_mode: Option<u32>,
@@ -45,9 +45,9 @@ impl Default for Access {
     }
 }
 
-/// Opens a file for appending and reading, made with its folders where missing. Behind the first
-/// `trusted` bytes of the path no link is followed, and the file must be a regular one; `None`
-/// where the whole path is trusted.
+/// Opens a file for appending and reading; creates it and its folders if missing. After the first
+/// `trusted` bytes of the path no link is followed, and the file must be a regular one; `None` if
+/// the whole path is trusted.
 pub(super) fn output(path: &Path, trusted: Option<usize>, access: &Access) -> io::Result<File> {
     match trusted {
         None => {
@@ -82,7 +82,7 @@ fn last(path: &Path) -> io::Result<&Path> {
     path.file_name().map(Path::new).ok_or_else(|| invalid("it is not the name of a file"))
 }
 
-/// What a user may want to append to: a regular file, or a device, which is waited for.
+/// Accepts what a user may want to append to: a regular file, or a device, whose writes then block.
 fn may_be_written(file: File) -> io::Result<File> {
     let kind = file.metadata()?.file_type();
     if kind.is_fifo() {
@@ -94,7 +94,7 @@ fn may_be_written(file: File) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a file in a folder, made where missing.
+/// Opens a file in a folder; creates it if missing.
 fn at(folder: impl AsFd, name: &Path, how: OFlag, access: &Access) -> io::Result<File> {
     let how = how
         | OFlag::O_RDWR
@@ -108,13 +108,13 @@ fn at(folder: impl AsFd, name: &Path, how: OFlag, access: &Access) -> io::Result
         done => return Ok(done?),
     }
     match open(how | OFlag::O_CREAT | OFlag::O_EXCL) {
-        // Somebody else made it just now, or it is a link to a file that is missing.
+        // Another process just created it, or it is a link to a missing file.
         Err(Errno::EEXIST) => Ok(open(how | OFlag::O_CREAT)?),
         Err(error) => Err(error.into()),
         Ok(file) => {
             let exact = access.mode_is_exact.then_some(access.mode);
             give(&file, exact, access).inspect_err(|_| {
-                // Else the next try would find a file that is not as it should be.
+                // Otherwise the next attempt would find a file with the wrong access rights.
                 let _ = nix::unistd::unlinkat(folder.as_fd(), name, NO_FOLDER);
             })?;
             Ok(file)
@@ -128,7 +128,7 @@ fn mode(bits: u32) -> Mode {
     Mode::from_bits_truncate(bits)
 }
 
-/// Gives a new file or folder the owner, the group and the mode that are asked for.
+/// Sets the configured owner, group and mode of a new file or folder.
 fn give(made: &File, exact: Option<u32>, access: &Access) -> io::Result<()> {
     if access.owner.is_some() || access.group.is_some() {
         let owner = access.owner.as_deref().map(user).transpose()?;
@@ -157,7 +157,7 @@ fn group(name: &str) -> io::Result<Gid> {
     number.or_else(known).ok_or_else(|| io::Error::other(format!("there is no group `{name}`")))
 }
 
-/// Makes a folder and those above it where missing.
+/// Creates a folder and its missing parents.
 fn make_folders(folder: &Path, access: &Access) -> io::Result<()> {
     if folder.as_os_str().is_empty() {
         return Ok(());
@@ -177,7 +177,7 @@ fn make_folders(folder: &Path, access: &Access) -> io::Result<()> {
     }
 }
 
-/// The folder of a file, by a way without links from the trusted one.
+/// The folder of a file, reached without links from the trusted one.
 fn walk(trusted: &Path, rest: &Path, access: &Access) -> io::Result<File> {
     let here = if trusted.as_os_str().is_empty() { Path::new(".") } else { trusted };
     let how = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -210,14 +210,14 @@ fn walk(trusted: &Path, rest: &Path, access: &Access) -> io::Result<File> {
     Ok(folder.into())
 }
 
-/// Gives a file another name that nothing has yet.
+/// Renames a file to a name that must be free.
 pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(target_env = "gnu")]
     {
         use nix::fcntl::{RenameFlags, renameat2};
         let flags = RenameFlags::RENAME_NOREPLACE;
         match renameat2(AT_FDCWD, from, AT_FDCWD, to, flags) {
-            // A file system that cannot.
+            // The file system does not support it.
             Err(Errno::EINVAL | Errno::ENOSYS) => {}
             done => return Ok(done?),
         }
@@ -228,8 +228,8 @@ pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a file for writing where nothing was, readable by nobody else; what an earlier try left
-/// under that name is removed.
+/// Creates a file for writing that nobody else can read; a file left under that name by an earlier
+/// attempt is removed.
 ///
 /// # Errors
 /// The system's.
@@ -241,10 +241,10 @@ pub fn scratch(path: &PathBuf) -> io::Result<File> {
     }
 }
 
-/// Opens a regular file for reading, and no link.
+/// Opens a regular file for reading; links are refused.
 ///
 /// # Errors
-/// The system's; `InvalidInput` where it is something else.
+/// The system's; `InvalidInput` if it is something else.
 pub fn regular(path: &Path) -> io::Result<File> {
     let how = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = File::from(openat(AT_FDCWD, path, how, Mode::empty())?);
@@ -254,8 +254,8 @@ pub fn regular(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Gives a copy the owner, the group and the mode of what it was made from, as far as we may: who
-/// could not read the one must not read the other.
+/// Gives a copy the owner, the group and the mode of its original, as far as permitted: those who
+/// cannot read the original must not read the copy.
 ///
 /// # Errors
 /// The system's.
@@ -297,7 +297,7 @@ mod tests {
         }
         assert_eq!(fs::read_dir(&other).unwrap().count(), 1);
         assert_eq!(fs::read_to_string(other.join("target")).unwrap(), "kept");
-        // The user's own links are the user's affair.
+        // The user's own links are allowed.
         let path = scratch.path().join("log/link");
         assert!(output(&path, None, &Access::default()).is_ok());
         let path = scratch.path().join("log/dir/new");
@@ -339,7 +339,7 @@ mod tests {
                 assert_eq!(mode(folder.metadata().unwrap()), 0o2775, "{}", folder.display());
             }
         }
-        // What was there before stays as it is.
+        // Existing files and folders are unchanged.
         let old = scratch.path().join("old");
         fs::write(&old, "").unwrap();
         fs::set_permissions(&old, fs::Permissions::from_mode(0o600)).unwrap();

@@ -1,5 +1,5 @@
-//! Accepting the connections of an input: which clients are taken, which are one too many, and
-//! what is logged of those that behave badly.
+//! Accepting the connections of an input: which clients are accepted, which exceed the limit, and
+//! what is logged about misbehaving ones.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -21,27 +21,27 @@ use crate::sys::process::{descriptors_are_scarce, is_one_of_the_last};
 
 /// How long to wait after the system had no descriptor for a connection.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
-/// How long it is said that clients are refused, after the last one.
+/// How long the input is reported as refusing clients after the last refusal.
 const REFUSING: Duration = Duration::from_secs(10);
-/// So many complaints are logged in this time; more are counted.
+/// The number of complaints logged per period; more are counted.
 const COMPLAINTS: (u32, Duration) = (10, Duration::from_secs(10));
 
-/// A bound input with connections that is not read yet.
+/// A bound input with connections, not read yet.
 #[derive(Debug)]
 pub struct Bound {
     /// The socket.
     pub listener: Listener,
-    /// Set where clients come through TLS.
+    /// Set if clients use TLS.
     pub tls: Option<ServerTls>,
-    /// The most connections at a time.
+    /// The maximum number of connections.
     pub max_connections: usize,
 }
 
 impl Bound {
-    /// Listens on an address, or goes on with a socket that does. `at` is the setting for errors.
+    /// Listens on an address, or takes over a listening socket. `at` is the setting, for errors.
     ///
     /// # Errors
-    /// What is wrong with the certificates, or why the address cannot be had.
+    /// What is wrong with the certificates, or why the address cannot be bound.
     pub fn open(
         at: &str,
         address: SocketAddr,
@@ -92,11 +92,11 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// A connection that was made.
+/// An accepted connection.
 pub(super) enum Arrival {
     /// A client.
     Client(Transport, Peer),
-    /// One more than may be: it is taken by [`Acceptor::welcome`] or refused.
+    /// A client beyond the limit: it is passed to [`Acceptor::welcome`] or refused.
     TooMany(Stream, Peer),
 }
 
@@ -112,13 +112,13 @@ pub(super) struct Acceptor {
     scarce: bool,
     complaints: Complaints,
     refusals: Complaints,
-    /// When a client was refused last.
+    /// When a client was last refused.
     refused: Option<Instant>,
     hearing: Hearing,
 }
 
 impl Acceptor {
-    /// Accepts connections from now on; `token` says that there may be some.
+    /// Starts listening; `token` marks events of the listener.
     ///
     /// # Errors
     /// The system's.
@@ -143,19 +143,19 @@ impl Acceptor {
         })
     }
 
-    /// Accepts no more connections.
+    /// Stops accepting connections.
     pub(super) fn close(&mut self) {
         self.listener = None;
     }
 
-    /// When to look again though no event will tell: after the system had no descriptor, and while
-    /// it is said that clients are refused.
+    /// When to check again without an event: after the system had no descriptor, and while clients
+    /// are reported as refused.
     pub(super) fn look_again(&self) -> Option<Duration> {
         let refusing = self.hearing.is_bad().then_some(REFUSING);
         self.stuck.then_some(NO_DESCRIPTOR).or(refusing)
     }
 
-    /// The next connection while there are `connected` clients; `None` where nobody waits.
+    /// The next connection, given `connected` clients; `None` if no client waits.
     pub(super) fn next(&mut self, connected: usize) -> Option<Arrival> {
         loop {
             let listener = self.listener.as_ref()?;
@@ -170,7 +170,7 @@ impl Acceptor {
                         self.stuck = false;
                         return None;
                     }
-                    // The client went before it was taken.
+                    // The client left before it was accepted.
                     ErrorKind::ConnectionAborted | ErrorKind::Interrupted => continue,
                     _ => {
                         self.cannot_take(&error.to_string());
@@ -212,7 +212,7 @@ impl Acceptor {
         }
     }
 
-    /// Logs that a client is refused, and says it of the input.
+    /// Logs that a client is refused, and reports it as the input's state.
     pub(super) fn refuse(&mut self, peer: Peer, inlet: &Inlet) {
         let max = self.max_connections;
         let what = format!("refused: there are {max} connections already (max_connections)");
@@ -221,7 +221,7 @@ impl Acceptor {
         self.say_whether_refusing(inlet);
     }
 
-    /// Says of the input that clients are refused, until none was for a while.
+    /// Reports that clients are refused, until none has been for a while.
     pub(super) fn say_whether_refusing(&mut self, inlet: &Inlet) {
         let max = self.max_connections;
         let refusing = self.refused.is_some_and(|refused| refused.elapsed() < REFUSING);
@@ -231,7 +231,7 @@ impl Acceptor {
         self.hearing.set(if refusing { Err(why()) } else { Ok(()) }, inlet);
     }
 
-    /// Logs what a client did wrong, though not without bound.
+    /// Logs a client's fault, with a bound on the rate.
     pub(super) fn complain(&mut self, peer: Peer, what: &str) {
         self.complaints.log(&self.name, peer, what);
     }
@@ -241,7 +241,7 @@ impl Acceptor {
 #[derive(Debug, Default)]
 struct Complaints {
     since: Option<Instant>,
-    said: u32,
+    logged: u32,
     unsaid: u64,
 }
 
@@ -254,14 +254,14 @@ impl Complaints {
         }
     }
 
-    /// Whether one more may be said, and how many were not.
+    /// Returns whether another complaint may be logged, and how many were suppressed.
     fn take(&mut self) -> Option<u64> {
-        let (most, time) = COMPLAINTS;
+        let (max, time) = COMPLAINTS;
         if self.since.is_none_or(|since| since.elapsed() > time) {
-            (self.since, self.said) = (Some(Instant::now()), 0);
+            (self.since, self.logged) = (Some(Instant::now()), 0);
         }
-        self.said += 1;
-        if self.said > most {
+        self.logged += 1;
+        if self.logged > max {
             self.unsaid += 1;
             return None;
         }
@@ -276,8 +276,8 @@ mod tests {
     #[test]
     fn complaints_are_bounded_and_those_unsaid_are_counted() {
         let mut complaints = Complaints::default();
-        let said = (0..100).filter(|_| complaints.take().is_some()).count();
-        assert_eq!(said, 10);
+        let logged = (0..100).filter(|_| complaints.take().is_some()).count();
+        assert_eq!(logged, 10);
         complaints.since = None;
         assert_eq!(complaints.take(), Some(90));
         assert_eq!(complaints.take(), Some(0));

@@ -1,17 +1,16 @@
-//! The receiver of a socket for datagrams, UDP or Unix.
+//! The receiver of a datagram socket, UDP or Unix.
 //!
-//! It saves wake-ups. It reads until a read is not full; then, if that read brought something, it
-//! sleeps for a millisecond instead of waiting for the very next datagram, as long as the
-//! kernel's buffer can take what may come meanwhile. Only a read that brought nothing goes back
-//! to waiting in poll(2). Lines are sent to the loop when the stream rests, or after twenty such
-//! sleeps; before each where there is a spool downstream; and in a flood, where every read is
-//! full, four blocks at once.
+//! It saves wake-ups. It reads until a read is not full; then, if that read returned anything, it
+//! sleeps for a millisecond instead of waiting for the very next datagram, as long as the kernel's
+//! buffer can hold what may arrive meanwhile. Only after an empty read does it wait in poll(2).
+//! Lines are sent to the loop when the stream pauses, or after twenty such sleeps; before each
+//! sleep if a spool is downstream; and in a flood, where every read is full, four blocks at once.
 //!
-//! When the loop is behind, sending waits, and what comes meanwhile waits in the kernel. When a
-//! file is behind in a burst, datagrams are left in the kernel as well while it has room: there
-//! they are held already, and taking them sooner would only move them through memory that the
-//! processor's cache cannot hold. The same while a spool has not written what it was given: what
-//! is in the kernel outlives a daemon that is killed.
+//! When the loop is busy, sending waits, and datagrams wait in the kernel. When a file falls behind
+//! in a burst, datagrams are also left in the kernel while it has room: they are already held
+//! there, and reading them sooner would only move them through memory that the processor's cache
+//! cannot hold. The same applies while a spool has not written what it was given: data in the
+//! kernel outlives a daemon that is killed.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -31,24 +30,24 @@ use crate::limits::{self, DATAGRAM_MAX};
 use crate::sys::recv::DatagramReader;
 use crate::sys::socket::{Memory, memory};
 
-/// A bound socket for datagrams, UDP or Unix.
+/// A bound datagram socket, UDP or Unix.
 #[derive(Debug)]
 pub struct DatagramSocket {
     /// The socket.
     pub socket: Socket,
-    /// How many of the kernel's drops on it were counted, by this or an earlier receiver.
+    /// The kernel's drop count on it that was already reported, by this or an earlier receiver.
     pub drops: Arc<AtomicU32>,
     /// The path of a Unix socket, which is removed when nobody has the socket any more.
     pub path: Option<Arc<SocketPath>>,
 }
 
 impl DatagramSocket {
-    /// A socket that nobody has received from.
+    /// A socket that has not been received from.
     pub fn new(socket: Socket) -> Self {
         Self { socket, drops: Arc::default(), path: None }
     }
 
-    /// The same socket once more.
+    /// Duplicates the socket.
     ///
     /// # Errors
     /// The system's.
@@ -57,9 +56,9 @@ impl DatagramSocket {
         Ok(Self { socket: self.socket.try_clone()?, drops, path })
     }
 
-    /// Has no more datagrams come to a UDP socket that shares its port with others: they come to
-    /// the others. What waits in it can still be received. (A connected socket is passed over by
-    /// the kernel's choice among those of a port, since Linux 5.3.)
+    /// Stops new datagrams from reaching a UDP socket that shares its port with others: they go to
+    /// the others. What is queued in it can still be received. (The kernel skips a connected socket
+    /// when it chooses among those of a port, since Linux 5.3.)
     pub fn leave_group(&self) {
         let Some(own) = self.socket.local_addr().ok().and_then(|own| own.as_socket()) else {
             return;
@@ -76,19 +75,19 @@ impl DatagramSocket {
     }
 }
 
-/// Looks after the address of a socket. The kernel does not tell when a socket can no longer be
+/// Maintains the address of a socket. The kernel does not report that a socket can no longer be
 /// reached: its path was removed, or the interface of its multicast group.
 pub trait Keeper: Send {
-    /// Looks whether what is sent to the address arrives in `socket`, and mends what can be.
+    /// Checks whether datagrams sent to the address arrive in `socket`, and repairs what it can.
     fn look(&mut self, socket: &Socket) -> Look;
 }
 
-/// What a look has found.
+/// The result of a check.
 #[derive(Debug)]
 pub enum Look {
-    /// All is well.
+    /// The socket is reachable.
     Good,
-    /// Another socket is to be read, which has the address now.
+    /// Another socket now has the address and must be read.
     Anew(DatagramSocket),
     /// Nothing arrives, for this reason.
     Deaf(String),
@@ -103,27 +102,27 @@ pub struct Datagrams<I> {
 }
 
 impl<I: Intake> Datagrams<I> {
-    /// A receiver that makes lines with `intake`.
+    /// Creates a receiver that makes lines with `intake`.
     pub fn new(socket: DatagramSocket, intake: I) -> Self {
         Self { socket, reader: DatagramReader::new(), intake, keeper: None }
     }
 
-    /// The same with somebody who looks after its address, about once a second.
+    /// Adds a keeper, which checks its address about once a second.
     #[must_use]
     pub fn with_keeper(mut self, keeper: Option<Box<dyn Keeper>>) -> Self {
         self.keeper = keeper;
         self
     }
 
-    /// The same, with the senders known.
+    /// Makes it record the senders.
     #[must_use]
     pub fn with_sources(mut self) -> Self {
         self.reader = self.reader.with_sources();
         self
     }
 
-    /// The same for messages of up to `room` bytes, where that is more than a UDP datagram can
-    /// have. Only for an intake that copies messages out of its buffer.
+    /// Allows messages of up to `room` bytes, if that is more than a UDP datagram can have. Only
+    /// for an intake that copies messages out of its buffer.
     #[must_use]
     pub fn with_room(mut self, room: usize) -> Self {
         if room > DATAGRAM_MAX {
@@ -146,15 +145,15 @@ impl<I: Intake + Send> Source for Datagrams<I> {
     }
 }
 
-/// A receiver that reads.
+/// A running receiver.
 struct Running<I> {
     socket: Socket,
     inlet: Inlet,
     reader: DatagramReader,
     intake: I,
-    /// Messages a read may bring; 1 while they are large, so that each lands in place.
+    /// The number of messages per read; 1 while they are large, so that each lands in place.
     slots: usize,
-    /// What the kernel's buffer holds, in its own accounting.
+    /// The size of the kernel's buffer, in its own accounting.
     buffer: usize,
     drops: Arc<AtomicU32>,
     path: Option<Arc<SocketPath>>,
@@ -162,11 +161,11 @@ struct Running<I> {
     keeper: Option<Box<dyn Keeper>>,
     looked: Option<Instant>,
     hearing: Hearing,
-    /// Whether the kernel holds what comes meanwhile without making its senders wait.
+    /// True if the kernel buffers datagrams without blocking their senders.
     patient: bool,
 }
 
-/// What a read brought.
+/// The result of a read.
 #[derive(Default)]
 struct Brought {
     messages: usize,
@@ -198,7 +197,7 @@ impl<I: Intake> Running<I> {
 
     fn run(mut self) {
         let (mut pauses, mut reads) = (0, 0_u32);
-        // What came since the last sleep.
+        // What arrived since the last sleep.
         let mut came = Brought::default();
         loop {
             self.look_after_address();
@@ -250,8 +249,8 @@ impl<I: Intake> Running<I> {
         self.finish();
     }
 
-    /// Sends while datagrams are left in the kernel. Before a spool everything goes where the loop
-    /// has room: what stays here meanwhile would be lost to a kill.
+    /// Sends while datagrams are left in the kernel. If a spool is downstream, everything is sent
+    /// while the loop has room: lines still here would be lost on SIGKILL.
     fn send_throttled(&mut self) {
         match self.inlet.control().is_prompt() && self.inlet.has_room(2) {
             true => self.inlet.send_all(&mut self.intake),
@@ -259,8 +258,8 @@ impl<I: Intake> Running<I> {
         }
     }
 
-    /// Whether a wait has ended because the receiver is to end. The bell also rings for a look at
-    /// the address.
+    /// Returns whether a wait ended because the receiver must stop. The bell also rings for a check
+    /// of the address.
     fn is_stopped(&mut self, waited: &Waited) -> bool {
         if *waited != Waited::Stopped {
             return false;
@@ -269,7 +268,7 @@ impl<I: Intake> Running<I> {
         self.inlet.rang_for_end()
     }
 
-    /// Looks whether what is sent to the address still arrives, where it is time to.
+    /// Checks whether datagrams sent to the address still arrive, when it is due.
     fn look_after_address(&mut self) {
         let Some(keeper) = &mut self.keeper else { return };
         if self.looked.is_some_and(|looked| looked.elapsed() < limits::LOOK_EVERY) {
@@ -287,7 +286,7 @@ impl<I: Intake> Running<I> {
         self.hearing.hears(state, &self.inlet);
     }
 
-    /// Receives from another socket from now on, after what waits in the one before.
+    /// Switches to another socket, after draining the previous one.
     fn go_on_with(&mut self, next: DatagramSocket) {
         self.empty();
         self.count_drops();
@@ -303,7 +302,7 @@ impl<I: Intake> Running<I> {
         self.buffer = self.socket.recv_buffer_size().unwrap_or(0);
     }
 
-    /// Sends what is enough to be worth it while reads are full.
+    /// Sends complete blocks while reads are full.
     fn send_in_flood(&mut self) {
         if self.intake.full_count() >= self.intake.handed_over_together() {
             self.inlet.send_full(&mut self.intake);
@@ -314,13 +313,13 @@ impl<I: Intake> Running<I> {
         wait(self.socket.as_fd(), self.inlet.bell(), Some(longest))
     }
 
-    /// Whether the kernel can hold what comes in two pauses at the rate of the last one. A
-    /// small datagram takes about 768 bytes of its buffer beside its own.
+    /// Returns whether the kernel can hold what arrives in two pauses at the rate of the last one.
+    /// A small datagram takes about 768 bytes of its buffer in addition to its own size.
     fn can_pause(&self, brought: &Brought) -> bool {
         self.patient && 2 * (brought.bytes + 768 * brought.messages) < self.buffer / 2
     }
 
-    /// Whether the kernel's buffer is less than half full.
+    /// Returns whether the kernel's buffer is less than half full.
     fn kernel_has_room(&self) -> bool {
         memory(self.socket.as_fd()).is_ok_and(|memory| memory.waiting < memory.room / 2)
     }
@@ -335,7 +334,7 @@ impl<I: Intake> Running<I> {
             Ok(count) => count,
             Err(error) => {
                 if error.kind() != io::ErrorKind::WouldBlock {
-                    // An error of an earlier send to nobody: it is cleared by being read.
+                    // An error of an earlier send by this socket; reading clears it.
                     log::debug!("input.{}: recvmmsg: {error}", self.inlet.name());
                 }
                 self.reader.release();
@@ -357,7 +356,7 @@ impl<I: Intake> Running<I> {
             let cut = self.reader.cut(slot);
             if cut > 0 {
                 let counts = self.intake.counts();
-                // The line that lost its end is counted once, also where it was cut again.
+                // A truncated line is counted once, even if it was truncated twice.
                 counts.oversize = cut_before + (counts.oversize - cut_before).max(1);
                 counts.oversize_bytes += cut as u64;
             }
@@ -385,10 +384,10 @@ impl<I: Intake> Running<I> {
         }
     }
 
-    /// What the kernel had taken in before the stop is still received.
+    /// Receives what the kernel had queued before the stop.
     fn finish(&mut self) {
         self.empty();
-        // What was on its way into a socket that has left its group.
+        // Wait for datagrams on their way into a socket that has left its group.
         std::thread::sleep(limits::RECV_PAUSE);
         self.empty();
         self.inlet.send_all(&mut self.intake);

@@ -1,9 +1,9 @@
 //! The receiver of a stream from a descriptor: standard input or a FIFO.
 //!
-//! The path of a FIFO may lead elsewhere while it is read: somebody removes it, or makes another
-//! one there. So the path is looked at about once a second. Another FIFO is read beside the old
-//! one until all writers of the old one have closed it; a missing one is made again, unless its
-//! writer does so first; anything else at the path is said and waited for.
+//! The path of a FIFO may change while it is read: someone removes it, or creates another one
+//! there. So the path is checked about once a second. A new FIFO is read alongside the old one
+//! until all writers of the old one have closed it; a missing one is recreated, unless its writer
+//! does so first; anything else at the path is reported and waited out.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -23,21 +23,21 @@ use crate::input::{InputCounts, Piece};
 use crate::limits::{self, LOOK_EVERY};
 use crate::parse::sequence::GapTracker;
 
-/// FIFOs of one path that are read at a time; of more the oldest is given up.
+/// The maximum number of FIFOs of one path read at a time; beyond it, the oldest is closed.
 const STREAMS_MAX: usize = 4;
 
 /// Receives lines from a descriptor.
 pub struct Descriptor {
-    /// The newest is the last. Those before it were at the path earlier and have writers yet.
+    /// The newest is last. Earlier ones were at the path before and still have writers.
     streams: Vec<Stream>,
-    /// Where the newest is opened again at its end.
+    /// The path at which the newest is reopened when it ends.
     path: Option<FifoPath>,
     max_line: usize,
     gaps: Option<GapTracker>,
     chunk: Vec<u8>,
 }
 
-/// What is read, with what came of a line that has no end yet.
+/// An open stream, with the incomplete line read from it.
 struct Stream {
     file: File,
     buffer: LineBuffer,
@@ -47,14 +47,14 @@ struct Stream {
 struct FifoPath {
     path: PathBuf,
     looked: Instant,
-    /// Whether nothing was there at the last look.
+    /// True if nothing was there at the last check.
     missing: bool,
     hearing: Hearing,
 }
 
 impl Descriptor {
-    /// A receiver of lines of up to `max_line` bytes, of which `gaps` tracks the sequence
-    /// numbers; with `path` the FIFO there is opened again when all writers have closed it.
+    /// Creates a receiver of lines of up to `max_line` bytes, whose sequence numbers `gaps` tracks;
+    /// with `path`, the FIFO there is reopened when all writers have closed it.
     pub fn new(
         file: File,
         path: Option<PathBuf>,
@@ -71,21 +71,21 @@ impl Descriptor {
         Self { streams, path, max_line, gaps, chunk: vec![0; limits::READ_CHUNK] }
     }
 
-    /// Waits for something to read; which streams have it, or whether the end has come.
+    /// Waits for input; returns the readable streams, or that the end has come.
     fn wait(&self, inlet: &Inlet) -> (Waited, Vec<usize>) {
         let files: Vec<_> = self.streams.iter().map(|stream| stream.file.as_fd()).collect();
         wait_any(&files, inlet.bell(), self.path.as_ref().map(|_| LOOK_EVERY))
     }
 
-    /// Reads from a stream once; whether it goes on.
+    /// Reads from a stream once; returns whether it is still open.
     fn read(&mut self, at: usize, inlet: &Inlet) -> bool {
         match self.streams[at].file.read(&mut self.chunk) {
             Ok(0) => return false,
             Ok(count) => {
                 let Self { streams, gaps, chunk, .. } = self;
                 streams[at].send(inlet, gaps, |buffer| buffer.push(&chunk[..count]));
-                // More is on its way, and a pipe can hold as much as the chunk: one wake-up
-                // for it is enough.
+                // More is on its way, and a pipe can hold as much as the chunk: one wake-up for it
+                // is enough.
                 if count < self.chunk.len() / 8 {
                     std::thread::sleep(4 * limits::RECV_PAUSE);
                 } else if count < self.chunk.len() / 2 {
@@ -102,7 +102,7 @@ impl Descriptor {
         true
     }
 
-    /// A stream has ended. The FIFO that is at the path now is opened before the old one is
+    /// Handles the end of a stream. The FIFO now at the path is opened before the old one is
     /// closed, so that a writer never meets a pipe without a reader.
     fn ended(&mut self, at: usize, inlet: &Inlet) {
         let mut ended = self.streams.remove(at);
@@ -112,7 +112,7 @@ impl Descriptor {
         }
     }
 
-    /// Looks at the path; `asked` where a person wants it.
+    /// Checks the path; `asked` if a person requested it.
     fn look(&mut self, inlet: &Inlet, asked: bool) {
         let Some(path) = &mut self.path else { return };
         path.looked = Instant::now();
@@ -136,7 +136,7 @@ impl Descriptor {
 }
 
 impl FifoPath {
-    /// The FIFO at the path, opened, where it is another one than that which is read.
+    /// Opens the FIFO at the path, if it is not the one being read.
     fn find(&mut self, read: Option<&Stream>, asked: bool) -> std::io::Result<Option<File>> {
         if read.is_some_and(|stream| is_at(&stream.file, &self.path)) {
             self.missing = false;
@@ -144,7 +144,7 @@ impl FifoPath {
         }
         let found = fifo::open(&self.path);
         let is_missing = found.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
-        // Its writer may be about to make it, and gets the time for that.
+        // Its writer may be about to create it, and gets time to do so.
         if is_missing && (asked || self.missing) {
             fifo::make(&self.path)?;
             self.missing = false;
@@ -166,7 +166,7 @@ impl Source for Descriptor {
             let (waited, ready) = self.wait(&inlet);
             let rang = waited == Waited::Stopped;
             if rang && inlet.rang_for_end() {
-                // The rest waits in the pipe for whoever reads next.
+                // The rest waits in the pipe for its next reader.
                 break;
             }
             for at in ready.into_iter().rev() {
@@ -188,7 +188,7 @@ impl Source for Descriptor {
 }
 
 impl Stream {
-    /// Sends what `take` gives.
+    /// Sends what `take` returns.
     fn send(
         &mut self,
         inlet: &Inlet,

@@ -1,12 +1,12 @@
-//! What receivers and the loop say to each other.
+//! The channel between receivers and the loop.
 //!
 //! A receiver has the [`Inlet`], the loop the [`Handle`]. Lines go to the loop through a bounded
-//! channel: while the loop is behind, sending waits. The receiver then enters itself in the
+//! channel: while the loop is busy, sending waits. The receiver then enters itself in the
 //! [`ReadyList`], so that a pass of the loop costs only the inputs that have something.
 //!
-//! A receiver whose clients wait for an acknowledgement sends a barrier behind their lines. The
-//! loop tells it when all lines before the barrier are on disk in each spool downstream. A barrier
-//! may carry a resume query: the last line of some origins in each spool downstream.
+//! A receiver whose clients wait for an acknowledgement sends a barrier after their lines. The loop
+//! reports when all lines before the barrier are on disk in each spool downstream. A barrier may
+//! carry a resume query: the last line of some origins in each spool downstream.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{
@@ -25,47 +25,47 @@ use crate::limits;
 use crate::net::tls::ServerTls;
 use crate::wake::{Bell, Wake};
 
-/// What a receiver sends to the loop.
+/// A message from a receiver to the loop.
 #[derive(Debug, Default)]
 pub struct Received {
-    /// Lines, perhaps none.
+    /// Lines, if any.
     pub batch: Option<Batch>,
-    /// What was counted since the last time.
+    /// The counts since the last message.
     pub counts: InputCounts,
-    /// A barrier behind the lines.
+    /// A barrier after the lines.
     pub barrier: Option<Barrier>,
-    /// What has become of the receiver.
+    /// A change in the receiver's state.
     pub change: Option<Box<Change>>,
 }
 
-/// What has become of a receiver, beside its lines.
+/// A change in a receiver's state.
 #[derive(Debug)]
 pub enum Change {
-    /// It takes all that is sent to it, or this keeps it from that.
+    /// It receives everything sent to it, or the reason why it does not.
     State(Result<(), String>),
-    /// It goes on with another socket at the same address.
+    /// It switched to another socket at the same address.
     Socket(Socket),
-    /// It could be opened at last: these are to be started in its place.
+    /// It could finally be opened: start these sources in its place.
     Opened(Vec<Box<dyn Source>>),
 }
 
 /// A point in the lines of one receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Barrier {
-    /// Its number, which only grows.
+    /// Its number, which only increases.
     pub number: u64,
-    /// What is asked and said of origins.
+    /// The queries and statements about origins.
     pub inquiry: Inquiry,
 }
 
-/// For each origin of a resume query the number of its last line in each spool downstream;
-/// `None` where a spool has no line of it.
+/// For each origin of a resume query, the number of its last line in each spool downstream; `None`
+/// if a spool has no line of it.
 pub type LastLines = Vec<Vec<Option<u64>>>;
 
-/// The origins of each spool downstream that are of the kinds asked for, each with its last line.
+/// The origins of each spool downstream that are of the requested kinds, each with its last line.
 pub type Kin = Vec<Vec<(Identity, u64)>>;
 
-/// What the loop says to a receiver.
+/// A message from the loop to a receiver.
 #[derive(Debug)]
 enum Reply {
     Kin(u64, Kin),
@@ -74,38 +74,37 @@ enum Reply {
     Resume(u64, LastLines),
 }
 
-/// What the loop has said to a receiver since it last looked.
+/// The loop's messages to a receiver since its last check.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// All lines before this barrier are on disk, but for those before lost barriers.
+    /// All lines before this barrier are on disk, except those before lost barriers.
     pub completed: Option<u64>,
-    /// Barriers that are lost: lines before them will never be on disk here, and whoever waits
-    /// for one of them must be made to send its lines again. To be looked at first.
+    /// Lost barriers: lines before them will never be on disk here, and clients that wait for one
+    /// of them must be made to send their lines again. Check these first.
     pub lost: Vec<u64>,
-    /// Resume queries that were answered, by the number of their barrier.
+    /// Answered resume queries, by the number of their barrier.
     pub resumed: Vec<(u64, LastLines)>,
-    /// Questions for kinds of origins that were answered, by the number of their barrier.
+    /// Answered queries for kinds of origins, by the number of their barrier.
     pub kin: Vec<(u64, Kin)>,
 }
 
-/// What the loop would like of a receiver.
+/// The loop's requests to a receiver.
 #[derive(Debug)]
 pub struct ReceiverControl {
-    /// Set while what comes is better left in the kernel, as far as that has room.
+    /// Set while data should be left in the kernel, as far as that has room.
     throttle: AtomicBool,
-    /// Set where there is a spool downstream: nothing is to be gathered for long, because data
-    /// still in memory is lost on SIGKILL.
+    /// Set if a spool is downstream: nothing may be gathered for long, because data still in memory
+    /// is lost on SIGKILL.
     prompt: AtomicBool,
-    /// Messages that were sent and that the loop has not taken yet.
+    /// Messages sent that the loop has not taken yet.
     waiting: AtomicU32,
-    /// Whether the receiver is in the ready list.
+    /// True while the receiver is in the ready list.
     listed: AtomicBool,
-    /// Set once the receiver is to send what it has and end.
+    /// Set when the receiver must send what it has and end.
     stopped: AtomicBool,
-    /// Set once the receiver has ended.
+    /// Set when the receiver has ended.
     gone: AtomicBool,
-    /// Rings when there is an answer, when the receiver is stopped, and when it is to look after
-    /// its address.
+    /// Rings for an answer, for the stop of the receiver, and for a check of its address.
     bell: Bell,
 }
 
@@ -122,34 +121,34 @@ impl ReceiverControl {
         })
     }
 
-    /// Whether what comes is better left in the kernel, as far as that has room.
+    /// Returns whether data should be left in the kernel, as far as that has room.
     pub fn throttled(&self) -> bool {
         self.throttle.load(Ordering::Relaxed)
     }
 
-    /// Whether the loop, late or hung, has not taken what was sent for a spool: then no more of
-    /// it should come into memory.
+    /// Returns whether the loop, busy or hung, has not taken what was sent for a spool: then no
+    /// more of it should enter memory.
     pub fn is_late(&self) -> bool {
         self.is_prompt() && self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether lines are sent as soon as they have come, because they go to a spool.
+    /// Returns whether lines are sent as soon as they arrive, because they go to a spool.
     pub fn is_prompt(&self) -> bool {
         self.prompt.load(Ordering::Relaxed)
     }
 
-    /// Whether what was gathered in so many pauses is to be sent.
+    /// Returns whether what was gathered in this many pauses should be sent.
     pub fn are_enough(&self, pauses: u32) -> bool {
         pauses >= limits::RECV_PAUSES_MAX || self.is_prompt()
     }
 }
 
-/// The receivers that have something for the loop. Clones are the same list.
+/// The receivers with messages for the loop. Clones share one list.
 #[derive(Debug, Clone)]
 pub struct ReadyList {
     list: Arc<Mutex<Vec<usize>>>,
     wake: Wake,
-    /// Bytes that all receivers have sent and the loop has not taken.
+    /// Bytes sent by all receivers that the loop has not taken.
     sent: Arc<AtomicUsize>,
     unfinished: Arc<Unfinished>,
 }
@@ -193,12 +192,12 @@ impl Drop for Holding {
 }
 
 impl ReadyList {
-    /// An empty list, of a loop that `wake` wakes.
+    /// Creates an empty list for the loop that `wake` wakes.
     pub fn new(wake: Wake) -> Self {
         Self { list: Arc::default(), wake, sent: Arc::default(), unfinished: Arc::default() }
     }
 
-    /// Takes the numbers of all receivers in the list; each is listed again once it sends more.
+    /// Takes the numbers of all listed receivers; each is listed again when it sends more.
     pub fn take(&self) -> Vec<usize> {
         std::mem::take(&mut *self.list.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -210,33 +209,32 @@ impl ReadyList {
     }
 }
 
-/// A receiver sends no more. It may stay until its clients have their acknowledgements.
+/// A receiver sends no more lines. It may remain until its clients have their acknowledgements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended;
 
-/// The loop's end.
+/// The loop's end of the channel.
 #[derive(Debug)]
 pub struct Handle {
     received: Receiver<Received>,
     ready: ReadyList,
-    /// `None` once nothing more will be said.
+    /// `None` once the loop sends no more replies.
     replies: Option<Sender<Reply>>,
     control: Arc<ReceiverControl>,
     thread: Option<JoinHandle<()>>,
-    /// Whether it is to be told of completed barriers.
+    /// True if it must be told of completed barriers.
     sends_barriers: bool,
     /// Its socket, for a successor and for the service manager.
     pub socket: Option<Arc<Socket>>,
-    /// What its clients come through, to be renewed by a reload.
+    /// The TLS of its clients, which a reload renews.
     pub tls: Option<ServerTls>,
 }
 
 impl Handle {
-    /// Starts a source of the input `name` in a thread, under a number of the caller's for the
-    /// ready list.
+    /// Starts a source of the input `name` in a thread; `number` is its number in the ready list.
     ///
     /// # Errors
-    /// The system's, where there is no thread or descriptor for it.
+    /// The system's, if no thread or descriptor is available.
     pub fn start(
         name: &Arc<str>,
         number: usize,
@@ -275,16 +273,15 @@ impl Handle {
         })
     }
 
-    /// Allows the receiver to enter itself in the ready list again. To be called before
-    /// [`Self::take`].
+    /// Allows the receiver to enter itself in the ready list again. Call it before [`Self::take`].
     pub fn unlist(&self) {
         self.control.listed.store(false, Ordering::Release);
     }
 
-    /// Takes what it sent next, if something is there.
+    /// Takes the next message, if there is one.
     ///
     /// # Errors
-    /// That nothing more comes.
+    /// That no more will come.
     pub fn take(&self) -> Result<Option<Received>, Ended> {
         match self.received.try_recv() {
             Ok(received) => {
@@ -297,12 +294,12 @@ impl Handle {
         }
     }
 
-    /// Whether the receiver has ended altogether; it is then in the ready list once more.
+    /// Returns whether the receiver has ended completely; it is then in the ready list once more.
     pub fn is_gone(&self) -> bool {
         self.control.gone.load(Ordering::Acquire)
     }
 
-    /// Tells the receiver to send what is there already and end.
+    /// Tells the receiver to send what it has and end.
     pub fn stop(&mut self) {
         if self.socket.as_deref().is_some_and(|socket| matches!(socket, Socket::Listener(_))) {
             self.socket = None;
@@ -311,27 +308,27 @@ impl Handle {
         self.control.bell.ring();
     }
 
-    /// Has the receiver look now whether what is sent to its address still arrives.
+    /// Makes the receiver check now whether data sent to its address still arrives.
     pub fn look(&self) {
         self.control.bell.ring();
     }
 
-    /// Has what comes left in the kernel, or no longer.
+    /// Makes the receiver leave data in the kernel, or stop doing so.
     pub fn throttle(&self, throttle: bool) {
         self.control.throttle.store(throttle, Ordering::Relaxed);
     }
 
-    /// Says whether there is a spool downstream.
+    /// Sets whether a spool is downstream.
     pub fn set_prompt(&self, prompt: bool) {
         self.control.prompt.store(prompt, Ordering::Relaxed);
     }
 
-    /// Says that all lines before a barrier are on disk.
+    /// Reports that all lines before a barrier are on disk.
     pub fn completed(&self, barrier: u64) {
         self.say(Reply::Completed(barrier));
     }
 
-    /// Says that lines before a barrier are not on disk and never will be.
+    /// Reports that lines before a barrier are not on disk and never will be.
     pub fn lost(&self, barrier: u64) {
         self.say(Reply::Lost(barrier));
     }
@@ -341,13 +338,13 @@ impl Handle {
         self.say(Reply::Resume(barrier, lasts));
     }
 
-    /// Answers a question for kinds of origins.
+    /// Answers a query for kinds of origins.
     pub fn tell_kin(&self, barrier: u64, spools: Kin) {
         self.say(Reply::Kin(barrier, spools));
     }
 
     fn say(&self, reply: Reply) {
-        // One that has ended has no client left.
+        // A receiver that has ended has no client left.
         if self.sends_barriers
             && self.replies.as_ref().is_some_and(|replies| replies.send(reply).is_ok())
         {
@@ -355,31 +352,31 @@ impl Handle {
         }
     }
 
-    /// Waits for the thread, which must have been stopped, or have closed its inlet. Nothing more
-    /// is said to it.
+    /// Waits for the thread, which must have been stopped, or have closed its inlet. Nothing can be
+    /// sent to it afterwards.
     pub fn join(&mut self) {
         self.replies = None;
         self.control.bell.ring();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            log::error!("a receiver thread ended by a panic");
+            log::error!("a receiver thread panicked");
         }
     }
 }
 
-/// A receiver's end.
+/// A receiver's end of the channel.
 #[derive(Debug)]
 pub struct Inlet {
     name: Arc<str>,
-    /// `None` once no more lines come.
+    /// `None` once no more lines will come.
     sender: Option<SyncSender<Received>>,
     ready: ReadyList,
     number: usize,
     control: Arc<ReceiverControl>,
     replies: Receiver<Reply>,
     next_barrier: u64,
-    /// Whether the loop will say no more.
+    /// True if the loop will send no more answers.
     abandoned: bool,
 }
 
@@ -389,13 +386,12 @@ impl Inlet {
         &self.name
     }
 
-    /// What the loop would like.
+    /// The loop's requests.
     pub fn control(&self) -> &ReceiverControl {
         &self.control
     }
 
-    /// Rings when there are answers, when the receiver is to look after its address, and when it is
-    /// stopped.
+    /// Rings for answers, for a check of the address, and for the stop.
     pub fn bell(&self) -> &Bell {
         &self.control.bell
     }
@@ -412,41 +408,41 @@ impl Inlet {
         self.control.waiting.load(Ordering::Relaxed) as usize + count <= limits::RECEIVED_WAITING
     }
 
-    /// Whether the receiver is to send what it has and end.
+    /// Returns whether the receiver must send what it has and end.
     pub fn stopped(&self) -> bool {
         self.control.stopped.load(Ordering::Acquire) || self.abandoned
     }
 
-    /// Whether the loop will answer no more.
+    /// Returns whether the loop will send no more answers.
     pub fn is_abandoned(&self) -> bool {
         self.abandoned
     }
 
-    /// A batch of lines that are received now.
+    /// A batch of lines received now.
     pub fn batch(&self, piece: Piece) -> Batch {
         piece.into_batch(&self.name, SystemTime::now())
     }
 
-    /// Sends lines and counts, waiting while the loop is behind. The loop keeps its end open
-    /// until the receiver has ended, so nothing is lost here.
+    /// Sends lines and counts, waiting while the loop is busy. The loop keeps its end open until
+    /// the receiver has ended, so nothing is lost here.
     pub fn send(&self, batch: Option<Batch>, counts: InputCounts) {
         self.put(Received { batch, counts, ..Received::default() });
         self.ready.wake.wake();
     }
 
-    /// Says what has become of the receiver.
+    /// Reports a change of the receiver's state.
     pub fn tell(&self, change: Change) {
         self.put(Received { change: Some(Box::new(change)), ..Received::default() });
         self.ready.wake.wake();
     }
 
-    /// Whether a ring of the bell was for the receiver's end; it rings no more.
+    /// Returns whether the bell rang for the receiver's end, and silences it.
     pub fn rang_for_end(&self) -> bool {
         self.bell().hush();
         self.stopped()
     }
 
-    /// Sends the pieces that are full, with one wake-up for all of them.
+    /// Sends the full pieces, with one wake-up for all of them.
     pub fn send_full(&self, gather: &mut impl Gather) {
         if gather.full_count() == 0 {
             return;
@@ -458,7 +454,7 @@ impl Inlet {
         self.ready.wake.wake();
     }
 
-    /// Sends all lines gathered, and what was counted.
+    /// Sends all gathered lines and the counts.
     pub fn send_all(&self, gather: &mut impl Gather) {
         // Sealing counts too.
         gather.seal();
@@ -471,18 +467,18 @@ impl Inlet {
         }
     }
 
-    /// Sends a barrier behind all that was sent; its number. An input that uses barriers has one
-    /// source, so that its numbers only grow.
+    /// Sends a barrier after everything sent; returns its number. An input that uses barriers has
+    /// one source, so that its numbers only increase.
     pub fn barrier(&mut self) -> u64 {
         self.query(Vec::new())
     }
 
-    /// Sends a barrier with a resume query for these origins; its number.
+    /// Sends a barrier with a resume query for these origins; returns its number.
     pub fn query(&mut self, origins: Vec<Identity>) -> u64 {
         self.inquire(Inquiry { origins, ..Inquiry::default() })
     }
 
-    /// Sends a barrier that asks and says something of origins; its number.
+    /// Sends a barrier with queries and statements about origins; returns its number.
     pub fn inquire(&mut self, inquiry: Inquiry) -> u64 {
         let number = self.next_barrier;
         self.next_barrier += 1;
@@ -492,7 +488,7 @@ impl Inlet {
         number
     }
 
-    /// What the loop has said since the last time.
+    /// The loop's answers since the last call.
     pub fn answers(&mut self) -> Answers {
         self.control.bell.hush();
         let mut answers = Answers::default();
@@ -511,7 +507,7 @@ impl Inlet {
         }
     }
 
-    /// Says that no more lines come. Answers may still come.
+    /// Declares that no more lines will come. Answers may still arrive.
     pub fn close(&mut self) {
         if self.sender.take().is_some() {
             self.ready.enter(self.number, &self.control);
@@ -519,12 +515,12 @@ impl Inlet {
         }
     }
 
-    /// Whether no more lines come.
+    /// Returns whether no more lines will come.
     pub fn is_closed(&self) -> bool {
         self.sender.is_none()
     }
 
-    /// Waits while all receivers together have sent so much that the loop has not taken, and this
+    /// Waits while the receivers together have sent too much that the loop has not taken, and this
     /// one is among them.
     fn wait_for_room(&self, bytes: usize) {
         let is_much = || {
@@ -541,7 +537,7 @@ impl Inlet {
         }
     }
 
-    /// Puts something where the loop finds it. Only a loop that is behind is woken for it.
+    /// Puts a message where the loop finds it. Only a loop that is behind is woken for it.
     fn put(&self, received: Received) {
         let Some(sender) = &self.sender else { return };
         self.wait_for_room(received.bytes());
@@ -558,7 +554,7 @@ impl Inlet {
 }
 
 impl Received {
-    /// Bytes of its lines.
+    /// The size of its lines in bytes.
     fn bytes(&self) -> usize {
         self.batch.as_ref().map_or(0, |batch| batch.bytes.len())
     }
@@ -566,14 +562,14 @@ impl Received {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // What is sent from now on is nobody's, and counts no more once the thread has ended.
+        // Discard what is still sent; it no longer counts once the thread has ended.
         while let Ok(Some(_)) = self.take() {}
     }
 }
 
 impl Drop for Inlet {
     fn drop(&mut self) {
-        // The loop learns of the end by the closed channel, which it must be made to look at.
+        // The closed channel tells the loop of the end, once it looks.
         self.control.gone.store(true, Ordering::Release);
         self.sender = None;
         self.ready.enter(self.number, &self.control);
@@ -587,7 +583,7 @@ mod tests {
 
     use super::*;
 
-    /// Does what a test says.
+    /// Runs a closure of a test.
     struct Does<F>(F);
 
     impl<F: FnOnce(Inlet) + Send> Source for Does<F> {
@@ -610,7 +606,7 @@ mod tests {
         Handle::start(&"in".into(), number, ready, Box::new(Does(run))).unwrap()
     }
 
-    /// All that comes from receivers in the list, by their numbers, until one is gone.
+    /// Everything from the listed receivers, by their numbers, until one is gone.
     fn until_gone(ready: &ReadyList, handles: &[Handle]) -> Vec<(usize, Option<Received>)> {
         let mut found = Vec::new();
         loop {

@@ -1,8 +1,8 @@
-//! The ways in, of which none knows a protocol: a socket for datagrams, a descriptor, a server of
-//! connections, and a source with a loop of its own.
+//! The ways in, none of which knows a protocol: a datagram socket, a descriptor, a connection
+//! server, and a source with a loop of its own.
 //!
-//! Each source has a thread, in which [`Source::run`] reads until the loop stops it or its end
-//! has come. What it reads goes to the loop through its [`inbox::Inlet`].
+//! Each source has a thread, in which [`Source::run`] reads until the loop stops it or its input
+//! ends. What it reads goes to the loop through its [`inbox::Inlet`].
 
 pub mod acceptor;
 pub mod datagrams;
@@ -25,9 +25,9 @@ use datagrams::DatagramSocket;
 use inbox::Inlet;
 use listener::Listener;
 
-/// Something that lines come from, opened and not read yet.
+/// A source of lines, opened and not read yet.
 pub trait Source: Send {
-    /// Reads until the inlet is stopped or there is nothing more to come. In a thread of its own.
+    /// Reads until the inlet is stopped or the input ends. Runs in a thread of its own.
     fn run(self: Box<Self>, inlet: Inlet);
 
     /// A clone of its socket, for a successor at the same address and for the service manager.
@@ -38,12 +38,12 @@ pub trait Source: Send {
         Ok(None)
     }
 
-    /// Whether it sends barriers, and so is to be told of those that are completed.
+    /// Returns whether it sends barriers, and must be told of completed ones.
     fn sends_barriers(&self) -> bool {
         false
     }
 
-    /// What its clients come through, to be renewed when certificates are read again.
+    /// The TLS of its clients, renewed when certificates are read again.
     fn tls(&self) -> Option<ServerTls> {
         None
     }
@@ -55,25 +55,25 @@ impl fmt::Debug for dyn Source {
     }
 }
 
-/// Says of a receiver whether it receives, each state once.
+/// Reports whether a receiver receives, each change once.
 #[derive(Debug, Default)]
 struct Hearing {
     problem: Option<String>,
 }
 
 impl Hearing {
-    /// Says whether what is sent to it arrives.
+    /// Reports whether data sent to the receiver arrives.
     fn hears(&mut self, state: Result<(), String>, inlet: &Inlet) {
-        let said = |why| format!("nothing that is sent to it arrives: {why}; tried again");
-        self.set(state.map_err(said), inlet);
+        let describe = |why| format!("nothing sent to it arrives: {why}; retrying");
+        self.set(state.map_err(describe), inlet);
     }
 
-    /// Whether something is wrong with it.
+    /// Returns whether there is a problem.
     fn is_bad(&self) -> bool {
         self.problem.is_some()
     }
 
-    /// Says what is wrong with it, or that nothing is.
+    /// Reports a problem, or that there is none.
     fn set(&mut self, state: Result<(), String>, inlet: &Inlet) {
         let problem = state.clone().err();
         if self.problem != problem {
@@ -83,7 +83,7 @@ impl Hearing {
     }
 }
 
-/// Why an input cannot be opened: one sentence for the user, with the setting in it.
+/// Why an input cannot be opened: one sentence for the user that names the setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenError {
     at: String,
@@ -92,13 +92,13 @@ pub struct OpenError {
 }
 
 impl OpenError {
-    /// `at` is the setting, as in `input.squid: udp = "0.0.0.0:8420"`.
+    /// Creates an error for the setting `at`, as in `input.squid: udp = "0.0.0.0:8420"`.
     pub fn new(at: &str, what: impl fmt::Display) -> Self {
         Self { at: at.to_string(), what: what.to_string(), may_pass: false }
     }
 
-    /// The same for an error of the system: one that may pass by itself, because an address, an
-    /// interface or a folder is not there yet or another program still has the port.
+    /// Adds a system error, which may be temporary, because an address, an interface or a folder
+    /// does not exist yet or another program still has the port.
     #[must_use]
     pub fn by(mut self, error: &io::Error) -> Self {
         let kind = error.kind();
@@ -108,12 +108,12 @@ impl OpenError {
         self
     }
 
-    /// Whether it may pass by itself.
+    /// Returns whether the error may be temporary.
     pub fn may_pass(&self) -> bool {
         self.may_pass
     }
 
-    /// What is wrong, without the setting.
+    /// The error without the setting.
     pub fn what(&self) -> &str {
         &self.what
     }
@@ -135,7 +135,7 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// The same socket once more.
+    /// Duplicates the socket.
     ///
     /// # Errors
     /// The system's.

@@ -1,5 +1,5 @@
-//! An input that cannot be opened yet: its address or interface is not there, or another program
-//! has its port. It is tried again until it can be opened; the rest of the daemon runs meanwhile.
+//! An input that cannot be opened yet: its address or interface does not exist, or another program
+//! has its port. Opening is retried until it succeeds; the rest of the daemon runs meanwhile.
 
 use super::inbox::{Change, Inlet};
 use super::wait::{Waited, rest};
@@ -9,14 +9,14 @@ use crate::limits::LOOK_EVERY;
 /// Opens an input.
 pub type Open = Box<dyn FnMut() -> Result<Vec<Box<dyn Source>>, OpenError> + Send>;
 
-/// An input that is opened as soon as that can be done.
+/// An input that is opened as soon as possible.
 pub struct Pending {
     open: Open,
     error: OpenError,
 }
 
 impl Pending {
-    /// An input that `open` opens, which failed with `error`.
+    /// An input that `open` opens, and that failed with `error` so far.
     pub fn new(open: Open, error: OpenError) -> Self {
         Self { open, error }
     }

@@ -1,16 +1,16 @@
-//! The server of connections: one thread an input, with all of its clients. What is spoken on a
-//! connection is the [`Session`]'s.
+//! The connection server: one thread per input, with all of its clients. The protocol of a
+//! connection is implemented by the [`Session`].
 //!
-//! Where clients wait for nothing, what they send is gathered into the same batches, which are
-//! sent to the loop when a block is full, when the clients rest, or after twenty pauses of a
+//! If clients do not wait for acknowledgements, their lines are gathered into shared batches, which
+//! are sent to the loop when a block is full, when the clients pause, or after twenty pauses of a
 //! millisecond (as for datagrams): a client that sends without pause has its turn, and then the
 //! others have theirs. While the loop takes nothing, sending waits, and so do the clients; they
-//! also wait while a file is behind in a burst.
+//! also wait while a file falls behind in a burst.
 //!
-//! Where clients wait for acknowledgements, lines are sent at once, with a barrier behind those
-//! of a read, and the server goes on reading. When a barrier is completed, every client whose
-//! lines that makes durable gets all its acknowledgements by one write. Told to stop, the server
-//! reads no more, but stays until what was sent is acknowledged.
+//! If clients wait for acknowledgements, lines are sent at once, with a barrier after those of each
+//! read, and the server continues reading. When a barrier is completed, every client whose lines it
+//! makes durable gets all its acknowledgements in one write. When told to stop, the server reads no
+//! more, but remains until everything sent is acknowledged.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
@@ -38,23 +38,23 @@ use crate::sources::Source as Peer;
 const BELL: Token = Token(0);
 const LISTENER: Token = Token(1);
 const FIRST_CLIENT: usize = 2;
-/// How often idle clients are looked for.
+/// How often to check for idle clients.
 const IDLE_EVERY: Duration = Duration::from_secs(1);
-/// How long clients are waited for at the end to take their last acknowledgements.
+/// How long to wait at the end for clients to receive their last acknowledgements.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// What an input with connections is.
+/// The configuration of an input with connections.
 pub trait Accept: Send + 'static {
-    /// What is spoken on a connection.
+    /// The protocol of a connection.
     type Session: Session;
 
-    /// Whether clients wait for acknowledgements.
+    /// True if clients wait for acknowledgements.
     const ACKNOWLEDGES: bool;
 
-    /// What the lines of all clients are gathered in.
+    /// The gatherer for the lines of all clients.
     fn gather(&self) -> <Self::Session as Session>::Gather;
 
-    /// The session of a new client; `tls` says whether it comes through TLS.
+    /// Creates the session of a new client; `tls` says whether it uses TLS.
     fn session(&self, peer: Peer, tls: bool) -> Self::Session;
 
     /// Clients that have sent nothing for this long are disconnected.
@@ -62,39 +62,39 @@ pub trait Accept: Send + 'static {
         None
     }
 
-    /// What the sender of plain text needs that came to an input with TLS.
+    /// Advice for the sender of plain text to an input with TLS.
     fn plain_hint(&self) -> &'static str;
 }
 
-/// How far a session is.
+/// The state of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// The client has to open it first, within a bounded time.
+    /// The client must open it first, within a bounded time.
     New,
-    /// The client waits for the last lines of these origins, and is not read from until
+    /// The client waits for the last lines of these origins; reading is paused until
     /// [`Session::resume`].
     Querying(Vec<Identity>),
-    /// Lines may come.
+    /// Lines may arrive.
     Open,
-    /// The connection is to be closed when all is written.
+    /// The connection must be closed when everything is written.
     Over,
 }
 
 /// One client's conversation, without its socket: bytes in, lines and acknowledgements out.
 pub trait Session {
-    /// What its lines are gathered in.
+    /// The gatherer for its lines.
     type Gather: Gather + Send;
-    /// What a client can do wrong.
+    /// A client's protocol error.
     type Fault: Display;
 
-    /// Takes in what the client sent.
+    /// Processes bytes from the client.
     ///
     /// # Errors
-    /// What the client did wrong, which is counted; it is disconnected once [`Self::out`] is
-    /// written. What came before is gathered.
+    /// The client's error, which is counted; it is disconnected once [`Self::out`] is written.
+    /// Everything before the error is gathered.
     fn push(&mut self, bytes: &[u8], gather: &mut Self::Gather) -> Result<(), Self::Fault>;
 
-    /// The client has shown this certificate (DER), which was verified. Before anything else.
+    /// Sets the client's verified certificate (DER). Called before anything else.
     fn authenticated(&mut self, _certificate: &[u8]) {}
 
     /// Whether the loop takes nothing more now, so that what is sent to it waits. Told before each
@@ -107,45 +107,45 @@ pub trait Session {
         None
     }
 
-    /// The connection has ended: gathers what is left of a last message.
+    /// Handles the end of the connection: gathers the rest of a last message.
     fn finish(&mut self, _gather: &mut Self::Gather) {}
 
-    /// How far it is.
+    /// The current state.
     fn state(&self) -> State {
         State::Open
     }
 
-    /// Bytes held of messages that are not whole.
+    /// Bytes buffered of incomplete messages.
     fn held(&self) -> usize;
 
-    /// What is to be written to the client next; what was written is to be drained. Empty once
-    /// nothing is left to be written.
+    /// The next bytes to write to the client; the caller drains what it has written. Empty once
+    /// nothing is left to write.
     fn out(&mut self) -> &mut Vec<u8>;
 
-    /// About how many bytes are to be written to the client altogether; not all of them need to
-    /// be in memory.
+    /// The approximate total of bytes to write to the client; not all of them need to be in
+    /// memory.
     fn owed(&mut self) -> usize {
         self.out().len()
     }
 
-    /// Whether a barrier is wanted behind what was gathered.
+    /// Returns whether a barrier is wanted after what was gathered.
     fn wants_barrier(&self) -> bool {
         false
     }
 
-    /// All that was gathered so far was sent, and then this barrier.
+    /// Records that everything gathered so far was sent, followed by this barrier.
     fn sent(&mut self, _barrier: u64) {}
 
-    /// All that was sent before this barrier is on disk.
+    /// Records that everything sent before this barrier is on disk.
     fn completed(&mut self, _barrier: u64) {}
 
-    /// Whether lines were sent that are not acknowledged.
+    /// Returns whether lines were sent that are not acknowledged.
     fn waits(&self) -> bool {
         false
     }
 
-    /// The origins that the client sends the lines of. A new connection that queries one of them
-    /// ends the older ones.
+    /// The origins whose lines the client sends. A new connection that queries one of them closes
+    /// the older ones.
     fn origins(&self) -> Vec<Identity> {
         Vec::new()
     }
@@ -153,7 +153,7 @@ pub trait Session {
     /// Answers the query of [`State::Querying`].
     fn resume(&mut self, _lasts: &LastLines) {}
 
-    /// Says that the server goes.
+    /// Tells the client that the server is closing.
     fn part(&mut self) {}
 }
 
@@ -165,7 +165,7 @@ pub struct Server<A> {
 }
 
 impl<A: Accept> Server<A> {
-    /// A server that takes no clients yet.
+    /// Creates a server that accepts no clients yet.
     ///
     /// # Errors
     /// The system's.
@@ -196,7 +196,7 @@ impl<A: Accept> Source for Server<A> {
     }
 }
 
-/// A server at work.
+/// A running server.
 struct Running<A: Accept> {
     poll: Poll,
     acceptor: Acceptor,
@@ -205,9 +205,9 @@ struct Running<A: Accept> {
     gather: <A::Session as Session>::Gather,
     clients: HashMap<Token, Client<A::Session>>,
     next_token: usize,
-    /// Clients that may have sent more than one turn took.
+    /// Clients that may have sent more than one turn read.
     again: Vec<Token>,
-    /// Who waits for which barrier, oldest first.
+    /// Which client waits for which barrier, oldest first.
     waiting: VecDeque<(u64, Token)>,
     /// Who is not read from before fewer barriers are waited for.
     held_back: Vec<Token>,
@@ -224,16 +224,16 @@ struct Client<S> {
     peer: Peer,
     session: S,
     since: Instant,
-    /// When it came, or sent something the last time.
+    /// When it connected or last sent something.
     heard: Instant,
-    /// Whether anything came from it.
+    /// True if it has sent anything.
     spoke: bool,
-    /// Whether its end has come: what is before it is read up to there, for the kernel tells of
+    /// True if its end has come: data before the end is read first, because the kernel reports
     /// both only once.
     ends: bool,
-    /// Whether it did something wrong and is disconnected once its answers are written.
+    /// True if it misbehaved and is disconnected once its answers are written.
     faulty: bool,
-    /// Whether it is not read from because it does not read its answers.
+    /// Reads are paused: the peer is not draining its acknowledgements.
     write_blocked: bool,
     /// Whether it is in [`Running::held_back`].
     held_back: bool,
@@ -302,7 +302,7 @@ impl<A: Accept> Running<A> {
         let mut pauses = 0;
         let mut resting = true;
         loop {
-            // For a second at most.
+            // For at most a second.
             while self.inlet.control().throttled() && !self.inlet.stopped() {
                 std::thread::sleep(RECV_PAUSE);
             }
@@ -326,7 +326,7 @@ impl<A: Accept> Running<A> {
         }
     }
 
-    /// Waits for readiness; whether that is possible at all.
+    /// Waits for readiness; returns false if that is impossible.
     fn poll(&mut self, events: &mut Events, wait: Option<Duration>) -> bool {
         match self.poll.poll(events, wait) {
             Err(error) if error.kind() != ErrorKind::Interrupted => {
@@ -337,9 +337,9 @@ impl<A: Accept> Running<A> {
         }
     }
 
-    /// Takes in what the clients have, a turn's worth each; how many bytes it was.
+    /// Reads a turn's worth from each client; returns how many bytes it was.
     fn turn(&mut self, events: &Events) -> usize {
-        // Also those who came before anything could tell.
+        // Including clients who connected before any event.
         self.accept();
         let mut brought = 0;
         for token in std::mem::take(&mut self.again) {
@@ -395,13 +395,14 @@ impl<A: Accept> Running<A> {
         }
     }
 
-    /// Disconnects a client for a new one: one that has said nothing since it came, else the one
-    /// that is idle for longest; whether there was one. So nobody can keep others out by silence.
+    /// Disconnects a client to make room for a new one: one that has sent nothing since it
+    /// connected, else the longest idle; returns whether there was one. So nobody can keep others
+    /// out by silence.
     fn make_room(&mut self) -> bool {
         let now = Instant::now();
         let yields = |client: &Client<A::Session>| {
-            let least = if client.spoke { YIELDS_IDLE } else { YIELDS_SILENT };
-            !client.session.waits() && now.duration_since(client.heard) >= least
+            let min_idle = if client.spoke { YIELDS_IDLE } else { YIELDS_SILENT };
+            !client.session.waits() && now.duration_since(client.heard) >= min_idle
         };
         let idle = self.clients.iter().filter(|(_, client)| yields(client));
         let longest = idle.min_by_key(|(_, client)| (client.spoke, client.heard));
@@ -440,12 +441,12 @@ impl<A: Accept> Running<A> {
         Ok(())
     }
 
-    /// Disconnects clients that are idle, and those that begin a session or TLS and do not go on.
+    /// Disconnects idle clients, and those that begin a session or TLS and do not complete it.
     fn close_idle(&mut self) {
         let idle_timeout = self.accept.idle_timeout();
         let is_idle = |client: &Client<A::Session>| match client.must_open() {
             true => client.since.elapsed() > OPEN_MAX,
-            false => idle_timeout.is_some_and(|most| client.heard.elapsed() > most),
+            false => idle_timeout.is_some_and(|max| client.heard.elapsed() > max),
         };
         let idle = self.clients.iter().filter(|(_, client)| is_idle(client)).map(|(at, _)| *at);
         for token in idle.collect::<Vec<_>>() {
@@ -456,7 +457,7 @@ impl<A: Accept> Running<A> {
         }
     }
 
-    /// Disconnects a client. What it had sent of a last message is a message.
+    /// Disconnects a client. The part of a last message that it sent counts as a message.
     fn part(&mut self, token: Token, parting: Parting) {
         let Some(mut client) = self.clients.remove(&token) else { return };
         self.holding.change(client.held, 0);
@@ -482,7 +483,7 @@ impl<A: Accept> Running<A> {
         while self.holding.is_too_much() {
             let largest = self.clients.iter().max_by_key(|(_, client)| client.held);
             let Some(token) = largest.map(|(token, _)| *token) else { break };
-            let why = "has sent much of a message and not its end, or does not read its answers, \
+            let why = "has sent a large unfinished message, or does not read its answers, \
                        as do others: together they take too much memory";
             self.part(token, Parting::Wrong(why.into()));
         }
@@ -490,7 +491,7 @@ impl<A: Accept> Running<A> {
 
     // ---- reading
 
-    /// Reads from a client for a turn; how many bytes came.
+    /// Reads from a client for a turn; returns how many bytes were read.
     fn read(&mut self, token: Token) -> usize {
         let mut brought = 0;
         for _ in 0..TURN {
@@ -512,7 +513,7 @@ impl<A: Accept> Running<A> {
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    // TLS may have something to say of its own.
+                    // TLS may have output of its own.
                     self.write(token);
                     return brought;
                 }
@@ -523,7 +524,7 @@ impl<A: Accept> Running<A> {
                 }
             };
             brought += count;
-            // Less than was asked for is all there was (epoll(7)).
+            // A short read means that there was no more (epoll(7)).
             let more = count == self.chunk.len() || client.transport.is_tls() || client.ends;
             self.take(token, count);
             if !more {
@@ -534,7 +535,7 @@ impl<A: Accept> Running<A> {
         brought
     }
 
-    /// Takes in the first `count` bytes of the chunk.
+    /// Processes the first `count` bytes of the chunk.
     fn take(&mut self, token: Token, count: usize) {
         let Some(client) = self.clients.get_mut(&token) else { return };
         if !client.spoke
@@ -558,7 +559,7 @@ impl<A: Accept> Running<A> {
 
     // ---- sending to the loop
 
-    /// Sends what a client has completed.
+    /// Sends the complete messages of a client.
     fn send(&mut self, token: Token) {
         if !A::ACKNOWLEDGES {
             return self.inlet.send_full(&mut self.gather);
@@ -575,8 +576,8 @@ impl<A: Accept> Running<A> {
         }
     }
 
-    /// A client wants to know the last of its lines that is on disk here. Other connections of
-    /// the same origin are of the past, and what they sent comes before the query.
+    /// Sends a client's query for the last of its lines on disk here. Other connections of the same
+    /// origin are obsolete, and what they sent precedes the query.
     fn query(&mut self, token: Token, origins: Vec<Identity>) {
         let same = |(other, client): (&Token, &Client<A::Session>)| {
             let shares = client.session.origins().iter().any(|origin| origins.contains(origin));
@@ -598,7 +599,7 @@ impl<A: Accept> Running<A> {
 
     // ---- answering
 
-    /// Takes what the loop says.
+    /// Processes the loop's answers.
     fn take_answers(&mut self) {
         let answers = self.inlet.answers();
         self.disconnect_lost(&answers.lost);
@@ -643,8 +644,8 @@ impl<A: Accept> Running<A> {
         }
     }
 
-    /// Disconnects clients whose lines could not be stored, because their spool was removed before
-    /// they were: they send them again, on a new connection.
+    /// Disconnects clients whose lines could not be stored, because their spool was removed first:
+    /// they send them again, on a new connection.
     fn disconnect_lost(&mut self, lost: &[u64]) {
         for barrier in lost {
             let asked = self.querying.remove(barrier);
@@ -660,13 +661,13 @@ impl<A: Accept> Running<A> {
         }
     }
 
-    /// Writes answers, and what TLS has to say, as much as goes.
+    /// Writes answers and TLS output, as much as possible.
     fn write(&mut self, token: Token) {
         let Some(client) = self.clients.get_mut(&token) else { return };
         match client.write() {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => return self.account(token),
-            // What it sent before may still be there to be read.
+            // Its earlier data may still be there to read.
             Err(_) if !A::ACKNOWLEDGES => return,
             Err(error) => {
                 log::debug!("input.{}: {}: {error}", self.inlet.name(), client.peer);
@@ -684,7 +685,7 @@ impl<A: Accept> Running<A> {
 
     // ---- the end
 
-    /// What clients had sent before the stop is still taken, a turn's worth each.
+    /// Reads what clients had sent before the stop, a turn's worth each.
     fn finish(&mut self) {
         self.acceptor.close();
         for token in self.clients.keys().copied().collect::<Vec<_>>() {
@@ -694,7 +695,7 @@ impl<A: Accept> Running<A> {
         self.send_all();
     }
 
-    /// Tells the clients that are left that the server goes.
+    /// Tells the remaining clients that the server is closing.
     fn part_all(&mut self) {
         let start = Instant::now();
         for client in self.clients.values_mut() {
@@ -712,20 +713,20 @@ impl<A: Accept> Running<A> {
 }
 
 impl<S: Session> Client<S> {
-    /// Whether it has to say something within a bounded time.
+    /// Returns whether it must send something within a bounded time.
     fn must_open(&self) -> bool {
         let begins = matches!(self.session.state(), State::New | State::Querying(_));
         begins || self.transport.is_tls() && !self.spoke
     }
 
-    /// Whether more is to be read from it.
+    /// Returns whether it should be read from.
     fn is_read_from(&mut self) -> bool {
         self.write_blocked = self.session.owed() > ANSWERS_MAX;
         let may_speak = matches!(self.session.state(), State::New | State::Open);
         !self.write_blocked && !self.faulty && may_speak
     }
 
-    /// Writes all there is.
+    /// Writes everything available.
     fn write(&mut self) -> io::Result<()> {
         while !self.session.out().is_empty() {
             let slice = IoSlice::new(self.session.out());
@@ -736,7 +737,7 @@ impl<S: Session> Client<S> {
                 Err(error) => return Err(error),
             }
         }
-        // What was a long queue of answers is not kept.
+        // Do not keep the memory of a long queue of answers.
         self.session.out().shrink_to(READ_CHUNK);
         self.transport.flush()
     }

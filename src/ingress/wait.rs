@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::limits;
 use crate::wake::Bell;
 
-/// What a wait ended with.
+/// The result of a wait.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Waited {
     /// There is something to read.
@@ -19,12 +19,12 @@ pub enum Waited {
     TimedOut,
 }
 
-/// Lets a millisecond pass, in which the kernel gathers what comes.
+/// Waits for a millisecond, in which the kernel gathers data.
 pub fn pause(bell: &Bell) -> Waited {
     rest(bell, limits::RECV_PAUSE)
 }
 
-/// Lets this time pass.
+/// Waits for this time.
 pub fn rest(bell: &Bell, time: Duration) -> Waited {
     let mut fds = [PollFd::new(bell.as_fd(), PollFlags::POLLIN)];
     let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
@@ -39,7 +39,7 @@ pub fn wait(source: BorrowedFd<'_>, bell: &Bell, longest: Option<Duration>) -> W
     wait_any(&[source], bell, longest).0
 }
 
-/// Waits until there is something to read from any of these; from which, by their places.
+/// Waits until one of these is readable; returns the indexes of those that are.
 pub fn wait_any(
     sources: &[BorrowedFd<'_>],
     bell: &Bell,
@@ -50,7 +50,7 @@ pub fn wait_any(
     let timeout = longest.map_or(PollTimeout::NONE, |longest| {
         PollTimeout::try_from(longest).unwrap_or(PollTimeout::MAX)
     });
-    // An error can only be an interruption by a signal; the caller looks at its source again.
+    // An error can only be an interruption by a signal; the caller checks its source again.
     let _ = poll(&mut fds, timeout);
     let woke = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
     let ready: Vec<_> = (0..sources.len()).filter(|at| woke(&fds[*at])).collect();

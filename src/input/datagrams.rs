@@ -1,8 +1,8 @@
-//! Raw lines out of datagrams.
+//! Extracting raw lines from datagrams.
 //!
-//! A datagram holds any number of lines; its end ends its last line, whether a newline
-//! stands there or not, so that two datagrams never merge. A datagram without a byte holds
-//! no line. What the kernel coalesced is taken apart again by the size it names.
+//! A datagram holds any number of lines; its end is the end of its last line, with or without a
+//! newline, so that two datagrams never merge. An empty datagram holds no line. Datagrams coalesced
+//! by the kernel are split again by the size that it reports.
 
 use bytes::BytesMut;
 
@@ -24,13 +24,13 @@ pub struct RawLines {
 }
 
 impl RawLines {
-    /// An intake that cuts lines to `max_line` bytes.
+    /// Creates an intake that truncates lines to `max_line` bytes.
     pub fn new(max_line: usize) -> Self {
         let counts = InputCounts::default();
         Self { max_line, blocks: Blocks::default(), lines: 0, full: Vec::new(), gaps: None, counts }
     }
 
-    /// The same, with the gaps in the lines' sequence numbers counted where there is a tracker.
+    /// Counts gaps in the lines' sequence numbers, if there is a tracker.
     #[must_use]
     pub fn with_gaps(mut self, gaps: Option<GapTracker>) -> Self {
         self.gaps = gaps;
@@ -80,7 +80,7 @@ impl RawLines {
     }
 }
 
-/// Who sent raw lines is nobody's question.
+/// The senders of raw lines are not recorded.
 impl Intake for RawLines {
     fn buffer(&mut self) -> &mut BytesMut {
         if self.blocks.current().capacity() - self.blocks.current().len() < DATAGRAM_MAX {
@@ -109,7 +109,7 @@ impl Intake for RawLines {
             self.lines += count_lines(message);
             return;
         }
-        // Something is to be put in or left out: the message is laid aside and taken in anew.
+        // Something must be inserted or removed: the message is set aside and processed again.
         let message = buffer.split_off(start);
         self.take(&message, segment, source);
     }
@@ -149,7 +149,7 @@ impl Gather for RawLines {
     }
 }
 
-/// Whether each datagram of a coalesced message ends with a newline.
+/// Returns whether each datagram of a coalesced message ends with a newline.
 fn all_end_lines(message: &[u8], segment: usize) -> bool {
     message.chunks(segment).all(|datagram| datagram.last() == Some(&b'\n'))
 }

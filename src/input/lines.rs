@@ -1,29 +1,29 @@
-//! Whole lines out of a stream of bytes that comes in pieces: a child's output, a FIFO,
+//! Extracting whole lines from a stream of bytes that arrives in pieces: a child's output, a FIFO,
 //! standard input.
 
 use bytes::Bytes;
 
 use super::InputCounts;
 
-/// Keeps an unfinished line until its end comes.
+/// Buffers an unfinished line until its end arrives.
 #[derive(Debug)]
 pub struct LineBuffer {
     max_line: usize,
-    /// The line that has no end yet; never longer than `max_line`.
+    /// The unfinished line; never longer than `max_line`.
     partial: Vec<u8>,
-    /// How many bytes of that line were cut off so far.
+    /// How many bytes of that line have been cut off.
     cut: usize,
-    /// What was counted since it was last taken.
+    /// The counts since they were last taken.
     pub counts: InputCounts,
 }
 
 impl LineBuffer {
-    /// A buffer that cuts lines to `max_line` bytes.
+    /// Creates a buffer that truncates lines to `max_line` bytes.
     pub fn new(max_line: usize) -> Self {
         Self { max_line, partial: Vec::new(), cut: 0, counts: InputCounts::default() }
     }
 
-    /// Takes in a piece of the stream; the lines it finished and their number.
+    /// Processes a piece of the stream; returns the lines it completes and their number.
     pub fn push(&mut self, mut piece: &[u8]) -> Option<(Bytes, u32)> {
         let last = memchr::memrchr(b'\n', piece);
         let mut done = Vec::with_capacity(last.map_or(0, |at| self.partial.len() + at + 1));
@@ -38,7 +38,7 @@ impl LineBuffer {
         (lines > 0).then(|| (done.into(), lines))
     }
 
-    /// The stream has ended: its last line, where no newline ended it.
+    /// Handles the end of the stream: returns its last line, if no newline ended it.
     pub fn end(&mut self) -> Option<(Bytes, u32)> {
         if self.partial.is_empty() {
             return None;
@@ -48,7 +48,7 @@ impl LineBuffer {
         Some((done.into(), 1))
     }
 
-    /// Bytes of the unfinished line; at most `max_line`.
+    /// The size of the unfinished line in bytes; at most `max_line`.
     pub fn held(&self) -> usize {
         self.partial.len()
     }

@@ -1,7 +1,7 @@
-//! Syslog messages to lines: one message, one line.
+//! Converting syslog messages to lines: one message, one line.
 //!
-//! A newline inside a message would forge a line, in a file, a pipe, a spool or at the next hop.
-//! It is taken out here, once; all other bytes stay as they came, unless the user asks for more
+//! A newline inside a message would forge a line, in a file, a pipe, a spool or at the next hop. It
+//! is removed here, once; all other bytes stay as received, unless the user asks for more
 //! ([`Escape`]).
 
 use bytes::{Bytes, BytesMut};
@@ -12,7 +12,7 @@ use crate::limits::{BLOCK, DATAGRAM_MAX};
 use crate::parse::syslog::pri;
 use crate::sources::{Gatherer, Source};
 
-/// What becomes of control characters in a message.
+/// How control characters in a message are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Escape {
     /// A newline becomes `#012`.
@@ -31,7 +31,7 @@ impl Escape {
         }
     }
 
-    /// Where the first byte is that cannot stay.
+    /// The index of the first byte that must be replaced.
     fn find(self, bytes: &[u8]) -> Option<usize> {
         match self {
             Self::Newline | Self::Split => memchr::memchr(b'\n', bytes),
@@ -45,7 +45,7 @@ impl Escape {
 pub struct Messages {
     max_message: usize,
     escape: Escape,
-    /// What is received into; a message is copied out of it.
+    /// The receive buffer; messages are copied out of it.
     landing: BytesMut,
     blocks: Blocks,
     lines: u32,
@@ -55,7 +55,7 @@ pub struct Messages {
 }
 
 impl Messages {
-    /// An intake that cuts lines to `max_message` bytes.
+    /// Creates an intake that truncates lines to `max_message` bytes.
     pub fn new(max_message: usize, escape: Escape) -> Self {
         Self {
             max_message,
@@ -69,7 +69,7 @@ impl Messages {
         }
     }
 
-    /// Takes in one message, of which `cut` bytes were cut off already.
+    /// Processes one message, of which `cut` bytes have already been cut off.
     pub fn message(&mut self, message: &[u8], cut: usize, source: Option<Source>) {
         let message = without_trailer(message);
         if message.is_empty() {
@@ -84,7 +84,7 @@ impl Messages {
                 let mut part = parts.next();
                 while let Some(this) = part {
                     part = parts.next();
-                    // What was cut off was cut off the last part.
+                    // Bytes cut off the message were cut off its last part.
                     self.line(this, if part.is_none() { cut } else { 0 }, source);
                 }
             }
@@ -99,8 +99,8 @@ impl Messages {
         }
     }
 
-    /// A message with nothing in it that cannot stay, as far as it fits, and how many of its
-    /// bytes did not.
+    /// A message with its control characters escaped, as far as it fits, and how many of its bytes
+    /// did not fit.
     fn escaped(&self, message: &[u8], first: usize) -> (Vec<u8>, usize) {
         // No more than is needed: a message may be large, and all of it special.
         let special = message[first..].iter().filter(|byte| self.escape.is_special(**byte)).count();
@@ -219,8 +219,8 @@ impl Gather for Messages {
     }
 }
 
-/// The parts of a message between its newlines, each without what some senders put before one: a
-/// carriage return, and a NUL.
+/// The parts of a message between its newlines, each without the terminators that some senders add:
+/// a carriage return, and a NUL.
 fn parts(message: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(message);
     std::iter::from_fn(move || {
@@ -231,7 +231,7 @@ fn parts(message: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// A message without what some senders put behind it: one newline, with or without a carriage
+/// A message without the terminators that some senders add: one newline, with or without a carriage
 /// return, and one NUL.
 fn without_trailer(message: &[u8]) -> &[u8] {
     let strip_newline = |bytes: &mut &[u8]| {
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(lines, b"<1>a#011b#012#001c#177#000\x80\n");
         let (lines, _) = take(Escape::Split, 100, &[b"<1>a\n\nb\n", b"<1>c"]);
         assert_eq!(lines, b"<1>a\nb\n<1>c\n");
-        // The end of a line is the same everywhere in a message.
+        // A line's terminator is the same everywhere in a message.
         let messages: &[&[u8]] =
             &[b"<1>a\r\nb\r\nc\r\n", b"<1>d\0\ne\0\r\n\r\nf\r", b"<1>g\rh\r\r\ni"];
         let (lines, counts) = take(Escape::Split, 100, messages);

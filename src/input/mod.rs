@@ -1,4 +1,4 @@
-//! From what the kernel gave us to whole lines: no system calls, only bytes and counts.
+//! From the kernel's bytes to whole lines: no system calls, only bytes and counts.
 
 pub mod datagrams;
 pub mod lines;
@@ -19,21 +19,21 @@ use crate::sources::{Source, Sources};
 pub struct Piece {
     /// The lines, each with its newline.
     pub bytes: Bytes,
-    /// How many.
+    /// The number of lines.
     pub lines: u32,
-    /// Who sent which, where that is known.
+    /// The senders, if known.
     pub sources: Option<Sources>,
-    /// Where they stand at the sender, where it said so.
+    /// The lines' numbers at the sender, if it sent them.
     pub origin: Option<Span>,
 }
 
 impl Piece {
-    /// Lines of which nothing else is known.
+    /// Lines without any other information.
     pub fn new(bytes: Bytes, lines: u32) -> Self {
         Self { bytes, lines, sources: None, origin: None }
     }
 
-    /// The piece as a batch of an input.
+    /// Converts the piece to a batch of an input.
     pub fn into_batch(self, input: &Arc<str>, received: SystemTime) -> Batch {
         let Self { bytes, lines, sources, origin } = self;
         Batch { sources, origin, ..Batch::new(bytes, lines, Arc::clone(input), received) }
@@ -42,45 +42,45 @@ impl Piece {
 
 /// Gathers the lines of an input into pieces.
 pub trait Gather {
-    /// The pieces that are full; what is in the current one stays for more to come.
+    /// The full pieces; the current one waits for more lines.
     fn full(&mut self) -> std::vec::Drain<'_, Piece>;
 
-    /// How many pieces are full.
+    /// The number of full pieces.
     fn full_count(&self) -> usize;
 
-    /// Makes all lines gathered a full piece.
+    /// Makes all lines gathered so far a full piece.
     fn seal(&mut self);
 
-    /// Gives memory back that nobody holds, for when the stream rests.
+    /// Releases unused memory, for when the stream pauses.
     fn rest(&mut self);
 
-    /// What was counted since it was last taken.
+    /// The counts since they were last taken.
     fn counts(&mut self) -> &mut InputCounts;
 }
 
-/// Makes lines of datagrams.
+/// Makes lines from datagrams.
 pub trait Intake: Gather {
-    /// The buffer into which the next message is to be received, behind what is there.
+    /// The buffer into which to receive the next message, after its present content.
     fn buffer(&mut self) -> &mut BytesMut;
 
-    /// The buffer as the last call of [`Self::buffer`] gave it.
+    /// The buffer returned by the last call of [`Self::buffer`].
     fn current(&mut self) -> &mut BytesMut;
 
-    /// Takes in the message that was received into the buffer from byte `start` on; each
-    /// `segment` bytes of it are a datagram.
+    /// Processes the message that was received into the buffer from byte `start` on; each `segment`
+    /// bytes of it are a datagram.
     fn take_in_place(&mut self, start: usize, segment: usize, source: Option<Source>);
 
-    /// Takes in a message that stands elsewhere, by copying it.
+    /// Processes a message that is stored elsewhere, by copying it.
     fn take(&mut self, message: &[u8], segment: usize, source: Option<Source>);
 
     /// Bytes gathered and not yet taken.
     fn waiting(&self) -> usize;
 
-    /// How many full pieces a receiver in a flood hands over at once.
+    /// The number of full pieces a receiver sends at once in a flood.
     fn handed_over_together(&self) -> usize;
 }
 
-/// Pieces that were made elsewhere, in their order.
+/// Pieces made elsewhere, in order.
 #[derive(Debug, Default)]
 pub struct Pieces {
     full: Vec<Piece>,
@@ -112,42 +112,42 @@ impl Gather for Pieces {
     }
 }
 
-/// What an input knows beside the lines themselves. Sent along with each batch as what came
-/// since the last one, and added up by the node.
+/// What an input counts besides the lines themselves. Sent with each batch as the difference since
+/// the previous one, and summed by the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct InputCounts {
     /// Datagrams received.
     pub datagrams: u64,
-    /// Datagrams and messages without a byte, in which there is no line.
+    /// Datagrams and messages without content, which hold no line.
     pub empty_datagrams: u64,
-    /// Lines cut to `max_line`.
+    /// Lines truncated to `max_line`.
     pub oversize: u64,
     /// Bytes cut off those lines.
     pub oversize_bytes: u64,
-    /// Datagrams that the kernel dropped for want of room.
+    /// Datagrams that the kernel dropped for lack of buffer space.
     pub kernel_drops: u64,
-    /// Lines missing by the sequence numbers in them.
+    /// Lines missing according to their sequence numbers.
     pub sequence_lost: u64,
-    /// Senders whose sequence numbers are followed no more, because others came.
+    /// Senders whose sequence numbers are no longer tracked, because of other senders.
     pub senders_forgotten: u64,
-    /// Messages that made no sense, wrong counts of octets among them.
+    /// Malformed messages, including wrong octet counts.
     pub malformed: u64,
-    /// Connections taken.
+    /// Connections accepted.
     pub connections: u64,
-    /// Connections refused because there were too many.
+    /// Connections refused because of the limit.
     pub refused: u64,
     /// Followed files that were found truncated.
     pub truncated: u64,
     /// Followed files that were not read, or not to their end.
     pub unread: u64,
-    /// Times that changes of followed files were missed, so that all were looked at.
+    /// How often changes of followed files were missed, so that all files had to be checked.
     pub overflows: u64,
-    /// Messages that were not understood and went on as they were.
+    /// Messages with faults, passed on unchanged.
     pub faults: Faults,
 }
 
 impl InputCounts {
-    /// Adds what came since.
+    /// Adds later counts.
     pub fn add(&mut self, other: &Self) {
         self.datagrams += other.datagrams;
         self.empty_datagrams += other.empty_datagrams;
@@ -165,7 +165,7 @@ impl InputCounts {
         self.faults.add(&other.faults);
     }
 
-    /// Counts a line that was cut by so many bytes.
+    /// Counts a line that was truncated by this many bytes.
     pub fn cut(&mut self, bytes: usize) {
         self.oversize += 1;
         self.oversize_bytes += bytes as u64;

@@ -1,5 +1,4 @@
-//! TCP connections, plain or through TLS, as inputs and outputs use them; names and their
-//! addresses.
+//! TCP connections, plain or through TLS, for inputs and outputs; the resolution of host names.
 
 pub mod names;
 mod pem;

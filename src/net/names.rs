@@ -1,4 +1,4 @@
-//! Looking names up, beside whoever asks: a resolver may take its time, or never answer.
+//! Looking up names in threads of their own: a resolver may be slow, or never answer.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -9,10 +9,10 @@ use crate::limits::LOOKUPS_MAX;
 use crate::url::resolve;
 use crate::wake::Wake;
 
-/// The addresses of a name, at least one, or why there is none.
+/// The addresses of a name, at least one, or the reason why there are none.
 pub type Found = Result<Vec<SocketAddr>, String>;
 
-/// Look-ups that are under way or wait for a thread. `K` tells whose an answer is.
+/// Look-ups in progress or queued. `K` identifies who asked.
 #[derive(Debug)]
 pub struct Lookups<K> {
     jobs: Arc<Mutex<Jobs<K>>>,
@@ -24,7 +24,7 @@ pub struct Lookups<K> {
 #[derive(Debug)]
 struct Jobs<K> {
     waiting: VecDeque<Job<K>>,
-    /// Threads that look names up.
+    /// The number of look-up threads.
     threads: usize,
 }
 
@@ -36,15 +36,15 @@ struct Job<K> {
 }
 
 impl<K: Send + 'static> Lookups<K> {
-    /// None yet; the loop is woken by `wake` when there is an answer.
+    /// Creates an empty set; `wake` wakes the loop when there is an answer.
     pub fn new(wake: Wake) -> Self {
         let (finder, found) = channel();
         let jobs = Arc::new(Mutex::new(Jobs { waiting: VecDeque::new(), threads: 0 }));
         Self { jobs, found, finder, wake }
     }
 
-    /// Asks for the addresses of a host; [`Self::poll`] has the answer. An address as text needs
-    /// no resolver and no thread.
+    /// Requests the addresses of a host; [`Self::poll`] returns the answer. An address in text form
+    /// needs no resolver and no thread.
     pub fn ask(&self, key: K, host: &str, port: u16) {
         if host.parse::<IpAddr>().is_ok() {
             return self.answer(key, resolve(host, port));
@@ -58,14 +58,14 @@ impl<K: Send + 'static> Lookups<K> {
             (Arc::clone(&self.jobs), self.finder.clone(), self.wake.clone());
         let work = move || {
             while let Some(job) = next(&shared) {
-                // The loop may have ended meanwhile.
+                // The loop may have ended in the meantime.
                 let _ = finder.send((job.key, resolve(&job.host, job.port)));
                 wake.wake();
             }
         };
         match std::thread::Builder::new().name("find".into()).spawn(work) {
             Ok(_) => jobs.threads += 1,
-            // Another thread takes it, where there is one.
+            // If another thread exists, it will take the job.
             Err(_) if jobs.threads > 0 => {}
             Err(error) => {
                 let job = jobs.waiting.pop_back();
@@ -79,12 +79,12 @@ impl<K: Send + 'static> Lookups<K> {
     }
 
     fn answer(&self, key: K, found: Found) {
-        // The receiver is ours.
+        // We hold the receiver ourselves.
         let _ = self.finder.send((key, found));
         self.wake.wake();
     }
 
-    /// The next answer, where there is one.
+    /// The next answer, if there is one.
     pub fn poll(&self) -> Option<(K, Found)> {
         self.found.try_recv().ok()
     }
@@ -94,7 +94,7 @@ fn lock<K>(jobs: &Mutex<Jobs<K>>) -> MutexGuard<'_, Jobs<K>> {
     jobs.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The next job of a thread, which ends where there is none.
+/// The next job of a thread; a thread without one ends.
 fn next<K>(jobs: &Mutex<Jobs<K>>) -> Option<Job<K>> {
     let mut jobs = lock(jobs);
     let job = jobs.waiting.pop_front();

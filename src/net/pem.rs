@@ -1,5 +1,5 @@
-//! Certificates and private keys as people have them: PEM (RFC 7468) or DER, in any order. What
-//! cannot be used is refused with what to do.
+//! Certificates and private keys in their usual forms: PEM (RFC 7468) or DER, in any order.
+//! Unusable files are refused with advice.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,11 +13,10 @@ use rustls::{CertificateError, Error, InconsistentKeys};
 
 use crate::limits::PEM_MAX;
 
-/// Certificates, our own first, and its private key.
+/// Our certificate chain, our own certificate first, and its private key.
 pub(super) type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-/// Forms that a file of certificates may have and that are not read: the label in its first line,
-/// and what to do.
+/// Forms of certificate files that are not supported: the label in their first line, and advice.
 const OTHER_FORMS: [(&str, &str); 5] = [
     ("TRUSTED CERTIFICATE", "is in a form of OpenSSL's own; `openssl x509` writes the usual one"),
     ("PKCS7", "is PKCS #7; `openssl pkcs7 -print_certs` writes its certificates"),
@@ -26,12 +25,12 @@ const OTHER_FORMS: [(&str, &str); 5] = [
     ("PRIVATE KEY", "is a private key, and no certificate is with it"),
 ];
 
-/// What is said of a private key that cannot be used.
+/// The message for an unusable private key.
 const KINDS: &str = "is not supported: use RSA with 2048 to 8192 bits, ECDSA on P-256 or P-384, or \
                      Ed25519. `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256` \
                      makes a new one, for which a new certificate is needed";
 
-/// What is said of a certificate of another version than 3.
+/// The message for a certificate that is not of version 3.
 pub(super) const VERSION: &str = "a certificate of X.509 version 1, which can name no host: make \
                                   one of version 3 with a subjectAltName, as `openssl req -x509 \
                                   -addext subjectAltName=DNS:HOST` does";
@@ -43,7 +42,7 @@ const DAMAGED: &str = "is damaged, or was not copied whole: from `-----BEGIN` to
 /// The object identifier of the curve P-521 in DER (RFC 5480, section 2.1.1.1).
 const P521: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
 
-/// Reads a file, without the mark that some editors put at the start of UTF-8.
+/// Reads a file, without the byte order mark that some editors put at its start.
 fn contents(path: &Path) -> Result<Vec<u8>, String> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
@@ -61,7 +60,7 @@ fn has(bytes: &[u8], text: &str) -> bool {
     memchr::memmem::find(bytes, text.as_bytes()).is_some()
 }
 
-/// The first byte of what is in a DER sequence that fills the file; `None` where there is none.
+/// The first byte inside a DER sequence that fills the file; `None` if there is none.
 fn first_in_sequence(bytes: &[u8]) -> Option<u8> {
     let &[0x30, len, ref rest @ ..] = bytes else { return None };
     let more = if len < 0x80 { 0 } else { usize::from(len & 0x7f) };
@@ -80,7 +79,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 fn certificates_of(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     if has(bytes, "-----BEGIN ") {
         let text = String::from_utf8_lossy(bytes);
-        // Older programs say what kind of certificate it is.
+        // Older programs put the kind of certificate into the label.
         let text = text.replace(" X509 CERTIFICATE-----", " CERTIFICATE-----");
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
         let found = found.map_err(|_| DAMAGED)?;
@@ -141,8 +140,8 @@ fn keys_of(bytes: &[u8]) -> Result<Vec<PrivateKeyDer<'static>>, String> {
     })
 }
 
-/// Reads our own certificate, those up to its authority, and its private key. The files may have
-/// them in any order.
+/// Reads our own certificate, its chain, and its private key. The files may have them in any
+/// order.
 ///
 /// # Errors
 /// Which file is wrong, and what to do.
@@ -185,9 +184,9 @@ pub(super) fn own(cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<
     })
 }
 
-/// Whether an error is that a certificate is not of X.509 version 3.
+/// Returns whether an error means that a certificate is not of X.509 version 3.
 pub(super) fn is_of_old_version(error: &Error) -> bool {
-    // The crate that says so is one that rustls does not show.
+    // The error is from a crate that rustls does not expose.
     format!("{error:?}").contains("UnsupportedCertVersion")
 }
 
@@ -201,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_is_named_with_what_to_do() {
-        for (bytes, said) in [
+        for (bytes, message) in [
             (pem("TRUSTED CERTIFICATE"), "`openssl x509`"),
             (pem("PKCS7"), "`openssl pkcs7 -print_certs`"),
             (pem("CERTIFICATE REQUEST"), "is a request"),
@@ -215,7 +214,7 @@ mod tests {
             (Vec::new(), "neither as PEM nor as DER"),
         ] {
             let error = certificates_of(&bytes).unwrap_err();
-            assert!(error.contains(said), "{said}: {error}");
+            assert!(error.contains(message), "{message}: {error}");
         }
     }
 
@@ -233,7 +232,7 @@ mod tests {
     fn a_private_key_that_cannot_be_read_is_named_with_what_to_do() {
         let old = b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: x\n\nMAA=\n\
                     -----END RSA PRIVATE KEY-----\n";
-        for (bytes, said) in [
+        for (bytes, message) in [
             (pem("ENCRYPTED PRIVATE KEY"), "is encrypted"),
             (old.to_vec(), "is encrypted"),
             (pem("OPENSSH PRIVATE KEY"), "`ssh-keygen -p -m PKCS8`"),
@@ -244,7 +243,7 @@ mod tests {
             (b"no key".to_vec(), "neither as PEM nor as DER"),
         ] {
             let error = keys_of(&bytes).unwrap_err();
-            assert!(error.contains(said), "{said}: {error}");
+            assert!(error.contains(message), "{message}: {error}");
         }
     }
 }

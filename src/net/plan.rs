@@ -1,27 +1,28 @@
-//! The TLS of inputs and of clients, as the configuration has it.
+//! The TLS settings of inputs and clients, as configured.
 
 use std::path::PathBuf;
 
 /// The TLS of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTlsPlan {
-    /// The certificate and those up to its authority, PEM.
+    /// The certificate chain, PEM.
     pub cert: PathBuf,
     /// Its private key, PEM.
     pub key: PathBuf,
-    /// The authority that clients' certificates must be of, PEM; `None` asks for none.
+    /// The authority that must have signed clients' certificates, PEM; `None` requests no
+    /// certificate.
     pub client_ca: Option<PathBuf>,
-    /// Names of which a client's certificate must have one; empty for any.
+    /// A client's certificate must have one of these names; empty accepts any.
     pub names: Vec<String>,
 }
 
-/// What a client needs for TLS.
+/// The TLS settings of a client.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClientTlsPlan {
-    /// The authorities that the peer's certificate may be of, PEM; `None` for the system's.
+    /// The authorities trusted to sign the peer's certificate, PEM; `None` for the system's.
     pub ca: Option<PathBuf>,
     /// Our own certificate and its private key, PEM.
     pub own: Option<(PathBuf, PathBuf)>,
-    /// The name that the peer's certificate must have; `None` for the host's.
+    /// The name required in the peer's certificate; `None` for the host's name.
     pub name: Option<String>,
 }

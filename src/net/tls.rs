@@ -1,4 +1,4 @@
-//! TLS of inputs and outputs: what it needs, whom it takes, and what is said where it fails.
+//! TLS for inputs and outputs: its files, whom it accepts, and the messages when it fails.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,18 +17,18 @@ use rustls::{ServerConfig, ServerConnection};
 use super::pem::{self, is_of_old_version};
 use super::plan::{ClientTlsPlan, ServerTlsPlan};
 
-/// Where Debian, Red Hat and SUSE keep the authorities that the system trusts.
+/// Where Debian, Red Hat and SUSE keep the system's trusted authorities.
 const SYSTEM_AUTHORITIES: [&str; 3] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/var/lib/ca-certificates/ca-bundle.pem",
 ];
 
-/// Makes connections of an input. Clones have the same certificate, also when it is renewed.
+/// Creates the connections of an input. Clones share one certificate, even after a renewal.
 #[derive(Debug, Clone)]
 pub struct ServerTls(Arc<RwLock<Arc<ServerConfig>>>);
 
-/// Makes connections of a forward output.
+/// Creates the connections of a forward output.
 #[derive(Debug, Clone)]
 pub struct ClientTls {
     config: Arc<ClientConfig>,
@@ -38,7 +38,7 @@ pub struct ClientTls {
 impl ServerTls {
     /// Reads the files that `plan` names.
     ///
-    /// # Errors
+    /// Which file is invalid, and why.
     /// Which file is wrong, and how.
     pub fn new(plan: &ServerTlsPlan) -> Result<Self, String> {
         let builder = ServerConfig::builder_with_provider(provider())
@@ -63,7 +63,7 @@ impl ServerTls {
         Ok(Self(Arc::new(RwLock::new(Arc::new(config)))))
     }
 
-    /// Goes on with what another one has read; connections that are there stay as they are.
+    /// Switches to the files that another one has read; existing connections are unaffected.
     pub fn renew(&self, by: &Self) {
         let config = by.config();
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
@@ -76,14 +76,14 @@ impl ServerTls {
     /// The server's side of a new connection.
     ///
     /// # Errors
-    /// What TLS says.
+    /// The error from TLS.
     pub fn connection(&self) -> Result<Connection, String> {
         let connection = ServerConnection::new(self.config());
         connection.map(Connection::Server).map_err(|error| error.to_string())
     }
 }
 
-/// Takes only clients whose certificate has one of some names, where there are any.
+/// Accepts only clients whose certificate has one of these names, if there are any.
 #[derive(Debug)]
 struct Named {
     any: Pinned<dyn ClientCertVerifier>,
@@ -93,7 +93,7 @@ struct Named {
 fn names(names: &[String]) -> Result<Vec<ServerName<'static>>, String> {
     let name = |name: &String| {
         ServerName::try_from(name.clone())
-            .map_err(|_| format!("`{name}` is no name that a certificate could have"))
+            .map_err(|_| format!("`{name}` cannot be the name in a certificate"))
     };
     names.iter().map(name).collect()
 }
@@ -150,7 +150,7 @@ impl ClientCertVerifier for Named {
 impl ClientTls {
     /// Reads the files that `plan` names.
     ///
-    /// # Errors
+    /// Which file is invalid, and why.
     /// Which file is wrong, and how.
     pub fn new(plan: &ClientTlsPlan) -> Result<Self, String> {
         let system = SYSTEM_AUTHORITIES.iter().map(PathBuf::from).find(|path| path.exists());
@@ -164,8 +164,8 @@ impl ClientTls {
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider())
             .build()
             .map_err(|error| format!("{}: {error}", ca.display()))?;
-        // Not dangerous: what the usual verifier refuses is refused, but for a certificate that
-        // the configuration names.
+        // Not dangerous: it rejects everything that the usual verifier rejects, except certificates
+        // that the configuration names.
         let builder = builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Pinned { pinned, verifier }));
@@ -183,19 +183,19 @@ impl ClientTls {
 
     /// The client's side of a new connection to `host`.
     ///
-    /// # Errors
+    /// That the host's name cannot be the name in a certificate.
     /// That the host's name can be no name of a certificate.
     pub fn connection(&self, host: &str) -> Result<Connection, String> {
         let name = self.name.clone().unwrap_or_else(|| host.to_string());
         let server = ServerName::try_from(name.clone())
-            .map_err(|_| format!("`{name}` is no name that a certificate could have"))?;
+            .map_err(|_| format!("`{name}` cannot be the name in a certificate"))?;
         ClientConnection::new(Arc::clone(&self.config), server)
             .map(Connection::Client)
             .map_err(|error| error.to_string())
     }
 }
 
-/// What went wrong on a connection to a peer, and what to do where TLS says it.
+/// Explains a failed connection to a peer, with advice for TLS errors.
 pub fn explain(error: &io::Error) -> String {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     tls.map_or_else(|| error.to_string(), explain_tls)
@@ -227,15 +227,16 @@ fn explain_tls(error: &rustls::Error) -> String {
     format!("{error}: {what}")
 }
 
-/// Whether an error is that a peer shows a certificate of an authority (basicConstraints with
-/// CA:TRUE). It is found after the times of the certificate, and before its signature.
+/// Returns whether an error means that a peer presents a certificate of an authority
+/// (basicConstraints with CA:TRUE). This is detected after the validity period is checked, and
+/// before the signature.
 fn is_ca_as_peer(error: &rustls::Error) -> bool {
-    // The crate that says so is one that rustls does not show.
+    // The error is from a crate that rustls does not expose.
     format!("{error:?}").contains("CaUsedAsEndEntity")
 }
 
-/// Takes a peer that shows one of the very certificates that are named as authorities, though it
-/// is one of an authority: `openssl req -x509` makes such ones unless it is told otherwise.
+/// Accepts a peer that presents one of the certificates configured as authorities, even though it
+/// is an authority's: `openssl req -x509` creates such certificates by default.
 #[derive(Debug)]
 struct Pinned<V: ?Sized> {
     pinned: Vec<CertificateDer<'static>>,
@@ -300,7 +301,7 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// The authorities in a file: as roots, and as the very certificates.
+/// The authorities in a file: as roots, and as certificates.
 fn authorities(path: &Path) -> Result<(Arc<RootCertStore>, Vec<CertificateDer<'static>>), String> {
     let mut roots = RootCertStore::empty();
     let found = pem::certificates(path)?;

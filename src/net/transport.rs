@@ -1,5 +1,5 @@
-//! A connection over TCP or a Unix socket, plain or through TLS, as the loop and the receivers use
-//! it: nothing here ever waits.
+//! A connection over TCP or a Unix socket, plain or through TLS, for the loop and the receivers:
+//! nothing here ever waits.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -14,7 +14,7 @@ use socket2::{SockRef, TcpKeepalive};
 use super::stream::Stream;
 use crate::sys::socket;
 
-/// A peer that is gone without a word is noticed after some two minutes.
+/// A peer that vanishes silently is detected after about two minutes.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15));
 
 /// A connection.
@@ -22,26 +22,26 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from
 pub struct Transport {
     stream: Stream,
     tls: Option<Box<Tls>>,
-    /// Bytes written to the socket since it was made.
+    /// Bytes written to the socket since it was created.
     written: u64,
 }
 
 #[derive(Debug)]
 struct Tls {
     connection: Connection,
-    /// Bytes taken for encryption.
+    /// Bytes accepted for encryption.
     taken: u64,
-    /// Of those the first so many are in the first so many bytes of the socket.
+    /// Pairs of byte counts: those accepted, and those written to the socket that carry them.
     marks: VecDeque<(u64, u64)>,
-    /// Of those taken the peer's TCP has acknowledged so many.
+    /// How many of the accepted bytes the peer's TCP has acknowledged.
     acknowledged: u64,
 }
 
 impl Tls {
-    /// Takes in what was read from the socket.
+    /// Processes what was read from the socket.
     fn take_in(&mut self, stream: &mut Stream) -> io::Result<()> {
         self.connection.process_new_packets().map(drop).map_err(|error| {
-            // The alert that says why; the connection ends either way.
+            // The alert that explains the failure; the connection ends either way.
             let _ = self.connection.write_tls(stream);
             io::Error::new(ErrorKind::InvalidData, error)
         })
@@ -49,12 +49,12 @@ impl Tls {
 }
 
 impl Transport {
-    /// A connection; with `tls` it goes through TLS.
+    /// Creates a connection; with `tls` it uses TLS.
     pub fn new(stream: impl Into<Stream>, tls: Option<Connection>) -> Self {
         let stream = stream.into();
         let socket = SockRef::from(&stream);
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE.0).with_interval(KEEPALIVE.1);
-        // Without these a connection only works less well; a Unix socket needs none of them.
+        // Without these options a connection works less well; a Unix socket needs none of them.
         let _ = socket.set_tcp_nodelay(true);
         let _ = socket.set_tcp_keepalive(&keepalive);
         let tls = tls.map(|connection| {
@@ -63,12 +63,12 @@ impl Transport {
         Self { stream, tls, written: 0 }
     }
 
-    /// Whether it goes through TLS.
+    /// Returns whether it uses TLS.
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
     }
 
-    /// The certificate that the peer has shown and that was verified (DER), if it did.
+    /// The peer's certificate, if it presented one and it was verified (DER).
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         let certificates = self.tls.as_ref()?.connection.peer_certificates()?;
         certificates.first().map(AsRef::as_ref)
@@ -79,17 +79,17 @@ impl Transport {
         &self.stream
     }
 
-    /// Reads what is there; `Ok(0)` at the end.
+    /// Reads available bytes; returns `Ok(0)` at the end.
     ///
     /// # Errors
-    /// `WouldBlock` where there is nothing; the system's; that TLS was broken.
+    /// `WouldBlock` if nothing is available; the system's; a TLS failure.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else { return self.stream.read(buffer) };
         loop {
             match tls.connection.reader().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                // The peer hung up without TLS' farewell: with framed messages that is no loss
-                // that would not be seen otherwise.
+                // The peer hung up without TLS' closing alert: with framed messages, any loss is
+                // detected otherwise.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 done => return done,
             }
@@ -100,10 +100,10 @@ impl Transport {
         }
     }
 
-    /// Writes what goes; the number of bytes taken.
+    /// Writes as much as possible; returns the number of bytes accepted.
     ///
     /// # Errors
-    /// `WouldBlock` where nothing goes; the system's; that TLS was broken.
+    /// `WouldBlock` if nothing can be written; the system's; a TLS failure.
     pub fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             let count = self.stream.write_vectored(slices)?;
@@ -122,10 +122,10 @@ impl Transport {
         }
     }
 
-    /// Writes what TLS holds back.
+    /// Writes what TLS has buffered.
     ///
     /// # Errors
-    /// `WouldBlock` where the socket is full; the system's.
+    /// `WouldBlock` if the socket is full; the system's.
     pub fn flush(&mut self) -> io::Result<()> {
         let Some(tls) = &mut self.tls else { return Ok(()) };
         while tls.connection.wants_write() {
@@ -137,7 +137,7 @@ impl Transport {
         Ok(())
     }
 
-    /// How many of the bytes taken by [`Self::write`] the peer's TCP has acknowledged.
+    /// How many of the bytes accepted by [`Self::write`] the peer's TCP has acknowledged.
     ///
     /// # Errors
     /// The system's.
@@ -162,10 +162,10 @@ impl Transport {
         socket::silence(self.stream.as_fd())
     }
 
-    /// Goes on with the handshake of TLS; whether it is done.
+    /// Continues the TLS handshake; returns whether it is complete.
     ///
     /// # Errors
-    /// The system's; why TLS does not come about.
+    /// The system's; why the handshake failed.
     pub fn shake_hands(&mut self) -> io::Result<bool> {
         loop {
             match self.flush() {
@@ -178,8 +178,8 @@ impl Transport {
             }
             match tls.connection.read_tls(&mut self.stream) {
                 Ok(0) => {
-                    let said = "the peer has closed the connection during TLS' handshake";
-                    return Err(io::Error::new(ErrorKind::UnexpectedEof, said));
+                    let error = "the peer has closed the connection during TLS' handshake";
+                    return Err(io::Error::new(ErrorKind::UnexpectedEof, error));
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
@@ -190,19 +190,19 @@ impl Transport {
         }
     }
 
-    /// Ends the connection without a word, so that the kernel sends nothing more of what was
-    /// written. To be called where that will be sent again.
+    /// Aborts the connection, so that the kernel sends nothing more of what was written. Call it
+    /// only if those bytes will be sent again.
     pub fn reset(self) {
-        // Without it the peer may get some lines twice.
+        // Without this the peer may get some lines twice.
         let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
-    /// Whether the peer's TCP has acknowledged all that was written.
+    /// Returns whether the peer's TCP has acknowledged everything written.
     pub fn is_acknowledged(&self) -> bool {
         socket::unacknowledged(self.stream.as_fd()).is_ok_and(|bytes| bytes == 0)
     }
 
-    /// Says farewell, as far as it goes at once.
+    /// Sends the closing alert, as far as possible without waiting.
     pub fn close(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.connection.send_close_notify();

@@ -1,9 +1,9 @@
-//! What archives are called: the names that rotated and compressed files get.
+//! The names of archives: rotated and compressed files.
 //!
-//! A rotated file has a stamp behind its name and, where two have the same, a number; a
-//! compressed one has `.zst` at its end: `x.log.20261127T100000Z.0001.zst`. What a message puts
-//! into a name must never end like that ([`ending_at`]), or its file could be taken for an
-//! archive of another one.
+//! A rotated file has a stamp appended to its name and, if two have the same stamp, a number; a
+//! compressed one has `.zst` at its end: `x.log.20261127T100000Z.0001.zst`. A name with parts from
+//! a message must never end like that ([`ending_at`]), or its file could be mistaken for an archive
+//! of another one.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -12,20 +12,20 @@ use jiff::Timestamp;
 
 use crate::fs::with_suffix;
 
-/// What the name of a compressed file ends with.
+/// The suffix of a compressed file's name.
 const PACKED: &str = ".zst";
-/// What the name of a file ends with that is being compressed.
+/// The suffix of a file's name while it is being compressed.
 const UNFINISHED: &str = ".zst.part";
-/// The fewest digits of a number, so that the last part of an address is none.
+/// The minimum number of digits of a number, so that the last part of an address is not one.
 const DIGITS: usize = 4;
 
-/// The stamp of a moment, as in `20261123T050000Z`.
+/// The stamp of a time, as in `20261123T050000Z`.
 pub fn stamp(when: SystemTime) -> String {
     let time = Timestamp::try_from(when).unwrap_or(Timestamp::UNIX_EPOCH);
     time.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
-/// The name of an archive of `path`, uncompressed; the first of a stamp has no number.
+/// The name of an uncompressed archive of `path`; the first with a stamp has no number.
 pub fn rotated(path: &Path, stamp: &str, number: u32) -> PathBuf {
     match number {
         0 => with_suffix(path, &format!(".{stamp}")),
@@ -33,7 +33,7 @@ pub fn rotated(path: &Path, stamp: &str, number: u32) -> PathBuf {
     }
 }
 
-/// The name of a compressed file; the first of a name has no number.
+/// The name of a compressed file; the first with a name has no number.
 pub fn packed(path: &Path, number: u32) -> PathBuf {
     match number {
         0 => with_suffix(path, PACKED),
@@ -46,16 +46,17 @@ pub fn unfinished(path: &Path) -> PathBuf {
     with_suffix(path, UNFINISHED)
 }
 
-/// Whether a file's name ends as that of a compressed one.
+/// Returns whether a file's name has the suffix of a compressed one.
 pub fn is_packed(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "zst")
 }
 
-/// Where the ending begins that makes a name look like an archive's; its length if it has none.
+/// Where the suffix begins that makes a name look like an archive's; the name's length if it has
+/// none.
 pub fn ending_at(name: &str) -> usize {
     let packed = name.strip_suffix(UNFINISHED).or_else(|| name.strip_suffix(PACKED));
     let rest = packed.unwrap_or(name);
-    // A number of its own, and that of the file that was compressed.
+    // A number of its own, and the number of the file that was compressed.
     let once = without_number(rest).unwrap_or(rest);
     let twice = packed.and_then(|_| without_number(once)).unwrap_or(once);
     let stamped = [rest, once, twice].into_iter().find_map(without_stamp);
@@ -66,8 +67,8 @@ pub fn ending_at(name: &str) -> usize {
     }
 }
 
-/// Whether this is what follows the name of a file in that of its archive: a stamp, a number
-/// and `.zst`, each of which may be missing.
+/// Returns whether this is what an archive's name has after the file's name: a stamp, a number and
+/// `.zst`, each of which may be missing.
 pub fn is_ending(suffix: &str) -> bool {
     suffix.is_empty() || (ending_at(suffix) == 0 && !suffix.ends_with(UNFINISHED))
 }

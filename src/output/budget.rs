@@ -1,9 +1,10 @@
 //! The memory of all queues.
 //!
-//! A part is divided into reserved shares, one for each queue. The rest is common: it is borrowed
-//! first come, first served, and lines that several queues hold are paid for once, by the first of
-//! them, until the last lets go of them. So ten queues that hold the same lines hold nearly ten
-//! times as much as ten that hold different ones, and yet no queue can take another one's share.
+//! Part of it is divided into reserved shares, one for each queue. The rest is common: it is
+//! borrowed first come, first served, and lines held by several queues are charged once, to the
+//! first of them, until the last releases them. So ten queues that hold the same lines can hold
+//! nearly ten times as much as ten that hold different ones, and yet no queue can take another
+//! one's share.
 
 use std::collections::HashMap;
 
@@ -12,19 +13,18 @@ use bytes::Bytes;
 /// The common memory.
 #[derive(Debug, Default)]
 pub struct Budget {
-    /// What is left of it. Less than nothing after a queue took in more than it may.
+    /// The unused part. Negative after a queue took in more than it may.
     free: i64,
-    /// What is lent of it.
+    /// The borrowed part.
     lent: u64,
-    /// Lines that queues hold, by where they are in memory.
+    /// Lines held by queues, by their place in memory.
     held: HashMap<Place, Held>,
     /// The last lines that were copied, and the copy. The original is kept, so that its address
-    /// stands for it.
+    /// stays valid as a key.
     compacted: Option<(Bytes, Bytes)>,
 }
 
-/// Where lines are in memory: their address and length. It stands for the lines as long as a queue
-/// holds them.
+/// A place in memory: address and length. It identifies lines as long as a queue holds them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Place(usize, usize);
 
@@ -34,35 +34,35 @@ impl Place {
     }
 }
 
-/// Lines that some queues hold.
+/// Lines held by some queues.
 #[derive(Debug, Default)]
 struct Held {
-    /// The common memory that is lent for them.
+    /// The common memory borrowed for them.
     lent: u64,
-    /// How many queues hold them.
+    /// The number of queues that hold them.
     holders: u32,
 }
 
-/// What a batch in a queue is paid with.
+/// The charge for a batch in a queue.
 #[derive(Debug)]
 pub(super) struct Charge {
     place: Place,
-    /// So much is paid with the queue's own memory; nothing if the common memory pays.
+    /// The amount charged to the queue's own memory; 0 if charged to the common memory.
     pub(super) own: u64,
 }
 
-/// The divisor of the memory that gives the part reserved for shares.
+/// The memory divided by this is reserved for shares.
 const RESERVED_PART: u64 = 4;
 
 impl Budget {
-    /// A budget of `memory`, of which `taken` is set apart for the queues' shares.
+    /// Creates a budget of `memory`, of which `taken` is set aside for the queues' shares.
     pub fn new(memory: u64, taken: u64) -> Self {
         let mut budget = Self::default();
         budget.set(memory, taken);
         budget
     }
 
-    /// Changes both. What is lent stays lent.
+    /// Changes both. Borrowed memory stays borrowed.
     pub fn set(&mut self, memory: u64, taken: u64) {
         self.free = signed(memory).saturating_sub(signed(taken)).saturating_sub(signed(self.lent));
     }
@@ -72,7 +72,7 @@ impl Budget {
         memory / RESERVED_PART / (queues.max(1) as u64)
     }
 
-    /// The part of `memory` that no queue has for itself.
+    /// The part of `memory` that is not reserved.
     pub fn common(memory: u64) -> u64 {
         memory - memory / RESERVED_PART
     }
@@ -82,23 +82,23 @@ impl Budget {
         u64::try_from(self.free).unwrap_or(0)
     }
 
-    /// Bytes that are lent to queues.
+    /// Bytes that queues have borrowed.
     pub fn lent(&self) -> u64 {
         self.lent
     }
 
-    /// Returns whether the common memory pays for these lines already.
+    /// Returns whether these lines are already charged to the common memory.
     pub(super) fn is_paid(&self, bytes: &Bytes) -> bool {
         self.held.get(&Place::of(bytes)).is_some_and(|held| held.lent > 0)
     }
 
-    /// How many queues hold the lines that a batch was charged for.
+    /// The number of queues that hold the lines of a charge.
     pub(super) fn holders(&self, charge: &Charge) -> u32 {
         self.held.get(&charge.place).map_or(0, |held| held.holders)
     }
 
-    /// Charges for lines that enter a queue, with its own memory if they fit there and are not paid
-    /// for already.
+    /// Charges for lines that enter a queue: to its own memory if they fit there and are not
+    /// charged already.
     pub(super) fn charge(&mut self, bytes: &Bytes, cost: u64, fits: bool) -> Charge {
         let (place, free) = (Place::of(bytes), self.free());
         let held = self.held.entry(place).or_default();
@@ -115,7 +115,7 @@ impl Budget {
         Charge { place, own: 0 }
     }
 
-    /// A queue lets go of lines. What it paid with its own memory is its own affair.
+    /// Releases lines that left a queue. The queue accounts for its own memory itself.
     pub(super) fn release(&mut self, charge: &Charge) {
         let Some(held) = self.held.get_mut(&charge.place) else { return };
         held.holders -= 1;
@@ -126,7 +126,7 @@ impl Budget {
         }
     }
 
-    /// A queue took in more than its share without borrowing.
+    /// Records that a queue took in more than its share without borrowing.
     pub(super) fn overdrawn(&mut self, bytes: u64) {
         self.free -= signed(bytes);
     }
@@ -136,8 +136,8 @@ impl Budget {
         self.free += signed(bytes);
     }
 
-    /// A copy of the lines in memory of their own; the same one for all queues that ask for it one
-    /// after another.
+    /// Copies lines to memory of their own; queues that ask for the same lines one after another
+    /// share one copy.
     pub(super) fn compact(&mut self, bytes: &Bytes) -> Bytes {
         if let Some((original, copy)) = &self.compacted
             && Place::of(original) == Place::of(bytes)
@@ -150,7 +150,7 @@ impl Budget {
     }
 }
 
-/// Sizes of memory are far below 2^63.
+/// Memory sizes are far below 2^63.
 fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }

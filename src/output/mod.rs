@@ -1,4 +1,4 @@
-//! Where lines leave: queues, child processes as state machines, the names of files.
+//! The outputs' queues, child processes as state machines, and file names.
 
 pub mod archive;
 pub mod budget;

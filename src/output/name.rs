@@ -1,10 +1,10 @@
 //! File names with strftime, `{input}` and fields of the line, as in `{host}`.
 //!
-//! The fixed part of a path (all before the first folder with a `{field}`) is the
-//! user's; what a field puts in can never leave it: `/`, NUL, control bytes and what is no text
-//! become `_`, an empty value becomes `_`, and so does a value of only dots. A value is cut where
-//! it would make a name longer than file systems take. A name that would end as an archive's does,
-//! because of what a field put there, has `_` behind it: no message names another file's archive.
+//! The fixed part of a path (everything before the first folder with a `{field}`) is the user's;
+//! the value of a field can never leave it: `/`, NUL, control bytes and invalid UTF-8 become `_`,
+//! and so do an empty value and a value of only dots. A value is cut where it would make a name
+//! longer than file systems allow. A name that a field would make end like an archive's gets `_`
+//! appended: no message names another file's archive.
 
 mod claims;
 mod written;
@@ -23,7 +23,7 @@ pub use written::clean;
 
 use written::{Written, zoned};
 
-/// What stands behind a name that a message made and that is another file's.
+/// Appended to a name made by a message that belongs to another file.
 pub const MARK: char = '_';
 
 /// A parsed file name.
@@ -32,17 +32,17 @@ pub struct NameTemplate {
     source: String,
     parts: Vec<Part>,
     fields: Vec<Field>,
-    /// Where the times in the name are told.
+    /// The zone of the times in the name.
     zone: TimeZone,
 }
 
-/// What the fields of a name are for one line.
+/// The values for a name, from one line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Values {
-    /// The name of the input the line came by.
+    /// The name of the input that received the line.
     pub input: Arc<str>,
-    /// The values of [`NameTemplate::fields`], in their order, [`clean`]; empty where the line
-    /// has none.
+    /// The values of [`NameTemplate::fields`], in their order, [`clean`]; empty if the line has
+    /// none.
     pub fields: Vec<Vec<u8>>,
 }
 
@@ -51,23 +51,23 @@ pub struct Values {
 pub struct Name {
     /// Its path.
     pub path: PathBuf,
-    /// What it was made from.
+    /// The values it was made from.
     pub values: Values,
-    /// The length in bytes of the folder that no message had a part in; `None` where no message
-    /// had a part in the path at all.
+    /// The length in bytes of the folder that no message influences; `None` if no message
+    /// influences the path at all.
     pub trusted: Option<usize>,
-    /// Whether it has [`MARK`] behind it.
+    /// True if it has [`MARK`] appended.
     marked: bool,
 }
 
 impl Name {
-    /// Makes it another name than that of another output's file.
+    /// Makes it differ from the name of another output's file.
     pub fn mark(&mut self) {
         self.marked = true;
         self.path.as_mut_os_string().push(MARK.encode_utf8(&mut [0; 4]));
     }
 
-    /// About how many bytes of memory it takes.
+    /// The approximate memory it takes, in bytes.
     pub fn memory(&self) -> usize {
         let values = self.values.fields.iter().map(|value| value.len() + size_of::<Vec<u8>>());
         size_of::<Self>() + self.path.as_os_str().len() + values.sum::<usize>()
@@ -76,22 +76,22 @@ impl Name {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
-    /// Bytes as they stand.
+    /// Literal text.
     Fixed(String),
     /// One strftime conversion.
     Time(String),
-    /// `{input}`: the name of the input a line came by.
+    /// `{input}`: the name of the input that received the line.
     Input,
-    /// The field of this place among those of the name.
+    /// The field with this index among those of the name.
     Field(usize),
 }
 
 impl NameTemplate {
-    /// Reads a template.
+    /// Parses a template.
     ///
     /// # Errors
-    /// Says in one sentence what is wrong: an unknown `{field}`, a brace without its
-    /// partner, a strftime letter that does not exist, an empty or a folder's name.
+    /// One sentence that says what is wrong: an unknown `{field}`, an unmatched brace, a strftime
+    /// letter that does not exist, an empty name or a folder's name.
     pub fn parse(source: &str) -> Result<Self, String> {
         if source.is_empty() {
             return Err("the file name is empty".into());
@@ -128,13 +128,13 @@ impl NameTemplate {
         Ok(Self { source: source.into(), parts, fields, zone: TimeZone::UTC })
     }
 
-    /// A name in which nothing is special (udp2log's files).
+    /// A name without special characters (udp2log's files).
     pub fn literal(source: &str) -> Self {
         let parts = vec![Part::Fixed(source.into())];
         Self { source: source.into(), parts, fields: Vec::new(), zone: TimeZone::UTC }
     }
 
-    /// The same, with times as they are told in `zone`.
+    /// The same template, with its times in `zone`.
     pub fn in_zone(self, zone: TimeZone) -> Self {
         Self { zone, ..self }
     }
@@ -149,12 +149,12 @@ impl NameTemplate {
         &self.fields
     }
 
-    /// Whether the name changes with the time.
+    /// Returns whether the name depends on the time.
     pub fn has_time(&self) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::Time(_)))
     }
 
-    /// The folder at its beginning that neither the time nor a line has a part in.
+    /// The leading folder that depends on neither the time nor a line.
     pub fn fixed_folder(&self) -> &str {
         let Some(Part::Fixed(text)) = self.parts.first() else { return "" };
         &text[..text.rfind('/').map_or(0, |at| at + 1)]
@@ -192,22 +192,22 @@ impl NameTemplate {
         written
     }
 
-    /// What this name is at another time.
+    /// This name at another time.
     pub fn name_at(&self, when: SystemTime, name: &Name) -> PathBuf {
         let mut text = self.written(when, &name.values).text;
         text.extend(name.marked.then_some(MARK));
         PathBuf::from(text)
     }
 
-    /// What follows this name, as it is at any time, in that of a file (without its folder); `None`
-    /// where that is another name.
+    /// What follows this name, rendered at any time, in a file's name (without its folder); `None`
+    /// if that is another name.
     pub fn ending<'n>(&self, file: &'n str, when: SystemTime, name: &Name) -> Option<&'n str> {
         let ending = self.made(file, when, &name.values)?;
         if name.marked { ending.strip_prefix(MARK) } else { Some(ending) }
     }
 
-    /// What the time alone makes of the name: as long as this stays the same, so does the name of
-    /// lines with the same values.
+    /// The parts of the name that depend on the time: as long as they stay the same, so does the
+    /// name of lines with the same values.
     pub fn times(&self, when: SystemTime) -> String {
         let mut written = Written::default();
         let time = self.has_time().then(|| zoned(when, &self.zone));
@@ -220,9 +220,9 @@ impl NameTemplate {
         written.text
     }
 
-    /// Tells whether the file called `name` (without its folder) can have been made from this
-    /// template for lines with these values, and what follows in its name: where the name
-    /// at `when` has a digit from the time, any digit may stand, and for a letter any letter.
+    /// Returns what follows in `name` (without its folder) if a file of that name can have been
+    /// made from this template for lines with these values: where the name at `when` has a digit
+    /// from the time, any digit matches, and for a letter any letter.
     fn made<'n>(&self, name: &'n str, when: SystemTime, values: &Values) -> Option<&'n str> {
         let Written { text, times, .. } = self.written(when, values);
         let file = text.rfind('/').map_or(0, |at| at + 1);
@@ -244,7 +244,7 @@ fn push_text(parts: &mut Vec<Part>, mut text: &str) -> Result<(), String> {
     while let Some(start) = text.find('%') {
         let (fixed, tail) = text.split_at(start);
         push_fixed(parts, fixed);
-        // A conversion is '%', perhaps flags, and a letter; "%%" is a percent sign.
+        // A conversion is '%', optional flags, and a letter; "%%" is a percent sign.
         let letter = tail[1..].find(|c: char| c.is_ascii_alphabetic() || c == '%');
         let (conversion, rest) = tail.split_at(letter.map_or(tail.len(), |at| at + 2));
         let zoned = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
@@ -337,19 +337,19 @@ mod tests {
                 &["h.20990101T000000Z"],
                 "/l/h.20990101T000000Z.19700101T000000Z_",
             ),
-            // Folders as well: they stand beside other outputs' files.
+            // Folders too: they are next to other outputs' files.
             ("/l/{host}/x", &["h.20990101T000000Z"], "/l/h.20990101T000000Z_/x"),
-            // What the user wrote is what the user wants, …
+            // What the user wrote is intended, …
             ("/l/{host}.zst", &["h"], "/l/h.zst"),
             ("/l/{host}.%Y%m%dT%H%M%SZ", &["h"], "/l/h.19700101T000000Z"),
-            // … unless a field makes more of it.
+            // … unless a field extends it.
             ("/l/{host}.zst", &["h.20990101T000000Z"], "/l/h.20990101T000000Z.zst_"),
             ("/l/{host}.log", &["h.20990101T000000Z"], "/l/h.20990101T000000Z.log"),
             ("/l/{host}", &["10.20.30.40"], "/l/10.20.30.40"),
         ] {
             assert_eq!(render(template, fields), name, "{template} {fields:?}");
         }
-        // Also not where a value is cut.
+        // Also where a value is cut.
         let long = "h".repeat(NAME_PART_MAX - 17) + ".20990101T000000Z" + "x";
         let name = render("/l/{host}", &[&long]);
         assert!(name.ends_with(".20990101T000000Z_"), "{name}");
@@ -422,10 +422,10 @@ mod tests {
             template.render(when.into(), &Values::default()).display().to_string()
         };
         assert_eq!(name("2026-11-26T23:30:00Z"), "/log/2026-11-27-00.log");
-        // The hour that is missing in spring has no file, …
+        // The hour that is skipped in spring has no file, …
         assert_eq!(name("2026-03-29T00:59:59Z"), "/log/2026-03-29-01.log");
         assert_eq!(name("2026-03-29T01:00:00Z"), "/log/2026-03-29-03.log");
-        // … and the one that comes twice in autumn has one for both.
+        // … and the one that occurs twice in autumn has one file for both.
         assert_eq!(name("2026-10-25T00:00:00Z"), "/log/2026-10-25-02.log");
         assert_eq!(name("2026-10-25T01:59:59Z"), "/log/2026-10-25-02.log");
         assert_eq!(name("2026-10-25T02:00:00Z"), "/log/2026-10-25-03.log");
@@ -433,7 +433,7 @@ mod tests {
 
     #[test]
     fn wrong_templates_are_named() {
-        for (template, said) in [
+        for (template, message) in [
             ("", "empty"),
             ("/log/", "folder"),
             ("/log/{hots}", "unknown field {hots}"),
@@ -442,7 +442,7 @@ mod tests {
             ("/log/%!", "strftime"),
         ] {
             let error = NameTemplate::parse(template).unwrap_err();
-            assert!(error.contains(said), "{template}: {error}");
+            assert!(error.contains(message), "{template}: {error}");
         }
     }
 

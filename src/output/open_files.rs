@@ -1,8 +1,9 @@
-//! What all file outputs share: which files are open, how many may be, and how much memory the
-//! names of strangers may take.
+//! State shared by all file outputs: which files are open, how many may be, and how much memory
+//! names made by strangers may take.
 //!
-//! Each output works in a thread of its own. All together must leave descriptors for whoever asks
-//! the daemon and for the clients of inputs, and none may compress or remove what another writes.
+//! Each output works in a thread of its own. Together they must leave descriptors for the daemon's
+//! observers and for the clients of inputs, and none may compress or remove a file that another
+//! writes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::time::SystemTime;
 use super::name::NameTemplate;
 use crate::limits::{FILE_NAMES_MEMORY, FILES_OPEN_MAX, OPEN_FILES_MAX};
 
-/// The files that all outputs have open; clones are the same one.
+/// The files that all outputs have open; clones share them.
 #[derive(Debug, Clone)]
 pub struct OpenFiles {
     shared: Arc<Shared>,
@@ -26,34 +27,34 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    /// How many files may be open at one time.
-    most: usize,
-    /// The outputs, and what their files are called.
+    /// The maximum number of open files.
+    max: usize,
+    /// The outputs, with the templates of their file names.
     outputs: BTreeMap<u64, NameTemplate>,
-    /// How often one came or went; an output's number is what this was when it came.
+    /// How often an output joined or left; an output's number is this count when it joined.
     changes: u64,
-    /// How often each is open, and how many that are.
+    /// How often each file is open, and the total.
     open: HashMap<PathBuf, usize>,
     count: usize,
-    /// Files that are put away just now and must not be opened.
+    /// Files that are being archived and must not be opened.
     claimed: HashSet<PathBuf>,
 }
 
-/// One output among the others. It stops counting when dropped.
+/// One output among the others. Dropping it removes the output.
 #[derive(Debug)]
 pub struct Member {
     files: OpenFiles,
     number: u64,
 }
 
-/// A file is open, as long as this lives.
+/// Marks a file as open for as long as it lives.
 #[derive(Debug)]
 pub struct OpenMark {
     files: OpenFiles,
     path: PathBuf,
 }
 
-/// Nobody opens a file as long as this lives.
+/// Keeps a file from being opened for as long as it lives.
 #[derive(Debug)]
 pub struct Claim {
     files: OpenFiles,
@@ -67,16 +68,16 @@ impl Default for OpenFiles {
 }
 
 impl OpenFiles {
-    /// No files yet, of which `most` may be open at one time.
-    pub fn new(most: usize) -> Self {
+    /// Creates an empty state, in which at most `max` files may be open.
+    pub fn new(max: usize) -> Self {
         let (open, claimed) = (HashMap::new(), HashSet::new());
-        let (most, outputs) = (most.max(1), BTreeMap::new());
-        let state = State { most, outputs, changes: 0, open, count: 0, claimed };
+        let (max, outputs) = (max.max(1), BTreeMap::new());
+        let state = State { max, outputs, changes: 0, open, count: 0, claimed };
         let state = Mutex::new(state);
         Self { shared: Arc::new(Shared { state, released: Condvar::new() }) }
     }
 
-    /// One output more, with what its files are called.
+    /// Adds an output with the template of its file names.
     pub fn join(&self, template: &NameTemplate) -> Member {
         let mut state = self.state();
         state.changes += 1;
@@ -85,12 +86,12 @@ impl OpenFiles {
         Member { files: self.clone(), number }
     }
 
-    /// Whether an output has that file open.
+    /// Returns whether an output has that file open.
     pub fn is_open(&self, path: &Path) -> bool {
         self.state().open.contains_key(path)
     }
 
-    /// Keeps a file from being opened; `None` where it is open.
+    /// Keeps a file from being opened; `None` if it is open.
     pub fn claim(&self, path: &Path) -> Option<Claim> {
         let mut state = self.state();
         if state.open.contains_key(path) || !state.claimed.insert(path.to_path_buf()) {
@@ -99,44 +100,44 @@ impl OpenFiles {
         Some(Claim { files: self.clone(), path: path.to_path_buf() })
     }
 
-    /// A panic with the lock held is in code that leaves the state whole.
+    /// Code that holds the lock keeps the state consistent even if it panics.
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Member {
-    /// How many files this output may have open: its part of all, and at least one.
+    /// How many files this output may have open: its share of the total, and at least one.
     pub fn share(&self) -> usize {
         let state = self.files.state();
-        (state.most / state.outputs.len().max(1)).clamp(1, OPEN_FILES_MAX)
+        (state.max / state.outputs.len().max(1)).clamp(1, OPEN_FILES_MAX)
     }
 
-    /// How many bytes of memory the names that this output remembers may take.
+    /// How many bytes of memory the names cached by this output may take.
     pub fn names_memory(&self) -> usize {
         FILE_NAMES_MEMORY / self.files.state().outputs.len().max(1)
     }
 
-    /// Whether a path that a message named is that of another output's file, or of an archive of
-    /// one.
+    /// Returns whether a path named by a message belongs to another output's file, or to an archive
+    /// of one.
     pub fn is_anothers(&self, path: &Path, when: SystemTime) -> bool {
         let state = self.files.state();
         let mut others = state.outputs.iter().filter(|(number, _)| **number != self.number);
         others.any(|(_, template)| template.claims(path, when))
     }
 
-    /// Grows when an output comes or goes.
+    /// Changes whenever an output joins or leaves.
     pub fn changes(&self) -> u64 {
         self.files.state().changes
     }
 
-    /// Whether all outputs together have as many files open as they may.
+    /// Returns whether all outputs together have the maximum number of files open.
     pub fn is_full(&self) -> bool {
         let state = self.files.state();
-        state.count >= state.most
+        state.count >= state.max
     }
 
-    /// A file is about to be opened; waits where it is put away just now.
+    /// Marks a file as open, before it is opened; waits while it is being archived.
     pub fn open(&self, path: &Path) -> OpenMark {
         let claimed = |state: &mut State| state.claimed.contains(path);
         let released = &self.files.shared.released;
@@ -147,7 +148,7 @@ impl Member {
         OpenMark { files: self.files.clone(), path: path.to_path_buf() }
     }
 
-    /// Whether an output has that file open.
+    /// Returns whether an output has that file open.
     pub fn is_open(&self, path: &Path) -> bool {
         self.files.is_open(path)
     }

@@ -2,7 +2,7 @@
 //!
 //! Each queue has a reserved share of the budget (`budget.rs`), so that no queue can take what
 //! another one needs: a stalled child fills its own queue and harms nothing else. Unreserved memory
-//! is borrowed on demand, up to the queue's own bound. What several queues hold of it is paid for
+//! is borrowed on demand, up to the queue's own bound. Memory shared by several queues is charged
 //! once.
 
 use std::collections::VecDeque;
@@ -20,7 +20,7 @@ use crate::ledger::Count;
 #[derive(Debug)]
 pub struct Queue {
     batches: VecDeque<Batch>,
-    /// What each of them is paid with.
+    /// The charge for each of them.
     charges: VecDeque<Charge>,
     /// The number of batches written in full; `next` indexes the first unwritten one.
     next: usize,
@@ -31,7 +31,7 @@ pub struct Queue {
     torn: usize,
     /// The total cost of the batches.
     used: u64,
-    /// The part of it that is paid with the queue's own memory.
+    /// The part of it that is charged to the queue's own memory.
     own: u64,
     count: Count,
     limit: u64,
@@ -67,8 +67,8 @@ impl Queue {
         self.own
     }
 
-    /// The bytes it holds beyond its share and that no other queue helps to pay for: its share has
-    /// become smaller, or it took in more than it may.
+    /// The bytes of its own memory beyond its share: its share was reduced, or it took in more than
+    /// it may.
     pub fn overdraft(&self) -> u64 {
         self.own.saturating_sub(self.reserved)
     }
@@ -132,7 +132,7 @@ impl Queue {
         }
     }
 
-    /// The cost that a batch or a part of it may have.
+    /// The maximum cost of a batch or a part of it.
     fn room(&self, batch: &Batch, budget: &Budget) -> u64 {
         let room = match budget.is_paid(&batch.bytes) {
             true => u64::MAX,
@@ -154,14 +154,14 @@ impl Queue {
         self.charges.push_back(charge);
     }
 
-    /// Takes back so much of the queue's own memory.
+    /// Releases this many bytes of the queue's own memory.
     fn take_back(&mut self, bytes: u64, budget: &mut Budget) {
         let before = self.overdraft();
         self.own -= bytes;
         budget.paid_back(before - self.overdraft());
     }
 
-    /// Takes a batch that was removed off the counts.
+    /// Subtracts a removed batch from the counts.
     fn leave(&mut self, batch: &Batch, charge: Option<Charge>, budget: &mut Budget) {
         self.used -= batch.cost();
         self.count.lines -= u64::from(batch.lines);
@@ -239,7 +239,7 @@ impl Queue {
         self.used -= freed;
         self.count.lines -= u64::from(lines);
         self.count.bytes -= bytes as u64;
-        // Common memory is held until nobody holds any of the batch.
+        // Common memory stays borrowed until no queue holds any of the batch.
         if let Some(charge) = self.charges.front_mut().filter(|charge| charge.own > 0) {
             charge.own -= freed;
             self.take_back(freed, budget);
@@ -272,15 +272,15 @@ impl Queue {
         self.charges.get(self.next).map_or(0, |charge| budget.holders(charge))
     }
 
-    /// The first unwritten lines of one batch: as many as fit into `most` bytes, but at least one.
-    pub fn unwritten_lines(&self, most: usize) -> Option<Batch> {
+    /// The first unwritten lines of one batch: as many as fit into `max` bytes, but at least one.
+    pub fn unwritten_lines(&self, max: usize) -> Option<Batch> {
         let mut batch = self.batches.get(self.next)?.clone();
         if self.offset > 0 {
             batch.cut_front(self.offset);
         }
-        if batch.bytes.len() > most && batch.lines > 1 {
+        if batch.bytes.len() > max && batch.lines > 1 {
             let first = crate::batch::end_of_lines(&batch.bytes, 1);
-            return batch.split_to(most.max(first));
+            return batch.split_to(max.max(first));
         }
         Some(batch)
     }
@@ -293,10 +293,9 @@ impl Queue {
         whole + crate::batch::count_lines(part) as u64
     }
 
-    /// Clones of the first batches that were not written yet, at least one and at most `most`
-    /// bytes where there are more.
-    pub fn first_unwritten(&self, most: u64) -> Vec<Batch> {
-        first_of(self.batches.range(self.next..), most)
+    /// Clones of the first unwritten batches: as many as fit into `max` bytes, but at least one.
+    pub fn first_unwritten(&self, max: u64) -> Vec<Batch> {
+        first_of(self.batches.range(self.next..), max)
     }
 
     /// The bytes that were written and are still here.
@@ -461,7 +460,7 @@ mod tests {
             }
             held += 1;
         }
-        // Of memory that is paid for ten times a queue could hold a tenth.
+        // If memory were charged ten times, each queue could hold only a tenth.
         assert!(held * (1024 + BATCH_OVERHEAD) > memory * 3 / 4, "{held}");
         for queue in &mut queues[1..] {
             queue.clear(&mut budget);
@@ -514,14 +513,14 @@ mod tests {
         let mut queue = Queue::new(1 << 20, 0);
         queue.push(batch_of("one\ntwo\nthree\n"), &mut budget).unwrap();
         queue.push(batch_of("four\n"), &mut budget).unwrap();
-        let piece = |queue: &mut Queue, most: usize| {
-            let piece = queue.unwritten_lines(most)?;
+        let piece = |queue: &mut Queue, max: usize| {
+            let piece = queue.unwritten_lines(max)?;
             queue.wrote(piece.bytes.len());
             Some((String::from_utf8(piece.bytes.to_vec()).unwrap(), queue.written_lines()))
         };
         assert_eq!(piece(&mut queue, 0), Some(("one\n".into(), 1)));
         assert_eq!(piece(&mut queue, 9), Some(("two\n".into(), 2)));
-        // What is answered is not counted as written any more, also in the middle of a batch.
+        // Acknowledged lines no longer count as written, even in the middle of a batch.
         assert_eq!(queue.advance(4, &mut budget).lines, 1);
         assert_eq!((queue.written_bytes(), queue.written_lines()), (4, 1));
         assert_eq!(piece(&mut queue, 1000), Some(("three\n".into(), 2)));

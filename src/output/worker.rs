@@ -1,4 +1,4 @@
-//! What an output does in the thread of its jobs, and what came of it.
+//! What an output does in the thread of its jobs, and the results.
 //!
 //! An output whose lines leave in jobs (files, standard output, a cluster of brokers) implements
 //! [`Worker`] in its protocol's folder. A worker is synchronous and unaware of threads.
@@ -41,7 +41,7 @@ pub struct Written {
     pub faults: Faults,
     /// True if the rest waits for a checkpoint.
     pub pause: bool,
-    /// Why it is not all.
+    /// Why the rest was not written.
     pub error: Option<String>,
 }
 

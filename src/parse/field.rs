@@ -1,4 +1,4 @@
-//! Fields of a line: what selectors, file names and keys can ask for.
+//! Fields of a line, for selectors, file names and keys.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::syslog::{Message, names, sd};
 use crate::sources::Source;
 
-/// Something about a line that has a name.
+/// A named property of a line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Field {
     /// The facility, as RFC 5424 calls it.
@@ -29,15 +29,15 @@ pub enum Field {
         /// Its name.
         name: String,
     },
-    /// The address it came from.
+    /// The address it was received from.
     Source,
-    /// The process it came from, over a Unix socket.
+    /// The process that sent it, over a Unix socket.
     Pid,
-    /// The user that process ran as.
+    /// The user of that process.
     Uid,
 }
 
-/// The fields that have one word as a name.
+/// The fields with a one-word name.
 const WORDS: [(&str, Field); 9] = [
     ("facility", Field::Facility),
     ("severity", Field::Severity),
@@ -53,7 +53,7 @@ const WORDS: [(&str, Field); 9] = [
 impl FromStr for Field {
     type Err = String;
 
-    /// Reads a field's name: a word, `sd.ID.NAME` or `sd."ID".NAME`.
+    /// Parses a field's name: a word, `sd.ID.NAME` or `sd."ID".NAME`.
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some((_, field)) = WORDS.iter().find(|(word, _)| *word == text) {
             return Ok(field.clone());
@@ -91,12 +91,12 @@ impl fmt::Display for Field {
 }
 
 impl Field {
-    /// Whether it stands before the structured data, so that [`Message::parse_header`] finds it.
+    /// Returns whether it precedes the structured data, so that [`Message::parse_header`] finds it.
     pub fn is_in_header(&self) -> bool {
         !matches!(self, Self::Data { .. })
     }
 
-    /// Its value in a line with this message, sent by this source; `None` where it has none.
+    /// Its value in a line with this message and source; `None` if it has none.
     pub fn value<'l>(
         &self,
         line: &'l [u8],
@@ -148,10 +148,10 @@ mod tests {
         }
         let data = Field::Data { id: "origin@32473".into(), name: "ip".into() };
         assert_eq!("sd.origin@32473.ip".parse::<Field>(), Ok(data));
-        for (wrong, said) in
+        for (wrong, message) in
             [("hots", "unknown field {hots}"), ("sd.x", "sd.\"ID\".NAME"), ("sd.\"x\"y", "write")]
         {
-            assert!(wrong.parse::<Field>().unwrap_err().contains(said), "{wrong}");
+            assert!(wrong.parse::<Field>().unwrap_err().contains(message), "{wrong}");
         }
     }
 

@@ -1,13 +1,13 @@
-//! Patterns for names of files: `*`, `?`, `[abc]`, `[!a-z]`, and `**` for any number of folders.
+//! Patterns for file names: `*`, `?`, `[abc]`, `[!a-z]`, and `**` for any number of folders.
 //!
-//! Bytes are compared, so names need not be UTF-8. A `*`, `?` or class does not match `/`, nor a
-//! dot that begins a name, unless the pattern has that dot.
+//! Bytes are compared, so names need not be UTF-8. A `*`, `?` or class matches neither `/` nor a
+//! leading dot of a name, unless the pattern has that dot.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The longest pattern, in bytes.
+/// The maximum length of a pattern, in bytes.
 const PATTERN_MAX: usize = 4096;
 
 /// A pattern for whole paths.
@@ -19,19 +19,19 @@ pub struct Glob {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Part {
-    /// Any number of folders, also none.
+    /// Any number of folders, including none.
     Any,
-    /// One name, of which the pattern has wildcards.
+    /// One name, with wildcards in the pattern.
     Pattern(Vec<u8>),
     /// One name.
     Name(Vec<u8>),
 }
 
 impl Glob {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// Why it is none, in words for the user.
+    /// Why it is invalid, in words for the user.
     pub fn parse(text: &str) -> Result<Self, String> {
         if !text.starts_with('/') {
             return Err("is not a whole path: it must begin with /".into());
@@ -57,12 +57,12 @@ impl Glob {
         Ok(Self { text: text.into(), parts })
     }
 
-    /// As it was written.
+    /// As written by the user.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The folder above its first wildcard, or above its name.
+    /// The folder above the first wildcard, or above the name.
     pub fn root(&self) -> PathBuf {
         let fixed = self.parts[..self.parts.len() - 1].iter().map_while(|part| match part {
             Part::Name(name) => Some(OsStr::from_bytes(name)),
@@ -71,17 +71,17 @@ impl Glob {
         Path::new("/").join(fixed.collect::<PathBuf>())
     }
 
-    /// Whether a file of this path is meant.
+    /// Returns whether the pattern matches this path.
     pub fn matches(&self, path: &Path) -> bool {
         matches(&self.parts, &names(path))
     }
 
-    /// Whether files that stand in this folder may be meant.
+    /// Returns whether files directly in this folder may match.
     pub fn holds(&self, folder: &Path) -> bool {
         reach(&self.parts, &names(folder))[self.parts.len() - 1]
     }
 
-    /// Whether files in this folder, or in a folder below it, may be meant.
+    /// Returns whether files in this folder, or below it, may match.
     pub fn enters(&self, folder: &Path) -> bool {
         enters(&self.parts, &names(folder))
     }
@@ -107,7 +107,7 @@ fn read_part(name: &str) -> Result<Part, String> {
     Ok(Part::Pattern(pattern.to_vec()))
 }
 
-/// Each name takes a step in the pattern; `**` takes any number. The states reached are a set, so
+/// Each name takes one step in the pattern; `**` takes any number. The reached states are a set, so
 /// that the time is bounded by names × parts.
 fn reach(parts: &[Part], names: &[&[u8]]) -> Vec<bool> {
     let mut states = vec![false; parts.len() + 1];
@@ -145,7 +145,7 @@ fn enters(parts: &[Part], names: &[&[u8]]) -> bool {
     reach(parts, names)[..parts.len()].contains(&true)
 }
 
-/// One item of a pattern for a name.
+/// One item of a name's pattern.
 enum Item<'p> {
     Many,
     One,
@@ -154,7 +154,7 @@ enum Item<'p> {
 }
 
 impl<'p> Item<'p> {
-    /// The first item, and how long it is.
+    /// The first item, and its length.
     fn at(pattern: &'p [u8]) -> Option<(Self, usize)> {
         Some(match *pattern.first()? {
             b'*' => (Self::Many, 1),
@@ -197,8 +197,8 @@ fn is_member(mut members: &[u8], byte: u8) -> bool {
     false
 }
 
-/// Whether one name matches; with one place to go back to, so that the time is at most the product
-/// of both lengths.
+/// Returns whether one name matches; it backtracks to one place only, so the time is at most the
+/// product of both lengths.
 fn name_matches(pattern: &[u8], name: &[u8]) -> bool {
     if name.first() == Some(&b'.') && pattern.first() != Some(&b'.') {
         return false;

@@ -1,4 +1,4 @@
-//! What can be read out of a line's bytes.
+//! Parsing the bytes of a line.
 
 pub mod compressed;
 pub mod field;

@@ -1,49 +1,47 @@
-//! Lines that never came, by the numbers in those that did.
+//! Detecting lost lines by the sequence numbers of the lines received.
 //!
-//! A line whose first two words are a sender's name and a number tells how many lines that
-//! sender has sent. What is missing between the first and the highest number is lost, until
-//! it comes late after all. A number far back, or absurdly far ahead, is a sender that began
-//! anew.
+//! In a line whose first two words are a sender's name and a number, the number says how many lines
+//! that sender has sent. Numbers missing between the first and the highest are lost, unless they
+//! arrive late. A number far back, or absurdly far ahead, means that the sender restarted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::limits::{SENDER_NAME_MAX, SENDERS_MAX, SEQUENCE_JUMP_MAX};
 
-/// How many numbers back a line still is late and no new beginning.
+/// How many numbers back a line still counts as late rather than as a restart.
 pub const WINDOW: u64 = u64::BITS as u64;
 
-/// What is known of one sender.
+/// The statistics of one sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sender {
-    /// Lines that came, duplicates left out.
+    /// Lines received, excluding duplicates.
     pub received: u64,
     /// Lines missing between the first and the highest number.
     pub lost: u64,
-    /// Times it began anew.
+    /// The number of restarts.
     pub restarts: u64,
     /// Lines that came after a higher number.
     pub late: u64,
-    /// Lines whose number had come before.
+    /// Lines whose number had already been seen.
     pub duplicates: u64,
     span: Span,
-    /// What was lost before the present span.
+    /// Lines lost before the current span.
     lost_before: u64,
 }
 
-/// The numbers since a sender last began.
+/// The numbers since a sender's last restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Span {
     first: u64,
     highest: u64,
     received: u64,
-    /// Bit `n` stands for the number `highest - n`.
+    /// Bit `n` represents the number `highest - n`.
     seen: u64,
 }
 
-/// Follows the numbers of all senders. Of more than [`SENDERS_MAX`], the one heard from
-/// least recently is forgotten: should it send again, it is new, and what it lost meanwhile is not
-/// counted.
+/// Tracks the numbers of all senders. Beyond [`SENDERS_MAX`], the least recently heard from is
+/// forgotten: if it sends again, it is new, and its losses in the meantime are not counted.
 #[derive(Debug)]
 pub struct GapTracker {
     step: u64,
@@ -51,7 +49,7 @@ pub struct GapTracker {
     places: HashMap<Arc<[u8]>, usize>,
     senders: Vec<(Arc<[u8]>, Sender)>,
     heard: Heard,
-    /// The place of the sender of the last line: most often of the next one too.
+    /// The index of the last line's sender, usually that of the next one too.
     last: usize,
     unnumbered: u64,
     forgotten: u64,
@@ -67,12 +65,12 @@ impl Default for GapTracker {
 }
 
 impl GapTracker {
-    /// A tracker of senders whose every line is sent on.
+    /// Creates a tracker for senders that pass on every line.
     pub fn new() -> Self {
         Self::with_step(1)
     }
 
-    /// A tracker of senders of which one line in `sample` is sent on; 0 counts as 1.
+    /// Creates a tracker for senders that pass on one line in `sample`; 0 counts as 1.
     pub fn with_step(sample: u64) -> Self {
         Self {
             step: sample.max(1),
@@ -89,14 +87,14 @@ impl GapTracker {
         }
     }
 
-    /// The same, with words that this byte separates, instead of a space or a tab.
+    /// Sets the byte that separates words, instead of a space or a tab.
     #[must_use]
     pub fn delimiter(mut self, delimiter: u8) -> Self {
         self.delimiter = Some(delimiter);
         self
     }
 
-    /// Takes note of lines, each ended by a newline.
+    /// Tracks lines, each terminated by a newline.
     pub fn lines(&mut self, lines: &[u8]) {
         let mut rest = lines;
         while let Some(at) = memchr::memchr(b'\n', rest) {
@@ -105,7 +103,7 @@ impl GapTracker {
         }
     }
 
-    /// Takes note of one line; its sender, its number and its third word, which may be missing.
+    /// Tracks one line; returns its sender, its number and its third word, which may be empty.
     pub fn line<'l>(&mut self, line: &'l [u8]) -> Option<(&'l [u8], u64, &'l [u8])> {
         let Some((name, number, third)) = self.words(line) else {
             self.unnumbered += 1;
@@ -120,12 +118,13 @@ impl GapTracker {
         Some((name, number, third))
     }
 
-    /// Lines lost of all senders. A line that comes late makes it smaller again.
+    /// Lines lost from all senders. A line that arrives late reduces it again.
     pub fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// By how much [`Self::lost`] has risen above what was told before: its sum only grows.
+    /// By how much [`Self::lost`] exceeds the total returned so far: the sum of the results only
+    /// grows.
     pub fn newly_lost(&mut self) -> u64 {
         let new = self.lost.saturating_sub(self.told);
         self.told += new;
@@ -137,12 +136,12 @@ impl GapTracker {
         self.unnumbered
     }
 
-    /// Senders forgotten because others came.
+    /// Senders forgotten to make room for others.
     pub fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
-    /// The same, since this was last asked.
+    /// Senders forgotten since the last call.
     pub fn newly_forgotten(&mut self) -> u64 {
         self.forgotten - std::mem::replace(&mut self.told_forgotten, self.forgotten)
     }
@@ -152,7 +151,7 @@ impl GapTracker {
         self.senders.iter().map(|(name, sender)| (&**name, sender))
     }
 
-    /// The sender, the number, and the third word of a line, which may be missing.
+    /// The sender, the number and the third word of a line, which may be empty.
     fn words<'a>(&self, line: &'a [u8]) -> Option<(&'a [u8], u64, &'a [u8])> {
         let end = |bytes: &[u8]| match self.delimiter {
             Some(delimiter) => memchr::memchr(delimiter, bytes),
@@ -166,7 +165,7 @@ impl GapTracker {
         Some((name, digits(&rest[..at])?, third))
     }
 
-    /// The place of this sender, which was heard of now.
+    /// The index of this sender, marked as just heard from.
     fn place(&mut self, name: &[u8]) -> usize {
         if self.senders.get(self.last).is_some_and(|(last, _)| **last == *name) {
             return self.last;
@@ -193,18 +192,18 @@ impl GapTracker {
     }
 }
 
-/// In which order places were heard of: a ring in which each knows its neighbours, so that none of
-/// the steps costs more the more places there are.
+/// The order in which senders were last heard from: a ring of linked indexes, so that no operation
+/// depends on their number.
 #[derive(Debug, Default)]
 struct Heard {
-    /// The neighbours of each place: the one heard of before it and the one after. Behind the last
-    /// comes the first again.
+    /// The neighbours of each index: the one heard from before it and the one after. The last is
+    /// followed by the first.
     links: Vec<(usize, usize)>,
     last: usize,
 }
 
 impl Heard {
-    /// A new place, heard of now.
+    /// Adds a new index, just heard from.
     fn add(&mut self) -> usize {
         let place = self.links.len();
         self.links.push((place, place));
@@ -215,7 +214,7 @@ impl Heard {
         place
     }
 
-    /// Notes that this place was heard of now.
+    /// Marks this index as just heard from.
     fn now(&mut self, place: usize) {
         if place == self.last {
             return;
@@ -226,12 +225,12 @@ impl Heard {
         self.last = place;
     }
 
-    /// The place heard from least recently.
+    /// The index least recently heard from.
     fn longest_ago(&self) -> usize {
         self.links[self.last].1
     }
 
-    /// Puts a place that is not in the ring behind the last one.
+    /// Appends an index that is not in the ring.
     fn insert(&mut self, place: usize) {
         let first = self.links[self.last].1;
         self.links[place] = (self.last, first);
@@ -253,7 +252,7 @@ impl Sender {
                 return;
             }
             span.highest = number;
-            // Shifting out all bits at once is what `<<` cannot say.
+            // `<<` cannot shift out all bits at once.
             let shift = u32::try_from(ahead).unwrap_or(u32::MAX);
             span.seen = span.seen.checked_shl(shift).unwrap_or(0) | 1;
             span.received += 1;
@@ -279,10 +278,10 @@ impl Sender {
 }
 
 impl Span {
-    /// Enters a number that is not the highest, unless it is known.
+    /// Records a number that is not the highest, unless it is already known.
     fn late(&mut self, number: u64, step: u64) -> bool {
         let back = self.highest - number;
-        // Where lines are sampled their distances vary, and only the last is surely known.
+        // With sampling the distances vary, and only the last number is known for certain.
         let known = if step == 1 { self.seen >> back & 1 == 1 } else { back == 0 };
         if known {
             return false;
@@ -295,13 +294,13 @@ impl Span {
         true
     }
 
-    /// With sampling the distances vary, so only the whole span tells what should have come.
+    /// With sampling the distances vary, so only the whole span tells how many lines to expect.
     fn lost(&self, step: u64) -> u64 {
         ((self.highest - self.first) / step + 1).saturating_sub(self.received)
     }
 }
 
-/// A number in decimal digits and nothing else.
+/// A number of decimal digits only.
 fn digits(word: &[u8]) -> Option<u64> {
     if word.is_empty() {
         return None;
@@ -362,7 +361,7 @@ mod tests {
     fn sampled_senders_are_expected_to_skip() {
         let tracker = fed(GapTracker::with_step(10), [10, 20, 30, 60, 70]);
         assert_eq!(tracker.lost(), 2);
-        // One line in ten on the whole, at distances that vary.
+        // One line in ten on average, at varying distances.
         let tracker = fed(GapTracker::with_step(10), [3, 18, 25, 32, 43]);
         assert_eq!(tracker.lost(), 0);
     }
@@ -413,12 +412,12 @@ mod tests {
         assert_eq!((tracker.senders().count(), tracker.forgotten()), (SENDERS_MAX, 2));
         assert_eq!((tracker.newly_forgotten(), tracker.newly_forgotten()), (2, 0));
         let known = |tracker: &GapTracker, name: &[u8]| tracker.senders().any(|(n, _)| n == name);
-        assert!(known(&tracker, b"0"), "it was heard of again");
+        assert!(known(&tracker, b"0"), "it was heard from again");
         assert!(!known(&tracker, b"1") && !known(&tracker, b"2") && known(&tracker, b"3"));
         tracker.line(b"newer 10");
         tracker.line(b"0 4");
         assert_eq!(tracker.lost(), 8 + 1);
-        // What was lost of the forgotten stays lost.
+        // Losses of forgotten senders remain counted.
         for name in 0..SENDERS_MAX {
             tracker.line(format!("other-{name} 1").as_bytes());
         }
@@ -444,8 +443,8 @@ mod tests {
             numbers.sort_by_key(|(number, key)| number + key.0);
             let numbers: Vec<u64> = numbers.into_iter().map(|(number, _)| number).collect();
             let tracker = fed(GapTracker::new(), numbers.iter().copied());
-            let (least, most) = (numbers.iter().min(), numbers.iter().max());
-            let span = least.zip(most).map_or(0, |(least, most)| most - least + 1);
+            let (min, max) = (numbers.iter().min(), numbers.iter().max());
+            let span = min.zip(max).map_or(0, |(min, max)| max - min + 1);
             prop_assert_eq!(tracker.lost(), span - numbers.len() as u64);
         }
 

@@ -1,8 +1,8 @@
-//! The protocols: a folder each, and the lists that name them.
+//! The protocols: one folder each, and the lists that name them.
 //!
 //! To add a protocol: write its folder with a `config.rs` that implements [`traits::Input`] or
-//! [`traits::Output`], and add it to a list below. The keys of the configuration, the enums of
-//! the plan and every question that the rest of the program asks of it come from the lists.
+//! [`traits::Output`], and add it to a list below. The configuration's keys, the enums of the plan
+//! and the dispatch of every method come from the lists.
 
 pub mod containers;
 pub mod fifo;
@@ -32,10 +32,10 @@ use crate::ingress::{OpenError, Source};
 use crate::settings::{Choice, Key, Report, Section};
 use crate::url::{Protocol, Url};
 
-/// The inputs: the enum of their plans, and each question as a method that asks the plan.
+/// The inputs: the enum of their plans, with methods that dispatch to the plan.
 macro_rules! inputs {
     ($($(#[$doc:meta])* $name:ident($plan:ty)),+ $(,)?) => {
-        /// Where an input's lines come from.
+        /// The source of an input's lines.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum SourcePlan {
             $($(#[$doc])* $name($plan),)+
@@ -63,25 +63,25 @@ macro_rules! inputs {
                 match self { $(Self::$name(plan) => Input::claims(plan),)+ }
             }
 
-            /// What it promises and what it cannot do.
+            /// Its promises and limitations.
             pub fn nature(&self) -> Nature {
                 match self { $(Self::$name(plan) => Input::nature(plan),)+ }
             }
 
-            /// What it is, on one line.
+            /// Describes it on one line.
             pub fn describe(&self) -> String {
                 match self { $(Self::$name(plan) => Input::describe(plan),)+ }
             }
 
-            /// Its TLS, where clients come through it.
+            /// Its TLS settings, if clients use TLS.
             pub fn tls(&self) -> Option<&ServerTlsPlan> {
                 match self { $(Self::$name(plan) => Input::tls(plan),)+ }
             }
 
-            /// Opens it, with the sockets it is given; nothing is read yet.
+            /// Opens it with the sockets it is given; reads nothing yet.
             ///
             /// # Errors
-            /// What cannot be opened, and why.
+            /// Which resource cannot be opened, and why.
             pub fn open(
                 &self,
                 opening: &mut Opening<'_>,
@@ -93,9 +93,9 @@ macro_rules! inputs {
 }
 
 inputs! {
-    /// Raw lines, any number of them in a datagram.
+    /// Raw lines, any number of them per datagram.
     Udp(UdpInPlan),
-    /// Syslog messages, each a line.
+    /// Syslog messages, each of which is a line.
     Syslog(syslog::config::SyslogInPlan),
     /// Messages, each acknowledged once it is on disk.
     Relp(relp::config::RelpInPlan),
@@ -109,12 +109,11 @@ inputs! {
     Thrift(thrift::config::ThriftInPlan),
     /// The daemon's standard input; ends the daemon's work at end of file.
     Stdin(stdin::config::StdinPlan),
-    /// A named pipe, created where missing, reopened at end of file.
+    /// A named pipe, created if missing and reopened at end of file.
     Fifo(fifo::config::FifoPlan),
 }
 
-/// The outputs, handed to the macro that is named: `config::plan` makes the enum of all nodes of
-/// them.
+/// The outputs, passed to the given macro: `config::plan` builds the enum of all nodes from them.
 macro_rules! outputs {
     ($generate:ident) => {
         $generate! {
@@ -122,9 +121,9 @@ macro_rules! outputs {
             Pipe($crate::proto::shared::process::ProcessPlan),
             /// An output file.
             File($crate::proto::file::config::FilePlan),
-            /// An output to a UDP address, one line a datagram.
+            /// An output to a UDP address, one line per datagram.
             Udp($crate::proto::udp::config::UdpOutPlan),
-            /// Other hosts.
+            /// Peers on other hosts.
             Forward($crate::proto::forward::config::ForwardPlan),
             /// The daemon's standard output.
             Stdout($crate::proto::stdout::config::StdoutPlan),
@@ -142,10 +141,10 @@ macro_rules! clients {
         /// The schemes of each client of `forward` outputs.
         pub const CLIENTS: &[&[Protocol]] = &[$($folder::config::SCHEMES),+];
 
-        /// The keys that each client has of its own.
+        /// The keys specific to each client.
         pub const CLIENT_KEYS: &[&[Key]] = &[$(<$plan as ClientPlan>::KEYS),+];
 
-        /// What an output says of each protocol that it may forward by.
+        /// An output's plan for each protocol that it may forward by.
         #[derive(Debug, Clone, PartialEq, Eq, Default)]
         pub struct ClientPlans {
             $($(#[$doc])* pub $folder: $plan,)+
@@ -212,7 +211,7 @@ fn refuse_keys_of_no_peer(
     }
 }
 
-/// Whether a choice is made by a key.
+/// Returns whether a choice is selected by a key.
 pub fn is_key(choice: &Choice, name: &str) -> bool {
     choice.key.as_ref().is_some_and(|key| key.name == name)
 }

@@ -1,8 +1,8 @@
-//! What a protocol is to the rest of the program.
+//! The interface between a protocol and the rest of the program.
 //!
-//! An input says by itself what it claims, whether it acknowledges, whether its senders can wait
-//! and how long its lines are; an output, what it claims, how large its queue is and how it
-//! writes. Nothing else of the configuration knows a protocol.
+//! An input states what it claims, whether it acknowledges, whether its senders can wait and how
+//! long its lines are; an output, what it claims, how large its queue is and how it writes. Nothing
+//! else in the configuration knows a protocol.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -21,53 +21,52 @@ use crate::settings::{Choice, Entry, Key, Report, Section};
 
 /// The configuration of an input.
 pub trait Input: Sized {
-    /// Its key, what it is called, and the keys it has.
+    /// Its key, its name, and its keys.
     const CHOICE: Choice;
 
-    /// Reads it; `entry` is that of its key.
+    /// Reads it; `entry` is the entry of its key.
     fn read(section: &Section<'_>, entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Self>;
 
     /// What no other node can have at the same time.
     fn claims(&self) -> Vec<Claim>;
 
-    /// What it promises and what it cannot do.
+    /// Its promises and limitations.
     fn nature(&self) -> Nature;
 
-    /// What it is, on one line.
+    /// Describes it on one line.
     fn describe(&self) -> String;
 
-    /// Its TLS, where clients come through it.
+    /// Its TLS settings, if clients use TLS.
     fn tls(&self) -> Option<&ServerTlsPlan> {
         None
     }
 
-    /// Opens it, with the sockets it is given; nothing is read yet.
+    /// Opens it with the sockets it is given; reads nothing yet.
     ///
     /// # Errors
-    /// What cannot be opened, and why.
+    /// Which resource cannot be opened, and why.
     fn open(&self, opening: &mut Opening<'_>) -> Result<Vec<Box<dyn Source>>, OpenError>;
 }
 
-/// What an input is opened with.
+/// The resources that an input is opened with.
 #[derive(Debug)]
 pub struct Opening<'o> {
     /// The input's name.
     pub name: &'o str,
-    /// Longer lines are cut to this many bytes.
+    /// Longer lines are truncated to this many bytes.
     pub max_line: usize,
-    /// Whether gaps in the lines' sequence numbers are counted.
+    /// True if gaps in the lines' sequence numbers are counted.
     pub sequence: bool,
-    /// Sockets that have its claims already, from an earlier input or the service manager.
+    /// Sockets that already have its claims, from an earlier input or the service manager.
     pub sockets: Vec<Socket>,
-    /// Sockets that were among those and that it has no use for: they are to be emptied by their
-    /// receivers and closed.
+    /// Those of them that it cannot use: their receivers must empty and close them.
     pub surplus: Vec<DatagramSocket>,
-    /// Sockets that were opened beside those and share their port.
+    /// Additional sockets that share the port of the others.
     pub added: Vec<DatagramSocket>,
 }
 
 impl Opening<'_> {
-    /// Takes the sockets for datagrams.
+    /// Takes the datagram sockets.
     pub fn datagrams(&mut self) -> Vec<DatagramSocket> {
         let is_datagrams = |socket: &mut Socket| matches!(socket, Socket::Datagrams(_));
         let found = self.sockets.extract_if(.., is_datagrams);
@@ -92,10 +91,10 @@ impl Opening<'_> {
 
 /// The configuration of an output.
 pub trait Output: Sized {
-    /// Its key, what it is called, and the keys it has.
+    /// Its key, its name, and its keys.
     const CHOICE: Choice;
 
-    /// Reads it; `entry` is that of its key.
+    /// Reads it; `entry` is the entry of its key.
     fn read(section: &Section<'_>, entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Self>;
 
     /// How its lines are written.
@@ -104,21 +103,21 @@ pub trait Output: Sized {
     /// The bound of the queue before it, in bytes.
     fn queue(&self) -> u64;
 
-    /// What it is, on one line.
+    /// Describes it on one line.
     fn describe(&self) -> String;
 
-    /// What no other node can have at the same time; `inputs` names the inputs whose lines come
-    /// to it, for one whose claims depend on that.
+    /// What no other node can have at the same time; `inputs` names the inputs whose lines reach
+    /// it, for an output whose claims depend on them.
     fn claims(&self, inputs: &mut dyn FnMut() -> Vec<String>) -> Vec<Claim> {
         let _ = inputs;
         Vec::new()
     }
 
-    /// Where its lines go.
+    /// The destination of its lines.
     fn sink(&self) -> SinkPlan<'_>;
 
-    /// Returns whether its lines are formatted when they are written and are raw in the queue: a
-    /// file can then be chosen by the content of a line, and lines in doubt can be written again.
+    /// Returns whether its lines are raw in the queue and formatted when written: a file can then
+    /// be chosen by the content of a line, and lines in doubt can be written again.
     fn formats_when_written(&self) -> bool {
         false
     }
@@ -141,9 +140,9 @@ pub trait Output: Sized {
 pub enum SinkPlan<'p> {
     /// The stdin of child processes.
     Children(&'p ProcessPlan),
-    /// A socket, one line a datagram.
+    /// A socket, one line per datagram.
     Datagrams {
-        /// `host:port`, the host a name or an address.
+        /// `host:port`; the host is a name or an address.
         to: &'p str,
     },
     /// A thread that runs jobs in a [`Worker`].
@@ -176,18 +175,18 @@ impl ClientPlan for () {
 /// Something that only one node can have.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Claim {
-    /// An address for datagrams, with the multicast group that is joined there.
+    /// A datagram address, with the multicast group joined on it.
     Udp {
         /// The address.
         address: SocketAddr,
         /// The group.
         multicast: Option<IpAddr>,
-        /// The interface it is joined on.
+        /// The interface on which the group is joined.
         interface: Option<String>,
     },
     /// An address for connections.
     Tcp(SocketAddr),
-    /// The path of a Unix socket for datagrams.
+    /// The path of a Unix datagram socket.
     UnixPath(PathBuf),
     /// The path of a Unix socket for connections.
     UnixListener(PathBuf),
@@ -195,41 +194,41 @@ pub enum Claim {
     Path(PathBuf),
     /// Standard input.
     Stdin,
-    /// Files that are followed.
+    /// Followed files.
     Followed(Meant),
     /// A file that is written.
     File(PathBuf),
     /// A spool's folder.
     Folder(PathBuf),
-    /// Standard output, which several may write to, though that is hardly meant.
+    /// Standard output, which several nodes may write to, though probably by mistake.
     Stdout,
 }
 
-/// What an input promises, and what it cannot do.
+/// The promises and limitations of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nature {
-    /// What its senders are called in messages, as in "UDP".
+    /// The name of its senders in messages, as in "UDP".
     pub label: &'static str,
-    /// Whether a sender is told that its lines are on disk.
+    /// True if senders are told that their lines are on disk.
     pub acknowledged: bool,
-    /// Whether it numbers its lines and keeps positions: a spool takes all of them, and a position
-    /// moves over what every output is done with.
+    /// True if it numbers its lines and keeps positions: a spool stores all of them, and a position
+    /// advances over what every output has completed.
     pub numbered: bool,
-    /// Whether its senders wait when nothing is read from them.
+    /// True if its senders wait when nothing is read from them.
     pub can_wait: bool,
-    /// The longest line that can come, in bytes, whatever the configuration allows.
+    /// The maximum length of a line in bytes, whatever the configuration allows.
     pub longest_line: Option<usize>,
 }
 
 impl Nature {
-    /// An input whose senders wait, without acknowledgements and with lines of any length.
+    /// An input whose senders can wait, without acknowledgements and with lines of any length.
     pub const fn new(label: &'static str) -> Self {
         Self { label, acknowledged: false, numbered: false, can_wait: true, longest_line: None }
     }
 }
 
 impl Claim {
-    /// Whether both cannot be had at the same time.
+    /// Returns whether the two cannot be had at the same time.
     pub fn clashes(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Udp { address: one, .. }, Self::Udp { address: other, .. })
@@ -240,7 +239,7 @@ impl Claim {
         }
     }
 
-    /// Claims that may clash are equal in this.
+    /// The part in which claims that may clash are equal.
     pub fn group(&self) -> Self {
         let any = |address: SocketAddr| match address.is_ipv4() {
             true => SocketAddr::from(([0, 0, 0, 0], address.port())),
@@ -256,7 +255,7 @@ impl Claim {
         }
     }
 
-    /// Whether a socket may be what is claimed, by its kind.
+    /// Returns whether a socket is of the claimed kind.
     pub fn fits(&self, socket: &Socket) -> bool {
         match self {
             Self::Udp { .. } | Self::UnixPath(_) => matches!(socket, Socket::Datagrams(_)),
@@ -266,13 +265,13 @@ impl Claim {
         }
     }
 
-    /// Whether a clash is only warned of.
+    /// Returns whether a clash is only a warning.
     pub fn can_be_shared(&self) -> bool {
         *self == Self::Stdout
     }
 
-    /// What a clash is reported as: the node whose table is `table` has the claim already, in
-    /// this line of the file.
+    /// The message for a clash: the node with the table `table` already has the claim, on this line
+    /// of the file.
     pub fn taken(&self, table: &str, line: &str) -> String {
         let owner = format!("[{table}] on {line}");
         match self {
@@ -289,7 +288,7 @@ impl Claim {
         }
     }
 
-    /// What is said of the place where it was claimed first.
+    /// The label for the place where it was claimed first.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Udp { .. } | Self::Tcp(_) | Self::UnixPath(_) | Self::UnixListener(_) => {
@@ -302,7 +301,7 @@ impl Claim {
     }
 }
 
-/// Port 0 asks for any free port, which is another one each time.
+/// Port 0 requests any free port, a different one each time.
 fn addresses_clash(one: SocketAddr, other: SocketAddr) -> bool {
     let all = one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() != 0

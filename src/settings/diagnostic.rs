@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and where: shown with the source line and a caret.
+//! Problems of a configuration and their places, shown with the source line and a caret.
 //!
 //! The first line of a diagnostic is `FILE:LINE:COLUMN: error: KEY: MESSAGE`, the form that
 //! editors and grep understand. The excerpt below it is drawn by annotate-snippets.
@@ -9,36 +9,36 @@ use std::sync::Arc;
 
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 
-/// The most diagnostics one report holds; more are only counted.
+/// The maximum number of diagnostics in a report; more are only counted.
 pub const DIAGNOSTICS_MAX: usize = 100;
-/// The most columns of a source line that are shown.
+/// The maximum number of columns of a source line shown.
 const COLUMNS: usize = 100;
-/// The most characters of a value that are repeated in a message.
+/// The maximum number of characters of a value quoted in a message.
 const VALUE_SHOWN: usize = 60;
 
-/// Whether the configuration is refused for it.
+/// True if the configuration is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     /// The configuration is refused.
     Error,
-    /// It is accepted, but is hardly what was meant.
+    /// It is accepted, but is probably a mistake.
     Warning,
 }
 
-/// One thing to report about a configuration.
+/// One finding about a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Whether the configuration is refused for it.
+    /// True if the configuration is refused for it.
     pub severity: Severity,
     /// The file as the user named it.
     pub file: String,
-    /// Where in the file; `None` for what is about the file as a whole.
+    /// The place in the file; `None` for the file as a whole.
     pub place: Option<Place>,
     /// The key, as in `filter.api.sample`; empty for none.
     pub key: String,
-    /// What is wrong, in one sentence.
+    /// The problem, in one sentence.
     pub message: String,
-    /// What to do about it.
+    /// Advice.
     pub help: Option<String>,
 }
 
@@ -49,28 +49,28 @@ pub struct Place {
     pub line: usize,
     /// The column in characters, from 1.
     pub column: usize,
-    /// The whole file, fit for a terminal.
+    /// The whole file, safe for a terminal.
     text: Arc<str>,
-    /// The bytes of it that are meant.
+    /// The range of bytes it refers to.
     span: Range<usize>,
-    /// Other places that have to do with it.
+    /// Other places related to it.
     marks: Vec<Mark>,
 }
 
-/// Another place that has to do with a diagnostic.
+/// Another place related to a diagnostic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
-    /// Its file's name and text; `None` where it is the same file.
+    /// Its file's name and text; `None` for the same file.
     pub file: Option<(String, Arc<str>)>,
-    /// The bytes of the file that are meant.
+    /// The range of bytes in the file.
     pub span: Range<usize>,
-    /// What is to be said of them.
+    /// The label to show.
     pub label: String,
 }
 
 impl Place {
-    /// The place of a range of bytes; a range past the end is the end. `text` is what [`fit`]
-    /// made of the file.
+    /// The place of a range of bytes; a range past the end is clamped to the end. `text` is the
+    /// file as returned by [`fit`].
     pub fn of(text: &Arc<str>, span: &Range<usize>, marks: Vec<Mark>) -> Self {
         let start = floor_char(text, span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
@@ -115,12 +115,12 @@ impl Mark {
     }
 }
 
-/// A span counted from `start`.
+/// A span relative to `start`.
 fn within(span: &Range<usize>, start: usize) -> Range<usize> {
     span.start - start..span.end - start
 }
 
-/// The lines that spans are on, the number of the first, and where it begins.
+/// The lines that contain the spans, the number of the first, and its offset.
 fn lines<'t, 's>(
     text: &'t str,
     spans: impl Iterator<Item = &'s Range<usize>> + Clone,
@@ -133,8 +133,8 @@ fn lines<'t, 's>(
     (&text[start..end], number, start)
 }
 
-/// The file as it can be shown: control characters that annotate-snippets lets through are
-/// replaced by a character of as many bytes, so that every place stays where it is.
+/// The file in a form that can be shown: control characters that annotate-snippets lets through are
+/// replaced by a character of the same size, so that every offset stays valid.
 pub fn fit(text: &str) -> Arc<str> {
     let is_c1 = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
     if text.contains(is_c1) { text.replace(is_c1, "\u{b7}").into() } else { text.into() }
@@ -148,12 +148,12 @@ fn floor_char(text: &str, at: usize) -> usize {
     at
 }
 
-/// A character that cannot upset a terminal.
+/// A character that is safe for a terminal.
 fn harmless(c: char) -> char {
     if c.is_control() && c != '\t' { '\u{FFFD}' } else { c }
 }
 
-/// A value from the file, made fit to stand in a message.
+/// A value from the file, made safe and short enough for a message.
 pub fn shown(value: &str) -> String {
     let mut out: String = value.chars().take(VALUE_SHOWN).map(harmless).collect();
     if value.chars().nth(VALUE_SHOWN).is_some() {
@@ -184,7 +184,7 @@ impl Diagnostic {
         }
     }
 
-    /// The diagnostic for a terminal that has colours.
+    /// The diagnostic for a terminal with colours.
     pub fn in_colour(&self) -> String {
         self.render(&Renderer::styled().term_width(COLUMNS))
     }
@@ -196,19 +196,19 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Why a configuration was refused: every error at once, in file order.
+/// Why a configuration was refused: all errors at once, in file order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The file as the user named it.
     pub file: String,
-    /// The first of what was found, at least one error; warnings may stand between them.
+    /// The first findings, including at least one error; warnings may be among them.
     pub diagnostics: Vec<Diagnostic>,
-    /// How many errors there are, with those that `diagnostics` has no room for.
+    /// The total number of errors, including those that do not fit into `diagnostics`.
     pub errors: usize,
 }
 
 impl Refusal {
-    /// A refusal for one reason that has no place in the file.
+    /// A refusal for a single reason without a place in the file.
     pub fn whole(file: &str, message: String, help: Option<&str>) -> Self {
         let diagnostic = Diagnostic {
             severity: Severity::Error,
@@ -230,7 +230,7 @@ impl Refusal {
         out + &format!("{errors} error{plural} in {}", self.file)
     }
 
-    /// The report for a terminal that has colours.
+    /// The report for a terminal with colours.
     pub fn in_colour(&self) -> String {
         self.render(Diagnostic::in_colour)
     }

@@ -1,7 +1,8 @@
-//! What a key is: its name, its value, its default and one sentence about it, in one place.
+//! The definition of a key: its name, its value, its default and a sentence about it, in one place.
 //!
-//! A [`Key`] stands beside its reader. From it come the check for unknown and misplaced keys,
-//! `logweir schema`, `logweir explain` and, held by a test, the man page's entry.
+//! A [`Key`] is defined next to its reader. It is the source for the check for unknown and
+//! misplaced keys, `logweir schema`, `logweir explain` and, enforced by a test, the man page's
+//! entry.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,30 +12,30 @@ use super::units::{show_size, show_time};
 /// A key of a table.
 #[derive(Debug)]
 pub struct Key {
-    /// As it is written.
+    /// The name in the file.
     pub name: &'static str,
-    /// What may stand behind it.
+    /// Its possible values.
     pub value: Value,
-    /// What holds where it is left out.
+    /// Its default.
     pub default: Default,
-    /// What it does, in one sentence or two.
+    /// Its effect, in one or two sentences.
     pub doc: &'static str,
 }
 
-/// What holds where a key is left out.
+/// The default of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Default {
-    /// Nothing: the key asks for something that is not done without it.
+    /// None: without the key, the feature is off.
     None,
     /// The table needs the key.
     Required,
-    /// This value, as it is written in the file.
+    /// This value, as written in the file.
     Value(&'static str),
-    /// What these words say.
+    /// A description in words.
     Words(&'static str),
 }
 
-/// What may stand behind a key.
+/// The possible values of a key.
 #[derive(Debug)]
 pub enum Value {
     /// A size in bytes, with these bounds.
@@ -49,15 +50,15 @@ pub enum Value {
     Bool,
     /// `true`.
     True,
-    /// Text; what it is, in words ("Path"), and a regex that it must match, or "".
+    /// Text; a description ("Path"), and a regex that it must match, or "".
     Text(&'static str, &'static str),
     /// One of these words.
     Words(&'static [&'static str]),
-    /// Text as [`Value::Text`], or a list of such texts.
+    /// Text as in [`Value::Text`], or a list of such texts.
     Texts(&'static str, &'static str),
-    /// A name, a number, or a regex behind `~`; or a list of them.
+    /// A name, a number, or a regex after `~`; or a list of them.
     Selector,
-    /// Selectors by two names, the second within the first.
+    /// Selectors by two names, the second nested in the first.
     Selectors,
     /// A table with these keys.
     Table(&'static [Key]),
@@ -65,7 +66,7 @@ pub enum Value {
     Either(&'static [Self]),
 }
 
-/// What an address and a port look like.
+/// An address and a port.
 pub const ADDRESS: Value =
     Value::Text("IP address and port", r"^[0-9a-fA-F.:\[\]]+(%[^\]]+\])?:[0-9]+$");
 /// A path.
@@ -77,23 +78,23 @@ pub const COMMAND: Value = Value::Text("Command for /bin/sh -c", r"\S");
 /// A file's mode.
 pub const MODE: Value = Value::Text("Mode in octal digits, as text", "^[0-7]{3,4}$");
 
-/// One way in which a table of a kind is written: which keys it has beside the common ones.
+/// One form of a kind of table, with its keys in addition to the common ones.
 #[derive(Debug)]
 pub struct Form {
-    /// What such a table is called in messages, as in "syslog input over TCP".
+    /// The name of such a table in messages, as in "syslog input over TCP".
     pub name: &'static str,
-    /// The word before `://` in the value of the choice's key, where that tells the forms apart.
+    /// The word before `://` in the value of the choice's key, if that distinguishes the forms.
     pub scheme: Option<&'static str>,
     /// The keys, in groups.
     pub keys: &'static [&'static [Key]],
 }
 
-/// One of the keys of which a table has exactly one, and the forms that its value chooses from.
+/// One of the keys of which a table has exactly one, and the forms that its value selects.
 #[derive(Debug)]
 pub struct Choice {
-    /// The key; `None` for what a table is when it has none of the others.
+    /// The key; `None` for the choice of a table that has none of the others' keys.
     pub key: Option<Key>,
-    /// What all of its forms together are called, as in "syslog input".
+    /// The name of all of its forms together, as in "syslog input".
     pub name: &'static str,
     /// At least one.
     pub forms: &'static [Form],
@@ -105,12 +106,12 @@ impl Key {
         Self { name, value, default: Default::None, doc }
     }
 
-    /// A key that its table needs.
+    /// A required key.
     pub const fn required(name: &'static str, value: Value, doc: &'static str) -> Self {
         Self { name, value, default: Default::Required, doc }
     }
 
-    /// A key with a default, as it is written in the file.
+    /// A key with a default, as written in the file.
     pub const fn or(
         name: &'static str,
         value: Value,
@@ -120,7 +121,7 @@ impl Key {
         Self { name, value, default: Default::Value(default), doc }
     }
 
-    /// A key that where it is left out means what these words say.
+    /// A key whose default is described in words.
     pub const fn or_else(
         name: &'static str,
         value: Value,
@@ -130,7 +131,7 @@ impl Key {
         Self { name, value, default: Default::Words(default), doc }
     }
 
-    /// The default as a sentence; empty where there is none.
+    /// The default as a sentence; empty if there is none.
     pub fn default_sentence(&self) -> String {
         match self.default {
             Default::None | Default::Required => String::new(),
@@ -148,7 +149,7 @@ impl Key {
 }
 
 impl Form {
-    /// Whether it has a key.
+    /// Returns whether it has a key.
     pub fn has(&self, name: &str) -> bool {
         self.all().any(|key| key.name == name)
     }
@@ -160,20 +161,20 @@ impl Form {
 }
 
 impl Choice {
-    /// The form that the value of its key chooses; `None` where it chooses none.
+    /// The form selected by the value of its key; `None` if there is none.
     pub fn form(&self, value: Option<&str>) -> Option<&'static Form> {
         let scheme = value.and_then(|text| text.split_once("://")).map(|(scheme, _)| scheme);
         self.forms.iter().find(|form| form.scheme.is_none() || form.scheme == scheme)
     }
 
-    /// Whether all of its forms have a key.
+    /// Returns whether all of its forms have a key.
     pub fn has(&self, name: &str) -> bool {
         self.forms.iter().all(|form| form.has(name))
     }
 }
 
 impl Value {
-    /// What it is, in words: "Size from 64B to 16MiB".
+    /// A description: "Size from 64B to 16MiB".
     pub fn describe(&self) -> String {
         match self {
             Self::Size(bounds) => {
@@ -213,7 +214,7 @@ fn within(bounds: &RangeInclusive<u64>, show: &dyn Fn(u64) -> String) -> String 
     }
 }
 
-/// The words of a table of words and what they mean.
+/// The words of a table of words and their meanings.
 pub const fn words<T, const N: usize>(table: &[(&'static str, T); N]) -> [&'static str; N] {
     let mut words = [""; N];
     let mut at = 0;

@@ -1,8 +1,8 @@
 //! A toolkit for reading a table of the configuration. It knows no protocol and no node.
 //!
 //! A table becomes a [`section::Section`]. Each of its keys is described once, by a [`key::Key`]
-//! that stands beside its reader. All that is wrong goes into one [`report::Report`], so that
-//! every error is reported at once.
+//! next to its reader. All problems go into one [`report::Report`], so that every error is reported
+//! at once.
 
 pub mod diagnostic;
 pub mod key;

@@ -1,17 +1,16 @@
-//! Gathers all there is to report about a file and those it includes, so that all is reported at
-//! once.
+//! Collects all findings about a file and its included files, so that they are reported at once.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Mark, Place, Refusal, Severity, fit, shown};
 
-/// Bytes of the files.
+/// A range of bytes in the files.
 pub type Span = Range<usize>;
 
-/// The files, and what was found in them so far.
+/// The files and their findings so far.
 ///
-/// Places count through all files, as if each followed the one before it.
+/// Offsets run through all files, as if each followed the previous one.
 pub struct Report<'a> {
     sources: Vec<Source<'a>>,
     found: Vec<Finding>,
@@ -21,9 +20,9 @@ pub struct Report<'a> {
 struct Source<'a> {
     name: &'a str,
     text: &'a str,
-    /// Where it begins.
+    /// The offset at which it begins.
     base: usize,
-    /// Where each of its lines begins, from its own beginning.
+    /// The offsets of its lines, from its own beginning.
     lines: Vec<usize>,
 }
 
@@ -34,13 +33,13 @@ impl<'a> Source<'a> {
         Self { name, text, base, lines }
     }
 
-    /// A span within it.
+    /// A span relative to this file.
     fn local(&self, span: &Span) -> Span {
         span.start - self.base..span.end - self.base
     }
 }
 
-/// One thing that was found; help and labels may be added to it.
+/// A finding; help and labels may be added to it.
 pub struct Finding {
     severity: Severity,
     span: Option<Span>,
@@ -57,7 +56,7 @@ impl Finding {
         self
     }
 
-    /// Another place that has to do with it, and why.
+    /// Labels another place related to it.
     pub fn label(&mut self, span: &Span, label: impl Into<String>) -> &mut Self {
         self.labels.push((span.clone(), label.into()));
         self
@@ -65,12 +64,12 @@ impl Finding {
 }
 
 impl<'a> Report<'a> {
-    /// Nothing found yet in this file.
+    /// Creates a report without findings for this file.
     pub fn new(name: &'a str, text: &'a str) -> Self {
         Self { sources: vec![Source::new(name, text, 0)], found: Vec::new() }
     }
 
-    /// Adds a file; where it begins.
+    /// Adds a file; returns the offset at which it begins.
     pub fn add(&mut self, name: &'a str, text: &'a str) -> usize {
         // One byte apart, so that the end of one is not the beginning of the next.
         let base = self.sources.last().map_or(0, |last| last.base + last.text.len() + 1);
@@ -78,7 +77,7 @@ impl<'a> Report<'a> {
         base
     }
 
-    /// Where the file that a place is in stands in the list of files.
+    /// The index of the file that contains a span.
     fn at(&self, span: &Span) -> usize {
         let after = self.sources.partition_point(|source| source.base <= span.start);
         after.saturating_sub(1)
@@ -124,7 +123,7 @@ impl<'a> Report<'a> {
         &mut self.found[at]
     }
 
-    /// Whether the file is to be refused.
+    /// Returns whether the file must be refused.
     pub fn has_errors(&self) -> bool {
         self.found.iter().any(|finding| finding.severity == Severity::Error)
     }
@@ -135,8 +134,8 @@ impl<'a> Report<'a> {
         source.text.get(source.local(span)).unwrap_or_default()
     }
 
-    /// The line that a span begins on, as in "line 3"; with its file where that is not the one
-    /// that `from` is in.
+    /// The line that a span begins on, as in "line 3"; with the file's name if it differs from the
+    /// one that contains `from`.
     pub fn line(&self, span: &Span, from: &Span) -> String {
         let source = &self.sources[self.at(span)];
         let line = source.lines.partition_point(|start| source.base + start <= span.start);
@@ -146,7 +145,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// What was made of the file, with the warnings in file order, or the refusal.
+    /// Returns the result with the warnings in file order, or the refusal.
     pub fn finish<T>(mut self, made: Option<T>) -> Result<(Vec<Diagnostic>, T), Refusal> {
         match made {
             Some(made) if !self.has_errors() => Ok((self.diagnostics(), made)),
@@ -154,7 +153,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The refusal for what was found.
+    /// The refusal for the findings.
     pub fn refuse(mut self) -> Refusal {
         let errors = self.found.iter().filter(|f| f.severity == Severity::Error).count();
         if self.found.len() > DIAGNOSTICS_MAX {
@@ -164,7 +163,7 @@ impl<'a> Report<'a> {
         Refusal { file, diagnostics: self.diagnostics(), errors }
     }
 
-    /// The first of what was found, in file order; what is about the whole file last.
+    /// The first findings, in file order; those about the whole file come last.
     fn diagnostics(&mut self) -> Vec<Diagnostic> {
         self.found.sort_by_key(|finding| finding.span.as_ref().map_or(usize::MAX, |s| s.start));
         let texts: Vec<_> = self.sources.iter().map(|source| fit(source.text)).collect();
@@ -194,7 +193,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// The name nearest to what was written, as advice.
+/// Suggests the name most similar to what was written.
 pub fn nearest<'n>(written: &str, names: impl IntoIterator<Item = &'n str>) -> Option<String> {
     let written = written.to_lowercase();
     let scored = names.into_iter().map(|name| (strsim::jaro_winkler(&written, name), name));

@@ -1,7 +1,7 @@
 //! One table of the file: its keys in file order, and readers for their values.
 //!
-//! Every reader reports what is wrong and returns `None`, so that a whole table is read
-//! and all that is wrong with it is said at once.
+//! Every reader reports problems and returns `None`, so that a whole table is read and all of its
+//! problems are reported at once.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use super::units;
 pub struct Entry<'t> {
     /// The key.
     pub key: &'t str,
-    /// Where the key stands.
+    /// The span of the key.
     pub key_span: Span,
-    /// Where the value stands.
+    /// The span of the value.
     pub span: Span,
     value: &'t DeValue<'t>,
     path: String,
-    /// Where its file begins in the report's text.
+    /// The offset of its file in the report.
     base: usize,
 }
 
@@ -31,19 +31,19 @@ pub struct Entry<'t> {
 pub struct Section<'t> {
     /// Its name, as in `filter.api`.
     pub path: String,
-    /// Where its name stands.
+    /// The span of its name.
     pub span: Span,
     /// Its keys in file order.
     pub entries: Vec<Entry<'t>>,
 }
 
-/// A place of one file as a place of the report's text.
+/// A span in one file as a span in the report.
 fn moved(span: Span, base: usize) -> Span {
     span.start + base..span.end + base
 }
 
 impl<'t> Section<'t> {
-    /// Reports every key that is none of these.
+    /// Reports every key that is not one of these.
     pub fn refuse_all_but(&self, keys: &[Key], report: &mut Report<'_>) {
         let names: Vec<_> = keys.iter().map(|key| key.name).collect();
         for entry in self.entries.iter().filter(|entry| !names.contains(&entry.key)) {
@@ -51,7 +51,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// The whole of a file that begins at `base` of the report's text.
+    /// The top-level table of a file that begins at offset `base` in the report.
     pub fn file(table: &'t DeTable<'t>, base: usize) -> Self {
         Self::new(String::new(), base..base, table, base)
     }
@@ -115,12 +115,12 @@ impl<'t> Section<'t> {
         self.entry(key)?.boolean(report)
     }
 
-    /// The value of a key that the system will see: not empty, no NUL.
+    /// The value of a text key that is passed to the system: not empty, no NUL.
     pub fn system_text(&self, key: &Key, report: &mut Report<'_>) -> Option<&'t str> {
         self.entry(key)?.system_text(report)
     }
 
-    /// The value of a key that is one of a few words.
+    /// The value of a key that accepts one of a few words.
     pub fn word<T: Copy>(
         &self,
         key: &Key,
@@ -137,7 +137,7 @@ impl<'t> Section<'t> {
         entry.accept(report, units::mode(text))
     }
 
-    /// Where a key's value stands, or else the table's name.
+    /// The span of a key's value, or else of the table's name.
     pub fn place(&self, key: &str) -> &Span {
         self.get(key).map_or(&self.span, |entry| &entry.span)
     }
@@ -153,7 +153,7 @@ impl<'t> Entry<'t> {
         report.error(&self.span, &self.path, message)
     }
 
-    /// What was made of the value; an error is reported.
+    /// Returns the result; reports an error.
     pub fn accept<T>(&self, report: &mut Report<'_>, made: Result<T, String>) -> Option<T> {
         match made {
             Ok(made) => Some(made),
@@ -174,7 +174,7 @@ impl<'t> Entry<'t> {
         report.error_help(&self.span, &self.path, message, help);
     }
 
-    /// Reports that the key should not be here.
+    /// Reports that the key does not belong here.
     pub fn misplaced<'r>(
         &self,
         report: &'r mut Report<'_>,
@@ -183,7 +183,7 @@ impl<'t> Entry<'t> {
         report.error(&self.key_span, &self.path, message)
     }
 
-    /// Reports a key that this table does not have; `names` are those that it has.
+    /// Reports a key that this table does not have; `names` are the keys it has.
     pub fn unknown(&self, report: &mut Report<'_>, names: &[&str]) {
         let help = nearest(self.key, names.iter().copied());
         let help = help.unwrap_or_else(|| format!("there are: {}", names.join(", ")));
@@ -195,7 +195,7 @@ impl<'t> Entry<'t> {
         &self.path
     }
 
-    /// The value as a table that has these keys; `None`, reported, where it is none.
+    /// The value as a table with these keys; `None` if it is not a table, which is reported.
     pub fn section(
         &self,
         keys: &[Key],
@@ -210,13 +210,13 @@ impl<'t> Entry<'t> {
         Some(section)
     }
 
-    /// The value as a table; its place is that of its name.
+    /// The value as a table whose span is that of its name.
     pub fn named_table(&self) -> Option<Section<'t>> {
         let table = self.value.as_table()?;
         Some(Section::new(self.path.clone(), self.key_span.clone(), table, self.base))
     }
 
-    /// The value as a table; its place is its own.
+    /// The value as a table with its own span.
     pub fn table(&self) -> Option<Section<'t>> {
         let table = self.value.as_table()?;
         Some(Section::new(self.path.clone(), self.span.clone(), table, self.base))
@@ -244,7 +244,7 @@ impl<'t> Entry<'t> {
         text
     }
 
-    /// A string that the system will see: not empty, no NUL.
+    /// A string that is passed to the system: not empty, no NUL.
     pub fn system_text(&self, report: &mut Report<'_>) -> Option<&'t str> {
         let text = self.text(report)?;
         if text.trim().is_empty() {
@@ -273,14 +273,14 @@ impl<'t> Entry<'t> {
             self.expect(report, "an integer");
             return None;
         };
-        // Nothing below 0 is wanted anywhere, so what does not parse is out of bounds.
+        // No key accepts a negative number, so what does not parse is out of bounds.
         let value = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
         let value = value.filter(|value| bounds.contains(value));
         if value.is_none() {
-            let (least, most) = (bounds.start(), bounds.end());
-            let bounds = match *most {
-                u64::MAX => format!("at least {least}"),
-                _ => format!("from {least} to {most}"),
+            let (min, max) = (bounds.start(), bounds.end());
+            let bounds = match *max {
+                u64::MAX => format!("at least {min}"),
+                _ => format!("from {min} to {max}"),
             };
             self.wrong(report, format!("must be {bounds}"));
         }
@@ -302,10 +302,10 @@ impl<'t> Entry<'t> {
         if bounds.contains(&size) {
             return Some(size);
         }
-        let (least, most) = (units::show_size(*bounds.start()), units::show_size(*bounds.end()));
+        let (min, max) = (units::show_size(*bounds.start()), units::show_size(*bounds.end()));
         let bounds = match *bounds.end() {
-            u64::MAX => format!("at least {least}"),
-            _ => format!("from {least} to {most}"),
+            u64::MAX => format!("at least {min}"),
+            _ => format!("from {min} to {max}"),
         };
         self.wrong(report, format!("must be {bounds}"));
         None
@@ -338,7 +338,7 @@ impl<'t> Entry<'t> {
         found.map(|(_, value)| *value)
     }
 
-    /// A name, or a list of names; each with its place.
+    /// A name, or a list of names; each with its span.
     pub fn names(&self, report: &mut Report<'_>) -> Option<Vec<Spanned<&'t str>>> {
         let items: Vec<(Span, &'t DeValue<'t>)> = match self.value {
             DeValue::Array(items) => {
@@ -373,13 +373,13 @@ impl<'t> Entry<'t> {
             return None;
         };
         let mut read = |text| self.accept(report, units::time(text));
-        // Both are read before either is given up, so that both are reported.
+        // Both are read before either is rejected, so that both are reported.
         let (first, second) = (read(first), read(second));
         first.zip(second)
     }
 
-    /// Where byte `at` of the string stands in the file, when the string is written there
-    /// as it is (without escapes).
+    /// The span in the file of byte `at` of the string, if the string is written there literally
+    /// (without escapes).
     pub fn within(&self, report: &Report<'_>, at: Option<usize>) -> Span {
         let (Some(at), Some(text)) = (at, self.value.as_str()) else {
             return self.span.clone();

@@ -1,4 +1,4 @@
-//! Sizes, times, rates and modes as the user writes them.
+//! Sizes, times, rates and modes as users write them.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -10,10 +10,10 @@ const SIZE_UNITS: [(&str, u64); 5] =
 const TIME_UNITS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
-/// Reads a size such as `64MiB`.
+/// Parses a size such as `64MiB`.
 ///
 /// # Errors
-/// Says how to write it.
+/// How to write it.
 pub fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);
     let wrong = "write a size as a number and KiB, MiB or GiB, as in \"64MiB\"";
@@ -27,7 +27,7 @@ pub fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(*factor).ok_or_else(|| "the size is too large".into())
 }
 
-/// `64M`, `64MB`, `64mib` and `64m` for `64MiB`.
+/// Recognises `64M`, `64MB`, `64mib` and `64m` as `64MiB`.
 fn looks_like(unit: &str, written: &str) -> bool {
     let (unit, written) = (unit.to_lowercase(), written.to_lowercase());
     !written.is_empty()
@@ -36,10 +36,10 @@ fn looks_like(unit: &str, written: &str) -> bool {
             || unit.replace("ib", "") == written)
 }
 
-/// Reads a time such as `10s`.
+/// Parses a time such as `10s`.
 ///
 /// # Errors
-/// Says how to write it.
+/// How to write it.
 pub fn time(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text);
     let wrong = "write a time as a number and ms, s, m, h or d, as in \"10s\"";
@@ -50,10 +50,10 @@ pub fn time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("a time can be at most {}", show_time(limits::TIME_MAX)))
 }
 
-/// Reads a rate such as `1000/s`: a number of lines, and the time they are for.
+/// Parses a rate such as `1000/s`: a number of lines per period.
 ///
 /// # Errors
-/// Says how to write it.
+/// How to write it.
 pub fn rate(text: &str) -> Result<(NonZeroU64, Duration), String> {
     let wrong = "write a rate as a number of lines and /s, /m, /h or /d, as in \"1000/s\"";
     let (lines, unit) = text.split_once('/').ok_or(wrong)?;
@@ -66,10 +66,10 @@ pub fn rate(text: &str) -> Result<(NonZeroU64, Duration), String> {
     Ok((lines, Duration::from_millis(factor)))
 }
 
-/// Reads a file mode such as `0640`.
+/// Parses a file mode such as `0640`.
 ///
 /// # Errors
-/// Says how to write it.
+/// How to write it.
 pub fn mode(text: &str) -> Result<u32, String> {
     let wrong = "write a mode as octal digits, as in \"0640\"";
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -85,7 +85,7 @@ pub fn mode(text: &str) -> Result<u32, String> {
     Ok(mode)
 }
 
-/// Reads a folder's mode such as `0750` or `2775`.
+/// Parses a folder's mode such as `0750` or `2775`.
 pub fn folder_mode(text: &str) -> Result<u32, String> {
     let wrong = "write a folder's mode as octal digits, as in \"0750\"";
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -101,14 +101,14 @@ pub fn folder_mode(text: &str) -> Result<u32, String> {
     }
 }
 
-/// A number of ASCII digits, blanks, and the unit.
+/// Splits a number of ASCII digits, followed by optional blanks, from the unit.
 fn split(text: &str) -> (&str, &str) {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     (&text[..end], text[end..].trim_start())
 }
 
-/// A size in the largest unit that has no remainder.
+/// A size in the largest unit that divides it.
 pub fn show_size(bytes: u64) -> String {
     let units = SIZE_UNITS[2..].iter().rev();
     match units.clone().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor)) {
@@ -117,7 +117,7 @@ pub fn show_size(bytes: u64) -> String {
     }
 }
 
-/// A time in the largest unit that has no remainder.
+/// A time in the largest unit that divides it.
 pub fn show_time(time: Duration) -> String {
     let millis = time.as_millis();
     let units = TIME_UNITS.iter().rev();
@@ -130,7 +130,7 @@ pub fn show_time(time: Duration) -> String {
     }
 }
 
-/// A rate as it is written.
+/// A rate as written in the configuration.
 pub fn show_rate(lines: NonZeroU64, per: Duration) -> String {
     let per = show_time(per);
     format!("{lines}/{}", per.strip_prefix('1').unwrap_or(&per))
@@ -152,7 +152,7 @@ mod tests {
         ] {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
-        for (text, said) in [
+        for (text, message) in [
             ("", "write a size"),
             ("MiB", "write a size"),
             ("-1", "write a size"),
@@ -164,7 +164,7 @@ mod tests {
             ("99999999999999999999", "write a size"),
         ] {
             let error = size(text).unwrap_err();
-            assert!(error.contains(said), "{text}: {error}");
+            assert!(error.contains(message), "{text}: {error}");
         }
     }
 

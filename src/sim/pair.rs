@@ -178,7 +178,7 @@ impl Pair {
             self.receiver.handle(Event::Lines { node, batch });
         }
         self.barrier += 1;
-        session.handed(self.barrier);
+        session.sent(self.barrier);
         let origins = session.asks().into_iter().collect();
         let inquiry = Inquiry { origins, ..Inquiry::default() };
         self.receiver.handle(Event::Barrier { node, number: self.barrier, inquiry });
@@ -191,7 +191,7 @@ impl Pair {
         while let Some((_, lasts)) = self.receiver.answers.pop_front() {
             session.tell_last(&lasts[0]);
         }
-        session.settled(self.receiver.completed);
+        session.completed(self.receiver.completed);
         let bytes = std::mem::take(session.out());
         if bytes.is_empty() {
             return false;

@@ -1,16 +1,16 @@
-//! How old lines are, by a clock that a wrong wall clock does not move.
+//! Line ages, measured so that a wrong wall clock does not distort them.
 //!
-//! Lines are dropped for their age, so a clock that is days ahead for some seconds must not make
-//! them old. Lines that this process wrote age by the monotonic clock. For older ones the wall
-//! clock is compared with it: where the wall clock jumps ahead, the time that has passed counts,
-//! until the jump has lasted for [`CLOCK_BELIEVED`].
+//! Lines are dropped for their age, so a clock that is days ahead for a few seconds must not make
+//! them old. Lines written by this process age by the monotonic clock. For older lines the wall
+//! clock is checked against the monotonic one: after a jump ahead only elapsed time counts, until
+//! the jump has lasted for [`CLOCK_BELIEVED`].
 
 use std::time::{Duration, SystemTime};
 
 use crate::clock::Mono;
 use crate::limits::{CLOCK_BELIEVED, CLOCK_STEP};
 
-/// What both clocks say.
+/// The readings of both clocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     /// The wall clock, which may jump.
@@ -19,35 +19,35 @@ pub struct Now {
     pub mono: Mono,
 }
 
-/// When something was written last.
+/// The time of the last write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
-    /// By the wall clock, as it stood then.
+    /// By the wall clock, as it read then.
     pub wall: SystemTime,
     /// By the monotonic clock; `None` where another process wrote it.
     pub mono: Option<Mono>,
 }
 
-/// A wall clock that does not jump ahead.
+/// A wall clock that ignores jumps ahead.
 #[derive(Debug, Clone, Copy)]
 pub struct Steady {
-    /// What it said when it was last in step with the wall clock.
+    /// Its reading when it last agreed with the wall clock.
     base: SystemTime,
-    /// When that was; `None` until it is looked at.
+    /// The monotonic time of that reading; `None` until the first look.
     at: Option<Mono>,
-    /// Since when the wall clock is ahead.
+    /// When the wall clock was first seen ahead.
     ahead_since: Option<Mono>,
 }
 
 impl Steady {
-    /// A clock that said `base` when the daemon before this one wrote the last time. Who finds the
-    /// wall clock far ahead of that does not know whether it is wrong.
+    /// Creates a clock that read `base` at the previous daemon's last write. If the wall clock is
+    /// now far ahead of that, there is no telling whether it is wrong.
     pub fn new(base: SystemTime) -> Self {
         Self { base, at: None, ahead_since: None }
     }
 
-    /// The time to count ages by, and by how much the wall clock is ahead where it is not
-    /// believed since just now.
+    /// Returns the time to compute ages from and, once per jump, how far ahead the distrusted wall
+    /// clock is.
     pub fn look(&mut self, now: Now) -> (SystemTime, Option<Duration>) {
         let passed = now.mono.since(*self.at.get_or_insert(now.mono));
         let expected = self.base + passed;
@@ -68,7 +68,7 @@ impl Steady {
         now.wall
     }
 
-    /// How old something is at the time that [`Self::look`] gave.
+    /// The age of something at the time that [`Self::look`] returned.
     pub fn age(wall: SystemTime, now: Now, written: Written) -> Duration {
         match written.mono {
             Some(mono) => now.mono.since(mono),
@@ -99,8 +99,8 @@ mod tests {
         let (time, ahead) = steady.look(now(1020 + 30 * day, 25));
         assert_eq!((seconds(time), ahead), (1020, Some(Duration::from_secs(30 * day))));
         let (time, again) = steady.look(now(1025 + 30 * day, 30));
-        assert_eq!((seconds(time), again), (1025, None), "said once");
-        // It is put right: nothing has happened.
+        assert_eq!((seconds(time), again), (1025, None), "reported once");
+        // The clock is corrected: nothing has happened.
         assert_eq!(seconds(steady.look(now(1030, 35)).0), 1030);
         // It stays ahead.
         steady.look(now(1040 + 30 * day, 45));

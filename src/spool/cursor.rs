@@ -1,26 +1,26 @@
-//! Cursors: how far a reader has come, in a small text file that is replaced as a whole.
+//! Cursors: a reader's progress, in a small text file that is replaced as a whole.
 //!
-//! A cursor is a convenience and no truth: where it is lost or damaged its reader begins at the
-//! oldest line kept, or with `keep` at the lowest other cursor. Its last line is a CRC-32C of those
-//! before it.
+//! A cursor is a convenience, not the truth: if it is lost or damaged, its reader starts at the
+//! oldest line kept, or with `keep` at the lowest other cursor. Its last line is a CRC-32C of the
+//! lines before it.
 
 use std::path::{Path, PathBuf};
 
 use crate::ids::Identity;
 use crate::limits::LINE_NUMBER_MAX;
 
-/// How far a reader has come.
+/// A reader's progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
-    /// The reader: the output's name, and the lane where it has several.
+    /// The reader: the output's name, plus the lane if it has several.
     pub reader: String,
     /// The spool it reads.
     pub spool: Identity,
-    /// The number of the first line that is not done with.
+    /// The number of the first line that is not completed.
     pub position: u64,
-    /// How many of the selected lines from there on are done with nevertheless.
+    /// How many selected lines from there on are completed all the same.
     pub done: u64,
-    /// For a file output: its files, and how long they are with all that is done with.
+    /// For a file output: its files, each with its length once all completed lines are in it.
     pub files: Vec<(PathBuf, u64)>,
     /// For an output that keeps something else with its position: lines of text.
     pub notes: Vec<String>,
@@ -28,7 +28,7 @@ pub struct Cursor {
 
 const TITLE: &str = "logweir cursor 1";
 
-/// What the name of a cursor file ends with.
+/// The suffix of a cursor file's name.
 pub const SUFFIX: &str = ".cursor";
 
 impl Cursor {
@@ -63,7 +63,7 @@ impl Cursor {
         text
     }
 
-    /// Reads a file's content; `None` where it is damaged.
+    /// Parses a file's content; `None` if it is damaged.
     pub fn decode(content: &[u8]) -> Option<Self> {
         use std::os::unix::ffi::OsStrExt;
         let body = content.strip_suffix(b"\n")?;
@@ -97,7 +97,7 @@ impl Cursor {
             let path = std::ffi::OsStr::from_bytes(&line[space + 1..]);
             cursor.files.push((path.into(), len));
         }
-        // Numbers that no spool can have come to.
+        // Numbers that no spool can reach.
         let sound = cursor.position <= LINE_NUMBER_MAX && cursor.done <= LINE_NUMBER_MAX;
         sound.then_some(cursor)
     }

@@ -1,4 +1,4 @@
-//! What is in a spool's folder.
+//! The contents of a spool's folder.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,28 +9,28 @@ use crate::fs::{Fs, Kind, NEW};
 
 /// The file with the spool's identity.
 pub const IDENTITY: &str = "identity";
-/// The file whose lock says that a daemon writes here.
+/// The file whose lock marks the folder as in use by a daemon.
 pub const LOCK: &str = "lock";
-/// The file that sets room aside for a cursor on a full disk.
+/// The file that reserves room for a cursor on a full disk.
 pub const SPARE: &str = "spare";
-/// What the root of some file systems has.
+/// Exists at the root of some file systems.
 const LOST_FOUND: &str = "lost+found";
-/// The folder for what was damaged.
+/// The folder for damaged data.
 pub const QUARANTINE: &str = "quarantine";
-/// What the name of a half compressed segment ends with.
+/// The suffix of a partly compressed segment's name.
 const PART: &str = ".part";
 
-/// A segment by its name.
+/// A segment, as named in the folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name {
     /// The number of its first line.
     pub first: u64,
-    /// Whether it is compressed.
+    /// True if it is compressed.
     pub packed: bool,
 }
 
 impl Name {
-    /// Where it is.
+    /// Its path.
     pub fn path(&self, dir: &Path) -> PathBuf {
         let mut name = segment_name(self.first);
         if self.packed {
@@ -40,20 +40,20 @@ impl Name {
     }
 }
 
-/// All that is in a folder, sorted out.
+/// The folder's contents, sorted by kind.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// The segments in order; one that is there plain and compressed is named as plain.
+    /// The segments in order; one that exists both plain and compressed is listed as plain.
     pub segments: Vec<Name>,
-    /// Compressed segments that are there plain too.
+    /// Compressed segments that also exist plain.
     pub twins: Vec<PathBuf>,
     /// Cursor files.
     pub cursors: Vec<PathBuf>,
-    /// What an interrupted replacement or compression left.
+    /// Files left by an interrupted replacement or compression.
     pub leftovers: Vec<PathBuf>,
-    /// Files that are no spool's.
+    /// Files that do not belong to a spool.
     pub foreign: Vec<PathBuf>,
-    /// Whether there is an identity.
+    /// True if there is an identity file.
     pub has_identity: bool,
 }
 
@@ -94,7 +94,7 @@ impl Listing {
     }
 }
 
-/// Whether an interrupted step of ours left a file of that name.
+/// Returns whether an interrupted step of ours leaves files of that name.
 fn is_leftover(name: &str) -> bool {
     let whole = |name: &str| {
         matches!(name, IDENTITY | SPARE)

@@ -1,8 +1,8 @@
-//! What stands in a segment, to the byte. man/logweir-spool.5 has the same for the user.
+//! The byte layout of a segment. man/logweir-spool.5 describes the same for users.
 //!
-//! A segment is rows and payloads. A row is [`ROW`] bytes of ASCII: it begins with 0x1E, the
-//! version `1` and a letter for its kind, and ends with the CRC-32C (RFC 3720, appendix B.4)
-//! of what is before it, in eight hexadecimal digits, and a newline.
+//! A segment consists of rows and payloads. A row is [`ROW`] bytes of ASCII: it begins with 0x1E,
+//! the version `1` and a letter for its kind, and ends with the CRC-32C (RFC 3720, appendix B.4) of
+//! all bytes before it, in eight hexadecimal digits, and a newline.
 //!
 //! | bytes | batch row `B` |
 //! | --- | --- |
@@ -18,10 +18,10 @@
 //! | 136..144 | CRC-32C of bytes 0 to 135 |
 //! | 144 | newline |
 //!
-//! All other bytes are spaces. Beside them there are `S`, the first row of a segment (4..36
-//! the spool's identity, 37..57 the number of the segment's first line, 58..68 how many rows of
-//! origins follow, 69..89 the first line that was not known to be durable when the segment was
-//! begun; spaces say that all before it were), `O`, an origin (4..36 its identity, 37..57 the last
+//! All other bytes are spaces. The other kinds are `S`, the first row of a segment (4..36 the
+//! spool's identity, 37..57 the number of the segment's first line, 58..68 the number of origin
+//! rows that follow, 69..89 the first line not known to be durable when the segment was begun;
+//! spaces mean that all earlier lines were), `O`, an origin (4..36 its identity, 37..57 the last
 //! line received from it), and `I`, an input (4..8 its number in this segment, 9..73 its name).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -29,13 +29,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::ids::Identity;
 use crate::limits::{LINE_NUMBER_MAX, NAME_MAX, RECORD_MAX};
 
-/// Bytes of a row.
+/// The size of a row in bytes.
 pub const ROW: usize = 145;
-/// What a row begins with.
+/// The first byte of a row.
 pub const MARK: u8 = 0x1e;
 /// The version of this format.
 pub const VERSION: u8 = b'1';
-/// Where a row's own sum stands.
+/// The offset of a row's own checksum.
 const SUM: usize = 136;
 
 /// One row.
@@ -47,16 +47,16 @@ pub enum Row {
         spool: Identity,
         /// The number of the segment's first line.
         first: u64,
-        /// How many rows of origins follow; with fewer the segment was not begun whole.
+        /// How many origin rows follow; with fewer, the segment's head is incomplete.
         origins: u32,
-        /// The first line that was not known to be durable when the segment was begun.
+        /// The first line not known to be durable when the segment was begun.
         durable: u64,
     },
-    /// Another spool that lines came from.
+    /// A spool that lines came from.
     Origin {
         /// Its identity.
         spool: Identity,
-        /// The number of the last line that came from there.
+        /// The number of the last line received from it.
         last: u64,
     },
     /// An input of this segment.
@@ -70,20 +70,20 @@ pub enum Row {
     Batch(Header),
 }
 
-/// What a batch row says.
+/// The fields of a batch row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// The number of the first line.
     pub first: u64,
-    /// How many lines.
+    /// The number of lines.
     pub lines: u32,
-    /// How many bytes, newlines included.
+    /// The size of the payload in bytes, newlines included.
     pub bytes: u32,
     /// When they were received.
     pub received: SystemTime,
     /// The input's number in this segment.
     pub input: u16,
-    /// The spool they came from, and the number of the last line there.
+    /// The spool they came from, and the number of the last line in that spool.
     pub origin: Option<(Identity, u64)>,
     /// CRC-32C of the payload.
     pub sum: u32,
@@ -97,7 +97,7 @@ impl Header {
 }
 
 impl Row {
-    /// The row as it stands in a segment.
+    /// Encodes the row as it appears in a segment.
     pub fn encode(&self) -> [u8; ROW] {
         let mut row = [b' '; ROW];
         row[0] = MARK;
@@ -127,7 +127,7 @@ impl Row {
         row
     }
 
-    /// Reads a row; `None` where it is damaged or no row.
+    /// Decodes a row; `None` if it is damaged or not a row.
     pub fn decode(row: &[u8; ROW]) -> Option<Self> {
         if row[0] != MARK || row[1] != VERSION || row[ROW - 1] != b'\n' || !row.is_ascii() {
             return None;
@@ -200,11 +200,11 @@ impl Header {
 }
 
 fn decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
-    // A sign would be taken by `parse`.
+    // `parse` would accept a sign.
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// The number of a line. One that no line can have stands in a row that somebody made up.
+/// Parses a line number. A number that no line can have is a forgery.
 fn number(text: &str) -> Option<u64> {
     decimal(text).filter(|number| *number <= LINE_NUMBER_MAX)
 }
@@ -215,7 +215,7 @@ fn hexadecimal(digits: &[u8]) -> Option<u32> {
     digits.iter().all(good).then(|| u32::from_str_radix(text, 16).ok())?
 }
 
-/// Where the next row may begin in `bytes`: a mark, the version and a kind.
+/// Returns where the next row may begin in `bytes`: at a mark, the version and a kind.
 pub fn find_row(bytes: &[u8]) -> Option<usize> {
     memchr::memmem::find(bytes, &[MARK, VERSION])
 }
@@ -225,7 +225,7 @@ pub fn segment_name(first: u64) -> String {
     format!("{first:020}.log")
 }
 
-/// The first line of the segment of that name, and whether it is compressed.
+/// Parses a segment's name: its first line, and whether it is compressed.
 pub fn parse_segment_name(name: &str) -> Option<(u64, bool)> {
     let (stem, packed) = match name.strip_suffix(".zst") {
         Some(stem) => (stem, true),
@@ -326,7 +326,7 @@ mod tests {
         fn nothing_makes_decoding_panic(bytes in proptest::collection::vec(any::<u8>(), ROW)) {
             let mut row: [u8; ROW] = bytes.try_into().unwrap();
             prop_assert_eq!(Row::decode(&row), None);
-            // With sums that are right, whatever else is wrong.
+            // With correct checksums, whatever else is wrong.
             row[0] = MARK;
             row[1] = VERSION;
             row[2] = b'B';

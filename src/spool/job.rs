@@ -1,31 +1,30 @@
-//! What a spool is given to do at one time, and what came of it: the contract between the engine,
-//! which has the lines, and the threads that do the work.
+//! A spool's jobs and their reports: the contract between the engine, which has the lines, and the
+//! threads that do the work.
 //!
 //! A spool has one [`Writer`], behind a lock that is never held across a sync, and three threads:
-//! one appends, one syncs, one writes cursors and removes segments. A job is done in steps:
+//! one appends, one syncs, one writes cursors and removes segments. A job runs in steps:
 //!
-//! 1. [`begin`], under the lock: appends, and where the job has a [`Task`] for the disk, takes a
-//!    [`Syncing`] of how things are by then. The report ([`Step::Appended`]) is sent before the
-//!    lock is given back, so that reports come in the order of what happened.
+//! 1. [`begin`], under the lock: appends and, if the job has a [`Task`] for the disk, takes a
+//!    [`Syncing`] that captures the state at that moment. The report ([`Step::Appended`]) is sent
+//!    before the lock is released, so that reports arrive in the order of events.
 //! 2. [`Syncing::run`], without the lock, for as long as the disk takes.
-//! 3. [`end`], under the lock: what the sync covered is durable, or the segments are given up.
-//!    The report ([`Step::Done`]) again is sent under the lock.
+//! 3. [`end`], under the lock: what the sync covered is durable, or the segments are abandoned.
+//!    This report ([`Step::Done`]) is also sent under the lock.
 //!
-//! The engine has at most one job with lines, one that syncs and one with cursors under way for
-//! each spool. [`Job::thread`] says where a job is to be done: one that syncs may append before,
-//! which saves a wake-up, and no line ever waits for a disk. The engine keeps every batch in its
-//! queue until it is durable:
+//! For each spool the engine has at most one job with lines, one that syncs and one with cursors in
+//! flight. [`Job::thread`] says which thread runs a job: one that syncs may append first, which
+//! saves a wake-up, and no line ever waits for a disk. The engine keeps every batch in its queue
+//! until it is durable:
 //!
-//! - `outcomes` say what became of the first batches of the job; those behind are to be given
-//!   again.
+//! - `outcomes` tell what became of the first batches of the job; the rest must be submitted again.
 //! - `held.durable` is the number after the last durable line. Batches whose outcome is before it
 //!   may leave the queue.
-//! - `epoch` counts how often segments were given up. Where it is another than before, all that
-//!   is not durable is to be written again: the queue is rewound and the outcomes that were kept
-//!   are forgotten. A job that was made before (its `epoch` is lower) appends nothing, for its
-//!   lines would come before those that are in doubt.
-//! - `stopped` says why not all was appended: a sync must come first, the spool is full and waits
-//!   for its readers, or the disk refuses.
+//! - `epoch` counts how often segments were abandoned. If it has changed, everything not durable
+//!   must be written again: the queue is rewound and the stored outcomes are discarded. A job made
+//!   before the change (with a lower `epoch`) appends nothing, because its lines would precede
+//!   those that are in doubt.
+//! - `stopped` tells why not everything was appended: a sync must come first, the spool is full and
+//!   waits for its readers, or the disk refuses.
 
 use super::age::Now;
 use super::cursor::Cursor;
@@ -35,40 +34,41 @@ use crate::batch::Batch;
 use crate::fs::Fs;
 use crate::ids::Identity;
 
-/// A job, done in the order of the fields.
+/// A job; its fields are processed in order.
 #[derive(Debug, Default)]
 pub struct Job {
-    /// The epoch of the last report that whoever made the job has seen.
+    /// The epoch of the last report that the job's creator has seen.
     pub epoch: u64,
-    /// Origins that nothing will come from any more and whose lines are all durable. They may
-    /// begin anew with the lines of this job.
+    /// Origins that will send no more lines and whose lines are all durable. They may begin anew
+    /// with the lines of this job.
     pub ended: Vec<Identity>,
     /// Lines to append.
     pub batches: Vec<Batch>,
-    /// Whether to look for what is too old or was compressed.
+    /// True to look for segments that are too old or have been compressed.
     pub housekeeping: bool,
-    /// Whether to make all that was appended durable.
+    /// True to make everything appended durable.
     pub sync: bool,
-    /// Cursors to write; then what every reader has passed is removed.
+    /// Cursors to write; afterwards the segments that every reader has passed are removed.
     pub cursors: Vec<Cursor>,
 }
 
-/// Where a job is to be done.
+/// The thread that runs a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Thread {
-    /// By the one that appends only.
+    /// The one that only appends.
     Appends,
-    /// By the one of this task.
+    /// The one for this task.
     Does(Task),
 }
 
 impl Job {
-    /// Whether it has lines to append.
+    /// Returns whether it has lines to append.
     pub fn appends(&self) -> bool {
         !self.batches.is_empty()
     }
 
-    /// Where it is to be done. A job that syncs has no cursors, and none with cursors has lines.
+    /// The thread that runs it. A job that syncs has no cursors, and a job with cursors has no
+    /// lines.
     pub fn thread(&self) -> Thread {
         match (self.sync, self.housekeeping || !self.cursors.is_empty()) {
             (true, _) => Thread::Does(Task::Lines),
@@ -78,44 +78,44 @@ impl Job {
     }
 }
 
-/// How far a job has come.
+/// The step a job has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The lines that the job had are in the page cache.
+    /// The job's lines are in the page cache.
     Appended {
-        /// Whether it had any.
+        /// True if it had any.
         lines: bool,
-        /// The task for which there was nothing to do: no second report comes.
+        /// The task that turned out to have nothing to do: no second report follows.
         idle: Option<Task>,
     },
-    /// The disk has done with the task.
+    /// The disk has finished the task.
     Done(Task),
 }
 
-/// What came of a step of a job.
+/// The result of one step of a job.
 #[derive(Debug)]
 pub struct Report {
-    /// Which step.
+    /// The step.
     pub step: Step,
-    /// What became of the first batches.
+    /// The outcomes of the first batches.
     pub outcomes: Vec<Outcome>,
-    /// Why it is not all.
+    /// Why the rest was not appended.
     pub stopped: Option<Stopped>,
-    /// How often segments were given up so far.
+    /// How often segments have been abandoned.
     pub epoch: u64,
     /// What the spool holds now.
     pub held: Held,
-    /// The origins of what became durable, each with its last durable line; `None` of one that
-    /// is forgotten.
+    /// The origins of the lines that became durable, each with its last durable line; `None` for a
+    /// forgotten one.
     pub origins: Vec<(Identity, Option<u64>)>,
-    /// The cursors that are on disk now.
+    /// The cursors that are now on disk.
     pub saved: Vec<Cursor>,
-    /// What went wrong beside appending.
+    /// Any failure other than in appending.
     pub error: Option<String>,
 }
 
-/// The first step: appends, and takes what a sync is to cover where one is asked for and none is
-/// under way.
+/// The first step: appends, and captures what a sync must cover if one is requested and none is
+/// running.
 pub fn begin<F: Fs + Clone>(
     writer: &mut Writer<F>,
     job: Job,
@@ -153,7 +153,7 @@ pub fn begin<F: Fs + Clone>(
     (report, syncing)
 }
 
-/// The last step: takes in what a sync has done.
+/// The last step: applies the result of a sync.
 pub fn end<F: Fs + Clone>(writer: &mut Writer<F>, synced: Synced) -> Report {
     let task = synced.task();
     let ended = writer.end_sync(synced);

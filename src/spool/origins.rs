@@ -1,8 +1,8 @@
-//! The other spools that lines came from, and the last line of each that is here.
+//! The other spools that lines came from, and the last line of each that is stored here.
 //!
-//! The table is bounded: the spool that nothing came from for longest is forgotten first. What a
-//! sync has not covered yet can be taken back, line by line: appends go on while a sync runs, and
-//! one that fails leaves in doubt only what was appended since the last that did not.
+//! The table is bounded: the spool least recently heard from is forgotten first. Changes that no
+//! sync has covered yet can be rolled back, line by line: appends continue while a sync runs, and a
+//! failed sync leaves in doubt only what was appended since the last successful one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -13,9 +13,9 @@ use crate::limits::ORIGINS_MAX;
 #[derive(Debug, Clone, Default)]
 pub struct Origins {
     known: HashMap<Identity, Origin>,
-    /// The same, the one heard from least recently first.
+    /// The same, least recently heard from first.
     by_age: BTreeSet<(u64, Identity)>,
-    /// Counts up with each line heard.
+    /// Incremented with each update.
     heard: u64,
     /// What the last appends changed, oldest first.
     undo: VecDeque<Undo>,
@@ -23,16 +23,16 @@ pub struct Origins {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Origin {
-    /// The number of the last line there.
+    /// The number of its last line.
     last: u64,
-    /// When it was heard of.
+    /// The value of `heard` at its last update.
     heard: u64,
 }
 
 /// A change that is not durable yet.
 #[derive(Debug, Clone)]
 struct Undo {
-    /// It is durable once the spool is, up to this line.
+    /// The change is durable once the spool is durable up to this line.
     end: u64,
     spool: Identity,
     before: Option<Origin>,
@@ -44,18 +44,18 @@ impl Origins {
         self.known.get(&spool).map(|origin| origin.last)
     }
 
-    /// How many there are.
+    /// The number of origins.
     pub fn len(&self) -> usize {
         self.known.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
 
-    /// Lines up to `last` of `spool` were appended, and this spool ends with line `end` (not
-    /// included) by that. The origin that had to be forgotten for it, where there were too many.
+    /// Records that lines up to `last` of `spool` were appended, after which this spool ends before
+    /// line `end`. Returns the origin that was forgotten to make room, if any.
     pub fn note(&mut self, spool: Identity, last: u64, end: u64) -> Option<Identity> {
         self.heard += 1;
         self.change(spool, Some(Origin { last, heard: self.heard }), end);
@@ -67,21 +67,21 @@ impl Origins {
         Some(oldest)
     }
 
-    /// Nothing will come from `spool` any more, and all that came is durable. Not taken back by
-    /// [`Self::roll_back`]: its numbers may begin anew behind this.
+    /// Removes `spool`, which will send no more lines and whose lines are all durable.
+    /// [`Self::roll_back`] does not restore it: its numbers may begin anew afterwards.
     pub fn end(&mut self, spool: Identity) {
         debug_assert!(self.undo.iter().all(|undo| undo.spool != spool));
         self.set(spool, None);
     }
 
-    /// Takes a durable row in; rows are in the order in which they were heard of.
+    /// Adds a durable row; rows come in the order in which their origins were last heard from.
     pub fn restore(&mut self, spool: Identity, last: u64) {
         self.note(spool, last, 0);
         self.undo.clear();
     }
 
-    /// The spool is durable up to line `until`. The origins that this changed, with the last
-    /// durable line of each; `None` of one that is forgotten.
+    /// The spool is durable up to line `until`. Returns the origins that this changed, with the
+    /// last durable line of each; `None` for a forgotten one.
     pub fn settle(&mut self, until: u64) -> Vec<(Identity, Option<u64>)> {
         let mut changed = BTreeSet::new();
         while let Some(undo) = self.undo.front().filter(|undo| undo.end <= until) {
@@ -99,14 +99,14 @@ impl Origins {
         changed.into_iter().map(|spool| (spool, durable(spool))).collect()
     }
 
-    /// Takes back what is not durable.
+    /// Rolls back what is not durable.
     pub fn roll_back(&mut self) {
         while let Some(Undo { spool, before, .. }) = self.undo.pop_back() {
             self.set(spool, before);
         }
     }
 
-    /// The last durable line of each.
+    /// The last durable line of each origin.
     pub fn durable(&self) -> BTreeMap<Identity, u64> {
         let mut durable: BTreeMap<_, _> =
             self.known.iter().map(|(&spool, origin)| (spool, origin.last)).collect();
@@ -119,13 +119,13 @@ impl Origins {
         durable
     }
 
-    /// All of them, the one heard from least recently first, as they stand where a segment begins.
+    /// All origins, least recently heard from first, as written at the beginning of a segment.
     pub fn rows(&self) -> impl Iterator<Item = (Identity, u64)> {
         let last = |&(_, spool): &(u64, Identity)| Some((spool, self.last(spool)?));
         self.by_age.iter().filter_map(last)
     }
 
-    /// What those were before that have changes which are not durable.
+    /// The durable values of the origins that have changes which are not durable.
     fn pending(&self) -> HashMap<Identity, Option<Origin>> {
         self.undo.iter().rev().map(|undo| (undo.spool, undo.before)).collect()
     }
@@ -192,12 +192,12 @@ mod tests {
         let mut origins = Origins::default();
         let number = |at: usize| Identity::of(at as u128);
         for at in 0..ORIGINS_MAX {
-            // The numbers fall, so that the lowest is the newest.
+            // The numbers descend, so that the lowest is the newest.
             let last = (ORIGINS_MAX - at) as u64;
             assert_eq!(origins.note(number(at), last, 1), None);
         }
         origins.note(number(0), ORIGINS_MAX as u64 + 1, 1);
-        assert_eq!(origins.note(A, 0, 1), Some(number(1)), "0 was heard of since");
+        assert_eq!(origins.note(A, 0, 1), Some(number(1)), "0 was heard from since");
         assert_eq!(origins.len(), ORIGINS_MAX);
         let mut again = Origins::default();
         origins.rows().for_each(|(spool, last)| again.restore(spool, last));

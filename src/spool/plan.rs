@@ -1,4 +1,4 @@
-//! A spool, as the configuration says it.
+//! A spool, as configured.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,43 +8,43 @@ use std::time::Duration;
 pub struct SpoolPlan {
     /// Its folder.
     pub dir: PathBuf,
-    /// The bytes it may hold on disk.
+    /// The maximum number of bytes on disk.
     pub max_size: u64,
-    /// How old its lines may become.
+    /// The maximum age of its lines.
     pub max_age: Option<Duration>,
-    /// How long, or how much of, what every reader has passed is kept.
+    /// How much of the lines that every reader has passed is kept, by time or size.
     pub keep: Option<SpoolKeep>,
-    /// The bytes of a segment.
+    /// The maximum size of a segment in bytes.
     pub segment: u64,
-    /// When what was written is made durable.
+    /// When written lines are made durable.
     pub sync: Sync,
     /// What happens when it is full.
     pub when_full: SpoolFull,
-    /// Whether closed segments are compressed with zstd.
+    /// True if closed segments are compressed with zstd.
     pub compress: bool,
-    /// So many bytes of the disk are left free.
+    /// The number of bytes to leave free on the disk.
     pub reserve: u64,
-    /// The bound of the queue before it, in bytes.
+    /// The bound of the queue before the spool, in bytes.
     pub queue: u64,
 }
 
 /// What a spool keeps of the segments that every reader has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpoolKeep {
-    /// Those that were written within this time.
+    /// Those written within this time.
     Time(Duration),
-    /// So many bytes of them.
+    /// This many bytes of them.
     Size(u64),
 }
 
-/// When what was written to a spool is made durable.
+/// When the lines written to a spool are made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sync {
-    /// After so much time at most, and as soon as somebody waits for it.
+    /// Within this time, and at once when something waits for it.
     Every(Duration),
-    /// As soon as the disk has done with what was before.
+    /// As soon as the disk has finished the previous sync.
     Batch,
-    /// When the system likes.
+    /// When the system decides.
     Never,
 }
 
@@ -55,6 +55,6 @@ pub enum SpoolFull {
     DropOldest,
     /// New lines are dropped.
     DropNewest,
-    /// The inputs behind it wait.
+    /// The inputs upstream of it wait.
     Block,
 }

@@ -1,4 +1,4 @@
-//! Reading a spool from a line on: what is damaged or gone is said, and reading goes on.
+//! Reading a spool from a given line on: damage and gaps are reported, and reading continues.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,37 +13,36 @@ use crate::batch::{Batch, Numbers, end_of_lines};
 use crate::fs::{Fs, FsFile, Kind, write_all};
 use crate::limits::FILE_MODE_DEFAULT;
 
-/// What came of a read.
+/// The result of a read.
 #[derive(Debug, Default)]
 pub struct Read {
     /// Lines, in order.
     pub batches: Vec<Batch>,
-    /// Lines that should have come and are not there: damaged, or dropped before they were
-    /// read.
+    /// Lines that are missing from the range: damaged, or dropped before they were read.
     pub missing: Vec<Missing>,
-    /// Pieces that make no sense.
+    /// Pieces that cannot be decoded.
     pub damage: Vec<Damage>,
 }
 
-/// Lines that are not there.
+/// A range of missing lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missing {
     /// The first of them.
     pub first: u64,
     /// The line after the last of them.
     pub end: u64,
-    /// Whether bytes were damaged there; otherwise the segment is gone.
+    /// True if bytes were damaged there; otherwise the segment is gone.
     pub damaged: bool,
 }
 
-/// A piece that makes no sense.
+/// A piece that cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
     /// The segment.
     pub segment: PathBuf,
     /// Where it begins, in bytes (of the uncompressed segment).
     pub at: u64,
-    /// How long it is.
+    /// Its length in bytes.
     pub bytes: u64,
 }
 
@@ -52,26 +51,26 @@ pub struct Reader<F: Fs> {
     fs: F,
     dir: PathBuf,
     next: u64,
-    /// Whether damaged bytes are to be copied to the quarantine.
+    /// True to copy damaged bytes to the quarantine.
     quarantine: bool,
     open: Option<Open<F>>,
 }
 
-/// A segment under the reader's hand.
+/// The segment being read.
 struct Open<F: Fs> {
     name: Name,
-    /// Where the next segment begins, and with it this one ends, whatever stands in it: a
-    /// segment whose sync failed may hold lines that were written again to the next one.
+    /// The first line of the next segment, which ends this one, whatever bytes follow: a segment
+    /// whose sync failed may hold lines that were written again to the next one.
     later: Option<u64>,
     scanner: Scanner<Either<F::File>>,
     inputs: Vec<Arc<str>>,
-    /// Where damage began that is not followed by anything sound yet.
+    /// True while damage has not yet been followed by a sound row.
     damaged: bool,
 }
 
 /// A segment's bytes, compressed or not.
 pub enum Either<File: FsFile> {
-    /// As it was written.
+    /// A plain segment.
     Plain(Plain<File>),
     /// Compressed.
     Packed(Box<Packed<File>>),
@@ -107,41 +106,41 @@ impl<File: FsFile> Source for Either<File> {
 }
 
 impl<F: Fs> Reader<F> {
-    /// Reads the spool in `dir` from line `next` on.
+    /// Creates a reader of the spool in `dir` that starts at line `next`.
     pub fn new(fs: F, dir: PathBuf, next: u64) -> Self {
         Self { fs, dir, next, quarantine: false, open: None }
     }
 
-    /// Copies what is damaged to the quarantine from now on.
+    /// Makes the reader copy damaged bytes to the quarantine.
     pub fn with_quarantine(mut self) -> Self {
         self.quarantine = true;
         self
     }
 
-    /// The number of the line that is read next.
+    /// The number of the next line to read.
     pub fn next_line(&self) -> u64 {
         self.next
     }
 
-    /// Reads on up to line `until` (which is not read itself), about `most` bytes at a time.
-    /// What was read so far is lost to the caller where this fails, and is read again.
+    /// Reads on up to line `until`, exclusive, in steps of about `max` bytes. After an error the
+    /// lines read so far are discarded and will be read again.
     ///
     /// # Errors
     /// The system's.
-    pub fn read(&mut self, until: u64, most: usize) -> io::Result<Read> {
+    pub fn read(&mut self, until: u64, max: usize) -> io::Result<Read> {
         let before = self.next;
         let mut read = Read::default();
-        self.read_on(until, most, &mut read).inspect_err(|_| {
+        self.read_on(until, max, &mut read).inspect_err(|_| {
             self.next = before;
             self.open = None;
         })?;
         Ok(read)
     }
 
-    fn read_on(&mut self, until: u64, most: usize, read: &mut Read) -> io::Result<()> {
+    fn read_on(&mut self, until: u64, max: usize, read: &mut Read) -> io::Result<()> {
         let mut bytes = 0;
         self.look_for_later()?;
-        while self.next < until && bytes < most {
+        while self.next < until && bytes < max {
             if self.open.is_none() && !self.open_next(until, read)? {
                 break;
             }
@@ -156,13 +155,13 @@ impl<F: Fs> Reader<F> {
                 Ok(Some(item)) => bytes += self.take_item(item, until.min(bound), read)?,
                 Ok(None) if open.later.is_none() => {
                     self.look_for_later()?;
-                    // What is not whole at the end of the newest segment is being written.
+                    // An incomplete item at the end of the newest segment is still being written.
                     if self.open.as_ref().is_some_and(|open| open.later.is_none()) {
                         break;
                     }
                 }
                 Ok(None) => self.leave_segment(until, read),
-                // Only a compressed segment says of itself that it is damaged.
+                // Only a compressed segment can report its own damage.
                 Err(_) if open.name.packed => {
                     let (segment, at) = (open.name.path(&self.dir), open.scanner.offset());
                     read.damage.push(Damage { segment, at, bytes: 0 });
@@ -175,7 +174,7 @@ impl<F: Fs> Reader<F> {
         Ok(())
     }
 
-    /// Looks whether there is a later segment, so that no more is written to this one.
+    /// Checks for a later segment, which means that this one is closed.
     fn look_for_later(&mut self) -> io::Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
         if open.later.is_none() {
@@ -186,7 +185,7 @@ impl<F: Fs> Reader<F> {
         Ok(())
     }
 
-    /// Takes in an item; the bytes of the lines in it that were wanted.
+    /// Processes an item; returns the bytes of its wanted lines.
     fn take_item(&mut self, item: Item, until: u64, read: &mut Read) -> io::Result<usize> {
         let Some(open) = &mut self.open else { return Ok(0) };
         match item {
@@ -222,13 +221,13 @@ impl<F: Fs> Reader<F> {
         let Some(open) = &mut self.open else { return 0 };
         let damaged = std::mem::take(&mut open.damaged);
         if header.first > self.next {
-            // `until` may lie within what is missing.
+            // `until` may lie within the missing range.
             let end = header.first.min(until);
             read.missing.push(Missing { first: self.next, end, damaged });
             self.next = end;
         }
         if header.first >= until {
-            // Read again when it is wanted.
+            // To be read again when it is wanted.
             self.open = None;
             return 0;
         }
@@ -254,7 +253,7 @@ impl<F: Fs> Reader<F> {
         bytes
     }
 
-    /// The end of a segment that another one follows.
+    /// Handles the end of a segment that is followed by another.
     fn leave_segment(&mut self, until: u64, read: &mut Read) {
         let Some(open) = self.open.take() else { return };
         let end = open.later.unwrap_or(self.next).min(until);
@@ -264,7 +263,7 @@ impl<F: Fs> Reader<F> {
         }
     }
 
-    /// Opens the segment that has the next line; false where there is none.
+    /// Opens the segment that has the next line; returns false if there is none.
     fn open_next(&mut self, until: u64, read: &mut Read) -> io::Result<bool> {
         // A segment may be dropped or compressed between the listing and the opening.
         for _ in 0..3 {
@@ -292,7 +291,7 @@ impl<F: Fs> Reader<F> {
     }
 }
 
-/// Copies damaged bytes to `quarantine/`, under a name that says where they were; once.
+/// Copies damaged bytes to `quarantine/`, once, under a name that records where they were.
 ///
 /// # Errors
 /// The system's.
@@ -312,17 +311,17 @@ pub fn set_aside<F: Fs>(
     write_all(&mut file, &mut [io::IoSlice::new(bytes)])
 }
 
-/// The folder for what was damaged, made where missing.
+/// Returns the folder for damaged data, creating it if missing.
 ///
 /// # Errors
-/// The system's, and that it is no folder.
+/// The system's; also if it is not a folder.
 pub fn quarantine<F: Fs>(fs: &F, dir: &Path) -> io::Result<PathBuf> {
     let folder = dir.join(QUARANTINE);
     let entries = fs.entries(dir)?;
     match entries.iter().find(|(path, _)| *path == folder) {
         None => fs.create_folders(&folder)?,
         Some((_, Kind::Folder)) => {}
-        Some(_) => return Err(io::Error::other(format!("{QUARANTINE} is no folder"))),
+        Some(_) => return Err(io::Error::other(format!("{QUARANTINE} is not a folder"))),
     }
     Ok(folder)
 }

@@ -1,7 +1,7 @@
-//! Opening a spool: making sense of the folder, cutting a torn tail, reading the cursors.
+//! Opening a spool: interpreting the folder, cutting off a torn tail, reading the cursors.
 //!
-//! Only the newest segment is read, so that a start takes no longer when much is held; and those
-//! before it that were not known to be durable when it was begun.
+//! Only the newest segment is read, plus those before it that were not known to be durable when it
+//! was begun, so that the time to start does not grow with the spool.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -22,15 +22,15 @@ use crate::limits::{CURSOR_MAX, FILE_MODE_DEFAULT};
 
 /// A spool that was opened.
 pub struct Opened<F: Fs> {
-    /// What writes to it.
+    /// Its writer.
     pub writer: Writer<F>,
-    /// The cursors of the readers that were asked for, where they are sound.
+    /// The sound cursors of the requested readers.
     pub cursors: BTreeMap<String, Cursor>,
-    /// What the user should know, a sentence each.
+    /// Notes for the user, one sentence each.
     pub notes: Vec<String>,
 }
 
-/// Opens the spool that `plan` describes, made where missing, for the readers of these names.
+/// Opens the spool that `plan` describes for the readers of these names; creates it if missing.
 ///
 /// # Errors
 /// One sentence for the user: what is wrong with the folder, and what to do.
@@ -40,46 +40,46 @@ pub fn open<F: Fs + Clone>(
     readers: &[String],
     now: Now,
 ) -> Result<Opened<F>, String> {
-    let said = |error: io::Error| format!("{}: {error}", plan.dir.display());
-    make_folder(&fs, &plan.dir).map_err(said)?;
-    let Some(lock) = fs.lock(&plan.dir.join(LOCK)).map_err(said)? else {
+    let describe = |error: io::Error| format!("{}: {error}", plan.dir.display());
+    make_folder(&fs, &plan.dir).map_err(describe)?;
+    let Some(lock) = fs.lock(&plan.dir.join(LOCK)).map_err(describe)? else {
         return Err(format!(
-            "{}: another daemon writes to this spool: end it first, or name another folder",
+            "{}: another daemon writes to this spool: stop it first, or name another folder",
             plan.dir.display()
         ));
     };
-    let mut listing = Listing::of(&fs, &plan.dir).map_err(said)?;
+    let mut listing = Listing::of(&fs, &plan.dir).map_err(describe)?;
     let mut notes = Vec::new();
     if !listing.foreign.is_empty() {
         let name = listing.foreign[0].file_name().unwrap_or_default().to_string_lossy();
         let name = name.escape_default();
         if listing.segments.is_empty() && !listing.has_identity {
             return Err(format!(
-                "{}: holds files that are no spool's ({name}): name an empty folder",
+                "{}: holds files that do not belong to a spool ({name}): name an empty folder",
                 plan.dir.display()
             ));
         }
-        notes.push(format!("{name}: is no file of a spool and left alone"));
+        notes.push(format!("{name}: is not a spool's file; left alone"));
     }
     for path in listing.leftovers.iter().chain(&listing.twins) {
-        fs.remove(path).map_err(said)?;
+        fs.remove(path).map_err(describe)?;
     }
     if !listing.segments.is_empty() {
-        fs.sync_folder(&plan.dir).map_err(said)?;
+        fs.sync_folder(&plan.dir).map_err(describe)?;
     }
-    let newest = read_newest(&fs, &plan.dir, &listing.segments).map_err(said)?;
+    let newest = read_newest(&fs, &plan.dir, &listing.segments).map_err(describe)?;
     for name in &newest.doubtful {
-        move_to_quarantine(&fs, &plan.dir, *name).map_err(said)?;
+        move_to_quarantine(&fs, &plan.dir, *name).map_err(describe)?;
         notes.push(format!(
-            "{}: follows lines that a crash has cost before they were on disk: it is now in \
-             {QUARANTINE}/",
+            "{}: follows lines that a crash lost before they reached the disk: it is \
+             now in {QUARANTINE}/",
             name.path(&plan.dir).display()
         ));
     }
     listing.segments.retain(|name| !newest.doubtful.contains(name));
     let identity = identity(&fs, plan, &listing, &newest)?;
     if let Some(tail) = &newest.torn {
-        let bytes = cut_tail(&fs, &plan.dir, tail).map_err(said)?;
+        let bytes = cut_tail(&fs, &plan.dir, tail).map_err(describe)?;
         notes.push(format!(
             "{}: {bytes} torn bytes were cut off",
             tail.name.path(&plan.dir).display()
@@ -87,8 +87,8 @@ pub fn open<F: Fs + Clone>(
     }
     let mut known = BTreeMap::new();
     let cursors =
-        cursors(&fs, &listing, identity, readers, &mut known, &mut notes).map_err(said)?;
-    // A line number is never given twice, even where lines are gone.
+        cursors(&fs, &listing, identity, readers, &mut known, &mut notes).map_err(describe)?;
+    // A line number is never assigned twice, even if lines are gone.
     let ahead = cursors.values().map(|cursor| cursor.position).max().unwrap_or(0);
     if ahead > newest.next {
         let gone = ahead - newest.next;
@@ -101,8 +101,8 @@ pub fn open<F: Fs + Clone>(
         closed.push_back(Closed {
             first: name.first,
             packed: name.packed,
-            bytes: fs.length(&path).map_err(said)?,
-            written: Written { wall: fs.modified(&path).map_err(said)?, mono: None },
+            bytes: fs.length(&path).map_err(describe)?,
+            written: Written { wall: fs.modified(&path).map_err(describe)?, mono: None },
             named: true,
         });
     }
@@ -123,7 +123,7 @@ pub fn open<F: Fs + Clone>(
     Ok(Opened { writer, cursors, notes })
 }
 
-/// Makes the folder, its name durable.
+/// Creates the folder and makes its name durable.
 fn make_folder<F: Fs>(fs: &F, dir: &Path) -> io::Result<()> {
     if !fs.exists(dir) {
         fs.create_folders(dir)?;
@@ -133,25 +133,25 @@ fn make_folder<F: Fs>(fs: &F, dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// So many segments are looked at when one after the other was not begun whole.
+/// How many segments are examined when each of them turns out to have an incomplete head.
 const SEGMENTS_READ_MAX: usize = 8;
 
-/// What the newest segment says.
+/// What the newest segment holds.
 #[derive(Debug, Default)]
 pub struct Newest {
-    /// The spool that it is of.
+    /// The spool it belongs to.
     pub spool: Option<Identity>,
     /// The number after its last line.
     pub next: u64,
     /// The last line of each origin.
     pub origins: Origins,
-    /// Segments behind it that a crash has made worthless: what should be before their first line
-    /// never came to the disk.
+    /// Later segments that a crash has made worthless: lines that should precede theirs never
+    /// reached the disk.
     pub doubtful: Vec<Name>,
     torn: Option<Tail>,
 }
 
-/// What is torn at the end of the newest segment: `sound` bytes of `len` are to stay.
+/// A torn end of the newest segment: `sound` bytes of `len` remain.
 #[derive(Debug)]
 struct Tail {
     name: Name,
@@ -159,8 +159,8 @@ struct Tail {
     len: u64,
 }
 
-/// Reads the newest segment, and those before it that may have lost what a sync had not covered.
-/// What is believed of them is durable on return.
+/// Reads the newest segment, and those before it that may have lost lines not covered by a sync.
+/// All lines it accepts are durable on return.
 ///
 /// # Errors
 /// The system's.
@@ -178,17 +178,18 @@ pub fn read_newest<F: Fs>(fs: &F, dir: &Path, segments: &[Name]) -> io::Result<N
     }
 }
 
-/// Reads the last of these segments; the line from which on what precedes it may not be whole. One
-/// that was not begun whole (the machine stopped just then) is passed over for the one before.
+/// Reads the last of these segments, and the line from which earlier lines may be incomplete. A
+/// segment with an incomplete head (the machine stopped just then) is skipped for the one before
+/// it.
 fn read_last<F: Fs>(fs: &F, dir: &Path, segments: &[Name]) -> io::Result<(Newest, u64)> {
     let bound = segments.last().map_or(0, |name| name.first);
     let mut newest = Newest { next: bound, ..Newest::default() };
-    // Of one that was not begun whole nobody knows.
+    // For a segment with an incomplete head the durable line is unknown.
     let mut durable = 0;
     for (at, name) in segments.iter().enumerate().rev().take(SEGMENTS_READ_MAX) {
         let is_last = at + 1 == segments.len();
         let (read, len) = match read_one(fs, dir, *name) {
-            // It says of itself that it is damaged.
+            // It reports its own damage.
             Err(_) if name.packed => continue,
             read => read?,
         };
@@ -198,7 +199,7 @@ fn read_last<F: Fs>(fs: &F, dir: &Path, segments: &[Name]) -> io::Result<(Newest
                 newest.torn = Some(Tail { name: *name, sound: read.sound, len });
             }
         }
-        // What later segments say of an origin holds.
+        // For each origin the later segments take precedence.
         let later = std::mem::replace(&mut newest.origins, read.origins);
         later.rows().for_each(|(spool, last)| newest.origins.restore(spool, last));
         if read.spool.is_some() {
@@ -210,8 +211,8 @@ fn read_last<F: Fs>(fs: &F, dir: &Path, segments: &[Name]) -> io::Result<(Newest
     Ok((newest, durable))
 }
 
-/// The first of the segments with lines from `durable` on that does not go on to where the next
-/// one begins: what follows it was never acknowledged, and must not count without what precedes.
+/// Returns the first segment with lines from `durable` on that ends before the next one begins:
+/// what follows was never acknowledged and must not count without the lines before it.
 fn first_gap<F: Fs>(
     fs: &F,
     dir: &Path,
@@ -220,7 +221,7 @@ fn first_gap<F: Fs>(
 ) -> io::Result<Option<usize>> {
     for (at, pair) in segments.windows(2).enumerate() {
         let (name, next) = (pair[0], pair[1].first);
-        // Only what is durable is compressed.
+        // Only durable segments are compressed.
         let may_lack = next > durable && !name.packed;
         if may_lack && read_one(fs, dir, name)?.0.end < next {
             return Ok(Some(at));
@@ -229,7 +230,7 @@ fn first_gap<F: Fs>(
     Ok(None)
 }
 
-/// Reads a segment, and how long it is where it is not compressed.
+/// Reads a segment; also returns its length if it is not compressed.
 fn read_one<F: Fs>(fs: &F, dir: &Path, name: Name) -> io::Result<(Segment, u64)> {
     let path = name.path(dir);
     let file = path.file_name().unwrap_or_default().display();
@@ -241,7 +242,7 @@ fn read_file<F: Fs>(fs: &F, path: &Path, name: Name) -> io::Result<(Segment, u64
     if name.packed {
         return Ok((read_segment(Packed::new(fs.open_own(path)?)?, name)?, 0));
     }
-    // What is believed from here on must be on disk.
+    // Everything accepted from here on must be on disk.
     let mut file = fs.append_own(path, FILE_MODE_DEFAULT)?;
     file.sync()?;
     let len = file.length()?;
@@ -249,7 +250,7 @@ fn read_file<F: Fs>(fs: &F, path: &Path, name: Name) -> io::Result<(Segment, u64
     Ok((read_segment(Plain::new(file), name)?, len))
 }
 
-/// Puts a segment as it is into the quarantine.
+/// Moves a whole segment to the quarantine.
 fn move_to_quarantine<F: Fs>(fs: &F, dir: &Path, name: Name) -> io::Result<()> {
     let path = name.path(dir);
     let Some(file) = path.file_name() else { return Ok(()) };
@@ -258,8 +259,8 @@ fn move_to_quarantine<F: Fs>(fs: &F, dir: &Path, name: Name) -> io::Result<()> {
     fs.sync_folder(dir)
 }
 
-/// Fails where a segment was written by a later version of this program: what this one cannot
-/// read must not be taken for damage.
+/// Fails if a segment was written by a later version of this program: data that this version cannot
+/// read must not be mistaken for damage.
 fn refuse_newer(file: &impl FsFile) -> io::Result<()> {
     let mut begin = [0; 2];
     if read_full(file, &mut begin, 0)? == 2 && begin[0] == MARK && begin[1] > VERSION {
@@ -272,21 +273,21 @@ fn refuse_newer(file: &impl FsFile) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether damaged bytes hold a run of zeros.
+/// Returns whether damaged bytes contain a run of zeros.
 fn is_hole(bytes: &[u8]) -> bool {
     const ZEROS: [u8; 64] = [0; 64];
     memchr::memmem::find(bytes, &ZEROS).is_some()
 }
 
 struct Segment {
-    /// The spool, where the segment was begun whole.
+    /// The spool, if the segment's head is complete.
     spool: Option<Identity>,
     /// The number after its last line before any hole.
     end: u64,
-    /// The line from which on what precedes the segment may not be whole.
+    /// The line from which earlier lines may be incomplete.
     durable: u64,
     origins: Origins,
-    /// The end of the last thing in it that made sense, in bytes.
+    /// Where the last valid item ends, in bytes.
     sound: u64,
 }
 
@@ -298,7 +299,7 @@ fn read_segment<S: Source>(source: S, name: Name) -> io::Result<Segment> {
     let (mut begun, mut origins_left) = (None, 0);
     while let Some(item) = scanner.next(true, |_| true)? {
         match item {
-            // A crash leaves zeros of pages that were not written out: what follows was not
+            // A crash leaves zeros in pages that were not written out; what follows them was not
             // acknowledged either. Other damage came later, to lines that were on disk.
             Item::Damage { bytes, .. } if is_hole(&bytes) => break,
             Item::Damage { .. } => continue,
@@ -324,8 +325,8 @@ fn read_segment<S: Source>(source: S, name: Name) -> io::Result<Segment> {
     Ok(read)
 }
 
-/// Cuts a torn tail off and says how long it was. A copy goes to the quarantine: nobody was
-/// told that it is kept, but it may be all that is left of a damaged disk.
+/// Cuts off a torn tail and returns its length. A copy goes to the quarantine: its lines were never
+/// acknowledged, but they may be all that is left on a damaged disk.
 fn cut_tail<F: Fs>(fs: &F, dir: &Path, tail: &Tail) -> io::Result<u64> {
     const KEPT_MAX: u64 = 1 << 20;
     let cut = tail.len - tail.sound;
@@ -346,13 +347,13 @@ fn identity<F: Fs>(
     newest: &Newest,
 ) -> Result<Identity, String> {
     let path = plan.dir.join(IDENTITY);
-    let said = |error: io::Error| format!("{}: {error}", path.display());
+    let describe = |error: io::Error| format!("{}: {error}", path.display());
     let written = match listing.has_identity {
         false => None,
         true => {
-            let text = read_small(fs, &path).map_err(said)?;
+            let text = read_small(fs, &path).map_err(describe)?;
             let text = String::from_utf8_lossy(&text).trim().to_string();
-            // A file that is damaged says nothing; the segments know.
+            // A damaged file tells nothing; the segments know.
             text.parse::<Identity>().ok()
         }
     };
@@ -367,7 +368,7 @@ fn identity<F: Fs>(
             plan.dir.display()
         )),
         (None, Some(spool)) => {
-            replace(fs, &path, format!("{spool}\n").as_bytes()).map_err(said)?;
+            replace(fs, &path, format!("{spool}\n").as_bytes()).map_err(describe)?;
             Ok(spool)
         }
         (None, None) => {
@@ -383,7 +384,7 @@ fn identity<F: Fs>(
                 ));
             }
             let new = Identity::new();
-            replace(fs, &path, format!("{new}\n").as_bytes()).map_err(said)?;
+            replace(fs, &path, format!("{new}\n").as_bytes()).map_err(describe)?;
             Ok(new)
         }
     }
@@ -401,8 +402,8 @@ fn read_small<F: Fs>(fs: &F, path: &Path) -> io::Result<Vec<u8>> {
     read().map_err(|error: io::Error| io::Error::new(error.kind(), format!("{file}: {error}")))
 }
 
-/// The sound cursors of the readers asked for; says which are not. The positions of all sound ones
-/// are `known`.
+/// Returns the sound cursors of the requested readers and notes the unusable ones. The positions of
+/// all sound cursors go to `known`.
 fn cursors<F: Fs>(
     fs: &F,
     listing: &Listing,
@@ -421,7 +422,7 @@ fn cursors<F: Fs>(
         }
         if !readers.iter().any(|wanted| wanted == reader) {
             notes.push(format!(
-                "{name}: nobody of that name reads here any more; it holds nothing back"
+                "{name}: no reader of that name exists any more; it retains no lines"
             ));
             continue;
         }

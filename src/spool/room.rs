@@ -1,8 +1,8 @@
-//! Room in a spool: what is dropped where the spool or its disk is full, what is too old, and
-//! what every reader has passed.
+//! Room in a spool: what is dropped when the spool or its disk is full, what is too old, and what
+//! every reader has passed.
 //!
-//! What every reader has passed goes first, whatever the policy says of lines that nobody has
-//! read. When unread lines go it is said.
+//! What every reader has passed goes first, whatever the policy for unread lines. Dropping unread
+//! lines is logged.
 
 use std::io::{self, ErrorKind};
 use std::time::SystemTime;
@@ -15,27 +15,27 @@ use crate::clock::Mono;
 use crate::fs::Fs;
 use crate::limits::{DROPS_SAID_EVERY, FREE_EVERY, ROOM_CREDITED};
 
-/// What is known of the room on the disk, and what was dropped for want of it.
+/// What is known of the free room on the disk, and what was dropped for lack of it.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    /// What the disk has free, as far as is known: what it said when it was asked, less what was
-    /// written and more what was removed since.
+    /// The estimated free room: the last observation, less what was written and plus what was
+    /// removed since.
     left: u64,
-    /// How much was written since it was asked.
+    /// How much was written since the last observation.
     asked: u64,
-    /// What was removed and the disk does not show as free yet, and since when.
+    /// Removed bytes that the disk does not show as free yet, and when the last were removed.
     credit: u64,
     credited: Mono,
     /// The number after the last line that was dropped for its age.
     pub(super) expired: u64,
-    /// When it was last said that unread lines were dropped.
-    said: Option<Mono>,
+    /// When dropping unread lines was last logged.
+    warned: Option<Mono>,
 }
 
 impl Room {
-    /// The disk says that it has `free` bytes.
+    /// Records that the disk reports `free` bytes.
     fn observe(&mut self, free: u64, now: Mono) {
-        // What it has more than it would without what was removed shows what it gave back.
+        // Any increase over the estimate without the credit has been given back by the disk.
         let shown = free.saturating_sub(self.left.saturating_sub(self.credit));
         self.credit = match now.since(self.credited) < ROOM_CREDITED {
             true => self.credit.saturating_sub(shown),
@@ -58,13 +58,13 @@ impl Room {
 }
 
 impl<F: Fs> Writer<F> {
-    /// Makes room for so many bytes more within `max_size` and above `reserve`, by dropping the
-    /// oldest segments where that is the policy.
+    /// Makes room for `size` more bytes within `max_size` and above `reserve`, by dropping the
+    /// oldest segments if that is the policy.
     pub(super) fn make_room(&mut self, size: u64) -> Result<(), Halt> {
         loop {
             let fits = self.bytes() + size <= self.plan.max_size;
             let wanted = size.saturating_add(self.plan.reserve);
-            // Others write to the disk too: what was seen is believed for a while only.
+            // Others write to the disk too: an observation is trusted only for a while.
             if self.room.left < wanted || self.room.asked > FREE_EVERY {
                 let free = self.fs.free(&self.plan.dir)?;
                 self.room.observe(free, self.now.mono);
@@ -81,7 +81,7 @@ impl<F: Fs> Writer<F> {
         }
     }
 
-    /// Drops the oldest segment where every reader has passed it or that is the policy.
+    /// Drops the oldest segment if every reader has passed it or the policy says so.
     pub(super) fn drop_for_room(&mut self, why: &'static str) -> Result<(), Halt> {
         let drops = self.plan.when_full == SpoolFull::DropOldest;
         if !drops && !self.oldest_is_passed() {
@@ -90,8 +90,8 @@ impl<F: Fs> Writer<F> {
         if self.can_spare() {
             return Ok(self.drop_oldest(Some(why))?);
         }
-        // The lines of a segment go together, and one segment whose name is durable must stay: the
-        // one that is written to is closed and another one begun.
+        // A segment is dropped as a whole, and one segment whose name is durable must stay: the
+        // active one is closed and another begun.
         let has_lines = self.active.as_ref().is_some_and(|active| active.first < self.next);
         if has_lines && self.closed.is_empty() {
             self.close_active();
@@ -104,8 +104,8 @@ impl<F: Fs> Writer<F> {
         }
     }
 
-    /// Whether the oldest segment can go: it is durable, and not the last one whose name is, for
-    /// from that the numbers go on.
+    /// Returns whether the oldest segment can go: it is durable, and not the last one with a
+    /// durable name, from which numbering continues.
     pub(super) fn can_spare(&self) -> bool {
         let is_durable = self.end_of_oldest().is_some_and(|end| end <= self.durable);
         let mut others = self.closed.iter().skip(1);
@@ -125,7 +125,7 @@ impl<F: Fs> Writer<F> {
         later.or_else(|| self.active.as_ref().map(|active| active.first))
     }
 
-    /// The first line that some reader has not passed; `None` where there is no reader.
+    /// The first line that some reader has not passed; `None` if there is no reader.
     pub(super) fn passed(&self) -> Option<u64> {
         self.readers.values().min().copied()
     }
@@ -134,7 +134,7 @@ impl<F: Fs> Writer<F> {
         self.end_of_oldest().zip(self.passed()).is_some_and(|(end, passed)| end <= passed)
     }
 
-    /// Drops the oldest segment; says so, with `why`, where a reader had not read all of it.
+    /// Drops the oldest segment; logs `why` if a reader had not read all of it.
     pub(super) fn drop_oldest(&mut self, why: Option<&str>) -> io::Result<()> {
         let Some(oldest) = self.closed.front() else { return Ok(()) };
         let (first, bytes) = (oldest.first, oldest.bytes);
@@ -147,7 +147,7 @@ impl<F: Fs> Writer<F> {
         Ok(())
     }
 
-    /// Takes notice that a segment was removed.
+    /// Accounts for a removed segment.
     pub(super) fn forget_segment(&mut self, first: u64) {
         if let Some(at) = self.closed.iter().position(|closed| closed.first == first)
             && let Some(Closed { bytes, .. }) = self.closed.remove(at)
@@ -162,33 +162,33 @@ impl<F: Fs> Writer<F> {
             return;
         };
         let from = first.max(*position);
-        let quiet = self.room.said.is_some_and(|said| self.now.mono.since(said) < DROPS_SAID_EVERY);
+        let quiet = self.room.warned.is_some_and(|at| self.now.mono.since(at) < DROPS_SAID_EVERY);
         if from >= end || quiet {
             return;
         }
         log::warn!(
-            "{}: {why}: lines {from} to {} are dropped, which {reader} has not read",
+            "{}: {why}: lines {from} to {} are dropped before {reader} has read them",
             self.plan.dir.display(),
             end - 1
         );
-        self.room.said = Some(self.now.mono);
+        self.room.warned = Some(self.now.mono);
     }
 
-    /// Does what time asks for: closes a segment whose lines are old, and drops those whose
-    /// lines are too old.
+    /// Does what is due by age: closes a segment whose lines are old, and drops those whose lines
+    /// are too old.
     ///
     /// # Errors
     /// The system's.
     pub fn expire(&mut self) -> io::Result<()> {
         let wall = self.steady_wall();
-        let Some(most) = self.plan.max_age else { return Ok(()) };
-        let is_old = |written| Steady::age(wall, self.now, written) > most;
+        let Some(max) = self.plan.max_age else { return Ok(()) };
+        let is_old = |written| Steady::age(wall, self.now, written) > max;
         let active = self.active.as_ref().filter(|active| active.first < self.next);
         if active.is_some_and(|active| is_old(active.begun)) {
             self.close_active();
         }
         while let Some(oldest) = self.closed.front()
-            && Steady::age(wall, self.now, oldest.written) > most
+            && Steady::age(wall, self.now, oldest.written) > max
             && self.can_spare()
         {
             let end = self.end_of_oldest().unwrap_or(0);
@@ -198,7 +198,7 @@ impl<F: Fs> Writer<F> {
         Ok(())
     }
 
-    /// The wall clock, but for a jump ahead that has not lasted yet.
+    /// The wall clock, ignoring a jump ahead that has not lasted long enough.
     pub(super) fn steady_wall(&mut self) -> SystemTime {
         let (wall, ahead) = self.steady.look(self.now);
         if let Some(ahead) = ahead.filter(|_| self.plan.max_age.is_some()) {
@@ -211,8 +211,8 @@ impl<F: Fs> Writer<F> {
         wall
     }
 
-    /// The closed segments that are not needed any more where all readers are at `position`, the
-    /// oldest first: all but what `keep` keeps.
+    /// The closed segments to remove once all readers are at `position`, oldest first: all except
+    /// those that `keep` retains.
     pub(super) fn removable(&self, wall: SystemTime, position: u64) -> Vec<(u64, u64)> {
         let is_passed = |at: &usize| self.end_of(*at).is_some_and(|end| end <= position);
         let passed: Vec<_> = (0..self.closed.len()).take_while(is_passed).collect();
@@ -268,7 +268,7 @@ mod tests {
         room.observe(100, at(0));
         room.removed(50, at(1));
         room.written(10);
-        // Late: nothing of it shows.
+        // Delayed: none of it shows.
         room.observe(90, at(2));
         assert_eq!((room.left, room.credit), (140, 50));
         // Half of it shows, and others took 5.

@@ -1,4 +1,4 @@
-//! Reading one segment from its beginning to its end: rows, payloads, and what is damaged.
+//! Reading one segment from beginning to end: rows, payloads and damage.
 
 use std::io::{self, BufReader, Read};
 
@@ -9,16 +9,16 @@ use crate::batch::count_lines;
 use crate::fs::FsFile;
 use crate::limits::{RECORD_MAX, SCAN_CHUNK, SCAN_FIRST};
 
-/// What comes next in a segment.
+/// The next item of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
-    /// A row that is no batch.
+    /// A row other than a batch row.
     Row(Row),
-    /// A batch, whole and with the right sum.
+    /// A complete batch with a valid checksum.
     Batch(Header, Bytes),
-    /// A batch that the caller did not want; its payload was not looked at.
+    /// A batch that the caller did not want; its payload was not read.
     Skipped(Header),
-    /// Bytes that make no sense. A longer piece comes in several.
+    /// Bytes that cannot be decoded. A long piece is reported in several parts.
     Damage {
         /// Where they begin, in bytes from the start of the segment.
         at: u64,
@@ -27,28 +27,28 @@ pub enum Item {
     },
 }
 
-/// A segment under a reader's hand.
+/// A segment being read.
 pub struct Scanner<S> {
     source: S,
     buffer: BytesMut,
-    /// Where the buffer begins in the segment.
+    /// The offset of the buffer in the segment.
     offset: u64,
-    /// How much is read at a time: little at first, for many a reader wants one row only.
+    /// The read size: small at first, because many readers want only one row.
     chunk: usize,
-    /// The number of the line that comes next, and how many lines damage may have cost since.
+    /// The number of the next line, and how many lines damage may have cost since.
     next: u64,
     lost: u64,
 }
 
-/// Where a segment's bytes come from.
+/// The source of a segment's bytes.
 pub trait Source {
-    /// The next bytes; 0 at the end, which may be a later one the next time.
+    /// Reads the next bytes; returns 0 at the end, which may have moved by the next call.
     ///
     /// # Errors
     /// The system's, or that a compressed segment is damaged.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Leaves bytes out.
+    /// Skips bytes.
     ///
     /// # Errors
     /// The same.
@@ -63,7 +63,7 @@ pub struct Plain<File> {
 }
 
 impl<File: FsFile> Plain<File> {
-    /// A segment from its beginning.
+    /// Opens a segment at its beginning.
     pub fn new(file: File) -> Self {
         Self { file, offset: 0 }
     }
@@ -94,10 +94,10 @@ pub struct Packed<File: FsFile> {
 }
 
 impl<File: FsFile> Packed<File> {
-    /// A compressed segment from its beginning.
+    /// Opens a compressed segment at its beginning.
     ///
     /// # Errors
-    /// That there is no memory for a decoder.
+    /// If there is no memory for a decoder.
     pub fn new(file: File) -> io::Result<Self> {
         Ok(Self { decoder: zstd::Decoder::new(Plain::new(file))? })
     }
@@ -114,7 +114,7 @@ impl<File: FsFile> Source for Packed<File> {
     }
 }
 
-/// Whether a payload is what its row says.
+/// Returns whether a payload matches its row.
 fn is_sound(payload: &[u8], header: &Header) -> bool {
     crc32c::crc32c(payload) == header.sum
         && payload.last() == Some(&b'\n')
@@ -122,25 +122,25 @@ fn is_sound(payload: &[u8], header: &Header) -> bool {
 }
 
 impl<S: Source> Scanner<S> {
-    /// Reads a segment from its beginning, which is line `first`.
+    /// Reads a segment from its beginning; its first line is `first`.
     pub fn new(source: S, first: u64) -> Self {
         let (buffer, chunk) = (BytesMut::new(), SCAN_FIRST);
         Self { source, buffer, offset: 0, chunk, next: first, lost: 0 }
     }
 
-    /// How far it has come: the end of the last item.
+    /// The end of the last item, in bytes.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Where the segment's bytes come from.
+    /// The source of the segment's bytes.
     pub fn source(&self) -> &S {
         &self.source
     }
 
-    /// The next item; `None` at the end. What is there of an item that is not whole comes as
-    /// damage if `ended` says that no more will be written. Batches for which `wanted` says no
-    /// are passed over without being read.
+    /// Returns the next item; `None` at the end. With `ended`, which says that no more will be
+    /// written, an incomplete item at the end is reported as damage. Batches that `wanted` rejects
+    /// are skipped without being read.
     ///
     /// # Errors
     /// The source's.
@@ -168,7 +168,7 @@ impl<S: Source> Scanner<S> {
             return if ended { self.resynchronise(true) } else { Ok(None) };
         }
         if !is_sound(&self.buffer[ROW..size], &header) {
-            // Where the next row is in its place only this batch is damaged.
+            // If the next row is in its place, only this batch is damaged.
             let at_end = !self.fill(size + ROW)? && self.buffer.len() == size;
             if at_end || self.row_at(size).is_some() {
                 return Ok(self.damage(size));
@@ -192,9 +192,9 @@ impl<S: Source> Scanner<S> {
         Ok(Item::Skipped(header))
     }
 
-    /// Whether a batch can stand here: behind the one before it, or where damage has cost no more
-    /// lines than it has bytes. Whoever may write to the folder can make up a row with a sum that
-    /// is right.
+    /// Returns whether a batch can stand here: right after the previous one, or after damage that
+    /// cost no more lines than it has bytes. Anyone who can write to the folder can forge a row
+    /// with a valid checksum.
     fn follows(&self, header: &Header) -> bool {
         header.first.checked_sub(self.next).is_some_and(|gap| gap <= self.lost)
     }
@@ -207,7 +207,7 @@ impl<S: Source> Scanner<S> {
         Row::decode(self.buffer.get(at..at + ROW)?.try_into().ok()?)
     }
 
-    /// Gives up bytes until something looks like a row again.
+    /// Discards bytes until something looks like a row again.
     fn resynchronise(&mut self, ended: bool) -> io::Result<Option<Item>> {
         let mut from = 1;
         loop {
@@ -218,7 +218,7 @@ impl<S: Source> Scanner<S> {
                     }
                     from = at + 1;
                 }
-                // The end of the segment, or what may become a row yet.
+                // The end of the segment, or the start of a row still being written.
                 Some(at) if !ended => return Ok(self.damage(at)),
                 Some(_) => return Ok(self.damage(self.buffer.len())),
                 None => {
@@ -245,7 +245,7 @@ impl<S: Source> Scanner<S> {
         self.buffer.split_to(bytes).freeze()
     }
 
-    /// Reads until the buffer has `bytes` bytes; whether the segment has so many.
+    /// Reads until the buffer has `bytes` bytes; returns whether the segment has that many.
     fn fill(&mut self, bytes: usize) -> io::Result<bool> {
         debug_assert!(bytes <= RECORD_MAX + 2 * SCAN_CHUNK);
         while self.buffer.len() < bytes {

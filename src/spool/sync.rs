@@ -1,10 +1,10 @@
-//! Making a spool durable beside its appends, and what can go once readers have passed it.
+//! Making a spool durable in parallel with appends, and removing what readers have passed.
 //!
-//! [`Writer::begin_sync`] takes what a sync is to cover, [`Syncing::run`] does it without the
-//! writer, and [`Writer::end_sync`] takes in what came of it. What is appended meanwhile is for
-//! the next sync, whether this one happened to reach it or not. Segments are one task, cursors
-//! with the removal of segments the other; they may run at the same time, so that a reader which
-//! waits for its cursor does not wait for everybody's lines.
+//! [`Writer::begin_sync`] captures what a sync must cover, [`Syncing::run`] performs it without the
+//! writer, and [`Writer::end_sync`] applies the result. What is appended meanwhile belongs to the
+//! next sync, even if this one happened to reach it. Segments are one task; cursors and the removal
+//! of segments are the other. Both may run at the same time, so that a reader that waits for its
+//! cursor does not wait for everyone's lines.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,16 +19,16 @@ use crate::fs::{Fs, FsFile, replace, write_all};
 use crate::ids::Identity;
 use crate::limits::{FILE_MODE_DEFAULT, SPARE_BYTES};
 
-/// What there is to do for the disk.
+/// The kind of work for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
-    /// To make segments durable.
+    /// Make segments durable.
     Lines,
-    /// To write cursors and remove segments.
+    /// Write cursors and remove segments.
     Cursors,
 }
 
-/// What is to be made durable, written and removed, by a thread that does not hold the writer.
+/// Segments to make durable, cursors to write and segments to remove, without holding the writer.
 #[derive(Debug)]
 pub struct Syncing<F: Fs> {
     task: Task,
@@ -37,17 +37,17 @@ pub struct Syncing<F: Fs> {
     epoch: u64,
     /// Segments with something that is not durable, oldest first.
     parts: Vec<Part<F::File>>,
-    /// The number after the last line that is covered, where lines are to be.
+    /// The number after the last line covered; `None` for cursors.
     end: Option<u64>,
     cursors: Vec<Cursor>,
-    /// How far each reader is by its cursor on disk.
+    /// The position of each reader's cursor on disk.
     readers: BTreeMap<String, u64>,
-    /// Segments that go once every reader has passed them: the first line, and that after the
-    /// last one.
+    /// Segments to remove once every reader has passed them: the first line, and the line after
+    /// the last one.
     removable: Vec<(u64, u64)>,
 }
 
-/// A segment, or the first part of it.
+/// A segment, or a prefix of it.
 #[derive(Debug)]
 struct Part<File> {
     file: File,
@@ -56,40 +56,40 @@ struct Part<File> {
     named: bool,
 }
 
-/// What a sync has done.
+/// The result of a sync.
 #[derive(Debug)]
 pub struct Synced {
     task: Task,
     epoch: u64,
-    /// The number after the last line that is durable by it.
+    /// The number after the last line that it made durable.
     durable: Option<u64>,
-    /// The segments that are durable as far as they were covered, with that length.
+    /// The segments that are durable up to the given length.
     parts: Vec<(u64, u64)>,
     /// Why lines are in doubt.
     failed: Option<String>,
     saved: Vec<Cursor>,
     removed: Vec<u64>,
-    /// What else went wrong.
+    /// Any other error.
     error: Option<String>,
 }
 
-/// What came of a sync for whoever waits for it.
+/// The result of a sync, for its caller.
 #[derive(Debug, Default)]
 pub struct Ended {
-    /// The origins that became durable; see [`super::origins::Origins::settle`].
+    /// The origins whose lines became durable; see [`super::origins::Origins::settle`].
     pub origins: Vec<(Identity, Option<u64>)>,
     /// The cursors that are on disk.
     pub saved: Vec<Cursor>,
-    /// What went wrong.
+    /// What failed, if anything.
     pub error: Option<String>,
 }
 
 impl<F: Fs + Clone> Writer<F> {
-    /// Takes all that was appended by now, to be made durable. `None` where all is durable or a
-    /// sync is under way.
+    /// Captures everything appended so far, to be made durable. `None` if everything is durable or
+    /// a sync is running.
     ///
     /// # Errors
-    /// The system's, where there is no second handle to a segment.
+    /// The system's, if a segment's handle cannot be duplicated.
     pub fn begin_sync(&mut self) -> io::Result<Option<Syncing<F>>> {
         if self.syncing {
             return Ok(None);
@@ -106,8 +106,8 @@ impl<F: Fs + Clone> Writer<F> {
         Ok(Some(Syncing { parts, end, ..self.nothing(Task::Lines) }))
     }
 
-    /// Takes cursors that are to be written, and the segments that can go then. `None` where there
-    /// is nothing to do or some are under way.
+    /// Captures the cursors to write and the segments that can go afterwards. `None` if there is
+    /// nothing to do or cursors are already being written.
     pub fn begin_cursors(&mut self, cursors: Vec<Cursor>) -> Option<Syncing<F>> {
         if self.tidying {
             return None;
@@ -143,7 +143,7 @@ impl<F: Fs + Clone> Writer<F> {
         }
     }
 
-    /// The segments with something that is not durable.
+    /// The segments with data that is not durable.
     fn parts(&self) -> io::Result<Vec<Part<F::File>>> {
         let mut parts = Vec::new();
         for closed in &self.unsynced {
@@ -159,8 +159,8 @@ impl<F: Fs + Clone> Writer<F> {
         Ok(parts)
     }
 
-    /// Takes in what a sync has done. Where it failed, what it should have covered and what was
-    /// appended since is given up ([`Writer::epoch`]) and to be appended again.
+    /// Applies the result of a sync. If it failed, what it should have covered and what was
+    /// appended since is abandoned ([`Writer::epoch`]) and must be appended again.
     pub fn end_sync(&mut self, synced: Synced) -> Ended {
         match synced.task {
             Task::Lines => self.syncing = false,
@@ -174,7 +174,7 @@ impl<F: Fs + Clone> Writer<F> {
         }
         synced.removed.iter().for_each(|first| self.forget_segment(*first));
         let mut ended = Ended { saved: synced.saved, error: synced.error, origins: Vec::new() };
-        // What was given up meanwhile is written again, whatever became of it here.
+        // Segments abandoned meanwhile are written again, whatever happened to them here.
         if synced.epoch == self.epoch() {
             let end = synced.durable.unwrap_or(0);
             synced.parts.iter().for_each(|(first, len)| self.part_is_durable(*first, *len));
@@ -191,7 +191,7 @@ impl<F: Fs + Clone> Writer<F> {
         ended
     }
 
-    /// A segment and its name are durable, the active one up to `len` bytes.
+    /// Marks a segment and its name as durable, the active one up to `len` bytes.
     fn part_is_durable(&mut self, first: u64, len: u64) {
         if let Some(active) = self.active.as_mut().filter(|active| active.first == first) {
             active.synced = active.synced.max(len);
@@ -204,7 +204,7 @@ impl<F: Fs + Clone> Writer<F> {
         let Some(at) = self.unsynced.iter().position(|unsynced| unsynced.first == first) else {
             return;
         };
-        // One that was closed since the sync began may hold more than it covered.
+        // A segment closed since the sync began may hold more than the sync covered.
         if len < u64::MAX {
             self.unsynced[at].named = true;
             return;
@@ -213,7 +213,7 @@ impl<F: Fs + Clone> Writer<F> {
         self.compress_later(first);
     }
 
-    /// With `sync = "never"` all that was written counts.
+    /// With `sync = "never"`, everything written counts as durable.
     fn believe_all(&mut self) {
         for unsynced in std::mem::take(&mut self.unsynced) {
             self.compress_later(unsynced.first);
@@ -224,10 +224,10 @@ impl<F: Fs + Clone> Writer<F> {
         }
     }
 
-    /// All steps of a sync at once, for whoever has one thread.
+    /// Runs all steps of a sync at once, for callers with a single thread.
     ///
     /// # Errors
-    /// Why lines are in doubt; they are to be appended again.
+    /// Why lines are in doubt; they must be appended again.
     pub fn sync(&mut self) -> io::Result<()> {
         let Some(syncing) = self.begin_sync()? else { return Ok(()) };
         let synced = syncing.run();
@@ -239,7 +239,7 @@ impl<F: Fs + Clone> Writer<F> {
 }
 
 impl<F: Fs> Syncing<F> {
-    /// Does it, for as long as the disk takes.
+    /// Performs the work; blocks for as long as the disk takes.
     pub fn run(mut self) -> Synced {
         let mut synced = Synced {
             task: self.task,
@@ -254,7 +254,8 @@ impl<F: Fs> Syncing<F> {
         if let Some(end) = self.end {
             self.segments(end, &mut synced);
         }
-        // What is passed by cursors on disk goes before others are written: that makes room.
+        // Segments that the cursors on disk have passed go before others are written: that makes
+        // room.
         self.remove(&self.readers, &mut synced);
         let mut readers = self.readers.clone();
         for cursor in &self.cursors {
@@ -270,7 +271,7 @@ impl<F: Fs> Syncing<F> {
         synced
     }
 
-    /// Makes segments durable, then their names; what precedes the first failure is.
+    /// Makes segments durable, then their names; those before the first failure are.
     fn segments(&mut self, end: u64, synced: &mut Synced) {
         let mut good = self.parts.len();
         for (at, part) in self.parts.iter_mut().enumerate() {
@@ -290,7 +291,7 @@ impl<F: Fs> Syncing<F> {
         synced.parts = self.parts[..good].iter().map(|part| (part.first, part.len)).collect();
     }
 
-    /// Writes a cursor; on a disk that is full to the last block into the room set aside for it.
+    /// Writes a cursor; on a completely full disk, into the room reserved for it.
     fn write_cursor(&self, cursor: &Cursor) -> io::Result<()> {
         let path = Cursor::path(&self.dir, &cursor.reader);
         let written = replace(&self.fs, &path, &cursor.encode());
@@ -303,7 +304,7 @@ impl<F: Fs> Syncing<F> {
             }
             written => written,
         };
-        // The cursor before this one made room for the next.
+        // The previous cursor made room for the next.
         set_spare_aside(&self.fs, &self.dir);
         written
     }
@@ -323,8 +324,8 @@ impl<F: Fs> Syncing<F> {
     }
 }
 
-/// Sets aside what a cursor needs on a disk that is full to the last block or inode. Where there is
-/// no room for that it is tried again after the next cursor.
+/// Reserves what a cursor needs on a completely full disk, in blocks and inodes. If there is no
+/// room for it, the next cursor tries again.
 pub(super) fn set_spare_aside<F: Fs>(fs: &F, dir: &Path) {
     let path = dir.join(SPARE);
     if !fs.exists(&path)
@@ -336,7 +337,7 @@ pub(super) fn set_spare_aside<F: Fs>(fs: &F, dir: &Path) {
 }
 
 impl Synced {
-    /// Which task it was.
+    /// The kind of its work.
     pub fn task(&self) -> Task {
         self.task
     }

@@ -1,6 +1,6 @@
 //! The spool against a disk that stops, lies and fills up, and against a plain list.
 //!
-//! How the disk buffers of others failed their users, and the test here that would fail so too:
+//! How other disk buffers failed their users, and the test here that would catch the same failure:
 //!
 //! - a count beside the data disagreed with it (rsyslog #868, #921, #1269; Vector #16231):
 //!   `a_cursor_of_another_spool_or_a_damaged_one_is_no_cursor`.
@@ -8,7 +8,7 @@
 //!   `a_lost_identity_is_found_in_the_segments`, `what_is_gone_is_not_numbered_again`.
 //! - two records ran into each other (rsyslog #2655):
 //!   `a_bit_turned_anywhere_costs_at_most_its_own_batch`.
-//! - a short write left bytes that the next record was put behind (rsyslog segmented disk):
+//! - a short write left bytes, and the next record was appended to them (rsyslog segmented disk):
 //!   `a_short_write_on_a_full_disk_is_cut_back_first`.
 //! - lines were lost at a restart with the destination away (rsyslog #5364, syslog-ng
 //!   #5714): `forward::what_a_grace_does_not_suffice_for_stays_in_the_spool`.
@@ -18,17 +18,17 @@
 //!   `forward::a_refused_configuration_leaves_the_spool_alone`.
 //! - an upgrade threw the backlog away (Fluent Bit #7279):
 //!   `a_folder_that_makes_no_sense_is_refused_and_left_as_it_is`.
-//! - one bad chunk prevented the start or blocked all behind it (Fluent Bit #5265, #11847;
+//! - one bad chunk prevented the start or blocked all after it (Fluent Bit #5265, #11847;
 //!   Scribe): `a_bit_turned_anywhere_costs_at_most_its_own_batch`.
 //! - start-up looped after a crash (Vector #17644), partial writes panicked (#13178):
 //!   `a_segment_cut_anywhere_keeps_the_batches_before_the_cut`.
 //! - a file was unlinked before what replaced it was durable (Vector #25570):
 //!   `nothing_acknowledged_is_lost_wherever_the_machine_stops`.
-//! - new files vanished for want of a sync of their folder (Vector #25766): the same,
+//! - new files vanished for lack of a sync of their folder (Vector #25766): the same,
 //!   `Loss::Names`.
 //! - the last event waited for the next one (Vector #22946):
 //!   `forward::several_outputs_read_one_spool_each_at_its_own_pace`.
-//! - a failed sync was asked again and believed (PostgreSQL's, s6, go-diskqueue):
+//! - a failed sync was retried and believed (PostgreSQL's, s6, go-diskqueue):
 //!   `a_failed_sync_is_never_asked_again_of_the_same_segment`.
 
 mod crashes;
@@ -76,7 +76,7 @@ fn readers() -> Vec<String> {
     vec!["r".into()]
 }
 
-/// So many seconds after the beginning, by both clocks.
+/// This many seconds after the beginning, by both clocks.
 fn now(seconds: u64) -> Now {
     let passed = Duration::from_secs(seconds);
     Now { wall: SystemTime::UNIX_EPOCH + passed, mono: Mono(passed) }
@@ -276,7 +276,10 @@ fn a_folder_that_makes_no_sense_is_refused_and_left_as_it_is() {
         refusal
     };
     let foreign = refusal(&|fs| fs.put(Path::new("/spool/holiday.jpg"), b"jpg"));
-    assert!(foreign.contains("holds files that are no spool's (holiday.jpg)"), "{foreign}");
+    assert!(
+        foreign.contains("holds files that do not belong to a spool (holiday.jpg)"),
+        "{foreign}"
+    );
     let garbage = refusal(&|fs| fs.put(Path::new("/spool/00000000000000000000.log"), b"garb\n"));
     assert!(garbage.contains("none of its segments can be read"), "{garbage}");
     let newer = refusal(&|fs| {

@@ -1,9 +1,9 @@
-//! Writing a spool: batches into segments. What makes them durable is in [`super::sync`], what
-//! goes where there is no room in [`super::room`].
+//! Writing a spool: batches into segments. [`super::sync`] makes them durable; [`super::room`]
+//! decides what to drop when there is no room.
 //!
-//! A writer is told what to do and does it at once; it knows no thread and no clock. What it
-//! could not make durable its caller still has: after a failed sync [`Writer::next_line`] is
-//! back at [`Writer::durable`], and the caller appends again from there on.
+//! A writer executes each call at once; it knows no thread and no clock. Its caller keeps every
+//! line that is not durable: after a failed sync [`Writer::next_line`] is back at
+//! [`Writer::durable`], and the caller appends again from there on.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice};
@@ -22,38 +22,38 @@ use crate::fs::{Fs, FsFile, NEW, with_suffix, write_all};
 use crate::ids::Identity;
 use crate::limits::{FILE_MODE_DEFAULT, INPUTS_MAX, LINE_NUMBER_MAX, SEGMENT_HEADS};
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is in the segment, its first line under this number.
+    /// It is in the segment; its first line has this number.
     Stored(u64),
-    /// Its lines were here already: another logweir sent them again.
+    /// Its lines were already here: another logweir sent them again.
     Duplicate,
-    /// The spool is full, and the new lines are what is dropped.
+    /// The spool is full, and the new lines are dropped.
     Refused,
 }
 
-/// Why an append stopped before its end.
+/// Why an append stopped early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stopped {
-    /// The spool is full, and what could be dropped is not durable yet: a sync must come first.
+    /// The spool is full, and the lines to drop are not durable yet: a sync must come first.
     Unsynced,
-    /// The spool or its disk is full, and lines wait for room. Says which.
+    /// The spool or its disk is full, and lines wait for room; the text says which.
     Full(String),
-    /// The disk refuses. Says how.
+    /// The disk refuses; the text says how.
     Failed(String),
 }
 
-/// What came of an append.
+/// The result of an append.
 #[derive(Debug, Default)]
 pub struct Appended {
-    /// What became of the first batches; those behind are still the caller's.
+    /// The outcomes of the first batches; the remaining batches are still the caller's.
     pub outcomes: Vec<Outcome>,
-    /// Why it is not all.
+    /// Why the rest was not appended.
     pub stopped: Option<Stopped>,
 }
 
-/// Why nothing could be appended.
+/// Why nothing was appended.
 #[derive(Debug)]
 pub(super) enum Halt {
     /// A sync must come first.
@@ -78,28 +78,28 @@ impl From<io::Error> for Halt {
 pub struct Closed {
     /// The number of its first line.
     pub first: u64,
-    /// Whether it is compressed.
+    /// True if it is compressed.
     pub packed: bool,
-    /// How long it is.
+    /// Its size.
     pub bytes: u64,
     /// When it was last written to.
     pub written: Written,
-    /// Whether its name is durable.
+    /// True if its name is durable.
     pub named: bool,
 }
 
-/// The segment that is written to.
+/// The segment being written.
 #[derive(Debug)]
 pub(super) struct Active<File> {
     pub(super) file: File,
     pub(super) first: u64,
     pub(super) len: u64,
-    /// How much of it is durable.
+    /// How many bytes of it are durable.
     pub(super) synced: u64,
     pub(super) begun: Written,
     pub(super) written: Written,
     inputs: Vec<Arc<str>>,
-    /// Whether its name is durable.
+    /// True if its name is durable.
     pub(super) named: bool,
 }
 
@@ -119,24 +119,24 @@ pub struct Writer<F: Fs> {
     _lock: F::Lock,
     identity: Identity,
     pub(super) closed: VecDeque<Closed>,
-    /// The last of the closed segments, as far as they are not durable.
+    /// The newest closed segments, from the first that is not durable.
     pub(super) unsynced: VecDeque<Unsynced<F::File>>,
     pub(super) active: Option<Active<F::File>>,
-    /// Segments that were given up and hold no line that counts: they go before the next begins.
+    /// Abandoned segments without valid lines: they are removed before the next segment begins.
     stale: Vec<u64>,
     pub(super) next: u64,
     pub(super) durable: u64,
     pub(super) origins: Origins,
-    /// How far each reader is by its cursor on disk.
+    /// The position of each reader's cursor on disk.
     pub(super) readers: BTreeMap<String, u64>,
-    /// The positions of all cursors on disk, also of readers that there are no more.
+    /// The positions of all cursors on disk, including those of former readers.
     pub(super) known: BTreeMap<String, u64>,
     to_compress: Vec<PathBuf>,
-    /// How often segments were given up.
+    /// How often segments were abandoned.
     epoch: u64,
-    /// Whether a sync is under way.
+    /// True while a sync runs.
     pub(super) syncing: bool,
-    /// Whether cursors are being written.
+    /// True while cursors are being written.
     pub(super) tidying: bool,
     pub(super) room: Room,
     pub(super) now: Now,
@@ -154,19 +154,19 @@ pub struct Held {
     pub next: u64,
     /// Bytes on disk, rows included.
     pub bytes: u64,
-    /// Segments.
+    /// The number of segments.
     pub segments: u64,
-    /// The first line that some reader has not passed by its cursor on disk: what is before it is
-    /// kept only.
+    /// The first line that some reader's cursor on disk has not passed; earlier lines are held only
+    /// because of `keep`.
     pub passed: u64,
     /// The number after the last line that was dropped for its age.
     pub expired: u64,
     /// Where a reader without a cursor begins: at the oldest line, or with `keep` at the lowest
-    /// cursor on disk, so that it is not given again what is only kept.
+    /// cursor on disk, so that it does not receive lines held only because of `keep`.
     pub start: u64,
 }
 
-/// What recovery found, for a writer to go on from.
+/// The result of recovery, from which a writer continues.
 #[derive(Debug)]
 pub(super) struct Recovered {
     pub(super) identity: Identity,
@@ -214,7 +214,7 @@ impl<F: Fs> Writer<F> {
         self.identity
     }
 
-    /// The number that the next line gets.
+    /// The number of the next line.
     pub fn next_line(&self) -> u64 {
         self.next
     }
@@ -229,7 +229,8 @@ impl<F: Fs> Writer<F> {
         self.origins.durable()
     }
 
-    /// How often segments were given up; what was not durable in them is to be appended again.
+    /// How often segments were abandoned; lines in them that were not durable must be appended
+    /// again.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -260,22 +261,22 @@ impl<F: Fs> Writer<F> {
         closed + self.active.as_ref().map_or(0, |active| active.len)
     }
 
-    /// Segments that are to be compressed, once.
+    /// Segments to compress; each is returned once.
     pub fn take_to_compress(&mut self) -> Vec<PathBuf> {
         std::mem::take(&mut self.to_compress)
     }
 
-    /// Says what time it is.
+    /// Sets the time.
     pub fn set_now(&mut self, now: Now) {
         self.now = now;
     }
 
-    /// Goes on by another plan, in the same folder.
+    /// Switches to another plan, for the same folder.
     pub fn set_plan(&mut self, plan: SpoolPlan) {
         self.plan = plan;
     }
 
-    /// Names the readers there are now; a new one begins at [`Held::start`].
+    /// Sets the current readers; a new one begins at [`Held::start`].
     pub fn set_readers(&mut self, names: &[String]) {
         self.readers.retain(|name, _| names.contains(name));
         for name in names {
@@ -283,20 +284,20 @@ impl<F: Fs> Writer<F> {
         }
     }
 
-    /// Nothing will come from this origin any more, and all that came is durable.
+    /// Removes an origin that will send no more lines and whose lines are all durable.
     pub fn forget(&mut self, origin: Identity) {
         self.origins.end(origin);
     }
 
-    /// Whether something was appended that is not durable.
+    /// Returns whether appended lines are not durable yet.
     pub fn is_dirty(&self) -> bool {
         self.durable < self.next
     }
 
     // ---- appending
 
-    /// Appends batches. A batch from an origin whose lines are here already is passed over.
-    /// Nothing here waits for a sync.
+    /// Appends batches, skipping those from an origin whose lines are already here. Never waits for
+    /// a sync.
     pub fn append(&mut self, batches: &[Batch]) -> Appended {
         let mut appended = Appended::default();
         let (mut rest, epoch) = (batches, self.epoch);
@@ -312,9 +313,9 @@ impl<F: Fs> Writer<F> {
                     appended.outcomes.extend(outcomes);
                     continue;
                 }
-                // All that is not durable was given up and will be given again, this too.
+                // Everything not durable was abandoned and will be submitted again, including this.
                 Err(Halt::Full(why)) if self.epoch != epoch => Halt::Io(io::Error::other(why)),
-                // Others fill the disk too: what was seen as free may be gone.
+                // Others fill the disk too: the room seen free may be gone.
                 Err(Halt::Full(why)) => match self.drop_for_room(why) {
                     Ok(()) => continue,
                     Err(halt) => halt,
@@ -343,7 +344,7 @@ impl<F: Fs> Writer<F> {
         })
     }
 
-    /// Appends the first batches that go into one segment, by one write; at least one.
+    /// Appends the first batches that fit into one segment, in one write; at least one.
     fn append_some(&mut self, batches: &[Batch]) -> Result<Vec<Outcome>, Halt> {
         let first_size = (2 * ROW + batches[0].bytes.len()) as u64;
         if self.next >= LINE_NUMBER_MAX - u64::from(u32::MAX) {
@@ -359,8 +360,8 @@ impl<F: Fs> Writer<F> {
         let mut slices = piece.slices();
         if let Err(error) = write_all(&mut active.file, &mut slices) {
             active.inputs.truncate(inputs_before);
-            // What got in is cut back, so that the next append begins where this one should
-            // have; where not even that goes, nothing is written here any more.
+            // Partial data is cut off, so that the next append begins where this one should have;
+            // if even that fails, nothing more is written here.
             if active.file.set_len(active.len).is_err() {
                 self.latch();
             }
@@ -380,13 +381,13 @@ impl<F: Fs> Writer<F> {
     fn note_origin(&mut self, spool: Identity, last: u64, end: u64) {
         if let Some(forgotten) = self.origins.note(spool, last, end) {
             let dir = self.plan.dir.display();
-            log::warn!("{dir}: origin {forgotten} is forgotten, there are too many");
+            log::warn!("{dir}: origin {forgotten} is forgotten: there are too many origins");
         }
     }
 
     // ---- segments
 
-    /// How much a segment may have: the table of origins at its beginning should be a small part.
+    /// The size limit of a segment: the table of origins at its beginning should be a small part.
     fn segment_size(&self) -> u64 {
         let least = (SEGMENT_HEADS * self.head_size()).min(self.plan.max_size / 4);
         self.plan.segment.max(least)
@@ -396,12 +397,12 @@ impl<F: Fs> Writer<F> {
         (ROW * (1 + self.origins.len())) as u64
     }
 
-    /// How much the active segment can take yet.
+    /// How many more bytes fit into the active segment.
     fn room_in_segment(&self) -> u64 {
         self.active.as_ref().map_or(0, |active| self.segment_size().saturating_sub(active.len))
     }
 
-    /// Begins a new segment where there is none or the active one is full.
+    /// Begins a new segment if there is none or the active one is full.
     pub(super) fn begin_where_needed(&mut self, size: u64) -> io::Result<()> {
         if let Some(active) = &self.active {
             let many = active.inputs.len() >= usize::from(INPUTS_MAX);
@@ -413,8 +414,8 @@ impl<F: Fs> Writer<F> {
         self.remove_stale()?;
         let first = self.next;
         let path = self.plan.dir.join(segment_name(first));
-        // One that was begun and has no line: whatever is in it is nobody's. It is replaced in
-        // one step, so that there is a whole one at any time.
+        // A segment that was begun and has no line holds nothing of value. It is replaced in one
+        // step, so that a whole one exists at any time.
         let replaces = self.closed.back().is_some_and(|closed| closed.first == first);
         let begun = if replaces { with_suffix(&path, NEW) } else { path.clone() };
         let mut file = self.fs.append_own(&begun, FILE_MODE_DEFAULT)?;
@@ -425,7 +426,7 @@ impl<F: Fs> Writer<F> {
             written = file.sync().and_then(|()| self.fs.rename(&begun, &path));
         }
         if let Err(error) = written {
-            // Without a line it would be the newest and say nothing.
+            // Without a line it would be the newest segment and hold nothing.
             let _ = self.fs.remove(&begun);
             return Err(error);
         }
@@ -446,7 +447,7 @@ impl<F: Fs> Writer<F> {
         Ok(())
     }
 
-    /// What a segment begins with: the spool, and the origins so far.
+    /// The beginning of a segment: the spool, and the origins so far.
     fn head(&self, first: u64) -> Vec<u8> {
         let origins = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
         let (spool, durable) = (self.identity, self.durable);
@@ -457,7 +458,7 @@ impl<F: Fs> Writer<F> {
         head
     }
 
-    /// The active segment is written to no more. What of it is not durable the next sync covers.
+    /// Closes the active segment. The next sync covers what is not durable in it.
     pub(super) fn close_active(&mut self) {
         let Some(active) = self.active.take() else { return };
         let Active { file, first, len, synced, written, named, .. } = active;
@@ -469,14 +470,14 @@ impl<F: Fs> Writer<F> {
         }
     }
 
-    /// A closed segment is durable: it is compressed where that is asked for.
+    /// Queues a durable closed segment for compression, if configured.
     pub(super) fn compress_later(&mut self, first: u64) {
         if self.plan.compress {
             self.to_compress.push(self.plan.dir.join(segment_name(first)));
         }
     }
 
-    /// Gives up all that is not durable: it is to be appended again, and goes to a new segment.
+    /// Abandons everything not durable: it must be appended again, to a new segment.
     pub(super) fn latch(&mut self) {
         self.epoch += 1;
         self.origins.roll_back();
@@ -493,8 +494,8 @@ impl<F: Fs> Writer<F> {
         }
     }
 
-    /// Removes segments that were given up. While one is there its name would end the segment
-    /// before it, and what it holds would count.
+    /// Removes abandoned segments. As long as one is there, its name would end the segment before
+    /// it, and its contents would count.
     fn remove_stale(&mut self) -> io::Result<()> {
         while let Some(&first) = self.stale.first() {
             match self.fs.remove(&Name { first, packed: false }.path(&self.plan.dir)) {
@@ -506,7 +507,7 @@ impl<F: Fs> Writer<F> {
         Ok(())
     }
 
-    /// Takes notice of segments that were compressed meanwhile.
+    /// Updates the sizes of segments that have been compressed.
     pub fn refresh_sizes(&mut self) {
         let dir = &self.plan.dir;
         for closed in self.closed.iter_mut().filter(|closed| !closed.packed) {
@@ -532,8 +533,8 @@ struct Piece<'b> {
 }
 
 impl<'b> Piece<'b> {
-    /// The first batches that fit into `room` bytes, at least one; their lines are numbered from
-    /// `next` on.
+    /// Takes the first batches that fit into `room` bytes, at least one; their lines are numbered
+    /// from `next` on.
     fn of(batches: &'b [Batch], next: u64, room: u64, inputs: &mut Vec<Arc<str>>) -> Self {
         let mut piece = Self { rows: Vec::new(), outcomes: Vec::new(), size: 0, next };
         let mut origins = Vec::new();
@@ -568,7 +569,7 @@ impl<'b> Piece<'b> {
     }
 }
 
-/// The rows of a batch, its input's before where that is new, and its payload.
+/// The rows of a batch, preceded by its input's row if that is new, and its payload.
 fn rows_of<'b>(batch: &'b Batch, first: u64, inputs: &mut Vec<Arc<str>>) -> (Vec<u8>, &'b [u8]) {
     let mut rows = Vec::with_capacity(2 * ROW);
     let known = inputs.iter().position(|name| *name == batch.input);

@@ -9,7 +9,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 /// The first passed descriptor.
 const FIRST: RawFd = 3;
 /// An upper bound; no manager passes more.
-const MOST: RawFd = 1024;
+const MAX: RawFd = 1024;
 
 /// Takes the passed descriptors, each with its name. Empty if there is no service manager, and on
 /// every call after the first.
@@ -20,7 +20,7 @@ pub fn take_inherited() -> Vec<(String, OwnedFd)> {
     if !ours || TAKEN.swap(true, Ordering::AcqRel) {
         return Vec::new();
     }
-    let count = number("LISTEN_FDS").unwrap_or(0).clamp(0, MOST);
+    let count = number("LISTEN_FDS").unwrap_or(0).clamp(0, MAX);
     let names = var("LISTEN_FDNAMES").unwrap_or_default();
     let names = names.split(':').map(str::to_string).chain(std::iter::repeat("unknown".into()));
     let own = |(fd, name)| {

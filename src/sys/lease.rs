@@ -1,11 +1,11 @@
-//! Whether anybody has a file open for writing.
+//! Whether any process has a file open for writing.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// Whether a process has a file open for writing; `None` where that cannot be known: a lease is
-/// only given to the file's owner or with CAP_LEASE, and not by every file system (fcntl(2),
-/// F_SETLEASE). The lease is given back at once.
+/// Returns whether a process has a file open for writing; `None` if that cannot be determined: a
+/// lease is only granted to the file's owner or with CAP_LEASE, and not by every file system
+/// (fcntl(2), F_SETLEASE). The lease is released at once.
 pub fn has_writer(file: impl AsFd) -> Option<bool> {
     let descriptor = file.as_fd().as_raw_fd();
     // SAFETY: the descriptor is open, and F_SETLEASE takes an integer.
@@ -31,7 +31,7 @@ mod tests {
         let writer = File::create(&path).unwrap();
         let reader = File::open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
-        // Some file systems give no leases.
+        // Some file systems grant no leases.
         if let Some(seen) = has_writer(&reader) {
             assert!(seen);
             drop(writer);

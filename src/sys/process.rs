@@ -13,8 +13,8 @@ use crate::limits::DESCRIPTORS_RESERVED;
 /// The limit of open files when this process started.
 static OPEN_FILES_AT_START: OnceLock<u64> = OnceLock::new();
 
-/// Raises how many files this process may have open to the most that it may ask for
-/// (setrlimit(2), RLIMIT_NOFILE). Children get the limit that was there before.
+/// Raises the limit of this process' open files to the maximum it may request (setrlimit(2),
+/// RLIMIT_NOFILE). Children get the original limit.
 pub fn raise_open_files() {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {

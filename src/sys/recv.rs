@@ -35,8 +35,8 @@ struct Control([u8; CONTROL_LEN]);
 pub struct DatagramReader {
     /// Maximum bytes of a message; the rest of a longer one is truncated.
     room: usize,
-    /// Slot `i` (from 1) of a call lands at `(i - 1) * room`; slot 0 elsewhere. Empty while it is
-    /// not borrowed.
+    /// Slot `i` (from 1) of a call lands at `(i - 1) * room`; slot 0 elsewhere. Empty while not
+    /// borrowed.
     area: Vec<u8>,
     /// Number of slots of the last call.
     asked: usize,
@@ -57,14 +57,14 @@ pub struct Message {
     pub segment: usize,
 }
 
-/// The room that a reader borrows.
+/// The buffer that a reader borrows.
 const AREA: usize = (RECV_SLOTS - 1) * DATAGRAM_MAX;
 
-/// The number of readers there are.
+/// The number of readers.
 static READERS: AtomicUsize = AtomicUsize::new(0);
 
-/// The room of all readers. If there are more than [`AREAS_MAX`] readers, each borrows it for one
-/// call only.
+/// The buffers of all readers. If there are more than [`AREAS_MAX`] readers, each borrows one for a
+/// single call only.
 static AREAS: Mutex<Areas> = Mutex::new(Areas { free: Vec::new(), made: 0 });
 
 struct Areas {
@@ -128,7 +128,7 @@ impl DatagramReader {
         (AREA / self.room + 1).min(RECV_SLOTS)
     }
 
-    /// Borrows the room for all slots but the first; whether there is some.
+    /// Borrows the buffer for all slots except the first; returns whether one was available.
     fn borrow_area(&mut self) -> bool {
         if self.area.is_empty()
             && let Some(area) = areas().borrow()
@@ -138,15 +138,15 @@ impl DatagramReader {
         !self.area.is_empty()
     }
 
-    /// Gives up the messages of the last call, whose room another reader may need.
+    /// Discards the messages of the last call, whose buffer another reader may need.
     pub fn release(&mut self) {
         if READERS.load(Ordering::Relaxed) > AREAS_MAX && !self.area.is_empty() {
             areas().free.push(mem::take(&mut self.area));
         }
     }
 
-    /// Returns whether the last call brought as many messages as it could take: `count` is what it
-    /// returned.
+    /// Returns whether the last call received as many messages as it could: `count` is the number
+    /// it returned.
     pub fn was_full(&self, count: usize) -> bool {
         count > 0 && count >= self.asked
     }
@@ -173,7 +173,7 @@ impl DatagramReader {
             slots = 1;
         }
         self.asked = slots;
-        let most = libc::c_uint::try_from(slots).unwrap_or(1);
+        let max = libc::c_uint::try_from(slots).unwrap_or(1);
         let spare = first.spare_capacity_mut();
         assert!(spare.len() >= self.room, "no room for a datagram");
         self.prepare(0, spare.as_mut_ptr().cast());
@@ -189,7 +189,7 @@ impl DatagramReader {
                 libc::recvmmsg(
                     socket.as_raw_fd(),
                     self.headers.as_mut_ptr(),
-                    most,
+                    max,
                     // Report the full length of truncated messages, too.
                     libc::MSG_DONTWAIT | libc::MSG_TRUNC,
                     ptr::null_mut(),

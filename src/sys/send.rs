@@ -85,8 +85,8 @@ impl std::fmt::Debug for DatagramWriter {
     }
 }
 
-/// Has the kernel split every message of a UDP socket into datagrams of `size` bytes (the last may
-/// be shorter); 0 turns that off. A message may have at most 64 of them.
+/// Makes the kernel split every message of a UDP socket into datagrams of `size` bytes (the last
+/// may be shorter); 0 turns that off. A message may have at most 64 of them.
 ///
 /// # Errors
 /// The system's error; `ENOPROTOOPT` if the kernel is too old.

@@ -121,7 +121,7 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u32> {
 /// has no room for more: it then answers the kernel's probes, which are far apart.
 ///
 /// # Errors
-/// The kernel's.
+/// The kernel's error.
 pub fn silence(socket: BorrowedFd<'_>) -> io::Result<Duration> {
     // SAFETY: tcp_info is a plain C struct for which all zeroes is a valid value.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };

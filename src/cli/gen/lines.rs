@@ -1,10 +1,10 @@
-//! Lines rendered once, of which only the sequence numbers and the times change.
+//! Lines rendered once, in which only the sequence numbers and the times change.
 
 use std::fmt::Write;
 
 use jiff::Timestamp;
 
-/// What a line looks like.
+/// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Form {
     /// As squid's udplog writes it: sender, sequence number, time and so on
@@ -15,7 +15,7 @@ pub(super) enum Form {
     Raw,
 }
 
-/// The digits of a sequence number; RFC 5424 starts again after 2147483647 (section 7.3.1).
+/// The digits of a sequence number; RFC 5424 restarts after 2147483647 (section 7.3.1).
 const DIGITS: &str = "000000000000";
 const DIGITS_RFC5424: &str = "0000000000";
 const LAST: &str = "999999999999";
@@ -39,9 +39,9 @@ const PRIORITIES: [u8; 5] = [134, 38, 4, 11, 190];
 pub(super) struct Lines {
     buffer: Vec<u8>,
     size: usize,
-    /// Where in each line its sequence number is, and its time where it has one.
+    /// The offsets in each line of its sequence number, and of its time if it has one.
     places: Vec<(usize, Option<usize>)>,
-    /// The line that comes next.
+    /// The index of the next line.
     at: usize,
     form: Form,
     /// The number of the last line, in digits.
@@ -54,15 +54,15 @@ struct Line {
     before: String,
     after: String,
     place: usize,
-    /// Where its time is.
+    /// The offset of its time.
     time: Option<usize>,
 }
 
 impl Lines {
-    /// `count` lines of `size` bytes each.
+    /// Renders `count` lines of `size` bytes each.
     ///
     /// # Errors
-    /// One sentence for the user, where there cannot be such lines.
+    /// One sentence for the user, if such lines are impossible.
     pub(super) fn new(form: Form, sender: &str, size: usize, count: usize) -> Result<Self, String> {
         if sender.is_empty() || sender.len() > 255 || !sender.bytes().all(|b| b.is_ascii_graphic())
         {
@@ -73,10 +73,10 @@ impl Lines {
         }
         let now = Timestamp::now();
         let lines: Vec<Line> = (0..count).map(|i| line(form, sender, now, i)).collect();
-        let least = lines.iter().map(|line| line.len() + 1).max().unwrap_or(0);
-        if size < least {
+        let min = lines.iter().map(|line| line.len() + 1).max().unwrap_or(0);
+        if size < min {
             return Err(format!(
-                "--size {size} is too small for such lines of \"{sender}\": write {least} or more"
+                "--size {size} is too small for such lines of \"{sender}\": write {min} or more"
             ));
         }
         let mut buffer = Vec::with_capacity(size * count);
@@ -96,13 +96,13 @@ impl Lines {
         Ok(Self { buffer, size, places, at: 0, form, number, last })
     }
 
-    /// How many there are at a time.
+    /// The number of lines in the buffer.
     pub(super) fn capacity(&self) -> usize {
         self.places.len()
     }
 
-    /// The next lines, at most `count` and fewer where the end of the buffer comes before, with
-    /// the time `now`.
+    /// The next lines, with the time `now`: at most `count`, and fewer if the end of the buffer
+    /// comes first.
     pub(super) fn next(&mut self, count: usize, now: Timestamp) -> &[u8] {
         let first = self.at;
         let count = count.min(self.capacity() - first);
@@ -122,7 +122,7 @@ impl Lines {
 }
 
 impl Form {
-    /// A time as such lines have it, always of the same width in this century.
+    /// A time in the format of such lines, always of the same width in this century.
     fn time(self, now: Timestamp) -> String {
         match self {
             Self::Raw => String::new(),
@@ -135,7 +135,7 @@ impl Form {
     }
 }
 
-/// Adds one; after `last` comes 1.
+/// Adds one; `last` is followed by 1.
 fn increase(number: &mut [u8], last: &[u8]) {
     if number == last {
         number.fill(b'0');
@@ -183,7 +183,7 @@ fn squid(sender: &str, time: &str, i: usize) -> String {
         _ => 200,
     };
     let hit = if i.is_multiple_of(5) { "TCP_MISS" } else { "TCP_HIT" };
-    // A String takes whatever is written to it.
+    // Writing to a String cannot fail.
     let _ = write!(
         text,
         "{time} {} {net}.{} {hit}/{status} {} GET {}",
@@ -212,7 +212,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-    /// So many lines, however many calls it takes.
+    /// This many lines, in as many calls as it takes.
     fn taken(lines: &mut Lines, count: usize) -> Vec<u8> {
         let (mut all, size) = (Vec::new(), lines.size);
         while all.len() < count * size {
@@ -271,10 +271,10 @@ mod tests {
     fn the_least_size_is_named_and_is_enough() {
         for form in [Form::Squid, Form::Rfc5424, Form::Raw] {
             let error = Lines::new(form, "cp1", 1, 1000).unwrap_err();
-            let (_, said) = error.split_once(": write ").unwrap();
-            let least: usize = said.strip_suffix(" or more").unwrap().parse().unwrap();
-            assert!(Lines::new(form, "cp1", least - 1, 1000).is_err());
-            assert_eq!(Lines::new(form, "cp1", least, 1000).unwrap().next(9, NOW).len(), 9 * least);
+            let (_, message) = error.split_once(": write ").unwrap();
+            let min: usize = message.strip_suffix(" or more").unwrap().parse().unwrap();
+            assert!(Lines::new(form, "cp1", min - 1, 1000).is_err());
+            assert_eq!(Lines::new(form, "cp1", min, 1000).unwrap().next(9, NOW).len(), 9 * min);
         }
     }
 

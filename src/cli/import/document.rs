@@ -1,15 +1,15 @@
-//! The configuration that an import makes: tables with their keys and comments.
+//! The imported configuration: tables with their keys and comments.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use crate::printable::printable;
 
-/// The keys that are written before all others, in their order.
+/// The keys written before all others, in this order.
 const FIRST: [&str; 10] =
     ["from", "facility", "severity", "host", "app", "procid", "msgid", "source", "match", "reject"];
 
-/// A configuration that is being made.
+/// A configuration under construction.
 #[derive(Debug, Default)]
 pub(super) struct Document {
     head: Vec<String>,
@@ -28,7 +28,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// A table of a kind of node.
+    /// Creates the table of a node.
     pub(super) fn new(kind: &'static str, name: String) -> Self {
         Self { kind, name, ..Self::default() }
     }
@@ -38,17 +38,17 @@ impl Table {
         &self.name
     }
 
-    /// A comment before it.
+    /// Adds a comment before the table.
     pub(super) fn comment(&mut self, text: &str) {
         self.comments.push(printable(text).into_owned());
     }
 
-    /// A key with a text.
+    /// Adds a key with a text.
     pub(super) fn text(&mut self, key: &'static str, value: &str) {
         self.raw(key, quoted(value));
     }
 
-    /// A key with a text, or a list where there are several.
+    /// Adds a key with a text, or with a list if there are several.
     pub(super) fn texts(&mut self, key: &'static str, values: &[String]) {
         match values {
             [one] => self.text(key, one),
@@ -59,25 +59,25 @@ impl Table {
         }
     }
 
-    /// A key with a value as TOML has it.
+    /// Adds a key with a TOML value.
     pub(super) fn raw(&mut self, key: &'static str, value: String) {
         self.keys.push((key, value));
     }
 
-    /// The value of a key as it is written.
+    /// The value of a key as written.
     fn value(&self, key: &str) -> Option<&str> {
         self.keys.iter().find(|(other, _)| *other == key).map(|(_, value)| value.as_str())
     }
 
-    /// The same table, of every input: what a build takes can be asked of it alone.
+    /// The same table, reading from every input, so that the check can be applied to it alone.
     pub(super) fn alone(&self) -> Self {
         let mut table = self.clone();
         table.keys.retain(|(key, _)| *key != "from");
         table
     }
 
-    /// What it is taken from: the nodes it names where it has no selectors, else a filter that is
-    /// made of those.
+    /// The nodes it reads from: those it names if it has no selectors, else a filter made of its
+    /// selectors.
     fn taken_from(&self, document: &mut Document) -> Vec<String> {
         let (chooses, own): (Vec<_>, Vec<_>) =
             self.keys.iter().cloned().partition(|(key, _)| FIRST.contains(key));
@@ -96,7 +96,7 @@ impl Table {
         vec![name]
     }
 
-    /// Whether all but the selectors is the same as of another one.
+    /// Returns whether it equals another table in everything except the selectors.
     fn writes_as(&self, other: &Self) -> bool {
         let own = |table: &Self| -> Vec<(&'static str, String)> {
             table.keys.iter().filter(|(key, _)| !FIRST.contains(key)).cloned().collect()
@@ -104,7 +104,7 @@ impl Table {
         own(self) == own(other)
     }
 
-    /// The table as it is written.
+    /// The table as text.
     pub(super) fn to_text(&self) -> String {
         let mut text = String::new();
         for comment in &self.comments {
@@ -112,7 +112,7 @@ impl Table {
             let _ = writeln!(text, "# {comment}");
         }
         let _ = writeln!(text, "[{}.{}]", self.kind, self.name);
-        // What a node takes comes first.
+        // The selection comes first.
         let mut keys: Vec<_> = self.keys.iter().collect();
         keys.sort_by_key(|(key, _)| FIRST.iter().position(|f| f == key).unwrap_or(FIRST.len()));
         for (key, value) in keys {
@@ -123,28 +123,28 @@ impl Table {
 }
 
 impl Document {
-    /// A comment at the head.
+    /// Adds a comment at the head.
     pub(super) fn note(&mut self, text: &str) {
         self.head.push(printable(text).into_owned());
     }
 
-    /// Something that could not be carried over: what, where, and what to do instead. The same
-    /// thing is said once, with the first place.
+    /// Records something that could not be imported: what, where, and what to do instead. The same
+    /// thing is reported once, with its first place.
     pub(super) fn leave(&mut self, at: &str, what: &str, instead: &str) {
-        let said = printable(&format!(": {what}: {instead}")).into_owned();
-        if self.head.iter().any(|line| line.starts_with("LEFT ") && line.ends_with(&said)) {
+        let text = printable(&format!(": {what}: {instead}")).into_owned();
+        if self.head.iter().any(|line| line.starts_with("LEFT ") && line.ends_with(&text)) {
             return;
         }
         self.left += 1;
         self.head.push(printable(&format!("LEFT {at}: {what}: {instead}")).into_owned());
     }
 
-    /// How many things could not be carried over.
+    /// How many things could not be imported.
     pub(super) fn left(&self) -> usize {
         self.left
     }
 
-    /// A name for a node that is not taken yet, made of a word.
+    /// Makes an unused node name from a word.
     pub(super) fn name(&mut self, word: &str) -> String {
         let good =
             |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' };
@@ -161,8 +161,8 @@ impl Document {
         name
     }
 
-    /// Adds an output. Where another one writes to the same file the two become one, which takes
-    /// what both took; false where they write it in different ways.
+    /// Adds an output. If another one writes to the same file, the two become one that reads what
+    /// both read; returns false if they write it in different ways.
     pub(super) fn push_output(&mut self, table: Table) -> bool {
         let same = |other: &Table| {
             other.kind == "output"
@@ -192,12 +192,12 @@ impl Document {
         self.tables.push(table);
     }
 
-    /// Whether there is a node of a kind.
+    /// Returns whether there is a node of a kind.
     pub(super) fn has(&self, kind: &str) -> bool {
         self.tables.iter().any(|table| table.kind == kind)
     }
 
-    /// All of it.
+    /// The whole configuration as text.
     pub(super) fn text(&self) -> String {
         let head: String = self.head.iter().map(|line| format!("# {line}\n")).collect();
         let mut parts: Vec<_> = std::iter::once(head).filter(|head| !head.is_empty()).collect();
@@ -208,7 +208,7 @@ impl Document {
     }
 }
 
-/// A text as TOML has it: in single quotes where it has backslashes, as a regex does.
+/// A TOML text: in single quotes if it has backslashes, as regexes do.
 pub(super) fn quoted(text: &str) -> String {
     let literal = text.contains(['\\', '"']) && !text.contains('\'');
     if literal && !text.contains(char::is_control) {

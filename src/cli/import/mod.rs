@@ -1,4 +1,4 @@
-//! `logweir import`: the configuration of another daemon in logweir's own words.
+//! `logweir import`: converts the configuration of another daemon to logweir's.
 
 mod document;
 mod rsyslog;
@@ -11,10 +11,10 @@ use clap::Subcommand;
 
 use crate::config;
 
-/// Print the configuration that does what another daemon's configuration does
+/// Print a configuration equivalent to that of another daemon
 ///
-/// What could not be carried over stands in it as a comment that says what to do instead; the
-/// exit code is 1 then.
+/// Anything that could not be imported becomes a comment that says what to do instead; the exit
+/// code is then 1.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -40,10 +40,10 @@ enum From {
     },
 }
 
-/// Prints it; 1 where something was left, 2 where it cannot be read.
+/// Prints it; returns 1 if something was not imported, 2 if the configuration cannot be read.
 ///
 /// # Errors
-/// When standard output cannot be written to.
+/// If standard output cannot be written to.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let made = match &args.from {
         From::Rsyslog { file, root } => rsyslog::import(file, root.as_deref()),
@@ -64,17 +64,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         left += 1;
     }
     if left > 0 {
-        eprintln!("logweir: {left} things were left; each is a comment that begins with LEFT");
+        eprintln!(
+            "logweir: {left} things were not imported; each is a comment that begins with LEFT"
+        );
     }
     Ok(ExitCode::from(u8::from(left > 0)))
 }
 
-/// Whether the check accepts such a node.
+/// Returns whether the check accepts such a node.
 fn takes(node: &str) -> bool {
     refusal(node).is_ok()
 }
 
-/// The same; an error is why it does not.
+/// The same; the error is the reason why not.
 fn refusal(node: &str) -> Result<(), String> {
     let text = match node.contains("[input.") {
         true => format!("{node}\n[output.o]\nstdout = true\n"),

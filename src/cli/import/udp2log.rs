@@ -1,4 +1,4 @@
-//! udp2log's configuration in logweir's own words.
+//! Converting udp2log's configuration to logweir's.
 
 use std::path::Path;
 
@@ -7,13 +7,13 @@ use crate::config;
 use crate::config::plan::{BodyPlan, NodePlan};
 use crate::config::udp2log::{INPUT, Options, parse};
 
-/// The port that udp2log listens on, which is no matter of its configuration.
+/// The port that udp2log listens on, which is not part of its configuration.
 const ADDRESS: ([u8; 4], u16) = ([0, 0, 0, 0], 8420);
 
-/// Reads a configuration of udp2log.
+/// Reads udp2log's configuration.
 ///
 /// # Errors
-/// For every line that is wrong.
+/// For every invalid line.
 pub(super) fn import(file: &Path) -> Result<Document, String> {
     let name = file.display().to_string();
     let options = Options { address: ADDRESS.into(), multicast: None, receive_kb: None };
@@ -40,7 +40,7 @@ fn output(node: &NodePlan, document: &mut Document) {
     let line = node.name.split(':').next().unwrap_or_default();
     let (word, key, value, mode) = match &node.body {
         BodyPlan::File(file) => {
-            // What is special in our names is not in udp2log's.
+            // Special characters of our names are not special in udp2log's.
             let path = file.path.as_str();
             if path.contains(['{', '}']) {
                 let instead = "braces name fields in logweir: name another file";

@@ -1,53 +1,53 @@
-//! Which numbers came from each sender, and when: what the hourly table and the list of gaps are
-//! made of.
+//! The numbers received from each sender, with their times: the data for the hourly table and the
+//! list of gaps.
 //!
 //! The numbers of a sender are kept as ranges, each with the times of its two ends; a sender that
-//! began anew is a new incarnation with ranges of its own. What is between two ranges is missing,
-//! in the hour of the line behind it.
+//! restarts is a new incarnation with ranges of its own. The numbers between two ranges are
+//! missing, in the hour of the line after them.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::limits::{SENDERS_MAX, SEQUENCE_JUMP_MAX};
 use crate::parse::sequence::WINDOW;
 
-/// The most ranges kept of all senders: a gap each. Beyond, the oldest gap is counted in its hour
-/// and listed no more.
+/// The maximum number of ranges for all senders: each is a gap. Beyond it, the oldest gap is
+/// counted in its hour and no longer listed.
 const RANGES_MAX: usize = 1 << 18;
-/// The most rows of the hourly table.
+/// The maximum number of rows in the hourly table.
 const HOURS_MAX: usize = 1 << 18;
 
-/// Seconds since 1970, where a line says them.
+/// Seconds since 1970, if a line has a time.
 pub(super) type Seconds = Option<i64>;
 
 /// The lines of one sender and incarnation in one hour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Hour {
-    /// Lines that came.
+    /// Lines received.
     pub(super) got: u64,
-    /// Different numbers among them.
+    /// Distinct numbers among them.
     pub(super) distinct: u64,
-    /// Numbers that are missing before one of this hour.
+    /// Numbers missing before a line of this hour.
     pub(super) lost: u64,
     /// The lowest and the highest number.
-    least: u64,
-    most: u64,
+    lowest: u64,
+    highest: u64,
 }
 
-/// What is missing between two lines.
+/// Numbers missing between two lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gap {
     /// The first and the last missing number.
     pub(super) numbers: (u64, u64),
-    /// The times of the lines before and behind it.
+    /// The times of the lines before and after it.
     pub(super) times: (Seconds, Seconds),
 }
 
-/// A sender between two beginnings.
+/// The numbers of a sender between two restarts.
 #[derive(Debug, Default)]
 pub(super) struct Run {
-    /// By the first number.
+    /// By their first number.
     ranges: BTreeMap<u64, Range>,
-    /// By the hour since 1970; those without a time come first.
+    /// By hours since 1970; lines without a time come first.
     hours: BTreeMap<Option<i64>, Hour>,
 }
 
@@ -63,14 +63,14 @@ pub(super) struct Runs {
     senders: HashMap<Box<[u8]>, Vec<Run>>,
     ranges: usize,
     hours: usize,
-    /// Gaps that are counted and cannot be listed.
+    /// Gaps that are counted but cannot be listed.
     pub(super) unlisted: u64,
-    /// Lines for which there was no room.
+    /// Lines that exceed the bounds.
     pub(super) left_out: u64,
 }
 
 impl Runs {
-    /// Takes note of a line.
+    /// Records a line.
     pub(super) fn line(&mut self, name: &[u8], number: u64, time: Seconds) {
         if !self.senders.contains_key(name) {
             if self.senders.len() == SENDERS_MAX {
@@ -101,7 +101,7 @@ impl Runs {
         }
     }
 
-    /// The incarnations of all senders, by name and in their order, with their numbers from 1.
+    /// The incarnations of all senders, by name and in order, numbered from 1.
     pub(super) fn all(&self) -> impl Iterator<Item = (&[u8], usize, &Run)> {
         let mut names: Vec<_> = self.senders.keys().collect();
         names.sort_unstable();
@@ -113,8 +113,8 @@ impl Runs {
 }
 
 impl Run {
-    /// Whether a line with this number is of a sender that began anew: its number is far back, or
-    /// absurdly far ahead, and its time is not that of an old line.
+    /// Returns whether a line with this number means that the sender restarted: its number is far
+    /// back, or absurdly far ahead, and its time is not that of an old line.
     fn is_before(&self, number: u64, time: Seconds) -> bool {
         let Some((_, last)) = self.ranges.last_key_value() else { return false };
         if number > last.end {
@@ -127,14 +127,14 @@ impl Run {
     fn line(&mut self, number: u64, time: Seconds, hour: Option<i64>) {
         let is_new = self.enter(number, time);
         let hour =
-            self.hours.entry(hour).or_insert_with(|| Hour { least: number, ..Hour::default() });
+            self.hours.entry(hour).or_insert_with(|| Hour { lowest: number, ..Hour::default() });
         hour.got += 1;
         hour.distinct += u64::from(is_new);
-        hour.least = hour.least.min(number);
-        hour.most = hour.most.max(number);
+        hour.lowest = hour.lowest.min(number);
+        hour.highest = hour.highest.max(number);
     }
 
-    /// Whether the number had not come before.
+    /// Records a number; returns whether it is new.
     fn enter(&mut self, number: u64, time: Seconds) -> bool {
         let before = self.ranges.range_mut(..=number).next_back();
         let mut range = Range { end: number, times: (time, time) };
@@ -154,7 +154,7 @@ impl Run {
         true
     }
 
-    /// Joins the two lowest ranges, the gap between them being counted; false where there are
+    /// Joins the two lowest ranges, after counting the gap between them; returns false if there are
     /// not two.
     fn forget_oldest(&mut self) -> bool {
         let mut lowest = self.ranges.iter();
@@ -172,7 +172,7 @@ impl Run {
         true
     }
 
-    /// What is missing, in the order of the numbers.
+    /// The gaps, in the order of their numbers.
     pub(super) fn gaps(&self) -> impl Iterator<Item = Gap> {
         self.ranges.values().zip(self.ranges.iter().skip(1)).map(|(before, (start, after))| Gap {
             numbers: (before.end + 1, start - 1),
@@ -180,13 +180,13 @@ impl Run {
         })
     }
 
-    /// The hours, in their order. With `step` one line in so many was sent, and only the span of
-    /// an hour tells what should have come.
+    /// The hours, in order. With `step`, one line in `step` was sent, and only the span of an hour
+    /// tells how many lines to expect.
     pub(super) fn hours(&self, step: u64) -> BTreeMap<Option<i64>, Hour> {
         let mut hours = self.hours.clone();
         if step > 1 {
             for hour in hours.values_mut() {
-                hour.lost = ((hour.most - hour.least) / step + 1).saturating_sub(hour.distinct);
+                hour.lost = ((hour.highest - hour.lowest) / step + 1).saturating_sub(hour.distinct);
             }
             return hours;
         }
@@ -247,9 +247,10 @@ mod tests {
             let lines = numbers.iter().map(|number| (*number, time(*number)));
             let runs = runs(lines);
             let Some((_, _, run)) = runs.all().next() else { return Ok(()) };
-            let (least, most) = (*numbers.iter().min().unwrap(), *numbers.iter().max().unwrap());
+            let lowest = *numbers.iter().min().unwrap();
+            let highest = *numbers.iter().max().unwrap();
             let missing: Vec<_> =
-                (least..=most).filter(|number| !kept[index(*number)]).collect();
+                (lowest..=highest).filter(|number| !kept[index(*number)]).collect();
             let listed: Vec<_> =
                 run.gaps().flat_map(|gap| gap.numbers.0..=gap.numbers.1).collect();
             prop_assert_eq!(&listed, &missing);

@@ -1,4 +1,4 @@
-//! The tables that `loss` prints of runs: hour by hour, and gap by gap.
+//! The tables that `loss` prints: by hour, and by gap.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::runs::{Hour, Runs, Seconds};
 
-/// Wikimedia's hourly table: what each sender should have sent, and what came.
+/// Wikimedia's hourly table: the lines expected from each sender, and those received.
 pub(super) fn hourly(runs: &Runs, step: u64) -> String {
     let mut text = format!(
         "{:<17} {:<24} {:>3} {:>12} {:>12} {:>12} {:>10} {:>10} {:>8}\n",
@@ -65,7 +65,7 @@ pub(super) fn gaps(runs: &Runs) -> String {
 fn notes(runs: &Runs, text: &mut String) {
     for (count, what) in [
         (runs.unlisted, "gaps are counted in their hours, but too many to be listed"),
-        (runs.left_out, "lines of more senders and hours than are followed"),
+        (runs.left_out, "lines of senders and hours beyond the limits"),
     ] {
         if count > 0 {
             let _ = writeln!(text, "{count} {what}");
@@ -78,8 +78,8 @@ fn time(seconds: i64, form: &str) -> String {
     time.map_or_else(|_| "-".into(), |time| time.strftime(form).to_string())
 }
 
-/// The seconds since 1970 of a word that is a time: those seconds in decimal, with a fraction or
-/// without, or `2026-11-27T13:00:00` with a zone or in UTC.
+/// The seconds since 1970 of a word that is a time: those seconds in decimal, with or without a
+/// fraction, or `2026-11-27T13:00:00` with a zone or in UTC.
 pub(super) fn seconds(word: &[u8]) -> Seconds {
     let word = std::str::from_utf8(word).ok().filter(|word| word.len() <= 40)?;
     let whole = word.split('.').next().unwrap_or_default();

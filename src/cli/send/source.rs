@@ -1,4 +1,4 @@
-//! What `send` reads: a file, a named pipe that is read on after its end, or standard input.
+//! The input of `send`: a file, a named pipe that is reopened after its end, or standard input.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
@@ -11,30 +11,30 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::driver::clients::Stop;
 use crate::fifo;
 
-/// Where the lines come from.
+/// The source of the lines.
 pub(super) struct Source {
     file: File,
-    /// Whether it is a pipe of any kind: what it holds after a signal is still read.
+    /// True if it is any kind of pipe: its remaining content is still read after a signal.
     pipe: bool,
-    /// Whether it has a name by which it is opened again after its end.
+    /// True if it has a name by which it can be reopened after its end.
     named: bool,
 }
 
-/// What came of a read.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Read {
-    /// So many bytes.
+    /// This many bytes.
     Bytes(usize),
     /// The end of the file, or the writer has closed the pipe.
     End,
-    /// A signal came, and no more is read.
+    /// A signal came, and nothing more is read.
     Stopped(Left),
 }
 
-/// What a signal left behind.
+/// What was left unread at a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
-    /// All that was there was read.
+    /// Everything available was read.
     Nothing,
     /// There is more to read.
     Some,
@@ -53,12 +53,12 @@ impl Source {
             return Ok(Self { file, pipe, named: false });
         }
         let (file, pipe) = fifo::open_any(path)?;
-        // /dev/stdin and the like may be a pipe that has no name, and cannot be opened anew.
+        // /dev/stdin and the like may be an unnamed pipe, which cannot be reopened.
         let named = pipe && path.canonicalize().is_ok();
         Ok(Self { file, pipe, named })
     }
 
-    /// Waits for something to read, and reads it. After a signal only what a pipe holds is read,
+    /// Waits for input, and reads it. After a signal only the remaining content of a pipe is read,
     /// as long as there is time.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl Source {
         }
     }
 
-    /// Waits until there is something to read, or a signal came; whether there is something.
+    /// Waits until there is input, or a signal came; returns whether there is input.
     fn wait(&self, stop: &Stop) -> io::Result<bool> {
         loop {
             let mut ready = [
@@ -96,9 +96,9 @@ impl Source {
         }
     }
 
-    /// Whether there is more to read after a signal.
+    /// Returns whether input remains after a signal.
     fn left(&mut self, chunk: &mut [u8], readable: bool) -> io::Result<Left> {
-        // What a terminal or a socket would give next nobody can know; a file has an end.
+        // The further input of a terminal or a socket is unknown; a file has an end.
         let is_file = self.file.metadata()?.file_type().is_file();
         let more = match (is_file, self.pipe) {
             (true, _) => self.file.read(&mut chunk[..1])? > 0,
@@ -107,11 +107,11 @@ impl Source {
         Ok(if more { Left::Some } else { Left::Nothing })
     }
 
-    /// After its end: opens a named pipe anew; false where that is no use. The old end is closed
-    /// only then, so that what a next writer has written meanwhile stays.
+    /// After the end: reopens a named pipe; returns false if that is impossible. The old end is
+    /// closed only afterwards, so that lines written meanwhile by the next writer are kept.
     ///
     /// # Errors
-    /// The system's; that there is no named pipe at the path any more.
+    /// The system's; that there is no longer a named pipe at the path.
     pub(super) fn reopen(&mut self, path: &Path) -> io::Result<bool> {
         if self.named {
             self.file = fifo::open(path)?;

@@ -1,4 +1,4 @@
-//! `logweir spool cat`: a spool's lines as they came, without its rows.
+//! `logweir spool cat`: prints a spool's lines as received, without its rows.
 
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -15,8 +15,8 @@ use crate::limits::READ_CHUNK;
 
 /// Print the lines of a spool
 ///
-/// Also while a daemon writes to it, and from compressed segments. What is damaged or missing
-/// is said on standard error, and the exit code is then 1.
+/// Works while a daemon writes to it, and on compressed segments. Damaged or missing lines are
+/// reported on standard error, and the exit code is then 1.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The spool's folder
@@ -24,12 +24,12 @@ pub(super) struct Args {
     dir: PathBuf,
     #[command(flatten)]
     pick: Pick,
-    /// End with the line of this number
+    /// End with the line with this number
     #[arg(long, value_name = "N")]
     to: Option<u64>,
 }
 
-/// Prints the lines; 1 where some are damaged or missing.
+/// Prints the lines; returns 1 if some are damaged or missing.
 ///
 /// # Errors
 /// The system's.
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let end = args.to.map_or(u64::MAX, |to| to.saturating_add(1));
     let mut feed = Feed::new(&folder, &args.pick, end)?;
     let stdout: OwnedFd = io::stdout().as_fd().try_clone_to_owned()?;
-    // Small pieces are written together, large ones as they are.
+    // Small pieces are combined, large ones are written in place.
     let mut out = BufWriter::with_capacity(READ_CHUNK, File::from(stdout));
     let mut losses = Losses::default();
     while let Some(chunk) = feed.next().with_context(|| args.dir.display().to_string())? {
@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(losses.finish())
 }
 
-/// Prints pieces; false where nobody reads any more.
+/// Prints pieces; returns false if the reader has stopped.
 fn print(pieces: &[Piece], out: &mut impl Write) -> io::Result<bool> {
     for piece in pieces {
         match out.write_all(&piece.bytes) {

@@ -1,4 +1,4 @@
-//! The lines that the user asks for, in pieces that share the memory they were read into.
+//! The lines that the user requests, in pieces that share the memory they were read into.
 
 use std::io;
 use std::time::SystemTime;
@@ -17,10 +17,10 @@ use crate::spool::folder::Name;
 use crate::spool::reader::{Damage, Missing, Reader};
 use crate::spool::scan::Item;
 
-/// Which lines.
+/// Which lines to read.
 #[derive(Debug, clap::Args)]
 pub(super) struct Pick {
-    /// Begin with the line of this number
+    /// Begin with the line with this number
     #[arg(long, value_name = "N")]
     pub from: Option<u64>,
     /// Only lines received at T or later: an RFC 3339 time, "2026-11-23 08:00" (UTC), or 2h
@@ -39,12 +39,12 @@ fn regex(text: &str) -> Result<String, String> {
     Search::new(text).map(|_| text.into())
 }
 
-/// Lines that follow each other without a gap, each ended by a newline.
+/// Consecutive lines, each terminated by a newline.
 #[derive(Debug, Clone)]
 pub(super) struct Piece {
-    /// The number of the first one.
+    /// The number of the first line.
     pub first: u64,
-    /// How many; at least one.
+    /// The number of lines; at least one.
     pub lines: u32,
     /// The lines.
     pub bytes: Bytes,
@@ -52,21 +52,21 @@ pub(super) struct Piece {
     pub received: SystemTime,
 }
 
-/// What came of a read.
+/// The result of a read.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
-    /// The lines asked for.
+    /// The requested lines.
     pub pieces: Vec<Piece>,
-    /// What is damaged.
+    /// The damage found.
     pub damage: Vec<Damage>,
-    /// What is missing.
+    /// The missing lines.
     pub missing: Vec<Missing>,
 }
 
-/// Reads the lines that a [`Pick`] asks for.
+/// Reads the lines that a [`Pick`] requests.
 pub(super) struct Feed {
     reader: Reader<OsFs>,
-    /// The first line that may be asked for.
+    /// The first line that may be requested.
     pub first: u64,
     /// The line after the last one.
     pub end: u64,
@@ -77,14 +77,14 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// The lines of `folder` that are asked for, and before line `end`.
+    /// Reads the requested lines of `folder` before line `end`.
     ///
     /// # Errors
     /// The system's.
     pub(super) fn new(folder: &Folder, pick: &Pick, end: u64) -> anyhow::Result<Self> {
         let oldest = folder.oldest();
         if let Some(from) = pick.from.filter(|from| *from < oldest) {
-            eprintln!("logweir: lines {from} to {} are kept no longer", oldest - 1);
+            eprintln!("logweir: lines {from} to {} are no longer kept", oldest - 1);
         }
         let mut first = pick.from.unwrap_or(0).max(oldest);
         let mut end = end;
@@ -116,7 +116,7 @@ impl Feed {
         self.reader.next_line()
     }
 
-    /// The next lines; `None` where there are no more by now.
+    /// The next lines; `None` if there are no more at present.
     ///
     /// # Errors
     /// The system's.
@@ -154,7 +154,7 @@ impl Feed {
     }
 }
 
-/// A span of time.
+/// A time range.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     since: Option<SystemTime>,
@@ -167,9 +167,9 @@ impl Span {
             && self.until.is_none_or(|until| received < until)
     }
 
-    /// The first line and that behind the last one that can be of this time. Nothing is taken for
-    /// granted of the order of times, for clocks are put right: each segment is asked, by its rows
-    /// and up to the first that is of this time.
+    /// The first line that can be in this range, and the line after the last one. Times need not be
+    /// in order, because clocks are corrected: each segment is examined, by its rows and up to the
+    /// first one in the range.
     fn lines(&self, folder: &Folder) -> anyhow::Result<(u64, u64)> {
         let segments = &folder.listing.segments;
         let mut found: Option<(u64, u64)> = None;
@@ -179,13 +179,13 @@ impl Span {
                 found = Some((found.map_or(name.first, |(first, _)| first), end));
             }
         }
-        // The newest one is written to meanwhile.
+        // The newest one is still being written.
         let newest = segments.last().map_or(0, |name| name.first);
         let (first, end) = found.unwrap_or((newest, u64::MAX));
         Ok((first, if self.until.is_none() { u64::MAX } else { end }))
     }
 
-    /// Whether a segment has a batch of this time; what cannot be read may have.
+    /// Returns whether a segment has a batch in this range; an unreadable one may have.
     fn is_in(&self, folder: &Folder, name: Name) -> anyhow::Result<bool> {
         let Some(mut scanner) = open(&folder.dir, name)? else { return Ok(false) };
         loop {
@@ -199,7 +199,7 @@ impl Span {
     }
 }
 
-/// A regex that is looked for in whole batches.
+/// A regex that searches whole batches.
 struct Search {
     patterns: Patterns,
     id: PatternId,
@@ -214,7 +214,7 @@ impl Search {
         Ok(Self { patterns, id, hits: Hits::default() })
     }
 
-    /// The lines that match, those that follow each other as one piece.
+    /// The matching lines, with consecutive ones as one piece.
     fn runs(&mut self, batch: &Batch, first: u64, pieces: &mut Vec<Piece>) {
         self.patterns.search(batch, &mut self.hits);
         let (mut at, mut number) = (0, first);

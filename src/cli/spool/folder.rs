@@ -1,6 +1,6 @@
-//! A spool's folder as it is found: its segments with what their names and heads say.
+//! A spool's folder as found: its segments, by their names and heads.
 //!
-//! Nothing here reads more than the head of a segment, but for the newest one.
+//! Only the heads of segments are read, except for the newest one.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -21,53 +21,53 @@ use crate::spool::scan::{Item, Scanner};
 /// A spool's folder.
 #[derive(Debug)]
 pub(super) struct Folder {
-    /// Where it is.
+    /// Its path.
     pub dir: PathBuf,
-    /// What is in it.
+    /// Its content.
     pub listing: Listing,
 }
 
-/// A segment by its head.
+/// A segment, as described by its head.
 #[derive(Debug, Clone)]
 pub(super) struct Segment {
     /// Its name.
     pub name: Name,
-    /// The spool that it says it is of.
+    /// The spool that its head names.
     pub spool: Option<Identity>,
     /// When its first lines were received.
     pub received: Option<SystemTime>,
 }
 
-/// What a segment's rows say from the first to the last.
+/// The content of a segment, from all of its rows.
 #[derive(Debug)]
 pub(super) struct Contents {
     /// The number after its last line.
     pub end: u64,
     /// When its last lines were received.
     pub received: Option<SystemTime>,
-    /// The spool that it says it is of.
+    /// The spool that its head names.
     pub spool: Option<Identity>,
     /// The last line from each other spool.
     pub origins: BTreeMap<Identity, u64>,
 }
 
 impl Folder {
-    /// Looks into a folder.
+    /// Opens and lists a folder.
     ///
     /// # Errors
-    /// That it is no spool's, or cannot be read, and what to do.
+    /// That it is not a spool's, or cannot be read, with advice.
     pub(super) fn open(dir: &Path) -> anyhow::Result<Self> {
         let shown = dir.display();
         let listing = Listing::of(&OsFs, dir).map_err(|error| match error.kind() {
             ErrorKind::NotFound => anyhow!("{shown}: there is no such folder; {NAME_A_SPOOL}"),
-            ErrorKind::NotADirectory => anyhow!("{shown}: is no folder; {NAME_A_SPOOL}"),
+            ErrorKind::NotADirectory => anyhow!("{shown}: is not a folder; {NAME_A_SPOOL}"),
             ErrorKind::PermissionDenied => {
                 anyhow!("{shown}: {error}: do this as the daemon's user or as root")
             }
             _ => anyhow!("{shown}: {error}"),
         })?;
         if listing.segments.is_empty() && !listing.has_identity {
-            bail!("{shown}: is no spool: it has no segment and no identity; {NAME_A_SPOOL}");
+            bail!("{shown}: is not a spool: it has no segment and no identity; {NAME_A_SPOOL}");
         }
         Ok(Self { dir: dir.to_path_buf(), listing })
     }
@@ -88,7 +88,7 @@ impl Folder {
         }
     }
 
-    /// The segments with their heads; those that were removed just now are left out.
+    /// The segments with their heads, except those removed just now.
     ///
     /// # Errors
     /// The system's.
@@ -97,8 +97,8 @@ impl Folder {
         heads.filter_map(Result::transpose).collect()
     }
 
-    /// The cursor files by name and what they say, `None` where they are damaged. To be asked
-    /// before the segments, of which a running daemon writes more and more.
+    /// The cursor files by name with their content, `None` if damaged. Call it before reading the
+    /// segments, to which a running daemon keeps adding.
     ///
     /// # Errors
     /// The system's.
@@ -112,7 +112,7 @@ impl Folder {
         paths.iter().map(read).collect()
     }
 
-    /// What the identity file says; `None` where it is missing or damaged.
+    /// The content of the identity file; `None` if it is missing or damaged.
     ///
     /// # Errors
     /// The system's.
@@ -127,7 +127,7 @@ impl Folder {
 
 const NAME_A_SPOOL: &str = "name the `dir` of a spool";
 
-/// Reads a file that is small when it is what it should be.
+/// Reads a file that is small if it is valid.
 fn read_small(path: &Path) -> anyhow::Result<Vec<u8>> {
     use std::io::Read;
     let read = || {
@@ -138,7 +138,7 @@ fn read_small(path: &Path) -> anyhow::Result<Vec<u8>> {
     read().with_context(|| path.display().to_string())
 }
 
-/// A segment's scanner, under the name that it has by now; `None` where it is gone.
+/// A segment's scanner, under its current name; `None` if it is gone.
 ///
 /// # Errors
 /// The system's.
@@ -158,20 +158,20 @@ pub(super) fn open(
     Ok(None)
 }
 
-/// How long a segment is on disk.
+/// The size of a segment on disk, in bytes.
 pub(super) fn size(dir: &Path, name: Name) -> u64 {
     let names = [name, Name { packed: !name.packed, ..name }];
     names.iter().find_map(|name| OsFs.length(&name.path(dir)).ok()).unwrap_or(0)
 }
 
-/// So far a head is looked for where the beginning is damaged.
+/// How far to search for a head if the beginning is damaged.
 const HEAD_MAX: u64 = 4 << 20;
 
-/// Reads a segment up to its first batch; `None` where it is gone.
+/// Reads a segment up to its first batch; `None` if it is gone.
 fn head(dir: &Path, name: Name) -> anyhow::Result<Option<Segment>> {
     let Some(mut scanner) = open(dir, name)? else { return Ok(None) };
     let mut segment = Segment { name, spool: None, received: None };
-    // What cannot be read has no head; to say so is for `verify`.
+    // An unreadable segment has no head; `verify` reports it.
     while let Ok(Some(item)) = scanner.next(true, |_| false) {
         match item {
             Item::Row(Row::Segment { spool, .. }) => segment.spool = Some(spool),
@@ -186,7 +186,7 @@ fn head(dir: &Path, name: Name) -> anyhow::Result<Option<Segment>> {
     Ok(Some(segment))
 }
 
-/// Reads a segment from its beginning to its last whole batch; `None` where it is gone.
+/// Reads a segment from its beginning to its last whole batch; `None` if it is gone.
 ///
 /// # Errors
 /// The system's.

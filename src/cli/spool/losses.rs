@@ -1,20 +1,20 @@
-//! What is damaged or missing while lines are read, said on standard error.
+//! Reporting damaged or missing lines on standard error while lines are read.
 
 use std::process::ExitCode;
 
 use crate::spool::reader::{Damage, Missing};
 
-/// What was found so far.
+/// The findings so far.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
-    /// The last piece, to which the next one may belong: a long one comes in several.
+    /// The last piece, which the next one may continue: a long piece is reported in several parts.
     open: Option<Damage>,
-    /// How many there were.
+    /// The number of findings.
     count: u64,
 }
 
 impl Losses {
-    /// Takes notice of what a read came across, and says what is complete.
+    /// Records the findings of a read, and reports those that are complete.
     pub(super) fn take(&mut self, damage: &[Damage], missing: &[Missing]) {
         for piece in damage {
             match &mut self.open {
@@ -36,7 +36,7 @@ impl Losses {
         }
     }
 
-    /// Says the rest; 1 where there was anything.
+    /// Reports the rest; returns 1 if there were any findings.
     pub(super) fn finish(&mut self) -> ExitCode {
         self.say_open();
         if self.count == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

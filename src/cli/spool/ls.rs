@@ -1,8 +1,8 @@
-//! `logweir spool ls`: the segments of a spool, its readers and how far they are behind, the
-//! spools that its lines came from.
+//! `logweir spool ls`: lists the segments of a spool, its readers with their lag, and the spools
+//! that its lines came from.
 //!
-//! Only the heads of segments are read, the newest one whole, and the one a reader is in up to
-//! where it is: that is quick however much is held.
+//! Only the heads of segments are read, plus the whole newest segment, and a reader's current
+//! segment up to its position: that is fast however much the spool holds.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,8 +23,8 @@ use crate::spool::scan::Item;
 
 /// List the segments of a spool, its readers and their lag
 ///
-/// When the last lines of a segment were received is told from when its file was last written,
-/// or the next segment begun, whichever is earlier.
+/// The time at which the last lines of a segment were received is derived from when its file was
+/// last written, or when the next segment was begun, whichever is earlier.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The spool's folder
@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// All that the list says.
+/// The content of the list.
 #[derive(Debug, Serialize)]
 struct Spool {
     identity: Option<String>,
@@ -65,7 +65,7 @@ struct Spool {
     last_received: Option<SystemTime>,
     segments: Vec<Row>,
     readers: Vec<Reader>,
-    /// Lines that every reader with a cursor has passed: they are only kept.
+    /// Lines that every reader with a cursor has passed, held only because of `keep`.
     kept_lines: u64,
     /// The last line from each other spool.
     origins: BTreeMap<String, u64>,
@@ -84,7 +84,7 @@ struct Row {
     last_received: Option<SystemTime>,
 }
 
-/// What becomes of a reader whose cursor says nothing.
+/// What happens to a reader whose cursor is unusable.
 const AGAIN: &str = "it begins at the oldest line kept";
 
 /// A reader.
@@ -96,7 +96,7 @@ struct Reader {
     lag_bytes: Option<u64>,
     /// How long ago the first line that it has not passed was received.
     lag_seconds: Option<f64>,
-    /// What is wrong with its cursor.
+    /// The problem with its cursor.
     error: Option<String>,
 }
 
@@ -137,13 +137,13 @@ impl Spool {
         Ok(spool)
     }
 
-    /// The first line that some reader has not passed; the first of all without readers.
+    /// The first line that some reader has not passed; the oldest line if there are no readers.
     fn passed(&self) -> u64 {
         let position = |reader: &Reader| reader.position.unwrap_or(self.first);
         self.readers.iter().map(position).min().unwrap_or(self.first)
     }
 
-    /// What the cursor file of that name says.
+    /// Reads the cursor file with that name.
     fn reader(
         &self,
         dir: &Path,
@@ -163,7 +163,7 @@ impl Spool {
         Ok(reader)
     }
 
-    /// How far a reader at line `position` is behind.
+    /// Computes the lag of a reader at line `position`.
     fn lag(&self, dir: &Path, position: u64, reader: &mut Reader) -> anyhow::Result<()> {
         reader.position = Some(position);
         if position > self.end {
@@ -179,7 +179,7 @@ impl Spool {
         Ok(())
     }
 
-    /// The bytes from line `position` on; those of the segment it is in by its share of lines.
+    /// The bytes from line `position` on; for its own segment, in proportion to its lines.
     fn bytes_from(&self, position: u64) -> u64 {
         let share = |row: &Row| {
             let lines = (row.first + row.lines).saturating_sub(position.max(row.first));
@@ -189,7 +189,7 @@ impl Spool {
         self.segments.iter().map(share).sum()
     }
 
-    /// When line `position` was received; `None` where it has not come yet.
+    /// When line `position` was received; `None` if it has not arrived yet.
     fn received(&self, dir: &Path, position: u64) -> anyhow::Result<Option<SystemTime>> {
         let holds = |row: &&Row| (row.first..row.first + row.lines).contains(&position);
         let Some(row) = self.segments.iter().find(holds) else { return Ok(None) };
@@ -206,7 +206,7 @@ impl Spool {
     }
 }
 
-/// The segments with what their names, heads and files say.
+/// The segments with the data from their names, heads and files.
 fn rows(dir: &Path, segments: &[Segment], newest: Option<&Contents>) -> Vec<Row> {
     let row = |(at, segment): (usize, &Segment)| {
         let name = segment.name;
@@ -227,8 +227,8 @@ fn rows(dir: &Path, segments: &[Segment], newest: Option<&Contents>) -> Vec<Row>
     segments.iter().enumerate().map(row).collect()
 }
 
-/// When the last lines of a segment were received that is not the newest one. A copied file
-/// was written late, and on a quiet day the next segment is begun late: the earlier one is near.
+/// When the last lines of a segment other than the newest were received. A copied file was written
+/// late, and on a quiet day the next segment is begun late: the earlier time is close.
 fn last_received(dir: &Path, segment: &Segment, next: &Segment) -> Option<SystemTime> {
     let first = segment.received?;
     let written = OsFs.modified(&segment.name.path(dir)).ok();
@@ -292,7 +292,8 @@ impl Spool {
         let show = |value: Option<u64>| value.map_or_else(|| "-".into(), |value| value.to_string());
         for reader in &self.readers {
             let seconds = reader.lag_seconds.map_or_else(|| "-".into(), |s| format!("{s:.0}"));
-            let error = reader.error.as_ref().map_or_else(String::new, |said| format!("  {said}"));
+            let error =
+                reader.error.as_ref().map_or_else(String::new, |error| format!("  {error}"));
             let _ = writeln!(
                 text,
                 "{:<20} {:>20} {:>12} {:>15} {seconds:>12}{error}",

@@ -22,11 +22,11 @@ use crate::config::shape_of;
 use crate::driver::clients::{Options, Stop};
 use crate::ids::Identity;
 
-/// The longest time to sleep before it is looked whether the user has had enough.
+/// The maximum time to sleep between checks for an interruption.
 const TURN: Duration = Duration::from_millis(100);
 /// Lines that come due sooner than this are sent together.
 const BURST: Duration = Duration::from_millis(1);
-/// The exit code of a program that SIGINT ended, as the shell says it.
+/// The exit code of a program ended by SIGINT, as reported by the shell.
 const INTERRUPTED: u8 = 130;
 
 /// Send the lines of a spool again
@@ -47,10 +47,10 @@ pub(super) struct Args {
     tls: Tls,
     #[command(flatten)]
     pick: Pick,
-    /// End with the line of this number
+    /// End with the line with this number
     #[arg(long, value_name = "N")]
     to_line: Option<u64>,
-    /// Send no more lines than this in a time, as in 1000/s
+    /// Send no more lines than this per period, as in 1000/s
     #[arg(long, value_name = "R")]
     rate: Option<RatePlan>,
     /// How lines are written: line, rfc5424, rfc3164, json, text, traditional, or a template with
@@ -65,10 +65,10 @@ pub(super) struct Args {
     dry_run: bool,
 }
 
-/// Sends the lines; 1 where some are damaged or missing, 130 where the user had enough.
+/// Sends the lines; returns 1 if some are damaged or missing, 130 if interrupted.
 ///
 /// # Errors
-/// The system's, and how far it came.
+/// The system's, and how far it got.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let folder = Folder::open(&args.dir)?;
     let mut end = folder.end()?;
@@ -98,26 +98,26 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let done = replay.all(args, &mut feed);
     replay.bar.finish_and_clear();
     let Replay { sent, mut losses, stop, target, .. } = replay;
-    let mut said =
+    let mut summary =
         format!("{}, {}{}", count(sent.lines, "line"), count(sent.bytes, "byte"), target.notes());
     if sent.doubtful > 0 {
-        said +=
+        summary +=
             &format!(" ({} more were handed over and may arrive)", count(sent.doubtful, "byte"));
     }
-    let go_on = || format!("go on with {}", go_on(&args.pick, sent.next));
+    let go_on = || format!("continue with {}", go_on(&args.pick, sent.next));
     let code = losses.finish();
     if let Err(error) = done {
-        return Err(anyhow!("{error:#}; sent {said}; {}", go_on()));
+        return Err(anyhow!("{error:#}; sent {summary}; {}", go_on()));
     }
     if stop.asked() && sent.next < feed.end {
-        eprintln!("logweir: stopped; sent {said}; {}", go_on());
+        eprintln!("logweir: stopped; sent {summary}; {}", go_on());
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    println!("sent {said}{}", between(&sent));
+    println!("sent {summary}{}", between(&sent));
     Ok(code)
 }
 
-/// Between which numbers the lines are.
+/// The range of the lines' numbers.
 fn between(sent: &Sent) -> String {
     match sent.lines {
         0 => String::new(),
@@ -125,7 +125,7 @@ fn between(sent: &Sent) -> String {
     }
 }
 
-/// The options that go on at line `next`. A span such as `2h` means another time by then.
+/// The options that continue at line `next`. A time such as `2h` means a different time by then.
 fn go_on(pick: &Pick, next: u64) -> String {
     let mut options = format!("--from {next}");
     for (option, time) in [("--since", pick.since), ("--until", pick.until)] {
@@ -157,14 +157,14 @@ fn dry_run(args: &Args, feed: &mut Feed) -> anyhow::Result<ExitCode> {
     Ok(losses.finish())
 }
 
-/// A bar on standard error, where that is a terminal.
+/// A progress bar on standard error, if that is a terminal.
 fn bar(first: u64, end: u64) -> ProgressBar {
     let form =
         "{wide_bar} {percent}%, {human_pos} of {human_len} lines, {rate} lines/s, {eta} left";
-    // The form is right, as any use of it shows.
+    // The template is valid, as any use of it shows.
     let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
     let rate = |state: &ProgressState, to: &mut dyn fmt::Write| {
-        // Where it cannot be shown the bar is not either.
+        // If it cannot be shown, neither can the bar.
         let _ = write!(to, "{:.0}", state.per_sec());
     };
     let bar = ProgressBar::new(end - first);
@@ -172,7 +172,7 @@ fn bar(first: u64, end: u64) -> ProgressBar {
     bar
 }
 
-/// A replay under way.
+/// A replay in progress.
 struct Replay {
     target: Target,
     pace: Option<Pace>,
@@ -228,10 +228,10 @@ impl Replay {
     }
 }
 
-/// Takes off the first lines, `most` at most.
-fn take_lines(pieces: &mut VecDeque<Piece>, most: u64) -> Vec<Piece> {
+/// Removes the first lines, at most `max`.
+fn take_lines(pieces: &mut VecDeque<Piece>, max: u64) -> Vec<Piece> {
     let mut taken = Vec::new();
-    let mut left = u32::try_from(most).unwrap_or(u32::MAX);
+    let mut left = u32::try_from(max).unwrap_or(u32::MAX);
     while left > 0
         && let Some(piece) = pieces.pop_front()
     {
@@ -248,7 +248,7 @@ fn take_lines(pieces: &mut VecDeque<Piece>, most: u64) -> Vec<Piece> {
     taken
 }
 
-/// A piece's first lines, which are not all of them, and the rest.
+/// Splits a piece after some of its lines.
 fn split(mut piece: Piece, lines: u32) -> (Piece, Piece) {
     let nth = lines.saturating_sub(1) as usize;
     let end = memchr::memchr_iter(b'\n', &piece.bytes).nth(nth);
@@ -260,7 +260,7 @@ fn split(mut piece: Piece, lines: u32) -> (Piece, Piece) {
     (piece, rest)
 }
 
-/// When lines are due.
+/// The schedule of lines.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
     rate: RatePlan,
@@ -280,7 +280,7 @@ impl Pace {
         u64::try_from(earned).unwrap_or(u64::MAX).saturating_sub(self.sent)
     }
 
-    /// How long to wait for the next one.
+    /// The time until the next line is due.
     fn wait(&self) -> Duration {
         (self.rate.per / u32::try_from(self.rate.lines.get()).unwrap_or(u32::MAX))
             .clamp(BURST, TURN)

@@ -1,4 +1,4 @@
-//! Where replayed lines go to, and what of them has arrived there.
+//! The destination of replayed lines, and which of them have arrived there.
 
 use std::collections::VecDeque;
 use std::io;
@@ -7,10 +7,10 @@ use super::feed::Piece;
 use crate::batch::count_lines;
 use crate::driver::clients::{Client, Stop};
 
-/// Where the lines go.
+/// The destination of the lines.
 pub(super) struct Target {
     client: Box<dyn Client>,
-    /// Pieces together, for one large write.
+    /// Pieces joined for one large write.
     joined: Vec<u8>,
 }
 
@@ -20,8 +20,8 @@ impl Target {
         Self { client, joined: Vec::new() }
     }
 
-    /// Sends until all is gone or the user has had enough; how many bytes of the pieces went.
-    /// Where that is not all, the reason or the user's.
+    /// Sends until everything is sent or the user interrupts; returns how many bytes of the pieces
+    /// were sent, and why it was not all.
     pub(super) fn send(&mut self, pieces: &[Piece], stop: &Stop) -> (u64, io::Result<()>) {
         if self.client.tells_numbers() {
             return self.send_numbered(pieces, stop);
@@ -55,21 +55,21 @@ impl Target {
         self.client.unacknowledged()
     }
 
-    /// Waits until all has arrived; where the user has had enough, not for long.
+    /// Waits until everything has arrived; after an interruption, only briefly.
     ///
     /// # Errors
-    /// How the connection broke.
+    /// How the connection failed.
     pub(super) fn settle(&mut self, stop: &Stop) -> io::Result<()> {
         self.client.settle(stop)
     }
 
-    /// What else is to be said.
+    /// Further notes for the user.
     pub(super) fn notes(&self) -> String {
         self.client.notes()
     }
 }
 
-/// What has arrived, and what was handed over and may not have.
+/// The lines that have arrived, and those handed over that may not have.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     /// Lines that have arrived.
@@ -78,21 +78,21 @@ pub(super) struct Sent {
     pub bytes: u64,
     /// The number of the first of them.
     pub first: u64,
-    /// The number of the first line that has not.
+    /// The number of the first line that has not arrived.
     pub next: u64,
-    /// Bytes that were handed over and may arrive yet; known when it is closed.
+    /// Bytes that were handed over and may still arrive; known once it is closed.
     pub doubtful: u64,
     under_way: VecDeque<Piece>,
     under_way_bytes: u64,
 }
 
 impl Sent {
-    /// Nothing yet; the first line to come has number `next`.
+    /// Creates an empty record; the next line has number `next`.
     pub(super) fn new(next: u64) -> Self {
         Self { first: next, next, ..Self::default() }
     }
 
-    /// Takes notice that the first `bytes` bytes of the pieces were handed over.
+    /// Records that the first `bytes` bytes of the pieces were handed over.
     pub(super) fn add(&mut self, pieces: Vec<Piece>, mut bytes: u64) {
         for mut piece in pieces {
             let len = piece.bytes.len() as u64;
@@ -108,7 +108,7 @@ impl Sent {
         }
     }
 
-    /// Takes notice that of all that was handed over only the last bytes may not have arrived.
+    /// Records that all bytes handed over have arrived except possibly the last `missing`.
     pub(super) fn acknowledge(&mut self, missing: u64) {
         // Only the last piece can end in the middle of a line.
         while let Some(piece) = self.under_way.front()
@@ -122,7 +122,7 @@ impl Sent {
         }
     }
 
-    /// The same to the line, when no more is handed over.
+    /// The same to the exact line, when no more is handed over.
     pub(super) fn close(&mut self, missing: u64) {
         self.acknowledge(missing);
         let Some(piece) = self.under_way.front() else { return };

@@ -1,4 +1,4 @@
-//! Points in time as the user writes them, and as they are shown: in UTC.
+//! Points in time as users write them, and as they are shown: in UTC.
 
 use std::time::SystemTime;
 
@@ -8,8 +8,8 @@ use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
 use crate::config::units;
 
-/// Reads a point in time: `2026-11-23T08:00:00Z`, `2026-11-23 08:00` (UTC), or how long ago it
-/// was, such as `2h`.
+/// Parses a point in time: `2026-11-23T08:00:00Z`, `2026-11-23 08:00` (UTC), or how long ago, as in
+/// `2h`.
 pub(in crate::cli) fn parse(text: &str) -> Result<SystemTime, String> {
     let text = text.trim();
     if let Ok(ago) = units::time(text) {
@@ -30,7 +30,7 @@ pub(super) fn short(time: SystemTime) -> String {
     stamp.round(to_second).unwrap_or(stamp).to_string()
 }
 
-/// A point in time to the nanosecond: what [`parse`] reads as the same.
+/// A point in time to the nanosecond, in a form that [`parse`] reads back exactly.
 pub(super) fn exact(time: SystemTime) -> String {
     Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
 }

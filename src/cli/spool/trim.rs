@@ -18,11 +18,11 @@ use crate::spool::format::Row;
 use crate::spool::recover::{Newest, read_newest};
 use crate::spool::scan::Item;
 
-/// Remove the segments whose lines are all before a time or a number, or begin a new identity
+/// Remove the segments whose lines all precede a time or a number, or begin a new identity
 ///
-/// Only while no daemon writes to the spool. The newest segment always stays. A new identity
-/// is for a spool that was copied or restored from a backup, so that its peers do not take new
-/// lines for ones they have; numbers and readers go on as they are.
+/// Only while no daemon writes to the spool. The newest segment always remains. A new identity is
+/// for a spool that was copied or restored from a backup, so that its peers do not mistake new
+/// lines for ones they have; numbers and readers continue unchanged.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub(super) struct Args {
@@ -37,7 +37,7 @@ pub(super) struct Args {
     new_identity: bool,
 }
 
-/// Up to where segments are removed.
+/// Up to where to remove segments.
 #[derive(Debug, Clone, Copy)]
 enum Bound {
     Time(SystemTime),
@@ -58,11 +58,11 @@ fn bound(text: &str) -> Result<Bound, String> {
 /// # Errors
 /// That a daemon runs, and the system's.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    // Nothing is made in a folder that is no spool's, a lock neither.
+    // Nothing, not even a lock, is created in a folder that is not a spool's.
     Folder::open(&args.dir)?;
     let shown = args.dir.display();
     let Some(_lock) = OsFs.lock(&args.dir.join(LOCK)).with_context(|| shown.to_string())? else {
-        bail!("{shown}: a daemon writes to this spool: end it first");
+        bail!("{shown}: a daemon writes to this spool: stop it first");
     };
     let folder = Folder::open(&args.dir)?;
     match args.before {
@@ -75,30 +75,30 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Gives what was made to the folder's owner: this may have been root, and the daemon is not.
+/// Gives new files to the folder's owner: this may run as root, and the daemon may not.
 fn keep_owner(dir: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::MetadataExt;
     let owner = dir.metadata().with_context(|| dir.display().to_string())?;
     for (path, kind) in OsFs.entries(dir).with_context(|| dir.display().to_string())? {
-        let said = || path.display().to_string();
+        let place = || path.display().to_string();
         if kind != Kind::File {
             continue;
         }
-        let file = OsFs.open_own(&path).with_context(said)?;
-        let data = file.metadata().with_context(said)?;
+        let file = OsFs.open_own(&path).with_context(place)?;
+        let data = file.metadata().with_context(place)?;
         let (ours, theirs) = ((data.uid(), data.gid()), (owner.uid(), owner.gid()));
         if data.uid() == nix::unistd::geteuid().as_raw() && ours != theirs {
-            std::os::unix::fs::fchown(&file, Some(theirs.0), Some(theirs.1)).with_context(said)?;
+            std::os::unix::fs::fchown(&file, Some(theirs.0), Some(theirs.1)).with_context(place)?;
         }
     }
     Ok(())
 }
 
-/// Removes the segments before `bound`, the oldest first.
+/// Removes the segments before `bound`, oldest first.
 fn remove(folder: &Folder, bound: Bound) -> anyhow::Result<()> {
     let dir = &folder.dir;
     let segments = folder.segments()?;
-    // From the newest one that was begun whole a start takes what it must know.
+    // A start needs the data in the newest segment with a complete head.
     let newest = segments.iter().rposition(|segment| segment.spool.is_some()).unwrap_or(0);
     let (mut bytes, mut removed) = (0, 0);
     for pair in segments.windows(2).take(newest) {
@@ -132,7 +132,7 @@ fn remove(folder: &Folder, bound: Bound) -> anyhow::Result<()> {
     say_unread(folder, end)
 }
 
-/// Says which readers had not read all that was removed.
+/// Reports which readers had not read all of the removed lines.
 fn say_unread(folder: &Folder, end: u64) -> anyhow::Result<()> {
     for cursor in folder.cursors()?.into_iter().filter_map(|(_, cursor)| cursor) {
         if cursor.position < end {
@@ -154,7 +154,7 @@ fn remove_segment(dir: &Path, first: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// When the last lines of a segment were received: the latest time that it says.
+/// When the last lines of a segment were received: the latest time in it.
 fn last_received(dir: &Path, name: Name) -> anyhow::Result<Option<SystemTime>> {
     let Some(mut scanner) = open(dir, name)? else { return Ok(None) };
     let mut last = None;
@@ -168,34 +168,34 @@ fn last_received(dir: &Path, name: Name) -> anyhow::Result<Option<SystemTime>> {
     Ok(last)
 }
 
-/// Begins a new identity: a segment without lines, then the cursors, then the file. Until the
-/// file is written a daemon refuses to start over the two identities; doing this again then
-/// begins yet another one and finishes it.
+/// Begins a new identity: a segment without lines, then the cursors, then the file. Until the file
+/// is written, a daemon refuses to start because the two identities differ; running this again then
+/// begins yet another one and completes it.
 fn begin_anew(folder: &Folder) -> anyhow::Result<()> {
     let dir = &folder.dir;
-    let said = || dir.display().to_string();
-    let newest = read_newest(&OsFs, dir, &folder.listing.segments).with_context(said)?;
+    let place = || dir.display().to_string();
+    let newest = read_newest(&OsFs, dir, &folder.listing.segments).with_context(place)?;
     let known = known_identities(folder, &newest)?;
     let cursors = sound_cursors(folder, &known)?;
-    // A line number is never given twice, even where lines are gone.
+    // A line number is never assigned twice, even if lines are gone.
     let ahead = cursors.iter().map(|cursor| cursor.position).max().unwrap_or(0);
     let next = newest.next.max(ahead);
     let spool = Identity::new();
     let path = Name { first: next, packed: false }.path(dir);
-    replace(&OsFs, &path, &head(spool, next, &newest)).with_context(said)?;
+    replace(&OsFs, &path, &head(spool, next, &newest)).with_context(place)?;
     for cursor in &cursors {
         let path = Cursor::path(dir, &cursor.reader);
         // Notes are what a peer knows the old identity by.
         let renamed = Cursor { spool, notes: Vec::new(), ..cursor.clone() };
-        replace(&OsFs, &path, &renamed.encode()).with_context(said)?;
+        replace(&OsFs, &path, &renamed.encode()).with_context(place)?;
     }
-    replace(&OsFs, &dir.join(IDENTITY), format!("{spool}\n").as_bytes()).with_context(said)?;
+    replace(&OsFs, &dir.join(IDENTITY), format!("{spool}\n").as_bytes()).with_context(place)?;
     let kept = count(cursors.len() as u64, "cursor");
     println!("identity {spool} from line {next} on, {kept} kept");
     Ok(())
 }
 
-/// The rows that a segment begins with.
+/// The rows at the beginning of a segment.
 fn head(spool: Identity, first: u64, newest: &Newest) -> Vec<u8> {
     let origins = u32::try_from(newest.origins.len()).unwrap_or(u32::MAX);
     let mut head = Row::Segment { spool, first, origins, durable: first }.encode().to_vec();
@@ -205,8 +205,8 @@ fn head(spool: Identity, first: u64, newest: &Newest) -> Vec<u8> {
     head
 }
 
-/// The identities that the numbers of this folder go by: those of its segments. An identity
-/// file that says another one came from elsewhere, and so did its cursors.
+/// The identities under which this folder's lines are numbered: those of its segments. An identity
+/// file with another one came from elsewhere, and so did its cursors.
 fn known_identities(folder: &Folder, newest: &Newest) -> anyhow::Result<BTreeSet<Identity>> {
     let segments = folder.segments()?;
     let mut known: BTreeSet<_> = segments.iter().filter_map(|segment| segment.spool).collect();
@@ -217,7 +217,7 @@ fn known_identities(folder: &Folder, newest: &Newest) -> anyhow::Result<BTreeSet
     Ok(known)
 }
 
-/// The cursors that are whole and of this spool; says which are not.
+/// The sound cursors of this spool; reports the others.
 fn sound_cursors(folder: &Folder, known: &BTreeSet<Identity>) -> anyhow::Result<Vec<Cursor>> {
     let mut sound = Vec::new();
     for (name, cursor) in folder.cursors()? {

@@ -1,4 +1,4 @@
-//! `logweir spool verify`: reads every byte of a spool and says what is wrong, and where.
+//! `logweir spool verify`: reads every byte of a spool and reports what is wrong, and where.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use crate::ids::Identity;
 use crate::spool::cursor::{Cursor, SUFFIX};
 use crate::spool::folder::{IDENTITY, QUARANTINE};
 
-/// Read every byte of a spool and say what is damaged, and where
+/// Read every byte of a spool and report what is damaged, and where
 ///
-/// What is not whole at the end of the newest segment is being written where a daemon runs,
-/// and no damage. The exit code is 1 where anything is damaged or missing.
+/// An incomplete batch at the end of the newest segment is being written if a daemon runs, and is
+/// not damage. The exit code is 1 if anything is damaged or missing.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The spool's folder
@@ -22,7 +22,7 @@ pub(super) struct Args {
     dir: PathBuf,
 }
 
-/// Checks the spool; 1 where anything is wrong.
+/// Checks the spool; returns 1 if anything is wrong.
 ///
 /// # Errors
 /// The system's.
@@ -47,40 +47,40 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if findings.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What a terminal shows as it stands: names of files are anybody's.
-pub(super) fn shown(said: impl Display) -> String {
+/// A text made safe for a terminal: anyone can choose the names of files.
+pub(super) fn shown(text: impl Display) -> String {
     let show = |character: char| match character.is_control() {
         true => character.escape_default().to_string(),
         false => character.to_string(),
     };
-    said.to_string().chars().map(show).collect()
+    text.to_string().chars().map(show).collect()
 }
 
-/// What was found, said as it is found.
+/// The findings, reported as they are found.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
-    /// Places where something is wrong.
+    /// The number of problems.
     wrong: u64,
-    /// Lines that are not there.
+    /// The number of missing lines.
     lost: u64,
 }
 
 impl Findings {
-    /// Something that is wrong.
-    pub(super) fn wrong(&mut self, said: impl Display) {
+    /// Reports a problem.
+    pub(super) fn wrong(&mut self, text: impl Display) {
         self.wrong += 1;
-        println!("{}", shown(said));
+        println!("{}", shown(text));
     }
 
-    /// Something that is wrong, and lines that are not there for it.
-    pub(super) fn lost(&mut self, lines: u64, said: impl Display) {
+    /// Reports a problem that cost lines.
+    pub(super) fn lost(&mut self, lines: u64, text: impl Display) {
         self.lost += lines;
-        self.wrong(said);
+        self.wrong(text);
     }
 
-    /// Something that is worth to know and not wrong.
-    pub(super) fn note(&self, said: impl Display) {
-        println!("{}", shown(said));
+    /// Reports something that is not a problem.
+    pub(super) fn note(&self, text: impl Display) {
+        println!("{}", shown(text));
     }
 
     fn summary(&self) -> String {
@@ -94,7 +94,7 @@ impl Findings {
     }
 }
 
-/// The spool's identity, by its file and by its newest segment.
+/// Checks the spool's identity, in its file and in its newest segment.
 fn check_identity(
     folder: &Folder,
     newest: Option<Identity>,
@@ -111,7 +111,9 @@ fn check_identity(
             "{IDENTITY}: is {}: the daemon makes it again from the newest segment, {newest}",
             if folder.listing.has_identity { "damaged" } else { "missing" }
         )),
-        (None, None) => findings.wrong(format!("{IDENTITY}: no segment and no file says it")),
+        (None, None) => {
+            findings.wrong(format!("{IDENTITY}: neither a segment nor the file has it"))
+        }
         _ => {}
     }
     Ok(newest.or(written))
@@ -144,11 +146,11 @@ fn check_cursors(
     }
 }
 
-/// What else is in the folder.
+/// Checks the other files in the folder.
 fn check_others(folder: &Folder, findings: &mut Findings) {
     let name = |path: &PathBuf| path.file_name().unwrap_or_default().display().to_string();
     for path in &folder.listing.foreign {
-        findings.note(format!("{}: is no file of a spool", name(path)));
+        findings.note(format!("{}: is not a spool's file", name(path)));
     }
     for path in folder.listing.leftovers.iter().chain(&folder.listing.twins) {
         findings.note(format!(

@@ -1,4 +1,4 @@
-//! Every byte of the segments, one after the other: what is sound, and what is not and where.
+//! Walking every byte of the segments in order, to find what is sound and what is damaged.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -18,13 +18,13 @@ use crate::spool::format::{Header, ROW, Row};
 use crate::spool::reader::Either;
 use crate::spool::scan::{Item, Scanner};
 
-/// The walk through a spool.
+/// A walk through a spool.
 pub(super) struct Walk<'a> {
     dir: &'a Path,
     findings: &'a mut Findings,
-    /// The segment under hand.
+    /// The current segment.
     path: PathBuf,
-    /// What in it is damaged and not followed by anything sound yet.
+    /// The damage in it that is not followed by anything sound yet.
     damage: Vec<Damage>,
     /// The number after the last line that was there or should have been.
     pub next: u64,
@@ -32,20 +32,20 @@ pub(super) struct Walk<'a> {
     pub lines: u64,
     /// Bytes on disk.
     pub bytes: u64,
-    /// The spool that the last segment is of.
+    /// The spool that the last segment belongs to.
     pub spool: Option<Identity>,
 }
 
-/// Bytes that make no sense.
+/// Bytes that cannot be decoded.
 #[derive(Debug)]
 struct Damage {
     at: u64,
-    /// How many; `None`: all from there on.
+    /// How many; `None` for everything from there on.
     bytes: Option<u64>,
 }
 
 impl<'a> Walk<'a> {
-    /// A walk from the oldest line on.
+    /// Begins a walk at the oldest line.
     pub(super) fn new(folder: &'a Folder, findings: &'a mut Findings) -> Self {
         Self {
             dir: &folder.dir,
@@ -59,7 +59,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Goes through one segment, which ends where a later one begins.
+    /// Walks one segment, which ends where a later one begins.
     pub(super) fn segment(&mut self, name: Name, later: Option<u64>) {
         self.path = name.path(self.dir);
         self.bytes += size(self.dir, name);
@@ -97,7 +97,7 @@ impl<'a> Walk<'a> {
     }
 
     fn damaged(&mut self, at: u64, bytes: u64) {
-        // A long piece comes in several.
+        // A long piece is reported in several parts.
         match self.damage.last_mut() {
             Some(Damage { at: before, bytes: Some(count) }) if *before + *count == at => {
                 *count += bytes;
@@ -110,8 +110,8 @@ impl<'a> Walk<'a> {
         if let Row::Segment { spool, first, .. } = row {
             self.spool = Some(*spool);
             if *first != name.first {
-                let said = format!("says that the segment begins with line {first}");
-                self.findings.wrong(self.place(at, &said));
+                let what = format!("says that the segment begins with line {first}");
+                self.findings.wrong(self.place(at, &what));
             }
         } else if at == 0 {
             self.findings.wrong(self.place(at, "does not begin with the row of a segment"));
@@ -120,24 +120,24 @@ impl<'a> Walk<'a> {
 
     fn batch(&mut self, at: u64, header: &Header, payload: &Bytes, until: u64) {
         if header.first < self.next {
-            let said = format!("line {} comes where {} is next", header.first, self.next);
-            self.findings.wrong(self.place(at, &said));
+            let what = format!("line {} comes where {} is next", header.first, self.next);
+            self.findings.wrong(self.place(at, &what));
             return;
         }
         if header.first >= until {
-            // Behind a failed sync; where these lines are is the next segment.
+            // The effect of a failed sync; these lines are in the next segment.
             return self.gap(until, Some(at));
         }
         self.gap(header.first, Some(at));
         if count_lines(payload) != header.lines || payload.last() != Some(&b'\n') {
-            let said = format!("holds other than the {} lines its row says", header.lines);
-            self.findings.wrong(self.place(at + ROW as u64, &said));
+            let what = format!("does not hold the {} lines that its row states", header.lines);
+            self.findings.wrong(self.place(at + ROW as u64, &what));
         }
         self.lines += u64::from(header.lines);
         self.next = header.end();
     }
 
-    /// What was not there before line `end`, and why.
+    /// Reports the lines missing before line `end`, and why.
     fn gap(&mut self, end: u64, at: Option<u64>) {
         let lost = end.saturating_sub(self.next);
         let lines = match lost {
@@ -152,67 +152,69 @@ impl<'a> Walk<'a> {
             let bytes = bytes.map_or_else(|| "the rest".into(), |bytes| count(bytes, "byte"));
             match left {
                 0 => {
-                    let said = format!("{bytes} damaged, {lines} lost");
-                    self.findings.lost(lost, self.place(at, &said));
+                    let what = format!("{bytes} damaged, {lines} lost");
+                    self.findings.lost(lost, self.place(at, &what));
                 }
                 _ => self.findings.wrong(self.place(at, &format!("{bytes} damaged"))),
             }
             self.next = end.max(self.next);
         }
         if self.next < end {
-            let said = format!("{lines} missing");
-            let said = at.map_or_else(
-                || format!("{}: at its end {said}", self.path.display()),
-                |at| self.place(at, &said),
+            let what = format!("{lines} missing");
+            let what = at.map_or_else(
+                || format!("{}: at its end {what}", self.path.display()),
+                |at| self.place(at, &what),
             );
-            self.findings.lost(lost, said);
+            self.findings.lost(lost, what);
             self.next = end;
         }
     }
 
-    /// The end of a segment, of which `read` bytes made sense or not.
+    /// Handles the end of a segment of which `read` bytes were examined.
     fn end(&mut self, name: Name, later: Option<u64>, read: u64) {
         let behind = if name.packed { 0 } else { size(self.dir, name).saturating_sub(read) };
         if let Some(later) = later {
             self.gap(later, None);
             if behind > 0 {
-                let said =
-                    format!("{} that are nobody's, as after a failed sync", count(behind, "byte"));
-                self.findings.note(self.place(read, &said));
+                let what = format!(
+                    "{} that belong to no line, as after a failed sync",
+                    count(behind, "byte")
+                );
+                self.findings.note(self.place(read, &what));
             }
             return;
         }
         if self.damage.is_empty() && behind > 0 {
             return self.tail(read, behind);
         }
-        // What looks like the beginning of a row was left out of it.
+        // What looks like the beginning of a row was not included.
         if behind > 0 {
             self.damaged(read, behind);
         }
         for Damage { at, bytes } in std::mem::take(&mut self.damage) {
             let bytes = bytes.map_or_else(|| "the rest".into(), |bytes| count(bytes, "byte"));
-            let said = format!("{bytes} damaged, where line {} should be", self.next);
-            self.findings.wrong(self.place(at, &said));
+            let what = format!("{bytes} damaged, where line {} should be", self.next);
+            self.findings.wrong(self.place(at, &what));
         }
     }
 
-    /// What is not whole at the end of the newest segment.
+    /// Reports an incomplete end of the newest segment.
     fn tail(&mut self, at: u64, bytes: u64) {
-        let said = format!("{} behind the last whole batch", count(bytes, "byte"));
+        let what = format!("{} after the last whole batch", count(bytes, "byte"));
         if is_held(self.dir) {
-            self.findings.note(self.place(at, &format!("{said}: being written, or torn")));
+            self.findings.note(self.place(at, &format!("{what}: being written, or torn")));
         } else {
-            let said = format!("{said}: torn; the daemon cuts them off when it starts");
-            self.findings.wrong(self.place(at, &said));
+            let what = format!("{what}: torn; the daemon cuts them off when it starts");
+            self.findings.wrong(self.place(at, &what));
         }
     }
 
-    fn place(&self, at: u64, said: &str) -> String {
-        format!("{}: byte {at}: {said}", self.path.display())
+    fn place(&self, at: u64, what: &str) -> String {
+        format!("{}: byte {at}: {what}", self.path.display())
     }
 }
 
-/// Whether a daemon holds the spool's lock. To find out takes the lock for a moment, shared.
+/// Returns whether a daemon holds the spool's lock. The test takes the lock for a moment, shared.
 fn is_held(dir: &Path) -> bool {
     let Ok(file) = OsFs.open_own(&dir.join(LOCK)) else { return false };
     let tried = Flock::lock(file, FlockArg::LockSharedNonblock);

@@ -134,7 +134,7 @@ impl Page<'_> {
         self.labelled("last minute", &minute, plain);
     }
 
-    /// What it loses now and why, and what it lost last.
+    /// Its current losses with their reasons, and its last loss.
     fn losses(&mut self, now: f64) {
         let node = self.view.node;
         for loss in &node.losses {
@@ -187,8 +187,8 @@ impl Page<'_> {
             }
         }
         if node.command.is_some() {
-            let most = crate::limits::STDERR_LINES_KEPT;
-            self.heading(&format!("STDERR, the last {most} lines"));
+            let max = crate::limits::STDERR_LINES_KEPT;
+            self.heading(&format!("STDERR, the last {max} lines"));
         }
         let mut last = String::new();
         for complaint in &node.stderr {

@@ -163,7 +163,7 @@ fn columns(width: u16, longest: usize) -> Vec<(Column, u16)> {
         (Column::Notes, 0, 60),
     ]
     .into_iter()
-    .filter(|(_, _, least)| width >= *least)
+    .filter(|(_, _, min)| width >= *min)
     .map(|(column, width, _)| (column, width))
     .collect();
     let gaps = u16::try_from(columns.len()).unwrap_or(u16::MAX).saturating_sub(1);

@@ -1,4 +1,4 @@
-//! A link through connections that come about, fail and are given up.
+//! A link whose connections are made, fail and are closed.
 
 use super::*;
 use crate::config::plan::{BalancePlan, ClientTlsPlan, FormatPlan};
@@ -47,7 +47,7 @@ fn the_second_peer_is_tried_at_once_and_the_first_again_later() {
     link.connected(None, at(0.2));
     assert_eq!(link.poll_event(), Some(Event::Up(None)));
     link.send(&batch_of("a line\n"));
-    // The first is looked at again, and gone back to when all is acknowledged.
+    // The first is probed again, and returned to when everything is acknowledged.
     let probe = link.deadline().unwrap();
     assert!(probe < at(0.6), "{probe:?}");
     link.tick(probe);
@@ -87,7 +87,7 @@ fn a_peer_that_never_answers_is_given_up_after_the_timeout() {
     link.received(b"1 rsp 37 200 OK\nrelp_version=0\ncommands=syslog\n", at(2.0));
     assert_eq!(link.poll_event(), Some(Event::Up(None)));
     link.tick(at(500.0));
-    assert!(link.has_room(), "a peer that owes nothing is not given up");
+    assert!(link.has_room(), "a peer that owes nothing is kept");
     link.send(&batch_of("a line\n"));
     link.tick(at(559.0));
     assert!(link.poll_event().is_none());
@@ -131,7 +131,7 @@ fn a_slow_resolver_does_not_take_from_the_time_to_connect() {
     assert_eq!(connects_to(&mut link).as_deref(), Some("one"));
     link.tick(at(59.0));
     assert_eq!((link.attempt(), link.poll_command()), (Some(1), None));
-    // The name has two addresses, each with a time of its own.
+    // The name has two addresses, each with a timeout of its own.
     link.trying(at(59.0));
     link.tick(at(68.9));
     assert_eq!(link.poll_command(), None);
@@ -159,7 +159,7 @@ fn a_name_that_is_never_found_is_told_and_tried_again() {
     assert!(!link.is_unresolved(), "the name was found this time");
 }
 
-/// A link to a peer without answers that is connected at one second.
+/// A link to a peer without acknowledgements, connected at one second.
 fn on_trial() -> Link {
     let mut link = link(&["tcp://one:1"]);
     link.connected(None, at(1.0));
@@ -230,7 +230,7 @@ fn a_peer_that_reads_nothing_is_kept_while_its_tcp_answers() {
         link.tick(now);
     }
     assert_eq!(link.poll_event(), None);
-    // Then nothing is heard of its TCP any more.
+    // Then nothing more is heard from its TCP.
     link.acknowledged(0, Duration::from_secs(59), at(258.0));
     link.tick(at(258.0));
     assert_eq!(link.poll_event(), None);

@@ -1,16 +1,16 @@
-//! All files that an input follows: which file a name is, where reading goes on, and in which
-//! order. No system calls but those of the files it is given.
+//! All files that an input follows: which file a name denotes, where reading continues, and in
+//! which order. It makes no system calls except those of its files.
 //!
 //! A file is followed from the moment it is opened; from then on the descriptor is the file, and
-//! names only say where it was last seen. Its life:
+//! names only tell where it was last seen. Its life:
 //!
-//! 1. [`State::New`]: until its first line is known, and with that its identity.
-//! 2. [`State::Asked`]: the spools are asked how far they have come in it.
+//! 1. [`State::New`]: until its first line, and with it its identity, is known.
+//! 2. [`State::Asked`]: the spools are asked for their position in it.
 //! 3. [`State::Read`]: it is read.
 //!
-//! When its last name is gone it is *leaving*: it is read to its end and let go once nobody writes
-//! to it. Then its origin has ended. A file that was truncated begins anew as another one, and what
-//! was not read before is looked for in a copy.
+//! When its last name is gone it is *leaving*: it is read to its end and closed once no process
+//! writes to it. Then its origin has ended. A truncated file begins anew as another one, and a copy
+//! is searched for what was not read before. was not read before is looked for in a copy.
 
 mod ending;
 mod meeting;
@@ -28,18 +28,19 @@ use crate::ids::Identity;
 use crate::input::{InputCounts, Piece};
 use crate::limits::{FIRST_LINE_MAX, FOLLOW_LOOK};
 
-/// Makes the decoder for a file.
+/// Creates the decoder for a file.
 pub type MakeDecoder = Box<dyn Fn(&Path) -> Box<dyn Decode> + Send>;
 
 /// How files are followed.
 pub struct Manner {
-    /// Longer lines are cut.
+    /// Longer lines are truncated.
     pub max_line: usize,
-    /// How long a file without a name is kept open while it is not read to its end or written to.
+    /// How long a file without a name is kept open while it is not read to its end or still written
+    /// to.
     pub keep_open: Duration,
-    /// After this time what waits for more in a file is handed over.
+    /// After this time an incomplete record in a file is sent.
     pub timeout: Duration,
-    /// Files that were last written to before this when they are found: their lines are left out.
+    /// The lines of files last written longer ago than this when found are skipped.
     pub ignore_older: Option<Duration>,
     /// The decoder of a file.
     pub decoder: MakeDecoder,
@@ -50,17 +51,17 @@ pub struct Manner {
 pub enum Role {
     /// It is followed.
     Wanted,
-    /// It is followed, and its lines so far are left out.
+    /// It is followed, but its present lines are skipped.
     FromEnd,
-    /// Its name is not meant, but it may have been a followed one under another name.
+    /// Its name is not selected, but it may be a followed file under another name.
     Neighbour,
 }
 
-/// How far a file is in its life.
+/// The stage in a file's life.
 enum State {
     New,
     Asked(Identity),
-    /// Another file has the identity, or it has not ended yet.
+    /// Another file has the identity, or that origin has not ended yet.
     Blocked(Identity),
     Read(Reading),
 }
@@ -73,19 +74,19 @@ struct Followed<F> {
     last_name: PathBuf,
     role: Role,
     state: State,
-    /// The file that had its name before, to be read first: its place and who it is.
+    /// The previous file with its name, which must be read first: its index and identity.
     after: Option<(usize, (u64, u64))>,
-    /// Lines before this are left out, where nothing is known of the file.
+    /// Lines before this offset are skipped if nothing is known of the file.
     skip: u64,
-    /// Nobody writes to it any more: what is read now is the last.
+    /// True if no process writes to it any more: the next read is the last.
     is_last: bool,
-    /// Whether it is a copy of another one.
+    /// True if it is a copy of another file.
     is_shadow: bool,
     queued: bool,
     at_end: bool,
-    /// Since when it has no name.
+    /// When it lost its last name.
     leaving: Option<Mono>,
-    /// When it last had something to read.
+    /// When it last had new data.
     grew: Mono,
     failed: bool,
 }
@@ -101,33 +102,33 @@ pub struct Core<D: Disk> {
     identities: HashMap<Identity, usize>,
     ready: VecDeque<usize>,
     leaving: BTreeSet<usize>,
-    /// Files of which something waits for more.
+    /// Files with incomplete records.
     resting: BTreeSet<usize>,
     failed: BTreeSet<usize>,
     blocked: BTreeSet<usize>,
-    /// Files whose identity is to be asked for.
+    /// Files whose identity must be queried.
     to_ask: Vec<usize>,
     asked: Vec<usize>,
-    /// Origins that have ended, and that are to be told so behind their last lines.
+    /// Origins that have ended, to be reported after their last lines.
     ended: Vec<Identity>,
     /// The last origin that ended of each path whose file was rotated. It is not told yet: at a
     /// start it says which of the rotated files are newer and were never read.
     kept: HashMap<PathBuf, Identity>,
-    /// Those that were told, until the spools have forgotten them.
+    /// Those reported, until the spools have forgotten them.
     ending: HashSet<Identity>,
-    /// Where files are known to have been read to, beside what spools know.
+    /// Known positions in files, in addition to those in spools.
     stored: HashMap<Identity, u64>,
     stored_changed: bool,
-    /// What the ends of files have left.
+    /// The remainders that files left at their end.
     last_pieces: VecDeque<Piece>,
     blocks: Blocks,
     looked: Mono,
-    /// What was counted since it was last taken.
+    /// The counts since they were last taken.
     pub counts: InputCounts,
 }
 
 impl<D: Disk> Core<D> {
-    /// None yet. `stored` is how far files were read, for what spools do not know.
+    /// Creates an empty set. `stored` has the positions that spools do not know.
     pub fn new(disk: D, manner: Manner, stored: HashMap<Identity, u64>) -> Self {
         Self {
             disk,
@@ -156,14 +157,14 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// How many files are open.
+    /// The number of open files.
     pub fn open_files(&self) -> usize {
         self.files.len() - self.free.len()
     }
 
     // ---- names
 
-    /// A file was opened at a path.
+    /// Records that a file was opened at a path.
     pub fn found(&mut self, path: PathBuf, file: D::File, role: Role, now: Mono, wall: SystemTime) {
         let Ok(facts) = file.facts() else { return };
         let key = (facts.device, facts.inode);
@@ -234,7 +235,7 @@ impl<D: Disk> Core<D> {
         self.leaving.iter().find(was_there).copied()
     }
 
-    /// A path names nothing any more, or not what it did.
+    /// Records that a path denotes nothing any more, or another file.
     pub fn gone(&mut self, path: &Path, now: Mono) {
         let Some(at) = self.by_path.remove(path) else { return };
         let Some(followed) = &mut self.files[at] else { return };
@@ -247,14 +248,14 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// A file at a path was written to.
+    /// Records that the file at a path was written to.
     pub fn changed(&mut self, path: &Path) {
         if let Some(&at) = self.by_path.get(path) {
             self.wake(at);
         }
     }
 
-    /// Any file may have been written to.
+    /// Records that any file may have been written to.
     pub fn suspect_all(&mut self) {
         (0..self.files.len()).for_each(|at| self.wake(at));
     }
@@ -275,27 +276,27 @@ impl<D: Disk> Core<D> {
         self.stored_changed = true;
     }
 
-    /// Everything found so far is met and asked for: from now on positions are to be kept, though
-    /// there be none.
+    /// Returns whether everything found at first was identified and queried: from now on positions
+    /// must be kept, even if there are none.
     pub fn settle_first(&mut self) -> bool {
         let settled = self.asked.is_empty() && self.to_ask.is_empty() && self.ready.is_empty();
         self.stored_changed |= settled;
         settled
     }
 
-    /// Whether [`Self::take_stored`] has something.
+    /// Returns whether [`Self::take_stored`] has anything.
     pub fn has_unsaved(&self) -> bool {
         self.stored_changed
     }
 
-    /// How far files were read, where that has changed since it was asked.
+    /// The positions in files, if they changed since the last call.
     pub fn take_stored(&mut self) -> Option<&HashMap<Identity, u64>> {
         std::mem::take(&mut self.stored_changed).then_some(&self.stored)
     }
 
     // ---- reading
 
-    /// The next lines of any file; `None` once there are none.
+    /// Reads the next lines of any file; `None` if there are none at present.
     pub fn read(&mut self, now: Mono) -> Option<Piece> {
         self.look(now);
         if let Some(piece) = self.last_pieces.pop_front() {
@@ -402,7 +403,7 @@ impl<D: Disk> Core<D> {
         piece
     }
 
-    /// A file without a name was read to its end, and nobody writes to it.
+    /// Handles the end of a file without a name, to which no process writes.
     fn finish(&mut self, at: usize) {
         if let Some(Followed { state: State::Read(reading), .. }) = &mut self.files[at] {
             self.last_pieces.extend(reading.end(&mut self.counts));
@@ -420,7 +421,7 @@ impl<D: Disk> Core<D> {
         rests.chain(looks.then(|| self.looked + FOLLOW_LOOK)).min()
     }
 
-    /// Looks at the files that no event tells of, now and then.
+    /// Checks the files that cause no events, from time to time.
     fn look(&mut self, now: Mono) {
         for at in self.resting.clone() {
             let due = self.files[at].as_ref().is_some_and(|followed| match &followed.state {

@@ -1,5 +1,5 @@
-//! Whole histories of a log that is written, rotated, truncated and read, with the daemon stopped
-//! at any point, against a spool that keeps any part of what it was given last.
+//! Complete histories of a log that is written, rotated, truncated and read, with the daemon
+//! stopped at any point, and with a spool that keeps any prefix of what it was last given.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -17,7 +17,7 @@ use crate::ids::Identity;
 
 const LOG: &str = "/log/app.log";
 
-/// A folder with files. Files without a name stay while somebody has them open.
+/// A folder with files. Files without a name remain while they are open.
 #[derive(Default)]
 struct World {
     inodes: Vec<Inode>,
@@ -117,7 +117,7 @@ impl SimDisk {
     }
 }
 
-/// A spool: rows that are durable, and rows that a crash may cost from any of them on.
+/// A spool: durable rows, and rows of which a crash keeps only a prefix.
 #[derive(Default)]
 struct Spool {
     rows: Vec<(Span, Vec<u8>)>,
@@ -150,7 +150,7 @@ impl Spool {
 /// A daemon that follows the log into spools.
 struct Daemon {
     core: Core<SimDisk>,
-    /// Inquiries under way: what has ended in them, and how many rows each spool had.
+    /// The inquiry in flight: its ended origins, and how many rows each spool had.
     asked: Option<(crate::batch::Inquiry, Vec<usize>)>,
 }
 
@@ -184,7 +184,7 @@ impl Sim {
         sim
     }
 
-    /// Lists the folder, as after an event; at a start its other files too.
+    /// Lists the folder, as after an event; at a start also its other files.
     fn list(&mut self, start: bool) {
         let names = self.disk.names();
         for (path, inode) in &names {
@@ -201,7 +201,7 @@ impl Sim {
         self.daemon.core.suspect_all();
     }
 
-    /// Reads up to so many pieces, and lets questions be asked and answered.
+    /// Reads up to `most` pieces, and lets queries be sent and answered.
     fn read(&mut self, most: usize) {
         for _ in 0..most {
             self.converse();
@@ -209,7 +209,7 @@ impl Sim {
             let span = piece.origin.unwrap();
             assert!(span.first <= span.last);
             for spool in &mut self.spools {
-                // A spool may be ahead of another one.
+                // One spool may be ahead of another.
                 spool.append(span, &piece.bytes);
                 if self.random.u8(..4) == 0 {
                     spool.durable = spool.rows.len();
@@ -247,7 +247,7 @@ impl Sim {
         }
     }
 
-    /// Converses until everything was answered.
+    /// Exchanges messages until everything is answered.
     fn settle_asked(&mut self) {
         for _ in 0..20 {
             self.read(1000);
@@ -275,7 +275,7 @@ impl Sim {
     }
 }
 
-/// How a history rotates.
+/// The way a history rotates.
 #[derive(Clone, Copy, PartialEq)]
 enum Rotation {
     Rename,
@@ -283,7 +283,7 @@ enum Rotation {
     Both,
 }
 
-/// A history of random steps; the lines written.
+/// A history of random steps; returns the lines written.
 fn history(sim: &mut Sim, rotation: Rotation, kills: bool, header: bool) -> Vec<String> {
     let mut written = Vec::new();
     let mut number = 0;
@@ -292,7 +292,7 @@ fn history(sim: &mut Sim, rotation: Rotation, kills: bool, header: bool) -> Vec<
     if header {
         sim.disk.write(inode, b"# header\n");
     }
-    // A file is only known again if something of it is on disk.
+    // A file can only be recognised if something of it is on disk.
     sim.disk.write(inode, b"first 00\n");
     written.push("first 00".to_string());
     sim.list(false);
@@ -332,8 +332,9 @@ fn history(sim: &mut Sim, rotation: Rotation, kills: bool, header: bool) -> Vec<
                         one => one == Rotation::Copy,
                     };
                 if copies {
-                    // What was never seen before it was cut cannot be found again, nor that a
-                    // file was cut whose new beginning is all that was read of the old one.
+                    // What was never seen before the truncation cannot be found again, nor can a
+                    // truncation be detected if the new beginning equals everything read of the old
+                    // one.
                     let line = format!("line {number:06}");
                     number += 1;
                     sim.disk.write(inode, format!("{line}\n").as_bytes());
@@ -358,7 +359,7 @@ fn history(sim: &mut Sim, rotation: Rotation, kills: bool, header: bool) -> Vec<
                 if header {
                     sim.disk.write(inode, b"# header\n");
                 }
-                // A truncation is only seen if something looks between two of them.
+                // A truncation is only seen if the daemon checks between two of them.
                 sim.list(false);
                 sim.read(1000);
                 for _ in 0..3 {
@@ -374,7 +375,7 @@ fn history(sim: &mut Sim, rotation: Rotation, kills: bool, header: bool) -> Vec<
     written
 }
 
-/// Each line once; `in_order` where also their order must be that.
+/// Checks that each line is there once; with `in_order` also in the same order.
 fn assert_same(got: &[String], written: &[String], in_order: bool, what: &str) {
     let count = |lines: &[String]| {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();

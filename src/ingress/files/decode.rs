@@ -1,4 +1,4 @@
-//! From the bytes of a followed file to the lines that are handed over.
+//! From the bytes of a followed file to the lines that are sent.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,14 +10,14 @@ use crate::batch::count_lines;
 use crate::input::InputCounts;
 use crate::limits::HOLE_MIN;
 
-/// What came of some bytes.
+/// The result of decoding some bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decoded {
-    /// Lines, each with its newline; perhaps none.
+    /// Lines, each with its newline; possibly none.
     pub bytes: Bytes,
-    /// How many.
+    /// The number of lines.
     pub lines: u32,
-    /// How many of the bytes they stand for. The others come again, with more.
+    /// How many of the bytes they represent. The others are decoded again, with more.
     pub consumed: usize,
     /// Whether the others wait for nothing: these lines are enough for once.
     pub is_full: bool,
@@ -36,18 +36,18 @@ pub struct Carried {
     pub cut: usize,
 }
 
-/// Makes lines of a file's bytes. What it remembers is a function of the bytes before the position,
-/// so that it can be made again from them.
+/// Converts a file's bytes to lines. Its state depends only on the bytes before the position, so
+/// that it can be rebuilt from them.
 pub trait Decode: Send {
-    /// Takes in whole lines, each with its newline. With `all` nothing is to wait for more.
+    /// Decodes whole lines, each with its newline. With `all` nothing may wait for more.
     fn decode(&mut self, bytes: &Bytes, all: bool, counts: &mut InputCounts) -> Decoded;
 
-    /// How many bytes before the position it needs where reading begins in the middle.
+    /// How many bytes before the position it needs if reading begins in the middle.
     fn looks_back(&self) -> usize {
         0
     }
 
-    /// Reading begins in the middle: this is before it.
+    /// Sets the bytes before the position if reading begins in the middle.
     fn resume(&mut self, before: &[u8]) {
         let _ = before;
     }
@@ -69,10 +69,10 @@ pub trait Decode: Send {
     }
 }
 
-/// Lines as they are.
+/// Lines unchanged.
 #[derive(Debug)]
 pub struct Plain {
-    /// Longer lines are cut.
+    /// Longer lines are truncated.
     pub max_line: usize,
 }
 
@@ -93,15 +93,15 @@ impl Decode for Plain {
     }
 }
 
-/// Says of a line whether it begins a record.
+/// Tells whether a line begins a record.
 pub type Begins = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
 /// Records of several lines: each begins with a line that matches. The newlines inside become
 /// `#012`.
 pub struct Multiline {
-    /// What begins a record.
+    /// Matches the first line of a record.
     pub begins: Begins,
-    /// Longer records are cut.
+    /// Longer records are truncated.
     pub max_line: usize,
 }
 
@@ -143,7 +143,7 @@ impl Multiline {
     }
 }
 
-/// A record on one line.
+/// Joins a record into one line.
 pub fn joined(record: &[u8]) -> Vec<u8> {
     let mut one = Vec::with_capacity(record.len() + 16);
     for (at, line) in record.split(|&byte| byte == b'\n').enumerate() {
@@ -160,7 +160,7 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|&byte| byte == b'\n')
 }
 
-/// Adds a line, cut, and without the NUL bytes of a hole before it.
+/// Appends a line, truncated, and without the NUL bytes of a hole before it.
 pub fn put_line(out: &mut BytesMut, line: &[u8], max_line: usize, counts: &mut InputCounts) {
     let line = &line[hole(line)..];
     let kept = line.len().min(max_line);
@@ -171,16 +171,16 @@ pub fn put_line(out: &mut BytesMut, line: &[u8], max_line: usize, counts: &mut I
     out.extend_from_slice(b"\n");
 }
 
-/// How many NUL bytes before a line are a hole: a file system leaves them after a crash, and a
-/// writer that does not append after a truncation.
+/// The number of NUL bytes before a line that form a hole: a file system leaves them after a crash,
+/// and so does a writer that does not append after a truncation.
 pub fn hole(line: &[u8]) -> usize {
     let nuls = line.iter().position(|&byte| byte != 0).unwrap_or(line.len());
     if nuls >= HOLE_MIN { nuls } else { 0 }
 }
 
-/// Whether no line is too long and none has a hole before it.
+/// Returns whether no line is too long and none has a hole before it.
 fn is_tidy(bytes: &[u8], max_line: usize) -> bool {
-    // From one newline to the last one that is near enough: few steps, however short the lines are.
+    // Jump to the last newline within reach: few steps, however short the lines are.
     let mut at = 0;
     while bytes.len() - at > max_line {
         let near = &bytes[at..=at + max_line.min(bytes.len() - at - 1)];

@@ -1,4 +1,4 @@
-//! What following needs of a file system, so that a test can simulate it.
+//! The file system operations for following files, so that a test can simulate them.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -10,16 +10,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::limits::NEIGHBOURS_MAX;
 use crate::sys;
 
-/// What is known of a file beside its bytes.
+/// The metadata of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
-    /// The device it is on. It may change with each start of the host.
+    /// The device it is on. It may change whenever the host starts.
     pub device: u64,
     /// Its inode.
     pub inode: u64,
-    /// When it was created, since 1970; zero where the file system does not tell.
+    /// When it was created, since 1970; zero if the file system does not record it.
     pub born: Duration,
-    /// How many names it has.
+    /// The number of its names.
     pub links: u64,
     /// Its length in bytes.
     pub size: u64,
@@ -29,7 +29,7 @@ pub struct Facts {
 
 /// An open file that is followed.
 pub trait Tailed {
-    /// What is known of it now.
+    /// Its current metadata.
     ///
     /// # Errors
     /// The system's.
@@ -41,26 +41,26 @@ pub trait Tailed {
     /// The system's.
     fn read(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
 
-    /// Whether a process has it open for writing; `None` where that cannot be known.
+    /// Returns whether a process has it open for writing; `None` if that cannot be determined.
     fn has_writer(&self) -> Option<bool>;
 }
 
-/// Where files are.
+/// The place where files are.
 pub trait Disk {
     /// An open file.
     type File: Tailed;
 
-    /// The files of a folder, opened, whose names begin with this one's stem: what it may have
-    /// been copied to. At most [`NEIGHBOURS_MAX`].
+    /// Opens the files of a folder whose names begin with this one's stem, to which it may have
+    /// been copied. At most [`NEIGHBOURS_MAX`].
     fn neighbours(&self, path: &Path) -> Vec<(PathBuf, Self::File)>;
 }
 
 /// Why a file is not followed.
 #[derive(Debug)]
 pub enum Refusal {
-    /// It is gone already.
+    /// It is already gone.
     Gone,
-    /// It is something that has no lines to follow, as these words say.
+    /// It is of a kind that cannot be followed, which the text names.
     Kind(&'static str),
     /// The system's error.
     Failed(io::Error),
@@ -80,7 +80,7 @@ impl From<io::Error> for Refusal {
 pub struct OsDisk;
 
 /// Opens a regular file for following. Anything else is refused without being opened: opening a
-/// FIFO or a device may do something.
+/// FIFO or a device may have side effects.
 ///
 /// # Errors
 /// Why it is not followed.
@@ -88,7 +88,7 @@ pub fn open(path: &Path) -> Result<File, Refusal> {
     regular(&path.metadata()?)?;
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    // Another one may have taken its name meanwhile.
+    // Another file may have taken its name meanwhile.
     regular(&file.metadata()?)?;
     Ok(file)
 }
@@ -125,7 +125,7 @@ impl Tailed for File {
                 Ok(0) => break,
                 Ok(more) => count += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // What was read is handed over first; the error comes again.
+                // Return what was read first; the error recurs.
                 Err(_) if count > 0 => break,
                 Err(error) => return Err(error),
             }
@@ -152,9 +152,9 @@ impl Disk for OsDisk {
     }
 }
 
-/// Whether `other`, in the same folder, may be a rotation of `path` by its name: it has its stem,
-/// and a number, a date or a word for old ones behind it, as `access.log.1`, `access.log-20261127`,
-/// `access-20261127.log` and `access.log.old` have that of `access.log`.
+/// Returns whether `other`, in the same folder, may be a rotation of `path`, judging by its name:
+/// it has the same stem, followed by a number, a date or a word for old files, as `access.log.1`,
+/// `access.log-20261127`, `access-20261127.log` and `access.log.old` do for `access.log`.
 pub fn is_rotation(path: &Path, other: &Path) -> bool {
     let (Some(stem), Some(name)) = (path.file_stem(), other.file_name()) else { return false };
     let Some(rest) = name.as_bytes().strip_prefix(stem.as_bytes()) else { return false };
@@ -172,7 +172,7 @@ pub fn is_rotation(path: &Path, other: &Path) -> bool {
         && (rest.iter().all(is_number) || words.contains(&rest))
 }
 
-/// Whether a name says that a file is compressed.
+/// Returns whether a name is that of a compressed file.
 pub fn is_compressed(path: &Path) -> bool {
     let endings = ["gz", "zst", "xz", "bz2", "lz4"];
     path.extension().is_some_and(|ending| endings.iter().any(|one| ending == *one))

@@ -1,9 +1,10 @@
-//! Who a file is, whatever it is called: its first line, its inode and the time of its birth.
+//! The identity of a file, independent of its name: its first line, its inode and its creation
+//! time.
 //!
-//! The upper half of the identity is the first line's (what the file says), the lower half that of
-//! inode and birth (what the file is). There is no device number in it: that changes when a host
-//! starts or a volume moves. An inode is used again, but not with the same birth and first line.
-//! Where a file system tells no birth, the first line does its work.
+//! The upper half of the identity comes from the first line (the content), the lower half from the
+//! inode and creation time (the file). The device number is not included: it changes when a host
+//! starts or a volume moves. An inode number is reused, but not with the same creation time and
+//! first line. If a file system records no creation time, the first line alone must suffice.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -12,8 +13,8 @@ use crate::ids::Identity;
 use crate::limits::FIRST_LINE_MAX;
 
 /// The part of the first line that belongs to the identity; `None` while the line has no end and
-/// may grow. `start` is what the file begins with, at least [`FIRST_LINE_MAX`] bytes of it where it
-/// has them.
+/// may grow. `start` is the beginning of the file, at least [`FIRST_LINE_MAX`] bytes if it has that
+/// many.
 pub fn first_line(start: &[u8]) -> Option<&[u8]> {
     let start = &start[..start.len().min(FIRST_LINE_MAX)];
     match memchr::memchr(b'\n', start) {
@@ -34,7 +35,7 @@ pub fn kind(first_line: &[u8]) -> u64 {
     xxh3_64(first_line)
 }
 
-/// What stands for some bytes of a file, to be compared later.
+/// A fingerprint of some bytes of a file, to compare later.
 pub fn mark(bytes: &[u8]) -> u64 {
     xxh3_64_with_seed(bytes, 1)
 }

@@ -1,9 +1,9 @@
-//! A file of positions, for an input without a spool behind: how far each followed file was read
-//! and every output was done with it. At least once: what was done since the last write comes again
-//! after a crash.
+//! A file of positions, for an input without a spool downstream: how far each followed file was
+//! read and completed by every output. At least once: what was completed since the last write is
+//! read again after a crash.
 //!
-//! It is text: a line that says what it is and of which host, a line for each file (its identity
-//! and the number of bytes), and a sum over both. It is replaced whole, by rename.
+//! It is text: a line with its format and host, a line for each file (its identity and the number
+//! of bytes), and a checksum over both. It is replaced atomically, by rename.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -19,7 +19,7 @@ use crate::limits::{FILE_MODE_DEFAULT, POSITIONS_MAX};
 
 const TITLE: &str = "logweir positions 1";
 
-/// How far files were read.
+/// The positions in files.
 pub type Positions = HashMap<Identity, u64>;
 
 /// A file of positions.
@@ -27,29 +27,29 @@ pub type Positions = HashMap<Identity, u64>;
 pub struct PositionsFile {
     path: PathBuf,
     host: String,
-    /// What the last write failed with, so that it is said once.
+    /// The error of the last write, so that it is logged once.
     failed: Option<String>,
 }
 
-/// What a file of positions is found to be.
+/// The content of a file of positions.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    /// It is not there: this is the first start.
+    /// It does not exist: this is the first start.
     Nothing,
-    /// Positions, perhaps those of another host.
+    /// Positions, and whether they are from another host.
     Positions(Positions, bool),
-    /// It makes no sense.
+    /// It is damaged.
     Damaged,
 }
 
 impl PositionsFile {
-    /// The file at this path.
+    /// Creates a handle for the file at this path.
     pub fn new(path: &Path) -> Self {
         Self { path: path.to_path_buf(), host: host(), failed: None }
     }
 
-    /// Reads it. One that makes no sense is set aside, and one of another host is said; whether
-    /// this is the first start.
+    /// Reads it. A damaged file is renamed, and one of another host is reported; also returns
+    /// whether this is the first start.
     pub fn load(&self, name: &str) -> (Positions, bool) {
         let path = &self.path;
         match read(path).map(|text| decode(&text, &self.host)) {
@@ -83,7 +83,7 @@ impl PositionsFile {
         }
     }
 
-    /// Writes it anew. What goes wrong is logged once.
+    /// Replaces it. An error is logged once.
     pub fn save(&mut self, name: &str, positions: &Positions) {
         let failed = self.replace(positions).err().map(|error| error.to_string());
         match &failed {
@@ -120,7 +120,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// What tells this host from others: its machine id, else its name (machine-id(5)).
+/// Distinguishes this host from others: its machine id, else its name (machine-id(5)).
 fn host() -> String {
     let id = fs::read("/etc/machine-id").unwrap_or_default();
     let id = match id.is_empty() {
@@ -141,7 +141,7 @@ fn encode(positions: &Positions, host: &str) -> String {
     text
 }
 
-/// Reads what [`encode`] wrote. An empty file is none: it was never written.
+/// Parses the output of [`encode`]. An empty file counts as missing: it was never written.
 pub fn decode(bytes: &[u8], own_host: &str) -> Found {
     if bytes.is_empty() {
         return Found::Nothing;

@@ -13,43 +13,43 @@ use crate::ids::Identity;
 use crate::input::{InputCounts, Piece};
 use crate::limits::{FIRST_LINE_MAX, FOLLOW_READ, HOLE_MIN, LOOK_BACK};
 
-/// How far a file is read.
+/// The state of reading a file.
 pub(super) struct Reading {
-    /// What stands for it in spools.
+    /// Its origin in spools.
     pub(super) identity: Identity,
-    /// The first byte that was not handed over.
+    /// The first byte that was not sent.
     pub(super) position: u64,
-    /// Bytes before this hold no newline behind the position.
+    /// Between the position and this offset there is no newline.
     scanned: u64,
-    /// What stands for the last bytes before the position.
+    /// A fingerprint of the last bytes before the position.
     mark: u64,
-    /// Places that some spools have come to: no piece goes across.
+    /// The positions of some spools: pieces are cut there.
     borders: Vec<u64>,
-    /// When the bytes were first seen that wait for more, and the file's length by then.
+    /// When the incomplete bytes were first seen, and the file's length at that time.
     pub(super) rests: Option<(Mono, u64)>,
     decoder: Box<dyn Decode>,
 }
 
-/// What is to be read.
+/// The options of a read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wish {
-    /// Longer lines are cut.
+    /// Longer lines are truncated.
     pub(super) max_line: usize,
-    /// A last line without a newline is a line too: nothing more will come.
+    /// True if a last line without a newline counts as a line: nothing more will come.
     pub(super) ended: bool,
-    /// What waits for more is handed over.
+    /// True to send incomplete records.
     pub(super) all: bool,
     pub(super) now: Mono,
 }
 
-/// What came of a read.
+/// The result of a read.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Lines, and whether there is more.
     Lines(Piece, bool),
     /// No lines; whether there is more.
     None(bool),
-    /// The file was truncated: what is before the position is not what was read.
+    /// The file was truncated: the bytes before the position are not those that were read.
     Truncated,
 }
 
@@ -67,7 +67,7 @@ impl Reading {
         (mut decoder, carried): (Box<dyn Decode>, Vec<Carried>),
     ) -> io::Result<Option<Self>> {
         let size = file.facts()?.size;
-        // One byte beyond the end stands for what was made of the end itself.
+        // One byte beyond the end represents the remainder made at the end itself.
         let (position, is_over) = (position.min(size), position == size + 1);
         let before = before(file, position, LOOK_BACK)?;
         // A position is the end of a line.
@@ -88,7 +88,8 @@ impl Reading {
         Ok(Some(Self { identity, position, scanned, mark, borders, rests, decoder }))
     }
 
-    /// Whether a file has the same bytes before the position; before any, the same first line.
+    /// Returns whether a file has the same bytes before the position; at the start, the same first
+    /// line.
     pub(super) fn fits(&self, file: &impl Tailed) -> bool {
         if self.position == 0 {
             return kind_of(file).is_some_and(|kind| kind == self.identity.kind());
@@ -123,7 +124,7 @@ impl Reading {
         if read < back || mark(&bytes[..back]) != self.mark {
             return Ok(Step::Truncated);
         }
-        // At the beginning the first line says whether it is the same file.
+        // At the beginning, the first line tells whether it is the same file.
         if let Some(first) = first_line(&bytes).filter(|_| self.position == 0)
             && kind(first) != self.identity.kind()
         {
@@ -133,7 +134,7 @@ impl Reading {
         Ok(self.take(&bytes, back, (size, more), wish, counts))
     }
 
-    /// Takes in what was read: `back` bytes before the position, and those behind it.
+    /// Processes what was read: `back` bytes before the position, and those after it.
     fn take(
         &mut self,
         bytes: &Bytes,
@@ -165,7 +166,7 @@ impl Reading {
         let all = ended || wish.all || border.is_some();
         let mut decoded = self.decoder.decode(&whole, all, counts);
         if decoded.consumed == 0 && data.len() == FOLLOW_READ {
-            // More than is looked at together.
+            // More than is decoded at once.
             decoded = self.decoder.decode(&whole, true, counts);
         }
         let rests = decoded.consumed < whole.len() && !decoded.is_full;
@@ -192,7 +193,7 @@ impl Reading {
         Step::Lines(Piece { origin, ..Piece::new(bytes, lines) }, more)
     }
 
-    /// The position moves to byte `to` of what was read, which begins `back` bytes before it.
+    /// Moves the position to byte `to` of what was read, which begins `back` bytes before it.
     fn move_to(&mut self, bytes: &[u8], to: usize, back: usize) {
         self.position += (to - back) as u64;
         self.scanned = self.position;
@@ -215,7 +216,7 @@ impl Reading {
         };
     }
 
-    /// A line that is longer than a read: its end is looked for, and then its beginning is read.
+    /// Handles a line longer than a read: finds its end, and then reads its beginning.
     fn step_in_long_line(
         &mut self,
         file: &impl Tailed,

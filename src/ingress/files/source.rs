@@ -1,4 +1,4 @@
-//! The source: a thread that finds files ([`super::watch`]) and this one, which reads them.
+//! The source: a thread that finds files ([`super::watch`]) and this thread, which reads them.
 //!
 //! A file is its own queue, so no more is read than outputs take ([`Progress`]).
 
@@ -21,12 +21,12 @@ use crate::input::InputCounts;
 use crate::limits::POSITIONS_EVERY;
 use crate::wake::Bell;
 
-/// How long the reader sleeps where nothing has a time.
+/// How long the reader sleeps if no deadline is set.
 const LONG: Duration = Duration::from_secs(24 * 3600);
-/// Pieces that are read before anything else is looked at.
+/// The number of pieces read before anything else is checked.
 const TURN: usize = 16;
 
-/// Where files begin that are there at the very first start.
+/// Where to begin in files that exist at the very first start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// At their beginning.
@@ -53,7 +53,8 @@ pub struct Files {
 }
 
 impl Files {
-    /// A source that is not started yet. Files that cannot be read now may be later.
+    /// Creates a source that is not started yet. Files that cannot be read now may be readable
+    /// later.
     pub fn new(follow: Follow) -> Self {
         Self { follow }
     }
@@ -77,7 +78,7 @@ impl Source for Files {
                 return;
             }
         };
-        // Where files begin at their end, that end is written down.
+        // If files begin at their end, that end is recorded.
         let keeps = start == Start::End;
         let reader = Reader {
             core: Core::new(OsDisk, manner, stored),
@@ -130,10 +131,9 @@ struct Reader {
     progress: Progress,
     /// Whether positions are to be kept in the file.
     keeps: bool,
-    /// Whether everything was listed.
+    /// True once everything was listed.
     listed: bool,
-    /// Whether the file is to be written though there be no positions: the next start is not the
-    /// first.
+    /// True if the file must be written even without positions: the next start is not the first.
     is_first: bool,
     saved: Mono,
 }
@@ -191,7 +191,7 @@ impl Reader {
         self.mailbox.set_open(self.core.open_files());
     }
 
-    /// Reads a turn's worth; whether there may be more.
+    /// Reads a turn's worth; returns whether there may be more.
     fn read(&mut self) -> bool {
         let now = self.now();
         if self.progress.is_full(now) {
@@ -262,11 +262,11 @@ impl Reader {
         let stuck = self.progress.deadline();
         let times = save.into_iter().chain(stuck).chain(self.core.deadline());
         let longest = times.min().map_or(LONG, |at| at.since(now));
-        // A millisecond more, so that the time has come when it is looked at.
+        // One more millisecond, so that the deadline has passed by then.
         rest(self.inlet.bell(), longest + Duration::from_millis(1));
     }
 
-    /// Waits until outputs are done with what was read, where positions depend on it.
+    /// Waits until outputs have completed what was read, if positions depend on it.
     fn finish(mut self) {
         if self.keeps && self.progress.has_new() {
             self.set_barrier(Inquiry::default());

@@ -1,9 +1,9 @@
-//! Finding files: inotify on folders, opening at once what is meant, and nothing else.
+//! Finding files: inotify on folders, opening selected files at once, and nothing else.
 //!
-//! A folder is watched before it is listed, so that nothing comes between. There is one watch for
-//! each folder and none for a file. A file whose name is a symbolic link is written under another
-//! name, so the folder of that one is watched too. Where inotify does not reach (network file
-//! systems) or has no room, all folders are listed every second instead.
+//! A folder is watched before it is listed, so that nothing is missed in between. There is one
+//! watch per folder and none per file. A file whose name is a symbolic link is written under
+//! another name, so the target's folder is watched too. If inotify does not work (network file
+//! systems) or has no watches left, all folders are listed every second instead.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -30,16 +30,16 @@ use crate::parse::glob::Glob;
 use crate::sys::process::open_files_limit;
 use crate::wake::Bell;
 
-/// How long changes are gathered before they are told: a file that is written often makes an event
-/// each time.
+/// How long changes are gathered before they are passed on: a busy file causes an event for each
+/// write.
 const GATHER: Duration = Duration::from_millis(4);
 
-/// File systems that do not tell of what other hosts write (statfs(2)): NFS, SMB, CIFS, AFS, Ceph,
+/// File systems that do not report changes by other hosts (statfs(2)): NFS, SMB, CIFS, AFS, Ceph,
 /// FUSE, 9p.
 const REMOTE: [i64; 7] =
     [0x6969, 0x517b, 0xff53_4d42, 0x5346_414f, 0x00c3_6400, 0x6573_5546, 0x0102_1997];
 
-/// Which files are meant.
+/// Which files are selected.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Meant {
     /// Those that match one of these,
@@ -49,14 +49,14 @@ pub struct Meant {
 }
 
 impl Meant {
-    /// Whether a path is meant.
+    /// Returns whether a path is selected.
     pub fn has(&self, path: &Path) -> bool {
         let matches = |glob: &Glob| glob.matches(path);
         self.globs.iter().any(matches) && !self.exclude.iter().any(matches)
     }
 }
 
-/// Finds files and tells of them.
+/// Finds files and reports them.
 pub(super) struct Watcher {
     /// The input, for the log.
     name: String,
@@ -64,15 +64,15 @@ pub(super) struct Watcher {
     inotify: Option<Inotify>,
     folders: HashMap<WatchDescriptor, Vec<PathBuf>>,
     watched: HashMap<PathBuf, WatchDescriptor>,
-    /// Names of files behind symbolic links: from the path behind to the links.
+    /// Files with symbolic links: from the target's path to the links.
     links: HashMap<PathBuf, Vec<PathBuf>>,
-    /// Paths that the reader was told of.
+    /// Paths reported to the reader.
     known: HashSet<PathBuf>,
-    /// Compressed files that were seen, and paths of files that were followed.
+    /// Compressed files seen, and paths of followed files.
     seen: HashSet<PathBuf>,
     /// Files that could not be opened, and why.
     refused: HashMap<PathBuf, String>,
-    /// Why folders must be listed now and then; each is said once.
+    /// Why folders must be listed periodically; each reason is logged once.
     polls: HashSet<String>,
     first_role: Role,
     is_first: bool,
@@ -81,7 +81,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Finds files for the input `name`; those that are there already have this role.
+    /// Finds files for the input `name`; files that already exist get this role.
     pub(super) fn new(name: &str, meant: Meant, first_role: Role, mailbox: Mailbox) -> Self {
         Self {
             name: name.into(),
@@ -186,7 +186,7 @@ impl Watcher {
         }
     }
 
-    /// Something happened to a name.
+    /// Handles an event for a name.
     fn take_name(&mut self, path: PathBuf, mask: AddWatchFlags, changed: &mut HashSet<PathBuf>) {
         let comes = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
         let goes = AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM;
@@ -213,7 +213,7 @@ impl Watcher {
 
     // ---- names
 
-    /// Opens a file that is meant.
+    /// Opens a selected file.
     fn meet(&mut self, path: &Path, role: Role) {
         if is_compressed(path) {
             return self.meet_compressed(path);
@@ -255,7 +255,7 @@ impl Watcher {
         self.tell_state();
     }
 
-    /// A compressed file is not read. Its plain form was, if it was followed.
+    /// Reports a compressed file. It is not read; its plain form was, if it was followed.
     fn meet_compressed(&mut self, path: &Path) {
         if self.seen.len() >= FOLDER_NAMES_MAX || !self.seen.insert(path.to_path_buf()) {
             return;
@@ -280,7 +280,7 @@ impl Watcher {
         }
     }
 
-    /// A name that is a symbolic link: the folder of what is behind it is watched too.
+    /// Handles a symbolic link: the folder of its target is watched too.
     fn watch_target(&mut self, path: &Path) {
         let is_link = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
         let Some(target) = is_link.then(|| path.canonicalize().ok()).flatten() else { return };
@@ -295,9 +295,9 @@ impl Watcher {
 
     // ---- folders
 
-    /// Lists everything that may be meant.
+    /// Lists everything that may be selected.
     fn look(&mut self) {
-        // What has become of names that no event told of.
+        // Names that went away without an event.
         let lost: Vec<_> = self.known.iter().filter(|path| !path.exists()).cloned().collect();
         lost.iter().for_each(|path| self.gone(path));
         self.enter_roots();
@@ -308,7 +308,7 @@ impl Watcher {
     fn enter_roots(&mut self) {
         let roots: HashSet<_> = self.meant.globs.iter().map(Glob::root).collect();
         for root in roots {
-            // What is not there yet comes in the nearest folder that is.
+            // A missing folder will appear in its nearest existing parent.
             match root.ancestors().find(|folder| folder.is_dir()) {
                 Some(folder) if folder == root => self.enter(&root),
                 Some(folder) => {
@@ -322,7 +322,7 @@ impl Watcher {
         }
     }
 
-    /// Watches a folder and those below it, and opens what is meant.
+    /// Watches a folder and those below it, and opens selected files.
     fn enter(&mut self, folder: &Path) {
         let mut folders = vec![folder.to_path_buf()];
         while let Some(folder) = folders.pop() {
@@ -336,7 +336,7 @@ impl Watcher {
         }
     }
 
-    /// Lists a folder: its folders are given, its files opened.
+    /// Lists a folder: returns its folders, opens its files.
     fn list(&mut self, folder: &Path, holds: bool) -> Vec<PathBuf> {
         let entries = match folder.read_dir() {
             Ok(entries) => entries,
@@ -419,7 +419,7 @@ impl Watcher {
         }
     }
 
-    /// A folder is gone, with all that was in it.
+    /// Handles the removal of a folder with everything in it.
     fn leave(&mut self, folder: &Path) {
         let below: Vec<_> =
             self.watched.keys().filter(|path| path.starts_with(folder)).cloned().collect();
@@ -429,7 +429,7 @@ impl Watcher {
                 paths.retain(|other| *other != path);
                 if paths.is_empty() {
                     self.folders.remove(&descriptor);
-                    // It fails where the kernel has removed it already.
+                    // It fails if the kernel has already removed it.
                     let _ = self.inotify.as_ref().map(|inotify| inotify.rm_watch(descriptor));
                 }
             }
@@ -450,7 +450,7 @@ impl Watcher {
         }
     }
 
-    /// Says what cannot be read, where that has changed.
+    /// Reports what cannot be read, if that has changed.
     fn tell_state(&mut self) {
         let state = match self.refused.iter().min() {
             None => Ok(()),
@@ -466,22 +466,22 @@ impl Watcher {
     }
 }
 
-/// What kind of events came.
+/// The kind of events received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Urgency {
-    /// Files were written to. More will come.
+    /// Files were written to. More will follow.
     Writes,
-    /// Names have come or gone: a file may not be there for long.
+    /// Names have appeared or disappeared: a file may not exist for long.
     Names,
 }
 
-/// How many files an input may follow.
+/// The maximum number of files an input may follow.
 fn files_max() -> usize {
     let descriptors = usize::try_from(open_files_limit()).unwrap_or(usize::MAX);
     FOLLOWED_MAX.min(descriptors / FOLLOWED_PART)
 }
 
-/// Whether a folder is one of those above it, by a symbolic link.
+/// Returns whether a folder is one of its own parents, through a symbolic link.
 fn is_loop(folder: &Path) -> bool {
     let is = |found: Metadata| (found.dev(), found.ino());
     let Ok(own) = folder.metadata().map(is) else { return false };

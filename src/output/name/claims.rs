@@ -1,4 +1,4 @@
-//! Which paths are an output's own, so that no message has another output write them.
+//! Which paths belong to an output, so that no message makes another output write them.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -7,7 +7,7 @@ use super::{NameTemplate, Part, Values};
 use crate::output::archive;
 
 impl NameTemplate {
-    /// Whether lines have a part in the last component of the name.
+    /// Returns whether lines influence the last component of the name.
     fn names_files_by_lines(&self) -> bool {
         let own = |part: &Part| matches!(part, Part::Input | Part::Field(_));
         let last = |part: &Part| matches!(part, Part::Fixed(text) if text.contains('/'));
@@ -15,8 +15,8 @@ impl NameTemplate {
         self.parts[from..].iter().any(own)
     }
 
-    /// Whether a file of that path is one of this template's, or an archive of one. Only where no
-    /// line has a part in the last component; else anything could be.
+    /// Returns whether a file with that path belongs to this template, or is an archive of one that
+    /// does. Always false if lines influence the last component, because then anything could match.
     pub fn claims(&self, path: &Path, when: SystemTime) -> bool {
         if self.names_files_by_lines() {
             return false;
@@ -27,7 +27,7 @@ impl NameTemplate {
             && self.folder_matches(folder)
     }
 
-    /// Whether the folder of this name can be that one.
+    /// Returns whether the name's folder can be that one.
     fn folder_matches(&self, folder: &str) -> bool {
         let mut parts: Vec<Option<&str>> = Vec::new();
         for part in &self.parts {
@@ -45,7 +45,7 @@ impl NameTemplate {
     }
 }
 
-/// Whether a text is made of these parts, of which `None` is anything within a component.
+/// Returns whether a text consists of these parts; `None` matches anything within a component.
 fn matches_parts(parts: &[Option<&str>], text: &str) -> bool {
     match parts.split_first() {
         None => text.is_empty(),
@@ -53,9 +53,9 @@ fn matches_parts(parts: &[Option<&str>], text: &str) -> bool {
             text.strip_prefix(*fixed).is_some_and(|text| matches_parts(rest, text))
         }
         Some((None, rest)) => {
-            let most = text.find('/').unwrap_or(text.len());
+            let max = text.find('/').unwrap_or(text.len());
             let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
-            ends.take_while(|end| *end <= most).any(|end| matches_parts(rest, &text[end..]))
+            ends.take_while(|end| *end <= max).any(|end| matches_parts(rest, &text[end..]))
         }
     }
 }

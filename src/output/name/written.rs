@@ -1,4 +1,4 @@
-//! How a name is written: what becomes of the values that fields put into it.
+//! Rendering a name: how the values of fields are inserted.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use crate::limits::NAME_PART_MAX;
 use crate::output::archive;
 use crate::printable::is_hidden;
 
-/// What is left of a field's value that can be part of a name.
+/// The part of a field's value that can be part of a name.
 pub fn clean(value: &[u8]) -> Cow<'_, [u8]> {
     // A character that is replaced has at most four bytes, and what replaces it has one.
     let looked_at = &value[..value.len().min(4 * NAME_PART_MAX + 4)];
@@ -38,17 +38,17 @@ pub(super) fn zoned(when: SystemTime, zone: &TimeZone) -> Zoned {
     Timestamp::try_from(when).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(zone.clone())
 }
 
-/// A name as far as it is written.
+/// A partly rendered name.
 #[derive(Debug, Default)]
 pub(super) struct Written {
     pub(super) text: String,
     /// Where its last component begins.
     component: usize,
-    /// The end of the last field in this component.
+    /// The end of the last field in the current component.
     field_end: Option<usize>,
     /// Where the first field of a line begins.
     pub(super) first_field: Option<usize>,
-    /// Where times are.
+    /// The ranges that times occupy.
     pub(super) times: Vec<Range<usize>>,
 }
 
@@ -70,7 +70,7 @@ impl Written {
 
     pub(super) fn push_time(&mut self, format: &str, time: Option<&Zoned>) {
         let start = self.text.len();
-        // The format was tried when the template was read, so this cannot fail.
+        // The format was checked when the template was parsed, so this cannot fail.
         if let Some(Ok(text)) = time.map(|time| strtime::format(format, time)) {
             self.push(&text);
         }
@@ -91,8 +91,8 @@ impl Written {
         self.field_end = Some(self.text.len());
     }
 
-    /// Keeps what a field put into a component from looking like the ending of an archive, also
-    /// where the user's own ending stands behind it.
+    /// Keeps the value of a field from making a component look like an archive's name, even if the
+    /// user's own suffix follows it.
     pub(super) fn end_component(&mut self) {
         let Some(field_end) = self.field_end else { return };
         let mut end = self.text.len();

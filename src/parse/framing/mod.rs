@@ -1,16 +1,15 @@
-//! Messages out of a stream of syslog over TCP (RFC 6587, RFC 5425).
+//! Extracting messages from a stream of syslog over TCP (RFC 6587, RFC 5425).
 //!
-//! How a message is framed is told for each one by its first byte: 1 to 9 begins the count of its
-//! octets (RFC 6587, section 3.4.1), anything else a message that a newline ends (section 3.4.2).
-//! A number that no space follows is text, and so is one that is larger than any message may be
-//! without a `<` behind the space: a log line that begins with a date must not swallow what comes
+//! The framing of each message is determined by its first byte: 1 to 9 begins an octet count (RFC
+//! 6587, section 3.4.1), anything else a message terminated by a newline (section 3.4.2). A number
+//! that is not followed by a space is text, and so is one that exceeds the maximum message size
+//! without a `<` after the space: a log line that begins with a date must not swallow what comes
 //! after it.
 //!
-//! A wrong count must not silence a connection. What stands behind a counted message and is no
-//! count is handed on as it is, up to a newline, or up to the next count with a PRI behind it
-//! (`seeker`): then a count was wrong, and the stream is in step again. A message without an end
-//! is handed on in pieces, and a counted one that goes on and on is told. Each of these is a
-//! [`Slip`].
+//! A wrong count must not silence a connection. Bytes after a counted message that are not a count
+//! are passed on unchanged, up to a newline, or up to the next count followed by a PRI (`seeker`):
+//! then a count was wrong, and the stream is in step again. A message without an end is passed on
+//! in pieces, and an endless counted one is reported. Each of these is a [`Slip`].
 
 mod seeker;
 
@@ -23,35 +22,35 @@ use seeker::{DIGITS_MAX, Found, Seeker, value};
 const MARK: &[u8] = b"\xef\xbb\xbf";
 /// The shortest header of RFC 5424: `<1>1 - - - - - -`.
 const HEADER_MIN: u64 = 16;
-/// A message without an end is given up when it is so many times as long as a message may be, and
-/// not before it has so many bytes.
+/// A message without an end is given up at this multiple of the maximum message size, but not below
+/// [`ENDLESS_MIN`] bytes.
 const ENDLESS: usize = 2;
 const ENDLESS_MIN: usize = 128 * 1024;
 
-/// Finds the messages in a stream that comes in pieces.
+/// Finds the messages in a stream that arrives in pieces.
 #[derive(Debug)]
 pub struct Framer {
     max_message: usize,
-    /// Whether NUL ends a message as a newline does.
+    /// True if NUL also ends a message, as a newline does.
     nul: bool,
     state: State,
-    /// What came so far of a message that has no end yet; at most `max_message` bytes.
+    /// The received part of an unfinished message; at most `max_message` bytes.
     kept: Vec<u8>,
     /// Bytes of it that were cut off.
     cut: usize,
-    /// The last byte of it, kept or not.
+    /// Its last byte, kept or not.
     last: u8,
-    /// Whether the message before was a counted one.
+    /// True if the previous message was counted.
     is_counted: bool,
-    /// Whether there was a count with a PRI behind it.
+    /// True once a count was followed by a PRI.
     has_counts: bool,
-    /// The last count that a whole header fits into.
+    /// The last count that is large enough for a complete header.
     usual_count: u64,
-    /// Whether a newline ended a message.
+    /// True once a newline ended a message.
     has_newlines: bool,
-    /// Whether what comes is a part of a message of which the beginning was handed on.
+    /// True if the current bytes belong to a message whose beginning was already passed on.
     is_piece: bool,
-    /// Whether it was told already that this message is far too large.
+    /// True if the excessive size of the current message was already reported.
     is_told: bool,
     seeker: Seeker,
     slips: u64,
@@ -62,41 +61,41 @@ pub struct Framer {
 enum State {
     /// Before a message.
     Between,
-    /// Within what may be a byte order mark; `kept` has it.
+    /// Within a possible byte order mark, which is in `kept`.
     Mark,
-    /// Within digits that may be a count; `kept` has them, and the space.
+    /// Within digits that may be a count; they are in `kept`, with the space.
     Counting,
-    /// Within a message that a newline ends.
+    /// Within a message terminated by a newline.
     Line,
-    /// Behind a NUL in such a message.
+    /// After a NUL in such a message.
     Nul,
-    /// Within a message of which so many bytes are missing.
+    /// Within a counted message of which this many bytes are missing.
     Counted(u64),
 }
 
-/// A message that was found.
+/// A message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'f> {
-    /// Its bytes, at most as many as a message may have.
+    /// Its bytes, at most the maximum message size.
     pub bytes: &'f [u8],
-    /// How many more it had.
+    /// How many bytes were cut off.
     pub cut: usize,
 }
 
-/// How a sender frames its messages otherwise than it should.
+/// A sender's deviation from the framing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slip {
-    /// A count stands in the middle of a message: one before it was wrong.
+    /// A count in the middle of a message: an earlier one was wrong.
     OutOfStep,
-    /// A message goes on and on.
+    /// A message does not end.
     Endless,
-    /// A counted message is far larger than a message may be.
+    /// A counted message is far larger than the maximum message size.
     Large,
     /// Messages end with NUL alone.
     Nul,
 }
 
-/// A count of octets larger than anybody can mean; nothing after it can be made sense of.
+/// An octet count larger than any real message; nothing after it can be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLarge(pub u64);
 
@@ -110,19 +109,19 @@ impl fmt::Display for Slip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OutOfStep => {
-                "sent a wrong count of octets: what follows is taken up to the next count; \
-                 the sender must count bytes (not characters), without the space behind the number"
+                "sent a wrong octet count: what follows is read up to the next count; \
+                 the sender must count bytes (not characters), without the space after the number"
             }
             Self::Endless => {
-                "sends a message without an end, which is handed on in pieces: \
+                "sends a message without an end, which is passed on in pieces: \
                  the sender must end messages with a newline or count their octets"
             }
             Self::Large => {
-                "counts far more octets than `max_message`: all of them are taken for one message, \
-                 which is cut; where the count is wrong, mend the sender"
+                "counts far more octets than `max_message`: they are treated as one message, \
+                 which is cut; if the count is wrong, fix the sender"
             }
             Self::Nul => {
-                "ends messages with NUL: the input takes it from now on; \
+                "ends messages with NUL: the input accepts it from now on; \
                  write `delimiter = \"nul\"` for all of its clients"
             }
         })
@@ -130,7 +129,7 @@ impl fmt::Display for Slip {
 }
 
 impl Framer {
-    /// A framer that cuts messages to `max_message` bytes.
+    /// Creates a framer that truncates messages to `max_message` bytes.
     pub fn new(max_message: usize, nul: bool) -> Self {
         Self {
             max_message,
@@ -151,10 +150,10 @@ impl Framer {
         }
     }
 
-    /// Takes in a piece of the stream; `take` gets each message that it completes.
+    /// Processes a piece of the stream; `take` receives each message that it completes.
     ///
     /// # Errors
-    /// A count is too large; nothing more is to be taken in.
+    /// A count is too large; nothing more may be pushed.
     pub fn push(
         &mut self,
         mut piece: &[u8],
@@ -174,17 +173,17 @@ impl Framer {
         Ok(())
     }
 
-    /// The stream has ended: its last message, as far as it came.
+    /// Handles the end of the stream: emits its last message, as far as it was received.
     pub fn end(&mut self, take: &mut impl FnMut(Frame<'_>)) {
         self.finish(take);
     }
 
-    /// Bytes held of a message that has no end yet.
+    /// Bytes buffered of an unfinished message.
     pub fn held(&self) -> usize {
         self.kept.len()
     }
 
-    /// How often the sender slipped since this was last asked, and how it did the first time.
+    /// Takes the number of slips since the last call, and the first of them.
     pub fn take_slips(&mut self) -> (u64, Option<Slip>) {
         (std::mem::take(&mut self.slips), self.slip.take())
     }
@@ -195,7 +194,7 @@ impl Framer {
     }
 
     fn begin<'p>(&mut self, piece: &'p [u8]) -> &'p [u8] {
-        // What some senders put behind a message that they count.
+        // What some senders append to a counted message.
         let is_trailer = |byte: u8| self.is_counted && matches!(byte, b'\r' | 0);
         let is_gap = |byte: u8| byte == b' ' || self.ends(byte) || is_trailer(byte);
         let Some(start) = piece.iter().position(|&byte| !is_gap(byte)) else { return &[] };
@@ -209,13 +208,13 @@ impl Framer {
         &piece[start..]
     }
 
-    /// The state in a message that a newline ends.
+    /// Begins a message terminated by a newline.
     fn begin_line(&mut self) -> State {
         self.seeker.reset();
         State::Line
     }
 
-    /// Gathers a byte order mark, which is no part of the stream where a count is behind it.
+    /// Gathers a byte order mark, which is skipped if a count follows it.
     fn mark<'p>(&mut self, piece: &'p [u8]) -> &'p [u8] {
         let byte = piece[0];
         let len = self.kept.len();
@@ -233,7 +232,7 @@ impl Framer {
         piece
     }
 
-    /// The state in a message that a newline ends, whose first bytes are kept already.
+    /// Begins a message terminated by a newline whose first bytes are already kept.
     fn begin_kept(&mut self) -> State {
         let state = self.begin_line();
         for byte in std::mem::take(&mut self.kept) {
@@ -243,7 +242,7 @@ impl Framer {
         state
     }
 
-    /// Gathers digits, the space and the byte behind it, which together say what begins here.
+    /// Gathers digits, the space and the byte after it, which together determine what begins here.
     fn count<'p>(&mut self, piece: &'p [u8]) -> Result<&'p [u8], TooLarge> {
         let byte = piece[0];
         match self.kept.last() {
@@ -283,7 +282,7 @@ impl Framer {
 
     /// Within a message that only a newline ends, on a connection without counts.
     fn line<'p>(&mut self, piece: &'p [u8], take: &mut impl FnMut(Frame<'_>)) -> &'p [u8] {
-        // One that a newline never ended may mean NUL.
+        // A connection without newlines so far may use NUL.
         let end = match self.has_newlines && !self.nul {
             true => memchr::memchr(b'\n', piece),
             false => memchr::memchr2(b'\n', 0, piece),
@@ -306,9 +305,9 @@ impl Framer {
         &piece[end + 1..]
     }
 
-    /// A line has ended with `last` and behind it this byte, a newline or NUL.
+    /// Ends a line with `last`; the terminator `end` is a newline or NUL.
     fn end_line(&mut self, last: &[u8], end: u8, take: &mut impl FnMut(Frame<'_>)) {
-        // A carriage return before the newline is part of the end.
+        // A carriage return before the newline is part of the terminator.
         let mut last = last;
         self.is_counted = false;
         if end == b'\n' {
@@ -322,7 +321,7 @@ impl Framer {
         self.complete(last, take);
     }
 
-    /// Behind a NUL, where a newline never ended a message: with a PRI behind it, it is the end.
+    /// After a NUL, if no newline has ended a message yet: followed by a PRI, it is a terminator.
     fn behind_nul<'p>(&mut self, piece: &'p [u8], take: &mut impl FnMut(Frame<'_>)) -> &'p [u8] {
         self.state = State::Line;
         if piece[0] == b'<' {
@@ -356,8 +355,8 @@ impl Framer {
         &[]
     }
 
-    /// A count stands at the end of what is kept: what is before it is a message, what follows it
-    /// is in step again.
+    /// Handles a count at the end of the kept bytes: what precedes it is a message, what follows is
+    /// in step again.
     fn found(&mut self, found: &Found, take: &mut impl FnMut(Frame<'_>)) {
         self.take_back(found.len);
         self.slipped(Slip::OutOfStep);
@@ -372,14 +371,14 @@ impl Framer {
 
     /// How many more bytes a line may have before it is given up.
     fn room(&self) -> usize {
-        let most = match self.is_piece {
+        let max = match self.is_piece {
             true => self.max_message,
             false => self.max_message.saturating_mul(ENDLESS).max(ENDLESS_MIN),
         };
-        most.max(1).saturating_sub(self.kept.len() + self.cut)
+        max.max(1).saturating_sub(self.kept.len() + self.cut)
     }
 
-    /// Hands on what came of a line that is too long to end ever; the rest comes in pieces.
+    /// Passes on what was received of an endless line; the rest follows in pieces.
     fn give_up(&mut self, last: &[u8], take: &mut impl FnMut(Frame<'_>)) {
         self.keep(last);
         if !self.is_piece {
@@ -427,14 +426,14 @@ impl Framer {
         self.last = bytes.last().copied().unwrap_or(self.last);
     }
 
-    /// Takes the last bytes off a message again.
+    /// Removes the last bytes of a message again.
     fn take_back(&mut self, count: usize) {
         let of_kept = count.saturating_sub(self.cut);
         self.cut = self.cut.saturating_sub(count);
         self.kept.truncate(self.kept.len().saturating_sub(of_kept));
     }
 
-    /// A message ends with `last`: where nothing of it came before, it is not copied.
+    /// Completes a message with `last`; if no part of it was kept before, it is not copied.
     fn complete(&mut self, last: &[u8], take: &mut impl FnMut(Frame<'_>)) {
         if self.kept.is_empty() && last.len() <= self.max_message {
             self.state = State::Between;
@@ -466,7 +465,8 @@ mod tests {
 
     use super::*;
 
-    /// The messages of a stream that comes in these pieces, each with what was cut off.
+    /// The messages of a stream that arrives in these pieces, each with the number of bytes cut
+    /// off.
     fn frames(framer: &mut Framer, pieces: &[&[u8]]) -> Vec<(String, usize)> {
         let mut found = Vec::new();
         let mut take = |frame: Frame<'_>| {
@@ -532,7 +532,7 @@ mod tests {
             .collect()
     }
 
-    /// What comes of a stream whatever its pieces are, how often it slipped, and how.
+    /// The messages, the number of slips and the first slip of a stream, however it is split.
     fn run(max_message: usize, stream: &[u8]) -> (Vec<String>, u64, Option<Slip>) {
         let once = |pieces: &[&[u8]]| {
             let mut framer = Framer::new(max_message, false);
@@ -565,7 +565,7 @@ mod tests {
             assert_eq!(found[found.len() - 50..], *tail, "{wrong}");
             assert!((1..=9).contains(&slips), "{wrong}: {slips}");
             assert_eq!(slip, Some(Slip::OutOfStep), "{wrong}");
-            // Each text is in some line, but for spaces where one was split.
+            // Each text is in some line, except for spaces where one was split.
             let text = found.concat().replace(' ', "");
             for number in 0..messages.len() {
                 assert!(text.contains(&format!("message{number}y")), "{wrong}: {number}");
@@ -583,7 +583,7 @@ mod tests {
             let (found, slips, _) = run(500, stream.as_bytes());
             let text = found.concat().replace(' ', "");
             let came = |number: &usize| text.contains(&format!("message{number}y"));
-            // A number in a text that is out of step may be taken for a count.
+            // A number in a text that is out of step may be mistaken for a count.
             assert!((0..messages.len()).filter(came).count() > 190, "{wrong}");
             assert!(slips > 10, "{wrong}");
         }
@@ -611,7 +611,7 @@ mod tests {
         let stream: String = messages(9).iter().map(|message| format!("{message}\0")).collect();
         let (found, slips, slip) = run(500, stream.as_bytes());
         assert_eq!((found, slips, slip), (messages(9), 1, Some(Slip::Nul)));
-        // Where newlines end messages, a NUL is a byte as any other.
+        // If newlines end messages, NUL is an ordinary byte.
         let (found, slips, _) = run(500, b"<1>a\n<1>b\0<2>c\n");
         assert_eq!((found, slips), (vec!["<1>a".to_string(), "<1>b\0<2>c".into()], 0));
         assert_eq!(run(500, b"<1>b\0c\n").1, 0);
@@ -623,7 +623,7 @@ mod tests {
         let size = 60_000;
         let mut framer = Framer::new(size, false);
         let found = frames(&mut framer, &[&stream, &stream, b"\n<2>b\n"]);
-        // What is that long is taken for one that is cut; from there on all is handed on.
+        // A message of that size is treated as truncated; from there on everything is passed on.
         assert_eq!((found[0].0.len(), found[0].1), (size, ENDLESS_MIN - size));
         let rest: String = found[1..found.len() - 1].iter().map(|(text, _)| &**text).collect();
         let all = [&stream[..], &stream].concat();
@@ -631,7 +631,7 @@ mod tests {
         assert!(found[1..].iter().all(|(text, cut)| text.len() <= size && *cut == 0));
         assert_eq!(found.last().unwrap().0, "<2>b");
         assert_eq!(framer.take_slips(), (1, Some(Slip::Endless)));
-        // Nobody waits for the end, whatever the pieces are.
+        // Nothing waits for the end, however the stream is split.
         let mut framer = Framer::new(size, false);
         let mut count = 0;
         for piece in stream.repeat(2).chunks(777) {
@@ -657,7 +657,7 @@ mod tests {
         assert_eq!(slips_of(&large, &[large.len()]), slips_of(&large, &[9, 50, 150_000, 199_999]));
     }
 
-    /// How often the sender of a stream slipped that comes in pieces which end so.
+    /// The number of slips in a stream whose pieces end at these offsets.
     fn slips_of(stream: &[u8], ends: &[usize]) -> u64 {
         let mut framer = Framer::new(5, false);
         let mut start = 0;

@@ -1,25 +1,25 @@
-//! Looks for the next count of octets in a stream that is out of step: digits, a space and a PRI.
+//! Searches a stream that is out of step for the next octet count: digits, a space and a PRI.
 
 use crate::limits::COUNT_MAX;
 
-/// The number that these digits say.
+/// The number represented by these digits.
 pub(super) fn value(digits: &[u8]) -> u64 {
     digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
 }
 
-/// Digits of a count.
+/// The maximum number of digits of a count.
 pub(super) const DIGITS_MAX: usize = 10;
 /// The longest PRI is `<191>`.
 const PRI_DIGITS_MAX: usize = 3;
 
-/// What was found: a count with a PRI behind it.
+/// A count followed by a PRI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Found {
     /// The count of octets.
     pub(super) count: u64,
     /// The bytes of the PRI, which are the first of the message.
     pub(super) pri: Pri,
-    /// How many bytes the count, the space and the PRI take.
+    /// The total length of the count, the space and the PRI.
     pub(super) len: usize,
 }
 
@@ -36,11 +36,11 @@ impl Pri {
     }
 }
 
-/// Takes the bytes of a stream one by one.
+/// Scans the bytes of a stream one by one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seeker {
     stage: Stage,
-    /// The last digits that stand together, at most as many as a count has.
+    /// The last run of digits, at most as many as a count has.
     digits: Vec<u8>,
     pri: Vec<u8>,
 }
@@ -50,15 +50,15 @@ enum Stage {
     /// Within digits, or before any.
     #[default]
     Digits,
-    /// Behind the space.
+    /// After the space.
     Space,
     /// Within the PRI.
     Pri,
 }
 
 impl Seeker {
-    /// Takes the next byte; where it ends a PRI behind a count, what was found. `usual` is a count
-    /// from before: where a number is far larger, its first digits are likely text.
+    /// Scans the next byte; returns the count if the byte ends a PRI after one. `usual` is an
+    /// earlier count: if a number is far larger, its first digits are probably text.
     pub(super) fn next(&mut self, byte: u8, usual: u64) -> Option<Found> {
         match (self.stage, byte) {
             (Stage::Digits, b' ') if !self.digits.is_empty() => self.stage = Stage::Space,
@@ -79,7 +79,7 @@ impl Seeker {
         None
     }
 
-    /// Forgets what came.
+    /// Discards the state.
     pub(super) fn reset(&mut self) {
         self.stage = Stage::Digits;
         self.digits.clear();
@@ -104,8 +104,8 @@ impl Seeker {
         let zeros = self.digits.iter().take_while(|digit| **digit == b'0').count();
         let mut digits = &self.digits[zeros..];
         if usual > 0 && value(digits) > 2 * usual {
-            let least = digits.len().min(usual.ilog10() as usize + 1);
-            let last = &digits[digits.len() - least..];
+            let min_digits = digits.len().min(usual.ilog10() as usize + 1);
+            let last = &digits[digits.len() - min_digits..];
             // No count begins with a zero.
             digits = if last.starts_with(b"0") { digits } else { last };
         }

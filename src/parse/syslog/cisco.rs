@@ -1,22 +1,22 @@
-//! What Cisco's devices put before the time: a colon, or sequence numbers, an origin, and `*` or
-//! `.` where the clock is not synchronised; instead of the time, how long they are up.
+//! The prefix that Cisco devices put before the time: a colon, or sequence numbers, an origin, and
+//! `*` or `.` if the clock is not synchronised; some send their uptime instead of the time.
 
 use super::Span;
 use super::loose::{TAG_MAX, is_name};
 use super::stamp::is_month;
 
-/// What stands before the time.
+/// The prefix before the time.
 pub(super) struct Cisco {
     /// Where the time begins.
     pub(super) end: usize,
-    /// Whether there is a sequence number.
+    /// True if there is a sequence number.
     pub(super) is_numbered: bool,
-    /// The host's name between number and time.
+    /// The host's name between the number and the time.
     pub(super) origin: Span,
 }
 
 impl Cisco {
-    /// What stands at `at`, before the time.
+    /// Parses the prefix at `at`.
     pub(super) fn new(line: &[u8], at: usize) -> Self {
         let mut cisco = Self { end: at, is_numbered: false, origin: Span::default() };
         if line[at..].starts_with(b": ") {
@@ -45,7 +45,7 @@ impl Cisco {
     }
 }
 
-/// The length of a short word of such bytes with a colon and a space behind it.
+/// The length of a short word of such bytes that is followed by a colon and a space.
 fn word(bytes: &[u8], is_part: impl Fn(&u8) -> bool) -> Option<usize> {
     let len = bytes.iter().take(TAG_MAX).take_while(|byte| is_part(byte)).count();
     (len > 0 && bytes[len..].starts_with(b": ")).then_some(len)

@@ -1,24 +1,24 @@
-//! Headers that are not of RFC 5424: RFC 3164 in its many shapes, and none at all.
+//! Headers other than those of RFC 5424: RFC 3164 in its many variants, and none at all.
 //!
-//! Behind the time stand a host and a tag, or one of them, or neither. As in rsyslog, a word with
-//! a colon right behind it is the tag, never the host, and a message without a time may yet have a
-//! tag. A word that no host can be called is part of the text.
+//! The time is followed by a host and a tag, or one of them, or neither. As in rsyslog, a word
+//! followed directly by a colon is the tag, never the host, and a message without a time may still
+//! have a tag. A word that cannot be a host's name is part of the text.
 
 use std::net::IpAddr;
 
 use super::cisco::{Cisco, mnemonic};
 use super::{Fault, Message, Sent, Span, stamp};
 
-/// So much of a message, from its time on, can be header.
+/// The maximum length of the header from the time on.
 const HEAD_MAX: usize = 512;
-/// The longest name of a host (RFC 1035, section 2.3.4).
+/// The maximum length of a host's name (RFC 1035, section 2.3.4).
 const HOST_MAX: usize = 255;
-/// The longest tag where there is no time before it.
+/// The maximum length of a tag that no time precedes.
 pub(super) const TAG_MAX: usize = 64;
 
-/// Finds the parts behind the PRI, which ends at `at`.
+/// Finds the parts after the PRI, which ends at `at`.
 pub(super) fn parse(line: &[u8], at: usize, message: &mut Message) {
-    // One space may be between them and what follows.
+    // A space may separate them from what follows.
     let text = at + usize::from(line.get(at) == Some(&b' '));
     message.text = Span::new(text, text).start;
     let start = behind_spaces(line, at);
@@ -31,14 +31,14 @@ pub(super) fn parse(line: &[u8], at: usize, message: &mut Message) {
     }
 }
 
-/// The time that begins at `at`, and where it ends. One of RFC 3339 that nothing follows is text.
+/// The time that begins at `at`, and where it ends. An RFC 3339 time followed by nothing is text.
 fn time(line: &[u8], at: usize) -> Option<(Sent, usize)> {
     let found = stamp::read(line, at).or_else(|| stamp::nearly_iso(line, at))?;
     let is_alone = line[at].is_ascii_digit() && behind_spaces(line, found.1) == line.len();
     (!is_alone).then_some(found)
 }
 
-/// Finds the host, the tag and the text behind a time that ends at `end`.
+/// Finds the host, the tag and the text after a time that ends at `end`.
 fn behind_time(line: &[u8], end: usize, cisco: &Cisco, message: &mut Message) {
     message.host = cisco.origin;
     let mut at = behind_colon(line, end);
@@ -50,7 +50,7 @@ fn behind_time(line: &[u8], end: usize, cisco: &Cisco, message: &mut Message) {
         at = behind_colon(line, at + len);
     }
     message.text = Span::new(at, at).start;
-    // A second time is text, and so is what follows where a year and an empty host stand.
+    // A second time is text, and so is what follows a year and an empty host.
     if forwarded(line, at, message)
         || stamp::read(line, at).is_some()
         || is_year_behind(&line[..end]) && line[end..].starts_with(b"  ")
@@ -76,14 +76,14 @@ fn behind_time(line: &[u8], end: usize, cisco: &Cisco, message: &mut Message) {
     }
 }
 
-/// Finds the tag and the text behind a host that ends at `end`.
+/// Finds the tag and the text after a host that ends at `end`.
 fn behind_host(line: &[u8], end: usize, cisco: &Cisco, message: &mut Message) {
     let at = end + usize::from(line.get(end) == Some(&b' '));
     let first = word(line, at);
     let app = &first[..first.iter().position(|byte| *byte == b':').unwrap_or(first.len())];
     let numbered = app_and_number(app).filter(|(_, len)| *len == app.len());
     let has_colon = first.len() > app.len();
-    // Without a colon behind it, only what looks like a name is a tag.
+    // Without a colon after it, only a word that looks like a name is a tag.
     let looks_like_name = !app.iter().all(u8::is_ascii_digit) && app.iter().all(is_name);
     let is_tag = numbered.is_some() || if has_colon { may_be_tag(app) } else { looks_like_name };
     if !app.is_empty() && is_tag {
@@ -100,7 +100,7 @@ fn behind_host(line: &[u8], end: usize, cisco: &Cisco, message: &mut Message) {
     cisco_name(line, text, message);
 }
 
-/// Sets the app, its number and the text, where the app's span has its number too.
+/// Sets the app, its number and the text, if the app's span includes its number.
 fn behind_app(line: &[u8], numbered: Option<(usize, usize)>, cisco: &Cisco, message: &mut Message) {
     let start = message.app.start as usize;
     if let Some((app, _)) = numbered {
@@ -108,7 +108,7 @@ fn behind_app(line: &[u8], numbered: Option<(usize, usize)>, cisco: &Cisco, mess
     }
     let text = behind_tag(line, message);
     message.text = Span::new(text, text).start;
-    // What stands before Cisco's mnemonic is the host, or the zone of the time.
+    // The word before Cisco's mnemonic is the host, or the zone of the time.
     if message.procid.is_empty()
         && message.host == cisco.origin
         && let Some((app, end)) = mnemonic(&line[text..])
@@ -121,7 +121,7 @@ fn behind_app(line: &[u8], numbered: Option<(usize, usize)>, cisco: &Cisco, mess
     }
 }
 
-/// Takes Cisco's mnemonic at `at` for the app, where one is there.
+/// Uses Cisco's mnemonic at `at` as the app, if there is one.
 fn cisco_name(line: &[u8], at: usize, message: &mut Message) {
     if let Some((app, end)) = mnemonic(&line[at..]) {
         message.app = Span::new(at, at + app);
@@ -129,7 +129,7 @@ fn cisco_name(line: &[u8], at: usize, message: &mut Message) {
     }
 }
 
-/// What AIX puts before a message that it passes on: `Message forwarded from HOST: TAG…`.
+/// The prefix that AIX adds to a message it forwards: `Message forwarded from HOST: TAG…`.
 fn forwarded(line: &[u8], at: usize, message: &mut Message) -> bool {
     const WORDS: &[u8] = b"Message forwarded from ";
     let Some(rest) = line[at..].strip_prefix(WORDS) else { return false };
@@ -145,8 +145,8 @@ fn forwarded(line: &[u8], at: usize, message: &mut Message) -> bool {
     true
 }
 
-/// Finds `[procid]`, the colon and the one space behind the app, where they are; where the text
-/// begins.
+/// Finds `[procid]`, the colon and the single space after the app, if present; returns where the
+/// text begins.
 fn behind_tag(line: &[u8], message: &mut Message) -> usize {
     let mut at = message.app.end as usize;
     let head = &line[at..line.len().min(at + HEAD_MAX)];
@@ -160,7 +160,7 @@ fn behind_tag(line: &[u8], message: &mut Message) -> usize {
     at + usize::from(line.get(at) == Some(&b' '))
 }
 
-/// A tag without a time before it: `su: …`, `su[12]: …`.
+/// Parses a tag that no time precedes: `su: …`, `su[12]: …`.
 fn tagged(line: &[u8], at: usize, message: &mut Message) -> bool {
     let head = &line[at..line.len().min(at + TAG_MAX)];
     let app = head.iter().take_while(|byte| is_name(byte)).count();
@@ -182,13 +182,14 @@ fn tagged(line: &[u8], at: usize, message: &mut Message) -> bool {
     true
 }
 
-/// What the names of programs and hosts are made of.
+/// The characters in names of programs and hosts.
 pub(super) fn is_name(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_-./%".contains(byte)
 }
 
-/// Whether a host can be called so (RFC 3164, section 4.1.2: a name or an address). A word with one
-/// of these signs in it cannot be one, nor can one in brackets but an address, nor a time.
+/// Returns whether a word can be a host's name (RFC 3164, section 4.1.2: a name or an address). A
+/// word with one of these characters cannot, nor can a word in brackets other than an address, nor
+/// a time.
 fn may_be_host(word: &[u8]) -> bool {
     const NEVER: &[u8] = b"{}()<>\"'=,;|*?\\[]";
     let is_never = |byte: &u8| byte.is_ascii_control() || NEVER.contains(byte);
@@ -216,7 +217,7 @@ fn is_date_or_clock(word: &[u8]) -> bool {
         || has_form(b"00:00:00") && ends_at(8)
 }
 
-/// `[2001:db8::1]`, with a port or without.
+/// `[2001:db8::1]`, with or without a port.
 fn is_address_in_brackets(word: &[u8]) -> bool {
     let Some((address, behind)) =
         std::str::from_utf8(word).ok().and_then(|word| word.strip_prefix('[')?.split_once(']'))
@@ -228,13 +229,13 @@ fn is_address_in_brackets(word: &[u8]) -> bool {
         && (behind.is_empty() || behind.strip_prefix(':').is_some_and(is_port))
 }
 
-/// Whether a word with a colon behind it can be a tag: no JSON, no list of `name=value`.
+/// Returns whether a word followed by a colon can be a tag: not JSON, not a list of `name=value`.
 fn may_be_tag(app: &[u8]) -> bool {
     const NEVER: &[u8] = b"{}\"'<>=;|";
     app_and_number(app).is_some() || !app.iter().any(|byte| NEVER.contains(byte))
 }
 
-/// The length of `app` in `app[12]`, and that of both; there may be more behind it.
+/// The length of `app` in `app[12]`, and that of both; more may follow.
 fn app_and_number(word: &[u8]) -> Option<(usize, usize)> {
     let app = word.iter().position(|byte| matches!(byte, b'[' | b':'))?;
     if app == 0 || word[app] != b'[' {
@@ -244,25 +245,27 @@ fn app_and_number(word: &[u8]) -> Option<(usize, usize)> {
     Some((app, app + len + 1))
 }
 
-/// Whether a word that ends at `end` is a zone, by what follows: a colon, a host or a tag.
+/// Returns whether a word that ends at `end` is a zone, judging by what follows: a colon, a host or
+/// a tag.
 fn is_zone(line: &[u8], end: usize) -> bool {
     let next = word(line, behind_spaces(line, end));
     !next.is_empty() && !next.iter().all(u8::is_ascii_digit)
 }
 
-/// Whether a time ends with its year, as in `Nov 27 10:00:00 2026`.
+/// Returns whether a time ends with its year, as in `Nov 27 10:00:00 2026`.
 fn is_year_behind(time: &[u8]) -> bool {
     matches!(time, [.., b' ', a, b, c, d] if [a, b, c, d].iter().all(|y| y.is_ascii_digit()))
 }
 
-/// What stands at `at`, up to a space; of a long word, no more than a header can have.
+/// The word at `at`, up to a space; of a long word, no more than a header can have.
 fn word(line: &[u8], at: usize) -> &[u8] {
     let head = &line[at..line.len().min(at + HEAD_MAX)];
     let len = head.iter().position(u8::is_ascii_whitespace).unwrap_or(head.len());
     &head[..len]
 }
 
-/// Behind one colon at `at` or behind the spaces there, and the spaces that follow it.
+/// The offset after one colon at `at` or after the spaces there, and after the spaces that follow
+/// it.
 fn behind_colon(line: &[u8], at: usize) -> usize {
     let start = behind_spaces(line, at);
     match line.get(start) {

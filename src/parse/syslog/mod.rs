@@ -1,9 +1,9 @@
-//! A syslog message: where its parts stand in the line (RFC 5424, RFC 3164 and what is sent in
+//! A syslog message: the positions of its parts in the line (RFC 5424, RFC 3164 and what is sent in
 //! their names).
 //!
-//! Nothing is copied and nothing is refused: what cannot be understood stays part of the text,
-//! and the message says why ([`Fault`]). A line without a PRI is what RFC 3164, section 4.3.3,
-//! makes of it: user.notice, the whole line its text.
+//! Nothing is copied and nothing is refused: what cannot be parsed remains part of the text, and
+//! the message records why ([`Fault`]). A line without a PRI is treated as RFC 3164, section 4.3.3,
+//! requires: user.notice, with the whole line as its text.
 
 mod cisco;
 mod loose;
@@ -20,12 +20,12 @@ use serde::{Deserialize, Serialize};
 
 pub use stamp::Civil;
 
-/// What a message without a usable PRI is: user.notice (RFC 3164, section 4.3.3).
+/// The PRI of a message without a valid one: user.notice (RFC 3164, section 4.3.3).
 pub const PRI_DEFAULT: u8 = 13;
 /// The highest PRI: local7.debug (RFC 5424, section 6.2.1).
 const PRI_MAX: u16 = 191;
 
-/// A piece of a line; empty where there is no such part.
+/// A piece of a line; empty if the part is absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
     start: u32,
@@ -40,38 +40,38 @@ impl Span {
         Self { start: at(start), end: at(end) }
     }
 
-    /// Whether the message has no such part.
+    /// Returns whether the message lacks this part.
     pub fn is_empty(self) -> bool {
         self.start == self.end
     }
 
-    /// The part, in the line it was found in.
+    /// The part, in the line in which it was found.
     pub fn of(self, line: &[u8]) -> Option<&[u8]> {
         (!self.is_empty()).then(|| &line[self.start as usize..self.end as usize])
     }
 }
 
-/// What is wrong with a message.
+/// A fault in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// It does not begin with a PRI.
     NoPri,
     /// It begins with `<`, but not with a number up to 191 and `>`.
     BadPri,
-    /// There is neither a time nor a tag behind the PRI.
+    /// Neither a time nor a tag follows the PRI.
     NoHeader,
-    /// It says that it is of RFC 5424, but its header is not, or only nearly.
+    /// It claims to be RFC 5424, but its header is malformed, wholly or in part.
     BadHeader,
-    /// Its structured data is not as RFC 5424 says, and counts as text.
+    /// Its structured data violates RFC 5424 and counts as text.
     BadData,
-    /// A part of the header is longer than RFC 5424 allows. It is taken all the same.
+    /// A part of the header is longer than RFC 5424 allows. It is accepted all the same.
     LongField,
 }
 
-/// When a message says it was sent.
+/// The time a message says it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sent {
-    /// It does not say.
+    /// It names none.
     #[default]
     Unknown,
     /// At this time, as RFC 3339 writes it.
@@ -83,9 +83,9 @@ pub enum Sent {
 /// The parts of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Message {
-    /// Facility times eight plus severity; [`PRI_DEFAULT`] where the message has none.
+    /// Facility times eight plus severity; [`PRI_DEFAULT`] if the message has none.
     pub pri: u8,
-    /// Whether the header is one of RFC 5424.
+    /// True if the header is an RFC 5424 header.
     pub is_rfc5424: bool,
     /// When it was sent.
     pub sent: Sent,
@@ -93,15 +93,15 @@ pub struct Message {
     pub host: Span,
     /// APP-NAME, or the name in an RFC 3164 tag.
     pub app: Span,
-    /// PROCID, or the number in brackets behind that name.
+    /// PROCID, or the number in brackets after that name.
     pub procid: Span,
     /// MSGID.
     pub msgid: Span,
     /// STRUCTURED-DATA, from the first `[` to the last `]`.
     pub data: Span,
-    /// Where the message proper begins.
+    /// The offset of the message proper.
     pub text: u32,
-    /// What is wrong with it.
+    /// Its fault, if any.
     pub fault: Option<Fault>,
 }
 
@@ -111,8 +111,8 @@ impl Message {
         Self::find(line, true)
     }
 
-    /// Finds what a header of RFC 5424 says before its structured data, and leaves out the rest,
-    /// which is most of the work; of any other message, all.
+    /// Finds the parts of an RFC 5424 header before the structured data and skips the rest, which
+    /// is most of the work; for any other message, finds all parts.
     pub fn parse_header(line: &[u8]) -> Self {
         Self::find(line, false)
     }
@@ -124,7 +124,7 @@ impl Message {
                 return Self { pri: PRI_DEFAULT, fault: Some(fault), ..Self::default() };
             }
         };
-        // A byte order mark and spaces may be here too.
+        // A byte order mark and spaces are possible here too.
         let unmarked = without_mark(&line[at..]);
         let start = line.len() - unmarked.len();
         let spaces = unmarked.iter().take_while(|byte| **byte == b' ').count();
@@ -146,20 +146,19 @@ impl Message {
         message
     }
 
-    /// Whether the line is a message of RFC 5424 without any fault that another daemon could
-    /// stumble over.
+    /// Returns whether the line is an RFC 5424 message without any fault that another daemon might
+    /// reject.
     pub fn is_clean_rfc5424(&self) -> bool {
         self.is_rfc5424 && matches!(self.fault, None | Some(Fault::LongField))
     }
 
-    /// The message proper, without the byte order mark that may be before it (RFC 5424,
-    /// section 6.4).
+    /// The message proper, without a byte order mark before it (RFC 5424, section 6.4).
     pub fn text<'l>(&self, line: &'l [u8]) -> &'l [u8] {
         without_mark(&line[self.text as usize..])
     }
 
-    /// The tag of RFC 3164 as it stands, with its number and its colon, and what is behind it; the
-    /// space before the message is not taken off.
+    /// The RFC 3164 tag as received, with its number and its colon, and what follows it; the space
+    /// before the message is kept.
     pub fn tag<'l>(&self, line: &'l [u8]) -> (&'l [u8], &'l [u8]) {
         let start = self.app.start as usize;
         let mut end = self.app.end as usize;
@@ -170,15 +169,15 @@ impl Message {
         (&line[start..end], &line[end..])
     }
 
-    /// The time it was sent as it says it, where that is as RFC 5424, section 6.2.3, has it.
+    /// The time it was sent, as received, if it conforms to RFC 5424, section 6.2.3.
     pub fn sent_text<'l>(&self, line: &'l [u8]) -> Option<&'l str> {
         let Sent::Text(text) = self.sent else { return None };
         let text = text.of(line).filter(|text| rfc5424::is_timestamp(text))?;
         std::str::from_utf8(text).ok()
     }
 
-    /// The time it was sent as the sender's clock showed it, whatever its zone; without a year, of
-    /// a leap year.
+    /// The time it was sent by the sender's clock, whatever its zone; without a year, in a leap
+    /// year.
     pub fn clock(&self, line: &[u8]) -> Option<civil::DateTime> {
         match self.sent {
             Sent::Unknown => None,
@@ -187,8 +186,8 @@ impl Message {
         }
     }
 
-    /// The time it was sent, where it says one. `zone` is that of a sender that names none; a time
-    /// without a year is of the year that puts it nearest to `received`.
+    /// The time it was sent, if the message has one. `zone` applies to a sender that names none; a
+    /// time without a year is in the year that puts it nearest to `received`.
     pub fn sent(&self, line: &[u8], zone: &TimeZone, received: Timestamp) -> Option<Timestamp> {
         match self.sent {
             Sent::Unknown => None,
@@ -198,16 +197,16 @@ impl Message {
     }
 }
 
-/// Bytes without the byte order mark of UTF-8 that may be before them.
+/// Bytes without a leading UTF-8 byte order mark.
 pub fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
-/// The PRI of a line, and where it ends (RFC 5424, section 6.2.1). A byte order mark may be before
+/// The PRI of a line, and where it ends (RFC 5424, section 6.2.1). A byte order mark may precede
 /// it.
 ///
 /// # Errors
-/// That there is none, or that it is no PRI.
+/// That there is none, or that it is invalid.
 pub fn pri(line: &[u8]) -> Result<(u8, usize), Fault> {
     let digit = |byte: u8| u16::from(byte.wrapping_sub(b'0'));
     let marked = line;
@@ -228,7 +227,7 @@ pub fn pri(line: &[u8]) -> Result<(u8, usize), Fault> {
     }
 }
 
-/// How many messages had which fault.
+/// The number of messages with each fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Faults {
     /// [`Fault::NoPri`]
@@ -246,7 +245,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Counts a message's fault, where it has one.
+    /// Counts a message's fault, if it has one.
     pub fn count(&mut self, fault: Option<Fault>) {
         match fault {
             None => {}
@@ -259,14 +258,14 @@ impl Faults {
         }
     }
 
-    /// The same, but for a PRI that is missing or wrong: those are counted where messages enter.
+    /// The same, except for a missing or invalid PRI: those are counted where messages enter.
     pub fn count_header(&mut self, fault: Option<Fault>) {
         if !matches!(fault, Some(Fault::NoPri | Fault::BadPri)) {
             self.count(fault);
         }
     }
 
-    /// Adds others.
+    /// Adds the counts of another.
     pub fn add(&mut self, other: &Self) {
         self.no_pri += other.no_pri;
         self.bad_pri += other.bad_pri;
@@ -276,7 +275,7 @@ impl Faults {
         self.long_field += other.long_field;
     }
 
-    /// How many in all.
+    /// The total.
     pub fn sum(&self) -> u64 {
         self.no_pri
             + self.bad_pri

@@ -11,7 +11,7 @@ pub const FACILITIES: [&str; 24] = [
 pub const SEVERITIES: [&str; 8] =
     ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
-/// Other names that are in use, and what they stand for.
+/// Other names in use, and their standard names.
 const ALIASES: [(&str, &str); 5] = [
     ("security", "auth"),
     ("panic", "emerg"),

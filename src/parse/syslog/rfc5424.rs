@@ -1,16 +1,15 @@
-//! The header of RFC 5424, section 6: found by its spaces, in one walk.
+//! The header of RFC 5424, section 6, split at its spaces in one pass.
 
 use super::{Fault, Message, Sent, Span, sd, stamp};
 
-/// The longest HOSTNAME, APP-NAME, PROCID and MSGID.
-const MOST: [usize; 4] = [255, 48, 128, 32];
+/// The maximum lengths of HOSTNAME, APP-NAME, PROCID and MSGID.
+const MAX: [usize; 4] = [255, 48, 128, 32];
 
-/// HOSTNAME, APP-NAME, PROCID and MSGID; empty where they are not there.
+/// HOSTNAME, APP-NAME, PROCID and MSGID; empty if absent.
 type Names = [Span; 4];
 
-/// Finds the parts behind the PRI, which ends at `at` and is followed by `1 `. Where the header is
-/// not even nearly as it must be, all of it is text. Not `whole`, the structured data is not
-/// looked at.
+/// Finds the parts after the PRI, which ends at `at` and is followed by `1 `. A header that is not
+/// even nearly valid is text as a whole. Unless `whole`, the structured data is not parsed.
 pub(super) fn parse(line: &[u8], at: usize, whole: bool, message: &mut Message) {
     let start = at + 2;
     let Some((sent, names, at)) = strict(line, start) else {
@@ -25,7 +24,7 @@ pub(super) fn parse(line: &[u8], at: usize, whole: bool, message: &mut Message) 
     }
 }
 
-/// The header as it must be: its time, its names, and where the structured data begins.
+/// A valid header: its time, its names, and where the structured data begins.
 fn strict(line: &[u8], start: usize) -> Option<(Sent, Names, usize)> {
     let mut at = start;
     let mut spans = [Span::default(); 5];
@@ -44,8 +43,8 @@ fn strict(line: &[u8], start: usize) -> Option<(Sent, Names, usize)> {
     is_good.then_some((sent, names, at))
 }
 
-/// A header with a slip: a time that is nearly right, more than one space, an empty name, or an
-/// end before the structured data. What is sure of it is taken.
+/// A header with a defect: a time that is nearly valid, more than one space, an empty name, or an
+/// end before the structured data. Only unambiguous parts are used.
 fn nearly(line: &[u8], start: usize, message: &mut Message) {
     let start = start + line[start..].iter().take_while(|byte| **byte == b' ').count();
     let (sent, end) = match line.get(start..start + 2) {
@@ -56,7 +55,8 @@ fn nearly(line: &[u8], start: usize, message: &mut Message) {
         },
     };
     let is_timed = line[start] != b'-';
-    // An empty name and one space too many look alike: what makes the structured data right is it.
+    // An empty name and an extra space look alike: the reading with valid structured data is
+    // chosen.
     let is_right = |found: &(Names, usize)| data(line, found.1).is_some();
     let gaps = names(line, end, true);
     let single = || Some(names(line, end, false)).filter(is_right);
@@ -64,7 +64,7 @@ fn nearly(line: &[u8], start: usize, message: &mut Message) {
     if names.iter().all(|name| name.is_empty()) {
         return;
     }
-    // A time left out says so little that all of the names must be there.
+    // Without a time, little is certain, so all names must be present.
     let has_all = names.iter().all(|name| !name.is_empty()) && at == line.len();
     if !is_timed && !has_all {
         return;
@@ -77,8 +77,8 @@ fn nearly(line: &[u8], start: usize, message: &mut Message) {
     }
 }
 
-/// The names behind the time, which ends at `at`, and where they end. One space is before each, or
-/// with `gaps` any number of them. Names may be missing at the end of the line.
+/// The names after the time, which ends at `at`, and where they end. One space precedes each, or
+/// with `gaps` any number of spaces. Names may be missing at the end of the line.
 fn names(line: &[u8], mut at: usize, gaps: bool) -> (Names, usize) {
     let mut names = Names::default();
     for name in &mut names {
@@ -97,8 +97,8 @@ fn behind_space(line: &[u8], at: usize, gaps: bool) -> usize {
 
 fn set(line: &[u8], names: Names, message: &mut Message) {
     message.is_rfc5424 = true;
-    let is_long = |(name, most): (&Span, usize)| name.of(line).is_some_and(|n| n.len() > most);
-    if message.fault.is_none() && names.iter().zip(MOST).any(is_long) {
+    let is_long = |(name, max): (&Span, usize)| name.of(line).is_some_and(|n| n.len() > max);
+    if message.fault.is_none() && names.iter().zip(MAX).any(is_long) {
         message.fault = Some(Fault::LongField);
     }
     let or_nil = |span: Span| if span.of(line) == Some(b"-") { Span::default() } else { span };
@@ -107,7 +107,7 @@ fn set(line: &[u8], names: Names, message: &mut Message) {
     (message.procid, message.msgid) = (procid, msgid);
 }
 
-/// Finds the structured data and the text behind it.
+/// Finds the structured data and the text after it.
 fn behind_names(line: &[u8], at: usize, message: &mut Message) {
     let mut found = data(line, at);
     let spaces = behind_space(line, at, true);
@@ -123,7 +123,7 @@ fn behind_names(line: &[u8], at: usize, message: &mut Message) {
     message.text = Span::new(text, text).start;
 }
 
-/// The structured data that begins at `at`, and where the text begins; `None` where it is none.
+/// The structured data that begins at `at`, and where the text begins; `None` if it is invalid.
 fn data(line: &[u8], at: usize) -> Option<(Span, usize)> {
     let (data, end) = match line.get(at)? {
         b'-' => (Span::default(), at + 1),
@@ -139,14 +139,14 @@ fn data(line: &[u8], at: usize) -> Option<(Span, usize)> {
     }
 }
 
-/// Whether this is a timestamp of section 6.2.3, with up to nine digits of a second.
+/// Returns whether this is a timestamp of section 6.2.3, with up to nine fractional digits.
 pub(super) fn is_timestamp(text: &[u8]) -> bool {
     const SHAPE: &[u8; 19] = b"0000-00-00T00:00:00";
     if text.len() < 20 {
         return false;
     }
     let (head, mut rest) = text.split_at(SHAPE.len());
-    // All bytes at once is quicker than until the first that is wrong.
+    // Checking all bytes at once is faster than stopping at the first wrong one.
     let alike = |so_far: bool, (&byte, &shape): (&u8, &u8)| {
         so_far & if shape == b'0' { byte.is_ascii_digit() } else { byte == shape }
     };

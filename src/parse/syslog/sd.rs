@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The length of the structured data that `bytes` begins with; `None` where it is none. A value
-/// may hold anything; `"`, `\` and `]` in it are escaped by `\`.
+/// The length of the structured data at the start of `bytes`; `None` if there is none. A value may
+/// contain anything; `"`, `\` and `]` in it are escaped by `\`.
 pub fn end(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     while bytes.get(at) == Some(&b'[') {
@@ -14,7 +14,7 @@ pub fn end(bytes: &[u8]) -> Option<usize> {
                 b' ' => {}
                 _ => return None,
             }
-            // A space before the bracket is not allowed, and common.
+            // A space before the bracket is not allowed, but common.
             if bytes.get(at + 1) == Some(&b']') {
                 break at += 2;
             }
@@ -28,7 +28,7 @@ pub fn end(bytes: &[u8]) -> Option<usize> {
     (at > 0).then_some(at)
 }
 
-/// The length of a name; `None` where there is none.
+/// The length of a name; `None` if there is none.
 fn name(bytes: &[u8]) -> Option<usize> {
     let is_end = |&byte: &u8| matches!(byte, b' ' | b']' | b'=' | b'"');
     let len = bytes.iter().position(is_end)?;
@@ -52,7 +52,7 @@ fn value(bytes: &[u8]) -> Option<usize> {
 pub enum Piece<'d> {
     /// An element of this id begins.
     Element(&'d [u8]),
-    /// A parameter of the last element: its name, and its value as it stands.
+    /// A parameter of the last element: its name, and its value with escapes.
     Param(&'d [u8], &'d [u8]),
 }
 
@@ -82,7 +82,7 @@ pub fn pieces(data: &[u8]) -> impl Iterator<Item = Piece<'_>> {
     })
 }
 
-/// The first parameter of that name in an element of that id, without its escapes.
+/// The first parameter with that name in an element with that id, unescaped.
 pub fn find<'d>(data: &'d [u8], id: &[u8], name: &[u8]) -> Option<Cow<'d, [u8]>> {
     let mut inside = false;
     for piece in pieces(data) {
@@ -95,7 +95,7 @@ pub fn find<'d>(data: &'d [u8], id: &[u8], name: &[u8]) -> Option<Cow<'d, [u8]>>
     None
 }
 
-/// A value without its escapes. A `\` before any other byte stands for itself (section 6.3.3).
+/// Unescapes a value. A `\` before any other byte stands for itself (section 6.3.3).
 pub fn unescape(value: &[u8]) -> Cow<'_, [u8]> {
     if !value.contains(&b'\\') {
         return Cow::Borrowed(value);

@@ -1,7 +1,7 @@
-//! Times as senders write them: RFC 3339, RFC 3164, and what is close to one of the two.
+//! Times as senders write them: RFC 3339, RFC 3164, and variants of either.
 //!
-//! A time that is nearly right ([`Sent::Unknown`] with a length) must not cost the message its
-//! host, its app and its data: only the time itself is left out.
+//! A time that is nearly valid ([`Sent::Unknown`] with a length) must not cost the message its
+//! host, its app and its data: only the time itself is dropped.
 
 use jiff::civil;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
@@ -9,39 +9,39 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Sent, Span, rfc5424};
 
-/// A time of a sender's clock.
+/// A time by a sender's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Civil {
-    /// Date and time. Where the year is not known, that of a leap year, in which every date can be.
+    /// Date and time. If the year is unknown, in a leap year, which has every date.
     time: civil::DateTime,
     has_year: bool,
-    /// The offset from UTC, where it is told.
+    /// The offset from UTC, if given.
     offset: Option<Offset>,
 }
 
-/// A year in which there is a 29 February.
+/// A year with a 29 February.
 const LEAP_YEAR: i16 = 2000;
-/// A time at most this far from the reception is of the same year; farther away, the year before
-/// and the one after are looked at too.
+/// A time at most this far from its reception is in the same year; for a larger distance, the years
+/// before and after are also considered.
 const SURELY_NEAREST: SignedDuration = SignedDuration::from_hours(180 * 24);
-/// More digits of a second than these are no time that anybody can mean.
+/// The maximum number of fractional digits of a second.
 const FRACTION_MAX: usize = 9;
 
 impl Civil {
-    /// The same time with another offset, where it tells none.
+    /// Sets the offset, if the time has none.
     pub(super) fn with_offset(mut self, offset: Option<Offset>) -> Self {
         self.offset = self.offset.or(offset);
         self
     }
 
-    /// What the sender's clock showed.
+    /// The reading of the sender's clock.
     pub(super) fn clock(&self) -> civil::DateTime {
         self.time
     }
 
-    /// The moment that it means: without a year, that of the year that puts it nearest to
-    /// `received`; in the hour that is there twice when the clocks go back, the nearer of the two.
-    /// `zone` is that of a time without an offset.
+    /// The moment it denotes: without a year, in the year that puts it nearest to `received`; in
+    /// the hour that occurs twice when the clocks go back, the nearer of the two. `zone` applies to
+    /// a time without an offset.
     pub(super) fn nearest(&self, zone: &TimeZone, received: Timestamp) -> Option<Timestamp> {
         let fixed = self.offset.map(TimeZone::fixed);
         let zone = fixed.as_ref().unwrap_or(zone);
@@ -60,7 +60,7 @@ impl Civil {
     }
 }
 
-/// The moment of a time of this zone, the one nearest to `received` where there are two.
+/// The moment of a time in this zone; the one nearest to `received` if there are two.
 fn moment(time: civil::DateTime, zone: &TimeZone, received: Timestamp) -> Option<Timestamp> {
     let ambiguous = zone.to_ambiguous_timestamp(time);
     if let AmbiguousOffset::Fold { before, after } = ambiguous.offset() {
@@ -70,8 +70,8 @@ fn moment(time: civil::DateTime, zone: &TimeZone, received: Timestamp) -> Option
     ambiguous.compatible().ok()
 }
 
-/// The time that begins at `at`, and where it ends; `None` where none begins. One that cannot be,
-/// but is nearly right, is [`Sent::Unknown`].
+/// Parses the time that begins at `at`; returns it with its end, or `None` if none begins. A time
+/// that is impossible but nearly valid is [`Sent::Unknown`].
 pub(super) fn read(line: &[u8], at: usize) -> Option<(Sent, usize)> {
     let mut reader = Reader { line, at };
     let sent = match line.get(at)?.is_ascii_digit() {
@@ -81,7 +81,7 @@ pub(super) fn read(line: &[u8], at: usize) -> Option<(Sent, usize)> {
     matches!(line.get(reader.at), None | Some(b' ' | b':' | b'\t')).then_some((sent, reader.at))
 }
 
-/// Date and time of day of a time that RFC 3339 has so.
+/// The date and time of day of a valid RFC 3339 time.
 pub(super) fn clock(text: &[u8]) -> Option<civil::DateTime> {
     let mut reader = Reader { line: text, at: 0 };
     let (year, month, day) = reader.date()?;
@@ -90,8 +90,8 @@ pub(super) fn clock(text: &[u8]) -> Option<civil::DateTime> {
     civil::DateTime::new(year, month, day, hour, minute, second, 0).ok()
 }
 
-/// A time of the form of RFC 3339 behind the version of RFC 5424, and where it ends: also one of
-/// which no more is right than the date and the `T` behind it.
+/// A time in RFC 3339 form after the version of RFC 5424, and where it ends; only the date and the
+/// `T` after it need to be valid.
 pub(super) fn nearly_iso(line: &[u8], at: usize) -> Option<(Sent, usize)> {
     if let Some((sent, end)) = read(line, at)
         && matches!(line.get(end), None | Some(b' '))
@@ -108,7 +108,7 @@ pub(super) fn nearly_iso(line: &[u8], at: usize) -> Option<(Sent, usize)> {
         .then_some((Sent::Unknown, reader.at + len))
 }
 
-/// Whether text begins with the name of a month.
+/// Returns whether text begins with the name of a month.
 pub(super) fn is_month(text: &[u8]) -> bool {
     month(text).is_some()
 }
@@ -120,8 +120,8 @@ fn month(text: &[u8]) -> Option<i8> {
     (1..).zip(MONTHS.chunks(3)).find(|(_, name)| name.eq_ignore_ascii_case(word)).map(|(n, _)| n)
 }
 
-/// Names of zones that stand behind a time in place of an offset. What one of them means depends
-/// on the country (IST, CST), so only those of UTC are taken for an offset.
+/// Names of zones that follow a time in place of an offset. What one of them means depends on the
+/// country (IST, CST), so only those of UTC are interpreted as an offset.
 const ZONES: [&[u8]; 50] = [
     b"UTC", b"GMT", b"UCT", b"Z", b"WET", b"WEST", b"BST", b"IST", b"CET", b"CEST", b"MET",
     b"MEST", b"EET", b"EEST", b"MSK", b"TRT", b"SAST", b"CAT", b"EAT", b"WAT", b"GST", b"PKT",
@@ -130,8 +130,8 @@ const ZONES: [&[u8]; 50] = [
     b"CST", b"CDT", b"MST", b"MDT", b"PST", b"PDT",
 ];
 
-/// The length of the zone that text begins with, up to a space, a colon or the end, and its offset
-/// where it says one for sure: a name, `+01:00`, `+0100` or `UTC+1`.
+/// The length of the zone at the start of the text, up to a space, a colon or the end, and its
+/// offset if unambiguous: a name, `+01:00`, `+0100` or `UTC+1`.
 pub(super) fn zone(text: &[u8]) -> Option<(usize, Option<Offset>)> {
     let is_end = |byte: Option<&u8>| matches!(byte, None | Some(b' ' | b':'));
     let letters = text.iter().take(5).take_while(|byte| byte.is_ascii_uppercase()).count();
@@ -148,7 +148,7 @@ pub(super) fn zone(text: &[u8]) -> Option<(usize, Option<Offset>)> {
     is_end(text.get(reader.at)).then_some((reader.at, Some(offset)))
 }
 
-/// A time whose parts need not be possible together.
+/// The parts of a time, which may be impossible together.
 #[derive(Default)]
 struct Parts {
     year: Option<i16>,
@@ -172,15 +172,15 @@ impl From<Parts> for Sent {
     }
 }
 
-/// Reads parts of a time one after the other.
+/// Parses the parts of a time one after the other.
 struct Reader<'l> {
     line: &'l [u8],
     at: usize,
 }
 
 impl Reader<'_> {
-    /// `2026-11-27T10:00:00.123+01:00` with a space for the `T`, a comma for the dot, no colon in
-    /// the offset, or no offset.
+    /// `2026-11-27T10:00:00.123+01:00`, also with a space for the `T`, a comma for the dot, no
+    /// colon in the offset, or no offset.
     fn iso(&mut self, start: usize) -> Option<Sent> {
         let (year, month, day) = self.date()?;
         let is_spaced = self.one_of(b"Tt ")? == b' ';
@@ -213,7 +213,7 @@ impl Reader<'_> {
         Some((year, month, self.small(2, 2)?))
     }
 
-    /// `Nov 27 10:00:00.123`, with a year before or behind the time of day or at the front.
+    /// `Nov 27 10:00:00.123`, with a year before or after the time of day or at the front.
     fn month_first(&mut self) -> Option<Parts> {
         let mut parts = Parts { month: month(&self.line[self.at..])?, ..Parts::default() };
         self.at += 3;
@@ -239,7 +239,7 @@ impl Reader<'_> {
         Some(parts)
     }
 
-    /// A year of four digits with a space behind it.
+    /// A four-digit year followed by a space.
     fn year(&mut self) -> Option<i16> {
         let start = self.at;
         let year = self.digits(4, 4).and_then(|year| i16::try_from(year).ok());
@@ -260,7 +260,7 @@ impl Reader<'_> {
         Some((hour, minute, second))
     }
 
-    /// What is behind the seconds, in nanoseconds; 0 where there is nothing.
+    /// The fraction of a second, in nanoseconds; 0 if absent.
     fn fraction(&mut self) -> Option<i32> {
         let behind = self.line.get(self.at + 1).is_some_and(u8::is_ascii_digit);
         match self.line.get(self.at) {
@@ -281,7 +281,7 @@ impl Reader<'_> {
         Some(nanos)
     }
 
-    /// `+01:00`, `+0100` or `+01`; with one digit for the hour only where `short`.
+    /// `+01:00`, `+0100` or `+01`; with a one-digit hour only if `short`.
     fn offset(&mut self, short: bool) -> Option<Offset> {
         let sign = if self.one_of(b"+-")? == b'-' { -1 } else { 1 };
         let hours = match self.digits(2, 2) {

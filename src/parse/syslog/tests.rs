@@ -1,4 +1,4 @@
-//! Messages of every shape, and what is found in them.
+//! Messages of every shape, and their parts.
 
 use proptest::prelude::*;
 use syslog_loose::{Variant, parse_message_with_year};
@@ -129,7 +129,7 @@ fn a_time_that_is_nearly_right_costs_a_header_of_rfc_5424_nothing_else() {
         let [_, found, rest @ ..] = parts(line.as_bytes());
         assert_eq!(rest, ["h", "a", "p", "m", "[x@1 y=\"z\"]", "text"], "{line}");
         assert_eq!(found, want, "{line}");
-        // The shape of the time alone is right, so nobody would take offence.
+        // The form of the time is valid, so other daemons accept it.
         let clean = time == "2003-02-30T22:14:15Z";
         assert_eq!(Message::parse(line.as_bytes()).is_clean_rfc5424(), clean, "{line}");
     }
@@ -220,7 +220,7 @@ fn a_zone_behind_the_time_moves_it_where_it_says_by_how_much() {
         ("2026-10-11 22:14:15 -03:30", "2026-10-12T01:44:15Z"),
         ("Oct 11 2026 22:14:15 UTC", "2026-10-11T22:14:15Z"),
         ("Oct 11 22:14:15.5 GMT:", "2026-10-11T22:14:15.5Z"),
-        // Who says CST may be in Chicago or in Shanghai: the zone of the system goes.
+        // CST may mean Chicago or Shanghai: the system's zone applies.
         ("Oct 11 22:14:15 CST:", "2026-10-11T20:14:15Z"),
     ] {
         assert_eq!(in_berlin("2026-10-11T22:14:15Z", sent), want, "{sent}");
@@ -276,7 +276,7 @@ fn a_time_without_a_year_is_of_the_nearest_one() {
     for (received, sent, want) in [
         ("2027-01-01T00:00:01+01:00", "Dec 31 23:59:59", "2026-12-31T22:59:59Z"),
         ("2026-12-31T23:59:59+01:00", "Jan  1 00:00:01", "2026-12-31T23:00:01Z"),
-        // New Year in Berlin, and not yet where the clock is UTC.
+        // New Year in Berlin, but not yet in UTC.
         ("2026-12-31T23:30:00Z", "Jan  1 00:30:00", "2026-12-31T23:30:00Z"),
         ("2026-12-31T23:30:00Z", "Dec 31 23:30:00", "2026-12-31T22:30:00Z"),
         ("2027-01-15T12:00:00Z", "Oct  1 10:00:00", "2026-10-01T08:00:00Z"),
@@ -285,7 +285,7 @@ fn a_time_without_a_year_is_of_the_nearest_one() {
         ("2026-11-27T12:00:00Z", "Apr  3 10:00:00", "2027-04-03T08:00:00Z"),
         ("2026-06-30T12:00:00Z", "Dec 28 10:00:00", "2026-12-28T09:00:00Z"),
         ("2026-06-30T12:00:00Z", "Jan  2 10:00:00", "2026-01-02T09:00:00Z"),
-        // A day that only some years have.
+        // A day that only leap years have.
         ("2028-03-01T12:00:00Z", "Feb 29 10:00:00", "2028-02-29T09:00:00Z"),
         ("2027-11-27T12:00:00Z", "Feb 29 10:00:00", "2028-02-29T09:00:00Z"),
         ("2029-01-02T12:00:00Z", "Feb 29 10:00:00", "2028-02-29T09:00:00Z"),
@@ -306,7 +306,7 @@ fn in_the_hour_that_is_there_twice_a_time_is_of_the_nearer_one() {
         ("2026-10-25T02:00:10Z", "Oct 25 02:59:59", "2026-10-25T01:59:59Z"),
         ("2026-10-25T01:30:10Z", "Oct 25 2026 02:30:00", "2026-10-25T01:30:00Z"),
         ("2026-10-25T01:30:10Z", "2026-10-25T02:30:00", "2026-10-25T01:30:00Z"),
-        // An hour that is not there at all, in spring.
+        // An hour that is skipped in spring.
         ("2026-03-29T01:10:00Z", "Mar 29 02:30:00", "2026-03-29T01:30:00Z"),
     ] {
         assert_eq!(in_berlin(received, sent), want, "{sent}, received {received}");
@@ -346,7 +346,7 @@ fn token() -> impl Strategy<Value = String> {
     "-|[!-~]{1,12}"
 }
 
-/// Structured data whose values are as this regex says, or none.
+/// Structured data whose values match this regex, or none.
 fn data(value: &str) -> impl Strategy<Value = String> + use<> {
     let element = format!("\\[[a-z]{{1,5}}( [a-z]{{1,3}}=\"{value}\"){{1,3}}\\]");
     prop_oneof![Just("-".to_string()), proptest::string::string_regex(&element).unwrap()]

@@ -8,7 +8,7 @@ use crate::proto::traits::{Claim, Input, Nature, Opening};
 use crate::settings::key::{Choice, Form, Key, PATH};
 use crate::settings::{Entry, Report, Section};
 
-/// A named pipe, created where it is missing and reopened at end of file.
+/// A named pipe, created if missing and reopened at end of file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FifoPlan {
     /// Its path.

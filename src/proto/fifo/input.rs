@@ -8,10 +8,10 @@ use crate::proto::traits::Opening;
 
 use super::config::FifoPlan;
 
-/// Opens it; nothing is read yet.
+/// Opens it; reads nothing yet.
 ///
 /// # Errors
-/// What cannot be opened, and why.
+/// Which resource cannot be opened, and why.
 pub(super) fn open(
     plan: &FifoPlan,
     opening: &mut Opening<'_>,

@@ -20,13 +20,13 @@ use crate::settings::{Entry, Report, Section};
 /// An output file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FilePlan {
-    /// The name, with strftime and `{input}`.
+    /// The name template, with strftime and `{input}`.
     pub path: NameTemplate,
-    /// When a file is rotated: renamed, and a new one begun.
+    /// When a file is rotated: renamed, so that a new one begins.
     pub rotate: Option<Rotate>,
-    /// How many rotated files are kept.
+    /// The number of rotated files to keep.
     pub keep: Option<u32>,
-    /// Whether rotated files are compressed with zstd.
+    /// True to compress rotated files with zstd.
     pub compress: bool,
     /// The modes and the owner of new files and folders.
     pub access: Box<Access>,
@@ -37,7 +37,7 @@ pub struct FilePlan {
 }
 
 impl FilePlan {
-    /// A file that is not rotated, with the default of everything else.
+    /// An output to a file that is not rotated, with defaults for everything else.
     pub fn new(path: NameTemplate) -> Self {
         Self {
             path,
@@ -56,7 +56,7 @@ impl FilePlan {
 pub enum Rotate {
     /// At each whole multiple of this time, counted in UTC.
     Every(Duration),
-    /// Before the file grows beyond so many bytes.
+    /// Before the file grows beyond this many bytes.
     Size(u64),
 }
 
@@ -74,7 +74,7 @@ const KEEP: Key = Key::or_else(
     "keep",
     Value::Integer(1..=u32::MAX as u64),
     "all",
-    "So many rotated files are kept.",
+    "The number of rotated files to keep.",
 );
 const COMPRESS: Key = Key::or_else(
     "compress",
@@ -171,16 +171,16 @@ impl Output for FilePlan {
         format!("file {}", self.path.as_str())
     }
 
-    /// The names that it makes at one instant, one for each input that reaches it.
+    /// The names it produces at one instant, one for each input that reaches it.
     fn claims(&self, inputs: &mut dyn FnMut() -> Vec<String>) -> Vec<Claim> {
-        // An instant no two of whose parts are equal: 2031-11-23 04:56:37 UTC.
+        // An instant whose parts all differ: 2031-11-23 04:56:37 UTC.
         let when = SystemTime::UNIX_EPOCH + Duration::from_secs(1_953_176_197);
         let inputs = match self.path.as_str().contains("{input}") {
             true => inputs(),
             false => vec![String::new()],
         };
         let name = |input: String| {
-            // A field can be anything: it stands for itself.
+            // A field can have any value: it stands for itself.
             let fields = self.path.fields().iter().map(|field| format!("{{{field}}}").into_bytes());
             let values = Values { input: input.into(), fields: fields.collect() };
             Claim::File(self.path.render(when, &values))
@@ -241,7 +241,7 @@ fn zone(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<TimeZone> {
     zone.ok()
 }
 
-/// A time or a size. A bare number is refused: it does not say which of the two is meant.
+/// Parses a time or a size. A bare number is refused: it could be either.
 fn rotate(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Rotate> {
     let (min_time, min_size) = (limits::ROTATE_TIME_MIN, limits::ROTATE_SIZE_MIN);
     let number = match entry.value() {

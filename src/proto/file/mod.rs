@@ -1,4 +1,4 @@
-//! Files.
+//! Output files.
 
 pub mod config;
 pub mod worker;

@@ -1,12 +1,12 @@
-//! Output files: names, rotation, whole lines, and what to do when the disk refuses.
+//! Output files: names, rotation, whole lines, and recovery when the disk refuses.
 //!
-//! A file output is driven by jobs and does its work at once; it knows no thread. This file
-//! appends lines whose file is known without looking into them; `routed` does it for the others.
-//! A write that fails in the middle of a line is cut back to the last whole one before anything
-//! else is written, so that what could not be written can be written later.
+//! A file output is driven by jobs and executes them at once; it knows no thread. This file appends
+//! lines whose file is known without parsing them; `routed` handles the others. A write that fails
+//! in the middle of a line is cut back to the last whole line before anything else is written, so
+//! that the rest can be written later.
 //!
 //! An output that reads from a spool is exact (`checkpoint`): it stops where a checkpoint is
-//! needed, and goes on when that is saved.
+//! needed, and continues when the checkpoint is saved.
 
 mod checkpoint;
 mod open;
@@ -42,11 +42,11 @@ type Position = Vec<(PathBuf, u64)>;
 enum Blocked {
     /// A checkpoint must be saved first.
     Checkpoint,
-    /// The system refuses something.
+    /// The system refuses an operation.
     Io(io::Error),
 }
 
-/// What was done, or why it was not.
+/// The result of a step, or why it was not done.
 type Step<T> = Result<T, Blocked>;
 
 impl From<io::Error> for Blocked {
@@ -56,7 +56,7 @@ impl From<io::Error> for Blocked {
 }
 
 impl Blocked {
-    /// The same, with the file whose error it is.
+    /// Adds the path of the file to the error.
     fn at(self, path: &Path) -> Self {
         match self {
             Self::Checkpoint => self,
@@ -69,7 +69,7 @@ impl Blocked {
 }
 
 impl Blocked {
-    /// Notes in `written` why the rest is not written.
+    /// Records in `written` why the rest is not written.
     fn note(self, written: &mut Written) {
         match self {
             Self::Checkpoint => written.pause = true,
@@ -78,17 +78,17 @@ impl Blocked {
     }
 }
 
-/// A file output: its open files.
+/// A file output with its open files.
 #[derive(Debug)]
 pub struct FileOutput<F: Fs> {
     plan: FilePlan,
     fs: F,
     open: HashMap<PathBuf, Open<F::File>>,
-    /// It among all outputs that have files open.
+    /// Its membership among all outputs with open files.
     member: Member,
-    /// Grows with each use of a file, to tell which was used last.
+    /// Incremented with each use of a file, to tell which was used last.
     turn: u64,
-    /// Files that are closed with a part of a line behind this length, to be cut off first.
+    /// Closed files with part of a line after this length, which must be cut off first.
     torn: HashMap<PathBuf, u64>,
     rotation: rotation::State,
     exact: Option<Exact>,
@@ -96,7 +96,7 @@ pub struct FileOutput<F: Fs> {
 }
 
 impl<F: Fs> FileOutput<F> {
-    /// An output with no file open yet; files are opened when a line comes for them.
+    /// Creates an output with no file open; files are opened when a line for them arrives.
     pub fn open(plan: FilePlan, workplace: Workplace<'_, F>) -> Self {
         let Workplace { fs, open_files, exact, .. } = workplace;
         let member = open_files.join(&plan.path);
@@ -148,15 +148,15 @@ impl<F: Fs> FileOutput<F> {
         written
     }
 
-    /// Appends batches to one file, rotated in between where `rotate` asks for it; the bytes of
-    /// whole lines that are in.
+    /// Appends batches to one file, rotating it in between as `rotate` requires; returns the bytes
+    /// of whole lines written.
     fn append_to(&mut self, name: &Arc<Name>, group: &[Batch]) -> (usize, Step<()>) {
         let mut bytes = 0;
         let mut batches = group.iter().cloned();
         let mut next = batches.next();
         while let Some(mut batch) = next.take() {
             let room = match self.ready(name, batch.received) {
-                Ok(len) => self.most().saturating_sub(len),
+                Ok(len) => self.max_len().saturating_sub(len),
                 Err(why) => return (bytes, Err(why)),
             };
             let mut now = Vec::new();
@@ -173,8 +173,8 @@ impl<F: Fs> FileOutput<F> {
                 let fits = usize::try_from(left).unwrap_or(usize::MAX);
                 if let Some(part) = batch.split_to(fits) {
                     now.push(part);
-                } else if now.is_empty() && room == self.most() {
-                    // A line larger than the whole file may be: it has a file to itself.
+                } else if now.is_empty() && room == self.max_len() {
+                    // A line larger than the maximum file size gets a file of its own.
                     now.push(first_line(&mut batch, &mut next));
                     break;
                 }
@@ -196,27 +196,27 @@ impl<F: Fs> FileOutput<F> {
         (bytes, Ok(()))
     }
 
-    /// How long a file may become.
-    fn most(&self) -> u64 {
+    /// The maximum size of a file.
+    fn max_len(&self) -> u64 {
         match self.plan.rotate {
             Some(Rotate::Size(size)) => size,
             _ => u64::MAX,
         }
     }
 
-    /// Writes batches to a file that is ready; the bytes of whole lines that are in it now.
+    /// Writes batches to a file that is ready; returns the bytes of whole lines written.
     fn write(&mut self, name: &Name, batches: &[Batch]) -> (usize, Step<()>) {
         if let Err(why) = self.before_writing(&name.path) {
             return (0, Err(why));
         }
-        let most = self.most();
+        let max_len = self.max_len();
         let Some(open) = self.open.get_mut(&name.path) else {
             return (0, Err(io::Error::other("it was closed early").into()));
         };
         open.dirty = true;
         let before = open.file.len();
         let mut slices: Vec<_> = batches.iter().map(|batch| IoSlice::new(&batch.bytes)).collect();
-        let done = open.file.append(&mut slices, most);
+        let done = open.file.append(&mut slices, max_len);
         let wrote = usize::try_from(open.file.len().saturating_sub(before)).unwrap_or(usize::MAX);
         let whole = whole_lines(batches, wrote);
         open.file.cut_back(before + whole as u64);
@@ -255,7 +255,7 @@ impl<F: Fs> Worker for FileOutput<F> {
     }
 }
 
-/// The values of a name that looks into no line.
+/// The values for a name that depends on no line.
 fn values_of(batch: &Batch) -> Values {
     Values { input: Arc::clone(&batch.input), fields: Vec::new() }
 }
@@ -273,7 +273,7 @@ fn whole_lines(batches: &[Batch], wrote: usize) -> usize {
     before
 }
 
-/// Takes the first line off; what is left goes to `next`.
+/// Splits off the first line; the rest goes to `next`.
 fn first_line(batch: &mut Batch, next: &mut Option<Batch>) -> Batch {
     let end = memchr::memchr(b'\n', &batch.bytes).map_or(batch.bytes.len(), |at| at + 1);
     if end == batch.bytes.len() {
@@ -303,7 +303,7 @@ impl<F: Fs> FileOutput<F> {
         Self::open(plan, Workplace { fs, open_files, name: "x", exact: true })
     }
 
-    /// An output among others.
+    /// An output that shares the open files with others.
     fn sharing(open_files: &OpenFiles, plan: FilePlan, fs: F) -> Self {
         Self::open(plan, Workplace { fs, open_files, name: "x", exact: false })
     }

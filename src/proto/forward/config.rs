@@ -16,7 +16,7 @@ const BALANCE: Key = Key::or(
     "balance",
     Value::Words(&["failover", "round-robin", "hash"]),
     "\"failover\"",
-    "Which of several peers gets which lines.",
+    "How lines are distributed over several peers.",
 );
 const KEY: Key = Key::new(
     "key",
@@ -27,7 +27,7 @@ const TIMEOUT: Key = Key::or(
     "timeout",
     Value::Time(Duration::ZERO),
     "\"60s\"",
-    "A peer that leaves everything unanswered for so long is given up and tried again.",
+    "A peer that leaves everything unanswered for this long is disconnected and tried again.",
 );
 
 /// The keys of every such output.
@@ -76,7 +76,7 @@ impl Output for ForwardPlan {
         {
             let schemes = schemes().into_iter().filter(|protocol| protocol.is_tls());
             let schemes: Vec<_> = schemes.map(|one| format!("{}://", one.word())).collect();
-            let message = "no peer is reached through TLS: write ";
+            let message = "no peer uses TLS: write ";
             entry.misplaced(report, format!("{message}{}", schemes.join(" or ")));
         }
         Some(Self {
@@ -118,7 +118,7 @@ impl Output for ForwardPlan {
     }
 }
 
-/// What peers can be reached by.
+/// The URL schemes by which peers can be reached.
 fn schemes() -> Vec<Protocol> {
     CLIENTS.iter().flat_map(|schemes| schemes.iter().copied()).collect()
 }

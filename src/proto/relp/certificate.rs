@@ -1,6 +1,6 @@
-//! Who a certificate is of: what stays when it is renewed (RFC 5280, DER).
+//! The holder of a certificate: the part that survives a renewal (RFC 5280, DER).
 
-/// An object identifier: that of the names a certificate is for (2.5.29.17).
+/// The object identifier of the subject alternative names (2.5.29.17).
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 
 const SEQUENCE: u8 = 0x30;
@@ -9,18 +9,18 @@ const OCTET_STRING: u8 = 0x04;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 
-/// The issuer, the subject and the names of a certificate, as they stand in it; `None` where it is
-/// none, or is of nobody.
+/// The issuer, the subject and the alternative names of a certificate, as encoded; `None` if it is
+/// not a certificate or names no holder.
 pub(super) fn holder(certificate: &[u8]) -> Option<Vec<u8>> {
     let (_, certificate, _) = take(certificate, SEQUENCE)?;
     let (_, mut rest, _) = take(certificate, SEQUENCE)?;
     if rest.first() == Some(&VERSION) {
         rest = next(rest)?.2;
     }
-    // The serial number and the signature's algorithm.
+    // Skips the serial number and the signature's algorithm.
     rest = next(next(rest)?.2)?.2;
     let (issuer, _, rest) = take(rest, SEQUENCE)?;
-    // Its validity.
+    // Skips the validity.
     let (subject, name, mut rest) = take(next(rest)?.2, SEQUENCE)?;
     let mut names: &[u8] = &[];
     while !rest.is_empty() {
@@ -33,7 +33,7 @@ pub(super) fn holder(certificate: &[u8]) -> Option<Vec<u8>> {
     (!name.is_empty() || !names.is_empty()).then(|| [issuer, subject, names].concat())
 }
 
-/// The names among a certificate's extensions.
+/// The alternative names among a certificate's extensions.
 fn alt_names(extensions: &[u8]) -> Option<&[u8]> {
     let (_, mut rest, _) = take(extensions, SEQUENCE)?;
     while !rest.is_empty() {
@@ -41,7 +41,7 @@ fn alt_names(extensions: &[u8]) -> Option<&[u8]> {
         let (_, identifier, mut value) = take(extension, OBJECT_IDENTIFIER)?;
         if identifier == SUBJECT_ALT_NAME {
             if value.first() != Some(&OCTET_STRING) {
-                // Whether it is critical.
+                // The `critical` flag.
                 value = next(value)?.2;
             }
             return take(value, OCTET_STRING).map(|(whole, _, _)| whole);
@@ -51,12 +51,12 @@ fn alt_names(extensions: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// The element that comes next, which must have this tag.
+/// Takes the next element, which must have this tag.
 fn take(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8], &[u8])> {
     (bytes.first() == Some(&tag)).then(|| next(bytes))?
 }
 
-/// The element that comes next, its value, and what is behind it.
+/// Splits off the next element: the element, its value, and the rest.
 fn next(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let first = usize::from(*bytes.get(1)?);
     let (head, len) = match first {

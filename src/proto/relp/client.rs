@@ -1,9 +1,10 @@
 //! A RELP client without its socket: lines in, frames out, answers in.
 //!
-//! Lines count as the peer's when it has answered them and all before them. What is not
-//! answered when a connection ends is sent again on the next one, by whoever owns the client.
+//! Lines count as delivered when the peer has acknowledged them and all lines before them. The
+//! owner of the client sends lines that are unacknowledged when a connection ends again on the next
+//! one.
 //!
-//! Where the peer is a logweir too, whole pieces of a spool go out as `lines` frames, their
+//! If the peer is also a logweir, whole pieces of a spool are sent as `lines` frames, with their
 //! bytes as they are in memory.
 
 use std::collections::VecDeque;
@@ -32,9 +33,9 @@ pub struct RelpClient {
     decoder: Decoder,
     state: State,
     next_txnr: u32,
-    /// The last line of our spool that a logweir has on disk; set where the peer is one.
+    /// The last line of our spool that the peer has on disk; set if the peer is a logweir.
     last: Option<Option<u64>>,
-    /// What was sent and not let go of yet, oldest first, and the number of the oldest.
+    /// Frames whose lines are not yet released, oldest first, and the number of the oldest.
     sent: VecDeque<Sent>,
     first_txnr: u32,
     out: Out,
@@ -48,22 +49,22 @@ enum State {
     Closed,
 }
 
-/// What a peer can do wrong.
+/// A protocol error of the peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// What it sends are no frames.
+    /// Its bytes are not valid frames.
     Wire(wire::Fault),
     /// It closes the session.
     Closed,
-    /// It sends a command that only a client may send.
+    /// It sends a command reserved for clients.
     ClientsCommand,
-    /// It answers a frame that waits for no answer.
+    /// It answers a frame that expects no answer.
     StrayAnswer(u32),
-    /// It refuses a line, with these words.
+    /// It refuses a line, with this text.
     RefusedLine(String),
-    /// It refuses the session, with these words.
+    /// It refuses the session, with this text.
     RefusedSession(String),
-    /// It speaks another version of RELP, or does not take syslog; its offers.
+    /// It speaks another version of RELP, or does not accept syslog; its offers.
     OtherRelp(String),
 }
 
@@ -103,13 +104,13 @@ fn words(frame: &Frame) -> String {
     printable_bytes(&frame.data[..frame.data.len().min(120)]).into_owned()
 }
 
-/// A client that offers its spool, where it has one.
+/// Creates a client that offers its spool, if it has one.
 pub fn new(offer: Offer, (): &()) -> RelpClient {
     RelpClient::new(offer)
 }
 
 impl RelpClient {
-    /// A client that offers its spool, where it has one, and the number of the next line.
+    /// Creates a client that offers its spool, if it has one, and the number of the next line.
     pub fn new(offer: Offer) -> Self {
         let mut client = Self {
             decoder: Decoder::default(),
@@ -180,7 +181,7 @@ impl RelpClient {
         Ok(())
     }
 
-    /// Sends a piece of a spool to a logweir: the bytes as they are, or formatted.
+    /// Sends a piece of a spool to a logweir, formatted if required.
     fn send_piece(&mut self, batch: &Batch, numbers: Numbers, formatter: &Formatter) {
         let (lines, _) = formatter.batch(batch);
         let before = encode_lines_head(numbers.first, numbers.last, batch.lines);
@@ -193,7 +194,7 @@ impl RelpClient {
         self.enter(batch.count());
     }
 
-    /// Sends lines as messages, one a frame.
+    /// Sends lines as messages, one per frame.
     fn send_lines(&mut self, batch: &Batch, formatter: &Formatter) {
         let (bytes, _) = formatter.batch(batch);
         let formatted = batch.with(bytes, batch.lines);
@@ -334,7 +335,7 @@ mod tests {
 
     #[test]
     fn answers_that_make_no_sense_end_the_connection() {
-        for (answer, said) in [
+        for (answer, message) in [
             ("9 rsp 6 200 OK\n", "which waits for none"),
             ("2 syslog 1 x\n", "only a client may send"),
             ("0 serverclose 0\n", "closes the session"),
@@ -344,20 +345,20 @@ mod tests {
             let mut client = opened();
             client.send(&batch_of("one\n"), &formatter());
             let error = push(&mut client, answer).unwrap_err();
-            assert!(error.contains(said), "{error}");
+            assert!(error.contains(message), "{error}");
         }
-        for (answer, said) in [
+        for (answer, message) in [
             ("1 rsp 8 500 no!!\n", "refuses the session: 500 no!!"),
             ("1 rsp 6 200 OK\n", "another RELP"),
             ("1 rsp 37 200 OK\nrelp_version=7\ncommands=syslog\n", "another RELP"),
         ] {
             let error = push(&mut RelpClient::new(None), answer).unwrap_err();
-            assert!(error.contains(said), "{error}");
+            assert!(error.contains(message), "{error}");
         }
     }
 
     proptest! {
-        /// A client and a server, every byte stream between them split anywhere.
+        /// A client and a server; the byte streams between them are split anywhere.
         #[test]
         fn every_line_arrives_once_and_is_answered(
             texts in proptest::collection::vec("[a-z ]{0,9}", 1..40),
@@ -382,8 +383,8 @@ mod tests {
                     prop_assert_eq!(piece.origin.is_some(), spool);
                     received.push_str(std::str::from_utf8(&piece.bytes).unwrap());
                 }
-                server.handed(round);
-                server.settled(round);
+                server.sent(round);
+                server.completed(round);
                 let count = server.out().len().min(step);
                 let answer: Vec<u8> = server.out().drain(..count).collect();
                 client.push(&answer, &mut Vec::new()).unwrap();

@@ -1,4 +1,4 @@
-//! A client's session on a server: whose offer is believed, and who sent the lines.
+//! A client's session on a server: whether its offer is trusted, and the source of its lines.
 
 use std::time::Instant;
 
@@ -10,21 +10,21 @@ use crate::ingress::server;
 use crate::input::{Gather, Piece, Pieces};
 use crate::sources::{Source, Sources};
 
-/// A client's session on a server, whose address is its lines' source.
+/// A client's session on a server; the client's address is the source of its lines.
 #[derive(Debug)]
 pub struct ClientSession {
     session: Session,
     source: Source,
     client: Client,
     owners: Owners,
-    /// Its identity, where its offer is believed.
+    /// Its identity, if its offer is trusted.
     held: Option<Held>,
-    /// What is to be logged of it.
+    /// A message to log about it.
     slip: Option<String>,
 }
 
 impl ClientSession {
-    /// A session whose messages may have `max_message` bytes; longer ones are cut.
+    /// Creates a session for messages of up to `max_message` bytes; longer ones are truncated.
     pub fn new(peer: Source, max_message: usize, owners: Owners) -> Self {
         Self {
             session: Session::new(max_message),
@@ -36,7 +36,7 @@ impl ClientSession {
         }
     }
 
-    /// Believes the client's offer of an identity, or does not.
+    /// Decides whether to trust the client's offer of an identity.
     fn judge_offer(&mut self) {
         let Some(identity) = self.session.asks().filter(|_| self.held.is_none()) else { return };
         match self.owners.offer(identity, &self.client, Instant::now()) {
@@ -102,11 +102,11 @@ impl server::Session for ClientSession {
     }
 
     fn sent(&mut self, barrier: u64) {
-        self.session.handed(barrier);
+        self.session.sent(barrier);
     }
 
     fn completed(&mut self, barrier: u64) {
-        self.session.settled(barrier);
+        self.session.completed(barrier);
     }
 
     fn waits(&self) -> bool {
@@ -134,7 +134,7 @@ mod tests {
     use crate::proto::relp::origins::Origins;
     use crate::proto::relp::wire::{Offers, encode_lines_head, stream};
 
-    /// The session of a client that offers an identity, and what it is answered.
+    /// The session of a client that offers an identity, and the answer it gets.
     fn offers(owners: &Owners, address: &str, identity: Identity) -> (ClientSession, String) {
         let peer = Source::Address(std::net::SocketAddr::new(address.parse().unwrap(), 1));
         let mut client = ClientSession::new(peer, 20, owners.clone());
@@ -156,7 +156,7 @@ mod tests {
         let (mut thief, answer) = offers(&owners, "192.0.2.2", identity);
         assert!(answer.starts_with("1 rsp") && !answer.contains("41"), "{answer}");
         assert!(thief.origins().is_empty() && thief.take_slip().is_some());
-        // The owner's connection is not ended, for the thief queries nothing.
+        // The owner's connection is not closed, because the thief sends no resume query.
         assert_eq!(thief.state(), server::State::Open);
         let mut pieces = Pieces::default();
         thief.push(&stream(&[(2, "syslog", b"<13>real")]), &mut pieces).unwrap();

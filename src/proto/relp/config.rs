@@ -1,4 +1,4 @@
-//! `relp = "ADDRESS"`, and the schemes of its client.
+//! `relp = "ADDRESS"`, and the URL schemes of its client.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use crate::url::Protocol;
 
 use super::origins::{Origins, Permitted};
 
-/// What a client is reached by.
+/// The URL schemes of the client.
 pub const SCHEMES: &[Protocol] = &[Protocol::Relp, Protocol::RelpTls];
 
 /// A RELP input.
@@ -20,11 +20,11 @@ pub const SCHEMES: &[Protocol] = &[Protocol::Relp, Protocol::RelpTls];
 pub struct RelpInPlan {
     /// The address to bind.
     pub address: SocketAddr,
-    /// Set where clients come through TLS.
+    /// Set if clients use TLS.
     pub tls: Option<ServerTlsPlan>,
-    /// The most connections at a time.
+    /// The maximum number of connections.
     pub max_connections: usize,
-    /// Whose offer of an identity is believed.
+    /// Whose offers of an identity are trusted.
     pub origins: Origins,
 }
 
@@ -38,7 +38,7 @@ const ORIGINS: Key = Key::or(
         Value::Texts("Address, network or name in a client's certificate", r"\S"),
     ]),
     "\"first\"",
-    "Which logweirs are told the last of their lines here, so that each line comes exactly once.",
+    "Which logweirs are told their last line stored here, so that each line arrives exactly once.",
 );
 
 impl Input for RelpInPlan {

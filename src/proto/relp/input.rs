@@ -11,18 +11,18 @@ use super::client_session::ClientSession;
 use super::config::RelpInPlan;
 use super::origins::Owners;
 
-/// Opens it, with the sockets it is given; nothing is read yet.
+/// Opens the input with the sockets it is given; reads nothing yet.
 ///
 /// # Errors
-/// What cannot be opened, and why.
+/// Which resource cannot be opened, and why.
 pub(super) fn open(
     plan: &RelpInPlan,
     opening: &mut Opening<'_>,
 ) -> Result<Vec<Box<dyn Source>>, OpenError> {
     let at = format!("input.{}: relp = \"{}\"", opening.name, plan.address);
     let listener = opening.listener();
-    let most = plan.max_connections;
-    let bound = Bound::open(&at, plan.address, plan.tls.as_ref(), most, listener)?;
+    let max = plan.max_connections;
+    let bound = Bound::open(&at, plan.address, plan.tls.as_ref(), max, listener)?;
     let server = Server::new(
         bound,
         Relp { max_message: opening.max_line, owners: Owners::new(plan.origins.clone()) },
@@ -30,7 +30,7 @@ pub(super) fn open(
     Ok(vec![Box::new(server.map_err(|error| OpenError::new(&at, error))?)])
 }
 
-/// Takes RELP clients.
+/// Accepts RELP clients.
 struct Relp {
     max_message: usize,
     owners: Owners,

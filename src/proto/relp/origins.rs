@@ -1,11 +1,12 @@
-//! Whose offer of an origin is believed.
+//! Whose offers of an origin are trusted.
 //!
-//! A client that offers the identity of its spool is told the last of its lines here, and lines
-//! that are here already are dropped and acknowledged. So who offers the identity of another one
-//! could have that one's lines dropped. Where the configuration does not say who may offer
-//! identities, each belongs to whoever offered it first, and is kept for that one while it is
-//! connected and for some time after. A client that is not believed is a client without an
-//! identity: its lines are stored and acknowledged, and may come twice after a break.
+//! A client that offers the identity of its spool is told the last of its lines stored here, and
+//! lines already here are dropped and acknowledged. A client that offers another's identity could
+//! therefore have that one's lines dropped. If the configuration does not list who may offer
+//! identities, each identity belongs to the client that offered it first, for as long as that
+//! client is connected and for some time after. A client that is not trusted is treated as a client
+//! without an identity: its lines are stored and acknowledged, and may be duplicated after a
+//! reconnect.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -19,26 +20,26 @@ use super::certificate::holder;
 use crate::filter::network::Network;
 use crate::ids::Identity;
 
-/// How long an identity is kept for its owner after the last lines of it.
+/// How long an identity is reserved for its owner after its last lines.
 pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Identities that are followed; of more, the one heard from least recently is forgotten.
+/// The maximum number of identities tracked; beyond it, the least recently heard from is forgotten.
 const IDENTITIES_MAX: usize = 4096;
-/// Identities that one owner may have at a time: a spool has one for each lane of an output.
+/// The maximum number of identities per owner: a spool has one for each lane of an output.
 pub const OWNED_MAX: usize = 256;
-/// How long an identity must be unheard of before its owner can have another one in its place, so
-/// that nobody fills what spools remember of origins.
+/// How long an identity must be silent before its owner can replace it with another, so that nobody
+/// can fill the spools' tables of origins.
 pub const REPLACED_AFTER: Duration = Duration::from_secs(60 * 60);
-/// Clients of which is remembered that it was logged that they are not believed.
+/// The maximum number of clients remembered as already reported.
 const MENTIONED_MAX: usize = 1024;
 
 /// Who may offer an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
-    /// Whoever offered it first.
+    /// The client that offered it first.
     First,
-    /// Anybody.
+    /// Any client.
     Any,
-    /// Nobody.
+    /// No client.
     None,
     /// Clients with these addresses, or certificates for these names.
     Listed(Vec<Permitted>),
@@ -47,14 +48,14 @@ pub enum Origins {
 /// Clients that may offer identities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Permitted {
-    /// Those of a network, which may be one address.
+    /// Clients in a network, which may be a single address.
     Network(Network),
-    /// Those with a certificate for this name.
+    /// Clients with a certificate for this name.
     Name(String),
 }
 
 impl Permitted {
-    /// Reads an address, a network or a name; `None` where it is none of them.
+    /// Parses an address, a network or a name; `None` if the text is none of these.
     pub fn read(text: &str) -> Option<Self> {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Some(Self::Network(Network::host(address)));
@@ -74,15 +75,14 @@ impl Permitted {
     }
 }
 
-/// Who a client is.
+/// The identification of a client.
 #[derive(Debug, Clone)]
 pub struct Client {
     address: IpAddr,
     certificate: Option<CertificateDer<'static>>,
 }
 
-/// What is told of owners: a certificate's holder, which stays when the certificate is renewed, or
-/// an address.
+/// How owners are told apart: by the certificate's holder, which survives a renewal, or by address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Owner {
     Holder(Vec<u8>),
@@ -90,12 +90,12 @@ enum Owner {
 }
 
 impl Client {
-    /// A client that connects from this address.
+    /// Creates a client that connects from this address.
     pub fn new(address: IpAddr) -> Self {
         Self { address: address.to_canonical(), certificate: None }
     }
 
-    /// It has shown this certificate, which was verified.
+    /// Sets the verified certificate that the client presented.
     pub fn set_certificate(&mut self, der: &[u8]) {
         self.certificate = Some(CertificateDer::from(der.to_vec()));
     }
@@ -122,7 +122,7 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The owners of identities. Clones are the same.
+/// The owners of identities. Clones share one table.
 #[derive(Debug, Clone)]
 pub struct Owners(Arc<Mutex<Table>>);
 
@@ -140,8 +140,8 @@ struct Owned {
     connections: usize,
 }
 
-/// A believed offer: the identity belongs to the client until this is dropped, and some time
-/// longer.
+/// A trusted offer: the identity belongs to the client until this is dropped, and for some time
+/// after.
 #[derive(Debug)]
 pub struct Held {
     owners: Owners,
@@ -149,16 +149,16 @@ pub struct Held {
 }
 
 impl Owners {
-    /// None yet.
+    /// Creates an empty table.
     pub fn new(rule: Origins) -> Self {
         let (owned, mentioned) = (HashMap::new(), HashSet::new());
         Self(Arc::new(Mutex::new(Table { rule, owned, mentioned })))
     }
 
-    /// A client offers an identity; where it is not believed, why.
+    /// Registers a client's offer of an identity, if it is trusted.
     ///
     /// # Errors
-    /// What is to be logged, once for each client: `None` where it was said before.
+    /// Why it is not trusted, to be logged once per client: `None` if it was logged before.
     pub fn offer(
         &self,
         identity: Identity,
@@ -170,8 +170,8 @@ impl Owners {
             Ok(()) => Ok(Held { owners: self.clone(), identity }),
             Err(why) => Err(table.mention(client.address).then(|| {
                 format!(
-                    "its offer of the identity {identity} is not believed: {why}; its lines are \
-                     taken in, but may come twice after a break (see `origins`)"
+                    "its offer of the identity {identity} is not trusted: {why}; its lines are \
+                     accepted, but may be duplicated after a reconnect (see `origins`)"
                 )
             })),
         }
@@ -179,7 +179,7 @@ impl Owners {
 }
 
 impl Held {
-    /// Lines of it came.
+    /// Records that lines with this identity arrived.
     pub fn note(&self, now: Instant) {
         let mut table = self.owners.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(owned) = table.owned.get_mut(&self.identity) {
@@ -212,7 +212,7 @@ impl Table {
         if let Some(owned) = self.owned.get_mut(&identity) {
             let is_kept = owned.connections > 0 || now.duration_since(owned.heard) < KEPT;
             if owned.owner != owner && is_kept {
-                return Err(format!("it is that of {}", owned.owner));
+                return Err(format!("it belongs to {}", owned.owner));
             }
             if owned.owner == owner {
                 (owned.heard, owned.connections) = (now, owned.connections + 1);
@@ -233,8 +233,8 @@ impl Table {
         Ok(())
     }
 
-    /// Forgets the identity heard from least recently, of those that may be forgotten; whether
-    /// there was one.
+    /// Forgets the identity least recently heard from among those that `may` be forgotten; returns
+    /// whether there was one.
     fn forget(&mut self, may: impl Fn(&Owned) -> bool) -> bool {
         let idle = self.owned.iter().filter(|(_, owned)| owned.connections == 0 && may(owned));
         let oldest = idle.min_by_key(|(_, owned)| owned.heard).map(|(identity, _)| *identity);
@@ -261,8 +261,8 @@ mod tests {
         let held = owners.offer(id, &client("192.0.2.1"), start).unwrap();
         let thief = client("192.0.2.2");
         let why = owners.offer(id, &thief, start + 2 * KEPT).unwrap_err().unwrap();
-        assert!(why.contains("it is that of 192.0.2.1"), "{why}");
-        // Said once.
+        assert!(why.contains("it belongs to 192.0.2.1"), "{why}");
+        // Reported once.
         assert_eq!(owners.offer(id, &thief, start).unwrap_err(), None);
         // The same host through an IPv6 socket.
         let again = owners.offer(id, &client("::ffff:192.0.2.1"), start).unwrap();
@@ -300,7 +300,7 @@ mod tests {
         assert!(!offers(&some, "192.0.2.128") && !offers(&some, "2001:db9::1"));
         assert!(offers(&Origins::Listed(vec![all]), "203.0.113.9"));
         assert!(offers(&Origins::Any, "192.0.2.1") && !offers(&Origins::None, "192.0.2.1"));
-        // A name is that of a certificate.
+        // A name matches certificates.
         let name = Permitted::read("web1.example.org").unwrap();
         assert!(!offers(&Origins::Listed(vec![name]), "192.0.2.1"));
         for wrong in ["192.0.2.0/33", "::/129", "a b", "192.0.2.1/", ""] {

@@ -1,13 +1,13 @@
 //! A session of a RELP server, without its socket: bytes in, lines and answers out.
 //!
-//! An answer means that the lines are on disk, so it is not given here: lines are handed over
-//! under a ticket ([`Session::handed`]), and when the ticket is settled
-//! ([`Session::settled`]) all their answers are due, in order. They are written out only as far as
-//! the client takes them ([`Session::out`]), because there may be millions.
+//! An answer means that the lines are on disk, so it is not given here: lines are sent on under a
+//! barrier ([`Session::sent`]), and when the barrier is released ([`Session::completed`]) all their
+//! answers are due, in order. They are written only as fast as the client reads them
+//! ([`Session::out`]), because there may be millions.
 //!
 //! Another logweir that offers its spool is answered with the last of its lines that is on disk
-//! here, which the owner of the session finds out ([`Session::asks`], [`Session::tell_last`]),
-//! and then sends whole pieces of its spool by `lines` frames instead of one message a frame.
+//! here, which the owner of the session looks up ([`Session::asks`], [`Session::tell_last`]). It
+//! then sends whole pieces of its spool in `lines` frames instead of one message per frame.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,40 +20,40 @@ use crate::ids::Identity;
 use crate::input::{InputCounts, Piece};
 use crate::limits::{LINES_FRAME_MAX, READ_CHUNK};
 
-/// Room for the head of a `lines` frame.
+/// Space for the head of a `lines` frame.
 const LINES_HEAD_MAX: usize = 64;
-/// The most data of a command that is no message.
+/// The maximum data of a command that is not a message.
 const CONTROL_MAX: usize = 32 * 1024;
 
-/// What a client can do wrong.
+/// A protocol error of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// What it sends are no frames.
+    /// Its bytes are not valid frames.
     Wire(wire::Fault),
     /// A frame has the wrong transaction number.
     Number {
-        /// It.
+        /// The number received.
         is: u32,
-        /// What it must be.
+        /// The number expected.
         must_be: u32,
     },
-    /// Something came before `open`.
+    /// A frame came before `open`.
     NotOpened,
-    /// Something came before `open` was answered.
+    /// A frame came before `open` was answered.
     NotAnswered,
     /// `open` came again.
     OpenedTwice,
-    /// It does not offer the command that there is for messages.
+    /// The client does not offer `syslog`, the command for messages.
     NoSyslog,
-    /// A command that is not known.
+    /// The command is unknown.
     UnknownCommand,
-    /// A frame came behind `close`.
+    /// A frame came after `close`.
     BehindTheLast,
     /// `lines` came from a client that offered no spool.
     NoSpool,
-    /// The head of `lines` makes no sense.
+    /// The head of `lines` is malformed.
     LinesHead,
-    /// `lines` has more or fewer lines than it says.
+    /// `lines` has more or fewer lines than its head says.
     LinesCount,
 }
 
@@ -69,10 +69,10 @@ impl fmt::Display for Fault {
             Self::OpenedTwice => "the session was opened twice",
             Self::NoSyslog => "the client does not offer `syslog`",
             Self::UnknownCommand => "a command that is not known",
-            Self::BehindTheLast => "a frame behind the last one",
+            Self::BehindTheLast => "a frame after `close`",
             Self::NoSpool => "`lines` from a client that offered no spool",
-            Self::LinesHead => "the head of `lines` makes no sense",
-            Self::LinesCount => "`lines` has not as many lines as it says",
+            Self::LinesHead => "the head of `lines` is malformed",
+            Self::LinesCount => "`lines` does not have as many lines as it says",
         })
     }
 }
@@ -90,22 +90,22 @@ pub struct Session {
     max_message: usize,
     expected: u32,
     pub(super) state: State,
-    /// The logweir that sends, and the number of the line that should come next.
+    /// The sending logweir, and the number of the line expected next.
     sender: Option<(Identity, u64)>,
-    /// Whether its offer was not believed: its pieces are taken without their numbers.
+    /// True if its offer is not trusted: its pieces are stored without their numbers.
     disbelieved: bool,
-    /// Numbers of lines that are the last of that spool in one of ours: no piece goes across.
+    /// The last lines of the sender's spool in each of ours: pieces are cut there.
     borders: Vec<u64>,
     pieces: Vec<Piece>,
-    /// Messages that make no piece yet.
+    /// Messages that are not part of a piece yet.
     lines: BytesMut,
     line_count: u32,
-    /// The number of the next frame to be answered. Frames are answered in order, without a gap.
+    /// The number of the next frame to answer. Frames are answered in order, without gaps.
     answers: u32,
-    /// How many frames with lines were not handed over, and how many were, by ticket.
+    /// How many frames with lines were not sent on yet, and how many were, by barrier.
     pub(super) fresh: u64,
     waiting: VecDeque<(u64, u64)>,
-    /// How many frames are on disk whose answer is not in `out`.
+    /// How many frames are on disk whose answers are not in `out` yet.
     due: u64,
     out: Vec<u8>,
     counts: InputCounts,
@@ -113,20 +113,20 @@ pub struct Session {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// Nothing came.
+    /// Nothing has been received.
     New,
-    /// It was opened by a logweir, which waits for the number of its last line here.
+    /// Opened by a logweir, which waits for the number of its last line here.
     Asking(u32),
     Open,
-    /// `close` came under this number, and is answered behind everything else.
+    /// `close` came under this number; it is answered after everything else.
     Closing(u32),
-    /// The server goes, and says so behind the answers that are due.
+    /// The server is closing, and tells the client after the answers that are due.
     Parting,
-    /// What is to be written is the last.
+    /// The output buffer holds the last bytes to write.
     Over,
 }
 
-/// About how long an answer is.
+/// The approximate length of an answer, in bytes.
 const ANSWER_LEN: usize = 24;
 
 /// The transaction number after this one.
@@ -135,7 +135,7 @@ fn next_number(txnr: u32) -> u32 {
 }
 
 impl Session {
-    /// A session whose messages may have `max_message` bytes; longer ones are cut.
+    /// Creates a session for messages of up to `max_message` bytes; longer ones are truncated.
     pub fn new(max_message: usize) -> Self {
         Self {
             decoder: Decoder::default(),
@@ -148,7 +148,7 @@ impl Session {
             pieces: Vec::new(),
             lines: BytesMut::new(),
             line_count: 0,
-            // Behind `open`.
+            // The number after `open`.
             answers: 2,
             fresh: 0,
             waiting: VecDeque::new(),
@@ -158,16 +158,16 @@ impl Session {
         }
     }
 
-    /// Takes in what the client sent.
+    /// Processes bytes that the client sent.
     ///
     /// # Errors
-    /// What the client did wrong; the session is over once [`Self::out`] is written.
+    /// The client's protocol error; the session is over once [`Self::out`] is written.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.decoder.push(bytes);
-        let most = self.max_message;
+        let max = self.max_message;
         let keep = |command: &Command| match command {
-            Command::Syslog => most,
-            Command::Lines => most.max(LINES_FRAME_MAX) + LINES_HEAD_MAX,
+            Command::Syslog => max,
+            Command::Lines => max.max(LINES_FRAME_MAX) + LINES_HEAD_MAX,
             _ => CONTROL_MAX,
         };
         while !matches!(self.state, State::Over | State::Parting) {
@@ -189,7 +189,7 @@ impl Session {
 
     fn take(&mut self, frame: Frame) -> Result<(), Fault> {
         if frame.txnr == 0 {
-            // A hint; the one there is, `serverclose`, is not for servers.
+            // A hint; the only one, `serverclose`, is not meant for servers.
             return Ok(());
         }
         if frame.txnr != self.expected {
@@ -247,7 +247,7 @@ impl Session {
         self.state = State::Open;
     }
 
-    /// The spool whose last line here the client waits to be told.
+    /// The spool whose last line here the client waits for.
     pub fn asks(&self) -> Option<Identity> {
         match self.state {
             State::Asking(_) => self.sender.map(|(spool, _)| spool),
@@ -255,8 +255,8 @@ impl Session {
         }
     }
 
-    /// The client's offer is not believed: it is answered as a client without an identity, whose
-    /// lines have no origin.
+    /// Distrusts the client's offer: it is answered as a client without an identity, and its lines
+    /// have no origin.
     pub fn disbelieve(&mut self) {
         if let State::Asking(txnr) = self.state {
             self.sender = None;
@@ -270,10 +270,11 @@ impl Session {
         self.sender.map(|(spool, _)| spool)
     }
 
-    /// Tells the client the last line of its spool that is in each of the spools here.
+    /// Tells the client the last line of its spool, given the last one held by each spool here.
     pub fn tell_last(&mut self, lasts: &[Option<u64>]) {
         let State::Asking(txnr) = self.state else { return };
-        // What one of them lacks is sent again; the others know that they have it.
+        // The lowest counts: what one spool lacks is sent again, and the others drop it as
+        // duplicate.
         let last = lasts.iter().copied().min().flatten();
         self.borders = lasts.iter().copied().flatten().collect();
         self.borders.sort_unstable();
@@ -327,26 +328,26 @@ impl Session {
         Ok(())
     }
 
-    /// Lines of which none is longer than may be.
+    /// Truncates lines longer than the maximum.
     fn cut_lines(&mut self, bytes: Bytes) -> Bytes {
-        let most = self.max_message;
+        let max = self.max_message;
         let lines = || bytes.split_inclusive(|&byte| byte == b'\n');
-        if lines().all(|line| line.len() - 1 <= most) {
+        if lines().all(|line| line.len() - 1 <= max) {
             return bytes;
         }
         let mut kept = BytesMut::with_capacity(bytes.len());
         for line in lines() {
             let line = &line[..line.len() - 1];
-            if line.len() > most {
-                self.counts.cut(line.len() - most);
+            if line.len() > max {
+                self.counts.cut(line.len() - max);
             }
-            kept.extend_from_slice(&line[..line.len().min(most)]);
+            kept.extend_from_slice(&line[..line.len().min(max)]);
             kept.extend_from_slice(b"\n");
         }
         kept.freeze()
     }
 
-    /// Enters a piece, cut at the borders.
+    /// Adds a piece, split at the borders.
     fn push_piece(&mut self, mut piece: Piece) {
         for &border in &self.borders {
             let Some(span) = piece.origin else { break };
@@ -375,41 +376,41 @@ impl Session {
         }
     }
 
-    /// What came since the last time. It is to be handed over under one ticket.
+    /// Takes the pieces received since the last call. They must be sent on under one barrier.
     pub fn take_pieces(&mut self) -> Vec<Piece> {
         std::mem::take(&mut self.pieces)
     }
 
-    /// What was counted since the last time.
+    /// Takes the counts since the last call.
     pub fn take_counts(&mut self) -> InputCounts {
         std::mem::take(&mut self.counts)
     }
 
-    /// The last pieces were handed over under this ticket.
-    pub fn handed(&mut self, ticket: u64) {
+    /// Records that the last pieces were sent on under this barrier.
+    pub fn sent(&mut self, barrier: u64) {
         let count = std::mem::take(&mut self.fresh);
         if count > 0 {
-            self.waiting.push_back((ticket, count));
+            self.waiting.push_back((barrier, count));
         }
     }
 
-    /// Whether lines are handed over that are not answered.
+    /// Returns whether lines were sent on and are not answered yet.
     pub fn waits(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// All that was handed over up to this ticket is on disk: the client is to be told.
-    pub fn settled(&mut self, ticket: u64) {
+    /// Makes answers due: everything sent on up to this barrier is on disk.
+    pub fn completed(&mut self, barrier: u64) {
         while let Some((waiting, count)) = self.waiting.front()
-            && *waiting <= ticket
+            && *waiting <= barrier
         {
             self.due += count;
             self.waiting.pop_front();
         }
     }
 
-    /// Writes out as many of the due answers as are worth a write, and behind the last one what
-    /// ends the session, if it is to end.
+    /// Writes as many of the due answers as are worth a write, and after the last one the frame
+    /// that ends the session, if it is to end.
     fn answer(&mut self) {
         while self.due > 0 && self.out.len() < READ_CHUNK {
             encode(&mut self.out, self.answers, "rsp", b"200 OK");
@@ -433,32 +434,32 @@ impl Session {
         }
     }
 
-    /// Says that the server goes.
+    /// Tells the client that the server is closing.
     pub fn part(&mut self) {
         if self.state != State::Over {
             self.state = State::Parting;
         }
     }
 
-    /// What is to be written to the client next; what was written is to be drained. Empty once
-    /// all that is due was written.
+    /// The next bytes to write to the client; the caller drains what it has written. Empty once
+    /// everything due was written.
     pub fn out(&mut self) -> &mut Vec<u8> {
         self.answer();
         &mut self.out
     }
 
-    /// About how many bytes of answers are due to the client.
+    /// The approximate size of the answers that are due, in bytes.
     pub fn owed(&self) -> usize {
         let due = usize::try_from(self.due).unwrap_or(usize::MAX);
         self.out.len().saturating_add(due.saturating_mul(ANSWER_LEN))
     }
 
-    /// Whether the connection is to be closed when all is written.
+    /// Returns whether the connection must be closed once everything is written.
     pub fn is_over(&self) -> bool {
         self.state == State::Over
     }
 
-    /// Bytes held of frames that are not whole, and of tickets that are not settled.
+    /// Bytes buffered of incomplete frames, and used for barriers that are not completed.
     pub fn held(&self) -> usize {
         self.decoder.held() + self.waiting.len() * size_of::<(u64, u64)>()
     }
@@ -479,7 +480,7 @@ mod tests {
         session
     }
 
-    fn said(session: &mut Session) -> String {
+    fn written(session: &mut Session) -> String {
         String::from_utf8(std::mem::take(session.out())).unwrap()
     }
 
@@ -489,21 +490,21 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_given_when_the_lines_are_settled_and_not_before() {
+    fn an_answer_is_given_when_the_lines_are_durable_and_not_before() {
         let mut session = opened();
         session.push(&stream(&[(2, "syslog", b"one"), (3, "syslog", b"two\n")])).unwrap();
         assert_eq!(lines(&mut session), "one\ntwo\n");
-        session.handed(7);
+        session.sent(7);
         session.push(&stream(&[(4, "syslog", b"a\nb"), (5, "close", b"")])).unwrap();
         assert_eq!(lines(&mut session), "a#012b\n");
-        session.handed(8);
-        session.settled(6);
-        assert_eq!(said(&mut session), "");
-        session.settled(7);
-        assert_eq!(said(&mut session), "2 rsp 6 200 OK\n3 rsp 6 200 OK\n");
+        session.sent(8);
+        session.completed(6);
+        assert_eq!(written(&mut session), "");
+        session.completed(7);
+        assert_eq!(written(&mut session), "2 rsp 6 200 OK\n3 rsp 6 200 OK\n");
         assert!(!session.is_over());
-        session.settled(8);
-        assert_eq!(said(&mut session), "4 rsp 6 200 OK\n5 rsp 0\n0 serverclose 0\n");
+        session.completed(8);
+        assert_eq!(written(&mut session), "4 rsp 6 200 OK\n5 rsp 0\n0 serverclose 0\n");
         assert!(session.is_over());
     }
 
@@ -513,10 +514,10 @@ mod tests {
         (session.expected, session.answers) = (TXNR_MAX - 1, TXNR_MAX - 1);
         let numbers = [TXNR_MAX - 1, TXNR_MAX, 1, 2];
         session.push(&stream(&numbers.map(|txnr| (txnr, "syslog", &b"x"[..])))).unwrap();
-        session.handed(1);
-        session.settled(1);
+        session.sent(1);
+        session.completed(1);
         let answers = numbers.map(|txnr| format!("{txnr} rsp 6 200 OK\n")).concat();
-        assert_eq!(said(&mut session), answers);
+        assert_eq!(written(&mut session), answers);
     }
 
     #[test]
@@ -525,8 +526,8 @@ mod tests {
         let frames: Vec<_> = (2..=1_000_001).map(|txnr| (txnr, "syslog", &b""[..])).collect();
         session.push(&stream(&frames)).unwrap();
         session.push(&stream(&[(1_000_002, "close", b"")])).unwrap();
-        session.handed(1);
-        session.settled(1);
+        session.sent(1);
+        session.completed(1);
         assert!(session.owed() > 16 << 20, "{}", session.owed());
         let mut all = Vec::new();
         while !session.out().is_empty() {
@@ -576,13 +577,13 @@ mod tests {
             let mut session = Session::new(20);
             let refused = session.push(&stream(frames)).unwrap_err().to_string();
             assert!(refused.contains(error), "{refused}");
-            let said = said(&mut session);
-            assert!(answer.is_empty() || said.contains(answer), "{said}");
+            let written = written(&mut session);
+            assert!(answer.is_empty() || written.contains(answer), "{written}");
             assert!(session.is_over());
             assert_eq!(session.take_counts().malformed, 1);
             let kept = if frames.iter().any(|frame| frame.2 == b"k") { "k\n" } else { "" };
             assert_eq!(lines(&mut session), kept);
-            // What comes behind is not looked at.
+            // What follows is ignored.
             session.push(&stream(&[(9, "syslog", b"late")])).unwrap();
             assert_eq!(lines(&mut session), "");
         }
@@ -594,9 +595,9 @@ mod tests {
         let mut session = Session::new(20);
         let offers = Offers::ours(Some((spool, 10)), None).encode();
         session.push(&stream(&[(1, "open", offers.as_bytes())])).unwrap();
-        assert_eq!((session.asks(), said(&mut session).as_str()), (Some(spool), ""));
+        assert_eq!((session.asks(), written(&mut session).as_str()), (Some(spool), ""));
         session.tell_last(&[Some(13), Some(11)]);
-        let answer = said(&mut session);
+        let answer = written(&mut session);
         assert!(answer.contains("logweir_last=11\n"), "{answer}");
         let data = [encode_lines_head(12, 14, 3), b"a\nb\nc\n".to_vec()].concat();
         let gap = [encode_lines_head(20, 29, 1), b"d\n".to_vec()].concat();
@@ -613,11 +614,11 @@ mod tests {
         let piece = |first, last, text: &'static str| {
             (first, last, count_lines(text.as_bytes()), Bytes::from(text))
         };
-        // Cut where one of the two spools has the first part already.
+        // Split where one of the two spools already has the first part.
         assert_eq!(places, [piece(12, 13, "a\nb\n"), piece(14, 14, "c\n"), piece(20, 29, "d\n")]);
-        session.handed(1);
-        session.settled(1);
-        assert_eq!(said(&mut session), "2 rsp 6 200 OK\n3 rsp 6 200 OK\n");
+        session.sent(1);
+        session.completed(1);
+        assert_eq!(written(&mut session), "2 rsp 6 200 OK\n3 rsp 6 200 OK\n");
         for wrong in [&b"1 2 3\na\nb\nc\n"[..], b"5 4 1\na\n", b"1 2 2\na\n", b"x\n", b"1 1 1\na"] {
             let mut session = Session::new(20);
             session.push(&stream(&[(1, "open", offers.as_bytes())])).unwrap();
@@ -652,10 +653,10 @@ mod tests {
             prop_assert_eq!(wanted.lines().count(), sent.len());
             prop_assert_eq!(lines(&mut split), wanted);
             prop_assert_eq!(split.take_counts(), whole.take_counts());
-            whole.handed(1);
-            split.handed(1);
-            whole.settled(1);
-            split.settled(1);
+            whole.sent(1);
+            split.sent(1);
+            whole.completed(1);
+            split.completed(1);
             prop_assert_eq!(split.out(), whole.out());
         }
     }

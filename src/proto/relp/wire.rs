@@ -1,7 +1,7 @@
 //! RELP frames and offers (librelp, doc/relp.md; where it differs, librelp's code).
 //!
-//! A frame is `TXNR SP COMMAND SP DATALEN [SP DATA] LF`; the numbers have one to nine digits,
-//! the command 1 to 32 letters. DATALEN counts DATA alone; where it is 0 there is no SP.
+//! A frame is `TXNR SP COMMAND SP DATALEN [SP DATA] LF`; the numbers have one to nine digits, the
+//! command 1 to 32 letters. DATALEN counts only DATA; if it is 0 there is no SP.
 
 use std::fmt::{self, Write as _};
 
@@ -10,29 +10,29 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::ids::Identity;
 use crate::proto::shared::decimal::decimal;
 
-/// The most digits of a transaction number or of a length.
+/// The maximum number of digits of a transaction number or a length.
 const DIGITS_MAX: usize = 9;
 /// The longest command.
 const COMMAND_MAX: usize = 32;
 /// The longest head of a frame: two numbers, the command, three spaces.
 const HEAD_MAX: usize = 2 * DIGITS_MAX + COMMAND_MAX + 3;
-/// The highest transaction number; a client begins anew before it.
+/// The highest transaction number; a client reconnects before it is reached.
 pub const TXNR_MAX: u32 = 999_999_999;
-/// The most data a frame's length can say.
+/// The largest length that a frame can state.
 pub const DATA_MAX: usize = 999_999_999;
-/// What we call ourselves in offers.
+/// Our name in offers.
 const SOFTWARE: &str = concat!("logweir,", env!("CARGO_PKG_VERSION"));
 /// The version of RELP that librelp speaks.
 const RELP_VERSION: u32 = 0;
-/// The most offers that are taken, as in librelp.
+/// The maximum number of offers accepted, as in librelp.
 const OFFERS_MAX: usize = 64;
 
-/// What is wrong with a stream of frames; nothing behind it can be made sense of.
+/// An error in a stream of frames; nothing after it can be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// A number is missing; which.
+    /// The named number is missing.
     NoNumber(&'static str),
-    /// A number has too many digits; which.
+    /// The named number has too many digits.
     LongNumber(&'static str),
     /// No space follows the transaction number.
     NoSpace,
@@ -40,7 +40,7 @@ pub enum Fault {
     NoCommand,
     /// The command is too long.
     LongCommand,
-    /// Neither a space nor the end follows the length.
+    /// The length is followed by neither a space nor the end.
     NoData,
     /// The data does not end where the length says.
     WrongLength,
@@ -51,10 +51,10 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoNumber(what) => write!(f, "there is no {what} where one must be"),
+            Self::NoNumber(what) => write!(f, "there is no {what} where one is required"),
             Self::LongNumber(what) => write!(f, "a {what} has more than {DIGITS_MAX} digits"),
             Self::NoSpace => f.write_str("a space must follow the transaction number"),
-            Self::NoCommand => f.write_str("there is no command behind the transaction number"),
+            Self::NoCommand => f.write_str("there is no command after the transaction number"),
             Self::LongCommand => write!(f, "a command has more than {COMMAND_MAX} letters"),
             Self::NoData => f.write_str("the length is followed by neither a space nor the end"),
             Self::WrongLength => f.write_str("the data is not as long as the frame says"),
@@ -74,33 +74,33 @@ pub enum Command {
     Syslog,
     /// An answer.
     Answer,
-    /// The server goes.
+    /// The server closes the session.
     ServerClose,
-    /// Lines of a spool, between two logweirs: the data is `FIRST LAST COUNT LF` and then
-    /// COUNT lines, each with its newline.
+    /// Lines of a spool, between two logweirs: the data is `FIRST LAST COUNT LF` followed by COUNT
+    /// lines, each with its newline.
     Lines,
-    /// Something else.
+    /// Any other command.
     Other,
 }
 
 /// A frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Its transaction number; 0 for a hint that nobody answers.
+    /// Its transaction number; 0 for a hint, which is not answered.
     pub txnr: u32,
     /// Its command.
     pub command: Command,
-    /// Its data, or the first of it.
+    /// Its data, or the beginning of it.
     pub data: Bytes,
-    /// How much data was cut off because it was more than is taken.
+    /// How many bytes of data were cut off because they exceed the maximum.
     pub cut: usize,
 }
 
-/// Takes frames out of a byte stream, however it is split.
+/// Extracts frames from a byte stream, however it is split.
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: BytesMut,
-    /// A frame too long, and how many bytes of its data are to be thrown away yet.
+    /// A frame that is too long, and how many bytes of its data remain to be discarded.
     cutting: Option<(Frame, usize)>,
 }
 
@@ -108,26 +108,26 @@ struct Head {
     txnr: u32,
     command: Command,
     len: usize,
-    /// Where the data begins.
+    /// The offset of the data.
     size: usize,
 }
 
 impl Decoder {
-    /// Takes in bytes.
+    /// Buffers bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// How much is held that makes no whole frame.
+    /// Bytes buffered of an incomplete frame.
     pub fn held(&self) -> usize {
         self.buffer.len()
     }
 
-    /// The next frame. Data beyond what `most` says for its command is cut off.
+    /// Returns the next frame. Data beyond `max` bytes for its command is cut off.
     ///
     /// # Errors
-    /// What is wrong with the stream; nothing behind it can be made sense of.
-    pub fn next(&mut self, most: impl Fn(&Command) -> usize) -> Result<Option<Frame>, Fault> {
+    /// An error in the stream; nothing after it can be decoded.
+    pub fn next(&mut self, max: impl Fn(&Command) -> usize) -> Result<Option<Frame>, Fault> {
         if let Some((_, left)) = &mut self.cutting {
             let here = (*left).min(self.buffer.len());
             self.buffer.advance(here);
@@ -139,7 +139,7 @@ impl Decoder {
             return Ok(self.cutting.take().map(|(frame, _)| frame));
         }
         let Some(head) = self.head()? else { return Ok(None) };
-        let keep = most(&head.command);
+        let keep = max(&head.command);
         if head.len > keep {
             if self.buffer.len() < head.size + keep {
                 return Ok(None);
@@ -149,7 +149,7 @@ impl Decoder {
             let cut = head.len - keep;
             let frame = Frame { txnr: head.txnr, command: head.command, data, cut };
             self.cutting = Some((frame, cut));
-            return self.next(most);
+            return self.next(max);
         }
         if self.buffer.len() <= head.size + head.len {
             return Ok(None);
@@ -199,7 +199,7 @@ impl Decoder {
     }
 }
 
-/// The decimal number at `at`, which moves behind it; `None` where more may follow.
+/// Parses the decimal number at `at` and advances `at` past it; `None` if more digits may follow.
 fn number(bytes: &[u8], at: &mut usize, what: &'static str) -> Result<Option<u32>, Fault> {
     let digits = bytes[(*at).min(bytes.len())..].iter().take_while(|byte| byte.is_ascii_digit());
     let mut value: u64 = 0;
@@ -240,7 +240,7 @@ pub fn encode(out: &mut Vec<u8>, txnr: u32, command: &str, data: &[u8]) {
     out.push(b'\n');
 }
 
-/// Appends a frame's head: what comes before its data.
+/// Appends a frame's head: everything before its data.
 pub fn head(out: &mut Vec<u8>, txnr: u32, command: &str, len: usize) {
     decimal(out, u64::from(txnr));
     out.push(b' ');
@@ -252,26 +252,26 @@ pub fn head(out: &mut Vec<u8>, txnr: u32, command: &str, len: usize) {
     }
 }
 
-/// What one side of a session says of itself.
+/// What one side of a session announces about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Offers {
     /// The version of RELP it speaks.
     pub version: Option<u32>,
-    /// Whether it knows `syslog`.
+    /// True if it supports `syslog`.
     pub syslog: bool,
-    /// From a logweir that sends: its spool, and the number of the line it would send next.
+    /// From a sending logweir: its spool, and the number of the next line it would send.
     pub spool: Option<(Identity, u64)>,
-    /// From a logweir that receives: the last line it has on disk from that spool, if any.
+    /// From a receiving logweir: the last line it has on disk from that spool, if any.
     pub last: Option<Option<u64>>,
 }
 
 impl Offers {
-    /// What we offer.
+    /// Our own offers.
     pub fn ours(spool: Option<(Identity, u64)>, last: Option<Option<u64>>) -> Self {
         Self { version: Some(RELP_VERSION), syslog: true, spool, last }
     }
 
-    /// The offers as data. librelp separates them by newlines and has none before the first.
+    /// Encodes the offers as data. librelp separates them by newlines, with none before the first.
     pub fn encode(&self) -> String {
         let mut text = format!(
             "relp_version={RELP_VERSION}\nrelp_software={SOFTWARE},https://example.org/logweir\n\
@@ -289,10 +289,10 @@ impl Offers {
         text
     }
 
-    /// Reads offers; what is unknown is passed over.
+    /// Parses offers; unknown ones are ignored.
     ///
     /// # Errors
-    /// That there are too many.
+    /// If there are too many.
     pub fn decode(data: &[u8]) -> Result<Self, Fault> {
         let mut offers = Self::default();
         let lines = data.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
@@ -325,8 +325,8 @@ impl Offers {
     }
 }
 
-/// The head of the data of a `lines` frame: the numbers of its first and last line in the
-/// spool, and how many lines follow.
+/// Encodes the head of a `lines` frame's data: the numbers of its first and last line in the spool,
+/// and how many lines follow.
 pub fn encode_lines_head(first: u64, last: u64, count: u32) -> Vec<u8> {
     let mut head = Vec::with_capacity(64);
     for (number, end) in [(first, b' '), (last, b' '), (u64::from(count), b'\n')] {
@@ -336,7 +336,7 @@ pub fn encode_lines_head(first: u64, last: u64, count: u32) -> Vec<u8> {
     head
 }
 
-/// Reads it: first, last, count, and where the lines begin.
+/// Parses it: first, last, count, and the offset of the lines.
 pub fn decode_lines_head(data: &[u8]) -> Option<(u64, u64, u32, usize)> {
     let end = memchr::memchr(b'\n', &data[..data.len().min(64)])?;
     let text = std::str::from_utf8(&data[..end]).ok()?;
@@ -368,11 +368,11 @@ mod tests {
 
     use super::*;
 
-    fn frames(stream: &[u8], most: usize) -> Result<Vec<Frame>, Fault> {
+    fn frames(stream: &[u8], max: usize) -> Result<Vec<Frame>, Fault> {
         let mut decoder = Decoder::default();
         decoder.push(stream);
         let mut frames = Vec::new();
-        while let Some(frame) = decoder.next(|_| most)? {
+        while let Some(frame) = decoder.next(|_| max)? {
             frames.push(frame);
         }
         Ok(frames)
@@ -399,7 +399,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        for (stream, said) in [
+        for (stream, message) in [
             ("1234567890 open 1 x\n", "transaction number has more than 9 digits"),
             ("x open 1 x\n", "no transaction number"),
             ("1open 1 x\n", "a space must follow"),
@@ -411,7 +411,7 @@ mod tests {
             ("1 syslog 0x\n", "neither a space nor the end"),
         ] {
             let error = frames(stream.as_bytes(), 100).unwrap_err().to_string();
-            assert!(error.contains(said), "{stream:?}: {error}");
+            assert!(error.contains(message), "{stream:?}: {error}");
         }
         let long = format!("1 {} 1 x\n", "a".repeat(33));
         let error = frames(long.as_bytes(), 100).unwrap_err().to_string();

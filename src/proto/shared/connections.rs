@@ -1,4 +1,4 @@
-//! How many connections an input takes.
+//! How many connections an input accepts.
 
 use crate::limits;
 use crate::settings::{Key, Report, Section, Value};
@@ -10,10 +10,10 @@ const MAX_CONNECTIONS: Key = Key::or(
     "max_connections",
     Value::Integer(1..=limits::CONNECTIONS_MAX),
     "1000",
-    "Connections at one time; more are refused and counted.",
+    "The maximum number of connections; more are refused and counted.",
 );
 
-/// Reads the most connections at a time.
+/// Reads the maximum number of connections.
 pub fn read(section: &Section<'_>, report: &mut Report<'_>) -> usize {
     let max = section.integer(&MAX_CONNECTIONS, report).unwrap_or(limits::CONNECTIONS_DEFAULT);
     usize::try_from(max).unwrap_or(usize::MAX)

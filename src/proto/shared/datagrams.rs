@@ -6,7 +6,7 @@ use crate::limits;
 use crate::proto::traits::{Claim, Nature};
 use crate::settings::{Entry, Key, Report, Section, Value};
 
-/// What any input over UDP is.
+/// The nature of any input over UDP.
 pub const NATURE: Nature = Nature {
     label: "UDP",
     acknowledged: false,
@@ -20,25 +20,25 @@ pub const NATURE: Nature = Nature {
 pub struct UdpInPlan {
     /// The address to bind.
     pub address: SocketAddr,
-    /// The receive buffer asked of the kernel, in bytes.
+    /// The receive buffer to request from the kernel, in bytes.
     pub receive_buffer: u64,
-    /// How many SO_REUSEPORT sockets, with a thread each; at least 1.
+    /// The number of SO_REUSEPORT sockets, with a thread each; at least 1.
     pub sockets: u16,
-    /// The group to join.
+    /// The multicast group to join.
     pub multicast: Option<IpAddr>,
     /// The interface to join it on, by name or (IPv4) address.
     pub interface: Option<String>,
 }
 
 impl UdpInPlan {
-    /// What its socket claims.
+    /// The claim of its socket.
     pub fn claim(&self) -> Claim {
         let (multicast, interface) = (self.multicast, self.interface.clone());
         Claim::Udp { address: self.address, multicast, interface }
     }
 }
 
-/// The longest name of a network interface (`IFNAMSIZ` without its final NUL).
+/// The maximum length of a network interface's name (`IFNAMSIZ` without its final NUL).
 const INTERFACE_MAX: usize = 15;
 
 /// The keys of an input over UDP.
@@ -50,14 +50,14 @@ const RECEIVE_BUFFER: Key = Key::or(
     "receive_buffer",
     Value::Size(limits::RECEIVE_BUFFER_MIN..=limits::RECEIVE_BUFFER_MAX),
     "\"64MiB\"",
-    "The receive buffer that is asked of the kernel.",
+    "The receive buffer requested from the kernel.",
 );
 
 const SOCKETS: Key = Key::or(
     "sockets",
     Value::Integer(1..=limits::SOCKETS_MAX as u64),
     "1",
-    "That many sockets share the address, with a thread each.",
+    "The number of sockets that share the address, with a thread each.",
 );
 
 const MULTICAST: Key = Key::new(
@@ -87,7 +87,7 @@ pub fn address(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<SocketAddr>
     address
 }
 
-/// The address and port that a text says; an IPv6 address may name its interface, as in
+/// Parses an address and a port; an IPv6 address may name its interface, as in
 /// `[fe80::1%eth0]:514`.
 pub fn parse_address(text: &str) -> Option<SocketAddr> {
     let Some(zone) = zone(text) else { return text.parse().ok() };
@@ -95,14 +95,14 @@ pub fn parse_address(text: &str) -> Option<SocketAddr> {
     text.replacen(&format!("%{zone}]"), &format!("%{index}]"), 1).parse().ok()
 }
 
-/// The interface that an address names; `None` where it has none, or says its number.
+/// The interface that an address names; `None` if it names none or gives its number.
 pub fn zone(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once('%')?;
     let (zone, _) = rest.split_once(']')?;
     (zone.parse::<u32>().is_err() && !zone.is_empty()).then_some(zone)
 }
 
-/// Reads the socket of an input over UDP, whose address stands under `key`.
+/// Reads the socket of an input over UDP, whose address is the value of `key`.
 pub fn read(
     section: &Section<'_>,
     key: &str,

@@ -1,6 +1,6 @@
 //! Numbers in the heads of frames.
 
-/// Appends a number in decimal. It is called for every line; formatting would take longer.
+/// Appends a number in decimal. Called for every line, where formatting would be slower.
 pub fn decimal(out: &mut Vec<u8>, mut value: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();

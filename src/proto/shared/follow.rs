@@ -17,22 +17,22 @@ use crate::settings::{Entry, Key, Report, Section, Value};
 pub struct MultilinePlan {
     /// Matches the first line of a record.
     pub start: String,
-    /// After this time without more the last record is handed over.
+    /// A last record that has not grown for this long is sent.
     pub timeout: Duration,
 }
 
 /// How files are followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowPlan {
-    /// Where files begin that are there at the very first start.
+    /// Where to begin in files that exist at the very first start.
     pub start: Start,
-    /// Files that are left alone.
+    /// Files that are not followed.
     pub exclude: Vec<Glob>,
-    /// Older lines than this are left out of files when they are found.
+    /// The lines of files last written longer ago than this when found are skipped.
     pub ignore_older: Option<Duration>,
-    /// How long a file without a name is kept open at most.
+    /// The maximum time to keep a file without a name open.
     pub keep_open: Duration,
-    /// The file of positions; `None` for that of the input's name.
+    /// The file of positions; `None` for one named after the input.
     pub positions: Option<PathBuf>,
 }
 
@@ -85,7 +85,7 @@ const MULTILINE: Key = Key::new(
 
 /// The keys of all inputs that follow files.
 pub const KEYS: &[Key] = &[START, EXCLUDE, IGNORE_OLDER, KEEP_OPEN, POSITIONS];
-/// Those of inputs whose records may have several lines.
+/// The keys of inputs whose records may have several lines.
 pub const RECORDS: &[Key] = &[MULTILINE];
 
 /// Reads how files are followed.
@@ -116,7 +116,7 @@ pub fn globs(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Vec<Glob>> {
     entry.accept(report, globs)
 }
 
-/// Reads what joins the lines of a record.
+/// Reads the settings that join the lines of a record.
 pub fn multiline(section: &Section<'_>, report: &mut Report<'_>) -> Option<Option<MultilinePlan>> {
     let Some(entry) = section.entry(&MULTILINE) else { return Some(None) };
     let table = entry.section(MULTILINE_KEYS, ", as in { start = '^\\d{4}-' }", report)?;
@@ -134,8 +134,8 @@ pub fn multiline(section: &Section<'_>, report: &mut Report<'_>) -> Option<Optio
 }
 
 impl MultilinePlan {
-    /// Says of a line whether it begins a record; `None` where the regex is none, which the check
-    /// has refused.
+    /// Returns the test whether a line begins a record; `None` if the regex is invalid, which the
+    /// check has refused.
     pub fn begins(&self) -> Option<Begins> {
         let regex = regex::compile(&self.start).ok()?;
         Some(Arc::new(move |line| regex.is_match(line)))
@@ -143,7 +143,7 @@ impl MultilinePlan {
 }
 
 impl FollowPlan {
-    /// The file of positions of the input `name`.
+    /// The file of positions for the input `name`.
     pub fn positions_of(&self, name: &str) -> PathBuf {
         let default = || PathBuf::from(format!("/var/lib/logweir/{name}.positions"));
         self.positions.clone().unwrap_or_else(default)

@@ -1,4 +1,4 @@
-//! `format` and `tag`, the same on all outputs.
+//! `format` and `tag`, common to all outputs.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::settings::{Entry, Key, Report, Section, Value};
 /// The keys of every output.
 pub const KEYS: &[Key] = &[FORMAT, TAG];
 
-/// A word, and what makes the shape that it stands for.
+/// A word, and the constructor of the shape it stands for.
 type Word = (&'static str, fn() -> Shape);
 
 const SHAPES: [Word; 6] = [
@@ -73,7 +73,7 @@ pub fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<FormatPlan
     Some(FormatPlan { shape, tag })
 }
 
-/// A word, or a template, which has a field in braces.
+/// Reads a word, or a template, which has a field in braces.
 fn shape(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Shape> {
     let text = entry.text(report)?;
     if !text.contains(['{', '}']) {

@@ -1,4 +1,4 @@
-//! Regexes, and the keys that lines are dealt out or sampled by.
+//! Regexes, and the keys by which lines are distributed or sampled.
 
 use regex_automata::meta::Regex;
 
@@ -12,7 +12,7 @@ pub fn regex(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<String> {
     compiled(entry, report).map(|(text, _)| text.to_string())
 }
 
-/// Reads a regex; its text, and what it compiles to.
+/// Reads a regex; returns its text and the compiled form.
 fn compiled<'t>(entry: &Entry<'t>, report: &mut Report<'_>) -> Option<(&'t str, Regex)> {
     let text = entry.text(report)?;
     match regex::compile(text) {

@@ -1,11 +1,11 @@
-//! How long a line or a message may be, and whether lines are numbered.
+//! The maximum length of a line or a message, and whether lines are numbered.
 
 use crate::limits;
 use crate::settings::{Key, Report, Section, Value};
 
-/// The keys of inputs whose lines are raw.
+/// The keys of inputs with raw lines.
 pub const LINES: &[Key] = &[MAX_LINE, SEQUENCE];
-/// The keys of inputs whose lines are messages.
+/// The keys of inputs with messages.
 pub const MESSAGES: &[Key] = &[MAX_MESSAGE];
 /// The keys of a process that prints lines.
 pub const PRINTED: &[Key] = &[MAX_LINE];
@@ -30,13 +30,13 @@ const MAX_MESSAGE: Key = Key::or(
     "Longer messages are cut to this length and counted.",
 );
 
-/// Reads the longest line, in bytes.
+/// Reads the maximum length of a line, in bytes.
 pub fn max_line(section: &Section<'_>, report: &mut Report<'_>) -> usize {
     let size = section.size(&MAX_LINE, report);
     size.and_then(|size| usize::try_from(size).ok()).unwrap_or(limits::LINE_LENGTH_DEFAULT)
 }
 
-/// Reads the longest line or message that an input takes in, in bytes.
+/// Reads the maximum length of a line or message that an input accepts, in bytes.
 pub fn longest(section: &Section<'_>, report: &mut Report<'_>) -> usize {
     if section.entry(&MAX_MESSAGE).is_none() {
         return max_line(section, report);
@@ -45,7 +45,7 @@ pub fn longest(section: &Section<'_>, report: &mut Report<'_>) -> usize {
     size.and_then(|size| usize::try_from(size).ok()).unwrap_or(limits::MESSAGE_DEFAULT)
 }
 
-/// Reads whether lines are numbered by their senders.
+/// Reads whether senders number their lines.
 pub fn sequence(section: &Section<'_>, report: &mut Report<'_>) -> bool {
     section.boolean(&SEQUENCE, report).unwrap_or(false)
 }

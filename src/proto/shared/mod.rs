@@ -1,5 +1,4 @@
-//! What several protocols have in common: keys with their readers, UDP sockets, and numbers in
-//! decimal.
+//! Code that several protocols share: keys with their readers, UDP sockets, and decimal numbers.
 
 pub mod connections;
 pub mod datagrams;

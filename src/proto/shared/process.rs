@@ -13,7 +13,7 @@ use crate::settings::{Key, Report, Section, Value};
 pub enum WhenFull {
     /// New lines are dropped and counted.
     Drop,
-    /// The inputs behind it wait.
+    /// The inputs upstream of it wait.
     Block,
 }
 
@@ -22,46 +22,46 @@ pub enum WhenFull {
 pub struct ProcessPlan {
     /// Run by `/bin/sh -c`.
     pub command: String,
-    /// How many copies the lines are dealt out to; at least 1.
+    /// The number of copies that lines are distributed over; at least 1.
     pub workers: u16,
-    /// The bound of the queue before it, in bytes (of all workers together).
+    /// The bound of the queue before it, in bytes, for all workers together.
     pub queue: u64,
     /// What happens when that queue is full.
     pub when_full: WhenFull,
-    /// The first and the longest wait before it is started again.
+    /// The first and the longest wait before a restart.
     pub restart: (Duration, Duration),
     /// How long each step of the stop sequence waits.
     pub stop_grace: Duration,
-    /// The longest line it may print (`run` only).
+    /// The maximum length of a line it prints (`run` only).
     pub max_line: usize,
-    /// How its lines are written (`pipe` only).
+    /// The format of its lines (`pipe` only).
     pub format: FormatPlan,
-    /// What it may not do.
+    /// Its restrictions.
     pub confine: ConfinePlan,
 }
 
 impl ProcessPlan {
-    /// What it is, on one line, beginning with the key of its command.
+    /// Describes it on one line, beginning with the key of its command.
     pub fn describe_as(&self, key: &str) -> String {
         let times = if self.workers > 1 { format!(" ×{}", self.workers) } else { String::new() };
         format!("{key}{times} \"{}\"", self.command)
     }
 }
 
-/// What a child process may not do.
+/// The restrictions of a child process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConfinePlan {
-    /// Whom it runs as; `None` for the daemon's user.
+    /// The user it runs as; `None` for the daemon's user.
     pub user: Option<String>,
-    /// How far it steps back behind others, from 0 to 19 (nice(2)).
+    /// Its nice value, from 0 to 19 (nice(2)).
     pub nice: u8,
-    /// The bytes of memory it may map.
+    /// The maximum memory it may map, in bytes.
     pub memory: Option<u64>,
-    /// The seconds of processor time after which it is ended.
+    /// The processor time after which it is killed, in seconds.
     pub cpu: Option<u64>,
-    /// The files it may have open.
+    /// The maximum number of open files.
     pub files: Option<u64>,
-    /// Whether it may gain privileges by what it runs (setuid programs).
+    /// True if programs it runs may gain privileges (setuid).
     pub may_gain_privileges: bool,
 }
 
@@ -72,7 +72,7 @@ const WORKERS: Key = Key::or(
     "workers",
     Value::Integer(1..=limits::WORKERS_MAX as u64),
     "1",
-    "Lines are dealt out to so many copies of the process.",
+    "The number of copies of the process that lines are distributed over.",
 );
 
 const QUEUE: Key = Key::or(
@@ -119,7 +119,7 @@ const LIMITS: Key = Key::or_else(
     "limits",
     Value::Table(LIMIT_KEYS),
     "the daemon's own",
-    "What the process may use.",
+    "Resource limits of the process.",
 );
 
 const LIMIT_KEYS: &[Key] = &[MEMORY, CPU, FILES];
@@ -142,8 +142,8 @@ const FILES: Key = Key::new(
     "The files that the process may have open.",
 );
 
-/// Reads the process whose command stands under `key`; its format or its longest line is read by
-/// the caller.
+/// Reads the process whose command is the value of `key`; the caller reads its format or its
+/// maximum line length.
 pub fn read(section: &Section<'_>, key: &Key, report: &mut Report<'_>) -> Option<ProcessPlan> {
     let command = section.system_text(key, report);
     let mut plan = defaults(String::new());
@@ -191,7 +191,7 @@ fn confine(section: &Section<'_>, report: &mut Report<'_>) -> ConfinePlan {
     plan
 }
 
-/// A process with nothing but a command.
+/// A process with a command and defaults for everything else.
 pub fn defaults(command: String) -> ProcessPlan {
     ProcessPlan {
         command,

@@ -1,4 +1,4 @@
-//! The TLS of inputs and of clients.
+//! The TLS settings of inputs and clients.
 
 use std::path::PathBuf;
 
@@ -6,11 +6,10 @@ pub use crate::net::plan::{ClientTlsPlan, ServerTlsPlan};
 use crate::settings::key::{Key, PATH, Value};
 use crate::settings::{Entry, Report, Section};
 
-const CERT: Key =
-    Key::required("cert", PATH, "The certificate and those up to its authority, PEM.");
+const CERT: Key = Key::required("cert", PATH, "The certificate chain, PEM.");
 const KEY: Key = Key::required("key", PATH, "The private key of the certificate, PEM.");
 const CLIENT_CA: Key =
-    Key::new("client_ca", PATH, "Clients must have a certificate of this authority, PEM.");
+    Key::new("client_ca", PATH, "Clients must have a certificate signed by this authority, PEM.");
 const NAMES: Key = Key::or_else(
     "names",
     Value::Texts("Host name or address", r"\S"),
@@ -21,7 +20,7 @@ const CA: Key = Key::or_else(
     "ca",
     PATH,
     "the system's",
-    "The authorities that a peer's certificate may be of, PEM.",
+    "The authorities trusted to sign a peer's certificate, PEM.",
 );
 const NAME: Key = Key::or_else(
     "name",
@@ -30,8 +29,7 @@ const NAME: Key = Key::or_else(
     "The name that a peer's certificate must have.",
 );
 
-const OUR_CERT: Key =
-    Key::new("cert", PATH, "Our own certificate, where the peer asks for one, PEM.");
+const OUR_CERT: Key = Key::new("cert", PATH, "Our own certificate, if the peer asks for one, PEM.");
 const OUR_KEY: Key = Key::new("key", PATH, "The private key of our certificate, PEM.");
 
 const SERVER_KEYS: &[Key] = &[CERT, KEY, CLIENT_CA, NAMES];
@@ -56,7 +54,7 @@ fn table<'t>(entry: &Entry<'t>, keys: &[Key], report: &mut Report<'_>) -> Option
     entry.section(keys, &format!(" with {}", names.join(", ")), report)
 }
 
-/// The `tls` of an input, where it has one.
+/// The `tls` entry of an input, if it has one.
 pub fn server_entry<'s, 't>(section: &'s Section<'t>) -> Option<&'s Entry<'t>> {
     section.entry(&SERVER_TLS)
 }
@@ -82,7 +80,7 @@ pub fn server(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<ServerTlsPla
     Some(ServerTlsPlan { cert: cert?, key: key?, client_ca, names })
 }
 
-/// The `tls` of an output, where it has one.
+/// The `tls` entry of an output, if it has one.
 pub fn client_entry<'s, 't>(section: &'s Section<'t>) -> Option<&'s Entry<'t>> {
     section.entry(&CLIENT_TLS)
 }

@@ -12,19 +12,19 @@ use crate::proto::shared::datagrams::UdpInPlan;
 use crate::proto::traits::Opening;
 use crate::sys;
 
-/// Opens and binds the sockets of an input; `key` is what stands in the configuration before the
-/// address. Sockets that an input of the same claim had before are taken over, with what waits
-/// in them.
+/// Opens and binds the sockets of an input; `key` precedes the address in the configuration.
+/// Sockets of an earlier input with the same claim are taken over, along with the data waiting in
+/// them.
 ///
 /// # Errors
-/// One sentence with the address in it, for the user.
+/// A sentence for the user that names the address.
 pub fn open(
     key: &str,
     plan: &UdpInPlan,
     opening: &mut Opening<'_>,
 ) -> Result<Vec<DatagramSocket>, OpenError> {
     let name = opening.name;
-    let said = |what: &str, error: &io::Error| {
+    let fail = |what: &str, error: &io::Error| {
         let at = format!("input.{name}: {key}{}\"", plan.address);
         OpenError::new(&at, format!("{what}: {error}")).by(error)
     };
@@ -34,20 +34,20 @@ pub fn open(
     let kept = sockets.len();
     let share = plan.sockets > 1;
     if sockets.is_empty() && share {
-        // Sockets that share a port would also share it with another program's that allow it:
-        // a bind without sharing shows whether the port is really free.
-        bind(plan, false).map_err(|error| said(hint(&error), &error))?;
+        // Sockets that share a port would also share it with another program's sockets that allow
+        // it: a bind without sharing shows whether the port is really free.
+        bind(plan, false).map_err(|error| fail(hint(&error), &error))?;
     }
     if share {
         for socket in &sockets {
-            socket.socket.set_reuse_port(true).map_err(|error| said("SO_REUSEPORT", &error))?;
+            socket.socket.set_reuse_port(true).map_err(|error| fail("SO_REUSEPORT", &error))?;
         }
     }
     while sockets.len() < wanted {
-        let socket = bind(plan, share).map_err(|error| said(hint(&error), &error))?;
+        let socket = bind(plan, share).map_err(|error| fail(hint(&error), &error))?;
         let socket = DatagramSocket::new(socket);
         if kept > 0 {
-            let added = socket.try_clone().map_err(|error| said("dup", &error))?;
+            let added = socket.try_clone().map_err(|error| fail("dup", &error))?;
             opening.added.push(added);
         }
         sockets.push(socket);
@@ -57,8 +57,8 @@ pub fn open(
         if let Err(error) = sys::socket::set_udp_gro(socket.as_fd()) {
             log::debug!("input.{name}: no UDP_GRO: {error}");
         }
-        // Not the groups that other programs of this host have joined on the port. A socket that
-        // is bound to a group itself may count on them.
+        // Do not receive the groups that other programs of this host have joined on the port. A
+        // socket that is bound to a group itself may depend on them.
         let is_ipv6 = plan.address.is_ipv6();
         if !plan.address.ip().is_multicast()
             && let Err(error) = sys::socket::only_joined_groups(socket.as_fd(), is_ipv6)
@@ -67,7 +67,7 @@ pub fn open(
         }
         if let Some(group) = plan.multicast {
             match join(socket, group, plan.interface.as_deref()) {
-                // The receiver goes on trying.
+                // The receiver keeps trying.
                 Err(error) if at < kept => {
                     log::debug!("input.{name}: multicast group {group}: {error}");
                 }
@@ -75,7 +75,7 @@ pub fn open(
                     let on = plan.interface.as_deref();
                     let on = on.map_or_else(String::new, |on| format!(" on interface '{on}'"));
                     joined
-                        .map_err(|error| said(&format!("multicast group {group}{on}"), &error))?;
+                        .map_err(|error| fail(&format!("multicast group {group}{on}"), &error))?;
                 }
             }
         }
@@ -96,7 +96,7 @@ fn bind(plan: &UdpInPlan, share: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(plan.address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     if plan.address.is_ipv6() {
-        // All of IPv4 too, as over TCP, whatever net.ipv6.bindv6only says.
+        // Accept all of IPv4 too, as over TCP, whatever net.ipv6.bindv6only says.
         socket.set_only_v6(false)?;
     }
     if plan.multicast.is_some() {
@@ -106,23 +106,23 @@ fn bind(plan: &UdpInPlan, share: bool) -> io::Result<Socket> {
     if share {
         socket.set_reuse_port(true)?;
     }
-    // Before it is bound, for in a flood much comes before anything else can be done. What
-    // cannot be had is logged once it is bound.
+    // Before the bind, because in a flood much arrives before anything else can be done. A
+    // shortfall is logged after the bind.
     let _ = ask_for_buffer(plan, &socket);
     socket.bind(&plan.address.into())?;
     Ok(socket)
 }
 
-/// Asks the kernel for the receive buffer, as much as there can be.
+/// Requests the receive buffer from the kernel, as much as it grants.
 fn ask_for_buffer(plan: &UdpInPlan, socket: &Socket) -> io::Result<()> {
     if sys::socket::force_receive_buffer(socket.as_fd(), plan.receive_buffer).is_ok() {
         return Ok(());
     }
     let wanted = usize::try_from(plan.receive_buffer).unwrap_or(usize::MAX);
-    let most = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap_or_default();
-    let most = most.trim().parse().unwrap_or(usize::MAX);
-    let can = wanted.min(most);
-    // A socket that was handed over may have more than we may ask for.
+    let max = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap_or_default();
+    let max = max.trim().parse().unwrap_or(usize::MAX);
+    let can = wanted.min(max);
+    // A socket that was handed over may have more than we may request.
     let has = socket.recv_buffer_size().unwrap_or(0) / 2;
     if can == wanted || can > has { socket.set_recv_buffer_size(wanted) } else { Ok(()) }
 }
@@ -132,7 +132,7 @@ fn set_receive_buffer(name: &str, plan: &UdpInPlan, socket: &Socket) {
         log::warn!("input.{name}: receive_buffer: {error}");
     }
     let wanted = usize::try_from(plan.receive_buffer).unwrap_or(usize::MAX);
-    // The kernel answers with twice what it was asked for: its own bookkeeping counts.
+    // The kernel reports twice the requested size: it counts its own bookkeeping.
     let got = socket.recv_buffer_size().unwrap_or(0) / 2;
     if got < wanted {
         log::warn!(
@@ -150,8 +150,8 @@ fn address(socket: &Socket) -> String {
     address.map_or_else(|| "?".into(), |address: SocketAddr| address.to_string())
 }
 
-/// Looks after the membership of a socket in its group, where it has one: a membership ends with
-/// the interface that it is on.
+/// Maintains the membership of a socket in its group, if it has one: a membership ends with the
+/// interface that it is on.
 pub fn keeper(plan: &UdpInPlan, socket: &Socket) -> Option<Box<dyn Keeper>> {
     let (group, interface) = (plan.multicast?, plan.interface.clone());
     let mut keeper = Membership { group, interface, on: None };
@@ -159,7 +159,7 @@ pub fn keeper(plan: &UdpInPlan, socket: &Socket) -> Option<Box<dyn Keeper>> {
     Some(Box::new(keeper))
 }
 
-/// The membership in a multicast group.
+/// A membership in a multicast group.
 #[derive(Debug)]
 struct Membership {
     group: IpAddr,
@@ -172,7 +172,7 @@ struct Membership {
 impl Keeper for Membership {
     fn look(&mut self, socket: &Socket) -> Look {
         let there = match self.interface.as_deref() {
-            // The kernel's choice stays as long as the interface does.
+            // The kernel's choice remains valid as long as the interface exists.
             None => self.on.filter(|on| nix::net::if_::if_indextoname(*on).is_ok()),
             Some(_) => self.index(socket).ok(),
         };
@@ -226,7 +226,7 @@ fn chosen(group: IpAddr, socket: &Socket) -> io::Result<IpAddr> {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    // Nothing is sent: connecting only looks for the way.
+    // Nothing is sent: connecting only looks up the route.
     let probe = UdpSocket::bind((any, 0))?;
     probe.connect((group, port))?;
     Ok(probe.local_addr()?.ip())

@@ -41,7 +41,7 @@ const SOCKET_OWNER: Key = Key::or_else(
     "The owner of the socket.",
 );
 
-/// Reads the Unix socket of an input; `path` is what stands behind `unix://`.
+/// Reads the Unix socket of an input; `path` is the text after `unix://`.
 pub fn read(
     section: &Section<'_>,
     entry: &Entry<'_>,
@@ -67,7 +67,7 @@ pub fn read(
 /// replaced.
 ///
 /// # Errors
-/// One sentence with the path in it, for the user.
+/// A sentence for the user that names the path.
 pub fn open(name: &str, plan: &UnixInPlan) -> Result<DatagramSocket, OpenError> {
     let (socket, path) = bind_at(&setting(name, "syslog", plan), plan, Type::DGRAM)?;
     log::info!("input.{name}: listening on {}", plan.path.display());
@@ -91,13 +91,13 @@ pub fn listen(
         return Ok(listener);
     }
     let (socket, path) = bind_at(&at, plan, Type::STREAM)?;
-    let said = |error: io::Error| OpenError::new(&at, error);
-    socket.listen(BACKLOG).map_err(said)?;
+    let fail = |error: io::Error| OpenError::new(&at, error);
+    socket.listen(BACKLOG).map_err(fail)?;
     log::info!("input.{name}: listening on {}", plan.path.display());
     Ok(Listener::Unix(socket.into(), Some(path)))
 }
 
-/// Connections that may wait to be accepted.
+/// The maximum number of connections waiting to be accepted.
 const BACKLOG: i32 = 1024;
 
 /// The setting, for messages.
@@ -111,22 +111,22 @@ fn bind_at(
     plan: &UnixInPlan,
     kind: Type,
 ) -> Result<(Socket, Arc<SocketPath>), OpenError> {
-    let said = |what: &str| OpenError::new(at, what);
-    make_way(&plan.path, kind).map_err(|error| said(&error))?;
+    let fail = |what: &str| OpenError::new(at, what);
+    make_way(&plan.path, kind).map_err(|error| fail(&error))?;
     let socket = bind(plan, kind).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => said("the folder does not exist: make it before").by(&error),
-        _ => said(&error.to_string()),
+        io::ErrorKind::NotFound => fail("the folder does not exist: create it first").by(&error),
+        _ => fail(&error.to_string()),
     })?;
-    // From here on the path is removed again where something fails.
-    let path = SocketPath::bound(&plan.path).map_err(|error| said(&error.to_string()))?;
-    permit(plan).map_err(|error| said(&error))?;
+    // From here on the path is removed again on failure.
+    let path = SocketPath::bound(&plan.path).map_err(|error| fail(&error.to_string()))?;
+    permit(plan).map_err(|error| fail(&error))?;
     Ok((socket, path))
 }
 
-/// Goes on with a socket that is bound already.
+/// Takes over a socket that is already bound.
 ///
 /// # Errors
-/// One sentence with the path in it, for the user.
+/// A sentence for the user that names the path.
 pub fn keep(
     name: &str,
     plan: &UnixInPlan,
@@ -137,13 +137,13 @@ pub fn keep(
     socket.try_clone().map_err(|error| OpenError::new(&at, error))
 }
 
-/// Sets the mode and the owner of the path of a socket that was there before.
+/// Sets the mode and the owner of the path of an existing socket.
 fn permit_kept(at: &str, plan: &UnixInPlan) -> Result<(), OpenError> {
-    // Where the path is gone, the receiver of datagrams makes it anew.
+    // If the path is gone, the receiver of datagrams creates it again.
     if plan.path.symlink_metadata().is_ok()
         && let Err(error) = permit(plan)
     {
-        // A path that a `.socket` unit made is not ours to change: its SocketMode= holds.
+        // A path that a `.socket` unit made is not ours to change: its SocketMode= applies.
         if is_ours(&plan.path) {
             return Err(OpenError::new(at, error));
         }
@@ -157,20 +157,20 @@ fn permit_kept(at: &str, plan: &UnixInPlan) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Binds the path anew when it is gone, or is somebody else's that listens there no more.
+/// Binds the path again when it is gone, or belongs to another program that no longer listens.
 #[derive(Debug)]
 pub struct PathKeeper {
     name: String,
     plan: UnixInPlan,
-    /// The path as it leads to the socket; `None` where it does not.
+    /// The path's file, if it leads to the socket.
     found: Option<Found>,
 }
 
-/// A file, as far as it can be told from one that takes its place.
+/// Identifies a file well enough to tell it from one that replaces it.
 type Found = (u64, u64, Option<std::time::SystemTime>);
 
 impl PathKeeper {
-    /// Looks after the path of the input `name`, whose socket is bound.
+    /// Watches the path of the input `name`, whose socket is bound.
     pub fn new(name: &str, plan: &UnixInPlan) -> Self {
         let answers = UnixDatagram::unbound().and_then(|probe| probe.connect(&plan.path));
         let found = answers.ok().and_then(|()| find(&plan.path));
@@ -202,8 +202,8 @@ fn is_ours(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|data| data.uid() == geteuid().as_raw())
 }
 
-/// Sets the mode and the owner of the path, where they are other ones: without an `owner`, those
-/// that a new socket would have.
+/// Sets the mode and the owner of the path, if they differ: without an `owner`, to those that a new
+/// socket would have.
 fn permit(plan: &UnixInPlan) -> Result<(), String> {
     let now = plan.path.symlink_metadata().map_err(|error| error.to_string())?;
     if now.mode() & 0o7777 != plan.mode {
@@ -223,7 +223,7 @@ fn permit(plan: &UnixInPlan) -> Result<(), String> {
     Ok(())
 }
 
-/// Removes a socket that nobody listens to.
+/// Removes a socket that no program listens to.
 fn make_way(path: &Path, kind: Type) -> Result<(), String> {
     let Ok(data) = path.symlink_metadata() else { return Ok(()) };
     if !data.file_type().is_socket() {
@@ -254,7 +254,7 @@ fn bind(plan: &UnixInPlan, kind: Type) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The numbers of `user` or `user:group`.
+/// The numeric ids of `user` or `user:group`.
 fn ids(owner: &str) -> Result<(Option<u32>, Option<u32>), String> {
     let (user, group) = owner.split_once(':').map_or((owner, None), |(u, g)| (u, Some(g)));
     let user = match user {

@@ -1,4 +1,4 @@
-//! Opening the standard input.
+//! Opening standard input.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,10 +10,10 @@ use crate::proto::traits::Opening;
 
 use super::config::StdinPlan;
 
-/// Opens it; nothing is read yet.
+/// Opens it; reads nothing yet.
 ///
 /// # Errors
-/// What cannot be opened, and why.
+/// Which resource cannot be opened, and why.
 pub(super) fn open(
     _: &StdinPlan,
     opening: &mut Opening<'_>,

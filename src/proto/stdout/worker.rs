@@ -31,8 +31,8 @@ impl Worker for Stdout {
                     Ok(count) => at += count,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => {
-                        // Only whole lines count as written; the rest of a line is written
-                        // before anything else.
+                        // Only whole lines count as written; the rest of a line is written before
+                        // anything else.
                         let whole = memchr::memrchr(b'\n', &batch.bytes[..at]);
                         let whole = whole.map_or(0, |at| at + 1);
                         self.line_written = at - whole;

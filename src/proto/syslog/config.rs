@@ -17,20 +17,20 @@ use crate::settings::{Entry, Report, Section, nearest};
 /// A syslog input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyslogInPlan {
-    /// How messages come.
+    /// How messages arrive.
     pub transport: TransportPlan,
-    /// What becomes of control characters in them.
+    /// How control characters in them are handled.
     pub escape: Escape,
 }
 
-/// How syslog messages come.
+/// How syslog messages arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransportPlan {
-    /// One in a datagram (RFC 5426).
+    /// One per datagram (RFC 5426).
     Udp(UdpInPlan),
     /// In connections (RFC 6587; RFC 5425 through TLS).
     Tcp(TcpInPlan),
-    /// One in a datagram from a process of this host.
+    /// One per datagram from a process of this host.
     Unix(UnixInPlan),
 }
 
@@ -39,13 +39,13 @@ pub enum TransportPlan {
 pub struct TcpInPlan {
     /// The address to bind.
     pub address: SocketAddr,
-    /// Set where clients come through TLS.
+    /// Set if clients use TLS.
     pub tls: Option<ServerTlsPlan>,
-    /// The most connections at a time.
+    /// The maximum number of connections.
     pub max_connections: usize,
-    /// A client that has sent nothing for so long is let go.
+    /// Clients idle for this long are disconnected.
     pub idle_timeout: Option<Duration>,
-    /// Whether NUL ends a message as a newline does.
+    /// True if NUL also ends a message, as a newline does.
     pub nul: bool,
 }
 
@@ -56,7 +56,7 @@ const ESCAPE: Key = Key::or(
     "escape",
     Value::Words(&ESCAPE_WORDS),
     "\"newline\"",
-    "What becomes of control characters in a message, so that it can never forge a second line.",
+    "How control characters in a message are handled, so that it can never forge a second line.",
 );
 
 const IDLE_TIMEOUT: Key = Key::or_else(
@@ -66,14 +66,14 @@ const IDLE_TIMEOUT: Key = Key::or_else(
     "Clients idle for this long are disconnected.",
 );
 
-/// Whether NUL ends a message.
+/// The delimiters, and whether each includes NUL.
 const DELIMITERS: [(&str, bool); 2] = [("newline", false), ("nul", true)];
 const DELIMITER_WORDS: [&str; 2] = words(&DELIMITERS);
 const DELIMITER: Key = Key::or(
     "delimiter",
     Value::Words(&DELIMITER_WORDS),
     "\"newline\"",
-    "What ends a message without a count.",
+    "The delimiter of a message without an octet count.",
 );
 
 impl Input for SyslogInPlan {

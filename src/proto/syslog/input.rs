@@ -16,13 +16,13 @@ use crate::sources;
 use super::config::{SyslogInPlan, TcpInPlan, TransportPlan};
 use super::session::Session;
 
-/// Bytes of a datagram behind its message: a newline, NUL and what else some senders end it with.
+/// Bytes of a datagram after its message: a newline, NUL and whatever else senders append.
 const ENDS: usize = 16;
 
-/// Opens it, with the sockets it is given; nothing is read yet.
+/// Opens the input with the sockets it is given; reads nothing yet.
 ///
 /// # Errors
-/// What cannot be opened, and why.
+/// Which resource cannot be opened, and why.
 pub(super) fn open(
     plan: &SyslogInPlan,
     opening: &mut Opening<'_>,
@@ -39,7 +39,7 @@ pub(super) fn open(
             return Ok(vec![server.listen(opening)?]);
         }
     };
-    // A datagram of a Unix socket may be larger than any of UDP.
+    // A datagram on a Unix socket may be larger than any UDP datagram.
     let room = match &plan.transport {
         TransportPlan::Unix(_) => max_message + ENDS,
         _ => DATAGRAM_MAX,
@@ -62,7 +62,7 @@ fn scheme(tcp: &TcpInPlan) -> &'static str {
     if tcp.tls.is_some() { "tls" } else { "tcp" }
 }
 
-/// Takes syslog clients (RFC 6587; RFC 5425 through TLS).
+/// Accepts syslog clients (RFC 6587; RFC 5425 through TLS).
 struct Syslog {
     max_message: usize,
     escape: Escape,
@@ -74,8 +74,8 @@ impl Syslog {
         let (scheme, address) = (scheme(&self.tcp), self.tcp.address);
         let at = format!("input.{}: syslog = \"{scheme}://{address}\"", opening.name);
         let listener = opening.listener();
-        let (tls, most) = (self.tcp.tls.as_ref(), self.tcp.max_connections);
-        let bound = Bound::open(&at, address, tls, most, listener)?;
+        let (tls, max) = (self.tcp.tls.as_ref(), self.tcp.max_connections);
+        let bound = Bound::open(&at, address, tls, max, listener)?;
         let server = Server::new(bound, self).map_err(|error| OpenError::new(&at, error))?;
         Ok(Box::new(server))
     }

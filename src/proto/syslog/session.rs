@@ -13,21 +13,21 @@ use crate::sources::Source;
 pub struct Session {
     framer: Framer,
     source: Option<Source>,
-    /// Whether the first bytes are to be looked at: a client that speaks TLS to an input without
+    /// True until the first bytes are checked for a client that speaks TLS to an input without
     /// TLS.
     may_be_tls: bool,
-    /// A wrong count of octets that the framer recovered from.
+    /// A wrong octet count that the framer recovered from.
     slip: Option<String>,
-    /// Stays empty.
+    /// Always empty.
     out: Vec<u8>,
 }
 
-/// What a client can do wrong.
+/// A protocol error of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It speaks TLS to an input without.
+    /// It speaks TLS to an input without TLS.
     Tls,
-    /// It counts more octets than anybody can mean.
+    /// Its octet count is larger than any real message.
     Count(TooLarge),
 }
 
@@ -44,7 +44,8 @@ impl fmt::Display for Fault {
 }
 
 impl Session {
-    /// A session whose messages are cut to `max_message` bytes; with `nul` also NUL ends one.
+    /// Creates a session for messages of up to `max_message` bytes; with `nul`, NUL also ends a
+    /// message.
     pub fn new(peer: Source, tls: bool, max_message: usize, nul: bool) -> Self {
         let (framer, source) = (Framer::new(max_message, nul), Some(peer));
         Self { framer, source, may_be_tls: !tls, slip: None, out: Vec::new() }

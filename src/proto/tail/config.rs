@@ -15,14 +15,14 @@ use crate::proto::traits::{Claim, Input, Nature, Opening};
 use crate::settings::key::{Choice, Form, Key, Value};
 use crate::settings::{Entry, Report, Section};
 
-/// Files that are followed.
+/// Followed files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TailPlan {
-    /// Which.
+    /// Their paths.
     pub globs: Vec<Glob>,
-    /// How.
+    /// How they are followed.
     pub follow: FollowPlan,
-    /// What joins lines into records.
+    /// How lines are joined into records.
     pub multiline: Option<MultilinePlan>,
 }
 

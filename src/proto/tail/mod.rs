@@ -1,3 +1,4 @@
-//! Files that grow, followed through rotation. All of it but the keys is in [`crate::ingress::files`].
+//! Growing files, followed through rotation. Everything except the keys is in
+//! [`crate::ingress::files`].
 
 pub mod config;

@@ -2,8 +2,8 @@
 //! the length of each line in decimal, a space, the line. For peers that know no counts, a newline
 //! behind each line instead (RFC 6587, section 3.4.2); there is none inside a line.
 //!
-//! Nobody answers. Lines count as the peer's when its TCP has acknowledged their last byte, of
-//! which the kernel tells how many are missing.
+//! The peer sends no answers. Lines count as delivered when the peer's TCP has acknowledged their
+//! last byte; the kernel reports how many bytes are unacknowledged.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -23,21 +23,21 @@ use super::config::{Framing, TcpOutPlan};
 pub struct TcpClient {
     framing: Framing,
     out: Out,
-    /// Bytes given out to be written since the connection was made.
+    /// Bytes passed on for writing since the connection was made.
     given: u64,
-    /// Where the lines sent end, in bytes since the connection was made.
+    /// The ends of the lines sent, in bytes since the connection was made.
     sent: VecDeque<(u64, Count)>,
     /// Bytes that the peer's TCP has acknowledged.
     acknowledged: u64,
 }
 
-/// A client; what it would offer a plain TCP peer cannot hear.
+/// Creates a client; its offer is unused, because a plain TCP peer cannot receive it.
 pub fn new(_: Offer, plan: &TcpOutPlan) -> TcpClient {
     TcpClient { framing: plan.framing, ..TcpClient::default() }
 }
 
 impl Client for TcpClient {
-    /// What a plain TCP peer says is ignored.
+    /// Ignores whatever a plain TCP peer sends.
     fn push(&mut self, _: &[u8], _: &mut Vec<Heard>) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(())
     }
@@ -91,7 +91,7 @@ impl Client for TcpClient {
         self.acknowledged = bytes;
     }
 
-    /// The lines that are whole in what the peer's TCP has acknowledged.
+    /// The lines that the peer's TCP has acknowledged completely.
     fn take_done(&mut self) -> Count {
         let mut done = Count::default();
         while let Some((end, count)) = self.sent.front()

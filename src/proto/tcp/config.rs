@@ -5,7 +5,7 @@ use crate::settings::key::words;
 use crate::settings::{Key, Report, Section, Value};
 use crate::url::Protocol;
 
-/// What a client is reached by.
+/// The URL schemes of the client.
 pub const SCHEMES: &[Protocol] = &[Protocol::Tcp, Protocol::Tls];
 
 /// What a peer can tell lines apart by.

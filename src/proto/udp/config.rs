@@ -14,7 +14,7 @@ use crate::settings::{Entry, Report, Section};
 /// An output to a UDP address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UdpOutPlan {
-    /// `host:port`, the host a name or an address.
+    /// `host:port`; the host is a name or an address.
     pub to: String,
     /// How lines are written.
     pub format: FormatPlan,

@@ -8,10 +8,10 @@ use crate::proto::shared::datagrams::UdpInPlan;
 use crate::proto::shared::udp_socket;
 use crate::proto::traits::Opening;
 
-/// Opens it, with the sockets it is given; nothing is read yet.
+/// Opens the input with the sockets it is given; reads nothing yet.
 ///
 /// # Errors
-/// What cannot be opened, and why.
+/// Which resource cannot be opened, and why.
 pub(super) fn open(
     plan: &UdpInPlan,
     opening: &mut Opening<'_>,

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// A small history: appends with syncs, a cursor, removal, an input from another spool. What
-/// was acknowledged comes back even when the disk stops in the middle.
+/// A small history: appends with syncs, a cursor, removal, an input from another spool. Returns
+/// what was acknowledged even if the disk stops in the middle.
 struct History {
     /// Lines whose durability was reported, from line 0 on.
     acknowledged: Vec<String>,
@@ -91,7 +91,7 @@ fn check_after(fs: &SimFs, story: &History, what: &str) {
     assert!(next >= story.acknowledged.len() as u64, "{what}: {next} lines are left");
     let position = cursors.get("r").map_or(0, |cursor| cursor.position);
     assert!(position == story.tried || position == story.position, "{what}");
-    // What the reader has not passed is there, as it was.
+    // What the reader has not passed is there, unchanged.
     let read = read_from(fs, position, next);
     assert!(read.missing.is_empty(), "{what}: {:?}", read.missing);
     let found = lines(&read);

@@ -43,7 +43,7 @@ fn a_full_spool_refuses_or_waits_where_it_is_told_to() {
         );
         writer.sync().unwrap();
         assert_eq!(all(&fs, writer.next_line()).len(), stored);
-        // A reader that has passed makes room again.
+        // A reader that has passed everything makes room again.
         let spool = writer.identity();
         let (position, files) = (writer.durable(), Vec::new());
         let cursor = Cursor { files, ..Cursor::at("r", spool, position) };
@@ -89,7 +89,7 @@ fn lines_grow_too_old_but_their_numbers_are_never_given_again() {
     assert_eq!(opened(&fs, &aged).writer.next_line(), 10);
 }
 
-/// A spool whose reader has passed all of ten batches.
+/// A spool whose reader has passed all of its ten batches.
 fn passed(keep: SpoolKeep) -> (SimFs, Writer<SimFs>) {
     let fs = SimFs::default();
     let kept = SpoolPlan { keep: Some(keep), max_size: 6000, ..plan() };
@@ -152,7 +152,7 @@ fn a_clock_that_jumps_ahead_drops_nothing_by_max_age() {
         store(&mut writer, "a line\n");
     }
     drop(writer);
-    // Another daemon goes on with it, so that only the wall clock says how old the lines are.
+    // Another daemon takes it over, so that only the wall clock tells how old the lines are.
     let Opened { mut writer, .. } = opened(&fs, &aged);
     let month = now(30 * 86_400).wall;
     writer.set_now(Now { wall: month, mono: Mono(Duration::from_secs(10)) });
@@ -189,7 +189,7 @@ fn a_disk_that_gives_room_back_late_costs_no_more_segments_than_are_missing() {
         store(&mut writer, "a line\n");
     }
     let before = writer.held().segments;
-    // What is removed from now on does not show.
+    // Nothing removed from now on shows as free.
     drop(writer);
     fs.set_late(Some(1200));
     let mut writer = opened(&fs, &SpoolPlan { reserve: 1000, ..plan() }).writer;

@@ -7,7 +7,7 @@ use super::template::{self, Piece};
 use crate::cli::import::document::{Document, Table, quoted};
 use crate::cli::import::takes;
 
-/// Parameters of actions that ask for nothing here: queues and retries are logweir's own.
+/// Action parameters with no equivalent here: queues and retries are logweir's own.
 const NEEDLESS: [&str; 10] = [
     "queue.",
     "action.",
@@ -21,21 +21,21 @@ const NEEDLESS: [&str; 10] = [
     "zip",
 ];
 
-/// What was set before for the actions that follow.
+/// Earlier settings for the actions that follow.
 #[derive(Debug, Default)]
 pub(super) struct Defaults {
     /// The templates by name, in lower case.
     pub(super) templates: HashMap<String, Vec<Piece>>,
-    /// The parameters of files that say nothing else: of the module, and legacy directives.
+    /// The default parameters of files: from the module, and from legacy directives.
     pub(super) file: BTreeMap<String, String>,
-    /// The same of forwarding.
+    /// The same for forwarding.
     pub(super) forward: BTreeMap<String, String>,
     /// Authorities for TLS, our certificate and key.
     pub(super) tls: [String; 3],
 }
 
-/// An action in the old form, as `-/var/log/mail.log;Template`, as an object; `None` where it is
-/// none.
+/// Parses an action in the legacy form, as in `-/var/log/mail.log;Template`; `None` if it is not
+/// one.
 pub(super) fn legacy(text: &str) -> Option<Object> {
     let text = text.trim();
     let (text, template) = match text.rsplit_once(';') {
@@ -103,7 +103,7 @@ pub(super) fn legacy(text: &str) -> Option<Object> {
     Some(Object { kind: "action".into(), keys, ..Object::default() })
 }
 
-/// Makes an output of an action; `None` where it cannot be one, which is said.
+/// Converts an action to an output; `None` if that is impossible, which is reported.
 pub(super) fn output(
     object: &Object,
     defaults: &Defaults,
@@ -153,7 +153,7 @@ pub(super) fn output(
     Some(table)
 }
 
-/// Parameters that an output's keys stand for, or that are its default.
+/// Parameters that an output's keys represent, or that match its defaults.
 const CARRIED: [&str; 14] = [
     "fileowner",
     "filegroup",
@@ -178,7 +178,7 @@ fn word_of(path: &str) -> String {
     base.to_string()
 }
 
-/// The format that an action names; `default` where it names none.
+/// The format that an action names; `default` if it names none.
 fn format(
     table: &mut Table,
     object: &Object,
@@ -213,8 +213,8 @@ fn file(object: &Object, defaults: &Defaults, document: &mut Document) -> Result
         ("", dynamic) => {
             let pieces = defaults.templates.get(&dynamic.to_ascii_lowercase());
             let pieces = pieces.ok_or_else(|| format!("there is no template {dynamic}"))?;
-            let said = |what| format!("the file's name has {what}: write file = \"…\"");
-            template::file_name(pieces).map_err(said)?
+            let explain = |what| format!("the file's name has {what}: write file = \"…\"");
+            template::file_name(pieces).map_err(explain)?
         }
         (path, _) => path.replace('%', "%%"),
     };

@@ -1,38 +1,38 @@
-//! Conditions of rsyslog (`if` expressions, selectors, property filters) as a union of parts of
-//! which no message is in two, each a conjunction that logweir's selectors can say.
+//! Conditions of rsyslog (`if` expressions, selectors, property filters) as unions of disjoint
+//! parts, each a conjunction that logweir's selectors can express.
 
 use super::pri::PriSet;
 
-/// The most parts of a condition.
+/// The maximum number of parts in a condition.
 const PARTS_MAX: usize = 64;
-/// How deep parentheses may be in each other.
+/// The maximum nesting of parentheses.
 const DEPTH_MAX: usize = 32;
 
-/// What is looked at.
+/// The property that a test examines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Property {
-    /// A field that logweir selects by, under this key.
+    /// A field with a logweir selector, whose key this is.
     Field(&'static str),
-    /// The text behind the header.
+    /// The text after the header.
     Message,
     /// The whole line.
     Line,
 }
 
-/// How it is compared.
+/// The comparison of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Test {
-    /// It is the value.
+    /// It equals the value.
     Is,
-    /// It has the value in it.
+    /// It contains the value.
     Contains,
     /// It begins with the value.
     Begins,
-    /// A regex finds something in it.
+    /// A regex matches in it.
     Regex,
 }
 
-/// A test that a message passes where one of the values does, or where none does.
+/// A test that a message passes if one of the values does, or if none does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Atom {
     pub(super) property: Property,
@@ -42,7 +42,7 @@ pub(super) struct Atom {
     pub(super) not: bool,
 }
 
-/// Messages with one of these priorities that pass all tests.
+/// The messages with one of these priorities that pass all tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) pri: PriSet,
@@ -53,31 +53,31 @@ impl Part {
     /// All messages.
     pub(super) const ALL: Self = Self { pri: PriSet::ALL, atoms: Vec::new() };
 
-    /// All messages of the parts there may be.
+    /// All messages, as a list of parts.
     pub(super) fn all() -> Parts {
         vec![Self::ALL]
     }
 
-    /// The messages that are in both.
+    /// The messages in both.
     pub(super) fn and(&self, other: &Self) -> Self {
         let mut atoms = self.atoms.clone();
         atoms.extend(other.atoms.iter().filter(|atom| !self.atoms.contains(atom)).cloned());
         Self { pri: self.pri.and(other.pri), atoms }
     }
 
-    /// Whether no message can be in it.
+    /// Returns whether no message can be in it.
     pub(super) fn is_empty(&self) -> bool {
         self.pri == PriSet::NONE
     }
 }
 
-/// Parts of which no message is in two.
+/// Disjoint parts.
 pub(super) type Parts = Vec<Part>;
 
-/// A condition that logweir cannot say, with the word that is not understood.
+/// A condition that logweir cannot express, with the word that is not understood.
 pub(super) type Unsaid = String;
 
-/// The messages that are in both.
+/// The messages in both.
 pub(super) fn and(left: &Parts, right: &Parts) -> Result<Parts, Unsaid> {
     let mut parts = Vec::new();
     for one in left {
@@ -86,7 +86,7 @@ pub(super) fn and(left: &Parts, right: &Parts) -> Result<Parts, Unsaid> {
     bounded(parts)
 }
 
-/// The messages that are not.
+/// All other messages.
 pub(super) fn not(parts: &Parts) -> Result<Parts, Unsaid> {
     let mut rest = vec![Part::ALL];
     for part in parts {
@@ -102,7 +102,7 @@ pub(super) fn not(parts: &Parts) -> Result<Parts, Unsaid> {
     Ok(rest)
 }
 
-/// The messages that are in either.
+/// The messages in either.
 fn or(mut left: Parts, right: &Parts) -> Result<Parts, Unsaid> {
     'parts: for part in right {
         for known in &mut left {
@@ -116,7 +116,7 @@ fn or(mut left: Parts, right: &Parts) -> Result<Parts, Unsaid> {
     bounded(left)
 }
 
-/// Joins a part with one that differs in one thing alone; false where they differ in more.
+/// Merges a part into one that differs in a single thing; returns false if they differ in more.
 fn merge(known: &mut Part, part: &Part) -> bool {
     if known.atoms == part.atoms {
         known.pri = known.pri.or(part.pri);
@@ -134,7 +134,7 @@ fn merge(known: &mut Part, part: &Part) -> bool {
     joins
 }
 
-/// Both of two sets of parts in which no message is in two.
+/// The union of two disjoint sets of parts.
 pub(super) fn union(mut left: Parts, right: &Parts) -> Parts {
     'parts: for part in right {
         for known in &mut left {
@@ -154,10 +154,10 @@ fn bounded(parts: Parts) -> Result<Parts, Unsaid> {
     }
 }
 
-/// Reads the filter of a line: a selector, or `:property, operation, "value"`.
+/// Parses the filter of a line: a selector, or `:property, operation, "value"`.
 ///
 /// # Errors
-/// What of it cannot be said.
+/// What cannot be expressed.
 pub(super) fn filter(text: &str) -> Result<Parts, Unsaid> {
     let Some(property) = text.strip_prefix(':') else {
         let pri = PriSet::parse(text).ok_or_else(|| text.to_string())?;
@@ -181,10 +181,10 @@ pub(super) fn filter(text: &str) -> Result<Parts, Unsaid> {
     if is_not { not(&parts) } else { Ok(parts) }
 }
 
-/// Reads the condition of an `if`.
+/// Parses the condition of an `if`.
 ///
 /// # Errors
-/// What of it cannot be said.
+/// What cannot be expressed.
 pub(super) fn expression(text: &str) -> Result<Parts, Unsaid> {
     let mut tokens = tokens(text)?;
     tokens.reverse();
@@ -245,7 +245,7 @@ fn quoted(text: &str, quote: char) -> Option<(String, usize)> {
     None
 }
 
-/// Takes a word off, where it comes next.
+/// Consumes a word, if it is the next token.
 fn taken(tokens: &mut Vec<Token>, word: &str) -> bool {
     let next = tokens.last();
     let is = next.is_some_and(|t| !t.quoted && t.text.eq_ignore_ascii_case(word));
@@ -307,7 +307,7 @@ fn one(tokens: &mut Vec<Token>, depth: usize) -> Result<Parts, Unsaid> {
     compare(property, &sign, &right.text)
 }
 
-/// A list of values behind its `[`: any of them, or none of them.
+/// A list of values after its `[`: any of them, or none of them.
 fn list(property: &str, sign: &str, tokens: &mut Vec<Token>) -> Result<Parts, Unsaid> {
     let is_not = ["!=", "<>"].contains(&sign);
     let sign = if is_not { "==" } else { sign };
@@ -373,8 +373,8 @@ fn compare(name: &str, sign: &str, value: &str) -> Result<Parts, Unsaid> {
     Ok(vec![Part { pri: PriSet::ALL, atoms: vec![atom] }])
 }
 
-/// A basic regular expression of POSIX as an extended one: `+`, `?`, `|`, parentheses and braces
-/// mean something behind a backslash alone.
+/// Converts a POSIX basic regular expression to an extended one: in the former, `+`, `?`, `|`,
+/// parentheses and braces are special only after a backslash.
 fn modern(basic: &str) -> String {
     let mut out = String::new();
     let (mut escaped, mut in_class) = (false, false);

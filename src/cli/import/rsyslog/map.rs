@@ -1,7 +1,7 @@
-//! Walks the statements as rsyslog would, and makes nodes of them.
+//! Walks the statements as rsyslog would, and converts them to nodes.
 //!
-//! What has come to a statement is a stream: nodes by name, and of them the messages of some parts
-//! ([`Flow`]). An action takes the messages of its conditions from it; `stop` takes messages away.
+//! The messages that reach a statement are a stream: nodes by name, and the parts of their messages
+//! ([`Flow`]). An action takes from it the messages of its conditions; `stop` removes messages.
 
 use std::collections::BTreeMap;
 
@@ -15,33 +15,33 @@ use super::template;
 use crate::cli::import::document::{Document, Table};
 use crate::cli::import::refusal;
 
-/// How deep rulesets may call each other.
+/// The maximum depth of calls between rulesets.
 const CALLS_MAX: usize = 8;
 
-/// The messages that come to a statement.
+/// The messages that reach a statement.
 #[derive(Debug, Clone, PartialEq)]
 struct Flow {
     /// The nodes they come from.
     from: Vec<String>,
-    /// Which of those; no message is in two of the parts.
+    /// Which of those; the parts are disjoint.
     rest: Parts,
 }
 
-/// What is known of the whole configuration.
+/// The state of the conversion.
 struct Mapper<'d> {
     document: &'d mut Document,
     defaults: Defaults,
     settings: Settings,
     rulesets: BTreeMap<String, (String, Vec<Statement>)>,
-    /// The inputs of each ruleset; those of the main one by the empty name.
+    /// The inputs of each ruleset; those of the main one under the empty name.
     inputs: BTreeMap<String, Vec<String>>,
-    /// What legacy directives said for the inputs and actions that follow.
+    /// The settings from legacy directives for the inputs and actions that follow.
     address: String,
     ruleset: String,
     file: String,
 }
 
-/// Makes nodes of all statements.
+/// Converts all statements to nodes.
 pub(super) fn all(statements: &[Placed], document: &mut Document) {
     let mut mapper = Mapper {
         document,
@@ -53,7 +53,7 @@ pub(super) fn all(statements: &[Placed], document: &mut Document) {
         ruleset: String::new(),
         file: String::new(),
     };
-    // Templates and globals are known wherever they stand; inputs need the latter.
+    // Templates and globals apply wherever they are; inputs need the latter.
     for placed in statements {
         mapper.file.clone_from(&placed.file);
         mapper.define(&placed.statement);
@@ -89,7 +89,7 @@ impl Mapper<'_> {
         format!("{}:{line}", self.file)
     }
 
-    /// What comes to a ruleset; nothing where all inputs are of others.
+    /// The messages that reach a ruleset; nothing if all inputs belong to others.
     fn flow_of(&self, ruleset: &str) -> Option<Flow> {
         let from = match self.inputs.get(ruleset) {
             Some(inputs) => inputs.clone(),
@@ -232,7 +232,7 @@ impl Mapper<'_> {
 
     // ---- what is done with messages
 
-    /// Follows statements; what goes on behind them, where anything does.
+    /// Processes statements; returns the flow after them, if any remains.
     fn statements(
         &mut self,
         statements: &[Statement],
@@ -390,7 +390,7 @@ impl Mapper<'_> {
         self.joined((side(&inside), after_then), (side(&outside), after_else), flow, at)
     }
 
-    /// What goes on behind both sides of an `if`, each given as what came to it and what is left.
+    /// The flow after both sides of an `if`, each given as what reached it and what remains.
     fn joined(
         &mut self,
         (inside, then): (Option<Flow>, Option<Flow>),
@@ -415,15 +415,15 @@ impl Mapper<'_> {
         }
     }
 
-    /// What is left of a flow when the messages of a condition have stopped.
+    /// The remainder of a flow after the messages of a condition have stopped.
     fn without(&mut self, parts: &Parts, flow: Flow, at: &str) -> Option<Flow> {
         let rest = condition::not(parts).and_then(|others| condition::and(&flow.rest, &others));
         match rest {
             Ok(rest) if rest.is_empty() => None,
             Ok(rest) => {
                 let rest = condition::union(Parts::new(), &rest);
-                let said: Result<Vec<_>, _> = rest.iter().map(select::chain).collect();
-                match said {
+                let chains: Result<Vec<_>, _> = rest.iter().map(select::chain).collect();
+                match chains {
                     Ok(_) => Some(self.settled(Flow { from: flow.from, rest }, at)),
                     Err(what) => {
                         let instead =
@@ -440,7 +440,7 @@ impl Mapper<'_> {
         }
     }
 
-    /// The same flow: where it has several parts, filters let them pass once for all that follows.
+    /// The same flow; if it has several parts, filters pass them once for everything that follows.
     fn settled(&mut self, flow: Flow, at: &str) -> Flow {
         if flow.rest.len() < 2 {
             return flow;
@@ -451,7 +451,7 @@ impl Mapper<'_> {
         }
     }
 
-    /// Filters that let the messages of a flow pass, and their names.
+    /// Adds filters that pass the messages of a flow; returns their names.
     fn filters(&mut self, flow: &Flow, word: &str, at: &str) -> Result<Vec<String>, String> {
         let mut chains = Vec::new();
         for part in &flow.rest {
@@ -475,7 +475,7 @@ impl Mapper<'_> {
         Ok(names)
     }
 
-    /// Makes an output of an action, for the messages of a condition.
+    /// Converts an action to an output, for the messages of a condition.
     fn act(&mut self, object: &Object, parts: &Parts, flow: &Flow, at: &str) {
         let Ok(parts) = condition::and(parts, &flow.rest) else {
             self.document.leave(at, "a condition", "filters with selectors");
@@ -543,7 +543,7 @@ fn old_or_new(text: &str) -> Option<Object> {
     action::legacy(text)
 }
 
-/// Modules that are inputs or outputs, or need nothing.
+/// Modules that are inputs or outputs, or need no conversion.
 const MODULES: [&str; 21] = [
     "builtin:",
     "imudp",
@@ -568,7 +568,7 @@ const MODULES: [&str; 21] = [
     "ommail",
 ];
 
-/// Directives that ask for nothing here.
+/// Directives with no equivalent here.
 const NEEDLESS: [&str; 24] = [
     "modload",
     "template",

@@ -1,8 +1,8 @@
-//! rsyslog's configuration in logweir's own words.
+//! Converting rsyslog's configuration to logweir's.
 //!
-//! [`syntax`] reads files into statements, [`condition`] and [`template`] what stands in them,
-//! [`map`] walks the statements as rsyslog would and makes nodes of them, [`action`] outputs and
-//! [`source`] inputs.
+//! [`syntax`] parses files into statements, [`condition`] and [`template`] parse their contents,
+//! [`map`] walks the statements as rsyslog would and converts them to nodes, [`action`] to outputs
+//! and [`source`] to inputs.
 
 mod action;
 mod condition;
@@ -19,19 +19,19 @@ use self::syntax::{Body, Statement};
 use super::document::Document;
 use crate::config;
 
-/// The most files that are included, and how deep.
+/// The maximum number of included files, and the maximum depth.
 const FILES_MAX: usize = 256;
 const DEPTH_MAX: usize = 8;
 
-/// A statement and the file it stands in.
+/// A statement and its file.
 #[derive(Debug, Clone)]
 struct Placed {
     file: String,
     statement: Statement,
 }
 
-/// Reads a configuration of rsyslog with the files it includes; names that begin with `/` are
-/// below `root`.
+/// Reads an rsyslog configuration with the files it includes; names that begin with `/` are
+/// relative to `root`.
 ///
 /// # Errors
 /// That the file cannot be read.
@@ -70,7 +70,7 @@ impl Loader<'_> {
         let path = match (self.root, pattern.strip_prefix('/')) {
             (Some(root), Some(below)) => root.join(below),
             (None, Some(_)) => PathBuf::from(pattern),
-            // rsyslog means its own working folder; beside the file is where they are found.
+            // rsyslog uses its own working folder; in practice the files are next to this one.
             (_, None) => Path::new(file).with_file_name(pattern),
         };
         let mut files = matching(&path);
@@ -81,8 +81,8 @@ impl Loader<'_> {
         for next in files {
             self.files += 1;
             if self.files > FILES_MAX || depth == DEPTH_MAX {
-                let most = format!("{FILES_MAX} files and a depth of {DEPTH_MAX} are the most");
-                self.document.leave(&at, &format!("include {pattern}"), &most);
+                let limits = format!("the maximum is {FILES_MAX} files and a depth of {DEPTH_MAX}");
+                self.document.leave(&at, &format!("include {pattern}"), &limits);
                 return;
             }
             if let Err(error) = self.read(&next, depth + 1) {
@@ -93,7 +93,7 @@ impl Loader<'_> {
     }
 }
 
-/// What a statement includes.
+/// The pattern that a statement includes.
 fn included(body: &Body) -> Option<String> {
     match body {
         Body::Directive(name, value) if name == "includeconfig" => Some(value.clone()),
@@ -102,8 +102,8 @@ fn included(body: &Body) -> Option<String> {
     }
 }
 
-/// The files whose names a pattern matches; only its last part may have wildcards. Hidden files
-/// match only where the pattern says so.
+/// The files whose names match a pattern; only its last part may have wildcards. Hidden files match
+/// only if the pattern says so.
 fn matching(pattern: &Path) -> Vec<PathBuf> {
     let last = pattern.file_name().map(|name| name.to_string_lossy().into_owned());
     let Some(last) = last.filter(|name| name.contains(['*', '?'])) else {
@@ -124,7 +124,7 @@ fn matching(pattern: &Path) -> Vec<PathBuf> {
 }
 
 fn wildcard(pattern: &[u8], name: &[u8]) -> bool {
-    // The place behind the last star, and how far the name was then.
+    // The position after the last star, and the position in the name at that point.
     let (mut p, mut n, mut star) = (0, 0, None);
     while n < name.len() {
         match pattern.get(p) {

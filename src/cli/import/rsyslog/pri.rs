@@ -1,9 +1,9 @@
-//! Facilities and severities: selectors such as `*.info;mail.none`, as sets that can be joined,
-//! cut and told as logweir's selectors.
+//! Facilities and severities: selectors such as `*.info;mail.none`, as sets with set operations and
+//! a conversion to logweir's selectors.
 
 use crate::parse::syslog::names::{self, FACILITIES, SEVERITIES};
 
-/// For each facility the severities, a bit each, of the messages that are meant.
+/// For each facility, the selected severities, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PriSet([u8; 24]);
 
@@ -13,7 +13,7 @@ impl PriSet {
     /// No message.
     pub(super) const NONE: Self = Self([0; 24]);
 
-    /// Reads a selector; `None` where it is none.
+    /// Parses a selector; `None` if it is invalid.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut set = Self::NONE;
         for part in text.split(';').filter(|part| !part.is_empty()) {
@@ -37,7 +37,7 @@ impl PriSet {
         text.contains('.').then_some(set)
     }
 
-    /// Messages of a facility.
+    /// The messages of a facility.
     pub(super) fn facility(name: &str) -> Option<Self> {
         let facility = names::facility(&name.to_ascii_lowercase())
             .or_else(|| name.parse().ok().filter(|number| *number < 24))?;
@@ -46,34 +46,34 @@ impl PriSet {
         Some(set)
     }
 
-    /// Messages whose severity's number is one that `wanted` takes.
+    /// The messages whose severity number satisfies `wanted`.
     pub(super) fn severity(wanted: impl Fn(u8) -> bool) -> Self {
         let mask = (0..8).filter(|severity| wanted(*severity)).fold(0, |mask, s| mask | 1 << s);
         Self([mask; 24])
     }
 
-    /// The messages that are in both.
+    /// The messages in both.
     pub(super) fn and(self, other: Self) -> Self {
         Self(std::array::from_fn(|at| self.0[at] & other.0[at]))
     }
 
-    /// The messages that are in either.
+    /// The messages in either.
     pub(super) fn or(self, other: Self) -> Self {
         Self(std::array::from_fn(|at| self.0[at] | other.0[at]))
     }
 
-    /// All others.
+    /// All other messages.
     pub(super) fn not(self) -> Self {
         Self(self.0.map(|severities| !severities))
     }
 
-    /// The numbers of the priorities, as they stand before a message.
+    /// The numbers of the priorities, as they precede a message.
     pub(super) fn numbers(self) -> Vec<u8> {
         (0..192_u8).filter(|pri| self.0[usize::from(pri / 8)] >> (pri % 8) & 1 == 1).collect()
     }
 
-    /// The set as selectors: facilities (none: all of them) and severities (none: all of them).
-    /// No message is in two of them.
+    /// The set as disjoint selectors: facilities (none: all of them) and severities (none: all of
+    /// them).
     pub(super) fn selectors(self) -> Vec<(Vec<String>, Vec<String>)> {
         let mut done: Vec<u8> = vec![0];
         let mut selectors = Vec::new();
@@ -92,7 +92,7 @@ impl PriSet {
     }
 }
 
-/// A severity's name, or a list of single ones.
+/// A severity's name, or a list of exact ones.
 fn severity_words(mask: u8) -> Vec<String> {
     // `warning` and worse are the lowest bits.
     if mask == 0xff {
@@ -105,7 +105,7 @@ fn severity_words(mask: u8) -> Vec<String> {
     named.map(|(_, name)| format!("={name}")).collect()
 }
 
-/// A severity of a selector: the bits, and whether they are added or taken away.
+/// The severity part of a selector: its bits, and whether they are added or removed.
 fn severities(text: &str) -> Option<(u8, bool)> {
     let (text, not) = text.strip_prefix('!').map_or((text, false), |text| (text, true));
     let (text, only) = text.strip_prefix('=').map_or((text, false), |text| (text, true));

@@ -1,4 +1,4 @@
-//! A part of a condition as selectors of nodes: one node, or a chain of them where a selector is
+//! A part of a condition as selectors of nodes: one node, or a chain of nodes if a selector is
 //! needed twice.
 
 use super::condition::{Atom, Part, Property, Test};
@@ -9,11 +9,11 @@ use crate::parse::syslog::names::FACILITIES;
 /// The selectors of one node: a key and its values.
 pub(super) type Selectors = Vec<(&'static str, Vec<String>)>;
 
-/// The chain of nodes that lets exactly the messages of a part pass. It is one chain, so that
-/// messages stay in their order.
+/// The chain of nodes that passes exactly the messages of a part. It is a single chain, so that
+/// messages stay in order.
 ///
 /// # Errors
-/// What logweir has no selector for.
+/// What no selector can express.
 pub(super) fn chain(part: &Part) -> Result<Vec<Selectors>, String> {
     let mut chain: Vec<Selectors> = vec![Vec::new()];
     match &part.pri.selectors()[..] {
@@ -46,7 +46,7 @@ pub(super) fn chain(part: &Part) -> Result<Vec<Selectors>, String> {
     Ok(chain)
 }
 
-/// Priorities that no two lists can say, by the number that a message begins with.
+/// Priorities that two lists cannot express, by the number that a message begins with.
 fn priorities(set: PriSet) -> (&'static str, Vec<String>) {
     let (key, set) = match set.numbers().len() > PriSet::ALL.numbers().len() / 2 {
         true => ("reject", set.not()),
@@ -56,7 +56,7 @@ fn priorities(set: PriSet) -> (&'static str, Vec<String>) {
     (key, vec![format!("^<({})>", numbers.join("|"))])
 }
 
-/// Many facilities are told by those that are not meant.
+/// Many facilities are expressed by excluding the others.
 fn shorter(facilities: &[String]) -> Vec<String> {
     if facilities.len() <= FACILITIES.len() / 2 {
         return facilities.to_vec();
@@ -65,8 +65,8 @@ fn shorter(facilities: &[String]) -> Vec<String> {
     std::iter::once("*".into()).chain(others.map(|name| format!("!{name}"))).collect()
 }
 
-/// Enters a selector into the first node of a chain that has none of its key. What is not meant
-/// goes with what is not meant already.
+/// Adds a selector to the first node of a chain that has none with its key. Exclusions are merged
+/// with existing exclusions.
 fn enter(chain: &mut Vec<Selectors>, (key, values): (&'static str, Vec<String>)) {
     let negated = values.first().is_some_and(|first| first == "*");
     for (other, known) in chain.iter_mut().flatten().filter(|(other, _)| *other == key) {
@@ -97,7 +97,7 @@ fn selector(atom: &Atom) -> (&'static str, Vec<String>) {
     }
 }
 
-/// The values of a field: words, or regexes behind a `~`.
+/// The values of a field: words, or regexes after a `~`.
 fn field(key: &'static str, atom: &Atom) -> (&'static str, Vec<String>) {
     let word = |value: &String| {
         let plain = atom.test == Test::Is
@@ -123,7 +123,7 @@ fn field(key: &'static str, atom: &Atom) -> (&'static str, Vec<String>) {
     (key, values)
 }
 
-/// A regex on the whole line, for a test of the text behind its header.
+/// A regex on the whole line, for a test of the text after its header.
 fn line_regex(atom: &Atom) -> String {
     let one = |value: &String| match (atom.property, atom.test) {
         (_, Test::Regex) => grouped(value),
@@ -141,12 +141,12 @@ fn line_regex(atom: &Atom) -> String {
     }
 }
 
-/// A text as a regex that finds it.
+/// A regex that matches a literal text.
 fn escaped(text: &str) -> String {
     regex_syntax::escape(text)
 }
 
-/// A regex of the user's beside others: what it begins with, as `(?i)`, is of it alone.
+/// A user's regex among others: flags at its beginning, as in `(?i)`, apply to it alone.
 fn grouped(regex: &str) -> String {
     match regex.contains("(?") || regex.contains('|') {
         true => format!("(?:{regex})"),

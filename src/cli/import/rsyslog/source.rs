@@ -1,20 +1,20 @@
-//! rsyslog's inputs as logweir's.
+//! Converting rsyslog's inputs to logweir's.
 
 use super::syntax::Object;
 use crate::cli::import::document::{Document, Table};
 use crate::cli::import::takes;
 
-/// What several inputs share: `module(load="imtcp" …)` and `global(…)`.
+/// Settings shared by several inputs: `module(load="imtcp" …)` and `global(…)`.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
     pub(super) ca: String,
     pub(super) cert: String,
     pub(super) key: String,
-    /// Whether imtcp's driver is one for TLS and its mode is on.
+    /// True if imtcp's driver is a TLS driver and its mode is on.
     pub(super) tls: bool,
 }
 
-/// Makes an input of an `input(…)`; the name of the node, where it can be one.
+/// Converts an `input(…)` to an input; returns the node's name, if that is possible.
 pub(super) fn input(
     object: &Object,
     settings: &Settings,
@@ -73,7 +73,7 @@ pub(super) fn input(
     push(table, &kind, at, document)
 }
 
-/// A file that is followed: what it is called by rsyslog goes into the lines.
+/// A followed file: rsyslog's tag for it is put into the lines.
 fn followed(object: &Object, document: &mut Document) -> Table {
     let mut table = Table::new("input", document.name("files"));
     table.texts("tail", &[object.get("file").to_string()]);
@@ -101,7 +101,7 @@ fn secured(table: &mut Table, settings: &Settings, object: &Object) {
     table.raw("tls", format!("{{ {} }}", keys.join(", ")));
 }
 
-/// An input of a module that needs no `input(…)`.
+/// Converts a module that needs no `input(…)` to an input.
 pub(super) fn of_module(
     module: &str,
     object: &Object,
@@ -145,11 +145,11 @@ pub(super) fn of_module(
     push(table, module, at, document)
 }
 
-/// Adds an input, where the check accepts it.
+/// Adds an input, if the check accepts it.
 fn push(table: Table, what: &str, at: &str, document: &mut Document) -> Option<String> {
     if !takes(&table.to_text()) {
-        let said: Vec<_> = table.to_text().lines().skip(1).map(str::to_string).collect();
-        document.leave(at, what, &format!("not taken by this version: {}", said.join(" ")));
+        let lines: Vec<_> = table.to_text().lines().skip(1).map(str::to_string).collect();
+        document.leave(at, what, &format!("not taken by this version: {}", lines.join(" ")));
         return None;
     }
     let name = table.name().to_string();

@@ -1,11 +1,11 @@
-//! rsyslog's configuration as statements: legacy directives, selectors, and RainerScript.
+//! Parsing rsyslog's configuration into statements: legacy directives, selectors, and RainerScript.
 //!
-//! The reader is bounded in depth and takes any bytes; what it does not understand becomes
+//! The parser is bounded in depth and accepts any bytes; what it does not understand becomes
 //! [`Body::Unknown`], up to the end of the line.
 
 use std::collections::BTreeMap;
 
-/// How deep blocks may be in each other.
+/// The maximum nesting of blocks.
 const DEPTH_MAX: usize = 32;
 
 /// A statement, and the line it begins on.
@@ -15,7 +15,7 @@ pub(super) struct Statement {
     pub(super) body: Body,
 }
 
-/// What a statement says.
+/// The content of a statement.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Body {
     /// `$Name value`.
@@ -30,7 +30,7 @@ pub(super) enum Body {
     Stop,
     /// `call NAME`.
     Call(String),
-    /// What is not understood.
+    /// Anything not understood.
     Unknown(String),
 }
 
@@ -39,27 +39,27 @@ pub(super) enum Body {
 pub(super) struct Object {
     /// `action`, `input` and so on, in lower case.
     pub(super) kind: String,
-    /// The parameters, their names in lower case. A list has its parts joined by newlines.
+    /// The parameters, with their names in lower case. The items of a list are joined by newlines.
     pub(super) keys: BTreeMap<String, String>,
-    /// What is in its braces: the statements of a ruleset.
+    /// The statements in its braces, for a ruleset.
     pub(super) inside: Vec<Statement>,
     /// The same as text, for the parts of a template.
     pub(super) inside_text: String,
 }
 
 impl Object {
-    /// A parameter; empty where it is not there.
+    /// A parameter; empty if it is absent.
     pub(super) fn get(&self, key: &str) -> &str {
         self.keys.get(key).map_or("", String::as_str)
     }
 }
 
-/// Reads a file's text.
+/// Parses a file's text.
 pub(super) fn parse(text: &str) -> Vec<Statement> {
     let mut reader = Reader { text, at: 0, depth: 0 };
     let mut statements = reader.statements();
     while reader.at < text.len() {
-        // A brace that closes nothing.
+        // An unmatched closing brace.
         reader.at += 1;
         statements.extend(reader.statements());
     }
@@ -98,7 +98,7 @@ impl<'t> Reader<'t> {
         self.text.as_bytes()[..self.at].iter().filter(|byte| **byte == b'\n').count() + 1
     }
 
-    /// Passes blanks, newlines and comments.
+    /// Skips blanks, newlines and comments.
     fn skip(&mut self) {
         loop {
             let rest = self.rest();
@@ -115,13 +115,13 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Takes the rest of the line, joined with the next where it ends with a backslash.
+    /// Consumes the rest of the line, joined with the next if it ends with a backslash.
     fn take_line(&mut self) -> String {
         let mut line = String::new();
         loop {
             let rest = self.rest();
             let end = rest.find('\n').unwrap_or(rest.len());
-            // The blanks that begin a line of a continuation are not of it.
+            // Leading blanks of a continuation line are not part of it.
             let part = rest[..end].trim().to_string();
             self.at += (end + 1).min(rest.len());
             match part.strip_suffix('\\') {
@@ -131,7 +131,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Statements up to a closing brace or the end.
+    /// Parses statements up to a closing brace or the end.
     fn statements(&mut self) -> Vec<Statement> {
         let mut statements: Vec<Statement> = Vec::new();
         loop {
@@ -197,13 +197,13 @@ impl<'t> Reader<'t> {
         let line = self.take_line();
         match (is_filter, is_action) {
             (true, _) => filter(&line),
-            // An action alone is of the filter before it in a block, that is of all messages.
+            // An action alone belongs to the enclosing block's filter, that is, to all messages.
             (false, true) => Body::Filter { filter: "*.*".into(), actions: vec![line] },
             _ => Body::Unknown(line),
         }
     }
 
-    /// Takes a text in quotes that begins here; its escapes are resolved.
+    /// Consumes a quoted text that begins here; resolves its escapes.
     fn quoted(&mut self) -> Option<String> {
         let quote = self.rest().chars().next().filter(|c| ['"', '\'', '`'].contains(c))?;
         let mut out = String::new();
@@ -300,7 +300,7 @@ impl<'t> Reader<'t> {
         word
     }
 
-    /// Statements up to the closing brace, which is taken.
+    /// Parses statements up to the closing brace, and consumes it.
     fn block(&mut self) -> Vec<Statement> {
         if self.depth == DEPTH_MAX {
             self.at = self.text.len();
@@ -318,7 +318,7 @@ impl<'t> Reader<'t> {
     fn condition(&mut self) -> Body {
         self.at += 2;
         let start = self.at;
-        // `then` outside of quotes ends the condition.
+        // `then` outside quotes ends the condition.
         loop {
             let rest = self.rest();
             let Some(c) = rest.chars().next() else {
@@ -355,7 +355,7 @@ impl<'t> Reader<'t> {
         Body::If { condition, then, or_else }
     }
 
-    /// A block, or one statement.
+    /// Parses a block, or one statement.
     fn branch(&mut self) -> Vec<Statement> {
         self.skip();
         if self.rest().starts_with('{') {
@@ -371,7 +371,7 @@ impl<'t> Reader<'t> {
         let body = self.statement();
         self.depth -= 1;
         let mut statements = vec![Statement { line, body }];
-        // `& stop` behind it is of the same condition.
+        // A following `& stop` has the same condition.
         loop {
             let saved = self.at;
             self.skip();
@@ -387,7 +387,7 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// A selector line or a property filter: the filter, and the action behind it.
+/// A selector line or a property filter: the filter, and the action after it.
 fn filter(line: &str) -> Body {
     let split = match line.starts_with(':') {
         // :property, [!]operation, "value" action

@@ -1,17 +1,17 @@
-//! rsyslog's templates: as a format of lines, or as the name of a file.
+//! rsyslog's templates: as a line format, or as a file name.
 
 use super::syntax::{Body, Object};
 
-/// What a template is made of.
+/// A part of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// Text as it stands.
+    /// Literal text.
     Text(String),
     /// `%name:from:to:options%`, in lower case.
     Property { name: String, range: String, options: String },
 }
 
-/// Reads the template of an object; `None` where it is of a type that is not understood.
+/// Reads the template of an object; `None` if its type is not understood.
 pub(super) fn read(object: &Object) -> Option<Vec<Piece>> {
     match object.get("type") {
         "list" => list(&object.inside_text),
@@ -54,7 +54,7 @@ fn list(text: &str) -> Option<Vec<Piece>> {
     Some(found)
 }
 
-/// Reads the text of a template, as in `%hostname% %msg%\n`.
+/// Parses the text of a template, as in `%hostname% %msg%\n`.
 pub(super) fn pieces(text: &str) -> Vec<Piece> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -85,7 +85,7 @@ pub(super) fn pieces(text: &str) -> Vec<Piece> {
     found
 }
 
-/// The name of a file; what of it cannot be said.
+/// Converts a template to a file name; the error is what cannot be expressed.
 pub(super) fn file_name(pieces: &[Piece]) -> Result<String, String> {
     let mut name = String::new();
     for piece in pieces {
@@ -102,8 +102,8 @@ pub(super) fn file_name(pieces: &[Piece]) -> Result<String, String> {
     }
 }
 
-/// What stands for a property in a file's name. Its values cannot leave the folder in any case,
-/// as the options for that ask.
+/// The equivalent of a property in a file's name. Its values cannot leave the folder in any case,
+/// which is what the options for that require.
 fn place(name: &str, range: &str, options: &str) -> Option<&'static str> {
     const PLAIN: [&str; 4] = ["", "secpath-replace", "secpath-drop", "lowercase"];
     let time = ["timegenerated", "timereported", "timestamp"].contains(&name);
@@ -132,7 +132,7 @@ fn place(name: &str, range: &str, options: &str) -> Option<&'static str> {
     })
 }
 
-/// The format that one of rsyslog's own templates stands for.
+/// The format equivalent to one of rsyslog's own templates.
 pub(super) fn built_in(name: &str) -> Option<&'static str> {
     Some(match name.to_ascii_lowercase().as_str() {
         "rsyslog_fileformat" => "text",
@@ -143,7 +143,7 @@ pub(super) fn built_in(name: &str) -> Option<&'static str> {
     })
 }
 
-/// The format of lines; what of it cannot be said.
+/// Converts a template to a line format; the error is what cannot be expressed.
 pub(super) fn format(pieces: &[Piece]) -> Result<String, String> {
     let is = |piece: &Piece, wanted: &str| match piece {
         Piece::Property { name, range, .. } => name == wanted && range.is_empty(),
@@ -155,7 +155,7 @@ pub(super) fn format(pieces: &[Piece]) -> Result<String, String> {
         _ => {}
     }
     let mut format = String::new();
-    // Whether the space before a message has been written.
+    // True once the space before a message has been written.
     let mut spaced = false;
     for (at, piece) in pieces.iter().enumerate() {
         match piece {
@@ -168,7 +168,7 @@ pub(super) fn format(pieces: &[Piece]) -> Result<String, String> {
                 format += &text.replace('{', "{{").replace('}', "}}");
             }
             Piece::Property { name, range, options } => {
-                // The text of an old message begins with the space behind the colon for rsyslog.
+                // For rsyslog, the text of a legacy message begins with the space after the colon.
                 let space =
                     name == "msg" && range.is_empty() && !spaced && options != "sp-if-no-1st-sp";
                 format += if space { " " } else { "" };
@@ -180,7 +180,7 @@ pub(super) fn format(pieces: &[Piece]) -> Result<String, String> {
     Ok(format)
 }
 
-/// What stands for a property in a format.
+/// The equivalent of a property in a format.
 fn field(name: &str, range: &str, options: &str) -> Option<String> {
     let time = |form: &str| Some(format!("{{time:{form}}}"));
     let json = options.split(',').any(|option| option == "json");

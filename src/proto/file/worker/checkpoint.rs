@@ -1,10 +1,10 @@
 //! Exact outputs: every line of a spool once, whenever a machine stops.
 //!
-//! The cursor of such an output holds its files and their lengths, and after a crash they are cut
-//! back to those. So a cursor must be on disk before a file is written that it does not name, and
-//! before a file that it names gets another name or is opened anew. The output stops there until a
-//! [checkpoint](Worker::checkpoint) is [saved](Worker::saved). A file that somebody else
-//! cut is one that the cursor no longer names.
+//! The cursor of such an output records its files and their lengths, and after a crash the files
+//! are cut back to those lengths. So a cursor must be on disk before a file that it does not name
+//! is written, and before a file that it names is renamed or opened anew. The output stops there
+//! until a [checkpoint](Worker::checkpoint) is [saved](Worker::saved). A file that someone else has
+//! truncated is no longer named by the cursor.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -15,18 +15,18 @@ use super::{Blocked, FileOutput, Position, Step};
 use crate::fs::{Fs, FsFile};
 use crate::limits::{CURSOR_FILES_MAX, FILES_AT_ONCE_NAMES};
 
-/// What the cursor on disk says, for an exact output.
+/// The state of the cursor on disk, for an exact output.
 #[derive(Debug, Default)]
 pub(super) struct Exact {
     /// The files it names, which may be written.
     named: HashSet<PathBuf>,
-    /// The files of the checkpoint that is on its way to the disk.
+    /// The files of the checkpoint that is being saved.
     offered: HashSet<PathBuf>,
     /// Files that were closed to make room, and are durable.
     closed: HashMap<PathBuf, Closed>,
-    /// Whether nothing was written since the cursor was saved.
+    /// True if nothing was written since the cursor was saved.
     fresh: bool,
-    /// Whether files are to be opened by name again, after the next checkpoint.
+    /// True if files must be reopened by name after the next checkpoint.
     reopening: bool,
 }
 
@@ -38,8 +38,8 @@ struct Closed {
 
 impl<F: Fs> FileOutput<F> {
     /// Closes all files, so that the next line opens them by name again. An exact output that has
-    /// written since its last checkpoint does it at the next one; [`Worker::is_reopening`] until
-    /// then.
+    /// written since its last checkpoint does so at the next one; until then
+    /// [`Worker::is_reopening`] is true.
     pub(super) fn close_named(&mut self) {
         if let Some(exact) = &mut self.exact {
             let is_saved = exact.fresh || (self.open.is_empty() && exact.closed.is_empty());
@@ -53,13 +53,13 @@ impl<F: Fs> FileOutput<F> {
         self.open.clear();
     }
 
-    /// Whether files are to be opened by name again and a checkpoint must come first.
+    /// Returns whether files must be reopened by name and a checkpoint must come first.
     pub(super) fn waits_to_reopen(&self) -> bool {
         self.exact.as_ref().is_some_and(|exact| exact.reopening)
     }
 
-    /// Cuts files back to the lengths that a cursor names. One that is shorter was rotated after
-    /// the cursor was written.
+    /// Cuts files back to the lengths in a cursor. A file that is shorter was rotated after the
+    /// cursor was written.
     ///
     /// # Errors
     /// Which file cannot be cut, and why.
@@ -81,8 +81,8 @@ impl<F: Fs> FileOutput<F> {
         Ok(())
     }
 
-    /// How much of a path in a cursor is the user's own. The name may have been another one when
-    /// the cursor was written.
+    /// Returns how much of a path in a cursor is the user's own. The configured name may have been
+    /// different when the cursor was written.
     fn trusted(&self, path: &Path) -> usize {
         let (folder, path) =
             (self.plan.path.fixed_folder().as_bytes(), path.as_os_str().as_bytes());
@@ -92,17 +92,17 @@ impl<F: Fs> FileOutput<F> {
         }
     }
 
-    /// Has all that was written survive a crash; the files to be named by the cursor.
+    /// Makes everything written durable; returns the files for the cursor to name.
     ///
     /// # Errors
-    /// Which file does not, and why.
+    /// Which file cannot be made durable, and why.
     pub(super) fn make_durable(&mut self) -> Result<Position, String> {
         let mut folders = HashSet::new();
         for open in self.open.values_mut() {
             let path = &open.name.path;
-            let said = |error: io::Error| format!("{}: {error}", path.display());
+            let describe = |error: io::Error| format!("{}: {error}", path.display());
             if open.dirty {
-                open.file.sync().map_err(said)?;
+                open.file.sync().map_err(describe)?;
                 open.dirty = false;
             }
             if !self.exact.as_ref().is_some_and(|exact| exact.named.contains(path)) {
@@ -130,7 +130,7 @@ impl<F: Fs> FileOutput<F> {
         Ok(files)
     }
 
-    /// The last checkpoint is on disk.
+    /// Records that the last checkpoint is on disk.
     pub(super) fn checkpoint_saved(&mut self) {
         if let Some(exact) = &mut self.exact {
             exact.named = std::mem::take(&mut exact.offered);
@@ -141,7 +141,7 @@ impl<F: Fs> FileOutput<F> {
         }
     }
 
-    /// Fails where a checkpoint is needed before a file gets another name.
+    /// Fails if a checkpoint is needed before a file is renamed.
     pub(super) fn before_renaming(&self) -> Step<()> {
         match &self.exact {
             Some(exact) if !exact.fresh => Err(Blocked::Checkpoint),
@@ -149,7 +149,7 @@ impl<F: Fs> FileOutput<F> {
         }
     }
 
-    /// Fails where a checkpoint is needed before a file is written.
+    /// Fails if a checkpoint is needed before a file is written.
     pub(super) fn before_writing(&mut self, path: &Path) -> Step<()> {
         let Some(exact) = &mut self.exact else { return Ok(()) };
         if !exact.named.contains(path) {
@@ -159,13 +159,13 @@ impl<F: Fs> FileOutput<F> {
         Ok(())
     }
 
-    /// Whether a checkpoint must come before a file may be written.
+    /// Returns whether a checkpoint must come before a file may be written.
     pub(super) fn is_unnamed(&self, path: &Path) -> bool {
         self.exact.as_ref().is_some_and(|exact| !exact.named.contains(path))
     }
 
-    /// A file has another name now, will be another one, or was cut by somebody else: what the
-    /// cursor says of it is no longer so.
+    /// Records that a file was renamed, is about to be replaced, or was truncated by someone else:
+    /// its entry in the cursor is no longer valid.
     pub(super) fn note_gone(&mut self, path: &Path) {
         if let Some(exact) = &mut self.exact {
             exact.named.remove(path);
@@ -173,7 +173,7 @@ impl<F: Fs> FileOutput<F> {
         }
     }
 
-    /// A file was opened.
+    /// Records that a file was opened.
     pub(super) fn note_opened(&mut self, path: &Path, len: u64) {
         let closed = self.exact.as_mut().and_then(|exact| exact.closed.remove(path));
         if closed.is_some_and(|closed| len < closed.len) {
@@ -181,7 +181,7 @@ impl<F: Fs> FileOutput<F> {
         }
     }
 
-    /// A file was closed, which is durable.
+    /// Records that a file was closed; it is durable.
     pub(super) fn note_closed(&mut self, path: &Path, len: u64, used: u64) {
         if let Some(exact) = &mut self.exact {
             exact.closed.insert(path.to_path_buf(), Closed { len, used });
@@ -190,21 +190,21 @@ impl<F: Fs> FileOutput<F> {
 }
 
 impl Exact {
-    /// Leaves out closed files where there are more than a cursor can name. All that is in them is
-    /// before the position of the next cursor.
+    /// Drops closed files if there are more than a cursor can name. All lines in them precede the
+    /// position of the next cursor.
     fn forget_oldest(&mut self) {
         let size = |path: &PathBuf| path.as_os_str().len();
         let mut count = self.closed.len();
         let mut bytes: usize = self.closed.keys().map(size).sum();
-        let most = (CURSOR_FILES_MAX, 2 * FILES_AT_ONCE_NAMES);
-        if count <= most.0 && bytes <= most.1 {
+        let max = (CURSOR_FILES_MAX, 2 * FILES_AT_ONCE_NAMES);
+        if count <= max.0 && bytes <= max.1 {
             return;
         }
         let mut oldest: Vec<_> =
             self.closed.iter().map(|(path, closed)| (closed.used, path.clone())).collect();
         oldest.sort_unstable();
         for (_, path) in oldest {
-            if count <= most.0 && bytes <= most.1 {
+            if count <= max.0 && bytes <= max.1 {
                 return;
             }
             count -= 1;
@@ -225,7 +225,7 @@ mod tests {
     use crate::proto::file::config::FilePlan;
     use crate::sim::fs::SimFs;
 
-    /// An exact output and the cursor of the reader before it.
+    /// An exact output and the cursor of its reader.
     struct Reader {
         fs: SimFs,
         path: &'static str,
@@ -244,7 +244,7 @@ mod tests {
             Self { fs, path, output, lines, done: 0, cursor, checkpoints: 0 }
         }
 
-        /// Writes lines, with as many checkpoints as the output asks for.
+        /// Writes lines, with as many checkpoints as the output requests.
         fn write(&mut self, lines: impl IntoIterator<Item = String>) {
             self.lines.extend(lines);
             while self.done < self.lines.len() {
@@ -267,7 +267,7 @@ mod tests {
             assert!(self.checkpoints < 1000, "it never ends");
         }
 
-        /// The daemon is killed and another one goes on.
+        /// Kills the daemon and starts another one.
         fn kill(&mut self) {
             self.output = open(self.path, &self.fs);
             self.output.restore(&self.cursor.1).unwrap();

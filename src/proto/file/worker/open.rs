@@ -1,7 +1,7 @@
 //! The files that an output has open.
 //!
-//! There are no more than the output's share of what all outputs may have open; the one unused for
-//! longest is closed first. Where the system has no descriptor left, others are closed too.
+//! Their number is limited to the output's share of what all outputs may have open; the least
+//! recently used is closed first. If the system has no descriptor left, others are closed too.
 
 use std::io;
 use std::path::Path;
@@ -22,15 +22,16 @@ pub(super) struct Open<File: FsFile> {
     pub(super) file: Preallocated<File>,
     /// The rotation period its lines belong to.
     pub(super) period: u64,
-    /// When it was used last, in turns.
+    /// The turn of its last use.
     pub(super) used: u64,
-    /// Whether something was written that may not survive a crash.
+    /// True if it has data that may not survive a crash.
     pub(super) dirty: bool,
     _mark: OpenMark,
 }
 
 impl<F: Fs> FileOutput<F> {
-    /// Opens a file where it is not open, rotated before where its time has passed; its length.
+    /// Opens a file if it is not open, rotating it first if its period has passed; returns its
+    /// length.
     pub(super) fn ready(&mut self, name: &Arc<Name>, received: SystemTime) -> Step<u64> {
         self.finish_past_names(received)?;
         let period = self.period(received);
@@ -39,8 +40,8 @@ impl<F: Fs> FileOutput<F> {
             open.used = self.turn;
             let was_cut = open.file.follow()?;
             let len = open.file.len();
-            // A clock that jumped back must not rotate files again and again; but one that was
-            // far ahead must not keep this file from being rotated until that time has come.
+            // A clock that jumped back must not rotate files repeatedly; but one that was far ahead
+            // must not keep this file from being rotated until that time has come.
             if period + 1 < open.period {
                 open.period = period;
             }
@@ -102,14 +103,14 @@ impl<F: Fs> FileOutput<F> {
         Ok(())
     }
 
-    /// Closes the file that was not used for longest, if one is open.
+    /// Closes the least recently used file, if one is open.
     fn close_unused(&mut self) -> Step<()> {
         let oldest = self.open.values().min_by_key(|open| open.used);
         let Some(name) = oldest.map(|open| Arc::clone(&open.name)) else { return Ok(()) };
         self.close(&name.path)
     }
 
-    /// Closes a file; one of an exact output once what was written survives a crash.
+    /// Closes a file; for an exact output, its data is made durable first.
     fn close(&mut self, path: &Path) -> Step<()> {
         let Some(open) = self.open.get_mut(path) else { return Ok(()) };
         if self.exact.is_some() && open.dirty {
@@ -124,7 +125,7 @@ impl<F: Fs> FileOutput<F> {
         Ok(())
     }
 
-    /// Cuts a file back to a length that it had, whether it is open or not.
+    /// Cuts a file back to an earlier length, whether it is open or not.
     pub(super) fn cut_back(&mut self, name: &Name, len: u64) {
         if let Some(open) = self.open.get_mut(&name.path) {
             open.file.cut_back(len);
@@ -138,7 +139,7 @@ impl<F: Fs> FileOutput<F> {
                     self.torn.insert(name.path.clone(), len);
                 }
             }
-            // When it is opened again.
+            // When it is reopened.
             Err(_) => drop(self.torn.insert(name.path.clone(), len)),
         }
     }

@@ -1,35 +1,35 @@
-//! A file that grows at its end: what was written of a line that failed is cut off again, and
-//! disk space is preallocated for one that takes much at once.
+//! A file that grows at its end: the partial line of a failed write is cut off again, and disk
+//! space is preallocated for files that receive much at once.
 //!
-//! ext4 looks for the place of each new block by itself, which costs a third of a large append;
-//! where many blocks are allocated at a time, the same append goes without. The file's length
-//! stays what was written. What is left of the space goes back when the file is closed; a daemon
-//! that is killed leaves it, and the next one to write there uses it.
+//! ext4 searches for each new block separately, which costs a third of the time of a large append;
+//! allocating many blocks at a time avoids that. The file's length remains the number of bytes
+//! written. Unused space is released when the file is closed; a daemon that is killed leaves it
+//! allocated, and the next writer uses it.
 //!
-//! Others may cut the file (`: > file`, logrotate's copytruncate). Its length is looked at before
-//! it is written, and a cut never makes it longer than it is.
+//! Others may truncate the file (`: > file`, logrotate's copytruncate). Its length is checked
+//! before each write, and cutting never makes it longer than it is.
 
 use std::io::{self, IoSlice};
 
 use crate::fs::{FsFile, write_counted};
 use crate::limits::{PREALLOCATION, PREALLOCATION_MIN};
 
-/// A file, and where its end is.
+/// A file and the position of its end.
 #[derive(Debug)]
 pub(super) struct Preallocated<F: FsFile> {
     file: F,
-    /// The length without what is to be cut off.
+    /// The length without the part to be cut off.
     len: u64,
-    /// Whether it has a length; a terminal has none.
+    /// True if it has a length; a terminal has none.
     is_regular: bool,
-    /// Up to where the file reached when something behind `len` could not be cut off.
+    /// The end of the file when something after `len` could not be cut off.
     torn: Option<u64>,
-    /// The end of the space that was allocated; `None` where none is to be asked for.
+    /// The end of the allocated space; `None` if nothing is to be preallocated.
     until: Option<u64>,
 }
 
 impl<F: FsFile> Preallocated<F> {
-    /// A file of the length that it has.
+    /// Takes over a file with its current length.
     ///
     /// # Errors
     /// The system's.
@@ -39,12 +39,12 @@ impl<F: FsFile> Preallocated<F> {
         Ok(Self { file, len, is_regular, torn: None, until: Some(len) })
     }
 
-    /// Its length in bytes, of which [`Self::cut_back`] may have taken some.
+    /// Its length in bytes, as reduced by [`Self::cut_back`].
     pub(super) fn len(&self) -> u64 {
         self.len
     }
 
-    /// Takes in what others did to the file; whether they cut it.
+    /// Updates the length after changes by others; returns whether they truncated the file.
     ///
     /// # Errors
     /// The system's.
@@ -59,37 +59,37 @@ impl<F: FsFile> Preallocated<F> {
         let was_cut = len < self.len;
         if len != self.len {
             self.len = len;
-            // Nobody knows what is allocated now.
+            // The allocated range is unknown now.
             self.until = self.until.map(|_| len);
         }
         Ok(was_cut)
     }
 
-    /// Appends all of the slices, which may make the file `most` bytes long where that is more
-    /// than they do.
+    /// Appends all slices. `max` is the length that the file may reach, which bounds preallocation,
+    /// but not the slices themselves.
     ///
     /// # Errors
     /// The system's; the length tells how much was written.
-    pub(super) fn append(&mut self, slices: &mut [IoSlice<'_>], most: u64) -> io::Result<()> {
+    pub(super) fn append(&mut self, slices: &mut [IoSlice<'_>], max: u64) -> io::Result<()> {
         if self.torn.is_some() {
             self.cut()?;
         }
         let coming = slices.iter().map(|slice| slice.len() as u64).sum();
-        self.preallocate(coming, most);
+        self.preallocate(coming, max);
         write_counted(&mut self.file, slices, &mut self.len)
     }
 
-    /// Takes off what is behind the first `len` bytes, now or before the next append.
+    /// Cuts off everything after the first `len` bytes, now or before the next append.
     pub(super) fn cut_back(&mut self, len: u64) {
         if len < self.len {
             self.torn = Some(self.len);
             self.len = len;
-            // What fails is tried again.
+            // A failure is retried.
             let _ = self.cut();
         }
     }
 
-    /// Cuts off what is torn, but nothing that others wrote behind it.
+    /// Cuts off the torn part, but nothing that others wrote after it.
     fn cut(&mut self) -> io::Result<()> {
         let Some(end) = self.torn.filter(|_| self.is_regular) else {
             self.torn = None;
@@ -102,17 +102,17 @@ impl<F: FsFile> Preallocated<F> {
             self.file.set_len(self.len)?;
         }
         self.torn = None;
-        // A cut takes what was allocated along.
+        // Truncating also releases the allocated space.
         self.until = self.until.map(|_| self.len);
         Ok(())
     }
 
-    /// Whether something is left to be cut off, and behind which length.
+    /// Returns the length after which something remains to be cut off, if anything does.
     pub(super) fn torn(&self) -> Option<u64> {
         self.torn.map(|_| self.len)
     }
 
-    /// Has what was written survive a crash.
+    /// Makes everything written durable.
     ///
     /// # Errors
     /// The system's.
@@ -120,16 +120,16 @@ impl<F: FsFile> Preallocated<F> {
         self.file.sync()
     }
 
-    /// Allocates space for so many bytes and for what may follow, where they are many.
-    fn preallocate(&mut self, coming: u64, most: u64) {
+    /// Preallocates space for `coming` bytes and for what may follow, if they are many.
+    fn preallocate(&mut self, coming: u64, max: u64) {
         let end = self.len + coming;
         let wanted = |until: &u64| coming >= PREALLOCATION_MIN && end > *until;
         let Some(allocated) = self.until.filter(wanted) else { return };
         let from = allocated.max(self.len);
-        let until = (end + PREALLOCATION).min(most).max(end);
-        // Where somebody else writes or cuts the file too, nobody knows where space is needed.
+        let until = (end + PREALLOCATION).min(max).max(end);
+        // If someone else writes or truncates the file too, nobody knows where space is needed.
         let done = self.is_ours() && self.file.preallocate(from, until - from).is_ok();
-        // A file system that cannot is not asked again, nor one that has no space left.
+        // A file system that cannot preallocate, or has no space left, is not asked again.
         self.until = done.then_some(until);
     }
 
@@ -142,7 +142,7 @@ impl<F: FsFile> Drop for Preallocated<F> {
     fn drop(&mut self) {
         let has_more = self.until.is_some_and(|until| until > self.len);
         if has_more && self.is_ours() {
-            // What cannot be given back is space, and nothing that anybody reads.
+            // A failure here wastes space, but adds nothing that a reader would see.
             let _ = self.file.release(self.len);
         }
     }
@@ -165,18 +165,18 @@ mod tests {
         Preallocated::new(OsFs.append(path, 0o600).unwrap()).unwrap()
     }
 
-    fn append(file: &mut Preallocated<File>, bytes: usize, most: u64) {
-        file.append(&mut [IoSlice::new(&vec![b'x'; bytes])], most).unwrap();
+    fn append(file: &mut Preallocated<File>, bytes: usize, max: u64) {
+        file.append(&mut [IoSlice::new(&vec![b'x'; bytes])], max).unwrap();
     }
 
-    /// Bytes of the disk that a file has, and the most it needs.
+    /// The bytes of disk that a file occupies, and the maximum it needs.
     fn has_and_needs(path: &Path) -> (u64, u64) {
         let data: Metadata = path.metadata().unwrap();
-        // A block is larger where the file system puts several together.
+        // A block is larger if the file system clusters several together.
         (data.blocks() * 512, data.len().next_multiple_of(64 * 1024))
     }
 
-    /// Whether the file system preallocates.
+    /// Returns whether the file system preallocates.
     fn can(folder: &Path) -> bool {
         let mut file = OsFs.append(&folder.join("probe"), 0o600).unwrap();
         file.preallocate(0, PREALLOCATION).is_ok()
@@ -207,10 +207,10 @@ mod tests {
     #[test]
     fn little_is_not_preallocated_nor_is_more_than_the_file_may_take() {
         let folder = tempfile::tempdir().unwrap();
-        for (bytes, most) in [(1000, u64::MAX), (MANY, MANY as u64)] {
+        for (bytes, max) in [(1000, u64::MAX), (MANY, MANY as u64)] {
             let path = folder.path().join(bytes.to_string());
             let mut file = open(&path);
-            append(&mut file, bytes, most);
+            append(&mut file, bytes, max);
             let (has, needs) = has_and_needs(&path);
             assert!(has <= needs, "{has} of {needs}");
         }
@@ -247,7 +247,7 @@ mod tests {
         let mut file = open(&path);
         append(&mut file, 100, u64::MAX);
         other.set_len(0).unwrap();
-        // The half line that was written behind the cut.
+        // The half line that was written after the truncation.
         append(&mut file, 7, u64::MAX);
         file.cut_back(100);
         assert!(!read().contains(&0), "{:?}", read());
@@ -257,7 +257,7 @@ mod tests {
         assert!(!file.follow().unwrap());
         append(&mut file, 3, u64::MAX);
         assert_eq!(read(), b"xxx");
-        // What others write behind is theirs, and counted.
+        // What others write after it is theirs, and counted.
         Write::write_all(&mut &other, b"y\n").unwrap();
         assert!(!file.follow().unwrap());
         assert_eq!(file.len(), 5);

@@ -1,7 +1,7 @@
-//! Rotation: a file gets another name at a size or a time, or its name's time has passed. Then
-//! what is more than `keep` is removed, and the rest compressed.
+//! Rotation: a file is renamed at a size or a time, or when its name's time has passed. Then the
+//! files beyond `keep` are removed, and the rest are compressed.
 //!
-//! Only what is a file of exactly this name is touched, and nothing that an output has open.
+//! Only files with exactly this name are touched, and none that an output has open.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -15,8 +15,8 @@ use crate::output::archive;
 use crate::output::name::Name;
 use crate::proto::file::config::Rotate;
 
-/// Lines of several inputs can be older than those written just now, by this much at most; what is
-/// older comes from a clock that was set back.
+/// How much older than the latest line a line of another input may be; older ones come from a clock
+/// that was set back.
 const DISORDER: Duration = Duration::from_secs(60);
 
 /// What an output remembers of its rotations.
@@ -26,7 +26,7 @@ pub(super) struct State {
     last_stamp: String,
     in_stamp: u32,
     to_compress: Vec<PathBuf>,
-    /// What the time made of names when a file was used last.
+    /// The rendered time parts of names when a file was last used.
     times: String,
     /// The time that `times` was last rendered for.
     looked: Option<SystemTime>,
@@ -35,7 +35,7 @@ pub(super) struct State {
 }
 
 impl<F: Fs> FileOutput<F> {
-    /// Files that were rotated and are to be compressed, once.
+    /// Takes the rotated files to compress; each is returned once.
     pub(super) fn take_rotated(&mut self) -> Vec<PathBuf> {
         std::mem::take(&mut self.rotation.to_compress)
     }
@@ -48,7 +48,7 @@ impl<F: Fs> FileOutput<F> {
         }
     }
 
-    /// Files whose name belongs to a time that has passed are finished.
+    /// Finishes files whose name belongs to a time that has passed.
     pub(super) fn finish_past_names(&mut self, now: SystemTime) -> Step<()> {
         if !self.plan.path.has_time() || self.rotation.looked == Some(now) {
             return Ok(());
@@ -100,8 +100,8 @@ impl<F: Fs> FileOutput<F> {
         Ok(())
     }
 
-    /// Gives a file a name that no file has, compressed or not, later in the order of names than
-    /// those given before.
+    /// Renames a file to a name that no file has, compressed or not, and that sorts after the names
+    /// given before.
     fn rename(&mut self, path: &Path, stamp: &str) -> Step<()> {
         if self.rotation.last_stamp != stamp {
             self.rotation.last_stamp = stamp.into();
@@ -120,7 +120,7 @@ impl<F: Fs> FileOutput<F> {
         }
     }
 
-    /// Removes what is more than `keep` of the rotated files, and has the others compressed.
+    /// Removes the rotated files beyond `keep`, and queues the others for compression.
     fn tidy(&mut self, name: &Name, now: SystemTime) {
         if self.plan.keep.is_none() && !self.plan.compress {
             return;
@@ -140,7 +140,7 @@ impl<F: Fs> FileOutput<F> {
         }
     }
 
-    /// The files of this name that are no longer written, oldest first.
+    /// The files with this name that are no longer written, oldest first.
     fn archives(&self, name: &Name, now: SystemTime) -> Vec<(SystemTime, PathBuf)> {
         let folder = name.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let listed = match self.fs.list(folder.unwrap_or_else(|| Path::new("."))) {
@@ -199,7 +199,7 @@ mod tests {
         Batch { received, ..batch_of(text) }
     }
 
-    /// What is in each file of a folder.
+    /// The contents of each file in a folder.
     fn files(folder: &Path) -> BTreeMap<String, String> {
         let read = |entry: fs::DirEntry| {
             let name = entry.file_name().into_string().unwrap();
@@ -250,7 +250,7 @@ mod tests {
             output.append(&[at("line\n", seconds)]);
         }
         assert_eq!(output.take_to_compress(), [path("x-10"), path("x-10")]);
-        // One that is set right by hours goes on at the right time.
+        // A clock corrected by hours rotates at the right time again.
         output.append(&[at("line\n", 3 * HOUR)]);
         output.append(&[at("line\n", 4 * HOUR)]);
         assert!(output.take_to_compress().contains(&path("x-03")));
@@ -308,7 +308,7 @@ mod tests {
                 forge(&mut output, "forged", name);
                 for (at, _) in name.match_indices('.') {
                     let (host, app) = (&name[..at], &name[at + 1..]);
-                    // Where values are joined, what is the same when joined is one file.
+                    // If values are joined, equal results share one file.
                     if (host, app) != ("victim", "a") {
                         forge(&mut output, host, app);
                     }
@@ -368,7 +368,7 @@ mod tests {
         let names: Vec<_> = files(folder.path()).into_keys().collect();
         assert_eq!(names, ["x-01", "x-02", "x-05"]);
         assert!(output.take_to_compress().iter().all(|path| !path.ends_with("x-05")));
-        // A folder is no archive.
+        // A folder is not an archive.
         fs::create_dir(folder.path().join("x-07")).unwrap();
         output.append(&[at("ours\n", 3 * HOUR)]);
         assert!(folder.path().join("x-02").exists());

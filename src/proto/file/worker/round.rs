@@ -1,4 +1,4 @@
-//! Lines that are written together: what goes to each file.
+//! Lines that are written together: the share of each file.
 
 use std::io::IoSlice;
 use std::ops::Range;
@@ -9,16 +9,16 @@ use super::Written;
 use crate::batch::Batch;
 use crate::ledger::Count;
 
-/// A run of lines of so many bytes is written from where it stands; shorter ones are copied.
+/// A run of at least this many bytes is written in place; shorter ones are copied.
 const RUN_SHARED: usize = 4096;
 
 /// Lines that are written together.
 #[derive(Debug, Default)]
 pub(super) struct Round {
     pub(super) shares: Vec<Share>,
-    /// The memory of the names of their files.
+    /// The memory that the names of their files take.
     pub(super) names: usize,
-    /// Their bytes as they were received.
+    /// Their bytes as received.
     pub(super) bytes: usize,
     pub(super) written: Written,
 }
@@ -27,15 +27,15 @@ pub(super) struct Round {
 #[derive(Debug)]
 pub(super) struct Share {
     pub(super) route: usize,
-    /// Whether the file can never be written.
+    /// True if the file can never be written.
     pub(super) refused: bool,
-    /// The lines as they were received.
+    /// The lines as received.
     pub(super) received: Count,
     /// How many more bytes the file may take.
     pub(super) room: u64,
-    /// Bytes to be written.
+    /// The bytes to write.
     pub(super) bytes: u64,
-    /// What is copied of them.
+    /// The copied part of them.
     copied: Vec<u8>,
     chunks: Vec<Chunk>,
 }
@@ -47,7 +47,7 @@ enum Chunk {
 }
 
 impl Share {
-    /// A share without lines; `room` is `None` where the file can never be written.
+    /// Creates a share without lines; `room` is `None` if the file can never be written.
     pub(super) fn new(route: usize, room: Option<u64>) -> Self {
         Self {
             route,
@@ -60,7 +60,7 @@ impl Share {
         }
     }
 
-    /// Adds a run of lines as they are.
+    /// Adds a run of lines unchanged.
     pub(super) fn add(&mut self, batch: &Batch, run: Range<usize>) {
         self.bytes += run.len() as u64;
         if run.len() >= RUN_SHARED {
@@ -70,7 +70,7 @@ impl Share {
         }
     }
 
-    /// Adds a line as it was formatted.
+    /// Adds a formatted line.
     pub(super) fn add_formatted(&mut self, line: &[u8]) {
         self.bytes += line.len() as u64;
         self.copy(line);
@@ -85,7 +85,7 @@ impl Share {
         }
     }
 
-    /// What is to be written.
+    /// The slices to write.
     pub(super) fn slices(&self) -> Vec<IoSlice<'_>> {
         self.chunks
             .iter()

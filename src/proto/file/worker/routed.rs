@@ -1,10 +1,10 @@
-//! Files that are chosen, or lines that are written, by what is in a line.
+//! Files chosen by the content of a line, and lines formatted when written.
 //!
-//! Lines are gathered in rounds: all that goes to one file is written at once, and either the
-//! whole round is in its files or nothing of it, so that what is done is always the first so many
-//! lines. Files are opened once, and rotated, before anything of a round is written: so an exact
-//! output needs one checkpoint for all files of a round, however many are open at a time. A file
-//! that can never be written costs its own lines and no others.
+//! Lines are gathered in rounds: everything for one file is written at once, and either the whole
+//! round is in its files or none of it, so that the completed lines are always a prefix. Files are
+//! opened once, and rotated, before anything of a round is written: so an exact output needs one
+//! checkpoint for all files of a round, however many are open at a time. A file that can never be
+//! written costs only its own lines.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -19,18 +19,18 @@ use crate::limits::{FILES_AT_ONCE, FILES_AT_ONCE_NAMES};
 use crate::output::name::Name;
 use crate::parse::syslog::Message;
 
-/// How far the batches are taken.
+/// How far into the batches lines have been gathered.
 #[derive(Debug, Clone, Copy, Default)]
 struct Place {
     batch: usize,
     byte: usize,
 }
 
-/// A run of lines for one share, in the batch at hand.
+/// A run of lines for one share, within the current batch.
 type Run = Option<(usize, std::ops::Range<usize>)>;
 
 impl<F: Fs> FileOutput<F> {
-    /// Appends lines to the files they belong to, in the format that is asked for.
+    /// Appends lines to the files they belong to, in the configured format.
     pub(super) fn append_routed(&mut self, batches: &[Batch]) -> Written {
         let mut all = Written::default();
         let mut at = Place::default();
@@ -52,8 +52,8 @@ impl<F: Fs> FileOutput<F> {
         all
     }
 
-    /// Takes lines into a round, as many as can be written together; when the first of them was
-    /// received.
+    /// Gathers lines into a round, as many as can be written together; returns when the first of
+    /// them was received.
     fn gather(&mut self, batches: &[Batch], at: &mut Place, round: &mut Round) -> Step<SystemTime> {
         let first = batches[at.batch].received;
         let part = |output: &Self, when| (output.period(when), output.plan.path.times(when));
@@ -68,7 +68,7 @@ impl<F: Fs> FileOutput<F> {
         Ok(first)
     }
 
-    /// Takes lines of one batch; false where the round is full before its end.
+    /// Gathers lines of one batch; returns false if the round fills up before its end.
     fn gather_batch(&mut self, batch: &Batch, at: &mut Place, round: &mut Round) -> Step<bool> {
         let received = Moment::of(batch.received);
         let mut run: Run = None;
@@ -123,7 +123,7 @@ impl<F: Fs> FileOutput<F> {
         Ok(!full)
     }
 
-    /// The share that a line of this size goes to; `None` where it must wait for the next round.
+    /// The share that a line of this size goes to; `None` if it must wait for the next round.
     fn share(
         &mut self,
         route: usize,
@@ -157,16 +157,16 @@ impl<F: Fs> FileOutput<F> {
         Ok(Some(round.shares.len() - 1))
     }
 
-    /// Opens a file; how many bytes it may take. One that has no room for the first line is
-    /// rotated before.
+    /// Opens a file; returns how many bytes it may take. A file with no room for the first line is
+    /// rotated first.
     fn make_room(&mut self, name: &Arc<Name>, size: u64, received: SystemTime) -> Step<u64> {
         let mut len = self.ready(name, received)?;
-        if len > 0 && self.most().saturating_sub(len) < size {
+        if len > 0 && self.max_len().saturating_sub(len) < size {
             self.rotate(name, received)?;
             len = self.ready(name, received)?;
         }
-        // A line larger than the whole file may be has a file to itself.
-        Ok(self.most().saturating_sub(len).max(size))
+        // A line larger than the maximum file size gets a file of its own.
+        Ok(self.max_len().saturating_sub(len).max(size))
     }
 
     /// Writes a round, all of it or nothing.
@@ -179,7 +179,7 @@ impl<F: Fs> FileOutput<F> {
         let (mut open, closed): (Vec<usize>, Vec<usize>) = (0..round.shares.len())
             .filter(|at| round.shares[*at].bytes > 0)
             .partition(|at| self.is_open(round.shares[*at].route));
-        // Those that are closed come last, so that each is opened once.
+        // Closed files come last, so that each is opened once.
         open.extend(closed);
         let mut done: Vec<(Arc<Name>, u64)> = Vec::new();
         for at in open {
@@ -214,7 +214,7 @@ impl<F: Fs> FileOutput<F> {
         self.open.contains_key(&self.router.name(route).path)
     }
 
-    /// Writes what goes to one file, whose length before is added to `done`.
+    /// Writes the share of one file, and adds the file's previous length to `done`.
     fn write_share(
         &mut self,
         name: &Arc<Name>,
@@ -226,18 +226,18 @@ impl<F: Fs> FileOutput<F> {
             self.ready(name, received)?;
         }
         self.before_writing(&name.path)?;
-        let most = self.most();
+        let max_len = self.max_len();
         let Some(open) = self.open.get_mut(&name.path) else {
             return Err(io::Error::other("it was closed early").into());
         };
         done.push((Arc::clone(name), open.file.len()));
         open.dirty = true;
-        Ok(open.file.append(&mut share.slices(), most)?)
+        Ok(open.file.append(&mut share.slices(), max_len)?)
     }
 }
 
 impl Round {
-    /// Adds a line to the run of lines for one share, or begins another run.
+    /// Adds a line to the current run of a share, or begins another run.
     fn extend(
         &mut self,
         run: &mut Run,
@@ -255,8 +255,8 @@ impl Round {
     }
 }
 
-/// Whether an error is due to what a line put into the name, or to what somebody put there under
-/// that name, and will not go away by waiting.
+/// Returns whether an error is caused by what a line put into the name, or by what someone put
+/// there under that name, and will not go away by waiting.
 fn is_of_the_name(error: &io::Error) -> bool {
     // A loop of links; a socket, or a device without a driver.
     matches!(
@@ -272,7 +272,7 @@ fn is_of_the_name(error: &io::Error) -> bool {
     )
 }
 
-/// Whether the file has reached the size that files may have.
+/// Returns whether the file has reached the maximum size of a file.
 fn is_too_large(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EFBIG)
 }
@@ -296,7 +296,7 @@ mod tests {
         FilePlan::new(NameTemplate::parse(path).unwrap())
     }
 
-    /// What is in each file of a disk.
+    /// The contents of each file on a disk.
     fn files(fs: &SimFs) -> BTreeMap<String, String> {
         let text = |(path, bytes): (PathBuf, Vec<u8>)| {
             (path.display().to_string(), String::from_utf8(bytes).unwrap())
@@ -463,7 +463,7 @@ mod tests {
     fn names_of_strangers_take_no_more_memory_than_they_may() {
         let fs = SimFs::default();
         let mut output = FileOutput::new(plan("/log/{host}"), fs.clone());
-        let most = crate::limits::FILE_NAMES_MEMORY;
+        let max = crate::limits::FILE_NAMES_MEMORY;
         for (count, prefix) in [(400, "h".repeat(230)), (12_000, String::new())] {
             for turn in 0..10 {
                 let host = |number: usize| format!("{prefix}{:06}{}", number, "x".repeat(1000));
@@ -471,7 +471,7 @@ mod tests {
                     .map(|n| format!("<13>1 - {} a - - - m\n", host(turn * count / 10 + n)))
                     .collect();
                 assert_eq!(output.append(&[batch_of(&text)]).bytes, text.len());
-                assert!(output.router.memory() <= most + 4096, "{}", output.router.memory());
+                assert!(output.router.memory() <= max + 4096, "{}", output.router.memory());
             }
         }
         assert_eq!(files(&fs).len(), 12_001);
@@ -492,7 +492,7 @@ mod tests {
         let files = files(&fs);
         assert_eq!(files.len(), 500);
         assert!(files.values().all(|text| text.lines().count() == 3));
-        // Alone, an output may have more.
+        // Alone, an output may use more.
         outputs.truncate(1);
         outputs[0].append(&[batch_of(&text)]);
         assert_eq!(outputs[0].open.len(), 3);

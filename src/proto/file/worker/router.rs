@@ -1,7 +1,7 @@
-//! Which file a line goes to, by what is in it.
+//! The choice of a line's file by its content.
 //!
-//! The names that were made are remembered, by the values that they were made from, as long as
-//! they take no more memory than they may: the values are strangers' words.
+//! Rendered names are cached by the values they were made from, within a memory bound, because the
+//! values come from strangers.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -19,43 +19,43 @@ use crate::parse::syslog::Message;
 use crate::proto::file::config::FilePlan;
 use crate::sources::Source;
 
-/// A file that can never be written is reported so often at most.
+/// The minimum time between reports of a file that can never be written.
 const REFUSED_EVERY: Duration = Duration::from_secs(60);
-/// What a route and its key take beside their bytes, about.
+/// The approximate overhead of a route and its key beyond their bytes.
 const OVERHEAD: usize = 160;
 
-/// Knows the file of each line.
+/// Finds the file of each line.
 #[derive(Debug)]
 pub(super) struct Router {
     fields: Vec<Field>,
     pub(super) formatter: Formatter,
-    /// The routes of values that were met, by the values.
+    /// Routes by the values that led to them.
     known: HashMap<Vec<u8>, usize>,
     routes: Vec<Route>,
     by_path: HashMap<ByPath, usize>,
     /// The memory that they take.
     memory: usize,
-    /// What the time made of names when they were rendered.
+    /// The rendered time parts of names when the routes were made.
     times: String,
-    /// Which outputs there were then.
+    /// The set of outputs at that time, as a change count.
     changes: u64,
-    /// Whether a header alone does not tell all that is needed.
+    /// True if a message's header alone does not provide all values.
     pub(super) whole: bool,
-    /// The values of the line at hand, for `known`.
+    /// The values of the current line, for `known`.
     key: Vec<u8>,
-    /// The route of the line before.
+    /// The route of the previous line.
     last: Option<usize>,
-    refused_said: Option<SystemTime>,
+    refused_reported: Option<SystemTime>,
 }
 
 #[derive(Debug)]
 struct Route {
     name: Arc<Name>,
-    /// Its share of the round under way.
+    /// Its share of the current round.
     share: Option<usize>,
 }
 
-/// A name that is found by its path.
+/// A name, looked up by its path.
 #[derive(Debug)]
 struct ByPath(Arc<Name>);
 
@@ -95,7 +95,7 @@ impl Router {
             changes: 0,
             key: Vec::new(),
             last: None,
-            refused_said: None,
+            refused_reported: None,
         }
     }
 
@@ -103,7 +103,7 @@ impl Router {
         !self.fields.is_empty() || !self.formatter.is_plain()
     }
 
-    /// Whether messages have a part in names.
+    /// Returns whether fields of messages appear in names.
     pub(super) fn names_by_fields(&self) -> bool {
         !self.fields.is_empty()
     }
@@ -120,8 +120,8 @@ impl Router {
         self.routes[route].share = share;
     }
 
-    /// Forgets what was rendered where the time makes other names now, where other outputs have
-    /// come, or where it takes more memory than it may. Only between rounds.
+    /// Discards the rendered names if the time now renders differently, if the set of outputs has
+    /// changed, or if they take too much memory. Call it only between rounds.
     pub(super) fn refresh(&mut self, times: &str, member: &Member) {
         let changes = member.changes();
         let is_full = self.memory >= member.names_memory();
@@ -136,7 +136,7 @@ impl Router {
         }
     }
 
-    /// The route of a line; `None` where there is no memory for one more.
+    /// The route of a line; `None` if there is no memory for another one.
     pub(super) fn route(
         &mut self,
         plan: &FilePlan,
@@ -146,7 +146,7 @@ impl Router {
         member: &Member,
     ) -> Option<usize> {
         let source = batch.sources.as_ref().and_then(|sources| sources.of(at));
-        // A line goes most often where the one before it went.
+        // A line usually goes where the previous one went.
         if let Some(last) =
             self.last.filter(|last| self.is_route(*last, batch, line, message, source))
         {
@@ -200,7 +200,7 @@ impl Router {
         if name.trusted.is_some() && member.is_anothers(&name.path, batch.received) {
             name.mark();
         }
-        // Values that differ only in what cannot be part of a name have the same file.
+        // Values that differ only in characters not allowed in a name share a file.
         let route = self.by_path.get(name.path.as_path()).copied().unwrap_or_else(|| {
             self.memory += name.memory() + OVERHEAD;
             let name = Arc::new(name);
@@ -221,12 +221,12 @@ impl Router {
         self.memory
     }
 
-    /// Reports that a file can never be written, though not each time.
+    /// Reports that a file can never be written, at most once per period.
     pub(super) fn report_refused(&mut self, why: &str, now: SystemTime) {
-        let recent = |said: SystemTime| now.duration_since(said).unwrap_or_default();
-        if self.refused_said.is_none_or(|said| recent(said) >= REFUSED_EVERY) {
+        let recent = |at: SystemTime| now.duration_since(at).unwrap_or_default();
+        if self.refused_reported.is_none_or(|at| recent(at) >= REFUSED_EVERY) {
             log::error!("{why}; lines for such files are dropped");
-            self.refused_said = Some(now);
+            self.refused_reported = Some(now);
         }
     }
 }
