@@ -40,10 +40,10 @@ pub const SERVER: &[Key] = &[SERVER_TLS];
 /// The keys of an output with TLS.
 pub const CLIENT: &[Key] = &[CLIENT_TLS];
 
-const SERVER_TLS: Key = Key::new("tls", Value::Table(SERVER_KEYS), "Clients come through TLS.");
+const SERVER_TLS: Key = Key::new("tls", Value::Table(SERVER_KEYS), "Clients connect through TLS.");
 /// `tls = {…}` of a client.
 pub const CLIENT_TLS: Key =
-    Key::new("tls", Value::Table(CLIENT_KEYS), "What peers are reached with through TLS.");
+    Key::new("tls", Value::Table(CLIENT_KEYS), "TLS settings for the connections to peers.");
 
 fn path(section: &Section<'_>, key: &Key, report: &mut Report<'_>) -> Option<PathBuf> {
     section.system_text(key, report).map(PathBuf::from)
