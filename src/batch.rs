@@ -185,8 +185,8 @@ pub fn end_of_lines(bytes: &[u8], lines: u64) -> usize {
 /// Blocks of memory that batches are cut from, reused once no batch refers to them.
 ///
 /// A fresh block costs a page fault for every 4 KiB, as much as copying the lines themselves; a
-/// reused one costs nothing. Filled blocks are shared by all receivers: they are behind at different
-/// times, so a stock of its own for each would add up to the sum of their peaks.
+/// reused one costs nothing. Filled blocks are shared by all receivers: they are behind at
+/// different times, so a stock of its own for each would add up to the sum of their peaks.
 #[derive(Debug)]
 pub struct Blocks {
     current: BytesMut,

@@ -12,6 +12,7 @@ pub mod inbox;
 pub mod listener;
 pub mod pending;
 pub mod server;
+mod session;
 pub mod socket_path;
 pub mod wait;
 
