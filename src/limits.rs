@@ -160,10 +160,10 @@ pub const PIPE_BUFFER: usize = 1024 * 1024;
 pub const PIPE_BUFFER_MIN: i32 = 64 * 1024;
 /// Time that a reader of a full pipe has before it is written to again: a fast one has emptied it.
 pub const PIPE_REST: Duration = Duration::from_micros(500);
-/// Maximum size of a piece of lines that several children's pipes share (tee(2)).
-pub const PIECE: usize = 256 * 1024;
+/// Maximum size of a piece of lines that several children's pipes share (tee(2)): a whole batch.
+pub const PIECE: usize = BLOCK;
 /// Number of such pieces that are held at a time: more than fit into a child's pipe.
-pub const PIECES_HELD: usize = 8;
+pub const PIECES_HELD: usize = 4;
 const _: () = assert!(PIECE * PIECES_HELD >= 2 * PIPE_BUFFER);
 /// Lines of fewer bytes are written to each child: a piece takes whole pages of each pipe.
 pub const SHARED_MIN: usize = 16 * 1024;
@@ -460,3 +460,45 @@ pub const CHUNK_ID_MAX: usize = 1024;
 pub const CHUNKS_REMEMBERED: usize = 16 * 1024;
 /// Maximum number of chunks that a forwarder has in flight.
 pub const CHUNKS_UNANSWERED_MAX: usize = 256;
+/// Maximum number of calls that a forwarder has in flight to a peer that answers each.
+pub const CALLS_UNANSWERED_MAX: usize = 4;
+
+/// Maximum size of an answer from a broker of a cluster.
+pub const CLUSTER_FRAME_MAX: usize = 16 * 1024 * 1024;
+/// Maximum number of brokers of a cluster that are remembered.
+pub const BROKERS_MAX: usize = 10_000;
+/// First and longest time between two questions about who leads what.
+pub const METADATA_EVERY: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_secs(5));
+/// What is known of a cluster is asked again after this time.
+pub const METADATA_AGE: Duration = Duration::from_secs(300);
+/// Bounds of the rounds that a server may ask for in SCRAM (RFC 7677, section 4, has the minimum).
+pub const SCRAM_ROUNDS_MIN: u32 = 4096;
+/// The maximum: more would only keep us busy.
+pub const SCRAM_ROUNDS_MAX: u32 = 1_000_000;
+/// Maximum number of topics that one output writes to.
+pub const TOPICS_MAX: usize = 256;
+/// Maximum number of partitions of all topics of one output.
+pub const PARTITIONS_MAX: usize = 20_000;
+/// Maximum length of a topic's name.
+pub const TOPIC_NAME_MAX: usize = 249;
+/// Lines of one run: so many go to one partition before the next one's turn.
+pub const RUN: u64 = 512;
+/// Approximate maximum size of a batch of records, below the default limit of brokers (1,048,588).
+pub const RECORDS_MAX: usize = 960 * 1024;
+/// A batch of records that is sent although others of its partition are unanswered has this size.
+pub const RECORDS_ENOUGH: usize = 64 * 1024;
+/// Unanswered batches of a partition: a broker remembers so many to tell a repetition.
+pub const RECORDS_UNANSWERED_MAX: usize = 5;
+/// Approximate maximum size of a request with batches of records.
+pub const RECORDS_REQUEST_MAX: usize = 2 * 1024 * 1024;
+/// Pause before a batch that a broker did not take is sent again.
+pub const RECORDS_RETRY: Duration = Duration::from_millis(100);
+/// The same after an error that somebody has to mend.
+pub const RECORDS_REFUSED_RETRY: Duration = Duration::from_secs(1);
+/// Maximum time that a job for a cluster takes before it says how far it has come.
+pub const CLUSTER_JOB: Duration = Duration::from_millis(500);
+/// Maximum size of a password file, and of the output of a command that prints a token.
+pub const SECRET_MAX: u64 = 64 * KIB;
+/// Time limit of that command.
+pub const SECRET_COMMAND: Duration = Duration::from_secs(10);

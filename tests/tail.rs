@@ -250,7 +250,7 @@ fn idle_files_wake_nobody() {
             let status = fs::read_to_string(task.join("status")).ok()?;
             let wakes = status.lines().find(|line| line.starts_with("voluntary"))?.to_string();
             let mine = name.trim() == "in:t" || name.trim() == "find:t";
-            mine.then(|| (name, wakes))
+            mine.then_some((name, wakes))
         };
         let mut found: Vec<_> = tasks.filter_map(|task| of(task.ok()?.path())).collect();
         found.sort();

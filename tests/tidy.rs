@@ -113,7 +113,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "output", "proto", "spool",
         ],
     ),
-    ("cli", &["config", "driver", "engine", "filter", "input", "parse", "spool"]),
+    ("cli", &["config", "driver", "engine", "filter", "format", "input", "parse", "spool"]),
 ];
 const BASE: &[&str] = &[
     "limits",
@@ -135,14 +135,28 @@ const FOR_TESTS: &[&str] = &["sim"];
 
 /// The folders of protocols, which only themselves and the lists in src/proto/mod.rs name.
 const PROTOCOLS: &[&str] = &[
-    "fifo", "file", "fluent", "forward", "pipe", "relp", "stdin", "stdout", "syslog", "tcp", "udp",
+    "containers",
+    "fifo",
+    "file",
+    "fluent",
+    "forward",
+    "kafka",
+    "pipe",
+    "relp",
+    "stdin",
+    "stdout",
+    "syslog",
+    "tail",
+    "tcp",
+    "thrift",
+    "udp",
 ];
 
 /// Files that import a protocol still. This list only becomes shorter.
 const IMPORT_A_PROTOCOL: &[&str] = &["src/config/plan.rs"];
 
 /// Protocols whose very name stands in no file but those of their folder and the lists.
-const NAMELESS: &[&str] = &["fluent", "relp"];
+const NAMELESS: &[&str] = &["fluent", "kafka", "relp", "scribe", "thrift"];
 
 /// Files outside of its folder that name such a protocol: a question to the user has its URL as an
 /// example, the importer reads other programs' words, and the schemes of all URLs are in one table.

@@ -7,10 +7,9 @@
 
 use crate::clock::Mono;
 use crate::ids::NodeId;
-use crate::ledger::Reason;
 use crate::limits::{CHECKPOINT_REST, CURSOR_EVERY, DISK_JOB_MAX, DISK_RETRY, HOLD_BYTES};
 use crate::output::queue::Queue;
-use crate::output::worker::{Position, Written};
+use crate::output::worker::{Kept, Written};
 
 use super::backpressure::Burst;
 use super::cx::Cx;
@@ -173,7 +172,7 @@ impl Lane {
     /// Handles the end of a job.
     fn job_done(&mut self, written: Written, cx: &mut Cx) -> Completed {
         let Sink::Jobs(jobs) = &mut self.sink else { return Completed::default() };
-        let Written { bytes, refused, pause, error, .. } = written;
+        let Written { bytes, refused, reason, pause, error, .. } = written;
         jobs.busy = false;
         jobs.wrote_at = cx.now;
         let mut left = self.queue.advance(bytes, &mut cx.budget);
@@ -192,7 +191,7 @@ impl Lane {
         if pause {
             jobs.start_checkpoint(self.id.node, cx);
         }
-        Completed::with_lost(left, refused, Reason::DiskError)
+        Completed::with_lost(left, refused, reason)
     }
 }
 
@@ -211,11 +210,12 @@ impl Engine {
         self.cx.touch(node);
     }
 
-    /// Truncates the files of an output that reads from a spool, before it writes anything.
-    pub(super) fn restore_files(&mut self, node: NodeId, files: Position) {
+    /// Gives an output that reads from a spool what it kept, before it writes anything: its files
+    /// are truncated.
+    pub(super) fn restore(&mut self, node: NodeId, kept: Kept) {
         let is_exact = |lane: &Lane| lane.jobs().is_some_and(|jobs| jobs.exact);
-        if !files.is_empty() && self.graph.lane(node.only_lane()).is_some_and(is_exact) {
-            let work = DiskWork::Restore(files);
+        if !kept.is_empty() && self.graph.lane(node.only_lane()).is_some_and(is_exact) {
+            let work = DiskWork::Restore(kept);
             self.cx.act(Action::Disk(DiskJob { node, work }));
         }
     }
@@ -234,12 +234,12 @@ impl Engine {
     }
 
     /// The files are durable: has the cursor written.
-    pub(super) fn checkpointed(&mut self, node: NodeId, files: Result<Position, String>) {
+    pub(super) fn checkpointed(&mut self, node: NodeId, kept: Result<Kept, String>) {
         let lane = node.only_lane();
         let Some(jobs) = self.graph.lane_mut(lane).and_then(Lane::jobs_mut) else { return };
         jobs.busy = false;
-        let files = match files {
-            Ok(files) => files,
+        let kept = match kept {
+            Ok(kept) => kept,
             Err(error) => {
                 jobs.checkpoint = Checkpoint::None;
                 return self.job_done(node, Written { error: Some(error), ..Written::default() });
@@ -249,7 +249,7 @@ impl Engine {
         if let Some(consumer) = self.consumers.get_mut(lane)
             && let Some(spool) = self.graph.spool(consumer.spool)
         {
-            consumer.checkpoint = Some(consumer.cursor(spool.identity, files));
+            consumer.checkpoint = Some(consumer.cursor(spool.identity, kept));
             self.cx.touch(consumer.spool);
         }
     }

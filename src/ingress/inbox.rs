@@ -587,6 +587,25 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn what_clients_hold_is_bounded_for_all_inputs_together() {
+        let all = Arc::<Unfinished>::default();
+        let input = || {
+            all.inputs.fetch_add(1, Ordering::Relaxed);
+            Holding { all: Arc::clone(&all), own: 0 }
+        };
+        let (mut one, mut other) = (input(), input());
+        one.change(0, limits::UNFINISHED_MAX);
+        assert!(!one.is_too_much(), "one input may hold all of it");
+        other.change(0, 1000);
+        assert!(one.is_too_much() && !other.is_too_much(), "the larger holds less");
+        one.change(limits::UNFINISHED_MAX, limits::UNFINISHED_MAX - 1000);
+        assert!(!one.is_too_much());
+        drop(one);
+        other.change(1000, limits::UNFINISHED_MAX + 1);
+        assert!(other.is_too_much());
+    }
+
     /// Does what a test says.
     struct Does<F>(F);
 

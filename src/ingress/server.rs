@@ -22,6 +22,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::acceptor::{Acceptor, Arrival, Bound};
 use super::inbox::{Holding, Inlet};
+use super::parting::{Parting, wrong};
 pub use super::session::{Accept, Session, State};
 use super::{Socket, Source};
 use crate::ids::Identity;
@@ -124,14 +125,6 @@ struct Client<S> {
     held_back: bool,
     /// Its part of [`Running::holding`], in bytes.
     held: usize,
-}
-
-/// Why a client is disconnected.
-enum Parting {
-    /// It has ended.
-    End,
-    /// It did something wrong.
-    Wrong(String),
 }
 
 impl<A: Accept> Running<A> {
@@ -436,6 +429,7 @@ impl<A: Accept> Running<A> {
             client.session.authenticated(certificate);
         }
         (client.spoke, client.heard) = (true, Instant::now());
+        client.session.set_held_back(!self.inlet.has_room(1));
         if let Err(fault) = client.session.push(&self.chunk[..count], &mut self.gather) {
             client.faulty = true;
             self.acceptor.complain(client.peer, &fault.to_string());
@@ -631,17 +625,5 @@ impl<S: Session> Client<S> {
         // What was a long queue of answers is not kept.
         self.session.out().shrink_to(READ_CHUNK);
         self.transport.flush()
-    }
-}
-
-/// What a broken connection means.
-fn wrong(error: &io::Error, spoke: bool, plain_hint: &str) -> Parting {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls {
-        Some(rustls::Error::InvalidMessage(what)) if !spoke => Parting::Wrong(format!(
-            "speaks no TLS ({what:?}); a sender of plain text needs {plain_hint}"
-        )),
-        Some(error) => Parting::Wrong(format!("TLS: {error}")),
-        None => Parting::End,
     }
 }

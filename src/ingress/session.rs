@@ -63,6 +63,10 @@ pub trait Session {
     /// The client has shown this certificate (DER), which was verified. Before anything else.
     fn authenticated(&mut self, _certificate: &[u8]) {}
 
+    /// Whether the loop takes nothing more now, so that what is sent to it waits. Told before each
+    /// [`Self::push`], for a protocol that can have its client come back later.
+    fn set_held_back(&mut self, _is: bool) {}
+
     /// What the client did wrong since the last time that costs it a message and not its
     /// connection; it is counted already.
     fn take_slip(&mut self) -> Option<String> {

@@ -4,10 +4,12 @@
 //! [`traits::Output`], and add it to a list below. The keys of the configuration, the enums of
 //! the plan and every question that the rest of the program asks of it come from the lists.
 
+pub mod containers;
 pub mod fifo;
 pub mod file;
 pub mod fluent;
 pub mod forward;
+pub mod kafka;
 pub mod pipe;
 pub mod relp;
 pub mod shared;
@@ -16,6 +18,7 @@ pub mod stdout;
 pub mod syslog;
 pub mod tail;
 pub mod tcp;
+pub mod thrift;
 pub mod traits;
 pub mod udp;
 
@@ -98,8 +101,12 @@ inputs! {
     Relp(relp::config::RelpInPlan),
     /// Files that grow, followed through rotation.
     Tail(tail::config::TailPlan),
+    /// The output of containers, from the files of their runtime.
+    Containers(containers::config::ContainersPlan),
     /// Records of the Fluent forward protocol; a chunk is acknowledged once it is on disk.
     Fluent(fluent::config::FluentInPlan),
+    /// Calls of Scribe and Flume over Thrift, each answered once it is on disk.
+    Thrift(thrift::config::ThriftInPlan),
     /// The daemon's standard input; ends the daemon's work at end of file.
     Stdin(stdin::config::StdinPlan),
     /// A named pipe, created where missing, reopened at end of file.
@@ -121,6 +128,8 @@ macro_rules! outputs {
             Forward($crate::proto::forward::config::ForwardPlan),
             /// The daemon's standard output.
             Stdout($crate::proto::stdout::config::StdoutPlan),
+            /// Topics of a cluster of brokers.
+            Kafka($crate::proto::kafka::config::KafkaOutPlan),
         }
     };
 }
@@ -182,6 +191,8 @@ clients! {
     tcp: tcp::config::TcpOutPlan,
     /// Fluent forward.
     fluent: fluent::out_config::FluentOutPlan,
+    /// Scribe.
+    thrift: thrift::config::ScribeOutPlan,
 }
 
 /// Refuses keys of a protocol by which no peer is reached.

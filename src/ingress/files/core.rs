@@ -12,19 +12,21 @@
 //! to it. Then its origin has ended. A file that was truncated begins anew as another one, and what
 //! was not read before is looked for in a copy.
 
+mod ending;
+mod meeting;
+
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::decode::Decode;
-use super::disk::{Disk, Facts, Tailed, is_rotation};
-use super::identity::{first_line, identity};
+use super::disk::{Disk, Tailed};
 use super::reading::{Reading, Step, Wish};
-use crate::batch::{Blocks, Inquiry};
+use crate::batch::Blocks;
 use crate::clock::Mono;
 use crate::ids::Identity;
 use crate::input::{InputCounts, Piece};
-use crate::limits::{FIRST_LINE_MAX, FOLLOW_LOOK, LET_GO_AFTER, LOOK_BACK};
+use crate::limits::{FIRST_LINE_MAX, FOLLOW_LOOK};
 
 /// Makes the decoder for a file.
 pub type MakeDecoder = Box<dyn Fn(&Path) -> Box<dyn Decode> + Send>;
@@ -42,9 +44,6 @@ pub struct Manner {
     /// The decoder of a file.
     pub decoder: MakeDecoder,
 }
-
-/// When a file was last written to, and when it was born.
-type Age = (SystemTime, Duration);
 
 /// What a file is to the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,242 +269,6 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    // ---- what the spools know
-
-    /// What is to be asked and said behind what was read so far; `None` where there is nothing.
-    pub fn inquire(&mut self) -> Option<Inquiry> {
-        if !self.asked.is_empty() {
-            // One question at a time: the answer must be of the origins as they are now.
-            return None;
-        }
-        self.asked = std::mem::take(&mut self.to_ask);
-        let ended = std::mem::take(&mut self.ended);
-        self.ending.extend(&ended);
-        let kinds = self.asked.iter().filter_map(|at| match &self.files[*at].as_ref()?.state {
-            State::Asked(identity) => Some(identity.kind()),
-            _ => None,
-        });
-        let inquiry = Inquiry { kinds: kinds.collect(), ended, ..Inquiry::default() };
-        let is_empty = inquiry.kinds.is_empty() && inquiry.ended.is_empty();
-        (!is_empty).then_some(inquiry)
-    }
-
-    /// An inquiry has passed: the origins that had ended in it are forgotten.
-    pub fn has_ended(&mut self, ended: &[Identity]) {
-        for identity in ended {
-            self.ending.remove(identity);
-            self.stored_changed |= self.stored.remove(identity).is_some();
-        }
-        for at in std::mem::take(&mut self.blocked) {
-            self.retry_identity(at);
-        }
-    }
-
-    fn retry_identity(&mut self, at: usize) {
-        if let Some(followed) = &self.files[at]
-            && let State::Blocked(identity) = followed.state
-        {
-            self.set_identity(at, identity);
-        }
-    }
-
-    fn set_identity(&mut self, at: usize, identity: Identity) {
-        let taken = self.identities.get(&identity).is_some_and(|other| *other != at);
-        let is_kept = self.kept.extract_if(|_, kept| *kept == identity);
-        self.ended.extend(is_kept.map(|(_, kept)| kept));
-        let ends = self.ending.contains(&identity) || self.ended.contains(&identity);
-        let Some(followed) = &mut self.files[at] else { return };
-        if taken || ends {
-            followed.state = State::Blocked(identity);
-            self.blocked.insert(at);
-            return;
-        }
-        followed.state = State::Asked(identity);
-        self.identities.insert(identity, at);
-        self.to_ask.push(at);
-    }
-
-    /// The origins that each spool has of the kinds asked for; no spools where there is none.
-    pub fn answered(&mut self, spools: &[Vec<(Identity, u64)>], now: Mono) {
-        let mut known: HashMap<Identity, Vec<Option<u64>>> = HashMap::new();
-        for (number, spool) in spools.iter().enumerate() {
-            for (identity, last) in spool {
-                let lasts = known.entry(*identity).or_insert_with(|| vec![None; spools.len()]);
-                lasts[number] = Some(*last);
-            }
-        }
-        if spools.is_empty() {
-            let stored = self.stored.iter().map(|(identity, next)| (*identity, *next));
-            known.extend(
-                stored.filter_map(|(is, next)| Some((is, vec![Some(next.checked_sub(1)?)]))),
-            );
-        }
-        let asked = std::mem::take(&mut self.asked);
-        // Of each path, when the newest of its rotated files that is known was last written to.
-        let mut rotated = HashMap::new();
-        let mut unknown = Vec::new();
-        for at in asked {
-            match self.origin_of(at, &known) {
-                Some(identity) => {
-                    self.begin(at, (identity, known.get(&identity)), &mut rotated, now)
-                }
-                None => unknown.push(at),
-            }
-        }
-        for at in unknown {
-            let own = match self.files[at].as_ref().map(|followed| &followed.state) {
-                Some(State::Asked(own)) => *own,
-                _ => continue,
-            };
-            match self.is_newer(at, &rotated) {
-                true => self.begin(at, (own, None), &mut rotated, now),
-                false => self.forget(at),
-            }
-        }
-    }
-
-    /// The origin that spools know a file by: its own, or that which it continues.
-    fn origin_of(
-        &self,
-        at: usize,
-        known: &HashMap<Identity, Vec<Option<u64>>>,
-    ) -> Option<Identity> {
-        match self.files[at].as_ref()?.state {
-            State::Asked(own) if known.contains_key(&own) => Some(own),
-            State::Asked(own) => self.continued(at, own, known),
-            _ => None,
-        }
-    }
-
-    /// Whether a file that no spool knows is to be read: it has a name that is meant, or it was
-    /// rotated later than one that a spool knows.
-    fn is_newer(&self, at: usize, rotated: &HashMap<PathBuf, Age>) -> bool {
-        let Some(followed) = &self.files[at] else { return false };
-        if followed.role != Role::Neighbour {
-            return true;
-        }
-        let path = self.rotated_from(&followed.last_name);
-        let newest = path.and_then(|path| rotated.get(&path));
-        let age = followed.file.facts().map(|facts| (facts.written, facts.born));
-        newest.is_some_and(|newest| age.is_ok_and(|age| age > *newest))
-    }
-
-    /// The followed path that a file was rotated from, by its name.
-    fn rotated_from(&self, path: &Path) -> Option<PathBuf> {
-        let is_from = |(wanted, at): &(&PathBuf, &usize)| {
-            self.files[**at].as_ref().is_some_and(|followed| followed.role != Role::Neighbour)
-                && *wanted != path
-                && is_rotation(wanted, path)
-        };
-        self.by_path.iter().find(is_from).map(|(wanted, _)| wanted.clone())
-    }
-
-    /// Begins to read a file.
-    fn begin(
-        &mut self,
-        at: usize,
-        (identity, lasts): (Identity, Option<&Vec<Option<u64>>>),
-        rotated: &mut HashMap<PathBuf, Age>,
-        now: Mono,
-    ) {
-        let Some(followed) = &self.files[at] else { return };
-        let State::Asked(own) = followed.state else { return };
-        let is_unknown = lasts.is_none();
-        if followed.role == Role::Neighbour
-            && let Some(path) = self.rotated_from(&followed.last_name)
-            && let Ok(facts) = followed.file.facts()
-        {
-            let age = (facts.written, facts.born);
-            let newest = rotated.entry(path).or_insert(age);
-            *newest = age.max(*newest);
-        }
-        if identity != own {
-            self.identities.remove(&own);
-            self.identities.insert(identity, at);
-        }
-        let mut ends: Vec<u64> = lasts.into_iter().flatten().flatten().map(|l| l + 1).collect();
-        ends.sort_unstable();
-        let is_whole = lasts.is_some_and(|lasts| lasts.iter().all(Option::is_some));
-        let start = match (is_whole, ends.first()) {
-            (true, Some(least)) => *least,
-            _ => self.unknown_start(at, identity),
-        };
-        ends.retain(|end| *end > start);
-        let Some(followed) = &mut self.files[at] else { return };
-        if is_unknown && start > 0 {
-            self.stored.insert(identity, start);
-            self.stored_changed = true;
-        }
-        let decoder = (self.manner.decoder)(&followed.last_name);
-        let size = followed.file.facts().map_or(0, |facts| facts.size);
-        let begun = match start > size + 1 {
-            true => Ok(None),
-            false => Reading::begin(&followed.file, identity, start, ends, decoder),
-        };
-        match begun {
-            Ok(Some(reading)) => {
-                followed.state = State::Read(reading);
-                if followed.role == Role::Neighbour {
-                    // Its name is not meant: it goes at its end.
-                    let path = followed.last_name.clone();
-                    self.gone(&path, now);
-                }
-            }
-            Ok(None) => self.truncated(at, identity, now),
-            Err(error) => {
-                followed.state = State::Asked(identity);
-                self.fail(at, &error);
-                self.to_ask.push(at);
-                return;
-            }
-        }
-        self.wake(at);
-    }
-
-    /// Where a file begins of which a spool knows nothing.
-    fn unknown_start(&self, at: usize, identity: Identity) -> u64 {
-        if let Some(stored) = self.stored.get(&identity) {
-            return *stored;
-        }
-        self.files[at].as_ref().map_or(0, |followed| followed.skip)
-    }
-
-    /// The origin that a file is the continuation of: a copy of one that was truncated while
-    /// nobody looked. It has the same first line, and is that of a file that is here and begins
-    /// differently by now, or that of none; only one such may be there.
-    fn continued(
-        &self,
-        at: usize,
-        own: Identity,
-        known: &HashMap<Identity, Vec<Option<u64>>>,
-    ) -> Option<Identity> {
-        let followed = self.files[at].as_ref()?;
-        let size = followed.file.facts().ok()?.size;
-        let is_orphan = |identity: &Identity| {
-            identity.kind() == own.kind() && !self.identities.contains_key(identity)
-        };
-        let was_here = |identity: &Identity| {
-            self.identities.keys().any(|other| other.part() == identity.part())
-        };
-        let may = |identity: &Identity| {
-            let lasts = &known[identity];
-            let last = lasts.iter().flatten().max().copied().unwrap_or(0);
-            let fits = followed.role == Role::Neighbour || was_here(identity);
-            fits && last < size && byte_at(&followed.file, last) == Some(b'\n')
-        };
-        let mut orphans = known.keys().filter(|identity| is_orphan(identity) && may(identity));
-        let found = *orphans.next()?;
-        if orphans.next().is_some() {
-            log::warn!(
-                "{:?} may be the rest of more than one file that is gone: it is read from its \
-                 beginning",
-                followed.last_name
-            );
-            return None;
-        }
-        Some(found)
-    }
-
     /// Outputs are done with a file up to this byte.
     pub fn store(&mut self, identity: Identity, next: u64) {
         self.stored.insert(identity, next);
@@ -549,9 +312,7 @@ impl<D: Disk> Core<D> {
                     passed += 1;
                     continue;
                 }
-                if let Some(followed) = &mut self.files[at] {
-                    followed.after = None;
-                }
+                self.carry(before.0, at);
             }
             if let Some(followed) = &mut self.files[at] {
                 followed.queued = false;
@@ -562,6 +323,25 @@ impl<D: Disk> Core<D> {
             }
         }
         None
+    }
+
+    /// A file's turn has come, behind the one before it: what waits there for more goes on here.
+    /// It stays behind that one until both are read.
+    fn carry(&mut self, before: usize, at: usize) {
+        if before == at || before.max(at) >= self.files.len() {
+            return;
+        }
+        let [before, next] = match self.files.get_disjoint_mut([before, at]) {
+            Ok(both) => both,
+            Err(_) => return,
+        };
+        let (Some(before), Some(next)) = (before, next) else { return };
+        if let (State::Read(before), State::Read(next_reading)) =
+            (&mut before.state, &mut next.state)
+        {
+            before.carry_to(next_reading);
+            next.after = None;
+        }
     }
 
     /// Whether a file that others wait for is not read to its end.
@@ -630,156 +410,6 @@ impl<D: Disk> Core<D> {
         self.forget(at);
     }
 
-    /// Finds out who a new file is.
-    fn meet(&mut self, at: usize, ended: bool) {
-        let Some(followed) = &mut self.files[at] else { return };
-        let mut start = vec![0; FIRST_LINE_MAX];
-        let read = followed.file.read(&mut start, 0);
-        let facts = followed.file.facts();
-        let (Ok(count), Ok(facts)) = (read, facts) else {
-            return self.fail(at, &std::io::Error::other("it cannot be read"));
-        };
-        start.truncate(count);
-        let first = first_line(&start).or((ended && count > 0).then_some(&start[..]));
-        followed.at_end = first.is_none();
-        if first.is_none() && followed.role == Role::Neighbour {
-            return self.forget(at);
-        }
-        if let Some(first) = first {
-            let identity = identity(first, &facts);
-            if !self.is_shadow(at, identity, &facts) {
-                self.set_identity(at, identity);
-            }
-        }
-    }
-
-    /// Whether a new file is a copy of one that is followed, as far as that was read: what
-    /// logrotate's copytruncate makes. It waits until it is more or the other is gone.
-    fn is_shadow(&mut self, at: usize, identity: Identity, facts: &Facts) -> bool {
-        let Some(followed) = &self.files[at] else { return false };
-        let same_kind = |(other, _): &(&Identity, &usize)| other.kind() == identity.kind();
-        let others = self.identities.iter().filter(same_kind);
-        let mut others = others.filter_map(|(_, other)| self.files[*other].as_ref());
-        let found = others.any(|other| {
-            let State::Read(reading) = &other.state else { return false };
-            let length = |followed: &Followed<D::File>| followed.last_name.as_os_str().len();
-            let is_near = is_rotation(&other.last_name, &followed.last_name)
-                && length(followed) > length(other);
-            let most = reading.position.min(facts.size);
-            is_near
-                && other.key != followed.key
-                && most > 0
-                && (same_before(&followed.file, &other.file, most) || reading.fits(&followed.file))
-        });
-        if found && let Some(followed) = &mut self.files[at] {
-            followed.at_end = true;
-            if !std::mem::replace(&mut followed.is_shadow, true) {
-                let name = &followed.last_name;
-                log::info!("{name:?} is a copy of a followed file, and not read twice");
-            }
-        }
-        found
-    }
-
-    // ---- truncation and the end
-
-    /// An origin has ended with its file. Where the file is there yet, rotated, it is kept until
-    /// the next one of its path ends.
-    fn end_origin(&mut self, identity: Identity, followed: &Followed<D::File>) {
-        let is_there = followed.file.facts().is_ok_and(|facts| facts.links > 0);
-        let path = match is_there {
-            true => self.rotated_from(&followed.last_name).or_else(|| {
-                self.by_path.contains_key(&followed.last_name).then(|| followed.last_name.clone())
-            }),
-            false => None,
-        };
-        match path {
-            Some(path) => self.ended.extend(self.kept.insert(path, identity)),
-            None => self.ended.push(identity),
-        }
-    }
-
-    /// A file was truncated, or written anew. What was not read before is looked for in a copy.
-    fn truncated(&mut self, at: usize, identity: Identity, now: Mono) {
-        let Some(followed) = &mut self.files[at] else { return };
-        let (path, key) = (followed.last_name.clone(), followed.key);
-        let state = std::mem::replace(&mut followed.state, State::New);
-        followed.at_end = false;
-        self.resting.remove(&at);
-        self.identities.remove(&identity);
-        self.counts.truncated += 1;
-        let copy = match state {
-            State::Read(reading) => self.copy_of(&path, key, &reading),
-            _ => None,
-        };
-        match copy {
-            Some((copy, reading)) => {
-                log::info!("{path:?} was truncated; the rest is read from {:?}", copy.0);
-                let copy = self.follow_copy(copy, reading, now);
-                if let Some(followed) = &mut self.files[at] {
-                    followed.after = copy;
-                }
-            }
-            None => {
-                log::warn!(
-                    "{path:?} was truncated, and no copy of it is in its folder: what was written \
-                     since it was last read is lost; rotate by renaming where that matters"
-                );
-                self.ended.push(identity);
-            }
-        }
-        self.wake(at);
-    }
-
-    /// A file with the same bytes before the position.
-    fn copy_of(
-        &self,
-        path: &Path,
-        key: (u64, u64),
-        reading: &Reading,
-    ) -> Option<((PathBuf, D::File), Reading)> {
-        let is_copy = |(_, file): &(PathBuf, D::File)| {
-            let other = file.facts().is_ok_and(|facts| {
-                (facts.device, facts.inode) != key && facts.size >= reading.position
-            });
-            other && reading.fits(file)
-        };
-        let copy = self.disk.neighbours(path).into_iter().find(is_copy)?;
-        let decoder = (self.manner.decoder)(path);
-        let start = reading.position;
-        let reading = Reading::begin(&copy.1, reading.identity, start, Vec::new(), decoder);
-        Some((copy, reading.ok()??))
-    }
-
-    fn follow_copy(
-        &mut self,
-        (path, file): (PathBuf, D::File),
-        reading: Reading,
-        now: Mono,
-    ) -> Option<(usize, (u64, u64))> {
-        let facts = file.facts().ok()?;
-        let key = (facts.device, facts.inode);
-        let at = self.by_key.get(&key).copied();
-        let at = at.or_else(|| {
-            self.found(path.clone(), file, Role::Neighbour, now, facts.written);
-            self.by_path.get(&path).copied()
-        });
-        let at = at?;
-        let followed = self.files[at].as_mut()?;
-        if let State::Asked(own) | State::Blocked(own) = followed.state {
-            self.identities.remove(&own);
-        }
-        self.identities.insert(reading.identity, at);
-        followed.state = State::Read(reading);
-        let is_neighbour = followed.role == Role::Neighbour;
-        self.wake(at);
-        if is_neighbour {
-            // Its name is not meant: it goes at its end.
-            self.gone(&path, now);
-        }
-        Some((at, key))
-    }
-
     /// When there is something to do though no file is known to have changed.
     pub fn deadline(&self) -> Option<Mono> {
         let rests = self.resting.iter().filter_map(|at| match &self.files[*at].as_ref()?.state {
@@ -812,107 +442,10 @@ impl<D: Disk> Core<D> {
             self.look_at_leaving(at, now);
         }
     }
-
-    fn look_at_leaving(&mut self, at: usize, now: Mono) {
-        let Some(followed) = &self.files[at] else { return };
-        let too_long =
-            followed.leaving.is_some_and(|since| now.since(since) > self.manner.keep_open);
-        if !too_long && (!followed.at_end || followed.queued) {
-            return self.wake(at);
-        }
-        let is_new = matches!(followed.state, State::New);
-        if matches!(followed.state, State::Asked(_) | State::Blocked(_)) && !too_long {
-            return;
-        }
-        let quiet = now.since(followed.grew) >= LET_GO_AFTER;
-        let writer = followed.file.has_writer();
-        let left_alone = writer == Some(false) || writer.is_none() && quiet;
-        if too_long && !left_alone || too_long && !followed.at_end {
-            return self.give_up(at);
-        }
-        if !left_alone {
-            return self.wake(at);
-        }
-        if is_new {
-            self.meet(at, true);
-            if self.files[at].as_ref().is_some_and(|f| matches!(f.state, State::New)) {
-                // Empty, or a copy of another one.
-                self.forget(at);
-            }
-            return;
-        }
-        if let Some(followed) = &mut self.files[at] {
-            followed.is_last = true;
-        }
-        self.wake(at);
-    }
-
-    fn give_up(&mut self, at: usize) {
-        let Some(followed) = &self.files[at] else { return };
-        let size = followed.file.facts().map_or(0, |facts| facts.size);
-        let read = match &followed.state {
-            State::Read(reading) => reading.position,
-            _ => 0,
-        };
-        log::warn!(
-            "{:?} is gone, and is let go after `keep_open` though {} bytes of it are unread",
-            followed.last_name,
-            size.saturating_sub(read)
-        );
-        self.counts.unread += 1;
-        self.forget(at);
-    }
-
-    fn fail(&mut self, at: usize, error: &std::io::Error) {
-        let Some(followed) = &mut self.files[at] else { return };
-        if !std::mem::replace(&mut followed.failed, true) {
-            log::warn!("{:?}: {error}; tried again", followed.last_name);
-        }
-        followed.at_end = true;
-        self.failed.insert(at);
-    }
-
-    /// Lets a file go. Its origin has ended.
-    fn forget(&mut self, at: usize) {
-        let Some(followed) = self.files[at].take() else { return };
-        self.free.push(at);
-        self.by_key.remove(&followed.key);
-        for name in &followed.names {
-            self.by_path.remove(name);
-        }
-        for set in [&mut self.leaving, &mut self.resting, &mut self.failed, &mut self.blocked] {
-            set.remove(&at);
-        }
-        let identity = match followed.state {
-            State::New => return,
-            State::Asked(identity) | State::Blocked(identity) => identity,
-            State::Read(ref reading) => reading.identity,
-        };
-        if self.identities.get(&identity) == Some(&at) {
-            self.identities.remove(&identity);
-            if matches!(followed.state, State::Read(_)) {
-                self.end_origin(identity, &followed);
-            }
-        }
-        for at in std::mem::take(&mut self.blocked) {
-            self.retry_identity(at);
-        }
-    }
 }
 
 fn is_due(reading: &Reading, timeout: Duration, now: Mono) -> bool {
     reading.rests.is_some_and(|(since, _)| now.since(since) >= timeout)
-}
-
-/// Whether both files have the same bytes before `end`.
-fn same_before(one: &impl Tailed, other: &impl Tailed, end: u64) -> bool {
-    let count = end.min(LOOK_BACK as u64);
-    let read = |file: &dyn Fn(&mut [u8]) -> std::io::Result<usize>| {
-        let mut bytes = vec![0; usize::try_from(count).unwrap_or(0)];
-        file(&mut bytes).ok().filter(|read| *read == bytes.len()).map(|_| bytes)
-    };
-    let one = read(&|bytes| one.read(bytes, end - count));
-    one.is_some() && one == read(&|bytes| other.read(bytes, end - count))
 }
 
 /// The end of the last whole line before byte `size`.
@@ -929,9 +462,4 @@ fn last_line_end(file: &impl Tailed, size: u64) -> u64 {
         end -= count;
     }
     0
-}
-
-fn byte_at(file: &impl Tailed, at: u64) -> Option<u8> {
-    let mut byte = [0];
-    (file.read(&mut byte, at).ok()? == 1).then_some(byte[0])
 }

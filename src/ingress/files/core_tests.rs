@@ -266,7 +266,7 @@ impl Sim {
     }
 
     fn settle(&mut self) {
-        for _ in 0..40 {
+        for _ in 0..20 {
             self.list(false);
             self.read(1000);
             self.now = self.now + Duration::from_secs(2);
@@ -398,7 +398,7 @@ fn rotation(seed: u64) -> Rotation {
 
 #[test]
 fn every_line_is_in_the_spool_once_whatever_is_rotated_and_killed() {
-    for seed in 0..60 {
+    for seed in 0..30 {
         let mut sim = Sim::new(1, seed);
         let written = history(&mut sim, rotation(seed), true, false);
         assert_same(&sim.spools[0].lines(), &written, false, &format!("seed {seed}"));
@@ -407,7 +407,7 @@ fn every_line_is_in_the_spool_once_whatever_is_rotated_and_killed() {
 
 #[test]
 fn without_kills_the_lines_of_a_log_are_in_order() {
-    for seed in 0..40 {
+    for seed in 0..20 {
         let mut sim = Sim::new(1, seed);
         let written = history(&mut sim, rotation(seed), false, false);
         assert_same(&sim.spools[0].lines(), &written, true, &format!("seed {seed}"));
@@ -416,7 +416,7 @@ fn without_kills_the_lines_of_a_log_are_in_order() {
 
 #[test]
 fn two_spools_that_keep_different_parts_get_each_line_once() {
-    for seed in 0..40 {
+    for seed in 0..20 {
         let mut sim = Sim::new(2, seed);
         let written = history(&mut sim, Rotation::Both, true, false);
         for spool in &sim.spools {
@@ -427,7 +427,7 @@ fn two_spools_that_keep_different_parts_get_each_line_once() {
 
 #[test]
 fn files_that_all_begin_alike_are_told_apart() {
-    for seed in 0..40 {
+    for seed in 0..20 {
         let mut sim = Sim::new(1, seed);
         let written = history(&mut sim, Rotation::Both, false, true);
         let mut lines = sim.spools[0].lines();

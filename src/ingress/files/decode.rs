@@ -19,6 +19,21 @@ pub struct Decoded {
     pub lines: u32,
     /// How many of the bytes they stand for. The others come again, with more.
     pub consumed: usize,
+    /// Whether the others wait for nothing: these lines are enough for once.
+    pub is_full: bool,
+}
+
+/// The beginning of a record whose end is in the next file of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carried {
+    /// Which of the file's streams it is of.
+    pub stream: usize,
+    /// Its time, as it stands there.
+    pub time: Vec<u8>,
+    /// What is there of it.
+    pub text: Vec<u8>,
+    /// How many bytes of it were cut.
+    pub cut: usize,
 }
 
 /// Makes lines of a file's bytes. What it remembers is a function of the bytes before the position,
@@ -35,6 +50,16 @@ pub trait Decode: Send {
     /// Reading begins in the middle: this is before it.
     fn resume(&mut self, before: &[u8]) {
         let _ = before;
+    }
+
+    /// The next file of the log is read from now on: takes what waits for more.
+    fn carry(&mut self) -> Vec<Carried> {
+        Vec::new()
+    }
+
+    /// What the file before had.
+    fn carried(&mut self, carried: Vec<Carried>) {
+        let _ = carried;
     }
 
     /// The file has ended: what waits for more.
@@ -64,7 +89,7 @@ impl Decode for Plain {
                 out.freeze()
             }
         };
-        Decoded { lines: count_lines(&bytes), bytes, consumed }
+        Decoded { lines: count_lines(&bytes), bytes, consumed, is_full: false }
     }
 }
 
@@ -103,7 +128,7 @@ impl Decode for Multiline {
             records += 1;
             start = at;
         }
-        Decoded { bytes: out.freeze(), lines: records, consumed: start }
+        Decoded { bytes: out.freeze(), lines: records, consumed: start, is_full: false }
     }
 }
 
@@ -215,7 +240,10 @@ mod tests {
     proptest! {
         #[test]
         fn cutting_is_the_same_as_line_by_line(
-            bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(0), any::<u8>()], 0..300),
+            bytes in proptest::collection::vec(
+                prop_oneof![Just(b'\n'), Just(0), any::<u8>()],
+                0..300,
+            ),
             max_line in 1_usize..40,
         ) {
             let mut bytes = bytes;

@@ -6,6 +6,7 @@ pub mod disk;
 pub mod identity;
 mod mail;
 pub mod positions;
+pub mod progress;
 mod reading;
 pub mod source;
 pub mod watch;

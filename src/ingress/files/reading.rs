@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 
-use super::decode::Decode;
+use super::decode::{Carried, Decode};
 use super::disk::Tailed;
 use super::identity::{first_line, kind, mark};
 use crate::batch::{Blocks, Span};
@@ -55,7 +55,7 @@ pub(super) enum Step {
 
 impl Reading {
     /// Begins at byte `position` of a file, which is at most one byte beyond its end; `None` where
-    /// the file cannot have been read to there.
+    /// the file cannot have been read to there. `carried` is what the file before has left.
     ///
     /// # Errors
     /// The system's.
@@ -64,7 +64,7 @@ impl Reading {
         identity: Identity,
         position: u64,
         borders: Vec<u64>,
-        mut decoder: Box<dyn Decode>,
+        (mut decoder, carried): (Box<dyn Decode>, Vec<Carried>),
     ) -> io::Result<Option<Self>> {
         let size = file.facts()?.size;
         // One byte beyond the end stands for what was made of the end itself.
@@ -76,7 +76,11 @@ impl Reading {
             return Ok(None);
         }
         if position > 0 && !is_over && decoder.looks_back() > 0 {
-            decoder.resume(&self::before(file, position, decoder.looks_back())?);
+            let before = self::before(file, position, decoder.looks_back())?;
+            if before.len() as u64 == position {
+                decoder.carried(carried);
+            }
+            decoder.resume(&before);
         }
         let mark = mark(&before);
         let rests = None;
@@ -164,7 +168,8 @@ impl Reading {
             // More than is looked at together.
             decoded = self.decoder.decode(&whole, true, counts);
         }
-        self.note_rest(decoded.consumed < whole.len(), size, wish.now);
+        let rests = decoded.consumed < whole.len() && !decoded.is_full;
+        self.note_rest(rests, size, wish.now);
         if decoded.consumed == 0 {
             return Step::None(false);
         }
@@ -174,7 +179,7 @@ impl Reading {
         };
         let first = self.position;
         self.move_to(bytes, back + consumed, back);
-        let more = more || border.is_some();
+        let more = more || border.is_some() || decoded.is_full;
         self.piece(first, (decoded.bytes, decoded.lines), more)
     }
 
@@ -248,6 +253,19 @@ impl Reading {
         (self.position, self.scanned, self.mark) = (behind, behind, mark(&before));
         self.borders.retain(|border| *border > behind);
         Ok(self.piece(first, (decoded.bytes, decoded.lines), size > behind))
+    }
+
+    /// Takes what waits for more.
+    pub(super) fn carry(&mut self) -> Vec<Carried> {
+        self.decoder.carry()
+    }
+
+    /// The next file of the log is read from now on: what waits for more goes there.
+    pub(super) fn carry_to(&mut self, next: &mut Self) {
+        let carried = self.decoder.carry();
+        if !carried.is_empty() {
+            next.decoder.carried(carried);
+        }
     }
 
     /// The file has ended: what its decoder holds. Its number is one beyond the last byte's.

@@ -1,9 +1,7 @@
 //! The source: a thread that finds files ([`super::watch`]) and this one, which reads them.
 //!
-//! A file is its own queue, so no more is read than outputs take: at most [`FOLLOW_WINDOW`] bytes
-//! are under way. A barrier behind every [`FOLLOW_BARRIER`] bytes says how far outputs are.
+//! A file is its own queue, so no more is read than outputs take ([`Progress`]).
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,15 +10,15 @@ use super::core::{Core, Manner, Role};
 use super::disk::OsDisk;
 use super::mail::{Mail, Mailbox, News};
 use super::positions::PositionsFile;
+use super::progress::Progress;
 use super::watch::{Meant, Watcher};
 use crate::batch::Inquiry;
 use crate::clock::Mono;
-use crate::ids::Identity;
 use crate::ingress::Source;
 use crate::ingress::inbox::{Answers, Change, Inlet};
 use crate::ingress::wait::rest;
 use crate::input::InputCounts;
-use crate::limits::{FOLLOW_BARRIER, FOLLOW_STUCK, FOLLOW_WINDOW, POSITIONS_EVERY};
+use crate::limits::POSITIONS_EVERY;
 use crate::wake::Bell;
 
 /// How long the reader sleeps where nothing has a time.
@@ -87,11 +85,7 @@ impl Source for Files {
             mailbox,
             file,
             started: Instant::now(),
-            under_way: VecDeque::new(),
-            bytes: 0,
-            since_barrier: 0,
-            moved: Vec::new(),
-            progress: Mono::default(),
+            progress: Progress::default(),
             keeps,
             listed: false,
             is_first: keeps && is_first,
@@ -127,29 +121,13 @@ impl Finder {
     }
 }
 
-/// A barrier under way.
-struct UnderWay {
-    number: u64,
-    /// Bytes between it and the one before.
-    bytes: u64,
-    /// How far files were read by then.
-    moved: Vec<(Identity, u64)>,
-    ended: Vec<Identity>,
-}
-
 struct Reader {
     core: Core<OsDisk>,
     inlet: Inlet,
     mailbox: Mailbox,
     file: PositionsFile,
     started: Instant,
-    under_way: VecDeque<UnderWay>,
-    /// Bytes that outputs have not completed.
-    bytes: u64,
-    since_barrier: u64,
-    moved: Vec<(Identity, u64)>,
-    /// When outputs last completed something.
-    progress: Mono,
+    progress: Progress,
     /// Whether positions are to be kept in the file.
     keeps: bool,
     /// Whether everything was listed.
@@ -174,7 +152,7 @@ impl Reader {
             if let Some(inquiry) = self.core.inquire() {
                 self.set_barrier(inquiry);
             }
-            if !more && self.keeps && self.since_barrier > 0 {
+            if !more && self.keeps && self.progress.has_new() {
                 self.set_barrier(Inquiry::default());
             }
             if self.is_first && self.listed && self.core.settle_first() {
@@ -216,12 +194,8 @@ impl Reader {
     /// Reads a turn's worth; whether there may be more.
     fn read(&mut self) -> bool {
         let now = self.now();
-        if self.bytes >= FOLLOW_WINDOW {
-            if now.since(self.progress) < FOLLOW_STUCK {
-                return false;
-            }
-            // An output that takes nothing must not stop the others for good.
-            (self.bytes, self.progress) = (0, now);
+        if self.progress.is_full(now) {
+            return false;
         }
         let mut more = true;
         for _ in 0..TURN {
@@ -229,16 +203,12 @@ impl Reader {
                 more = false;
                 break;
             };
-            let bytes = piece.bytes.len() as u64;
-            self.bytes += bytes;
-            self.since_barrier += bytes;
             if let Some(span) = piece.origin {
-                self.moved.retain(|(identity, _)| *identity != span.origin);
-                self.moved.push((span.origin, span.last + 1));
+                self.progress.sent(span.origin, span.last + 1, piece.bytes.len());
             }
             let counts = std::mem::take(&mut self.core.counts);
             self.inlet.send(Some(self.inlet.batch(piece)), counts);
-            if self.since_barrier >= FOLLOW_BARRIER {
+            if self.progress.is_barrier_due() {
                 self.set_barrier(Inquiry::default());
                 break;
             }
@@ -251,15 +221,8 @@ impl Reader {
     }
 
     fn set_barrier(&mut self, inquiry: Inquiry) {
-        if self.under_way.is_empty() {
-            self.progress = self.now();
-        }
-        let ended = inquiry.ended.clone();
-        let is_patient = inquiry.kinds.is_empty();
-        let number = self.inlet.inquire(Inquiry { is_patient, ..inquiry });
-        let bytes = std::mem::take(&mut self.since_barrier);
-        let moved = std::mem::take(&mut self.moved);
-        self.under_way.push_back(UnderWay { number, bytes, moved, ended });
+        let now = self.now();
+        self.progress.set_barrier(&mut self.inlet, inquiry, now);
     }
 
     fn answered(&mut self, answers: Answers) {
@@ -271,12 +234,7 @@ impl Reader {
             self.core.answered(&spools, now);
         }
         let Some(completed) = answers.completed else { return };
-        self.progress = now;
-        while let Some(front) = self.under_way.front()
-            && front.number <= completed
-            && let Some(passed) = self.under_way.pop_front()
-        {
-            self.bytes = self.bytes.saturating_sub(passed.bytes);
+        for passed in self.progress.completed(completed, now) {
             if self.keeps {
                 for (identity, next) in passed.moved {
                     self.core.store(identity, next);
@@ -301,7 +259,7 @@ impl Reader {
     fn rest(&mut self) {
         let now = self.now();
         let save = (self.keeps && self.core.has_unsaved()).then(|| self.saved + POSITIONS_EVERY);
-        let stuck = (self.bytes >= FOLLOW_WINDOW).then(|| self.progress + FOLLOW_STUCK);
+        let stuck = self.progress.deadline();
         let times = save.into_iter().chain(stuck).chain(self.core.deadline());
         let longest = times.min().map_or(LONG, |at| at.since(now));
         // A millisecond more, so that the time has come when it is looked at.
@@ -310,11 +268,11 @@ impl Reader {
 
     /// Waits until outputs are done with what was read, where positions depend on it.
     fn finish(mut self) {
-        if self.keeps && self.since_barrier > 0 {
+        if self.keeps && self.progress.has_new() {
             self.set_barrier(Inquiry::default());
         }
         self.inlet.close();
-        while self.keeps && !self.under_way.is_empty() && !self.inlet.is_abandoned() {
+        while self.keeps && self.progress.waits() && !self.inlet.is_abandoned() {
             rest(self.inlet.bell(), LONG);
             let answers = self.inlet.answers();
             self.answered(answers);

@@ -383,7 +383,7 @@ impl Watcher {
 
     fn watch(&mut self, folder: &Path, holds: bool) {
         if let Ok(found) = statfs(folder)
-            && REMOTE.contains(&i64::from(found.filesystem_type().0))
+            && REMOTE.contains(&found.filesystem_type().0)
         {
             self.poll_because(format!("{folder:?} is on a file system that tells of no changes"));
         }
