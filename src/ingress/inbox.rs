@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 use std::time::SystemTime;
 use std::{io, thread};
 
+use super::holding::{Holding, Unfinished};
 use super::{Socket, Source};
 use crate::batch::{Batch, Inquiry};
 use crate::ids::Identity;
@@ -152,44 +153,6 @@ pub struct ReadyList {
     /// Bytes that all receivers have sent and the loop has not taken.
     sent: Arc<AtomicUsize>,
     unfinished: Arc<Unfinished>,
-}
-
-/// What the clients of all inputs make us hold.
-#[derive(Debug, Default)]
-struct Unfinished {
-    bytes: AtomicUsize,
-    inputs: AtomicUsize,
-}
-
-/// What the clients of one input make us hold, in bytes: unfinished messages and unread answers.
-#[derive(Debug)]
-pub struct Holding {
-    all: Arc<Unfinished>,
-    own: usize,
-}
-
-impl Holding {
-    /// Changes what one client holds.
-    pub fn change(&mut self, before: usize, after: usize) {
-        self.own = self.own + after - before;
-        // In this order, so that the sum is never below what is held.
-        self.all.bytes.fetch_add(after, Ordering::Relaxed);
-        self.all.bytes.fetch_sub(before, Ordering::Relaxed);
-    }
-
-    /// Returns whether the clients of all inputs together hold more than [`limits::UNFINISHED_MAX`]
-    /// and those of this input more than its share.
-    pub fn is_too_much(&self) -> bool {
-        let share = limits::UNFINISHED_MAX / self.all.inputs.load(Ordering::Relaxed).max(1);
-        self.all.bytes.load(Ordering::Relaxed) > limits::UNFINISHED_MAX && self.own > share
-    }
-}
-
-impl Drop for Holding {
-    fn drop(&mut self) {
-        self.all.bytes.fetch_sub(self.own, Ordering::Relaxed);
-        self.all.inputs.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl ReadyList {
@@ -402,9 +365,7 @@ impl Inlet {
 
     /// The account of what this input's clients make us hold.
     pub fn holding(&self) -> Holding {
-        let all = Arc::clone(&self.ready.unfinished);
-        all.inputs.fetch_add(1, Ordering::Relaxed);
-        Holding { all, own: 0 }
+        Holding::new(&self.ready.unfinished)
     }
 
     /// Whether the loop's queue takes `count` more batches without a wait.
@@ -586,25 +547,6 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-
-    #[test]
-    fn what_clients_hold_is_bounded_for_all_inputs_together() {
-        let all = Arc::<Unfinished>::default();
-        let input = || {
-            all.inputs.fetch_add(1, Ordering::Relaxed);
-            Holding { all: Arc::clone(&all), own: 0 }
-        };
-        let (mut one, mut other) = (input(), input());
-        one.change(0, limits::UNFINISHED_MAX);
-        assert!(!one.is_too_much(), "one input may hold all of it");
-        other.change(0, 1000);
-        assert!(one.is_too_much() && !other.is_too_much(), "the larger holds less");
-        one.change(limits::UNFINISHED_MAX, limits::UNFINISHED_MAX - 1000);
-        assert!(!one.is_too_much());
-        drop(one);
-        other.change(1000, limits::UNFINISHED_MAX + 1);
-        assert!(other.is_too_much());
-    }
 
     /// Does what a test says.
     struct Does<F>(F);

@@ -8,6 +8,7 @@ pub mod acceptor;
 pub mod datagrams;
 pub mod descriptor;
 pub mod files;
+pub mod holding;
 pub mod inbox;
 pub mod listener;
 mod parting;

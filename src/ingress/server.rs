@@ -21,7 +21,8 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::acceptor::{Acceptor, Arrival, Bound};
-use super::inbox::{Holding, Inlet};
+use super::holding::Holding;
+use super::inbox::Inlet;
 use super::parting::{Parting, wrong};
 pub use super::session::{Accept, Session, State};
 use super::{Socket, Source};
