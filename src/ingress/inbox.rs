@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 use std::time::SystemTime;
 use std::{io, thread};
 
+use super::holding::{Holding, Unfinished};
 use super::{Socket, Source};
 use crate::batch::{Batch, Inquiry};
 use crate::ids::Identity;
@@ -151,44 +152,6 @@ pub struct ReadyList {
     /// Bytes sent by all receivers that the loop has not taken.
     sent: Arc<AtomicUsize>,
     unfinished: Arc<Unfinished>,
-}
-
-/// What the clients of all inputs make us hold.
-#[derive(Debug, Default)]
-struct Unfinished {
-    bytes: AtomicUsize,
-    inputs: AtomicUsize,
-}
-
-/// What the clients of one input make us hold, in bytes: unfinished messages and unread answers.
-#[derive(Debug)]
-pub struct Holding {
-    all: Arc<Unfinished>,
-    own: usize,
-}
-
-impl Holding {
-    /// Changes what one client holds.
-    pub fn change(&mut self, before: usize, after: usize) {
-        self.own = self.own + after - before;
-        // In this order, so that the sum is never below what is held.
-        self.all.bytes.fetch_add(after, Ordering::Relaxed);
-        self.all.bytes.fetch_sub(before, Ordering::Relaxed);
-    }
-
-    /// Returns whether the clients of all inputs together hold more than [`limits::UNFINISHED_MAX`]
-    /// and those of this input more than its share.
-    pub fn is_too_much(&self) -> bool {
-        let share = limits::UNFINISHED_MAX / self.all.inputs.load(Ordering::Relaxed).max(1);
-        self.all.bytes.load(Ordering::Relaxed) > limits::UNFINISHED_MAX && self.own > share
-    }
-}
-
-impl Drop for Holding {
-    fn drop(&mut self) {
-        self.all.bytes.fetch_sub(self.own, Ordering::Relaxed);
-        self.all.inputs.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl ReadyList {
@@ -398,9 +361,7 @@ impl Inlet {
 
     /// The account of what this input's clients make us hold.
     pub fn holding(&self) -> Holding {
-        let all = Arc::clone(&self.ready.unfinished);
-        all.inputs.fetch_add(1, Ordering::Relaxed);
-        Holding { all, own: 0 }
+        Holding::new(&self.ready.unfinished)
     }
 
     /// Whether the loop's queue takes `count` more batches without a wait.

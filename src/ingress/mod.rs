@@ -8,11 +8,13 @@ pub mod acceptor;
 pub mod datagrams;
 pub mod descriptor;
 pub mod files;
+pub mod holding;
 pub mod inbox;
 pub mod listener;
 mod parting;
 pub mod pending;
 pub mod server;
+mod session;
 pub mod socket_path;
 pub mod wait;
 

@@ -13,7 +13,6 @@
 //! more, but remains until everything sent is acknowledged.
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt::Display;
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
@@ -22,8 +21,10 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::acceptor::{Acceptor, Arrival, Bound};
-use super::inbox::{Holding, Inlet, LastLines};
+use super::holding::Holding;
+use super::inbox::Inlet;
 use super::parting::{Parting, wrong};
+pub use super::session::{Accept, Session, State};
 use super::{Socket, Source};
 use crate::ids::Identity;
 use crate::input::Gather;
@@ -42,120 +43,6 @@ const FIRST_CLIENT: usize = 2;
 const IDLE_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait at the end for clients to receive their last acknowledgements.
 const FAREWELL: Duration = Duration::from_millis(200);
-
-/// The configuration of an input with connections.
-pub trait Accept: Send + 'static {
-    /// The protocol of a connection.
-    type Session: Session;
-
-    /// True if clients wait for acknowledgements.
-    const ACKNOWLEDGES: bool;
-
-    /// The gatherer for the lines of all clients.
-    fn gather(&self) -> <Self::Session as Session>::Gather;
-
-    /// Creates the session of a new client; `tls` says whether it uses TLS.
-    fn session(&self, peer: Peer, tls: bool) -> Self::Session;
-
-    /// Clients that have sent nothing for this long are disconnected.
-    fn idle_timeout(&self) -> Option<Duration> {
-        None
-    }
-
-    /// Advice for the sender of plain text to an input with TLS.
-    fn plain_hint(&self) -> &'static str;
-}
-
-/// The state of a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// The client must open it first, within a bounded time.
-    New,
-    /// The client waits for the last lines of these origins; reading is paused until
-    /// [`Session::resume`].
-    Querying(Vec<Identity>),
-    /// Lines may arrive.
-    Open,
-    /// The connection must be closed when everything is written.
-    Over,
-}
-
-/// One client's conversation, without its socket: bytes in, lines and acknowledgements out.
-pub trait Session {
-    /// The gatherer for its lines.
-    type Gather: Gather + Send;
-    /// A client's protocol error.
-    type Fault: Display;
-
-    /// Processes bytes from the client.
-    ///
-    /// # Errors
-    /// The client's error, which is counted; it is disconnected once [`Self::out`] is written.
-    /// Everything before the error is gathered.
-    fn push(&mut self, bytes: &[u8], gather: &mut Self::Gather) -> Result<(), Self::Fault>;
-
-    /// Sets the client's verified certificate (DER). Called before anything else.
-    fn authenticated(&mut self, _certificate: &[u8]) {}
-
-    /// Whether the loop takes nothing more now, so that what is sent to it waits. Told before each
-    /// [`Self::push`], for a protocol that can have its client come back later.
-    fn set_held_back(&mut self, _is: bool) {}
-
-    /// What the client did wrong since the last time that costs it a message and not its
-    /// connection; it is counted already.
-    fn take_slip(&mut self) -> Option<String> {
-        None
-    }
-
-    /// Handles the end of the connection: gathers the rest of a last message.
-    fn finish(&mut self, _gather: &mut Self::Gather) {}
-
-    /// The current state.
-    fn state(&self) -> State {
-        State::Open
-    }
-
-    /// Bytes buffered of incomplete messages.
-    fn held(&self) -> usize;
-
-    /// The next bytes to write to the client; the caller drains what it has written. Empty once
-    /// nothing is left to write.
-    fn out(&mut self) -> &mut Vec<u8>;
-
-    /// The approximate total of bytes to write to the client; not all of them need to be in
-    /// memory.
-    fn owed(&mut self) -> usize {
-        self.out().len()
-    }
-
-    /// Returns whether a barrier is wanted after what was gathered.
-    fn wants_barrier(&self) -> bool {
-        false
-    }
-
-    /// Records that everything gathered so far was sent, followed by this barrier.
-    fn sent(&mut self, _barrier: u64) {}
-
-    /// Records that everything sent before this barrier is on disk.
-    fn completed(&mut self, _barrier: u64) {}
-
-    /// Returns whether lines were sent that are not acknowledged.
-    fn waits(&self) -> bool {
-        false
-    }
-
-    /// The origins whose lines the client sends. A new connection that queries one of them closes
-    /// the older ones.
-    fn origins(&self) -> Vec<Identity> {
-        Vec::new()
-    }
-
-    /// Answers the query of [`State::Querying`].
-    fn resume(&mut self, _lasts: &LastLines) {}
-
-    /// Tells the client that the server is closing.
-    fn part(&mut self) {}
-}
 
 /// A bound input with connections.
 pub struct Server<A> {

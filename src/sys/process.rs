@@ -148,3 +148,18 @@ fn prepare(parent: u32) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_the_last_descriptors_to_others() {
+        let limit = open_files_limit();
+        assert!(!is_one_of_the_last(3) && is_one_of_the_last(i32::MAX));
+        assert!(reserved(limit) > 0 && reserved(1_000_000) == DESCRIPTORS_RESERVED);
+        assert_eq!(reserved(64), 8);
+        let any = std::fs::File::open("/").unwrap();
+        assert!(!descriptors_are_scarce(std::os::fd::AsFd::as_fd(&any)));
+    }
+}
