@@ -13,6 +13,7 @@
 //! - `filters`: the programs in filters/ print what they should;
 //! - `graph`: the flow is drawn;
 //! - `import`: configurations of other daemons are carried over;
+//! - `journal`: the system's journal is read;
 //! - `kills`: daemons are killed in the middle of a flow;
 //! - `metrics`: the ledger over HTTP;
 //! - `monitoring`: the dashboard and the alerts, over a real Prometheus;
@@ -61,6 +62,7 @@ mod fluent;
 mod forward;
 mod graph;
 mod import;
+mod journal;
 mod kills;
 mod losses;
 mod metrics;

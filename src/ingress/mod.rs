@@ -11,6 +11,7 @@ pub mod files;
 pub mod inbox;
 pub mod listener;
 pub mod pending;
+pub mod program;
 pub mod server;
 pub mod socket_path;
 pub mod wait;

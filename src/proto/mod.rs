@@ -9,6 +9,7 @@ pub mod fifo;
 pub mod file;
 pub mod fluent;
 pub mod forward;
+pub mod journal;
 pub mod pipe;
 pub mod relp;
 pub mod shared;
@@ -103,6 +104,8 @@ inputs! {
     Containers(containers::config::ContainersPlan),
     /// Records of the Fluent forward protocol; a chunk is acknowledged once it is on disk.
     Fluent(fluent::config::FluentInPlan),
+    /// The system's journal.
+    Journal(journal::config::JournalPlan),
     /// The daemon's standard input; ends the daemon's work at end of file.
     Stdin(stdin::config::StdinPlan),
     /// A named pipe, created where missing, reopened at end of file.
