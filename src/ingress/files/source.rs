@@ -60,6 +60,10 @@ impl Files {
 }
 
 impl Source for Files {
+    fn sends_barriers(&self) -> bool {
+        true
+    }
+
     fn run(self: Box<Self>, inlet: Inlet) {
         let Follow { meant, manner, start, positions } = self.follow;
         let file = PositionsFile::new(&positions);
@@ -227,6 +231,12 @@ impl Reader {
 
     fn answered(&mut self, answers: Answers) {
         let now = self.now();
+        for number in answers.lost {
+            // A spool was removed: what was asked and said then is asked and said again.
+            for lost in self.progress.completed(number, now) {
+                self.core.ask_again(lost.ended);
+            }
+        }
         for (_, spools) in answers.kin {
             if spools.is_empty() {
                 self.keeps = true;

@@ -69,6 +69,10 @@ struct Running {
 }
 
 impl Source for Journal {
+    fn sends_barriers(&self) -> bool {
+        true
+    }
+
     fn run(self: Box<Self>, inlet: Inlet) {
         let file = PositionsFile::new(&self.positions);
         let (positions, is_first) = file.load(inlet.name());
@@ -189,13 +193,18 @@ impl Running {
 
     /// Asks how far each journal is stored; from where to go on. `None` where the input is to end.
     fn ask(&mut self, journals: &[Identity]) -> Option<Option<Cursor>> {
-        let inquiry = Inquiry { origins: journals.to_vec(), ..Inquiry::default() };
+        let inquiry = || Inquiry { origins: journals.to_vec(), ..Inquiry::default() };
         let now = self.now();
-        self.progress.set_barrier(&mut self.inlet, inquiry, now);
+        self.progress.set_barrier(&mut self.inlet, inquiry(), now);
         loop {
             let answers = self.inlet.answers();
             if self.inlet.stopped() {
                 return None;
+            }
+            if !answers.lost.is_empty() {
+                // A spool was removed meanwhile.
+                let now = self.now();
+                self.progress.set_barrier(&mut self.inlet, inquiry(), now);
             }
             if let Some(lasts) = self.answered(answers) {
                 return Some(self.resume(journals, &lasts));
@@ -327,6 +336,10 @@ impl Running {
     /// Takes in what the loop says; the answer to a question, if it came.
     fn answered(&mut self, answers: Answers) -> Option<LastLines> {
         let now = self.now();
+        for number in answers.lost {
+            // Positions move with the next barrier.
+            drop(self.progress.completed(number, now));
+        }
         if let Some(completed) = answers.completed {
             for passed in self.progress.completed(completed, now) {
                 if self.keeps && !passed.moved.is_empty() {
