@@ -30,10 +30,12 @@ pub enum Reason {
     Damaged,
     /// Another logweir sent a line again that is already here.
     Duplicate,
+    /// The peer takes no line that is so long.
+    Oversize,
 }
 
 /// All reasons, in the order of the ledger.
-pub const REASONS: [Reason; 9] = [
+pub const REASONS: [Reason; 10] = [
     Reason::QueueFull,
     Reason::ChildGone,
     Reason::Rate,
@@ -43,6 +45,7 @@ pub const REASONS: [Reason; 9] = [
     Reason::SpoolFull,
     Reason::Damaged,
     Reason::Duplicate,
+    Reason::Oversize,
 ];
 
 impl Reason {
@@ -58,6 +61,7 @@ impl Reason {
             Self::SpoolFull => "spool_full",
             Self::Damaged => "damaged",
             Self::Duplicate => "duplicate",
+            Self::Oversize => "oversize",
         }
     }
 }

@@ -160,10 +160,10 @@ pub const PIPE_BUFFER: usize = 1024 * 1024;
 pub const PIPE_BUFFER_MIN: i32 = 64 * 1024;
 /// Time that a reader of a full pipe has before it is written to again: a fast one has emptied it.
 pub const PIPE_REST: Duration = Duration::from_micros(500);
-/// Maximum size of a piece of lines that several children's pipes share (tee(2)).
-pub const PIECE: usize = 256 * 1024;
+/// Maximum size of a piece of lines that several children's pipes share (tee(2)): a whole batch.
+pub const PIECE: usize = BLOCK;
 /// Number of such pieces that are held at a time: more than fit into a child's pipe.
-pub const PIECES_HELD: usize = 8;
+pub const PIECES_HELD: usize = 4;
 const _: () = assert!(PIECE * PIECES_HELD >= 2 * PIPE_BUFFER);
 /// Lines of fewer bytes are written to each child: a piece takes whole pages of each pipe.
 pub const SHARED_MIN: usize = 16 * 1024;
@@ -183,6 +183,8 @@ pub const DISK_RETRY: Duration = Duration::from_secs(1);
 pub const OPEN_FILES_MAX: usize = 256;
 /// Maximum number of open files of all outputs together, if the descriptor limit allows it.
 pub const FILES_OPEN_MAX: usize = 4096;
+/// Maximum number of descriptors that clients of inputs leave to everything else.
+pub const DESCRIPTORS_RESERVED: u64 = 32;
 /// Divisor of the descriptor limit that gives the share of outputs' files.
 pub const FILES_OPEN_PART: usize = 2;
 /// Minimum run time after which a child counts as having run well, however short its waits are.
@@ -304,6 +306,10 @@ pub const LINE_NUMBER_MAX: u64 = 1 << 63;
 pub const SPOOL_JOB_MAX: u64 = 4 * MIB;
 /// Minimum interval between writes of cursors.
 pub const CURSOR_EVERY: Duration = Duration::from_secs(1);
+/// A file output that has written all it was given makes its checkpoint this long after, even if
+/// the last one was less than [`CURSOR_EVERY`] ago, but at least half of it: somebody may cut or
+/// rename the file before the next write, and only a checkpoint tells what was in it.
+pub const CHECKPOINT_REST: Duration = Duration::from_millis(20);
 /// Maximum number of origins (other spools, followed files, partitions) whose position a spool
 /// remembers; the least recently seen is forgotten. Each takes 145 bytes of every segment.
 pub const ORIGINS_MAX: usize = 16_384;
@@ -371,6 +377,9 @@ const _: () = assert!(FEED_LOW <= FEED_HIGH && FEED_HIGH <= MEMORY_DEFAULT);
 pub const LINES_FRAME_MAX: usize = 128 * 1024;
 /// Maximum number of frames that a client has in flight, not yet acknowledged by the peer.
 pub const FRAMES_UNACKNOWLEDGED_MAX: usize = 4096;
+/// Number of lines that a client without acknowledgements has in flight before it is given more:
+/// what is noted of each is longer than a short line.
+pub const LINES_UNACKNOWLEDGED_MAX: usize = 65_536;
 /// Maximum bytes of lines that a forwarder has in flight.
 pub const FORWARD_WINDOW: u64 = 4 * MIB;
 /// A forwarder encodes no more lines while this many bytes wait to be written to its connection.
@@ -407,6 +416,9 @@ pub const UNACKED_EVERY: Duration = Duration::from_millis(50);
 pub const PEERS_MAX: usize = 64;
 /// Reading from a client pauses while this many bytes of answers are unread by it.
 pub const ANSWERS_MAX: usize = 1024 * 1024;
+/// While the clients of an input wait for this many barriers, no more is read from them: a message
+/// may be small, but its barrier is not. What waits in the kernel then comes in larger pieces.
+pub const BARRIERS_MAX: usize = 4096;
 /// Time limit for a client to open its session.
 pub const OPEN_MAX: Duration = Duration::from_secs(30);
 /// If the connection limit is reached, a client that has sent nothing since it connected may be
@@ -419,7 +431,8 @@ pub const MESSAGE_DEFAULT: usize = 64 * 1024;
 /// Maximum octet count that a syslog client may announce; a client that announces more is
 /// disconnected.
 pub const COUNT_MAX: u64 = 1024 * MIB;
-/// Maximum bytes of incomplete messages from all clients of a syslog input together.
+/// Maximum bytes of incomplete messages and unread answers of the clients of all inputs together.
+/// Beyond, an input that holds more than its share disconnects whoever holds most.
 pub const UNFINISHED_MAX: usize = 16 * 1024 * 1024;
 /// Maximum length of the part of a file name that fields and times produce; it leaves room for the
 /// suffix of a rotated file (a name has at most 255 bytes).
@@ -447,3 +460,45 @@ pub const CHUNK_ID_MAX: usize = 1024;
 pub const CHUNKS_REMEMBERED: usize = 16 * 1024;
 /// Maximum number of chunks that a forwarder has in flight.
 pub const CHUNKS_UNANSWERED_MAX: usize = 256;
+/// Maximum number of calls that a forwarder has in flight to a peer that answers each.
+pub const CALLS_UNANSWERED_MAX: usize = 4;
+
+/// Maximum size of an answer from a broker of a cluster.
+pub const CLUSTER_FRAME_MAX: usize = 16 * 1024 * 1024;
+/// Maximum number of brokers of a cluster that are remembered.
+pub const BROKERS_MAX: usize = 10_000;
+/// First and longest time between two questions about who leads what.
+pub const METADATA_EVERY: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_secs(5));
+/// What is known of a cluster is asked again after this time.
+pub const METADATA_AGE: Duration = Duration::from_secs(300);
+/// Bounds of the rounds that a server may ask for in SCRAM (RFC 7677, section 4, has the minimum).
+pub const SCRAM_ROUNDS_MIN: u32 = 4096;
+/// The maximum: more would only keep us busy.
+pub const SCRAM_ROUNDS_MAX: u32 = 1_000_000;
+/// Maximum number of topics that one output writes to.
+pub const TOPICS_MAX: usize = 256;
+/// Maximum number of partitions of all topics of one output.
+pub const PARTITIONS_MAX: usize = 20_000;
+/// Maximum length of a topic's name.
+pub const TOPIC_NAME_MAX: usize = 249;
+/// Lines of one run: so many go to one partition before the next one's turn.
+pub const RUN: u64 = 512;
+/// Approximate maximum size of a batch of records, below the default limit of brokers (1,048,588).
+pub const RECORDS_MAX: usize = 960 * 1024;
+/// A batch of records that is sent although others of its partition are unanswered has this size.
+pub const RECORDS_ENOUGH: usize = 64 * 1024;
+/// Unanswered batches of a partition: a broker remembers so many to tell a repetition.
+pub const RECORDS_UNANSWERED_MAX: usize = 5;
+/// Approximate maximum size of a request with batches of records.
+pub const RECORDS_REQUEST_MAX: usize = 2 * 1024 * 1024;
+/// Pause before a batch that a broker did not take is sent again.
+pub const RECORDS_RETRY: Duration = Duration::from_millis(100);
+/// The same after an error that somebody has to mend.
+pub const RECORDS_REFUSED_RETRY: Duration = Duration::from_secs(1);
+/// Maximum time that a job for a cluster takes before it says how far it has come.
+pub const CLUSTER_JOB: Duration = Duration::from_millis(500);
+/// Maximum size of a password file, and of the output of a command that prints a token.
+pub const SECRET_MAX: u64 = 64 * KIB;
+/// Time limit of that command.
+pub const SECRET_COMMAND: Duration = Duration::from_secs(10);

@@ -254,6 +254,9 @@ const FIGURES: &[Figure] = &[
     ("held_lines", "Lines in the spool", false, |n| {
         n.spool.as_ref().map(|spool| spool.lines() as f64)
     }),
+    ("kept_lines", "Lines in the spool that no reader waits for", false, |n| {
+        n.spool.as_ref().map(|spool| spool.kept as f64)
+    }),
     ("held_bytes", "Bytes of the spool", false, |n| {
         n.spool.as_ref().map(|spool| spool.bytes as f64)
     }),

@@ -21,6 +21,8 @@ pub enum Protocol {
     Relp,
     /// The same through TLS.
     RelpTls,
+    /// As calls of Scribe, which are answered.
+    Scribe,
     /// As chunks of Fluent forward, which are answered.
     Fluent,
     /// The same through TLS.
@@ -28,7 +30,7 @@ pub enum Protocol {
 }
 
 /// Every protocol, with the word before `://`.
-const PROTOCOLS: [(Protocol, &str); 7] = [
+const PROTOCOLS: [(Protocol, &str); 8] = [
     (Protocol::Udp, "udp"),
     (Protocol::Tcp, "tcp"),
     (Protocol::Tls, "tls"),
@@ -36,6 +38,7 @@ const PROTOCOLS: [(Protocol, &str); 7] = [
     (Protocol::RelpTls, "relp+tls"),
     (Protocol::Fluent, "fluent"),
     (Protocol::FluentTls, "fluent+tls"),
+    (Protocol::Scribe, "scribe"),
 ];
 
 impl Protocol {

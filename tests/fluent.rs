@@ -275,3 +275,117 @@ fn node_s_client_shows_the_shared_key_and_is_refused_with_another() {
     daemon.wait_log("has another shared key");
     assert_eq!(daemon.wait_lines("out", 100).len(), 100);
 }
+
+/// The configuration of a sender whose spool is forwarded by `forward`.
+fn sender_config(forward: &str) -> String {
+    format!(
+        "[output.hub]\nfrom = \"in\"\n{forward}\n\
+         spool = {{ dir = \"{{dir}}/spool\", sync = \"batch\" }}\n"
+    )
+}
+
+#[test]
+fn two_logweirs_lose_no_line_by_fluent_forward_through_kills_and_restarts() {
+    let port = free_port();
+    let mut hub = Daemon::start(&config(port, "as = \"line\""));
+    let forward = format!(
+        "forward = \"fluent://127.0.0.1:{port}\"\nfluent_compress = \"gzip\"\nfluent_tag = \"all\""
+    );
+    let mut sender = Daemon::start(&sender_config(&forward));
+    for round in 0..4 {
+        sender.send_numbered(round * 500, round * 500 + 500);
+        if round < 3 {
+            hub.signal(Signal::SIGKILL);
+            hub.wait();
+            hub.run();
+        } else {
+            // What is in its spool stays.
+            sender.stop();
+            sender.run();
+        }
+    }
+    let wanted = crate::util::numbered(0, 2000);
+    let mut lines = wait_for("all lines", || {
+        let lines = hub.lines("out");
+        let distinct: std::collections::BTreeSet<_> = lines.iter().collect();
+        (distinct.len() == wanted.len()).then_some(lines)
+    });
+    lines.sort();
+    lines.dedup();
+    let mut sorted = wanted;
+    sorted.sort();
+    assert_eq!(lines, sorted);
+}
+
+#[test]
+fn records_go_on_with_their_fields_through_tls_and_a_shared_key() {
+    let port = free_port();
+    let certificates = crate::rsyslog::Certificates::new();
+    let Some(certificates) = certificates else { return };
+    let security = "shared_key = \"k3y\"";
+    let text = config(
+        port,
+        &format!(
+            "{security}\nusers = \"joe:pass\"\nserver_name = \"hub\"\n\
+         tls = {{ cert = \"{}\", key = \"{}\" }}",
+            certificates.path("server.pem"),
+            certificates.path("server.key"),
+        ),
+    );
+    let hub = Daemon::start(&text);
+    let sender = Daemon::start(&sender_config(&format!(
+        "forward = \"fluent+tls://localhost:{port}\"\n{security}\nuser = \"joe:pass\"\n\
+         tls = {{ ca = \"{}\" }}\nfluent_compress = \"zstd\"",
+        certificates.path("ca.pem"),
+    )));
+    sender.send(b"<11>1 2026-01-01T00:00:00Z web1 nginx 7 - [fluent@32473 k=\"v\"] hello");
+    let lines = hub.wait_lines("out", 1);
+    let wanted = "<11>1 2026-01-01T00:00:00.000000Z web1 nginx 7 - [fluent@32473 severity=\"err\" \
+                  facility=\"user\" ident=\"nginx\" k=\"v\"] hello";
+    assert_eq!(lines[0], wanted);
+    assert!(hub.log().contains("running"));
+    assert_eq!(sender.wait_node("hub", |node| node.lines_out == 1).lines_out, 1);
+}
+
+const NODE_SERVER: &str = "\
+const { FluentServer } = require('@fluent-org/logger');
+const fs = require('fs');
+const [port, out, key] = process.argv.slice(2);
+class Server extends FluentServer {
+  async onEntry(tag, time, record) {
+    fs.appendFileSync(out, tag + ' ' + record.message + '\\n');
+  }
+}
+const security = key ? { serverHostname: 'server', sharedKey: key, authorize: false } : undefined;
+new Server({ listenOptions: { port: Number(port), host: '127.0.0.1' }, security }).listen();
+";
+
+#[test]
+fn node_s_server_gets_each_line_and_asks_for_the_shared_key() {
+    let Some(modules) = node_client() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("server.js");
+    std::fs::write(&script, NODE_SERVER).unwrap();
+    for (key, compress) in [("", "none"), ("k3y", "none"), ("", "gzip")] {
+        let (port, out) = (free_port(), folder.path().join(format!("out{key}{compress}")));
+        let mut server = Command::new("node");
+        server.arg(&script).args([&port.to_string(), out.to_str().unwrap(), key]);
+        let mut server = server.env("NODE_PATH", &modules).spawn().unwrap();
+        let key = if key.is_empty() { String::new() } else { format!("shared_key = \"{key}\"\n") };
+        let sender = Daemon::start(&sender_config(&format!(
+            "forward = \"fluent://127.0.0.1:{port}\"\n{key}fluent_compress = \"{compress}\"\n\
+             fluent_tag = \"web\""
+        )));
+        sender.send_numbered(0, 1000);
+        sender.wait_node("hub", |node| node.lines_out == 1000);
+        // The server answers a chunk before its records are all handed over.
+        let lines = wait_for("all lines", || {
+            let text = std::fs::read_to_string(&out).unwrap_or_default();
+            (text.lines().count() == 1000 && text.ends_with('\n')).then_some(text)
+        });
+        let wanted: String = (0..1000).map(|number| format!("web line {number}\n")).collect();
+        server.kill().unwrap();
+        server.wait().unwrap();
+        assert_eq!(lines, wanted);
+    }
+}

@@ -97,7 +97,7 @@ impl Spool {
     }
 
     fn cursor(&self, reader: &str, spool: Identity, position: u64) {
-        let cursor = Cursor { reader: reader.into(), spool, position, done: 0, files: Vec::new() };
+        let cursor = Cursor::at(reader, spool, position);
         fs::write(Cursor::path(self.dir.path(), reader), cursor.encode()).unwrap();
     }
 
@@ -827,7 +827,9 @@ fn a_new_identity_keeps_numbers_readers_and_origins() {
     let spool = Spool::numbered(6);
     let origin = Span { origin: Identity::of(0xabc), first: 40, last: 40 };
     append(&mut spool.open(760).writer, b"line 6\n", EIGHT + 600, Some(origin));
-    spool.cursor("hub", SPOOL, 3);
+    let notes = vec!["producer 1 0".to_string()];
+    let cursor = Cursor { notes, ..Cursor::at("hub", SPOOL, 3) };
+    fs::write(spool.path("hub.cursor"), cursor.encode()).unwrap();
     spool.cursor("stranger", Identity::of(8), 1);
     let Said(0, text, _) = spool.run("trim", "--new-identity") else { panic!("trim failed") };
     let identity = fs::read_to_string(spool.path("identity")).unwrap();
@@ -843,7 +845,7 @@ fn a_new_identity_keeps_numbers_readers_and_origins() {
     let Opened { writer, cursors, .. } = spool.open(760);
     assert_eq!((writer.identity(), writer.next_line()), (new, 7));
     assert_eq!(writer.origins().into_iter().collect::<Vec<_>>(), [(Identity::of(0xabc), 40)]);
-    assert_eq!(cursors["hub"].position, 3);
+    assert_eq!(cursors["hub"], Cursor::at("hub", new, 3), "the notes were of the old identity");
     assert_eq!(spool.run("cat", ""), printed(&numbered(0, 7)));
     drop(writer);
     fs::remove_file(spool.path("stranger.cursor")).unwrap();

@@ -113,7 +113,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "output", "proto", "spool",
         ],
     ),
-    ("cli", &["config", "driver", "engine", "filter", "input", "parse", "spool"]),
+    ("cli", &["config", "driver", "engine", "filter", "format", "input", "parse", "spool"]),
 ];
 const BASE: &[&str] = &[
     "limits",
@@ -141,6 +141,7 @@ const PROTOCOLS: &[&str] = &[
     "fluent",
     "forward",
     "journal",
+    "kafka",
     "pipe",
     "relp",
     "stdin",
@@ -148,6 +149,7 @@ const PROTOCOLS: &[&str] = &[
     "syslog",
     "tail",
     "tcp",
+    "thrift",
     "udp",
 ];
 
@@ -155,7 +157,7 @@ const PROTOCOLS: &[&str] = &[
 const IMPORT_A_PROTOCOL: &[&str] = &["src/config/plan.rs"];
 
 /// Protocols whose very name stands in no file but those of their folder and the lists.
-const NAMELESS: &[&str] = &["fluent", "relp"];
+const NAMELESS: &[&str] = &["fluent", "kafka", "relp", "scribe", "thrift"];
 
 /// Files outside of its folder that name such a protocol: a question to the user has its URL as an
 /// example, the importer reads other programs' words, and the schemes of all URLs are in one table.

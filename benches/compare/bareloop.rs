@@ -21,6 +21,17 @@ pub(crate) fn compile_from(source: &str, program: &Path) -> Result<PathBuf> {
     Ok(program.to_owned())
 }
 
+/// Compiles a library of one C file, to be preloaded.
+pub(crate) fn compile_library(source: &str, library: &Path) -> Result<PathBuf> {
+    let mut command = Command::new("cc");
+    command.args(["-O2", "-shared", "-fPIC", "-o"]).arg(library).arg(source);
+    ensure!(
+        command.status().context("cannot start cc")?.success(),
+        "cc could not compile {source}"
+    );
+    Ok(library.to_owned())
+}
+
 /// The command that starts it.
 pub(crate) fn command(program: &Path, place: &Place<'_>) -> Command {
     let mut command = Command::new(program);

@@ -35,6 +35,16 @@ pub(crate) enum CaseName {
     /// logweir alone: its memory idle, in a flood, and with every output stalled, and the size of
     /// the binary; fails where one is more than it may be (not with --quick)
     Memory,
+    /// logweir alone: a site of four hosts in namespaces, with trouble at random, whose every line
+    /// is accounted for (--minutes; not with --quick)
+    Soak,
+}
+
+impl CaseName {
+    /// Whether one round says it all.
+    pub(crate) fn is_no_figure(self) -> bool {
+        matches!(self, Self::Kills | Self::Memory | Self::Soak)
+    }
 }
 
 /// One load, and the case it belongs to.
@@ -52,7 +62,7 @@ impl Case {
     /// The cases with these names, or all of them.
     pub(crate) fn chosen(names: &[CaseName], quick: bool, lines: Option<u64>) -> Vec<Self> {
         let all = CaseName::value_variants().iter();
-        let slow = |name: &CaseName| matches!(name, CaseName::Kills | CaseName::Memory);
+        let slow = |name: &CaseName| name.is_no_figure();
         let all: Vec<_> = all.copied().filter(|name| !quick || !slow(name)).collect();
         let names = if names.is_empty() { all } else { names.to_vec() };
         names.iter().flat_map(|&name| Self::loads(name, quick, lines)).collect()
@@ -90,12 +100,12 @@ impl Case {
             CaseName::SyslogTcp => (2_000_000, 100_000, None),
             CaseName::Kills => (600_000, 150_000, Some(50_000)),
             CaseName::Memory => (2_000_000, 500_000, None),
+            // The time says how many.
+            CaseName::Soak => (1, 1, None),
         };
         let lines = lines.unwrap_or(if quick { few } else { full });
-        let gso = match name {
-            CaseName::Flood | CaseName::Fan | CaseName::SyslogUdp | CaseName::Memory => true,
-            _ => false,
-        };
+        let gso = [CaseName::Flood, CaseName::Fan, CaseName::SyslogUdp, CaseName::Memory];
+        let gso = gso.contains(&name);
         Self { name, lines, rate, gso }
     }
 

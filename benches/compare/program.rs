@@ -127,7 +127,8 @@ impl Found {
             | CaseName::Fan
             | CaseName::Replay
             | CaseName::Kills
-            | CaseName::Memory => return vec![],
+            | CaseName::Memory
+            | CaseName::Soak => return vec![],
         };
         let mut programs = vec![Program::Logweir(job)];
         if job == Job::File {

@@ -3,6 +3,7 @@
 //! All but `trim` read a spool while a daemon writes to it, and take no lock.
 
 mod cat;
+mod destination;
 mod feed;
 mod folder;
 mod losses;

@@ -7,7 +7,8 @@ use super::fit;
 use super::flow::{Draft, Flow, OWN_SPOOL, indexes};
 use super::keys::Table;
 use super::plan::{
-    BodyPlan, DaemonPlan, InputPlan, Kind, ProcessPlan, SelectPlan, SpoolFull, SpoolPlan, WhenFull,
+    BodyPlan, DaemonPlan, InputPlan, Kind, ProcessPlan, SampleMode, SelectPlan, SpoolFull,
+    SpoolPlan, WhenFull,
 };
 use crate::filter::{patterns, regex};
 use crate::limits;
@@ -35,6 +36,7 @@ pub(super) fn all(
         unspooled(flow, report);
         dead(flow, report);
         patterns(flow, report);
+        uncountable(flow, report);
     }
 }
 
@@ -355,6 +357,28 @@ fn upstream(flow: &Flow<'_>, is: impl Fn(&InputPlan) -> bool) -> Vec<Option<usiz
         }
     }
     before
+}
+
+/// Warns where an output that knows by a count what its peer has may choose other lines after a
+/// restart.
+fn uncountable(flow: &Flow<'_>, report: &mut Report<'_>) {
+    for (node, draft) in flow.drafts.iter().enumerate() {
+        let counts = draft.body.as_ref().is_some_and(BodyPlan::resumes_by_count);
+        let is_spool = |from: &usize| flow.drafts[*from].kind == Kind::Spool;
+        // The spool of an output's own is behind its selectors.
+        if !counts || draft.own_spool.is_some() || !flow.from[node].iter().any(is_spool) {
+            continue;
+        }
+        let sample = draft.select.sample.as_ref();
+        let key = match (&draft.select.rate, sample.map(|sample| &sample.mode)) {
+            (Some(_), _) => "rate",
+            (None, None | Some(SampleMode::Hash { .. })) => continue,
+            (None, Some(_)) => "sample",
+        };
+        let message = "may choose other lines after a restart, and some of those under way then \
+                       may be missing or come twice: select before the spool";
+        report.warn(draft.section.place(key), &format!("{}.{key}", draft.section.path), message);
+    }
 }
 
 fn memory(

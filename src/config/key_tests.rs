@@ -13,6 +13,7 @@ const VALUES: &[(&str, &str)] = &[
     ("input.containers", "\"/var/log/pods\""),
     ("input.fluent", "\"127.0.0.1:1\""),
     ("input.journal", "true"),
+    ("input.thrift", "\"127.0.0.1:1\""),
     ("input.stdin", "true"),
     ("input.fifo", "\"/f\""),
     ("filter.run", "\"cat\""),
@@ -20,8 +21,9 @@ const VALUES: &[(&str, &str)] = &[
     ("output.pipe", "\"cat\""),
     ("output.file", "\"/l/%F\""),
     ("output.udp", "\"h:1\""),
-    ("output.forward", "[\"relp://h:1\", \"tls://h:1\"]"),
+    ("output.forward", "[\"relp://h:1\", \"tls://h:1\", \"fluent://h:1\", \"scribe://h:1\"]"),
     ("output.stdout", "true"),
+    ("output.kafka", "{ brokers = [\"h:1\"], topic = \"t\" }"),
 ];
 
 /// What a key needs beside it.

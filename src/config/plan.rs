@@ -127,6 +127,14 @@ macro_rules! body {
                 }
             }
 
+            /// Returns whether an output knows by a count which lines its peer has.
+            pub fn resumes_by_count(&self) -> bool {
+                match self {
+                    Self::Run(_) | Self::Input(_) | Self::Pass | Self::Spool(_) => false,
+                    $(Self::$name(plan) => Output::resumes_by_count(plan),)+
+                }
+            }
+
             /// Opens the worker of an output with jobs.
             pub fn worker<F: Fs + 'static>(
                 &self,

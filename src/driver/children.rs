@@ -213,8 +213,12 @@ impl Children {
     /// Writes what waits to the children that are ready. Returns whether there were any.
     pub fn write(&mut self, engine: &mut Engine, now: Mono) -> bool {
         let any = !self.ready.is_empty();
-        let mut pipes = Stdins { running: &mut self.running, own: &mut self.own };
+        let (running, own) = (&mut self.running, &mut self.own);
+        let mut pipes = Stdins { running, own, retries: &mut self.roomy };
         engine.write_children(&mut self.ready, &mut pipes, now);
+        if !self.roomy.is_empty() {
+            self.unblocked_at.get_or_insert(now + limits::PIPE_REST);
+        }
         any
     }
 
@@ -284,7 +288,8 @@ impl Children {
 
     /// Notes how much children have read of what was written to them.
     pub fn look_at_pipes(&mut self, engine: &mut Engine) {
-        let mut pipes = Stdins { running: &mut self.running, own: &mut self.own };
+        let (running, own) = (&mut self.running, &mut self.own);
+        let mut pipes = Stdins { running, own, retries: &mut self.roomy };
         engine.rest_pieces(&mut pipes);
         for lane in engine.with_unread() {
             let Some(running) = self.running.get(&lane) else { continue };

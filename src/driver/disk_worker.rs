@@ -142,8 +142,9 @@ impl DiskWorker {
             }
         };
         match work {
-            DiskWork::Open { plan, exact } => {
-                let workplace = Workplace { fs: OsFs, open_files: &queue.open_files, exact };
+            DiskWork::Open { name, plan, exact } => {
+                let (fs, open_files, name) = (OsFs, &queue.open_files, &*name);
+                let workplace = Workplace { fs, open_files, name, exact };
                 if let Some(worker) = plan.worker(workplace) {
                     self.targets.insert(node, Target::Output(worker));
                 }
@@ -158,18 +159,23 @@ impl DiskWorker {
                 self.compressor.compress(complete, Taken::FreeName);
                 return reported;
             }
-            DiskWork::Restore(position) => {
+            DiskWork::Restore(kept) => {
                 if let Some(worker) = self.output(node)
-                    && let Err(error) = worker.restore(&position)
+                    && let Err(error) = worker.restore(&kept)
                 {
-                    log::error!("{error}: lines at the end of the file may be duplicated");
+                    log::error!("{error}");
+                }
+            }
+            DiskWork::Missing => {
+                if let Some(worker) = self.output(node) {
+                    worker.missing();
                 }
             }
             DiskWork::Checkpoint => {
                 if let Some(worker) = self.output(node) {
                     let was_reopening = worker.is_reopening();
                     let reported =
-                        queue.report(Event::Checkpointed { node, files: worker.checkpoint() });
+                        queue.report(Event::Checkpointed { node, kept: worker.checkpoint() });
                     if was_reopening && !worker.is_reopening() {
                         queue.report(Event::Reopened { node, done: true });
                     }
@@ -264,7 +270,8 @@ mod tests {
         let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
         let queue = Arc::new(DiskQueue::new(done, Wake::new(waker), OpenFiles::default()));
         let plan = FilePlan::new(NameTemplate::parse(file.to_str().unwrap()).unwrap());
-        let work = DiskWork::Open { plan: Box::new(BodyPlan::File(plan)), exact: false };
+        let work =
+            DiskWork::Open { name: "x".into(), plan: Box::new(BodyPlan::File(plan)), exact: false };
         queue.put(Job::Work(DiskJob { node: NODE, work }));
         let running = Arc::clone(&queue);
         (queue, std::thread::spawn(move || running.run()), reported)

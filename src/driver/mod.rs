@@ -180,7 +180,7 @@ impl Daemon {
         let control = prepared.control.take();
         let control = control.map(|at| Control::new(at, poll.registry(), CONTROL, UDP_OUT));
         let control = control.transpose().map_err(system)?;
-        let metrics = admin::open_metrics(&plan.daemon, &wake)?;
+        let metrics = admin::open_metrics(&plan.daemon, &wake, patient)?;
         let mut daemon = Self {
             clock,
             engine,

@@ -219,7 +219,8 @@ impl Engine {
         self.unfinished += 1;
         self.open_inputs += usize::from(self.graph.node(id).is_input());
         if let Some(SinkPlan::Jobs { .. }) = plan.body.sink() {
-            let work = DiskWork::Open { plan: Box::new(plan.body.clone()), exact };
+            let (name, body) = (Arc::clone(&self.graph.node(id).name), Box::new(plan.body.clone()));
+            let work = DiskWork::Open { name, plan: body, exact };
             self.cx.act(Action::Disk(DiskJob { node: id, work }));
         }
         id

@@ -69,6 +69,19 @@ impl Child {
         }
     }
 
+    /// Returns whether it has read something a moment ago.
+    pub(super) fn reads(&self, now: Mono) -> bool {
+        self.moved.is_some_and(|moved| moved + STALLED_AFTER > now)
+    }
+
+    /// Returns whether its pipe has room for so many bytes, if `unread` bytes are in it, or as
+    /// many as were at the last look. What was written by itself may take a page for less.
+    pub(super) fn surely_has_room(&self, bytes: usize, unread: Option<usize>) -> bool {
+        let unread = unread.map_or(self.written - self.read, |unread| unread as u64);
+        let room = self.pipe.unwrap_or(0).saturating_sub(unread);
+        unread == 0 || room * 15 / 16 >= bytes as u64
+    }
+
     /// Notes how many bytes have no room in its pipe. Returns whether inputs should leave theirs
     /// in the kernel: it has fallen behind a moment ago, and it reads.
     pub(super) fn note_behind(&mut self, bytes: u64, now: Mono) -> bool {

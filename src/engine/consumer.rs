@@ -14,6 +14,7 @@ use crate::clock::Mono;
 use crate::filter::Selector;
 use crate::ids::{Identity, LaneId, NodeId};
 use crate::limits::{DISK_RETRY, FEED_READ};
+use crate::output::worker::Kept;
 use crate::spool::cursor::Cursor;
 use crate::spool::reader::Missing;
 
@@ -46,6 +47,8 @@ pub(super) struct Consumer {
     saved: (u64, u64),
     /// For a file output: the cursor of a checkpoint that is still to be written.
     pub(super) checkpoint: Option<Cursor>,
+    /// The notes of the last cursor on disk.
+    notes: Vec<String>,
     /// When the last completed line was received.
     received: Option<SystemTime>,
 }
@@ -95,6 +98,7 @@ impl Consumer {
             retry_at: None,
             saved: (0, 0),
             checkpoint: None,
+            notes: Vec::new(),
             received: None,
         }
     }
@@ -108,8 +112,8 @@ impl Consumer {
     }
 
     /// Starts at its cursor's position; without a cursor, where the least advanced sibling lane's
-    /// cursor was; otherwise where the spool says. Returns the files in its cursor.
-    fn begin(&mut self, spool: &SpoolState) -> Vec<(PathBuf, u64)> {
+    /// cursor was; otherwise where the spool says. Returns what was kept in its cursor.
+    fn begin(&mut self, spool: &SpoolState) -> Kept {
         let output = self.reader.split(".lane").next().unwrap_or_default();
         let is_sibling = |name: &str| {
             name == output
@@ -126,7 +130,7 @@ impl Consumer {
         self.done = cursor.as_ref().map_or(0, |cursor| cursor.done);
         self.skip = self.done;
         self.saved = cursor.as_ref().map_or((u64::MAX, 0), |_| (self.position, self.done));
-        cursor.map_or_else(Vec::new, |cursor| cursor.files)
+        cursor.map_or_else(Kept::default, |Cursor { files, notes, .. }| Kept { files, notes })
     }
 
     /// Marks `lines` delivered lines as completed.
@@ -145,9 +149,25 @@ impl Consumer {
         }
     }
 
-    pub(super) fn cursor(&self, spool: Identity, files: Vec<(PathBuf, u64)>) -> Cursor {
+    pub(super) fn cursor(&self, spool: Identity, kept: Kept) -> Cursor {
         let Self { position, done, .. } = *self;
-        Cursor { reader: self.reader.clone(), spool, position, done, files }
+        Cursor {
+            reader: self.reader.clone(),
+            spool,
+            position,
+            done,
+            files: kept.files,
+            notes: kept.notes,
+        }
+    }
+
+    /// What its successor gets, when its output has ended: the notes in the cursor on disk, which
+    /// say nothing of another position than theirs. A successor does not truncate files.
+    pub(super) fn kept_at_end(&self) -> Kept {
+        match self.has_moved() {
+            true => Kept::default(),
+            false => Kept { notes: self.notes.clone(), ..Kept::default() },
+        }
     }
 
     /// Returns whether its position differs from its cursor on disk.
@@ -161,6 +181,7 @@ impl Consumer {
         let is_checkpoint = self.checkpoint.as_ref() == Some(cursor);
         if is_checkpoint {
             self.checkpoint = None;
+            self.notes.clone_from(&cursor.notes);
         }
         is_checkpoint
     }
@@ -343,12 +364,8 @@ impl Consumers {
     }
 
     /// Starts a consumer of an open spool, unless a removed one of the same name has still to end.
-    /// Returns the files in its cursor.
-    pub(super) fn begin(
-        &mut self,
-        lane: LaneId,
-        spool: &SpoolState,
-    ) -> Option<Vec<(PathBuf, u64)>> {
+    /// Returns what was kept in its cursor.
+    pub(super) fn begin(&mut self, lane: LaneId, spool: &SpoolState) -> Option<Kept> {
         let consumer = self.by_lane.get(&lane)?;
         let is_predecessor = |(other, predecessor): (LaneId, &Consumer)| {
             other != lane && predecessor.reader == consumer.reader

@@ -10,8 +10,8 @@ use crate::limits::{FEED_HIGH, FEED_LOW, LINES_FRAME_MAX};
 use crate::spool::reader::{Missing, Read};
 
 use super::graph::Body;
-use super::lane::Lane;
-use super::{Action, Engine, shape};
+use super::lane::{Lane, Sink};
+use super::{Action, DiskJob, DiskWork, Engine, shape};
 
 impl Engine {
     /// Starts the consumers of an open spool at their cursors. Sets each lane's identity, and the
@@ -20,7 +20,7 @@ impl Engine {
         for lane in self.consumers.lanes_of(spool) {
             let Some(state) = self.graph.spool(spool) else { return };
             let identity = state.identity;
-            let Some(files) = self.consumers.begin(lane, state) else { continue };
+            let Some(kept) = self.consumers.begin(lane, state) else { continue };
             let position = self.consumers.get(lane).map_or(0, |consumer| consumer.position);
             if let Some(forward) = self.graph.node(lane.node).plan.body.forward() {
                 let identity = partition::identity(identity, forward, lane.lane);
@@ -28,7 +28,7 @@ impl Engine {
                     connection.begin(identity, position);
                 }
             }
-            self.restore_files(lane.node, files);
+            self.restore(lane.node, kept);
             self.cx.touch(lane.node);
         }
     }
@@ -109,8 +109,13 @@ impl Engine {
         let ledger = &mut self.graph.node_mut(lane.node).ledger;
         ledger.entered.add(lost, 0);
         ledger.drop(reason, lost, 0);
-        if let Some(connection) = self.graph.lane_mut(lane).and_then(Lane::connection_mut) {
-            connection.note_gap(gap, all_completed);
+        match self.graph.lane_mut(lane).map(|lane| &mut lane.sink) {
+            Some(Sink::Connection(connection)) => connection.note_gap(gap, all_completed),
+            Some(Sink::Jobs(_)) => {
+                let (node, work) = (lane.node, DiskWork::Missing);
+                self.cx.act(Action::Disk(DiskJob { node, work }));
+            }
+            _ => {}
         }
     }
 
@@ -217,7 +222,7 @@ impl Engine {
             let id = consumer.spool;
             if let Some(spool) = self.graph.spool_mut(id) {
                 if consumer.has_begun() {
-                    let cursor = consumer.cursor(spool.identity, Vec::new());
+                    let cursor = consumer.cursor(spool.identity, consumer.kept_at_end());
                     spool.keep_cursor(cursor, !consumer.is_exact && consumer.has_moved());
                 }
                 spool.expect_housekeeping();

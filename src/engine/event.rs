@@ -1,5 +1,6 @@
 //! The engine's inputs (events) and outputs (actions).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::{Batch, Inquiry};
@@ -7,7 +8,7 @@ use crate::config::plan::{BodyPlan, SpoolPlan};
 use crate::forward::link;
 use crate::ids::{Identity, LaneId, NodeId};
 use crate::input::InputCounts;
-use crate::output::worker::{Position, Written};
+use crate::output::worker::{Kept, Written};
 use crate::spool::job::{Job, Report};
 use crate::spool::reader::Read;
 
@@ -101,12 +102,12 @@ pub enum Event {
         /// The outcome of the job's lines.
         written: Written,
     },
-    /// An output's files are on disk up to these lengths.
+    /// What an output has completed is durable, in its files up to these lengths.
     Checkpointed {
         /// The output.
         node: NodeId,
-        /// The files, or why the checkpoint failed.
-        files: Result<Position, String>,
+        /// What is to be kept, or why the checkpoint failed.
+        kept: Result<Kept, String>,
     },
     /// An output's files were to be reopened by name.
     Reopened {
@@ -249,15 +250,19 @@ pub struct DiskJob {
 pub enum DiskWork {
     /// Open the worker of an output.
     Open {
+        /// The output's name.
+        name: Arc<str>,
         /// The output's plan.
         plan: Box<BodyPlan>,
-        /// True if a cursor records the worker's position.
+        /// True if a cursor records what the worker keeps.
         exact: bool,
     },
     /// Write lines; answered by [`Event::JobDone`].
     Append(Vec<Batch>),
-    /// Truncate files to these lengths before anything is written.
-    Restore(Position),
+    /// Go back to what was kept, before anything is written: truncate files to their lengths.
+    Restore(Kept),
+    /// Lines that would have come next, or soon, are missing from the spool.
+    Missing,
     /// Make all that was written durable; answered by [`Event::Checkpointed`].
     Checkpoint,
     /// The last checkpoint is on disk, in the reader's cursor.

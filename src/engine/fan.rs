@@ -1,9 +1,10 @@
 //! Writing to children. Where several take the same lines, the kernel holds one copy for all.
 //!
 //! A piece of a batch is written once, into a pipe that only the daemon has, and from there the
-//! kernel gives its pages to each child's pipe (tee(2)). A child that has no room for the whole
-//! piece gets the rest of it written, and the next piece as pages again. Pieces stay for a while,
-//! so that a child that is a little behind finds them too.
+//! kernel gives its pages to each child's pipe (tee(2)). A child that reads is given a piece once
+//! there is room for all of it. One that does not read gets what fits; the rest of the piece is
+//! written, and the next piece comes as pages again. Pieces stay while a child is behind, so that
+//! it finds them too.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, IoSlice};
@@ -14,7 +15,8 @@ use crate::clock::Mono;
 use crate::ids::LaneId;
 use crate::limits::{PIECE, PIECES_HELD, SHARED_MIN, SLICES_MAX};
 
-use super::{Engine, lane::Lane};
+use super::Engine;
+use super::lane::Lane;
 
 /// The children's pipes, and those that pieces are held in, as the driver has them.
 pub trait Pipes {
@@ -29,17 +31,20 @@ pub trait Pipes {
     fn release(&mut self, slot: usize);
 
     /// Gives a child the first bytes of that pipe, at most `most`, without a copy. Returns how
-    /// many it got.
+    /// many it got. With `last`, nobody else will want them, and they need not stay.
     ///
     /// # Errors
     /// As for [`Self::write`].
-    fn share(&mut self, slot: usize, most: usize, lane: LaneId) -> io::Result<usize>;
+    fn share(&mut self, slot: usize, most: usize, last: bool, lane: LaneId) -> io::Result<usize>;
 
     /// Writes bytes to a child. Returns how many it got.
     ///
     /// # Errors
     /// `WouldBlock` if its pipe has no room; anything else if it has no reader.
     fn write(&mut self, lane: LaneId, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Has [`Engine::writable`] called for a child in a moment.
+    fn retry(&mut self, lane: LaneId);
 
     /// The bytes that a child has not read; `None` if that cannot be told.
     fn unread(&self, lane: LaneId) -> Option<usize>;
@@ -48,8 +53,8 @@ pub trait Pipes {
 /// The pieces that are held, and who is behind.
 #[derive(Debug)]
 pub(super) struct Fan {
-    /// What the pipes hold, by slot. The bytes are kept, so that an address stands for them.
-    pieces: [Option<Bytes>; PIECES_HELD],
+    /// What the pipes hold, by slot.
+    pieces: [Option<Piece>; PIECES_HELD],
     /// The slot to be filled next.
     next: usize,
     /// Children whose pipes have no room.
@@ -65,6 +70,15 @@ impl Default for Fan {
         let (pieces, behind) = (Default::default(), BTreeSet::new());
         Self { pieces, next: 0, behind, used: false, sizes: (PIECE, SHARED_MIN) }
     }
+}
+
+/// What a pipe holds.
+#[derive(Debug)]
+struct Piece {
+    /// The bytes are kept, so that their address stands for them.
+    bytes: Bytes,
+    /// How many more children are expected to want it.
+    wanted: u32,
 }
 
 /// What to write next.
@@ -91,12 +105,12 @@ impl Fan {
         self.behind.len() > usize::from(self.behind.contains(&lane))
     }
 
-    /// Decides how `bytes` are given to a child. With `new`, others take them too, so that a new
-    /// piece is worth it.
-    fn plan(&mut self, bytes: &Bytes, new: bool, pipes: &mut impl Pipes) -> Next {
+    /// Decides how `bytes` are given to a child, which are those after the first `offset` of a
+    /// batch. A new piece is worth it if `wanted` children, more than one, want it.
+    fn plan(&mut self, bytes: &Bytes, offset: usize, wanted: u32, pipes: &mut impl Pipes) -> Next {
         let at = bytes.as_ptr().addr();
         for (slot, piece) in self.pieces.iter().enumerate() {
-            let Some(piece) = piece else { continue };
+            let Some(Piece { bytes: piece, .. }) = piece else { continue };
             let start = piece.as_ptr().addr();
             if at == start {
                 return Next::Share(slot, piece.len().min(bytes.len()));
@@ -106,24 +120,46 @@ impl Fan {
             }
         }
         let (most, least) = self.sizes;
-        match new && bytes.len() >= least {
-            true => self.hold(bytes.slice(..bytes.len().min(most)), pipes),
-            false => Next::Write,
+        let part = bytes.len().min(most - offset % most);
+        match (wanted > 1 && bytes.len() >= least, offset.is_multiple_of(most)) {
+            (true, true) => self.hold(bytes.slice(..part), wanted, pipes),
+            // Others do not begin in the middle.
+            (true, false) => Next::Rest(part),
+            (false, _) => Next::Write,
         }
     }
 
     /// Has a pipe hold a new piece, in place of the oldest.
-    fn hold(&mut self, piece: Bytes, pipes: &mut impl Pipes) -> Next {
+    fn hold(&mut self, bytes: Bytes, wanted: u32, pipes: &mut impl Pipes) -> Next {
         let slot = self.next;
         self.pieces[slot] = None;
-        match pipes.hold(slot, &piece) {
+        match pipes.hold(slot, &bytes) {
             Ok(held) if held >= self.sizes.1 => {
-                self.pieces[slot] = Some(piece.slice(..held));
+                self.pieces[slot] = Some(Piece { bytes: bytes.slice(..held), wanted });
                 self.next = (slot + 1) % PIECES_HELD;
                 Next::Share(slot, held)
             }
             _ => Next::Write,
         }
+    }
+
+    /// Gives a piece to a child. The last that wants it gets the pages themselves.
+    fn share(
+        &mut self,
+        slot: usize,
+        most: usize,
+        lane: LaneId,
+        pipes: &mut impl Pipes,
+    ) -> io::Result<usize> {
+        self.used = true;
+        let Some(piece) = &mut self.pieces[slot] else { return Ok(0) };
+        let last = piece.wanted <= 1 && most == piece.bytes.len();
+        let given = pipes.share(slot, most, last, lane)?;
+        piece.wanted = piece.wanted.saturating_sub(1);
+        if last {
+            self.pieces[slot] = None;
+        }
+        Ok(given)
     }
 
     fn release(&mut self, pipes: &mut impl Pipes) {
@@ -135,30 +171,16 @@ impl Fan {
     }
 }
 
-impl Lane {
-    /// The address of its first unwritten byte, if its sink takes lines.
-    fn place(&self) -> Option<usize> {
-        self.queue.unwritten_bytes().map(|bytes| bytes.as_ptr().addr())
-    }
-}
-
 impl Engine {
-    /// Writes to children that were named as ready, until none has lines or room left. `lanes` is
-    /// empty afterwards.
+    /// Writes to children that were named as ready, until none has lines or room left. They take
+    /// turns, so that those that want the same piece get it one after another. `lanes` is empty
+    /// afterwards.
     pub fn write_children(&mut self, lanes: &mut Vec<LaneId>, pipes: &mut impl Pipes, now: Mono) {
         self.cx.now = now;
-        let mut ready = Vec::with_capacity(lanes.len());
-        for lane in lanes.drain(..) {
-            let Some(entry) = self.graph.lane_mut(lane) else { continue };
-            if entry.take_up() {
-                ready.extend(entry.place().map(|place| (place, lane)));
-            }
-        }
-        ready.sort_unstable();
-        for group in ready.chunk_by(|a, b| a.0 == b.0) {
-            for (number, (_, lane)) in group.iter().enumerate() {
-                self.write_child(*lane, number + 1 < group.len(), pipes);
-            }
+        lanes.retain(|lane| self.take_up(*lane));
+        let several = lanes.len() > 1;
+        while !lanes.is_empty() {
+            lanes.retain(|lane| self.write_child(*lane, several, pipes));
         }
         // Nobody is behind, so nobody will ask for a piece again.
         if self.fan.behind.is_empty() {
@@ -179,20 +201,22 @@ impl Engine {
         }
     }
 
-    /// Writes to a child. With `others`, more follow that want the same lines now.
-    fn write_child(&mut self, lane: LaneId, others: bool, pipes: &mut impl Pipes) {
-        let gone = loop {
-            match self.write_some(lane, others, pipes) {
-                Ok(0) => break false,
-                Ok(bytes) => self.wrote(lane, bytes),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.write_blocked(lane);
-                    break false;
-                }
-                // EPIPE: the pipe has no reader. What it holds can still be counted.
-                Err(_) => break true,
+    /// Writes a piece to a child; `several` if others are written to as well. Returns whether it
+    /// may take more.
+    fn write_child(&mut self, lane: LaneId, several: bool, pipes: &mut impl Pipes) -> bool {
+        let gone = match self.write_some(lane, several, pipes) {
+            Ok(0) => false,
+            Ok(bytes) => {
+                self.wrote(lane, bytes);
+                return true;
             }
+            Err(error) if error.kind() == ErrorKind::Interrupted => return true,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.write_blocked(lane);
+                false
+            }
+            // EPIPE: the pipe has no reader. What it holds can still be counted.
+            Err(_) => true,
         };
         // Whether it is behind may have changed.
         self.cx.touch(lane.node);
@@ -202,24 +226,39 @@ impl Engine {
             (false, Some(unread)) => self.unread(lane, unread),
             (false, None) => {}
         }
+        false
+    }
+
+    /// Returns whether a child has no room for so many bytes, but reads and will have some: then it
+    /// can have them without a copy.
+    fn has_room_soon(&self, lane: LaneId, bytes: usize, pipes: &impl Pipes) -> bool {
+        let Some(child) = self.graph.lane(lane).and_then(Lane::child) else { return false };
+        let now = self.cx.now;
+        !child.surely_has_room(bytes, None)
+            && child.reads(now)
+            && !child.surely_has_room(bytes, pipes.unread(lane))
     }
 
     /// One system call's worth; 0 if nothing is left.
     fn write_some(
         &mut self,
         lane: LaneId,
-        others: bool,
+        several: bool,
         pipes: &mut impl Pipes,
     ) -> io::Result<usize> {
         let Some(queue) = self.graph.lane(lane).map(|lane| &lane.queue) else { return Ok(0) };
         let Some(bytes) = queue.unwritten_bytes() else { return Ok(0) };
         // Children that are behind will want what they hold as well.
-        let new = (others || self.fan.has_behind(lane)) && queue.shares_unwritten(&self.cx.budget);
-        match self.fan.plan(&bytes, new, pipes) {
-            Next::Share(slot, most) => {
-                self.fan.used = true;
-                pipes.share(slot, most, lane)
+        let wanted = match several || self.fan.has_behind(lane) {
+            true => queue.unwritten_holders(&self.cx.budget),
+            false => 1,
+        };
+        match self.fan.plan(&bytes, queue.offset(), wanted, pipes) {
+            Next::Share(_, most) if self.has_room_soon(lane, most, pipes) => {
+                pipes.retry(lane);
+                Err(ErrorKind::WouldBlock.into())
             }
+            Next::Share(slot, most) => self.fan.share(slot, most, lane, pipes),
             Next::Rest(most) => pipes.write(lane, &[IoSlice::new(&bytes[..most])]),
             Next::Write => {
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];

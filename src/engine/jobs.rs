@@ -7,10 +7,9 @@
 
 use crate::clock::Mono;
 use crate::ids::NodeId;
-use crate::ledger::Reason;
-use crate::limits::{CURSOR_EVERY, DISK_JOB_MAX, DISK_RETRY, HOLD_BYTES};
+use crate::limits::{CHECKPOINT_REST, CURSOR_EVERY, DISK_JOB_MAX, DISK_RETRY, HOLD_BYTES};
 use crate::output::queue::Queue;
-use crate::output::worker::{Position, Written};
+use crate::output::worker::{Kept, Written};
 
 use super::backpressure::Burst;
 use super::cx::Cx;
@@ -33,6 +32,8 @@ pub(super) struct Jobs {
     pub(super) exact: bool,
     checkpoint: Checkpoint,
     checked_at: Mono,
+    /// When the last job ended.
+    wrote_at: Mono,
     /// True if the cursor on disk lags the completed lines.
     dirty: bool,
     /// Requests to reopen the files that the thread has not answered.
@@ -83,6 +84,7 @@ impl Jobs {
             exact,
             checkpoint: Checkpoint::None,
             checked_at: now,
+            wrote_at: now,
             dirty: false,
             reopens: 0,
             reopening: false,
@@ -91,9 +93,15 @@ impl Jobs {
 
     pub(super) fn deadline(&self) -> Option<Mono> {
         let checkpoint = (self.exact && self.dirty && !self.busy)
-            .then(|| self.checked_at + CURSOR_EVERY)
+            .then(|| self.checkpoint_at())
             .filter(|_| self.checkpoint == Checkpoint::None && self.retry_at.is_none());
         self.retry_at.into_iter().chain(checkpoint).min()
+    }
+
+    /// When the next checkpoint is due.
+    fn checkpoint_at(&self) -> Mono {
+        let resting = (self.wrote_at + CHECKPOINT_REST).max(self.checked_at + CURSOR_EVERY / 2);
+        resting.min(self.checked_at + CURSOR_EVERY)
     }
 
     /// Starts a job with the waiting lines, if none is running.
@@ -129,7 +137,7 @@ impl Jobs {
 
     /// Makes a checkpoint if the last one is long enough ago, or at the end.
     pub(super) fn checkpoint_where_due(&mut self, node: NodeId, at_end: bool, cx: &mut Cx) {
-        let due = at_end || cx.now >= self.checked_at + CURSOR_EVERY;
+        let due = at_end || cx.now >= self.checkpoint_at();
         if self.exact && due && !self.busy && self.dirty {
             self.start_checkpoint(node, cx);
         }
@@ -164,8 +172,9 @@ impl Lane {
     /// Handles the end of a job.
     fn job_done(&mut self, written: Written, cx: &mut Cx) -> Completed {
         let Sink::Jobs(jobs) = &mut self.sink else { return Completed::default() };
-        let Written { bytes, refused, pause, error, .. } = written;
+        let Written { bytes, refused, reason, pause, error, .. } = written;
         jobs.busy = false;
+        jobs.wrote_at = cx.now;
         let mut left = self.queue.advance(bytes, &mut cx.budget);
         left.lines -= refused.lines;
         left.bytes -= refused.bytes;
@@ -182,7 +191,7 @@ impl Lane {
         if pause {
             jobs.start_checkpoint(self.id.node, cx);
         }
-        Completed::with_lost(left, refused, Reason::DiskError)
+        Completed::with_lost(left, refused, reason)
     }
 }
 
@@ -201,11 +210,12 @@ impl Engine {
         self.cx.touch(node);
     }
 
-    /// Truncates the files of an output that reads from a spool, before it writes anything.
-    pub(super) fn restore_files(&mut self, node: NodeId, files: Position) {
+    /// Gives an output that reads from a spool what it kept, before it writes anything: its files
+    /// are truncated.
+    pub(super) fn restore(&mut self, node: NodeId, kept: Kept) {
         let is_exact = |lane: &Lane| lane.jobs().is_some_and(|jobs| jobs.exact);
-        if !files.is_empty() && self.graph.lane(node.only_lane()).is_some_and(is_exact) {
-            let work = DiskWork::Restore(files);
+        if !kept.is_empty() && self.graph.lane(node.only_lane()).is_some_and(is_exact) {
+            let work = DiskWork::Restore(kept);
             self.cx.act(Action::Disk(DiskJob { node, work }));
         }
     }
@@ -224,12 +234,12 @@ impl Engine {
     }
 
     /// The files are durable: has the cursor written.
-    pub(super) fn checkpointed(&mut self, node: NodeId, files: Result<Position, String>) {
+    pub(super) fn checkpointed(&mut self, node: NodeId, kept: Result<Kept, String>) {
         let lane = node.only_lane();
         let Some(jobs) = self.graph.lane_mut(lane).and_then(Lane::jobs_mut) else { return };
         jobs.busy = false;
-        let files = match files {
-            Ok(files) => files,
+        let kept = match kept {
+            Ok(kept) => kept,
             Err(error) => {
                 jobs.checkpoint = Checkpoint::None;
                 return self.job_done(node, Written { error: Some(error), ..Written::default() });
@@ -239,7 +249,7 @@ impl Engine {
         if let Some(consumer) = self.consumers.get_mut(lane)
             && let Some(spool) = self.graph.spool(consumer.spool)
         {
-            consumer.checkpoint = Some(consumer.cursor(spool.identity, files));
+            consumer.checkpoint = Some(consumer.cursor(spool.identity, kept));
             self.cx.touch(consumer.spool);
         }
     }

@@ -31,7 +31,7 @@ pub enum Cause {
 
 /// Every cause. Lines dropped at the end of the grace are logged by themselves, and a duplicate is
 /// no loss.
-const CAUSES: [Cause; 10] = [
+const CAUSES: [Cause; 11] = [
     Cause::Dropped(Reason::QueueFull),
     Cause::Dropped(Reason::ChildGone),
     Cause::Dropped(Reason::Rate),
@@ -39,6 +39,7 @@ const CAUSES: [Cause; 10] = [
     Cause::Dropped(Reason::SendError),
     Cause::Dropped(Reason::SpoolFull),
     Cause::Dropped(Reason::Damaged),
+    Cause::Dropped(Reason::Oversize),
     Cause::Kernel,
     Cause::Oversize,
     Cause::Sequence,

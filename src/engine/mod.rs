@@ -147,7 +147,7 @@ impl Engine {
             Event::StdinClosed { lane, unread } => self.stdin_closed(lane, unread),
             Event::Exited { lane, how, unread } => self.child_exited(lane, &how, unread),
             Event::JobDone { node, written } => self.job_done(node, written),
-            Event::Checkpointed { node, files } => self.checkpointed(node, files),
+            Event::Checkpointed { node, kept } => self.checkpointed(node, kept),
             Event::Reopened { node, done } => self.reopened(node, done),
             Event::SpoolOpened { node, found } => self.spool_opened(node, *found),
             Event::SpoolDone { node, report } => self.spool_done(node, *report),

@@ -34,6 +34,9 @@ fn of_drop(node: &NodeStatus, reason: Reason) -> String {
         Reason::SpoolFull => of_full_spool(node),
         Reason::Damaged => "segments are damaged; see `logweir spool verify`".into(),
         Reason::Shutdown => "the grace was over; raise `daemon.grace`".into(),
+        Reason::Oversize => {
+            "the peer takes no lines that long; shorten them, or raise its limit".into()
+        }
         Reason::Duplicate => "they are here already".into(),
     }
 }

@@ -18,6 +18,7 @@ use crate::limits::{
     UNSYNCED_MAX,
 };
 use crate::output::queue::Queue;
+use crate::output::worker::Kept;
 use crate::spool::cursor::Cursor;
 use crate::spool::job::{Job, Report, Step, Thread};
 use crate::spool::sync::Task;
@@ -618,7 +619,7 @@ fn cursors_to_save<'c>(
 ) -> Vec<Cursor> {
     let due = |consumer: &Consumer| match consumer.is_exact {
         true => consumer.checkpoint.clone(),
-        false => (all && consumer.has_moved()).then(|| consumer.cursor(spool, Vec::new())),
+        false => (all && consumer.has_moved()).then(|| consumer.cursor(spool, Kept::default())),
     };
     consumers.filter_map(due).collect()
 }

@@ -154,6 +154,9 @@ pub struct SpoolStatus {
     pub durable: u64,
     /// The number of the next line.
     pub next: u64,
+    /// Durable lines that no reader waits for: they are only kept, to be replayed by hand.
+    #[serde(default)]
+    pub kept: u64,
     /// Bytes on disk.
     pub bytes: u64,
     /// The maximum of those bytes.
@@ -379,7 +382,10 @@ impl Engine {
         let held = spool.held;
         let readers =
             self.consumers.of_spool(id).map(|(_, consumer)| reader_status(consumer, spool));
+        let passed = self.consumers.of_spool(id).map(|(_, consumer)| consumer.position).min();
+        let passed = passed.unwrap_or(held.durable).clamp(held.oldest, held.durable);
         Some(SpoolStatus {
+            kept: passed - held.oldest,
             identity: spool.identity.to_string(),
             oldest: held.oldest,
             durable: held.durable,

@@ -259,19 +259,81 @@ fn a_child_that_is_a_little_behind_finds_the_pieces_that_others_got() {
     let mut world = world(&format!("{}{}", pipe("a"), pipe("b")));
     let line = "x".repeat(29) + "\n";
     world.lines(&line.repeat(8));
-    // Both are full but for 16 bytes. One reads, and both get more, one of them only its start.
+    // Both are full but for 16 bytes. One reads all of it, the other one a little.
     let [a, b] = ["a", "b"].map(|name| world.children_of(name)[0]);
     let before = world.shared;
     assert_eq!(before, 2 * 240);
     world.read(a, 240);
+    world.read(b, 8);
     world.lines(&line.repeat(4));
-    assert_eq!(world.shared - before, 120 + 16);
-    world.read(b, 240);
+    assert_eq!(world.shared - before, 120, "there is no room for the first piece of 100 bytes");
+    world.read(b, 232);
     world.settle();
-    // The rest of the first piece is written, and the second is there.
-    assert_eq!(world.shared - before, 120 + 16 + 60);
+    assert_eq!(world.shared - before, 2 * 120);
     world.finish();
     assert_eq!((world.read_by("a").len(), world.read_by("b").len()), (12, 12));
+}
+
+#[test]
+fn a_child_that_reads_gets_a_piece_once_there_is_room_for_all_of_it() {
+    let pipe = |name: &str| format!("[output.{name}]\nfrom = \"in\"\npipe = \"x\"\n");
+    let mut world = world(&format!("{}{}", pipe("a"), pipe("b")));
+    let line = "x".repeat(39) + "\n";
+    (0..3).for_each(|_| world.lines(&line.repeat(2)));
+    let [a, b] = ["a", "b"].map(|name| world.children_of(name)[0]);
+    world.read(a, 80);
+    world.read(b, 8);
+    let before = world.shared;
+    world.lines(&line.repeat(2));
+    assert_eq!(world.shared - before, 80, "one has room for all of it, the other one waits");
+    world.read(b, 80);
+    world.settle();
+    assert_eq!(world.shared - before, 160);
+    // One that has stopped reading is given what there is room for.
+    world.lines(&line.repeat(2));
+    assert_eq!(world.shared - before, 160);
+    world.pass(Duration::from_millis(200));
+    let queued = |name: &str| world.node(name).queued;
+    assert!(world.shared - before > 160, "{}", world.shared);
+    assert_eq!((queued("a"), queued("b")), (10 - 2, 10 - 2));
+    world.finish();
+    assert_eq!((world.read_by("a").len(), world.read_by("b").len()), (10, 10));
+}
+
+#[test]
+fn datagrams_wait_in_the_kernel_for_a_child_that_reads_but_not_for_a_stalled_or_a_slow_one() {
+    let mut world = world("[output.p]\nfrom = \"in\"\npipe = \"x\"\n");
+    let input = world.engine.find("in").unwrap();
+    let child = world.children_of("p")[0];
+    let line = "x".repeat(39) + "\n";
+    world.lines(&line.repeat(20));
+    assert!(!world.engine.is_throttled(input), "it has never read");
+    world.read(child, 8);
+    world.settle();
+    assert!(world.engine.is_throttled(input));
+    world.pass(Duration::from_millis(101));
+    assert!(!world.engine.is_throttled(input), "it reads no more");
+    // It reads again, and is not done within a second.
+    for _ in 0..15 {
+        world.read(child, 8);
+        world.settle();
+        assert!(world.engine.is_throttled(input));
+        world.pass(Duration::from_millis(55));
+    }
+    world.pass(Duration::from_millis(90));
+    world.read(child, 8);
+    world.settle();
+    assert!(!world.engine.is_throttled(input), "it is slow");
+    // Once it has caught up, it begins anew.
+    while world.node("p").queued > 0 {
+        world.read(child, 256);
+        world.settle();
+    }
+    world.lines(&line.repeat(20));
+    assert!(world.engine.is_throttled(input));
+    world.finish();
+    assert!(!world.engine.is_throttled(input));
+    assert_eq!(world.read_by("p").len(), 40);
 }
 
 /// One step of a random history.
@@ -536,4 +598,24 @@ fn lines_that_a_removed_spool_still_writes_are_acknowledged() {
     let mut world = spool_removed_with_a_line(false);
     world.pass(Duration::from_secs(60));
     assert_eq!((world.completed, world.lost.as_slice()), (2, &[][..]));
+}
+
+#[test]
+fn a_file_that_has_all_its_lines_is_named_by_the_cursor_before_the_next_ones_come() {
+    let spool = "[spool.s]\nfrom = \"in\"\ndir = \"/s\"\nsync = \"1s\"\n";
+    let mut world = world(&format!("{spool}[output.f]\nfrom = \"s\"\nfile = \"/f\"\n"));
+    let position = |world: &World| {
+        let bytes = world.fs.files().remove(std::path::Path::new("/s/f.cursor"))?;
+        Some(crate::spool::cursor::Cursor::decode(&bytes).unwrap().position)
+    };
+    world.lines("line\n");
+    world.pass(seconds(3));
+    for round in 2..=5 {
+        world.lines("line\n");
+        // They are durable, and given to the file, once a second.
+        world.pass(seconds(1));
+        world.pass(Duration::from_millis(30));
+        assert_eq!(position(&world), Some(round));
+    }
+    world.finish();
 }

@@ -1,5 +1,7 @@
 //! The key of a line, as a number: a field of it, or what the one group of a regex finds in it.
 
+use std::borrow::Cow;
+
 use regex_automata::meta::Regex;
 use regex_automata::util::captures::Captures;
 use xxhash_rust::xxh3::xxh3_64;
@@ -42,21 +44,26 @@ impl Key {
         Ok(Self::Group { regex, found })
     }
 
-    /// The hash of a line's key (XXH3), the same on every host; `None` where it has none.
-    pub fn hash(&mut self, line: &[u8], source: Option<Source>) -> Option<u64> {
+    /// A line's key; `None` where it has none.
+    pub fn find<'l>(&mut self, line: &'l [u8], source: Option<Source>) -> Option<Cow<'l, [u8]>> {
         match self {
             Self::Field(field) => {
                 let message = match field.is_in_header() {
                     true => Message::parse_header(line),
                     false => Message::parse(line),
                 };
-                field.value(line, &message, source).map(|value| xxh3_64(&value))
+                field.value(line, &message, source)
             }
             Self::Group { regex, found } => {
                 regex.captures(line, found);
-                found.get_group(1).map(|span| xxh3_64(&line[span]))
+                found.get_group(1).map(|span| Cow::Borrowed(&line[span]))
             }
         }
+    }
+
+    /// The hash of a line's key (XXH3), the same on every host; `None` where it has none.
+    pub fn hash(&mut self, line: &[u8], source: Option<Source>) -> Option<u64> {
+        self.find(line, source).map(|value| xxh3_64(&value))
     }
 }
 

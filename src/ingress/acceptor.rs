@@ -3,6 +3,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use crate::net::stream::Stream;
 use crate::net::tls::ServerTls;
 use crate::net::transport::Transport;
 use crate::sources::Source as Peer;
+use crate::sys::process::{descriptors_are_scarce, is_one_of_the_last};
 
 /// How long to wait after the system had no descriptor for a connection.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
@@ -104,8 +106,10 @@ pub(super) struct Acceptor {
     listener: Option<Polled>,
     tls: Option<ServerTls>,
     max_connections: usize,
-    /// The system had no descriptor for the last client; this was said.
+    /// There was no descriptor for the next client; this was said.
     stuck: bool,
+    /// The last client took one of the last descriptors that clients may take.
+    scarce: bool,
     complaints: Complaints,
     refusals: Complaints,
     /// When a client was refused last.
@@ -131,6 +135,7 @@ impl Acceptor {
             tls: bound.tls,
             max_connections: bound.max_connections,
             stuck: false,
+            scarce: false,
             complaints: Complaints::default(),
             refusals: Complaints::default(),
             refused: None,
@@ -153,7 +158,12 @@ impl Acceptor {
     /// The next connection while there are `connected` clients; `None` where nobody waits.
     pub(super) fn next(&mut self, connected: usize) -> Option<Arrival> {
         loop {
-            let (stream, peer) = match self.listener.as_ref()?.accept() {
+            let listener = self.listener.as_ref()?;
+            if self.scarce && descriptors_are_scarce(listener.as_fd()) {
+                self.cannot_take("the others are kept for files, children and control clients");
+                return None;
+            }
+            let (stream, peer) = match listener.accept() {
                 Ok(arrived) => arrived,
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => {
@@ -163,16 +173,13 @@ impl Acceptor {
                     // The client went before it was taken.
                     ErrorKind::ConnectionAborted | ErrorKind::Interrupted => continue,
                     _ => {
-                        if !self.stuck {
-                            let name = &self.name;
-                            log::warn!("input.{name}: clients cannot be taken: {error}; they wait");
-                        }
-                        self.stuck = true;
+                        self.cannot_take(&error.to_string());
                         return None;
                     }
                 },
             };
             self.stuck = false;
+            self.scarce = is_one_of_the_last(stream.as_fd().as_raw_fd());
             if connected >= self.max_connections {
                 return Some(Arrival::TooMany(stream, peer));
             }
@@ -180,6 +187,18 @@ impl Acceptor {
                 return Some(Arrival::Client(transport, peer));
             }
         }
+    }
+
+    /// There is no descriptor for the next client.
+    fn cannot_take(&mut self, why: &str) {
+        if !self.stuck {
+            let name = &self.name;
+            log::warn!(
+                "input.{name}: clients cannot be taken: no file descriptor is left for them \
+                 ({why}); they wait. Raise LimitNOFILE, or lower max_connections"
+            );
+        }
+        self.stuck = true;
     }
 
     /// Takes a client; nothing where TLS cannot begin, which is logged.

@@ -151,12 +151,51 @@ pub struct ReadyList {
     wake: Wake,
     /// Bytes that all receivers have sent and the loop has not taken.
     sent: Arc<AtomicUsize>,
+    unfinished: Arc<Unfinished>,
+}
+
+/// What the clients of all inputs make us hold.
+#[derive(Debug, Default)]
+struct Unfinished {
+    bytes: AtomicUsize,
+    inputs: AtomicUsize,
+}
+
+/// What the clients of one input make us hold, in bytes: unfinished messages and unread answers.
+#[derive(Debug)]
+pub struct Holding {
+    all: Arc<Unfinished>,
+    own: usize,
+}
+
+impl Holding {
+    /// Changes what one client holds.
+    pub fn change(&mut self, before: usize, after: usize) {
+        self.own = self.own + after - before;
+        // In this order, so that the sum is never below what is held.
+        self.all.bytes.fetch_add(after, Ordering::Relaxed);
+        self.all.bytes.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    /// Returns whether the clients of all inputs together hold more than [`limits::UNFINISHED_MAX`]
+    /// and those of this input more than its share.
+    pub fn is_too_much(&self) -> bool {
+        let share = limits::UNFINISHED_MAX / self.all.inputs.load(Ordering::Relaxed).max(1);
+        self.all.bytes.load(Ordering::Relaxed) > limits::UNFINISHED_MAX && self.own > share
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.all.bytes.fetch_sub(self.own, Ordering::Relaxed);
+        self.all.inputs.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl ReadyList {
     /// An empty list, of a loop that `wake` wakes.
     pub fn new(wake: Wake) -> Self {
-        Self { list: Arc::default(), wake, sent: Arc::default() }
+        Self { list: Arc::default(), wake, sent: Arc::default(), unfinished: Arc::default() }
     }
 
     /// Takes the numbers of all receivers in the list; each is listed again once it sends more.
@@ -359,6 +398,13 @@ impl Inlet {
     /// stopped.
     pub fn bell(&self) -> &Bell {
         &self.control.bell
+    }
+
+    /// The account of what this input's clients make us hold.
+    pub fn holding(&self) -> Holding {
+        let all = Arc::clone(&self.ready.unfinished);
+        all.inputs.fetch_add(1, Ordering::Relaxed);
+        Holding { all, own: 0 }
     }
 
     /// Whether the loop's queue takes `count` more batches without a wait.

@@ -76,6 +76,15 @@ pub(super) enum Polled {
     ),
 }
 
+impl AsFd for Polled {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener, _) => listener.as_fd(),
+        }
+    }
+}
+
 impl Polled {
     /// Has `token` tell of connections.
     pub(super) fn register(

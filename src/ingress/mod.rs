@@ -10,6 +10,7 @@ pub mod descriptor;
 pub mod files;
 pub mod inbox;
 pub mod listener;
+mod parting;
 pub mod pending;
 pub mod program;
 pub mod server;

@@ -22,12 +22,13 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::acceptor::{Acceptor, Arrival, Bound};
-use super::inbox::{Inlet, LastLines};
+use super::inbox::{Holding, Inlet, LastLines};
+use super::parting::{Parting, wrong};
 use super::{Socket, Source};
 use crate::ids::Identity;
 use crate::input::Gather;
 use crate::limits::{
-    ANSWERS_MAX, OPEN_MAX, READ_CHUNK, RECV_PAUSE, STREAM_FULL, TURN, UNFINISHED_MAX, YIELDS_IDLE,
+    ANSWERS_MAX, BARRIERS_MAX, OPEN_MAX, READ_CHUNK, RECV_PAUSE, STREAM_FULL, TURN, YIELDS_IDLE,
     YIELDS_SILENT,
 };
 use crate::net::tls::ServerTls;
@@ -95,6 +96,10 @@ pub trait Session {
 
     /// The client has shown this certificate (DER), which was verified. Before anything else.
     fn authenticated(&mut self, _certificate: &[u8]) {}
+
+    /// Whether the loop takes nothing more now, so that what is sent to it waits. Told before each
+    /// [`Self::push`], for a protocol that can have its client come back later.
+    fn set_held_back(&mut self, _is: bool) {}
 
     /// What the client did wrong since the last time that costs it a message and not its
     /// connection; it is counted already.
@@ -204,10 +209,12 @@ struct Running<A: Accept> {
     again: Vec<Token>,
     /// Who waits for which barrier, oldest first.
     waiting: VecDeque<(u64, Token)>,
+    /// Who is not read from before fewer barriers are waited for.
+    held_back: Vec<Token>,
     /// Who made the resume query of which barrier.
     querying: HashMap<u64, Token>,
-    /// What all clients make us hold, in bytes: unfinished messages and unread answers.
-    held: usize,
+    /// What all clients make us hold.
+    holding: Holding,
     idle_looked: Instant,
     chunk: Vec<u8>,
 }
@@ -228,16 +235,10 @@ struct Client<S> {
     faulty: bool,
     /// Whether it is not read from because it does not read its answers.
     write_blocked: bool,
-    /// Its part of [`Running::held`].
+    /// Whether it is in [`Running::held_back`].
+    held_back: bool,
+    /// Its part of [`Running::holding`], in bytes.
     held: usize,
-}
-
-/// Why a client is disconnected.
-enum Parting {
-    /// It has ended.
-    End,
-    /// It did something wrong.
-    Wrong(String),
 }
 
 impl<A: Accept> Running<A> {
@@ -246,6 +247,7 @@ impl<A: Accept> Running<A> {
         let bell = inlet.bell().as_fd().as_raw_fd();
         poll.registry().register(&mut SourceFd(&bell), BELL, Interest::READABLE)?;
         let acceptor = Acceptor::open(inlet.name(), bound, poll.registry(), LISTENER)?;
+        let holding = inlet.holding();
         Ok(Self {
             poll,
             acceptor,
@@ -256,8 +258,9 @@ impl<A: Accept> Running<A> {
             next_token: FIRST_CLIENT,
             again: Vec::new(),
             waiting: VecDeque::new(),
+            held_back: Vec::new(),
             querying: HashMap::new(),
-            held: 0,
+            holding,
             idle_looked: Instant::now(),
             chunk: vec![0; READ_CHUNK],
         })
@@ -353,6 +356,7 @@ impl<A: Accept> Running<A> {
         if self.idle_looked.elapsed() >= IDLE_EVERY {
             self.idle_looked = Instant::now();
             self.close_idle();
+            self.hold_less();
             self.acceptor.say_whether_refusing(&self.inlet);
         }
         brought
@@ -429,6 +433,7 @@ impl<A: Accept> Running<A> {
             ends: false,
             faulty: false,
             write_blocked: false,
+            held_back: false,
             held: 0,
         };
         self.clients.insert(token, client);
@@ -454,7 +459,7 @@ impl<A: Accept> Running<A> {
     /// Disconnects a client. What it had sent of a last message is a message.
     fn part(&mut self, token: Token, parting: Parting) {
         let Some(mut client) = self.clients.remove(&token) else { return };
-        self.held -= client.held;
+        self.holding.change(client.held, 0);
         client.session.finish(&mut self.gather);
         if let Parting::Wrong(why) = parting {
             self.gather.counts().malformed += 1;
@@ -463,14 +468,18 @@ impl<A: Accept> Running<A> {
         client.transport.close();
     }
 
-    /// Counts what a client makes us hold. Where all clients together make us hold too much,
-    /// whoever does most is disconnected.
+    /// Counts what a client makes us hold.
     fn account(&mut self, token: Token) {
         let Some(client) = self.clients.get_mut(&token) else { return };
         let held = client.session.held() + client.session.out().len();
-        self.held = self.held + held - client.held;
+        self.holding.change(client.held, held);
         client.held = held;
-        while self.held > UNFINISHED_MAX {
+        self.hold_less();
+    }
+
+    /// Where all clients together make us hold too much, whoever does most is disconnected.
+    fn hold_less(&mut self) {
+        while self.holding.is_too_much() {
             let largest = self.clients.iter().max_by_key(|(_, client)| client.held);
             let Some(token) = largest.map(|(token, _)| *token) else { break };
             let why = "has sent much of a message and not its end, or does not read its answers, \
@@ -487,6 +496,12 @@ impl<A: Accept> Running<A> {
         for _ in 0..TURN {
             let Some(client) = self.clients.get_mut(&token) else { return brought };
             if self.inlet.is_closed() || !client.is_read_from() {
+                return brought;
+            }
+            if self.waiting.len() >= BARRIERS_MAX {
+                if !std::mem::replace(&mut client.held_back, true) {
+                    self.held_back.push(token);
+                }
                 return brought;
             }
             let count = match client.transport.read(&mut self.chunk) {
@@ -528,6 +543,7 @@ impl<A: Accept> Running<A> {
             client.session.authenticated(certificate);
         }
         (client.spoke, client.heard) = (true, Instant::now());
+        client.session.set_held_back(!self.inlet.has_room(1));
         if let Err(fault) = client.session.push(&self.chunk[..count], &mut self.gather) {
             client.faulty = true;
             self.acceptor.complain(client.peer, &fault.to_string());
@@ -594,7 +610,21 @@ impl<A: Accept> Running<A> {
             self.write(token);
             self.again.push(token);
         }
-        let Some(completed) = answers.completed else { return };
+        if let Some(completed) = answers.completed {
+            self.tell_completed(completed);
+        }
+        if self.waiting.len() < BARRIERS_MAX {
+            for token in self.held_back.drain(..) {
+                if let Some(client) = self.clients.get_mut(&token) {
+                    client.held_back = false;
+                    self.again.push(token);
+                }
+            }
+        }
+    }
+
+    /// Tells the clients whose lines are on disk now.
+    fn tell_completed(&mut self, completed: u64) {
         let mut reached = Vec::new();
         while let Some((barrier, token)) = self.waiting.front()
             && *barrier <= completed
@@ -618,8 +648,9 @@ impl<A: Accept> Running<A> {
     fn disconnect_lost(&mut self, lost: &[u64]) {
         for barrier in lost {
             let asked = self.querying.remove(barrier);
-            let waited = self.waiting.iter().find(|(number, _)| number == barrier);
-            for token in waited.map(|(_, token)| *token).into_iter().chain(asked) {
+            let at = self.waiting.iter().position(|(number, _)| number == barrier);
+            let waited = at.and_then(|at| self.waiting.remove(at)).map(|(_, token)| token);
+            for token in waited.into_iter().chain(asked) {
                 let Some(client) = self.clients.get(&token) else { continue };
                 let why = "disconnected, because the spool of its lines was removed before they \
                            were on disk: they have no acknowledgement, and it must send them again";
@@ -708,17 +739,5 @@ impl<S: Session> Client<S> {
         // What was a long queue of answers is not kept.
         self.session.out().shrink_to(READ_CHUNK);
         self.transport.flush()
-    }
-}
-
-/// What a broken connection means.
-fn wrong(error: &io::Error, spoke: bool, plain_hint: &str) -> Parting {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls {
-        Some(rustls::Error::InvalidMessage(what)) if !spoke => Parting::Wrong(format!(
-            "speaks no TLS ({what:?}); a sender of plain text needs {plain_hint}"
-        )),
-        Some(error) => Parting::Wrong(format!("TLS: {error}")),
-        None => Parting::End,
     }
 }

@@ -262,9 +262,14 @@ impl Queue {
         Some(self.batches.get(self.next)?.bytes.slice(self.offset..))
     }
 
-    /// Returns whether another queue holds that batch too.
-    pub fn shares_unwritten(&self, budget: &Budget) -> bool {
-        self.charges.get(self.next).is_some_and(|charge| budget.holders(charge) > 1)
+    /// The bytes of that batch that were written.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// How many queues hold that batch, this one included.
+    pub fn unwritten_holders(&self, budget: &Budget) -> u32 {
+        self.charges.get(self.next).map_or(0, |charge| budget.holders(charge))
     }
 
     /// The first unwritten lines of one batch: as many as fit into `most` bytes, but at least one.

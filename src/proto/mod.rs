@@ -10,6 +10,7 @@ pub mod file;
 pub mod fluent;
 pub mod forward;
 pub mod journal;
+pub mod kafka;
 pub mod pipe;
 pub mod relp;
 pub mod shared;
@@ -18,6 +19,7 @@ pub mod stdout;
 pub mod syslog;
 pub mod tail;
 pub mod tcp;
+pub mod thrift;
 pub mod traits;
 pub mod udp;
 
@@ -106,6 +108,8 @@ inputs! {
     Fluent(fluent::config::FluentInPlan),
     /// The system's journal.
     Journal(journal::config::JournalPlan),
+    /// Calls of Scribe and Flume over Thrift, each answered once it is on disk.
+    Thrift(thrift::config::ThriftInPlan),
     /// The daemon's standard input; ends the daemon's work at end of file.
     Stdin(stdin::config::StdinPlan),
     /// A named pipe, created where missing, reopened at end of file.
@@ -127,6 +131,8 @@ macro_rules! outputs {
             Forward($crate::proto::forward::config::ForwardPlan),
             /// The daemon's standard output.
             Stdout($crate::proto::stdout::config::StdoutPlan),
+            /// Topics of a cluster of brokers.
+            Kafka($crate::proto::kafka::config::KafkaOutPlan),
         }
     };
 }
@@ -188,6 +194,8 @@ clients! {
     tcp: tcp::config::TcpOutPlan,
     /// Fluent forward.
     fluent: fluent::out_config::FluentOutPlan,
+    /// Scribe.
+    thrift: thrift::config::ScribeOutPlan,
 }
 
 /// Refuses keys of a protocol by which no peer is reached.

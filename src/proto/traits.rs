@@ -123,6 +123,12 @@ pub trait Output: Sized {
         false
     }
 
+    /// Returns whether it knows by a count which lines its peer has, so that they must be the same
+    /// ones after a restart.
+    fn resumes_by_count(&self) -> bool {
+        false
+    }
+
     /// Opens the worker of an output with jobs; `None` for any other.
     fn worker<F: Fs + 'static>(&self, workplace: Workplace<'_, F>) -> Option<Box<dyn Worker>> {
         let _ = workplace;

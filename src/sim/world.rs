@@ -65,6 +65,8 @@ pub(crate) struct World {
     /// Children to be written to, and the daemon's own pipes.
     ready: Vec<LaneId>,
     own: [Vec<u8>; PIECES_HELD],
+    /// Children whose pipes will have room in a moment.
+    retries: Vec<LaneId>,
     /// Bytes that children got from those.
     pub(crate) shared: u64,
     /// What each child of a node has read, one entry per run.
@@ -84,6 +86,7 @@ struct SimPipes<'a> {
     children: &'a mut BTreeMap<LaneId, SimChild>,
     own: &'a mut [Vec<u8>; PIECES_HELD],
     shared: &'a mut u64,
+    retries: &'a mut Vec<LaneId>,
 }
 
 impl SimPipes<'_> {
@@ -110,9 +113,12 @@ impl Pipes for SimPipes<'_> {
         self.own[slot].clear();
     }
 
-    fn share(&mut self, slot: usize, most: usize, lane: LaneId) -> io::Result<usize> {
+    fn share(&mut self, slot: usize, most: usize, last: bool, lane: LaneId) -> io::Result<usize> {
         let held = self.own[slot][..most].to_vec();
         let count = self.put(lane, &held, PAGE)?;
+        if last {
+            self.own[slot].drain(..count);
+        }
         *self.shared += count as u64;
         Ok(count)
     }
@@ -120,6 +126,10 @@ impl Pipes for SimPipes<'_> {
     fn write(&mut self, lane: LaneId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         self.put(lane, &bytes, 1)
+    }
+
+    fn retry(&mut self, lane: LaneId) {
+        self.retries.push(lane);
     }
 
     fn unread(&self, lane: LaneId) -> Option<usize> {
@@ -157,6 +167,7 @@ impl World {
             children: BTreeMap::new(),
             ready: Vec::new(),
             own: Default::default(),
+            retries: Vec::new(),
             shared: 0,
             lives: BTreeMap::new(),
             startable: true,
@@ -166,7 +177,7 @@ impl World {
             losses: Vec::new(),
         };
         // Small enough to be cut by a pipe of this world, and too small to be worth it.
-        world.engine.set_pieces(60, 12);
+        world.engine.set_pieces(100, 12);
         world.open_spools()?;
         world.settle();
         Ok(world)
@@ -221,6 +232,9 @@ impl World {
             assert!(next >= self.now, "the deadline is in the past");
             self.now = next.max(self.now);
             self.end_sync();
+            std::mem::take(&mut self.retries).into_iter().for_each(|lane| {
+                self.engine.writable(lane);
+            });
             self.handle(Event::Tick);
             if self.now >= end {
                 return;
@@ -236,9 +250,7 @@ impl World {
                 self.act(action);
             } else if let Some(ready) = self.engine.poll_ready() {
                 self.write(ready);
-            } else if self.write_children() {
-            } else if !self.slow_syncs && self.end_sync() {
-            } else {
+            } else if !(self.write_children() || !self.slow_syncs && self.end_sync()) {
                 self.check();
                 return;
             }
@@ -310,24 +322,23 @@ impl World {
 
     fn disk(&mut self, node: NodeId, work: DiskWork) {
         match work {
-            DiskWork::Open { plan, exact } => {
+            DiskWork::Open { name, plan, exact } => {
                 let (fs, open_files) = (self.fs.clone(), &OpenFiles::default());
-                let worker = plan.worker(Workplace { fs, open_files, exact }).unwrap();
+                let worker = plan.worker(Workplace { fs, open_files, name: &name, exact }).unwrap();
                 self.workers.insert(node, worker);
             }
             DiskWork::Append(batches) => {
                 let written = self.workers.get_mut(&node).unwrap().append(&batches);
                 self.engine.handle(Event::JobDone { node, written }, self.now);
             }
-            DiskWork::Restore(position) => {
-                self.workers.get_mut(&node).unwrap().restore(&position).unwrap();
-            }
+            DiskWork::Restore(kept) => self.workers.get_mut(&node).unwrap().restore(&kept).unwrap(),
+            DiskWork::Missing => self.workers.get_mut(&node).unwrap().missing(),
             DiskWork::Checkpoint => {
                 let output = self.workers.get_mut(&node).unwrap();
                 let was_reopening = output.is_reopening();
-                let files = output.checkpoint();
+                let kept = output.checkpoint();
                 let reopened = was_reopening && !output.is_reopening();
-                self.engine.handle(Event::Checkpointed { node, files }, self.now);
+                self.engine.handle(Event::Checkpointed { node, kept }, self.now);
                 if reopened {
                     self.engine.handle(Event::Reopened { node, done: true }, self.now);
                 }
@@ -375,7 +386,7 @@ impl World {
         match self.engine.sink(lane) {
             Some(SinkKind::Child) => self.ready.push(lane),
             // The test plays the network and takes the bytes when it likes.
-            Some(SinkKind::Connection) => return self.engine.fill(lane),
+            Some(SinkKind::Connection) => self.engine.fill(lane),
             other => panic!("no {other:?} here"),
         }
     }
@@ -384,7 +395,8 @@ impl World {
     fn write_children(&mut self) -> bool {
         let any = !self.ready.is_empty();
         let (children, own) = (&mut self.children, &mut self.own);
-        let mut pipes = SimPipes { children, own, shared: &mut self.shared };
+        let (shared, retries) = (&mut self.shared, &mut self.retries);
+        let mut pipes = SimPipes { children, own, shared, retries };
         self.engine.write_children(&mut self.ready, &mut pipes, self.now);
         any
     }

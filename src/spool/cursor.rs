@@ -22,6 +22,8 @@ pub struct Cursor {
     pub done: u64,
     /// For a file output: its files, and how long they are with all that is done with.
     pub files: Vec<(PathBuf, u64)>,
+    /// For an output that keeps something else with its position: lines of text.
+    pub notes: Vec<String>,
 }
 
 const TITLE: &str = "logweir cursor 1";
@@ -30,6 +32,12 @@ const TITLE: &str = "logweir cursor 1";
 pub const SUFFIX: &str = ".cursor";
 
 impl Cursor {
+    /// A reader's position, with nothing else kept.
+    pub fn at(reader: &str, spool: Identity, position: u64) -> Self {
+        let (files, notes) = (Vec::new(), Vec::new());
+        Self { reader: reader.into(), spool, position, done: 0, files, notes }
+    }
+
     /// Where a reader's cursor is.
     pub fn path(dir: &Path, reader: &str) -> PathBuf {
         dir.join(format!("{reader}{SUFFIX}"))
@@ -38,7 +46,7 @@ impl Cursor {
     /// The file's content.
     pub fn encode(&self) -> Vec<u8> {
         use std::os::unix::ffi::OsStrExt;
-        let Self { reader, spool, position, done, files } = self;
+        let Self { reader, spool, position, done, files, notes } = self;
         let mut text =
             format!("{TITLE}\nreader {reader}\nspool {spool}\nposition {position}\ndone {done}\n")
                 .into_bytes();
@@ -46,6 +54,9 @@ impl Cursor {
             text.extend_from_slice(format!("file {len} ").as_bytes());
             text.extend_from_slice(path.as_os_str().as_bytes());
             text.push(b'\n');
+        }
+        for note in notes {
+            text.extend_from_slice(format!("note {note}\n").as_bytes());
         }
         let sum = crc32c::crc32c(&text);
         text.extend_from_slice(format!("sum {sum:08x}\n").as_bytes());
@@ -73,8 +84,13 @@ impl Cursor {
             position: field("position")?.parse().ok()?,
             done: field("done")?.parse().ok()?,
             files: Vec::new(),
+            notes: Vec::new(),
         };
         for line in lines {
+            if let Some(note) = line.strip_prefix(b"note ") {
+                cursor.notes.push(String::from_utf8(note.to_vec()).ok()?);
+                continue;
+            }
             let line = line.strip_prefix(b"file ")?;
             let space = memchr::memchr(b' ', line)?;
             let len = std::str::from_utf8(&line[..space]).ok()?.parse().ok()?;
@@ -98,13 +114,14 @@ mod tests {
             position: 42,
             done: 3,
             files: vec![("/var/log/a b".into(), 17), ("c".into(), 0)],
+            notes: vec!["producer 7 0".into(), "file 3 x".into()],
         }
     }
 
     #[test]
     fn a_cursor_reads_as_it_was_written() {
         assert_eq!(Cursor::decode(&cursor().encode()), Some(cursor()));
-        let none = Cursor { files: Vec::new(), ..cursor() };
+        let none = Cursor { files: Vec::new(), notes: Vec::new(), ..cursor() };
         assert_eq!(Cursor::decode(&none.encode()), Some(none));
     }
 

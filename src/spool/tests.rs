@@ -323,7 +323,7 @@ fn a_cursor_of_another_spool_or_a_damaged_one_is_no_cursor() {
     store(&mut writer, "a line\n");
     drop(writer);
     let path = Path::new("/spool/r.cursor");
-    let cursor = |spool| Cursor { reader: "r".into(), spool, position: 1, done: 0, files: vec![] };
+    let cursor = |spool| Cursor::at("r", spool, 1);
     for content in [cursor(Identity::of(9)).encode(), b"garbage".to_vec(), Vec::new()] {
         fs.put(path, &content);
         let opened = opened(&fs, &plan());
@@ -342,7 +342,7 @@ fn what_is_gone_is_not_numbered_again() {
     let mut writer = start(&fs);
     store(&mut writer, "one\ntwo\nthree\n");
     let spool = writer.identity();
-    let cursor = Cursor { reader: "r".into(), spool, position: 3, done: 0, files: vec![] };
+    let cursor = Cursor::at("r", spool, 3);
     assert_eq!(save(&mut writer, cursor).error, None);
     drop(writer);
     for segment in segments(&fs) {

@@ -241,7 +241,8 @@ fn logweir(
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "\n[output.p{number}]\nfrom = \"in\"\n{selects}pipe = \"{reader}\"\nstop_grace = \"1s\"\n"
+            "\n[output.p{number}]\nfrom = \"in\"\n{selects}pipe = \"{reader}\"\n\
+             queue = \"48MiB\"\nstop_grace = \"1s\"\n"
         );
     }
     let config = dir.join("logweir.toml");

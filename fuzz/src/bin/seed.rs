@@ -18,6 +18,8 @@ fn main() {
     streams(&messages);
     relp();
     fluent();
+    thrift();
+    kafka();
     spool();
     texts();
     configurations();
@@ -132,6 +134,24 @@ fn relp() {
     }
 }
 
+/// What a broker answers first, and bodies of answers, each behind its length.
+fn kafka() {
+    let versions: &[u8] = b"\0\0\x06\0\0\0\x03\0\x0b\0\0\x03\0\x04\0\x0c\0\0\x16\0\0\0\x04\0\
+        \0\x3d\0\0\0\0\0\0\x02\0\x01\0\x07\0\0\0\0\0\0";
+    let metadata: &[u8] = b"\0\0\0\0\0\x02\0\0\0\x01\x02k\0\0\x23\x84\0\0\x02C\0\0\0\x01\x02\0\0\x02t\
+        \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x07\0\x02\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\x01\x01\x01\0\0\0\0\0\0\0";
+    let identity: &[u8] = b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x09\0\0\0";
+    let bodies = [versions, metadata, identity, versions, metadata, identity, versions];
+    let sized = bodies.map(|body| {
+        let len = u8::try_from(body.len()).expect("short");
+        [&[len][..], body].concat()
+    });
+    put("kafka_broker", 0, &[&sized.concat()[..], &[1][..]].concat());
+    let len = u8::try_from(versions.len() + 4).expect("short");
+    let frame = [&[0, 0, 0, len, 0, 0, 0, 1][..], versions, &[0, 3, 7, 0][..]].concat();
+    put("kafka_broker", 1, &frame);
+}
+
 /// A batch row and its payload.
 fn batch(first: u64, payload: &[u8], origin: Option<(Identity, u64)>) -> Vec<u8> {
     let lines = payload.iter().filter(|byte| **byte == b'\n').count();
@@ -179,6 +199,20 @@ fn fluent() {
     ];
     for (number, stream) in streams.iter().enumerate() {
         put("fluent", number, &[stream, &b"\x07\x00\x10\x00\x01\x00"[..]].concat());
+    }
+}
+
+fn thrift() {
+    // Scribe's call as it writes it, Flume's event, and a status call.
+    let calls: [&[u8]; 3] = [
+        b"\0\0\0\x2a\0\0\0\x03Log\x01\0\0\0\0\x0f\0\x01\x0c\0\0\0\x01\
+          \x0b\0\x01\0\0\0\x03web\x0b\0\x02\0\0\0\x03hi\n\0\0",
+        b"\0\0\0\x34\x80\x01\0\x01\0\0\0\x06append\0\0\0\x01\x0c\0\x01\x0d\0\x01\x0b\x0b\0\0\0\x01\
+          \0\0\0\x01k\0\0\0\x01v\x0b\0\x02\0\0\0\x02hi\0\0\0",
+        b"\0\0\0\x16\x80\x01\0\x01\0\0\0\x09getStatus\0\0\0\x02\0",
+    ];
+    for (number, call) in calls.iter().enumerate() {
+        put("thrift", number, &[call, &b"\x07\x00\x10\x00\x01\x00"[..]].concat());
     }
 }
 

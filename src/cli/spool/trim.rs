@@ -185,7 +185,9 @@ fn begin_anew(folder: &Folder) -> anyhow::Result<()> {
     replace(&OsFs, &path, &head(spool, next, &newest)).with_context(said)?;
     for cursor in &cursors {
         let path = Cursor::path(dir, &cursor.reader);
-        replace(&OsFs, &path, &Cursor { spool, ..cursor.clone() }.encode()).with_context(said)?;
+        // Notes are what a peer knows the old identity by.
+        let renamed = Cursor { spool, notes: Vec::new(), ..cursor.clone() };
+        replace(&OsFs, &path, &renamed.encode()).with_context(said)?;
     }
     replace(&OsFs, &dir.join(IDENTITY), format!("{spool}\n").as_bytes()).with_context(said)?;
     let kept = count(cursors.len() as u64, "cursor");

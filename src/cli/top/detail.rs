@@ -178,13 +178,13 @@ impl Page<'_> {
         for child in &node.children {
             let pid = child.pid.map_or_else(|| "none".into(), |pid| pid.to_string());
             let mut text = format!("{pid}  {}  restarts {}", child.state, child.restarts);
-            if let Some(pipe) = child.pipe {
-                text.push_str(&format!("  pipe {}", size(pipe)));
-            }
             if let Some(end) = &child.last_end {
                 text.push_str(&format!("  the last one {end}"));
             }
             self.labelled("pid", &text, self.theme.of(tone_of_child(child)));
+            if let Some(pipe) = child.pipe {
+                self.labelled("pipe", &size(pipe), Style::default());
+            }
         }
         if node.command.is_some() {
             let most = crate::limits::STDERR_LINES_KEPT;
@@ -235,6 +235,10 @@ impl Page<'_> {
             spool.oldest, spool.durable, spool.next
         );
         self.labelled("numbers", &text, Style::new());
+        if spool.kept > 0 {
+            let text = format!("{} lines that no reader waits for", spool.kept);
+            self.labelled("kept", &text, Style::new());
+        }
         self.labelled("identity", &spool.identity, Style::new());
         for reader in &spool.readers {
             let text = format!(

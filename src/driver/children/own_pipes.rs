@@ -46,10 +46,23 @@ impl OwnPipes {
         Ok(own.holds)
     }
 
-    /// Gives the first bytes of a slot, at most `most`, to another pipe. Returns how many.
-    pub(super) fn share(&self, slot: usize, most: usize, to: BorrowedFd<'_>) -> io::Result<usize> {
-        let own = self.pipes[slot].as_ref().ok_or(ErrorKind::NotFound)?;
-        Ok(tee(&own.reader, to, most, SpliceFFlags::SPLICE_F_NONBLOCK)?)
+    /// Gives the first bytes of a slot, at most `most`, to another pipe. Returns how many. With
+    /// `last` they do not stay in the slot, which saves taking them out.
+    pub(super) fn share(
+        &mut self,
+        slot: usize,
+        most: usize,
+        last: bool,
+        to: BorrowedFd<'_>,
+    ) -> io::Result<usize> {
+        let own = self.pipes[slot].as_mut().ok_or(ErrorKind::NotFound)?;
+        let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
+        if !last {
+            return Ok(tee(&own.reader, to, most, flags)?);
+        }
+        let moved = splice(own.reader.as_fd(), None, to, None, most, flags)?;
+        own.holds -= moved;
+        Ok(moved)
     }
 
     /// Empties a slot.
@@ -94,21 +107,22 @@ mod tests {
         for _ in 0..2 {
             let (mut reader, writer) = io::pipe().unwrap();
             // A pipe has room for sixteen pages unless it is told otherwise.
-            assert_eq!(own.share(3, PIECE, writer.as_fd()).unwrap(), 16 * 4096);
+            assert_eq!(own.share(3, PIECE, false, writer.as_fd()).unwrap(), 16 * 4096);
             assert_eq!(unread(&writer).unwrap(), 16 * 4096);
             let mut got = vec![0; 16 * 4096];
             reader.read_exact(&mut got).unwrap();
             assert_eq!(got, bytes[..16 * 4096]);
-            assert_eq!(own.share(3, 5, writer.as_fd()).unwrap(), 5);
+            assert_eq!(own.share(3, 5, false, writer.as_fd()).unwrap(), 5);
         }
         own.release(3);
         assert_eq!(own.hold(3, b"other\n").unwrap(), 6);
         let (mut reader, writer) = io::pipe().unwrap();
-        assert_eq!(own.share(3, PIECE, writer.as_fd()).unwrap(), 6);
+        assert_eq!(own.share(3, 6, true, writer.as_fd()).unwrap(), 6);
         drop(writer);
         let mut got = Vec::new();
         reader.read_to_end(&mut got).unwrap();
         assert_eq!(got, b"other\n");
+        assert_eq!(own.hold(3, b"next\n").unwrap(), 5, "it is empty again");
     }
 
     #[test]
@@ -117,12 +131,12 @@ mod tests {
         own.hold(0, &[b'x'; 4096]).unwrap();
         let (reader, writer) = io::pipe().unwrap();
         for _ in 0..16 {
-            own.share(0, 4096, writer.as_fd()).unwrap();
+            own.share(0, 4096, false, writer.as_fd()).unwrap();
         }
-        let full = own.share(0, 4096, writer.as_fd()).unwrap_err();
+        let full = own.share(0, 4096, false, writer.as_fd()).unwrap_err();
         assert_eq!(full.kind(), ErrorKind::WouldBlock);
         drop(reader);
-        let gone = own.share(0, 4096, writer.as_fd()).unwrap_err();
+        let gone = own.share(0, 4096, false, writer.as_fd()).unwrap_err();
         assert_eq!(gone.kind(), ErrorKind::BrokenPipe);
     }
 }

@@ -20,6 +20,8 @@ use crate::sys::pipe::unread;
 pub(super) struct Stdins<'a> {
     pub(super) running: &'a mut HashMap<LaneId, Running>,
     pub(super) own: &'a mut OwnPipes,
+    /// Children whose pipes will have room in a moment.
+    pub(super) retries: &'a mut Vec<LaneId>,
 }
 
 impl Stdins<'_> {
@@ -39,14 +41,18 @@ impl Pipes for Stdins<'_> {
         self.own.release(slot);
     }
 
-    fn share(&mut self, slot: usize, most: usize, lane: LaneId) -> io::Result<usize> {
+    fn share(&mut self, slot: usize, most: usize, last: bool, lane: LaneId) -> io::Result<usize> {
         let stdin = self.running.get(&lane).and_then(|running| running.stdin.as_ref());
         let stdin = stdin.ok_or(ErrorKind::WouldBlock)?;
-        self.own.share(slot, most, stdin.as_fd())
+        self.own.share(slot, most, last, stdin.as_fd())
     }
 
     fn write(&mut self, lane: LaneId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.stdin(lane)?.write_vectored(slices)
+    }
+
+    fn retry(&mut self, lane: LaneId) {
+        self.retries.push(lane);
     }
 
     fn unread(&self, lane: LaneId) -> Option<usize> {

@@ -153,7 +153,10 @@ impl Reader {
             let mail = self.mailbox.take();
             self.take_mail(mail);
             let more = self.read();
-            if let Some(inquiry) = self.core.inquire() {
+            // All files that are there are asked for together: they say which follows which.
+            if self.listed
+                && let Some(inquiry) = self.core.inquire()
+            {
                 self.set_barrier(inquiry);
             }
             if !more && self.keeps && self.progress.has_new() {

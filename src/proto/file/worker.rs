@@ -28,11 +28,14 @@ use crate::fs::Fs;
 use crate::limits::SLICES_MAX;
 use crate::output::name::{Name, Values};
 use crate::output::open_files::Member;
-use crate::output::worker::{Position, Worker, Workplace, Written};
+use crate::output::worker::{Kept, Worker, Workplace, Written};
 
 use checkpoint::Exact;
 use open::Open;
 use router::Router;
+
+/// The files of an output and their lengths with all completed lines.
+type Position = Vec<(PathBuf, u64)>;
 
 /// Why an output cannot go on just now.
 #[derive(Debug)]
@@ -95,7 +98,7 @@ pub struct FileOutput<F: Fs> {
 impl<F: Fs> FileOutput<F> {
     /// An output with no file open yet; files are opened when a line comes for them.
     pub fn open(plan: FilePlan, workplace: Workplace<'_, F>) -> Self {
-        let Workplace { fs, open_files, exact } = workplace;
+        let Workplace { fs, open_files, exact, .. } = workplace;
         let member = open_files.join(&plan.path);
         Self {
             router: Router::new(&plan),
@@ -226,12 +229,13 @@ impl<F: Fs> Worker for FileOutput<F> {
         self.append_all(batches)
     }
 
-    fn restore(&mut self, position: &Position) -> Result<(), String> {
-        self.go_back_to(position)
+    fn restore(&mut self, kept: &Kept) -> Result<(), String> {
+        let failed = |error| format!("{error}: lines at the end of the file may be duplicated");
+        self.go_back_to(&kept.files).map_err(failed)
     }
 
-    fn checkpoint(&mut self) -> Result<Position, String> {
-        self.make_durable()
+    fn checkpoint(&mut self) -> Result<Kept, String> {
+        self.make_durable().map(|files| Kept { files, ..Kept::default() })
     }
 
     fn saved(&mut self) {
@@ -296,12 +300,12 @@ impl<F: Fs> FileOutput<F> {
 
     fn exact(plan: FilePlan, fs: F) -> Self {
         let open_files = &OpenFiles::default();
-        Self::open(plan, Workplace { fs, open_files, exact: true })
+        Self::open(plan, Workplace { fs, open_files, name: "x", exact: true })
     }
 
     /// An output among others.
     fn sharing(open_files: &OpenFiles, plan: FilePlan, fs: F) -> Self {
-        Self::open(plan, Workplace { fs, open_files, exact: false })
+        Self::open(plan, Workplace { fs, open_files, name: "x", exact: false })
     }
 }
 

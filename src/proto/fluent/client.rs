@@ -2,8 +2,8 @@
 //!
 //! Each batch goes out as one PackedForward message for each tag in it, with a chunk's id; its
 //! lines are the peer's once all of its chunks are answered. Where it can be, an id is made of the
-//! spool's identity and the lines' numbers, so that a chunk that is sent again has the same one, and
-//! a peer that remembers them takes it once.
+//! spool's identity and the lines' numbers: then a chunk that is sent again has the same one, and a
+//! peer that remembers them takes it once.
 
 use std::collections::{HashMap, VecDeque};
 use std::error::Error;

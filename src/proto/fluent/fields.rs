@@ -4,7 +4,7 @@
 use super::message::time_of;
 use super::msgpack::{DEPTH_MAX, Reader, Value};
 use crate::parse::syslog::names;
-use crate::proto::shared::record::{Heads, PROCID_MAX, fits};
+use crate::proto::shared::record::{Heads, PROCID_MAX, fits, json_string};
 
 /// The names under which clients send a line's text, in the order in which they are looked for.
 const TEXTS: [&[u8]; 2] = [b"log", b"message"];
@@ -167,7 +167,7 @@ fn json(reader: &mut Reader<'_>, heads: &mut Heads, out: &mut Vec<u8>, depth: us
             // What JSON cannot say becomes null. Writing to memory cannot fail.
             let _ = serde_json::to_writer(out, &number);
         }
-        Value::Str(text) | Value::Bin(text) => write_string(text, out),
+        Value::Str(text) | Value::Bin(text) => json_string(text, out),
         Value::Ext(0, _) => {
             out.push(b'"');
             let mut value = before;
@@ -198,7 +198,7 @@ fn json(reader: &mut Reader<'_>, heads: &mut Heads, out: &mut Vec<u8>, depth: us
                     out.push(b',');
                 }
                 let name = reader.skip().unwrap_or_default();
-                write_string(
+                json_string(
                     Reader::new(name).value().ok().and_then(Value::text).unwrap_or(b""),
                     out,
                 );
@@ -216,10 +216,4 @@ fn write_time(value: &[u8], heads: &mut Heads, out: &mut Vec<u8>) {
     if let Ok(time) = time {
         heads.time(time.unwrap_or_default(), out);
     }
-}
-
-/// Writes a JSON string.
-pub(super) fn write_string(text: &[u8], out: &mut Vec<u8>) {
-    // Writing to memory cannot fail.
-    let _ = serde_json::to_writer(out, String::from_utf8_lossy(text).as_ref());
 }

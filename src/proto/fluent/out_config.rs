@@ -1,9 +1,8 @@
 //! What an output says of `fluent://` peers.
 
-use std::sync::Arc;
-
-use crate::format::plan::{FormatPlan, Shape};
+use crate::format::plan::FormatPlan;
 use crate::parse::compressed::Packing;
+use crate::proto::shared::format::template;
 use crate::proto::traits::ClientPlan;
 use crate::settings::key::words;
 use crate::settings::{Key, Report, Section, Value};
@@ -74,12 +73,6 @@ impl Default for FluentOutPlan {
             host: String::new(),
         }
     }
-}
-
-/// A format that writes a template.
-fn template(text: &str) -> Result<FormatPlan, String> {
-    let template = text.parse()?;
-    Ok(FormatPlan { shape: Shape::Template(Arc::new(template)), tag: None })
 }
 
 impl ClientPlan for FluentOutPlan {

@@ -3,11 +3,11 @@
 //! A line is made of what stands before the text, the text, and what stands behind it; so the
 //! pieces of a text that Docker has split need no more than to be put together.
 
-use super::fields::{self, Fields, pairs, write_json, write_string, write_text};
+use super::fields::{self, Fields, pairs, write_json, write_text};
 use super::message::Entry;
 use super::partial::{Open, Partials};
 use crate::input::{InputCounts, Pieces};
-use crate::proto::shared::record::{APP_MAX, As, Data, Header, Heads, Lines, fits};
+use crate::proto::shared::record::{APP_MAX, As, Data, Header, Heads, Lines, fits, json_string};
 use crate::sources::{Source, Sources};
 
 /// The element that a record's fields stand in, and that of a client's metadata.
@@ -102,7 +102,7 @@ impl Records {
             As::Json if text.is_empty() && head.last() == Some(&b'}') => {}
             As::Json => {
                 self.value.clear();
-                write_string(text, &mut self.value);
+                json_string(text, &mut self.value);
                 self.value.push(b'}');
                 self.lines.push(&self.value);
             }
@@ -169,7 +169,7 @@ impl Records {
             if out.last() != Some(&b'{') {
                 out.push(b',');
             }
-            write_string(name, out);
+            json_string(name, out);
             out.push(b':');
         };
         if let Some(time) = entry.time.filter(|_| !fields.has_time) {
@@ -180,7 +180,7 @@ impl Records {
         }
         if !fields.has_tag {
             key(b"tag", out);
-            write_string(tag, out);
+            json_string(tag, out);
         }
         for (name, value) in pairs(entry.record) {
             if !fields.is_text_or_piece(name) {

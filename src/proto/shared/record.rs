@@ -75,6 +75,12 @@ pub struct Header<'h> {
     pub procid: &'h [u8],
 }
 
+/// Writes a JSON string (RFC 8259). What is not UTF-8 becomes U+FFFD.
+pub fn json_string(text: &[u8], out: &mut Vec<u8>) {
+    // Writing to memory cannot fail.
+    let _ = serde_json::to_writer(out, String::from_utf8_lossy(text).as_ref());
+}
+
 /// Writes the heads of messages.
 #[derive(Debug, Default)]
 pub struct Heads {

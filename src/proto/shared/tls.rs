@@ -43,7 +43,8 @@ pub const SERVER: &[Key] = &[SERVER_TLS];
 pub const CLIENT: &[Key] = &[CLIENT_TLS];
 
 const SERVER_TLS: Key = Key::new("tls", Value::Table(SERVER_KEYS), "Clients come through TLS.");
-const CLIENT_TLS: Key =
+/// `tls = {…}` of a client.
+pub const CLIENT_TLS: Key =
     Key::new("tls", Value::Table(CLIENT_KEYS), "What peers are reached with through TLS.");
 
 fn path(section: &Section<'_>, key: &Key, report: &mut Report<'_>) -> Option<PathBuf> {

@@ -13,6 +13,7 @@ use crate::format::Formatter;
 use crate::forward::client::{Client, Heard, Offer};
 use crate::forward::out::Out;
 use crate::ledger::Count;
+use crate::limits::LINES_UNACKNOWLEDGED_MAX;
 use crate::proto::shared::decimal::decimal;
 
 use super::config::{Framing, TcpOutPlan};
@@ -46,7 +47,7 @@ impl Client for TcpClient {
     }
 
     fn has_room(&self) -> bool {
-        true
+        self.sent.len() < LINES_UNACKNOWLEDGED_MAX
     }
 
     fn send(&mut self, batch: &Batch, formatter: &Formatter) {
@@ -116,6 +117,20 @@ mod tests {
     use super::*;
     use crate::config::plan::FormatPlan;
     use crate::filter::batch_of;
+
+    #[test]
+    fn the_number_of_lines_in_flight_is_bounded_however_short_they_are() {
+        let mut client = TcpClient::default();
+        let formatter = Formatter::new(&FormatPlan::default());
+        let batch = batch_of(&"\n".repeat(LINES_UNACKNOWLEDGED_MAX / 2));
+        client.send(&batch, &formatter);
+        assert!(client.has_room());
+        client.send(&batch, &formatter);
+        assert!(!client.has_room());
+        client.acknowledged(2);
+        assert_eq!(client.take_done().lines, 1);
+        assert!(client.has_room());
+    }
 
     #[test]
     fn lines_are_done_when_their_last_byte_is_acknowledged() {

@@ -68,13 +68,7 @@ fn history(fs: &SimFs, overlap: bool) -> History {
         }
         if round == 3 {
             let position = writer.durable();
-            let cursor = Cursor {
-                reader: "r".into(),
-                spool: writer.identity(),
-                position,
-                done: 0,
-                files: Vec::new(),
-            };
+            let cursor = Cursor::at("r", writer.identity(), position);
             story.tried = position;
             let ended = save(&mut writer, cursor);
             if !ended.saved.is_empty() {

@@ -97,13 +97,7 @@ proptest! {
                 }
                 Step::Cursor(part) => {
                     let to = position + (open.durable() - position) * u64::from(part) / 255;
-                    let cursor = Cursor {
-                        reader: "r".into(),
-                        spool: open.identity(),
-                        position: to,
-                        done: 0,
-                        files: Vec::new(),
-                    };
+                    let cursor = Cursor::at("r", open.identity(), to);
                     assert_eq!(save(open, cursor).error, None);
                     position = to;
                 }

@@ -46,7 +46,7 @@ fn a_full_spool_refuses_or_waits_where_it_is_told_to() {
         // A reader that has passed makes room again.
         let spool = writer.identity();
         let (position, files) = (writer.durable(), Vec::new());
-        let cursor = Cursor { reader: "r".into(), spool, position, done: 0, files };
+        let cursor = Cursor { files, ..Cursor::at("r", spool, position) };
         assert_eq!(save(&mut writer, cursor).error, None);
         store(&mut writer, "fits\n");
     }
@@ -98,7 +98,7 @@ fn passed(keep: SpoolKeep) -> (SimFs, Writer<SimFs>) {
         store(&mut writer, "a line\n");
     }
     let (spool, position) = (writer.identity(), writer.durable());
-    let cursor = Cursor { reader: "r".into(), spool, position, done: 0, files: vec![] };
+    let cursor = Cursor::at("r", spool, position);
     assert_eq!(save(&mut writer, cursor).error, None);
     (fs, writer)
 }
@@ -174,7 +174,7 @@ fn a_cursor_is_written_on_a_disk_without_room() {
     fs.set_room(Some(0));
     for position in [0, 1] {
         let spool = writer.identity();
-        let cursor = Cursor { reader: "r".into(), spool, position, done: 0, files: vec![] };
+        let cursor = Cursor::at("r", spool, position);
         assert_eq!(save(&mut writer, cursor).error, None, "{position}");
     }
     drop(writer);

@@ -221,7 +221,7 @@ mod tests {
     use super::*;
     use crate::filter::batch_of;
     use crate::output::name::NameTemplate;
-    use crate::output::worker::Worker;
+    use crate::output::worker::{Kept, Worker};
     use crate::proto::file::config::FilePlan;
     use crate::sim::fs::SimFs;
 
@@ -232,7 +232,7 @@ mod tests {
         output: FileOutput<SimFs>,
         lines: Vec<String>,
         done: usize,
-        cursor: (usize, Position),
+        cursor: (usize, Kept),
         checkpoints: usize,
     }
 
@@ -240,7 +240,7 @@ mod tests {
         fn new(path: &'static str) -> Self {
             let fs = SimFs::default();
             let output = open(path, &fs);
-            let (lines, cursor) = (Vec::new(), (0, Vec::new()));
+            let (lines, cursor) = (Vec::new(), (0, Kept::default()));
             Self { fs, path, output, lines, done: 0, cursor, checkpoints: 0 }
         }
 
@@ -260,8 +260,8 @@ mod tests {
         }
 
         fn checkpoint(&mut self) {
-            let files = self.output.checkpoint().unwrap();
-            self.cursor = (self.done, files);
+            let kept = self.output.checkpoint().unwrap();
+            self.cursor = (self.done, kept);
             self.output.saved();
             self.checkpoints += 1;
             assert!(self.checkpoints < 1000, "it never ends");
@@ -330,8 +330,8 @@ mod tests {
     fn a_reopen_that_comes_while_a_checkpoint_is_saved_needs_no_other() {
         let mut reader = Reader::new("/log/x");
         reader.write(lines(0..10));
-        let files = reader.output.checkpoint().unwrap();
-        reader.cursor = (reader.done, files);
+        let kept = reader.output.checkpoint().unwrap();
+        reader.cursor = (reader.done, kept);
         reader.fs.rename(Path::new("/log/x"), Path::new("/log/x.1")).unwrap();
         reader.output.reopen();
         assert!(reader.output.is_reopening());
@@ -400,7 +400,7 @@ mod tests {
         for turn in 0..3 {
             reader.write((turn * 700..(turn + 1) * 700).map(long));
             reader.checkpoint();
-            let names = reader.cursor.1.iter().map(|(path, _)| path.as_os_str().len());
+            let names = reader.cursor.1.files.iter().map(|(path, _)| path.as_os_str().len());
             assert!(names.clone().sum::<usize>() <= 3 * FILES_AT_ONCE_NAMES);
             assert!(names.count() <= CURSOR_FILES_MAX + crate::limits::OPEN_FILES_MAX);
         }

@@ -53,7 +53,8 @@ fn push(client: &mut FluentClient, bytes: &[u8]) -> Result<Vec<Heard>, String> {
     client.push(bytes, &mut heard).map(|()| heard).map_err(|error| error.to_string())
 }
 
-const MESSAGE: &str = "<28>1 2026-01-01T00:00:00.25Z web1 nginx 7 id [fluent@32473 k=\"v \\\"w\\\"\"]\
+const MESSAGE: &str = "<28>1 2026-01-01T00:00:00.25Z web1 nginx 7 id \
+                       [fluent@32473 k=\"v \\\"w\\\"\"]\
                        [o@1 p=\"q\"] hello\n";
 
 #[test]

@@ -1,0 +1,260 @@
+//! Each message against another implementation: what we write it reads, what it writes we read.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::{
+    self as theirs, ApiVersionsRequest, ApiVersionsResponse, DescribeProducersRequest,
+    DescribeProducersResponse, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest,
+    ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, RequestHeader,
+    SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
+};
+use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use proptest::prelude::*;
+
+use super::*;
+use crate::proto::kafka::wire::Uuid;
+
+/// What the other side reads of a body that `write` wrote.
+fn read_by_them<T: Decodable>(api: Api, version: i16, write: impl FnOnce(&mut Writer)) -> T {
+    let mut writer = Writer::new(api.is_flexible(version));
+    write(&mut writer);
+    let mut bytes = Bytes::from(writer.into_bytes());
+    let read = T::decode(&mut bytes, version).unwrap();
+    assert!(bytes.is_empty(), "{} {version}: {} bytes are left", api.name, bytes.len());
+    read
+}
+
+/// A reader of what the other side writes.
+fn written_by_them(api: Api, version: i16, message: &impl Encodable) -> Reader {
+    let mut bytes = BytesMut::new();
+    message.encode(&mut bytes, version).unwrap();
+    Reader::new(bytes.freeze(), api.is_flexible(version))
+}
+
+fn versions(api: Api) -> impl Iterator<Item = i16> {
+    api.versions.0..=api.versions.1
+}
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.into())
+}
+
+fn topic_name(name: &str) -> theirs::TopicName {
+    theirs::TopicName(text(name))
+}
+
+#[test]
+fn headers_are_read_in_all_versions() {
+    for (api, version, theirs) in [(metadata::API, 4, 1), (metadata::API, 12, 2)] {
+        let mut bytes = Bytes::from(header(api, version, 77).into_bytes());
+        let read = RequestHeader::decode(&mut bytes, theirs).unwrap();
+        assert_eq!(
+            (read.request_api_key, read.request_api_version, read.correlation_id),
+            (3, version, 77)
+        );
+        assert_eq!(read.client_id.as_deref(), Some("logweir"));
+        assert!(bytes.is_empty());
+    }
+}
+
+#[test]
+fn versions_and_authentication_are_understood() {
+    for version in versions(api_versions::API) {
+        let read: ApiVersionsRequest =
+            read_by_them(api_versions::API, version, |w| api_versions::write(w, version));
+        let name = if version >= 3 { "logweir" } else { "" };
+        assert_eq!(read.client_software_name.as_str(), name);
+        let range = theirs::api_versions_response::ApiVersion::default();
+        let range = range.with_api_key(3).with_min_version(1).with_max_version(12);
+        let answer = ApiVersionsResponse::default().with_api_keys(vec![range]);
+        let mut bytes = BytesMut::new();
+        answer.encode(&mut bytes, version).unwrap();
+        let ours = api_versions::read(bytes.freeze(), version).unwrap();
+        assert_eq!((ours.error, ours.ranges), (0, vec![(3, 1, 12)]));
+    }
+    let read: SaslHandshakeRequest = read_by_them(authentication::HANDSHAKE, 1, |w| {
+        authentication::write_handshake(w, "PLAIN");
+    });
+    assert_eq!(read.mechanism.as_str(), "PLAIN");
+    let answer = SaslHandshakeResponse::default().with_mechanisms(vec![text("A"), text("B")]);
+    let mut reader = written_by_them(authentication::HANDSHAKE, 1, &answer);
+    let read = authentication::read_handshake(&mut reader).unwrap();
+    assert_eq!(read, (0, vec!["A".into(), "B".into()]));
+    for version in versions(authentication::AUTHENTICATE) {
+        let read: SaslAuthenticateRequest =
+            read_by_them(authentication::AUTHENTICATE, version, |w| {
+                authentication::write_authenticate(w, b"secret");
+            });
+        assert_eq!(&read.auth_bytes[..], b"secret");
+        let mut answer = SaslAuthenticateResponse::default().with_auth_bytes("yes".into());
+        if version >= 1 {
+            answer.session_lifetime_ms = 5000;
+        }
+        let mut reader = written_by_them(authentication::AUTHENTICATE, version, &answer);
+        let read = authentication::read_authenticate(&mut reader, version).unwrap();
+        let lifetime = if version >= 1 { 5000 } else { 0 };
+        assert_eq!((read.error, &read.bytes[..], read.lifetime), (0, &b"yes"[..], lifetime));
+    }
+}
+
+#[test]
+fn metadata_is_understood() {
+    use theirs::metadata_response::{
+        MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+    };
+    for version in versions(metadata::API) {
+        let topics = ["a".to_string(), "b".to_string()];
+        let read: MetadataRequest =
+            read_by_them(metadata::API, version, |w| metadata::write(w, version, &topics, true));
+        let names = read.topics.unwrap();
+        let names: Vec<_> = names.iter().map(|t| t.name.as_ref().unwrap().as_str()).collect();
+        assert_eq!((names, read.allow_auto_topic_creation), (vec!["a", "b"], true));
+        let broker = MetadataResponseBroker::default();
+        let broker = broker.with_node_id(5.into()).with_host(text("k1")).with_port(9092);
+        let mut partition = MetadataResponsePartition::default();
+        partition.partition_index = 2;
+        partition.leader_id = 5.into();
+        partition.replica_nodes = vec![5.into(), 6.into()];
+        let mut topic = MetadataResponseTopic::default().with_partitions(vec![partition]);
+        topic.name = Some(topic_name("a"));
+        if version >= 10 {
+            topic.topic_id = format!("{:032x}", 9).parse().unwrap();
+        }
+        let answer = MetadataResponse::default()
+            .with_brokers(vec![broker])
+            .with_cluster_id(Some(text("C")))
+            .with_topics(vec![topic]);
+        let mut reader = written_by_them(metadata::API, version, &answer);
+        let read = metadata::read(&mut reader, version).unwrap();
+        assert_eq!(read.cluster.as_deref(), Some("C"));
+        assert_eq!((read.brokers[0].id, read.brokers[0].host.as_str()), (5, "k1"));
+        let topic = &read.topics[0];
+        assert_eq!(topic.id, Uuid(if version >= 10 { 9 } else { 0 }));
+        let partition = topic.partitions[0];
+        assert_eq!((partition.index, partition.leader), (2, 5));
+    }
+}
+
+#[test]
+fn produce_is_understood() {
+    use theirs::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+    for version in versions(produce::API) {
+        let writer = Writer::new(produce::API.is_flexible(version));
+        let parts = [
+            ("a", 0, Bytes::from_static(b"one")),
+            ("a", 7, Bytes::from_static(b"two")),
+            ("b", 1, Bytes::from_static(b"three")),
+        ];
+        let pieces = produce::write(writer, Duration::from_secs(30), &parts);
+        let mut bytes: Bytes = pieces.concat().into();
+        let read = ProduceRequest::decode(&mut bytes, version).unwrap();
+        assert!(bytes.is_empty());
+        assert_eq!((read.acks, read.timeout_ms), (-1, 30_000));
+        let found: Vec<_> = read
+            .topic_data
+            .iter()
+            .flat_map(|topic| topic.partition_data.iter().map(move |part| (topic, part)))
+            .map(|(topic, part)| (topic.name.as_str(), part.index, part.records.clone().unwrap()))
+            .collect();
+        assert_eq!(found, parts);
+        let part = PartitionProduceResponse::default();
+        let part = part.with_index(7).with_error_code(45).with_base_offset(1 << 40);
+        let topic = TopicProduceResponse::default().with_name(topic_name("a"));
+        let answer = ProduceResponse::default()
+            .with_responses(vec![topic.with_partition_responses(vec![part])])
+            .with_throttle_time_ms(250);
+        let mut reader = written_by_them(produce::API, version, &answer);
+        let (read, throttle) = produce::read(&mut reader, version).unwrap();
+        assert_eq!(throttle, Duration::from_millis(250));
+        let produced = &read[0];
+        assert_eq!((produced.index, produced.error, produced.offset), (7, 45, 1 << 40));
+    }
+}
+
+#[test]
+fn producers_are_understood() {
+    use theirs::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
+    for version in versions(producers::INIT) {
+        let read: InitProducerIdRequest =
+            read_by_them(producers::INIT, version, |w| producers::write_init(w, version));
+        assert_eq!(read.transactional_id, None);
+        let answer = InitProducerIdResponse::default().with_producer_epoch(4);
+        let answer = answer.with_producer_id(99.into());
+        let mut reader = written_by_them(producers::INIT, version, &answer);
+        let read = producers::read_init(&mut reader).unwrap();
+        assert_eq!(read, (0, producers::ProducerId { id: 99, epoch: 4 }));
+    }
+    let asked = [("a".to_string(), vec![0, 3])];
+    let read: DescribeProducersRequest =
+        read_by_them(producers::DESCRIBE, 0, |w| producers::write_describe(w, &asked));
+    assert_eq!(read.topics[0].partition_indexes, [0, 3]);
+    let producer = ProducerState::default().with_producer_id(99.into());
+    let producer = producer.with_producer_epoch(4).with_last_sequence(1233);
+    let part = PartitionResponse::default().with_partition_index(3);
+    let part = part.with_active_producers(vec![producer]);
+    let topic = TopicResponse::default().with_name(topic_name("a")).with_partitions(vec![part]);
+    let answer = DescribeProducersResponse::default().with_topics(vec![topic]);
+    let mut reader = written_by_them(producers::DESCRIBE, 0, &answer);
+    let read = producers::read_describe(&mut reader).unwrap();
+    assert_eq!((read[0].index, &read[0].producers[..]), (3, &[(99, 4, 1233)][..]));
+}
+
+#[test]
+fn offsets_are_understood() {
+    use theirs::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+    use theirs::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
+    let asks = [("a".to_string(), 4, -1)];
+    for version in versions(offsets::LIST) {
+        let read: ListOffsetsRequest =
+            read_by_them(offsets::LIST, version, |w| offsets::write_list(w, version, &asks));
+        let part = &read.topics[0].partitions[0];
+        assert_eq!((part.partition_index, part.timestamp), (4, -1));
+        let part = ListOffsetsPartitionResponse::default().with_partition_index(4);
+        let topic = ListOffsetsTopicResponse::default().with_name(topic_name("a"));
+        let topic = topic.with_partitions(vec![part.with_offset(1 << 33)]);
+        let answer = ListOffsetsResponse::default().with_topics(vec![topic]);
+        let mut reader = written_by_them(offsets::LIST, version, &answer);
+        let read = offsets::read_list(&mut reader, version).unwrap();
+        assert_eq!((read[0].index, read[0].offset), (4, 1 << 33));
+    }
+    for version in versions(offsets::EPOCH_END) {
+        let read: OffsetForLeaderEpochRequest = read_by_them(offsets::EPOCH_END, version, |w| {
+            offsets::write_epoch_end(w, version, &[("a".into(), 4, 12)]);
+        });
+        let (_, part) = (&read.topics[0], &read.topics[0].partitions[0]);
+        assert_eq!((part.partition, part.leader_epoch), (4, 12));
+        let part = EpochEndOffset::default().with_partition(4).with_end_offset(77);
+        let topic = OffsetForLeaderTopicResult::default().with_topic(topic_name("a"));
+        let topic = topic.with_partitions(vec![part]);
+        let answer = OffsetForLeaderEpochResponse::default().with_topics(vec![topic]);
+        let mut reader = written_by_them(offsets::EPOCH_END, version, &answer);
+        let read = offsets::read_epoch_end(&mut reader).unwrap();
+        assert_eq!((read[0].index, read[0].error, read[0].offset), (4, 0, 77));
+    }
+}
+
+proptest! {
+    /// Any bytes are read or refused, by every reader in every version.
+    #[test]
+    fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let bytes = Bytes::from(bytes);
+        let reader = |api: Api, version| Reader::new(bytes.clone(), api.is_flexible(version));
+        for v in versions(metadata::API) {
+            let _ = metadata::read(&mut reader(metadata::API, v), v);
+        }
+        for v in versions(produce::API) {
+            let _ = produce::read(&mut reader(produce::API, v), v);
+        }
+        for v in versions(api_versions::API) {
+            let _ = api_versions::read(bytes.clone(), v);
+        }
+        for v in versions(offsets::LIST) {
+            let _ = offsets::read_list(&mut reader(offsets::LIST, v), v);
+        }
+        let _ = offsets::read_epoch_end(&mut reader(offsets::EPOCH_END, 4));
+        let _ = producers::read_describe(&mut reader(producers::DESCRIBE, 0));
+        let _ = authentication::read_authenticate(&mut reader(authentication::AUTHENTICATE, 2), 2);
+    }
+}

@@ -1,0 +1,36 @@
+//! Kafka, without a client library: the identity and the sequences that make delivery exactly once
+//! have to be ours to keep across a restart, which no library allows.
+//!
+//! Each layer knows only those before it. All but the last three make no system call and read no
+//! clock:
+//!
+//! - `wire`: numbers, texts, lists and tagged fields; every count is checked against the bytes that
+//!   are there before anything is allocated;
+//! - `messages`: the requests that we make and their answers, each for a range of versions;
+//! - `records`, `compress`, `murmur2`: batches of records, their compression, Java's hash of keys;
+//! - `sasl`: what is said to a broker that wants to know who we are;
+//! - `session`: one connection: versions, authentication, which answer is to which request;
+//! - `cluster`: the brokers, who leads what, when to connect and to ask again;
+//! - `producer`: lines into partitions, their sequences, and what is kept with the position;
+//! - `secrets`, `sockets`, `output`: the thread of an output: passwords, sockets, TLS, names, time.
+//!
+//! The formats are those of the Apache Kafka protocol guide
+//! (<https://kafka.apache.org/protocol.html>) and of the message definitions in its source
+//! (`clients/src/main/resources/common/message`).
+
+mod cluster;
+pub mod compress;
+pub mod config;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+mod messages;
+mod murmur2;
+mod output;
+pub mod producer;
+mod records;
+pub mod sasl;
+pub mod secrets;
+mod session;
+pub mod sockets;
+pub mod topic_name;
+mod wire;

@@ -1,0 +1,314 @@
+//! One connection to a broker, without its socket: which versions it knows, who we are, and which
+//! answer is to which request.
+//!
+//! Brokers answer in the order of the requests. A frame is bounded before memory is taken for it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::messages::{self, Api, api_versions, authentication, errors};
+use super::sasl::{Credentials, Sasl};
+use super::wire::{Reader, Writer};
+use crate::clock::Mono;
+use crate::forward::out::Out;
+use crate::limits::CLUSTER_FRAME_MAX;
+
+/// A connection; `K` tells what a request was for.
+#[derive(Debug)]
+pub(super) struct Session<K> {
+    state: State,
+    credentials: Option<Credentials>,
+    versions: Vec<(i16, i16, i16)>,
+    sent: VecDeque<Sent<K>>,
+    correlation: i32,
+    read: BytesMut,
+    out: Out,
+    /// When the broker wants to know again who we are.
+    until: Option<Mono>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The broker says what it knows.
+    Versions,
+    /// The broker says whether it has our mechanism.
+    Handshake,
+    Authenticating(Box<Sasl>),
+    Ready,
+}
+
+#[derive(Debug)]
+struct Sent<K> {
+    correlation: i32,
+    api: Api,
+    version: i16,
+    at: Mono,
+    /// `None` for what the session itself asks.
+    kind: Option<K>,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(super) struct Answer<K> {
+    pub(super) kind: K,
+    pub(super) version: i16,
+    pub(super) body: Reader,
+}
+
+/// How much of a time passes before a connection is made anew whose authentication will expire.
+const EXPIRES: f64 = 0.8;
+
+impl<K> Session<K> {
+    /// A session of a new connection; with `credentials` it authenticates.
+    pub(super) fn new(credentials: Option<Credentials>, now: Mono) -> Self {
+        let mut session = Self {
+            state: State::Versions,
+            credentials,
+            versions: Vec::new(),
+            sent: VecDeque::new(),
+            correlation: 0,
+            read: BytesMut::new(),
+            out: Out::default(),
+            until: None,
+        };
+        let version = api_versions::API.versions.1;
+        session.ask(api_versions::API, version, now, |w| api_versions::write(w, version));
+        session
+    }
+
+    /// Whether requests may be sent.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
+
+    /// The highest version that both sides know.
+    pub(super) fn version(&self, api: Api) -> Option<i16> {
+        let (_, min, max) = self.versions.iter().find(|(key, _, _)| *key == api.key)?;
+        let version = api.versions.1.min(*max);
+        (version >= api.versions.0.max(*min)).then_some(version)
+    }
+
+    /// Requests that are not answered.
+    pub(super) fn waiting(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// Since when the oldest of them waits.
+    pub(super) fn waits_since(&self) -> Option<Mono> {
+        self.sent.front().map(|sent| sent.at)
+    }
+
+    /// Whether the broker will soon want to know again who we are. Nothing more is to be sent.
+    pub(super) fn expires(&self, now: Mono) -> bool {
+        self.until.is_some_and(|until| now >= until)
+    }
+
+    /// What was asked and is not answered, in order.
+    pub(super) fn into_kinds(self) -> Vec<K> {
+        self.sent.into_iter().filter_map(|sent| sent.kind).collect()
+    }
+
+    /// What is to be written.
+    pub(super) fn out(&self) -> &Out {
+        &self.out
+    }
+
+    /// So many bytes of it were written.
+    pub(super) fn wrote(&mut self, bytes: usize) {
+        self.out.wrote(bytes);
+    }
+
+    /// Sends a request in pieces, made by `write` of its header.
+    pub(super) fn send_pieces(
+        &mut self,
+        (api, version): (Api, i16),
+        kind: K,
+        now: Mono,
+        write: impl FnOnce(Writer) -> Vec<Bytes>,
+    ) {
+        self.enqueue((api, version), Some(kind), now, write);
+    }
+
+    /// Sends a request.
+    pub(super) fn send(
+        &mut self,
+        (api, version): (Api, i16),
+        kind: K,
+        now: Mono,
+        write: impl FnOnce(&mut Writer),
+    ) {
+        self.enqueue((api, version), Some(kind), now, whole(write));
+    }
+
+    fn ask(&mut self, api: Api, version: i16, now: Mono, write: impl FnOnce(&mut Writer)) {
+        self.enqueue((api, version), None, now, whole(write));
+    }
+
+    fn enqueue(
+        &mut self,
+        (api, version): (Api, i16),
+        kind: Option<K>,
+        at: Mono,
+        write: impl FnOnce(Writer) -> Vec<Bytes>,
+    ) {
+        self.correlation = self.correlation.wrapping_add(1) & i32::MAX;
+        let correlation = self.correlation;
+        let pieces = write(messages::header(api, version, correlation));
+        let len: usize = pieces.iter().map(Bytes::len).sum();
+        let len = i32::try_from(len).unwrap_or(i32::MAX);
+        self.out.push(Bytes::copy_from_slice(&len.to_be_bytes()));
+        pieces.into_iter().filter(|piece| !piece.is_empty()).for_each(|piece| self.out.push(piece));
+        self.sent.push_back(Sent { correlation, api, version, at, kind });
+    }
+
+    /// Takes what the broker sent.
+    ///
+    /// # Errors
+    /// Why this connection is of no more use.
+    pub(super) fn push(
+        &mut self,
+        bytes: &[u8],
+        now: Mono,
+        answers: &mut Vec<Answer<K>>,
+    ) -> Result<(), String> {
+        self.read.extend_from_slice(bytes);
+        while self.read.len() >= 4 {
+            let len = (&self.read[..4]).get_i32();
+            let len = usize::try_from(len).ok().filter(|len| (4..=CLUSTER_FRAME_MAX).contains(len));
+            let Some(len) = len else {
+                return Err(format!(
+                    "the broker's answer is longer than {CLUSTER_FRAME_MAX} bytes or malformed: \
+                     does this port speak Kafka, and without TLS?"
+                ));
+            };
+            if self.read.len() < 4 + len {
+                break;
+            }
+            self.read.advance(4);
+            let mut frame = self.read.split_to(len).freeze();
+            let correlation = frame.get_i32();
+            let Some(sent) = self.sent.pop_front().filter(|s| s.correlation == correlation) else {
+                return Err("the broker answers a request that it was not sent".into());
+            };
+            self.take(sent, frame, now, answers)?;
+        }
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        sent: Sent<K>,
+        frame: Bytes,
+        now: Mono,
+        answers: &mut Vec<Answer<K>>,
+    ) -> Result<(), String> {
+        let Sent { api, version, kind, .. } = sent;
+        let malformed = |error: super::wire::Malformed| format!("{}: {error}", api.name);
+        let body = frame.clone();
+        let mut reader = messages::after_correlation(api, version, frame).map_err(malformed)?;
+        match kind {
+            Some(kind) => answers.push(Answer { kind, version, body: reader }),
+            None if api == api_versions::API => {
+                let known = api_versions::read(body, version).map_err(malformed)?;
+                self.take_versions(known, version, now)?;
+            }
+            None if api == authentication::HANDSHAKE => {
+                let (error, has) =
+                    authentication::read_handshake(&mut reader).map_err(malformed)?;
+                if error != errors::NONE {
+                    let (error, has) = (errors::describe(error), has.join(", "));
+                    return Err(format!("{error}; the broker has: {has}"));
+                }
+                self.authenticate(now)?;
+            }
+            None => {
+                let read = authentication::read_authenticate(&mut reader, version);
+                self.take_authenticated(&read.map_err(malformed)?, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_versions(
+        &mut self,
+        known: api_versions::ApiVersions,
+        version: i16,
+        now: Mono,
+    ) -> Result<(), String> {
+        if known.error == errors::UNSUPPORTED_VERSION && version > 0 {
+            self.ask(api_versions::API, 0, now, |w| api_versions::write(w, 0));
+            return Ok(());
+        }
+        if known.error != errors::NONE {
+            return Err(errors::describe(known.error));
+        }
+        self.versions = known.ranges;
+        let Some(credentials) = &self.credentials else {
+            self.state = State::Ready;
+            return Ok(());
+        };
+        let mechanism = credentials.mechanism.name();
+        let version = self.needed(authentication::HANDSHAKE)?;
+        self.state = State::Handshake;
+        self.ask(authentication::HANDSHAKE, version, now, |w| {
+            authentication::write_handshake(w, mechanism);
+        });
+        Ok(())
+    }
+
+    /// The version of a request that cannot be done without.
+    pub(super) fn needed(&self, api: Api) -> Result<i16, String> {
+        let (least, most) = api.versions;
+        self.version(api).ok_or_else(|| {
+            format!("the broker knows no {} of versions {least} to {most}: it is too old", api.name)
+        })
+    }
+
+    fn authenticate(&mut self, now: Mono) -> Result<(), String> {
+        let Some(credentials) = self.credentials.clone() else { return Ok(()) };
+        let (sasl, first) = Sasl::begin(credentials);
+        self.state = State::Authenticating(Box::new(sasl));
+        self.say(&first, now)
+    }
+
+    fn say(&mut self, bytes: &[u8], now: Mono) -> Result<(), String> {
+        let version = self.needed(authentication::AUTHENTICATE)?;
+        self.ask(authentication::AUTHENTICATE, version, now, |w| {
+            authentication::write_authenticate(w, bytes);
+        });
+        Ok(())
+    }
+
+    fn take_authenticated(
+        &mut self,
+        answer: &authentication::Authenticated,
+        now: Mono,
+    ) -> Result<(), String> {
+        if answer.error != errors::NONE {
+            let why = answer.message.as_deref().unwrap_or_default();
+            return Err(format!("{} {why}", errors::describe(answer.error)).trim_end().into());
+        }
+        let State::Authenticating(sasl) = &mut self.state else { return Ok(()) };
+        match sasl.next(&answer.bytes)? {
+            Some(message) => self.say(&message, now),
+            None => {
+                self.state = State::Ready;
+                if let Ok(lifetime @ 1..) = u64::try_from(answer.lifetime) {
+                    let lifetime = Duration::from_millis(lifetime).mul_f64(EXPIRES);
+                    self.until = Some(now + lifetime);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Makes one piece of a request.
+fn whole(write: impl FnOnce(&mut Writer)) -> impl FnOnce(Writer) -> Vec<Bytes> {
+    |mut writer| {
+        write(&mut writer);
+        vec![writer.into_bytes().into()]
+    }
+}
