@@ -13,6 +13,7 @@
 //! - `filters`: the programs in filters/ print what they should;
 //! - `graph`: the flow is drawn;
 //! - `import`: configurations of other daemons are carried over;
+//! - `journal`: the system's journal is read;
 //! - `kafka`: real brokers of Apache Kafka are at the other end;
 //! - `kills`: daemons are killed in the middle of a flow;
 //! - `metrics`: the ledger over HTTP;
@@ -64,6 +65,7 @@ mod fluent;
 mod forward;
 mod graph;
 mod import;
+mod journal;
 mod kafka;
 mod kills;
 mod losses;

@@ -140,6 +140,7 @@ const PROTOCOLS: &[&str] = &[
     "file",
     "fluent",
     "forward",
+    "journal",
     "kafka",
     "pipe",
     "relp",

@@ -16,6 +16,7 @@ pub mod fluent;
 pub mod framing;
 pub mod glob;
 pub mod http;
+pub mod journal;
 pub mod kafka_broker;
 pub mod lines;
 pub mod packed_segment;

@@ -12,6 +12,7 @@ const VALUES: &[(&str, &str)] = &[
     ("input.tail", "\"/l/*.log\""),
     ("input.containers", "\"/var/log/pods\""),
     ("input.fluent", "\"127.0.0.1:1\""),
+    ("input.journal", "true"),
     ("input.thrift", "\"127.0.0.1:1\""),
     ("input.stdin", "true"),
     ("input.fifo", "\"/f\""),

@@ -14,7 +14,7 @@ use std::sync::mpsc::{
 };
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use std::{io, thread};
 
 use super::holding::{Holding, Unfinished};
@@ -447,6 +447,11 @@ impl Inlet {
         self.put(Received { barrier, ..Received::default() });
         self.ready.wake.wake();
         number
+    }
+
+    /// Waits until the bell rings, or for this time.
+    pub fn rest(&self, longest: Duration) {
+        super::wait::rest(self.bell(), longest);
     }
 
     /// The loop's answers since the last call.

@@ -13,6 +13,7 @@ pub mod inbox;
 pub mod listener;
 mod parting;
 pub mod pending;
+pub mod program;
 pub mod server;
 mod session;
 pub mod socket_path;

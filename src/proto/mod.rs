@@ -9,6 +9,7 @@ pub mod fifo;
 pub mod file;
 pub mod fluent;
 pub mod forward;
+pub mod journal;
 pub mod kafka;
 pub mod pipe;
 pub mod relp;
@@ -105,6 +106,8 @@ inputs! {
     Containers(containers::config::ContainersPlan),
     /// Records of the Fluent forward protocol; a chunk is acknowledged once it is on disk.
     Fluent(fluent::config::FluentInPlan),
+    /// The system's journal.
+    Journal(journal::config::JournalPlan),
     /// Calls of Scribe and Flume over Thrift, each answered once it is on disk.
     Thrift(thrift::config::ThriftInPlan),
     /// The daemon's standard input; ends the daemon's work at end of file.

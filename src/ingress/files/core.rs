@@ -332,10 +332,7 @@ impl<D: Disk> Core<D> {
         if before == at || before.max(at) >= self.files.len() {
             return;
         }
-        let [before, next] = match self.files.get_disjoint_mut([before, at]) {
-            Ok(both) => both,
-            Err(_) => return,
-        };
+        let Ok([before, next]) = self.files.get_disjoint_mut([before, at]) else { return };
         let (Some(before), Some(next)) = (before, next) else { return };
         if let (State::Read(before), State::Read(next_reading)) =
             (&mut before.state, &mut next.state)

@@ -61,6 +61,10 @@ impl Files {
 }
 
 impl Source for Files {
+    fn sends_barriers(&self) -> bool {
+        true
+    }
+
     fn run(self: Box<Self>, inlet: Inlet) {
         let Follow { meant, manner, start, positions } = self.follow;
         let file = PositionsFile::new(&positions);
@@ -149,7 +153,10 @@ impl Reader {
             let mail = self.mailbox.take();
             self.take_mail(mail);
             let more = self.read();
-            if let Some(inquiry) = self.core.inquire() {
+            // All files that are there are asked for together: they say which follows which.
+            if self.listed
+                && let Some(inquiry) = self.core.inquire()
+            {
                 self.set_barrier(inquiry);
             }
             if !more && self.keeps && self.progress.has_new() {
@@ -227,6 +234,12 @@ impl Reader {
 
     fn answered(&mut self, answers: Answers) {
         let now = self.now();
+        for number in answers.lost {
+            // A spool was removed: what was asked and said then is asked and said again.
+            for lost in self.progress.completed(number, now) {
+                self.core.ask_again(lost.ended);
+            }
+        }
         for (_, spools) in answers.kin {
             if spools.is_empty() {
                 self.keeps = true;

@@ -1,6 +1,6 @@
 //! The keys of inputs that follow files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ const START: Key = Key::or(
     "start",
     Value::Words(&START_WORDS),
     "\"beginning\"",
-    "Where reading begins in files that are there at the very first start of the input.",
+    "Where reading begins in what is there at the very first start of the input.",
 );
 const EXCLUDE: Key = Key::new(
     "exclude",
@@ -66,7 +66,7 @@ const POSITIONS: Key = Key::or_else(
     "positions",
     PATH,
     "/var/lib/logweir/NAME.positions",
-    "Where positions are kept for files whose lines go to no spool.",
+    "Where positions are kept for what goes to no spool.",
 );
 const MULTILINE_START: Key =
     Key::required("start", REGEX, "What the first line of a record matches.");
@@ -85,6 +85,8 @@ const MULTILINE: Key = Key::new(
 
 /// The keys of all inputs that follow files.
 pub const KEYS: &[Key] = &[START, EXCLUDE, IGNORE_OLDER, KEEP_OPEN, POSITIONS];
+/// The keys of inputs that read something else with positions.
+pub const BEGIN: &[Key] = &[START, POSITIONS];
 /// The keys of inputs whose records may have several lines.
 pub const RECORDS: &[Key] = &[MULTILINE];
 
@@ -94,13 +96,26 @@ pub fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<FollowPlan
         Some(entry) => globs(entry, report)?,
         None => Vec::new(),
     };
+    let (start, positions) = begin(section, report);
     Some(FollowPlan {
-        start: section.word(&START, &STARTS, report).unwrap_or(Start::Beginning),
+        start,
         exclude,
         ignore_older: section.time(&IGNORE_OLDER, report),
         keep_open: section.time(&KEEP_OPEN, report).unwrap_or(KEEP_OPEN_DEFAULT),
-        positions: section.system_text(&POSITIONS, report).map(PathBuf::from),
+        positions,
     })
+}
+
+/// Reads where reading begins, and where positions are kept.
+pub fn begin(section: &Section<'_>, report: &mut Report<'_>) -> (Start, Option<PathBuf>) {
+    let start = section.word(&START, &STARTS, report).unwrap_or(Start::Beginning);
+    (start, section.system_text(&POSITIONS, report).map(PathBuf::from))
+}
+
+/// The file of positions of the input `name`.
+pub fn positions_of(path: Option<&Path>, name: &str) -> PathBuf {
+    let default = || PathBuf::from(format!("/var/lib/logweir/{name}.positions"));
+    path.map_or_else(default, Path::to_path_buf)
 }
 
 /// Reads a pattern, or a list of them.
@@ -145,7 +160,6 @@ impl MultilinePlan {
 impl FollowPlan {
     /// The file of positions for the input `name`.
     pub fn positions_of(&self, name: &str) -> PathBuf {
-        let default = || PathBuf::from(format!("/var/lib/logweir/{name}.positions"));
-        self.positions.clone().unwrap_or_else(default)
+        positions_of(self.positions.as_deref(), name)
     }
 }

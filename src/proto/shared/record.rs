@@ -236,6 +236,11 @@ impl Lines {
         self.max_line
     }
 
+    /// Bytes of the lines that are whole and not taken.
+    pub fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Puts text behind the present line. A newline in it becomes `#012`.
     pub fn push(&mut self, text: &[u8]) {
         let mut from = 0;

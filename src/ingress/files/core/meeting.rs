@@ -39,6 +39,15 @@ impl<D: Disk> Core<D> {
         (!is_empty).then_some(inquiry)
     }
 
+    /// An inquiry is lost: it is made again.
+    pub fn ask_again(&mut self, ended: Vec<Identity>) {
+        for identity in &ended {
+            self.ending.remove(identity);
+        }
+        self.ended.extend(ended);
+        self.to_ask.append(&mut self.asked);
+    }
+
     /// An inquiry has passed: the origins that had ended in it are forgotten.
     pub fn has_ended(&mut self, ended: &[Identity]) {
         for identity in ended {

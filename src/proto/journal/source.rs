@@ -1,0 +1,440 @@
+//! Reading the journal: a `journalctl` that follows it, from the last entry that is stored.
+//!
+//! Whoever writes a journal numbers its entries, under an identity of its own (`i` and `s` of a
+//! cursor). So a journal is an origin, and its entries go exactly once into a spool; without one,
+//! the position is kept in a file.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::config::JournalPlan;
+use super::export::{Cursor, Entry, Malformed, Reader};
+use super::message::{FIELDS, Writer};
+use crate::batch::{Inquiry, Span};
+use crate::clock::Mono;
+use crate::ids::Identity;
+use crate::ingress::Source;
+use crate::ingress::files::positions::{Positions, PositionsFile};
+use crate::ingress::files::progress::Progress;
+use crate::ingress::files::source::Start;
+use crate::ingress::inbox::{Answers, Change, Inlet, LastLines};
+use crate::ingress::program::{Output, Program};
+use crate::input::{InputCounts, Piece};
+use crate::limits::{FOLLOW_READ, POSITIONS_EVERY};
+use crate::proto::shared::record::Lines;
+
+/// The program.
+const JOURNALCTL: &str = "journalctl";
+/// First and longest wait before it is started again.
+const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The most of the journal's headers that is read.
+const HEADERS_MAX: u64 = 16 * 1024 * 1024;
+/// How long the source waits where nothing has a time.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// The source, not started yet.
+pub(super) struct Journal {
+    /// What is read.
+    pub(super) plan: JournalPlan,
+    /// Longer messages are cut.
+    pub(super) max_message: usize,
+    /// The file of positions.
+    pub(super) positions: PathBuf,
+}
+
+struct Running {
+    plan: JournalPlan,
+    max_message: usize,
+    inlet: Inlet,
+    file: PositionsFile,
+    positions: Positions,
+    is_first: bool,
+    /// Whether positions are kept in the file.
+    keeps: bool,
+    unsaved: bool,
+    saved: Mono,
+    started: Instant,
+    progress: Progress,
+    /// How far each journal is read.
+    read: HashMap<Identity, u64>,
+    /// Places that some spools have come to: no batch goes across.
+    borders: HashSet<(Identity, u64)>,
+    writer: Writer,
+    lines: Lines,
+    /// The numbers of the lines that are gathered.
+    span: Option<Span>,
+}
+
+impl Source for Journal {
+    fn sends_barriers(&self) -> bool {
+        true
+    }
+
+    fn run(self: Box<Self>, inlet: Inlet) {
+        let file = PositionsFile::new(&self.positions);
+        let (positions, is_first) = file.load(inlet.name());
+        let keeps = self.plan.start == Start::End;
+        let running = Running {
+            writer: Writer::new(self.plan.form),
+            lines: Lines::new(self.max_message),
+            plan: self.plan,
+            max_message: self.max_message,
+            inlet,
+            file,
+            positions,
+            is_first,
+            keeps,
+            unsaved: false,
+            saved: Mono::default(),
+            started: Instant::now(),
+            progress: Progress::default(),
+            read: HashMap::new(),
+            borders: HashSet::new(),
+            span: None,
+        };
+        running.run();
+    }
+}
+
+/// Why reading ended.
+enum End {
+    /// The input is to end.
+    Stopped,
+    /// The program ended, or cannot be started.
+    Failed(String),
+}
+
+impl Running {
+    fn run(mut self) {
+        let mut wait = RESTART.0;
+        loop {
+            let begun = Instant::now();
+            let why = match self.follow() {
+                End::Stopped => break,
+                End::Failed(why) => why,
+            };
+            if begun.elapsed() > RESTART.1 {
+                wait = RESTART.0;
+            }
+            let why = format!("{JOURNALCTL}: {why}; started again");
+            self.inlet.tell(Change::State(Err(why)));
+            if self.rest(wait) {
+                break;
+            }
+            wait = (2 * wait).min(RESTART.1);
+        }
+        self.finish();
+    }
+
+    fn now(&self) -> Mono {
+        Mono(self.started.elapsed())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(JOURNALCTL);
+        command.args(["--no-pager", "--quiet"]);
+        if let Some(directory) = &self.plan.directory {
+            command.arg("--directory").arg(directory);
+        }
+        command
+    }
+
+    /// Follows the journal until the program or the input ends.
+    fn follow(&mut self) -> End {
+        let mut journals = match self.journals() {
+            Ok(journals) => journals,
+            Err(why) => return End::Failed(why),
+        };
+        if journals.is_empty() {
+            // The answer also says whether there are spools.
+            journals.push(Identity::of(0));
+        }
+        let Some(from) = self.ask(&journals) else { return End::Stopped };
+        let mut command = self.command();
+        command.args(["--follow", "--output=export"]);
+        command.arg(format!("--output-fields={}", FIELDS.join(",")));
+        match from {
+            Some(cursor) => drop(command.arg(format!("--after-cursor={}", cursor.text()))),
+            None if self.plan.start == Start::End && self.is_first => {
+                command.arg("--lines=0");
+            }
+            None => drop(command.arg("--no-tail")),
+        }
+        self.is_first = false;
+        for unit in &self.plan.units {
+            command.arg("--unit").arg(unit);
+        }
+        if let Some(priority) = &self.plan.priority {
+            command.arg("--priority").arg(priority);
+        }
+        match Program::start(command) {
+            Ok(program) => self.read(program, from),
+            Err(error) => End::Failed(error.to_string()),
+        }
+    }
+
+    /// The identities of the journals that are there, the oldest first.
+    fn journals(&self) -> Result<Vec<Identity>, String> {
+        let mut command = self.command();
+        command.arg("--header").stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| error.to_string())?;
+        let mut text = Vec::new();
+        if let Some(output) = child.stdout.take() {
+            let read = output.take(HEADERS_MAX).read_to_end(&mut text);
+            read.map_err(|error| error.to_string())?;
+        }
+        // How it ended shows in what it wrote.
+        let _ = child.wait();
+        Ok(journals_of(&String::from_utf8_lossy(&text)))
+    }
+
+    /// Asks how far each journal is stored; from where to go on. `None` where the input is to end.
+    fn ask(&mut self, journals: &[Identity]) -> Option<Option<Cursor>> {
+        let inquiry = || Inquiry { origins: journals.to_vec(), ..Inquiry::default() };
+        let now = self.now();
+        self.progress.set_barrier(&mut self.inlet, inquiry(), now);
+        loop {
+            let answers = self.inlet.answers();
+            if self.inlet.stopped() {
+                return None;
+            }
+            if !answers.lost.is_empty() {
+                // A spool was removed meanwhile.
+                let now = self.now();
+                self.progress.set_barrier(&mut self.inlet, inquiry(), now);
+            }
+            if let Some(lasts) = self.answered(answers) {
+                return Some(self.resume(journals, &lasts));
+            }
+            if self.rest_once(LONG) {
+                return None;
+            }
+        }
+    }
+
+    /// Where to go on: in the oldest journal of which something is stored. Entries of newer ones
+    /// that are stored come again, and are known by their numbers.
+    fn resume(&mut self, journals: &[Identity], lasts: &LastLines) -> Option<Cursor> {
+        let mut from = None;
+        self.borders.clear();
+        for (journal, lasts) in journals.iter().zip(lasts) {
+            self.keeps |= lasts.is_empty();
+            let stored = self.positions.get(journal).and_then(|next| next.checked_sub(1));
+            let least = match lasts.iter().all(Option::is_some) && !lasts.is_empty() {
+                true => lasts.iter().copied().flatten().min(),
+                false => stored,
+            };
+            let Some(least) = least else { continue };
+            self.read.insert(*journal, least);
+            self.borders.extend(lasts.iter().flatten().map(|last| (*journal, *last)));
+            from = from.or(Some(Cursor { origin: *journal, number: least }));
+        }
+        from
+    }
+
+    fn read(&mut self, mut program: Program, from: Option<Cursor>) -> End {
+        let mut reader = Reader::new(self.max_message);
+        let mut buffer = vec![0; FOLLOW_READ];
+        let mut resumed = from;
+        let mut is_told = false;
+        loop {
+            let answers = self.inlet.answers();
+            if self.inlet.stopped() {
+                return End::Stopped;
+            }
+            self.answered(answers);
+            self.save_where_due(false);
+            let now = self.now();
+            if self.progress.is_full(now) {
+                let longest = self.progress.deadline().map_or(LONG, |at| at.since(now));
+                if self.rest_once(longest) {
+                    return End::Stopped;
+                }
+                continue;
+            }
+            let longest = self.unsaved.then_some(POSITIONS_EVERY);
+            match program.read(&mut buffer, self.inlet.bell(), longest) {
+                Ok(Output::Bytes(count)) => reader.push(&buffer[..count]),
+                Ok(Output::Rang | Output::TimedOut) => continue,
+                Ok(Output::Ended) => return End::Failed(program.end()),
+                Err(error) => return End::Failed(error.to_string()),
+            }
+            if !std::mem::replace(&mut is_told, true) {
+                self.inlet.tell(Change::State(Ok(())));
+            }
+            loop {
+                match reader.next_entry() {
+                    Ok(Some(entry)) => self.take(&entry, &mut resumed),
+                    Ok(None) => break,
+                    Err(Malformed) => {
+                        self.lines.counts.malformed += 1;
+                        self.flush();
+                        return End::Failed("what it writes is not the export format".into());
+                    }
+                }
+            }
+            self.flush();
+            if self.keeps && self.progress.has_new() || self.progress.is_barrier_due() {
+                let now = self.now();
+                self.progress.set_barrier(&mut self.inlet, Inquiry::default(), now);
+            }
+        }
+    }
+
+    /// Takes in an entry. `resumed` is where reading went on, until the first one has come.
+    fn take(&mut self, entry: &Entry, resumed: &mut Option<Cursor>) {
+        let Some(Cursor { origin, number }) = entry.cursor() else {
+            self.lines.counts.malformed += 1;
+            return;
+        };
+        if self.read.get(&origin).is_some_and(|read| number <= *read) {
+            return;
+        }
+        let is_all = self.plan.units.is_empty() && self.plan.priority.is_none();
+        if let Some(from) = resumed.take()
+            && from.origin == origin
+            && is_all
+        {
+            // Removed before it was read.
+            self.lines.counts.sequence_lost += number - from.number - 1;
+        }
+        if self.span.is_some_and(|span| span.origin != origin) {
+            self.flush();
+        }
+        self.writer.write(entry, &mut self.lines);
+        self.read.insert(origin, number);
+        let first = self.span.map_or(number, |span| span.first);
+        self.span = Some(Span { origin, first, last: number });
+        let is_border = self.borders.contains(&(origin, number));
+        // Each batch is one piece, so that each has its numbers.
+        if is_border || self.lines.held() >= FOLLOW_READ {
+            self.flush();
+        }
+    }
+
+    /// Hands over what is gathered.
+    fn flush(&mut self) {
+        let counts = std::mem::take(&mut self.lines.counts);
+        let span = self.span.take();
+        let pieces: Vec<_> = self.lines.take().collect();
+        debug_assert!(pieces.len() <= 1);
+        for piece in pieces {
+            if let Some(span) = span {
+                self.progress.sent(span.origin, span.last + 1, piece.bytes.len());
+            }
+            let batch = self.inlet.batch(Piece { origin: span, ..piece });
+            self.inlet.send(Some(batch), InputCounts::default());
+        }
+        if counts != InputCounts::default() {
+            self.inlet.send(None, counts);
+        }
+    }
+
+    /// Takes in what the loop says; the answer to a question, if it came.
+    fn answered(&mut self, answers: Answers) -> Option<LastLines> {
+        let now = self.now();
+        for number in answers.lost {
+            // Positions move with the next barrier.
+            drop(self.progress.completed(number, now));
+        }
+        if let Some(completed) = answers.completed {
+            for passed in self.progress.completed(completed, now) {
+                if self.keeps && !passed.moved.is_empty() {
+                    self.positions.extend(passed.moved);
+                    self.unsaved = true;
+                }
+            }
+        }
+        answers.resumed.into_iter().next_back().map(|(_, lasts)| lasts)
+    }
+
+    fn save_where_due(&mut self, at_the_end: bool) {
+        let now = self.now();
+        if self.unsaved && (at_the_end || now.since(self.saved) >= POSITIONS_EVERY) {
+            self.file.save(self.inlet.name(), &self.positions);
+            (self.unsaved, self.saved) = (false, now);
+        }
+    }
+
+    /// Waits once; whether the input is to end.
+    fn rest_once(&mut self, longest: Duration) -> bool {
+        self.inlet.rest(longest);
+        self.inlet.stopped()
+    }
+
+    /// Waits for this time; whether the input is to end.
+    fn rest(&mut self, time: Duration) -> bool {
+        let until = self.now() + time;
+        while self.now() < until {
+            let left = until.since(self.now());
+            if self.rest_once(left) {
+                return true;
+            }
+            let answers = self.inlet.answers();
+            self.answered(answers);
+        }
+        false
+    }
+
+    /// Waits until outputs are done with what was read, where positions depend on it.
+    fn finish(mut self) {
+        if self.keeps && self.progress.has_new() {
+            let now = self.now();
+            self.progress.set_barrier(&mut self.inlet, Inquiry::default(), now);
+        }
+        self.inlet.close();
+        while self.keeps && self.progress.waits() && !self.inlet.is_abandoned() {
+            self.inlet.rest(LONG);
+            let answers = self.inlet.answers();
+            self.answered(answers);
+        }
+        self.save_where_due(true);
+    }
+}
+
+/// The identities in what `journalctl --header` writes, by the time of their first entries.
+fn journals_of(text: &str) -> Vec<Identity> {
+    let mut found: Vec<(Option<String>, Identity)> = Vec::new();
+    let mut identity: Option<Identity> = None;
+    for line in text.lines() {
+        let Some((name, value)) = line.split_once(':') else { continue };
+        let value = value.trim();
+        match name.trim() {
+            "Sequential number ID" | "Sequential Number ID" => {
+                identity = value.replace('-', "").parse().ok();
+            }
+            "Head realtime timestamp" | "Head Realtime Timestamp" => {
+                // The number in parentheses, in hexadecimal; the text before it is local time.
+                let time = value.rsplit_once('(').map(|(_, number)| format!("{number:0>20}"));
+                found.extend(identity.take().map(|identity| (time, identity)));
+            }
+            _ => {}
+        }
+    }
+    found.sort();
+    let mut seen = HashSet::new();
+    found.retain(|(_, identity)| seen.insert(*identity));
+    found.into_iter().map(|(_, identity)| identity).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journals_are_named_by_their_headers_the_oldest_first() {
+        let text = "File path: /x/system.journal\nFile ID: 00\n\
+                    Sequential number ID: 0000000000000000000000000000000b\n\
+                    Head realtime timestamp: Fri 2026-11-27 18:00:00 UTC (63f2)\n\n\
+                    File path: /x/old.journal\n\
+                    Sequential number ID: 0000000000000000000000000000000a\n\
+                    Head realtime timestamp: Thu 2026-11-26 18:00:00 UTC (9f2)\n\n\
+                    Sequential number ID: 0000000000000000000000000000000a\n\
+                    Head realtime timestamp: Fri 2026-11-27 19:00:00 UTC (73f2)\n";
+        assert_eq!(journals_of(text), [Identity::of(10), Identity::of(11)]);
+        assert_eq!(journals_of("No journal files were found."), []);
+    }
+}
