@@ -32,6 +32,10 @@ bench:
     cargo bench --bench compare -- --quick
     cargo bench --bench parts
 
+# A site with trouble for so many minutes, as root; a seed gives the same troubles again
+soak minutes="3" *args:
+    cargo bench --bench compare -- --case soak --minutes {{minutes}} {{args}}
+
 # Everything that CI runs; installs what is missing, as root
 ci:
     .ci/run

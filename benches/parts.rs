@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
 
 use std::hint::black_box;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -14,11 +14,12 @@ use logweir::batch::{Batch, count_lines};
 use logweir::clock::Mono;
 use logweir::config;
 use logweir::config::plan::{FormatPlan, SelectPlan, Shape};
-use logweir::engine::{Action, Engine, Event};
+use logweir::engine::{Action, Engine, Event, Pipes};
 use logweir::filter::key::Key;
 use logweir::filter::patterns::{Hits, Patterns};
 use logweir::filter::{Selector, gather};
 use logweir::format::Formatter;
+use logweir::ids::LaneId;
 use logweir::input::datagrams::RawLines;
 use logweir::input::lines::LineBuffer;
 use logweir::input::{Gather, Intake};
@@ -129,7 +130,7 @@ fn started(text: &str) -> Engine {
     while let Some(action) = engine.poll_action() {
         if let Action::Start(lane) = action {
             pid += 1;
-            engine.handle(Event::Started { lane, pid }, Mono::default());
+            engine.handle(Event::Started { lane, pid, pipe: None }, Mono::default());
         }
     }
     engine
@@ -185,16 +186,41 @@ fn many_nodes(c: &mut Criterion) {
     group.finish();
 }
 
+/// Pipes that take everything, and whose readers have read it at once.
+struct Bottomless;
+
+impl Pipes for Bottomless {
+    fn hold(&mut self, _slot: usize, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn release(&mut self, _slot: usize) {}
+
+    fn share(
+        &mut self,
+        _slot: usize,
+        most: usize,
+        _last: bool,
+        _lane: LaneId,
+    ) -> io::Result<usize> {
+        Ok(most)
+    }
+
+    fn write(&mut self, _lane: LaneId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(slices.iter().map(|slice| slice.len()).sum())
+    }
+
+    fn retry(&mut self, _lane: LaneId) {}
+
+    fn unread(&self, _lane: LaneId) -> Option<usize> {
+        Some(0)
+    }
+}
+
 /// Writes what waits for every ready lane, and has it read at once.
 fn take_all(engine: &mut Engine) {
-    while let Some(lane) = engine.poll_ready() {
-        engine.take_up(lane);
-        let mut slices = [IoSlice::new(&[]); 8];
-        let count = engine.slices(lane, &mut slices);
-        let bytes = slices[..count].iter().map(|slice| slice.len()).sum();
-        engine.wrote(lane, bytes);
-        engine.unread(lane, 0);
-    }
+    let mut lanes: Vec<_> = std::iter::from_fn(|| engine.poll_ready()).collect();
+    engine.write_children(&mut lanes, &mut Bottomless, Mono::default());
 }
 
 /// A scrape of 200 nodes: what the loop does for it, and what the metrics' thread does then.

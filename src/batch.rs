@@ -3,7 +3,8 @@
 //! Lines travel in batches. The bytes are reference-counted and immutable, so any number of queues
 //! share one copy.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
@@ -66,6 +67,20 @@ impl Span {
         (self.lines() == u64::from(lines))
             .then(|| Self { last: self.first + u64::from(cut) - 1, ..self })
     }
+}
+
+/// What an input asks and says of its origins at a barrier.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inquiry {
+    /// Origins whose last line in each spool downstream is to be told.
+    pub origins: Vec<Identity>,
+    /// Upper halves of identities: all origins with such a half are to be told.
+    pub kinds: Vec<u64>,
+    /// Origins that have ended with the lines before the barrier. They are forgotten, and may begin
+    /// anew once the barrier is passed.
+    pub ended: Vec<Identity>,
+    /// Whether the barrier may wait for a spool's next sync in its time, as nobody waits for it.
+    pub is_patient: bool,
 }
 
 /// Lines `first` to `last` of a spool of this daemon, or the selected ones among them.
@@ -170,35 +185,60 @@ pub fn end_of_lines(bytes: &[u8], lines: u64) -> usize {
 /// Blocks of memory that batches are cut from, reused once no batch refers to them.
 ///
 /// A fresh block costs a page fault for every 4 KiB, as much as copying the lines themselves; a
-/// reused one costs nothing.
+/// reused one costs nothing. Filled blocks are shared by all receivers: they are behind at different
+/// times, so a stock of its own for each would add up to the sum of their peaks.
 #[derive(Debug)]
 pub struct Blocks {
     current: BytesMut,
-    used: Vec<BytesMut>,
+    stock: &'static Stock,
 }
+
+/// Filled blocks, and how many receivers fill some.
+#[derive(Debug)]
+struct Stock {
+    filled: Mutex<Vec<BytesMut>>,
+    receivers: AtomicUsize,
+}
+
+static STOCK: Stock = Stock::new();
 
 impl Default for Blocks {
     fn default() -> Self {
-        Self { current: BytesMut::with_capacity(limits::BLOCK), used: Vec::new() }
+        Self::from(&STOCK)
+    }
+}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        self.stock.receivers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Blocks {
+    fn from(stock: &'static Stock) -> Self {
+        stock.receivers.fetch_add(1, Ordering::Relaxed);
+        Self { current: BytesMut::new(), stock }
+    }
+
     /// A buffer with room for at least `room` bytes (at most [`limits::BLOCK`]) after the bytes
     /// that have not been cut off, which are moved along.
     pub fn with_room(&mut self, room: usize) -> &mut BytesMut {
         debug_assert!(room <= limits::BLOCK);
-        if self.current.capacity() - self.current.len() < room {
+        if !self.fits(room) {
             let rest = self.current.split();
-            let next = self.take_free().unwrap_or_else(|| BytesMut::with_capacity(limits::BLOCK));
+            let next = self.stock.take(room + rest.len());
             let full = std::mem::replace(&mut self.current, next);
-            if self.used.len() == limits::BLOCKS_KEPT {
-                self.used.remove(0);
+            if full.capacity() > 0 {
+                self.stock.put(full);
             }
-            self.used.push(full);
             self.current.extend_from_slice(&rest);
         }
         &mut self.current
+    }
+
+    /// Returns whether the current block has room for `room` more bytes.
+    pub fn fits(&self, room: usize) -> bool {
+        self.current.capacity() - self.current.len() >= room
     }
 
     /// The number of bytes in the current buffer that have not been cut off.
@@ -216,16 +256,58 @@ impl Blocks {
         &mut self.current
     }
 
-    /// Returns unreferenced blocks to the system; called when the stream is idle.
-    pub fn rest(&mut self) {
-        self.used.retain_mut(|block| !block.try_reclaim(limits::BLOCK));
+    /// How many filled blocks a receiver in a flood hands over at once: each hand-over has its
+    /// cost, but what all receivers hold back is bounded.
+    pub fn handed_over_together(&self) -> usize {
+        let each =
+            limits::PIECES_TOGETHER_ALL / self.stock.receivers.load(Ordering::Relaxed).max(1);
+        each.clamp(1, limits::PIECES_TOGETHER)
     }
 
-    /// The most recently filled block that no batch refers to: it is the likeliest to be in the
-    /// processor's cache.
-    fn take_free(&mut self) -> Option<BytesMut> {
-        let free = self.used.iter_mut().rposition(|block| block.try_reclaim(limits::BLOCK))?;
-        Some(self.used.remove(free))
+    /// Returns unreferenced blocks to the system; called when the stream is idle.
+    pub fn rest(&mut self) {
+        if self.current.is_empty() {
+            self.current = BytesMut::new();
+        }
+        self.stock.lock().retain_mut(|block| !block.try_reclaim(limits::BLOCK_MIN));
+    }
+}
+
+impl Stock {
+    const fn new() -> Self {
+        Self { filled: Mutex::new(Vec::new()), receivers: AtomicUsize::new(0) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<BytesMut>> {
+        self.filled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The size of a new block. All receivers always have one that they fill, so many receivers
+    /// have smaller ones.
+    fn block_size(&self) -> usize {
+        let each = limits::BLOCKS_FILLED_MAX / self.receivers.load(Ordering::Relaxed).max(1);
+        each.clamp(limits::BLOCK_MIN, limits::BLOCK)
+    }
+
+    /// A block with room for `room` bytes: the most recently filled one that no batch refers to,
+    /// because it is the likeliest to be in the processor's cache; or else a new one.
+    fn take(&self, room: usize) -> BytesMut {
+        let size = self.block_size().max(room);
+        let mut filled = self.lock();
+        let free = filled.iter_mut().rposition(|block| block.try_reclaim(size));
+        let found = free.map(|free| filled.remove(free));
+        drop(filled);
+        found.unwrap_or_else(|| BytesMut::with_capacity(size))
+    }
+
+    /// Enters a filled block. Where there are many, the oldest is only forgotten: its memory is
+    /// returned with the last batch that refers to it.
+    fn put(&self, block: BytesMut) {
+        let mut filled = self.lock();
+        if filled.len() >= limits::BLOCKS_KEPT {
+            filled.remove(0);
+        }
+        filled.push(block);
     }
 }
 
@@ -268,24 +350,60 @@ mod tests {
         assert!(rest.split_to(3).is_none());
     }
 
+    fn stock() -> &'static Stock {
+        Box::leak(Box::new(Stock::new()))
+    }
+
     #[test]
     fn a_block_is_reused_once_no_batch_refers_to_it() {
-        let mut blocks = Blocks::default();
-        let mut first = None;
-        for round in 0..10 {
+        let stock = stock();
+        let mut blocks = Blocks::from(stock);
+        for _ in 0..10 {
             let buffer = blocks.with_room(limits::BLOCK);
             buffer.extend_from_slice(b"x\n");
-            let cut = buffer.split().freeze();
-            if round == 0 {
-                first = Some(cut.as_ptr());
-            }
+            drop(buffer.split().freeze());
         }
-        // Two blocks alternate: the one just filled is still referenced by `used`.
-        assert!(blocks.used.len() <= 2, "{}", blocks.used.len());
-        assert!(first.is_some());
+        // Two blocks alternate: the one just filled is still referenced by the stock.
+        assert!(stock.lock().len() <= 2, "{}", stock.lock().len());
         let held = blocks.with_room(1).split().freeze();
         drop(held);
         blocks.rest();
-        assert!(blocks.used.is_empty());
+        assert!(stock.lock().is_empty());
+    }
+
+    #[test]
+    fn a_block_that_one_receiver_has_filled_is_reused_by_another() {
+        let stock = stock();
+        let (mut first, mut second) = (Blocks::from(stock), Blocks::from(stock));
+        let mut held = Vec::new();
+        for _ in 0..6 {
+            let buffer = first.with_room(limits::BLOCK);
+            buffer.extend_from_slice(b"x\n");
+            held.push(buffer.split().freeze());
+        }
+        let places: Vec<_> = held.iter().map(|bytes| bytes.as_ptr()).collect();
+        held.clear();
+        // The first has one left; all others are in stock.
+        for _ in 0..5 {
+            let buffer = second.with_room(limits::BLOCK);
+            buffer.extend_from_slice(b"y\n");
+            held.push(buffer.split().freeze());
+        }
+        let reused = held.iter().filter(|bytes| places.contains(&bytes.as_ptr())).count();
+        assert_eq!(reused, 5, "all that the first has filled");
+    }
+
+    #[test]
+    fn many_receivers_fill_small_blocks_and_hold_none_back() {
+        let stock = stock();
+        let mut one = Blocks::from(stock);
+        assert_eq!(one.handed_over_together(), limits::PIECES_TOGETHER);
+        assert!(!one.fits(1), "nothing before it is used");
+        assert_eq!(one.with_room(1).capacity(), limits::BLOCK);
+        let mut many: Vec<_> = (0..63).map(|_| Blocks::from(stock)).collect();
+        assert_eq!(one.handed_over_together(), 1);
+        assert_eq!(many[62].with_room(limits::DATAGRAM_MAX).capacity(), limits::BLOCK_MIN);
+        drop(many);
+        assert_eq!(one.handed_over_together(), limits::PIECES_TOGETHER);
     }
 }

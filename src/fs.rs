@@ -3,6 +3,7 @@
 
 mod open;
 
+use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
@@ -17,7 +18,7 @@ use crate::limits::{FILE_MODE_DEFAULT, SLICES_MAX};
 pub use open::{Access, copy_access, regular, scratch};
 
 /// A file system.
-pub trait Fs {
+pub trait Fs: Debug {
     /// An open file.
     type File: FsFile;
 
@@ -171,7 +172,7 @@ pub enum Kind {
 }
 
 /// An open file.
-pub trait FsFile {
+pub trait FsFile: Debug {
     /// A second handle to the same open file, so that another thread can sync what has been written
     /// while this one continues to append.
     ///

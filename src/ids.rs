@@ -36,6 +36,18 @@ impl Identity {
         Self(number.to_be_bytes())
     }
 
+    /// Its upper half, which says what kind of origin it is where origins are not random.
+    pub fn kind(self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// Its lower half, which tells origins of one kind apart.
+    pub fn part(self) -> u64 {
+        let [.., a, b, c, d, e, f, g, h] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// A new random identity.
     pub fn new() -> Self {
         // The standard library's hash maps are keyed with the system's randomness.

@@ -113,14 +113,24 @@ pub const TURN: usize = 16;
 /// Full batches that a receiver in a flood hands over at once: each hand-over wakes the loop, which
 /// in turn wakes a disk thread.
 pub const PIECES_TOGETHER: usize = 4;
+/// Full batches that all receivers together hold back for that, if each has at least one.
+pub const PIECES_TOGETHER_ALL: usize = 8;
 /// Capacity of the channel from a receiver to the loop, in batches.
 pub const RECEIVED_WAITING: usize = 8;
 const _: () = assert!(PIECES_TOGETHER <= RECEIVED_WAITING);
 /// Maximum bytes that all receivers together have sent to a loop that has not taken them. A
 /// receiver that has nothing there may always send, so that none waits for another.
-pub const RECEIVED_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Number of blocks that a receiver keeps for reuse.
-pub const BLOCKS_KEPT: usize = 64;
+pub const RECEIVED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Number of filled blocks that all receivers together remember for reuse.
+pub const BLOCKS_KEPT: usize = 256;
+/// Total size of the blocks that all receivers fill at a time; many receivers have smaller ones.
+pub const BLOCKS_FILLED_MAX: usize = 2 * 1024 * 1024;
+/// Size of the smallest block.
+pub const BLOCK_MIN: usize = 128 * 1024;
+const _: () = assert!(DATAGRAM_MAX < BLOCK_MIN && BLOCK_MIN <= BLOCK);
+/// Number of receivers that can receive several datagrams per call at the same time; each needs
+/// 4 MiB, if the datagrams are that large. The others receive one per call.
+pub const AREAS_MAX: usize = 4;
 
 /// Maximum number of slices of one writev(2) (UIO_MAXIOV is 1024).
 pub const SLICES_MAX: usize = 64;
@@ -142,8 +152,21 @@ pub const HOLD_BYTES: u64 = 2 * MIB;
 /// A file that has not caught up within this time is slow, and inputs are no longer throttled for
 /// it.
 pub const HOLD_MAX: Duration = Duration::from_secs(1);
+/// A child that has read nothing for this long is stalled, and inputs are not throttled for it.
+pub const STALLED_AFTER: Duration = Duration::from_millis(100);
 /// Requested buffer size of a child's pipe (fcntl(2), F_SETPIPE_SZ).
 pub const PIPE_BUFFER: usize = 1024 * 1024;
+/// Smaller sizes are not requested: every pipe has as much unless the user has too many.
+pub const PIPE_BUFFER_MIN: i32 = 64 * 1024;
+/// Time that a reader of a full pipe has before it is written to again: a fast one has emptied it.
+pub const PIPE_REST: Duration = Duration::from_micros(500);
+/// Maximum size of a piece of lines that several children's pipes share (tee(2)): a whole batch.
+pub const PIECE: usize = BLOCK;
+/// Number of such pieces that are held at a time: more than fit into a child's pipe.
+pub const PIECES_HELD: usize = 4;
+const _: () = assert!(PIECE * PIECES_HELD >= 2 * PIPE_BUFFER);
+/// Lines of fewer bytes are written to each child: a piece takes whole pages of each pipe.
+pub const SHARED_MIN: usize = 16 * 1024;
 /// Interval at which unread bytes in children's pipes are checked while nothing is written to them.
 pub const PIPES_EVERY: Duration = Duration::from_millis(500);
 /// Size of one read of a child's output, a FIFO or standard input.
@@ -160,6 +183,8 @@ pub const DISK_RETRY: Duration = Duration::from_secs(1);
 pub const OPEN_FILES_MAX: usize = 256;
 /// Maximum number of open files of all outputs together, if the descriptor limit allows it.
 pub const FILES_OPEN_MAX: usize = 4096;
+/// Maximum number of descriptors that clients of inputs leave to everything else.
+pub const DESCRIPTORS_RESERVED: u64 = 32;
 /// Divisor of the descriptor limit that gives the share of outputs' files.
 pub const FILES_OPEN_PART: usize = 2;
 /// Minimum run time after which a child counts as having run well, however short its waits are.
@@ -195,6 +220,16 @@ pub const METRICS_ANSWERS_MAX: usize = 8;
 pub const METRICS_ANSWER: Duration = Duration::from_secs(2);
 /// A pass of the loop that takes longer than this counts as late.
 pub const PASS_LATE: Duration = Duration::from_millis(500);
+/// How often losses that last are reported.
+pub const LOSS_EVERY: Duration = Duration::from_secs(60);
+/// Losses have ended when nothing was lost for this long.
+pub const LOSS_QUIET: Duration = Duration::from_secs(60);
+/// Episodes of losses that are remembered; of more the oldest is forgotten.
+pub const LOSSES_MAX: usize = 4096;
+/// For how long they are remembered.
+pub const LOSSES_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// The file of losses is rewritten when it is larger than this.
+pub const LOSSES_FILE_MAX: u64 = 1 << 20;
 /// Default of `stuck_after`: an output that has released no lines for this long is stuck.
 pub const STUCK_DEFAULT: Duration = Duration::from_secs(60);
 /// Minimum of `stuck_after`.
@@ -271,9 +306,59 @@ pub const LINE_NUMBER_MAX: u64 = 1 << 63;
 pub const SPOOL_JOB_MAX: u64 = 4 * MIB;
 /// Minimum interval between writes of cursors.
 pub const CURSOR_EVERY: Duration = Duration::from_secs(1);
+/// A file output that has written all it was given makes its checkpoint this long after, even if
+/// the last one was less than [`CURSOR_EVERY`] ago, but at least half of it: somebody may cut or
+/// rename the file before the next write, and only a checkpoint tells what was in it.
+pub const CHECKPOINT_REST: Duration = Duration::from_millis(20);
 /// Maximum number of origins (other spools, followed files, partitions) whose position a spool
 /// remembers; the least recently seen is forgotten. Each takes 145 bytes of every segment.
 pub const ORIGINS_MAX: usize = 16_384;
+/// Bytes of a followed file's first line that belong to its identity.
+pub const FIRST_LINE_MAX: usize = 1024;
+/// Bytes before a followed file's position that are compared at every read, to see that the file
+/// was not truncated and written anew: with 64, lines that end alike hide it.
+pub const LOOK_BACK: usize = 1024;
+/// Bytes read from a followed file at once.
+pub const FOLLOW_READ: usize = 256 * 1024;
+/// Bytes read from followed files that outputs have not completed; more are left in the files.
+pub const FOLLOW_WINDOW: u64 = 16 * MIB;
+/// Bytes of followed files between two barriers.
+pub const FOLLOW_BARRIER: u64 = MIB;
+/// An output that completes nothing for this long is not waited for: then one window is read per
+/// such time.
+pub const FOLLOW_STUCK: Duration = Duration::from_secs(5);
+/// Maximum number of files that one input follows.
+pub const FOLLOWED_MAX: usize = 10_000;
+/// Maximum number of folders that one input watches.
+pub const WATCHED_MAX: usize = 10_000;
+/// Maximum number of names read in one folder.
+pub const FOLDER_NAMES_MAX: usize = 100_000;
+/// Maximum depth of folders that are looked into: a symbolic link can make a loop.
+pub const FOLDER_DEPTH_MAX: usize = 32;
+/// Maximum number of files that are compared with a truncated one.
+pub const NEIGHBOURS_MAX: usize = 64;
+/// Divisor of the descriptor limit that gives the share of one input's files.
+pub const FOLLOWED_PART: usize = 2;
+/// A file whose name is gone is let go once it has not grown for this long, where it cannot be
+/// known whether a process has it open for writing.
+pub const LET_GO_AFTER: Duration = Duration::from_secs(5);
+/// Default of `keep_open`.
+pub const KEEP_OPEN_DEFAULT: Duration = Duration::from_secs(86_400);
+/// Interval at which files without a name, and folders that cannot be watched, are looked at.
+pub const FOLLOW_LOOK: Duration = Duration::from_secs(1);
+/// Interval at which all folders are listed, in case a change was missed.
+pub const FOLLOW_LIST: Duration = Duration::from_secs(60);
+/// NUL bytes at the beginning of a line that count as a hole in the file, and are left out.
+pub const HOLE_MIN: usize = 64;
+/// Maximum size of a file of positions.
+pub const POSITIONS_MAX: u64 = 4 * MIB;
+/// Minimum interval between writes of a file of positions.
+pub const POSITIONS_EVERY: Duration = Duration::from_secs(1);
+/// Default of the `timeout` of `multiline`.
+pub const MULTILINE_DEFAULT: Duration = Duration::from_secs(1);
+/// Maximum number of patterns of one input.
+pub const GLOBS_MAX: usize = 256;
+
 /// Maximum number of inputs in one segment.
 pub const INPUTS_MAX: u16 = 9999;
 /// Maximum size of a cursor file.
@@ -292,6 +377,9 @@ const _: () = assert!(FEED_LOW <= FEED_HIGH && FEED_HIGH <= MEMORY_DEFAULT);
 pub const LINES_FRAME_MAX: usize = 128 * 1024;
 /// Maximum number of frames that a client has in flight, not yet acknowledged by the peer.
 pub const FRAMES_UNACKNOWLEDGED_MAX: usize = 4096;
+/// Number of lines that a client without acknowledgements has in flight before it is given more:
+/// what is noted of each is longer than a short line.
+pub const LINES_UNACKNOWLEDGED_MAX: usize = 65_536;
 /// Maximum bytes of lines that a forwarder has in flight.
 pub const FORWARD_WINDOW: u64 = 4 * MIB;
 /// A forwarder encodes no more lines while this many bytes wait to be written to its connection.
@@ -328,6 +416,9 @@ pub const UNACKED_EVERY: Duration = Duration::from_millis(50);
 pub const PEERS_MAX: usize = 64;
 /// Reading from a client pauses while this many bytes of answers are unread by it.
 pub const ANSWERS_MAX: usize = 1024 * 1024;
+/// While the clients of an input wait for this many barriers, no more is read from them: a message
+/// may be small, but its barrier is not. What waits in the kernel then comes in larger pieces.
+pub const BARRIERS_MAX: usize = 4096;
 /// Time limit for a client to open its session.
 pub const OPEN_MAX: Duration = Duration::from_secs(30);
 /// If the connection limit is reached, a client that has sent nothing since it connected may be
@@ -340,7 +431,8 @@ pub const MESSAGE_DEFAULT: usize = 64 * 1024;
 /// Maximum octet count that a syslog client may announce; a client that announces more is
 /// disconnected.
 pub const COUNT_MAX: u64 = 1024 * MIB;
-/// Maximum bytes of incomplete messages from all clients of a syslog input together.
+/// Maximum bytes of incomplete messages and unread answers of the clients of all inputs together.
+/// Beyond, an input that holds more than its share disconnects whoever holds most.
 pub const UNFINISHED_MAX: usize = 16 * 1024 * 1024;
 /// Maximum length of the part of a file name that fields and times produce; it leaves room for the
 /// suffix of a rotated file (a name has at most 255 bytes).
@@ -397,3 +489,16 @@ pub const CLUSTER_JOB: Duration = Duration::from_millis(500);
 pub const SECRET_MAX: u64 = 64 * KIB;
 /// Time limit of that command.
 pub const SECRET_COMMAND: Duration = Duration::from_secs(10);
+/// Maximum size of a message that holds many records: senders in use make chunks of 8 MiB.
+pub const RECORDS_MESSAGE_MAX: usize = 12 * 1024 * 1024;
+const _: () = assert!(RECORDS_MESSAGE_MAX < UNFINISHED_MAX);
+/// Maximum size of the records of one such message, once decompressed.
+pub const RECORDS_UNPACKED_MAX: usize = 32 * 1024 * 1024;
+/// Maximum length of the id of a chunk. Ids in use have 32 to 64 bytes.
+pub const CHUNK_ID_MAX: usize = 1024;
+/// Number of chunks that an input remembers, so that one that is sent again is not taken twice.
+pub const CHUNKS_REMEMBERED: usize = 16 * 1024;
+/// Maximum number of chunks that a forwarder has in flight.
+pub const CHUNKS_UNANSWERED_MAX: usize = 256;
+/// Maximum number of calls that a forwarder has in flight to a peer that answers each.
+pub const CALLS_UNANSWERED_MAX: usize = 4;

@@ -12,6 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::engine::remedy;
 use crate::engine::status::{InputStatus, NodeStatus, ReaderStatus, Status};
 
 /// The daemon's state at one moment.
@@ -84,7 +85,8 @@ pub fn complaints(snapshot: &Snapshot) -> Vec<String> {
     for node in &snapshot.status.nodes {
         let name = &node.name;
         if let Some(seconds) = node.stuck_seconds.filter(|seconds| *seconds > limit) {
-            complaints.push(format!("{name}: nothing has left its queue for {seconds:.0} s"));
+            let why = remedy::stalled(node).map_or_else(String::new, |why| format!(": {why}"));
+            complaints.push(format!("{name}: nothing has left its queue for {seconds:.0} s{why}"));
         }
         if let Some(error) = &node.error {
             complaints.push(format!("{name}: {error}"));
@@ -206,6 +208,13 @@ const FIGURES: &[Figure] = &[
     ("malformed", "Malformed messages", true, |n| Some(input(n)?.malformed as f64)),
     ("connections", "Connections accepted", true, |n| Some(input(n)?.connections as f64)),
     ("refused", "Connections refused", true, |n| Some(input(n)?.refused as f64)),
+    ("truncated", "Followed files that were truncated", true, |n| Some(input(n)?.truncated as f64)),
+    ("unread", "Followed files not read, or not to their end", true, |n| {
+        Some(input(n)?.unread as f64)
+    }),
+    ("overflows", "Times that inotify lost changes of files", true, |n| {
+        Some(input(n)?.overflows as f64)
+    }),
     ("not_understood", "Messages that could not be parsed", true, |n| {
         let looks = n.faults.is_some() || n.kind == "input";
         looks.then(|| n.faults.map_or(0.0, |faults| faults.sum() as f64))
@@ -220,6 +229,9 @@ const FIGURES: &[Figure] = &[
     ("children_up", "Running processes", false, |n| {
         let up = n.children.iter().filter(|child| child.pid.is_some()).count();
         (!n.children.is_empty()).then_some(up as f64)
+    }),
+    ("pipe_bytes", "Size of the smallest pipe to its processes", false, |n| {
+        n.children.iter().filter_map(|child| child.pipe).min().map(|bytes| bytes as f64)
     }),
     ("crash_loop", "Whether a process is in a crash loop", false, |n| {
         (!n.children.is_empty()).then(|| f64::from(u8::from(loops(n))))
@@ -241,6 +253,9 @@ const FIGURES: &[Figure] = &[
     ("balanced", "Whether its ledger balances", false, |n| Some(f64::from(u8::from(n.balanced)))),
     ("held_lines", "Lines in the spool", false, |n| {
         n.spool.as_ref().map(|spool| spool.lines() as f64)
+    }),
+    ("kept_lines", "Lines in the spool that no reader waits for", false, |n| {
+        n.spool.as_ref().map(|spool| spool.kept as f64)
     }),
     ("held_bytes", "Bytes of the spool", false, |n| {
         n.spool.as_ref().map(|spool| spool.bytes as f64)
@@ -342,13 +357,16 @@ impl Metrics {
 
     fn daemon(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let Snapshot { status, memory, pulse, reloads, stuck_after, .. } = &*self.snapshot;
-        let queues = || status.nodes.iter().filter_map(|node| node.queue);
-        let used: u64 = queues().map(|queue| queue.used).sum();
         let version = vec![("version", status.version.as_str())];
         put(encoder, ("build", "info"), "The version", false, [(version, 1.0)].into_iter())?;
         for (what, help, grows, value) in [
             ("uptime_seconds", "Time since the start", false, status.uptime),
-            ("queues_bytes", "Bytes in all queues", false, used as f64),
+            (
+                "queues_bytes",
+                "Bytes in all queues; what several hold counts once",
+                false,
+                status.queues_bytes as f64,
+            ),
             ("memory_bytes", "The budget of all queues", false, *memory as f64),
             (
                 "stuck_after_seconds",

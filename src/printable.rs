@@ -39,6 +39,12 @@ pub fn printable_bytes(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// A line for a terminal: the same, but tabs stay.
+pub fn printable_columns(line: &[u8]) -> String {
+    let columns: Vec<_> = line.split(|byte| *byte == b'\t').map(printable_bytes).collect();
+    columns.join("\t")
+}
+
 /// A text of several lines: the newlines between them stay.
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
     if !text.contains(|c| c != '\n' && is_hidden(c)) {
@@ -64,7 +70,7 @@ fn escape(text: &str, out: &mut String) {
 
 /// Whether a character does something other than being shown: controls (C0, DEL, C1), line and
 /// paragraph separators, and the formatting characters that reorder or hide text.
-fn is_hidden(c: char) -> bool {
+pub fn is_hidden(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
@@ -77,6 +83,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_line_for_a_terminal_keeps_its_tabs_and_no_sequence() {
+        assert_eq!(printable_columns(b"a\tb\x1b[2J\xff\t"), "a\tb\\x1b[2J\\xff\t");
+    }
 
     #[test]
     fn what_is_not_shown_is_escaped_and_the_rest_stays() {

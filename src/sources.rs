@@ -1,7 +1,8 @@
 //! The senders of the lines of a batch.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 /// Where a line is in its batch: its first byte, and the byte after its newline.
@@ -19,6 +20,25 @@ pub enum Source {
         /// The user it ran as.
         uid: u32,
     },
+}
+
+impl Source {
+    /// The address of its host; a process of this host is at loopback.
+    pub fn ip(self) -> IpAddr {
+        match self {
+            Self::Address(address) => address.ip(),
+            Self::Process { .. } => Ipv4Addr::LOCALHOST.into(),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Process { pid, uid } => write!(f, "process {pid} of user {uid}"),
+        }
+    }
 }
 
 /// The senders of the lines of one batch. Cheap to clone; the shared list is immutable.

@@ -21,15 +21,24 @@ pub enum Protocol {
     Relp,
     /// The same through TLS.
     RelpTls,
+    /// As calls of Scribe, which are answered.
+    Scribe,
+    /// As chunks of Fluent forward, which are answered.
+    Fluent,
+    /// The same through TLS.
+    FluentTls,
 }
 
 /// Every protocol, with the word before `://`.
-const PROTOCOLS: [(Protocol, &str); 5] = [
+const PROTOCOLS: [(Protocol, &str); 8] = [
     (Protocol::Udp, "udp"),
     (Protocol::Tcp, "tcp"),
     (Protocol::Tls, "tls"),
     (Protocol::Relp, "relp"),
     (Protocol::RelpTls, "relp+tls"),
+    (Protocol::Fluent, "fluent"),
+    (Protocol::FluentTls, "fluent+tls"),
+    (Protocol::Scribe, "scribe"),
 ];
 
 impl Protocol {
@@ -40,7 +49,7 @@ impl Protocol {
 
     /// Whether it goes through TLS.
     pub fn is_tls(self) -> bool {
-        matches!(self, Self::Tls | Self::RelpTls)
+        matches!(self, Self::Tls | Self::RelpTls | Self::FluentTls)
     }
 }
 

@@ -252,3 +252,16 @@ fn udp_on_all_of_ipv6_takes_ipv4_too_whatever_the_system_prefers() {
     network.send(daemon.dir.path(), "over IPv4", "127.0.0.1");
     assert_eq!(daemon.wait_lines("o", 1), ["over IPv4"]);
 }
+
+#[test]
+fn a_metrics_port_that_another_program_has_is_opened_once_it_is_free() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let daemon = Daemon::start(&format!(
+        "metrics = \"127.0.0.1:{port}\"\n#daemon\n[output.o]\nfile = \"{{dir}}/o\"\n"
+    ));
+    daemon.wait_log("tried again every second");
+    drop(taken);
+    daemon.wait_log(&format!("daemon.metrics: listening on 127.0.0.1:{port}"));
+    assert!(get(port, "/healthz").starts_with("HTTP/1.1 200 "));
+}

@@ -259,7 +259,18 @@ fn signals_that_were_blocked_or_mean_nothing_here_do_no_harm() {
     command.args(["--block-signal=TERM,CHLD,HUP,INT", crate::util::LOGWEIR]);
     daemon.run_by(command);
     daemon.wait_node("test", |node| node.children[0].restarts >= 2);
-    for unused in [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGALRM, Signal::SIGXFSZ] {
+    for unused in [
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGALRM,
+        Signal::SIGXFSZ,
+        Signal::SIGXCPU,
+        Signal::SIGVTALRM,
+        Signal::SIGPROF,
+        Signal::SIGIO,
+        Signal::SIGPWR,
+        Signal::SIGSTKFLT,
+    ] {
         daemon.signal(unused);
     }
     daemon.send_numbered(0, 100);
@@ -269,4 +280,37 @@ fn signals_that_were_blocked_or_mean_nothing_here_do_no_harm() {
     let (code, log) = daemon.stop();
     assert_eq!(code, Some(0));
     assert!(log.contains("ledger: output file: in 100 out 100"), "{log}");
+}
+
+#[test]
+fn pipes_that_take_the_same_lines_share_them_whatever_becomes_of_one() {
+    // One reads, one ends again and again after whole lines, one never reads, one takes some.
+    let reads = "[output.reads]\nfrom = \"in\"\npipe = \"exec cat > {dir}/reads\"\n";
+    let ends = "[output.ends]\nfrom = \"in\"\npipe = \"exec sed -u 3000q >> {dir}/ends\"\n\
+                restart = [\"10ms\", \"10ms\"]\n";
+    let stalled = "[output.stalled]\nfrom = \"in\"\npipe = \"exec sleep 600\"\nqueue = \"1MiB\"\n\
+                   stop_grace = \"100ms\"\n";
+    let some = "[output.some]\nfrom = \"in\"\nmatch = '7$'\npipe = \"exec cat > {dir}/some\"\n";
+    let mut daemon = Daemon::start(&format!("{reads}{ends}{stalled}{some}"));
+    let pipe = daemon.wait_node("reads", |node| node.children[0].pipe.is_some()).children[0].pipe;
+    assert!(pipe.unwrap() >= 64 * 1024, "{pipe:?}");
+    let line = |number: u64| format!("{} line {number}", "x".repeat(180));
+    let lines = 20_000;
+    for first in (0..lines).step_by(200) {
+        let datagram: String = (first..first + 200).map(|number| line(number) + "\n").collect();
+        daemon.send(datagram.as_bytes());
+        daemon.wait_node("in", |node| node.lines_in + 4000 > first);
+    }
+    let all: Vec<_> = (0..lines).map(line).collect();
+    let count = usize::try_from(lines).unwrap();
+    assert_eq!(daemon.wait_lines("reads", count), all);
+    assert_eq!(daemon.wait_lines("ends", count), all);
+    assert_eq!(daemon.wait_lines("some", count / 10).len(), count / 10);
+    let ends = daemon.wait_node("ends", |node| node.lines_out == lines);
+    assert!(ends.children[0].restarts >= 6, "{ends:?}");
+    let stalled = daemon.node("stalled");
+    let full = stalled.dropped["queue_full"];
+    assert!(full > 0 && stalled.lines_out == 0 && stalled.queued + full == lines, "{stalled:?}");
+    assert_eq!(daemon.node("in").input.unwrap().kernel_drops, 0);
+    daemon.stop();
 }

@@ -16,6 +16,7 @@
 //!   `systemd-analyze verify` reads in the machine.
 //! - `rsyslog`, `syslog-ng`, `logrotate`, `nginx`, `haproxy`, `squid`: a whole configuration, that
 //!   the program itself checks in the machine where it is installed. `nginx part` stands in `http`.
+//! - `flume`: the configuration of an agent, which a real one runs with in [`crate::thrift`].
 //! - `json`, `yaml`: read as that.
 //!
 //! A path behind the first word is the file that the block is written to in the machine, before the
@@ -57,8 +58,9 @@ fn pages() -> Vec<Page> {
 
 #[test]
 fn every_block_of_a_page_is_of_a_kind_that_is_tested() {
-    const KINDS: [&str; 14] = [
+    const KINDS: [&str; 15] = [
         "toml",
+        "flume",
         "udp2log",
         "console",
         "sh",

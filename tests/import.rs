@@ -66,15 +66,27 @@ fn messages(text: &str) -> Vec<String> {
     messages
 }
 
-/// Sends messages in order.
+/// Whether a UDP socket is bound to this port, as /proc/net/udp and udp6 write it.
+fn is_bound(port: u16) -> bool {
+    let local = format!(":{port:04X} ");
+    ["/proc/net/udp", "/proc/net/udp6"].iter().any(|table| {
+        let table = std::fs::read_to_string(table).unwrap_or_default();
+        table.lines().any(|line| line.split(": ").nth(1).unwrap_or("").contains(&local))
+    })
+}
+
+/// Sends messages in order, once their port is open: a program may open its ports one after
+/// another.
 fn send(port: u16, tcp: bool, messages: &[String]) {
     if tcp {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let connect = || TcpStream::connect(("127.0.0.1", port)).ok();
+        let mut stream = wait_for("the port to be open", connect);
         for message in messages {
             writeln!(stream, "{message}").unwrap();
         }
         return;
     }
+    wait_for("the port to be bound", || is_bound(port).then_some(()));
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     for message in messages {
         socket.send_to(message.as_bytes(), ("127.0.0.1", port)).unwrap();

@@ -323,7 +323,7 @@ fn a_slow_loris_is_let_go() {
 }
 
 #[test]
-fn a_port_in_use_refuses_the_start() {
+fn a_port_in_use_is_said_and_keeps_nothing_from_running() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("c.toml");
@@ -333,10 +333,9 @@ fn a_port_in_use_refuses_the_start() {
          [output.o]\nstdout = true\n"
     );
     std::fs::write(&config, text).unwrap();
-    let output = crate::util::run(&["run", "-c", config.to_str().unwrap()], b"");
+    let output = crate::util::run(&["run", "-c", config.to_str().unwrap()], b"line\n");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        !output.status.success() && said.contains(&format!("daemon.metrics = \"{at}\"")),
-        "{said}"
-    );
+    assert!(output.status.success(), "{said}");
+    assert_eq!(output.stdout, b"line\n");
+    assert!(said.contains(&format!("daemon.metrics = \"{at}\"")), "{said}");
 }

@@ -170,6 +170,7 @@ fn a_key_is_explained_in_every_table_that_has_it() {
     assert_eq!((code, said.as_str()), (Some(0), ""));
     let expected = "\
 [input.NAME] with udp
+[input.NAME] with tail
 [input.NAME] with stdin
 [input.NAME] with fifo
 [filter.NAME] with run

@@ -13,6 +13,9 @@ pub(crate) enum CaseName {
     Steady,
     /// 50,000 lines/s into a pipe that never reads and, beside it, one that does
     Stalled,
+    /// One stream into 1, 4, 10 and 40 pipes, beside a tee loop: 1,000,000 lines/s and as fast as
+    /// one core sends, with GSO; the daemon and the readers have one core
+    Fan,
     /// logweir alone, with 1, 10 and 100 outputs that each match a regex, 100,000 lines/s
     Regexes,
     /// logweir and rsyslog, each into the same rsyslog over RELP, at a rate and at full speed
@@ -32,6 +35,16 @@ pub(crate) enum CaseName {
     /// logweir alone: its memory idle, in a flood, and with every output stalled, and the size of
     /// the binary; fails where one is more than it may be (not with --quick)
     Memory,
+    /// logweir alone: a site of four hosts in namespaces, with trouble at random, whose every line
+    /// is accounted for (--minutes; not with --quick)
+    Soak,
+}
+
+impl CaseName {
+    /// Whether one round says it all.
+    pub(crate) fn is_no_figure(self) -> bool {
+        matches!(self, Self::Kills | Self::Memory | Self::Soak)
+    }
 }
 
 /// One load, and the case it belongs to.
@@ -49,7 +62,7 @@ impl Case {
     /// The cases with these names, or all of them.
     pub(crate) fn chosen(names: &[CaseName], quick: bool, lines: Option<u64>) -> Vec<Self> {
         let all = CaseName::value_variants().iter();
-        let slow = |name: &CaseName| matches!(name, CaseName::Kills | CaseName::Memory);
+        let slow = |name: &CaseName| name.is_no_figure();
         let all: Vec<_> = all.copied().filter(|name| !quick || !slow(name)).collect();
         let names = if names.is_empty() { all } else { names.to_vec() };
         names.iter().flat_map(|&name| Self::loads(name, quick, lines)).collect()
@@ -78,6 +91,7 @@ impl Case {
             CaseName::Flood => (2_000_000, 200_000, None),
             CaseName::Steady => (1_500_000, 150_000, Some(150_000)),
             CaseName::Stalled => (500_000, 50_000, Some(50_000)),
+            CaseName::Fan => (2_000_000, 100_000, None),
             CaseName::Regexes => (500_000, 50_000, Some(100_000)),
             CaseName::Relp => (500_000, 50_000, None),
             CaseName::Pair => (1_000_000, 100_000, None),
@@ -86,9 +100,12 @@ impl Case {
             CaseName::SyslogTcp => (2_000_000, 100_000, None),
             CaseName::Kills => (600_000, 150_000, Some(50_000)),
             CaseName::Memory => (2_000_000, 500_000, None),
+            // The time says how many.
+            CaseName::Soak => (1, 1, None),
         };
         let lines = lines.unwrap_or(if quick { few } else { full });
-        let gso = matches!(name, CaseName::Flood | CaseName::SyslogUdp | CaseName::Memory);
+        let gso = [CaseName::Flood, CaseName::Fan, CaseName::SyslogUdp, CaseName::Memory];
+        let gso = gso.contains(&name);
         Self { name, lines, rate, gso }
     }
 
@@ -109,6 +126,7 @@ impl fmt::Display for Case {
         write!(f, "{name}: {} lines of {} bytes, ", self.lines, crate::load::LINE_BYTES)?;
         match self.rate {
             Some(rate) => write!(f, "{rate}/s")?,
+            None if self.name == CaseName::Fan => write!(f, "at a rate and in a flood")?,
             None => write!(f, "as fast as it goes")?,
         }
         let udp = if self.gso { "UDP" } else { "no" };

@@ -13,6 +13,13 @@
 //! core and that thread another (`taskset`), and the time runs from the first write until the last
 //! line is in the file.
 //!
+//! `fan` has one stream go into many pipes; its ratio is to a tee loop (`fan/teeloop.c`). The
+//! daemon and all readers have one core, the sender the other. `--only` chooses loads by their
+//! names.
+//!
+//! `soak` prints no figures of speed: a site with trouble, whose lines are all accounted for. It
+//! needs root, or user namespaces.
+//!
 //! The cases over RELP compare with rsyslog (with its package for RELP), the replay with socat;
 //! system calls are counted by strace. `--case kills` prints counts, not times: what is missing
 //! and what is twice after SIGKILL of either end. `--case memory` prints what memory and what
@@ -23,6 +30,7 @@ mod case;
 mod chain;
 mod daemon;
 mod door;
+mod fan;
 mod kills;
 mod load;
 mod logweir;
@@ -32,6 +40,7 @@ mod pin;
 mod program;
 mod replay;
 mod rsyslog;
+mod soak;
 mod stalled;
 mod strace;
 mod stream;
@@ -68,9 +77,12 @@ struct Args {
     /// Runs only the programs whose name contains this (may be given several times)
     #[arg(long = "only", value_name = "NAME")]
     only: Vec<String>,
-    /// Where the random moments of the kills come from
+    /// Where the random moments of the kills, and the troubles of the soak, come from
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// How long the soak lasts
+    #[arg(long, value_name = "N", default_value_t = 3.0)]
+    minutes: f64,
     /// Measures this build of logweir instead of the one just built
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_logweir"))]
     logweir: PathBuf,
@@ -122,11 +134,15 @@ fn run(args: &Args) -> Result<bool> {
 
 /// Runs one case; false when it failed.
 fn run_case(bench: &Bench<'_>, case: &Case, args: &Args) -> Result<bool> {
-    let few = args.quick || matches!(case.name, CaseName::Kills | CaseName::Memory);
+    let few = args.quick || case.name.is_no_figure();
     let rounds = args.rounds.unwrap_or(if few { 1 } else { 3 });
-    println!("\n{case}; {rounds} round(s), medians");
+    if case.name != CaseName::Soak {
+        println!("\n{case}; {rounds} round(s), medians");
+    }
     match case.name {
         CaseName::Relp | CaseName::Pair => Ok(chain::run_case(bench, case, rounds, &args.only)),
+        CaseName::Soak => soak::run_case(bench, args.minutes, args.seed),
+        CaseName::Fan => fan::run_case(bench, case, rounds, &args.only),
         CaseName::Replay => replay::run_case(bench, case, rounds),
         CaseName::Memory => memory::run_case(bench, case),
         CaseName::Kills => kills::run_case(bench, case, rounds, args.seed, &args.only),

@@ -124,9 +124,11 @@ impl Found {
             }
             CaseName::Relp
             | CaseName::Pair
+            | CaseName::Fan
             | CaseName::Replay
             | CaseName::Kills
-            | CaseName::Memory => return vec![],
+            | CaseName::Memory
+            | CaseName::Soak => return vec![],
         };
         let mut programs = vec![Program::Logweir(job)];
         if job == Job::File {

@@ -20,10 +20,14 @@ pub(crate) struct Children {
 pub(crate) fn children(place: &Place<'_>) -> Result<Children> {
     let sleeping = place.dir.join("sleeping");
     let reading = place.dir.join("reading");
-    let pid = pid_file(place.dir);
-    script(&sleeping, &format!("echo $$ > '{}'\nexec sleep 1000\n", pid.display()))?;
+    script(&sleeping, &format!("{}\n", sleeper(place.dir)))?;
     script(&reading, &format!("exec cat > '{}'\n", place.output().display()))?;
     Ok(Children { sleeping, reading })
+}
+
+/// A command that never reads.
+pub(crate) fn sleeper(dir: &Path) -> String {
+    format!("echo $$ > '{}'; exec sleep 1000", pid_file(dir).display())
 }
 
 /// Ends a sleeper that its daemon left behind.

@@ -6,18 +6,22 @@
 //! stay within its bound.
 
 pub mod config;
+pub mod containers;
 pub mod control;
 pub mod cursor;
 pub mod datagrams;
 pub mod field;
 pub mod file_name;
+pub mod fluent;
 pub mod framing;
+pub mod glob;
 pub mod http;
 pub mod kafka_broker;
 pub mod lines;
 pub mod packed_segment;
 pub mod parameters;
 pub mod patterns;
+pub mod positions;
 pub mod relp_client;
 pub mod relp_server;
 pub mod segment;
@@ -28,6 +32,7 @@ pub mod spool_row;
 pub mod sums;
 pub mod syslog;
 pub mod template;
+pub mod thrift;
 pub mod tls;
 pub mod udp2log;
 pub mod untrue_rows;

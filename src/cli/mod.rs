@@ -13,6 +13,7 @@ pub mod import;
 pub mod init;
 pub mod log2udp;
 pub mod loss;
+pub mod losses;
 pub mod packet_loss;
 pub mod run;
 pub mod schema;
@@ -59,6 +60,7 @@ enum Command {
     Explain(explain::Args),
     Udp2log(udp2log::Args),
     Loss(loss::Args),
+    Losses(losses::Args),
     Spool(spool::Args),
     Demux(demux::Args),
     Log2udp(log2udp::Args),
@@ -93,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Udp2log(args) => udp2log::run(args),
         Command::Loss(args) => loss::run(&args),
+        Command::Losses(args) => losses::run(&args),
         Command::Spool(args) => spool::run(&args),
         Command::Demux(args) => demux::run(&args),
         Command::Log2udp(args) => log2udp::run(&args),

@@ -3,13 +3,14 @@
 //! All but `trim` read a spool while a daemon writes to it, and take no lock.
 
 mod cat;
+mod destination;
 mod feed;
 mod folder;
 mod losses;
 mod ls;
 mod replay;
 mod target;
-mod time;
+pub(super) mod time;
 mod trim;
 mod verify;
 mod walk;

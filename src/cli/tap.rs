@@ -1,6 +1,6 @@
 //! `logweir tap`: copies the lines that leave a node to standard output.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -10,6 +10,7 @@ use super::control::Daemon;
 use crate::batch::end_of_lines;
 use crate::driver::clients::Stop;
 use crate::driver::control::{Request, TapHead, open};
+use crate::printable::printable_columns;
 
 /// How often it is looked whether a signal came.
 const LOOK: Duration = Duration::from_millis(200);
@@ -77,6 +78,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Writes lines as they are, but on a terminal nothing in them that makes it do things.
+fn write(lines: &[u8], out: &mut io::StdoutLock<'_>) -> io::Result<()> {
+    if !out.is_terminal() {
+        return out.write_all(lines);
+    }
+    for line in lines.strip_suffix(b"\n").unwrap_or(lines).split(|byte| *byte == b'\n') {
+        writeln!(out, "{}", printable_columns(line))?;
+    }
+    Ok(())
+}
+
 /// The connection.
 #[derive(Debug)]
 struct Tap {
@@ -111,7 +123,7 @@ impl Tap {
             }
             count.lost = head.lost;
             let left = most.map_or(u64::MAX, |most| most - count.lines).min(head.lines);
-            out.write_all(&lines[..end_of_lines(&lines, left)])?;
+            write(&lines[..end_of_lines(&lines, left)], &mut out)?;
             out.flush()?;
             count.lines += left;
             match head.end {

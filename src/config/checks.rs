@@ -24,6 +24,7 @@ pub(super) fn all(
 ) {
     count(flow, report);
     clashes(flow, report);
+    circles(flow, report);
     spools(flow, report);
     waiting(flow, report);
     acknowledged(flow, report);
@@ -138,6 +139,42 @@ fn clash(
     finding.label(&there, theirs.label());
 }
 
+/// An output that writes a file which an input before it follows: its lines would go round.
+fn circles(flow: &Flow<'_>, report: &mut Report<'_>) {
+    let followed: Vec<_> = inputs(flow)
+        .flat_map(|(node, input)| input.source.claims().into_iter().map(move |one| (node, one)))
+        .filter_map(|(node, claim)| match claim {
+            Claim::Followed(meant) => Some((node, meant)),
+            _ => None,
+        })
+        .collect();
+    if followed.is_empty() {
+        return;
+    }
+    for (node, draft) in flow.drafts.iter().enumerate() {
+        let names = flow.inputs_behind(node, usize::MAX);
+        let mut inputs = || names.iter().take(INPUTS_RENDERED).map(ToString::to_string).collect();
+        let claims = draft.body.as_ref().map_or_else(Vec::new, |body| body.claims(&mut inputs));
+        let circle = claims.iter().find_map(|claim| {
+            let Claim::File(path) = claim else { return None };
+            let mut before =
+                followed.iter().filter(|(input, _)| names.contains(&flow.drafts[*input].name));
+            before.find(|(_, meant)| meant.has(path)).map(|(input, _)| *input)
+        });
+        if let Some(input) = circle {
+            let (key, other) = (own_key(&draft.section), &flow.drafts[input].section);
+            let path = format!("{}.{key}", draft.section.path);
+            let message = format!(
+                "[{}] follows this file and its lines come here: they would go round in a circle",
+                other.path
+            );
+            let finding = report.error(draft.section.place(key), &path, message);
+            finding.help("write to another file, or leave this one out with `exclude`");
+            finding.label(other.place(own_key(other)), "followed here");
+        }
+    }
+}
+
 /// The key that a claim comes from: that of the node's choice, or of its spool.
 fn claiming_key(section: &Section<'_>, claim: &Claim) -> &'static str {
     if let Claim::Folder(_) = claim {
@@ -160,6 +197,7 @@ fn tidied(claim: Claim) -> Claim {
     };
     match claim {
         Claim::UnixPath(path) => Claim::UnixPath(tidy(path)),
+        Claim::UnixListener(path) => Claim::UnixListener(tidy(path)),
         Claim::Path(path) => Claim::Path(tidy(path)),
         Claim::File(path) => Claim::File(tidy(path)),
         Claim::Folder(path) => Claim::Folder(tidy(path)),
@@ -325,7 +363,7 @@ fn upstream(flow: &Flow<'_>, is: impl Fn(&InputPlan) -> bool) -> Vec<Option<usiz
 /// restart.
 fn uncountable(flow: &Flow<'_>, report: &mut Report<'_>) {
     for (node, draft) in flow.drafts.iter().enumerate() {
-        let counts = draft.body.as_ref().is_some_and(|body| body.worker().is_some());
+        let counts = draft.body.as_ref().is_some_and(|body| body.counts_lines());
         let is_spool = |from: &usize| flow.drafts[*from].kind == Kind::Spool;
         // The spool of an output's own is behind its selectors.
         if !counts || draft.own_spool.is_some() || !flow.from[node].iter().any(is_spool) {

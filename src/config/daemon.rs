@@ -14,7 +14,7 @@ use crate::settings::{Report, Section};
 pub const CONTROL_DEFAULT: &str = "/run/logweir/control.sock";
 
 /// The keys of `[daemon]`.
-pub(super) const KEYS: &[Key] = &[CONTROL, METRICS, STUCK_AFTER, MEMORY, GRACE, LOG];
+pub(super) const KEYS: &[Key] = &[CONTROL, METRICS, STATE, STUCK_AFTER, MEMORY, GRACE, LOG];
 
 const CONTROL: Key = Key::or(
     "control",
@@ -24,6 +24,12 @@ const CONTROL: Key = Key::or(
 );
 const METRICS: Key =
     Key::or_else("metrics", ADDRESS, "none", "Where /metrics and /healthz are served over HTTP.");
+const STATE: Key = Key::or_else(
+    "state",
+    PATH,
+    "$STATE_DIRECTORY, which systemd sets",
+    "The folder for what outlives a restart beside spools. Without one it is lost at a restart.",
+);
 const STUCK_AFTER: Key = Key::or(
     "stuck_after",
     Value::Time(limits::STUCK_MIN),
@@ -56,6 +62,7 @@ pub(super) fn read(section: Option<&Section<'_>>, report: &mut Report<'_>) -> Da
     let mut plan = DaemonPlan {
         control: Some(PathBuf::from(CONTROL_DEFAULT)),
         metrics: None,
+        state: None,
         stuck_after: limits::STUCK_DEFAULT,
         memory: limits::MEMORY_DEFAULT,
         grace: limits::GRACE_DEFAULT,
@@ -73,6 +80,7 @@ pub(super) fn read(section: Option<&Section<'_>>, report: &mut Report<'_>) -> Da
         plan.control = Some(PathBuf::from(path));
     }
     plan.metrics = section.entry(&METRICS).and_then(|entry| address(entry, report));
+    plan.state = section.system_text(&STATE, report).map(PathBuf::from);
     plan.stuck_after = section.time(&STUCK_AFTER, report).unwrap_or(plan.stuck_after);
     plan.memory = section.size(&MEMORY, report).unwrap_or(plan.memory);
     plan.grace = section.time(&GRACE, report).unwrap_or(plan.grace);

@@ -4,7 +4,7 @@ use super::checks;
 use super::flow::Flow;
 use super::plan::{BodyPlan, DaemonPlan, Kind, SpoolFull, WhenFull};
 use crate::limits;
-use crate::output::queue::Budget;
+use crate::output::budget::Budget;
 use crate::settings::Report;
 use crate::settings::units::show_size;
 
@@ -20,8 +20,10 @@ struct Longest {
 pub(super) fn lines(flow: &Flow<'_>, daemon: &DaemonPlan, report: &mut Report<'_>) {
     let bodies = flow.drafts.iter().filter_map(|draft| draft.body.as_ref());
     let queues = bodies.filter_map(BodyPlan::queue).count();
-    // With all others empty half of the memory is there to borrow.
-    let memory = daemon.memory / 2 + Budget::share(daemon.memory, queues);
+    // A line is paid for by the queue's share, or by what there is to borrow when all others are
+    // empty.
+    let share = Budget::share(daemon.memory, queues);
+    let memory = Budget::common(daemon.memory).max(share);
     let mut longest: Vec<Option<Longest>> = vec![None; flow.drafts.len()];
     for &node in &flow.order {
         let before = flow.from[node].iter().filter_map(|&before| longest[before]);

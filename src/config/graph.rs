@@ -121,17 +121,19 @@ fn label(node: &NodePlan) -> String {
 }
 
 fn selectors(select: &SelectPlan, words: &mut Vec<String>) {
-    words.extend(select.fields.iter().map(field));
-    if let Some(regex) = &select.matches {
+    // Every selector is named here, so that a new one cannot be forgotten.
+    let SelectPlan { fields, matches, reject, rate, sample } = select;
+    words.extend(fields.iter().map(field));
+    if let Some(regex) = matches {
         words.push(format!("match '{regex}'"));
     }
-    if let Some(regex) = &select.reject {
+    if let Some(regex) = reject {
         words.push(format!("reject '{regex}'"));
     }
-    if let Some(rate) = &select.rate {
-        words.push(format!("rate {}", rate));
+    if let Some(rate) = rate {
+        words.push(format!("rate {rate}"));
     }
-    if let Some(sample) = &select.sample {
+    if let Some(sample) = sample {
         let mode = match &sample.mode {
             SampleMode::Every | SampleMode::EveryFromStart => String::new(),
             SampleMode::Random => " random".into(),

@@ -46,6 +46,7 @@ use self::plan::{BodyPlan, Kind, Plan, SelectPlan};
 pub use self::socket::control_socket;
 pub use crate::filter::regex as pattern;
 use crate::limits;
+pub use crate::proto::shared::format::shape_of;
 use crate::settings::diagnostic::DIAGNOSTICS_MAX;
 pub use crate::settings::units;
 pub use crate::settings::{Diagnostic, Place, Refusal, Severity};

@@ -6,26 +6,26 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::filter::plan::{
     FieldPlan, RatePlan, SampleMode, SamplePlan, SelectPlan, Wanted, Words,
 };
 pub use crate::format::plan::{FormatPlan, Shape};
+pub use crate::forward::plan::{BalancePlan, ForwardPlan};
+use crate::fs::Fs;
 pub use crate::logger::Verbosity;
-use crate::output::worker::StartWorker;
+pub use crate::net::plan::{ClientTlsPlan, ServerTlsPlan};
+use crate::output::worker::{Worker, Workplace};
 pub use crate::proto::SourcePlan;
 pub use crate::proto::fifo::config::FifoPlan;
 pub use crate::proto::file::config::{FilePlan, Rotate};
-pub use crate::proto::forward::config::{BalancePlan, ForwardPlan};
 pub use crate::proto::shared::datagrams::UdpInPlan;
 pub use crate::proto::shared::process::{ConfinePlan, ProcessPlan, WhenFull};
-pub use crate::proto::shared::tls::{ClientTlsPlan, ServerTlsPlan};
 pub use crate::proto::stdin::config::StdinPlan;
 pub use crate::proto::stdout::config::StdoutPlan;
-pub use crate::proto::syslog::config::{SyslogInPlan, TcpInPlan, TransportPlan, UnixInPlan};
-use crate::proto::traits::{Claim, Output};
+pub use crate::proto::syslog::config::{SyslogInPlan, TcpInPlan, TransportPlan};
+use crate::proto::traits::{Claim, Output, SinkPlan};
 pub use crate::proto::udp::config::UdpOutPlan;
 use crate::settings::{Choice, Report, Section};
 pub use crate::spool::plan::{SpoolFull, SpoolKeep, SpoolPlan, Sync};
@@ -46,6 +46,8 @@ pub struct DaemonPlan {
     pub control: Option<PathBuf>,
     /// Where metrics can be asked for; `None` for nowhere.
     pub metrics: Option<SocketAddr>,
+    /// The folder for what outlives a restart; `None` for the service manager's.
+    pub state: Option<PathBuf>,
     /// An output that has let nothing go for so long is stuck.
     pub stuck_after: Duration,
     /// The budget of all queues together, in bytes.
@@ -102,18 +104,45 @@ macro_rules! body {
 
             /// The process it runs, where it runs one.
             pub fn process(&self) -> Option<&ProcessPlan> {
-                match self {
-                    Self::Run(process) => Some(process),
-                    Self::Input(_) | Self::Pass | Self::Spool(_) => None,
-                    $(Self::$name(plan) => Output::process(plan),)+
+                match self.sink()? {
+                    SinkPlan::Children(process) => Some(process),
+                    _ => None,
                 }
             }
 
-            /// What starts the worker of an output that has one.
-            pub fn worker(&self) -> Option<Arc<dyn StartWorker>> {
+            /// The peers it sends to, where it has connections.
+            pub fn forward(&self) -> Option<&ForwardPlan> {
+                match self.sink()? {
+                    SinkPlan::Connections(forward) => Some(forward),
+                    _ => None,
+                }
+            }
+
+            /// Where the lines of an output, or of a filter process, go.
+            pub fn sink(&self) -> Option<SinkPlan<'_>> {
                 match self {
-                    Self::Input(_) | Self::Pass | Self::Run(_) | Self::Spool(_) => None,
-                    $(Self::$name(plan) => Output::worker(plan),)+
+                    Self::Run(process) => Some(SinkPlan::Children(process)),
+                    Self::Input(_) | Self::Pass | Self::Spool(_) => None,
+                    $(Self::$name(plan) => Some(Output::sink(plan)),)+
+                }
+            }
+
+            /// Returns whether an output knows by a count of lines what its peer has.
+            pub fn counts_lines(&self) -> bool {
+                match self {
+                    Self::Input(_) | Self::Pass | Self::Run(_) | Self::Spool(_) => false,
+                    $(Self::$name(plan) => Output::counts_lines(plan),)+
+                }
+            }
+
+            /// Opens the worker of an output with jobs.
+            pub fn worker<F: Fs + 'static>(
+                &self,
+                workplace: Workplace<'_, F>,
+            ) -> Option<Box<dyn Worker>> {
+                match self {
+                    Self::Run(_) | Self::Input(_) | Self::Pass | Self::Spool(_) => None,
+                    $(Self::$name(plan) => Output::worker(plan, workplace),)+
                 }
             }
 
@@ -132,6 +161,16 @@ macro_rules! body {
                 match self {
                     Self::Input(_) | Self::Pass | Self::Run(_) | Self::Spool(_) => None,
                     $(Self::$name(plan) => Some(Output::format(plan)),)+
+                }
+            }
+
+            /// How the lines in an output's queue are formatted already; `None` if they are raw.
+            pub fn queue_format(&self) -> Option<&FormatPlan> {
+                match self {
+                    Self::Input(_) | Self::Pass | Self::Run(_) | Self::Spool(_) => None,
+                    $(Self::$name(plan) => {
+                        (!Output::formats_when_written(plan)).then(|| Output::format(plan))
+                    })+
                 }
             }
 

@@ -60,8 +60,14 @@ fn node_form(kind: &Table, choice: &'static Choice, form: &'static Form) -> Json
         None => required(form.all()),
     };
     let mut table = table(keys, &required, form.name);
-    if let (Some(key), Some(scheme)) = (&choice.key, form.scheme) {
-        table["properties"][key.name]["pattern"] = format!("^{scheme}://").into();
+    let Some(key) = &choice.key else { return table };
+    let value = &mut table["properties"][key.name];
+    let others: Vec<_> = choice.forms.iter().filter_map(|other| other.scheme).collect();
+    match form.scheme {
+        Some(scheme) => value["pattern"] = format!("^{scheme}://").into(),
+        None if others.is_empty() => {}
+        // The form of all other values.
+        None => value["not"] = json!({ "pattern": format!("^({})://", others.join("|")) }),
     }
     table
 }

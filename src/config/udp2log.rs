@@ -65,6 +65,7 @@ pub fn parse(text: &[u8], file_name: &str, options: &Options) -> Result<Plan, Re
     let needed = nodes.len() as u64 * limits::QUEUE_MIN * 2;
     let daemon = DaemonPlan {
         metrics: None,
+        state: None,
         stuck_after: limits::STUCK_DEFAULT,
         control: None,
         memory: limits::MEMORY_DEFAULT.max(needed),

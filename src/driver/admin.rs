@@ -27,10 +27,15 @@ pub(super) fn listen(path: &Path) -> Option<Listening> {
     Listening::open(path).inspect_err(warn).ok()
 }
 
-/// Opens the metrics port if one is configured.
-pub(super) fn open_metrics(plan: &DaemonPlan, wake: &Wake) -> Result<Option<Metrics>, String> {
+/// Opens the metrics port if one is configured. `patient`: one that cannot be opened yet is tried
+/// again while the daemon runs.
+pub(super) fn open_metrics(
+    plan: &DaemonPlan,
+    wake: &Wake,
+    patient: bool,
+) -> Result<Option<Metrics>, String> {
     let Some(address) = plan.metrics else { return Ok(None) };
-    let opened = Metrics::open(address, wake.clone());
+    let opened = Metrics::open(address, wake.clone(), patient);
     opened.map(Some).map_err(|error| format!("daemon.metrics = \"{address}\": {error}"))
 }
 
@@ -48,9 +53,9 @@ impl Daemon {
         if port(new) == port(&old) {
             self.metrics = None;
         }
-        open_metrics(new, &self.wake).inspect_err(|_| {
+        open_metrics(new, &self.wake, false).inspect_err(|_| {
             if self.metrics.is_none() {
-                let again = open_metrics(&old, &self.wake);
+                let again = open_metrics(&old, &self.wake, true);
                 self.metrics = again.inspect_err(|error| log::error!("{error}")).unwrap_or(None);
             }
         })
@@ -126,6 +131,10 @@ impl Daemon {
                 let mut status = self.engine.status(now);
                 status.log = Some(Verbosity::current());
                 serde_json::to_vec(&status).map_err(|error| error.to_string())
+            }
+            Request::Losses => {
+                let losses = self.losses.all(&self.engine, now);
+                serde_json::to_vec(&losses).map_err(|error| error.to_string())
             }
             Request::Reload if self.engine.is_ending() => Err("the daemon is ending".into()),
             Request::Reload => {

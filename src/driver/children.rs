@@ -1,11 +1,11 @@
 //! Child processes: starting them, their pipes, and reaping them.
 
+mod own_pipes;
+mod pipes;
+
 use std::collections::HashMap;
-use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -13,20 +13,21 @@ use std::time::SystemTime;
 
 use mio::unix::pipe;
 use mio::{Interest, Registry, Token};
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::{Pid, User, getgrouplist};
+use nix::unistd::Pid;
 
+use super::users::Users;
 use crate::batch::Batch;
 use crate::clock::Mono;
-use crate::config::plan::ConfinePlan;
 use crate::engine::{Engine, Event};
 use crate::ids::{LaneId, NodeId};
 use crate::input::lines::LineBuffer;
 use crate::limits;
-use crate::sys::pipe::unread;
-use crate::sys::process::{Confine, as_child};
+use crate::sys::process::as_child;
+
+use own_pipes::OwnPipes;
+use pipes::{Stdins, enlarge, note_unread, pipe_holds, reader_of};
 
 /// The child's pipe that a token stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,15 @@ pub struct Children {
     /// Children that had more output to read when their turn was over.
     pub again: Vec<(LaneId, Pipe)>,
     chunk: Vec<u8>,
+    /// The users that children run as.
+    pub(super) users: Users,
+    /// Children that lines wait for.
+    ready: Vec<LaneId>,
+    /// Children whose pipes have room again, and when the first of them is written to.
+    roomy: Vec<LaneId>,
+    unblocked_at: Option<Mono>,
+    /// Pipes that hold what several children get.
+    own: OwnPipes,
 }
 
 #[derive(Debug)]
@@ -96,14 +106,20 @@ impl Children {
     /// Starts a child.
     pub fn start(&mut self, lane: LaneId, engine: &mut Engine, registry: &Registry, now: Mono) {
         match self.try_start(lane, engine, registry) {
-            Ok(pid) => engine.handle(Event::Started { lane, pid }, now),
+            Ok((pid, pipe)) => engine.handle(Event::Started { lane, pid, pipe }, now),
             Err(error) => {
                 engine.handle(Event::StartFailed { lane, error: error.to_string() }, now);
             }
         }
     }
 
-    fn try_start(&mut self, lane: LaneId, engine: &Engine, registry: &Registry) -> io::Result<u32> {
+    /// Starts a child. Returns its process id and the size of its pipe.
+    fn try_start(
+        &mut self,
+        lane: LaneId,
+        engine: &Engine,
+        registry: &Registry,
+    ) -> io::Result<(u32, Option<u64>)> {
         let name = engine.name_of(lane.node);
         let prints = engine.prints(lane);
         let mut command = Command::new("/bin/sh");
@@ -113,7 +129,7 @@ impl Children {
         for name in ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"] {
             command.env_remove(name);
         }
-        as_child(&mut command, confine(&engine.confinement(lane))?);
+        as_child(&mut command, self.users.confine(&engine.confinement(lane))?);
         let mut child = command.spawn()?;
         let pid = child.id();
         let group = Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX));
@@ -121,9 +137,13 @@ impl Children {
         let (Some(stdin), Some(stdout), Some(stderr)) = taken else {
             return Err(ErrorKind::BrokenPipe.into());
         };
-        // Larger pipes mean fewer wake-ups; it works as well if the kernel refuses.
-        let wanted = i32::try_from(limits::PIPE_BUFFER).unwrap_or(i32::MAX);
-        let _ = fcntl(&stdin, FcntlArg::F_SETPIPE_SZ(wanted));
+        let size = enlarge(&stdin);
+        if let Some(size) = size.filter(|size| *size < limits::PIPE_BUFFER as u64) {
+            log::info!(
+                "{name}: the pipe to its process holds {size} bytes; the system allows no more \
+                 (fs.pipe-max-size, fs.pipe-user-pages-soft)"
+            );
+        }
         let mut stdin = pipe::Sender::from(stdin);
         let mut stdout = pipe::Receiver::from(stdout);
         let mut stderr = pipe::Receiver::from(stderr);
@@ -155,7 +175,7 @@ impl Children {
             limit: StderrLimit::default(),
         };
         self.running.insert(lane, running);
-        Ok(pid)
+        Ok((pid, size))
     }
 
     fn token(&mut self, lane: LaneId, pipe: Pipe) -> Token {
@@ -165,37 +185,41 @@ impl Children {
         token
     }
 
-    /// Writes waiting lines to a child until none are left or the pipe is full.
-    pub fn write(&mut self, lane: LaneId, engine: &mut Engine, now: Mono) {
-        if !engine.take_up(lane) {
-            return;
+    /// Notes that lines wait for a child, to be written by the next [`Self::write`].
+    pub fn is_ready(&mut self, lane: LaneId) {
+        self.ready.push(lane);
+    }
+
+    /// Notes that a child's pipe has room. It is written to a moment later, when there is more room
+    /// and others have some too, so that they can share what they get.
+    pub fn has_room(&mut self, lane: LaneId, now: Mono) {
+        self.roomy.push(lane);
+        self.unblocked_at.get_or_insert(now + limits::PIPE_REST);
+    }
+
+    /// When children with room are to be written to.
+    pub fn deadline(&self) -> Option<Mono> {
+        self.unblocked_at
+    }
+
+    /// Has children with room written to, once it is time.
+    pub fn unblock(&mut self, engine: &mut Engine, now: Mono) {
+        if self.unblocked_at.is_some_and(|at| at <= now) {
+            self.unblocked_at = None;
+            self.roomy.drain(..).for_each(|lane| engine.writable(lane));
         }
-        let Some(running) = self.running.get_mut(&lane) else { return };
-        let Some(stdin) = &mut running.stdin else { return };
-        loop {
-            let mut slices = [IoSlice::new(&[]); limits::SLICES_MAX];
-            let count = engine.slices(lane, &mut slices);
-            if count == 0 {
-                return;
-            }
-            match stdin.write_vectored(&slices[..count]) {
-                Ok(bytes) => {
-                    engine.wrote(lane, bytes);
-                    note_unread(lane, &*stdin, engine);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    engine.write_blocked(lane);
-                    return;
-                }
-                Err(_) => {
-                    // EPIPE: the pipe has no reader. What it holds can still be counted.
-                    let unread = pipe_holds(&*stdin);
-                    engine.handle(Event::StdinClosed { lane, unread }, now);
-                    return;
-                }
-            }
+    }
+
+    /// Writes what waits to the children that are ready. Returns whether there were any.
+    pub fn write(&mut self, engine: &mut Engine, now: Mono) -> bool {
+        let any = !self.ready.is_empty();
+        let (running, own) = (&mut self.running, &mut self.own);
+        let mut pipes = Stdins { running, own, retries: &mut self.roomy };
+        engine.write_children(&mut self.ready, &mut pipes, now);
+        if !self.roomy.is_empty() {
+            self.unblocked_at.get_or_insert(now + limits::PIPE_REST);
         }
+        any
     }
 
     /// Reads a child's stdout or stderr, at most one turn's worth.
@@ -263,7 +287,10 @@ impl Children {
     }
 
     /// Notes how much children have read of what was written to them.
-    pub fn look_at_pipes(&self, engine: &mut Engine) {
+    pub fn look_at_pipes(&mut self, engine: &mut Engine) {
+        let (running, own) = (&mut self.running, &mut self.own);
+        let mut pipes = Stdins { running, own, retries: &mut self.roomy };
+        engine.rest_pieces(&mut pipes);
         for lane in engine.with_unread() {
             let Some(running) = self.running.get(&lane) else { continue };
             match (&running.stdin, &running.unread) {
@@ -384,25 +411,6 @@ impl Running {
     }
 }
 
-/// A read end of the pipe whose write end is `stdin`, even if its reader is gone (proc(5),
-/// /proc/pid/fd: opening a pipe there gives the same pipe).
-fn reader_of(stdin: &pipe::Sender) -> io::Result<File> {
-    let path = format!("/proc/self/fd/{}", stdin.as_fd().as_raw_fd());
-    std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
-}
-
-/// Bytes in a pipe.
-fn pipe_holds(pipe: impl AsFd) -> usize {
-    // FIONREAD does not fail on a pipe; if it did, everything written would count as read.
-    unread(pipe).unwrap_or(0)
-}
-
-fn note_unread(lane: LaneId, pipe: impl AsFd, engine: &mut Engine) {
-    if let Ok(bytes) = unread(pipe) {
-        engine.unread(lane, bytes);
-    }
-}
-
 fn in_words(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(127), _) => "exited with 127 (command not found?)".into(),
@@ -413,25 +421,4 @@ fn in_words(status: ExitStatus) -> String {
         }
         (None, None) => "ended".into(),
     }
-}
-
-/// The system-level form of a child's confinement.
-fn confine(plan: &ConfinePlan) -> io::Result<Confine> {
-    let user = match &plan.user {
-        None => None,
-        Some(name) => {
-            let user = User::from_name(name)?;
-            let user =
-                user.ok_or_else(|| io::Error::other(format!("there is no user `{name}`")))?;
-            let groups = getgrouplist(&CString::new(name.as_str())?, user.gid)?;
-            let groups = groups.into_iter().map(|group| group.as_raw()).collect();
-            Some((user.uid.as_raw(), user.gid.as_raw(), groups))
-        }
-    };
-    Ok(Confine {
-        user,
-        nice: plan.nice.into(),
-        limits: [plan.memory, plan.cpu, plan.files],
-        may_gain_privileges: plan.may_gain_privileges,
-    })
 }

@@ -67,7 +67,7 @@ impl DiskWorkers {
     /// The thread for an output cannot be started.
     pub fn submit(&mut self, job: DiskJob) -> io::Result<()> {
         match &job.work {
-            DiskWork::Open(_) => {
+            DiskWork::Open { .. } => {
                 let queue = || {
                     DiskQueue::new(self.sender.clone(), self.wake.clone(), self.open_files.clone())
                 };

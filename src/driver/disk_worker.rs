@@ -1,9 +1,6 @@
 //! A disk worker: a queue of jobs and the thread that runs them, in the order they came.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,12 +8,11 @@ use std::time::{Duration, Instant};
 use super::compress::{Compressor, Taken};
 use super::wake::Wake;
 use crate::clock::{Clock, SystemClock};
-use crate::engine::{DiskJob, DiskTarget, DiskWork, Event};
+use crate::engine::{DiskJob, DiskWork, Event};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
-use crate::output::file::FileOutput;
 use crate::output::open_files::OpenFiles;
-use crate::output::worker::{Kept, StartWorker, Worker, Written};
+use crate::output::worker::{Worker, Workplace};
 use crate::spool::age::Now;
 use crate::spool::job;
 use crate::spool::writer::Writer;
@@ -79,9 +75,7 @@ struct DiskWorker {
 
 #[derive(Debug)]
 enum Target {
-    Files(Box<FileOutput<OsFs>>),
-    Stdout(Stdout),
-    Worker(Work),
+    Output(Box<dyn Worker>),
     Spool(Arc<OpenSpool>),
 }
 
@@ -148,71 +142,50 @@ impl DiskWorker {
             }
         };
         match work {
-            DiskWork::Open(DiskTarget::File { plan, exact }) => {
-                let files = FileOutput::sharing(&queue.open_files, plan, OsFs);
-                let files = if exact { files.exact() } else { files };
-                self.targets.insert(node, Target::Files(Box::new(files)));
-            }
-            DiskWork::Open(DiskTarget::Stdout) => {
-                self.targets.insert(node, Target::Stdout(Stdout::default()));
-            }
-            DiskWork::Open(DiskTarget::Worker { plan, name, exact }) => {
-                self.targets.insert(node, Target::Worker(Work::new(plan, name, exact)));
+            DiskWork::Open { name, plan, exact } => {
+                let open_files = &queue.open_files;
+                let workplace = Workplace { name: &name, fs: OsFs, open_files, exact };
+                if let Some(worker) = plan.worker(workplace) {
+                    self.targets.insert(node, Target::Output(worker));
+                }
             }
             DiskWork::Append(batches) => {
-                let Some(target) = self.targets.get_mut(&node) else { return false };
-                let written = match target {
-                    Target::Files(files) => files.append(&batches),
-                    Target::Stdout(stdout) => stdout.append(&batches),
-                    Target::Worker(work) => work.append(&batches),
-                    Target::Spool(_) => return false,
-                };
+                let Some(worker) = self.output(node) else { return false };
+                let written = worker.append(&batches);
                 // The batches' memory is released before the loop learns that they are done.
                 drop(batches);
                 let reported = queue.report(Event::JobDone { node, written });
-                if let Target::Files(files) = target {
-                    self.compressor.compress(files.take_to_compress(), Taken::FreeName);
-                }
+                let complete = worker.take_to_compress();
+                self.compressor.compress(complete, Taken::FreeName);
                 return reported;
             }
-            DiskWork::Restore(kept) => match self.targets.get_mut(&node) {
-                Some(Target::Files(files)) => {
-                    if let Err(error) = files.restore(&kept.files) {
-                        log::error!("{error}: lines at the end of the file may be duplicated");
-                    }
-                }
-                Some(Target::Worker(work)) => work.kept = kept.notes,
-                _ => {}
-            },
             DiskWork::Missing => {
-                if let Some(Target::Worker(work)) = self.targets.get_mut(&node) {
-                    work.missing();
+                if let Some(worker) = self.output(node) {
+                    worker.missing();
+                }
+            }
+            DiskWork::Restore(kept) => {
+                if let Some(worker) = self.output(node)
+                    && let Err(error) = worker.restore(&kept)
+                {
+                    log::error!("{error}: lines at the end of the file may be duplicated");
                 }
             }
             DiskWork::Checkpoint => {
-                if let Some(Target::Worker(work)) = self.targets.get_mut(&node) {
-                    return queue.report(Event::Checkpointed { node, kept: Ok(work.keep()) });
-                }
-                if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
-                    let was_reopening = files.is_reopening();
-                    let kept = files.checkpoint();
-                    let kept = kept.map(|files| Kept { files, ..Kept::default() });
-                    let reported = queue.report(Event::Checkpointed { node, kept });
-                    if was_reopening && !files.is_reopening() {
+                if let Some(worker) = self.output(node) {
+                    let was_reopening = worker.is_reopening();
+                    let reported =
+                        queue.report(Event::Checkpointed { node, kept: worker.checkpoint() });
+                    if was_reopening && !worker.is_reopening() {
                         queue.report(Event::Reopened { node, done: true });
                     }
                     return reported;
                 }
             }
             DiskWork::CheckpointSaved => {
-                if let Some(Target::Worker(Work { worker: Some(worker), .. })) =
-                    self.targets.get_mut(&node)
-                {
+                if let Some(worker) = self.output(node) {
+                    let was_reopening = worker.is_reopening();
                     worker.saved();
-                }
-                if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
-                    let was_reopening = files.is_reopening();
-                    files.saved();
                     return was_reopening && queue.report(Event::Reopened { node, done: true });
                 }
             }
@@ -231,14 +204,11 @@ impl DiskWorker {
                 }
             }
             DiskWork::Reopen => {
-                if let Some(Target::Files(files)) = self.targets.get_mut(&node) {
-                    files.reopen();
-                    // An exact output reopens them at its next checkpoint.
-                    let done = !files.is_reopening();
-                    return queue.report(Event::Reopened { node, done });
-                }
-                // Nothing is open by name here.
-                return queue.report(Event::Reopened { node, done: true });
+                let Some(worker) = self.output(node) else { return false };
+                worker.reopen();
+                // An exact output reopens its files at its next checkpoint.
+                let done = !worker.is_reopening();
+                return queue.report(Event::Reopened { node, done });
             }
             DiskWork::Close => {
                 self.targets.remove(&node);
@@ -249,6 +219,14 @@ impl DiskWorker {
 }
 
 impl DiskWorker {
+    /// The worker of an output.
+    fn output(&mut self, node: NodeId) -> Option<&mut Box<dyn Worker>> {
+        match self.targets.get_mut(&node)? {
+            Target::Output(worker) => Some(worker),
+            Target::Spool(_) => None,
+        }
+    }
+
     /// Carries out a spool's job. Returns whether the loop has something to take. Reports are sent
     /// under the lock, so that they arrive in the order of what happened.
     fn spool(&mut self, node: NodeId, job: job::Job, spool: &OpenSpool, queue: &DiskQueue) -> bool {
@@ -272,100 +250,6 @@ impl DiskWorker {
     }
 }
 
-/// A protocol's worker, started with the first lines.
-#[derive(Debug)]
-struct Work {
-    plan: Arc<dyn StartWorker>,
-    name: String,
-    exact: bool,
-    worker: Option<Box<dyn Worker>>,
-    /// What was kept by an earlier process, until the worker is started.
-    kept: Vec<String>,
-    /// Whether lines behind that are missing, the same.
-    missing: bool,
-}
-
-impl Work {
-    fn new(plan: Arc<dyn StartWorker>, name: String, exact: bool) -> Self {
-        Self { plan, name, exact, worker: None, kept: Vec::new(), missing: false }
-    }
-
-    fn append(&mut self, batches: &[crate::batch::Batch]) -> Written {
-        if self.worker.is_none() {
-            match self.plan.start(&self.name, self.exact) {
-                Ok(mut worker) => {
-                    worker.restore(&self.kept);
-                    if self.missing {
-                        worker.missing();
-                    }
-                    self.worker = Some(worker);
-                }
-                Err(error) => return Written { error: Some(error), ..Written::default() },
-            }
-        }
-        match &mut self.worker {
-            Some(worker) => worker.append(batches),
-            None => Written::default(),
-        }
-    }
-
-    fn missing(&mut self) {
-        match &mut self.worker {
-            Some(worker) => worker.missing(),
-            None => self.missing = true,
-        }
-    }
-
-    fn keep(&mut self) -> Kept {
-        let notes = match &mut self.worker {
-            Some(worker) => worker.keep(),
-            None => self.kept.clone(),
-        };
-        Kept { notes, ..Kept::default() }
-    }
-}
-
-/// Standard output.
-#[derive(Debug, Default)]
-struct Stdout {
-    /// Bytes of the next line that have already been written.
-    line_written: usize,
-}
-
-impl Stdout {
-    fn append(&mut self, batches: &[crate::batch::Batch]) -> Written {
-        let mut written = Written::default();
-        let mut out = match io::stdout().as_fd().try_clone_to_owned() {
-            Ok(descriptor) => File::from(descriptor),
-            Err(error) => {
-                written.error = Some(format!("standard output: {error}"));
-                return written;
-            }
-        };
-        for batch in batches {
-            let mut at = std::mem::take(&mut self.line_written);
-            while at < batch.bytes.len() {
-                match out.write(&batch.bytes[at..]) {
-                    Ok(count) => at += count,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => {
-                        // Only whole lines count as written; the rest of a line is written
-                        // before anything else.
-                        let whole = memchr::memrchr(b'\n', &batch.bytes[..at]);
-                        let whole = whole.map_or(0, |at| at + 1);
-                        self.line_written = at - whole;
-                        written.bytes += whole;
-                        written.error = Some(format!("standard output: {error}"));
-                        return written;
-                    }
-                }
-            }
-            written.bytes += batch.bytes.len();
-        }
-        written
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -374,7 +258,7 @@ mod tests {
 
     use super::*;
     use crate::batch::Batch;
-    use crate::config::plan::FilePlan;
+    use crate::config::plan::{BodyPlan, FilePlan};
     use crate::output::name::NameTemplate;
 
     const NODE: NodeId = NodeId(1);
@@ -386,8 +270,9 @@ mod tests {
         let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
         let queue = Arc::new(DiskQueue::new(done, Wake::new(waker), OpenFiles::default()));
         let plan = FilePlan::new(NameTemplate::parse(file.to_str().unwrap()).unwrap());
-        let target = DiskTarget::File { plan, exact: false };
-        queue.put(Job::Work(DiskJob { node: NODE, work: DiskWork::Open(target) }));
+        let plan = Box::new(BodyPlan::File(plan));
+        let work = DiskWork::Open { name: "out".into(), plan, exact: false };
+        queue.put(Job::Work(DiskJob { node: NODE, work }));
         let running = Arc::clone(&queue);
         (queue, std::thread::spawn(move || running.run()), reported)
     }

@@ -2,7 +2,7 @@
 //! store.
 
 use std::env::var;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -12,7 +12,9 @@ use socket2::{Socket, Type};
 use super::inputs::Sockets;
 use super::systemd::{DROPS, Manager, input_of};
 use crate::ingress;
-use crate::ingress::datagrams::{DatagramSocket, SocketPath};
+use crate::ingress::datagrams::DatagramSocket;
+use crate::ingress::listener::Listener;
+use crate::ingress::socket_path::SocketPath;
 use crate::proto::traits::Claim;
 use crate::sys::inherit::take_inherited;
 
@@ -66,6 +68,9 @@ impl Inherited {
                 Claim::Tcp(address) => {
                     self.listener(*address).into_iter().map(ingress::Socket::Listener).collect()
                 }
+                Claim::UnixListener(path) => {
+                    self.unix_listener(path).into_iter().map(ingress::Socket::Listener).collect()
+                }
                 _ => continue,
             };
             if !found.is_empty() {
@@ -84,11 +89,8 @@ impl Inherited {
 
     /// The datagram socket bound to a path.
     pub fn unix(&mut self, path: &Path) -> Option<DatagramSocket> {
-        let at = |socket: &Socket| {
-            let address = socket.local_addr().ok();
-            address.is_some_and(|address| address.as_pathname() == Some(path))
-                && socket.r#type().ok() == Some(Type::DGRAM)
-        };
+        let at =
+            |socket: &Socket| is_at_path(socket, path) && socket.r#type().ok() == Some(Type::DGRAM);
         let index = self.0.iter().position(|given| at(&given.socket))?;
         let given = self.0.remove(index);
         if let Err(error) = given.socket.set_passcred(true) {
@@ -99,10 +101,20 @@ impl Inherited {
     }
 
     /// The listening socket bound to an address.
-    pub fn listener(&mut self, address: SocketAddr) -> Option<TcpListener> {
+    pub fn listener(&mut self, address: SocketAddr) -> Option<Listener> {
         let at = |socket: &Socket| is_at(socket, address) && socket.is_listener().unwrap_or(false);
         let index = self.0.iter().position(|given| at(&given.socket))?;
-        Some(self.0.remove(index).socket.into())
+        Some(Listener::Tcp(self.0.remove(index).socket.into()))
+    }
+
+    /// The listening socket bound to a path.
+    pub fn unix_listener(&mut self, path: &Path) -> Option<Listener> {
+        let at =
+            |socket: &Socket| is_at_path(socket, path) && socket.is_listener().unwrap_or(false);
+        let index = self.0.iter().position(|given| at(&given.socket))?;
+        let given = self.0.remove(index);
+        let kept = (!given.is_units).then(|| SocketPath::kept(path)).flatten();
+        Some(Listener::Unix(given.socket.into(), kept))
     }
 
     /// Logs and closes the sockets that no input has taken.
@@ -173,6 +185,11 @@ fn is_at(socket: &Socket, address: SocketAddr) -> bool {
         && address.ip().is_unspecified();
     let both = bound.is_ipv6() && address.is_ipv4() && !socket.only_v6().unwrap_or(true);
     bound == address || all && both
+}
+
+/// Returns whether a Unix socket is bound to a path.
+fn is_at_path(socket: &Socket, path: &Path) -> bool {
+    socket.local_addr().is_ok_and(|address| address.as_pathname() == Some(path))
 }
 
 #[cfg(test)]

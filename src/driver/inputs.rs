@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use crate::clock::Mono;
 use crate::engine::{Engine, Event};
 use crate::ids::NodeId;
-use crate::ingress::inbox::{Barrier, Change, Ended, Handle, LastLines, ReadyList, Received};
+use crate::ingress::inbox::{Barrier, Change, Ended, Handle, Kin, LastLines, ReadyList, Received};
 use crate::ingress::{Socket, Source};
 use crate::input::InputCounts;
 use crate::limits::TURN;
@@ -186,8 +186,8 @@ impl Inputs {
         if let Some(batch) = received.batch {
             engine.handle(Event::Lines { node, batch }, now);
         }
-        if let Some(Barrier { number, resume }) = received.barrier {
-            engine.handle(Event::Barrier { node, number, resume }, now);
+        if let Some(Barrier { number, inquiry }) = received.barrier {
+            engine.handle(Event::Barrier { node, number, inquiry }, now);
         }
         received.change.map(|change| *change)
     }
@@ -311,6 +311,11 @@ impl Inputs {
 
     // ---- what the loop says
 
+    /// Some of what an input sent before a barrier will never be on disk.
+    pub(super) fn lost(&self, node: NodeId, barrier: u64) {
+        self.of(node).for_each(|receiver| receiver.handle.lost(barrier));
+    }
+
     /// All that an input sent before a barrier is on disk.
     pub(super) fn completed(&self, node: NodeId, barrier: u64) {
         self.of(node).for_each(|receiver| receiver.handle.completed(barrier));
@@ -319,6 +324,11 @@ impl Inputs {
     /// Answers an input's resume query.
     pub(super) fn answer(&self, node: NodeId, barrier: u64, lasts: &LastLines) {
         self.of(node).for_each(|receiver| receiver.handle.resume(barrier, lasts.clone()));
+    }
+
+    /// Tells an input the origins of the kinds that it asked for.
+    pub(super) fn tell_kin(&self, node: NodeId, barrier: u64, spools: &Kin) {
+        self.of(node).for_each(|receiver| receiver.handle.tell_kin(barrier, spools.clone()));
     }
 
     /// Has an input leave lines in the kernel's buffer as far as that has room, or no longer.

@@ -104,7 +104,7 @@ impl Connection {
     /// Whether the connection is established, through TLS where that is asked for.
     fn is_established(&mut self) -> io::Result<bool> {
         match &mut self.transport {
-            Some(transport) => Ok(transport.is_connected()? && transport.shake_hands()?),
+            Some(transport) => Ok(transport.stream().is_connected()? && transport.shake_hands()?),
             None => Ok(false),
         }
     }
@@ -405,7 +405,6 @@ fn ended(error: &io::Error) -> LinkEvent {
     }
 }
 
-/// Whether an attempt has come to a connection.
 /// What an output needs for TLS, where it does.
 ///
 /// # Errors

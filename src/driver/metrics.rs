@@ -14,7 +14,6 @@ use std::thread::JoinHandle;
 use mio::Waker;
 
 use super::wake::Wake;
-use crate::ingress::acceptor;
 use crate::metrics::Snapshot;
 
 use server::Server;
@@ -33,16 +32,22 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Listens on an address.
+    /// Listens on an address. If it cannot be bound yet, a `patient` server logs a warning and
+    /// tries again every second: at boot an address may come later than the daemon.
     ///
     /// # Errors
     /// The port cannot be opened, or the thread cannot be started.
-    pub fn open(address: SocketAddr, wake: Wake) -> io::Result<Self> {
-        let listener = acceptor::bind(address)?;
+    pub fn open(address: SocketAddr, wake: Wake, patient: bool) -> io::Result<Self> {
         // At most one request is pending: a slow loop is not asked again before it has answered.
         let (asks, asked) = sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));
-        let (server, waker) = Server::new(listener, asks, wake, Arc::clone(&stop))?;
+        let (mut server, waker) = Server::new(address, asks, wake, Arc::clone(&stop))?;
+        match server.listen() {
+            Err(error) if patient => {
+                log::warn!("daemon.metrics = \"{address}\": {error}; tried again every second");
+            }
+            listening => listening?,
+        }
         let thread = std::thread::Builder::new().name("metrics".into());
         let thread = Some(thread.spawn(move || server.run())?);
         Ok(Self { address, asked: Some(asked), stop, waker: Arc::new(waker), thread })

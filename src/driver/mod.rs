@@ -18,6 +18,7 @@ pub mod fuzzing;
 pub mod inherited;
 mod inputs;
 pub mod links;
+pub mod losses;
 pub mod metrics;
 mod notify;
 pub mod readers;
@@ -26,8 +27,12 @@ mod signals;
 pub mod systemd;
 pub mod udp_out;
 mod usage;
+mod users;
 
+use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -35,7 +40,7 @@ use mio::{Events, Poll, Token, Waker};
 use nix::sys::signal::Signal;
 
 use crate::clock::{Clock, Mono, SystemClock};
-use crate::config::plan::Plan;
+use crate::config::plan::{DaemonPlan, Plan};
 use crate::engine;
 use crate::engine::status::Status;
 use crate::engine::{Action, DiskWork, Engine, Event, SinkKind, SpoolFound};
@@ -56,6 +61,7 @@ use disk::DiskWorkers;
 use inherited::Inherited;
 use inputs::Inputs;
 use links::Links;
+use losses::Losses;
 use metrics::Metrics;
 use readers::Readers;
 use reload::{Before, OpenedInput, Reload, prepare};
@@ -74,6 +80,18 @@ const UDP_OUT: usize = 1 << 32;
 const CHILDREN: usize = 1 << 40;
 /// First token of forward outputs, above all children's.
 const LINKS: usize = 1 << 56;
+
+/// The folder for what outlives a restart: that of the configuration, else the service manager's
+/// (`StateDirectory=` of systemd.exec(5), of which the first is taken).
+fn state_folder(plan: &DaemonPlan) -> Option<PathBuf> {
+    let given = || {
+        let folders = std::env::var_os("STATE_DIRECTORY")?;
+        let folders = folders.as_bytes();
+        let first = folders.split(|&byte| byte == b':').next()?;
+        (!first.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(first)))
+    };
+    plan.state.clone().or_else(given)
+}
 
 /// A callback that is given the state of the daemon.
 pub type ReportFn = Box<dyn FnMut(&Status, &Plan)>;
@@ -100,6 +118,7 @@ pub struct Daemon {
     readers: Readers,
     links: Links,
     udp: UdpOutputs,
+    losses: Losses,
     control: Option<Control>,
     metrics: Option<Metrics>,
     started: SystemTime,
@@ -161,7 +180,7 @@ impl Daemon {
         let control = prepared.control.take();
         let control = control.map(|at| Control::new(at, poll.registry(), CONTROL, UDP_OUT));
         let control = control.transpose().map_err(system)?;
-        let metrics = admin::open_metrics(&plan.daemon, &wake)?;
+        let metrics = admin::open_metrics(&plan.daemon, &wake, patient)?;
         let mut daemon = Self {
             clock,
             engine,
@@ -172,6 +191,7 @@ impl Daemon {
             readers: Readers::new(wake.clone()),
             links: Links::new(LINKS, wake.clone()),
             udp: UdpOutputs::new(UDP_OUT, wake.clone()),
+            losses: Losses::new(state_folder(&plan.daemon).as_deref(), clock),
             control,
             metrics,
             started: clock.wall(),
@@ -260,7 +280,7 @@ impl Daemon {
         let unacknowledged = self.links.acknowledge_all(&mut self.engine, self.clock.mono());
         let own = report.into_iter().chain(pipes).chain(unacknowledged);
         let own = own.chain(self.manager.deadline()).chain(self.reload.deadline());
-        let own = own.chain(self.udp.deadline());
+        let own = own.chain(self.udp.deadline()).chain(self.children.deadline());
         let next = self.engine.deadline().into_iter().chain(own).min()?;
         // Rounded up: mio counts in milliseconds and must not wake just before the deadline.
         Some(next.since(self.clock.mono()) + Duration::from_micros(500))
@@ -275,6 +295,7 @@ impl Daemon {
         for event in events {
             self.dispatch(event, now);
         }
+        self.children.unblock(&mut self.engine, now);
         if now.since(self.looked_at_pipes) >= limits::PIPES_EVERY {
             self.looked_at_pipes = now;
             self.children.look_at_pipes(&mut self.engine);
@@ -347,7 +368,7 @@ impl Daemon {
                 self.links.ready(event, &mut self.engine, registry, now);
             }
             _ => match self.children.tokens.get(&token) {
-                Some(&(lane, Pipe::In)) => self.engine.writable(lane),
+                Some(&(lane, Pipe::In)) => self.children.has_room(lane, now),
                 Some(&(lane, pipe)) => self.children.read(lane, pipe, &mut self.engine, now),
                 None => {}
             },
@@ -361,9 +382,14 @@ impl Daemon {
             while let Some(action) = self.engine.poll_action() {
                 self.act(action, now)?;
             }
-            let Some(lane) = self.engine.poll_ready() else { return Ok(()) };
+            let Some(lane) = self.engine.poll_ready() else {
+                if self.children.write(&mut self.engine, now) {
+                    continue;
+                }
+                return Ok(());
+            };
             match self.engine.sink(lane) {
-                Some(SinkKind::Child) => self.children.write(lane, &mut self.engine, now),
+                Some(SinkKind::Child) => self.children.is_ready(lane),
                 Some(SinkKind::Datagrams) => self.udp.write(lane, &mut self.engine, now),
                 Some(SinkKind::Connection) => self.links.write(lane, &mut self.engine, now),
                 // Those lanes are given jobs.
@@ -388,12 +414,15 @@ impl Daemon {
             }
             Action::Read(job) => self.readers.submit(job)?,
             Action::Link(lane, command) => self.links.command(lane, command),
+            Action::Report(loss) => self.losses.report(&loss, &self.engine, now),
             Action::Forget(node) => {
                 self.udp.forget(node);
                 self.links.forget(node);
             }
             Action::Completed { node, barrier } => self.inputs.completed(node, barrier),
+            Action::Lost { node, barrier } => self.inputs.lost(node, barrier),
             Action::Resume { node, barrier, lasts } => self.inputs.answer(node, barrier, &lasts),
+            Action::Kin { node, barrier, spools } => self.inputs.tell_kin(node, barrier, &spools),
             Action::Throttle(node, throttle) => self.inputs.throttle(node, throttle),
             // Nothing is taken from a paused receiver, so it waits by itself.
             Action::Pause(node) => {

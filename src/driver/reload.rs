@@ -16,6 +16,7 @@ use mio::Token;
 
 use super::control::{Control, Listening};
 use super::inputs::Sockets;
+use super::users::Users;
 use super::{Daemon, admin, links};
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::plan::{BodyPlan, DaemonPlan, InputPlan, NodePlan, Plan, SpoolPlan};
@@ -29,7 +30,7 @@ use crate::ingress::{Socket, Source};
 use crate::limits;
 use crate::logger;
 use crate::net::tls::{ClientTls, ServerTls};
-use crate::proto::traits::{Claim, Opening};
+use crate::proto::traits::{Claim, Opening, SinkPlan};
 use crate::spool::age::Now;
 use crate::spool::recover::{self, Opened};
 
@@ -62,6 +63,7 @@ pub(super) struct Prepared {
     server_tls: Vec<(String, ServerTls)>,
     client_tls: Vec<(String, ClientTls)>,
     spools: Vec<(String, Opened<OsFs>)>,
+    users: Users,
     pub(super) control: Option<Listening>,
 }
 
@@ -133,6 +135,7 @@ pub(super) fn prepare(plan: Plan, before: &Before) -> Result<Prepared, Refused> 
         server_tls: Vec::new(),
         client_tls: Vec::new(),
         spools: Vec::new(),
+        users: Users::of(&plan),
         control: open_control(&plan.daemon, before)?,
         plan: Plan { daemon: plan.daemon.clone(), nodes: Vec::new() },
     };
@@ -170,11 +173,12 @@ impl Prepared {
                         self.spools.push((name(), opened));
                     }
                 }
-                BodyPlan::Forward(forward) => {
-                    let tls = links::tls_of(&node.name, forward)?;
-                    self.client_tls.extend(tls.map(|tls| (name(), tls)));
+                body => {
+                    if let Some(forward) = body.forward() {
+                        let tls = links::tls_of(&node.name, forward)?;
+                        self.client_tls.extend(tls.map(|tls| (name(), tls)));
+                    }
                 }
-                _ => {}
             }
         }
         Ok(())
@@ -252,11 +256,11 @@ fn readers_by_spool(plan: &Plan) -> HashMap<&str, Vec<String>> {
     for node in &plan.nodes {
         for from in &node.from {
             let Some(readers) = readers.get_mut(from.as_str()) else { continue };
-            match &node.body {
-                BodyPlan::Forward(plan) => {
+            match node.body.forward() {
+                Some(plan) => {
                     readers.extend((0..lanes(plan)).map(|lane| reader(&node.name, plan, lane)));
                 }
-                _ => readers.push(node.name.clone()),
+                None => readers.push(node.name.clone()),
             }
         }
     }
@@ -404,14 +408,17 @@ impl Daemon {
         prepared: Prepared,
         now: Mono,
     ) -> Result<Vec<OpenedInput>, String> {
+        self.children.users.extend(prepared.users);
         let names = self.engine.names();
         let found = |name: &str| names.get(name).copied();
         for (name, tls) in &prepared.server_tls {
             found(name).into_iter().for_each(|node| self.inputs.renew_tls(node, tls));
         }
         for node in &prepared.plan.nodes {
-            if let (BodyPlan::Udp(udp), Some(id)) = (&node.body, found(&node.name)) {
-                self.udp.enter(id, self.engine.name_of(id), &udp.to, now);
+            if let Some(SinkPlan::Datagrams { to }) = node.body.sink()
+                && let Some(id) = found(&node.name)
+            {
+                self.udp.enter(id, self.engine.name_of(id), to, now);
             }
         }
         for (name, tls) in prepared.client_tls {

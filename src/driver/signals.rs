@@ -7,7 +7,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 use nix::sys::signal::SigSet;
-use signal_hook::consts::{SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
+use signal_hook::consts::{
+    SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
+    SIGVTALRM, SIGXCPU, SIGXFSZ,
+};
+
+/// Signals that mean nothing to the daemon and would end it.
+const UNUSED: [i32; 10] = [
+    SIGXFSZ,
+    SIGXCPU,
+    SIGUSR1,
+    SIGUSR2,
+    SIGALRM,
+    SIGVTALRM,
+    SIGPROF,
+    SIGIO,
+    libc::SIGPWR,
+    libc::SIGSTKFLT,
+];
 
 /// The signals that were caught.
 pub(super) struct Signals {
@@ -30,15 +47,22 @@ impl Signals {
         let waker = std::os::unix::net::UnixStream::from(std::os::fd::OwnedFd::from(waker));
         let flag = Arc::<AtomicBool>::default;
         let (end, reload, child) = (flag(), flag(), flag());
-        let wanted = [(SIGTERM, &end), (SIGINT, &end), (SIGHUP, &reload), (SIGCHLD, &child)];
+        let wanted = [
+            (SIGTERM, &end),
+            (SIGINT, &end),
+            (SIGQUIT, &end),
+            (SIGHUP, &reload),
+            (SIGCHLD, &child),
+        ];
         for (signal, flag) in wanted {
             // The flag is registered first, so it is set when the pipe wakes the loop.
             signal_hook::flag::register(signal, Arc::clone(flag))?;
             signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
         }
         // Caught rather than ignored, so that children start with the default action. A write
-        // beyond the file size limit then fails with EFBIG.
-        for unused in [SIGXFSZ, SIGUSR1, SIGUSR2, SIGALRM] {
+        // beyond the file size limit then fails with EFBIG. The limit of processor time is a hard
+        // one as well, and SIGKILL comes with that.
+        for unused in UNUSED.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
             signal_hook::flag::register(unused, flag())?;
         }
         SigSet::empty().thread_set_mask()?;

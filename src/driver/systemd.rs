@@ -19,7 +19,6 @@ use super::notify::Notify;
 use crate::clock::Mono;
 use crate::engine::status::Figures;
 use crate::ingress::Socket;
-use crate::ingress::datagrams::DatagramSocket;
 use crate::limits::{STATUS_EVERY, WATCHDOG_PARTS};
 
 /// Prefix of our sockets' names in the store.
@@ -78,7 +77,11 @@ fn drops(socket: &Socket) -> u32 {
 
 /// Sets whether the path of a Unix socket outlives the daemon.
 fn set_stays(socket: &Socket, stays: bool) {
-    if let Socket::Datagrams(DatagramSocket { path: Some(path), .. }) = socket {
+    let path = match socket {
+        Socket::Datagrams(socket) => socket.path.as_ref(),
+        Socket::Listener(listener) => listener.path(),
+    };
+    if let Some(path) = path {
         path.set_stays(stays);
     }
 }
@@ -86,9 +89,7 @@ fn set_stays(socket: &Socket, stays: bool) {
 fn is_same(one: &Socket, other: &Socket) -> bool {
     match (one, other) {
         (Socket::Datagrams(one), Socket::Datagrams(other)) => Arc::ptr_eq(&one.drops, &other.drops),
-        (Socket::Listener(one), Socket::Listener(other)) => {
-            one.local_addr().ok() == other.local_addr().ok()
-        }
+        (Socket::Listener(one), Socket::Listener(other)) => one.is_same(other),
         _ => false,
     }
 }

@@ -1,6 +1,6 @@
 //! Backpressure: which inputs are paused because a downstream queue is full, and which are
-//! throttled (they leave data in the kernel's buffer) because a downstream disk has fallen behind
-//! in a burst.
+//! throttled (they leave data in the kernel's buffer) because a downstream disk or child has
+//! fallen behind in a burst.
 
 use std::collections::BTreeSet;
 
@@ -67,6 +67,9 @@ pub(super) struct Backpressure {
     /// Spools with so much unsynced data in memory that datagrams are better left in the kernel,
     /// for any length of time: data there outlives a killed daemon.
     crowded: BTreeSet<NodeId>,
+    /// Nodes with children whose pipes are full, and that read: for them datagrams are left in the
+    /// kernel, which is their first queue.
+    behind: BTreeSet<NodeId>,
     paused: BTreeSet<NodeId>,
     throttled: BTreeSet<NodeId>,
     changed: bool,
@@ -89,6 +92,11 @@ impl Backpressure {
             true => self.bursting.insert(id),
             false => self.bursting.remove(&id),
         };
+        let behind = note_behind(node, now);
+        self.changed |= match behind && is_live {
+            true => self.behind.insert(id),
+            false => self.behind.remove(&id),
+        };
         let crowded =
             is_live && matches!(&node.body, Body::Spool(spool) if spool.unsynced.is_beyond());
         self.changed |= match crowded {
@@ -108,6 +116,7 @@ impl Backpressure {
             self.changed |= self.full.remove(&(id, all));
         }
         self.changed |= self.bursting.remove(&id) | self.crowded.remove(&id);
+        self.changed |= self.behind.remove(&id);
         self.paused.remove(&id);
         self.throttled.remove(&id);
     }
@@ -137,8 +146,10 @@ impl Backpressure {
             cx.act(Action::Unpause(node));
         }
         let mut throttled = inputs_upstream(graph, &self.bursting);
-        let crowded = inputs_upstream(graph, &self.crowded).into_iter();
-        throttled.extend(crowded.filter(|id| has_datagrams(graph.node(*id))));
+        for nodes in [&self.crowded, &self.behind] {
+            let inputs = inputs_upstream(graph, nodes).into_iter();
+            throttled.extend(inputs.filter(|id| has_datagrams(graph.node(*id))));
+        }
         for &node in throttled.difference(&self.throttled) {
             cx.act(Action::Throttle(node, true));
         }
@@ -188,6 +199,18 @@ fn note_burst(node: &mut Node, now: Mono) -> bool {
         }),
         Body::Input { .. } | Body::Pass => false,
     }
+}
+
+/// Notes how far behind a node's children are. Returns whether datagrams should be left in the
+/// kernel for them.
+fn note_behind(node: &mut Node, now: Mono) -> bool {
+    let mut throttles = false;
+    for lane in node.lanes_mut() {
+        let behind = lane.behind();
+        // Each is to be noted.
+        throttles |= lane.child_mut().is_some_and(|child| child.note_behind(behind, now));
+    }
+    throttles
 }
 
 /// The inputs and filter processes whose lines reach `node`; unless `all`, only acknowledging

@@ -1,14 +1,22 @@
-//! Acknowledgement barriers, for clients whose lines are acknowledged only once they are on disk.
+//! Barriers: points in an input's lines that are reported once everything before them is done with.
 //!
-//! A barrier is set when a client's lines have entered the flow. It is released when every spool
-//! downstream of the input has made durable (or counted as dropped) every line that had entered it
-//! by then. Queues are first in, first out, so one count per spool is enough. If no spool is
-//! downstream, the barrier is released at once. Lines printed by a filter process are new lines,
-//! and no barrier waits for them.
+//! A barrier is set when lines have entered the flow. It is released when every spool downstream of
+//! the input has made durable (or counted as dropped) every line that had entered it by then.
+//! Queues are first in, first out, so one count per spool is enough. Lines printed by a filter
+//! process are new lines, and no barrier waits for them.
+//!
+//! If no spool is downstream, a barrier of an input whose clients wait for an acknowledgement is
+//! released at once. An input that numbers its lines keeps positions, so its barriers also wait
+//! for every output and process that the lines go to directly.
+//!
+//! A spool that a reload removes has until its grace is over. If it then gives up lines, the
+//! barriers behind them are lost: their clients are disconnected, so that they send those lines
+//! again, to whatever is downstream now.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::ids::{Identity, NodeId};
+use crate::batch::Inquiry;
+use crate::ids::{Identity, LaneId, NodeId};
 
 use super::graph::Graph;
 use super::{Action, Engine};
@@ -24,16 +32,31 @@ struct Barrier {
     number: u64,
     /// The number of lines each spool must have completed.
     marks: Vec<(NodeId, u64)>,
-    /// Origins for which the last line stored here is requested.
-    resume: Vec<Identity>,
+    /// The same of outputs without a spool.
+    lanes: Vec<(LaneId, u64)>,
+    inquiry: Inquiry,
+    /// A spool was removed that had given up lines before it.
+    lost: bool,
 }
 
 impl Barrier {
-    /// Returns whether every spool has completed its lines. A removed spool counts as complete.
+    /// Returns whether every spool and output has completed its lines. A removed output counts as
+    /// complete: it has counted what it gave up.
     fn is_passed(&self, graph: &Graph) -> bool {
-        self.marks
-            .iter()
-            .all(|(id, mark)| graph.spool(*id).is_none_or(|spool| spool.has_completed(*mark)))
+        let spool = |(id, mark): &(NodeId, u64)| {
+            graph.spool(*id).is_some_and(|spool| spool.has_completed(*mark))
+        };
+        let lane = |(id, mark): &(LaneId, u64)| {
+            graph.lane(*id).is_none_or(|lane| lane.has_completed(*mark))
+        };
+        self.marks.iter().all(spool) && self.lanes.iter().all(lane)
+    }
+
+    /// A spool is removed: what it has completed needs no wait, and what it has not is lost.
+    fn without(&mut self, spool: NodeId, has_completed: impl Fn(u64) -> bool) {
+        let Some(at) = self.marks.iter().position(|(id, _)| *id == spool) else { return };
+        let (_, mark) = self.marks.remove(at);
+        self.lost |= !has_completed(mark);
     }
 
     /// For each requested origin, its last line in each spool.
@@ -43,39 +66,81 @@ impl Barrier {
         };
         let of_origin =
             |origin: &Identity| self.marks.iter().map(|(id, _)| in_spool(*id, origin)).collect();
-        self.resume.iter().map(of_origin).collect()
+        self.inquiry.origins.iter().map(of_origin).collect()
+    }
+
+    /// The origins of each spool that are of one of the requested kinds.
+    fn kin(&self, graph: &Graph) -> Vec<Vec<(Identity, u64)>> {
+        let wanted: BTreeSet<_> = self.inquiry.kinds.iter().copied().collect();
+        let in_spool = |(id, _): &(NodeId, u64)| {
+            let origins = graph.spool(*id).into_iter().flat_map(|spool| &spool.origins);
+            let kin = origins.filter(|(origin, _)| wanted.contains(&origin.kind()));
+            kin.map(|(origin, last)| (*origin, *last)).collect()
+        };
+        self.marks.iter().map(in_spool).collect()
     }
 }
 
 impl Engine {
-    /// Sets a barrier: a client waits for all lines that the input has handed over so far.
-    pub(super) fn set_barrier(&mut self, input: NodeId, number: u64, resume: Vec<Identity>) {
-        let mut marks = Vec::new();
+    /// Sets a barrier behind all lines that the input has handed over so far.
+    pub(super) fn set_barrier(&mut self, input: NodeId, number: u64, inquiry: Inquiry) {
+        let waits_for_outputs = self.graph.node(input).is_numbered();
+        let (mut marks, mut lanes) = (Vec::new(), Vec::new());
         for id in self.graph.ends(input) {
             if let Some(spool) = self.graph.spool_mut(id) {
                 let mark = spool.mark();
-                spool.want(mark);
+                if !inquiry.is_patient {
+                    spool.want(mark);
+                }
                 marks.push((id, mark));
                 self.cx.touch(id);
+            } else if waits_for_outputs {
+                lanes.extend(self.graph.node(id).lanes().iter().map(|lane| (lane.id, lane.mark())));
             }
         }
-        let barrier = Barrier { number, marks, resume };
+        let barrier = Barrier { number, marks, lanes, inquiry, lost: false };
         self.barriers.waiting.entry(input).or_default().push_back(barrier);
         self.release_barriers();
     }
 
-    /// Releases every barrier that has been passed.
+    /// Takes a spool that is about to be removed out of all barriers.
+    pub(super) fn forget_in_barriers(&mut self, id: NodeId) {
+        let Some(spool) = self.graph.spool(id) else { return };
+        let all = self.barriers.waiting.values_mut().flatten();
+        all.for_each(|barrier| barrier.without(id, |mark| spool.has_completed(mark)));
+        self.release_barriers();
+    }
+
+    /// Releases every barrier that has been passed, and reports those that are lost.
     pub(super) fn release_barriers(&mut self) {
-        let (graph, cx) = (&self.graph, &mut self.cx);
+        let (graph, cx) = (&mut self.graph, &mut self.cx);
         self.barriers.waiting.retain(|&node, waiting| {
             let mut last = None;
-            while waiting.front().is_some_and(|barrier| barrier.is_passed(graph))
-                && let Some(barrier) = waiting.pop_front()
+            while waiting.front().is_some_and(|barrier| barrier.lost || barrier.is_passed(graph))
+                && let Some(passed) = waiting.pop_front()
             {
-                last = Some(barrier.number);
-                if !barrier.resume.is_empty() {
-                    let lasts = barrier.lasts(graph);
-                    cx.act(Action::Resume { node, barrier: barrier.number, lasts });
+                let barrier = passed.number;
+                if passed.lost {
+                    // In order: completing a later barrier also completes those before it.
+                    if let Some(barrier) = last.take() {
+                        cx.act(Action::Completed { node, barrier });
+                    }
+                    cx.act(Action::Lost { node, barrier });
+                    continue;
+                }
+                last = Some(barrier);
+                for (spool, _) in &passed.marks {
+                    if let Some(spool) = graph.spool_mut(*spool) {
+                        spool.end_origins(&passed.inquiry.ended);
+                    }
+                }
+                if !passed.inquiry.origins.is_empty() {
+                    let lasts = passed.lasts(graph);
+                    cx.act(Action::Resume { node, barrier, lasts });
+                }
+                if !passed.inquiry.kinds.is_empty() {
+                    let spools = passed.kin(graph);
+                    cx.act(Action::Kin { node, barrier, spools });
                 }
             }
             if let Some(barrier) = last {
@@ -83,5 +148,15 @@ impl Engine {
             }
             !waiting.is_empty()
         });
+    }
+
+    /// Releases the barriers that outputs without a spool have held, where there are any.
+    pub(super) fn release_held_barriers(&mut self) {
+        let holds = |waiting: &VecDeque<Barrier>| {
+            waiting.front().is_some_and(|barrier| !barrier.lanes.is_empty())
+        };
+        if self.barriers.waiting.values().any(holds) {
+            self.release_barriers();
+        }
     }
 }

@@ -13,13 +13,14 @@ use crate::clock::Mono;
 use crate::config::plan::{BodyPlan, NodePlan, Plan, ProcessPlan};
 use crate::filter::patterns::Patterns;
 use crate::filter::{PatternIds, Selector};
-use crate::format::Formatter;
 use crate::forward::link::Link;
 use crate::forward::partition::{self, Partitioner};
 use crate::ids::{LaneId, NodeId};
 use crate::ledger::Count;
-use crate::output::queue::{Budget, Queue};
+use crate::output::budget::Budget;
+use crate::output::queue::Queue;
 use crate::output::supervisor::Supervisor;
+use crate::proto::traits::SinkPlan;
 
 use super::child::Child;
 use super::connection::Connection;
@@ -28,7 +29,7 @@ use super::graph::{Body, Lanes, Node, Stream};
 use super::jobs::Jobs;
 use super::lane::{Lane, Receiver, Sink};
 use super::spool::SpoolState;
-use super::{Action, DiskJob, DiskTarget, DiskWork, Engine, shape};
+use super::{Action, DiskJob, DiskWork, Engine, shape};
 
 /// A plan with everything compiled from it, ready to be applied.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl Prepared {
 
 impl PreparedNode {
     fn new(node: &NodePlan) -> Result<Self, String> {
-        let partitioner = shape::forward(&node.body).map(Partitioner::new).transpose()?;
+        let partitioner = node.body.forward().map(Partitioner::new).transpose()?;
         Ok(Self {
             selector: Selector::new(&node.select, &node.name)?,
             subscribers: Vec::new(),
@@ -98,7 +99,7 @@ impl PreparedNode {
 
     /// Builds the selectors with which the node's lanes read from a spool.
     fn prepare_consumers(&mut self, node: &NodePlan) -> Result<(), String> {
-        let lanes = shape::forward(&node.body).map_or(1, partition::lanes);
+        let lanes = node.body.forward().map_or(1, partition::lanes);
         for _ in 0..lanes {
             self.consumers.push(Selector::new(&node.select, &node.name)?);
         }
@@ -208,7 +209,8 @@ impl Engine {
             }
             return id;
         }
-        let exact = self.takes_from_spool(plan);
+        let has_position = matches!(plan.body.sink(), Some(SinkPlan::Jobs { has_position: true }));
+        let exact = has_position && self.takes_from_spool(plan);
         let now = self.cx.now;
         let id = self.graph.enter(|id| {
             let body = new_body(id, plan, partitioner, exact, now);
@@ -216,21 +218,15 @@ impl Engine {
         });
         self.unfinished += 1;
         self.open_inputs += usize::from(self.graph.node(id).is_input());
-        self.open_target(id, plan, exact);
+        if let Some(SinkPlan::Jobs { .. }) = plan.body.sink() {
+            let work = DiskWork::Open {
+                name: Arc::from(plan.name.as_str()),
+                plan: Box::new(plan.body.clone()),
+                exact,
+            };
+            self.cx.act(Action::Disk(DiskJob { node: id, work }));
+        }
         id
-    }
-
-    /// Has the thread of a file or standard output open its target.
-    fn open_target(&mut self, node: NodeId, plan: &NodePlan, exact: bool) {
-        let target = match &plan.body {
-            BodyPlan::File(plan) => DiskTarget::File { plan: plan.clone(), exact },
-            BodyPlan::Stdout(_) => DiskTarget::Stdout,
-            other => match other.worker() {
-                Some(worker) => DiskTarget::Worker { plan: worker, name: plan.name.clone(), exact },
-                None => return,
-            },
-        };
-        self.cx.act(Action::Disk(DiskJob { node, work: DiskWork::Open(target) }));
     }
 
     fn takes_from_spool(&self, plan: &NodePlan) -> bool {
@@ -243,7 +239,7 @@ impl Engine {
         let plan = &self.graph.node(id).plan;
         let mut from = plan.from.iter().filter_map(|name| self.graph.find(name));
         let Some(spool) = from.find(|from| self.graph.spool(*from).is_some()) else { return };
-        let (name, forward) = (plan.name.clone(), shape::forward(&plan.body).cloned());
+        let (name, forward) = (plan.name.clone(), plan.body.forward().cloned());
         let exact = self.graph.lane(id.only_lane()).and_then(Lane::jobs);
         let exact = exact.is_some_and(|jobs| jobs.exact);
         for (lane, selector) in (0..).zip(selectors) {
@@ -273,9 +269,9 @@ impl Engine {
         let mut taken = 0;
         for queue in queues {
             queue.set_share(share);
-            taken += queue.reserved() + queue.borrowed();
+            taken += queue.reserved() + queue.overdraft();
         }
-        self.cx.budget = Budget::new(memory, taken);
+        self.cx.budget.set(memory, taken);
     }
 }
 
@@ -291,35 +287,32 @@ fn new_body(
     let lane = |number: u16, limit: u64, sink: Sink| {
         Lane::new(LaneId { node: id, lane: number }, Arc::clone(&name), limit, sink)
     };
-    let lanes = match &plan.body {
-        BodyPlan::Input(_) => return Body::Input { ended: false },
-        BodyPlan::Pass => return Body::Pass,
-        BodyPlan::Spool(spool) => {
+    let queue = plan.body.queue().unwrap_or(0);
+    let lanes = match (&plan.body, plan.body.sink()) {
+        (BodyPlan::Input(_), _) => return Body::Input { ended: false },
+        (BodyPlan::Spool(spool), _) => {
             return Body::Spool(Box::new(SpoolState::new(spool.queue, now)));
         }
-        BodyPlan::Run(process) | BodyPlan::Pipe(process) => {
-            let limit = process.queue / u64::from(process.workers);
+        (_, None) => return Body::Pass,
+        (_, Some(SinkPlan::Children(process))) => {
+            let limit = queue / u64::from(process.workers);
             let worker = |number| lane(number, limit, new_child(process, now));
             (0..process.workers).map(worker).collect()
         }
-        BodyPlan::Stdout(stdout) => {
-            vec![lane(0, stdout.queue, Sink::Jobs(Jobs::new(false, now)))]
+        (_, Some(SinkPlan::Jobs { .. })) => {
+            vec![lane(0, queue, Sink::Jobs(Jobs::new(exact, now)))]
         }
-        BodyPlan::Udp(udp) => vec![lane(0, udp.queue, Sink::Datagrams(Receiver::default()))],
-        BodyPlan::Forward(forward) => {
+        (_, Some(SinkPlan::Datagrams { .. })) => {
+            vec![lane(0, queue, Sink::Datagrams(Receiver::default()))]
+        }
+        (_, Some(SinkPlan::Connections(forward))) => {
             let count = partition::lanes(forward);
-            let limit = forward.queue / u64::from(count);
             let peers = |number| {
-                let formatter = Formatter::new(&forward.format);
-                let peers = partition::peers(forward, number);
-                let link = Link::new(&peers, formatter, forward.timeout, now);
-                lane(number, limit, Sink::Connection(Box::new(Connection::new(link))))
+                let link = Link::new(forward, number, now);
+                let sink = Sink::Connection(Box::new(Connection::new(link)));
+                lane(number, queue / u64::from(count), sink)
             };
             (0..count).map(peers).collect()
-        }
-        // Files, and what a protocol's worker does.
-        other => {
-            vec![lane(0, other.queue().unwrap_or(0), Sink::Jobs(Jobs::new(exact, now)))]
         }
     };
     let (printed, stderr) = (Count::default(), VecDeque::new());

@@ -9,31 +9,90 @@ use crate::config::plan::ConfinePlan;
 use crate::ids::{LaneId, NodeId};
 use crate::input::InputCounts;
 use crate::ledger::Reason;
-use crate::limits::STDERR_LINES_KEPT;
+use crate::limits::{STALLED_AFTER, STDERR_LINES_KEPT};
 use crate::output::supervisor::{State, Step, Supervisor, Verdict};
 
+use super::backpressure::Burst;
 use super::cx::Cx;
 use super::graph::{Body, Lanes};
 use super::lane::{Completed, Lane, Sink};
 use super::status::Complaint;
-use super::{Action, Engine, shape};
+use super::{Action, Engine};
 
 /// One worker process.
 #[derive(Debug)]
 pub(super) struct Child {
     pub(super) supervisor: Supervisor,
     pub(super) pid: Option<u32>,
+    /// The size of the pipe to it in bytes, if known.
+    pub(super) pipe: Option<u64>,
     /// A description of how it last ended.
     pub(super) last_end: Option<String>,
+    /// Bytes that were written into its pipe, and those of them that it has read.
+    written: u64,
+    read: u64,
+    /// When it last read something.
+    moved: Option<Mono>,
+    /// Whether lines wait because its pipe is full.
+    burst: Burst,
 }
 
 impl Child {
     pub(super) fn new(supervisor: Supervisor) -> Self {
-        Self { supervisor, pid: None, last_end: None }
+        let burst = Burst::beyond(0);
+        Self {
+            supervisor,
+            pid: None,
+            pipe: None,
+            last_end: None,
+            written: 0,
+            read: 0,
+            moved: None,
+            burst,
+        }
     }
 
     pub(super) fn has_ended(&self) -> bool {
         self.supervisor.state() == State::Ended
+    }
+
+    /// Notes that `bytes` bytes were written into its pipe.
+    pub(super) fn note_written(&mut self, bytes: usize) {
+        self.written += bytes as u64;
+    }
+
+    /// Notes that `unread` bytes are in its pipe.
+    fn note_unread(&mut self, unread: usize, now: Mono) {
+        let read = self.written.saturating_sub(unread as u64);
+        if read > self.read {
+            (self.read, self.moved) = (read, Some(now));
+        }
+    }
+
+    /// Returns whether it has read something a moment ago.
+    pub(super) fn reads(&self, now: Mono) -> bool {
+        self.moved.is_some_and(|moved| moved + STALLED_AFTER > now)
+    }
+
+    /// Returns whether its pipe has room for so many bytes, if `unread` bytes are in it, or as
+    /// many as were at the last look. What was written by itself may take a page for less.
+    pub(super) fn surely_has_room(&self, bytes: usize, unread: Option<usize>) -> bool {
+        let unread = unread.map_or(self.written - self.read, |unread| unread as u64);
+        let room = self.pipe.unwrap_or(0).saturating_sub(unread);
+        unread == 0 || room * 15 / 16 >= bytes as u64
+    }
+
+    /// Notes how many bytes have no room in its pipe. Returns whether inputs should leave theirs
+    /// in the kernel: it has fallen behind a moment ago, and it reads.
+    pub(super) fn note_behind(&mut self, bytes: u64, now: Mono) -> bool {
+        self.burst.note(bytes, now);
+        self.throttles_until(now).is_some()
+    }
+
+    /// When inputs are no longer held back for its sake; `None` if they are not.
+    pub(super) fn throttles_until(&self, now: Mono) -> Option<Mono> {
+        let stalled = self.moved? + STALLED_AFTER;
+        self.burst.deadline(now).map(|slow| slow.min(stalled)).filter(|until| *until > now)
     }
 }
 
@@ -71,10 +130,11 @@ impl Lane {
         }
     }
 
-    fn child_started(&mut self, pid: u32, cx: &mut Cx) {
+    fn child_started(&mut self, pid: u32, pipe: Option<u64>, cx: &mut Cx) {
         let Sink::Child(child) = &mut self.sink else { return };
         child.supervisor.started(cx.now);
-        child.pid = Some(pid);
+        (child.pid, child.pipe) = (Some(pid), pipe);
+        (child.written, child.read, child.moved) = (0, 0, None);
         self.unblock(cx);
     }
 
@@ -130,6 +190,9 @@ impl Engine {
     /// Notes that `bytes` bytes are still in a child's pipe; it has read everything before them.
     pub fn unread(&mut self, lane: LaneId, bytes: usize) {
         let Some(entry) = self.graph.lane_mut(lane) else { return };
+        if let Some(child) = entry.child_mut() {
+            child.note_unread(bytes, self.cx.now);
+        }
         let read = entry.queue.read_but(bytes, &mut self.cx.budget);
         if entry.queue.is_empty() {
             self.unread.remove(&lane);
@@ -154,14 +217,14 @@ impl Engine {
 
     /// The restrictions a child runs under.
     pub fn confinement(&self, lane: LaneId) -> ConfinePlan {
-        let process = shape::process(&self.graph.node(lane.node).plan.body);
+        let process = self.graph.node(lane.node).plan.body.process();
         process.map(|process| process.confine.clone()).unwrap_or_default()
     }
 
     /// The longest line a child may print; `None` if what it prints is not a stream.
     pub fn prints(&self, lane: LaneId) -> Option<usize> {
         let node = self.graph.node(lane.node);
-        let process = shape::process(&node.plan.body).filter(|_| node.prints())?;
+        let process = node.plan.body.process().filter(|_| node.prints())?;
         Some(process.max_line)
     }
 
@@ -177,9 +240,9 @@ impl Engine {
         }
     }
 
-    pub(super) fn child_started(&mut self, lane: LaneId, pid: u32) {
+    pub(super) fn child_started(&mut self, lane: LaneId, pid: u32, pipe: Option<u64>) {
         if let Some(entry) = self.graph.lane_mut(lane) {
-            entry.child_started(pid, &mut self.cx);
+            entry.child_started(pid, pipe, &mut self.cx);
         }
         self.cx.touch(lane.node);
     }
@@ -192,9 +255,8 @@ impl Engine {
     }
 
     pub(super) fn printed(&mut self, lane: LaneId, batch: &Batch, counts: &InputCounts) {
-        let node = self.graph.node_mut(lane.node);
-        node.counts.add(counts);
-        if let Body::Lanes(lanes) = &mut node.body {
+        self.count_input(lane.node, counts);
+        if let Body::Lanes(lanes) = &mut self.graph.node_mut(lane.node).body {
             lanes.printed.add(u64::from(batch.lines), batch.bytes.len() as u64);
         }
         if batch.lines > 0 {
@@ -220,6 +282,7 @@ impl Engine {
 
     fn take_back(&mut self, lane: LaneId, unread: usize) {
         self.unread.remove(&lane);
+        self.fan.set_behind(lane, false);
         let Some(entry) = self.graph.lane_mut(lane) else { return };
         let completed = entry.reader_gone(unread, &mut self.cx);
         self.complete(lane, completed);

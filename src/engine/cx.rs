@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::clock::Mono;
 use crate::ids::{LaneId, NodeId};
-use crate::output::queue::Budget;
+use crate::output::budget::Budget;
 
 use super::Action;
 use super::agenda::Agenda;

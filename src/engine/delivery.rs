@@ -22,7 +22,7 @@ impl Engine {
             let identity = state.identity;
             let Some(kept) = self.consumers.begin(lane, state) else { continue };
             let position = self.consumers.get(lane).map_or(0, |consumer| consumer.position);
-            if let Some(forward) = shape::forward(&self.graph.node(lane.node).plan.body) {
+            if let Some(forward) = self.graph.node(lane.node).plan.body.forward() {
                 let identity = partition::identity(identity, forward, lane.lane);
                 if let Some(connection) = self.graph.lane_mut(lane).and_then(Lane::connection_mut) {
                     connection.begin(identity, position);
@@ -123,7 +123,7 @@ impl Engine {
     /// can be known.
     fn share_of_range(&self, lane: LaneId, first: u64, end: u64) -> u64 {
         let node = self.graph.node(lane.node);
-        let lanes = match shape::forward(&node.plan.body) {
+        let lanes = match node.plan.body.forward() {
             Some(_) => node.lanes().len().max(1) as u64,
             None => 1,
         };
@@ -133,7 +133,7 @@ impl Engine {
 
     /// Gives an output lines of its spool; a peer's lines in pieces whose encoding fits a frame.
     fn give(&mut self, lane: LaneId, batch: Batch) {
-        let forward = shape::forward(&self.graph.node(lane.node).plan.body);
+        let forward = self.graph.node(lane.node).plan.body.forward();
         let format = forward.map(|plan| plan.format.clone());
         let fits = |piece: &Batch| {
             format.as_ref().is_none_or(|format| format.most(piece.count()) <= LINES_FRAME_MAX)
@@ -182,6 +182,9 @@ impl Engine {
         let node = self.graph.node_mut(lane.node);
         node.counts.faults.add(&hits.take_faults());
         node.note_selection(batch.count(), chosen.as_ref(), held);
+        if held.lines > 0 {
+            self.cx.touch(lane.node);
+        }
         chosen
     }
 

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::batch::Batch;
-use crate::config::plan::{FilePlan, SpoolPlan};
+use crate::batch::{Batch, Inquiry};
+use crate::config::plan::{BodyPlan, SpoolPlan};
 use crate::forward::link;
 use crate::ids::{Identity, LaneId, NodeId};
 use crate::input::InputCounts;
-use crate::output::worker::{Kept, StartWorker, Written};
+use crate::output::worker::{Kept, Written};
 use crate::spool::job::{Job, Report};
 use crate::spool::reader::Read;
 
 use super::consumer::ReadJob;
+use super::losses::Loss;
 use super::spool::SpoolFound;
 
 /// Something that happened.
@@ -44,14 +45,14 @@ pub enum Event {
         /// The input.
         node: NodeId,
     },
-    /// Clients of an input wait for an acknowledgement of all lines handed over so far.
+    /// An input is to be told when all lines that it handed over so far are done with.
     Barrier {
         /// The input.
         node: NodeId,
         /// The barrier's number; numbers only grow.
         number: u64,
-        /// Origins for which the last line stored here is requested.
-        resume: Vec<Identity>,
+        /// What it asks and says of its origins.
+        inquiry: Inquiry,
     },
     /// A child was started.
     Started {
@@ -59,6 +60,8 @@ pub enum Event {
         lane: LaneId,
         /// Its process id.
         pid: u32,
+        /// The size of the pipe to it in bytes, if known.
+        pipe: Option<u64>,
     },
     /// A child could not be started.
     StartFailed {
@@ -99,11 +102,11 @@ pub enum Event {
         /// The outcome of the job's lines.
         written: Written,
     },
-    /// What an output has completed is durable, in its files up to these lengths.
+    /// An output's files are on disk up to these lengths.
     Checkpointed {
         /// The output.
         node: NodeId,
-        /// What is to be kept, or why the checkpoint failed.
+        /// The files, or why the checkpoint failed.
         kept: Result<Kept, String>,
     },
     /// An output's files were to be reopened by name.
@@ -197,6 +200,14 @@ pub enum Action {
         /// The barrier.
         barrier: u64,
     },
+    /// Tell an input that lines before this barrier are not on disk and never will be: whoever
+    /// waits for it must send them again.
+    Lost {
+        /// The input.
+        node: NodeId,
+        /// The barrier.
+        barrier: u64,
+    },
     /// Answer an input's resume query, made with this barrier.
     Resume {
         /// The input.
@@ -206,8 +217,19 @@ pub enum Action {
         /// For each requested origin: its last line in each spool downstream.
         lasts: Vec<Vec<Option<u64>>>,
     },
+    /// Tell an input the origins of the kinds that it asked for, with this barrier.
+    Kin {
+        /// The input.
+        node: NodeId,
+        /// The barrier.
+        barrier: u64,
+        /// The origins of each spool downstream, each with its last line.
+        spools: Vec<Vec<(Identity, u64)>>,
+    },
     /// Read a spool for one of its consumers; answered by [`Event::SpoolRead`].
     Read(ReadJob),
+    /// Report an episode of losses: it has begun, lasts, or has ended.
+    Report(Loss),
     /// Drop everything held for a node that a reload removed and that has ended.
     Forget(NodeId),
     /// Carry out a command on a lane's connection.
@@ -226,8 +248,15 @@ pub struct DiskJob {
 /// Work for the thread of an output or a spool.
 #[derive(Debug)]
 pub enum DiskWork {
-    /// Open the target.
-    Open(DiskTarget),
+    /// Open the worker of an output.
+    Open {
+        /// The output's name.
+        name: Arc<str>,
+        /// The output's plan.
+        plan: Box<BodyPlan>,
+        /// True if a cursor records the worker's position.
+        exact: bool,
+    },
     /// Write lines; answered by [`Event::JobDone`].
     Append(Vec<Batch>),
     /// Go on from what was kept before anything is written: truncate files to their lengths.
@@ -246,27 +275,4 @@ pub enum DiskWork {
     Reopen,
     /// Nothing more will come.
     Close,
-}
-
-/// Where a disk thread writes an output's lines.
-#[derive(Debug, Clone)]
-pub enum DiskTarget {
-    /// Files; with `exact` they are truncated after a crash to the lengths in a cursor.
-    File {
-        /// Paths and options.
-        plan: FilePlan,
-        /// True if a cursor records the lengths.
-        exact: bool,
-    },
-    /// Standard output.
-    Stdout,
-    /// What a protocol's worker does with them.
-    Worker {
-        /// Starts it.
-        plan: Arc<dyn StartWorker>,
-        /// The output's name.
-        name: String,
-        /// True if a cursor records what it keeps.
-        exact: bool,
-    },
 }

@@ -32,8 +32,9 @@ impl Node {
         }
     }
 
-    /// Adds an input's counts, and warns once when senders are forgotten.
-    pub(super) fn count_input(&mut self, counts: &InputCounts) {
+    /// Adds the counts of an input or of a process's output, and warns once when senders are
+    /// forgotten.
+    fn count_input(&mut self, counts: &InputCounts) {
         if self.counts.senders_forgotten == 0 && counts.senders_forgotten > 0 {
             log::warn!(
                 "{}: more than {SENDERS_MAX} senders with sequence numbers: the least recently \
@@ -54,6 +55,14 @@ impl Engine {
         node.ledger.left.add(u64::from(batch.lines), batch.bytes.len() as u64);
         let acknowledged = node.is_acknowledged();
         self.publish(id, batch, acknowledged);
+    }
+
+    /// Adds the counts of an input or of a process's output.
+    pub(super) fn count_input(&mut self, id: NodeId, counts: &InputCounts) {
+        self.graph.node_mut(id).count_input(counts);
+        if counts.kernel_drops + counts.oversize + counts.sequence_lost > 0 {
+            self.cx.touch(id);
+        }
     }
 
     /// Offers what left a node to all its subscribers. Recursion is bounded: the flow has no cycles
@@ -86,6 +95,9 @@ impl Engine {
         let picked = node.selector.pick(batch, ids, hits, self.cx.now, &mut held);
         let chosen = gather(batch, &picked);
         node.note_selection(batch.count(), chosen.as_ref(), held);
+        if held.lines > 0 {
+            self.cx.touch(to);
+        }
         let Some(chosen) = chosen else { return };
         let chosen = node.formatted(chosen);
         let Count { lines, bytes } = chosen.count();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::clock::Mono;
-use crate::config::plan::{BodyPlan, Kind, NodePlan};
+use crate::config::plan::{BodyPlan, FormatPlan, Kind, NodePlan};
 use crate::filter::patterns::{Hits, Patterns};
 use crate::filter::{PatternIds, Selector};
 use crate::format::Formatter;
@@ -15,6 +15,7 @@ use crate::input::InputCounts;
 use crate::ledger::{Count, Ledger};
 
 use super::lane::Lane;
+use super::losses::Losses;
 use super::spool::SpoolState;
 use super::status::Complaint;
 
@@ -35,6 +36,8 @@ pub(super) struct Node {
     pub(super) moved: Mono,
     /// Counts other than lines.
     pub(super) counts: InputCounts,
+    /// What was lost here, in episodes.
+    pub(super) losses: Losses,
     /// What keeps this input from taking all that is sent to it.
     pub(super) problem: Option<String>,
     /// The format of its lines, applied before they are queued.
@@ -89,8 +92,9 @@ impl Node {
             finished: false,
             moved: now,
             counts: InputCounts::default(),
+            losses: Losses::default(),
             problem: None,
-            formatter: Formatter::new(super::shape::queue_format(&plan.body)),
+            formatter: Formatter::new(plan.body.queue_format().unwrap_or(FormatPlan::RAW)),
         }
     }
 
@@ -145,10 +149,18 @@ impl Node {
         }
     }
 
-    /// Returns whether an input acknowledges lines once they are on disk.
+    /// Returns whether a spool must take all lines of this input: they are acknowledged, or a
+    /// position stands for them.
     pub(super) fn is_acknowledged(&self) -> bool {
         let BodyPlan::Input(input) = &self.plan.body else { return false };
-        input.source.nature().acknowledged
+        let nature = input.source.nature();
+        nature.acknowledged || nature.numbered
+    }
+
+    /// Returns whether an input keeps positions in what it reads.
+    pub(super) fn is_numbered(&self) -> bool {
+        let BodyPlan::Input(input) = &self.plan.body else { return false };
+        input.source.nature().numbered
     }
 }
 

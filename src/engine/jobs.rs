@@ -7,7 +7,7 @@
 
 use crate::clock::Mono;
 use crate::ids::NodeId;
-use crate::limits::{CURSOR_EVERY, DISK_JOB_MAX, DISK_RETRY, HOLD_BYTES};
+use crate::limits::{CHECKPOINT_REST, CURSOR_EVERY, DISK_JOB_MAX, DISK_RETRY, HOLD_BYTES};
 use crate::output::queue::Queue;
 use crate::output::worker::{Kept, Written};
 
@@ -32,6 +32,8 @@ pub(super) struct Jobs {
     pub(super) exact: bool,
     checkpoint: Checkpoint,
     checked_at: Mono,
+    /// When the last job ended.
+    wrote_at: Mono,
     /// True if the cursor on disk lags the completed lines.
     dirty: bool,
     /// Requests to reopen the files that the thread has not answered.
@@ -82,6 +84,7 @@ impl Jobs {
             exact,
             checkpoint: Checkpoint::None,
             checked_at: now,
+            wrote_at: now,
             dirty: false,
             reopens: 0,
             reopening: false,
@@ -90,9 +93,15 @@ impl Jobs {
 
     pub(super) fn deadline(&self) -> Option<Mono> {
         let checkpoint = (self.exact && self.dirty && !self.busy)
-            .then(|| self.checked_at + CURSOR_EVERY)
+            .then(|| self.checkpoint_at())
             .filter(|_| self.checkpoint == Checkpoint::None && self.retry_at.is_none());
         self.retry_at.into_iter().chain(checkpoint).min()
+    }
+
+    /// When the next checkpoint is due.
+    fn checkpoint_at(&self) -> Mono {
+        let resting = (self.wrote_at + CHECKPOINT_REST).max(self.checked_at + CURSOR_EVERY / 2);
+        resting.min(self.checked_at + CURSOR_EVERY)
     }
 
     /// Starts a job with the waiting lines, if none is running.
@@ -128,7 +137,7 @@ impl Jobs {
 
     /// Makes a checkpoint if the last one is long enough ago, or at the end.
     pub(super) fn checkpoint_where_due(&mut self, node: NodeId, at_end: bool, cx: &mut Cx) {
-        let due = at_end || cx.now >= self.checked_at + CURSOR_EVERY;
+        let due = at_end || cx.now >= self.checkpoint_at();
         if self.exact && due && !self.busy && self.dirty {
             self.start_checkpoint(node, cx);
         }
@@ -165,6 +174,7 @@ impl Lane {
         let Sink::Jobs(jobs) = &mut self.sink else { return Completed::default() };
         let Written { bytes, refused, reason, pause, error, .. } = written;
         jobs.busy = false;
+        jobs.wrote_at = cx.now;
         let mut left = self.queue.advance(bytes, &mut cx.budget);
         left.lines -= refused.lines;
         left.bytes -= refused.bytes;

@@ -1,7 +1,6 @@
 //! A lane: a queue and the sink it feeds. A worker of a process, a UDP output, a file and a peer
 //! are all lanes; only the sink differs.
 
-use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -24,6 +23,8 @@ pub(super) struct Lane {
     pub(super) name: Arc<str>,
     pub(super) queue: Queue,
     pub(super) sink: Sink,
+    /// Lines that have entered the queue.
+    accepted: u64,
     /// True if it was named as ready and has not been taken up.
     listed: bool,
     /// True if its sink accepted no more at the last attempt.
@@ -89,20 +90,33 @@ impl Completed {
 impl Lane {
     pub(super) fn new(id: LaneId, name: Arc<str>, limit: u64, sink: Sink) -> Self {
         // The caller sets its share of the memory right afterwards.
-        Self { id, name, queue: Queue::new(limit, 0), sink, listed: false, blocked: false }
+        let queue = Queue::new(limit, 0);
+        Self { id, name, queue, sink, accepted: 0, listed: false, blocked: false }
+    }
+
+    /// The number of completed lines at which everything accepted so far is complete.
+    pub(super) fn mark(&self) -> u64 {
+        self.accepted
+    }
+
+    pub(super) fn has_completed(&self, mark: u64) -> bool {
+        self.accepted - self.queue.count().lines >= mark
     }
 
     // ---- lines in
 
     /// Queues as many lines as fit. Returns what did not fit.
     pub(super) fn offer(&mut self, batch: Batch, cx: &mut Cx) -> Count {
+        self.accepted += u64::from(batch.lines);
         let lost = self.queue.push(batch, &mut cx.budget).err().unwrap_or_default();
+        self.accepted -= lost.lines;
         self.proceed(cx);
         lost
     }
 
     /// Queues lines even if they exceed the bound.
     pub(super) fn push(&mut self, batch: Batch, cx: &mut Cx) {
+        self.accepted += u64::from(batch.lines);
         self.queue.push_anyway(batch, &mut cx.budget);
         self.proceed(cx);
     }
@@ -154,12 +168,6 @@ impl Lane {
     pub(super) fn take_up(&mut self) -> bool {
         self.listed = false;
         self.takes_lines()
-    }
-
-    /// Puts the unwritten bytes into `slices`, as many as fit. Returns the number of slices.
-    pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let waiting = self.queue.slices();
-        slices.iter_mut().zip(waiting).map(|(slot, bytes)| *slot = IoSlice::new(bytes)).count()
     }
 
     /// Notes that the sink accepts no more until [`Self::unblock`].
@@ -244,6 +252,19 @@ impl Lane {
             Sink::Child(child) => Some(child),
             _ => None,
         }
+    }
+
+    pub(super) fn child_mut(&mut self) -> Option<&mut Child> {
+        match &mut self.sink {
+            Sink::Child(child) => Some(child),
+            _ => None,
+        }
+    }
+
+    /// Bytes that its sink had no room for.
+    pub(super) fn behind(&self) -> u64 {
+        let unwritten = || self.queue.count().bytes - self.queue.written_bytes();
+        if self.blocked { unwritten() } else { 0 }
     }
 
     pub(super) fn jobs(&self) -> Option<&Jobs> {

@@ -13,10 +13,11 @@
 //! - [`Engine::poll_ready`], until it returns `None`. Call [`Engine::take_up`] on the lane, then
 //!   write to it. A lane is named again only after more lines have come or after
 //!   [`Engine::writable`].
-//! - For a lane that was taken up, according to its [`SinkKind`]: [`Engine::slices`],
-//!   [`Engine::datagrams`], or [`Engine::fill`] with [`Engine::out`]. Report what was written with
-//!   [`Engine::wrote`] or [`Engine::sent`], and call [`Engine::write_blocked`] if the sink accepts
-//!   no more.
+//! - Children are collected until no lane is ready, and then written to together, with
+//!   [`Engine::write_children`], because they may share what is written.
+//! - For a lane that was taken up, according to its [`SinkKind`]: [`Engine::datagrams`], or
+//!   [`Engine::fill`] with [`Engine::out`]. Report what was written with [`Engine::wrote`] or
+//!   [`Engine::sent`], and call [`Engine::write_blocked`] if the sink accepts no more.
 //! - When the sink has room again: [`Engine::writable`]. When a child has read:
 //!   [`Engine::unread`]. Then poll ready lanes.
 //! - At any time: [`Engine::status`], [`Engine::figures`] and the other `&self` methods.
@@ -34,12 +35,15 @@ mod consumer;
 mod cx;
 mod delivery;
 mod event;
+mod fan;
 mod flow;
 mod graph;
 mod jobs;
 mod lane;
+pub mod losses;
 #[cfg(test)]
 mod pair_tests;
+pub mod remedy;
 mod shape;
 mod shutdown;
 mod spool;
@@ -49,7 +53,6 @@ pub mod tap;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -66,7 +69,9 @@ pub use build::Prepared;
 use consumer::Consumers;
 pub use consumer::ReadJob;
 use cx::Cx;
-pub use event::{Action, DiskJob, DiskTarget, DiskWork, Event, LinkEvent};
+pub use event::{Action, DiskJob, DiskWork, Event, LinkEvent};
+use fan::Fan;
+pub use fan::Pipes;
 use graph::{Body, Graph};
 pub use lane::SinkKind;
 use lane::{Completed, Lane};
@@ -83,6 +88,7 @@ pub struct Engine {
     backpressure: Backpressure,
     taps: Taps,
     cx: Cx,
+    fan: Fan,
     /// Children that were written to and have not read all of it.
     unread: BTreeSet<LaneId>,
     /// When the remaining lines are given up; set once the daemon is ending.
@@ -115,6 +121,7 @@ impl Engine {
             backpressure: Backpressure::default(),
             taps: Taps::default(),
             cx: Cx::default(),
+            fan: Fan::default(),
             unread: BTreeSet::new(),
             ending: None,
             unfinished: 0,
@@ -130,11 +137,11 @@ impl Engine {
         self.cx.now = now;
         match event {
             Event::Lines { node, batch } => self.receive(node, &batch),
-            Event::Counts { node, counts } => self.graph.node_mut(node).count_input(&counts),
+            Event::Counts { node, counts } => self.count_input(node, &counts),
             Event::InputState { node, problem } => self.graph.node_mut(node).problem = problem,
             Event::InputEnded { node } => self.input_ended(node),
-            Event::Barrier { node, number, resume } => self.set_barrier(node, number, resume),
-            Event::Started { lane, pid } => self.child_started(lane, pid),
+            Event::Barrier { node, number, inquiry } => self.set_barrier(node, number, inquiry),
+            Event::Started { lane, pid, pipe } => self.child_started(lane, pid, pipe),
             Event::StartFailed { lane, error } => self.child_failed(lane, &error),
             Event::Printed { lane, batch, counts } => self.printed(lane, &batch, &counts),
             Event::StdinClosed { lane, unread } => self.stdin_closed(lane, unread),
@@ -157,6 +164,7 @@ impl Engine {
         while let Some(node) = self.cx.agenda.next() {
             self.service(node);
         }
+        self.release_held_barriers();
         self.backpressure.refresh(&self.graph, &mut self.cx);
         if std::mem::take(&mut self.shares_changed) {
             self.share_budget();
@@ -176,6 +184,7 @@ impl Engine {
         }
         if let Some(node) = self.graph.get_mut(id) {
             self.backpressure.note(id, node, self.cx.now);
+            Self::report_losses(id, node, false, &mut self.cx);
         }
         self.progress(id);
         let deadline = self.deadline_of(id);
@@ -214,8 +223,9 @@ impl Engine {
             let consumer = self.consumers.get(lane.id);
             let own = lane.deadline().filter(|_| consumer.is_none_or(|c| c.has_begun()));
             let burst = lane.jobs().and_then(|jobs| jobs.burst.deadline(self.cx.now));
+            let behind = lane.child().and_then(|child| child.throttles_until(self.cx.now));
             let retry = consumer.and_then(consumer::Consumer::retry_at);
-            own.into_iter().chain(burst).chain(retry)
+            own.into_iter().chain(burst).chain(behind).chain(retry)
         });
         let spool = match (&node.body, shape::spool(&node.plan.body)) {
             (Body::Spool(spool), Some(plan)) => {
@@ -228,7 +238,8 @@ impl Engine {
         };
         let given_up = self.given_up_at(node).filter(|_| !node.finished);
         let ends = given_up.into_iter().flat_map(|at| [at, at + CLOSE_MIN]);
-        lanes.chain(spool).chain(ends).filter(|at| *at > now).min()
+        let losses = node.losses.deadline();
+        lanes.chain(spool).chain(ends).chain(losses).filter(|at| *at > now).min()
     }
 
     fn touch_all(&mut self) {
@@ -278,12 +289,7 @@ impl Engine {
         self.graph.lane(lane).map(Lane::kind)
     }
 
-    /// Puts a child's unwritten bytes into `slices`, as many as fit. Returns the number of slices.
-    pub fn slices<'a>(&'a self, lane: LaneId, slices: &mut [IoSlice<'a>]) -> usize {
-        self.graph.lane(lane).map_or(0, |lane| lane.slices(slices))
-    }
-
-    /// Notes that `bytes` bytes of [`Engine::slices`] or [`Engine::out`] were written.
+    /// Notes that `bytes` bytes of a child's lines or of [`Engine::out`] were written.
     pub fn wrote(&mut self, lane: LaneId, bytes: usize) {
         let Some(entry) = self.graph.lane_mut(lane) else { return };
         match entry.connection_mut() {
@@ -293,6 +299,9 @@ impl Engine {
             }
             None => {
                 entry.queue.wrote(bytes);
+                if let Some(child) = entry.child_mut() {
+                    child.note_written(bytes);
+                }
                 self.unread.insert(lane);
             }
         }
@@ -322,13 +331,15 @@ impl Engine {
 
     /// Notes that a lane's sink accepts no more: the lane is not ready until [`Engine::writable`].
     pub fn write_blocked(&mut self, lane: LaneId) {
-        if let Some(lane) = self.graph.lane_mut(lane) {
-            lane.block();
+        if let Some(entry) = self.graph.lane_mut(lane) {
+            self.fan.set_behind(lane, entry.child().is_some());
+            entry.block();
         }
     }
 
     /// A lane's sink has room again.
     pub fn writable(&mut self, lane: LaneId) {
+        self.fan.set_behind(lane, false);
         if let Some(lane) = self.graph.lane_mut(lane) {
             lane.unblock(&mut self.cx);
         }

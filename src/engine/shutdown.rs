@@ -158,7 +158,9 @@ impl Engine {
     fn remove(&mut self, id: NodeId) {
         log::info!("{}", self.ledger_line(id));
         self.remove_consumers(id);
-        let Some(node) = self.graph.remove(id) else { return };
+        self.forget_in_barriers(id);
+        let Some(mut node) = self.graph.remove(id) else { return };
+        Self::report_losses(id, &mut node, true, &mut self.cx);
         if matches!(node.body, Body::Input { ended: false }) {
             self.open_inputs -= 1;
         }

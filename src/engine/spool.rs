@@ -43,6 +43,8 @@ pub(super) struct SpoolState {
     pub(super) held: Held,
     /// The last durable line from each other spool.
     pub(super) origins: HashMap<Identity, u64>,
+    /// Origins that have ended, for the next job to forget.
+    ended: Vec<Identity>,
     /// The outcomes of batches that are written but not durable, oldest first.
     outcomes: VecDeque<Outcome>,
     /// The number of times the spool gave up segments ([`crate::spool::job`]).
@@ -112,6 +114,7 @@ impl SpoolState {
             opened: false,
             held: Held::default(),
             origins: HashMap::new(),
+            ended: Vec::new(),
             outcomes: VecDeque::new(),
             epoch: 0,
             newest: None,
@@ -168,6 +171,15 @@ impl SpoolState {
 
     pub(super) fn has_completed(&self, mark: u64) -> bool {
         self.completed >= mark
+    }
+
+    /// Forgets origins whose lines are all durable and that nothing comes from any more.
+    pub(super) fn end_origins(&mut self, ended: &[Identity]) {
+        for origin in ended {
+            if self.origins.remove(origin).is_some() {
+                self.ended.push(*origin);
+            }
+        }
     }
 
     /// Notes that a client waits for everything up to `mark`.
@@ -301,7 +313,12 @@ impl SpoolState {
         if sync {
             self.syncing = Some(now);
         }
-        Job { epoch: self.epoch, batches, sync, ..Job::default() }
+        // With lines only, so that the job runs before any other line: an origin may begin anew.
+        let ended = match batches.is_empty() {
+            true => Vec::new(),
+            false => std::mem::take(&mut self.ended),
+        };
+        Job { epoch: self.epoch, ended, batches, sync, ..Job::default() }
     }
 
     /// The job that writes cursors and does housekeeping.

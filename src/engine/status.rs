@@ -19,8 +19,9 @@ use super::connection::Connection;
 use super::consumer::Consumer;
 use super::graph::{Body, Lanes, Node};
 use super::lane::{Lane, Receiver};
+use super::losses::Loss;
 use super::spool::SpoolState;
-use super::{Engine, shape};
+use super::{Engine, remedy, shape};
 
 /// A snapshot of the whole daemon.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct Status {
     /// The log level; absent if the snapshot does not come from the running daemon.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub log: Option<Verbosity>,
+    /// Bytes of memory in all queues. What several of them hold counts once.
+    #[serde(default)]
+    pub queues_bytes: u64,
     /// Every node, including removed ones that are still draining.
     pub nodes: Vec<NodeStatus>,
 }
@@ -110,10 +114,33 @@ pub struct NodeStatus {
     /// The peers of a forward output's lanes.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub lanes: Vec<LaneStatus>,
+    /// What it is losing, and what it lost last.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub losses: Vec<LossStatus>,
     /// True while a full queue downstream pauses it.
     pub paused: bool,
     /// True if a reload removed it and it is draining.
     pub retired: bool,
+}
+
+/// An episode of losses: it ends when nothing was lost for a minute.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LossStatus {
+    /// The reason of the ledger, or `kernel_drops`, `oversize` or `sequence_lost`.
+    pub cause: String,
+    /// How many were lost.
+    pub count: u64,
+    /// What is counted: `lines` or `datagrams`.
+    pub unit: String,
+    /// When the first was lost, in seconds since the daemon started.
+    pub began: f64,
+    /// When the last was lost, in seconds since the daemon started.
+    pub last: f64,
+    /// True once the episode has ended.
+    pub ended: bool,
+    /// Why, and what to do, while it lasts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub why: Option<String>,
 }
 
 /// The content of a spool.
@@ -127,6 +154,9 @@ pub struct SpoolStatus {
     pub durable: u64,
     /// The number of the next line.
     pub next: u64,
+    /// Durable lines that no reader waits for: they are only kept, to be replayed by hand.
+    #[serde(default)]
+    pub kept: u64,
     /// Bytes on disk.
     pub bytes: u64,
     /// The maximum of those bytes.
@@ -213,6 +243,15 @@ pub struct InputStatus {
     /// Connections refused because the limit was reached.
     #[serde(default)]
     pub refused: u64,
+    /// Followed files that were truncated.
+    #[serde(default)]
+    pub truncated: u64,
+    /// Followed files that were not read, or not to their end.
+    #[serde(default)]
+    pub unread: u64,
+    /// Times that inotify lost changes of followed files, so that all were looked at.
+    #[serde(default)]
+    pub overflows: u64,
 }
 
 /// A line that a child wrote to standard error.
@@ -225,7 +264,7 @@ pub struct Complaint {
 }
 
 /// One child.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChildStatus {
     /// Its process id, while it runs.
     pub pid: Option<u32>,
@@ -235,6 +274,9 @@ pub struct ChildStatus {
     pub restarts: u64,
     /// A description of how it last ended.
     pub last_end: Option<String>,
+    /// The size of the pipe to it in bytes, while it runs and if known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pipe: Option<u64>,
 }
 
 impl Engine {
@@ -245,8 +287,17 @@ impl Engine {
             pid: std::process::id(),
             uptime: now.0.as_secs_f64(),
             log: None,
+            queues_bytes: self.queues_bytes(),
             nodes: self.graph.iter().map(|(id, node)| self.node_status(id, node, now)).collect(),
         }
+    }
+
+    fn queues_bytes(&self) -> u64 {
+        let own = self.graph.iter().map(|(_, node)| match &node.body {
+            Body::Spool(spool) => spool.queue.own(),
+            _ => node.lanes().iter().map(|lane| lane.queue.own()).sum(),
+        });
+        own.sum::<u64>() + self.cx.budget.lent()
     }
 
     /// A summary of the daemon.
@@ -267,11 +318,24 @@ impl Engine {
         Figures { lines, dropped, lag }
     }
 
+    /// A snapshot of one node, if it is still there.
+    pub fn status_of(&self, id: NodeId, now: Mono) -> Option<NodeStatus> {
+        self.graph.get(id).map(|node| self.node_status(id, node, now))
+    }
+
     fn node_status(&self, id: NodeId, node: &Node, now: Mono) -> NodeStatus {
+        let mut status = self.counts_of(id, node, now);
+        let losses = node.losses.past.iter().chain(node.losses.open());
+        status.losses = losses.map(|loss| loss_status(loss, &status)).collect();
+        status
+    }
+
+    /// A snapshot of a node without its losses.
+    fn counts_of(&self, id: NodeId, node: &Node, now: Mono) -> NodeStatus {
         let waiting = self.queued_in(id);
         let ledger = &node.ledger;
         let counts = node.counts;
-        let has_children = shape::process(&node.plan.body).is_some();
+        let has_children = node.plan.body.process().is_some();
         let lanes = match &node.body {
             Body::Lanes(lanes) => Some(lanes),
             _ => None,
@@ -307,6 +371,7 @@ impl Engine {
                 Body::Input { .. } => node.problem.clone(),
                 _ => node.lanes().iter().find_map(|lane| lane.jobs()?.error.clone()),
             },
+            losses: Vec::new(),
             paused: self.is_paused(id),
             retired: node.retired.is_some(),
         }
@@ -317,7 +382,10 @@ impl Engine {
         let held = spool.held;
         let readers =
             self.consumers.of_spool(id).map(|(_, consumer)| reader_status(consumer, spool));
+        let passed = self.consumers.of_spool(id).map(|(_, consumer)| consumer.position).min();
+        let passed = passed.unwrap_or(held.durable).clamp(held.oldest, held.durable);
         Some(SpoolStatus {
+            kept: passed - held.oldest,
             identity: spool.identity.to_string(),
             oldest: held.oldest,
             durable: held.durable,
@@ -327,6 +395,18 @@ impl Engine {
             segments: held.segments,
             readers: readers.collect(),
         })
+    }
+}
+
+fn loss_status(loss: &Loss, node: &NodeStatus) -> LossStatus {
+    LossStatus {
+        cause: loss.cause.word().into(),
+        count: loss.count,
+        unit: loss.cause.unit().into(),
+        began: loss.began.0.as_secs_f64(),
+        last: loss.last.0.as_secs_f64(),
+        ended: loss.ended,
+        why: (!loss.ended).then(|| remedy::of_loss(node, loss.cause)),
     }
 }
 
@@ -341,6 +421,9 @@ fn input_status(counts: &InputCounts) -> InputStatus {
         malformed: counts.malformed,
         connections: counts.connections,
         refused: counts.refused,
+        truncated: counts.truncated,
+        unread: counts.unread,
+        overflows: counts.overflows,
     }
 }
 
@@ -401,6 +484,7 @@ fn child_statuses(lanes: &Lanes) -> Vec<ChildStatus> {
         .into(),
         restarts: child.supervisor.restarts,
         last_end: child.last_end.clone(),
+        pipe: child.pid.and(child.pipe),
     };
     lanes.lanes.iter().filter_map(|lane| lane.child().map(status)).collect()
 }

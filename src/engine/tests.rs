@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::Event;
+use crate::batch::Inquiry;
 use crate::filter::batch_of;
 use crate::sim::world::World;
 
@@ -52,6 +53,58 @@ fn waits_double_and_lines_are_kept_until_the_queue_is_full() {
     }
     let node = world.node("p");
     assert!(node.dropped["child_gone"] > 50 && node.queued > 10, "{node:?}");
+}
+
+/// What was reported: node, cause, count, and whether it has ended.
+fn reports(world: &mut World) -> Vec<(String, &'static str, u64, bool)> {
+    let report = |loss: super::losses::Loss| {
+        (loss.node.to_string(), loss.cause.word(), loss.count, loss.ended)
+    };
+    std::mem::take(&mut world.losses).into_iter().map(report).collect()
+}
+
+#[test]
+fn every_loss_is_reported_when_it_begins_while_it_lasts_and_when_it_ends() {
+    let mut world = world(
+        "[filter.few]\nfrom = \"in\"\nrate = \"1/m\"\n\
+         [output.p]\nfrom = \"few\"\npipe = \"x\"\n",
+    );
+    world.lines("one\n");
+    assert_eq!(reports(&mut world), []);
+    world.lines("two\nthree\n");
+    assert_eq!(reports(&mut world), [("few".into(), "rate", 2, false)]);
+    world.pass(seconds(5));
+    world.lines("four\n");
+    assert_eq!(reports(&mut world), []);
+    assert_eq!(world.node("few").losses[0].count, 3);
+    world.pass(seconds(56));
+    assert_eq!(reports(&mut world), [("few".into(), "rate", 3, false)]);
+    world.pass(seconds(60));
+    assert_eq!(reports(&mut world), [("few".into(), "rate", 3, true)]);
+    let losses = world.node("few").losses;
+    assert!(losses[0].ended && losses[0].why.is_none() && losses.len() == 1, "{losses:?}");
+    let node = world.engine.find("in").unwrap();
+    let counts = crate::input::InputCounts { kernel_drops: 7, ..Default::default() };
+    world.handle(Event::Counts { node, counts });
+    assert_eq!(reports(&mut world), [("in".into(), "kernel_drops", 7, false)]);
+}
+
+#[test]
+fn the_losses_of_a_node_end_with_it() {
+    let mut world = world("[output.p]\nfrom = \"in\"\npipe = \"x\"\nqueue = \"4KiB\"\n");
+    for _ in 0..100 {
+        world.lines(&("x".repeat(99) + "\n"));
+    }
+    let lost = world.node("p").dropped["queue_full"];
+    let begun = reports(&mut world);
+    assert!(matches!(&begun[..], [(node, "queue_full", 1.., false)] if node == "p"), "{begun:?}");
+    let plan =
+        crate::sim::world::plan(&format!("{INPUT}[output.q]\nfrom = \"in\"\npipe = \"y\"\n"));
+    world.engine.reload(&plan, world.now).unwrap();
+    world.settle();
+    world.pass(seconds(20));
+    let ended = reports(&mut world);
+    assert_eq!(ended.last(), Some(&("p".to_string(), "queue_full", lost, true)), "{ended:?}");
 }
 
 #[test]
@@ -172,6 +225,117 @@ fn a_removed_node_drains_and_a_kept_one_does_not_notice() {
     assert_eq!(world.read_by("keep"), ["one", "two"]);
 }
 
+#[test]
+fn children_that_take_the_same_lines_share_them_and_one_without_room_gets_its_rest() {
+    let pipe = |name: &str| format!("[output.{name}]\nfrom = \"in\"\npipe = \"x\"\n");
+    let some = "[output.some]\nfrom = \"in\"\nmatch = '0$'\npipe = \"x\"\n";
+    let mut world = world(&format!("{}{}{}{some}", pipe("a"), pipe("b"), pipe("slow")));
+    let text = |from: u32| (from..from + 20).map(|n| format!("{n}\n")).collect::<String>();
+    world.lines(&text(100));
+    assert_eq!(world.shared, 3 * 80, "each of the three got pages");
+    let [a, b, slow] = ["a", "b", "slow"].map(|name| world.children_of(name)[0]);
+    for round in 1..10 {
+        world.read(a, usize::MAX);
+        world.read(b, usize::MAX);
+        world.lines(&text(100 + 20 * round));
+    }
+    // Its pipe has taken three batches of 80 bytes, and two pages of the next.
+    let before = world.shared;
+    assert_eq!(before, 2 * 800 + 256);
+    world.read(slow, 100);
+    world.settle();
+    assert_eq!(world.shared, before, "what nobody else needs any more is written");
+    world.finish();
+    let all: Vec<_> = (100..300).map(|n| n.to_string()).collect();
+    for name in ["a", "b", "slow"] {
+        assert_eq!(world.read_by(name), all, "{name}");
+    }
+    assert_eq!(world.read_by("some").len(), 20);
+}
+
+#[test]
+fn a_child_that_is_a_little_behind_finds_the_pieces_that_others_got() {
+    let pipe = |name: &str| format!("[output.{name}]\nfrom = \"in\"\npipe = \"x\"\n");
+    let mut world = world(&format!("{}{}", pipe("a"), pipe("b")));
+    let line = "x".repeat(29) + "\n";
+    world.lines(&line.repeat(8));
+    // Both are full but for 16 bytes. One reads all of it, the other one a little.
+    let [a, b] = ["a", "b"].map(|name| world.children_of(name)[0]);
+    let before = world.shared;
+    assert_eq!(before, 2 * 240);
+    world.read(a, 240);
+    world.read(b, 8);
+    world.lines(&line.repeat(4));
+    assert_eq!(world.shared - before, 120, "there is no room for the first piece of 100 bytes");
+    world.read(b, 232);
+    world.settle();
+    assert_eq!(world.shared - before, 2 * 120);
+    world.finish();
+    assert_eq!((world.read_by("a").len(), world.read_by("b").len()), (12, 12));
+}
+
+#[test]
+fn a_child_that_reads_gets_a_piece_once_there_is_room_for_all_of_it() {
+    let pipe = |name: &str| format!("[output.{name}]\nfrom = \"in\"\npipe = \"x\"\n");
+    let mut world = world(&format!("{}{}", pipe("a"), pipe("b")));
+    let line = "x".repeat(39) + "\n";
+    (0..3).for_each(|_| world.lines(&line.repeat(2)));
+    let [a, b] = ["a", "b"].map(|name| world.children_of(name)[0]);
+    world.read(a, 80);
+    world.read(b, 8);
+    let before = world.shared;
+    world.lines(&line.repeat(2));
+    assert_eq!(world.shared - before, 80, "one has room for all of it, the other one waits");
+    world.read(b, 80);
+    world.settle();
+    assert_eq!(world.shared - before, 160);
+    // One that has stopped reading is given what there is room for.
+    world.lines(&line.repeat(2));
+    assert_eq!(world.shared - before, 160);
+    world.pass(Duration::from_millis(200));
+    let queued = |name: &str| world.node(name).queued;
+    assert!(world.shared - before > 160, "{}", world.shared);
+    assert_eq!((queued("a"), queued("b")), (10 - 2, 10 - 2));
+    world.finish();
+    assert_eq!((world.read_by("a").len(), world.read_by("b").len()), (10, 10));
+}
+
+#[test]
+fn datagrams_wait_in_the_kernel_for_a_child_that_reads_but_not_for_a_stalled_or_a_slow_one() {
+    let mut world = world("[output.p]\nfrom = \"in\"\npipe = \"x\"\n");
+    let input = world.engine.find("in").unwrap();
+    let child = world.children_of("p")[0];
+    let line = "x".repeat(39) + "\n";
+    world.lines(&line.repeat(20));
+    assert!(!world.engine.is_throttled(input), "it has never read");
+    world.read(child, 8);
+    world.settle();
+    assert!(world.engine.is_throttled(input));
+    world.pass(Duration::from_millis(101));
+    assert!(!world.engine.is_throttled(input), "it reads no more");
+    // It reads again, and is not done within a second.
+    for _ in 0..15 {
+        world.read(child, 8);
+        world.settle();
+        assert!(world.engine.is_throttled(input));
+        world.pass(Duration::from_millis(55));
+    }
+    world.pass(Duration::from_millis(90));
+    world.read(child, 8);
+    world.settle();
+    assert!(!world.engine.is_throttled(input), "it is slow");
+    // Once it has caught up, it begins anew.
+    while world.node("p").queued > 0 {
+        world.read(child, 256);
+        world.settle();
+    }
+    world.lines(&line.repeat(20));
+    assert!(world.engine.is_throttled(input));
+    world.finish();
+    assert!(!world.engine.is_throttled(input));
+    assert_eq!(world.read_by("p").len(), 40);
+}
+
 /// One step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
@@ -179,6 +343,7 @@ enum Step {
     Read(u8, u16),
     Die(u8),
     Close(u8),
+    CloseUnnoticed(u8),
     Pass(u16),
     Room(Option<u8>),
     Startable(bool),
@@ -191,6 +356,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (any::<u8>(), 1..300_u16).prop_map(|(which, bytes)| Step::Read(which, bytes)),
         2 => any::<u8>().prop_map(Step::Die),
         1 => any::<u8>().prop_map(Step::Close),
+        1 => any::<u8>().prop_map(Step::CloseUnnoticed),
         4 => (1..3000_u16).prop_map(Step::Pass),
         1 => proptest::option::of(0..200_u8).prop_map(Step::Room),
         1 => any::<bool>().prop_map(Step::Startable),
@@ -206,7 +372,8 @@ fn configuration(which: u8) -> String {
     };
     format!(
         "{INPUT}[filter.even]\nfrom = \"in\"\nmatch = '[02468]$'\n\
-         [output.p]\nfrom = \"in\"\npipe = \"x\"\n[output.w]\nfrom = \"even\"\npipe = \"y\"\n\
+         [output.p]\nfrom = \"in\"\npipe = \"x\"\n[output.q]\nfrom = \"in\"\npipe = \"x\"\n\
+         [output.r]\nfrom = \"in\"\npipe = \"x\"\n[output.w]\nfrom = \"even\"\npipe = \"y\"\n\
          workers = 2\n[output.f]\nfrom = \"in\"\nfile = \"/log/f\"\n{extra}"
     )
 }
@@ -245,6 +412,11 @@ proptest! {
                         world.close(child);
                     }
                 }
+                Step::CloseUnnoticed(which) => {
+                    if let Some(child) = pick(&world, which) {
+                        world.close_unnoticed(child);
+                    }
+                }
                 Step::Pass(ms) => world.pass(Duration::from_millis(ms.into())),
                 Step::Room(room) => world.fs.set_room(room.map(usize::from)),
                 Step::Startable(startable) => world.startable = startable,
@@ -263,6 +435,8 @@ proptest! {
         prop_assert_eq!(file.lines().collect::<Vec<_>>(), all.clone());
         for (name, want) in [
             ("p", all.clone()),
+            ("q", all.clone()),
+            ("r", all.clone()),
             ("w", all.iter().filter(|n| n.parse::<u32>().unwrap() % 2 == 0).cloned().collect()),
         ] {
             let node = world.node(name);
@@ -391,5 +565,57 @@ fn readers_do_not_wait_for_the_time_of_a_sync_while_much_is_written() {
     (0..10).for_each(|_| world.lines(&piece.repeat(6000)));
     let durable = world.node("s").lines_out;
     assert!(durable >= 60_000 - (4 << 20) / 100, "{durable} of 60000");
+    world.finish();
+}
+
+/// A spool that a reload removes while its disk fails, with one line in it; how long its removal
+/// takes is `grace` (10 s).
+fn spool_removed_with_a_line(fails: bool) -> World {
+    let spool = "[spool.s]\nfrom = \"in\"\ndir = \"/s\"\n";
+    let output = "[output.o]\nfrom = \"in\"\nfile = \"/o\"\n";
+    let mut world = World::new(&format!("{INPUT}{output}{spool}"));
+    let node = world.engine.find("in").unwrap();
+    world.fs.fail_syncs(fails);
+    world.lines("one\n");
+    world.handle(Event::Barrier { node, number: 1, inquiry: Inquiry::default() });
+    world.reload(&format!("{INPUT}{output}"));
+    world.lines("two\n");
+    world.handle(Event::Barrier { node, number: 2, inquiry: Inquiry::default() });
+    world
+}
+
+#[test]
+fn lines_that_a_removed_spool_gives_up_are_never_acknowledged_and_those_behind_them_are() {
+    let mut world = spool_removed_with_a_line(true);
+    assert_eq!((world.completed, world.lost.as_slice()), (0, &[][..]));
+    world.pass(Duration::from_secs(60));
+    assert!(world.status().nodes.iter().all(|node| node.name != "s"), "it was given up");
+    assert_eq!((world.completed, world.lost.as_slice()), (2, &[1][..]));
+}
+
+#[test]
+fn lines_that_a_removed_spool_still_writes_are_acknowledged() {
+    let mut world = spool_removed_with_a_line(false);
+    world.pass(Duration::from_secs(60));
+    assert_eq!((world.completed, world.lost.as_slice()), (2, &[][..]));
+}
+
+#[test]
+fn a_file_that_has_all_its_lines_is_named_by_the_cursor_before_the_next_ones_come() {
+    let spool = "[spool.s]\nfrom = \"in\"\ndir = \"/s\"\nsync = \"1s\"\n";
+    let mut world = world(&format!("{spool}[output.f]\nfrom = \"s\"\nfile = \"/f\"\n"));
+    let position = |world: &World| {
+        let bytes = world.fs.files().remove(std::path::Path::new("/s/f.cursor"))?;
+        Some(crate::spool::cursor::Cursor::decode(&bytes).unwrap().position)
+    };
+    world.lines("line\n");
+    world.pass(seconds(3));
+    for round in 2..=5 {
+        world.lines("line\n");
+        // They are durable, and given to the file, once a second.
+        world.pass(seconds(1));
+        world.pass(Duration::from_millis(30));
+        assert_eq!(position(&world), Some(round));
+    }
     world.finish();
 }

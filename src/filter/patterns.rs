@@ -110,10 +110,8 @@ pub struct Hits {
     hit: Vec<usize>,
     lines: Vec<Range>,
     found: Option<PatternSet>,
-    /// The parts of the lines that somebody asked for.
-    messages: Vec<Option<Message>>,
-    /// Whether those were looked at to their end.
-    whole: bool,
+    /// The parts of the lines that somebody asked for, and whether those were parsed to their end.
+    messages: Vec<Option<(Message, bool)>>,
     /// What was wrong with those.
     faults: Faults,
 }
@@ -140,21 +138,21 @@ impl Hits {
     /// something asks. Not `whole`, perhaps without what [`Message::parse_header`] leaves out.
     pub fn message(&mut self, batch: &Batch, at: usize, whole: bool) -> Message {
         let (start, end) = self.lines(batch)[at];
-        if self.messages.is_empty() || whole && !self.whole {
-            self.messages.clear();
+        if self.messages.is_empty() {
             self.messages.resize(self.lines.len(), None);
-            self.whole = whole;
         }
-        if let Some(message) = self.messages[at] {
+        let known = self.messages[at];
+        if let Some((message, is_whole)) = known
+            && (is_whole || !whole)
+        {
             return message;
         }
         let line = &batch.bytes[start as usize..end as usize - 1];
-        let message = match self.whole {
-            true => Message::parse(line),
-            false => Message::parse_header(line),
-        };
-        self.faults.count_header(message.fault);
-        self.messages[at] = Some(message);
+        let message = if whole { Message::parse(line) } else { Message::parse_header(line) };
+        if known.map(|(message, _)| message.fault) != Some(message.fault) {
+            self.faults.count_header(message.fault);
+        }
+        self.messages[at] = Some((message, whole));
         message
     }
 
@@ -422,6 +420,19 @@ mod tests {
         patterns.search(&batch, &mut hits);
         let text = |&(start, end): &Range| lines[start as usize..end as usize - 1].to_string();
         ids.iter().map(|&id| hits.of(id).iter().map(text).collect()).collect()
+    }
+
+    #[test]
+    fn a_fault_counts_once_however_often_its_line_is_parsed() {
+        let batch = batch_of("<13>1 nonsense\n<13>1 - h a - - [x y] text\n");
+        let mut hits = Hits::default();
+        for whole in [false, true, false, true] {
+            for at in 0..2 {
+                hits.message(&batch, at, whole);
+            }
+        }
+        let faults = hits.take_faults();
+        assert_eq!((faults.bad_header, faults.bad_data, faults.sum()), (1, 1, 2));
     }
 
     #[test]

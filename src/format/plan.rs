@@ -15,6 +15,9 @@ pub struct FormatPlan {
 }
 
 impl FormatPlan {
+    /// Lines as they are.
+    pub const RAW: &Self = &Self { shape: Shape::Line, tag: None };
+
     /// The most bytes that lines can take as they are written.
     pub fn most(&self, lines: Count) -> usize {
         // More than the longest head.

@@ -2,18 +2,49 @@
 //!
 //! A protocol that forwards lines implements this in its folder; `proto` has the list of them.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use super::out::Out;
 use crate::batch::Batch;
 use crate::format::Formatter;
 use crate::ids::Identity;
 use crate::ledger::Count;
+use crate::url::Protocol;
 
 /// What a client offers to a peer that may be a logweir: the identity of the spool it sends from,
 /// and the number of the next line.
 pub type Offer = Option<(Identity, u64)>;
+
+/// Makes the clients of an output, from what its configuration says of each protocol.
+pub trait OpenClients: Any + Debug + Send + Sync {
+    /// A client for a connection to a peer that is reached by this scheme; `None` if no protocol
+    /// forwards by it.
+    fn client(&self, scheme: Protocol, offer: Offer) -> Option<Box<dyn Client>>;
+
+    /// Returns whether `other` is the same, by value.
+    fn equals(&self, other: &dyn Any) -> bool;
+}
+
+/// What makes an output's clients; compared by value.
+#[derive(Debug, Clone)]
+pub struct Clients(pub Arc<dyn OpenClients>);
+
+impl PartialEq for Clients {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.equals(&*other.0)
+    }
+}
+
+impl Eq for Clients {}
+
+impl<C: OpenClients> From<C> for Clients {
+    fn from(clients: C) -> Self {
+        Self(Arc::new(clients))
+    }
+}
 
 /// What a client heard from its peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::client::{Client, Heard, Offer};
+use super::client::{Client, Clients, Heard, Offer};
 use super::out::Out;
+use super::partition;
+use super::plan::ForwardPlan;
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::format::Formatter;
@@ -18,7 +20,6 @@ use crate::ledger::Count;
 use crate::limits::{
     CONNECT_MAX, FORWARD_OUT, FORWARD_WINDOW, LOOKUP_MAX, RECONNECT, TRIAL, TRIAL_BYTES,
 };
-use crate::proto;
 use crate::url::Url;
 
 /// How long a connection must have lasted for its peer to count as well again.
@@ -63,6 +64,7 @@ pub enum Ended {
 pub struct Link {
     peers: Vec<Peer>,
     formatter: Formatter,
+    clients: Clients,
     /// How long a peer may leave everything unanswered.
     timeout: Duration,
     state: State,
@@ -133,14 +135,14 @@ struct Connection {
 }
 
 impl Link {
-    /// A link to the first of these peers that answers.
-    pub fn new(peers: &[Url], formatter: Formatter, timeout: Duration, now: Mono) -> Self {
-        let peer =
-            |url: &Url| Peer { url: url.clone(), retry_at: now, wait: RECONNECT.0, hung_up: false };
+    /// The link of a lane, to the first of its peers that answers.
+    pub fn new(plan: &ForwardPlan, lane: u16, now: Mono) -> Self {
+        let peer = |url| Peer { url, retry_at: now, wait: RECONNECT.0, hung_up: false };
         Self {
-            peers: peers.iter().map(peer).collect(),
-            formatter,
-            timeout,
+            peers: partition::peers(plan, lane).into_iter().map(peer).collect(),
+            clients: plan.clients.clone(),
+            formatter: Formatter::new(&plan.format),
+            timeout: plan.timeout,
             state: State::Down,
             attempt: 0,
             commands: VecDeque::new(),
@@ -271,7 +273,7 @@ impl Link {
     /// The connection is established; `offer` is for a peer that is a logweir.
     pub fn connected(&mut self, offer: Offer, now: Mono) {
         let State::Connecting { peer, .. } = self.state else { return };
-        let Some(client) = proto::client(self.peers[peer].url.protocol, offer) else {
+        let Some(client) = self.clients.0.client(self.peers[peer].url.protocol, offer) else {
             return self.failed("lines cannot be forwarded by this protocol".into(), now);
         };
         let opened = client.is_open();

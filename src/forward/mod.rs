@@ -9,3 +9,4 @@ pub mod client;
 pub mod link;
 pub mod out;
 pub mod partition;
+pub mod plan;

@@ -2,22 +2,29 @@
 //!
 //! Lines are partitioned among lanes, as many as there are peers. A lane prefers a peer of its own
 //! and moves to the next one while that does not answer, so that a dead peer costs no other lane
-//! anything. Which lane a line of a spool belongs to depends on nothing but its number or its key:
-//! after a restart the same lines belong to the same lane.
+//! anything. Which lane a line of a spool belongs to depends on nothing but its number, or its key
+//! and the peers: after a restart the same lines belong to the same lane.
+//!
+//! Keys are assigned by rendezvous hashing (Thaler and Ravishankar, 1998): each peer has a weight
+//! for each key, and the highest wins. So a peer that is added takes a share of each other's keys,
+//! one that is removed leaves its own to the others, and no other key moves.
 
+use super::plan::{BalancePlan, ForwardPlan};
 use crate::batch::Batch;
-use crate::config::plan::{BalancePlan, ForwardPlan};
 use crate::filter::Picked;
 use crate::filter::gather;
 use crate::filter::key::Key;
 use crate::ids::Identity;
 use crate::url::Url;
 
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
 /// Assigns lines to lanes.
 #[derive(Debug)]
 pub struct Partitioner {
     lanes: u64,
-    key: Option<Key>,
+    /// What lines are assigned by, and the seed of each peer's weights.
+    key: Option<(Key, Vec<u64>)>,
     /// Lines without a number are counted.
     count: u64,
 }
@@ -29,7 +36,10 @@ impl Partitioner {
     /// Says why the regex of the key does not compile.
     pub fn new(plan: &ForwardPlan) -> Result<Self, String> {
         let key = match &plan.balance {
-            BalancePlan::Hash { key } => Some(Key::new(key)?),
+            BalancePlan::Hash { key } => {
+                let seed = |peer: &Url| xxh3_64(peer.to_string().as_bytes());
+                Some((Key::new(key)?, plan.peers.iter().map(seed).collect()))
+            }
             _ => None,
         };
         Ok(Self { lanes: u64::from(lanes(plan)), key, count: 0 })
@@ -47,10 +57,10 @@ impl Partitioner {
         for (number, line) in (first..).zip(batch.iter()) {
             let end = start + line.len() + 1;
             let assigned = match &mut self.key {
-                Some(key) => {
+                Some((key, seeds)) => {
                     let sources = batch.sources.as_ref();
                     let source = sources.and_then(|sources| sources.of(start));
-                    key.hash(line, source).unwrap_or(0) % self.lanes
+                    heaviest(key.hash(line, source).unwrap_or(0), seeds)
                 }
                 None => number % self.lanes,
             };
@@ -67,6 +77,13 @@ impl Partitioner {
     pub fn assigned(&mut self, batch: &Batch) {
         self.count += u64::from(batch.lines);
     }
+}
+
+/// The peer whose weight for a key is the highest.
+fn heaviest(key: u64, seeds: &[u64]) -> u64 {
+    let weight = |seed: u64| xxh3_64_with_seed(&key.to_le_bytes(), seed);
+    let weights = seeds.iter().zip(0..).map(|(seed, lane)| (weight(*seed), lane));
+    weights.max().map_or(0, |(_, lane)| lane)
 }
 
 /// How many lanes an output has.
@@ -88,7 +105,22 @@ pub fn peers(plan: &ForwardPlan, lane: u16) -> Vec<Url> {
 pub fn reader(output: &str, plan: &ForwardPlan, lane: u16) -> String {
     match lanes(plan) {
         1 => output.to_string(),
-        lanes => format!("{output}.lane{lane}of{lanes}"),
+        lanes => match parts(plan) {
+            0 => format!("{output}.lane{lane}of{lanes}"),
+            parts => format!("{output}.lane{lane}of{lanes}-{parts:016x}"),
+        },
+    }
+}
+
+/// Which lines belong to which lane, where that depends on the peers: other peers, other parts, so
+/// that no lane takes lines for passed that were another's. 0 where it does not depend on them.
+fn parts(plan: &ForwardPlan) -> u64 {
+    match plan.balance {
+        BalancePlan::Hash { .. } => {
+            let peers: Vec<_> = plan.peers.iter().map(ToString::to_string).collect();
+            xxh3_64(peers.join(" ").as_bytes())
+        }
+        _ => 0,
     }
 }
 
@@ -98,8 +130,11 @@ pub fn identity(spool: Identity, plan: &ForwardPlan, lane: u16) -> Identity {
     if lanes(plan) == 1 {
         return spool;
     }
-    let what = format!("{spool} {:?} {lane} {}", plan.balance, lanes(plan));
-    let half = |seed| u128::from(xxhash_rust::xxh3::xxh3_64_with_seed(what.as_bytes(), seed));
+    let mut what = format!("{spool} {:?} {lane} {}", plan.balance, lanes(plan));
+    if parts(plan) != 0 {
+        what += &format!(" {:016x}", parts(plan));
+    }
+    let half = |seed| u128::from(xxh3_64_with_seed(what.as_bytes(), seed));
     Identity::of(half(0) << 64 | half(1))
 }
 
@@ -120,6 +155,7 @@ mod tests {
             format: FormatPlan::default(),
             timeout: ANSWER_DEFAULT,
             tls: ClientTlsPlan::default(),
+            clients: crate::proto::ClientPlans::default().into(),
             queue: 1,
         }
     }
@@ -157,6 +193,57 @@ mod tests {
             assert_eq!(holders, 1, "{shares:?}");
         }
         assert_eq!(shares.iter().map(|share| share.lines().count()).sum::<usize>(), 7);
+    }
+
+    /// Which peer each of 10,000 keys goes to.
+    fn assigned(peers: &[&str]) -> Vec<String> {
+        let peer = |host: &&str| Url { protocol: Protocol::Relp, host: (*host).into(), port: 1 };
+        let peers: Vec<_> = peers.iter().map(peer).collect();
+        let balance = BalancePlan::Hash { key: r"^(\S+)".into() };
+        let plan = ForwardPlan { peers, ..plan(balance) };
+        let text: String = (0..10_000).map(|key| format!("key{key} x\n")).collect();
+        let mut to = vec![String::new(); 10_000];
+        for (peer, share) in plan.peers.iter().zip(shares(&plan, 0, &text)) {
+            for line in share.lines() {
+                let number = line[3..].split(' ').next().unwrap();
+                to[number.parse::<usize>().unwrap()].clone_from(&peer.host);
+            }
+        }
+        to
+    }
+
+    #[test]
+    fn only_the_share_of_a_peer_moves_when_it_comes_or_goes() {
+        let five = assigned(&["a", "b", "c", "d", "e"]);
+        for peer in ["a", "b", "c", "d", "e"] {
+            let keys = five.iter().filter(|to| *to == peer).count();
+            assert!((1_850..2_150).contains(&keys), "{peer} has {keys} of 10,000 keys");
+        }
+        // One that comes takes from all, and none of the others takes anything.
+        let six = assigned(&["a", "b", "c", "d", "e", "f"]);
+        let moved: Vec<_> = five.iter().zip(&six).filter(|(was, is)| was != is).collect();
+        assert!((1_550..1_800).contains(&moved.len()), "{} keys moved", moved.len());
+        assert!(moved.iter().all(|(_, is)| *is == "f"));
+        // One that goes leaves its keys to the others; wherever it stood in the list.
+        let four = assigned(&["d", "a", "e", "c"]);
+        let moved = five.iter().zip(&four).filter(|(was, is)| was != is);
+        let moved: Vec<_> = moved.map(|(was, is)| (was.as_str(), is.as_str())).collect();
+        assert!(moved.iter().all(|(was, _)| *was == "b"));
+        assert_eq!(moved.len(), five.iter().filter(|to| *to == "b").count());
+        for peer in ["a", "c", "d", "e"] {
+            assert!(moved.iter().filter(|(_, is)| *is == peer).count() > 400, "{peer}");
+        }
+    }
+
+    #[test]
+    fn other_peers_are_other_parts_with_other_readers_and_identities() {
+        let hash = BalancePlan::Hash { key: r"^(\S+)".into() };
+        let (abc, mut abd) = (plan(hash.clone()), plan(hash));
+        abd.peers[2].host = "d".into();
+        assert_ne!(reader("out", &abc, 0), reader("out", &abd, 0));
+        assert_ne!(identity(Identity::of(7), &abc, 0), identity(Identity::of(7), &abd, 0));
+        let turns = plan(BalancePlan::RoundRobin);
+        assert_eq!(reader("out", &turns, 1), "out.lane1of3");
     }
 
     #[test]

@@ -3,17 +3,21 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream};
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 
 use super::inbox::Inlet;
+use super::listener::{Listener, Polled};
 use super::{Hearing, OpenError};
-use crate::config::plan::ServerTlsPlan;
+use crate::net::plan::ServerTlsPlan;
+use crate::net::stream::Stream;
 use crate::net::tls::ServerTls;
 use crate::net::transport::Transport;
+use crate::sources::Source as Peer;
+use crate::sys::process::{descriptors_are_scarce, is_one_of_the_last};
 
 /// How long to wait after the system had no descriptor for a connection.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
@@ -26,7 +30,7 @@ const COMPLAINTS: (u32, Duration) = (10, Duration::from_secs(10));
 #[derive(Debug)]
 pub struct Bound {
     /// The socket.
-    pub listener: std::net::TcpListener,
+    pub listener: Listener,
     /// Set where clients come through TLS.
     pub tls: Option<ServerTls>,
     /// The most connections at a time.
@@ -43,13 +47,17 @@ impl Bound {
         address: SocketAddr,
         tls: Option<&ServerTlsPlan>,
         max_connections: usize,
-        listener: Option<std::net::TcpListener>,
+        listener: Option<Listener>,
     ) -> Result<Self, OpenError> {
         let tls = tls.map(ServerTls::new).transpose();
         let tls = tls.map_err(|error| OpenError::new(at, format!("tls: {error}")))?;
         let listener = match listener {
             Some(listener) => listener,
-            None => bind(address).map_err(|error| OpenError::new(at, hint(&error)).by(&error))?,
+            None => {
+                let bound = bind(address);
+                let said = |error| OpenError::new(at, hint(&error)).by(&error);
+                Listener::Tcp(bound.map_err(said)?)
+            }
         };
         Ok(Self { listener, tls, max_connections })
     }
@@ -87,19 +95,21 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// A connection that was made.
 pub(super) enum Arrival {
     /// A client.
-    Client(Transport, SocketAddr),
+    Client(Transport, Peer),
     /// One more than may be: it is taken by [`Acceptor::welcome`] or refused.
-    TooMany(TcpStream, SocketAddr),
+    TooMany(Stream, Peer),
 }
 
 /// Accepts connections.
 pub(super) struct Acceptor {
     name: Arc<str>,
-    listener: Option<TcpListener>,
+    listener: Option<Polled>,
     tls: Option<ServerTls>,
     max_connections: usize,
-    /// The system had no descriptor for the last client; this was said.
+    /// There was no descriptor for the next client; this was said.
     stuck: bool,
+    /// The last client took one of the last descriptors that clients may take.
+    scarce: bool,
     complaints: Complaints,
     refusals: Complaints,
     /// When a client was refused last.
@@ -118,14 +128,14 @@ impl Acceptor {
         registry: &Registry,
         token: Token,
     ) -> io::Result<Self> {
-        let mut listener = TcpListener::from_std(bound.listener);
-        registry.register(&mut listener, token, Interest::READABLE)?;
+        let listener = Polled::register(bound.listener, registry, token)?;
         Ok(Self {
             name: Arc::clone(name),
             listener: Some(listener),
             tls: bound.tls,
             max_connections: bound.max_connections,
             stuck: false,
+            scarce: false,
             complaints: Complaints::default(),
             refusals: Complaints::default(),
             refused: None,
@@ -148,7 +158,12 @@ impl Acceptor {
     /// The next connection while there are `connected` clients; `None` where nobody waits.
     pub(super) fn next(&mut self, connected: usize) -> Option<Arrival> {
         loop {
-            let (stream, peer) = match self.listener.as_ref()?.accept() {
+            let listener = self.listener.as_ref()?;
+            if self.scarce && descriptors_are_scarce(listener.as_fd()) {
+                self.cannot_take("the others are kept for files, children and control clients");
+                return None;
+            }
+            let (stream, peer) = match listener.accept() {
                 Ok(arrived) => arrived,
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => {
@@ -158,16 +173,13 @@ impl Acceptor {
                     // The client went before it was taken.
                     ErrorKind::ConnectionAborted | ErrorKind::Interrupted => continue,
                     _ => {
-                        if !self.stuck {
-                            let name = &self.name;
-                            log::warn!("input.{name}: clients cannot be taken: {error}; they wait");
-                        }
-                        self.stuck = true;
+                        self.cannot_take(&error.to_string());
                         return None;
                     }
                 },
             };
             self.stuck = false;
+            self.scarce = is_one_of_the_last(stream.as_fd().as_raw_fd());
             if connected >= self.max_connections {
                 return Some(Arrival::TooMany(stream, peer));
             }
@@ -177,8 +189,20 @@ impl Acceptor {
         }
     }
 
+    /// There is no descriptor for the next client.
+    fn cannot_take(&mut self, why: &str) {
+        if !self.stuck {
+            let name = &self.name;
+            log::warn!(
+                "input.{name}: clients cannot be taken: no file descriptor is left for them \
+                 ({why}); they wait. Raise LimitNOFILE, or lower max_connections"
+            );
+        }
+        self.stuck = true;
+    }
+
     /// Takes a client; nothing where TLS cannot begin, which is logged.
-    pub(super) fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) -> Option<Transport> {
+    pub(super) fn welcome(&mut self, stream: Stream, peer: Peer) -> Option<Transport> {
         match self.tls.as_ref().map(ServerTls::connection).transpose() {
             Ok(tls) => Some(Transport::new(stream, tls)),
             Err(error) => {
@@ -189,7 +213,7 @@ impl Acceptor {
     }
 
     /// Logs that a client is refused, and says it of the input.
-    pub(super) fn refuse(&mut self, peer: SocketAddr, inlet: &Inlet) {
+    pub(super) fn refuse(&mut self, peer: Peer, inlet: &Inlet) {
         let max = self.max_connections;
         let what = format!("refused: there are {max} connections already (max_connections)");
         self.refusals.log(&self.name, peer, &what);
@@ -208,7 +232,7 @@ impl Acceptor {
     }
 
     /// Logs what a client did wrong, though not without bound.
-    pub(super) fn complain(&mut self, peer: SocketAddr, what: &str) {
+    pub(super) fn complain(&mut self, peer: Peer, what: &str) {
         self.complaints.log(&self.name, peer, what);
     }
 }
@@ -222,7 +246,7 @@ struct Complaints {
 }
 
 impl Complaints {
-    fn log(&mut self, name: &str, peer: SocketAddr, what: &str) {
+    fn log(&mut self, name: &str, peer: Peer, what: &str) {
         match self.take() {
             Some(0) => log::warn!("input.{name}: {peer}: {what}"),
             Some(more) => log::warn!("input.{name}: {peer}: {what} ({more} more like it)"),

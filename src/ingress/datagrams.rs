@@ -13,75 +13,23 @@
 //! processor's cache cannot hold. The same while a spool has not written what it was given: what
 //! is in the kernel outlives a daemon that is killed.
 
-use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
 use super::inbox::{Change, Inlet};
+use super::socket_path::SocketPath;
 use super::wait::{Waited, pause, wait};
 use super::{Hearing, Socket as Kept, Source};
 use crate::input::{InputCounts, Intake};
 use crate::limits::{self, DATAGRAM_MAX};
 use crate::sys::recv::DatagramReader;
 use crate::sys::socket::{Memory, memory};
-
-/// The path of a Unix socket. Dropped, the path is removed, if it is still this socket's.
-#[derive(Debug)]
-pub struct SocketPath {
-    path: PathBuf,
-    inode: u64,
-    stays: AtomicBool,
-    /// Set once the path leads elsewhere, though its inode may be the same.
-    lost: AtomicBool,
-}
-
-impl SocketPath {
-    /// The path of a socket that was just bound there.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn bound(path: &Path) -> io::Result<Arc<Self>> {
-        Self::at(path, false)
-    }
-
-    /// The path of a socket that the service manager has too.
-    pub fn kept(path: &Path) -> Option<Arc<Self>> {
-        Self::at(path, true).ok()
-    }
-
-    fn at(path: &Path, stays: bool) -> io::Result<Arc<Self>> {
-        let (inode, stays) = (path.symlink_metadata()?.ino(), AtomicBool::new(stays));
-        let lost = AtomicBool::new(false);
-        Ok(Arc::new(Self { path: path.to_path_buf(), inode, stays, lost }))
-    }
-
-    /// Whether the path stays though nobody here has the socket any more, because somebody else
-    /// has it.
-    pub fn set_stays(&self, stays: bool) {
-        self.stays.store(stays, Ordering::Relaxed);
-    }
-}
-
-impl Drop for SocketPath {
-    fn drop(&mut self) {
-        let same = |data: fs::Metadata| data.ino() == self.inode && data.file_type().is_socket();
-        if !self.stays.load(Ordering::Relaxed)
-            && !self.lost.load(Ordering::Relaxed)
-            && self.path.symlink_metadata().is_ok_and(same)
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            log::warn!("{}: cannot be removed: {error}", self.path.display());
-        }
-    }
-}
 
 /// A bound socket for datagrams, UDP or Unix.
 #[derive(Debug)]
@@ -350,14 +298,14 @@ impl<I: Intake> Running<I> {
         let DatagramSocket { socket, drops, path } = next;
         (self.socket, self.drops) = (socket, drops);
         if let Some(before) = std::mem::replace(&mut self.path, path) {
-            before.lost.store(true, Ordering::Relaxed);
+            before.set_lost();
         }
         self.buffer = self.socket.recv_buffer_size().unwrap_or(0);
     }
 
     /// Sends what is enough to be worth it while reads are full.
     fn send_in_flood(&mut self) {
-        if self.intake.full_count() >= limits::PIECES_TOGETHER {
+        if self.intake.full_count() >= self.intake.handed_over_together() {
             self.inlet.send_full(&mut self.intake);
         }
     }
@@ -390,6 +338,7 @@ impl<I: Intake> Running<I> {
                     // An error of an earlier send to nobody: it is cleared by being read.
                     log::debug!("input.{}: recvmmsg: {error}", self.inlet.name());
                 }
+                self.reader.release();
                 return Brought { messages: 0, bytes: 0, full: false };
             }
         };
@@ -413,7 +362,8 @@ impl<I: Intake> Running<I> {
                 counts.oversize_bytes += cut as u64;
             }
         }
-        let full = count > 0 && count >= self.slots.min(self.reader.slots());
+        let full = self.reader.was_full(count);
+        self.reader.release();
         let large = bytes >= limits::RECV_LARGE * count.max(1);
         self.slots = if large { 1 } else { limits::RECV_SLOTS };
         Brought { messages: count, bytes, full }

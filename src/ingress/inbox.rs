@@ -18,7 +18,7 @@ use std::time::SystemTime;
 use std::{io, thread};
 
 use super::{Socket, Source};
-use crate::batch::Batch;
+use crate::batch::{Batch, Inquiry};
 use crate::ids::Identity;
 use crate::input::{Gather, InputCounts, Piece};
 use crate::limits;
@@ -54,28 +54,38 @@ pub enum Change {
 pub struct Barrier {
     /// Its number, which only grows.
     pub number: u64,
-    /// The origins whose last lines are to be told.
-    pub resume: Vec<Identity>,
+    /// What is asked and said of origins.
+    pub inquiry: Inquiry,
 }
 
 /// For each origin of a resume query the number of its last line in each spool downstream;
 /// `None` where a spool has no line of it.
 pub type LastLines = Vec<Vec<Option<u64>>>;
 
+/// The origins of each spool downstream that are of the kinds asked for, each with its last line.
+pub type Kin = Vec<Vec<(Identity, u64)>>;
+
 /// What the loop says to a receiver.
 #[derive(Debug)]
 enum Reply {
+    Kin(u64, Kin),
     Completed(u64),
+    Lost(u64),
     Resume(u64, LastLines),
 }
 
 /// What the loop has said to a receiver since it last looked.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// All lines before this barrier are on disk.
+    /// All lines before this barrier are on disk, but for those before lost barriers.
     pub completed: Option<u64>,
+    /// Barriers that are lost: lines before them will never be on disk here, and whoever waits
+    /// for one of them must be made to send its lines again. To be looked at first.
+    pub lost: Vec<u64>,
     /// Resume queries that were answered, by the number of their barrier.
     pub resumed: Vec<(u64, LastLines)>,
+    /// Questions for kinds of origins that were answered, by the number of their barrier.
+    pub kin: Vec<(u64, Kin)>,
 }
 
 /// What the loop would like of a receiver.
@@ -141,12 +151,51 @@ pub struct ReadyList {
     wake: Wake,
     /// Bytes that all receivers have sent and the loop has not taken.
     sent: Arc<AtomicUsize>,
+    unfinished: Arc<Unfinished>,
+}
+
+/// What the clients of all inputs make us hold.
+#[derive(Debug, Default)]
+struct Unfinished {
+    bytes: AtomicUsize,
+    inputs: AtomicUsize,
+}
+
+/// What the clients of one input make us hold, in bytes: unfinished messages and unread answers.
+#[derive(Debug)]
+pub struct Holding {
+    all: Arc<Unfinished>,
+    own: usize,
+}
+
+impl Holding {
+    /// Changes what one client holds.
+    pub fn change(&mut self, before: usize, after: usize) {
+        self.own = self.own + after - before;
+        // In this order, so that the sum is never below what is held.
+        self.all.bytes.fetch_add(after, Ordering::Relaxed);
+        self.all.bytes.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    /// Returns whether the clients of all inputs together hold more than [`limits::UNFINISHED_MAX`]
+    /// and those of this input more than its share.
+    pub fn is_too_much(&self) -> bool {
+        let share = limits::UNFINISHED_MAX / self.all.inputs.load(Ordering::Relaxed).max(1);
+        self.all.bytes.load(Ordering::Relaxed) > limits::UNFINISHED_MAX && self.own > share
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.all.bytes.fetch_sub(self.own, Ordering::Relaxed);
+        self.all.inputs.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl ReadyList {
     /// An empty list, of a loop that `wake` wakes.
     pub fn new(wake: Wake) -> Self {
-        Self { list: Arc::default(), wake, sent: Arc::default() }
+        Self { list: Arc::default(), wake, sent: Arc::default(), unfinished: Arc::default() }
     }
 
     /// Takes the numbers of all receivers in the list; each is listed again once it sends more.
@@ -174,6 +223,8 @@ pub struct Handle {
     replies: Option<Sender<Reply>>,
     control: Arc<ReceiverControl>,
     thread: Option<JoinHandle<()>>,
+    /// Whether it is to be told of completed barriers.
+    sends_barriers: bool,
     /// Its socket, for a successor and for the service manager.
     pub socket: Option<Arc<Socket>>,
     /// What its clients come through, to be renewed by a reload.
@@ -206,13 +257,22 @@ impl Handle {
             abandoned: false,
         };
         let socket = source.socket()?.map(Arc::new);
-        let tls = source.tls();
+        let (tls, sends_barriers) = (source.tls(), source.sends_barriers());
         // Thread names have 15 bytes at most (pthread_setname_np(3)).
         let title: String = format!("in:{name}").chars().take(15).collect();
         let run = move || source.run(inlet);
         let thread = Some(thread::Builder::new().name(title).spawn(run)?);
         let ready = ready.clone();
-        Ok(Self { received, ready, replies: Some(reply), control, thread, socket, tls })
+        Ok(Self {
+            received,
+            ready,
+            replies: Some(reply),
+            control,
+            thread,
+            sends_barriers,
+            socket,
+            tls,
+        })
     }
 
     /// Allows the receiver to enter itself in the ready list again. To be called before
@@ -271,14 +331,26 @@ impl Handle {
         self.say(Reply::Completed(barrier));
     }
 
+    /// Says that lines before a barrier are not on disk and never will be.
+    pub fn lost(&self, barrier: u64) {
+        self.say(Reply::Lost(barrier));
+    }
+
     /// Answers a resume query.
     pub fn resume(&self, barrier: u64, lasts: LastLines) {
         self.say(Reply::Resume(barrier, lasts));
     }
 
+    /// Answers a question for kinds of origins.
+    pub fn tell_kin(&self, barrier: u64, spools: Kin) {
+        self.say(Reply::Kin(barrier, spools));
+    }
+
     fn say(&self, reply: Reply) {
         // One that has ended has no client left.
-        if self.replies.as_ref().is_some_and(|replies| replies.send(reply).is_ok()) {
+        if self.sends_barriers
+            && self.replies.as_ref().is_some_and(|replies| replies.send(reply).is_ok())
+        {
             self.control.bell.ring();
         }
     }
@@ -326,6 +398,13 @@ impl Inlet {
     /// stopped.
     pub fn bell(&self) -> &Bell {
         &self.control.bell
+    }
+
+    /// The account of what this input's clients make us hold.
+    pub fn holding(&self) -> Holding {
+        let all = Arc::clone(&self.ready.unfinished);
+        all.inputs.fetch_add(1, Ordering::Relaxed);
+        Holding { all, own: 0 }
     }
 
     /// Whether the loop's queue takes `count` more batches without a wait.
@@ -399,10 +478,15 @@ impl Inlet {
     }
 
     /// Sends a barrier with a resume query for these origins; its number.
-    pub fn query(&mut self, resume: Vec<Identity>) -> u64 {
+    pub fn query(&mut self, origins: Vec<Identity>) -> u64 {
+        self.inquire(Inquiry { origins, ..Inquiry::default() })
+    }
+
+    /// Sends a barrier that asks and says something of origins; its number.
+    pub fn inquire(&mut self, inquiry: Inquiry) -> u64 {
         let number = self.next_barrier;
         self.next_barrier += 1;
-        let barrier = Some(Barrier { number, resume });
+        let barrier = Some(Barrier { number, inquiry });
         self.put(Received { barrier, ..Received::default() });
         self.ready.wake.wake();
         number
@@ -415,6 +499,8 @@ impl Inlet {
         loop {
             match self.replies.try_recv() {
                 Ok(Reply::Completed(barrier)) => answers.completed = Some(barrier),
+                Ok(Reply::Lost(barrier)) => answers.lost.push(barrier),
+                Ok(Reply::Kin(barrier, kin)) => answers.kin.push((barrier, kin)),
                 Ok(Reply::Resume(barrier, lasts)) => answers.resumed.push((barrier, lasts)),
                 Err(TryRecvError::Empty) => return answers,
                 Err(TryRecvError::Disconnected) => {
@@ -505,6 +591,10 @@ mod tests {
     struct Does<F>(F);
 
     impl<F: FnOnce(Inlet) + Send> Source for Does<F> {
+        fn sends_barriers(&self) -> bool {
+            true
+        }
+
         fn run(self: Box<Self>, inlet: Inlet) {
             (self.0)(inlet);
         }
@@ -594,8 +684,8 @@ mod tests {
                 barriers.extend(received.barrier);
             }
         }
-        assert_eq!(barriers[0], Barrier { number: 1, resume: origins });
-        assert_eq!((barriers[1].number, barriers[1].resume.len()), (2, 0));
+        assert_eq!((barriers[0].number, &barriers[0].inquiry.origins), (1, &origins));
+        assert_eq!((barriers[1].number, &barriers[1].inquiry), (2, &Inquiry::default()));
         let lasts = vec![vec![Some(7), None], vec![None, Some(9)]];
         handles[0].resume(1, lasts.clone());
         handles[0].completed(2);

@@ -7,19 +7,23 @@
 pub mod acceptor;
 pub mod datagrams;
 pub mod descriptor;
+pub mod files;
 pub mod inbox;
+pub mod listener;
+mod parting;
 pub mod pending;
 pub mod server;
-mod wait;
+pub mod socket_path;
+pub mod wait;
 
 use std::io::ErrorKind;
-use std::net::TcpListener;
 use std::{fmt, io};
 
 use crate::net::tls::ServerTls;
 
 use datagrams::DatagramSocket;
 use inbox::Inlet;
+use listener::Listener;
 
 /// Something that lines come from, opened and not read yet.
 pub trait Source: Send {
@@ -32,6 +36,11 @@ pub trait Source: Send {
     /// The system's.
     fn socket(&self) -> io::Result<Option<Socket>> {
         Ok(None)
+    }
+
+    /// Whether it sends barriers, and so is to be told of those that are completed.
+    fn sends_barriers(&self) -> bool {
+        false
     }
 
     /// What its clients come through, to be renewed when certificates are read again.
@@ -122,7 +131,7 @@ pub enum Socket {
     /// For datagrams.
     Datagrams(DatagramSocket),
     /// For connections.
-    Listener(TcpListener),
+    Listener(Listener),
 }
 
 impl Socket {

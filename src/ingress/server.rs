@@ -15,7 +15,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
@@ -23,16 +22,18 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::acceptor::{Acceptor, Arrival, Bound};
-use super::inbox::{Inlet, LastLines};
+use super::inbox::{Holding, Inlet, LastLines};
+use super::parting::{Parting, wrong};
 use super::{Socket, Source};
 use crate::ids::Identity;
 use crate::input::Gather;
 use crate::limits::{
-    ANSWERS_MAX, OPEN_MAX, READ_CHUNK, RECV_PAUSE, STREAM_FULL, TURN, UNFINISHED_MAX, YIELDS_IDLE,
+    ANSWERS_MAX, BARRIERS_MAX, OPEN_MAX, READ_CHUNK, RECV_PAUSE, STREAM_FULL, TURN, YIELDS_IDLE,
     YIELDS_SILENT,
 };
 use crate::net::tls::ServerTls;
 use crate::net::transport::Transport;
+use crate::sources::Source as Peer;
 
 const BELL: Token = Token(0);
 const LISTENER: Token = Token(1);
@@ -54,7 +55,7 @@ pub trait Accept: Send + 'static {
     fn gather(&self) -> <Self::Session as Session>::Gather;
 
     /// The session of a new client; `tls` says whether it comes through TLS.
-    fn session(&self, peer: SocketAddr, tls: bool) -> Self::Session;
+    fn session(&self, peer: Peer, tls: bool) -> Self::Session;
 
     /// Clients that have sent nothing for this long are disconnected.
     fn idle_timeout(&self) -> Option<Duration> {
@@ -96,6 +97,10 @@ pub trait Session {
     /// The client has shown this certificate (DER), which was verified. Before anything else.
     fn authenticated(&mut self, _certificate: &[u8]) {}
 
+    /// Whether the loop takes nothing more now, so that what is sent to it waits. Told before each
+    /// [`Self::push`], for a protocol that can have its client come back later.
+    fn set_held_back(&mut self, _is: bool) {}
+
     /// What the client did wrong since the last time that costs it a message and not its
     /// connection; it is counted already.
     fn take_slip(&mut self) -> Option<String> {
@@ -113,8 +118,15 @@ pub trait Session {
     /// Bytes held of messages that are not whole.
     fn held(&self) -> usize;
 
-    /// What is to be written to the client; what was written is to be drained.
+    /// What is to be written to the client next; what was written is to be drained. Empty once
+    /// nothing is left to be written.
     fn out(&mut self) -> &mut Vec<u8>;
+
+    /// About how many bytes are to be written to the client altogether; not all of them need to
+    /// be in memory.
+    fn owed(&mut self) -> usize {
+        self.out().len()
+    }
 
     /// Whether a barrier is wanted behind what was gathered.
     fn wants_barrier(&self) -> bool {
@@ -172,8 +184,11 @@ impl<A: Accept> Source for Server<A> {
     }
 
     fn socket(&self) -> io::Result<Option<Socket>> {
-        TcpListener::try_clone(&self.bound.listener)
-            .map(|listener| Some(Socket::Listener(listener)))
+        self.bound.listener.try_clone().map(|listener| Some(Socket::Listener(listener)))
+    }
+
+    fn sends_barriers(&self) -> bool {
+        A::ACKNOWLEDGES
     }
 
     fn tls(&self) -> Option<ServerTls> {
@@ -194,17 +209,19 @@ struct Running<A: Accept> {
     again: Vec<Token>,
     /// Who waits for which barrier, oldest first.
     waiting: VecDeque<(u64, Token)>,
+    /// Who is not read from before fewer barriers are waited for.
+    held_back: Vec<Token>,
     /// Who made the resume query of which barrier.
     querying: HashMap<u64, Token>,
-    /// What all clients make us hold, in bytes: unfinished messages and unread answers.
-    held: usize,
+    /// What all clients make us hold.
+    holding: Holding,
     idle_looked: Instant,
     chunk: Vec<u8>,
 }
 
 struct Client<S> {
     transport: Transport,
-    peer: SocketAddr,
+    peer: Peer,
     session: S,
     since: Instant,
     /// When it came, or sent something the last time.
@@ -218,16 +235,10 @@ struct Client<S> {
     faulty: bool,
     /// Whether it is not read from because it does not read its answers.
     write_blocked: bool,
-    /// Its part of [`Running::held`].
+    /// Whether it is in [`Running::held_back`].
+    held_back: bool,
+    /// Its part of [`Running::holding`], in bytes.
     held: usize,
-}
-
-/// Why a client is disconnected.
-enum Parting {
-    /// It has ended.
-    End,
-    /// It did something wrong.
-    Wrong(String),
 }
 
 impl<A: Accept> Running<A> {
@@ -236,6 +247,7 @@ impl<A: Accept> Running<A> {
         let bell = inlet.bell().as_fd().as_raw_fd();
         poll.registry().register(&mut SourceFd(&bell), BELL, Interest::READABLE)?;
         let acceptor = Acceptor::open(inlet.name(), bound, poll.registry(), LISTENER)?;
+        let holding = inlet.holding();
         Ok(Self {
             poll,
             acceptor,
@@ -246,8 +258,9 @@ impl<A: Accept> Running<A> {
             next_token: FIRST_CLIENT,
             again: Vec::new(),
             waiting: VecDeque::new(),
+            held_back: Vec::new(),
             querying: HashMap::new(),
-            held: 0,
+            holding,
             idle_looked: Instant::now(),
             chunk: vec![0; READ_CHUNK],
         })
@@ -343,6 +356,7 @@ impl<A: Accept> Running<A> {
         if self.idle_looked.elapsed() >= IDLE_EVERY {
             self.idle_looked = Instant::now();
             self.close_idle();
+            self.hold_less();
             self.acceptor.say_whether_refusing(&self.inlet);
         }
         brought
@@ -399,7 +413,7 @@ impl<A: Accept> Running<A> {
         true
     }
 
-    fn enter(&mut self, mut transport: Transport, peer: SocketAddr) -> io::Result<()> {
+    fn enter(&mut self, mut transport: Transport, peer: Peer) -> io::Result<()> {
         let token = Token(self.next_token);
         self.next_token += 1;
         let interest = match A::ACKNOWLEDGES || transport.is_tls() {
@@ -419,6 +433,7 @@ impl<A: Accept> Running<A> {
             ends: false,
             faulty: false,
             write_blocked: false,
+            held_back: false,
             held: 0,
         };
         self.clients.insert(token, client);
@@ -444,7 +459,7 @@ impl<A: Accept> Running<A> {
     /// Disconnects a client. What it had sent of a last message is a message.
     fn part(&mut self, token: Token, parting: Parting) {
         let Some(mut client) = self.clients.remove(&token) else { return };
-        self.held -= client.held;
+        self.holding.change(client.held, 0);
         client.session.finish(&mut self.gather);
         if let Parting::Wrong(why) = parting {
             self.gather.counts().malformed += 1;
@@ -453,14 +468,18 @@ impl<A: Accept> Running<A> {
         client.transport.close();
     }
 
-    /// Counts what a client makes us hold. Where all clients together make us hold too much,
-    /// whoever does most is disconnected.
+    /// Counts what a client makes us hold.
     fn account(&mut self, token: Token) {
         let Some(client) = self.clients.get_mut(&token) else { return };
         let held = client.session.held() + client.session.out().len();
-        self.held = self.held + held - client.held;
+        self.holding.change(client.held, held);
         client.held = held;
-        while self.held > UNFINISHED_MAX {
+        self.hold_less();
+    }
+
+    /// Where all clients together make us hold too much, whoever does most is disconnected.
+    fn hold_less(&mut self) {
+        while self.holding.is_too_much() {
             let largest = self.clients.iter().max_by_key(|(_, client)| client.held);
             let Some(token) = largest.map(|(token, _)| *token) else { break };
             let why = "has sent much of a message and not its end, or does not read its answers, \
@@ -477,6 +496,12 @@ impl<A: Accept> Running<A> {
         for _ in 0..TURN {
             let Some(client) = self.clients.get_mut(&token) else { return brought };
             if self.inlet.is_closed() || !client.is_read_from() {
+                return brought;
+            }
+            if self.waiting.len() >= BARRIERS_MAX {
+                if !std::mem::replace(&mut client.held_back, true) {
+                    self.held_back.push(token);
+                }
                 return brought;
             }
             let count = match client.transport.read(&mut self.chunk) {
@@ -518,6 +543,7 @@ impl<A: Accept> Running<A> {
             client.session.authenticated(certificate);
         }
         (client.spoke, client.heard) = (true, Instant::now());
+        client.session.set_held_back(!self.inlet.has_room(1));
         if let Err(fault) = client.session.push(&self.chunk[..count], &mut self.gather) {
             client.faulty = true;
             self.acceptor.complain(client.peer, &fault.to_string());
@@ -575,6 +601,7 @@ impl<A: Accept> Running<A> {
     /// Takes what the loop says.
     fn take_answers(&mut self) {
         let answers = self.inlet.answers();
+        self.disconnect_lost(&answers.lost);
         for (barrier, lasts) in answers.resumed {
             let Some(token) = self.querying.remove(&barrier) else { continue };
             let Some(client) = self.clients.get_mut(&token) else { continue };
@@ -583,7 +610,21 @@ impl<A: Accept> Running<A> {
             self.write(token);
             self.again.push(token);
         }
-        let Some(completed) = answers.completed else { return };
+        if let Some(completed) = answers.completed {
+            self.tell_completed(completed);
+        }
+        if self.waiting.len() < BARRIERS_MAX {
+            for token in self.held_back.drain(..) {
+                if let Some(client) = self.clients.get_mut(&token) {
+                    client.held_back = false;
+                    self.again.push(token);
+                }
+            }
+        }
+    }
+
+    /// Tells the clients whose lines are on disk now.
+    fn tell_completed(&mut self, completed: u64) {
         let mut reached = Vec::new();
         while let Some((barrier, token)) = self.waiting.front()
             && *barrier <= completed
@@ -599,6 +640,23 @@ impl<A: Accept> Running<A> {
             }
             self.account(token);
             self.write(token);
+        }
+    }
+
+    /// Disconnects clients whose lines could not be stored, because their spool was removed before
+    /// they were: they send them again, on a new connection.
+    fn disconnect_lost(&mut self, lost: &[u64]) {
+        for barrier in lost {
+            let asked = self.querying.remove(barrier);
+            let at = self.waiting.iter().position(|(number, _)| number == barrier);
+            let waited = at.and_then(|at| self.waiting.remove(at)).map(|(_, token)| token);
+            for token in waited.into_iter().chain(asked) {
+                let Some(client) = self.clients.get(&token) else { continue };
+                let why = "disconnected, because the spool of its lines was removed before they \
+                           were on disk: they have no acknowledgement, and it must send them again";
+                self.acceptor.complain(client.peer, why);
+                self.part(token, Parting::End);
+            }
         }
     }
 
@@ -662,7 +720,7 @@ impl<S: Session> Client<S> {
 
     /// Whether more is to be read from it.
     fn is_read_from(&mut self) -> bool {
-        self.write_blocked = self.session.out().len() > ANSWERS_MAX;
+        self.write_blocked = self.session.owed() > ANSWERS_MAX;
         let may_speak = matches!(self.session.state(), State::New | State::Open);
         !self.write_blocked && !self.faulty && may_speak
     }
@@ -681,17 +739,5 @@ impl<S: Session> Client<S> {
         // What was a long queue of answers is not kept.
         self.session.out().shrink_to(READ_CHUNK);
         self.transport.flush()
-    }
-}
-
-/// What a broken connection means.
-fn wrong(error: &io::Error, spoke: bool, plain_hint: &str) -> Parting {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls {
-        Some(rustls::Error::InvalidMessage(what)) if !spoke => Parting::Wrong(format!(
-            "speaks no TLS ({what:?}); a sender of plain text needs {plain_hint}"
-        )),
-        Some(error) => Parting::Wrong(format!("TLS: {error}")),
-        None => Parting::End,
     }
 }

@@ -10,19 +10,22 @@ use crate::wake::Bell;
 
 /// What a wait ended with.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Waited {
+pub enum Waited {
+    /// There is something to read.
     Ready,
+    /// The bell rang.
     Stopped,
+    /// The time is over.
     TimedOut,
 }
 
 /// Lets a millisecond pass, in which the kernel gathers what comes.
-pub(super) fn pause(bell: &Bell) -> Waited {
+pub fn pause(bell: &Bell) -> Waited {
     rest(bell, limits::RECV_PAUSE)
 }
 
 /// Lets this time pass.
-pub(super) fn rest(bell: &Bell, time: Duration) -> Waited {
+pub fn rest(bell: &Bell, time: Duration) -> Waited {
     let mut fds = [PollFd::new(bell.as_fd(), PollFlags::POLLIN)];
     let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
     match poll(&mut fds, timeout) {
@@ -32,12 +35,12 @@ pub(super) fn rest(bell: &Bell, time: Duration) -> Waited {
 }
 
 /// Waits until there is something to read.
-pub(super) fn wait(source: BorrowedFd<'_>, bell: &Bell, longest: Option<Duration>) -> Waited {
+pub fn wait(source: BorrowedFd<'_>, bell: &Bell, longest: Option<Duration>) -> Waited {
     wait_any(&[source], bell, longest).0
 }
 
 /// Waits until there is something to read from any of these; from which, by their places.
-pub(super) fn wait_any(
+pub fn wait_any(
     sources: &[BorrowedFd<'_>],
     bell: &Bell,
     longest: Option<Duration>,

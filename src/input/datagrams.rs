@@ -8,7 +8,7 @@ use bytes::BytesMut;
 
 use super::{Gather, InputCounts, Intake, Piece};
 use crate::batch::{Blocks, count_lines};
-use crate::limits::{BLOCK, DATAGRAM_MAX};
+use crate::limits::DATAGRAM_MAX;
 use crate::parse::sequence::GapTracker;
 use crate::sources::Source;
 
@@ -38,7 +38,7 @@ impl RawLines {
     }
 
     fn take_datagram(&mut self, datagram: &[u8]) {
-        if self.waiting() + datagram.len() >= BLOCK {
+        if !self.blocks.fits(datagram.len() + 1) {
             self.cut_off();
         }
         if datagram.len() <= self.max_line {
@@ -56,7 +56,7 @@ impl RawLines {
             if kept.len() < line.len() {
                 self.counts.cut(line.len() - kept.len());
             }
-            if self.waiting() + kept.len() >= BLOCK {
+            if !self.blocks.fits(kept.len() + 1) {
                 self.cut_off();
             }
             let buffer = self.blocks.with_room(kept.len() + 1);
@@ -95,6 +95,10 @@ impl Intake for RawLines {
 
     fn waiting(&self) -> usize {
         self.blocks.len()
+    }
+
+    fn handed_over_together(&self) -> usize {
+        self.blocks.handed_over_together()
     }
 
     fn take_in_place(&mut self, start: usize, segment: usize, source: Option<Source>) {

@@ -90,7 +90,11 @@ impl Messages {
             }
             Some(first) => {
                 let (line, left) = self.escaped(message, first);
-                self.line(&line, cut + left, source);
+                if line.len() >= BLOCK {
+                    self.large(line, cut + left, source);
+                } else {
+                    self.line(&line, cut + left, source);
+                }
             }
         }
     }
@@ -98,7 +102,9 @@ impl Messages {
     /// A message with nothing in it that cannot stay, as far as it fits, and how many of its
     /// bytes did not.
     fn escaped(&self, message: &[u8], first: usize) -> (Vec<u8>, usize) {
-        let mut line = Vec::with_capacity(message.len() + 64);
+        // No more than is needed: a message may be large, and all of it special.
+        let special = message[first..].iter().filter(|byte| self.escape.is_special(**byte)).count();
+        let mut line = Vec::with_capacity((message.len() + 3 * special).min(self.max_message) + 1);
         line.extend_from_slice(&message[..first]);
         for (at, &byte) in message.iter().enumerate().skip(first) {
             let special = self.escape.is_special(byte);
@@ -114,21 +120,31 @@ impl Messages {
         (line, 0)
     }
 
-    fn line(&mut self, line: &[u8], cut: usize, source: Option<Source>) {
-        let kept = &line[..line.len().min(self.max_message)];
-        let cut = cut + line.len() - kept.len();
+    /// Takes in a line that is larger than what pieces are cut from: it is one of its own, and is
+    /// not copied again.
+    fn large(&mut self, mut line: Vec<u8>, cut: usize, source: Option<Source>) {
         if cut > 0 {
             self.counts.cut(cut);
         }
-        if self.blocks.len() + kept.len() >= BLOCK {
-            self.seal();
-        }
+        self.seal();
+        line.push(b'\n');
+        let sources = source.map(crate::sources::Sources::one);
+        self.full.push(Piece { sources, ..Piece::new(Bytes::from(line), 1) });
+    }
+
+    fn line(&mut self, line: &[u8], cut: usize, source: Option<Source>) {
+        let kept = &line[..line.len().min(self.max_message)];
+        let cut = cut + line.len() - kept.len();
         if kept.len() >= BLOCK {
-            // Larger than what pieces are cut from: it is one of its own.
-            let bytes = Bytes::from([kept, b"\n"].concat());
-            let sources = source.map(crate::sources::Sources::one);
-            self.full.push(Piece { sources, ..Piece::new(bytes, 1) });
-            return;
+            let mut line = Vec::with_capacity(kept.len() + 1);
+            line.extend_from_slice(kept);
+            return self.large(line, cut, source);
+        }
+        if cut > 0 {
+            self.counts.cut(cut);
+        }
+        if !self.blocks.fits(kept.len() + 1) {
+            self.seal();
         }
         let buffer = self.blocks.with_room(kept.len() + 1);
         buffer.extend_from_slice(kept);
@@ -170,6 +186,10 @@ impl Intake for Messages {
 
     fn waiting(&self) -> usize {
         self.blocks.len()
+    }
+
+    fn handed_over_together(&self) -> usize {
+        self.blocks.handed_over_together()
     }
 }
 

@@ -75,6 +75,9 @@ pub trait Intake: Gather {
 
     /// Bytes gathered and not yet taken.
     fn waiting(&self) -> usize;
+
+    /// How many full pieces a receiver in a flood hands over at once.
+    fn handed_over_together(&self) -> usize;
 }
 
 /// Pieces that were made elsewhere, in their order.
@@ -133,6 +136,12 @@ pub struct InputCounts {
     pub connections: u64,
     /// Connections refused because there were too many.
     pub refused: u64,
+    /// Followed files that were found truncated.
+    pub truncated: u64,
+    /// Followed files that were not read, or not to their end.
+    pub unread: u64,
+    /// Times that changes of followed files were missed, so that all were looked at.
+    pub overflows: u64,
     /// Messages that were not understood and went on as they were.
     pub faults: Faults,
 }
@@ -150,6 +159,9 @@ impl InputCounts {
         self.malformed += other.malformed;
         self.connections += other.connections;
         self.refused += other.refused;
+        self.truncated += other.truncated;
+        self.unread += other.unread;
+        self.overflows += other.overflows;
         self.faults.add(&other.faults);
     }
 

@@ -3,5 +3,7 @@
 
 pub mod names;
 mod pem;
+pub mod plan;
+pub mod stream;
 pub mod tls;
 pub mod transport;

@@ -9,7 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys};
+use rustls::{CertificateError, Error, InconsistentKeys};
 
 use crate::limits::PEM_MAX;
 
@@ -35,6 +35,10 @@ const KINDS: &str = "is not supported: use RSA with 2048 to 8192 bits, ECDSA on 
 pub(super) const VERSION: &str = "a certificate of X.509 version 1, which can name no host: make \
                                   one of version 3 with a subjectAltName, as `openssl req -x509 \
                                   -addext subjectAltName=DNS:HOST` does";
+
+/// What is said of a file that begins as it should.
+const DAMAGED: &str = "is damaged, or was not copied whole: from `-----BEGIN` to `-----END` it must \
+                       be as it was made";
 
 /// The object identifier of the curve P-521 in DER (RFC 5480, section 2.1.1.1).
 const P521: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
@@ -79,7 +83,7 @@ fn certificates_of(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String>
         // Older programs say what kind of certificate it is.
         let text = text.replace(" X509 CERTIFICATE-----", " CERTIFICATE-----");
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-        let found = found.map_err(|error| error.to_string())?;
+        let found = found.map_err(|_| DAMAGED)?;
         if !found.is_empty() {
             return Ok(found);
         }
@@ -124,7 +128,7 @@ fn keys_of(bytes: &[u8]) -> Result<Vec<PrivateKeyDer<'static>>, String> {
         };
     }
     let found: Result<Vec<_>, _> = PrivateKeyDer::pem_slice_iter(bytes).collect();
-    let found = found.map_err(|error| error.to_string())?;
+    let found = found.map_err(|_| DAMAGED)?;
     if !found.is_empty() {
         return Ok(found);
     }
@@ -168,6 +172,9 @@ pub(super) fn own(cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<
         chain.iter().find_map(|one| rustls::server::ParsedCertificate::try_from(one).err());
     Err(match parsed {
         Some(error) if is_of_old_version(&error) => format!("{}: is {VERSION}", cert.display()),
+        Some(Error::InvalidCertificate(CertificateError::BadEncoding)) => {
+            format!("{}: {DAMAGED}", cert.display())
+        }
         Some(error) => format!("{}: {error}", cert.display()),
         None => format!(
             "{}: this private key belongs to no certificate in {}: name the two that were made \
@@ -202,6 +209,8 @@ mod tests {
             (pem("EC PRIVATE KEY"), "is a private key"),
             (b"\x30\x82\x01\x00\x02\x01\x03".to_vec(), "PKCS #12"),
             (b"\x30\x82\x01\x00\x06\x09".to_vec(), "PKCS #7"),
+            (b"-----BEGIN CERTIFICATE-----\nMAA=\n".to_vec(), "was not copied whole"),
+            (b"-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n".to_vec(), "is damaged"),
             (b"no certificate".to_vec(), "neither as PEM nor as DER"),
             (Vec::new(), "neither as PEM nor as DER"),
         ] {
@@ -230,6 +239,7 @@ mod tests {
             (pem("OPENSSH PRIVATE KEY"), "`ssh-keygen -p -m PKCS8`"),
             (pem("DSA PRIVATE KEY"), "its kind is not supported"),
             (pem("CERTIFICATE"), "there is no private key in it"),
+            (b"-----BEGIN PRIVATE KEY-----\nMA\n".to_vec(), "was not copied whole"),
             (b"\x30\x02\x30\x00".to_vec(), "may be encrypted, or PKCS #12"),
             (b"no key".to_vec(), "neither as PEM nor as DER"),
         ] {

@@ -15,7 +15,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use rustls::{ServerConfig, ServerConnection};
 
 use super::pem::{self, is_of_old_version};
-use crate::config::plan::{ClientTlsPlan, ServerTlsPlan};
+use super::plan::{ClientTlsPlan, ServerTlsPlan};
 
 /// Where Debian, Red Hat and SUSE keep the authorities that the system trusts.
 const SYSTEM_AUTHORITIES: [&str; 3] = [

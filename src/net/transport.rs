@@ -1,5 +1,5 @@
-//! A TCP connection, plain or through TLS, as the loop and the receivers use it: nothing here
-//! ever waits.
+//! A connection over TCP or a Unix socket, plain or through TLS, as the loop and the receivers use
+//! it: nothing here ever waits.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -7,11 +7,11 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use mio::event::Source;
-use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustls::Connection;
 use socket2::{SockRef, TcpKeepalive};
 
+use super::stream::Stream;
 use crate::sys::socket;
 
 /// A peer that is gone without a word is noticed after some two minutes.
@@ -20,7 +20,7 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from
 /// A connection.
 #[derive(Debug)]
 pub struct Transport {
-    stream: TcpStream,
+    stream: Stream,
     tls: Option<Box<Tls>>,
     /// Bytes written to the socket since it was made.
     written: u64,
@@ -39,7 +39,7 @@ struct Tls {
 
 impl Tls {
     /// Takes in what was read from the socket.
-    fn take_in(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+    fn take_in(&mut self, stream: &mut Stream) -> io::Result<()> {
         self.connection.process_new_packets().map(drop).map_err(|error| {
             // The alert that says why; the connection ends either way.
             let _ = self.connection.write_tls(stream);
@@ -50,10 +50,11 @@ impl Tls {
 
 impl Transport {
     /// A connection; with `tls` it goes through TLS.
-    pub fn new(stream: TcpStream, tls: Option<Connection>) -> Self {
+    pub fn new(stream: impl Into<Stream>, tls: Option<Connection>) -> Self {
+        let stream = stream.into();
         let socket = SockRef::from(&stream);
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE.0).with_interval(KEEPALIVE.1);
-        // Without these a connection only works less well.
+        // Without these a connection only works less well; a Unix socket needs none of them.
         let _ = socket.set_tcp_nodelay(true);
         let _ = socket.set_tcp_keepalive(&keepalive);
         let tls = tls.map(|connection| {
@@ -73,23 +74,8 @@ impl Transport {
         certificates.first().map(AsRef::as_ref)
     }
 
-    /// Whether the socket is connected, before TLS.
-    ///
-    /// # Errors
-    /// Why it is not, and will not be.
-    pub fn is_connected(&self) -> io::Result<bool> {
-        if let Some(error) = self.stream.take_error()? {
-            return Err(error);
-        }
-        match self.stream.peer_addr() {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     /// The socket.
-    pub fn stream(&self) -> &TcpStream {
+    pub fn stream(&self) -> &Stream {
         &self.stream
     }
 

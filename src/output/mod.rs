@@ -1,7 +1,7 @@
-//! Where lines leave: queues, child processes as state machines, files, datagrams.
+//! Where lines leave: queues, child processes as state machines, the names of files.
 
 pub mod archive;
-pub mod file;
+pub mod budget;
 pub mod name;
 pub mod open_files;
 pub mod queue;

@@ -1,32 +1,17 @@
 //! A queue of batches, bounded in bytes, under one budget for all queues.
 //!
-//! Each queue has a reserved share of the budget, so that no queue can take what another one needs:
-//! a stalled child fills its own queue and harms nothing else. Unreserved memory is borrowed on
-//! demand, up to the queue's own bound.
+//! Each queue has a reserved share of the budget (`budget.rs`), so that no queue can take what
+//! another one needs: a stalled child fills its own queue and harms nothing else. Unreserved memory
+//! is borrowed on demand, up to the queue's own bound. What several queues hold of it is paid for
+//! once.
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
+use super::budget::{Budget, Charge};
 use crate::batch::Batch;
 use crate::ledger::Count;
-
-/// The memory of all queues that is left after the reserved shares.
-#[derive(Debug, Default)]
-pub struct Budget {
-    free: u64,
-}
-
-impl Budget {
-    /// A budget with `reserved` of `memory` set apart.
-    pub fn new(memory: u64, reserved: u64) -> Self {
-        Self { free: memory.saturating_sub(reserved) }
-    }
-
-    /// The share of `memory` reserved for each of `queues` queues: half of it is reserved, half is
-    /// free to borrow.
-    pub fn share(memory: u64, queues: usize) -> u64 {
-        memory / 2 / (queues.max(1) as u64)
-    }
-}
 
 /// A bounded queue of batches.
 ///
@@ -35,6 +20,8 @@ impl Budget {
 #[derive(Debug)]
 pub struct Queue {
     batches: VecDeque<Batch>,
+    /// What each of them is paid with.
+    charges: VecDeque<Charge>,
     /// The number of batches written in full; `next` indexes the first unwritten one.
     next: usize,
     offset: usize,
@@ -44,6 +31,8 @@ pub struct Queue {
     torn: usize,
     /// The total cost of the batches.
     used: u64,
+    /// The part of it that is paid with the queue's own memory.
+    own: u64,
     count: Count,
     limit: u64,
     reserved: u64,
@@ -53,8 +42,19 @@ impl Queue {
     /// An empty queue limited to `limit` bytes, of which `reserved` are its own.
     pub fn new(limit: u64, reserved: u64) -> Self {
         let reserved = reserved.min(limit);
-        let (batches, count) = (VecDeque::new(), Count::default());
-        Self { batches, next: 0, offset: 0, written: 0, torn: 0, used: 0, count, limit, reserved }
+        Self {
+            batches: VecDeque::new(),
+            charges: VecDeque::new(),
+            next: 0,
+            offset: 0,
+            written: 0,
+            torn: 0,
+            used: 0,
+            own: 0,
+            count: Count::default(),
+            limit,
+            reserved,
+        }
     }
 
     /// The queue's reserved share of the budget.
@@ -62,13 +62,19 @@ impl Queue {
         self.reserved
     }
 
-    /// The bytes it has borrowed from the budget.
-    pub fn borrowed(&self) -> u64 {
-        self.used.saturating_sub(self.reserved)
+    /// The bytes of its own memory that it uses.
+    pub fn own(&self) -> u64 {
+        self.own
+    }
+
+    /// The bytes it holds beyond its share and that no other queue helps to pay for: its share has
+    /// become smaller, or it took in more than it may.
+    pub fn overdraft(&self) -> u64 {
+        self.own.saturating_sub(self.reserved)
     }
 
     /// Changes the queue's share; its lines stay. The budget must then be recomputed from the
-    /// [`Self::reserved`] and [`Self::borrowed`] of all queues.
+    /// [`Self::reserved`] and [`Self::overdraft`] of all queues.
     pub fn set_share(&mut self, share: u64) {
         self.reserved = share.min(self.limit);
     }
@@ -98,51 +104,72 @@ impl Queue {
     /// # Errors
     /// The lines that did not fit.
     pub fn push(&mut self, mut batch: Batch, budget: &mut Budget) -> Result<(), Count> {
-        let room = self.room(budget);
-        if batch.cost() <= room {
-            self.enter(batch, budget);
-            return Ok(());
-        }
-        let beside = batch.cost() - batch.bytes.len() as u64;
-        let bytes = room.saturating_sub(beside);
-        if let Some(first) = usize::try_from(bytes).ok().and_then(|room| batch.split_to(room)) {
+        self.compact(&mut batch, budget);
+        loop {
+            let room = self.room(&batch, budget);
+            if batch.cost() <= room {
+                self.enter(batch, budget);
+                return Ok(());
+            }
+            let beside = batch.cost() - batch.bytes.len() as u64;
+            let bytes = usize::try_from(room.saturating_sub(beside)).unwrap_or(usize::MAX);
+            let Some(first) = batch.split_to(bytes) else { return Err(batch.count()) };
             self.enter(first, budget);
         }
-        Err(batch.count())
     }
 
     /// Queues a batch even if it exceeds the bound, for queues that pause their inputs.
-    pub fn push_anyway(&mut self, batch: Batch, budget: &mut Budget) {
+    pub fn push_anyway(&mut self, mut batch: Batch, budget: &mut Budget) {
+        self.compact(&mut batch, budget);
         self.enter(batch, budget);
     }
 
-    fn room(&self, budget: &Budget) -> u64 {
-        let own = self.reserved.saturating_sub(self.used);
-        (own + budget.free).min(self.limit.saturating_sub(self.used))
-    }
-
-    fn enter(&mut self, mut batch: Batch, budget: &mut Budget) {
-        // A queue that is filling up may hold one batch of many; a small batch must not keep the
-        // whole block alive that it was cut from.
+    /// A queue that is filling up may hold one batch of many; a small batch must not keep the whole
+    /// block alive that it was cut from.
+    fn compact(&self, batch: &mut Batch, budget: &mut Budget) {
         if self.used > self.limit / 2 && batch.bytes.len() < crate::limits::BLOCK / 2 {
-            batch.bytes = bytes::Bytes::copy_from_slice(&batch.bytes);
+            batch.bytes = budget.compact(&batch.bytes);
         }
-        self.count.add(u64::from(batch.lines), batch.bytes.len() as u64);
-        self.charge(batch.cost(), budget);
-        self.batches.push_back(batch);
     }
 
-    fn charge(&mut self, cost: u64, budget: &mut Budget) {
-        let before = self.borrowed();
+    /// The cost that a batch or a part of it may have.
+    fn room(&self, batch: &Batch, budget: &Budget) -> u64 {
+        let room = match budget.is_paid(&batch.bytes) {
+            true => u64::MAX,
+            false => self.reserved.saturating_sub(self.own).max(budget.free()),
+        };
+        room.min(self.limit.saturating_sub(self.used))
+    }
+
+    fn enter(&mut self, batch: Batch, budget: &mut Budget) {
+        let cost = batch.cost();
+        let fits = self.own + cost <= self.reserved;
+        let charge = budget.charge(&batch.bytes, cost, fits);
+        let before = self.overdraft();
+        self.own += charge.own;
+        budget.overdrawn(self.overdraft() - before);
         self.used += cost;
-        budget.free = budget.free.saturating_sub(self.borrowed() - before);
+        self.count.add(u64::from(batch.lines), batch.bytes.len() as u64);
+        self.batches.push_back(batch);
+        self.charges.push_back(charge);
     }
 
-    /// The inverse of [`Self::charge`].
-    fn release(&mut self, cost: u64, budget: &mut Budget) {
-        let before = self.borrowed();
-        self.used -= cost;
-        budget.free += before - self.borrowed();
+    /// Takes back so much of the queue's own memory.
+    fn take_back(&mut self, bytes: u64, budget: &mut Budget) {
+        let before = self.overdraft();
+        self.own -= bytes;
+        budget.paid_back(before - self.overdraft());
+    }
+
+    /// Takes a batch that was removed off the counts.
+    fn leave(&mut self, batch: &Batch, charge: Option<Charge>, budget: &mut Budget) {
+        self.used -= batch.cost();
+        self.count.lines -= u64::from(batch.lines);
+        self.count.bytes -= batch.bytes.len() as u64;
+        if let Some(charge) = charge {
+            self.take_back(charge.own, budget);
+            budget.release(&charge);
+        }
     }
 
     /// Removes everything. Returns its count.
@@ -162,9 +189,8 @@ impl Queue {
             self.written = 0;
             self.offset = 0;
         }
-        self.release(batch.cost(), budget);
-        self.count.lines -= u64::from(batch.lines);
-        self.count.bytes -= batch.bytes.len() as u64;
+        let charge = self.charges.pop_front();
+        self.leave(&batch, charge, budget);
         Some(batch)
     }
 
@@ -207,10 +233,17 @@ impl Queue {
             self.written -= written;
         }
         let Some(first) = self.batches.front_mut() else { return 0 };
+        let before = first.cost();
         let lines = first.cut_front(bytes);
+        let freed = before - first.cost();
+        self.used -= freed;
         self.count.lines -= u64::from(lines);
         self.count.bytes -= bytes as u64;
-        self.release(bytes as u64, budget);
+        // Common memory is held until nobody holds any of the batch.
+        if let Some(charge) = self.charges.front_mut().filter(|charge| charge.own > 0) {
+            charge.own -= freed;
+            self.take_back(freed, budget);
+        }
         lines
     }
 
@@ -222,6 +255,21 @@ impl Queue {
     /// The first batch that was not written in full.
     pub fn unwritten(&self) -> Option<&Batch> {
         self.batches.get(self.next)
+    }
+
+    /// The unwritten bytes of that batch.
+    pub fn unwritten_bytes(&self) -> Option<Bytes> {
+        Some(self.batches.get(self.next)?.bytes.slice(self.offset..))
+    }
+
+    /// The bytes of that batch that were written.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// How many queues hold that batch, this one included.
+    pub fn unwritten_holders(&self, budget: &Budget) -> u32 {
+        self.charges.get(self.next).map_or(0, |charge| budget.holders(charge))
     }
 
     /// The first unwritten lines of one batch: as many as fit into `most` bytes, but at least one.
@@ -313,9 +361,8 @@ impl Queue {
         let mut cut = Count::default();
         while self.batches.len() > self.next {
             let Some(mut batch) = self.batches.pop_back() else { break };
-            self.release(batch.cost(), budget);
-            self.count.lines -= u64::from(batch.lines);
-            self.count.bytes -= batch.bytes.len() as u64;
+            let charge = self.charges.pop_back();
+            self.leave(&batch, charge, budget);
             cut.add(u64::from(batch.lines), batch.bytes.len() as u64);
             if self.batches.len() == self.next && self.offset > 0 {
                 self.torn = self.offset;
@@ -395,7 +442,52 @@ mod tests {
         assert!(kept * (16 + BATCH_OVERHEAD) + 200 > share, "{kept} lines in {share} bytes");
         while greedy.pop(&mut budget).is_some() {}
         while modest.pop(&mut budget).is_some() {}
-        assert_eq!(budget.free, memory - 2 * share, "all that was borrowed came back");
+        assert_eq!(budget.free(), memory - 2 * share, "all that was borrowed came back");
+    }
+
+    #[test]
+    fn what_many_queues_hold_is_paid_for_once_until_the_last_lets_go() {
+        let memory = 1 << 20;
+        let share = Budget::share(memory, 10);
+        let mut budget = Budget::new(memory, 10 * share);
+        let new = || Queue::new(memory, share);
+        let mut queues: Vec<_> = std::iter::repeat_with(new).take(10).collect();
+        let mut held = 0;
+        loop {
+            let batch = batch_of(&"0123456789abcde\n".repeat(64));
+            let full = queues.iter_mut().map(|queue| queue.push(batch.clone(), &mut budget));
+            if full.collect::<Vec<_>>().iter().any(Result::is_err) {
+                break;
+            }
+            held += 1;
+        }
+        // Of memory that is paid for ten times a queue could hold a tenth.
+        assert!(held * (1024 + BATCH_OVERHEAD) > memory * 3 / 4, "{held}");
+        for queue in &mut queues[1..] {
+            queue.clear(&mut budget);
+            assert_eq!(queue.fill().0, 0);
+        }
+        // The one that did not move has all of the common memory; the others have their shares.
+        let mut kept = 0;
+        while queues[1].push(batch_of(&"x\n".repeat(100)), &mut budget).is_ok() {
+            kept += 1;
+        }
+        assert!(kept * (200 + BATCH_OVERHEAD) + 1000 > share, "{kept} batches in {share} bytes");
+        queues[1].clear(&mut budget);
+        queues[0].clear(&mut budget);
+        assert_eq!(budget.free(), memory - 10 * share, "all that was borrowed came back");
+    }
+
+    #[test]
+    fn what_is_taken_in_beyond_the_bound_is_paid_back_in_full() {
+        let mut budget = Budget::new(1000, 0);
+        let mut queue = Queue::new(100, 0);
+        for _ in 0..10 {
+            queue.push_anyway(batch_of(&"x\n".repeat(500)), &mut budget);
+        }
+        assert_eq!(budget.free(), 0);
+        queue.clear(&mut budget);
+        assert_eq!(budget.free(), 1000, "no more than there was");
     }
 
     #[test]

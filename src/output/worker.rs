@@ -1,31 +1,51 @@
-//! Outputs whose lines go to a thread in jobs: what the engine and the thread say to each other.
+//! What an output does in the thread of its jobs, and what came of it.
 //!
-//! A job has the lines that wait, from the first one that is not completed on; it ends with how
-//! many of them are. What is not completed is in the next job again, so that a worker may have
-//! lines under way when it returns. An output that reads from a spool keeps a [`Kept`] with its
-//! position: it is made at a checkpoint, when no job runs, and comes back after a restart before
-//! any lines do.
+//! An output whose lines leave in jobs (files, standard output) implements [`Worker`] in its
+//! protocol's folder. It knows no thread.
+//!
+//! A job has the lines that wait, from the first one that is not completed on. What is not
+//! completed when it ends is in the next job again, so a worker may have lines under way then.
 
 use std::fmt::Debug;
 use std::path::PathBuf;
 
+use super::open_files::OpenFiles;
 use crate::batch::Batch;
 use crate::ledger::{Count, Reason};
 use crate::parse::syslog::Faults;
 
-/// What became of the batches of a job.
+/// The files of an output and their lengths with all completed lines.
+pub type Position = Vec<(PathBuf, u64)>;
+
+/// What an output keeps with its position, in the cursor.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Its files.
+    pub files: Position,
+    /// Lines of text that only the output understands, none with a newline.
+    pub notes: Vec<String>,
+}
+
+impl Kept {
+    /// Returns whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.notes.is_empty()
+    }
+}
+
+/// What became of the batches given to [`Worker::append`].
 #[derive(Debug)]
 pub struct Written {
-    /// Bytes of whole lines that are completed, from the first batch on: they are where they
-    /// belong, but for those refused.
+    /// Bytes of completed whole lines, from the first batch on: they are written, except for those
+    /// refused.
     pub bytes: usize,
-    /// Of those, lines that can never be delivered.
+    /// Of those, lines that can never be written.
     pub refused: Count,
     /// Why they cannot.
     pub reason: Reason,
-    /// What was wrong with messages that were looked into.
+    /// What was wrong with messages that were parsed.
     pub faults: Faults,
-    /// Whether the rest waits for a checkpoint.
+    /// True if the rest waits for a checkpoint.
     pub pause: bool,
     /// Why it is not all.
     pub error: Option<String>,
@@ -44,46 +64,59 @@ impl Default for Written {
     }
 }
 
-/// What an output keeps with its position, in the cursor.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Kept {
-    /// Its files, and how long they are with all that is completed.
-    pub files: Vec<(PathBuf, u64)>,
-    /// Lines of text that only the output understands, none with a newline.
-    pub notes: Vec<String>,
+/// What a worker is opened with.
+#[derive(Debug)]
+pub struct Workplace<'w, F> {
+    /// The output's name.
+    pub name: &'w str,
+    /// The file system.
+    pub fs: F,
+    /// The files that all outputs have open.
+    pub open_files: &'w OpenFiles,
+    /// True if a cursor records what the worker keeps.
+    pub exact: bool,
 }
 
-impl Kept {
-    /// Whether nothing is kept.
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.notes.is_empty()
-    }
-}
-
-/// The work of an output, in a thread of its own.
-pub trait Worker: Debug + Send {
-    /// Delivers lines, as far as it goes within about half a second.
+/// The thread's side of an output with jobs. It is opened in that thread and stays there.
+pub trait Worker: Debug {
+    /// Writes lines, in order.
     fn append(&mut self, batches: &[Batch]) -> Written;
 
-    /// Goes on from what was kept. Called before any lines come.
-    fn restore(&mut self, notes: &[String]);
+    /// Goes back to what the cursor has kept, before anything is written.
+    ///
+    /// # Errors
+    /// What cannot be restored, and why.
+    fn restore(&mut self, kept: &Kept) -> Result<(), String> {
+        let _ = kept;
+        Ok(())
+    }
+
+    /// Makes all that was written durable. Returns what the cursor is to keep.
+    ///
+    /// # Errors
+    /// What cannot be made durable, and why.
+    fn checkpoint(&mut self) -> Result<Kept, String> {
+        Ok(Kept::default())
+    }
 
     /// Lines that would have come next, or soon, are missing from the spool: they were dropped or
     /// are damaged.
-    fn missing(&mut self);
+    fn missing(&mut self) {}
 
-    /// What is to be kept with the position behind all that is completed.
-    fn keep(&mut self) -> Vec<String>;
+    /// The cursor with what the last checkpoint kept is on disk.
+    fn saved(&mut self) {}
 
-    /// What was to be kept is durable.
-    fn saved(&mut self);
-}
+    /// Closes what is open by name, so that the next line opens it again. It may wait for the next
+    /// checkpoint ([`Self::is_reopening`]).
+    fn reopen(&mut self) {}
 
-/// Starts a worker, in its thread.
-pub trait StartWorker: Debug + Send + Sync {
-    /// The worker of the output of this name. `keeps` says whether what it keeps is written.
-    ///
-    /// # Errors
-    /// Why it cannot work; it is tried again.
-    fn start(&self, name: &str, keeps: bool) -> Result<Box<dyn Worker>, String>;
+    /// Returns whether a reopen waits for a checkpoint.
+    fn is_reopening(&self) -> bool {
+        false
+    }
+
+    /// Takes the files that are complete and to be compressed.
+    fn take_to_compress(&mut self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 }

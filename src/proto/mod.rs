@@ -4,8 +4,10 @@
 //! [`traits::Output`], and add it to a list below. The keys of the configuration, the enums of
 //! the plan and every question that the rest of the program asks of it come from the lists.
 
+pub mod containers;
 pub mod fifo;
 pub mod file;
+pub mod fluent;
 pub mod forward;
 pub mod kafka;
 pub mod pipe;
@@ -14,17 +16,21 @@ pub mod shared;
 pub mod stdin;
 pub mod stdout;
 pub mod syslog;
+pub mod tail;
 pub mod tcp;
+pub mod thrift;
 pub mod traits;
 pub mod udp;
 
+use std::any::Any;
+
 use self::shared::datagrams::UdpInPlan;
 use self::shared::tls::ServerTlsPlan;
-use self::traits::{Claim, Input, Nature, Opening};
-use crate::forward::client::{Client, Offer};
+use self::traits::{Claim, ClientPlan, Input, Nature, Opening};
+use crate::forward::client::{Client, Offer, OpenClients};
 use crate::ingress::{OpenError, Source};
-use crate::settings::{Choice, Report, Section};
-use crate::url::Protocol;
+use crate::settings::{Choice, Key, Report, Section};
+use crate::url::{Protocol, Url};
 
 /// The inputs: the enum of their plans, and each question as a method that asks the plan.
 macro_rules! inputs {
@@ -67,11 +73,6 @@ macro_rules! inputs {
                 match self { $(Self::$name(plan) => Input::describe(plan),)+ }
             }
 
-            /// Its UDP socket, where it has one.
-            pub fn udp(&self) -> Option<&UdpInPlan> {
-                match self { $(Self::$name(plan) => Input::udp(plan),)+ }
-            }
-
             /// Its TLS, where clients come through it.
             pub fn tls(&self) -> Option<&ServerTlsPlan> {
                 match self { $(Self::$name(plan) => Input::tls(plan),)+ }
@@ -98,6 +99,14 @@ inputs! {
     Syslog(syslog::config::SyslogInPlan),
     /// Messages, each acknowledged once it is on disk.
     Relp(relp::config::RelpInPlan),
+    /// Files that grow, followed through rotation.
+    Tail(tail::config::TailPlan),
+    /// The output of containers, from the files of their runtime.
+    Containers(containers::config::ContainersPlan),
+    /// Records of the Fluent forward protocol; a chunk is acknowledged once it is on disk.
+    Fluent(fluent::config::FluentInPlan),
+    /// Calls of Scribe and Flume over Thrift, each answered once it is on disk.
+    Thrift(thrift::config::ThriftInPlan),
     /// The daemon's standard input; ends the daemon's work at end of file.
     Stdin(stdin::config::StdinPlan),
     /// A named pipe, created where missing, reopened at end of file.
@@ -126,24 +135,82 @@ macro_rules! outputs {
 }
 pub(crate) use outputs;
 
-/// The clients of `forward` outputs.
+/// The clients of `forward` outputs, each with the plan of the keys that it has beside those of
+/// every output: the struct of all plans, and what asks them.
 macro_rules! clients {
-    ($($folder:ident),+ $(,)?) => {
+    ($($(#[$doc:meta])* $folder:ident: $plan:ty),+ $(,)?) => {
         /// The schemes of each client of `forward` outputs.
         pub const CLIENTS: &[&[Protocol]] = &[$($folder::config::SCHEMES),+];
 
-        /// A client for a connection to a peer that is reached by this scheme; `None` where no
-        /// protocol forwards by it.
-        pub fn client(scheme: Protocol, offer: Offer) -> Option<Box<dyn Client>> {
-            $(if $folder::config::SCHEMES.contains(&scheme) {
-                return Some(Box::new($folder::client::new(offer)));
-            })+
-            None
+        /// The keys that each client has of its own.
+        pub const CLIENT_KEYS: &[&[Key]] = &[$(<$plan as ClientPlan>::KEYS),+];
+
+        /// What an output says of each protocol that it may forward by.
+        #[derive(Debug, Clone, PartialEq, Eq, Default)]
+        pub struct ClientPlans {
+            $($(#[$doc])* pub $folder: $plan,)+
+        }
+
+        impl ClientPlans {
+            /// Reads the plan of each protocol.
+            pub fn read(
+                section: &Section<'_>,
+                peers: &[Url],
+                report: &mut Report<'_>,
+            ) -> Option<Self> {
+                $(refuse_keys_of_no_peer(
+                    section,
+                    (<$plan as ClientPlan>::KEYS, $folder::config::SCHEMES),
+                    peers,
+                    report,
+                );)+
+                $(let $folder = ClientPlan::read(section, report);)+
+                Some(Self { $($folder: $folder?),+ })
+            }
+        }
+
+        impl OpenClients for ClientPlans {
+            fn client(&self, scheme: Protocol, offer: Offer) -> Option<Box<dyn Client>> {
+                $(if $folder::config::SCHEMES.contains(&scheme) {
+                    return Some(Box::new($folder::client::new(offer, &self.$folder)));
+                })+
+                None
+            }
+
+            fn equals(&self, other: &dyn Any) -> bool {
+                other.downcast_ref::<Self>() == Some(self)
+            }
         }
     };
 }
 
-clients! { relp, tcp }
+clients! {
+    /// RELP has no keys of its own.
+    relp: (),
+    /// Lines over plain TCP.
+    tcp: tcp::config::TcpOutPlan,
+    /// Fluent forward.
+    fluent: fluent::out_config::FluentOutPlan,
+    /// Scribe.
+    thrift: thrift::config::ScribeOutPlan,
+}
+
+/// Refuses keys of a protocol by which no peer is reached.
+fn refuse_keys_of_no_peer(
+    section: &Section<'_>,
+    (keys, schemes): (&[Key], &[Protocol]),
+    peers: &[Url],
+    report: &mut Report<'_>,
+) {
+    if peers.iter().any(|peer| schemes.contains(&peer.protocol)) {
+        return;
+    }
+    let schemes: Vec<_> = schemes.iter().map(|one| format!("{}://", one.word())).collect();
+    for entry in keys.iter().filter_map(|key| section.entry(key)) {
+        entry
+            .misplaced(report, format!("needs a peer that is reached by {}", schemes.join(" or ")));
+    }
+}
 
 /// Whether a choice is made by a key.
 pub fn is_key(choice: &Choice, name: &str) -> bool {

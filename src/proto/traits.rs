@@ -4,18 +4,20 @@
 //! and how long its lines are; an output, what it claims, how large its queue is and how it
 //! writes. Nothing else of the configuration knows a protocol.
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use super::shared::datagrams::UdpInPlan;
 use super::shared::process::ProcessPlan;
 use super::shared::tls::ServerTlsPlan;
 use crate::format::plan::FormatPlan;
+use crate::forward::plan::ForwardPlan;
+use crate::fs::Fs;
 use crate::ingress::datagrams::DatagramSocket;
+use crate::ingress::files::watch::Meant;
+use crate::ingress::listener::Listener;
 use crate::ingress::{OpenError, Socket, Source};
-use crate::output::worker::StartWorker;
-use crate::settings::{Choice, Entry, Report, Section};
+use crate::output::worker::{Worker, Workplace};
+use crate::settings::{Choice, Entry, Key, Report, Section};
 
 /// The configuration of an input.
 pub trait Input: Sized {
@@ -33,11 +35,6 @@ pub trait Input: Sized {
 
     /// What it is, on one line.
     fn describe(&self) -> String;
-
-    /// Its UDP socket, where it has one.
-    fn udp(&self) -> Option<&UdpInPlan> {
-        None
-    }
 
     /// Its TLS, where clients come through it.
     fn tls(&self) -> Option<&ServerTlsPlan> {
@@ -83,7 +80,7 @@ impl Opening<'_> {
     }
 
     /// Takes a listening socket.
-    pub fn listener(&mut self) -> Option<TcpListener> {
+    pub fn listener(&mut self) -> Option<Listener> {
         let is_listener = |socket: &Socket| matches!(socket, Socket::Listener(_));
         let at = self.sockets.iter().position(is_listener)?;
         match self.sockets.swap_remove(at) {
@@ -117,14 +114,62 @@ pub trait Output: Sized {
         Vec::new()
     }
 
-    /// What starts its worker, where its lines go to one in jobs.
-    fn worker(&self) -> Option<Arc<dyn StartWorker>> {
-        None
+    /// Where its lines go.
+    fn sink(&self) -> SinkPlan<'_>;
+
+    /// Returns whether its lines are formatted when they are written and are raw in the queue: a
+    /// file can then be chosen by the content of a line, and lines in doubt can be written again.
+    fn formats_when_written(&self) -> bool {
+        false
     }
 
-    /// The process it runs, where it is one.
-    fn process(&self) -> Option<&ProcessPlan> {
+    /// Returns whether it knows by a count of lines what its peer has, so that after a restart the
+    /// same lines must come again.
+    fn counts_lines(&self) -> bool {
+        false
+    }
+
+    /// Opens the worker of an output with jobs; `None` for any other.
+    fn worker<F: Fs + 'static>(&self, workplace: Workplace<'_, F>) -> Option<Box<dyn Worker>> {
+        let _ = workplace;
         None
+    }
+}
+
+/// The four ways out.
+#[derive(Debug, Clone, Copy)]
+pub enum SinkPlan<'p> {
+    /// The stdin of child processes.
+    Children(&'p ProcessPlan),
+    /// A socket, one line a datagram.
+    Datagrams {
+        /// `host:port`, the host a name or an address.
+        to: &'p str,
+    },
+    /// A thread that runs jobs in a [`Worker`].
+    Jobs {
+        /// True if a cursor can record the worker's position.
+        has_position: bool,
+    },
+    /// Connections to peers.
+    Connections(&'p ForwardPlan),
+}
+
+/// What an output says of one protocol that it forwards by.
+pub trait ClientPlan: Default + Sized {
+    /// The keys that the protocol has of its own.
+    const KEYS: &'static [Key];
+
+    /// Reads it.
+    fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<Self>;
+}
+
+/// The plan of a protocol without keys.
+impl ClientPlan for () {
+    const KEYS: &'static [Key] = &[];
+
+    fn read(_: &Section<'_>, _: &mut Report<'_>) -> Option<Self> {
+        Some(())
     }
 }
 
@@ -144,10 +189,14 @@ pub enum Claim {
     Tcp(SocketAddr),
     /// The path of a Unix socket for datagrams.
     UnixPath(PathBuf),
+    /// The path of a Unix socket for connections.
+    UnixListener(PathBuf),
     /// Another path that is read: that of a FIFO.
     Path(PathBuf),
     /// Standard input.
     Stdin,
+    /// Files that are followed.
+    Followed(Meant),
     /// A file that is written.
     File(PathBuf),
     /// A spool's folder.
@@ -163,6 +212,9 @@ pub struct Nature {
     pub label: &'static str,
     /// Whether a sender is told that its lines are on disk.
     pub acknowledged: bool,
+    /// Whether it numbers its lines and keeps positions: a spool takes all of them, and a position
+    /// moves over what every output is done with.
+    pub numbered: bool,
     /// Whether its senders wait when nothing is read from them.
     pub can_wait: bool,
     /// The longest line that can come, in bytes, whatever the configuration allows.
@@ -172,7 +224,7 @@ pub struct Nature {
 impl Nature {
     /// An input whose senders wait, without acknowledgements and with lines of any length.
     pub const fn new(label: &'static str) -> Self {
-        Self { label, acknowledged: false, can_wait: true, longest_line: None }
+        Self { label, acknowledged: false, numbered: false, can_wait: true, longest_line: None }
     }
 }
 
@@ -182,6 +234,8 @@ impl Claim {
         match (self, other) {
             (Self::Udp { address: one, .. }, Self::Udp { address: other, .. })
             | (Self::Tcp(one), Self::Tcp(other)) => addresses_clash(*one, *other),
+            (Self::UnixPath(one), Self::UnixListener(other))
+            | (Self::UnixListener(one), Self::UnixPath(other)) => one == other,
             _ => self == other,
         }
     }
@@ -197,6 +251,7 @@ impl Claim {
                 Self::Udp { address: any(*address), multicast: None, interface: None }
             }
             Self::Tcp(address) => Self::Tcp(any(*address)),
+            Self::UnixListener(path) => Self::UnixPath(path.clone()),
             other => other.clone(),
         }
     }
@@ -205,7 +260,8 @@ impl Claim {
     pub fn fits(&self, socket: &Socket) -> bool {
         match self {
             Self::Udp { .. } | Self::UnixPath(_) => matches!(socket, Socket::Datagrams(_)),
-            Self::Tcp(_) => matches!(socket, Socket::Listener(_)),
+            Self::Tcp(_) => matches!(socket, Socket::Listener(Listener::Tcp(_))),
+            Self::UnixListener(_) => matches!(socket, Socket::Listener(Listener::Unix(..))),
             _ => false,
         }
     }
@@ -223,8 +279,9 @@ impl Claim {
             Self::Udp { address, .. } | Self::Tcp(address) => {
                 format!("{address} is bound by {owner}")
             }
-            Self::UnixPath(_) => format!("this socket is bound by {owner}"),
+            Self::UnixPath(_) | Self::UnixListener(_) => format!("this socket is bound by {owner}"),
             Self::Path(_) => format!("this FIFO is read by {owner}"),
+            Self::Followed(_) => format!("these files are followed by {owner}"),
             Self::Stdin => format!("standard input is read by {owner}"),
             Self::File(_) => format!("this file is written by {owner}"),
             Self::Folder(_) => format!("[{table}] has its spool in this folder"),
@@ -235,8 +292,10 @@ impl Claim {
     /// What is said of the place where it was claimed first.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Udp { .. } | Self::Tcp(_) | Self::UnixPath(_) => "bound here",
-            Self::Path(_) | Self::Stdin => "read here",
+            Self::Udp { .. } | Self::Tcp(_) | Self::UnixPath(_) | Self::UnixListener(_) => {
+                "bound here"
+            }
+            Self::Path(_) | Self::Stdin | Self::Followed(_) => "read here",
             Self::File(_) | Self::Stdout => "written here",
             Self::Folder(_) => "used here",
         }

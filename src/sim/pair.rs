@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::fs::{Loss, SimFs};
 use super::world::World;
+use crate::batch::Inquiry;
 use crate::engine::{Event, LinkEvent};
 use crate::forward::link::Command;
 use crate::ids::LaneId;
@@ -178,8 +179,9 @@ impl Pair {
         }
         self.barrier += 1;
         session.handed(self.barrier);
-        let resume = session.asks().into_iter().collect();
-        self.receiver.handle(Event::Barrier { node, number: self.barrier, resume });
+        let origins = session.asks().into_iter().collect();
+        let inquiry = Inquiry { origins, ..Inquiry::default() };
+        self.receiver.handle(Event::Barrier { node, number: self.barrier, inquiry });
         self.sender.settle();
         true
     }

@@ -1,21 +1,23 @@
 //! The engine with simulated children, disk and clock, driven step by step.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::IoSlice;
+use std::io::{self, ErrorKind, IoSlice};
 use std::time::{Duration, SystemTime};
 
 use super::fs::SimFs;
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config;
+use crate::engine::losses::Loss;
 use crate::engine::status::{NodeStatus, Status};
-use crate::engine::{Action, DiskTarget, DiskWork, Engine, Event, ReadJob, SinkKind, SpoolFound};
+use crate::engine::{Action, DiskWork, Engine, Event, Pipes, ReadJob, SinkKind, SpoolFound};
 use crate::filter::batch_of;
 use crate::forward::link::Command;
 use crate::ids::{LaneId, NodeId};
 use crate::input::InputCounts;
-use crate::output::file::FileOutput;
-use crate::output::worker::Kept;
+use crate::limits::PIECES_HELD;
+use crate::output::open_files::OpenFiles;
+use crate::output::worker::{Worker, Workplace};
 use crate::spool::age::Now;
 use crate::spool::job;
 use crate::spool::reader::Reader;
@@ -26,12 +28,17 @@ use crate::spool::writer::Writer;
 /// What a pipe holds before its writer must wait.
 const PIPE: usize = 256;
 
+/// What the kernel shares of a pipe: whole pages, but for the last bytes of a piece.
+const PAGE: usize = 8;
+
 /// A child: the content of its pipe, and what it has read.
 #[derive(Debug, Default)]
 pub(crate) struct SimChild {
     pipe: Vec<u8>,
     read: Vec<u8>,
     at_end: bool,
+    /// True if it has closed its stdin, which the daemon has not noticed.
+    deaf: bool,
     /// True if it ignores end of file and SIGTERM; SIGKILL always ends it.
     pub(crate) stubborn: bool,
 }
@@ -41,7 +48,7 @@ pub(crate) struct World {
     pub(crate) engine: Engine,
     pub(crate) now: Mono,
     pub(crate) fs: SimFs,
-    files: BTreeMap<NodeId, FileOutput<SimFs>>,
+    workers: BTreeMap<NodeId, Box<dyn Worker>>,
     spools: BTreeMap<NodeId, Writer<SimFs>>,
     /// Syncs that have begun. Data that arrives before they end is appended beside them.
     syncs: VecDeque<(NodeId, Syncing<SimFs>)>,
@@ -49,10 +56,19 @@ pub(crate) struct World {
     pub(crate) slow_syncs: bool,
     /// What inputs were sent: the last completed barrier, and answers to resume queries.
     pub(crate) completed: u64,
+    /// Barriers that are lost.
+    pub(crate) lost: Vec<u64>,
     pub(crate) answers: VecDeque<(u64, Vec<Vec<Option<u64>>>)>,
     /// Commands issued by links.
     pub(crate) commands: VecDeque<(LaneId, Command)>,
     pub(crate) children: BTreeMap<LaneId, SimChild>,
+    /// Children to be written to, and the daemon's own pipes.
+    ready: Vec<LaneId>,
+    own: [Vec<u8>; PIECES_HELD],
+    /// Children whose pipes will have room in a moment.
+    retries: Vec<LaneId>,
+    /// Bytes that children got from those.
+    pub(crate) shared: u64,
     /// What each child of a node has read, one entry per run.
     pub(crate) lives: BTreeMap<String, Vec<Vec<u8>>>,
     /// True if commands can be started.
@@ -61,6 +77,64 @@ pub(crate) struct World {
     pub(crate) started: u32,
     pub(crate) signals: Vec<&'static str>,
     pub(crate) paused: Vec<String>,
+    /// Episodes of losses as they were reported.
+    pub(crate) losses: Vec<Loss>,
+}
+
+/// The pipes of the children, as the engine sees them.
+struct SimPipes<'a> {
+    children: &'a mut BTreeMap<LaneId, SimChild>,
+    own: &'a mut [Vec<u8>; PIECES_HELD],
+    shared: &'a mut u64,
+    retries: &'a mut Vec<LaneId>,
+}
+
+impl SimPipes<'_> {
+    /// Puts the first bytes into a pipe, in steps of so many.
+    fn put(&mut self, lane: LaneId, bytes: &[u8], step: usize) -> io::Result<usize> {
+        let child = self.children.get_mut(&lane).ok_or(ErrorKind::WouldBlock)?;
+        if child.deaf {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        let room = PIPE - child.pipe.len();
+        let count = if bytes.len() <= room { bytes.len() } else { room / step * step };
+        child.pipe.extend_from_slice(&bytes[..count]);
+        if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
+    }
+}
+
+impl Pipes for SimPipes<'_> {
+    fn hold(&mut self, slot: usize, bytes: &[u8]) -> io::Result<usize> {
+        self.own[slot] = bytes.to_vec();
+        Ok(bytes.len())
+    }
+
+    fn release(&mut self, slot: usize) {
+        self.own[slot].clear();
+    }
+
+    fn share(&mut self, slot: usize, most: usize, last: bool, lane: LaneId) -> io::Result<usize> {
+        let held = self.own[slot][..most].to_vec();
+        let count = self.put(lane, &held, PAGE)?;
+        if last {
+            self.own[slot].drain(..count);
+        }
+        *self.shared += count as u64;
+        Ok(count)
+    }
+
+    fn write(&mut self, lane: LaneId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        self.put(lane, &bytes, 1)
+    }
+
+    fn retry(&mut self, lane: LaneId) {
+        self.retries.push(lane);
+    }
+
+    fn unread(&self, lane: LaneId) -> Option<usize> {
+        Some(self.children.get(&lane)?.pipe.len())
+    }
 }
 
 /// A plan from a configuration's text.
@@ -82,20 +156,28 @@ impl World {
             engine: Engine::new(&plan(text), Mono::default()).unwrap(),
             now: Mono::default(),
             fs,
-            files: BTreeMap::new(),
+            workers: BTreeMap::new(),
             spools: BTreeMap::new(),
             syncs: VecDeque::new(),
             slow_syncs: false,
             completed: 0,
+            lost: Vec::new(),
             answers: VecDeque::new(),
             commands: VecDeque::new(),
             children: BTreeMap::new(),
+            ready: Vec::new(),
+            own: Default::default(),
+            retries: Vec::new(),
+            shared: 0,
             lives: BTreeMap::new(),
             startable: true,
             started: 0,
             signals: Vec::new(),
             paused: Vec::new(),
+            losses: Vec::new(),
         };
+        // Small enough to be cut by a pipe of this world, and too small to be worth it.
+        world.engine.set_pieces(100, 12);
         world.open_spools()?;
         world.settle();
         Ok(world)
@@ -150,6 +232,9 @@ impl World {
             assert!(next >= self.now, "the deadline is in the past");
             self.now = next.max(self.now);
             self.end_sync();
+            std::mem::take(&mut self.retries).into_iter().for_each(|lane| {
+                self.engine.writable(lane);
+            });
             self.handle(Event::Tick);
             if self.now >= end {
                 return;
@@ -165,8 +250,7 @@ impl World {
                 self.act(action);
             } else if let Some(ready) = self.engine.poll_ready() {
                 self.write(ready);
-            } else if !self.slow_syncs && self.end_sync() {
-            } else {
+            } else if !(self.write_children() || !self.slow_syncs && self.end_sync()) {
                 self.check();
                 return;
             }
@@ -192,7 +276,8 @@ impl World {
             Action::Start(lane) if self.startable => {
                 self.started += 1;
                 self.children.insert(lane, SimChild::default());
-                self.engine.handle(Event::Started { lane, pid: self.started }, self.now);
+                let pid = self.started;
+                self.engine.handle(Event::Started { lane, pid, pipe: Some(PIPE as u64) }, self.now);
             }
             Action::Start(lane) => {
                 let error = "no such file".into();
@@ -226,8 +311,10 @@ impl World {
                 self.paused.retain(|other| *other != name);
             }
             Action::Completed { barrier, .. } => self.completed = barrier,
+            Action::Lost { barrier, .. } => self.lost.push(barrier),
             Action::Resume { barrier, lasts, .. } => self.answers.push_back((barrier, lasts)),
-            Action::Throttle(..) => {}
+            Action::Kin { .. } | Action::Throttle(..) => {}
+            Action::Report(loss) => self.losses.push(loss),
             Action::Read(job) => self.read_spool(job),
             Action::Link(lane, command) => self.commands.push_back((lane, command)),
         }
@@ -235,24 +322,24 @@ impl World {
 
     fn disk(&mut self, node: NodeId, work: DiskWork) {
         match work {
-            DiskWork::Open(DiskTarget::File { plan, exact }) => {
-                let files = FileOutput::new(plan, self.fs.clone());
-                self.files.insert(node, if exact { files.exact() } else { files });
+            DiskWork::Open { name, plan, exact } => {
+                let (fs, open_files) = (self.fs.clone(), &OpenFiles::default());
+                let workplace = Workplace { name: &name, fs, open_files, exact };
+                let worker = plan.worker(workplace).unwrap();
+                self.workers.insert(node, worker);
             }
-            DiskWork::Open(other) => panic!("no {other:?} here"),
             DiskWork::Append(batches) => {
-                let written = self.files.get_mut(&node).unwrap().append(&batches);
+                let written = self.workers.get_mut(&node).unwrap().append(&batches);
                 self.engine.handle(Event::JobDone { node, written }, self.now);
             }
+            DiskWork::Missing => self.workers.get_mut(&node).unwrap().missing(),
             DiskWork::Restore(kept) => {
-                self.files.get_mut(&node).unwrap().restore(&kept.files).unwrap();
+                self.workers.get_mut(&node).unwrap().restore(&kept).unwrap();
             }
-            DiskWork::Missing => {}
             DiskWork::Checkpoint => {
-                let output = self.files.get_mut(&node).unwrap();
+                let output = self.workers.get_mut(&node).unwrap();
                 let was_reopening = output.is_reopening();
-                let files = output.checkpoint();
-                let kept = files.map(|files| Kept { files, ..Kept::default() });
+                let kept = output.checkpoint();
                 let reopened = was_reopening && !output.is_reopening();
                 self.engine.handle(Event::Checkpointed { node, kept }, self.now);
                 if reopened {
@@ -260,7 +347,7 @@ impl World {
                 }
             }
             DiskWork::CheckpointSaved => {
-                let output = self.files.get_mut(&node).unwrap();
+                let output = self.workers.get_mut(&node).unwrap();
                 let was_reopening = output.is_reopening();
                 output.saved();
                 if was_reopening {
@@ -283,12 +370,12 @@ impl World {
             }
             DiskWork::Close if self.spools.contains_key(&node) => drop(self.spools.remove(&node)),
             DiskWork::Reopen => {
-                let files = self.files.get_mut(&node).unwrap();
-                files.reopen();
-                let done = !files.is_reopening();
+                let worker = self.workers.get_mut(&node).unwrap();
+                worker.reopen();
+                let done = !worker.is_reopening();
                 self.engine.handle(Event::Reopened { node, done }, self.now);
             }
-            DiskWork::Close => drop(self.files.remove(&node)),
+            DiskWork::Close => drop(self.workers.remove(&node)),
         }
     }
 
@@ -300,28 +387,27 @@ impl World {
 
     fn write(&mut self, lane: LaneId) {
         match self.engine.sink(lane) {
-            Some(SinkKind::Child) => {}
+            Some(SinkKind::Child) => self.ready.push(lane),
             // The test plays the network and takes the bytes when it likes.
-            Some(SinkKind::Connection) => return self.engine.fill(lane),
+            Some(SinkKind::Connection) => self.engine.fill(lane),
             other => panic!("no {other:?} here"),
         }
-        if !self.engine.take_up(lane) {
-            return;
-        }
-        let Some(child) = self.children.get_mut(&lane) else { return };
-        let room = PIPE - child.pipe.len();
-        let mut slices = [IoSlice::new(&[]); 4];
-        let count = self.engine.slices(lane, &mut slices);
-        let bytes: Vec<u8> =
-            slices[..count].iter().flat_map(|slice| slice.iter().copied()).take(room).collect();
-        child.pipe.extend_from_slice(&bytes);
-        let held = child.pipe.len();
-        self.engine.wrote(lane, bytes.len());
-        self.engine.unread(lane, held);
-        if bytes.len() == room {
-            self.engine.write_blocked(lane);
-        } else {
-            self.engine.writable(lane);
+    }
+
+    /// Writes to the children that are ready. Returns whether there were any.
+    fn write_children(&mut self) -> bool {
+        let any = !self.ready.is_empty();
+        let (children, own) = (&mut self.children, &mut self.own);
+        let (shared, retries) = (&mut self.shared, &mut self.retries);
+        let mut pipes = SimPipes { children, own, shared, retries };
+        self.engine.write_children(&mut self.ready, &mut pipes, self.now);
+        any
+    }
+
+    /// A child closes its stdin, which the daemon notices when it writes.
+    pub(crate) fn close_unnoticed(&mut self, lane: LaneId) {
+        if let Some(child) = self.children.get_mut(&lane) {
+            child.deaf = true;
         }
     }
 
@@ -333,7 +419,7 @@ impl World {
 
     /// A child reads `bytes` bytes.
     pub(crate) fn read(&mut self, lane: LaneId, bytes: usize) {
-        let Some(child) = self.children.get_mut(&lane) else { return };
+        let Some(child) = self.children.get_mut(&lane).filter(|child| !child.deaf) else { return };
         let bytes = bytes.min(child.pipe.len());
         child.read.extend(child.pipe.drain(..bytes));
         let held = child.pipe.len();

@@ -40,7 +40,8 @@ use crate::ids::Identity;
 pub struct Job {
     /// The epoch of the last report that whoever made the job has seen.
     pub epoch: u64,
-    /// Origins that nothing will come from any more.
+    /// Origins that nothing will come from any more and whose lines are all durable. They may
+    /// begin anew with the lines of this job.
     pub ended: Vec<Identity>,
     /// Lines to append.
     pub batches: Vec<Batch>,
@@ -123,8 +124,8 @@ pub fn begin<F: Fs + Clone>(
     writer.set_now(now);
     let (lines, thread) = (job.appends(), job.thread());
     let (mut appended, mut failed) = (Appended::default(), None);
+    job.ended.into_iter().for_each(|origin| writer.forget(origin));
     if job.epoch == writer.epoch() {
-        job.ended.into_iter().for_each(|origin| writer.forget(origin));
         appended = writer.append(&job.batches);
     }
     if job.housekeeping {

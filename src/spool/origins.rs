@@ -67,11 +67,11 @@ impl Origins {
         Some(oldest)
     }
 
-    /// Nothing will come from `spool` any more.
-    pub fn forget(&mut self, spool: Identity, end: u64) {
-        if self.known.contains_key(&spool) {
-            self.change(spool, None, end);
-        }
+    /// Nothing will come from `spool` any more, and all that came is durable. Not taken back by
+    /// [`Self::roll_back`]: its numbers may begin anew behind this.
+    pub fn end(&mut self, spool: Identity) {
+        debug_assert!(self.undo.iter().all(|undo| undo.spool != spool));
+        self.set(spool, None);
     }
 
     /// Takes a durable row in; rows are in the order in which they were heard of.
@@ -167,12 +167,24 @@ mod tests {
         assert_eq!(origins.settle(7), [(A, Some(4)), (B, Some(1))]);
         assert_eq!(origins.durable(), BTreeMap::from([(A, 4), (B, 1)]));
         assert_eq!(origins.last(A), Some(9));
-        origins.forget(B, 12);
         origins.roll_back();
         assert_eq!(origins.rows().collect::<Vec<_>>(), [(A, 4), (B, 1)]);
-        origins.forget(B, 12);
-        assert_eq!(origins.settle(12), [(B, None)]);
+    }
+
+    #[test]
+    fn an_origin_that_has_ended_may_begin_anew_whatever_is_taken_back() {
+        let mut origins = Origins::default();
+        origins.note(A, 4, 5);
+        origins.note(B, 9, 7);
+        assert_eq!(origins.settle(7), [(A, Some(4)), (B, Some(9))]);
+        origins.note(A, 6, 9);
+        origins.end(B);
+        assert_eq!(origins.last(B), None);
+        origins.roll_back();
         assert_eq!(origins.rows().collect::<Vec<_>>(), [(A, 4)]);
+        assert_eq!(origins.durable(), BTreeMap::from([(A, 4)]));
+        origins.note(B, 0, 8);
+        assert_eq!(origins.settle(8), [(B, Some(0))]);
     }
 
     #[test]

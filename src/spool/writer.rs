@@ -283,9 +283,9 @@ impl<F: Fs> Writer<F> {
         }
     }
 
-    /// Nothing will come from this origin any more.
+    /// Nothing will come from this origin any more, and all that came is durable.
     pub fn forget(&mut self, origin: Identity) {
-        self.origins.forget(origin, self.next);
+        self.origins.end(origin);
     }
 
     /// Whether something was appended that is not durable.

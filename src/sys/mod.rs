@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "system calls; each block has its SAFETY comment")]
 
 pub mod inherit;
+pub mod lease;
 pub mod pipe;
 pub mod process;
 pub mod recv;

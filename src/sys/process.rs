@@ -1,11 +1,14 @@
 //! Setup of a child between fork and exec.
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::limits::DESCRIPTORS_RESERVED;
 
 /// The limit of open files when this process started.
 static OPEN_FILES_AT_START: OnceLock<u64> = OnceLock::new();
@@ -25,11 +28,32 @@ pub fn open_files_limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
 }
 
+/// The number of descriptors that clients of inputs leave to everything else: to files, children
+/// and the control socket.
+fn reserved(limit: u64) -> u64 {
+    (limit / 8).min(DESCRIPTORS_RESERVED)
+}
+
+/// Returns whether a descriptor that was just made is one of the last that clients may take: the
+/// system gives out the lowest number that is free.
+pub fn is_one_of_the_last(made: RawFd) -> bool {
+    let limit = open_files_limit();
+    u64::try_from(made).is_ok_and(|made| made + reserved(limit) >= limit)
+}
+
+/// Returns whether clients have no descriptor left.
+pub fn descriptors_are_scarce(any: BorrowedFd<'_>) -> bool {
+    any.try_clone_to_owned().map_or(true, |made| is_one_of_the_last(made.as_raw_fd()))
+}
+
+/// A user, its group and its supplementary groups.
+pub type Ids = (u32, u32, Vec<u32>);
+
 /// The restrictions a child runs under.
 #[derive(Debug, Clone, Default)]
 pub struct Confine {
     /// User, group and supplementary groups to run as.
-    pub user: Option<(u32, u32, Vec<u32>)>,
+    pub user: Option<Ids>,
     /// The nice value (nice(2)).
     pub nice: i32,
     /// Bytes of memory, seconds of processor time, open files (getrlimit(2)).

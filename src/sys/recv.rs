@@ -11,10 +11,12 @@ use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
 
-use crate::limits::{DATAGRAM_MAX, RECV_SLOTS};
+use crate::limits::{AREAS_MAX, DATAGRAM_MAX, RECV_SLOTS};
 use crate::sources::Source;
 
 /// Room for the control messages: UDP_GRO's `int`, or the three of a process, with space to spare.
@@ -33,8 +35,11 @@ struct Control([u8; CONTROL_LEN]);
 pub struct DatagramReader {
     /// Maximum bytes of a message; the rest of a longer one is truncated.
     room: usize,
-    /// Slot `i` (from 1) of a call lands at `(i - 1) * room`; slot 0 elsewhere.
+    /// Slot `i` (from 1) of a call lands at `(i - 1) * room`; slot 0 elsewhere. Empty while it is
+    /// not borrowed.
     area: Vec<u8>,
+    /// Number of slots of the last call.
+    asked: usize,
     headers: Vec<libc::mmsghdr>,
     slices: Vec<libc::iovec>,
     control: Vec<Control>,
@@ -52,6 +57,35 @@ pub struct Message {
     pub segment: usize,
 }
 
+/// The room that a reader borrows.
+const AREA: usize = (RECV_SLOTS - 1) * DATAGRAM_MAX;
+
+/// The number of readers there are.
+static READERS: AtomicUsize = AtomicUsize::new(0);
+
+/// The room of all readers. If there are more than [`AREAS_MAX`] readers, each borrows it for one
+/// call only.
+static AREAS: Mutex<Areas> = Mutex::new(Areas { free: Vec::new(), made: 0 });
+
+struct Areas {
+    free: Vec<Vec<u8>>,
+    made: usize,
+}
+
+fn areas() -> MutexGuard<'static, Areas> {
+    AREAS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Areas {
+    fn borrow(&mut self) -> Option<Vec<u8>> {
+        if self.free.is_empty() && self.made < AREAS_MAX {
+            self.made += 1;
+            return Some(vec![0; AREA]);
+        }
+        self.free.pop()
+    }
+}
+
 // SAFETY: the raw pointers in `headers` and `slices` are rewritten by every call of `read` before
 // the kernel sees them, and point only into this value and that call's buffer.
 unsafe impl Send for DatagramReader {}
@@ -59,11 +93,13 @@ unsafe impl Send for DatagramReader {}
 impl DatagramReader {
     /// Room for [`RECV_SLOTS`] messages; memory is only touched as messages arrive.
     pub fn new() -> Self {
+        READERS.fetch_add(1, Ordering::Relaxed);
         // SAFETY: mmsghdr and iovec are plain C structs for which all zeroes is a valid value.
         let (header, slice) = unsafe { (mem::zeroed(), mem::zeroed()) };
         Self {
             room: DATAGRAM_MAX,
-            area: vec![0; (RECV_SLOTS - 1) * DATAGRAM_MAX],
+            area: Vec::new(),
+            asked: 0,
             headers: vec![header; RECV_SLOTS],
             slices: vec![slice; RECV_SLOTS],
             control: vec![Control([0; CONTROL_LEN]); RECV_SLOTS],
@@ -83,15 +119,36 @@ impl DatagramReader {
     /// number of slots is reduced so that no more memory is used.
     #[must_use]
     pub fn with_room(mut self, room: usize) -> Self {
-        let slots = (RECV_SLOTS * DATAGRAM_MAX / room.max(1)).clamp(1, RECV_SLOTS);
-        self.room = room;
-        self.area = vec![0; (slots - 1) * room];
+        self.room = room.max(1);
         self
     }
 
     /// The maximum number of messages per call.
-    pub fn slots(&self) -> usize {
-        self.area.len() / self.room + 1
+    fn slots(&self) -> usize {
+        (AREA / self.room + 1).min(RECV_SLOTS)
+    }
+
+    /// Borrows the room for all slots but the first; whether there is some.
+    fn borrow_area(&mut self) -> bool {
+        if self.area.is_empty()
+            && let Some(area) = areas().borrow()
+        {
+            self.area = area;
+        }
+        !self.area.is_empty()
+    }
+
+    /// Gives up the messages of the last call, whose room another reader may need.
+    pub fn release(&mut self) {
+        if READERS.load(Ordering::Relaxed) > AREAS_MAX && !self.area.is_empty() {
+            areas().free.push(mem::take(&mut self.area));
+        }
+    }
+
+    /// Returns whether the last call brought as many messages as it could take: `count` is what it
+    /// returned.
+    pub fn was_full(&self, count: usize) -> bool {
+        count > 0 && count >= self.asked
     }
 
     /// Maximum bytes of a message.
@@ -99,9 +156,9 @@ impl DatagramReader {
         self.room
     }
 
-    /// Receives available messages, at most `slots`, without waiting. The first is written after
-    /// the content of `first`, whose length does not change (see [`Self::keep_first`]); the others
-    /// are written into this value.
+    /// Receives available messages, at most `slots`, without waiting; only one if too many other
+    /// readers receive at the same time. The first is written after the content of `first`, whose
+    /// length does not change (see [`Self::keep_first`]); the others are written into this value.
     ///
     /// # Errors
     /// The kernel's error; `WouldBlock` if there are no messages.
@@ -111,7 +168,11 @@ impl DatagramReader {
         slots: usize,
         first: &mut BytesMut,
     ) -> io::Result<usize> {
-        let slots = slots.clamp(1, self.slots());
+        let mut slots = slots.clamp(1, self.slots());
+        if slots > 1 && !self.borrow_area() {
+            slots = 1;
+        }
+        self.asked = slots;
         let most = libc::c_uint::try_from(slots).unwrap_or(1);
         let spare = first.spare_capacity_mut();
         assert!(spare.len() >= self.room, "no room for a datagram");
@@ -278,6 +339,15 @@ fn address(name: &libc::sockaddr_storage, len: libc::socklen_t) -> Option<Socket
             Some(SocketAddr::new(ip.into(), u16::from_be(name.sin6_port)))
         }
         _ => None,
+    }
+}
+
+impl Drop for DatagramReader {
+    fn drop(&mut self) {
+        READERS.fetch_sub(1, Ordering::Relaxed);
+        if !self.area.is_empty() {
+            areas().free.push(mem::take(&mut self.area));
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What Docker sends, as docs/senders/docker.md has it.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use jiff::Timestamp;
@@ -90,4 +90,92 @@ fn each_container_of_docker_has_its_file_as_its_page_says() {
     }
     let errors = daemon.wait_lines("containers-stderr.log", 1);
     assert!(errors[0].ends_with(" panic: runtime error"), "{errors:?}");
+}
+
+/// What Docker's fluentd driver sends of a line, or of a piece of one: four elements, the time as
+/// 32 bits, strings alone, and a chunk's id where it is to be answered.
+fn fluentd_driver(
+    (tag, stream): (&str, &str),
+    log: &str,
+    piece: Option<&str>,
+    chunk: &str,
+) -> Vec<u8> {
+    let mut out = vec![0x94];
+    let text = |out: &mut Vec<u8>, text: &str| {
+        out.push(0xda);
+        out.extend_from_slice(&u16::try_from(text.len()).unwrap().to_be_bytes());
+        out.extend_from_slice(text.as_bytes());
+    };
+    text(&mut out, tag);
+    out.extend_from_slice(&[0xd2, 0x69, 0x55, 0xb9, 0x00]);
+    let name = format!("/{tag}");
+    let mut fields = vec![
+        ("container_id", CONTAINER),
+        ("container_name", name.as_str()),
+        ("source", stream),
+        ("log", log),
+    ];
+    if let Some(last) = piece {
+        fields.extend([
+            ("partial_message", "true"),
+            ("partial_id", "a1b2"),
+            ("partial_ordinal", "1"),
+            ("partial_last", last),
+        ]);
+    }
+    out.push(0x80 | u8::try_from(fields.len()).unwrap());
+    for (name, value) in fields {
+        text(&mut out, name);
+        text(&mut out, value);
+    }
+    out.push(0x81);
+    text(&mut out, "chunk");
+    text(&mut out, chunk);
+    out
+}
+
+#[test]
+fn docker_s_fluentd_driver_is_answered_as_its_page_says_and_its_pieces_are_one_line() {
+    let page = Page::read("fluent");
+    let daemon = Daemon::start(&format!(
+        "{}[output.null]\nfrom = \"in\"\nfile = \"/dev/null\"\n",
+        page.block("toml")
+    ));
+    let driver: serde_json::Value = serde_json::from_str(&page.block("json")).unwrap();
+    let options = &driver["log-opts"];
+    assert_eq!(
+        (&driver["log-driver"], &options["fluentd-request-ack"], &options["fluentd-async"]),
+        (&"fluentd".into(), &"true".into(), &"false".into())
+    );
+    let address = options["fluentd-address"].as_str().unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let long = "x".repeat(16 * 1024);
+    let sent = [
+        ("stdout", "GET /index.html 200", None),
+        ("stdout", &long, Some("false")),
+        ("stdout", &long, Some("false")),
+        ("stdout", "end", Some("true")),
+        ("stderr", "panic", None),
+    ];
+    for (number, (output, log, piece)) in sent.into_iter().enumerate() {
+        let chunk = format!("MTI{number}");
+        let message = fluentd_driver(("web", output), log, piece, &chunk);
+        stream.write_all(&message).unwrap();
+        // As its client does: the next one after the answer, which is a string.
+        let mut answer = [0; 10];
+        stream.read_exact(&mut answer).unwrap();
+        let wanted = [&b"\x81\xa3ack\xa4"[..], chunk.as_bytes()].concat();
+        assert_eq!(answer.as_slice(), wanted);
+    }
+    let lines = daemon.wait_lines("web.log", 3);
+    let head = "2026-01-01T00:00:00.000000Z 127.0.0.1 web: ";
+    assert_eq!(lines[0], format!("{head}GET /index.html 200"));
+    assert_eq!(
+        lines[1].len(),
+        head.len() + 2 * long.len() + 3,
+        "{}",
+        &lines[1][lines[1].len() - 9..]
+    );
+    assert!(lines[1].starts_with(head) && lines[1].ends_with("xxend"));
+    assert_eq!(lines[2], format!("{head}panic"));
 }

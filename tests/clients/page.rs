@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::util::free_port;
 
 /// The folders of a page that become the test's own.
-const FOLDERS: [&str; 2] = ["/var/log/logweir", "/run/logweir"];
+const FOLDERS: [&str; 3] = ["/var/log/logweir", "/run/logweir", "/var/spool/logweir"];
 /// What stands in the names of files, which a test that runs at midnight could not foretell.
 const DAY: &str = "-%Y-%m-%d";
 /// Where ports are named, which become ports of the test's own.

@@ -18,6 +18,8 @@ fn main() {
     streams(&messages);
     relp();
     kafka();
+    fluent();
+    thrift();
     spool();
     texts();
     configurations();
@@ -184,6 +186,34 @@ fn segments() -> Vec<Vec<u8>> {
     let damaged = [&first[..], b"junk\n", &batch(2, b"three\n", None)].concat();
     let later = [begin(3, 0), input, batch(3, &b"aaaaaaaaa\n".repeat(40), None)].concat();
     vec![first, second, torn, damaged, later]
+}
+
+fn fluent() {
+    // A record with a chunk's id, a list, and a packed one; then a piece of a split text.
+    let streams: [&[u8]; 3] = [
+        b"\x94\xa3web\xce\x69\x55\xb9\x00\x81\xa3log\xa2hi\x81\xa5chunk\xa2id",
+        b"\x92\xa3web\x91\x92\xd7\x00\x69\x55\xb9\x00\x00\x00\x00\x01\x82\xa7message\xa1a\xa1k\x91\xc0\
+          \xc0\x93\xa3web\xc4\x0c\x92\x01\x82\xa3log\xa1b\xa1n\x05\x81\xaacompressed\xa4text",
+        b"\x93\xa3web\x01\x84\xa3log\xa1x\xafpartial_message\xa4true\xaapartial_id\xa1p\
+          \xacpartial_last\xa5false",
+    ];
+    for (number, stream) in streams.iter().enumerate() {
+        put("fluent", number, &[stream, &b"\x07\x00\x10\x00\x01\x00"[..]].concat());
+    }
+}
+
+fn thrift() {
+    // Scribe's call as it writes it, Flume's event, and a status call.
+    let calls: [&[u8]; 3] = [
+        b"\0\0\0\x2a\0\0\0\x03Log\x01\0\0\0\0\x0f\0\x01\x0c\0\0\0\x01\
+          \x0b\0\x01\0\0\0\x03web\x0b\0\x02\0\0\0\x03hi\n\0\0",
+        b"\0\0\0\x34\x80\x01\0\x01\0\0\0\x06append\0\0\0\x01\x0c\0\x01\x0d\0\x01\x0b\x0b\0\0\0\x01\
+          \0\0\0\x01k\0\0\0\x01v\x0b\0\x02\0\0\0\x02hi\0\0\0",
+        b"\0\0\0\x16\x80\x01\0\x01\0\0\0\x09getStatus\0\0\0\x02\0",
+    ];
+    for (number, call) in calls.iter().enumerate() {
+        put("thrift", number, &[call, &b"\x07\x00\x10\x00\x01\x00"[..]].concat());
+    }
 }
 
 fn spool() {

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use super::folder::{Folder, open};
 use super::time;
 use crate::batch::{Batch, count_lines};
+use crate::config::plan::FormatPlan;
 use crate::filter::patterns::{Hits, PatternId, Patterns};
+use crate::format::Formatter;
 use crate::fs::OsFs;
 use crate::limits::FEED_READ;
 use crate::spool::folder::Name;
@@ -70,6 +72,8 @@ pub(super) struct Feed {
     pub end: u64,
     span: Span,
     search: Option<Search>,
+    /// How lines are written, where they do not stay as they are.
+    formatter: Option<Formatter>,
 }
 
 impl Feed {
@@ -97,7 +101,14 @@ impl Feed {
             end: end.max(first),
             span,
             search: search.map_err(anyhow::Error::msg)?,
+            formatter: None,
         })
+    }
+
+    /// Has lines written in a format.
+    pub(super) fn format(&mut self, plan: &FormatPlan) {
+        let formatter = Formatter::new(plan);
+        self.formatter = Some(formatter).filter(|formatter| !formatter.is_plain());
     }
 
     /// The number of the line that is looked at next.
@@ -126,11 +137,18 @@ impl Feed {
 
     fn take(&mut self, batch: Batch, pieces: &mut Vec<Piece>) {
         let first = batch.numbers.map_or(0, |numbers| numbers.first);
+        let before = pieces.len();
         match &mut self.search {
             Some(search) => search.runs(&batch, first, pieces),
             None => {
-                let Batch { lines, bytes, received, .. } = batch;
-                pieces.push(Piece { first, lines, bytes, received });
+                let Batch { lines, ref bytes, received, .. } = batch;
+                pieces.push(Piece { first, lines, bytes: bytes.clone(), received });
+            }
+        }
+        if let Some(formatter) = &self.formatter {
+            for piece in &mut pieces[before..] {
+                let lines = batch.with(piece.bytes.clone(), piece.lines);
+                piece.bytes = formatter.batch(&lines).0;
             }
         }
     }

@@ -10,15 +10,17 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
+use super::destination::Destination;
 use super::feed::{Chunk, Feed, Pick, Piece};
 use super::folder::Folder;
 use super::losses::Losses;
 use super::target::{Sent, Target};
 use super::{count, time};
 use crate::cli::send::Tls;
-use crate::config::plan::RatePlan;
-use crate::driver::clients::{Stop, connect};
-use crate::url::Url;
+use crate::config::plan::{FormatPlan, RatePlan, Shape};
+use crate::config::shape_of;
+use crate::driver::clients::{Options, Stop};
+use crate::ids::Identity;
 
 /// The longest time to sleep before it is looked whether the user has had enough.
 const TURN: Duration = Duration::from_millis(100);
@@ -29,8 +31,9 @@ const INTERRUPTED: u8 = 130;
 
 /// Send the lines of a spool again
 ///
-/// A line is a datagram, or ends with a newline in a stream, or is a message that the peer
-/// answers and counts as sent only then. What had come when it began is sent.
+/// A line is a datagram, or ends with a newline in a stream or a file, or is a message that the
+/// peer answers and counts as sent only then. What had come when it began is sent. Another
+/// logweir is told an origin that is this replay's own, and the numbers of the lines.
 /// Stopped by Ctrl-C or an error, it says which --from goes on where it ended.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -38,8 +41,8 @@ pub(super) struct Args {
     #[arg(value_name = "DIR")]
     dir: PathBuf,
     #[arg(long, value_name = "URL", required_unless_present = "dry_run",
-        help = format!("Where to: {}", Url::forms()))]
-    to: Option<Url>,
+        help = format!("Where to: {}", Destination::forms()))]
+    to: Option<Destination>,
     #[command(flatten)]
     tls: Tls,
     #[command(flatten)]
@@ -50,6 +53,13 @@ pub(super) struct Args {
     /// Send no more lines than this in a time, as in 1000/s
     #[arg(long, value_name = "R")]
     rate: Option<RatePlan>,
+    /// How lines are written: line, rfc5424, rfc3164, json, text, traditional, or a template with
+    /// fields in braces, as an output's `format`
+    #[arg(long, value_name = "F", value_parser = shape_of)]
+    format: Option<Shape>,
+    /// The app of lines that have none; the name of their input where it is left out
+    #[arg(long, value_name = "NAME", requires = "format")]
+    tag: Option<String>,
     /// Send nothing; say what would be sent
     #[arg(long)]
     dry_run: bool,
@@ -66,11 +76,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         end = end.min(to_line.saturating_add(1));
     }
     let mut feed = Feed::new(&folder, &args.pick, end)?;
+    if let Some(shape) = &args.format {
+        feed.format(&FormatPlan { shape: shape.clone(), tag: args.tag.clone() });
+    }
     let Some(to) = args.to.as_ref().filter(|_| !args.dry_run) else {
         return dry_run(args, &mut feed);
     };
     let stop = Stop::on_signals(Duration::ZERO)?;
-    let client = connect(to, &args.tls.options(), &stop).with_context(|| to.to_string())?;
+    // A replay never passes for the spool's own flow: it has an origin of its own.
+    let options = Options { origin: Some(Identity::new()), ..args.tls.options() };
+    let client = to.open(&options, &stop)?;
     let target = Target::new(client);
     let mut replay = Replay {
         pace: args.rate.map(Pace::new),

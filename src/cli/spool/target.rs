@@ -23,6 +23,9 @@ impl Target {
     /// Sends until all is gone or the user has had enough; how many bytes of the pieces went.
     /// Where that is not all, the reason or the user's.
     pub(super) fn send(&mut self, pieces: &[Piece], stop: &Stop) -> (u64, io::Result<()>) {
+        if self.client.tells_numbers() {
+            return self.send_numbered(pieces, stop);
+        }
         let bytes = match pieces {
             [piece] => &piece.bytes[..],
             _ => {
@@ -33,6 +36,18 @@ impl Target {
         };
         let (sent, done) = self.client.send(bytes, stop);
         (sent as u64, done)
+    }
+
+    fn send_numbered(&mut self, pieces: &[Piece], stop: &Stop) -> (u64, io::Result<()>) {
+        let mut all = 0;
+        for piece in pieces {
+            let (sent, done) = self.client.send_numbered(piece.first, &piece.bytes, stop);
+            all += sent as u64;
+            if done.is_err() || sent < piece.bytes.len() {
+                return (all, done);
+            }
+        }
+        (all, Ok(()))
     }
 
     /// How many of the last bytes may not have arrived.

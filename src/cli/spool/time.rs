@@ -10,7 +10,7 @@ use crate::config::units;
 
 /// Reads a point in time: `2026-11-23T08:00:00Z`, `2026-11-23 08:00` (UTC), or how long ago it
 /// was, such as `2h`.
-pub(super) fn parse(text: &str) -> Result<SystemTime, String> {
+pub(in crate::cli) fn parse(text: &str) -> Result<SystemTime, String> {
     let text = text.trim();
     if let Ok(ago) = units::time(text) {
         return SystemTime::now().checked_sub(ago).ok_or_else(|| "that is too long ago".into());

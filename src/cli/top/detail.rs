@@ -7,7 +7,8 @@ use super::draw::{BOLD, DIM, HEADING, Theme};
 use super::model::View;
 use super::notes::{Tone, of_reason, reasons, tone_of_child, tone_of_lost};
 use super::text::{Glyphs, duration, one_line, percent, rate, size, wrapped};
-use crate::engine::status::{NodeStatus, Status};
+use crate::driver::losses::amount;
+use crate::engine::status::{LossStatus, NodeStatus, Status};
 
 /// Width of the queue's bar, in cells.
 const BAR: usize = 20;
@@ -23,6 +24,7 @@ pub(super) fn lines(
     let mut page = Page { view, glyphs, theme, width, lines: Vec::new() };
     page.name(status);
     page.ledger();
+    page.losses(status.uptime);
     page.queue();
     page.process(status.uptime);
     page.peers();
@@ -132,6 +134,26 @@ impl Page<'_> {
         self.labelled("last minute", &minute, plain);
     }
 
+    /// What it loses now and why, and what it lost last.
+    fn losses(&mut self, now: f64) {
+        let node = self.view.node;
+        for loss in &node.losses {
+            let LossStatus { cause, count, unit, .. } = loss;
+            let what = format!("{} ({cause})", amount(*count, unit));
+            let ago = |at: f64| duration(now - at);
+            match &loss.why {
+                Some(why) => {
+                    let text = format!("{what} since {} ago: {why}", ago(loss.began));
+                    self.labelled("losing", &text, self.theme.of(Tone::Bad));
+                }
+                None => {
+                    let text = format!("{what}, the last {} ago", ago(loss.last));
+                    self.labelled("last loss", &text, self.theme.of(Tone::Warn));
+                }
+            }
+        }
+    }
+
     fn queue(&mut self) {
         let (Some(queue), Some(fill)) = (self.view.node.queue, self.view.fill()) else { return };
         let mut text = format!(
@@ -160,6 +182,9 @@ impl Page<'_> {
                 text.push_str(&format!("  the last one {end}"));
             }
             self.labelled("pid", &text, self.theme.of(tone_of_child(child)));
+            if let Some(pipe) = child.pipe {
+                self.labelled("pipe", &size(pipe), Style::default());
+            }
         }
         if node.command.is_some() {
             let most = crate::limits::STDERR_LINES_KEPT;
@@ -210,6 +235,10 @@ impl Page<'_> {
             spool.oldest, spool.durable, spool.next
         );
         self.labelled("numbers", &text, Style::new());
+        if spool.kept > 0 {
+            let text = format!("{} lines that no reader waits for", spool.kept);
+            self.labelled("kept", &text, Style::new());
+        }
         self.labelled("identity", &spool.identity, Style::new());
         for reader in &spool.readers {
             let text = format!(
@@ -245,6 +274,9 @@ impl Page<'_> {
             ("not understood", faults, true),
             ("connections", input.connections, false),
             ("refused", input.refused, true),
+            ("truncated", input.truncated, true),
+            ("unread", input.unread, true),
+            ("overflows", input.overflows, true),
         ];
         for (word, number, worth_a_look) in counts {
             let tone = if worth_a_look && number > 0 { Tone::Warn } else { Tone::Plain };

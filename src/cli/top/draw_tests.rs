@@ -31,6 +31,7 @@ fn flow(uptime: f64, lines: u64, full: u64) -> Status {
         state: "running".into(),
         restarts: 3,
         last_end: Some("exited with 1".into()),
+        pipe: Some(1 << 20),
     };
     let mut mobile = counted(node("mobile", "filter", &["squid"]));
     mobile.dropped.insert("queue_full".into(), full);
@@ -62,6 +63,7 @@ fn flow(uptime: f64, lines: u64, full: u64) -> Status {
         oldest: 5,
         durable: 2000,
         next: 2010,
+        kept: 5,
         bytes: 3 << 20,
         max_size: 10 << 30,
         segments: 2,
@@ -204,12 +206,13 @@ fn the_page_of_a_process_has_its_whole_ledger_and_its_last_words() {
         " PROCESS",
         " command        grep --line-buffered m.wikipedia",
         " pid            4242  running  restarts 3  the last one exited with 1",
+        " pipe           1.0 MiB",
         " STDERR, the last 10 lines",
         " 30 s ago       grep: the first",
         "                grep: the second",
         " just now       grep: the last",
     ];
-    assert_eq!(screen[1..20], expected, "{}", screen.join("\n"));
+    assert_eq!(screen[1..21], expected, "{}", screen.join("\n"));
     assert_eq!(screen[23], " Esc back  ↑↓ scroll  ? help  q quit");
     // A page that does not fit scrolls to its end and no further.
     press(&mut app, &[KeyCode::End]);

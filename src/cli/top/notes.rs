@@ -58,6 +58,9 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
             ("sequence_lost", input.sequence_lost),
             ("senders_forgotten", input.senders_forgotten),
             ("refused", input.refused),
+            ("truncated", input.truncated),
+            ("unread", input.unread),
+            ("overflows", input.overflows),
         ];
         let counted = counts.into_iter().filter(|(_, lines)| *lines > 0);
         notes.extend(counted.map(|(what, lines)| (format!("{what} {}", count(lines)), Tone::Warn)));
@@ -67,7 +70,11 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
     }
     if let Some(spool) = &node.spool {
         let lines = count(spool.lines());
-        notes.push((format!("holds {lines} lines, {}", size(spool.bytes)), Tone::Plain));
+        let kept = match spool.kept {
+            0 => String::new(),
+            kept => format!(", {} only kept", count(kept)),
+        };
+        notes.push((format!("holds {lines} lines, {}{kept}", size(spool.bytes)), Tone::Plain));
     }
     notes
 }
@@ -145,7 +152,7 @@ mod tests {
 
     fn child(state: &str, restarts: u64) -> ChildStatus {
         let pid = (state == "running").then_some(42);
-        ChildStatus { pid, state: state.into(), restarts, last_end: None }
+        ChildStatus { pid, state: state.into(), restarts, last_end: None, pipe: None }
     }
 
     /// The notes on a node that was different a second before.
@@ -217,6 +224,7 @@ mod tests {
             spool: Some(SpoolStatus {
                 oldest: 10,
                 next: 5010,
+                kept: 2000,
                 bytes: 3 << 20,
                 readers: vec![reader("a", 10, 90.0), reader("b", 2000, 1.0)],
                 ..SpoolStatus::default()
@@ -237,7 +245,7 @@ mod tests {
             ("not connected", Tone::Warn),
             ("paused", Tone::Warn),
             ("retired", Tone::Plain),
-            ("holds 5.00k lines, 3.0 MiB", Tone::Plain),
+            ("holds 5.00k lines, 3.0 MiB, 2.00k only kept", Tone::Plain),
         ];
         assert_eq!(of(node), expected.map(|(a, b)| (a.to_owned(), b)));
     }

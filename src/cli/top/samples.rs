@@ -17,5 +17,5 @@ pub(super) fn node(name: &str, kind: &str, from: &[&str]) -> NodeStatus {
 
 /// A daemon with pid 1.
 pub(super) fn status(uptime: f64, nodes: Vec<NodeStatus>) -> Status {
-    Status { version: "0.1.0".into(), pid: 1, uptime, log: None, nodes }
+    Status { version: "0.1.0".into(), pid: 1, uptime, log: None, nodes, ..Status::default() }
 }

@@ -7,12 +7,13 @@ use bytes::Bytes;
 
 use super::wire::Wire;
 use super::{Client, Options, Stop};
-use crate::batch::{Batch, count_lines};
+use crate::batch::{Batch, Numbers, count_lines};
 use crate::config::plan::FormatPlan;
 use crate::format::Formatter;
-use crate::forward::client::Client as Protocol;
+use crate::forward::client::{Client as Protocol, Heard, OpenClients};
+use crate::ids::Identity;
 use crate::limits::{ANSWER_DEFAULT, FORWARD_OUT, READ_CHUNK};
-use crate::proto;
+use crate::proto::ClientPlans;
 use crate::url::Url;
 
 /// A session that lines go through.
@@ -20,6 +21,9 @@ pub(super) struct Answered {
     wire: Wire,
     client: Box<dyn Protocol>,
     formatter: Formatter,
+    /// The origin of numbered lines, and whether the peer wants to know it.
+    origin: Option<Identity>,
+    knows_origins: bool,
     /// Bytes of lines handed over, and of those that were answered.
     handed: u64,
     answered: u64,
@@ -34,8 +38,11 @@ impl Answered {
         let wire = Wire::connect(to, options, stop)?;
         let formatter = Formatter::new(&FormatPlan::default());
         let unknown = || io::Error::other("lines cannot be forwarded by this protocol");
-        let client = proto::client(to.protocol, None).ok_or_else(unknown)?;
-        let mut session = Self { wire, client, formatter, handed: 0, answered: 0 };
+        let origin = options.origin;
+        let offer = origin.map(|origin| (origin, 0));
+        let client = ClientPlans::default().client(to.protocol, offer).ok_or_else(unknown)?;
+        let (handed, answered, knows_origins) = (0, 0, false);
+        let mut session = Self { wire, client, formatter, origin, knows_origins, handed, answered };
         session.wait_until(|client| stop.asked() || client.is_open())?;
         Ok(session)
     }
@@ -78,7 +85,9 @@ impl Answered {
         let mut chunk = [0; READ_CHUNK / 4];
         while let Some(count) = self.wire.read(&mut chunk)? {
             moved = true;
-            let done = self.client.push(&chunk[..count], &mut Vec::new());
+            let mut heard = Vec::new();
+            let done = self.client.push(&chunk[..count], &mut heard);
+            self.knows_origins |= heard.iter().any(|heard| matches!(heard, Heard::Opened(Some(_))));
             self.answered += self.client.take_done().bytes;
             done.map_err(io::Error::other)?;
         }
@@ -87,12 +96,21 @@ impl Answered {
     }
 }
 
-impl Client for Answered {
-    fn send(&mut self, lines: &[u8], stop: &Stop) -> (usize, io::Result<()>) {
+impl Answered {
+    fn send_from(
+        &mut self,
+        first: Option<u64>,
+        lines: &[u8],
+        stop: &Stop,
+    ) -> (usize, io::Result<()>) {
         let before = self.handed;
         let bytes = Bytes::copy_from_slice(lines);
         let count = count_lines(&bytes);
         let mut rest = Batch::new(bytes, count, "send".into(), SystemTime::now());
+        rest.numbers = first.filter(|_| count > 0).map(|first| {
+            let last = first + u64::from(count) - 1;
+            Numbers { first, last }
+        });
         let mut done = Ok(());
         // Little at a time, so that answers are read between.
         while done.is_ok()
@@ -105,6 +123,25 @@ impl Client for Answered {
             done = self.batch(&rest, stop);
         }
         (usize::try_from(self.handed - before).unwrap_or(usize::MAX), done)
+    }
+}
+
+impl Client for Answered {
+    fn send(&mut self, lines: &[u8], stop: &Stop) -> (usize, io::Result<()>) {
+        self.send_from(None, lines, stop)
+    }
+
+    fn send_numbered(&mut self, first: u64, lines: &[u8], stop: &Stop) -> (usize, io::Result<()>) {
+        self.send_from(Some(first), lines, stop)
+    }
+
+    fn tells_numbers(&self) -> bool {
+        self.knows_origins
+    }
+
+    fn notes(&self) -> String {
+        let origin = self.origin.filter(|_| self.knows_origins);
+        origin.map_or_else(String::new, |origin| format!(", as origin {origin}"))
     }
 
     fn unacknowledged(&mut self) -> u64 {

@@ -6,6 +6,7 @@
 
 mod answered;
 mod datagrams;
+pub mod file;
 mod stop;
 mod stream;
 mod wire;
@@ -13,6 +14,7 @@ mod wire;
 use std::io;
 
 use crate::config::plan::ClientTlsPlan;
+use crate::ids::Identity;
 use crate::url::{Protocol, Url};
 
 pub use stop::Stop;
@@ -30,6 +32,18 @@ pub trait Client {
     /// Hands over lines, each ended by a newline, until all are gone or the time to stop is over;
     /// how many of their bytes went, all of whole lines where the connection lasts.
     fn send(&mut self, lines: &[u8], stop: &Stop) -> (usize, io::Result<()>);
+
+    /// The same with the numbers that the lines have in their spool, from `first` on. A peer that
+    /// knows origins is told them.
+    fn send_numbered(&mut self, first: u64, lines: &[u8], stop: &Stop) -> (usize, io::Result<()>) {
+        let _ = first;
+        self.send(lines, stop)
+    }
+
+    /// Whether the peer is told the numbers of lines.
+    fn tells_numbers(&self) -> bool {
+        false
+    }
 
     /// How many of the last bytes handed over may not have arrived. Where nobody can tell, 0.
     fn unacknowledged(&mut self) -> u64;
@@ -76,12 +90,14 @@ pub struct Options {
     pub packing: Packing,
     /// Whom to believe, and who we are.
     pub tls: ClientTlsPlan,
+    /// The origin that lines are said to be of, if they have numbers.
+    pub origin: Option<Identity>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let tls = ClientTlsPlan { ca: None, own: None, name: None };
-        Self { attempts: ATTEMPTS, packing: Packing::Line, tls }
+        Self { attempts: ATTEMPTS, packing: Packing::Line, tls, origin: None }
     }
 }
 

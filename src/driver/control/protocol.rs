@@ -14,6 +14,8 @@ pub const VERSION: u32 = 1;
 pub enum Request {
     /// The state of every node.
     Status,
+    /// What was lost in the last day.
+    Losses,
     /// Reload the configuration.
     Reload,
     /// Reopen all files by name.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -19,8 +19,10 @@ use super::Asks;
 use super::request::{Page, Request};
 use crate::driver::usage::usage;
 use crate::driver::wake::Wake;
+use crate::ingress::acceptor;
 use crate::limits::{
-    METRICS_ANSWER, METRICS_ANSWERS_MAX, METRICS_CLIENTS_MAX, METRICS_PARTING, METRICS_REQUEST,
+    LOOK_EVERY, METRICS_ANSWER, METRICS_ANSWERS_MAX, METRICS_CLIENTS_MAX, METRICS_PARTING,
+    METRICS_REQUEST,
 };
 use crate::metrics::{Format, Snapshot, complaints, text};
 
@@ -35,7 +37,9 @@ const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Server {
     poll: Poll,
-    listener: TcpListener,
+    address: SocketAddr,
+    /// `None` until the address can be bound.
+    listener: Option<TcpListener>,
     asks: SyncSender<Asks>,
     wake: Wake,
     stop: Arc<AtomicBool>,
@@ -66,19 +70,28 @@ enum State {
 }
 
 impl Server {
-    /// A server on a socket, and the waker that makes it notice that it should stop.
+    /// A server without a socket yet, and the waker that makes it notice that it should stop.
     pub(super) fn new(
-        listener: std::net::TcpListener,
+        address: SocketAddr,
         asks: SyncSender<Asks>,
         wake: Wake,
         stop: Arc<AtomicBool>,
     ) -> io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), STOP)?;
-        let mut listener = TcpListener::from_std(listener);
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let (clients, next) = (BTreeMap::new(), FIRST_CLIENT);
-        Ok((Self { poll, listener, asks, wake, stop, clients, next }, waker))
+        Ok((Self { poll, address, listener: None, asks, wake, stop, clients, next }, waker))
+    }
+
+    /// Listens on its address. If that fails, [`Self::run`] tries again every second.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub(super) fn listen(&mut self) -> io::Result<()> {
+        let mut listener = TcpListener::from_std(acceptor::bind(self.address)?);
+        self.poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        self.listener = Some(listener);
+        Ok(())
     }
 
     /// Serves until it should stop.
@@ -87,6 +100,7 @@ impl Server {
         loop {
             let until = self.clients.values().map(|client| client.until).min();
             let wait = until.map(|at| at.saturating_duration_since(Instant::now()));
+            let wait = if self.listener.is_none() { Some(LOOK_EVERY) } else { wait };
             // Rounded up: the system counts in milliseconds.
             let wait = wait.map(|wait| wait + Duration::from_millis(1));
             match self.poll.poll(&mut events, wait) {
@@ -96,6 +110,9 @@ impl Server {
                 }
                 _ if self.stop.load(Ordering::Acquire) => return,
                 _ => {}
+            }
+            if self.listener.is_none() && self.listen().is_ok() {
+                log::info!("daemon.metrics: listening on {}", self.address);
             }
             for event in &events {
                 match event.token() {
@@ -111,7 +128,8 @@ impl Server {
 
     fn accept(&mut self) {
         for _ in 0..METRICS_CLIENTS_MAX {
-            match self.listener.accept() {
+            let Some(listener) = &self.listener else { return };
+            match listener.accept() {
                 Ok((stream, _)) => self.take_in(stream),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // The system has no descriptor for it; others may be released meanwhile.
@@ -122,8 +140,8 @@ impl Server {
             }
         }
         // There may be more; others get their turn first.
-        let again =
-            self.poll.registry().reregister(&mut self.listener, LISTENER, Interest::READABLE);
+        let Some(listener) = &mut self.listener else { return };
+        let again = self.poll.registry().reregister(listener, LISTENER, Interest::READABLE);
         if let Err(error) = again {
             log::error!("metrics: {error}");
         }
@@ -331,7 +349,7 @@ mod tests {
         let wake = Wake::new(Waker::new(poll.registry(), Token(0)).unwrap());
         let at = SocketAddr::from(([127, 0, 0, 1], 0));
         let port = std::net::TcpListener::bind(at).unwrap().local_addr().unwrap();
-        let metrics = Metrics::open(port, wake).unwrap();
+        let metrics = Metrics::open(port, wake, false).unwrap();
         for path in ["/healthz", "/metrics"] {
             let answer = get(port, path);
             assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
@@ -355,7 +373,9 @@ mod tests {
         }
         let (green, red) = client.join().unwrap();
         assert!(green.starts_with("HTTP/1.1 200 OK\r\n") && green.ends_with("\r\n\r\nok\n"));
-        assert!(red.ends_with("\r\n\r\nout: nothing has left its queue for 60 s\n"), "{red}");
+        let said = "\r\n\r\nout: nothing has left its queue for 60 s: the disk has taken nothing for \
+                    60 s; find out what it waits for\n";
+        assert!(red.ends_with(said), "{red}");
         drop(metrics);
         assert!(std::net::TcpStream::connect(port).is_err(), "the port is closed");
     }

@@ -1,7 +1,7 @@
 //! A link through connections that come about, fail and are given up.
 
 use super::*;
-use crate::config::plan::FormatPlan;
+use crate::config::plan::{BalancePlan, ClientTlsPlan, FormatPlan};
 use crate::filter::batch_of;
 
 fn urls(texts: &[&str]) -> Vec<Url> {
@@ -10,8 +10,16 @@ fn urls(texts: &[&str]) -> Vec<Url> {
 }
 
 fn link(peers: &[&str]) -> Link {
-    let formatter = Formatter::new(&FormatPlan::default());
-    let mut link = Link::new(&urls(peers), formatter, Duration::from_secs(60), Mono::default());
+    let plan = ForwardPlan {
+        peers: urls(peers),
+        balance: BalancePlan::Failover,
+        format: FormatPlan::default(),
+        timeout: Duration::from_secs(60),
+        tls: ClientTlsPlan::default(),
+        clients: crate::proto::ClientPlans::default().into(),
+        queue: 1,
+    };
+    let mut link = Link::new(&plan, 0, Mono::default());
     link.tick(Mono::default());
     link
 }

@@ -11,11 +11,12 @@ use jiff::{Timestamp, Zoned};
 use super::MARK;
 use crate::limits::NAME_PART_MAX;
 use crate::output::archive;
+use crate::printable::is_hidden;
 
 /// What is left of a field's value that can be part of a name.
 pub fn clean(value: &[u8]) -> Cow<'_, [u8]> {
-    // A character that is replaced has at most three bytes, and what replaces it has one.
-    let looked_at = &value[..value.len().min(3 * NAME_PART_MAX + 3)];
+    // A character that is replaced has at most four bytes, and what replaces it has one.
+    let looked_at = &value[..value.len().min(4 * NAME_PART_MAX + 4)];
     match std::str::from_utf8(value) {
         Ok(text) if text.len() <= NAME_PART_MAX && !text.chars().any(is_bad) => {
             Cow::Borrowed(value)
@@ -30,7 +31,7 @@ pub fn clean(value: &[u8]) -> Cow<'_, [u8]> {
 }
 
 fn is_bad(c: char) -> bool {
-    c == '/' || c.is_control() || c == char::REPLACEMENT_CHARACTER
+    c == '/' || is_hidden(c) || c == char::REPLACEMENT_CHARACTER
 }
 
 pub(super) fn zoned(when: SystemTime, zone: &TimeZone) -> Zoned {

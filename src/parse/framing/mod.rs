@@ -96,6 +96,16 @@ pub enum Slip {
     Nul,
 }
 
+/// A count of octets larger than anybody can mean; nothing after it can be made sense of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLarge(pub u64);
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "says that its next message has {} bytes", self.0)
+    }
+}
+
 impl fmt::Display for Slip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -144,12 +154,12 @@ impl Framer {
     /// Takes in a piece of the stream; `take` gets each message that it completes.
     ///
     /// # Errors
-    /// That a count is larger than anybody can mean; nothing more is to be taken in.
+    /// A count is too large; nothing more is to be taken in.
     pub fn push(
         &mut self,
         mut piece: &[u8],
         take: &mut impl FnMut(Frame<'_>),
-    ) -> Result<(), String> {
+    ) -> Result<(), TooLarge> {
         while !piece.is_empty() {
             piece = match self.state {
                 State::Between => self.begin(piece),
@@ -234,7 +244,7 @@ impl Framer {
     }
 
     /// Gathers digits, the space and the byte behind it, which together say what begins here.
-    fn count<'p>(&mut self, piece: &'p [u8]) -> Result<&'p [u8], String> {
+    fn count<'p>(&mut self, piece: &'p [u8]) -> Result<&'p [u8], TooLarge> {
         let byte = piece[0];
         match self.kept.last() {
             Some(b' ') => {
@@ -244,7 +254,7 @@ impl Framer {
                 if is_count && count > COUNT_MAX {
                     self.kept.clear();
                     self.state = State::Between;
-                    return Err(format!("says that its next message has {count} bytes"));
+                    return Err(TooLarge(count));
                 }
                 if is_count {
                     self.kept.clear();
@@ -501,7 +511,8 @@ mod tests {
     fn a_count_that_nobody_can_mean_is_refused() {
         let mut framer = Framer::new(100, false);
         let error = framer.push(b"9999999999 <1>x", &mut |_| {}).unwrap_err();
-        assert!(error.contains("9999999999"), "{error}");
+        assert_eq!(error, TooLarge(9_999_999_999));
+        assert!(error.to_string().contains("9999999999"), "{error}");
     }
 
     #[test]

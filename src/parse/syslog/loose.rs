@@ -198,6 +198,22 @@ fn may_be_host(word: &[u8]) -> bool {
         && (is_plain || is_address_in_brackets(word))
         && !word.ends_with(b":")
         && stamp::nearly_iso(word, 0).is_none()
+        && !is_date_or_clock(word)
+}
+
+/// `2026-11-27`, `27.11.2026` or `10:00:00,123`: a program that writes the time itself.
+fn is_date_or_clock(word: &[u8]) -> bool {
+    let has_form = |form: &[u8]| {
+        word.len() >= form.len()
+            && word.iter().zip(form).all(|(byte, form)| match form {
+                b'0' => byte.is_ascii_digit(),
+                b'-' => matches!(byte, b'-' | b'/' | b'.'),
+                _ => byte == form,
+            })
+    };
+    let ends_at = |len: usize| word.get(len).is_none_or(|byte| matches!(byte, b'.' | b','));
+    word.len() == 10 && (has_form(b"0000-00-00") || has_form(b"00-00-0000"))
+        || has_form(b"00:00:00") && ends_at(8)
 }
 
 /// `[2001:db8::1]`, with a port or without.

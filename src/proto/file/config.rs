@@ -5,12 +5,14 @@ use std::time::{Duration, SystemTime};
 use jiff::tz::TimeZone;
 use toml::de::DeValue;
 
+use super::worker::FileOutput;
 use crate::format::plan::FormatPlan;
-use crate::fs::Access;
+use crate::fs::{Access, Fs};
 use crate::limits;
 use crate::output::name::{NameTemplate, Values};
+use crate::output::worker::{Worker, Workplace};
 use crate::proto::shared::{format, queue};
-use crate::proto::traits::{Claim, Output};
+use crate::proto::traits::{Claim, Output, SinkPlan};
 use crate::settings::key::{Choice, Form, Key, MODE, Value};
 use crate::settings::units::{self, show_size, show_time};
 use crate::settings::{Entry, Report, Section};
@@ -184,6 +186,18 @@ impl Output for FilePlan {
             Claim::File(self.path.render(when, &values))
         };
         inputs.into_iter().map(name).collect()
+    }
+
+    fn sink(&self) -> SinkPlan<'_> {
+        SinkPlan::Jobs { has_position: true }
+    }
+
+    fn formats_when_written(&self) -> bool {
+        true
+    }
+
+    fn worker<F: Fs + 'static>(&self, workplace: Workplace<'_, F>) -> Option<Box<dyn Worker>> {
+        Some(Box::new(FileOutput::open(self.clone(), workplace)))
     }
 }
 

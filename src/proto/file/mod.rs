@@ -1,3 +1,4 @@
 //! Files.
 
 pub mod config;
+pub mod worker;

@@ -3,44 +3,14 @@
 use std::time::Duration;
 
 use crate::format::plan::FormatPlan;
+pub use crate::forward::plan::{BalancePlan, ForwardPlan};
 use crate::limits;
-use crate::proto::CLIENTS;
 use crate::proto::shared::tls::{self, ClientTlsPlan};
 use crate::proto::shared::{format, keyed, queue};
-use crate::proto::traits::Output;
+use crate::proto::traits::{Output, SinkPlan};
+use crate::proto::{CLIENT_KEYS, CLIENTS, ClientPlans};
 use crate::settings::{Choice, Entry, Form, Key, Report, Section, Span, Value};
 use crate::url::{Protocol, Url};
-
-/// An output to other hosts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForwardPlan {
-    /// The peers, in the order of the configuration.
-    pub peers: Vec<Url>,
-    /// Which of them gets which lines.
-    pub balance: BalancePlan,
-    /// How lines are written.
-    pub format: FormatPlan,
-    /// How long a peer may leave everything unanswered.
-    pub timeout: Duration,
-    /// What TLS needs, where a peer is reached through it.
-    pub tls: ClientTlsPlan,
-    /// The bound of the queue before it, in bytes.
-    pub queue: u64,
-}
-
-/// Which of several peers gets which lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BalancePlan {
-    /// The first that answers gets all.
-    Failover,
-    /// They take turns.
-    RoundRobin,
-    /// The same key goes to the same peer.
-    Hash {
-        /// A field in braces, or a regex with one group, which is the key.
-        key: String,
-    },
-}
 
 const BALANCE: Key = Key::or(
     "balance",
@@ -60,6 +30,23 @@ const TIMEOUT: Key = Key::or(
     "A peer that leaves everything unanswered for so long is given up and tried again.",
 );
 
+/// The keys of every such output.
+const OWN_KEYS: [&[Key]; 4] = [&[BALANCE, KEY, TIMEOUT], tls::CLIENT, format::KEYS, queue::KEYS];
+/// Those, and the keys of each protocol.
+const KEYS: [&[Key]; OWN_KEYS.len() + CLIENT_KEYS.len()] = {
+    let mut keys: [&[Key]; OWN_KEYS.len() + CLIENT_KEYS.len()] =
+        [&[]; OWN_KEYS.len() + CLIENT_KEYS.len()];
+    let mut at = 0;
+    while at < keys.len() {
+        keys[at] = match at < OWN_KEYS.len() {
+            true => OWN_KEYS[at],
+            false => CLIENT_KEYS[at - OWN_KEYS.len()],
+        };
+        at += 1;
+    }
+    keys
+};
+
 impl Output for ForwardPlan {
     const CHOICE: Choice = Choice {
         key: Some(Key::new(
@@ -68,11 +55,7 @@ impl Output for ForwardPlan {
             "A line leaves the output when the peer has acknowledged it.",
         )),
         name: "forward output",
-        forms: &[Form {
-            name: "forward output",
-            scheme: None,
-            keys: &[&[BALANCE, KEY, TIMEOUT], tls::CLIENT, format::KEYS, queue::KEYS],
-        }],
+        forms: &[Form { name: "forward output", scheme: None, keys: &KEYS }],
     };
 
     fn read(section: &Section<'_>, entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Self> {
@@ -87,6 +70,7 @@ impl Output for ForwardPlan {
             None => Some(ClientTlsPlan::default()),
         };
         let peers = peers?;
+        let clients = ClientPlans::read(section, &peers, report);
         if let Some(entry) = tls_entry
             && !peers.iter().any(|peer| peer.protocol.is_tls())
         {
@@ -101,8 +85,17 @@ impl Output for ForwardPlan {
             format: format?,
             timeout: timeout.unwrap_or(limits::ANSWER_DEFAULT),
             tls: tls?,
+            clients: clients?.into(),
             queue,
         })
+    }
+
+    fn sink(&self) -> SinkPlan<'_> {
+        SinkPlan::Connections(self)
+    }
+
+    fn formats_when_written(&self) -> bool {
+        true
     }
 
     fn format(&self) -> &FormatPlan {

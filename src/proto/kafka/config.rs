@@ -1,20 +1,21 @@
 //! `kafka = {…}` on an output.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::compress::Compression;
+use super::output::KafkaWorker;
 use super::producer::assign::Partitioning;
 use super::sasl::Mechanism;
 use super::secrets::{SaslPlan, SecretPlan};
 use super::sockets::Access;
 use super::topic_name::TopicName;
 use crate::format::plan::FormatPlan;
+use crate::fs::Fs;
 use crate::limits;
-use crate::output::worker::StartWorker;
+use crate::output::worker::{Worker, Workplace};
 use crate::proto::shared::tls::{self, ClientTlsPlan};
 use crate::proto::shared::{format, keyed, queue};
-use crate::proto::traits::Output;
+use crate::proto::traits::{Output, SinkPlan};
 use crate::settings::key::{COMMAND, PATH, words};
 use crate::settings::{Choice, Entry, Form, Key, Report, Section, Value};
 
@@ -162,8 +163,20 @@ impl Output for KafkaOutPlan {
         format!("kafka {} on {}", self.topic.as_str(), brokers.join(" "))
     }
 
-    fn worker(&self) -> Option<Arc<dyn StartWorker>> {
-        Some(Arc::new(self.clone()))
+    fn sink(&self) -> SinkPlan<'_> {
+        SinkPlan::Jobs { has_position: true }
+    }
+
+    fn formats_when_written(&self) -> bool {
+        true
+    }
+
+    fn counts_lines(&self) -> bool {
+        true
+    }
+
+    fn worker<F: Fs + 'static>(&self, workplace: Workplace<'_, F>) -> Option<Box<dyn Worker>> {
+        Some(Box::new(KafkaWorker::new(self, workplace.name, workplace.exact)))
     }
 }
 

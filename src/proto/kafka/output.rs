@@ -13,7 +13,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::format::Formatter;
 use crate::ledger::Reason;
 use crate::limits::CLUSTER_JOB;
-use crate::output::worker::{StartWorker, Worker, Written};
+use crate::output::worker::{Kept, Worker, Written};
 
 #[derive(Debug)]
 struct KafkaOutput {
@@ -22,30 +22,96 @@ struct KafkaOutput {
     clock: SystemClock,
 }
 
-impl StartWorker for KafkaOutPlan {
-    fn start(&self, name: &str, keeps: bool) -> Result<Box<dyn Worker>, String> {
-        let clock = SystemClock::new();
-        let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
-        let setup = Setup {
-            name: name.into(),
-            compression: self.compression,
-            timeout: self.timeout,
-            keeps_state: keeps,
-            sticky: u64::from(murmur2(format!("{host}/{name}").as_bytes()) & 0x7fff_ffff),
+/// The worker of an output, begun with its first lines.
+#[derive(Debug)]
+pub(super) struct KafkaWorker {
+    plan: KafkaOutPlan,
+    name: String,
+    /// Whether what it keeps is written.
+    keeps: bool,
+    output: Option<KafkaOutput>,
+    /// What was kept by an earlier process, until the output is begun.
+    kept: Vec<String>,
+    /// Whether lines behind that are missing, the same.
+    missing: bool,
+}
+
+impl KafkaWorker {
+    pub(super) fn new(plan: &KafkaOutPlan, name: &str, keeps: bool) -> Self {
+        let (plan, name) = (plan.clone(), name.to_string());
+        Self { plan, name, keeps, output: None, kept: Vec::new(), missing: false }
+    }
+
+    fn begin(&self) -> Result<KafkaOutput, String> {
+        let mut output = KafkaOutput::new(&self.plan, &self.name, self.keeps)?;
+        output.producer.restore(&self.kept);
+        if self.missing {
+            output.producer.missing();
+        }
+        Ok(output)
+    }
+}
+
+impl Worker for KafkaWorker {
+    fn append(&mut self, batches: &[Batch]) -> Written {
+        if self.output.is_none() {
+            match self.begin() {
+                Ok(output) => self.output = Some(output),
+                Err(error) => return Written { error: Some(error), ..Written::default() },
+            }
+        }
+        self.output.as_mut().map_or_else(Written::default, |output| output.append(batches))
+    }
+
+    fn restore(&mut self, kept: &Kept) -> Result<(), String> {
+        self.kept.clone_from(&kept.notes);
+        Ok(())
+    }
+
+    fn missing(&mut self) {
+        match &mut self.output {
+            Some(output) => output.producer.missing(),
+            None => self.missing = true,
+        }
+    }
+
+    fn checkpoint(&mut self) -> Result<Kept, String> {
+        let notes = match &mut self.output {
+            Some(output) => output.producer.state(),
+            None => self.kept.clone(),
         };
-        let formatter = Formatter::new(&self.format);
-        let assigner =
-            Assigner::new(self.topic.clone(), &self.partitioning, self.headers, formatter, host)?;
-        // A broker answers a request of ours within its time-out, and a little later.
-        let timeout = self.timeout + Duration::from_secs(5);
-        let cluster = Cluster::new(self.brokers.clone(), timeout, true, clock.mono());
-        let sockets = Sockets::new(self.access.clone()).map_err(|error| error.to_string())?;
-        let producer = Producer::new(setup, cluster, assigner);
-        Ok(Box::new(KafkaOutput { producer, sockets, clock }))
+        Ok(Kept { notes, ..Kept::default() })
+    }
+
+    fn saved(&mut self) {
+        if let Some(output) = &mut self.output {
+            output.producer.saved();
+        }
     }
 }
 
 impl KafkaOutput {
+    fn new(plan: &KafkaOutPlan, name: &str, keeps: bool) -> Result<Self, String> {
+        let clock = SystemClock::new();
+        let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
+        let setup = Setup {
+            name: name.into(),
+            compression: plan.compression,
+            timeout: plan.timeout,
+            keeps_state: keeps,
+            sticky: u64::from(murmur2(format!("{host}/{name}").as_bytes()) & 0x7fff_ffff),
+        };
+        let formatter = Formatter::new(&plan.format);
+        let assigner =
+            Assigner::new(plan.topic.clone(), &plan.partitioning, plan.headers, formatter, host)?;
+        // A broker answers a request of ours within its time-out, and a little later.
+        let timeout = plan.timeout + Duration::from_secs(5);
+        let cluster = Cluster::new(plan.brokers.clone(), timeout, true, clock.mono());
+        let sockets = Sockets::new(plan.access.clone()).map_err(|error| error.to_string())?;
+        let producer = Producer::new(setup, cluster, assigner);
+        Ok(Self { producer, sockets, clock })
+    }
+
     fn advance(&mut self) {
         let wall = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wall = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
@@ -53,7 +119,8 @@ impl KafkaOutput {
     }
 }
 
-impl Worker for KafkaOutput {
+impl KafkaOutput {
+    /// Delivers lines, as far as it goes within about half a second.
     fn append(&mut self, batches: &[Batch]) -> Written {
         let until = self.clock.mono() + CLUSTER_JOB;
         loop {
@@ -81,21 +148,5 @@ impl Worker for KafkaOutput {
                 return Written { error: Some(error.to_string()), ..Written::default() };
             }
         }
-    }
-
-    fn restore(&mut self, notes: &[String]) {
-        self.producer.restore(notes);
-    }
-
-    fn missing(&mut self) {
-        self.producer.missing();
-    }
-
-    fn keep(&mut self) -> Vec<String> {
-        self.producer.state()
-    }
-
-    fn saved(&mut self) {
-        self.producer.saved();
     }
 }

@@ -215,7 +215,7 @@ impl Sockets {
         let Some(connection) = self.connections.get_mut(&broker) else { return Ok(()) };
         let Some(transport) = &mut connection.transport else { return Ok(()) };
         if !connection.established {
-            let ready = transport.is_connected().map_err(|error| error.to_string())?
+            let ready = transport.stream().is_connected().map_err(|error| error.to_string())?
                 && transport.shake_hands().map_err(|error| explain(&error))?;
             if !ready {
                 return Ok(());

@@ -3,7 +3,7 @@
 use crate::format::plan::FormatPlan;
 use crate::proto::shared::format;
 use crate::proto::shared::process::{self, ProcessPlan};
-use crate::proto::traits::Output;
+use crate::proto::traits::{Output, SinkPlan};
 use crate::settings::key::{COMMAND, Choice, Form, Key};
 use crate::settings::{Entry, Report, Section};
 
@@ -34,7 +34,7 @@ impl Output for ProcessPlan {
         self.describe_as("pipe")
     }
 
-    fn process(&self) -> Option<&ProcessPlan> {
-        Some(self)
+    fn sink(&self) -> SinkPlan<'_> {
+        SinkPlan::Children(self)
     }
 }

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::fmt;
 
 use bytes::Bytes;
 
@@ -19,7 +20,7 @@ use crate::ledger::Count;
 use crate::limits::FRAMES_UNACKNOWLEDGED_MAX;
 use crate::printable::printable_bytes;
 use crate::proto::relp::wire::{
-    Command, DATA_MAX, Decoder, Frame, Offers, TXNR_MAX, encode, encode_lines_head, head,
+    self, Command, DATA_MAX, Decoder, Frame, Offers, TXNR_MAX, encode, encode_lines_head, head,
 };
 
 /// The longest answer.
@@ -47,6 +48,49 @@ enum State {
     Closed,
 }
 
+/// What a peer can do wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// What it sends are no frames.
+    Wire(wire::Fault),
+    /// It closes the session.
+    Closed,
+    /// It sends a command that only a client may send.
+    ClientsCommand,
+    /// It answers a frame that waits for no answer.
+    StrayAnswer(u32),
+    /// It refuses a line, with these words.
+    RefusedLine(String),
+    /// It refuses the session, with these words.
+    RefusedSession(String),
+    /// It speaks another version of RELP, or does not take syslog; its offers.
+    OtherRelp(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wire(fault) => fault.fmt(f),
+            Self::Closed => f.write_str("the peer closes the session"),
+            Self::ClientsCommand => f.write_str("the peer sends what only a client may send"),
+            Self::StrayAnswer(txnr) => {
+                write!(f, "the peer answers frame {txnr}, which waits for none")
+            }
+            Self::RefusedLine(words) => write!(f, "the peer refuses a line: {words}"),
+            Self::RefusedSession(words) => write!(f, "the peer refuses the session: {words}"),
+            Self::OtherRelp(offers) => write!(f, "the peer speaks another RELP: {offers}"),
+        }
+    }
+}
+
+impl Error for Fault {}
+
+impl From<wire::Fault> for Fault {
+    fn from(fault: wire::Fault) -> Self {
+        Self::Wire(fault)
+    }
+}
+
 /// A frame with lines.
 #[derive(Debug, Clone, Copy)]
 struct Sent {
@@ -54,8 +98,13 @@ struct Sent {
     answered: bool,
 }
 
+/// The beginning of a frame's data, for a message.
+fn words(frame: &Frame) -> String {
+    printable_bytes(&frame.data[..frame.data.len().min(120)]).into_owned()
+}
+
 /// A client that offers its spool, where it has one.
-pub fn new(offer: Offer) -> RelpClient {
+pub fn new(offer: Offer, (): &()) -> RelpClient {
     RelpClient::new(offer)
 }
 
@@ -77,20 +126,20 @@ impl RelpClient {
         client
     }
 
-    fn take(&mut self, bytes: &[u8], heard: &mut Vec<Heard>) -> Result<(), String> {
+    fn take(&mut self, bytes: &[u8], heard: &mut Vec<Heard>) -> Result<(), Fault> {
         self.decoder.push(bytes);
         while let Some(frame) = self.decoder.next(|_| ANSWER_MAX)? {
             match frame.command {
                 Command::Answer => self.answer(&frame, heard)?,
                 Command::ServerClose if matches!(self.state, State::Closing | State::Closed) => {}
-                Command::ServerClose => return Err("the peer closes the session".into()),
-                _ => return Err("the peer sends what only a client may send".into()),
+                Command::ServerClose => return Err(Fault::Closed),
+                _ => return Err(Fault::ClientsCommand),
             }
         }
         Ok(())
     }
 
-    fn answer(&mut self, frame: &Frame, heard: &mut Vec<Heard>) -> Result<(), String> {
+    fn answer(&mut self, frame: &Frame, heard: &mut Vec<Heard>) -> Result<(), Fault> {
         let code = frame.data.get(..3).unwrap_or_default();
         if self.state == State::Opening && frame.txnr == 1 {
             return self.opened(frame, code, heard);
@@ -103,7 +152,7 @@ impl RelpClient {
         let index = frame.txnr.checked_sub(self.first_txnr);
         let index = index.and_then(|index| usize::try_from(index).ok());
         let Some(sent) = index.and_then(|index| self.sent.get_mut(index)) else {
-            return Err(format!("the peer answers frame {}, which waits for none", frame.txnr));
+            return Err(Fault::StrayAnswer(frame.txnr));
         };
         if code == b"200" {
             sent.answered = true;
@@ -113,19 +162,17 @@ impl RelpClient {
         if first == index {
             heard.push(Heard::Refused);
         }
-        let said = printable_bytes(&frame.data[..frame.data.len().min(120)]);
-        Err(format!("the peer refuses a line: {said}"))
+        Err(Fault::RefusedLine(words(frame)))
     }
 
-    fn opened(&mut self, frame: &Frame, code: &[u8], heard: &mut Vec<Heard>) -> Result<(), String> {
-        let said = || printable_bytes(&frame.data[..frame.data.len().min(120)]).into_owned();
+    fn opened(&mut self, frame: &Frame, code: &[u8], heard: &mut Vec<Heard>) -> Result<(), Fault> {
         if code != b"200" {
-            return Err(format!("the peer refuses the session: {}", said()));
+            return Err(Fault::RefusedSession(words(frame)));
         }
         let body = memchr::memchr(b'\n', &frame.data).map_or(frame.data.len(), |at| at + 1);
         let offers = Offers::decode(&frame.data[body..])?;
         if offers.version.is_none_or(|version| version > 1) || !offers.syslog {
-            return Err(format!("the peer speaks another RELP: {}", said()));
+            return Err(Fault::OtherRelp(words(frame)));
         }
         self.last = offers.last;
         self.state = State::Open;

@@ -1,6 +1,5 @@
 //! A client's session on a server: whose offer is believed, and who sent the lines.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::origins::{Client, Held, Owners};
@@ -26,10 +25,10 @@ pub struct ClientSession {
 
 impl ClientSession {
     /// A session whose messages may have `max_message` bytes; longer ones are cut.
-    pub fn new(peer: SocketAddr, max_message: usize, owners: Owners) -> Self {
+    pub fn new(peer: Source, max_message: usize, owners: Owners) -> Self {
         Self {
             session: Session::new(max_message),
-            source: Source::Address(peer),
+            source: peer,
             client: Client::new(peer.ip()),
             owners,
             held: None,
@@ -82,7 +81,7 @@ impl server::Session for ClientSession {
             State::New => server::State::New,
             State::Asking(_) => server::State::Querying(self.session.asks().into_iter().collect()),
             State::Open | State::Closing(_) => server::State::Open,
-            State::Over => server::State::Over,
+            State::Parting | State::Over => server::State::Over,
         }
     }
 
@@ -94,8 +93,12 @@ impl server::Session for ClientSession {
         self.session.out()
     }
 
+    fn owed(&mut self) -> usize {
+        self.session.owed()
+    }
+
     fn wants_barrier(&self) -> bool {
-        self.session.fresh.is_some()
+        self.session.fresh > 0
     }
 
     fn sent(&mut self, barrier: u64) {
@@ -133,7 +136,7 @@ mod tests {
 
     /// The session of a client that offers an identity, and what it is answered.
     fn offers(owners: &Owners, address: &str, identity: Identity) -> (ClientSession, String) {
-        let peer = SocketAddr::new(address.parse().unwrap(), 1);
+        let peer = Source::Address(std::net::SocketAddr::new(address.parse().unwrap(), 1));
         let mut client = ClientSession::new(peer, 20, owners.clone());
         let offers = Offers::ours(Some((identity, 0)), None).encode();
         let open = stream(&[(1, "open", offers.as_bytes())]);

@@ -1,12 +1,11 @@
 //! Opening a RELP input.
 
-use std::net::SocketAddr;
-
 use crate::ingress::acceptor::Bound;
 use crate::ingress::server::{Accept, Server};
 use crate::ingress::{OpenError, Source};
 use crate::input::Pieces;
 use crate::proto::traits::Opening;
+use crate::sources;
 
 use super::client_session::ClientSession;
 use super::config::RelpInPlan;
@@ -46,7 +45,7 @@ impl Accept for Relp {
         Pieces::default()
     }
 
-    fn session(&self, peer: SocketAddr, _: bool) -> ClientSession {
+    fn session(&self, peer: sources::Source, _: bool) -> ClientSession {
         ClientSession::new(peer, self.max_message, self.owners.clone())
     }
 

@@ -2,7 +2,8 @@
 //!
 //! An answer means that the lines are on disk, so it is not given here: lines are handed over
 //! under a ticket ([`Session::handed`]), and when the ticket is settled
-//! ([`Session::settled`]) all their answers are written at once, in order.
+//! ([`Session::settled`]) all their answers are due, in order. They are written out only as far as
+//! the client takes them ([`Session::out`]), because there may be millions.
 //!
 //! Another logweir that offers its spool is answered with the last of its lines that is on disk
 //! here, which the owner of the session finds out ([`Session::asks`], [`Session::tell_last`]),
@@ -17,7 +18,7 @@ use super::wire::{self, Command, Decoder, Frame, Offers, TXNR_MAX, decode_lines_
 use crate::batch::{Span, count_lines};
 use crate::ids::Identity;
 use crate::input::{InputCounts, Piece};
-use crate::limits::LINES_FRAME_MAX;
+use crate::limits::{LINES_FRAME_MAX, READ_CHUNK};
 
 /// Room for the head of a `lines` frame.
 const LINES_HEAD_MAX: usize = 64;
@@ -99,9 +100,13 @@ pub struct Session {
     /// Messages that make no piece yet.
     lines: BytesMut,
     line_count: u32,
-    /// Transaction numbers that were not handed over, and those that were, by ticket.
-    pub(super) fresh: Option<Range>,
-    waiting: VecDeque<(u64, Range)>,
+    /// The number of the next frame to be answered. Frames are answered in order, without a gap.
+    answers: u32,
+    /// How many frames with lines were not handed over, and how many were, by ticket.
+    pub(super) fresh: u64,
+    waiting: VecDeque<(u64, u64)>,
+    /// How many frames are on disk whose answer is not in `out`.
+    due: u64,
     out: Vec<u8>,
     counts: InputCounts,
 }
@@ -115,15 +120,18 @@ pub(super) enum State {
     Open,
     /// `close` came under this number, and is answered behind everything else.
     Closing(u32),
+    /// The server goes, and says so behind the answers that are due.
+    Parting,
     /// What is to be written is the last.
     Over,
 }
 
-/// Transaction numbers, both ends included.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Range {
-    first: u32,
-    last: u32,
+/// About how long an answer is.
+const ANSWER_LEN: usize = 24;
+
+/// The transaction number after this one.
+fn next_number(txnr: u32) -> u32 {
+    if txnr >= TXNR_MAX { 1 } else { txnr + 1 }
 }
 
 impl Session {
@@ -140,8 +148,11 @@ impl Session {
             pieces: Vec::new(),
             lines: BytesMut::new(),
             line_count: 0,
-            fresh: None,
+            // Behind `open`.
+            answers: 2,
+            fresh: 0,
             waiting: VecDeque::new(),
+            due: 0,
             out: Vec::new(),
             counts: InputCounts::default(),
         }
@@ -159,7 +170,7 @@ impl Session {
             Command::Lines => most.max(LINES_FRAME_MAX) + LINES_HEAD_MAX,
             _ => CONTROL_MAX,
         };
-        while !matches!(self.state, State::Over) {
+        while !matches!(self.state, State::Over | State::Parting) {
             let done = match self.decoder.next(keep) {
                 Ok(None) => break,
                 Ok(Some(frame)) => self.take(frame),
@@ -184,7 +195,7 @@ impl Session {
         if frame.txnr != self.expected {
             return Err(Fault::Number { is: frame.txnr, must_be: self.expected });
         }
-        self.expected = if frame.txnr == TXNR_MAX { 1 } else { frame.txnr + 1 };
+        self.expected = next_number(frame.txnr);
         match (&self.state, &frame.command) {
             (State::New, Command::Open) => self.open(&frame),
             (State::New, _) => Err(Fault::NotOpened),
@@ -196,7 +207,6 @@ impl Session {
             (State::Open, Command::Lines) => self.lines_frame(frame),
             (State::Open, Command::Close) => {
                 self.state = State::Closing(frame.txnr);
-                self.close_when_answered();
                 Ok(())
             }
             (State::Open, Command::Open) => {
@@ -207,7 +217,7 @@ impl Session {
                 self.refuse(frame.txnr, "command not known here");
                 Err(Fault::UnknownCommand)
             }
-            (State::Closing(_) | State::Over, _) => Err(Fault::BehindTheLast),
+            (State::Closing(_) | State::Parting | State::Over, _) => Err(Fault::BehindTheLast),
         }
     }
 
@@ -274,7 +284,7 @@ impl Session {
     }
 
     fn message(&mut self, frame: &Frame) {
-        self.note(frame.txnr);
+        self.fresh += 1;
         if frame.cut > 0 {
             self.counts.cut(frame.cut);
         }
@@ -306,7 +316,7 @@ impl Session {
         if bytes.len() > self.max_message {
             bytes = self.cut_lines(bytes);
         }
-        self.note(frame.txnr);
+        self.fresh += 1;
         self.seal();
         let origin = self.sender.as_mut().map(|(spool, next)| {
             self.counts.sequence_lost += first.saturating_sub(*next);
@@ -356,10 +366,6 @@ impl Session {
         self.pieces.push(piece);
     }
 
-    fn note(&mut self, txnr: u32) {
-        self.fresh.get_or_insert(Range { first: txnr, last: txnr }).last = txnr;
-    }
-
     /// Makes a piece of the messages so far.
     fn seal(&mut self) {
         if self.line_count > 0 {
@@ -381,8 +387,9 @@ impl Session {
 
     /// The last pieces were handed over under this ticket.
     pub fn handed(&mut self, ticket: u64) {
-        if let Some(range) = self.fresh.take() {
-            self.waiting.push_back((ticket, range));
+        let count = std::mem::take(&mut self.fresh);
+        if count > 0 {
+            self.waiting.push_back((ticket, count));
         }
     }
 
@@ -391,40 +398,59 @@ impl Session {
         !self.waiting.is_empty()
     }
 
-    /// All that was handed over up to this ticket is on disk: the client is told.
+    /// All that was handed over up to this ticket is on disk: the client is to be told.
     pub fn settled(&mut self, ticket: u64) {
-        while let Some((waiting, range)) = self.waiting.front()
+        while let Some((waiting, count)) = self.waiting.front()
             && *waiting <= ticket
         {
-            for txnr in range.first..=range.last {
-                encode(&mut self.out, txnr, "rsp", b"200 OK");
-            }
+            self.due += count;
             self.waiting.pop_front();
         }
-        self.close_when_answered();
     }
 
-    fn close_when_answered(&mut self) {
-        if let State::Closing(txnr) = self.state
-            && self.waiting.is_empty()
-            && self.fresh.is_none()
-        {
-            encode(&mut self.out, txnr, "rsp", b"");
-            self.part();
+    /// Writes out as many of the due answers as are worth a write, and behind the last one what
+    /// ends the session, if it is to end.
+    fn answer(&mut self) {
+        while self.due > 0 && self.out.len() < READ_CHUNK {
+            encode(&mut self.out, self.answers, "rsp", b"200 OK");
+            self.answers = next_number(self.answers);
+            self.due -= 1;
+        }
+        if self.due > 0 {
+            return;
+        }
+        match self.state {
+            State::Closing(txnr) if self.waiting.is_empty() && self.fresh == 0 => {
+                encode(&mut self.out, txnr, "rsp", b"");
+                encode(&mut self.out, 0, "serverclose", b"");
+                self.state = State::Over;
+            }
+            State::Parting => {
+                encode(&mut self.out, 0, "serverclose", b"");
+                self.state = State::Over;
+            }
+            _ => {}
         }
     }
 
     /// Says that the server goes.
     pub fn part(&mut self) {
         if self.state != State::Over {
-            encode(&mut self.out, 0, "serverclose", b"");
-            self.state = State::Over;
+            self.state = State::Parting;
         }
     }
 
-    /// What is to be written to the client; what was written is to be drained.
+    /// What is to be written to the client next; what was written is to be drained. Empty once
+    /// all that is due was written.
     pub fn out(&mut self) -> &mut Vec<u8> {
+        self.answer();
         &mut self.out
+    }
+
+    /// About how many bytes of answers are due to the client.
+    pub fn owed(&self) -> usize {
+        let due = usize::try_from(self.due).unwrap_or(usize::MAX);
+        self.out.len().saturating_add(due.saturating_mul(ANSWER_LEN))
     }
 
     /// Whether the connection is to be closed when all is written.
@@ -432,9 +458,9 @@ impl Session {
         self.state == State::Over
     }
 
-    /// Bytes held of frames that are not whole.
+    /// Bytes held of frames that are not whole, and of tickets that are not settled.
     pub fn held(&self) -> usize {
-        self.decoder.held()
+        self.decoder.held() + self.waiting.len() * size_of::<(u64, u64)>()
     }
 }
 
@@ -478,6 +504,40 @@ mod tests {
         assert!(!session.is_over());
         session.settled(8);
         assert_eq!(said(&mut session), "4 rsp 6 200 OK\n5 rsp 0\n0 serverclose 0\n");
+        assert!(session.is_over());
+    }
+
+    #[test]
+    fn after_the_highest_transaction_number_the_answers_go_on_with_1() {
+        let mut session = opened();
+        (session.expected, session.answers) = (TXNR_MAX - 1, TXNR_MAX - 1);
+        let numbers = [TXNR_MAX - 1, TXNR_MAX, 1, 2];
+        session.push(&stream(&numbers.map(|txnr| (txnr, "syslog", &b"x"[..])))).unwrap();
+        session.handed(1);
+        session.settled(1);
+        let answers = numbers.map(|txnr| format!("{txnr} rsp 6 200 OK\n")).concat();
+        assert_eq!(said(&mut session), answers);
+    }
+
+    #[test]
+    fn a_million_due_answers_are_written_out_a_piece_at_a_time_and_all_of_them() {
+        let mut session = opened();
+        let frames: Vec<_> = (2..=1_000_001).map(|txnr| (txnr, "syslog", &b""[..])).collect();
+        session.push(&stream(&frames)).unwrap();
+        session.push(&stream(&[(1_000_002, "close", b"")])).unwrap();
+        session.handed(1);
+        session.settled(1);
+        assert!(session.owed() > 16 << 20, "{}", session.owed());
+        let mut all = Vec::new();
+        while !session.out().is_empty() {
+            assert!(session.out().len() < READ_CHUNK + 100);
+            assert!(session.out().capacity() < 4 * READ_CHUNK);
+            all.append(session.out());
+        }
+        let all = String::from_utf8(all).unwrap();
+        let number = |line: &str| line.split(' ').next().unwrap().parse::<u32>().unwrap();
+        let numbers = all.lines().map(number);
+        assert!(numbers.eq((2..=1_000_002_u32).chain([0])));
         assert!(session.is_over());
     }
 

@@ -63,12 +63,6 @@ impl fmt::Display for Fault {
     }
 }
 
-impl From<Fault> for String {
-    fn from(fault: Fault) -> Self {
-        fault.to_string()
-    }
-}
-
 /// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {

@@ -10,6 +10,7 @@ use crate::settings::{Entry, Key, Report, Section, Value};
 pub const NATURE: Nature = Nature {
     label: "UDP",
     acknowledged: false,
+    numbered: false,
     can_wait: false,
     longest_line: Some(limits::DATAGRAM_SENT_MAX),
 };

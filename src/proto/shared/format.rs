@@ -36,6 +36,27 @@ const TAG: Key = Key::or_else(
     "The app of lines that have none.",
 );
 
+/// The shape that a word or a template stands for, as a tool is given it.
+///
+/// # Errors
+/// What is wrong, and what can be written.
+pub fn shape_of(text: &str) -> Result<Shape, String> {
+    if text.contains(['{', '}']) {
+        return text.parse().map(|template| Shape::Template(Arc::new(template)));
+    }
+    let known = SHAPES.iter().find(|(word, _)| *word == text);
+    let words = || format!("write {}, or a template with fields in braces", SHAPE_WORDS.join(", "));
+    known.map(|(_, shape)| shape()).ok_or_else(words)
+}
+
+/// A format that writes a template.
+///
+/// # Errors
+/// Why it is none.
+pub fn template(text: &str) -> Result<FormatPlan, String> {
+    Ok(FormatPlan { shape: Shape::Template(Arc::new(text.parse()?)), tag: None })
+}
+
 /// Reads how an output writes its lines.
 pub fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<FormatPlan> {
     let tag = match section.entry(&TAG) {

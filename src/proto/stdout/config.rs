@@ -1,8 +1,11 @@
 //! `stdout = true`.
 
+use super::worker::Stdout;
 use crate::format::plan::FormatPlan;
+use crate::fs::Fs;
+use crate::output::worker::{Worker, Workplace};
 use crate::proto::shared::{format, queue};
-use crate::proto::traits::{Claim, Output};
+use crate::proto::traits::{Claim, Output, SinkPlan};
 use crate::settings::{Choice, Entry, Form, Key, Report, Section, Value};
 
 /// An output to standard output.
@@ -49,5 +52,13 @@ impl Output for StdoutPlan {
 
     fn claims(&self, _: &mut dyn FnMut() -> Vec<String>) -> Vec<Claim> {
         vec![Claim::Stdout]
+    }
+
+    fn sink(&self) -> SinkPlan<'_> {
+        SinkPlan::Jobs { has_position: false }
+    }
+
+    fn worker<F: Fs + 'static>(&self, _: Workplace<'_, F>) -> Option<Box<dyn Worker>> {
+        Some(Box::new(Stdout::default()))
     }
 }

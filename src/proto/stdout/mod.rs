@@ -1,3 +1,4 @@
 //! The daemon's standard output.
 
 pub mod config;
+pub mod worker;

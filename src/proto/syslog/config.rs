@@ -1,7 +1,6 @@
 //! `syslog = "URL"`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ingress::{OpenError, Source};
@@ -9,9 +8,10 @@ use crate::input::messages::Escape;
 use crate::limits;
 use crate::proto::shared::datagrams::{self, UdpInPlan};
 use crate::proto::shared::tls::{self, ServerTlsPlan};
+use crate::proto::shared::unix_socket::{self, UnixInPlan};
 use crate::proto::shared::{connections, lines};
 use crate::proto::traits::{Claim, Input, Nature, Opening};
-use crate::settings::key::{Choice, Form, Key, MODE, Value, words};
+use crate::settings::key::{Choice, Form, Key, Value, words};
 use crate::settings::{Entry, Report, Section, nearest};
 
 /// A syslog input.
@@ -49,17 +49,6 @@ pub struct TcpInPlan {
     pub nul: bool,
 }
 
-/// A syslog input on a Unix socket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnixInPlan {
-    /// The path to bind.
-    pub path: PathBuf,
-    /// The mode of the socket.
-    pub mode: u32,
-    /// Its owner, `user` or `user:group`.
-    pub owner: Option<String>,
-}
-
 const ESCAPES: [(&str, Escape); 3] =
     [("newline", Escape::Newline), ("control", Escape::Control), ("split", Escape::Split)];
 const ESCAPE_WORDS: [&str; 3] = words(&ESCAPES);
@@ -85,14 +74,6 @@ const DELIMITER: Key = Key::or(
     Value::Words(&DELIMITER_WORDS),
     "\"newline\"",
     "What ends a message without a count.",
-);
-
-const SOCKET_MODE: Key = Key::or("mode", MODE, "\"0666\"", "The mode of the socket.");
-const SOCKET_OWNER: Key = Key::or_else(
-    "owner",
-    Value::Text("user, user:group or :group", r"\S"),
-    "the daemon's",
-    "The owner of the socket.",
 );
 
 impl Input for SyslogInPlan {
@@ -127,7 +108,7 @@ impl Input for SyslogInPlan {
             Form {
                 name: "syslog input on a Unix socket",
                 scheme: Some("unix"),
-                keys: &[lines::MESSAGES, &[ESCAPE, SOCKET_MODE, SOCKET_OWNER], datagrams::BUFFER],
+                keys: &[lines::MESSAGES, &[ESCAPE], unix_socket::KEYS, datagrams::BUFFER],
             },
         ],
     };
@@ -170,13 +151,6 @@ impl Input for SyslogInPlan {
         }
     }
 
-    fn udp(&self) -> Option<&UdpInPlan> {
-        match &self.transport {
-            TransportPlan::Udp(udp) => Some(udp),
-            _ => None,
-        }
-    }
-
     fn tls(&self) -> Option<&ServerTlsPlan> {
         match &self.transport {
             TransportPlan::Tcp(tcp) => tcp.tls.as_ref(),
@@ -202,7 +176,7 @@ fn transport(
             datagrams::read(section, entry.key, address, report).map(TransportPlan::Udp)
         }
         "tcp" | "tls" => tcp(section, entry, (scheme, rest), report).map(TransportPlan::Tcp),
-        "unix" => unix(section, entry, rest, report).map(TransportPlan::Unix),
+        "unix" => unix_socket::read(section, entry, rest, report).map(TransportPlan::Unix),
         _ => {
             let help = nearest(scheme, ["udp", "tcp", "tls", "unix"])
                 .unwrap_or_else(|| "there are udp://, tcp://, tls:// and unix://".into());
@@ -245,25 +219,4 @@ fn tcp(
     let nul = section.word(&DELIMITER, &DELIMITERS, report).unwrap_or(false);
     let max_connections = connections::read(section, report);
     Some(TcpInPlan { address: address?, tls, max_connections, idle_timeout, nul })
-}
-
-fn unix(
-    section: &Section<'_>,
-    entry: &Entry<'_>,
-    path: &str,
-    report: &mut Report<'_>,
-) -> Option<UnixInPlan> {
-    let max = limits::SOCKET_PATH_MAX;
-    if !path.starts_with('/') {
-        entry.wrong_help(report, "is not a whole path", "as in unix:///dev/log");
-        return None;
-    }
-    if path.len() > max || path.contains('\0') {
-        let message = format!("a socket's path has {max} bytes at most, this has {}", path.len());
-        entry.wrong_help(report, message, "choose a folder nearer to /, as in unix:///run/x.sock");
-        return None;
-    }
-    let mode = section.mode(&SOCKET_MODE, report).unwrap_or(limits::UNIX_MODE_DEFAULT);
-    let owner = section.system_text(&SOCKET_OWNER, report).map(str::to_string);
-    Some(UnixInPlan { path: PathBuf::from(path), mode, owner })
 }

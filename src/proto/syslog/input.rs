@@ -1,6 +1,5 @@
 //! Opening a syslog input.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::ingress::acceptor::Bound;
@@ -10,11 +9,12 @@ use crate::ingress::{OpenError, Source};
 use crate::input::messages::{Escape, Messages};
 use crate::limits::DATAGRAM_MAX;
 use crate::proto::shared::udp_socket;
+use crate::proto::shared::unix_socket::{self as unix, PathKeeper};
 use crate::proto::traits::Opening;
+use crate::sources;
 
 use super::config::{SyslogInPlan, TcpInPlan, TransportPlan};
 use super::session::Session;
-use super::unix::{self, PathKeeper};
 
 /// Bytes of a datagram behind its message: a newline, NUL and what else some senders end it with.
 const ENDS: usize = 16;
@@ -90,7 +90,7 @@ impl Accept for Syslog {
         Messages::new(self.max_message, self.escape)
     }
 
-    fn session(&self, peer: SocketAddr, tls: bool) -> Session {
+    fn session(&self, peer: sources::Source, tls: bool) -> Session {
         Session::new(peer, tls, self.max_message, self.tcp.nul)
     }
 

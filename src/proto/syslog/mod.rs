@@ -3,4 +3,3 @@
 pub mod config;
 pub mod input;
 pub mod session;
-pub mod unix;

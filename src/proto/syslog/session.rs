@@ -1,12 +1,12 @@
 //! A syslog client's connection: frames in, messages out. Nothing is ever answered.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use crate::ingress::server;
 use crate::input::Gather;
 use crate::input::messages::Messages;
-use crate::parse::framing::{Frame, Framer};
+use crate::parse::framing::{Frame, Framer, TooLarge};
+use crate::parse::is_tls_hello;
 use crate::sources::Source;
 
 /// One client.
@@ -23,12 +23,12 @@ pub struct Session {
 }
 
 /// What a client can do wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// It speaks TLS to an input without.
     Tls,
-    /// A frame makes no sense.
-    Frame(String),
+    /// It counts more octets than anybody can mean.
+    Count(TooLarge),
 }
 
 impl fmt::Display for Fault {
@@ -38,15 +38,15 @@ impl fmt::Display for Fault {
                 "speaks TLS, which this input does not: write tls:// for it, or have the sender \
                  speak plain TCP",
             ),
-            Self::Frame(what) => f.write_str(what),
+            Self::Count(fault) => fault.fmt(f),
         }
     }
 }
 
 impl Session {
     /// A session whose messages are cut to `max_message` bytes; with `nul` also NUL ends one.
-    pub fn new(peer: SocketAddr, tls: bool, max_message: usize, nul: bool) -> Self {
-        let (framer, source) = (Framer::new(max_message, nul), Some(Source::Address(peer)));
+    pub fn new(peer: Source, tls: bool, max_message: usize, nul: bool) -> Self {
+        let (framer, source) = (Framer::new(max_message, nul), Some(peer));
         Self { framer, source, may_be_tls: !tls, slip: None, out: Vec::new() }
     }
 
@@ -56,7 +56,7 @@ impl Session {
         }
         let source = self.source;
         let mut message = |frame: Frame<'_>| messages.message(frame.bytes, frame.cut, source);
-        self.framer.push(bytes, &mut message).map_err(Fault::Frame)
+        self.framer.push(bytes, &mut message).map_err(Fault::Count)
     }
 }
 
@@ -88,9 +88,4 @@ impl server::Session for Session {
     fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
-}
-
-/// Whether a connection begins with a record of TLS (RFC 8446, section 5.1): no message does.
-fn is_tls_hello(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x16, 0x03])
 }

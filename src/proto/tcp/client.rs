@@ -1,5 +1,6 @@
 //! Lines over plain TCP with octet counting (RFC 6587, section 3.4.1; RFC 5425, section 4.3):
-//! the length of each line in decimal, a space, the line.
+//! the length of each line in decimal, a space, the line. For peers that know no counts, a newline
+//! behind each line instead (RFC 6587, section 3.4.2); there is none inside a line.
 //!
 //! Nobody answers. Lines count as the peer's when its TCP has acknowledged their last byte, of
 //! which the kernel tells how many are missing.
@@ -12,11 +13,15 @@ use crate::format::Formatter;
 use crate::forward::client::{Client, Heard, Offer};
 use crate::forward::out::Out;
 use crate::ledger::Count;
+use crate::limits::LINES_UNACKNOWLEDGED_MAX;
 use crate::proto::shared::decimal::decimal;
+
+use super::config::{Framing, TcpOutPlan};
 
 /// One connection.
 #[derive(Debug, Default)]
 pub struct TcpClient {
+    framing: Framing,
     out: Out,
     /// Bytes given out to be written since the connection was made.
     given: u64,
@@ -27,8 +32,8 @@ pub struct TcpClient {
 }
 
 /// A client; what it would offer a plain TCP peer cannot hear.
-pub fn new(_: Offer) -> TcpClient {
-    TcpClient::default()
+pub fn new(_: Offer, plan: &TcpOutPlan) -> TcpClient {
+    TcpClient { framing: plan.framing, ..TcpClient::default() }
 }
 
 impl Client for TcpClient {
@@ -42,7 +47,7 @@ impl Client for TcpClient {
     }
 
     fn has_room(&self) -> bool {
-        true
+        self.sent.len() < LINES_UNACKNOWLEDGED_MAX
     }
 
     fn send(&mut self, batch: &Batch, formatter: &Formatter) {
@@ -50,9 +55,17 @@ impl Client for TcpClient {
         let formatted = batch.with(bytes, batch.lines);
         let mut out = Vec::with_capacity(formatted.bytes.len() + batch.lines as usize * 8);
         for (line, written) in batch.iter().zip(formatted.iter()) {
-            decimal(&mut out, written.len() as u64);
-            out.push(b' ');
-            out.extend_from_slice(written);
+            match self.framing {
+                Framing::Count => {
+                    decimal(&mut out, written.len() as u64);
+                    out.push(b' ');
+                    out.extend_from_slice(written);
+                }
+                Framing::Newline => {
+                    out.extend_from_slice(written);
+                    out.push(b'\n');
+                }
+            }
             self.sent.push_back((
                 self.given + out.len() as u64,
                 Count { lines: 1, bytes: line.len() as u64 + 1 },
@@ -106,6 +119,20 @@ mod tests {
     use crate::filter::batch_of;
 
     #[test]
+    fn the_number_of_lines_in_flight_is_bounded_however_short_they_are() {
+        let mut client = TcpClient::default();
+        let formatter = Formatter::new(&FormatPlan::default());
+        let batch = batch_of(&"\n".repeat(LINES_UNACKNOWLEDGED_MAX / 2));
+        client.send(&batch, &formatter);
+        assert!(client.has_room());
+        client.send(&batch, &formatter);
+        assert!(!client.has_room());
+        client.acknowledged(2);
+        assert_eq!(client.take_done().lines, 1);
+        assert!(client.has_room());
+    }
+
+    #[test]
     fn lines_are_done_when_their_last_byte_is_acknowledged() {
         let mut client = TcpClient::default();
         client.send(&batch_of("hello\n\nline of ten\n"), &Formatter::new(&FormatPlan::default()));
@@ -119,5 +146,19 @@ mod tests {
         assert_eq!(done.iter().sum::<u64>(), 3);
         assert_eq!((done[7], done[9], done[23]), (1, 1, 1));
         assert!(!client.waits());
+    }
+
+    #[test]
+    fn a_peer_without_counts_gets_a_newline_behind_each_line() {
+        let mut client = new(None, &TcpOutPlan { framing: Framing::Newline });
+        client.send(&batch_of("hello\n\nline of ten\n"), &Formatter::new(&FormatPlan::default()));
+        let out: Vec<u8> = client.out.pieces().iter().flat_map(|bytes| bytes.to_vec()).collect();
+        assert_eq!(String::from_utf8(out).unwrap(), "hello\n\nline of ten\n");
+        client.acknowledged(7);
+        assert_eq!(client.take_done().lines, 2);
+        client.acknowledged(18);
+        assert_eq!(client.take_done().lines, 0);
+        client.acknowledged(19);
+        assert_eq!(client.take_done(), Count { lines: 1, bytes: 12 });
     }
 }

@@ -6,7 +6,7 @@ use crate::format::plan::FormatPlan;
 use crate::ingress::{OpenError, Source};
 use crate::proto::shared::datagrams::{self, UdpInPlan};
 use crate::proto::shared::{format, lines, queue};
-use crate::proto::traits::{Claim, Input, Nature, Opening, Output};
+use crate::proto::traits::{Claim, Input, Nature, Opening, Output, SinkPlan};
 use crate::settings::key::{ADDRESS, Choice, Form, Key, Value};
 use crate::settings::units::show_size;
 use crate::settings::{Entry, Report, Section};
@@ -66,10 +66,6 @@ impl Input for UdpInPlan {
         let _ = write!(label, ", buffer {}", show_size(self.receive_buffer));
         label
     }
-
-    fn udp(&self) -> Option<&UdpInPlan> {
-        Some(self)
-    }
 }
 
 impl Output for UdpOutPlan {
@@ -99,6 +95,10 @@ impl Output for UdpOutPlan {
 
     fn describe(&self) -> String {
         format!("udp {}", self.to)
+    }
+
+    fn sink(&self) -> SinkPlan<'_> {
+        SinkPlan::Datagrams { to: &self.to }
     }
 }
 

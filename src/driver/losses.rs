@@ -1,0 +1,345 @@
+//! What was lost, for the log and for `logweir losses`.
+//!
+//! The engine reports each episode of losses when it begins, while it lasts and when it ends. The
+//! reports of the last day are kept here, and in a file of the state folder, so that a restart does
+//! not forget them. A thread of its own writes the file, started with the first loss: the loop
+//! touches no regular file.
+//!
+//! The file has a line of JSON for each report; the last line of an episode counts.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Clock, Mono, SystemClock};
+use crate::engine::Engine;
+use crate::engine::losses::Loss;
+use crate::engine::remedy;
+use crate::limits::{LOSSES_FILE_MAX, LOSSES_KEPT, LOSSES_MAX};
+
+/// The file in the state folder.
+const FILE: &str = "losses.jsonl";
+
+/// An episode of losses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The node's name.
+    pub node: String,
+    /// The reason of the ledger, or `kernel_drops`, `oversize` or `sequence_lost`.
+    pub cause: String,
+    /// How many were lost.
+    pub count: u64,
+    /// What is counted: `lines` or `datagrams`.
+    pub unit: String,
+    /// When the first was lost, in seconds since 1970.
+    pub began: f64,
+    /// When the last was lost, in seconds since 1970.
+    pub last: f64,
+    /// True if nothing was lost for a minute after that.
+    pub ended: bool,
+    /// Why, and what to do, as it was last reported.
+    pub why: String,
+}
+
+/// The losses of the last day.
+#[derive(Debug)]
+pub(super) struct Losses {
+    clock: SystemClock,
+    /// Oldest first. An episode of this process has the time of its first loss.
+    records: VecDeque<(Option<Mono>, Record)>,
+    file: Option<PathBuf>,
+    writer: Option<Sender<Record>>,
+}
+
+impl Losses {
+    /// The losses that the file in this folder has.
+    pub(super) fn new(folder: Option<&Path>, clock: SystemClock) -> Self {
+        let file = folder.and_then(|folder| match fs::create_dir_all(folder) {
+            Ok(()) => Some(folder.join(FILE)),
+            Err(error) => {
+                let folder = folder.display();
+                log::warn!("{folder}: {error}: what is lost is forgotten at a restart");
+                None
+            }
+        });
+        let now = seconds(clock.wall());
+        let records = file.as_deref().map_or_else(Vec::new, |file| read(file, now));
+        let records = records.into_iter().map(|record| (None, Record { ended: true, ..record }));
+        Self { clock, records: records.collect(), file, writer: None }
+    }
+
+    /// Logs a report of the engine and keeps it.
+    pub(super) fn report(&mut self, loss: &Loss, engine: &Engine, now: Mono) {
+        let record = self.enter(loss, engine, now);
+        log::warn!("{}", line(&record));
+        self.keep(record);
+    }
+
+    /// The losses of the last day, oldest first.
+    pub(super) fn all(&mut self, engine: &Engine, now: Mono) -> Vec<&Record> {
+        for loss in engine.open_losses() {
+            self.enter(loss, engine, now);
+        }
+        self.records.iter().map(|(_, record)| record).collect()
+    }
+
+    /// Adds an episode, or what is new of it.
+    fn enter(&mut self, loss: &Loss, engine: &Engine, now: Mono) -> Record {
+        let same = |(began, record): &&mut (Option<Mono>, Record)| {
+            *began == Some(loss.began)
+                && record.node == *loss.node
+                && record.cause == loss.cause.word()
+        };
+        let wall = |at: Mono| seconds(self.clock.wall()) - now.since(at).as_secs_f64();
+        let (began, last) = (wall(loss.began), wall(loss.last));
+        let why = || engine.status_of(loss.id, now).map(|node| remedy::of_loss(&node, loss.cause));
+        if let Some((_, record)) = self.records.iter_mut().rev().find(same) {
+            // Why it was so is what was seen while it was.
+            let is_more = record.count < loss.count;
+            record.count = loss.count;
+            record.last = last;
+            record.ended = loss.ended;
+            if let Some(why) = why().filter(|_| is_more) {
+                record.why = why;
+            }
+            return record.clone();
+        }
+        let record = Record {
+            node: loss.node.to_string(),
+            cause: loss.cause.word().into(),
+            count: loss.count,
+            unit: loss.cause.unit().into(),
+            began,
+            last,
+            ended: loss.ended,
+            why: why().unwrap_or_default(),
+        };
+        let oldest = seconds(self.clock.wall()) - LOSSES_KEPT.as_secs_f64();
+        while let Some((_, first)) = self.records.front()
+            && (self.records.len() >= LOSSES_MAX || first.last < oldest)
+        {
+            self.records.pop_front();
+        }
+        self.records.push_back((Some(loss.began), record.clone()));
+        record
+    }
+
+    /// Has a record written to the file.
+    fn keep(&mut self, record: Record) {
+        let Some(file) = &self.file else { return };
+        if self.writer.is_none() {
+            let (sender, receiver) = channel();
+            let file = file.clone();
+            let thread = std::thread::Builder::new().name("losses".into());
+            match thread.spawn(move || write_all(&file, &receiver)) {
+                Ok(_) => self.writer = Some(sender),
+                Err(error) => {
+                    log::error!("the thread that writes losses: {error}");
+                    self.file = None;
+                    return;
+                }
+            }
+        }
+        if let Some(writer) = &self.writer {
+            // A writer that has ended has said why.
+            let _ = writer.send(record);
+        }
+    }
+}
+
+/// What the log says of an episode.
+fn line(record: &Record) -> String {
+    let Record { node, cause, count, unit, began, last, why, .. } = record;
+    let verb = verb(cause);
+    let count = amount(*count, unit);
+    let (from, to) = (time(*began), time(*last));
+    match (record.ended, from == to) {
+        (true, true) => format!("{node}: no longer {verb}: {count} ({cause}) at {from}"),
+        (true, false) => {
+            format!("{node}: no longer {verb}: {count} ({cause}) from {from} to {to}")
+        }
+        (false, true) => format!("{node}: {verb} ({cause}, {count}): {why}"),
+        (false, false) => format!("{node}: {verb} since {from} ({cause}, {count}): {why}"),
+    }
+}
+
+/// What happens to the lines of a cause.
+fn verb(cause: &str) -> &'static str {
+    match cause {
+        "kernel_drops" => "losing datagrams in the kernel",
+        "oversize" => "truncating",
+        "sequence_lost" => "missing lines of its senders",
+        _ => "dropping",
+    }
+}
+
+/// A count with commas and its unit, as in "206,735 lines".
+pub fn amount(count: u64, unit: &str) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    let unit = if count == 1 { unit.trim_end_matches('s') } else { unit };
+    text + " " + unit
+}
+
+/// A time of day in the host's zone.
+fn time(at: f64) -> String {
+    zoned(at).strftime("%H:%M:%S").to_string()
+}
+
+/// A time in seconds since 1970, in the host's zone.
+pub fn zoned(at: f64) -> Zoned {
+    let at = Timestamp::from_second(at as i64).unwrap_or(Timestamp::UNIX_EPOCH);
+    at.to_zoned(TimeZone::system())
+}
+
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+// ---- the file
+
+/// The episodes of the last day in a file, oldest first. Lines that make no sense are skipped: one
+/// may have been cut by a crash.
+fn read(file: &Path, now: f64) -> Vec<Record> {
+    let mut text = Vec::new();
+    let opened = File::open(file);
+    // It is rewritten before it is that large.
+    let taken = opened.and_then(|file| file.take(4 * LOSSES_FILE_MAX).read_to_end(&mut text));
+    if let Err(error) = taken
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        log::warn!("{}: {error}: what was lost before is not known", file.display());
+    }
+    let mut records: Vec<Record> = Vec::new();
+    for line in text.split(|&byte| byte == b'\n') {
+        let Ok(record) = serde_json::from_slice::<Record>(line) else { continue };
+        if record.last < now - LOSSES_KEPT.as_secs_f64() {
+            continue;
+        }
+        let same = |other: &&mut Record| {
+            other.began.total_cmp(&record.began).is_eq()
+                && (&other.node, &other.cause) == (&record.node, &record.cause)
+        };
+        match records.iter_mut().rev().find(same) {
+            Some(known) => *known = record,
+            None => records.push(record),
+        }
+    }
+    let too_many = records.len().saturating_sub(LOSSES_MAX);
+    records.drain(..too_many);
+    records
+}
+
+/// The thread that writes the file, until the daemon ends or the disk refuses.
+fn write_all(file: &Path, records: &Receiver<Record>) {
+    while let Ok(record) = records.recv() {
+        if let Err(error) = write(file, &record) {
+            let file = file.display();
+            log::warn!("{file}: {error}: what is lost is forgotten at a restart");
+            return;
+        }
+    }
+}
+
+fn write(file: &Path, record: &Record) -> io::Result<()> {
+    if fs::metadata(file).is_ok_and(|data| data.len() > LOSSES_FILE_MAX) {
+        rewrite(file, record.last)?;
+    }
+    let mut out = OpenOptions::new().append(true).create(true).mode(0o640).open(file)?;
+    let mut line = serde_json::to_vec(record)?;
+    line.push(b'\n');
+    out.write_all(&line)
+}
+
+/// Leaves one line of each episode of the last day.
+fn rewrite(file: &Path, now: f64) -> io::Result<()> {
+    let new = file.with_extension("new");
+    let mut out =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&new)?;
+    for record in read(file, now) {
+        let mut line = serde_json::to_vec(&record)?;
+        line.push(b'\n');
+        out.write_all(&line)?;
+    }
+    fs::rename(new, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(node: &str, began: f64, count: u64) -> Record {
+        Record {
+            node: node.into(),
+            cause: "queue_full".into(),
+            count,
+            unit: "lines".into(),
+            began,
+            last: began + 1.0,
+            ended: false,
+            why: "x".into(),
+        }
+    }
+
+    #[test]
+    fn the_last_line_of_an_episode_counts_and_old_or_damaged_ones_do_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        assert_eq!(read(&file, 0.0), []);
+        for record in [record("a", 5.0, 1), record("b", 90_000.0, 1), record("b", 90_000.0, 7)] {
+            write(&file, &record).unwrap();
+        }
+        let mut out = OpenOptions::new().append(true).open(&file).unwrap();
+        out.write_all(b"{\"node\":\"c\",\n").unwrap();
+        write(&file, &record("a", 90_001.0, 2)).unwrap();
+        let expected = [record("b", 90_000.0, 7), record("a", 90_001.0, 2)];
+        assert_eq!(read(&file, 90_010.0), expected);
+    }
+
+    #[test]
+    fn a_file_that_grows_is_rewritten_with_a_line_an_episode() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        for count in 0..=LOSSES_FILE_MAX / 100 {
+            write(&file, &record("a", 5.0, count)).unwrap();
+        }
+        assert!(fs::metadata(&file).unwrap().len() < LOSSES_FILE_MAX / 2);
+        assert_eq!(read(&file, 10.0), [record("a", 5.0, LOSSES_FILE_MAX / 100)]);
+    }
+
+    #[test]
+    fn the_log_says_what_is_lost_since_when_and_why() {
+        let mut record = record("mobile", 3600.0 * 11.0, 206_735);
+        record.why = "the process has read nothing for 44 s; end it".into();
+        let began = time(record.began);
+        assert_eq!(
+            line(&record),
+            format!(
+                "mobile: dropping since {began} (queue_full, 206,735 lines): the process has read \
+                 nothing for 44 s; end it"
+            )
+        );
+        record.ended = true;
+        let to = time(record.last);
+        assert_eq!(
+            line(&record),
+            format!("mobile: no longer dropping: 206,735 lines (queue_full) from {began} to {to}")
+        );
+        record = Record { ended: false, last: record.began, count: 1, ..record };
+        assert!(line(&record).starts_with("mobile: dropping (queue_full, 1 line): the process"));
+    }
+}

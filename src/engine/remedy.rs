@@ -1,0 +1,200 @@
+//! What a loss is due to, and what to do about it: one set of texts for the log, `top`, `logweir
+//! losses` and `/healthz`.
+
+use super::losses::Cause;
+use super::status::NodeStatus;
+use crate::ledger::Reason;
+
+/// Seconds without a line leaving a queue from which its reader counts as stalled here.
+const STALLED: f64 = 2.0;
+
+/// Why a node loses lines now, and the remedy, in one sentence.
+pub fn of_loss(node: &NodeStatus, cause: Cause) -> String {
+    match cause {
+        Cause::Dropped(reason) => of_drop(node, reason),
+        Cause::Kernel => "the receive buffer is full; raise `receive_buffer` (the kernel allows \
+                          net.core.rmem_max), or `sockets`"
+            .into(),
+        Cause::Oversize => {
+            "they are longer than `max_line` or `max_message`; raise it, or shorten them".into()
+        }
+        Cause::Sequence => "they were lost before they came here; look at the senders' drops and \
+                            the network's, and see logweir-loss(1)"
+            .into(),
+    }
+}
+
+fn of_drop(node: &NodeStatus, reason: Reason) -> String {
+    match reason {
+        Reason::QueueFull => of_full_queue(node),
+        Reason::ChildGone => of_missing_child(node),
+        Reason::Rate => "there are more than `rate` allows; raise it if they are wanted".into(),
+        Reason::DiskError => format!("{}; free or mend the disk", error(node)),
+        Reason::SendError => format!("{}; look at the receiver and the network", error(node)),
+        Reason::SpoolFull => of_full_spool(node),
+        Reason::Damaged => "segments are damaged; see `logweir spool verify`".into(),
+        Reason::Shutdown => "the grace was over; raise `daemon.grace`".into(),
+        Reason::Duplicate => "they are here already".into(),
+        Reason::Oversize => {
+            "the peer takes no line so long; raise its limit, or lower `max_line`".into()
+        }
+    }
+}
+
+/// The current error, or that there was one.
+fn error(node: &NodeStatus) -> String {
+    let of_lane = || node.lanes.iter().find_map(|lane| lane.error.as_deref());
+    let error = node.error.as_deref().or_else(of_lane);
+    error.unwrap_or("lines were refused").to_string()
+}
+
+/// Why a queue is full: its reader, or the memory that all queues share.
+fn of_full_queue(node: &NodeStatus) -> String {
+    if node.queue.is_some_and(|queue| queue.used < queue.limit / 2) {
+        return "the memory of all queues together is used up; raise `daemon.memory`, or mend the \
+                node with the fullest queue"
+            .into();
+    }
+    stalled(node).unwrap_or_else(|| {
+        let what = reader(node);
+        let remedy = match node.command {
+            Some(_) => "raise `workers`, make it faster, or give it fewer lines by `sample`",
+            None => "make it faster, or raise `queue` for bursts",
+        };
+        format!("{what} is too slow for these lines; {remedy}")
+    })
+}
+
+/// What keeps a queue from moving at all, and the remedy; `None` if it moves.
+pub fn stalled(node: &NodeStatus) -> Option<String> {
+    if let Some(lane) = node.lanes.iter().find(|lane| lane.peer.is_none()) {
+        let error = lane.error.as_deref().unwrap_or("it has not answered yet");
+        return Some(format!("no peer is connected ({error}); a spool would keep the lines"));
+    }
+    if node.children.iter().any(|child| child.state != "running") {
+        return Some(of_missing_child(node));
+    }
+    let seconds = node.stuck_seconds.filter(|seconds| *seconds >= STALLED)?;
+    let (what, verb) = (reader(node), if node.command.is_some() { "read" } else { "taken" });
+    let remedy = match node.command {
+        Some(_) => "end it, and it is started again; find out what it waits for",
+        None => "find out what it waits for",
+    };
+    Some(format!("{what} has {verb} nothing for {seconds:.0} s; {remedy}"))
+}
+
+/// Who takes the lines of a node's queue.
+fn reader(node: &NodeStatus) -> &'static str {
+    match () {
+        () if node.command.is_some() => "the process",
+        () if node
+            .lanes
+            .iter()
+            .any(|lane| lane.peer.as_deref().is_some_and(|peer| !peer.starts_with("udp:"))) =>
+        {
+            "the peer"
+        }
+        () if !node.lanes.is_empty() => "the network",
+        () => "the disk",
+    }
+}
+
+fn of_missing_child(node: &NodeStatus) -> String {
+    let end = node.children.iter().find_map(|child| child.last_end.as_deref());
+    let last = node.stderr.last().map(|complaint| format!("; its last words: {}", complaint.text));
+    let (end, last) = (end.unwrap_or("has not been started yet"), last.unwrap_or_default());
+    format!("the process {end}{last}; mend the command")
+}
+
+fn of_full_spool(node: &NodeStatus) -> String {
+    let readers = node.spool.iter().flat_map(|spool| &spool.readers);
+    let slowest = readers.max_by_key(|reader| reader.lag_lines);
+    let Some(slowest) = slowest.filter(|reader| reader.lag_lines > 0) else {
+        return "the spool was full before they were read; raise `max_size`, or mend what its \
+                reader sends to"
+            .into();
+    };
+    format!(
+        "the spool is full because {} lags {} lines; mend what it sends to, or raise `max_size`",
+        slowest.name, slowest.lag_lines
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::status::{
+        ChildStatus, Complaint, LaneStatus, QueueStatus, ReaderStatus, SpoolStatus,
+    };
+    use super::*;
+
+    const FULL: Cause = Cause::Dropped(Reason::QueueFull);
+
+    fn full() -> NodeStatus {
+        NodeStatus { queue: Some(QueueStatus { used: 100, limit: 100 }), ..NodeStatus::default() }
+    }
+
+    fn process(state: &str) -> NodeStatus {
+        let last_end = (state != "running").then(|| "exited with 3".into());
+        let child = ChildStatus { state: state.into(), last_end, ..ChildStatus::default() };
+        NodeStatus { command: Some("x".into()), children: vec![child], ..full() }
+    }
+
+    #[test]
+    fn a_full_queue_is_due_to_whoever_reads_it_or_to_the_memory() {
+        let stuck = Some(44.4);
+        let lane = |peer: Option<&str>, error: Option<&str>| LaneStatus {
+            peer: peer.map(str::to_owned),
+            error: error.map(str::to_owned),
+            ..LaneStatus::default()
+        };
+        let crashed = NodeStatus {
+            stderr: vec![Complaint { at: 1.0, text: "no such table".into() }],
+            ..process("crash-loop")
+        };
+        for (node, expected) in [
+            (
+                NodeStatus { stuck_seconds: stuck, ..process("running") },
+                "the process has read nothing for 44 s; ",
+            ),
+            (process("running"), "the process is too slow for these lines; raise `workers`"),
+            (crashed, "the process exited with 3; its last words: no such table; mend"),
+            (NodeStatus { stuck_seconds: stuck, ..full() }, "the disk has taken nothing for 44 s"),
+            (full(), "the disk is too slow"),
+            (
+                NodeStatus { lanes: vec![lane(None, Some("refused"))], ..full() },
+                "no peer is connected (refused); a spool",
+            ),
+            (
+                NodeStatus { lanes: vec![lane(Some("relp://hub:1"), None)], ..full() },
+                "the peer is too slow",
+            ),
+            (
+                NodeStatus {
+                    queue: Some(QueueStatus { used: 10, limit: 100 }),
+                    ..process("running")
+                },
+                "the memory of all queues together is used up",
+            ),
+        ] {
+            let said = of_loss(&node, FULL);
+            assert!(said.starts_with(expected), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_full_spool_is_due_to_its_slowest_reader() {
+        let reader = |name: &str, lag_lines| ReaderStatus {
+            name: name.into(),
+            position: 0,
+            lag_lines,
+            lag_bytes: 0,
+            lag_seconds: 0.0,
+            waits_since: None,
+        };
+        let readers = vec![reader("a", 7), reader("b", 70)];
+        let spool = Some(SpoolStatus { readers, ..SpoolStatus::default() });
+        let node = NodeStatus { spool, ..NodeStatus::default() };
+        let said = of_loss(&node, Cause::Dropped(Reason::SpoolFull));
+        assert!(said.starts_with("the spool is full because b lags 70 lines"), "{said}");
+    }
+}

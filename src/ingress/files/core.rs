@@ -1,0 +1,465 @@
+//! All files that an input follows: which file a name is, where reading goes on, and in which
+//! order. No system calls but those of the files it is given.
+//!
+//! A file is followed from the moment it is opened; from then on the descriptor is the file, and
+//! names only say where it was last seen. Its life:
+//!
+//! 1. [`State::New`]: until its first line is known, and with that its identity.
+//! 2. [`State::Asked`]: the spools are asked how far they have come in it.
+//! 3. [`State::Read`]: it is read.
+//!
+//! When its last name is gone it is *leaving*: it is read to its end and let go once nobody writes
+//! to it. Then its origin has ended. A file that was truncated begins anew as another one, and what
+//! was not read before is looked for in a copy.
+
+mod ending;
+mod meeting;
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::decode::Decode;
+use super::disk::{Disk, Tailed};
+use super::reading::{Reading, Step, Wish};
+use crate::batch::Blocks;
+use crate::clock::Mono;
+use crate::ids::Identity;
+use crate::input::{InputCounts, Piece};
+use crate::limits::{FIRST_LINE_MAX, FOLLOW_LOOK};
+
+/// Makes the decoder for a file.
+pub type MakeDecoder = Box<dyn Fn(&Path) -> Box<dyn Decode> + Send>;
+
+/// How files are followed.
+pub struct Manner {
+    /// Longer lines are cut.
+    pub max_line: usize,
+    /// How long a file without a name is kept open while it is not read to its end or written to.
+    pub keep_open: Duration,
+    /// After this time what waits for more in a file is handed over.
+    pub timeout: Duration,
+    /// Files that were last written to before this when they are found: their lines are left out.
+    pub ignore_older: Option<Duration>,
+    /// The decoder of a file.
+    pub decoder: MakeDecoder,
+}
+
+/// What a file is to the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It is followed.
+    Wanted,
+    /// It is followed, and its lines so far are left out.
+    FromEnd,
+    /// Its name is not meant, but it may have been a followed one under another name.
+    Neighbour,
+}
+
+/// How far a file is in its life.
+enum State {
+    New,
+    Asked(Identity),
+    /// Another file has the identity, or it has not ended yet.
+    Blocked(Identity),
+    Read(Reading),
+}
+
+struct Followed<F> {
+    file: F,
+    key: (u64, u64),
+    names: Vec<PathBuf>,
+    /// The last name it had.
+    last_name: PathBuf,
+    role: Role,
+    state: State,
+    /// The file that had its name before, to be read first: its place and who it is.
+    after: Option<(usize, (u64, u64))>,
+    /// Lines before this are left out, where nothing is known of the file.
+    skip: u64,
+    /// Nobody writes to it any more: what is read now is the last.
+    is_last: bool,
+    /// Whether it is a copy of another one.
+    is_shadow: bool,
+    queued: bool,
+    at_end: bool,
+    /// Since when it has no name.
+    leaving: Option<Mono>,
+    /// When it last had something to read.
+    grew: Mono,
+    failed: bool,
+}
+
+/// All followed files of an input.
+pub struct Core<D: Disk> {
+    disk: D,
+    manner: Manner,
+    files: Vec<Option<Followed<D::File>>>,
+    free: Vec<usize>,
+    by_key: HashMap<(u64, u64), usize>,
+    by_path: HashMap<PathBuf, usize>,
+    identities: HashMap<Identity, usize>,
+    ready: VecDeque<usize>,
+    leaving: BTreeSet<usize>,
+    /// Files of which something waits for more.
+    resting: BTreeSet<usize>,
+    failed: BTreeSet<usize>,
+    blocked: BTreeSet<usize>,
+    /// Files whose identity is to be asked for.
+    to_ask: Vec<usize>,
+    asked: Vec<usize>,
+    /// Origins that have ended, and that are to be told so behind their last lines.
+    ended: Vec<Identity>,
+    /// The last origin that ended of each path whose file was rotated. It is not told yet: at a
+    /// start it says which of the rotated files are newer and were never read.
+    kept: HashMap<PathBuf, Identity>,
+    /// Those that were told, until the spools have forgotten them.
+    ending: HashSet<Identity>,
+    /// Where files are known to have been read to, beside what spools know.
+    stored: HashMap<Identity, u64>,
+    stored_changed: bool,
+    /// What the ends of files have left.
+    last_pieces: VecDeque<Piece>,
+    blocks: Blocks,
+    looked: Mono,
+    /// What was counted since it was last taken.
+    pub counts: InputCounts,
+}
+
+impl<D: Disk> Core<D> {
+    /// None yet. `stored` is how far files were read, for what spools do not know.
+    pub fn new(disk: D, manner: Manner, stored: HashMap<Identity, u64>) -> Self {
+        Self {
+            disk,
+            manner,
+            files: Vec::new(),
+            free: Vec::new(),
+            by_key: HashMap::new(),
+            by_path: HashMap::new(),
+            identities: HashMap::new(),
+            ready: VecDeque::new(),
+            leaving: BTreeSet::new(),
+            resting: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+            to_ask: Vec::new(),
+            asked: Vec::new(),
+            ended: Vec::new(),
+            kept: HashMap::new(),
+            ending: HashSet::new(),
+            stored,
+            stored_changed: false,
+            last_pieces: VecDeque::new(),
+            blocks: Blocks::default(),
+            looked: Mono::default(),
+            counts: InputCounts::default(),
+        }
+    }
+
+    /// How many files are open.
+    pub fn open_files(&self) -> usize {
+        self.files.len() - self.free.len()
+    }
+
+    // ---- names
+
+    /// A file was opened at a path.
+    pub fn found(&mut self, path: PathBuf, file: D::File, role: Role, now: Mono, wall: SystemTime) {
+        let Ok(facts) = file.facts() else { return };
+        let key = (facts.device, facts.inode);
+        let before = self.by_path.get(&path).copied();
+        if let Some(&at) = self.by_key.get(&key) {
+            if before != Some(at) {
+                self.gone(&path, now);
+                self.add_name(at, path, role);
+            }
+            return self.wake(at);
+        }
+        let after = before.or_else(|| self.leaving_from(&path));
+        let after = after.and_then(|at| Some((at, self.files[at].as_ref()?.key)));
+        self.gone(&path, now);
+        let old = self
+            .manner
+            .ignore_older
+            .is_some_and(|most| wall.duration_since(facts.written).is_ok_and(|age| age > most));
+        let skip = match role {
+            Role::Wanted if !old => 0,
+            Role::Neighbour => 0,
+            _ => last_line_end(&file, facts.size),
+        };
+        let followed = Followed {
+            file,
+            key,
+            names: vec![path.clone()],
+            last_name: path.clone(),
+            role,
+            state: State::New,
+            after,
+            skip,
+            is_last: false,
+            is_shadow: false,
+            queued: false,
+            at_end: false,
+            leaving: None,
+            grew: now,
+            failed: false,
+        };
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.files.push(None);
+            self.files.len() - 1
+        });
+        self.files[at] = Some(followed);
+        self.by_key.insert(key, at);
+        self.by_path.insert(path, at);
+        self.wake(at);
+    }
+
+    fn add_name(&mut self, at: usize, path: PathBuf, role: Role) {
+        let Some(followed) = &mut self.files[at] else { return };
+        followed.names.push(path.clone());
+        followed.last_name.clone_from(&path);
+        followed.leaving = None;
+        followed.is_last = false;
+        if followed.role == Role::Neighbour {
+            followed.role = role;
+        }
+        self.leaving.remove(&at);
+        self.by_path.insert(path, at);
+    }
+
+    fn leaving_from(&self, path: &Path) -> Option<usize> {
+        let was_there = |at: &&usize| {
+            self.files[**at].as_ref().is_some_and(|followed| followed.last_name == *path)
+        };
+        self.leaving.iter().find(was_there).copied()
+    }
+
+    /// A path names nothing any more, or not what it did.
+    pub fn gone(&mut self, path: &Path, now: Mono) {
+        let Some(at) = self.by_path.remove(path) else { return };
+        let Some(followed) = &mut self.files[at] else { return };
+        followed.names.retain(|name| name != path);
+        if followed.names.is_empty() {
+            followed.leaving = Some(now);
+            followed.grew = now;
+            self.leaving.insert(at);
+            self.wake(at);
+        }
+    }
+
+    /// A file at a path was written to.
+    pub fn changed(&mut self, path: &Path) {
+        if let Some(&at) = self.by_path.get(path) {
+            self.wake(at);
+        }
+    }
+
+    /// Any file may have been written to.
+    pub fn suspect_all(&mut self) {
+        (0..self.files.len()).for_each(|at| self.wake(at));
+    }
+
+    fn wake(&mut self, at: usize) {
+        if let Some(followed) = &mut self.files[at]
+            && !followed.queued
+        {
+            followed.queued = true;
+            followed.at_end = false;
+            self.ready.push_back(at);
+        }
+    }
+
+    /// Outputs are done with a file up to this byte.
+    pub fn store(&mut self, identity: Identity, next: u64) {
+        self.stored.insert(identity, next);
+        self.stored_changed = true;
+    }
+
+    /// Everything found so far is met and asked for: from now on positions are to be kept, though
+    /// there be none.
+    pub fn settle_first(&mut self) -> bool {
+        let settled = self.asked.is_empty() && self.to_ask.is_empty() && self.ready.is_empty();
+        self.stored_changed |= settled;
+        settled
+    }
+
+    /// Whether [`Self::take_stored`] has something.
+    pub fn has_unsaved(&self) -> bool {
+        self.stored_changed
+    }
+
+    /// How far files were read, where that has changed since it was asked.
+    pub fn take_stored(&mut self) -> Option<&HashMap<Identity, u64>> {
+        std::mem::take(&mut self.stored_changed).then_some(&self.stored)
+    }
+
+    // ---- reading
+
+    /// The next lines of any file; `None` once there are none.
+    pub fn read(&mut self, now: Mono) -> Option<Piece> {
+        self.look(now);
+        if let Some(piece) = self.last_pieces.pop_front() {
+            return Some(piece);
+        }
+        let mut passed = 0;
+        while passed <= self.ready.len()
+            && let Some(at) = self.ready.pop_front()
+        {
+            let Some(followed) = &mut self.files[at] else { continue };
+            if let Some(before) = followed.after {
+                if self.is_behind(before) {
+                    self.ready.push_back(at);
+                    passed += 1;
+                    continue;
+                }
+                self.carry(before.0, at);
+            }
+            if let Some(followed) = &mut self.files[at] {
+                followed.queued = false;
+            }
+            passed = 0;
+            if let Some(piece) = self.read_one(at, now) {
+                return Some(piece);
+            }
+        }
+        None
+    }
+
+    /// A file's turn has come, behind the one before it: what waits there for more goes on here.
+    /// It stays behind that one until both are read.
+    fn carry(&mut self, before: usize, at: usize) {
+        if before == at || before.max(at) >= self.files.len() {
+            return;
+        }
+        let [before, next] = match self.files.get_disjoint_mut([before, at]) {
+            Ok(both) => both,
+            Err(_) => return,
+        };
+        let (Some(before), Some(next)) = (before, next) else { return };
+        if let (State::Read(before), State::Read(next_reading)) =
+            (&mut before.state, &mut next.state)
+        {
+            before.carry_to(next_reading);
+            next.after = None;
+        }
+    }
+
+    /// Whether a file that others wait for is not read to its end.
+    fn is_behind(&self, (at, key): (usize, (u64, u64))) -> bool {
+        self.files[at].as_ref().is_some_and(|followed| {
+            let is_blocked = matches!(followed.state, State::Blocked(_));
+            followed.key == key && !is_blocked && !followed.at_end
+        })
+    }
+
+    fn read_one(&mut self, at: usize, now: Mono) -> Option<Piece> {
+        let followed = self.files[at].as_mut()?;
+        match &mut followed.state {
+            State::New => self.meet(at, false),
+            State::Asked(_) | State::Blocked(_) => {}
+            State::Read(reading) => {
+                let all = is_due(reading, self.manner.timeout, now);
+                let (max_line, ended) = (self.manner.max_line, followed.is_last);
+                let wish = Wish { max_line, ended, all, now };
+                let step = reading.step(&followed.file, wish, &mut self.blocks, &mut self.counts);
+                return self.stepped(at, step, now);
+            }
+        }
+        None
+    }
+
+    fn stepped(&mut self, at: usize, step: std::io::Result<Step>, now: Mono) -> Option<Piece> {
+        let followed = self.files[at].as_mut()?;
+        let (piece, more) = match step {
+            Ok(Step::Lines(piece, more)) => (Some(piece), more),
+            Ok(Step::None(more)) => (None, more),
+            Ok(Step::Truncated) => {
+                if let State::Read(reading) = &followed.state {
+                    let identity = reading.identity;
+                    self.truncated(at, identity, now);
+                }
+                return None;
+            }
+            Err(error) => {
+                self.fail(at, &error);
+                return None;
+            }
+        };
+        followed.failed = false;
+        followed.at_end = !more;
+        if piece.is_some() {
+            followed.grew = now;
+        }
+        match &followed.state {
+            State::Read(reading) if reading.rests.is_some() => drop(self.resting.insert(at)),
+            _ => drop(self.resting.remove(&at)),
+        }
+        if more {
+            self.wake(at);
+        } else if followed.is_last {
+            self.finish(at);
+        }
+        piece
+    }
+
+    /// A file without a name was read to its end, and nobody writes to it.
+    fn finish(&mut self, at: usize) {
+        if let Some(Followed { state: State::Read(reading), .. }) = &mut self.files[at] {
+            self.last_pieces.extend(reading.end(&mut self.counts));
+        }
+        self.forget(at);
+    }
+
+    /// When there is something to do though no file is known to have changed.
+    pub fn deadline(&self) -> Option<Mono> {
+        let rests = self.resting.iter().filter_map(|at| match &self.files[*at].as_ref()?.state {
+            State::Read(reading) => reading.rests.map(|(since, _)| since + self.manner.timeout),
+            _ => None,
+        });
+        let looks = !(self.leaving.is_empty() && self.failed.is_empty());
+        rests.chain(looks.then(|| self.looked + FOLLOW_LOOK)).min()
+    }
+
+    /// Looks at the files that no event tells of, now and then.
+    fn look(&mut self, now: Mono) {
+        for at in self.resting.clone() {
+            let due = self.files[at].as_ref().is_some_and(|followed| match &followed.state {
+                State::Read(reading) => is_due(reading, self.manner.timeout, now),
+                _ => false,
+            });
+            if due {
+                self.wake(at);
+            }
+        }
+        if now.since(self.looked) < FOLLOW_LOOK {
+            return;
+        }
+        self.looked = now;
+        for at in std::mem::take(&mut self.failed) {
+            self.wake(at);
+        }
+        for at in self.leaving.clone() {
+            self.look_at_leaving(at, now);
+        }
+    }
+}
+
+fn is_due(reading: &Reading, timeout: Duration, now: Mono) -> bool {
+    reading.rests.is_some_and(|(since, _)| now.since(since) >= timeout)
+}
+
+/// The end of the last whole line before byte `size`.
+fn last_line_end(file: &impl Tailed, size: u64) -> u64 {
+    let mut end = size;
+    let mut bytes = vec![0; FIRST_LINE_MAX];
+    while end > 0 {
+        let count = end.min(FIRST_LINE_MAX as u64);
+        let piece = &mut bytes[..usize::try_from(count).unwrap_or(0)];
+        let Ok(read) = file.read(piece, end - count) else { return size };
+        if let Some(at) = memchr::memrchr(b'\n', &piece[..read]) {
+            return end - count + at as u64 + 1;
+        }
+        end -= count;
+    }
+    0
+}

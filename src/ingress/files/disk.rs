@@ -1,0 +1,208 @@
+//! What following needs of a file system, so that a test can simulate it.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::limits::NEIGHBOURS_MAX;
+use crate::sys;
+
+/// What is known of a file beside its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// The device it is on. It may change with each start of the host.
+    pub device: u64,
+    /// Its inode.
+    pub inode: u64,
+    /// When it was created, since 1970; zero where the file system does not tell.
+    pub born: Duration,
+    /// How many names it has.
+    pub links: u64,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was last written to.
+    pub written: SystemTime,
+}
+
+/// An open file that is followed.
+pub trait Tailed {
+    /// What is known of it now.
+    ///
+    /// # Errors
+    /// The system's.
+    fn facts(&self) -> io::Result<Facts>;
+
+    /// Reads from byte `at` on; fewer bytes than asked for only at the end.
+    ///
+    /// # Errors
+    /// The system's.
+    fn read(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
+
+    /// Whether a process has it open for writing; `None` where that cannot be known.
+    fn has_writer(&self) -> Option<bool>;
+}
+
+/// Where files are.
+pub trait Disk {
+    /// An open file.
+    type File: Tailed;
+
+    /// The files of a folder, opened, whose names begin with this one's stem: what it may have
+    /// been copied to. At most [`NEIGHBOURS_MAX`].
+    fn neighbours(&self, path: &Path) -> Vec<(PathBuf, Self::File)>;
+}
+
+/// Why a file is not followed.
+#[derive(Debug)]
+pub enum Refusal {
+    /// It is gone already.
+    Gone,
+    /// It is something that has no lines to follow, as these words say.
+    Kind(&'static str),
+    /// The system's error.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Gone,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+/// The system's files.
+#[derive(Debug, Clone, Copy)]
+pub struct OsDisk;
+
+/// Opens a regular file for following. Anything else is refused without being opened: opening a
+/// FIFO or a device may do something.
+///
+/// # Errors
+/// Why it is not followed.
+pub fn open(path: &Path) -> Result<File, Refusal> {
+    regular(&path.metadata()?)?;
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    // Another one may have taken its name meanwhile.
+    regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+fn regular(found: &Metadata) -> Result<(), Refusal> {
+    let kind = found.file_type();
+    Err(Refusal::Kind(match () {
+        () if kind.is_file() => return Ok(()),
+        () if kind.is_dir() => "a folder",
+        () if kind.is_fifo() => "a FIFO: read it with `fifo`",
+        () if kind.is_socket() => "a socket",
+        () => "a device",
+    }))
+}
+
+impl Tailed for File {
+    fn facts(&self) -> io::Result<Facts> {
+        let found = self.metadata()?;
+        let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok();
+        Ok(Facts {
+            device: found.dev(),
+            inode: found.ino(),
+            born: found.created().ok().and_then(since).unwrap_or_default(),
+            links: found.nlink(),
+            size: found.size(),
+            written: found.modified().unwrap_or(UNIX_EPOCH),
+        })
+    }
+
+    fn read(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        let mut count = 0;
+        while count < buffer.len() {
+            match self.read_at(&mut buffer[count..], at + count as u64) {
+                Ok(0) => break,
+                Ok(more) => count += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // What was read is handed over first; the error comes again.
+                Err(_) if count > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(count)
+    }
+
+    fn has_writer(&self) -> Option<bool> {
+        sys::lease::has_writer(self)
+    }
+}
+
+impl Disk for OsDisk {
+    type File = File;
+
+    fn neighbours(&self, path: &Path) -> Vec<(PathBuf, File)> {
+        let Some(folder) = path.parent() else { return Vec::new() };
+        let Ok(entries) = folder.read_dir() else { return Vec::new() };
+        let names = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let near = names.filter(|other| other != path && is_rotation(path, other));
+        near.filter_map(|other| Some((other.clone(), open(&other).ok()?)))
+            .take(NEIGHBOURS_MAX)
+            .collect()
+    }
+}
+
+/// Whether `other`, in the same folder, may be a rotation of `path` by its name: it has its stem,
+/// and a number, a date or a word for old ones behind it, as `access.log.1`, `access.log-20261127`,
+/// `access-20261127.log` and `access.log.old` have that of `access.log`.
+pub fn is_rotation(path: &Path, other: &Path) -> bool {
+    let (Some(stem), Some(name)) = (path.file_stem(), other.file_name()) else { return false };
+    let Some(rest) = name.as_bytes().strip_prefix(stem.as_bytes()) else { return false };
+    let ending: Vec<u8> = match path.extension() {
+        Some(ending) => [b".", ending.as_bytes()].concat(),
+        None => Vec::new(),
+    };
+    let rest = rest.strip_prefix(&ending[..]).unwrap_or(rest);
+    let rest = rest.strip_suffix(&ending[..]).unwrap_or(rest);
+    let is_number = |byte: &u8| byte.is_ascii_digit() || b"-_.~:@TZ".contains(byte);
+    let begins_apart = rest.first().is_some_and(|byte| b"-_.~@".contains(byte));
+    let words: [&[u8]; 5] = [b".old", b".bak", b".prev", b".orig", b".save"];
+    path.parent() == other.parent()
+        && begins_apart
+        && (rest.iter().all(is_number) || words.contains(&rest))
+}
+
+/// Whether a name says that a file is compressed.
+pub fn is_compressed(path: &Path) -> bool {
+    let endings = ["gz", "zst", "xz", "bz2", "lz4"];
+    path.extension().is_some_and(|ending| endings.iter().any(|one| ending == *one))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotation_has_the_stem_and_a_number_or_a_date_behind_it() {
+        let is = |name: &str| is_rotation(Path::new("/l/app.log"), &Path::new("/l").join(name));
+        for name in [
+            "app.log.1",
+            "app.log-20261127",
+            "app-2026-11-27T10.log",
+            "app.log.old",
+            "app.log~",
+            "app.log-00001",
+            "app.1.log",
+        ] {
+            assert!(is(name), "{name}");
+        }
+        for name in
+            ["app.log", "app2.log", "app-worker.log", "app.log.err", "apps.log.1", "b.log.1"]
+        {
+            assert!(!is(name), "{name}");
+        }
+        assert!(!is_rotation(Path::new("/l/app.log"), Path::new("/m/app.log.1")));
+        let rotated = Path::new("/p/0.log.20261127-101010");
+        assert!(is_rotation(Path::new("/p/0.log"), rotated));
+    }
+}

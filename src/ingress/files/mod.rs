@@ -1,0 +1,15 @@
+//! Following files that grow: discovery, rotation, positions.
+
+pub mod core;
+pub mod decode;
+pub mod disk;
+pub mod identity;
+mod mail;
+pub mod positions;
+pub mod progress;
+mod reading;
+pub mod source;
+pub mod watch;
+
+#[cfg(test)]
+mod core_tests;

@@ -1,0 +1,282 @@
+//! The source: a thread that finds files ([`super::watch`]) and this one, which reads them.
+//!
+//! A file is its own queue, so no more is read than outputs take ([`Progress`]).
+
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::core::{Core, Manner, Role};
+use super::disk::OsDisk;
+use super::mail::{Mail, Mailbox, News};
+use super::positions::PositionsFile;
+use super::progress::Progress;
+use super::watch::{Meant, Watcher};
+use crate::batch::Inquiry;
+use crate::clock::Mono;
+use crate::ingress::Source;
+use crate::ingress::inbox::{Answers, Change, Inlet};
+use crate::ingress::wait::rest;
+use crate::input::InputCounts;
+use crate::limits::POSITIONS_EVERY;
+use crate::wake::Bell;
+
+/// How long the reader sleeps where nothing has a time.
+const LONG: Duration = Duration::from_secs(24 * 3600);
+/// Pieces that are read before anything else is looked at.
+const TURN: usize = 16;
+
+/// Where files begin that are there at the very first start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At their beginning.
+    Beginning,
+    /// At their end.
+    End,
+}
+
+/// What an input follows, and how.
+pub struct Follow {
+    /// The files.
+    pub meant: Meant,
+    /// How they are read.
+    pub manner: Manner,
+    /// Where they begin.
+    pub start: Start,
+    /// The file of positions.
+    pub positions: PathBuf,
+}
+
+/// A source of lines from files.
+pub struct Files {
+    follow: Follow,
+}
+
+impl Files {
+    /// A source that is not started yet. Files that cannot be read now may be later.
+    pub fn new(follow: Follow) -> Self {
+        Self { follow }
+    }
+}
+
+impl Source for Files {
+    fn run(self: Box<Self>, inlet: Inlet) {
+        let Follow { meant, manner, start, positions } = self.follow;
+        let file = PositionsFile::new(&positions);
+        let name = inlet.name().to_string();
+        let (stored, is_first) = file.load(&name);
+        let role = match start {
+            Start::End if is_first => Role::FromEnd,
+            _ => Role::Wanted,
+        };
+        let mailbox = Mailbox::new(inlet.bell().clone());
+        let finder = match Finder::start(&name, meant, role, mailbox.clone()) {
+            Ok(finder) => finder,
+            Err(error) => {
+                log::error!("input.{name}: cannot start a thread: {error}");
+                return;
+            }
+        };
+        // Where files begin at their end, that end is written down.
+        let keeps = start == Start::End;
+        let reader = Reader {
+            core: Core::new(OsDisk, manner, stored),
+            inlet,
+            mailbox,
+            file,
+            started: Instant::now(),
+            progress: Progress::default(),
+            keeps,
+            listed: false,
+            is_first: keeps && is_first,
+            saved: Mono::default(),
+        };
+        reader.run();
+        finder.stop();
+    }
+}
+
+/// The thread that finds files.
+struct Finder {
+    stop: Bell,
+    thread: JoinHandle<()>,
+}
+
+impl Finder {
+    fn start(name: &str, meant: Meant, role: Role, mailbox: Mailbox) -> std::io::Result<Self> {
+        let stop = Bell::new()?;
+        let (rings, name) = (stop.clone(), name.to_string());
+        let title: String = format!("find:{name}").chars().take(15).collect();
+        let thread = std::thread::Builder::new().name(title).spawn(move || {
+            Watcher::new(&name, meant, role, mailbox).run(&rings);
+        })?;
+        Ok(Self { stop, thread })
+    }
+
+    fn stop(self) {
+        self.stop.ring();
+        if self.thread.join().is_err() {
+            log::error!("the thread that finds files ended by a panic");
+        }
+    }
+}
+
+struct Reader {
+    core: Core<OsDisk>,
+    inlet: Inlet,
+    mailbox: Mailbox,
+    file: PositionsFile,
+    started: Instant,
+    progress: Progress,
+    /// Whether positions are to be kept in the file.
+    keeps: bool,
+    /// Whether everything was listed.
+    listed: bool,
+    /// Whether the file is to be written though there be no positions: the next start is not the
+    /// first.
+    is_first: bool,
+    saved: Mono,
+}
+
+impl Reader {
+    fn run(mut self) {
+        loop {
+            let answers = self.inlet.answers();
+            if self.inlet.stopped() {
+                break;
+            }
+            self.answered(answers);
+            let mail = self.mailbox.take();
+            self.take_mail(mail);
+            let more = self.read();
+            if let Some(inquiry) = self.core.inquire() {
+                self.set_barrier(inquiry);
+            }
+            if !more && self.keeps && self.progress.has_new() {
+                self.set_barrier(Inquiry::default());
+            }
+            if self.is_first && self.listed && self.core.settle_first() {
+                self.is_first = false;
+            }
+            self.save_where_due(false);
+            if !more {
+                self.rest();
+            }
+        }
+        self.finish();
+    }
+
+    fn now(&self) -> Mono {
+        Mono(self.started.elapsed())
+    }
+
+    fn take_mail(&mut self, mail: Mail) {
+        let (now, wall) = (self.now(), SystemTime::now());
+        for news in mail.news {
+            match news {
+                News::Found(path, file, role) => self.core.found(path, file, role, now, wall),
+                News::Gone(path) => self.core.gone(&path, now),
+            }
+        }
+        mail.changed.iter().for_each(|path| self.core.changed(path));
+        self.listed |= mail.listed;
+        if mail.all {
+            self.core.suspect_all();
+        }
+        self.core.counts.overflows += mail.overflows;
+        self.core.counts.unread += mail.unread;
+        if let Some(state) = mail.state {
+            self.inlet.tell(Change::State(state));
+        }
+        self.mailbox.set_open(self.core.open_files());
+    }
+
+    /// Reads a turn's worth; whether there may be more.
+    fn read(&mut self) -> bool {
+        let now = self.now();
+        if self.progress.is_full(now) {
+            return false;
+        }
+        let mut more = true;
+        for _ in 0..TURN {
+            let Some(piece) = self.core.read(now) else {
+                more = false;
+                break;
+            };
+            if let Some(span) = piece.origin {
+                self.progress.sent(span.origin, span.last + 1, piece.bytes.len());
+            }
+            let counts = std::mem::take(&mut self.core.counts);
+            self.inlet.send(Some(self.inlet.batch(piece)), counts);
+            if self.progress.is_barrier_due() {
+                self.set_barrier(Inquiry::default());
+                break;
+            }
+        }
+        if self.core.counts != InputCounts::default() {
+            let counts = std::mem::take(&mut self.core.counts);
+            self.inlet.send(None, counts);
+        }
+        more
+    }
+
+    fn set_barrier(&mut self, inquiry: Inquiry) {
+        let now = self.now();
+        self.progress.set_barrier(&mut self.inlet, inquiry, now);
+    }
+
+    fn answered(&mut self, answers: Answers) {
+        let now = self.now();
+        for (_, spools) in answers.kin {
+            if spools.is_empty() {
+                self.keeps = true;
+            }
+            self.core.answered(&spools, now);
+        }
+        let Some(completed) = answers.completed else { return };
+        for passed in self.progress.completed(completed, now) {
+            if self.keeps {
+                for (identity, next) in passed.moved {
+                    self.core.store(identity, next);
+                }
+            }
+            self.core.has_ended(&passed.ended);
+        }
+    }
+
+    fn save_where_due(&mut self, at_the_end: bool) {
+        let now = self.now();
+        if !self.keeps || !at_the_end && now.since(self.saved) < POSITIONS_EVERY {
+            return;
+        }
+        if let Some(positions) = self.core.take_stored() {
+            self.file.save(self.inlet.name(), positions);
+            self.saved = now;
+        }
+    }
+
+    /// Sleeps until something happens.
+    fn rest(&mut self) {
+        let now = self.now();
+        let save = (self.keeps && self.core.has_unsaved()).then(|| self.saved + POSITIONS_EVERY);
+        let stuck = self.progress.deadline();
+        let times = save.into_iter().chain(stuck).chain(self.core.deadline());
+        let longest = times.min().map_or(LONG, |at| at.since(now));
+        // A millisecond more, so that the time has come when it is looked at.
+        rest(self.inlet.bell(), longest + Duration::from_millis(1));
+    }
+
+    /// Waits until outputs are done with what was read, where positions depend on it.
+    fn finish(mut self) {
+        if self.keeps && self.progress.has_new() {
+            self.set_barrier(Inquiry::default());
+        }
+        self.inlet.close();
+        while self.keeps && self.progress.waits() && !self.inlet.is_abandoned() {
+            rest(self.inlet.bell(), LONG);
+            let answers = self.inlet.answers();
+            self.answered(answers);
+        }
+        self.save_where_due(true);
+    }
+}

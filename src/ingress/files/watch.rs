@@ -1,0 +1,489 @@
+//! Finding files: inotify on folders, opening at once what is meant, and nothing else.
+//!
+//! A folder is watched before it is listed, so that nothing comes between. There is one watch for
+//! each folder and none for a file. A file whose name is a symbolic link is written under another
+//! name, so the folder of that one is watched too. Where inotify does not reach (network file
+//! systems) or has no room, all folders are listed every second instead.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+use nix::sys::statfs::statfs;
+
+use super::core::Role;
+use super::disk::{Refusal, is_compressed, open};
+use super::mail::{Mailbox, News};
+use crate::ingress::wait::{Waited, rest, wait};
+use crate::limits::{
+    FOLDER_DEPTH_MAX, FOLDER_NAMES_MAX, FOLLOW_LOOK, FOLLOWED_MAX, FOLLOWED_PART, WATCHED_MAX,
+};
+use crate::parse::glob::Glob;
+use crate::sys::process::open_files_limit;
+use crate::wake::Bell;
+
+/// How long changes are gathered before they are told: a file that is written often makes an event
+/// each time.
+const GATHER: Duration = Duration::from_millis(4);
+
+/// File systems that do not tell of what other hosts write (statfs(2)): NFS, SMB, CIFS, AFS, Ceph,
+/// FUSE, 9p.
+const REMOTE: [i64; 7] =
+    [0x6969, 0x517b, 0xff53_4d42, 0x5346_414f, 0x00c3_6400, 0x6573_5546, 0x0102_1997];
+
+/// Which files are meant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Meant {
+    /// Those that match one of these,
+    pub globs: Vec<Glob>,
+    /// and none of these.
+    pub exclude: Vec<Glob>,
+}
+
+impl Meant {
+    /// Whether a path is meant.
+    pub fn has(&self, path: &Path) -> bool {
+        let matches = |glob: &Glob| glob.matches(path);
+        self.globs.iter().any(matches) && !self.exclude.iter().any(matches)
+    }
+}
+
+/// Finds files and tells of them.
+pub(super) struct Watcher {
+    /// The input, for the log.
+    name: String,
+    meant: Meant,
+    inotify: Option<Inotify>,
+    folders: HashMap<WatchDescriptor, Vec<PathBuf>>,
+    watched: HashMap<PathBuf, WatchDescriptor>,
+    /// Names of files behind symbolic links: from the path behind to the links.
+    links: HashMap<PathBuf, Vec<PathBuf>>,
+    /// Paths that the reader was told of.
+    known: HashSet<PathBuf>,
+    /// Compressed files that were seen, and paths of files that were followed.
+    seen: HashSet<PathBuf>,
+    /// Files that could not be opened, and why.
+    refused: HashMap<PathBuf, String>,
+    /// Why folders must be listed now and then; each is said once.
+    polls: HashSet<String>,
+    first_role: Role,
+    is_first: bool,
+    mailbox: Mailbox,
+    state: Result<(), String>,
+}
+
+impl Watcher {
+    /// Finds files for the input `name`; those that are there already have this role.
+    pub(super) fn new(name: &str, meant: Meant, first_role: Role, mailbox: Mailbox) -> Self {
+        Self {
+            name: name.into(),
+            meant,
+            inotify: None,
+            folders: HashMap::new(),
+            watched: HashMap::new(),
+            links: HashMap::new(),
+            known: HashSet::new(),
+            seen: HashSet::new(),
+            refused: HashMap::new(),
+            polls: HashSet::new(),
+            first_role,
+            is_first: true,
+            mailbox,
+            state: Ok(()),
+        }
+    }
+
+    /// Finds files until the bell rings.
+    pub(super) fn run(mut self, stop: &Bell) {
+        match Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC) {
+            Ok(inotify) => self.inotify = Some(inotify),
+            Err(error) => self.poll_because(format!(
+                "there is no inotify instance ({error}): raise the sysctl \
+                 fs.inotify.max_user_instances"
+            )),
+        }
+        self.look();
+        self.is_first = false;
+        self.mailbox.put(|mail| mail.listed = true);
+        loop {
+            let must_look = !self.polls.is_empty() || !self.refused.is_empty();
+            let longest = must_look.then_some(FOLLOW_LOOK);
+            let waited = match &self.inotify {
+                Some(inotify) => wait(inotify.as_fd(), stop, longest),
+                None => rest(stop, FOLLOW_LOOK),
+            };
+            match waited {
+                Waited::Stopped => return,
+                Waited::Ready => {
+                    if self.take_events() == Urgency::Writes
+                        && rest(stop, GATHER) == Waited::Stopped
+                    {
+                        return;
+                    }
+                }
+                Waited::TimedOut => self.look(),
+            }
+        }
+    }
+
+    // ---- events
+
+    fn take_events(&mut self) -> Urgency {
+        let Some(inotify) = &self.inotify else { return Urgency::Writes };
+        let events = match inotify.read_events() {
+            Ok(events) => events,
+            Err(Errno::EAGAIN | Errno::EINTR) => return Urgency::Writes,
+            Err(error) => {
+                self.poll_because(format!("inotify does not work: {error}"));
+                return Urgency::Writes;
+            }
+        };
+        let is_write = |event: &InotifyEvent| event.mask == AddWatchFlags::IN_MODIFY;
+        let urgency = if events.iter().all(is_write) { Urgency::Writes } else { Urgency::Names };
+        let mut changed = HashSet::new();
+        for event in events {
+            self.take_event(&event, &mut changed);
+        }
+        if !changed.is_empty() {
+            self.mailbox.put(|mail| mail.changed.extend(changed));
+        }
+        urgency
+    }
+
+    fn take_event(&mut self, event: &InotifyEvent, changed: &mut HashSet<PathBuf>) {
+        let is = |flags| event.mask.intersects(flags);
+        if is(AddWatchFlags::IN_Q_OVERFLOW) {
+            log::warn!(
+                "input.{}: more files changed than inotify could tell of; all are looked at (the \
+                 sysctl fs.inotify.max_queued_events says how many events may wait)",
+                self.name
+            );
+            self.mailbox.put(|mail| mail.overflows += 1);
+            return self.look();
+        }
+        let Some(folders) = self.folders.get(&event.wd).cloned() else { return };
+        if is(AddWatchFlags::IN_IGNORED) {
+            for folder in folders {
+                self.leave(&folder);
+            }
+            return self.enter_roots();
+        }
+        let Some(name) = &event.name else { return };
+        for folder in folders {
+            let path = folder.join(name);
+            let links = self.links.get(&path).cloned().unwrap_or_default();
+            for path in links.into_iter().chain([path]) {
+                self.take_name(path, event.mask, changed);
+            }
+        }
+    }
+
+    /// Something happened to a name.
+    fn take_name(&mut self, path: PathBuf, mask: AddWatchFlags, changed: &mut HashSet<PathBuf>) {
+        let comes = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+        let goes = AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM;
+        if mask.contains(AddWatchFlags::IN_ISDIR) {
+            if mask.intersects(comes) {
+                self.enter(&path);
+            } else if mask.intersects(goes) {
+                self.leave(&path);
+            }
+        } else if mask.intersects(goes) {
+            self.gone(&path);
+        } else if mask.intersects(comes) || !self.known.contains(&path) {
+            // A symbolic link may lead to a folder.
+            if self.meant.globs.iter().any(|glob| glob.enters(&path)) && path.is_dir() {
+                self.enter(&path);
+            }
+            if self.meant.has(&path) {
+                self.meet(&path, Role::Wanted);
+            }
+        } else {
+            changed.insert(path);
+        }
+    }
+
+    // ---- names
+
+    /// Opens a file that is meant.
+    fn meet(&mut self, path: &Path, role: Role) {
+        if is_compressed(path) {
+            return self.meet_compressed(path);
+        }
+        if self.known.len().max(self.mailbox.open()) >= files_max() && !self.known.contains(path) {
+            let most = files_max();
+            return self.refuse(
+                path,
+                &format!(
+                    "{most} files are followed already: that is the most, or half of the \
+                          limit of open files (LimitNOFILE)"
+                ),
+            );
+        }
+        match open(path) {
+            Ok(file) => {
+                self.refused.remove(path);
+                self.watch_target(path);
+                self.known.insert(path.to_path_buf());
+                let path = path.to_path_buf();
+                self.mailbox.put(|mail| mail.news.push(News::Found(path, file, role)));
+            }
+            Err(Refusal::Gone) => self.gone(path),
+            Err(Refusal::Kind(what)) => {
+                self.gone(path);
+                if self.seen.len() < FOLDER_NAMES_MAX && self.seen.insert(path.to_path_buf()) {
+                    log::warn!("input.{}: {path:?} is {what}, and not followed", self.name);
+                }
+            }
+            Err(Refusal::Failed(error)) => self.refuse(path, &error.to_string()),
+        }
+        self.tell_state();
+    }
+
+    fn refuse(&mut self, path: &Path, why: &str) {
+        if self.refused.len() < FOLDER_NAMES_MAX {
+            self.refused.insert(path.to_path_buf(), why.into());
+        }
+        self.tell_state();
+    }
+
+    /// A compressed file is not read. Its plain form was, if it was followed.
+    fn meet_compressed(&mut self, path: &Path) {
+        if self.seen.len() >= FOLDER_NAMES_MAX || !self.seen.insert(path.to_path_buf()) {
+            return;
+        }
+        let plain = path.with_extension("");
+        if !self.is_first && !self.seen.contains(&plain) && !self.known.contains(&plain) {
+            log::warn!("input.{}: {path:?} is compressed, and not read", self.name);
+            self.mailbox.put(|mail| mail.unread += 1);
+        }
+    }
+
+    fn gone(&mut self, path: &Path) {
+        if self.refused.remove(path).is_some() {
+            self.tell_state();
+        }
+        if self.known.remove(path) {
+            if self.seen.len() < FOLDER_NAMES_MAX {
+                self.seen.insert(path.to_path_buf());
+            }
+            let path = path.to_path_buf();
+            self.mailbox.put(|mail| mail.news.push(News::Gone(path)));
+        }
+    }
+
+    /// A name that is a symbolic link: the folder of what is behind it is watched too.
+    fn watch_target(&mut self, path: &Path) {
+        let is_link = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
+        let Some(target) = is_link.then(|| path.canonicalize().ok()).flatten() else { return };
+        let links = self.links.entry(target.clone()).or_default();
+        if !links.iter().any(|link| link == path) {
+            links.push(path.to_path_buf());
+        }
+        if let Some(folder) = target.parent() {
+            self.watch(folder, true);
+        }
+    }
+
+    // ---- folders
+
+    /// Lists everything that may be meant.
+    fn look(&mut self) {
+        // What has become of names that no event told of.
+        let lost: Vec<_> = self.known.iter().filter(|path| !path.exists()).cloned().collect();
+        lost.iter().for_each(|path| self.gone(path));
+        self.enter_roots();
+        self.mailbox.put(|mail| mail.all = true);
+        self.tell_state();
+    }
+
+    fn enter_roots(&mut self) {
+        let roots: HashSet<_> = self.meant.globs.iter().map(Glob::root).collect();
+        for root in roots {
+            // What is not there yet comes in the nearest folder that is.
+            match root.ancestors().find(|folder| folder.is_dir()) {
+                Some(folder) if folder == root => self.enter(&root),
+                Some(folder) => {
+                    self.watch(folder, false);
+                    if root.is_dir() {
+                        self.enter(&root);
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Watches a folder and those below it, and opens what is meant.
+    fn enter(&mut self, folder: &Path) {
+        let mut folders = vec![folder.to_path_buf()];
+        while let Some(folder) = folders.pop() {
+            let enters = self.meant.globs.iter().any(|glob| glob.enters(&folder));
+            if !enters || folder.components().count() > FOLDER_DEPTH_MAX || is_loop(&folder) {
+                continue;
+            }
+            let holds = self.meant.globs.iter().any(|glob| glob.holds(&folder));
+            self.watch(&folder, holds);
+            folders.extend(self.list(&folder, holds));
+        }
+    }
+
+    /// Lists a folder: its folders are given, its files opened.
+    fn list(&mut self, folder: &Path, holds: bool) -> Vec<PathBuf> {
+        let entries = match folder.read_dir() {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+            Err(error) => {
+                self.refuse(folder, &error.to_string());
+                return Vec::new();
+            }
+        };
+        self.refused.remove(folder);
+        let (mut folders, mut wanted, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for entry in entries.take(FOLDER_NAMES_MAX).filter_map(Result::ok) {
+            let path = entry.path();
+            let kind = entry.file_type();
+            let may_be_folder = kind.is_ok_and(|kind| kind.is_dir() || kind.is_symlink());
+            if may_be_folder && path.is_dir() {
+                folders.push(path);
+            } else if holds && self.meant.has(&path) {
+                wanted.push(path);
+            } else if holds && self.is_first {
+                others.push(path);
+            }
+        }
+        self.meet_neighbours(&wanted, others);
+        let role = if self.is_first { self.first_role } else { Role::Wanted };
+        for path in wanted {
+            self.meet(&path, role);
+        }
+        folders
+    }
+
+    /// Opens the files that may have had one of the names before.
+    fn meet_neighbours(&mut self, wanted: &[PathBuf], others: Vec<PathBuf>) {
+        let stems: HashSet<&[u8]> =
+            wanted.iter().filter_map(|path| path.file_stem()).map(OsStr::as_bytes).collect();
+        for path in others.into_iter().filter(|path| !is_compressed(path)) {
+            let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
+            let is_near = (1..=name.len()).any(|end| stems.contains(&name[..end]));
+            if is_near && let Ok(file) = open(&path) {
+                self.mailbox.put(|mail| mail.news.push(News::Found(path, file, Role::Neighbour)));
+            }
+        }
+    }
+
+    fn watch(&mut self, folder: &Path, holds: bool) {
+        if let Ok(found) = statfs(folder)
+            && REMOTE.contains(&found.filesystem_type().0)
+        {
+            self.poll_because(format!("{folder:?} is on a file system that tells of no changes"));
+        }
+        let Some(inotify) = &self.inotify else { return };
+        if self.watched.len() >= WATCHED_MAX && !self.watched.contains_key(folder) {
+            let why = format!("more than {WATCHED_MAX} folders would have to be watched");
+            return self.poll_because(why);
+        }
+        let mut flags = AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_MOVED_FROM
+            | AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_ONLYDIR;
+        if holds {
+            flags |= AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ATTRIB;
+        }
+        // One folder may be watched for two reasons.
+        let added = AddWatchFlags::from_bits_retain(libc::IN_MASK_ADD);
+        match inotify.add_watch(folder, flags | added) {
+            Ok(descriptor) => {
+                self.watched.insert(folder.to_path_buf(), descriptor);
+                let paths = self.folders.entry(descriptor).or_default();
+                if !paths.iter().any(|path| path == folder) {
+                    paths.push(folder.to_path_buf());
+                }
+            }
+            Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+            Err(Errno::ENOSPC) => self.poll_because(
+                "no more folders can be watched: raise the sysctl fs.inotify.max_user_watches"
+                    .into(),
+            ),
+            Err(error) => self.refuse(folder, &error.to_string()),
+        }
+    }
+
+    /// A folder is gone, with all that was in it.
+    fn leave(&mut self, folder: &Path) {
+        let below: Vec<_> =
+            self.watched.keys().filter(|path| path.starts_with(folder)).cloned().collect();
+        for path in below {
+            let Some(descriptor) = self.watched.remove(&path) else { continue };
+            if let Some(paths) = self.folders.get_mut(&descriptor) {
+                paths.retain(|other| *other != path);
+                if paths.is_empty() {
+                    self.folders.remove(&descriptor);
+                    // It fails where the kernel has removed it already.
+                    let _ = self.inotify.as_ref().map(|inotify| inotify.rm_watch(descriptor));
+                }
+            }
+        }
+        let files: Vec<_> =
+            self.known.iter().filter(|path| path.starts_with(folder)).cloned().collect();
+        files.iter().for_each(|path| self.gone(path));
+        self.refused.retain(|path, _| !path.starts_with(folder));
+        self.tell_state();
+    }
+
+    // ---- what is said
+
+    fn poll_because(&mut self, why: String) {
+        if self.polls.len() < 64 && !self.polls.contains(&why) {
+            log::warn!("input.{}: {why}; its folders are listed every second instead", self.name);
+            self.polls.insert(why);
+        }
+    }
+
+    /// Says what cannot be read, where that has changed.
+    fn tell_state(&mut self) {
+        let state = match self.refused.iter().min() {
+            None => Ok(()),
+            Some((path, why)) if self.refused.len() == 1 => Err(format!("{path:?}: {why}")),
+            Some((path, why)) => {
+                Err(format!("{} paths cannot be read, as {path:?}: {why}", self.refused.len()))
+            }
+        };
+        if state != self.state {
+            self.state.clone_from(&state);
+            self.mailbox.put(|mail| mail.state = Some(state));
+        }
+    }
+}
+
+/// What kind of events came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Urgency {
+    /// Files were written to. More will come.
+    Writes,
+    /// Names have come or gone: a file may not be there for long.
+    Names,
+}
+
+/// How many files an input may follow.
+fn files_max() -> usize {
+    let descriptors = usize::try_from(open_files_limit()).unwrap_or(usize::MAX);
+    FOLLOWED_MAX.min(descriptors / FOLLOWED_PART)
+}
+
+/// Whether a folder is one of those above it, by a symbolic link.
+fn is_loop(folder: &Path) -> bool {
+    let is = |found: Metadata| (found.dev(), found.ino());
+    let Ok(own) = folder.metadata().map(is) else { return false };
+    folder.ancestors().skip(1).any(|above| above.metadata().is_ok_and(|found| is(found) == own))
+}

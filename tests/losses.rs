@@ -1,0 +1,79 @@
+//! Every loss is said: in the log, in the state, and in `logweir losses`, also after a restart.
+
+use std::process::{Command, Output};
+
+use nix::sys::signal::Signal;
+
+use crate::util::{Daemon, LOGWEIR, wait_for};
+
+const STALLED: &str = "state = \"{dir}/state\"\n#daemon\n\
+    [output.mobile]\nfrom = \"in\"\npipe = \"exec sleep 600\"\nqueue = \"8KiB\"\n";
+
+fn losses(daemon: &Daemon, options: &[&str]) -> Output {
+    let control = daemon.path("control.sock");
+    Command::new(LOGWEIR)
+        .arg("losses")
+        .arg("--control")
+        .arg(control)
+        .args(options)
+        .output()
+        .unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Sends lines until the output has lost some. Returns how many it has lost.
+fn overload(daemon: &Daemon) -> u64 {
+    let line = [b'x'; 1000];
+    wait_for("lines to be dropped", || {
+        (0..100).for_each(|_| daemon.send(&line));
+        let lost = daemon.node("mobile").dropped["queue_full"];
+        (lost > 0).then_some(lost)
+    });
+    // Until all that was sent is in the ledger.
+    let input = daemon.wait_node("in", |node| node.lines_in.is_multiple_of(100));
+    daemon.wait_node("mobile", |node| node.lines_in == input.lines_in).dropped["queue_full"]
+}
+
+#[test]
+fn a_stalled_process_is_named_with_its_cause_and_remembered_through_a_kill() {
+    let mut daemon = Daemon::start(STALLED);
+    assert_eq!(stdout(&losses(&daemon, &[])), "nothing was lost\n");
+    let lost = overload(&daemon);
+    daemon.wait_log("mobile: dropping");
+    let node = daemon.node("mobile");
+    let [loss] = &node.losses[..] else { panic!("{:?}", node.losses) };
+    assert_eq!((loss.cause.as_str(), loss.count, loss.ended), ("queue_full", lost, false));
+    assert!(loss.why.as_ref().unwrap().starts_with("the process "), "{loss:?}");
+    let said = stdout(&losses(&daemon, &[]));
+    assert!(said.contains(" to now  mobile: "), "{said}");
+    assert!(said.contains(" lines (queue_full): the process "), "{said}");
+    let file = daemon.path("state/losses.jsonl");
+    wait_for("the file of losses", || {
+        std::fs::read_to_string(&file).ok().filter(|t| !t.is_empty())
+    });
+
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+    daemon.run();
+    let said = stdout(&losses(&daemon, &["--json", "--since", "1h"]));
+    let before: serde_json::Value = serde_json::from_str(said.trim()).unwrap();
+    assert_eq!((&before["node"], &before["cause"]), (&"mobile".into(), &"queue_full".into()));
+    assert_eq!(before["ended"], true, "{said}");
+    assert_eq!(stdout(&losses(&daemon, &["--until", "1h"])), "nothing was lost\n");
+    let refused = losses(&daemon, &["--since", "noon"]);
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn truncated_lines_are_reported_as_such_and_without_a_state_folder() {
+    let daemon =
+        Daemon::start("max_line = \"64B\"\n[output.all]\nfrom = \"in\"\nfile = \"{dir}/all\"\n");
+    daemon.send(&[b'x'; 1000]);
+    daemon.wait_log("in: truncating (oversize, 1 line): they are longer than `max_line`");
+    let said = stdout(&losses(&daemon, &[]));
+    assert!(said.contains("in: 1 line (oversize): they are longer"), "{said}");
+}

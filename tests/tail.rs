@@ -1,0 +1,355 @@
+//! Files are followed: found, rotated, truncated, deleted, and never read twice into a spool.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::util::{Daemon, LOGWEIR, run, skip_here, wait_for};
+
+/// Follows `logs/*.log` into a file.
+const PLAIN: &str = "[input.t]\ntail = \"{dir}/logs/*.log\"\npositions = \"{dir}/positions\"\n\
+                     [output.f]\nfrom = \"t\"\nfile = \"{dir}/out\"\n\
+                     [output.null]\nfrom = \"in\"\nfile = \"/dev/null\"\n";
+/// Follows `logs/app.log` into a spool.
+const SPOOLED: &str = "[input.t]\ntail = \"{dir}/logs/app.log\"\n\
+                       [spool.s]\nfrom = \"t\"\ndir = \"{dir}/spool\"\nsegment = \"64KiB\"\n\
+                       [output.null]\nfrom = \"in\"\nfile = \"/dev/null\"\n";
+
+fn start(config: &str) -> Daemon {
+    Daemon::start_with(config, |dir| fs::create_dir(dir.join("logs")).unwrap())
+}
+
+fn append(path: &Path, text: &str) {
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+fn spooled(daemon: &Daemon) -> Vec<String> {
+    let dir = daemon.path("spool");
+    let output = run(&["spool", "cat", dir.to_str().unwrap()], b"");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_string).collect()
+}
+
+#[test]
+fn files_come_and_are_rotated_by_rename_and_by_copying_without_a_line_lost() {
+    let daemon = start(PLAIN);
+    let log = daemon.path("logs/a.log");
+    append(&log, "1\n2\n");
+    daemon.wait_lines("out", 2);
+    // A line without its end waits for it.
+    append(&log, "3");
+    append(&daemon.path("logs/b.log"), "b\n");
+    daemon.wait_lines("out", 3);
+    append(&log, "\n");
+    daemon.wait_lines("out", 4);
+    let writer = OpenOptions::new().append(true).open(&log).unwrap();
+    fs::rename(&log, daemon.path("logs/a.log.1")).unwrap();
+    append(&log, "new\n");
+    daemon.wait_lines("out", 5);
+    // Whoever wrote to it goes on until it opens the new one.
+    (&writer).write_all(b"late\n").unwrap();
+    daemon.wait_lines("out", 6);
+    drop(writer);
+    append(&log, "x\n");
+    daemon.wait_lines("out", 7);
+    fs::copy(&log, daemon.path("logs/a.log.2")).unwrap();
+    OpenOptions::new().write(true).open(&log).unwrap().set_len(0).unwrap();
+    append(&log, "after\n");
+    let lines = daemon.wait_lines("out", 8);
+    assert_eq!(lines, ["1", "2", "b", "3", "new", "late", "x", "after"]);
+    daemon.wait_node("t", |node| node.input.unwrap().truncated == 1);
+}
+
+#[test]
+fn a_deleted_file_is_read_to_its_end_and_a_last_line_without_a_newline_is_delivered() {
+    let daemon = start(PLAIN);
+    let log = daemon.path("logs/a.log");
+    let writer = File::create(&log).unwrap();
+    (&writer).write_all(b"1\n").unwrap();
+    daemon.wait_lines("out", 1);
+    fs::remove_file(&log).unwrap();
+    (&writer).write_all(b"2\nend").unwrap();
+    daemon.wait_lines("out", 2);
+    drop(writer);
+    assert_eq!(daemon.wait_lines("out", 3), ["1", "2", "end"]);
+    let open = || {
+        let files = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
+        let targets = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().contains("a.log")).count()
+    };
+    wait_for("the file to be let go", || (open() == 0).then_some(()));
+}
+
+#[test]
+fn links_to_one_file_are_one_file_and_what_is_no_file_is_named() {
+    let daemon = Daemon::start_with(PLAIN, |dir| {
+        let log = dir.join("logs");
+        fs::create_dir_all(log.join("folder.log")).unwrap();
+        fs::create_dir(dir.join("other")).unwrap();
+        append(&log.join("a.log"), "a1\n");
+        fs::hard_link(log.join("a.log"), log.join("hard.log")).unwrap();
+        symlink(log.join("a.log"), log.join("soft.log")).unwrap();
+        append(&dir.join("other/far"), "far1\n");
+        symlink(dir.join("other/far"), log.join("far.log")).unwrap();
+        symlink(&log, log.join("loop.log")).unwrap();
+        nix::unistd::mkfifo(&log.join("fifo.log"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        append(&log.join("old.log.gz"), "x");
+    });
+    daemon.wait_lines("out", 2);
+    append(&daemon.path("logs/hard.log"), "a2\n");
+    // The folder of a file behind a link is watched too.
+    append(&daemon.path("other/far"), "far2\n");
+    let mut lines = daemon.wait_lines("out", 4);
+    lines.sort();
+    assert_eq!(lines, ["a1", "a2", "far1", "far2"]);
+    daemon.wait_log("fifo.log\" is a FIFO");
+    use std::os::unix::ffi::OsStrExt;
+    let odd = std::ffi::OsStr::from_bytes(b"odd\n\xff.log");
+    append(&daemon.path("logs").join(odd), "odd\n");
+    daemon.wait_lines("out", 5);
+}
+
+#[test]
+fn positions_outlive_a_restart_and_files_rotated_meanwhile_are_found_again() {
+    let mut daemon = start(PLAIN);
+    let log = daemon.path("logs/a.log");
+    append(&log, "1\n2\n");
+    daemon.wait_lines("out", 2);
+    daemon.stop();
+    append(&log, "3\n");
+    fs::rename(&log, daemon.path("logs/a.log.2")).unwrap();
+    append(&log, "4\n");
+    fs::rename(&log, daemon.path("logs/a.log.1")).unwrap();
+    append(&log, "5\n");
+    daemon.run();
+    let mut lines = daemon.wait_lines("out", 5);
+    lines.sort();
+    assert_eq!(lines, ["1", "2", "3", "4", "5"]);
+    daemon.stop();
+    fs::write(daemon.path("positions"), "nonsense").unwrap();
+    daemon.run();
+    // At least once: what is not known is read again.
+    daemon.wait_lines("out", 6);
+    daemon.wait_log("is damaged");
+    assert!(daemon.path("positions.damaged").exists());
+}
+
+#[test]
+fn start_at_the_end_is_for_files_that_are_there_at_the_very_first_start() {
+    let config = PLAIN.replace("positions =", "start = \"end\"\npositions =");
+    let mut daemon = Daemon::start_with(&config, |dir| {
+        fs::create_dir(dir.join("logs")).unwrap();
+        append(&dir.join("logs/a.log"), "old\nold");
+    });
+    wait_for("the end to be written down", || daemon.path("positions").exists().then_some(()));
+    append(&daemon.path("logs/a.log"), "er\n1\n");
+    append(&daemon.path("logs/b.log"), "2\n");
+    let mut lines = daemon.wait_lines("out", 3);
+    lines.sort();
+    assert_eq!(lines, ["1", "2", "older"]);
+    daemon.stop();
+    append(&daemon.path("logs/a.log"), "3\n");
+    append(&daemon.path("logs/c.log"), "4\n");
+    daemon.run();
+    daemon.wait_lines("out", 5);
+}
+
+#[test]
+fn records_of_several_lines_are_joined_and_the_last_one_comes_after_its_time() {
+    let config = PLAIN.replace(
+        "positions =",
+        "multiline = { start = '^\\d', timeout = \"50ms\" }\nmax_line = \"64B\"\npositions =",
+    );
+    let daemon = start(&config);
+    let long = "x".repeat(100);
+    append(&daemon.path("logs/a.log"), &format!("1 a\n b\n c\n2 {long}\n3 d\n e\n"));
+    let lines = daemon.wait_lines("out", 3);
+    assert_eq!(lines, ["1 a#012 b#012 c".into(), format!("2 {}", &long[..62]), "3 d#012 e".into()]);
+    assert_eq!(daemon.wait_node("t", |node| node.lines_in == 3).input.unwrap().oversize, 1);
+}
+
+#[test]
+fn a_line_longer_than_memory_is_cut_and_the_next_one_comes() {
+    let daemon = start(PLAIN);
+    let log = daemon.path("logs/a.log");
+    let mut file = File::create(&log).unwrap();
+    file.write_all(b"first").unwrap();
+    let piece = vec![b'y'; 1 << 20];
+    (0..64).for_each(|_| file.write_all(&piece).unwrap());
+    file.write_all(b"\nnext\n").unwrap();
+    let lines = daemon.wait_lines("out", 2);
+    assert_eq!((lines[0].len(), &lines[0][..6], &lines[1][..]), (64 * 1024, "firsty", "next"));
+    let node = daemon.node("t");
+    assert_eq!(node.input.unwrap().oversize, 1);
+    // A hole before a line is no part of it.
+    file.set_len(file.metadata().unwrap().len() + (4 << 20)).unwrap();
+    append(&log, "behind\n");
+    assert_eq!(daemon.wait_lines("out", 3)[2], "behind");
+}
+
+#[test]
+fn files_that_live_for_a_moment_are_read() {
+    let config = PLAIN.replace("*.log", "**/*.log");
+    let daemon = start(&config);
+    const PODS: usize = 100;
+    for pod in 0..PODS {
+        let folder = daemon.path("logs").join(format!("pod{pod}/c"));
+        fs::create_dir_all(&folder).unwrap();
+        append(&folder.join("0.log"), &format!("{pod} 1\n{pod} 2\n"));
+        if pod % 10 == 9 {
+            std::thread::sleep(Duration::from_millis(100));
+            for gone in pod - 9..=pod {
+                fs::remove_dir_all(daemon.path("logs").join(format!("pod{gone}"))).unwrap();
+            }
+        }
+    }
+    daemon.wait_lines("out", 2 * PODS);
+}
+
+#[test]
+fn where_nothing_can_be_watched_it_is_said_and_folders_are_listed() {
+    let (mut daemon, mut unshare) = (Daemon::prepare(PLAIN), std::process::Command::new("unshare"));
+    fs::create_dir(daemon.path("logs")).unwrap();
+    let script = "echo 0 > /proc/sys/user/max_inotify_watches && exec \"$@\"";
+    let probe = std::process::Command::new("unshare")
+        .args(["-U", "-r", "sh", "-c", script, "sh", "true"])
+        .output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        return skip_here("needs user namespaces");
+    }
+    unshare.args(["-U", "-r", "sh", "-c", script, "sh", LOGWEIR]);
+    daemon.run_by(unshare);
+    append(&daemon.path("logs/a.log"), "1\n");
+    daemon.wait_lines("out", 1);
+    append(&daemon.path("logs/a.log"), "2\n");
+    fs::rename(daemon.path("logs/a.log"), daemon.path("logs/a.log.1")).unwrap();
+    append(&daemon.path("logs/a.log"), "3\n");
+    daemon.wait_lines("out", 3);
+    daemon.wait_log("fs.inotify.max_user_watches");
+}
+
+#[test]
+fn idle_files_wake_nobody() {
+    let daemon = start(PLAIN);
+    const FILES: usize = 300;
+    for number in 0..FILES {
+        append(&daemon.path(&format!("logs/{number}.log")), "x\n");
+    }
+    daemon.wait_lines("out", FILES);
+    let wakes = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
+        let of = |task: PathBuf| {
+            let name = fs::read_to_string(task.join("comm")).ok()?;
+            let status = fs::read_to_string(task.join("status")).ok()?;
+            let wakes = status.lines().find(|line| line.starts_with("voluntary"))?.to_string();
+            let mine = name.trim() == "in:t" || name.trim() == "find:t";
+            mine.then_some((name, wakes))
+        };
+        let mut found: Vec<_> = tasks.filter_map(|task| of(task.ok()?.path())).collect();
+        found.sort();
+        found
+    };
+    let mut before = wakes();
+    assert_eq!(before.len(), 2);
+    // Once all is done nothing happens for as long as one cares to look.
+    wait_for("two seconds without a wake-up", || {
+        std::thread::sleep(Duration::from_secs(2));
+        let now = wakes();
+        let rests = now == before;
+        before = now;
+        rests.then_some(())
+    });
+}
+
+#[test]
+fn a_circle_and_files_followed_twice_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |config: &str| {
+        let path = dir.path().join("c.toml");
+        fs::write(&path, config).unwrap();
+        let output = run(&["check", "-c", path.to_str().unwrap()], b"");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let circle = "[input.t]\ntail = \"/l/*.log\"\n[output.o]\nfile = \"/l/out.log\"\n";
+    let (code, said) = check(circle);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("they would go round in a circle"), "{said}");
+    let (code, said) = check(&circle.replace("[output", "exclude = \"/l/out.log\"\n[output"));
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = check(
+        "[input.t]\ntail = \"/l/*.log\"\n[input.u]\ntail = [\"/m\", \"/l/*.log\"]\n\
+         [output.o]\nfile = \"/o\"\n",
+    );
+    assert_eq!(code, Some(2));
+    assert!(said.contains("these files are followed by [input.t]"), "{said}");
+    for (pattern, why) in [("l/*.log", "whole path"), ("/l/[a", "without a ]"), ("/l/", "folder")] {
+        let (code, said) =
+            check(&format!("[input.t]\ntail = \"{pattern}\"\n[output.o]\nfile = \"/o\"\n"));
+        assert!(code == Some(2) && said.contains(why), "{said}");
+    }
+}
+
+/// Writes numbered lines and rotates, by renaming and by copying and truncating in turns.
+fn write_and_rotate(log: &Path, done: &AtomicBool) -> u64 {
+    let open = || OpenOptions::new().create(true).append(true).open(log).unwrap();
+    let (mut file, mut number, mut rotations) = (open(), 0, 0);
+    while !done.load(Ordering::Relaxed) {
+        for _ in 0..20 {
+            for _ in 0..100 {
+                file.write_all(format!("line {number}\n").as_bytes()).unwrap();
+                number += 1;
+            }
+            std::thread::sleep(Duration::from_millis(15));
+        }
+        rotations += 1;
+        let rotated = log.with_extension(format!("log-{rotations:05}"));
+        if rotations % 2 == 0 {
+            fs::rename(log, rotated).unwrap();
+            file = open();
+        } else {
+            fs::copy(log, rotated).unwrap();
+            file.set_len(0).unwrap();
+        }
+    }
+    number
+}
+
+#[test]
+fn a_daemon_that_is_killed_again_and_again_has_every_line_once_in_its_spool() {
+    let kills = std::env::var("LOGWEIR_TEST_KILLS").ok().and_then(|kills| kills.parse().ok());
+    let mut daemon = start(SPOOLED);
+    let (log, done) = (daemon.path("logs/app.log"), Arc::new(AtomicBool::new(false)));
+    append(&log, "first\n");
+    daemon.wait_node("s", |node| node.lines_out >= 1);
+    let ends = Arc::clone(&done);
+    let writer = std::thread::spawn(move || write_and_rotate(&log, &ends));
+    let mut random = fastrand::Rng::new();
+    for _ in 0..kills.unwrap_or(10) {
+        std::thread::sleep(Duration::from_millis(random.u64(50..600)));
+        daemon.signal(Signal::SIGKILL);
+        daemon.wait();
+        std::thread::sleep(Duration::from_millis(random.u64(0..400)));
+        daemon.run();
+    }
+    done.store(true, Ordering::Relaxed);
+    let written = writer.join().unwrap();
+    let mut want: Vec<_> = (0..written).map(|number| format!("line {number}")).collect();
+    want.push("first".into());
+    wait_for("all lines", || (spooled(&daemon).len() >= want.len()).then_some(()));
+    // What comes twice would come now.
+    daemon.stop();
+    let mut got = spooled(&daemon);
+    got.sort();
+    want.sort();
+    let lost: Vec<_> = want.iter().filter(|line| got.binary_search(line).is_err()).collect();
+    let twice: Vec<_> = got.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+    assert!(lost.is_empty() && twice.is_empty(), "lost {lost:?}, twice {twice:?}");
+    assert_eq!(got.len(), want.len());
+}

@@ -1,0 +1,301 @@
+//! Scribe and Flume: real clients into a daemon, a daemon into real servers, and two daemons.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::Signal;
+
+use crate::util::{Daemon, free_port, numbered, skip_here, skip_missing, wait_for};
+
+/// A daemon with a spool behind its input, and a file behind that.
+fn config(port: u16, more: &str) -> String {
+    format!(
+        "[input.th]\nthrift = \"127.0.0.1:{port}\"\n{more}\n\
+         [spool.hold]\nfrom = \"th\"\ndir = \"{{dir}}/spool\"\n\
+         [output.all]\nfrom = \"hold\"\nfile = \"{{dir}}/out\"\n\
+         [output.null]\nfrom = \"in\"\nfile = \"/dev/null\"\n"
+    )
+}
+
+/// The configuration of a daemon whose spool is forwarded.
+fn sender_config(forward: &str) -> String {
+    format!(
+        "[output.hub]\nfrom = \"in\"\n{forward}\n\
+         spool = {{ dir = \"{{dir}}/spool\", sync = \"batch\" }}\n"
+    )
+}
+
+#[test]
+fn a_call_is_answered_once_and_what_was_answered_is_there_after_a_kill() {
+    let port = free_port();
+    let mut daemon = Daemon::start(&config(port, ""));
+    let call = b"\0\0\0\x2a\0\0\0\x03Log\x01\0\0\0\0\x0f\0\x01\x0c\0\0\0\x01\
+                 \x0b\0\x01\0\0\0\x03web\x0b\0\x02\0\0\0\x03hi\n\0\0";
+    let ok = b"\0\0\0\x14\0\0\0\x03Log\x02\0\0\0\0\x08\0\0\0\0\0\0\0";
+    for round in 1..=3 {
+        let mut stream = wait_for("the input", || TcpStream::connect(("127.0.0.1", port)).ok());
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+        stream.write_all(call).unwrap();
+        let mut answer = vec![0; ok.len()];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, ok);
+        daemon.signal(Signal::SIGKILL);
+        daemon.wait();
+        daemon.run();
+        assert_eq!(daemon.wait_lines("out", round), vec!["<13>1 - - web - - - hi"; round]);
+    }
+}
+
+/// A Python with Thrift's library; LOGWEIR_TEST_PYTHON names another than the system's.
+fn python() -> Option<PathBuf> {
+    let python = std::env::var_os("LOGWEIR_TEST_PYTHON")
+        .map_or_else(|| "/usr/bin/python3".into(), PathBuf::from);
+    let mut import = Command::new(&python);
+    import.args(["-c", "import thrift.protocol.TBinaryProtocol"]).stderr(Stdio::null());
+    if import.status().is_ok_and(|status| status.success()) {
+        return Some(python);
+    }
+    skip_missing("Python's thrift (Debian's python3-thrift)");
+    None
+}
+
+const PYTHON: &str = "\
+import sys
+from thrift.transport import TSocket, TTransport
+from thrift.protocol.TBinaryProtocol import TBinaryProtocol
+from thrift.Thrift import TMessageType, TType
+port, strict, calls, each = int(sys.argv[1]), sys.argv[2] == 'strict', int(sys.argv[3]), int(sys.argv[4])
+transport = TTransport.TFramedTransport(TSocket.TSocket('127.0.0.1', port))
+protocol = TBinaryProtocol(transport, strictRead=False, strictWrite=strict)
+transport.open()
+def call(name, number, write):
+    protocol.writeMessageBegin(name, TMessageType.CALL, number)
+    protocol.writeStructBegin('args')
+    write()
+    protocol.writeFieldStop()
+    protocol.writeStructEnd()
+    protocol.writeMessageEnd()
+    transport.flush()
+    assert protocol.readMessageBegin() == (name, TMessageType.REPLY, number)
+    protocol.readStructBegin()
+    result = None
+    while True:
+        _, kind, field = protocol.readFieldBegin()
+        if kind == TType.STOP:
+            break
+        assert (kind, field) == (TType.I32, 0)
+        result = protocol.readI32()
+    protocol.readStructEnd()
+    protocol.readMessageEnd()
+    return result
+def text(name, number, value):
+    protocol.writeFieldBegin(name, TType.STRING, number)
+    protocol.writeString(value)
+    protocol.writeFieldEnd()
+def log(entries):
+    protocol.writeFieldBegin('messages', TType.LIST, 1)
+    protocol.writeListBegin(TType.STRUCT, len(entries))
+    for category, message in entries:
+        protocol.writeStructBegin('LogEntry')
+        text('category', 1, category)
+        text('message', 2, message)
+        protocol.writeFieldStop()
+    protocol.writeListEnd()
+    protocol.writeFieldEnd()
+assert call('getStatus', 1, lambda: None) == 2
+assert call('Log', 2, lambda: log([])) == 0
+for number in range(calls):
+    lines = range(number * each, number * each + each)
+    assert call('Log', number, lambda: log([('web', 'line %d\\n' % line) for line in lines])) == 0
+transport.close()
+";
+
+#[test]
+fn thrift_s_own_library_is_answered_in_both_ways_of_writing() {
+    let Some(python) = python() else { return };
+    for strict in ["strict", "old"] {
+        let port = free_port();
+        let daemon = Daemon::start(&config(port, "as = \"line\""));
+        let mut client = Command::new(&python);
+        let output = client.args(["-c", PYTHON, &port.to_string(), strict, "50", "40"]).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(daemon.wait_lines("out", 2000), numbered(0, 2000));
+    }
+}
+
+#[test]
+fn two_logweirs_lose_no_line_by_scribe_through_kills() {
+    let port = free_port();
+    let mut hub = Daemon::start(&config(port, "as = \"line\""));
+    let forward = format!("forward = \"scribe://127.0.0.1:{port}\"\ncategory = \"all\"");
+    let sender = Daemon::start(&sender_config(&forward));
+    for round in 0..4 {
+        sender.send_numbered(round * 500, round * 500 + 500);
+        if round < 3 {
+            hub.signal(Signal::SIGKILL);
+            hub.wait();
+            hub.run();
+        }
+    }
+    wait_for_all(&numbered(0, 2000), || hub.lines("out"));
+}
+
+/// Waits until each of these lines is there, and no other; some may be there twice.
+fn wait_for_all(wanted: &[String], mut lines: impl FnMut() -> Vec<String>) {
+    let wanted: BTreeSet<_> = wanted.iter().cloned().collect();
+    wait_for("all lines", || {
+        let found: BTreeSet<_> = lines().into_iter().collect();
+        let other = found.difference(&wanted).next();
+        // A line that is being written is not whole.
+        assert!(other.is_none_or(|line| wanted.iter().any(|w| w.starts_with(line))), "{other:?}");
+        found.is_superset(&wanted).then_some(())
+    });
+}
+
+#[test]
+fn a_peer_that_knows_no_counts_gets_lines_with_newlines() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let forward = format!("forward = \"tcp://127.0.0.1:{port}\"\nframing = \"newline\"");
+    let sender = Daemon::start(&sender_config(&forward));
+    sender.send_numbered(0, 300);
+    let (mut stream, _) = listener.accept().unwrap();
+    let wanted = numbered(0, 300).join("\n") + "\n";
+    let mut got = vec![0; wanted.len()];
+    stream.read_exact(&mut got).unwrap();
+    assert_eq!(String::from_utf8(got).unwrap(), wanted);
+    sender.wait_node("hub", |node| node.lines_out == 300);
+}
+
+/// The blocks of configuration of docs/from-scribe.md, for ports and a folder of the test's own.
+fn scribe_page(own: u16, hub: u16) -> Vec<String> {
+    let page = include_str!("../docs/from-scribe.md");
+    let blocks = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let local = |block: &str| {
+        block
+            .replace("0.0.0.0:1463", &format!("127.0.0.1:{own}"))
+            .replace("hub1.example.org:1463", &format!("127.0.0.1:{hub}"))
+            .replace("hub2.example.org", "127.0.0.2")
+            .replace("/var/spool/logweir", "{dir}")
+            .replace("/var/log/logweir", "{dir}")
+            .replace("%Y-%m-%d.log", "day.log")
+            + "[output.null]\nfrom = \"in\"\nfile = \"/dev/null\"\n"
+    };
+    blocks.map(local).collect()
+}
+
+#[test]
+fn the_stores_of_scribe_s_page_bring_each_message_to_the_file_of_its_category() {
+    let (edge_port, hub_port) = (free_port(), free_port());
+    let hub = Daemon::start(&scribe_page(hub_port, 1)[0]);
+    let mut edge = Daemon::start(&scribe_page(edge_port, hub_port)[1]);
+    let call = |category: &str, text: &str| {
+        let mut body = b"\0\0\0\x03Log\x01\0\0\0\0\x0f\0\x01\x0c\0\0\0\x01".to_vec();
+        for (number, text) in [(1, category), (2, text)] {
+            body.extend_from_slice(&[0x0b, 0, number, 0, 0, 0, u8::try_from(text.len()).unwrap()]);
+            body.extend_from_slice(text.as_bytes());
+        }
+        body.extend_from_slice(&[0, 0]);
+        [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
+    };
+    for (number, category) in ["web", "api", "web"].iter().enumerate() {
+        let mut stream = TcpStream::connect(("127.0.0.1", edge_port)).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+        stream.write_all(&call(category, &format!("line {number}\n"))).unwrap();
+        let mut answer = [0; 24];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(answer[19..], [0, 0, 0, 0, 0]);
+        if number == 1 {
+            edge.signal(Signal::SIGKILL);
+            edge.wait();
+            edge.run();
+        }
+    }
+    wait_for_all(&["line 0".into(), "line 2".into()], || hub.lines("web/day.log"));
+    wait_for_all(&["line 1".into()], || hub.lines("api/day.log"));
+}
+
+/// An agent of Flume, ended when dropped.
+struct Flume(Child);
+
+impl Drop for Flume {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Where Flume's jars are: those of flume-ng-node, flume-ng-core and flume-scribe-source, with what
+/// they need (`mvn dependency:copy-dependencies`).
+fn flume_jars() -> Option<PathBuf> {
+    let folder = std::env::var_os("LOGWEIR_TEST_FLUME").map(PathBuf::from);
+    if folder.is_none() {
+        skip_here("needs a folder with Flume's jars in LOGWEIR_TEST_FLUME");
+    }
+    folder
+}
+
+/// What file_roll has written in a folder.
+fn rolled(folder: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(folder).unwrap().flatten();
+    let text = files.map(|file| std::fs::read(file.path()).unwrap_or_default());
+    let text = text.collect::<Vec<_>>().concat();
+    String::from_utf8_lossy(&text).lines().map(str::to_string).collect()
+}
+
+#[test]
+fn a_real_flume_takes_and_sends_in_every_way_that_it_shares_with_us() {
+    let Some(jars) = flume_jars() else { return };
+    let (thrift, syslog, scribe) = (free_port(), free_port(), free_port());
+    let mut hub = Daemon::start(&config(thrift, "as = \"line\""));
+    let dir = hub.dir.path().to_path_buf();
+    for folder in ["by-syslog", "by-scribe"] {
+        std::fs::create_dir(dir.join(folder)).unwrap();
+    }
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/from-flume.md"));
+    let page = page.unwrap();
+    let agent = page.split("```flume\n").nth(1).unwrap().split("```").next().unwrap();
+    let agent = agent
+        .replace("1463", &thrift.to_string())
+        .replace("5140", &syslog.to_string())
+        .replace("1499", &scribe.to_string())
+        .replace("/var/log/flume", &dir.display().to_string());
+    std::fs::write(dir.join("agent.properties"), agent).unwrap();
+    let java = Command::new("java")
+        .args(["-Xmx256m", "-cp"])
+        .arg(format!("{}/*", jars.display()))
+        .args(["org.apache.flume.node.Application", "-n", "a", "--no-reload-conf", "-f"])
+        .arg(dir.join("agent.properties"))
+        .current_dir(&dir)
+        .stdout(std::fs::File::create(dir.join("flume.log")).unwrap())
+        .stderr(Stdio::null())
+        .spawn();
+    let _flume = Flume(java.unwrap());
+    // Its thrift sink: 1,000 numbers, and the daemon killed meanwhile.
+    wait_for("Flume's first lines", || (!hub.lines("out").is_empty()).then_some(()));
+    hub.signal(Signal::SIGKILL);
+    hub.wait();
+    hub.run();
+    let numbers: Vec<_> = (0..1000).map(|number: u32| number.to_string()).collect();
+    wait_for_all(&numbers, || hub.lines("out"));
+    // Its syslogtcp source, which knows no counts, and its ScribeSource.
+    let syslog = format!(
+        "forward = \"tcp://127.0.0.1:{syslog}\"\nframing = \"newline\"\nformat = \"rfc5424\""
+    );
+    let scribe = format!("forward = \"scribe://127.0.0.1:{scribe}\"\ncategory = \"all\"");
+    for (forward, folder) in [(syslog, "by-syslog"), (scribe, "by-scribe")] {
+        let sender = Daemon::start(&sender_config(&forward));
+        sender.send_numbered(0, 2000);
+        let folder = dir.join(folder);
+        let line =
+            |line: String| line.rfind("line ").map_or_else(|| line.clone(), |at| line[at..].into());
+        wait_for_all(&numbered(0, 2000), || {
+            rolled(&folder).into_iter().filter(|line| !line.is_empty()).map(line).collect()
+        });
+        sender.wait_node("hub", |node| node.lines_out == 2000);
+    }
+}
