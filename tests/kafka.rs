@@ -119,6 +119,45 @@ fn every_line_is_in_the_topic_once_though_brokers_are_killed() {
 }
 
 #[test]
+fn a_reload_in_the_middle_of_the_flow_costs_and_doubles_no_line() {
+    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
+    brokers.create("again", 6);
+    let output = |compress: &str| {
+        format!(
+            "kafka = {{ brokers = {}, topic = \"again\" }}\ncompress = \"{compress}\"",
+            brokers.list()
+        )
+    };
+    let daemon = filled(&brokers, 200_000, &output("none"));
+    for compress in ["zstd", "lz4"] {
+        daemon.wait_node("k", |node| node.lines_out > 0);
+        daemon.write_config(&format!(
+            "[spool.hold]\nfrom = \"in\"\ndir = \"{{dir}}/hold\"\nsegment = \"1MiB\"\n\
+             [output.k]\nfrom = \"hold\"\n{}\n",
+            output(compress)
+        ));
+        assert!(daemon.ctl("reload").status.success(), "{}", daemon.log());
+    }
+    wait_completed(&daemon, 200_000);
+    assert_exact(&brokers.consume("again", 200_000), 200_000);
+    assert!(!daemon.log().contains("may come twice"), "{}", daemon.log());
+}
+
+#[test]
+fn a_daemon_whose_brokers_are_gone_ends_within_its_grace() {
+    let port = crate::util::free_port();
+    let mut daemon = Daemon::start(&format!(
+        "grace = \"1s\"\n#daemon\n[output.k]\nfrom = \"in\"\n\
+         kafka = {{ brokers = [\"127.0.0.1:{port}\"], topic = \"t\" }}\n"
+    ));
+    daemon.send_numbered(0, 10);
+    daemon.wait_log("Connection refused (os error 111); retrying every 1s");
+    let (code, log) = daemon.stop();
+    assert_eq!(code, Some(0));
+    assert!(log.contains("shutdown 10"), "{log}");
+}
+
+#[test]
 fn keys_headers_and_times_are_what_other_clients_expect() {
     let Some(brokers) = Brokers::start(1, Options::default()) else { return };
     brokers.create("keyed", 6);

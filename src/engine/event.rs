@@ -102,7 +102,7 @@ pub enum Event {
         /// The outcome of the job's lines.
         written: Written,
     },
-    /// What an output has completed is durable, in its files up to these lengths.
+    /// An output's files are on disk up to these lengths.
     Checkpointed {
         /// The output.
         node: NodeId,

@@ -35,7 +35,7 @@ fn of_drop(node: &NodeStatus, reason: Reason) -> String {
         Reason::Damaged => "segments are damaged; see `logweir spool verify`".into(),
         Reason::Shutdown => "the grace was over; raise `daemon.grace`".into(),
         Reason::Oversize => {
-            "the peer takes no lines that long; shorten them, or raise its limit".into()
+            "the peer takes no lines that long; raise its limit, or lower `max_line`".into()
         }
         Reason::Duplicate => "they are here already".into(),
     }

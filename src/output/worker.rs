@@ -61,12 +61,12 @@ impl Default for Written {
 /// What a worker is opened with.
 #[derive(Debug)]
 pub struct Workplace<'w, F> {
+    /// The output's name.
+    pub name: &'w str,
     /// The file system.
     pub fs: F,
     /// The files that all outputs have open.
     pub open_files: &'w OpenFiles,
-    /// The output's name.
-    pub name: &'w str,
     /// True if a cursor records what the worker keeps.
     pub exact: bool,
 }

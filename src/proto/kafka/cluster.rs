@@ -511,3 +511,69 @@ impl<K> Cluster<K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Mono = Mono(Duration::from_secs(1));
+
+    fn connect(cluster: &mut Cluster<u8>, now: Mono) -> Option<BrokerId> {
+        cluster.tick(now);
+        match cluster.poll_command() {
+            Some(Command::Connect { broker, .. }) => Some(broker),
+            _ => None,
+        }
+    }
+
+    fn cluster() -> Cluster<u8> {
+        let seeds = vec![("k1".to_string(), 9092), ("k2".to_string(), 9093)];
+        let mut cluster = Cluster::new(seeds, Duration::from_secs(35), true, START);
+        cluster.want("t");
+        cluster
+    }
+
+    #[test]
+    fn seeds_are_tried_in_turn_and_after_ever_longer_waits() {
+        let mut cluster = cluster();
+        let (mut now, mut tried) = (START, Vec::new());
+        while now < START + Duration::from_secs(100) {
+            if let Some(broker) = connect(&mut cluster, now) {
+                tried.push((broker, now));
+                cluster.failed(broker, "refused".into(), now);
+                assert_eq!(cluster.poll_command(), Some(Command::Disconnect(broker)));
+            }
+            let error = cluster.error().unwrap();
+            assert!(error.starts_with("k1:9092: ref") || error.starts_with("k2:9093: ref"));
+            now = now + Duration::from_millis(50);
+        }
+        let of_one: Vec<_> = tried.iter().filter(|(id, _)| *id == tried[0].0).collect();
+        assert!((6..16).contains(&of_one.len()), "{}", of_one.len());
+        assert!(tried.iter().any(|(id, _)| *id != tried[0].0));
+    }
+
+    #[test]
+    fn a_broker_that_sends_half_an_answer_and_then_nothing_is_given_up() {
+        let mut cluster = cluster();
+        let broker = connect(&mut cluster, START).unwrap();
+        cluster.connected(broker, None, START);
+        cluster.received(broker, &[0, 0, 1, 0, 0], START);
+        let at = cluster.deadline(START).unwrap();
+        assert_eq!(at, START + Duration::from_secs(35));
+        cluster.tick(at);
+        assert!(cluster.error().unwrap().contains("no answer in 35s"), "{:?}", cluster.error());
+        assert_eq!(cluster.poll_command(), Some(Command::Disconnect(broker)));
+        assert!(matches!(cluster.poll_command(), Some(Command::Connect { .. })), "the other one");
+    }
+
+    #[test]
+    fn a_connection_that_does_not_come_about_is_given_up() {
+        let mut cluster = cluster();
+        let broker = connect(&mut cluster, START).unwrap();
+        cluster.tick(START + CONNECT_MAX);
+        assert!(cluster.error().unwrap().contains("no connection in 10s"));
+        // What comes too late is not taken up.
+        cluster.connected(broker, None, START + CONNECT_MAX);
+        assert!(cluster.out(broker).is_none());
+    }
+}

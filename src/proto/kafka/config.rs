@@ -176,8 +176,7 @@ impl Output for KafkaOutPlan {
     }
 
     fn worker<F: Fs + 'static>(&self, workplace: Workplace<'_, F>) -> Option<Box<dyn Worker>> {
-        let Workplace { name, exact, .. } = workplace;
-        Some(Box::new(KafkaWorker::new(self.clone(), name, exact)))
+        Some(Box::new(KafkaWorker::new(self, workplace.name, workplace.exact)))
     }
 }
 

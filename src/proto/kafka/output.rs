@@ -15,19 +15,6 @@ use crate::ledger::Reason;
 use crate::limits::CLUSTER_JOB;
 use crate::output::worker::{Kept, Worker, Written};
 
-/// The worker of an output. It is started with the first lines.
-#[derive(Debug)]
-pub(super) struct KafkaWorker {
-    plan: KafkaOutPlan,
-    name: String,
-    exact: bool,
-    output: Option<KafkaOutput>,
-    /// What an earlier process kept, until the output is started.
-    kept: Vec<String>,
-    /// True if lines after that are missing, the same.
-    missing: bool,
-}
-
 #[derive(Debug)]
 struct KafkaOutput {
     producer: Producer,
@@ -35,32 +22,45 @@ struct KafkaOutput {
     clock: SystemClock,
 }
 
+/// The worker of an output, begun with its first lines.
+#[derive(Debug)]
+pub(super) struct KafkaWorker {
+    plan: KafkaOutPlan,
+    name: String,
+    /// Whether what it keeps is written.
+    keeps: bool,
+    output: Option<KafkaOutput>,
+    /// What was kept by an earlier process, until the output is begun.
+    kept: Vec<String>,
+    /// Whether lines behind that are missing, the same.
+    missing: bool,
+}
+
 impl KafkaWorker {
-    /// The worker of the output of this name; with `exact` what it keeps is written.
-    pub(super) fn new(plan: KafkaOutPlan, name: &str, exact: bool) -> Self {
-        Self { plan, name: name.into(), exact, output: None, kept: Vec::new(), missing: false }
+    pub(super) fn new(plan: &KafkaOutPlan, name: &str, keeps: bool) -> Self {
+        let (plan, name) = (plan.clone(), name.to_string());
+        Self { plan, name, keeps, output: None, kept: Vec::new(), missing: false }
     }
 
-    /// The output, started if it is not yet.
-    fn started(&mut self) -> Result<&mut KafkaOutput, String> {
-        if self.output.is_none() {
-            let mut output = KafkaOutput::start(&self.plan, &self.name, self.exact)?;
-            output.producer.restore(&self.kept);
-            if self.missing {
-                output.producer.missing();
-            }
-            self.output = Some(output);
+    fn begin(&self) -> Result<KafkaOutput, String> {
+        let mut output = KafkaOutput::new(&self.plan, &self.name, self.keeps)?;
+        output.producer.restore(&self.kept);
+        if self.missing {
+            output.producer.missing();
         }
-        self.output.as_mut().ok_or_else(|| "not started".into())
+        Ok(output)
     }
 }
 
 impl Worker for KafkaWorker {
     fn append(&mut self, batches: &[Batch]) -> Written {
-        match self.started() {
-            Ok(output) => output.append(batches),
-            Err(error) => Written { error: Some(error), ..Written::default() },
+        if self.output.is_none() {
+            match self.begin() {
+                Ok(output) => self.output = Some(output),
+                Err(error) => return Written { error: Some(error), ..Written::default() },
+            }
         }
+        self.output.as_mut().map_or_else(Written::default, |output| output.append(batches))
     }
 
     fn restore(&mut self, kept: &Kept) -> Result<(), String> {
@@ -91,18 +91,14 @@ impl Worker for KafkaWorker {
 }
 
 impl KafkaOutput {
-    /// An output that has no connection yet.
-    ///
-    /// # Errors
-    /// Why it cannot work; it is tried again.
-    fn start(plan: &KafkaOutPlan, name: &str, keeps_state: bool) -> Result<Self, String> {
+    fn new(plan: &KafkaOutPlan, name: &str, keeps: bool) -> Result<Self, String> {
         let clock = SystemClock::new();
         let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
         let setup = Setup {
             name: name.into(),
             compression: plan.compression,
             timeout: plan.timeout,
-            keeps_state,
+            keeps_state: keeps,
             sticky: u64::from(murmur2(format!("{host}/{name}").as_bytes()) & 0x7fff_ffff),
         };
         let formatter = Formatter::new(&plan.format);
@@ -115,16 +111,16 @@ impl KafkaOutput {
         let producer = Producer::new(setup, cluster, assigner);
         Ok(Self { producer, sockets, clock })
     }
-}
 
-impl KafkaOutput {
     fn advance(&mut self) {
         let wall = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wall = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
         self.producer.advance(self.clock.mono(), wall);
     }
+}
 
-    /// Delivers lines as far as it goes in one job.
+impl KafkaOutput {
+    /// Delivers lines, as far as it goes within about half a second.
     fn append(&mut self, batches: &[Batch]) -> Written {
         let until = self.clock.mono() + CLUSTER_JOB;
         loop {

@@ -312,3 +312,96 @@ fn whole(write: impl FnOnce(&mut Writer)) -> impl FnOnce(Writer) -> Vec<Bytes> {
         vec![writer.into_bytes().into()]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::kafka::sasl::Mechanism;
+
+    const NOW: Mono = Mono(Duration::from_secs(1));
+
+    fn session(mechanism: Option<Mechanism>) -> Session<u8> {
+        let credentials = mechanism.map(|mechanism| Credentials {
+            mechanism,
+            user: "u".into(),
+            secret: "s".into(),
+            nonce: "n".into(),
+        });
+        Session::new(credentials, NOW)
+    }
+
+    fn push(session: &mut Session<u8>, bytes: &[u8]) -> Result<usize, String> {
+        let mut answers = Vec::new();
+        session.push(bytes, NOW, &mut answers).map(|()| answers.len())
+    }
+
+    /// A frame with this correlation id.
+    fn frame(correlation: i32, body: &[u8]) -> Vec<u8> {
+        let len = i32::try_from(body.len() + 4).unwrap();
+        [&len.to_be_bytes()[..], &correlation.to_be_bytes(), body].concat()
+    }
+
+    /// ApiVersions in version 3: Metadata 4 to 12, SaslHandshake 1, SaslAuthenticate 2.
+    const VERSIONS: &[u8] = b"\0\0\x04\0\x03\0\x04\0\x0c\0\0\x11\0\0\0\x01\0\0\x24\0\0\0\x02\0\
+                              \0\0\0\0\0";
+
+    #[test]
+    fn a_frame_of_two_gibibytes_or_less_than_none_ends_the_session_at_once() {
+        for len in [i32::MAX, -1, 3, i32::try_from(CLUSTER_FRAME_MAX).unwrap() + 1] {
+            let error = push(&mut session(None), &len.to_be_bytes()).unwrap_err();
+            assert!(error.contains("does this port speak Kafka"), "{len}: {error}");
+        }
+        // TLS' answer to a client that speaks none, and HTTP's.
+        for other in [&b"\x15\x03\x03\0\x02\x02\x0a"[..], b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
+            assert!(push(&mut session(None), other).is_err());
+        }
+    }
+
+    #[test]
+    fn an_answer_to_something_else_ends_the_session() {
+        let error = push(&mut session(None), &frame(7, VERSIONS)).unwrap_err();
+        assert!(error.contains("a request that it was not sent"), "{error}");
+        let mut session = session(None);
+        push(&mut session, &frame(1, VERSIONS)).unwrap();
+        assert!(push(&mut session, &frame(2, b"")).is_err(), "nothing was asked");
+    }
+
+    #[test]
+    fn the_highest_version_of_both_is_used_and_an_old_broker_is_named() {
+        let mut session = session(None);
+        push(&mut session, &frame(1, VERSIONS)).unwrap();
+        assert!(session.is_ready());
+        assert_eq!(session.version(messages::metadata::API), Some(12));
+        assert_eq!(session.version(messages::produce::API), None);
+        let error = session.needed(messages::produce::API).unwrap_err();
+        assert!(error.contains("knows no Produce of versions 3 to 11"), "{error}");
+    }
+
+    #[test]
+    fn a_broker_that_knows_only_the_first_version_of_the_question_is_asked_by_that() {
+        let mut session = session(None);
+        let old = b"\0\x23\0\0\0\x01\0\x12\0\0\0\x02";
+        push(&mut session, &frame(1, old)).unwrap();
+        assert!(!session.is_ready());
+        push(&mut session, &frame(2, b"\0\0\0\0\0\x01\0\x03\0\0\0\x09")).unwrap();
+        assert_eq!(session.version(messages::metadata::API), Some(9));
+    }
+
+    #[test]
+    fn authentication_comes_first_and_its_refusal_is_said() {
+        let mut session = session(Some(Mechanism::Plain));
+        push(&mut session, &frame(1, VERSIONS)).unwrap();
+        assert!(!session.is_ready());
+        let error = push(&mut session, &frame(2, b"\0\x21\0\0\0\x01\0\x05OTHER")).unwrap_err();
+        assert!(error.contains("UNSUPPORTED_SASL_MECHANISM (33)"), "{error}");
+        assert!(error.contains("the broker has: OTHER"), "{error}");
+        let mut session = self::session(Some(Mechanism::Plain));
+        push(&mut session, &frame(1, VERSIONS)).unwrap();
+        push(&mut session, &frame(2, b"\0\0\0\0\0\x01\0\x05PLAIN")).unwrap();
+        // For ten seconds.
+        push(&mut session, &frame(3, b"\0\0\0\0\x01\0\0\0\0\0\0\x27\x10\0")).unwrap();
+        assert!(session.is_ready());
+        assert!(!session.expires(NOW + Duration::from_secs(7)));
+        assert!(session.expires(NOW + Duration::from_secs(9)));
+    }
+}
