@@ -13,7 +13,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
@@ -202,7 +202,8 @@ fn time(at: f64) -> String {
 
 /// A time in seconds since 1970, in the host's zone.
 pub fn zoned(at: f64) -> Zoned {
-    let at = Timestamp::from_second(at as i64).unwrap_or(Timestamp::UNIX_EPOCH);
+    let since = Duration::try_from_secs_f64(at).unwrap_or_default();
+    let at = Timestamp::try_from(UNIX_EPOCH + since).unwrap_or(Timestamp::UNIX_EPOCH);
     at.to_zoned(TimeZone::system())
 }
 
