@@ -104,7 +104,8 @@ fn correlations(mut bytes: &[u8]) -> impl Iterator<Item = [u8; 4]> {
     while let Some((len, rest)) = bytes.split_first_chunk::<4>() {
         let len = u32::from_be_bytes(*len) as usize;
         let (Some(request), Some(next)) = (rest.get(..len), rest.get(len..)) else { break };
-        found.extend(request.get(4..8).and_then(|id| id.try_into().ok()));
+        let id = request.get(4..).and_then(|rest| rest.first_chunk::<4>());
+        found.extend(id.copied());
         bytes = next;
     }
     found.into_iter()

@@ -149,7 +149,9 @@ impl Producer {
             let last = ours.map(|(_, _, last)| *last).filter(|last| *last >= 0);
             if start && last.is_none() && partition.base > 0 && self.setup.keeps_state {
                 log::warn!(
-                    "{}: partition {at} of topic {} has forgotten what it had from this output,                      as after a day without lines; if the last process was killed, lines of its                      last second may come twice",
+                    "{}: partition {at} of topic {} has forgotten what it had from this output, as \
+                     after a day without lines; if the last process was killed, lines of its last \
+                     second may come twice",
                     self.setup.name,
                     answer.topic
                 );

@@ -270,7 +270,9 @@ proptest! {
     /// Whatever a broker sends, the connection ends or goes on; nothing panics, no memory is taken
     /// for what is not there.
     #[test]
-    fn garbage_from_a_broker_ends_the_connection(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn garbage_from_a_broker_ends_the_connection(
+        bytes in proptest::collection::vec(any::<u8>(), 0..300),
+    ) {
         let mut world = World::new(cluster("t", 2), 100, "t", Partitioning::Runs, 1);
         for _ in 0..5 {
             world.turn();
