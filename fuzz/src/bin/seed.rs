@@ -224,6 +224,7 @@ fn spool() {
         position: 2,
         done: 0,
         files: vec![("/var/log/a b".into(), 17), ("c".into(), 0)],
+        notes: vec!["producer 7 0".into()],
     };
     let cursor = cursor.encode();
     put("cursor", 0, &cursor);

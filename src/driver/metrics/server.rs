@@ -373,8 +373,8 @@ mod tests {
         }
         let (green, red) = client.join().unwrap();
         assert!(green.starts_with("HTTP/1.1 200 OK\r\n") && green.ends_with("\r\n\r\nok\n"));
-        let said = "\r\n\r\nout: nothing has left its queue for 60 s: the disk has taken nothing for \
-                    60 s; find out what it waits for\n";
+        let said = "\r\n\r\nout: nothing has left its queue for 60 s: the disk has taken \
+                    nothing for 60 s; find out what it waits for\n";
         assert!(red.ends_with(said), "{red}");
         drop(metrics);
         assert!(std::net::TcpStream::connect(port).is_err(), "the port is closed");
