@@ -306,7 +306,8 @@ mod tests {
         /// Whatever was read before, the rest gives the same lines: nothing is kept beside a file.
         #[test]
         fn reading_goes_on_at_any_line_as_if_it_had_never_stopped(
-            pieces in proptest::collection::vec((any::<bool>(), any::<bool>(), "[a-z]{0,9}"), 0..30),
+            pieces in
+                proptest::collection::vec((any::<bool>(), any::<bool>(), "[a-z]{0,9}"), 0..30),
             at in any::<prop::sample::Index>(),
             form in prop_oneof![Just(As::Message), Just(As::Line), Just(As::Json)],
         ) {
