@@ -67,7 +67,8 @@ import sys
 from thrift.transport import TSocket, TTransport
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.Thrift import TMessageType, TType
-port, strict, calls, each = int(sys.argv[1]), sys.argv[2] == 'strict', int(sys.argv[3]), int(sys.argv[4])
+port, strict = int(sys.argv[1]), sys.argv[2] == 'strict'
+calls, each = int(sys.argv[3]), int(sys.argv[4])
 transport = TTransport.TFramedTransport(TSocket.TSocket('127.0.0.1', port))
 protocol = TBinaryProtocol(transport, strictRead=False, strictWrite=strict)
 transport.open()

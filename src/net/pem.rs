@@ -36,8 +36,8 @@ pub(super) const VERSION: &str = "a certificate of X.509 version 1, which can na
                                   -addext subjectAltName=DNS:HOST` does";
 
 /// What is said of a file that begins as it should.
-const DAMAGED: &str = "is damaged, or was not copied whole: from `-----BEGIN` to `-----END` it must \
-                       be as it was made";
+const DAMAGED: &str = "is damaged, or was not copied whole: from `-----BEGIN` to `-----END` it \
+                       must be as it was made";
 
 /// The object identifier of the curve P-521 in DER (RFC 5480, section 2.1.1.1).
 const P521: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];

@@ -171,11 +171,17 @@ mod tests {
             ),
             ("2026-11-27T18:00:00Z stdout F x", ("2026-11-27T18:00:00Z", out, false, "x")),
             (
-                r#"{"log":"a\u001b\t\"b\"\n","stream":"stderr","time":"2026-11-27T18:00:00.123456789Z"}"#,
+                concat!(
+                    r#"{"log":"a\u001b\t\"b\"\n","stream":"stderr","#,
+                    r#""time":"2026-11-27T18:00:00.123456789Z"}"#
+                ),
                 (time, err, false, "a\u{1b}\t\"b\""),
             ),
             (
-                r#"{"log":"plain\r","stream":"stdout","attrs":{"a":"b"},"time":"2026-11-27T18:00:00.123456Z"}"#,
+                concat!(
+                    r#"{"log":"plain\r","stream":"stdout","attrs":{"a":"b"},"#,
+                    r#""time":"2026-11-27T18:00:00.123456Z"}"#
+                ),
                 (time, out, true, "plain\r"),
             ),
         ] {

@@ -31,8 +31,8 @@ const FRAMING: Key = Key::or(
     "framing",
     Value::Words(&FRAMING_WORDS),
     "\"count\"",
-    "How peers that are reached by tcp:// and tls:// tell lines apart: by the length of each before \
-     it, or by a newline behind it.",
+    "How peers that are reached by tcp:// and tls:// tell lines apart: by the length of each \
+     before it, or by a newline behind it.",
 );
 
 impl ClientPlan for TcpOutPlan {
