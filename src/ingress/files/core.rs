@@ -4,9 +4,9 @@
 //! A file is followed from the moment it is opened; from then on the descriptor is the file, and
 //! names only tell where it was last seen. Its life:
 //!
-//! 1. [`State::New`]: until its first line, and with it its identity, is known.
-//! 2. [`State::Asked`]: the spools are asked for their position in it.
-//! 3. [`State::Read`]: it is read.
+//! 1. `State::New`: until its first line, and with it its identity, is known.
+//! 2. `State::Asked`: the spools are asked for their position in it.
+//! 3. `State::Read`: it is read.
 //!
 //! When its last name is gone it is *leaving*: it is read to its end and closed once no process
 //! writes to it. Then its origin has ended. A truncated file begins anew as another one, and a copy

@@ -141,7 +141,7 @@ fn encode(positions: &Positions, host: &str) -> String {
     text
 }
 
-/// Parses the output of [`encode`]. An empty file counts as missing: it was never written.
+/// Parses the output of `encode`. An empty file counts as missing: it was never written.
 pub fn decode(bytes: &[u8], own_host: &str) -> Found {
     if bytes.is_empty() {
         return Found::Nothing;

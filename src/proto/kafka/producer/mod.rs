@@ -9,7 +9,7 @@
 //!
 //! **Invariant:** what a line's partition and sequence depend on is durable before the line is
 //! sent. Whatever changes it (a new identity, a new topic, more partitions, a line that is left
-//! out) makes [`Producer::needs_saving`] true, and no batch is made until [`Producer::saved`].
+//! out) makes `needs_saving` true, and no batch is made until `saved`.
 //!
 //! **Invariant:** the epoch is never raised. A partition that does not expect a batch is asked what
 //! it has; nothing else is concluded from its refusal.
