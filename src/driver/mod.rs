@@ -49,6 +49,7 @@ use crate::ids::NodeId;
 use crate::limits;
 use crate::metrics::{Pulse, Reloads};
 use crate::spool::recover::Opened;
+use crate::sys::code::release_start;
 use crate::sys::process::raise_open_files;
 
 pub(crate) use crate::net::{tls, transport};
@@ -245,6 +246,9 @@ impl Daemon {
         log::info!("running: {} nodes", self.engine.plan().nodes.len());
         self.keep_sockets();
         self.manager.ready();
+        if let Err(error) = release_start() {
+            log::debug!("the code of the start stays in memory: {error}");
+        }
         loop {
             let now = self.clock.mono();
             self.carry_out(now)?;

@@ -2,6 +2,7 @@
 //! function returns plain Rust types.
 #![expect(unsafe_code, reason = "system calls; each block has its SAFETY comment")]
 
+pub mod code;
 pub mod inherit;
 pub mod lease;
 pub mod pipe;
