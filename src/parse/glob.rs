@@ -51,6 +51,9 @@ impl Glob {
                 name => parts.push(read_part(name)?),
             }
         }
+        if parts.is_empty() {
+            return Err("names a folder: add a pattern for its files, as in /var/log/*.log".into());
+        }
         if parts.last() == Some(&Part::Any) {
             parts.push(Part::Pattern(b"*".to_vec()));
         }
@@ -238,6 +241,13 @@ mod tests {
 
     fn is(pattern: &str, path: &str) -> bool {
         Glob::parse(pattern).unwrap().matches(Path::new(path))
+    }
+
+    #[test]
+    fn the_root_alone_is_no_pattern() {
+        for text in ["/", "/.", "/./", "//."] {
+            assert!(Glob::parse(text).unwrap_err().starts_with("names a folder"), "{text}");
+        }
     }
 
     #[test]

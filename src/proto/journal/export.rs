@@ -128,6 +128,8 @@ impl Reader {
                 return Ok(Some(entry));
             }
             match memchr::memchr(b'=', line) {
+                // In pieces such a name is refused before its end is seen.
+                Some(equals) if equals > NAME_MAX => return Err(Malformed),
                 Some(equals) => {
                     let (name, value) = (line[..equals].to_vec(), line[equals + 1..].to_vec());
                     self.at += end + 1;
@@ -221,6 +223,18 @@ mod tests {
         bytes.extend_from_slice(&5_u64.to_le_bytes());
         bytes.extend_from_slice(b"a\n\xff\0b\n_PID=7\n\nMESSAGE=second\n\n");
         bytes
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_refused_however_it_comes() {
+        let line = format!("{}=x\n\n", "N".repeat(NAME_MAX + 1));
+        for cut in 0..line.len() {
+            let mut reader = Reader::new(100);
+            reader.push(&line.as_bytes()[..cut]);
+            let first = reader.next_entry();
+            reader.push(&line.as_bytes()[cut..]);
+            assert!(first.is_err() || reader.next_entry().is_err(), "{cut}");
+        }
     }
 
     #[test]
