@@ -4,12 +4,12 @@ use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::util::{Daemon, free_port, skip_missing, wait_for};
+use crate::util::{Daemon, free_port, python_with, wait_for};
 
 /// A record `{"log": text}` in a message `["web", 1767225600, record, {"chunk": id}]`.
 fn message(text: &str, chunk: &str) -> Vec<u8> {
@@ -157,19 +157,6 @@ fn a_client_that_reads_no_answers_and_one_that_sends_nonsense_cost_no_other_anyt
     }
 }
 
-/// A Python with the client; LOGWEIR_TEST_PYTHON names another than the system's.
-fn python_client() -> Option<PathBuf> {
-    let python = std::env::var_os("LOGWEIR_TEST_PYTHON")
-        .map_or_else(|| "/usr/bin/python3".into(), PathBuf::from);
-    let mut import = Command::new(&python);
-    import.args(["-c", "import fluent.sender"]).stderr(Stdio::null());
-    if import.status().is_ok_and(|status| status.success()) {
-        return Some(python);
-    }
-    skip_missing("Python's fluent.sender (Debian's python3-fluent-logger)");
-    None
-}
-
 const PYTHON: &str = "\
 import sys
 from fluent import sender
@@ -184,7 +171,7 @@ client.close()
 
 #[test]
 fn python_s_client_sends_records_one_by_one() {
-    let Some(python) = python_client() else { return };
+    let Some(python) = python_with("fluent.sender", "python3-fluent-logger") else { return };
     let port = free_port();
     let daemon = Daemon::start(&config(port, ""));
     let mut client = Command::new(python);

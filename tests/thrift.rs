@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::util::{Daemon, free_port, numbered, skip_here, skip_missing, wait_for};
+use crate::util::{Daemon, free_port, numbered, python_with, skip_here, wait_for};
 
 /// A daemon with a spool behind its input, and a file behind that.
 fn config(port: u16, more: &str) -> String {
@@ -47,19 +47,6 @@ fn a_call_is_answered_once_and_what_was_answered_is_there_after_a_kill() {
         daemon.run();
         assert_eq!(daemon.wait_lines("out", round), vec!["<13>1 - - web - - - hi"; round]);
     }
-}
-
-/// A Python with Thrift's library; LOGWEIR_TEST_PYTHON names another than the system's.
-fn python() -> Option<PathBuf> {
-    let python = std::env::var_os("LOGWEIR_TEST_PYTHON")
-        .map_or_else(|| "/usr/bin/python3".into(), PathBuf::from);
-    let mut import = Command::new(&python);
-    import.args(["-c", "import thrift.protocol.TBinaryProtocol"]).stderr(Stdio::null());
-    if import.status().is_ok_and(|status| status.success()) {
-        return Some(python);
-    }
-    skip_missing("Python's thrift (Debian's python3-thrift)");
-    None
 }
 
 const PYTHON: &str = "\
@@ -119,7 +106,9 @@ transport.close()
 
 #[test]
 fn thrift_s_own_library_is_answered_in_both_ways_of_writing() {
-    let Some(python) = python() else { return };
+    let Some(python) = python_with("thrift.protocol.TBinaryProtocol", "python3-thrift") else {
+        return;
+    };
     for strict in ["strict", "old"] {
         let port = free_port();
         let daemon = Daemon::start(&config(port, "as = \"line\""));

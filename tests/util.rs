@@ -35,6 +35,20 @@ pub fn skip_here(reason: &str) {
     }
 }
 
+/// A Python that has this module, of this Debian package; LOGWEIR_TEST_PYTHON names another than
+/// the system's. `None`, and said, where there is none.
+pub fn python_with(module: &str, package: &str) -> Option<PathBuf> {
+    let python = std::env::var_os("LOGWEIR_TEST_PYTHON")
+        .map_or_else(|| "/usr/bin/python3".into(), PathBuf::from);
+    let mut import = Command::new(&python);
+    import.args(["-c", &format!("import {module}")]).stderr(Stdio::null());
+    if import.status().is_ok_and(|status| status.success()) {
+        return Some(python);
+    }
+    skip_missing(&format!("Python's {module} (Debian's {package})"));
+    None
+}
+
 /// How long a test waits for what must come; far longer than it takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 

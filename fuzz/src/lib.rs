@@ -23,6 +23,7 @@ pub mod packed_segment;
 pub mod parameters;
 pub mod patterns;
 pub mod positions;
+mod records;
 pub mod relp_client;
 pub mod relp_server;
 pub mod segment;

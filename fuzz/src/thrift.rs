@@ -1,78 +1,21 @@
-//! Scribe and Flume over Thrift: the same lines and answers wherever the stream is split, none of a
-//! call with lines answered before it is on disk, lines within their bound, and no more held than
-//! may be.
+//! Scribe and Flume over Thrift: what `records` checks. Only a call without lines is answered before
+//! a barrier.
 
-use logweir::batch::count_lines;
-use logweir::ingress::server::{Session as _, State};
-use logweir::input::{Gather, InputCounts, Pieces};
+use logweir::ingress::server::Session as _;
 use logweir::limits::RECORDS_MESSAGE_MAX;
-use logweir::proto::shared::record::As;
 use logweir::proto::thrift::session::Session;
 use logweir::sources::Source;
 
-use crate::parameters::Parameters;
-
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Served {
-    lines: Vec<u8>,
-    answers: Vec<u8>,
-    counts: InputCounts,
-    failed: bool,
-}
-
-fn served(pieces: &[&[u8]], form: As, max_line: usize) -> Served {
-    let client = Source::Process { pid: 1, uid: 1 };
-    let mut session = Session::new(client, form, max_line, 0);
-    let (mut served, mut gather) = (Served::default(), Pieces::default());
-    for (barrier, piece) in (1..).zip(pieces) {
-        served.failed = session.push(piece, &mut gather).is_err();
-        take(&mut gather, max_line, &mut served.lines);
-        // Answers are held until theirs is the turn; a call may be shorter than its answer.
-        assert!(session.held() <= RECORDS_MESSAGE_MAX + piece.len() * 16 + 1024);
-        if session.wants_barrier() {
-            session.sent(barrier);
-            session.completed(barrier);
-        }
-        served.answers.append(session.out());
-        assert_eq!(session.state() == State::Over, served.failed);
-        if served.failed {
-            break;
-        }
-    }
-    session.finish(&mut gather);
-    take(&mut gather, max_line, &mut served.lines);
-    served.counts = *gather.counts();
-    served
-}
-
-fn take(gather: &mut Pieces, max_line: usize, lines: &mut Vec<u8>) {
-    for piece in gather.full() {
-        assert!(piece.lines > 0);
-        assert_eq!(count_lines(&piece.bytes), piece.lines);
-        assert_eq!(piece.bytes.last(), Some(&b'\n'));
-        for line in piece.bytes.split(|byte| *byte == b'\n') {
-            assert!(line.len() <= max_line, "{} bytes", line.len());
-        }
-        lines.extend_from_slice(&piece.bytes);
-    }
-}
+use crate::records;
 
 pub fn check(data: &[u8]) {
-    let mut parameters = Parameters(data);
-    let max_line = parameters.number(64, 2000);
-    let form = match parameters.byte() % 3 {
-        0 => As::Message,
-        1 => As::Line,
-        _ => As::Json,
-    };
-    let splits = parameters.splits();
-    let stream = parameters.0;
-    let whole = served(&[stream], form, max_line);
-    // The first bytes of a client that speaks TLS are looked at as they come.
-    if stream.starts_with(&[0x16]) {
-        return;
-    }
-    for pieces in splits {
-        assert_eq!(served(&pieces, form, max_line), whole);
-    }
+    let client = Source::Process { pid: 1, uid: 1 };
+    records::check(
+        data,
+        |form, max_line| Session::new(client, form, max_line, 0),
+        |session, _, length| {
+            // Answers are held until theirs is the turn; a call may be shorter than its answer.
+            assert!(session.held() <= RECORDS_MESSAGE_MAX + length * 16 + 1024);
+        },
+    );
 }

@@ -107,7 +107,7 @@ impl Losses {
             record.count = loss.count;
             record.last = last;
             record.ended = loss.ended;
-            if let Some(why) = why().filter(|_| is_more) {
+            if is_more && let Some(why) = why() {
                 record.why = why;
             }
             return record.clone();
@@ -261,6 +261,10 @@ fn write(file: &Path, record: &Record) -> io::Result<()> {
         rewrite(file, record.last)?;
     }
     let mut out = OpenOptions::new().append(true).create(true).mode(0o640).open(file)?;
+    put(&mut out, record)
+}
+
+fn put(out: &mut File, record: &Record) -> io::Result<()> {
     let mut line = serde_json::to_vec(record)?;
     line.push(b'\n');
     out.write_all(&line)
@@ -272,9 +276,7 @@ fn rewrite(file: &Path, now: f64) -> io::Result<()> {
     let mut out =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&new)?;
     for record in read(file, now) {
-        let mut line = serde_json::to_vec(&record)?;
-        line.push(b'\n');
-        out.write_all(&line)?;
+        put(&mut out, &record)?;
     }
     fs::rename(new, file)
 }
