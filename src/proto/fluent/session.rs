@@ -14,6 +14,7 @@ use crate::ingress::server::{self, State};
 use crate::input::{Gather, Pieces};
 use crate::limits::{CHUNKS_REMEMBERED, RECORDS_MESSAGE_MAX};
 use crate::parse::is_tls_hello;
+use crate::proto::shared::answers::Answers;
 use crate::proto::shared::record::As;
 use crate::sources::Source;
 
@@ -108,12 +109,7 @@ pub struct Session {
     is_new: bool,
     is_tls: bool,
     slip: Option<String>,
-    /// Answers to chunks whose lines were not sent to the loop, and those to chunks whose lines
-    /// were, by barrier.
-    fresh: Vec<u8>,
-    waiting: VecDeque<(u64, Vec<u8>)>,
-    waiting_bytes: usize,
-    out: Vec<u8>,
+    answers: Answers,
 }
 
 impl Session {
@@ -134,17 +130,14 @@ impl Session {
             is_new: true,
             is_tls,
             slip: None,
-            fresh: Vec::new(),
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
-            out: Vec::new(),
+            answers: Answers::default(),
         }
     }
 
     /// The client must show the shared key first. `nonce` and `salt` are random.
     #[must_use]
     pub fn with_secrets(mut self, secrets: Arc<Secrets>, nonce: Nonce, salt: Nonce) -> Self {
-        self.out = auth::hello(&secrets, &nonce, &salt);
+        *self.answers.out() = auth::hello(&secrets, &nonce, &salt);
         self.challenge = Some(Challenge { secrets, nonce, salt });
         self
     }
@@ -183,9 +176,9 @@ impl Session {
         let Some(challenge) = self.challenge.take() else { return Ok(()) };
         let Challenge { secrets, nonce, salt } = &challenge;
         match auth::judge(secrets, (nonce, salt), value) {
-            Ok(answer) => self.out.extend(answer),
+            Ok(answer) => self.answers.out().extend(answer),
             Err((answer, why)) => {
-                self.out.extend(answer);
+                self.answers.out().extend(answer);
                 return Err(Fault::Refused(why));
             }
         }
@@ -205,7 +198,7 @@ impl Session {
         }
         if let (Some(chunk), Some(mark)) = (message.chunk(), mark) {
             self.chunks.remember(mark);
-            write_ack(&mut self.fresh, chunk);
+            write_ack(self.answers.fresh(), chunk);
         }
         Ok(())
     }
@@ -259,36 +252,27 @@ impl server::Session for Session {
     }
 
     fn held(&self) -> usize {
-        self.buffer.len() + self.records.held() + self.fresh.len() + self.waiting_bytes
+        self.buffer.len() + self.records.held() + self.answers.held()
     }
 
     fn out(&mut self) -> &mut Vec<u8> {
-        &mut self.out
+        self.answers.out()
     }
 
     fn wants_barrier(&self) -> bool {
-        !self.fresh.is_empty()
+        self.answers.wants_barrier()
     }
 
     fn sent(&mut self, barrier: u64) {
-        let answers = std::mem::take(&mut self.fresh);
-        self.waiting_bytes += answers.len();
-        self.waiting.push_back((barrier, answers));
+        self.answers.sent(barrier);
     }
 
     fn completed(&mut self, barrier: u64) {
-        while let Some((_, answers)) =
-            self.waiting.front_mut().filter(|(other, _)| *other <= barrier)
-        {
-            let answers = std::mem::take(answers);
-            self.waiting.pop_front();
-            self.waiting_bytes -= answers.len();
-            self.out.extend(answers);
-        }
+        self.answers.completed(barrier);
     }
 
     fn waits(&self) -> bool {
-        !self.waiting.is_empty()
+        self.answers.waits()
     }
 }
 

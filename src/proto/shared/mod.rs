@@ -1,5 +1,6 @@
 //! Code that several protocols share: keys with their readers, UDP sockets, and decimal numbers.
 
+pub mod answers;
 pub mod connections;
 pub mod datagrams;
 pub mod decimal;

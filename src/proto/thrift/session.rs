@@ -1,6 +1,5 @@
 //! A client's connection: calls in, lines and answers out, in the order of the calls.
 
-use std::collections::VecDeque;
 use std::fmt;
 
 use super::call::{self, CallFault, Method};
@@ -9,6 +8,7 @@ use super::wire::{Fault as WireFault, Frames, Head, Reader, message};
 use crate::ingress::server::{self, State};
 use crate::input::{Gather, Pieces};
 use crate::parse::is_tls_hello;
+use crate::proto::shared::answers::Answers;
 use crate::proto::shared::record::As;
 use crate::sources::Source;
 
@@ -57,12 +57,7 @@ pub struct Session {
     /// Whether lines have to wait, so that calls are answered that they should come again.
     is_held_back: bool,
     slip: Option<String>,
-    /// Answers to calls whose lines were not sent to the loop; and those to calls whose lines
-    /// were, by barrier, with the answers that must come behind them.
-    fresh: Vec<u8>,
-    waiting: VecDeque<(u64, Vec<u8>)>,
-    waiting_bytes: usize,
-    out: Vec<u8>,
+    answers: Answers,
 }
 
 impl Session {
@@ -76,10 +71,7 @@ impl Session {
             is_over: false,
             is_held_back: false,
             slip: None,
-            fresh: Vec::new(),
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
-            out: Vec::new(),
+            answers: Answers::default(),
         }
     }
 
@@ -109,36 +101,21 @@ impl Session {
                 })?;
                 if is_held_back && count > 0 {
                     self.slip = Some("is asked to come back later: a queue is full".into());
-                    self.answer(|out| call::write_result(out, head, false));
+                    self.answers.write(|out| call::write_result(out, head, false));
                 } else if is_answered && count > 0 {
-                    call::write_result(&mut self.fresh, head, true);
+                    call::write_result(self.answers.fresh(), head, true);
                 } else if is_answered {
-                    self.answer(|out| call::write_result(out, head, true));
+                    self.answers.write(|out| call::write_result(out, head, true));
                 }
             }
             Method::Status(name) if is_answered => {
                 let since = self.since;
-                self.answer(|out| call::write_status(out, head, name, since));
+                self.answers.write(|out| call::write_status(out, head, name, since));
             }
-            Method::Unknown => self.answer(|out| call::write_unknown(out, head)),
+            Method::Unknown => self.answers.write(|out| call::write_unknown(out, head)),
             Method::Status(_) | Method::Ignored => {}
         }
         Ok(())
-    }
-
-    /// Writes an answer that waits for nothing but the answers before it.
-    fn answer(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        if !self.fresh.is_empty() {
-            return write(&mut self.fresh);
-        }
-        match self.waiting.back_mut() {
-            Some((_, answers)) => {
-                let before = answers.len();
-                write(answers);
-                self.waiting_bytes += answers.len() - before;
-            }
-            None => write(&mut self.out),
-        }
     }
 }
 
@@ -180,33 +157,27 @@ impl server::Session for Session {
     }
 
     fn held(&self) -> usize {
-        self.frames.held() + self.fresh.len() + self.waiting_bytes
+        self.frames.held() + self.answers.held()
     }
 
     fn out(&mut self) -> &mut Vec<u8> {
-        &mut self.out
+        self.answers.out()
     }
 
     fn wants_barrier(&self) -> bool {
-        !self.fresh.is_empty()
+        self.answers.wants_barrier()
     }
 
     fn sent(&mut self, barrier: u64) {
-        let answers = std::mem::take(&mut self.fresh);
-        self.waiting_bytes += answers.len();
-        self.waiting.push_back((barrier, answers));
+        self.answers.sent(barrier);
     }
 
     fn completed(&mut self, barrier: u64) {
-        while let Some((_, answers)) = self.waiting.front_mut().filter(|one| one.0 <= barrier) {
-            self.waiting_bytes -= answers.len();
-            self.out.append(answers);
-            self.waiting.pop_front();
-        }
+        self.answers.completed(barrier);
     }
 
     fn waits(&self) -> bool {
-        !self.waiting.is_empty()
+        self.answers.waits()
     }
 }
 
