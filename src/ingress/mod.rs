@@ -11,6 +11,7 @@ pub mod files;
 pub mod holding;
 pub mod inbox;
 pub mod listener;
+mod pace;
 mod parting;
 pub mod pending;
 pub mod program;
