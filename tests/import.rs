@@ -371,7 +371,8 @@ filter f_cron { program("^cron") and not host("web1" type(string)); };
 filter f_rest { not filter(f_auth) and not facility(mail); };
 destination d_auth { file("{dir}/auth" template(t_plain)); };
 destination d_cron { file("{dir}/cron"); };
-destination d_hosts { file("{dir}/hosts/$HOST/$PROGRAM.log" template("${ISODATE} ${HOST} ${MSGHDR}${MSG}\n")); };
+destination d_hosts { file("{dir}/hosts/$HOST/$PROGRAM.log"
+    template("${ISODATE} ${HOST} ${MSGHDR}${MSG}\n")); };
 destination d_worse { file("{dir}/worse" perm(0600)); };
 log { source(s_net); filter(f_cron); destination(d_cron); flags(final); };
 log { source(s_net); filter(f_auth); destination(d_auth); };
@@ -458,13 +459,17 @@ fn what_syslog_ng_has_and_logweir_not_is_left_with_what_to_do() {
 source s_local { system(); internal(); };
 source s_tls {
     network(port(6514) transport("tls")
-        tls(key-file("/k.pem") cert-file("/c.pem") ca-file("/ca.pem") peer-verify(required-trusted)));
+        tls(key-file("/k.pem") cert-file("/c.pem") ca-file("/ca.pem")
+            peer-verify(required-trusted)));
     syslog(transport("tls") port(6515)
         tls(key-file("/k.pem") cert-file("/c.pem")
             trusted-keys("SHA1:E1:2D:53:2B:7C:6B:8A:29:A2:76:C8:64:36:0B:08:4B:7A:F1:9E:9D")));
     amqp(host("h"));
 };
-source s_files { wildcard-file(base-dir("/srv/log/") filename-pattern("*.log") recursive(yes)); file("/proc/kmsg"); };
+source s_files {
+    wildcard-file(base-dir("/srv/log/") filename-pattern("*.log") recursive(yes));
+    file("/proc/kmsg");
+};
 rewrite r_x { set("x" value("HOST")); };
 destination d_hub { syslog("hub.example.org" port(6514) transport("tls")
     tls(ca-file("/ca.pem")) disk-buffer(disk-buf-size(1073741824) reliable(yes))); };

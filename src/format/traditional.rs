@@ -5,7 +5,7 @@
 //! tag, rsyslog uses the first word as one, and appends a space to it.
 
 use super::clock::Clock;
-use super::{Formatter, Line};
+use super::{Formatter, Line, push};
 
 /// The end of the SD-IDs that inputs give to the fields of records.
 const RECORD_ID: &[u8] = b"@32473";
@@ -22,8 +22,9 @@ impl Formatter {
             Some(host) => out.extend_from_slice(host),
             None if message.is_rfc5424 => out.push(b'-'),
             None => {
-                let host = self.host(line).unwrap_or_else(|| self.host.clone());
-                out.extend_from_slice(host.as_bytes());
+                if !self.push_host(line, out) {
+                    push(&self.host, out);
+                }
             }
         }
         out.push(b' ');

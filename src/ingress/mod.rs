@@ -12,6 +12,7 @@ pub mod holding;
 pub mod inbox;
 pub mod listener;
 pub mod numbered;
+mod pace;
 mod parting;
 pub mod pending;
 pub mod program;
