@@ -12,6 +12,7 @@ use super::wake::Wake;
 use super::{CONTROL, Daemon, UDP_OUT};
 use crate::clock::{Clock, Mono};
 use crate::config::plan::{DaemonPlan, Plan};
+use crate::engine::minutes::MinutesQuery;
 use crate::limits::{PASS_LATE, TAP_PIECE};
 use crate::logger::Verbosity;
 use crate::metrics::{Pulse, Snapshot};
@@ -135,6 +136,11 @@ impl Daemon {
             Request::Losses => {
                 let losses = self.losses.all(&self.engine, now);
                 serde_json::to_vec(&losses).map_err(|error| error.to_string())
+            }
+            Request::Minutes { node, minutes } => {
+                let query = MinutesQuery { node, minutes };
+                let report = self.minutes.report(&self.engine, &query);
+                serde_json::to_vec(&report).map_err(|error| error.to_string())
             }
             Request::Reload if self.engine.is_ending() => Err("the daemon is ending".into()),
             Request::Reload => {
