@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::engine::Engine;
-use crate::engine::losses::Loss;
+use crate::engine::losses::{Loss, amount, verb};
 use crate::engine::remedy;
 use crate::limits::{LOSSES_FILE_MAX, LOSSES_KEPT, LOSSES_MAX};
 
@@ -169,30 +169,6 @@ fn line(record: &Record) -> String {
         (false, true) => format!("{node}: {verb} ({cause}, {count}): {why}"),
         (false, false) => format!("{node}: {verb} since {from} ({cause}, {count}): {why}"),
     }
-}
-
-/// What happens to the lines of a cause.
-fn verb(cause: &str) -> &'static str {
-    match cause {
-        "kernel_drops" => "losing datagrams in the kernel",
-        "oversize" => "truncating",
-        "sequence_lost" => "missing lines of its senders",
-        _ => "dropping",
-    }
-}
-
-/// A count with commas and its unit, as in "206,735 lines".
-pub fn amount(count: u64, unit: &str) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    let unit = if count == 1 { unit.trim_end_matches('s') } else { unit };
-    text + " " + unit
 }
 
 /// A time of day in the host's zone.
