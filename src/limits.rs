@@ -216,6 +216,8 @@ pub const METRICS_REQUEST: Duration = Duration::from_secs(5);
 pub const METRICS_PARTING: Duration = Duration::from_secs(1);
 /// Maximum number of different answers held for slow clients.
 pub const METRICS_ANSWERS_MAX: usize = 8;
+/// A snapshot of this age is still shown to a page.
+pub const METRICS_FRESH: Duration = Duration::from_millis(250);
 /// A loop that provides no snapshot within this time is too slow.
 pub const METRICS_ANSWER: Duration = Duration::from_secs(2);
 /// A pass of the loop that takes longer than this counts as late.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::engine::Engine;
-use crate::engine::losses::Loss;
+use crate::engine::losses::{Loss, amount, verb};
 use crate::engine::remedy;
 use crate::limits::{LOSSES_FILE_MAX, LOSSES_KEPT, LOSSES_MAX};
 
@@ -136,30 +136,6 @@ fn line(record: &Record) -> String {
     }
 }
 
-/// What happens to the lines of a cause.
-fn verb(cause: &str) -> &'static str {
-    match cause {
-        "kernel_drops" => "losing datagrams in the kernel",
-        "oversize" => "truncating",
-        "sequence_lost" => "missing lines of its senders",
-        _ => "dropping",
-    }
-}
-
-/// A count with commas and its unit, as in "206,735 lines".
-pub fn amount(count: u64, unit: &str) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    let unit = if count == 1 { unit.trim_end_matches('s') } else { unit };
-    text + " " + unit
-}
-
 /// A time of day in the host's zone.
 fn time(at: f64) -> String {
     zoned(at).strftime("%H:%M:%S").to_string()
@@ -232,7 +208,7 @@ mod tests {
         out.write_all(b"{\"node\":\"c\",\n").unwrap();
         write(&file, &[record("a", 90_001.0, 2)]).unwrap();
         let expected = [record("b", 90_000.0, 7), record("a", 90_001.0, 2)];
-        assert_eq!(read(&file, 90_010.0), expected);
+        assert_eq!(read::<Record>(&file, 90_010.0), expected);
     }
 
     #[test]
@@ -243,7 +219,7 @@ mod tests {
             write(&file, &[record("a", 5.0, count)]).unwrap();
         }
         assert!(fs::metadata(&file).unwrap().len() < LOSSES_FILE_MAX / 2);
-        assert_eq!(read(&file, 10.0), [record("a", 5.0, LOSSES_FILE_MAX / 100)]);
+        assert_eq!(read::<Record>(&file, 10.0), [record("a", 5.0, LOSSES_FILE_MAX / 100)]);
     }
 
     #[test]

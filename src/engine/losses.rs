@@ -45,6 +45,30 @@ const CAUSES: [Cause; 11] = [
     Cause::Sequence,
 ];
 
+/// What happens to the lines of a cause, by its word.
+pub fn verb(cause: &str) -> &'static str {
+    match cause {
+        "kernel_drops" => "losing datagrams in the kernel",
+        "oversize" => "truncating",
+        "sequence_lost" => "missing lines of its senders",
+        _ => "dropping",
+    }
+}
+
+/// A count with commas and its unit, as in "206,735 lines".
+pub fn amount(count: u64, unit: &str) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    let unit = if count == 1 { unit.trim_end_matches('s') } else { unit };
+    text + " " + unit
+}
+
 impl Cause {
     /// The word for it in the log, the metrics and `top`.
     pub fn word(self) -> &'static str {

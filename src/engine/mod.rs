@@ -53,6 +53,7 @@ pub mod status;
 pub mod tap;
 #[cfg(test)]
 mod tests;
+pub mod trouble;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;

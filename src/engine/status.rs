@@ -38,6 +38,9 @@ pub struct Status {
     /// Bytes of memory in all queues. What several of them hold counts once.
     #[serde(default)]
     pub queues_bytes: u64,
+    /// A node whose queue has released nothing for this many seconds is stuck.
+    #[serde(default)]
+    pub stuck_after: f64,
     /// Every node, including removed ones that are still draining.
     pub nodes: Vec<NodeStatus>,
 }
@@ -114,6 +117,9 @@ pub struct NodeStatus {
     /// The peers of a forward output's lanes.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub lanes: Vec<LaneStatus>,
+    /// True if it reads from a spool, which keeps its lines until it has completed them.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub reads_spool: bool,
     /// What it is losing, and what it lost last.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub losses: Vec<LossStatus>,
@@ -288,6 +294,7 @@ impl Engine {
             uptime: now.0.as_secs_f64(),
             log: None,
             queues_bytes: self.queues_bytes(),
+            stuck_after: self.plan().daemon.stuck_after.as_secs_f64(),
             nodes: self.graph.iter().map(|(id, node)| self.node_status(id, node, now)).collect(),
         }
     }
@@ -371,6 +378,7 @@ impl Engine {
                 Body::Input { .. } => node.problem.clone(),
                 _ => node.lanes().iter().find_map(|lane| lane.jobs()?.error.clone()),
             },
+            reads_spool: self.consumers.reads_from_spool(id),
             losses: Vec::new(),
             paused: self.is_paused(id),
             retired: node.retired.is_some(),
