@@ -38,6 +38,9 @@ pub(super) fn is_refused(token: &Token, request: &Request) -> Option<Page> {
     }
 }
 
+/// An answer to requests for a page, with its body or without.
+type Made = ((Page, bool), Arc<[u8]>);
+
 /// Status, kind and body.
 type Answer = (&'static str, &'static str, String);
 
@@ -60,7 +63,7 @@ pub(super) struct Answers {
     snapshot: Option<Arc<Snapshot>>,
     /// How long the server waited for the snapshot.
     waited: Duration,
-    made: Vec<((Page, bool), Arc<[u8]>)>,
+    made: Vec<Made>,
 }
 
 impl Answers {
