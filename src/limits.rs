@@ -93,12 +93,10 @@ pub const RECV_SLOTS: usize = 64;
 /// Pause after a read that was not full while a stream is steady, and while something downstream is
 /// busy.
 pub const RECV_PAUSE: Duration = Duration::from_millis(1);
-/// The longest rest of a receiver, in those pauses.
+/// The longest rest after a read of a pipe, in those pauses.
 pub const RECV_RESTS_MAX: u32 = 4;
-/// A receive buffer has this much room for each pause by which a rest is longer than one.
-pub const BURST_ROOM: usize = 8 * 1024 * 1024;
-/// The time after which the collected lines are sent to the loop.
-pub const RECV_GATHER_MAX: Duration = Duration::from_millis(20);
+/// Number of those pauses after which the collected lines are sent to the loop.
+pub const RECV_PAUSES_MAX: u32 = 20;
 /// If messages have this mean size, they are received in place, one message per call.
 pub const RECV_LARGE: usize = 8 * 1024;
 /// If the connections of an input brought this many bytes in one pass, more is read at once.
