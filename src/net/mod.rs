@@ -1,6 +1,7 @@
 //! TCP connections, plain or through TLS, for inputs and outputs; the resolution of host names.
 
 pub mod names;
+pub mod peers;
 mod pem;
 pub mod plan;
 pub mod stream;

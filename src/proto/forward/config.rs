@@ -7,7 +7,7 @@ pub use crate::forward::plan::{BalancePlan, ForwardPlan};
 use crate::limits;
 use crate::proto::shared::tls::{self, ClientTlsPlan};
 use crate::proto::shared::{format, keyed, queue};
-use crate::proto::traits::{Output, SinkPlan};
+use crate::proto::traits::{Need, Output, SinkPlan};
 use crate::proto::{CLIENT_KEYS, CLIENTS, ClientPlans};
 use crate::settings::{Choice, Entry, Form, Key, Report, Section, Span, Value};
 use crate::url::{Protocol, Url};
@@ -92,6 +92,15 @@ impl Output for ForwardPlan {
 
     fn sink(&self) -> SinkPlan<'_> {
         SinkPlan::Connections(self)
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let peer = |url: &Url| Need::Peer { host: url.host.clone(), port: url.port };
+        let mut needs: Vec<_> = self.peers.iter().map(peer).collect();
+        if self.peers.iter().any(|peer| peer.protocol.is_tls()) {
+            needs.push(Need::Tls(self.tls.clone()));
+        }
+        needs
     }
 
     fn formats_when_written(&self) -> bool {
