@@ -136,6 +136,7 @@ impl Engine {
     pub fn apply(&mut self, prepared: Prepared, now: Mono) {
         let Prepared { plan, nodes } = prepared;
         self.cx.now = now;
+        let downstream = self.downstream_of_inputs();
         self.retire_all_but(&plan);
         let mut entered = Vec::with_capacity(plan.nodes.len());
         let mut streams = Vec::with_capacity(plan.nodes.len());
@@ -155,6 +156,7 @@ impl Engine {
             self.graph.node_mut(id).stream = Stream { subscribers, patterns, ..Stream::default() };
         }
         self.plan = plan;
+        self.note_former(downstream);
         for (id, selectors) in consumers {
             self.enter_consumers(id, selectors);
         }
