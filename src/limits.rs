@@ -415,6 +415,14 @@ pub const LOOKUP_EVERY: Duration = Duration::from_secs(30);
 pub const LOOKUPS_MAX: usize = 16;
 /// Maximum number of addresses of a name that are tried.
 pub const ADDRESSES_MAX: usize = 32;
+/// Bytes of `/etc/resolv.conf` that are read.
+pub const RESOLV_MAX: u64 = 64 * KIB;
+/// Bounds of how long the answer for a service holds, whatever its time to live.
+pub const SERVICE_TTL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// Minimum wait before a service is looked up again because all its hosts failed.
+pub const SERVICE_EVERY: Duration = Duration::from_secs(1);
+/// Maximum number of hosts of a service that are used.
+pub const SERVICE_HOSTS_MAX: usize = 64;
 /// Time limit for connecting to one address, and again for opening the session.
 pub const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Default of a forwarder's `timeout`: how long a peer may leave lines unanswered.

@@ -80,6 +80,7 @@ mod replays;
 mod rsyslog;
 mod schema;
 mod sequence;
+mod services;
 mod spool_cli;
 mod syslog;
 mod systemd;

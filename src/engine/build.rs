@@ -138,6 +138,7 @@ impl Engine {
         let Prepared { plan, nodes } = prepared;
         self.cx.now = now;
         self.end_squeezes(&plan);
+        let downstream = self.downstream_of_inputs();
         self.retire_all_but(&plan);
         let mut entered = Vec::with_capacity(plan.nodes.len());
         let mut streams = Vec::with_capacity(plan.nodes.len());
@@ -157,6 +158,7 @@ impl Engine {
             self.graph.node_mut(id).stream = Stream { subscribers, patterns, ..Stream::default() };
         }
         self.plan = plan;
+        self.note_former(downstream);
         for (id, selectors) in consumers {
             self.enter_consumers(id, selectors);
         }

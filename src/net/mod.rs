@@ -1,5 +1,6 @@
 //! TCP connections, plain or through TLS, for inputs and outputs; the resolution of host names.
 
+pub mod dns;
 pub mod names;
 pub mod peers;
 mod pem;
