@@ -226,6 +226,8 @@ pub const PASS_LATE: Duration = Duration::from_millis(500);
 pub const LOSS_EVERY: Duration = Duration::from_secs(60);
 /// Losses have ended when nothing was lost for this long.
 pub const LOSS_QUIET: Duration = Duration::from_secs(60);
+/// An episode that lasts is only reported again if something was lost in this time.
+pub const LOSS_LATELY: Duration = Duration::from_secs(30);
 /// Episodes of losses that are remembered; of more the oldest is forgotten.
 pub const LOSSES_MAX: usize = 4096;
 /// For how long they are remembered.

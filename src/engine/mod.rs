@@ -77,6 +77,7 @@ use graph::{Body, Graph};
 pub use lane::SinkKind;
 use lane::{Completed, Lane};
 pub use spool::SpoolFound;
+use status::GoneStatus;
 use tap::Taps;
 
 /// The daemon's state.
@@ -98,6 +99,8 @@ pub struct Engine {
     unfinished: usize,
     /// Inputs that may still produce lines.
     open_inputs: usize,
+    /// The counts of nodes that are removed.
+    gone: GoneStatus,
     /// Set when queues have been added or removed since the memory was last shared out.
     shares_changed: bool,
 }
@@ -127,6 +130,7 @@ impl Engine {
             ending: None,
             unfinished: 0,
             open_inputs: 0,
+            gone: GoneStatus::default(),
             shares_changed: false,
         };
         engine.apply(prepared, now);

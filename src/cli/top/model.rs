@@ -190,7 +190,12 @@ impl View<'_> {
 
 /// The lines a node has dropped, including kernel drops known to an input.
 pub(super) fn drops(node: &NodeStatus) -> u64 {
-    node.dropped.values().sum::<u64>() + node.input.map_or(0, |input| input.kernel_drops)
+    node.dropped.values().sum::<u64>() + kernel_drops(node)
+}
+
+/// The datagrams that the kernel dropped before an input.
+pub(super) fn kernel_drops(node: &NodeStatus) -> u64 {
+    node.input.map_or(0, |input| input.kernel_drops)
 }
 
 /// The order of two nodes.
