@@ -218,6 +218,8 @@ pub const METRICS_REQUEST: Duration = Duration::from_secs(5);
 pub const METRICS_PARTING: Duration = Duration::from_secs(1);
 /// Maximum number of different answers held for slow clients.
 pub const METRICS_ANSWERS_MAX: usize = 8;
+/// A snapshot of this age is still shown to a page.
+pub const METRICS_FRESH: Duration = Duration::from_millis(250);
 /// A loop that provides no snapshot within this time is too slow.
 pub const METRICS_ANSWER: Duration = Duration::from_secs(2);
 /// A pass of the loop that takes longer than this counts as late.
@@ -226,6 +228,8 @@ pub const PASS_LATE: Duration = Duration::from_millis(500);
 pub const LOSS_EVERY: Duration = Duration::from_secs(60);
 /// Losses have ended when nothing was lost for this long.
 pub const LOSS_QUIET: Duration = Duration::from_secs(60);
+/// An episode that lasts is only reported again if something was lost in this time.
+pub const LOSS_LATELY: Duration = Duration::from_secs(30);
 /// Episodes of losses that are remembered; of more the oldest is forgotten.
 pub const LOSSES_MAX: usize = 4096;
 /// For how long they are remembered.

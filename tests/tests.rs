@@ -19,6 +19,7 @@
 //! - `metrics`: the ledger over HTTP;
 //! - `monitoring`: the dashboard and the alerts, over a real Prometheus;
 //! - `onboarding`: the first minutes: `init`, completions, a configuration that is broken;
+//! - `page`: the page at the metrics port, in a browser;
 //! - `reload`: the configuration changes under load;
 //! - `rsyslog`: a real rsyslog is at the other end;
 //! - `schema`: the configuration as an editor sees it, and each key explained;
@@ -74,6 +75,7 @@ mod metrics;
 mod monitoring;
 mod onboarding;
 mod packages;
+mod page;
 mod peers;
 mod reload;
 mod replays;

@@ -9,7 +9,8 @@ use jiff::civil::Time;
 use super::control::Daemon;
 use super::spool::time;
 use crate::driver::control::Request;
-use crate::driver::losses::{Record, amount, zoned};
+use crate::driver::losses::{Record, zoned};
+use crate::engine::losses::amount;
 use crate::printable::printable;
 
 /// List what was lost in the last day: by which node, when, how much and why

@@ -2,7 +2,7 @@
 //! by a reload, and served by the loop.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use mio::Token;
 
@@ -11,7 +11,7 @@ use super::metrics::Metrics;
 use super::wake::Wake;
 use super::{CONTROL, Daemon, UDP_OUT};
 use crate::clock::{Clock, Mono};
-use crate::config::plan::{DaemonPlan, Plan};
+use crate::config::plan::{DaemonPlan, MetricsAt, Plan};
 use crate::limits::{PASS_LATE, TAP_PIECE};
 use crate::logger::Verbosity;
 use crate::metrics::{Pulse, Snapshot};
@@ -34,9 +34,8 @@ pub(super) fn open_metrics(
     wake: &Wake,
     patient: bool,
 ) -> Result<Option<Metrics>, String> {
-    let Some(address) = plan.metrics else { return Ok(None) };
-    let opened = Metrics::open(address, wake.clone(), patient);
-    opened.map(Some).map_err(|error| format!("daemon.metrics = \"{address}\": {error}"))
+    let Some(plan) = &plan.metrics else { return Ok(None) };
+    Metrics::open(plan, wake.clone(), patient).map(Some)
 }
 
 impl Daemon {
@@ -49,7 +48,11 @@ impl Daemon {
         if new.metrics == old.metrics {
             return Ok(None);
         }
-        let port = |plan: &DaemonPlan| plan.metrics.map(|address| address.port());
+        // A socket's path is free only then, too.
+        let port = |plan: &DaemonPlan| match plan.metrics.as_ref().map(|metrics| &metrics.at) {
+            Some(MetricsAt::Tcp(address)) => Some(address.port()),
+            Some(MetricsAt::Unix(_)) | None => None,
+        };
         if port(new) == port(&old) {
             self.metrics = None;
         }
@@ -82,7 +85,7 @@ impl Daemon {
         if let Err(error) = moved {
             log::error!("control: {error}");
         }
-        if plan.daemon.metrics != self.metrics.as_ref().map(Metrics::address) {
+        if plan.daemon.metrics.as_ref() != self.metrics.as_ref().map(Metrics::plan) {
             self.metrics = metrics;
         }
     }
@@ -130,6 +133,8 @@ impl Daemon {
                 self.children.look_at_pipes(&mut self.engine);
                 let mut status = self.engine.status(now);
                 status.log = Some(Verbosity::current());
+                let started = self.started.duration_since(UNIX_EPOCH).unwrap_or_default();
+                status.started = started.as_secs_f64();
                 serde_json::to_vec(&status).map_err(|error| error.to_string())
             }
             Request::Losses => {

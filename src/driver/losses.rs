@@ -21,8 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::engine::Engine;
-use crate::engine::losses::Loss;
-use crate::engine::remedy;
+use crate::engine::losses::{Loss, amount, verb};
 use crate::limits::{LOSSES_FILE_MAX, LOSSES_KEPT, LOSSES_MAX};
 
 /// The file in the state folder.
@@ -100,10 +99,10 @@ impl Losses {
         };
         let wall = |at: Mono| seconds(self.clock.wall()) - now.since(at).as_secs_f64();
         let (began, last) = (wall(loss.began), wall(loss.last));
-        let why = || engine.status_of(loss.id, now).map(|node| remedy::of_loss(&node, loss.cause));
+        let why = || engine.remedy_of(loss.id, loss.cause, now);
         if let Some((_, record)) = self.records.iter_mut().rev().find(same) {
             // Why it was so is what was seen while it was.
-            let is_more = record.count < loss.count;
+            let is_more = record.count < loss.count && !loss.ended;
             record.count = loss.count;
             record.last = last;
             record.ended = loss.ended;
@@ -169,30 +168,6 @@ fn line(record: &Record) -> String {
         (false, true) => format!("{node}: {verb} ({cause}, {count}): {why}"),
         (false, false) => format!("{node}: {verb} since {from} ({cause}, {count}): {why}"),
     }
-}
-
-/// What happens to the lines of a cause.
-fn verb(cause: &str) -> &'static str {
-    match cause {
-        "kernel_drops" => "losing datagrams in the kernel",
-        "oversize" => "truncating",
-        "sequence_lost" => "missing lines of its senders",
-        _ => "dropping",
-    }
-}
-
-/// A count with commas and its unit, as in "206,735 lines".
-pub fn amount(count: u64, unit: &str) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    let unit = if count == 1 { unit.trim_end_matches('s') } else { unit };
-    text + " " + unit
 }
 
 /// A time of day in the host's zone.

@@ -51,6 +51,7 @@ pub mod status;
 pub mod tap;
 #[cfg(test)]
 mod tests;
+pub mod trouble;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -77,6 +78,7 @@ use graph::{Body, Graph};
 pub use lane::SinkKind;
 use lane::{Completed, Lane};
 pub use spool::SpoolFound;
+use status::GoneStatus;
 use tap::Taps;
 
 /// The daemon's state.
@@ -98,6 +100,8 @@ pub struct Engine {
     unfinished: usize,
     /// Inputs that may still produce lines.
     open_inputs: usize,
+    /// The counts of nodes that are removed.
+    gone: GoneStatus,
     /// Set when queues have been added or removed since the memory was last shared out.
     shares_changed: bool,
 }
@@ -127,6 +131,7 @@ impl Engine {
             ending: None,
             unfinished: 0,
             open_inputs: 0,
+            gone: GoneStatus::default(),
             shares_changed: false,
         };
         engine.apply(prepared, now);

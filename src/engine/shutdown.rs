@@ -163,6 +163,7 @@ impl Engine {
         self.forget_in_barriers(id);
         let Some(mut node) = self.graph.remove(id) else { return };
         Self::report_losses(id, &mut node, true, &mut self.cx);
+        self.gone.add(&node);
         if matches!(node.body, Body::Input { ended: false }) {
             self.open_inputs -= 1;
         }
