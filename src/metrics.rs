@@ -14,7 +14,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::engine::status::{InputStatus, NodeStatus, ReaderStatus, Status};
+use crate::engine::status::{GoneStatus, InputStatus, NodeStatus, ReaderStatus, Status};
 use crate::engine::trouble::{self, Level};
 
 /// The daemon's state at one moment.
@@ -353,6 +353,9 @@ impl Metrics {
                 status.queues_bytes as f64,
             ),
             ("memory_bytes", "The budget of all queues", false, *memory as f64),
+            ("gone_dropped", "Lines and datagrams lost by nodes that reloads removed", true, {
+                status.gone.as_ref().map_or(0, GoneStatus::lost) as f64
+            }),
             (
                 "stuck_after_seconds",
                 "Time after which a blocked output counts as stuck",

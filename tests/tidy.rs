@@ -145,6 +145,8 @@ const PROTOCOLS: &[&str] = &[
     "forward",
     "journal",
     "kafka",
+    "kernel",
+    "mark",
     "pipe",
     "relp",
     "stdin",
@@ -152,6 +154,7 @@ const PROTOCOLS: &[&str] = &[
     "syslog",
     "tail",
     "tcp",
+    "terminals",
     "thrift",
     "udp",
 ];

@@ -2,7 +2,7 @@
 //! by a reload, and served by the loop.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use mio::Token;
 
@@ -134,6 +134,8 @@ impl Daemon {
                 self.children.look_at_pipes(&mut self.engine);
                 let mut status = self.engine.status(now);
                 status.log = Some(Verbosity::current());
+                let started = self.started.duration_since(UNIX_EPOCH).unwrap_or_default();
+                status.started = started.as_secs_f64();
                 serde_json::to_vec(&status).map_err(|error| error.to_string())
             }
             Request::Losses => {

@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::engine::Engine;
 use crate::engine::losses::{Loss, amount, verb};
-use crate::engine::remedy;
 use crate::limits::{LOSSES_FILE_MAX, LOSSES_KEPT, LOSSES_MAX};
 
 use super::state_file::{self, StateFile};
@@ -82,10 +81,10 @@ impl Losses {
         };
         let wall = |at: Mono| seconds(self.clock.wall()) - now.since(at).as_secs_f64();
         let (began, last) = (wall(loss.began), wall(loss.last));
-        let why = || engine.status_of(loss.id, now).map(|node| remedy::of_loss(&node, loss.cause));
+        let why = || engine.remedy_of(loss.id, loss.cause, now);
         if let Some((_, record)) = self.records.iter_mut().rev().find(same) {
             // Why it was so is what was seen while it was.
-            let is_more = record.count < loss.count;
+            let is_more = record.count < loss.count && !loss.ended;
             record.count = loss.count;
             record.last = last;
             record.ended = loss.ended;

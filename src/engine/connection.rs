@@ -18,6 +18,7 @@ use crate::spool::writer::Held;
 
 use super::cx::Cx;
 use super::lane::{Completed, Lane, Sink};
+use super::losses::amount;
 use super::{Action, Engine, LinkEvent};
 
 /// The state of a lane's connection.
@@ -192,6 +193,7 @@ impl Lane {
                 connection.link.connected(offer, cx.now);
             }
             LinkEvent::NotFound(error) => connection.link.not_found(error, cx.now),
+            LinkEvent::Found(service, found) => connection.link.found(&service, found, cx.now),
             LinkEvent::Trying => connection.link.trying(cx.now),
             LinkEvent::Failed(error) => connection.link.failed(error, cx.now),
             LinkEvent::Closed(error) => connection.link.closed(error, cx.now),
@@ -380,6 +382,7 @@ impl Engine {
             let Some(completed) = entry.next_of_link(held, &mut self.cx) else { break };
             self.complete(lane, completed);
         }
+        self.report_return(lane);
         let Some(entry) = self.graph.lane_mut(lane) else { return };
         if let Sink::Connection(connection) = &mut entry.sink {
             while let Some(command) = connection.link.poll_command() {
@@ -387,6 +390,26 @@ impl Engine {
             }
         }
         entry.proceed(&mut self.cx);
+    }
+
+    /// Logs that a peer takes lines again that had failed, and what waits for it.
+    fn report_return(&mut self, lane: LaneId) {
+        let lag = self.consumers.get(lane).and_then(|consumer| {
+            let spool = self.graph.spool(consumer.spool)?;
+            Some(consumer.lag(spool).0)
+        });
+        let now = self.cx.now;
+        let Some(entry) = self.graph.lane_mut(lane) else { return };
+        let waits = lag.unwrap_or_else(|| entry.queue.count().lines);
+        let Sink::Connection(connection) = &mut entry.sink else { return };
+        if let Some((url, since)) = connection.link.take_return() {
+            log::warn!(
+                "{}: {url}: takes lines again after {} s; {} still waiting",
+                entry.name,
+                now.since(since).as_secs(),
+                amount(waits, "lines")
+            );
+        }
     }
 
     /// Ends the links of an output that can receive nothing more. Links with lines left continue

@@ -4,10 +4,11 @@ use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config::plan::Kind;
 use crate::filter::patterns::Hits;
+use crate::filter::squeeze::Squeezed;
 use crate::filter::{PatternIds, gather};
 use crate::ids::{LaneId, NodeId};
 use crate::input::InputCounts;
-use crate::ledger::Count;
+use crate::ledger::{Count, Reason};
 use crate::limits::SENDERS_MAX;
 use crate::minute::Minute;
 
@@ -27,7 +28,7 @@ impl Node {
         }
         let rejected = Count { lines: lines - held.lines, bytes: bytes - held.bytes };
         self.ledger.enter(minute, Count { lines, bytes });
-        self.ledger.drop(crate::ledger::Reason::Rate, minute, held);
+        self.ledger.drop(Reason::Rate, minute, held);
         self.ledger.reject(minute, rejected);
     }
 
@@ -116,13 +117,45 @@ impl Engine {
         }
         node.note_waiting(self.cx.now);
         match &mut node.body {
-            Body::Pass => {
-                node.ledger.leave(chosen.minute, chosen.count());
-                self.publish(to, &chosen, acknowledged);
-            }
+            Body::Pass => self.pass(to, &chosen, acknowledged),
             Body::Lanes(_) => self.queue_for_lanes(to, chosen),
             Body::Spool(_) => self.queue_for_spool(to, chosen, acknowledged),
             Body::Input { .. } => debug_assert!(false, "an input takes from nobody"),
+        }
+    }
+
+    /// Passes on what a filter without a process selected, with repeats joined if it does that.
+    fn pass(&mut self, id: NodeId, chosen: &Batch, acknowledged: bool) {
+        let now = self.cx.now;
+        let node = self.graph.node_mut(id);
+        let Some(squeezer) = &mut node.squeezer else {
+            node.ledger.leave(chosen.minute, chosen.count());
+            return self.publish(id, chosen, acknowledged);
+        };
+        let squeezed = squeezer.push(chosen, now);
+        self.publish_squeezed(id, &squeezed, acknowledged);
+        self.cx.touch(id);
+    }
+
+    /// Passes on the repeats whose time is over; all of them at the `end`.
+    pub(super) fn squeeze(&mut self, id: NodeId, end: bool) {
+        let now = self.cx.now;
+        let Some(squeezer) = self.graph.get_mut(id).and_then(|node| node.squeezer.as_mut()) else {
+            return;
+        };
+        let squeezed = if end { squeezer.end() } else { squeezer.expire(now) };
+        self.publish_squeezed(id, &squeezed, false);
+    }
+
+    /// A line with a count takes the place of a repeat. The ledger counts its bytes both in and
+    /// out, as those of a formatted line.
+    fn publish_squeezed(&mut self, id: NodeId, squeezed: &Squeezed, acknowledged: bool) {
+        let ledger = &mut self.graph.node_mut(id).ledger;
+        ledger.drop_all(Reason::Repeated, &squeezed.dropped);
+        ledger.enter_all(&squeezed.grown);
+        for batch in &squeezed.batches {
+            self.graph.node_mut(id).ledger.leave(batch.minute, batch.count());
+            self.publish(id, batch, acknowledged);
         }
     }
 

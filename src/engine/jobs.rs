@@ -14,6 +14,7 @@ use crate::output::worker::{Kept, Written};
 use super::backpressure::Burst;
 use super::cx::Cx;
 use super::lane::{Completed, Lane, Sink};
+use super::losses::amount;
 use super::{Action, DiskJob, DiskWork, Engine};
 
 /// The state of a lane's jobs.
@@ -182,7 +183,10 @@ impl Lane {
                 "{}: {error}; retrying every {DISK_RETRY:?}, lines wait in the queue",
                 self.name
             ),
-            (None, Some(_)) => log::warn!("{}: writing again", self.name),
+            (None, Some(_)) => {
+                let waits = amount(self.queue.count().lines, "lines");
+                log::warn!("{}: writing again; {waits} still waiting", self.name);
+            }
             _ => {}
         }
         jobs.retry_at = error.is_some().then(|| cx.now + DISK_RETRY);

@@ -62,6 +62,7 @@ use std::sync::Arc;
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config::plan::Plan;
+use crate::filter::squeeze::Squeezer;
 use crate::ids::{LaneId, NodeId};
 use crate::ledger::Reason;
 use crate::limits::CLOSE_MIN;
@@ -80,6 +81,7 @@ use graph::{Body, Graph};
 pub use lane::SinkKind;
 use lane::{Completed, Lane};
 pub use spool::SpoolFound;
+use status::GoneStatus;
 use tap::Taps;
 
 /// The daemon's state.
@@ -103,6 +105,8 @@ pub struct Engine {
     unfinished: usize,
     /// Inputs that may still produce lines.
     open_inputs: usize,
+    /// The counts of nodes that are removed.
+    gone: GoneStatus,
     /// Set when queues have been added or removed since the memory was last shared out.
     shares_changed: bool,
 }
@@ -133,6 +137,7 @@ impl Engine {
             ending: None,
             unfinished: 0,
             open_inputs: 0,
+            gone: GoneStatus::default(),
             shares_changed: false,
         };
         engine.apply(prepared, now);
@@ -185,6 +190,7 @@ impl Engine {
         for lane in 0..lanes {
             self.service_lane(LaneId { node: id, lane });
         }
+        self.squeeze(id, false);
         if let Some(spool) = self.graph.spool_mut(id) {
             spool.expire_retry(self.cx.now);
             self.start_spool_jobs(id);
@@ -246,7 +252,8 @@ impl Engine {
         let given_up = self.given_up_at(node).filter(|_| !node.finished);
         let ends = given_up.into_iter().flat_map(|at| [at, at + CLOSE_MIN]);
         let losses = node.losses.deadline();
-        lanes.chain(spool).chain(ends).chain(losses).filter(|at| *at > now).min()
+        let repeats = node.squeezer.as_ref().and_then(Squeezer::deadline);
+        lanes.chain(spool).chain(ends).chain(losses).chain(repeats).filter(|at| *at > now).min()
     }
 
     fn touch_all(&mut self) {

@@ -30,6 +30,7 @@ use super::consumer::Consumer;
 use super::cx::Cx;
 use super::dates::Dates;
 use super::graph::{Body, Node};
+use super::losses::amount;
 use super::{Action, DiskJob, DiskWork, Engine, shape};
 
 /// How often a spool drops expired lines and notices compressed segments.
@@ -420,7 +421,8 @@ impl SpoolState {
             Step::Done(task) => task == Task::Lines || self.queue.is_empty(),
         };
         if tells_health && failed.is_none() && !self.is_full && self.error.take().is_some() {
-            log::warn!("{name}: writing again");
+            let waits = amount(self.queue.count().lines, "lines");
+            log::warn!("{name}: writing again; {waits} still waiting");
         }
         if let Some(failed) = failed {
             if self.error.is_none() {

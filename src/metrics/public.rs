@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::Snapshot;
 use crate::engine::status::{
-    ChildStatus, Complaint, InputStatus, LaneStatus, LossStatus, NodeStatus, QueueStatus,
-    SpoolStatus,
+    ChildStatus, Complaint, GoneStatus, InputStatus, LaneStatus, LossStatus, NodeStatus,
+    QueueStatus, SpoolStatus,
 };
 use crate::engine::trouble::{self, Trouble};
 
@@ -29,6 +29,8 @@ struct Public<'a> {
     started: f64,
     memory: u64,
     queues_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gone: Option<&'a GoneStatus>,
     nodes: Vec<Node<'a>>,
 }
 
@@ -81,6 +83,7 @@ pub fn status(snapshot: &Snapshot) -> String {
         started: started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
         memory: *memory,
         queues_bytes: status.queues_bytes,
+        gone: status.gone.as_ref(),
         nodes: status.nodes.iter().map(|node| public(node, stuck_after)).collect(),
     };
     // Every key is text, so this cannot fail.

@@ -227,6 +227,11 @@ impl World {
         Minute::from_number(u32::try_from(number).unwrap())
     }
 
+    pub(crate) fn lines_of(&mut self, input: &str, text: &str) {
+        let node = self.engine.find(input).unwrap();
+        self.handle(Event::Lines { node, batch: batch_of(text) });
+    }
+
     pub(crate) fn handle(&mut self, event: Event) {
         self.engine.handle(event, self.now);
         self.settle();

@@ -366,14 +366,16 @@ function drawTroubles() {
   if (news !== said) at('news').textContent = said = news;
   document.title = (bad ? '(' + bad + ') ' : '') + now.host + ' – logweir';
 }
+// What nodes had lost that reloads have removed.
+const gone = () => now.gone ? sum(Object.values(now.gone.dropped)) + now.gone.kernel_drops : 0;
 function drawFigures() {
   const all = [...views.values()], inputs = all.filter((view) => view.node.kind === 'input');
   const losses = all.flatMap((view) => (view.node.losses || []).map((loss) => ({ view, loss })));
   losses.sort((a, b) => b.loss.last - a.loss.last);
   const parts = ['version ' + now.version, 'up ' + span(now.uptime),
     'in ' + short(sum(inputs.map((view) => view.rate.in))) + ' lines/s',
-    'lost ' + exact(sum(all.map((view) => dropped(view.node) + kernel(view.node)))) + ', ' +
-      short(sum(all.map((view) => view.rate.lost))) + '/s',
+    'lost ' + exact(sum(all.map((view) => dropped(view.node) + kernel(view.node))) + gone()) +
+      ', ' + short(sum(all.map((view) => view.rate.lost))) + '/s',
     'queues ' + Math.round(100 * now.queues_bytes / now.memory) + ' % of memory'];
   if (losses.length) {
     const { view, loss } = losses[0];
