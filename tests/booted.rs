@@ -22,7 +22,7 @@ const HELD: u64 = 2 * READ;
 /// The most that it can hold, where the loop was kept from running meanwhile (other programs want
 /// the processor too): what waits between a receiver and the loop, and [`HELD`].
 const HELD_MAX: u64 = (limits::RECEIVED_WAITING as u64 + 2) * (1 + PAUSES) * READ;
-const PAUSES: u64 = (limits::RECV_GATHER_MAX.as_millis() / limits::RECV_PAUSE.as_millis()) as u64;
+const PAUSES: u64 = limits::RECV_PAUSES_MAX as u64;
 
 const NOTHING: Loss = Loss { lost: 0, twice: 0 };
 

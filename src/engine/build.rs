@@ -138,6 +138,7 @@ impl Engine {
         let Prepared { plan, nodes } = prepared;
         self.cx.now = now;
         self.end_squeezes(&plan);
+        let downstream = self.downstream_of_inputs();
         self.retire_all_but(&plan);
         let mut entered = Vec::with_capacity(plan.nodes.len());
         let mut streams = Vec::with_capacity(plan.nodes.len());
@@ -157,6 +158,7 @@ impl Engine {
             self.graph.node_mut(id).stream = Stream { subscribers, patterns, ..Stream::default() };
         }
         self.plan = plan;
+        self.note_former(downstream);
         for (id, selectors) in consumers {
             self.enter_consumers(id, selectors);
         }
@@ -233,6 +235,7 @@ impl Engine {
             let body = new_body(id, plan, partitioner, exact, now);
             Node::new(plan, selector, body, now)
         });
+        self.take_up_minutes(id);
         self.unfinished += 1;
         self.open_inputs += usize::from(self.graph.node(id).is_input());
         if let Some(SinkPlan::Jobs { .. }) = plan.body.sink() {
@@ -268,6 +271,7 @@ impl Engine {
 
     /// Shares the memory out among all existing queues.
     pub(super) fn share_budget(&mut self) {
+        self.share_rows();
         let memory = self.plan.daemon.memory;
         let mut queues: Vec<&mut Queue> = Vec::new();
         for (_, node) in self.graph.iter_mut() {

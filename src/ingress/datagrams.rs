@@ -22,9 +22,8 @@ use std::time::{Duration, Instant};
 use socket2::Socket;
 
 use super::inbox::{Change, Inlet};
-use super::pace::Pace;
 use super::socket_path::SocketPath;
-use super::wait::{Waited, pause, rest, wait};
+use super::wait::{Waited, pause, wait};
 use super::{Hearing, Socket as Kept, Source};
 use crate::input::{InputCounts, Intake};
 use crate::limits::{self, DATAGRAM_MAX};
@@ -154,7 +153,6 @@ struct Running<I> {
     intake: I,
     /// The number of messages per read; 1 while they are large, so that each lands in place.
     slots: usize,
-    pace: Pace,
     /// The size of the kernel's buffer, in its own accounting.
     buffer: usize,
     drops: Arc<AtomicU32>,
@@ -186,7 +184,6 @@ impl<I: Intake> Running<I> {
             reader,
             intake,
             slots: limits::RECV_SLOTS,
-            pace: Pace::default(),
             buffer,
             drops,
             path,
@@ -199,7 +196,7 @@ impl<I: Intake> Running<I> {
     }
 
     fn run(mut self) {
-        let (mut gathered, mut reads) = (Duration::ZERO, 0_u32);
+        let (mut pauses, mut reads) = (0, 0_u32);
         // What arrived since the last sleep.
         let mut came = Brought::default();
         loop {
@@ -228,23 +225,24 @@ impl<I: Intake> Running<I> {
                 }
                 continue;
             }
-            let idle = self.rest_after(&std::mem::take(&mut came));
-            gathered += idle;
-            if idle.is_zero() || self.inlet.control().is_enough(gathered) {
-                gathered = Duration::ZERO;
+            let came = std::mem::take(&mut came);
+            let pauses_now = came.messages > 0 && self.can_pause(&came);
+            pauses = if pauses_now { pauses + 1 } else { 0 };
+            if !pauses_now || self.inlet.control().are_enough(pauses) {
+                pauses = 0;
                 self.inlet.send_all(&mut self.intake);
                 self.ask_drops();
             } else {
                 self.inlet.send_full(&mut self.intake);
             }
-            let waited = match idle.is_zero() {
-                true => self.wait(limits::DROPS_EVERY),
-                false => rest(self.inlet.bell(), idle),
+            let waited = match pauses_now {
+                true => pause(self.inlet.bell()),
+                false => self.wait(limits::DROPS_EVERY),
             };
             if self.is_stopped(&waited) {
                 break;
             }
-            if waited == Waited::TimedOut && idle.is_zero() {
+            if waited == Waited::TimedOut && !pauses_now {
                 self.intake.rest();
             }
         }
@@ -315,14 +313,10 @@ impl<I: Intake> Running<I> {
         wait(self.socket.as_fd(), self.inlet.bell(), Some(longest))
     }
 
-    /// Returns how long to rest after what came since the last rest; zero to wait until a datagram
-    /// comes. A small datagram takes about 768 bytes of the kernel's buffer in addition to its own
-    /// size.
-    fn rest_after(&mut self, came: &Brought) -> Duration {
-        if !self.patient || came.messages == 0 {
-            return Duration::ZERO;
-        }
-        self.pace.rest_from_datagrams(came.bytes + 768 * came.messages, self.buffer / 2)
+    /// Returns whether the kernel can hold what arrives in two pauses at the rate of the last one.
+    /// A small datagram takes about 768 bytes of its buffer in addition to its own size.
+    fn can_pause(&self, brought: &Brought) -> bool {
+        self.patient && 2 * (brought.bytes + 768 * brought.messages) < self.buffer / 2
     }
 
     /// Returns whether the kernel's buffer is less than half full.

@@ -138,9 +138,9 @@ impl ReceiverControl {
         self.prompt.load(Ordering::Relaxed)
     }
 
-    /// Returns whether what was gathered in this time should be sent.
-    pub fn is_enough(&self, gathered: Duration) -> bool {
-        gathered >= limits::RECV_GATHER_MAX || self.is_prompt()
+    /// Returns whether what was gathered in this many pauses should be sent.
+    pub fn are_enough(&self, pauses: u32) -> bool {
+        pauses >= limits::RECV_PAUSES_MAX || self.is_prompt()
     }
 }
 

@@ -186,7 +186,7 @@ impl<A: Accept> Running<A> {
 
     fn run_gathering(&mut self) {
         let mut events = Events::with_capacity(256);
-        let mut gathered = Duration::ZERO;
+        let mut pauses = 0;
         let mut resting = true;
         loop {
             // For at most a second.
@@ -202,9 +202,9 @@ impl<A: Accept> Running<A> {
             if brought >= STREAM_FULL {
                 continue;
             }
-            gathered += RECV_PAUSE;
-            if brought == 0 || self.inlet.control().is_enough(gathered) {
-                gathered = Duration::ZERO;
+            pauses = if brought > 0 { pauses + 1 } else { 0 };
+            if brought == 0 || self.inlet.control().are_enough(pauses) {
+                pauses = 0;
                 self.send_all();
             }
             if brought > 0 {
