@@ -71,6 +71,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("ledger", &[]),
     ("printable", &[]),
+    ("host", &[]),
     ("logger", BASE),
     ("url", &[]),
     ("sources", &[]),

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::syslog::{Message, names, sd};
+use crate::host;
 use crate::sources::Source;
 
 /// A named property of a line.
@@ -109,7 +110,10 @@ impl Field {
             (Self::Severity, _) => Some(names::severity_of(message.pri).as_bytes().into()),
             (Self::Host, _) => match message.host.of(line) {
                 Some(host) => Some(host.into()),
-                None => source.map(|source| host_of(source).into_bytes().into()),
+                None => source.map(|source| match host_of(source) {
+                    Cow::Borrowed(host) => host.as_bytes().into(),
+                    Cow::Owned(host) => host.into_bytes().into(),
+                }),
             },
             (Self::App, _) => message.app.of(line).map(Cow::Borrowed),
             (Self::ProcId, _) => message.procid.of(line).map(Cow::Borrowed),
@@ -128,12 +132,10 @@ impl Field {
 }
 
 /// The host of a message that names none: the address it came from, or this host.
-pub fn host_of(source: Source) -> String {
+pub fn host_of(source: Source) -> Cow<'static, str> {
     match source {
-        Source::Address(address) => address.ip().to_canonical().to_string(),
-        Source::Process { .. } => {
-            nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned()
-        }
+        Source::Address(address) => address.ip().to_canonical().to_string().into(),
+        Source::Process { .. } => host::name().into(),
     }
 }
 
