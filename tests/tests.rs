@@ -64,6 +64,7 @@ mod flow;
 mod fluent;
 mod forward;
 mod graph;
+mod host;
 mod import;
 mod journal;
 mod kafka;

@@ -271,6 +271,10 @@ fn draft<'t>(
         }
         Kind::Output => output::read(&section, report),
     };
+    let squeeze = match kind {
+        Kind::Filter => filter::squeeze(&section, report),
+        _ => None,
+    };
     let own_spool = match kind {
         Kind::Output => output::own_spool(&section, report),
         _ => None,
@@ -283,5 +287,5 @@ fn draft<'t>(
         from = entry.and_then(|entry| entry.names(report));
         select = select::read(&section, report);
     }
-    Draft { name, kind, section, from, select, body, own_spool }
+    Draft { name, kind, section, from, select, squeeze, body, own_spool }
 }

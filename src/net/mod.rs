@@ -2,6 +2,7 @@
 
 pub mod dns;
 pub mod names;
+pub mod peers;
 mod pem;
 pub mod plan;
 pub mod stream;

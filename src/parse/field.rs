@@ -110,10 +110,7 @@ impl Field {
             (Self::Severity, _) => Some(names::severity_of(message.pri).as_bytes().into()),
             (Self::Host, _) => match message.host.of(line) {
                 Some(host) => Some(host.into()),
-                None => source.map(|source| match host_of(source) {
-                    Cow::Borrowed(host) => host.as_bytes().into(),
-                    Cow::Owned(host) => host.into_bytes().into(),
-                }),
+                None => source.map(host_of),
             },
             (Self::App, _) => message.app.of(line).map(Cow::Borrowed),
             (Self::ProcId, _) => message.procid.of(line).map(Cow::Borrowed),
@@ -132,10 +129,10 @@ impl Field {
 }
 
 /// The host of a message that names none: the address it came from, or this host.
-pub fn host_of(source: Source) -> Cow<'static, str> {
+fn host_of(source: Source) -> Cow<'static, [u8]> {
     match source {
-        Source::Address(address) => address.ip().to_canonical().to_string().into(),
-        Source::Process { .. } => host::name().into(),
+        Source::Address(address) => address.ip().to_canonical().to_string().into_bytes().into(),
+        Source::Process { .. } => host::name().as_bytes().into(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::limits;
 use crate::net::dns;
 use crate::proto::shared::tls::{self, ClientTlsPlan};
 use crate::proto::shared::{format, keyed, queue};
-use crate::proto::traits::{Output, SinkPlan};
+use crate::proto::traits::{Need, Output, SinkPlan};
 use crate::proto::{CLIENT_KEYS, CLIENTS, ClientPlans};
 use crate::settings::{Choice, Entry, Form, Key, Report, Section, Span, Value};
 use crate::url::{Protocol, Url};
@@ -104,6 +104,15 @@ impl Output for ForwardPlan {
 
     fn sink(&self) -> SinkPlan<'_> {
         SinkPlan::Connections(self)
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let peer = |url: &Url| Need::Peer { host: url.host.clone(), port: url.port };
+        let mut needs: Vec<_> = self.peers.iter().map(peer).collect();
+        if self.peers.iter().any(|peer| peer.protocol.is_tls()) {
+            needs.push(Need::Tls(self.tls.clone()));
+        }
+        needs
     }
 
     fn formats_when_written(&self) -> bool {

@@ -16,7 +16,7 @@ use crate::net::dns;
 use crate::output::worker::{Worker, Workplace};
 use crate::proto::shared::tls::{self, ClientTlsPlan};
 use crate::proto::shared::{format, keyed, queue};
-use crate::proto::traits::{Output, SinkPlan};
+use crate::proto::traits::{Need, Output, SinkPlan};
 use crate::settings::key::{COMMAND, PATH, words};
 use crate::settings::{Choice, Entry, Form, Key, Report, Section, Value};
 
@@ -161,6 +161,12 @@ impl Output for KafkaOutPlan {
     fn describe(&self) -> String {
         let brokers: Vec<_> = self.brokers.iter().map(|(host, port)| shown(host, *port)).collect();
         format!("kafka {} on {}", self.topic.as_str(), brokers.join(" "))
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let peer = |(host, port): &(String, u16)| Need::Peer { host: host.clone(), port: *port };
+        let tls = self.access.tls.clone().map(Need::Tls);
+        self.brokers.iter().map(peer).chain(tls).collect()
     }
 
     fn sink(&self) -> SinkPlan<'_> {

@@ -66,7 +66,7 @@ const KEEP_OPEN: Key = Key::or(
 const POSITIONS: Key = Key::or_else(
     "positions",
     PATH,
-    "NAME.positions in the folder of `state`, else in /var/lib/logweir",
+    "NAME.positions in the folder of state, else in /var/lib/logweir",
     "Where positions are kept for what goes to no spool.",
 );
 const MULTILINE_START: Key =
