@@ -39,6 +39,7 @@ pub mod ledger;
 pub mod limits;
 pub mod logger;
 pub mod metrics;
+pub mod minute;
 pub mod net;
 pub mod output;
 pub mod parse;

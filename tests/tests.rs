@@ -1,5 +1,6 @@
 //! The integration tests, in one binary. Each module is about one thing a user does:
 //!
+//! - `audit`: every node counts by the minute, and the counts of all hosts add up;
 //! - `addresses`: an input's address is not there yet, or is lost while the daemon runs;
 //! - `check`: the configuration is checked and drawn;
 //! - `flow`: lines go in and come out;
@@ -19,6 +20,7 @@
 //! - `metrics`: the ledger over HTTP;
 //! - `monitoring`: the dashboard and the alerts, over a real Prometheus;
 //! - `onboarding`: the first minutes: `init`, completions, a configuration that is broken;
+//! - `page`: the page at the metrics port, in a browser;
 //! - `reload`: the configuration changes under load;
 //! - `rsyslog`: a real rsyslog is at the other end;
 //! - `schema`: the configuration as an editor sees it, and each key explained;
@@ -48,6 +50,7 @@
 
 mod addresses;
 mod assets;
+mod audit;
 mod bad_start;
 mod booted;
 mod check;
@@ -74,6 +77,7 @@ mod metrics;
 mod monitoring;
 mod onboarding;
 mod packages;
+mod page;
 mod peers;
 mod reload;
 mod replays;

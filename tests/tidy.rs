@@ -69,6 +69,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("ids", &[]),
     ("clock", &[]),
+    ("minute", &[]),
     ("ledger", &[]),
     ("printable", &[]),
     ("host", &[]),
@@ -121,6 +122,7 @@ const BASE: &[&str] = &[
     "ids",
     "clock",
     "ledger",
+    "minute",
     "printable",
     "host",
     "logger",
@@ -137,6 +139,7 @@ const FOR_TESTS: &[&str] = &["sim"];
 
 /// The folders of protocols, which only themselves and the lists in src/proto/mod.rs name.
 const PROTOCOLS: &[&str] = &[
+    "audit",
     "containers",
     "fifo",
     "file",

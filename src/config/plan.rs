@@ -4,6 +4,7 @@
 //! path for a wrong configuration. Plans compare by value: a reload keeps whatever is equal in the
 //! old and the new one.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -45,8 +46,8 @@ pub struct Plan {
 pub struct DaemonPlan {
     /// The path of the control socket; `None` for no control (udp2log's drop-in).
     pub control: Option<PathBuf>,
-    /// The address that serves metrics; `None` for none.
-    pub metrics: Option<SocketAddr>,
+    /// Where metrics and the page are served; `None` for nowhere.
+    pub metrics: Option<MetricsPlan>,
     /// The folder for state that survives a restart; `None` for the service manager's.
     pub state: Option<PathBuf>,
     /// A node whose queue has released nothing for this long is stuck.
@@ -57,6 +58,33 @@ pub struct DaemonPlan {
     pub grace: Duration,
     /// The log level.
     pub log: Verbosity,
+}
+
+/// Where metrics and the page are served, and to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsPlan {
+    /// Where clients connect.
+    pub at: MetricsAt,
+    /// The file with the token that clients must show; `None` if anyone may ask.
+    pub token: Option<PathBuf>,
+}
+
+/// Where clients of the metrics connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricsAt {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for MetricsAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
 }
 
 /// One node of the flow.

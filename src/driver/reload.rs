@@ -28,6 +28,7 @@ use crate::host;
 use crate::ids::NodeId;
 use crate::ingress::datagrams::DatagramSocket;
 use crate::ingress::pending::{self, Pending};
+use crate::ingress::told::Teller;
 use crate::ingress::{Socket, Source};
 use crate::limits;
 use crate::logger;
@@ -48,6 +49,8 @@ pub(super) struct Before {
     /// Whether there is a control socket that can be reached.
     pub(super) has_control: bool,
     pub(super) clock: SystemClock,
+    /// Where inputs learn what the daemon counts.
+    pub(super) teller: Teller,
     /// Whether inputs that cannot be opened yet are tried again, as after a boot; otherwise the
     /// plan is refused.
     pub(super) patient: bool,
@@ -201,12 +204,13 @@ impl Prepared {
         let there = claims.iter().flat_map(|claim| before.sockets.get(claim).into_iter().flatten());
         let sockets = there.map(|socket| socket.try_clone()).collect::<Result<_, _>>();
         let sockets = sockets.map_err(|error| format!("input.{name}: {error}"))?;
-        let mut opening = opening_of(name, (input, state), sockets);
+        let place = Place { state, teller: &before.teller };
+        let mut opening = opening_of(name, input, sockets, &place);
         let sources = match protocol.open(&mut opening) {
             Ok(sources) => sources,
             Err(error) if before.patient && error.may_pass() => {
                 log::warn!("{error}");
-                vec![Box::new(Pending::new(open_later(name, input, state), error))
+                vec![Box::new(Pending::new(open_later(name, input, &place), error))
                     as Box<dyn Source>]
             }
             Err(error) => return Err(error.to_string()),
@@ -218,24 +222,33 @@ impl Prepared {
     }
 }
 
+/// What inputs find at the daemon.
+struct Place<'p> {
+    /// The folder for what outlives a restart.
+    state: Option<&'p Path>,
+    teller: &'p Teller,
+}
+
 /// Opens an input that could not be opened before.
-fn open_later(name: &str, input: &InputPlan, state: Option<&Path>) -> pending::Open {
-    let (name, input, state) = (name.to_string(), input.clone(), state.map(Path::to_path_buf));
+fn open_later(name: &str, input: &InputPlan, place: &Place<'_>) -> pending::Open {
+    let (name, input, teller) = (name.to_string(), input.clone(), place.teller.clone());
+    let state = place.state.map(Path::to_path_buf);
     Box::new(move || {
-        let mut opening = opening_of(&name, (&input, state.as_deref()), Vec::new());
-        input.source.open(&mut opening)
+        let place = Place { state: state.as_deref(), teller: &teller };
+        input.source.open(&mut opening_of(&name, &input, Vec::new(), &place))
     })
 }
 
 /// What an input is opened with.
 fn opening_of<'o>(
     name: &'o str,
-    (input, state): (&InputPlan, Option<&'o Path>),
+    input: &InputPlan,
     sockets: Vec<Socket>,
+    place: &Place<'o>,
 ) -> Opening<'o> {
-    let (max_line, sequence) = (input.max_line, input.sequence);
-    let (surplus, added) = (Vec::new(), Vec::new());
-    Opening { name, max_line, sequence, state, sockets, surplus, added }
+    let (max_line, sequence, state) = (input.max_line, input.sequence, place.state);
+    let (surplus, added, teller) = (Vec::new(), Vec::new(), place.teller.clone());
+    Opening { name, max_line, sequence, state, sockets, surplus, teller, added }
 }
 
 /// Makes the control socket where it is to be elsewhere. What could not be had before is tried
@@ -311,6 +324,7 @@ impl Daemon {
             sockets: self.inputs.sockets(),
             has_control: self.control.as_ref().is_some_and(Control::is_at_its_path),
             clock: self.clock,
+            teller: self.teller.clone(),
             patient: false,
         };
         let (done, prepared) = channel();

@@ -1,6 +1,8 @@
 //! The engine's view of a node's plan: what most of the engine asks about a plan's body.
 
 use crate::config::plan::{BodyPlan, SpoolPlan, WhenFull};
+use crate::ledger::told::PROCESS;
+use crate::proto::traits::SinkPlan;
 
 /// The plan of a spool.
 pub(super) fn spool(body: &BodyPlan) -> Option<&SpoolPlan> {
@@ -21,5 +23,15 @@ pub(super) fn is_same(one: &BodyPlan, other: &BodyPlan) -> bool {
     match (one, other) {
         (BodyPlan::Spool(one), BodyPlan::Spool(other)) => one.dir == other.dir,
         _ => one == other,
+    }
+}
+
+/// What an input reads from, or an output writes to, on one line; of a process not the command,
+/// which may be long and is nobody else's business.
+pub(super) fn place(body: &BodyPlan) -> Option<String> {
+    match body.sink() {
+        Some(SinkPlan::Children(_)) => Some(PROCESS.into()),
+        None if !matches!(body, BodyPlan::Input(_)) => None,
+        _ => Some(body.describe()),
     }
 }

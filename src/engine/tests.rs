@@ -73,11 +73,11 @@ fn every_loss_is_reported_when_it_begins_while_it_lasts_and_when_it_ends() {
     assert_eq!(reports(&mut world), []);
     world.lines("two\nthree\n");
     assert_eq!(reports(&mut world), [("few".into(), "rate", 2, false)]);
-    world.pass(seconds(5));
+    world.pass(seconds(35));
     world.lines("four\n");
     assert_eq!(reports(&mut world), []);
     assert_eq!(world.node("few").losses[0].count, 3);
-    world.pass(seconds(56));
+    world.pass(seconds(26));
     assert_eq!(reports(&mut world), [("few".into(), "rate", 3, false)]);
     world.pass(seconds(60));
     assert_eq!(reports(&mut world), [("few".into(), "rate", 3, true)]);
@@ -85,7 +85,7 @@ fn every_loss_is_reported_when_it_begins_while_it_lasts_and_when_it_ends() {
     assert!(losses[0].ended && losses[0].why.is_none() && losses.len() == 1, "{losses:?}");
     let node = world.engine.find("in").unwrap();
     let counts = crate::input::InputCounts { kernel_drops: 7, ..Default::default() };
-    world.handle(Event::Counts { node, counts });
+    world.handle(Event::Counts { node, counts, at: std::time::UNIX_EPOCH });
     assert_eq!(reports(&mut world), [("in".into(), "kernel_drops", 7, false)]);
 }
 
@@ -105,6 +105,13 @@ fn the_losses_of_a_node_end_with_it() {
     world.pass(seconds(20));
     let ended = reports(&mut world);
     assert_eq!(ended.last(), Some(&("p".to_string(), "queue_full", lost, true)), "{ended:?}");
+    // Its counts stay in the sums.
+    let status = world.engine.status(world.now);
+    assert!(status.nodes.iter().all(|node| node.name != "p"));
+    let gone = status.gone.unwrap();
+    assert_eq!((gone.nodes, gone.lines_in, gone.kernel_drops), (1, 0, 0));
+    assert_eq!(gone.dropped["queue_full"], lost);
+    assert_eq!(world.engine.figures().dropped, gone.lost());
 }
 
 #[test]

@@ -98,6 +98,10 @@ pub struct Link {
     down_since: Option<Mono>,
     /// The last error logged, until lines get through again.
     logged: Option<String>,
+    /// When that began.
+    failing_since: Option<Mono>,
+    /// Since when lines had not got through that do again.
+    returned: Option<Mono>,
 }
 
 #[derive(Debug)]
@@ -149,6 +153,8 @@ impl Link {
             unresolved: false,
             down_since: Some(now),
             logged: None,
+            failing_since: None,
+            returned: None,
         }
     }
 
@@ -392,6 +398,9 @@ impl Link {
         self.peers.forget_gone();
         if !self.ending {
             let error = format!("{url}: {error}");
+            if self.logged.is_none() {
+                self.failing_since = Some(now);
+            }
             if self.logged.as_ref() != Some(&error) {
                 log::warn!("{error}; retrying at least every {:?}", RECONNECT.1);
                 self.logged = Some(error.clone());
@@ -490,13 +499,19 @@ impl Link {
         std::mem::take(&mut self.done)
     }
 
+    /// Takes the news that lines get through again: the peer, and since when they had not.
+    pub fn take_return(&mut self) -> Option<(&Url, Mono)> {
+        let since = self.returned.take()?;
+        Some((self.peer()?, since))
+    }
+
     fn note_done(&mut self) {
         if let State::Up(connection) = &mut self.state {
             let done = connection.client.take_done();
             connection.under_way -= done.bytes;
             self.done.add(done.lines, done.bytes);
-            if done.lines > 0 {
-                self.logged = None;
+            if done.lines > 0 && self.logged.take().is_some() {
+                self.returned = self.failing_since;
             }
         }
     }

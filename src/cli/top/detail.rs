@@ -7,7 +7,7 @@ use super::draw::{BOLD, DIM, HEADING, Theme};
 use super::model::View;
 use super::notes::{Tone, of_reason, reasons, tone_of_child, tone_of_lost};
 use super::text::{Glyphs, duration, one_line, percent, rate, size, wrapped};
-use crate::driver::losses::amount;
+use crate::engine::losses::amount;
 use crate::engine::status::{LossStatus, NodeStatus, ServiceStatus, Status};
 
 /// Width of the queue's bar, in cells.

@@ -197,7 +197,12 @@ pub(super) fn is_harmless(reason: &str) -> bool {
 /// somewhere all the same.
 pub(super) fn drops(node: &NodeStatus) -> u64 {
     let dropped = node.dropped.iter().filter(|(reason, _)| !is_harmless(reason));
-    dropped.map(|(_, lines)| lines).sum::<u64>() + node.input.map_or(0, |input| input.kernel_drops)
+    dropped.map(|(_, lines)| lines).sum::<u64>() + kernel_drops(node)
+}
+
+/// The datagrams that the kernel dropped before an input.
+pub(super) fn kernel_drops(node: &NodeStatus) -> u64 {
+    node.input.map_or(0, |input| input.kernel_drops)
 }
 
 /// The order of two nodes.

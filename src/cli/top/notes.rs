@@ -2,7 +2,9 @@
 
 use super::model::{View, drops, is_harmless};
 use super::text::{Glyphs, amount, count, duration, one_line, size};
-use crate::engine::status::{ChildStatus, NodeStatus, SpoolStatus};
+use crate::driver::losses::zoned;
+use crate::engine::losses::amount as count_of;
+use crate::engine::status::{ChildStatus, NodeStatus, SpoolStatus, Status};
 
 /// The urgency of a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +81,21 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
         notes.push((format!("holds {lines} lines, {}{kept}", size(spool.bytes)), Tone::Plain));
     }
     notes
+}
+
+/// The last loss of all nodes, with the time of its last line.
+pub(super) fn last_loss(status: &Status) -> Option<String> {
+    let of_node = |node: &'_ NodeStatus| {
+        let last = node.losses.iter().max_by(|a, b| a.last.total_cmp(&b.last))?.clone();
+        Some((node.name.clone(), last))
+    };
+    let all = status.nodes.iter().filter_map(of_node);
+    let (name, loss) = all.max_by(|(_, a), (_, b)| a.last.total_cmp(&b.last))?;
+    let at = match status.started {
+        0.0 => format!("{} ago", duration(status.uptime - loss.last)),
+        started => zoned(started + loss.last).strftime("%H:%M:%S").to_string(),
+    };
+    Some(format!("{name} {} ({}) {at}", count_of(loss.count, &loss.unit), loss.cause))
 }
 
 /// The urgency of a node's drops: highest while there are new ones.

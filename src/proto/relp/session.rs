@@ -19,6 +19,7 @@ use crate::batch::{Span, count_lines};
 use crate::ids::Identity;
 use crate::input::{InputCounts, Piece};
 use crate::limits::{LINES_FRAME_MAX, READ_CHUNK};
+use crate::minute::Minute;
 
 /// Space for the head of a `lines` frame.
 const LINES_HEAD_MAX: usize = 64;
@@ -94,6 +95,10 @@ pub struct Session {
     sender: Option<(Identity, u64)>,
     /// True if its offer is not trusted: its pieces are stored without their numbers.
     disbelieved: bool,
+    /// True if it tells in which minute its lines were first received.
+    tells_minutes: bool,
+    /// What it told last.
+    minute: Option<Minute>,
     /// The last lines of the sender's spool in each of ours: pieces are cut there.
     borders: Vec<u64>,
     pieces: Vec<Piece>,
@@ -144,6 +149,8 @@ impl Session {
             state: State::New,
             sender: None,
             disbelieved: false,
+            tells_minutes: false,
+            minute: None,
             borders: Vec::new(),
             pieces: Vec::new(),
             lines: BytesMut::new(),
@@ -189,7 +196,11 @@ impl Session {
 
     fn take(&mut self, frame: Frame) -> Result<(), Fault> {
         if frame.txnr == 0 {
-            // A hint; the only one, `serverclose`, is not meant for servers.
+            if frame.command == Command::Minute && self.state == State::Open {
+                self.seal();
+                self.minute = Some(wire::decode_minute(&frame.data));
+            }
+            // Other hints, such as `serverclose`, are not meant for servers.
             return Ok(());
         }
         if frame.txnr != self.expected {
@@ -231,6 +242,7 @@ impl Session {
             self.refuse(frame.txnr, "required command not supported by client");
             return Err(Fault::NoSyslog);
         }
+        self.tells_minutes = offers.minutes;
         match offers.spool {
             Some(sender) => {
                 self.sender = Some(sender);
@@ -242,7 +254,8 @@ impl Session {
     }
 
     fn answer_open(&mut self, txnr: u32, last: Option<Option<u64>>) {
-        let offers = Offers::ours(None, last).encode();
+        let minutes = self.tells_minutes;
+        let offers = Offers { minutes, ..Offers::ours(None, last) }.encode();
         encode(&mut self.out, txnr, "rsp", format!("200 OK\n{offers}").as_bytes());
         self.state = State::Open;
     }
@@ -324,7 +337,7 @@ impl Session {
             *next = (*next).max(last.saturating_add(1));
             Span { origin: *spool, first, last }
         });
-        self.push_piece(Piece { origin, ..Piece::new(bytes, count) });
+        self.push_piece(Piece { origin, minute: self.minute, ..Piece::new(bytes, count) });
         Ok(())
     }
 
@@ -359,7 +372,9 @@ impl Session {
                 let count = u32::try_from(lines).unwrap_or(u32::MAX);
                 let bytes = piece.bytes.split_to(at + 1);
                 let first = Span { last: border, ..span };
-                self.pieces.push(Piece { origin: Some(first), ..Piece::new(bytes, count) });
+                let origin = Some(first);
+                let minute = piece.minute;
+                self.pieces.push(Piece { origin, minute, ..Piece::new(bytes, count) });
                 piece.lines -= count;
                 piece.origin = Some(Span { first: border + 1, ..span });
             }
@@ -372,7 +387,7 @@ impl Session {
         if self.line_count > 0 {
             let bytes = self.lines.split().freeze();
             let lines = std::mem::take(&mut self.line_count);
-            self.pieces.push(Piece::new(bytes, lines));
+            self.pieces.push(Piece { minute: self.minute, ..Piece::new(bytes, lines) });
         }
     }
 

@@ -115,7 +115,7 @@ pub fn begin(section: &Section<'_>, report: &mut Report<'_>) -> (Start, Option<P
 
 /// The file of positions of an input that is opened: `path`, or one named after the input.
 pub fn positions_of(path: Option<&Path>, opening: &Opening<'_>) -> PathBuf {
-    let folder = opening.state.unwrap_or(Path::new("/var/lib/logweir"));
+    let folder = opening.state.unwrap_or_else(|| Path::new("/var/lib/logweir"));
     let default = || folder.join(format!("{}.positions", opening.name));
     path.map_or_else(default, Path::to_path_buf)
 }
