@@ -32,10 +32,12 @@ pub enum Reason {
     Duplicate,
     /// The peer takes no line that is so long.
     Oversize,
+    /// A message that was joined with its repeats.
+    Repeated,
 }
 
 /// All reasons, in the order of the ledger.
-pub const REASONS: [Reason; 10] = [
+pub const REASONS: [Reason; 11] = [
     Reason::QueueFull,
     Reason::ChildGone,
     Reason::Rate,
@@ -46,6 +48,7 @@ pub const REASONS: [Reason; 10] = [
     Reason::Damaged,
     Reason::Duplicate,
     Reason::Oversize,
+    Reason::Repeated,
 ];
 
 impl Reason {
@@ -62,6 +65,7 @@ impl Reason {
             Self::Damaged => "damaged",
             Self::Duplicate => "duplicate",
             Self::Oversize => "oversize",
+            Self::Repeated => "repeated",
         }
     }
 }

@@ -93,6 +93,8 @@ pub const RECV_SLOTS: usize = 64;
 /// Pause after a read that was not full while a stream is steady, and while something downstream is
 /// busy.
 pub const RECV_PAUSE: Duration = Duration::from_millis(1);
+/// The longest rest after a read of a pipe, in those pauses.
+pub const RECV_RESTS_MAX: u32 = 4;
 /// Number of those pauses after which the collected lines are sent to the loop.
 pub const RECV_PAUSES_MAX: u32 = 20;
 /// If messages have this mean size, they are received in place, one message per call.
@@ -251,6 +253,21 @@ pub const CONTROL_ANSWERS_MAX: usize = 4 * 1024 * 1024;
 
 const _: () = assert!(TAP_PIECE <= TAP_BYTES && TAP_BYTES <= TAPS_BYTES);
 
+/// Lines a second that an output writes to terminals at most.
+pub const TERMINAL_LINES: u32 = 20;
+/// Bytes of a line that a terminal shows at most.
+pub const TERMINAL_LINE_MAX: usize = 1024;
+
+/// Shortest `squeeze`.
+pub const SQUEEZE_MIN: Duration = Duration::from_secs(1);
+/// Maximum number of senders whose repeats a filter joins at a time. Beyond, the repeats of the one
+/// that began first pass.
+pub const SQUEEZE_SENDERS_MAX: usize = 1024;
+/// Maximum size of the last messages of all those senders together.
+pub const SQUEEZE_TEXT_MAX: usize = 1 << 20;
+/// Longer lines are not compared with others: they pass.
+pub const SQUEEZE_LINE_MAX: usize = 8 << 10;
+
 /// Maximum number of senders whose sequence numbers an input tracks.
 pub const SENDERS_MAX: usize = 4096;
 /// Maximum length of such a sender's name.
@@ -402,6 +419,14 @@ pub const LOOKUP_EVERY: Duration = Duration::from_secs(30);
 pub const LOOKUPS_MAX: usize = 16;
 /// Maximum number of addresses of a name that are tried.
 pub const ADDRESSES_MAX: usize = 32;
+/// Bytes of `/etc/resolv.conf` that are read.
+pub const RESOLV_MAX: u64 = 64 * KIB;
+/// Bounds of how long the answer for a service holds, whatever its time to live.
+pub const SERVICE_TTL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// Minimum wait before a service is looked up again because all its hosts failed.
+pub const SERVICE_EVERY: Duration = Duration::from_secs(1);
+/// Maximum number of hosts of a service that are used.
+pub const SERVICE_HOSTS_MAX: usize = 64;
 /// Time limit for connecting to one address, and again for opening the session.
 pub const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Default of a forwarder's `timeout`: how long a peer may leave lines unanswered.

@@ -142,6 +142,8 @@ const PROTOCOLS: &[&str] = &[
     "forward",
     "journal",
     "kafka",
+    "kernel",
+    "mark",
     "pipe",
     "relp",
     "stdin",
@@ -149,6 +151,7 @@ const PROTOCOLS: &[&str] = &[
     "syslog",
     "tail",
     "tcp",
+    "terminals",
     "thrift",
     "udp",
 ];

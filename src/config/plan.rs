@@ -16,6 +16,7 @@ pub use crate::format::plan::{FormatPlan, Shape};
 pub use crate::forward::plan::{BalancePlan, ForwardPlan};
 use crate::fs::Fs;
 pub use crate::logger::Verbosity;
+pub use crate::net::peers::PeerName;
 pub use crate::net::plan::{ClientTlsPlan, ServerTlsPlan};
 use crate::output::worker::{Worker, Workplace};
 pub use crate::proto::SourcePlan;
@@ -26,7 +27,7 @@ pub use crate::proto::shared::process::{ConfinePlan, ProcessPlan, WhenFull};
 pub use crate::proto::stdin::config::StdinPlan;
 pub use crate::proto::stdout::config::StdoutPlan;
 pub use crate::proto::syslog::config::{SyslogInPlan, TcpInPlan, TransportPlan};
-use crate::proto::traits::{Claim, Output, SinkPlan};
+use crate::proto::traits::{Claim, Need, Output, SinkPlan};
 pub use crate::proto::udp::config::UdpOutPlan;
 use crate::settings::{Choice, Report, Section};
 pub use crate::spool::plan::{SpoolFull, SpoolKeep, SpoolPlan, Sync};
@@ -95,6 +96,8 @@ pub struct NodePlan {
     pub from: Vec<String>,
     /// What it selects from those streams.
     pub select: SelectPlan,
+    /// Joins the repeats of a message that come within this time; only filters without a process.
+    pub squeeze: Option<Duration>,
     /// What it is.
     pub body: BodyPlan,
 }
@@ -210,6 +213,15 @@ macro_rules! body {
                     Self::Spool(spool) => vec![Claim::Folder(spool.dir.clone())],
                     Self::Pass | Self::Run(_) => Vec::new(),
                     $(Self::$name(plan) => Output::claims(plan, inputs),)+
+                }
+            }
+
+            /// What it needs beside its claims.
+            pub fn needs(&self) -> Vec<Need> {
+                match self {
+                    Self::Input(input) => input.source.needs(),
+                    Self::Pass | Self::Run(_) | Self::Spool(_) => Vec::new(),
+                    $(Self::$name(plan) => Output::needs(plan),)+
                 }
             }
 

@@ -5,6 +5,7 @@
 //! actions and writes the waiting lines. mio reports readiness once, so anything not read to its
 //! end is kept in a list, and the next pass does not wait.
 
+pub mod access;
 mod admin;
 pub mod children;
 pub mod clients;

@@ -221,6 +221,12 @@ impl Engine {
         process.map(|process| process.confine.clone()).unwrap_or_default()
     }
 
+    /// Returns whether a child is to believe that its output is a terminal.
+    pub fn is_unbuffered(&self, lane: LaneId) -> bool {
+        let process = self.graph.node(lane.node).plan.body.process();
+        process.is_some_and(|process| process.unbuffered)
+    }
+
     /// The longest line a child may print; `None` if what it prints is not a stream.
     pub fn prints(&self, lane: LaneId) -> Option<usize> {
         let node = self.graph.node(lane.node);

@@ -193,6 +193,7 @@ impl Lane {
                 connection.link.connected(offer, cx.now);
             }
             LinkEvent::NotFound(error) => connection.link.not_found(error, cx.now),
+            LinkEvent::Found(service, found) => connection.link.found(&service, found, cx.now),
             LinkEvent::Trying => connection.link.trying(cx.now),
             LinkEvent::Failed(error) => connection.link.failed(error, cx.now),
             LinkEvent::Closed(error) => connection.link.closed(error, cx.now),

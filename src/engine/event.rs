@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::batch::{Batch, Inquiry};
 use crate::config::plan::{BodyPlan, SpoolPlan};
 use crate::forward::link;
+use crate::forward::service::Answer;
 use crate::ids::{Identity, LaneId, NodeId};
 use crate::input::InputCounts;
 use crate::output::worker::{Kept, Written};
@@ -153,6 +154,8 @@ pub enum Event {
 pub enum LinkEvent {
     /// The peer's name has no address, for this reason.
     NotFound(String),
+    /// What was found of the service of this name, which is among the peers.
+    Found(String, Result<Answer, String>),
     /// An address of the peer is being tried.
     Trying,
     /// It is established, including TLS if that is configured.

@@ -4,10 +4,11 @@ use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config::plan::Kind;
 use crate::filter::patterns::Hits;
+use crate::filter::squeeze::Squeezed;
 use crate::filter::{PatternIds, gather};
 use crate::ids::{LaneId, NodeId};
 use crate::input::InputCounts;
-use crate::ledger::Count;
+use crate::ledger::{Count, Reason};
 use crate::limits::SENDERS_MAX;
 
 use super::Engine;
@@ -21,7 +22,7 @@ impl Node {
         let chosen = chosen.map_or_else(Count::default, Batch::count);
         let (lines, bytes) = (all.lines - chosen.lines, all.bytes - chosen.bytes);
         self.ledger.entered.add(lines, bytes);
-        self.ledger.drop(crate::ledger::Reason::Rate, held.lines, held.bytes);
+        self.ledger.drop(Reason::Rate, held.lines, held.bytes);
         self.ledger.not_selected.add(lines - held.lines, bytes - held.bytes);
     }
 
@@ -107,13 +108,46 @@ impl Engine {
         }
         node.note_waiting(self.cx.now);
         match &mut node.body {
-            Body::Pass => {
-                node.ledger.left.add(lines, bytes);
-                self.publish(to, &chosen, acknowledged);
-            }
+            Body::Pass => self.pass(to, &chosen, acknowledged),
             Body::Lanes(_) => self.queue_for_lanes(to, chosen),
             Body::Spool(_) => self.queue_for_spool(to, chosen, acknowledged),
             Body::Input { .. } => debug_assert!(false, "an input takes from nobody"),
+        }
+    }
+
+    /// Passes on what a filter without a process selected, with repeats joined if it does that.
+    fn pass(&mut self, id: NodeId, chosen: &Batch, acknowledged: bool) {
+        let now = self.cx.now;
+        let node = self.graph.node_mut(id);
+        let Some(squeezer) = &mut node.squeezer else {
+            node.ledger.left.add(u64::from(chosen.lines), chosen.bytes.len() as u64);
+            return self.publish(id, chosen, acknowledged);
+        };
+        let squeezed = squeezer.push(chosen, now);
+        self.publish_squeezed(id, &squeezed, acknowledged);
+        self.cx.touch(id);
+    }
+
+    /// Passes on the repeats whose time is over; all of them at the `end`.
+    pub(super) fn squeeze(&mut self, id: NodeId, end: bool) {
+        let now = self.cx.now;
+        let Some(squeezer) = self.graph.get_mut(id).and_then(|node| node.squeezer.as_mut()) else {
+            return;
+        };
+        let squeezed = if end { squeezer.end() } else { squeezer.expire(now) };
+        self.publish_squeezed(id, &squeezed, false);
+    }
+
+    /// A line with a count takes the place of a repeat. The ledger counts its bytes both in and
+    /// out, as those of a formatted line.
+    fn publish_squeezed(&mut self, id: NodeId, squeezed: &Squeezed, acknowledged: bool) {
+        let ledger = &mut self.graph.node_mut(id).ledger;
+        ledger.drop(Reason::Repeated, squeezed.dropped.lines, squeezed.dropped.bytes);
+        ledger.entered.add(0, squeezed.grown);
+        for batch in &squeezed.batches {
+            let Count { lines, bytes } = batch.count();
+            self.graph.node_mut(id).ledger.left.add(lines, bytes);
+            self.publish(id, batch, acknowledged);
         }
     }
 

@@ -29,8 +29,8 @@ pub enum Cause {
     Sequence,
 }
 
-/// Every cause. Lines dropped at the end of the grace are logged by themselves, and a duplicate is
-/// no loss.
+/// Every cause. Lines dropped at the end of the grace are logged by themselves; a duplicate is no
+/// loss, nor is a repeat that a line counts.
 const CAUSES: [Cause; 11] = [
     Cause::Dropped(Reason::QueueFull),
     Cause::Dropped(Reason::ChildGone),

@@ -60,6 +60,7 @@ use std::sync::Arc;
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config::plan::Plan;
+use crate::filter::squeeze::Squeezer;
 use crate::ids::{LaneId, NodeId};
 use crate::ledger::Reason;
 use crate::limits::CLOSE_MIN;
@@ -183,6 +184,7 @@ impl Engine {
         for lane in 0..lanes {
             self.service_lane(LaneId { node: id, lane });
         }
+        self.squeeze(id, false);
         if let Some(spool) = self.graph.spool_mut(id) {
             spool.expire_retry(self.cx.now);
             self.start_spool_jobs(id);
@@ -244,7 +246,8 @@ impl Engine {
         let given_up = self.given_up_at(node).filter(|_| !node.finished);
         let ends = given_up.into_iter().flat_map(|at| [at, at + CLOSE_MIN]);
         let losses = node.losses.deadline();
-        lanes.chain(spool).chain(ends).chain(losses).filter(|at| *at > now).min()
+        let repeats = node.squeezer.as_ref().and_then(Squeezer::deadline);
+        lanes.chain(spool).chain(ends).chain(losses).chain(repeats).filter(|at| *at > now).min()
     }
 
     fn touch_all(&mut self) {

@@ -38,6 +38,7 @@ fn of_drop(node: &NodeStatus, reason: Reason) -> String {
             "the peer takes no lines that long; raise its limit, or lower `max_line`".into()
         }
         Reason::Duplicate => "they are here already".into(),
+        Reason::Repeated => "they are counted in a line by `squeeze`".into(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! grace is over.
 
 use crate::clock::Mono;
+use crate::filter::squeeze::Squeezer;
 use crate::ids::NodeId;
 use crate::ledger::{Count, REASONS, Reason};
 use crate::limits::CLOSE_MIN;
@@ -52,6 +53,7 @@ impl Engine {
             self.give_up(id, stalled);
         }
         if given_up || self.is_unreachable(id) {
+            self.squeeze(id, true);
             self.end_node(id, given_up, stalled);
         }
         if self.has_ended(id) {
@@ -217,10 +219,10 @@ impl Engine {
     /// spool's.
     pub(super) fn queued_in(&self, id: NodeId) -> Count {
         if self.consumers.reads_from_spool(id) {
-            Count::default()
-        } else {
-            self.graph.node(id).held()
+            return Count::default();
         }
+        let node = self.graph.node(id);
+        node.squeezer.as_ref().map_or_else(|| node.held(), Squeezer::held)
     }
 
     /// Drops and counts everything that still waits, and logs every node's ledger.

@@ -7,6 +7,7 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Mono;
+use crate::forward::service::Known;
 use crate::ids::NodeId;
 use crate::input::InputCounts;
 use crate::ledger::REASONS;
@@ -254,6 +255,24 @@ pub struct LaneStatus {
     /// Seconds since it last had a peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down_seconds: Option<u64>,
+    /// The services among its peers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceStatus>,
+}
+
+/// What DNS says of a service among the peers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// The name of the service.
+    pub name: String,
+    /// Its hosts and their ports, in the order in which they are tried.
+    pub hosts: Vec<String>,
+    /// The age of that answer in seconds; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<u64>,
+    /// Why the last look-up failed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// The fill level of a queue.
@@ -539,16 +558,22 @@ fn lane_statuses(lanes: &Lanes, now: Mono) -> Vec<LaneStatus> {
         error: connection.link.error().map(str::to_string),
         unresolved: connection.link.is_unresolved(),
         down_seconds: connection.link.down_since().map(|since| now.since(since).as_secs()),
+        services: connection.link.services(now).into_iter().map(service_status).collect(),
     };
     let receiver = |receiver: &Receiver| LaneStatus {
         peer: receiver.address.map(|address| format!("udp://{address}")),
         error: receiver.error.clone(),
         unresolved: receiver.address.is_none() && receiver.error.is_some(),
-        down_seconds: None,
+        ..LaneStatus::default()
     };
     let status =
         |lane: &Lane| lane.connection().map(connection).or_else(|| lane.receiver().map(receiver));
     lanes.lanes.iter().filter_map(status).collect()
+}
+
+fn service_status(known: Known) -> ServiceStatus {
+    let age_seconds = known.age.map(|age| age.as_secs());
+    ServiceStatus { name: known.name, hosts: known.hosts, age_seconds, error: known.error }
 }
 
 fn child_statuses(lanes: &Lanes) -> Vec<ChildStatus> {

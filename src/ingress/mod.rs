@@ -11,6 +11,8 @@ pub mod files;
 pub mod holding;
 pub mod inbox;
 pub mod listener;
+pub mod numbered;
+mod pace;
 mod parting;
 pub mod pending;
 pub mod program;

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::shared::process::ProcessPlan;
-use super::shared::tls::ServerTlsPlan;
+use super::shared::tls::{ClientTlsPlan, ServerTlsPlan};
 use crate::format::plan::FormatPlan;
 use crate::forward::plan::ForwardPlan;
 use crate::fs::Fs;
@@ -39,6 +39,11 @@ pub trait Input: Sized {
     /// Its TLS settings, if clients use TLS.
     fn tls(&self) -> Option<&ServerTlsPlan> {
         None
+    }
+
+    /// What it needs beside its claims and its TLS settings.
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
     }
 
     /// Opens it with the sockets it is given; reads nothing yet.
@@ -122,6 +127,11 @@ pub trait Output: Sized {
         false
     }
 
+    /// What it needs beside its claims.
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
+
     /// Returns whether it knows by a count which lines its peer has, so that they must be the same
     /// ones after a restart.
     fn resumes_by_count(&self) -> bool {
@@ -170,6 +180,31 @@ impl ClientPlan for () {
     fn read(_: &Section<'_>, _: &mut Report<'_>) -> Option<Self> {
         Some(())
     }
+}
+
+/// Something that a node needs and others may have as well; `logweir check --access` tries it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// A file or a device that is read.
+    Read(PathBuf),
+    /// The address of a peer.
+    Peer {
+        /// A name or an address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// The files of TLS settings.
+    Tls(ClientTlsPlan),
+    /// That files can be given to a user and a group.
+    Owner {
+        /// The user's name or number.
+        user: Option<String>,
+        /// The group's name or number.
+        group: Option<String>,
+    },
+    /// A program.
+    Program(&'static str),
 }
 
 /// Something that only one node can have.

@@ -219,6 +219,11 @@ impl World {
         self.handle(Event::Lines { node, batch: batch_of(text) });
     }
 
+    pub(crate) fn lines_of(&mut self, input: &str, text: &str) {
+        let node = self.engine.find(input).unwrap();
+        self.handle(Event::Lines { node, batch: batch_of(text) });
+    }
+
     pub(crate) fn handle(&mut self, event: Event) {
         self.engine.handle(event, self.now);
         self.settle();

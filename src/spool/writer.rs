@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::age::{Now, Steady, Written};
@@ -18,7 +18,7 @@ use super::plan::{SpoolFull, SpoolPlan};
 use super::room::Room;
 use super::sync::set_spare_aside;
 use crate::batch::Batch;
-use crate::fs::{Fs, FsFile, NEW, with_suffix, write_all};
+use crate::fs::{Fs, FsFile, NEW, read_full, with_suffix, write_all};
 use crate::ids::Identity;
 use crate::limits::{FILE_MODE_DEFAULT, INPUTS_MAX, LINE_NUMBER_MAX, SEGMENT_HEADS};
 
@@ -414,9 +414,12 @@ impl<F: Fs> Writer<F> {
         self.remove_stale()?;
         let first = self.next;
         let path = self.plan.dir.join(segment_name(first));
-        // A segment that was begun and has no line holds nothing of value. It is replaced in one
-        // step, so that a whole one exists at any time.
+        // A segment that was begun and has no line is continued. If its head is not what it should
+        // be, it is replaced in one step, so that a whole one exists at any time.
         let replaces = self.closed.back().is_some_and(|closed| closed.first == first);
+        if replaces && self.continue_empty(first, &path)? {
+            return Ok(());
+        }
         let begun = if replaces { with_suffix(&path, NEW) } else { path.clone() };
         let mut file = self.fs.append_own(&begun, FILE_MODE_DEFAULT)?;
         file.set_len(0)?;
@@ -433,25 +436,48 @@ impl<F: Fs> Writer<F> {
         if replaces {
             self.closed.pop_back();
         }
-        let now = Written { wall: self.now.wall, mono: Some(self.now.mono) };
-        self.active = Some(Active {
-            file,
-            first,
-            len: head.len() as u64,
-            synced: 0,
-            begun: now,
-            written: now,
-            inputs: Vec::new(),
-            named: false,
-        });
+        self.begin(file, first, head.len(), false);
         Ok(())
+    }
+
+    /// Continues a segment that has no line, as a start finds one that was begun before it: so it
+    /// needs no sync, for which all appends would have to wait. Returns whether its head is as if
+    /// it were begun now. It may name an older durable line: a start then reads a little more.
+    fn continue_empty(&mut self, first: u64, path: &Path) -> io::Result<bool> {
+        if self.closed.back().is_some_and(|closed| closed.packed) {
+            return Ok(false);
+        }
+        let file = self.fs.append_own(path, FILE_MODE_DEFAULT)?;
+        let mut found = vec![0; self.head(first).len()];
+        if file.length()? != found.len() as u64 || read_full(&file, &mut found, 0)? != found.len() {
+            return Ok(false);
+        }
+        let row = found.first_chunk().and_then(Row::decode);
+        let Some(Row::Segment { durable, .. }) = row else { return Ok(false) };
+        if durable > self.durable || found != self.head_of(first, durable) {
+            return Ok(false);
+        }
+        let named = self.closed.pop_back().is_some_and(|closed| closed.named);
+        self.begin(file, first, found.len(), named);
+        Ok(true)
+    }
+
+    fn begin(&mut self, file: F::File, first: u64, len: usize, named: bool) {
+        let now = Written { wall: self.now.wall, mono: Some(self.now.mono) };
+        let (begun, written, len, inputs) = (now, now, len as u64, Vec::new());
+        self.active = Some(Active { file, first, len, synced: 0, begun, written, inputs, named });
     }
 
     /// The beginning of a segment: the spool, and the origins so far.
     fn head(&self, first: u64) -> Vec<u8> {
+        self.head_of(first, self.durable)
+    }
+
+    /// The same, where `durable` is the first line not known to be durable.
+    fn head_of(&self, first: u64, durable: u64) -> Vec<u8> {
         let origins = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
-        let (spool, durable) = (self.identity, self.durable);
-        let mut head = Row::Segment { spool, first, origins, durable }.encode().to_vec();
+        let mut head =
+            Row::Segment { spool: self.identity, first, origins, durable }.encode().to_vec();
         for (spool, last) in self.origins.rows() {
             head.extend_from_slice(&Row::Origin { spool, last }.encode());
         }

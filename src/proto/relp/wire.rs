@@ -7,8 +7,8 @@ use std::fmt::{self, Write as _};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::format::decimal::decimal;
 use crate::ids::Identity;
-use crate::proto::shared::decimal::decimal;
 
 /// The maximum number of digits of a transaction number or a length.
 const DIGITS_MAX: usize = 9;
