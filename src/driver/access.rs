@@ -14,7 +14,7 @@ use nix::unistd::{AccessFlags, Group, Uid, User, eaccess, getgroups, initgroups,
 use socket2::{Domain, Socket, Type};
 
 use super::control::{Request, ask};
-use crate::config::plan::{BodyPlan, ConfinePlan, NodePlan, Plan};
+use crate::config::plan::{BodyPlan, ConfinePlan, MetricsAt, NodePlan, Plan};
 use crate::ingress::files::watch::Meant;
 use crate::net::tls::{ClientTls, ServerTls};
 use crate::proto::traits::{Claim, Need};
@@ -63,8 +63,12 @@ pub fn look(plan: &Plan, user: Option<&str>) -> Result<Found, String> {
         }
         None => own_name(),
     };
-    if let Some(metrics) = plan.daemon.metrics {
-        look.bind_tcp("daemon", metrics);
+    if let Some(metrics) = &plan.daemon.metrics {
+        match &metrics.at {
+            MetricsAt::Tcp(address) => look.bind_tcp("daemon", *address),
+            MetricsAt::Unix(path) => look.folder_of("daemon", path),
+        }
+        metrics.token.iter().for_each(|token| look.read("daemon", token));
     }
     if let Some(control) = &plan.daemon.control {
         look.folder_of("daemon", control);

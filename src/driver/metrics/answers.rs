@@ -42,8 +42,11 @@ pub(super) struct Answers {
     snapshot: Option<Arc<Snapshot>>,
     /// How long the server waited for the snapshot.
     waited: Duration,
-    made: Vec<((Page, bool), Arc<[u8]>)>,
+    made: Vec<(Asked, Arc<[u8]>)>,
 }
+
+/// A page, and whether only its head is asked for.
+type Asked = (Page, bool);
 
 impl Answers {
     /// Answers from this snapshot, which took so long to get; `None` if the loop is too slow.
