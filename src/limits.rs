@@ -236,6 +236,35 @@ pub const LOSSES_MAX: usize = 4096;
 pub const LOSSES_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// The file of losses is rewritten when it is larger than this.
 pub const LOSSES_FILE_MAX: u64 = 1 << 20;
+/// Minutes by which every node counts, a day.
+pub const MINUTES_KEPT: u32 = 24 * 60;
+/// How many minutes ahead the clock of another logweir may be for its minutes to be believed.
+pub const MINUTES_AHEAD: u32 = 10;
+/// Rows of minutes that all nodes keep together, of 64 bytes each and about 100 more in a minute
+/// with drops. Up to 91 busy nodes keep a whole day; of more, each keeps less.
+pub const MINUTES_ROWS: usize = 128 * 1024;
+/// Rows of minutes that a node keeps at least, however many nodes there are.
+pub const MINUTES_ROWS_MIN: usize = 30;
+/// How long after its end a minute counts as closed.
+pub const MINUTES_CLOSE: Duration = Duration::from_secs(5);
+/// The file of minutes is rewritten when it is larger than this.
+pub const MINUTES_FILE_MAX: u64 = 32 << 20;
+/// Audit lines that enter together, in bytes.
+pub const AUDIT_PIECE: usize = 64 * 1024;
+/// Closed windows that wait to be told; of more, the oldest are told later, with what changes.
+pub const TOLD_WAITING: usize = 4;
+/// Windows of nodes that `logweir audit` holds, about 300 bytes each; of more, the oldest windows are
+/// left out.
+pub const AUDIT_ENTRIES_MAX: usize = 400_000;
+/// Minutes of all nodes in an answer where none are asked for: an hour.
+pub const MINUTES_DEFAULT: u32 = 60;
+/// Rows of minutes in an answer, about 100 bytes each; of more nodes, fewer minutes are told.
+pub const MINUTES_ANSWER: usize = 20_000;
+/// Nodes that are gone whose minutes are kept.
+pub const MINUTES_DEPARTED: usize = 64;
+/// Changes of the minute that are remembered of the lines of a spool, so that lines that were
+/// dropped unread can be dated; of more, the oldest are forgotten. 16 bytes each.
+pub const SPOOL_DATES_MAX: usize = 8192;
 /// Default of `stuck_after`: an output that has released no lines for this long is stuck.
 pub const STUCK_DEFAULT: Duration = Duration::from_secs(60);
 /// Minimum of `stuck_after`.

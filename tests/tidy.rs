@@ -135,6 +135,7 @@ const FOR_TESTS: &[&str] = &["sim"];
 
 /// The folders of protocols, which only themselves and the lists in src/proto/mod.rs name.
 const PROTOCOLS: &[&str] = &[
+    "audit",
     "containers",
     "fifo",
     "file",

@@ -74,7 +74,7 @@ fn line(record: &Record) -> String {
 }
 
 /// Parses a point in time. A time without a date is today's, in the host's zone.
-fn point(text: &str) -> Result<SystemTime, String> {
+pub(super) fn point(text: &str) -> Result<SystemTime, String> {
     let today = || {
         let time: Time = text.trim().parse().ok()?;
         let at = Zoned::now().date().to_datetime(time);

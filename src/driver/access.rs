@@ -168,7 +168,8 @@ impl Look {
                 Claim::Followed(meant) => self.followed(&at, &meant),
                 Claim::File(path) => self.written(&at, &path),
                 Claim::Folder(path) => self.folder(&at, &path),
-                Claim::Udp { .. } | Claim::Tcp(_) | Claim::Stdin | Claim::Stdout => {}
+                Claim::Udp { .. } | Claim::Tcp(_) => {}
+                Claim::Stdin | Claim::Stdout | Claim::Counts => {}
             }
         }
         for need in node.body.needs() {

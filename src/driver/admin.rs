@@ -7,11 +7,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use mio::Token;
 
 use super::control::{Control, Listening, Outcome, Request, Served};
-use super::metrics::Metrics;
+use super::metrics::{Ask, Metrics};
 use super::wake::Wake;
 use super::{CONTROL, Daemon, UDP_OUT};
 use crate::clock::{Clock, Mono};
 use crate::config::plan::{DaemonPlan, MetricsAt, Plan};
+use crate::engine::minutes::MinutesQuery;
 use crate::limits::{PASS_LATE, TAP_PIECE};
 use crate::logger::Verbosity;
 use crate::metrics::{Pulse, Snapshot};
@@ -141,6 +142,11 @@ impl Daemon {
                 let losses = self.losses.all(&self.engine, now);
                 serde_json::to_vec(&losses).map_err(|error| error.to_string())
             }
+            Request::Minutes { node, minutes } => {
+                let query = MinutesQuery { node, minutes };
+                let report = self.minutes.report(&self.engine, &query);
+                serde_json::to_vec(&report).map_err(|error| error.to_string())
+            }
             Request::Reload if self.engine.is_ending() => Err("the daemon is ending".into()),
             Request::Reload => {
                 if let Some(control) = &mut self.control {
@@ -190,7 +196,15 @@ impl Daemon {
 
     /// Answers requests for metrics with a snapshot.
     pub(super) fn answer_metrics(&mut self, now: Mono) {
-        while let Some(asks) = self.metrics.as_ref().and_then(Metrics::asked) {
+        while let Some(ask) = self.metrics.as_ref().and_then(Metrics::asked) {
+            let asks = match ask {
+                Ask::State(asks) => asks,
+                Ask::Minutes(query, asks) => {
+                    // The receiver is gone if it has waited too long.
+                    let _ = asks.try_send(self.minutes.report(&self.engine, &query));
+                    continue;
+                }
+            };
             self.children.look_at_pipes(&mut self.engine);
             let snapshot = Snapshot {
                 status: self.engine.status(now),

@@ -17,19 +17,26 @@ use mio::Waker;
 
 use super::wake::Wake;
 use crate::config::plan::MetricsPlan;
+use crate::engine::minutes::{MinutesQuery, MinutesReport};
 use crate::metrics::Snapshot;
 
 use server::Server;
 use token::Token;
 
-/// A request for a snapshot of the daemon's state.
-pub type Asks = SyncSender<Snapshot>;
+/// A request to the loop, and where it answers.
+#[derive(Debug)]
+pub enum Ask {
+    /// For a snapshot of the daemon's state.
+    State(SyncSender<Snapshot>),
+    /// For what nodes counted by the minute.
+    Minutes(MinutesQuery, SyncSender<MinutesReport>),
+}
 
 /// The loop's end. The port is closed on drop.
 #[derive(Debug)]
 pub struct Metrics {
     plan: MetricsPlan,
-    asked: Option<Receiver<Asks>>,
+    asked: Option<Receiver<Ask>>,
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
     thread: Option<JoinHandle<()>>,
@@ -67,7 +74,7 @@ impl Metrics {
     }
 
     /// The pending request, if there is one.
-    pub fn asked(&self) -> Option<Asks> {
+    pub fn asked(&self) -> Option<Ask> {
         self.asked.as_ref()?.try_recv().ok()
     }
 }

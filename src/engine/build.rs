@@ -235,6 +235,7 @@ impl Engine {
             let body = new_body(id, plan, partitioner, exact, now);
             Node::new(plan, selector, body, now)
         });
+        self.take_up_minutes(id);
         self.unfinished += 1;
         self.open_inputs += usize::from(self.graph.node(id).is_input());
         if let Some(SinkPlan::Jobs { .. }) = plan.body.sink() {
@@ -270,6 +271,7 @@ impl Engine {
 
     /// Shares the memory out among all existing queues.
     pub(super) fn share_budget(&mut self) {
+        self.share_rows();
         let memory = self.plan.daemon.memory;
         let mut queues: Vec<&mut Queue> = Vec::new();
         for (_, node) in self.graph.iter_mut() {

@@ -261,8 +261,12 @@ impl Engine {
     }
 
     pub(super) fn printed(&mut self, lane: LaneId, batch: &Batch, counts: &InputCounts) {
-        self.count_input(lane.node, counts);
-        if let Body::Lanes(lanes) = &mut self.graph.node_mut(lane.node).body {
+        self.count_input(lane.node, counts, batch.minute);
+        let node = self.graph.node_mut(lane.node);
+        if batch.lines > 0 {
+            node.ledger.minutes.at(batch.minute).add_printed(u64::from(batch.lines));
+        }
+        if let Body::Lanes(lanes) = &mut node.body {
             lanes.printed.add(u64::from(batch.lines), batch.bytes.len() as u64);
         }
         if batch.lines > 0 {

@@ -9,6 +9,7 @@ use crate::clock::Mono;
 use crate::forward::link::{self, Ended, Link};
 use crate::forward::out::Out;
 use crate::ids::{Identity, LaneId, NodeId};
+use crate::ledger::tally::Tally;
 use crate::ledger::{Count, Reason};
 use crate::limits::{GIVEN_UP_SHOWN, REFUSALS_MAX};
 use crate::output::queue::Queue;
@@ -152,15 +153,14 @@ impl Lane {
     /// Encodes waiting lines, as many as may be in flight. Lines that the peer already has are
     /// completed without being sent.
     fn fill(&mut self, cx: &mut Cx) -> Completed {
-        let mut known = Count::default();
+        let mut known = Tally::default();
         let Sink::Connection(connection) = &mut self.sink else { return Completed::default() };
         while connection.link.has_room() {
             let Some(batch) = self.queue.unwritten() else { break };
             let bytes = batch.bytes.len();
             let has = |last: u64| batch.numbers.is_some_and(|numbers| numbers.last <= last);
             if connection.known.is_some_and(has) && self.queue.written_bytes() == 0 {
-                let count = self.queue.advance(bytes, &mut cx.budget);
-                known.add(count.lines, count.bytes);
+                known.add_all(&self.queue.advance(bytes, &mut cx.budget));
                 continue;
             }
             // It is unknown which line the peer rejects, so lines are sent one at a time.
@@ -256,7 +256,7 @@ impl Lane {
 
     /// Completes the lines that the peer already has.
     fn drop_known(&mut self, known: u64, cx: &mut Cx) -> Completed {
-        let mut dropped = Count::default();
+        let mut dropped = Tally::default();
         while let Some(batch) = self.queue.front() {
             let Some(numbers) = batch.numbers else { break };
             let bytes = if numbers.last <= known {
@@ -266,8 +266,7 @@ impl Lane {
             } else {
                 break;
             };
-            let count = self.queue.advance(bytes, &mut cx.budget);
-            dropped.add(count.lines, count.bytes);
+            dropped.add_all(&self.queue.advance(bytes, &mut cx.budget));
             if numbers.last > known {
                 break;
             }
@@ -297,7 +296,7 @@ impl Lane {
              several times; it is given up and counted as send_error. It begins: {start}"
         );
         let lost = self.queue.advance(bytes, &mut cx.budget);
-        Completed::with_lost(Count::default(), lost, Reason::SendError)
+        Completed::with_lost(Tally::default(), lost, Reason::SendError)
     }
 
     /// Ends the link: at once if the rest is `given_up`; in good order if nothing more can come or

@@ -1,7 +1,7 @@
 //! The engine's inputs (events) and outputs (actions).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::batch::{Batch, Inquiry};
 use crate::config::plan::{BodyPlan, SpoolPlan};
@@ -33,6 +33,8 @@ pub enum Event {
         node: NodeId,
         /// The counts since the previous event.
         counts: InputCounts,
+        /// When they were counted.
+        at: SystemTime,
     },
     /// An input cannot take everything that is sent to it, or can again.
     InputState {

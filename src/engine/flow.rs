@@ -10,6 +10,7 @@ use crate::ids::{LaneId, NodeId};
 use crate::input::InputCounts;
 use crate::ledger::{Count, Reason};
 use crate::limits::SENDERS_MAX;
+use crate::minute::Minute;
 
 use super::Engine;
 use super::graph::{Body, Lanes, Node};
@@ -18,12 +19,17 @@ use super::lane::Completed;
 impl Node {
     /// Enters a selection into the ledger: of `all` lines, `chosen` were selected and `held`
     /// exceeded the rate. The chosen lines themselves are not entered here.
-    pub(super) fn note_selection(&mut self, all: Count, chosen: Option<&Batch>, held: Count) {
+    pub(super) fn note_selection(&mut self, all: &Batch, chosen: Option<&Batch>, held: Count) {
+        let (all, minute) = (all.count(), all.minute);
         let chosen = chosen.map_or_else(Count::default, Batch::count);
         let (lines, bytes) = (all.lines - chosen.lines, all.bytes - chosen.bytes);
-        self.ledger.entered.add(lines, bytes);
-        self.ledger.drop(Reason::Rate, held.lines, held.bytes);
-        self.ledger.not_selected.add(lines - held.lines, bytes - held.bytes);
+        if lines == 0 {
+            return;
+        }
+        let rejected = Count { lines: lines - held.lines, bytes: bytes - held.bytes };
+        self.ledger.enter(minute, Count { lines, bytes });
+        self.ledger.drop(Reason::Rate, minute, held);
+        self.ledger.reject(minute, rejected);
     }
 
     /// Notes that lines are about to be queued; restarts the stall timer if the queue was empty.
@@ -52,15 +58,19 @@ impl Engine {
     /// Takes in lines of an input: all of them leave it.
     pub(super) fn receive(&mut self, id: NodeId, batch: &Batch) {
         let node = self.graph.node_mut(id);
-        node.ledger.entered.add(u64::from(batch.lines), batch.bytes.len() as u64);
-        node.ledger.left.add(u64::from(batch.lines), batch.bytes.len() as u64);
+        node.ledger.enter(batch.minute, batch.count());
+        node.ledger.leave(batch.minute, batch.count());
         let acknowledged = node.is_acknowledged();
         self.publish(id, batch, acknowledged);
     }
 
     /// Adds the counts of an input or of a process's output.
-    pub(super) fn count_input(&mut self, id: NodeId, counts: &InputCounts) {
-        self.graph.node_mut(id).count_input(counts);
+    pub(super) fn count_input(&mut self, id: NodeId, counts: &InputCounts, minute: Minute) {
+        let node = self.graph.node_mut(id);
+        node.count_input(counts);
+        if counts.kernel_drops > 0 {
+            node.ledger.minutes.at(minute).add_kernel_drops(counts.kernel_drops);
+        }
         if counts.kernel_drops + counts.oversize + counts.sequence_lost > 0 {
             self.cx.touch(id);
         }
@@ -95,14 +105,13 @@ impl Engine {
         let mut held = Count::default();
         let picked = node.selector.pick(batch, ids, hits, self.cx.now, &mut held);
         let chosen = gather(batch, &picked);
-        node.note_selection(batch.count(), chosen.as_ref(), held);
+        node.note_selection(batch, chosen.as_ref(), held);
         if held.lines > 0 {
             self.cx.touch(to);
         }
         let Some(chosen) = chosen else { return };
         let chosen = node.formatted(chosen);
-        let Count { lines, bytes } = chosen.count();
-        node.ledger.entered.add(lines, bytes);
+        node.ledger.enter(chosen.minute, chosen.count());
         if matches!(node.plan.body.kind(), Kind::Output | Kind::Spool) {
             self.taps.copy(&node.name, &chosen);
         }
@@ -120,7 +129,7 @@ impl Engine {
         let now = self.cx.now;
         let node = self.graph.node_mut(id);
         let Some(squeezer) = &mut node.squeezer else {
-            node.ledger.left.add(u64::from(chosen.lines), chosen.bytes.len() as u64);
+            node.ledger.leave(chosen.minute, chosen.count());
             return self.publish(id, chosen, acknowledged);
         };
         let squeezed = squeezer.push(chosen, now);
@@ -142,11 +151,10 @@ impl Engine {
     /// out, as those of a formatted line.
     fn publish_squeezed(&mut self, id: NodeId, squeezed: &Squeezed, acknowledged: bool) {
         let ledger = &mut self.graph.node_mut(id).ledger;
-        ledger.drop(Reason::Repeated, squeezed.dropped.lines, squeezed.dropped.bytes);
-        ledger.entered.add(0, squeezed.grown);
+        ledger.drop_all(Reason::Repeated, &squeezed.dropped);
+        ledger.enter_all(&squeezed.grown);
         for batch in &squeezed.batches {
-            let Count { lines, bytes } = batch.count();
-            self.graph.node_mut(id).ledger.left.add(lines, bytes);
+            self.graph.node_mut(id).ledger.leave(batch.minute, batch.count());
             self.publish(id, batch, acknowledged);
         }
     }
@@ -159,6 +167,7 @@ impl Engine {
         else {
             return;
         };
+        let minute = batch.minute;
         let blocks = super::shape::blocks_at(&plan.body).is_some();
         let Lanes { lanes, partitioner, .. } = lanes;
         let Some(partitioner) = partitioner else {
@@ -167,14 +176,14 @@ impl Engine {
                 lane.push(batch, &mut self.cx);
             } else {
                 let lost = lane.offer(batch, &mut self.cx);
-                ledger.drop(lane.refusal(), lost.lines, lost.bytes);
+                ledger.drop(lane.refusal(), minute, lost);
             }
             return self.cx.touch(to);
         };
         for (number, lane) in (0..).zip(lanes.iter_mut()) {
             if let Some(share) = partitioner.share(&batch, number) {
                 let lost = lane.offer(share, &mut self.cx);
-                ledger.drop(lane.refusal(), lost.lines, lost.bytes);
+                ledger.drop(lane.refusal(), minute, lost);
             }
         }
         partitioner.assigned(&batch);
@@ -185,7 +194,7 @@ impl Engine {
     /// Lines from a spool enter the ledger only now.
     pub(super) fn complete(&mut self, lane: LaneId, completed: Completed) {
         let Completed { left, lost, reason } = completed;
-        let lines = left.lines + lost.lines;
+        let lines = left.sum().lines + lost.sum().lines;
         if lines == 0 {
             return;
         }
@@ -193,11 +202,12 @@ impl Engine {
         node.moved = self.cx.now;
         let consumer = self.consumers.get_mut(lane);
         if consumer.is_some() {
-            node.ledger.entered.add(lines, left.bytes + lost.bytes);
+            node.ledger.enter_all(&left);
+            node.ledger.enter_all(&lost);
         }
-        node.ledger.left.add(left.lines, left.bytes);
+        node.ledger.leave_all(&left);
         if let Some(reason) = reason {
-            node.ledger.drop(reason, lost.lines, lost.bytes);
+            node.ledger.drop_all(reason, &lost);
         }
         self.cx.touch(lane.node);
         if let Some(consumer) = consumer {

@@ -177,8 +177,7 @@ impl Lane {
         jobs.busy = false;
         jobs.wrote_at = cx.now;
         let mut left = self.queue.advance(bytes, &mut cx.budget);
-        left.lines -= refused.lines;
-        left.bytes -= refused.bytes;
+        let refused = left.take(refused);
         match (&error, &jobs.error) {
             (Some(error), None) => log::error!(
                 "{}: {error}; retrying every {DISK_RETRY:?}, lines wait in the queue",

@@ -33,6 +33,7 @@ mod child;
 mod connection;
 mod consumer;
 mod cx;
+mod dates;
 mod delivery;
 mod event;
 mod fan;
@@ -41,6 +42,7 @@ mod graph;
 mod jobs;
 mod lane;
 pub mod losses;
+pub mod minutes;
 #[cfg(test)]
 mod pair_tests;
 pub mod remedy;
@@ -64,6 +66,7 @@ use crate::filter::squeeze::Squeezer;
 use crate::ids::{LaneId, NodeId};
 use crate::ledger::Reason;
 use crate::limits::CLOSE_MIN;
+use crate::minute::Minute;
 
 use backpressure::Backpressure;
 use barrier::Barriers;
@@ -90,6 +93,8 @@ pub struct Engine {
     barriers: Barriers,
     backpressure: Backpressure,
     taps: Taps,
+    /// The minutes of nodes that are gone.
+    departed: Vec<minutes::Departed>,
     cx: Cx,
     fan: Fan,
     /// Children that were written to and have not read all of it.
@@ -125,6 +130,7 @@ impl Engine {
             barriers: Barriers::default(),
             backpressure: Backpressure::default(),
             taps: Taps::default(),
+            departed: Vec::new(),
             cx: Cx::default(),
             fan: Fan::default(),
             unread: BTreeSet::new(),
@@ -143,7 +149,7 @@ impl Engine {
         self.cx.now = now;
         match event {
             Event::Lines { node, batch } => self.receive(node, &batch),
-            Event::Counts { node, counts } => self.count_input(node, &counts),
+            Event::Counts { node, counts, at } => self.count_input(node, &counts, Minute::of(at)),
             Event::InputState { node, problem } => self.graph.node_mut(node).problem = problem,
             Event::InputEnded { node } => self.input_ended(node),
             Event::Barrier { node, number, inquiry } => self.set_barrier(node, number, inquiry),

@@ -5,6 +5,7 @@
 use crate::clock::Mono;
 use crate::filter::squeeze::Squeezer;
 use crate::ids::NodeId;
+use crate::ledger::tally::Tally;
 use crate::ledger::{Count, REASONS, Reason};
 use crate::limits::CLOSE_MIN;
 
@@ -131,7 +132,7 @@ impl Engine {
     fn give_up(&mut self, id: NodeId, stalled: bool) {
         let from_spool = self.consumers.reads_from_spool(id);
         let Some(node) = self.graph.get_mut(id) else { return };
-        let mut lost = Count::default();
+        let mut lost = Tally::default();
         match &mut node.body {
             Body::Spool(spool) => lost = spool.give_up(stalled, &mut self.cx),
             Body::Lanes(lanes) => {
@@ -140,19 +141,19 @@ impl Engine {
                     .iter_mut()
                     .filter(|lane| !from_spool || !lane.keeps_spooled_lines());
                 for lane in given_up {
-                    let count = lane.give_up(stalled, &mut self.cx);
-                    lost.add(count.lines, count.bytes);
+                    lost.add_all(&lane.give_up(stalled, &mut self.cx));
                 }
             }
             Body::Input { .. } | Body::Pass => {}
         }
-        if lost.lines > 0 && !from_spool {
-            node.ledger.drop(Reason::Shutdown, lost.lines, lost.bytes);
+        let lines = lost.sum().lines;
+        if lines > 0 && !from_spool {
+            node.ledger.drop_all(Reason::Shutdown, &lost);
             let what = match node.is_spool() {
                 true => "were not written to disk",
                 false => "were still waiting and are dropped",
             };
-            log::warn!("{}: {} lines {what}", node.name, lost.lines);
+            log::warn!("{}: {lines} lines {what}", node.name);
         }
     }
 
@@ -164,6 +165,7 @@ impl Engine {
         let Some(mut node) = self.graph.remove(id) else { return };
         Self::report_losses(id, &mut node, true, &mut self.cx);
         self.gone.add(&node);
+        self.keep_minutes_of(&node);
         if matches!(node.body, Body::Input { ended: false }) {
             self.open_inputs -= 1;
         }

@@ -85,7 +85,7 @@ fn every_loss_is_reported_when_it_begins_while_it_lasts_and_when_it_ends() {
     assert!(losses[0].ended && losses[0].why.is_none() && losses.len() == 1, "{losses:?}");
     let node = world.engine.find("in").unwrap();
     let counts = crate::input::InputCounts { kernel_drops: 7, ..Default::default() };
-    world.handle(Event::Counts { node, counts });
+    world.handle(Event::Counts { node, counts, at: std::time::UNIX_EPOCH });
     assert_eq!(reports(&mut world), [("in".into(), "kernel_drops", 7, false)]);
 }
 

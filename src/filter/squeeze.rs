@@ -20,6 +20,7 @@ use bytes::Bytes;
 use crate::batch::{Batch, Span};
 use crate::clock::Mono;
 use crate::ledger::Count;
+use crate::ledger::tally::Tally;
 use crate::limits::{SQUEEZE_LINE_MAX, SQUEEZE_SENDERS_MAX, SQUEEZE_TEXT_MAX};
 use crate::parse::syslog::Message;
 use crate::sources::{Gatherer, Source, Sources};
@@ -59,9 +60,9 @@ pub struct Squeezed {
     /// Lines that leave, in order.
     pub batches: Vec<Batch>,
     /// Repeats that were dropped.
-    pub dropped: Count,
+    pub dropped: Tally,
     /// Bytes by which messages with a count are longer than the repeat that they take the place of.
-    pub grown: u64,
+    pub grown: Tally,
 }
 
 impl Run {
@@ -84,10 +85,9 @@ impl Run {
     fn pass(&mut self, out: &mut Squeezed) {
         let Some((envelope, source)) = self.envelope.take() else { return };
         let line = self.summary();
-        let kept = self.line.len() as u64 + 1;
-        let made = line.len() as u64;
-        out.grown += made.saturating_sub(kept);
-        out.dropped.bytes += kept.saturating_sub(made);
+        // A message with a count has all of the repeat, and more.
+        let bytes = line.len() as u64 - (self.line.len() as u64 + 1);
+        out.grown.add(envelope.minute, Count { lines: 0, bytes });
         self.repeats = 0;
         let mut batch = envelope.with(line.into(), 1);
         batch.sources = source.map(Sources::one);
@@ -180,8 +180,9 @@ impl Squeezer {
         let fits = line.len() <= SQUEEZE_LINE_MAX;
         if let Some(run) = self.senders.get_mut(&self.key) {
             if run.pri == pri && run.line[run.start..] == line[start..] {
-                if run.repeats > 0 {
-                    out.dropped.add(1, run.line.len() as u64 + 1);
+                if let Some((before, _)) = &run.envelope {
+                    let count = Count { lines: 1, bytes: run.line.len() as u64 + 1 };
+                    out.dropped.add(before.minute, count);
                 }
                 run.repeats += 1;
                 let mut envelope = batch.with(Bytes::new(), 0);

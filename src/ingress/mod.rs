@@ -19,6 +19,7 @@ pub mod program;
 pub mod server;
 mod session;
 pub mod socket_path;
+pub mod told;
 pub mod wait;
 
 use std::io::ErrorKind;

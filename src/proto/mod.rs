@@ -4,6 +4,7 @@
 //! [`traits::Output`], and add it to a list below. The configuration's keys, the enums of the plan
 //! and the dispatch of every method come from the lists.
 
+pub mod audit;
 pub mod containers;
 pub mod fifo;
 pub mod file;
@@ -122,6 +123,8 @@ inputs! {
     Mark(mark::config::MarkPlan),
     /// Calls of Scribe and Flume over Thrift, each answered once it is on disk.
     Thrift(thrift::config::ThriftInPlan),
+    /// What the daemon itself counts.
+    Audit(audit::config::AuditPlan),
     /// The daemon's standard input; ends the daemon's work at end of file.
     Stdin(stdin::config::StdinPlan),
     /// A named pipe, created if missing and reopened at end of file.

@@ -15,6 +15,7 @@ use crate::fs::Fs;
 use crate::ingress::datagrams::DatagramSocket;
 use crate::ingress::files::watch::Meant;
 use crate::ingress::listener::Listener;
+use crate::ingress::told::Teller;
 use crate::ingress::{OpenError, Socket, Source};
 use crate::output::worker::{Worker, Workplace};
 use crate::settings::{Choice, Entry, Key, Report, Section};
@@ -66,6 +67,8 @@ pub struct Opening<'o> {
     pub sockets: Vec<Socket>,
     /// Those of them that it cannot use: their receivers must empty and close them.
     pub surplus: Vec<DatagramSocket>,
+    /// Where an input learns what the daemon counts.
+    pub teller: Teller,
     /// Additional sockets that share the port of the others.
     pub added: Vec<DatagramSocket>,
 }
@@ -235,6 +238,8 @@ pub enum Claim {
     File(PathBuf),
     /// A spool's folder.
     Folder(PathBuf),
+    /// What the daemon counts.
+    Counts,
     /// Standard output, which several nodes may write to, though probably by mistake.
     Stdout,
 }
@@ -319,6 +324,7 @@ impl Claim {
             Self::Stdin => format!("standard input is read by {owner}"),
             Self::File(_) => format!("this file is written by {owner}"),
             Self::Folder(_) => format!("[{table}] has its spool in this folder"),
+            Self::Counts => format!("[{table}] tells what this daemon counts"),
             Self::Stdout => format!("[{table}] writes to standard output too"),
         }
     }
@@ -332,6 +338,7 @@ impl Claim {
             Self::Path(_) | Self::Stdin | Self::Followed(_) => "read here",
             Self::File(_) | Self::Stdout => "written here",
             Self::Folder(_) => "used here",
+            Self::Counts => "told here",
         }
     }
 }

@@ -174,7 +174,7 @@ impl Pair {
         self.sender.engine.wrote(lane, bytes.len());
         let node = self.receiver.engine.find("edge").unwrap();
         for piece in session.take_pieces() {
-            let batch = piece.into_batch(&"edge".into(), std::time::SystemTime::UNIX_EPOCH);
+            let batch = piece.into_batch(&"edge".into(), self.receiver.minute().start());
             self.receiver.handle(Event::Lines { node, batch });
         }
         self.barrier += 1;

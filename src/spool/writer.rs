@@ -21,6 +21,7 @@ use crate::batch::Batch;
 use crate::fs::{Fs, FsFile, NEW, read_full, with_suffix, write_all};
 use crate::ids::Identity;
 use crate::limits::{FILE_MODE_DEFAULT, INPUTS_MAX, LINE_NUMBER_MAX, SEGMENT_HEADS};
+use crate::minute::Minute;
 
 /// The outcome of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,10 +99,13 @@ pub(super) struct Active<File> {
     pub(super) synced: u64,
     pub(super) begun: Written,
     pub(super) written: Written,
-    inputs: Vec<Arc<str>>,
+    inputs: Vec<InputRow>,
     /// True if its name is durable.
     pub(super) named: bool,
 }
+
+/// An input that has a row in a segment, and the minute that the row tells.
+type InputRow = (Arc<str>, Option<Minute>);
 
 /// A closed segment that no sync has covered yet.
 #[derive(Debug)]
@@ -561,11 +565,11 @@ struct Piece<'b> {
 impl<'b> Piece<'b> {
     /// Takes the first batches that fit into `room` bytes, at least one; their lines are numbered
     /// from `next` on.
-    fn of(batches: &'b [Batch], next: u64, room: u64, inputs: &mut Vec<Arc<str>>) -> Self {
+    fn of(batches: &'b [Batch], next: u64, room: u64, inputs: &mut Vec<InputRow>) -> Self {
         let mut piece = Self { rows: Vec::new(), outcomes: Vec::new(), size: 0, next };
         let mut origins = Vec::new();
         for batch in batches {
-            let known = inputs.contains(&batch.input);
+            let known = number_of(batch, inputs).is_some();
             let grown = (ROW * (1 + usize::from(!known)) + batch.bytes.len()) as u64;
             let again = batch.origin.is_some_and(|span| {
                 origins.iter().any(|(origin, last)| *origin == span.origin && *last >= span.last)
@@ -595,16 +599,29 @@ impl<'b> Piece<'b> {
     }
 }
 
+/// The minute that a batch's own row does not tell.
+fn told_minute(batch: &Batch) -> Option<Minute> {
+    (batch.minute != Minute::of(batch.received)).then_some(batch.minute)
+}
+
+/// The number of a batch's input in the segment, if it has a row.
+fn number_of(batch: &Batch, inputs: &[InputRow]) -> Option<usize> {
+    let minute = told_minute(batch);
+    // The last minutes are the likeliest.
+    inputs.iter().rposition(|(name, told)| *told == minute && *name == batch.input)
+}
+
 /// The rows of a batch, preceded by its input's row if that is new, and its payload.
-fn rows_of<'b>(batch: &'b Batch, first: u64, inputs: &mut Vec<Arc<str>>) -> (Vec<u8>, &'b [u8]) {
+fn rows_of<'b>(batch: &'b Batch, first: u64, inputs: &mut Vec<InputRow>) -> (Vec<u8>, &'b [u8]) {
     let mut rows = Vec::with_capacity(2 * ROW);
-    let known = inputs.iter().position(|name| *name == batch.input);
+    let known = number_of(batch, inputs);
     let number = known.unwrap_or(inputs.len());
     let input = u16::try_from(number).unwrap_or(INPUTS_MAX);
     if known.is_none() {
-        inputs.push(Arc::clone(&batch.input));
+        let minute = told_minute(batch);
+        inputs.push((Arc::clone(&batch.input), minute));
         let name = batch.input.to_string();
-        rows.extend_from_slice(&Row::Input { number: input, name }.encode());
+        rows.extend_from_slice(&Row::Input { number: input, name, minute }.encode());
     }
     let header = Header {
         first,

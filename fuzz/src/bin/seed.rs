@@ -171,7 +171,7 @@ fn segments() -> Vec<Vec<u8>> {
     let (spool, other) = (Identity::of(7), Identity::of(9));
     let begin =
         |first, origins| Row::Segment { spool, first, origins, durable: first }.encode().to_vec();
-    let input = Row::Input { number: 1, name: "in".into() }.encode().to_vec();
+    let input = Row::Input { number: 1, name: "in".into(), minute: None }.encode().to_vec();
     let origin = Row::Origin { spool: other, last: 5 }.encode().to_vec();
     let first = [begin(0, 0), input.clone(), batch(0, b"one\ntwo\n", None)].concat();
     let second = [

@@ -7,6 +7,7 @@ use super::page::{PAGE, POLICY};
 use super::request::{Page, Request};
 use super::token::Token;
 use crate::driver::usage::usage;
+use crate::engine::minutes::{MinutesQuery, MinutesReport};
 use crate::limits::METRICS_ANSWER;
 use crate::metrics::{Format, Snapshot, complaints, public, text};
 
@@ -37,6 +38,23 @@ pub(super) fn is_refused(token: &Token, request: &Request) -> Option<Page> {
     }
 }
 
+/// Status, kind and body.
+type Answer = (&'static str, &'static str, String);
+
+/// The answer of a loop that is too slow.
+fn late() -> Answer {
+    let text = format!("the daemon's loop has not answered within {METRICS_ANSWER:?}\n");
+    ("503 Service Unavailable", PLAIN, text)
+}
+
+fn answer_minutes(report: Option<MinutesReport>) -> Answer {
+    // Texts and numbers can always be written.
+    match report.and_then(|report| serde_json::to_string(&report).ok()) {
+        Some(json) => ("200 OK", JSON, json + "\n"),
+        None => late(),
+    }
+}
+
 /// The answers built from one snapshot, each at most once.
 pub(super) struct Answers {
     snapshot: Option<Arc<Snapshot>>,
@@ -55,12 +73,20 @@ impl Answers {
     }
 
     /// The answer to a request for a page, with its body or without.
-    pub(super) fn to(&mut self, page: Page, head_only: bool) -> Arc<[u8]> {
-        let asked = (page, head_only);
+    pub(super) fn to(
+        &mut self,
+        page: &Page,
+        head_only: bool,
+        minutes: impl FnOnce(&MinutesQuery) -> Option<MinutesReport>,
+    ) -> Arc<[u8]> {
+        let asked = (page.clone(), head_only);
         if let Some((_, answer)) = self.made.iter().find(|(other, _)| *other == asked) {
             return Arc::clone(answer);
         }
-        let (code, kind, body) = self.make(page);
+        let (code, kind, body) = match page {
+            Page::Minutes(query) => answer_minutes(minutes(query)),
+            page => self.make(page),
+        };
         let length = body.len();
         let mut answer = format!(
             "HTTP/1.1 {code}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{FIELDS}"
@@ -80,14 +106,14 @@ impl Answers {
         answer
     }
 
-    fn make(&self, page: Page) -> (&'static str, &'static str, String) {
-        let late = || format!("the daemon's loop has not answered within {METRICS_ANSWER:?}\n");
+    fn make(&self, page: &Page) -> Answer {
         match (page, &self.snapshot) {
-            (Page::Text(code, text), _) => (code, PLAIN, text.into()),
+            (Page::Text(code, text), _) => (code, PLAIN, (*text).into()),
             (Page::Picture, _) => ("200 OK", HTML, PAGE.into()),
-            (_, None) => ("503 Service Unavailable", PLAIN, late()),
+            (Page::Minutes(_), _) | (_, None) => late(),
             (Page::Status, Some(snapshot)) => ("200 OK", JSON, public::status(snapshot)),
             (Page::Metrics(format), Some(snapshot)) => {
+                let format = *format;
                 let kind = if format == Format::Text { TEXT } else { OPEN_METRICS };
                 ("200 OK", kind, text(snapshot, usage(), self.waited, format))
             }

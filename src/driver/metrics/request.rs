@@ -1,10 +1,11 @@
 //! HTTP requests for metrics: as much of HTTP/1.1 (RFC 9112) as a scraper needs.
 
+use crate::engine::minutes::MinutesQuery;
 use crate::limits::METRICS_REQUEST_MAX;
 use crate::metrics::Format;
 
 /// The requested page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Page {
     Metrics(Format),
     Health,
@@ -12,6 +13,8 @@ pub(crate) enum Page {
     Picture,
     /// The data of the picture.
     Status,
+    /// What nodes counted by the minute.
+    Minutes(MinutesQuery),
     /// An answer that does not need the loop: status code and text.
     Text(&'static str, &'static str),
 }
@@ -29,9 +32,9 @@ pub(crate) enum Need {
 
 impl Page {
     /// What its answer needs.
-    pub(crate) fn need(self) -> Need {
+    pub(crate) fn need(&self) -> Need {
         match self {
-            Self::Picture | Self::Text(..) => Need::Nothing,
+            Self::Picture | Self::Minutes(_) | Self::Text(..) => Need::Nothing,
             Self::Status => Need::Fresh,
             Self::Metrics(_) | Self::Health => Need::New,
         }
@@ -86,15 +89,46 @@ impl Request {
         if method != "GET" && method != "HEAD" {
             return text("405 Method Not Allowed", "only GET and HEAD\n");
         }
-        let page = match target.split('?').next().unwrap_or_default() {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let page = match path {
             "/metrics" => Page::Metrics(format(lines)),
             "/healthz" => Page::Health,
             "/" => Page::Picture,
             "/status.json" => Page::Status,
-            _ => Page::Text("404 Not Found", "try /, /status.json, /metrics or /healthz\n"),
+            "/minutes.json" => Page::Minutes(minutes(query)),
+            _ => Page::Text(
+                "404 Not Found",
+                "try /, /status.json, /minutes.json, /metrics or /healthz\n",
+            ),
         };
         Some(Self { page, head_only: method == "HEAD", shown })
     }
+}
+
+/// Which minutes a query asks for, as in `node=in&minutes=60`; what it does not know is passed over.
+fn minutes(query: &str) -> MinutesQuery {
+    let mut asked = MinutesQuery::default();
+    for (name, value) in query.split('&').filter_map(|part| part.split_once('=')) {
+        match name {
+            "node" => asked.node = Some(decoded(value)),
+            "minutes" => asked.minutes = value.parse().ok(),
+            _ => {}
+        }
+    }
+    asked
+}
+
+/// Decodes a value of a query (RFC 3986, section 2.1).
+fn decoded(value: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), value.as_bytes());
+    while let [first, after @ ..] = rest {
+        let code = after.get(..2).filter(|_| *first == b'%');
+        let code =
+            code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The value of the first header field of that name.
@@ -134,6 +168,20 @@ mod tests {
         assert_eq!(page(plain), Some(Page::Metrics(Format::Text)));
         let head = Request::read(b"HEAD /healthz HTTP/1.1\r\n\r\n").unwrap();
         assert!(head.head_only && head.page == Page::Health);
+    }
+
+    #[test]
+    fn minutes_are_asked_for_by_node_and_number() {
+        let asked = |target: &str| {
+            let head = format!("GET /minutes.json{target} HTTP/1.1\r\n\r\n");
+            match Request::read(head.as_bytes()).unwrap().page {
+                Page::Minutes(query) => (query.node, query.minutes),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(asked(""), (None, None));
+        assert_eq!(asked("?minutes=5&x=y&node=hub%2Espool"), (Some("hub.spool".into()), Some(5)));
+        assert_eq!(asked("?node=%zz%4&minutes=-1"), (Some("%zz%4".into()), None));
     }
 
     #[test]

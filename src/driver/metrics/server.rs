@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::Asks;
+use super::Ask;
 use super::answers::{Answers, is_refused};
 use super::listener::Listener;
 use super::request::{Need, Page, Request};
 use super::token;
 use crate::config::plan::MetricsAt;
 use crate::driver::wake::Wake;
+use crate::engine::minutes::{MinutesQuery, MinutesReport};
 use crate::limits::{
     LOOK_EVERY, METRICS_ANSWER, METRICS_ANSWERS_MAX, METRICS_CLIENTS_MAX, METRICS_FRESH,
     METRICS_PARTING, METRICS_REQUEST,
@@ -43,7 +44,7 @@ pub(super) struct Server {
     token: Option<token::Token>,
     /// `None` until it can listen.
     listener: Option<Listener>,
-    asks: SyncSender<Asks>,
+    asks: SyncSender<Ask>,
     /// The last snapshot. A page that asks often is shown it again while it is fresh.
     last: Option<(Instant, Arc<Snapshot>)>,
     wake: Wake,
@@ -79,7 +80,7 @@ impl Server {
     pub(super) fn new(
         at: MetricsAt,
         token: Option<token::Token>,
-        asks: SyncSender<Asks>,
+        asks: SyncSender<Ask>,
         wake: Wake,
         stop: Arc<AtomicBool>,
     ) -> io::Result<(Self, Waker)> {
@@ -185,16 +186,23 @@ impl Server {
         let mut asked: Vec<_> = asked.collect();
         if let Some(token) = &self.token {
             for (_, request) in &mut asked {
-                request.page = is_refused(token, request).unwrap_or(request.page);
+                if let Some(refusal) = is_refused(token, request) {
+                    request.page = refusal;
+                }
             }
         }
         let start = Instant::now();
-        let pages = asked.iter().map(|(_, request)| request.page);
+        let pages = asked.iter().map(|(_, request)| &request.page);
         let snapshot = self.snapshot_for(pages, start);
         let mut answers = Answers::new(snapshot, start.elapsed());
         for (at, request) in asked {
+            if !self.clients.contains_key(&at) {
+                continue;
+            }
+            let answer =
+                answers.to(&request.page, request.head_only, |query| self.ask_minutes(query));
             let Some(client) = self.clients.get_mut(&at) else { continue };
-            client.state = State::Answered(answers.to(request.page, request.head_only), 0);
+            client.state = State::Answered(answer, 0);
             client.until = Instant::now() + METRICS_REQUEST;
             self.serve(at);
         }
@@ -217,9 +225,9 @@ impl Server {
 
     /// The snapshot that these pages need; `None` if they need none, or the loop is too slow. Pages
     /// in browsers ask often, and alone do not have the loop make more than a few a second.
-    fn snapshot_for(
+    fn snapshot_for<'p>(
         &mut self,
-        pages: impl Iterator<Item = Page>,
+        pages: impl Iterator<Item = &'p Page>,
         now: Instant,
     ) -> Option<Arc<Snapshot>> {
         let need = pages.map(Page::need).max().unwrap_or(Need::Nothing);
@@ -238,9 +246,17 @@ impl Server {
     /// Asks the loop for a snapshot; `None` if it is too slow.
     fn ask(&self) -> Option<Snapshot> {
         let (answer, snapshot) = sync_channel(1);
-        self.asks.try_send(answer).ok()?;
+        self.asks.try_send(Ask::State(answer)).ok()?;
         self.wake.wake();
         snapshot.recv_timeout(METRICS_ANSWER).ok()
+    }
+
+    /// Asks the loop for minutes; `None` if it is too slow.
+    fn ask_minutes(&self, query: &MinutesQuery) -> Option<MinutesReport> {
+        let (answer, report) = sync_channel(1);
+        self.asks.try_send(Ask::Minutes(query.clone(), answer)).ok()?;
+        self.wake.wake();
+        report.recv_timeout(METRICS_ANSWER).ok()
     }
 }
 
@@ -342,6 +358,7 @@ mod tests {
         // It was asked once, and not again before it has answered.
         let first = metrics.asked().unwrap();
         assert!(metrics.asked().is_none());
+        let Ask::State(first) = first else { panic!("{first:?}") };
         assert!(first.try_send(snapshot()).is_err(), "its receiver is gone");
         let client = std::thread::spawn(move || (get(port, "/healthz"), get(port, "/healthz")));
         for complains in [false, true] {
@@ -353,6 +370,7 @@ mod tests {
             };
             let mut snapshot = snapshot();
             snapshot.status.nodes[1].stuck_seconds = complains.then_some(60.5);
+            let Ask::State(asks) = asks else { panic!("{asks:?}") };
             asks.send(snapshot).unwrap();
         }
         let (green, red) = client.join().unwrap();

@@ -37,8 +37,8 @@ fn repeats_become_one_line_with_their_number() {
              <13>Oct 11 22:14:16 h a[1]: other\n"
         )
     );
-    assert_eq!(squeezed.dropped, Count { lines: 2, bytes: 2 * A.len() as u64 });
-    assert_eq!(squeezed.grown, " message repeated 3 times: []".len() as u64);
+    assert_eq!(squeezed.dropped.sum(), Count { lines: 2, bytes: 2 * A.len() as u64 });
+    assert_eq!(squeezed.grown.sum().bytes, " message repeated 3 times: []".len() as u64);
     assert_eq!(squeezer.held(), Count::default());
 }
 
@@ -176,8 +176,9 @@ impl Fates {
                 self.told += times.map_or(1, |(times, _)| times.parse::<u64>().unwrap());
             }
         }
-        self.dropped.add(squeezed.dropped.lines, squeezed.dropped.bytes);
-        self.grown += squeezed.grown;
+        let dropped = squeezed.dropped.sum();
+        self.dropped.add(dropped.lines, dropped.bytes);
+        self.grown += squeezed.grown.sum().bytes;
     }
 }
 
