@@ -3,6 +3,8 @@
 //! so and passes.
 
 mod broker;
+mod group;
+mod input;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

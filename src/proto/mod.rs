@@ -108,6 +108,8 @@ inputs! {
     Fluent(fluent::config::FluentInPlan),
     /// The system's journal.
     Journal(journal::config::JournalPlan),
+    /// Records of a cluster of brokers.
+    Kafka(kafka::input_config::KafkaInPlan),
     /// Calls of Scribe and Flume over Thrift, each answered once it is on disk.
     Thrift(thrift::config::ThriftInPlan),
     /// The daemon's standard input; ends the daemon's work at end of file.

@@ -42,7 +42,7 @@ pub struct KafkaOutPlan {
     pub queue: u64,
 }
 
-const BROKERS: Key = Key::required(
+pub(super) const BROKERS: Key = Key::required(
     "brokers",
     Value::Texts("Host and port", r"^\S+:[0-9]+$"),
     "Brokers by which the cluster is entered; it names the others itself.",
@@ -52,7 +52,8 @@ const TOPIC: Key = Key::required(
     Value::Text("Topic, with fields as in {app}", r"^[A-Za-z0-9._{}-]+$"),
     "The topic; {input}, {host}, {app} and other fields of the line stand for what they are.",
 );
-const SASL: Key = Key::new("sasl", Value::Table(SASL_KEYS), "Who we are to the brokers.");
+pub(super) const SASL: Key =
+    Key::new("sasl", Value::Table(SASL_KEYS), "Who we are to the brokers.");
 const SASL_KEYS: &[Key] = &[MECHANISM, USER, PASSWORD_FILE, TOKEN];
 const MECHANISMS: [(&str, Mechanism); 4] = [
     ("PLAIN", Mechanism::Plain),
@@ -180,12 +181,12 @@ impl Output for KafkaOutPlan {
     }
 }
 
-fn missing(table: &Section<'_>, key: &Key, example: &str, report: &mut Report<'_>) {
+pub(super) fn missing(table: &Section<'_>, key: &Key, example: &str, report: &mut Report<'_>) {
     let message = format!("needs `{}`, as in {example}", key.name);
     report.error(&table.span, &table.path, message);
 }
 
-fn brokers(table: &Section<'_>, report: &mut Report<'_>) -> Option<Vec<(String, u16)>> {
+pub(super) fn brokers(table: &Section<'_>, report: &mut Report<'_>) -> Option<Vec<(String, u16)>> {
     let Some(entry) = table.entry(&BROKERS) else {
         missing(table, &BROKERS, "brokers = [\"k1:9092\", \"k2:9092\"]", report);
         return None;
@@ -230,7 +231,7 @@ fn topic(table: &Section<'_>, report: &mut Report<'_>) -> Option<TopicName> {
 }
 
 /// How brokers are reached.
-fn access(table: &Section<'_>, report: &mut Report<'_>) -> Option<Access> {
+pub(super) fn access(table: &Section<'_>, report: &mut Report<'_>) -> Option<Access> {
     let tls = match tls::client_entry(table) {
         Some(entry) => Some(tls::client(entry, report)?),
         None => None,
