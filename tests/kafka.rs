@@ -5,6 +5,7 @@
 mod broker;
 mod group;
 mod input;
+mod tee;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

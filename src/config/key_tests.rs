@@ -13,6 +13,7 @@ const VALUES: &[(&str, &str)] = &[
     ("input.containers", "\"/var/log/pods\""),
     ("input.fluent", "\"127.0.0.1:1\""),
     ("input.journal", "true"),
+    ("input.kafka", "{ brokers = [\"h:1\"], topic = \"t\" }"),
     ("input.thrift", "\"127.0.0.1:1\""),
     ("input.stdin", "true"),
     ("input.fifo", "\"/f\""),

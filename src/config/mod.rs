@@ -30,6 +30,7 @@ mod socket;
 mod spool;
 #[cfg(test)]
 mod tests;
+pub mod tee;
 pub mod udp2log;
 
 use std::fs::File;
