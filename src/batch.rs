@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use crate::ids::Identity;
 use crate::ledger::Count;
 use crate::limits;
+use crate::minute::Minute;
 use crate::sources::Sources;
 
 /// Whole lines that entered together.
@@ -26,6 +27,9 @@ pub struct Batch {
     pub input: Arc<str>,
     /// When they were received.
     pub received: SystemTime,
+    /// The minute in which a logweir first received them; that of `received` unless another logweir
+    /// had them before.
+    pub minute: Minute,
     /// The numbers under which they arrived; `None` if their origin does not number lines.
     pub origin: Option<Span>,
     /// Their numbers in a spool of this daemon; `None` if they are not in one.
@@ -102,7 +106,8 @@ impl Numbers {
 impl Batch {
     /// Lines without a numbered origin or a known sender.
     pub fn new(bytes: Bytes, lines: u32, input: Arc<str>, received: SystemTime) -> Self {
-        Self { bytes, lines, input, received, origin: None, numbers: None, sources: None }
+        let minute = Minute::of(received);
+        Self { bytes, lines, input, received, minute, origin: None, numbers: None, sources: None }
     }
 
     /// Other lines with the same origin and time, or a part of these. `sources` keeps counting

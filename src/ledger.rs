@@ -5,7 +5,16 @@
 //! Counters only grow. The queued count comes from the queue itself, so the balance is a check and
 //! not a definition.
 
+pub mod minutes;
+pub mod tally;
+pub mod told;
+
 use serde::Serialize;
+
+use crate::minute::Minute;
+
+use minutes::Minutes;
+use tally::Tally;
 
 /// Why a line was dropped. The set is closed; users see the words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,10 +41,12 @@ pub enum Reason {
     Duplicate,
     /// The peer takes no line that is so long.
     Oversize,
+    /// A message that was joined with its repeats.
+    Repeated,
 }
 
 /// All reasons, in the order of the ledger.
-pub const REASONS: [Reason; 10] = [
+pub const REASONS: [Reason; 11] = [
     Reason::QueueFull,
     Reason::ChildGone,
     Reason::Rate,
@@ -46,6 +57,7 @@ pub const REASONS: [Reason; 10] = [
     Reason::Damaged,
     Reason::Duplicate,
     Reason::Oversize,
+    Reason::Repeated,
 ];
 
 impl Reason {
@@ -62,6 +74,7 @@ impl Reason {
             Self::Damaged => "damaged",
             Self::Duplicate => "duplicate",
             Self::Oversize => "oversize",
+            Self::Repeated => "repeated",
         }
     }
 }
@@ -93,12 +106,52 @@ pub struct Ledger {
     /// Lines that the selectors rejected.
     pub not_selected: Count,
     dropped: [Count; REASONS.len()],
+    /// The same by the minute in which the lines were first received.
+    pub minutes: Minutes,
 }
 
 impl Ledger {
+    /// Counts lines that entered.
+    pub fn enter(&mut self, minute: Minute, count: Count) {
+        self.entered.add(count.lines, count.bytes);
+        self.minutes.at(minute).entered.add(count.lines, count.bytes);
+    }
+
+    /// Counts lines that entered, of several minutes.
+    pub fn enter_all(&mut self, tally: &Tally) {
+        tally.iter().for_each(|(minute, count)| self.enter(minute, count));
+    }
+
+    /// Counts lines that left.
+    pub fn leave(&mut self, minute: Minute, count: Count) {
+        self.left.add(count.lines, count.bytes);
+        self.minutes.at(minute).left.add(count.lines, count.bytes);
+    }
+
+    /// Counts lines that left, of several minutes.
+    pub fn leave_all(&mut self, tally: &Tally) {
+        tally.iter().for_each(|(minute, count)| self.leave(minute, count));
+    }
+
+    /// Counts lines that the selectors rejected.
+    pub fn reject(&mut self, minute: Minute, count: Count) {
+        if count != Count::default() {
+            self.not_selected.add(count.lines, count.bytes);
+            self.minutes.at(minute).not_selected.add(count.lines, count.bytes);
+        }
+    }
+
     /// Counts dropped lines.
-    pub fn drop(&mut self, reason: Reason, lines: u64, bytes: u64) {
-        self.dropped[reason as usize].add(lines, bytes);
+    pub fn drop(&mut self, reason: Reason, minute: Minute, count: Count) {
+        if count != Count::default() {
+            self.dropped[reason as usize].add(count.lines, count.bytes);
+            self.minutes.at(minute).drop(reason, count);
+        }
+    }
+
+    /// Counts dropped lines of several minutes.
+    pub fn drop_all(&mut self, reason: Reason, tally: &Tally) {
+        tally.iter().for_each(|(minute, count)| self.drop(reason, minute, count));
     }
 
     /// The lines dropped for `reason`.
@@ -139,9 +192,12 @@ mod tests {
     #[test]
     fn a_line_without_a_fate_breaks_the_balance() {
         let mut ledger = Ledger::default();
-        ledger.entered.add(3, 30);
-        ledger.left.add(1, 10);
-        ledger.drop(Reason::Rate, 1, 10);
+        let (minute, one) = (Minute::from_number(7), Count { lines: 1, bytes: 10 });
+        ledger.enter(minute, Count { lines: 3, bytes: 30 });
+        ledger.leave(minute, one);
+        ledger.drop(Reason::Rate, minute, one);
+        let row = ledger.minutes.rows().next().unwrap();
+        assert_eq!((row.minute, row.counts.waiting()), (minute, one));
         assert!(!ledger.balances(Count::default()));
         assert!(ledger.balances(Count { lines: 1, bytes: 10 }));
     }

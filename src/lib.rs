@@ -38,6 +38,7 @@ pub mod ledger;
 pub mod limits;
 pub mod logger;
 pub mod metrics;
+pub mod minute;
 pub mod net;
 pub mod output;
 pub mod parse;

@@ -93,6 +93,8 @@ pub const RECV_SLOTS: usize = 64;
 /// Pause after a read that was not full while a stream is steady, and while something downstream is
 /// busy.
 pub const RECV_PAUSE: Duration = Duration::from_millis(1);
+/// The longest rest after a read of a pipe, in those pauses.
+pub const RECV_RESTS_MAX: u32 = 4;
 /// Number of those pauses after which the collected lines are sent to the loop.
 pub const RECV_PAUSES_MAX: u32 = 20;
 /// If messages have this mean size, they are received in place, one message per call.
@@ -216,6 +218,8 @@ pub const METRICS_REQUEST: Duration = Duration::from_secs(5);
 pub const METRICS_PARTING: Duration = Duration::from_secs(1);
 /// Maximum number of different answers held for slow clients.
 pub const METRICS_ANSWERS_MAX: usize = 8;
+/// A snapshot of this age is still shown to a page.
+pub const METRICS_FRESH: Duration = Duration::from_millis(250);
 /// A loop that provides no snapshot within this time is too slow.
 pub const METRICS_ANSWER: Duration = Duration::from_secs(2);
 /// A pass of the loop that takes longer than this counts as late.
@@ -224,12 +228,43 @@ pub const PASS_LATE: Duration = Duration::from_millis(500);
 pub const LOSS_EVERY: Duration = Duration::from_secs(60);
 /// Losses have ended when nothing was lost for this long.
 pub const LOSS_QUIET: Duration = Duration::from_secs(60);
+/// An episode that lasts is only reported again if something was lost in this time.
+pub const LOSS_LATELY: Duration = Duration::from_secs(30);
 /// Episodes of losses that are remembered; of more the oldest is forgotten.
 pub const LOSSES_MAX: usize = 4096;
 /// For how long they are remembered.
 pub const LOSSES_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// The file of losses is rewritten when it is larger than this.
 pub const LOSSES_FILE_MAX: u64 = 1 << 20;
+/// Minutes by which every node counts, a day.
+pub const MINUTES_KEPT: u32 = 24 * 60;
+/// How many minutes ahead the clock of another logweir may be for its minutes to be believed.
+pub const MINUTES_AHEAD: u32 = 10;
+/// Rows of minutes that all nodes keep together, of 64 bytes each and about 100 more in a minute
+/// with drops. Up to 91 busy nodes keep a whole day; of more, each keeps less.
+pub const MINUTES_ROWS: usize = 128 * 1024;
+/// Rows of minutes that a node keeps at least, however many nodes there are.
+pub const MINUTES_ROWS_MIN: usize = 30;
+/// How long after its end a minute counts as closed.
+pub const MINUTES_CLOSE: Duration = Duration::from_secs(5);
+/// The file of minutes is rewritten when it is larger than this.
+pub const MINUTES_FILE_MAX: u64 = 32 << 20;
+/// Audit lines that enter together, in bytes.
+pub const AUDIT_PIECE: usize = 64 * 1024;
+/// Closed windows that wait to be told; of more, the oldest are told later, with what changes.
+pub const TOLD_WAITING: usize = 4;
+/// Windows of nodes that `logweir audit` holds, about 300 bytes each; of more, the oldest windows are
+/// left out.
+pub const AUDIT_ENTRIES_MAX: usize = 400_000;
+/// Minutes of all nodes in an answer where none are asked for: an hour.
+pub const MINUTES_DEFAULT: u32 = 60;
+/// Rows of minutes in an answer, about 100 bytes each; of more nodes, fewer minutes are told.
+pub const MINUTES_ANSWER: usize = 20_000;
+/// Nodes that are gone whose minutes are kept.
+pub const MINUTES_DEPARTED: usize = 64;
+/// Changes of the minute that are remembered of the lines of a spool, so that lines that were
+/// dropped unread can be dated; of more, the oldest are forgotten. 16 bytes each.
+pub const SPOOL_DATES_MAX: usize = 8192;
 /// Default of `stuck_after`: an output that has released no lines for this long is stuck.
 pub const STUCK_DEFAULT: Duration = Duration::from_secs(60);
 /// Minimum of `stuck_after`.
@@ -246,6 +281,21 @@ pub const CONTROL_REQUEST_MAX: usize = 64 * 1024;
 pub const CONTROL_ANSWERS_MAX: usize = 4 * 1024 * 1024;
 
 const _: () = assert!(TAP_PIECE <= TAP_BYTES && TAP_BYTES <= TAPS_BYTES);
+
+/// Lines a second that an output writes to terminals at most.
+pub const TERMINAL_LINES: u32 = 20;
+/// Bytes of a line that a terminal shows at most.
+pub const TERMINAL_LINE_MAX: usize = 1024;
+
+/// Shortest `squeeze`.
+pub const SQUEEZE_MIN: Duration = Duration::from_secs(1);
+/// Maximum number of senders whose repeats a filter joins at a time. Beyond, the repeats of the one
+/// that began first pass.
+pub const SQUEEZE_SENDERS_MAX: usize = 1024;
+/// Maximum size of the last messages of all those senders together.
+pub const SQUEEZE_TEXT_MAX: usize = 1 << 20;
+/// Longer lines are not compared with others: they pass.
+pub const SQUEEZE_LINE_MAX: usize = 8 << 10;
 
 /// Maximum number of senders whose sequence numbers an input tracks.
 pub const SENDERS_MAX: usize = 4096;
@@ -398,6 +448,14 @@ pub const LOOKUP_EVERY: Duration = Duration::from_secs(30);
 pub const LOOKUPS_MAX: usize = 16;
 /// Maximum number of addresses of a name that are tried.
 pub const ADDRESSES_MAX: usize = 32;
+/// Bytes of `/etc/resolv.conf` that are read.
+pub const RESOLV_MAX: u64 = 64 * KIB;
+/// Bounds of how long the answer for a service holds, whatever its time to live.
+pub const SERVICE_TTL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// Minimum wait before a service is looked up again because all its hosts failed.
+pub const SERVICE_EVERY: Duration = Duration::from_secs(1);
+/// Maximum number of hosts of a service that are used.
+pub const SERVICE_HOSTS_MAX: usize = 64;
 /// Time limit for connecting to one address, and again for opening the session.
 pub const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Default of a forwarder's `timeout`: how long a peer may leave lines unanswered.

@@ -1,6 +1,8 @@
 //! The daemon's state for monitoring: metrics of the ledgers, with the same figures as `top`, and
 //! health complaints.
 
+pub mod public;
+
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,8 +14,8 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::engine::remedy;
-use crate::engine::status::{InputStatus, NodeStatus, ReaderStatus, Status};
+use crate::engine::status::{GoneStatus, InputStatus, NodeStatus, ReaderStatus, Status};
+use crate::engine::trouble::{self, Level};
 
 /// The daemon's state at one moment.
 #[derive(Debug, Clone)]
@@ -83,26 +85,9 @@ pub fn complaints(snapshot: &Snapshot) -> Vec<String> {
     let limit = snapshot.stuck_after.as_secs_f64();
     let mut complaints = Vec::new();
     for node in &snapshot.status.nodes {
-        let name = &node.name;
-        if let Some(seconds) = node.stuck_seconds.filter(|seconds| *seconds > limit) {
-            let why = remedy::stalled(node).map_or_else(String::new, |why| format!(": {why}"));
-            complaints.push(format!("{name}: nothing has left its queue for {seconds:.0} s{why}"));
-        }
-        if let Some(error) = &node.error {
-            complaints.push(format!("{name}: {error}"));
-        }
-        for lane in node.lanes.iter().filter(|lane| lane.peer.is_none()) {
-            let lasts = lane.down_seconds.is_some_and(|seconds| seconds as f64 > limit);
-            if let Some(error) = lane.error.as_ref().filter(|_| lane.unresolved || lasts) {
-                complaints.push(format!("{name}: {error}"));
-            }
-        }
-        if loops(node) {
-            complaints.push(format!("{name}: its process is in a crash loop"));
-        }
-        if !node.balanced {
-            complaints.push(format!("{name}: its ledger does not balance"));
-        }
+        let troubles = trouble::of(node, limit).into_iter();
+        let bad = troubles.filter(|trouble| trouble.level == Level::Unhealthy);
+        complaints.extend(bad.map(|trouble| format!("{}: {}", node.name, trouble.sentence())));
     }
     complaints
 }
@@ -383,6 +368,9 @@ impl Metrics {
                 status.queues_bytes as f64,
             ),
             ("memory_bytes", "The budget of all queues", false, *memory as f64),
+            ("gone_dropped", "Lines and datagrams lost by nodes that reloads removed", true, {
+                status.gone.as_ref().map_or(0, GoneStatus::lost) as f64
+            }),
             (
                 "stuck_after_seconds",
                 "Time after which a blocked output counts as stuck",

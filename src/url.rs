@@ -60,7 +60,7 @@ pub struct Url {
     pub protocol: Protocol,
     /// A name or an address; an IPv6 address is without its brackets.
     pub host: String,
-    /// The port, never 0.
+    /// The port; 0 where the host is the name of a service, whose hosts and ports DNS knows.
     pub port: u16,
 }
 
@@ -88,6 +88,26 @@ impl Url {
             _ => return Err(format!("`{port}` is not a port: write a number from 1 to 65535")),
         };
         Ok(Self { protocol, host: host.to_string(), port })
+    }
+
+    /// Parses the URL of a peer or of a service: a host that begins with `_` and has no port.
+    /// Whether DNS can have such a service is for the caller to check.
+    ///
+    /// # Errors
+    /// What is wrong, and what to write.
+    pub fn parse_peer(text: &str, allowed: &[Protocol]) -> Result<Self, String> {
+        let (scheme, rest) = text.split_once("://").unwrap_or_default();
+        let name = rest.strip_suffix('/').unwrap_or(rest);
+        let protocol = allowed.iter().copied().find(|protocol| protocol.word() == scheme);
+        match protocol.filter(|_| name.starts_with('_') && !name.contains(':')) {
+            Some(protocol) => Ok(Self { protocol, host: name.to_string(), port: 0 }),
+            None => Self::parse(text, allowed),
+        }
+    }
+
+    /// Returns whether it names a service, whose hosts and ports DNS knows.
+    pub fn is_service(&self) -> bool {
+        self.port == 0
     }
 }
 
@@ -160,7 +180,9 @@ fn split_port<'a>(scheme: &str, rest: &'a str) -> Result<(&'a str, &'a str), Str
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = self.protocol.word();
-        if self.host.contains(':') {
+        if self.is_service() {
+            write!(f, "{scheme}://{}", self.host)
+        } else if self.host.contains(':') {
             write!(f, "{scheme}://[{}]:{}", self.host, self.port)
         } else {
             write!(f, "{scheme}://{}:{}", self.host, self.port)
@@ -207,6 +229,29 @@ mod tests {
             assert_eq!(text.parse::<Url>().unwrap().to_string(), text);
         }
         assert_eq!("udp://[::1]:1/".parse::<Url>().unwrap().host, "::1");
+    }
+
+    #[test]
+    fn a_service_has_no_port() {
+        let allowed = [Protocol::Relp, Protocol::RelpTls];
+        for text in ["relp://_relp._tcp.example.org", "relp+tls://_relp.example.org."] {
+            let url = Url::parse_peer(text, &allowed).unwrap();
+            assert!(url.is_service());
+            assert_eq!(url.to_string(), text);
+        }
+        // With a port it is a host like any other.
+        let url = Url::parse_peer("relp://_relp:2514", &allowed).unwrap();
+        assert_eq!((url.host.as_str(), url.port, url.is_service()), ("_relp", 2514, false));
+        for (text, message) in [
+            ("relp://relp.example.org", "the port is missing"),
+            ("tcp://_relp._tcp.example.org", "`tcp` is not a protocol known here"),
+        ] {
+            let error = Url::parse_peer(text, &allowed).unwrap_err();
+            assert!(error.contains(message), "{text}: {error}");
+        }
+        // A tool sends to one host.
+        let error = "relp://_relp._tcp.example.org".parse::<Url>().unwrap_err();
+        assert!(error.contains("the port is missing"), "{error}");
     }
 
     #[test]

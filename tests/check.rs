@@ -275,3 +275,102 @@ fn an_include_that_is_wrong_is_refused() {
         assert!(report.contains(said), "{include}: {report}");
     }
 }
+
+/// What `check --access` says of a configuration, and its exit code.
+fn access(dir: &TempDir, nodes: &str, user: Option<&str>) -> (Option<i32>, String) {
+    let file = dir.path().join("access.toml");
+    let dir = dir.path().display().to_string();
+    let text = format!("[daemon]\ncontrol = \"{{dir}}/sock\"\n{nodes}").replace("{dir}", &dir);
+    fs::write(&file, text).unwrap();
+    let mut command = Command::new(crate::util::LOGWEIR);
+    command.args(["check", "--access", "-c"]).arg(&file);
+    command.args(user.map(|user| format!("--user={user}")));
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// What is in a folder.
+fn names(folder: &Path) -> Vec<std::ffi::OsString> {
+    let mut names: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names
+}
+
+/// As whoever runs the tests.
+fn own() -> String {
+    nix::unistd::User::from_uid(nix::unistd::Uid::effective()).unwrap().unwrap().name
+}
+
+#[test]
+fn access_is_tried_and_nothing_is_changed() {
+    let dir = TempDir::new().unwrap();
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (used, free) = (taken.local_addr().unwrap().port(), crate::util::free_port());
+    fs::write(dir.path().join("file"), "kept").unwrap();
+    let fine = format!(
+        "[input.u]\nudp = \"127.0.0.1:{free}\"\n[input.t]\nsyslog = \"tcp://127.0.0.1:{free}\"\n\
+         [input.f]\nfifo = \"{{dir}}/fifo\"\n\
+         [filter.r]\nrun = \"exec cat\"\n\
+         [output.new]\nfile = \"{{dir}}/a/b/{{host}}.log\"\n\
+         [output.old]\nfrom = \"r\"\nfile = \"{{dir}}/file\"\n\
+         [output.s]\nudp = \"127.0.0.1:9\"\nspool = {{ dir = \"{{dir}}/spool\" }}\n"
+    );
+    fs::write(dir.path().join("access.toml"), "").unwrap();
+    let before = names(dir.path());
+    assert_eq!(access(&dir, &fine, Some(&own())), (Some(0), String::new()));
+    let wrong = format!(
+        "[input.u]\nudp = \"127.0.0.1:{used}\"\n[input.n]\nudp = \"192.0.2.1:{free}\"\n\
+         [input.l]\ntail = \"{{dir}}/none/*.log\"\n\
+         [output.c]\npipe = \"cat |\"\n[output.p]\npipe = \"no-such-program-here x\"\n\
+         [output.d]\nfile = \"{{dir}}/file/x\"\n\
+         [output.o]\nfile = \"{{dir}}/o\"\nowner = \"no-such-user\"\ngroup = \"no-such-group\"\n\
+         [output.t]\nforward = \"tls://127.0.0.1:9\"\ntls = {{ ca = \"{{dir}}/none.pem\" }}\n"
+    );
+    let (code, said) = access(&dir, &wrong, Some(&own()));
+    assert_eq!(code, Some(1), "{said}");
+    let dir_name = dir.path().display();
+    for line in [
+        format!("input.u: 127.0.0.1:{used} is used by another program"),
+        format!("input.n: 192.0.2.1:{free} is no address of this host now"),
+        format!("input.l: {dir_name}/none is not there yet"),
+        "output.c: the shell does not understand its command: ".into(),
+        "output.p: there is no program no-such-program-here, or it may not be run".into(),
+        format!("output.d: {dir_name}/file is not a folder"),
+        "output.o: owner: there is no user no-such-user".into(),
+        "output.o: group: there is no group no-such-group".into(),
+        format!("output.t: tls: {dir_name}/none.pem: "),
+        format!("logweir: 9 things cannot be had by {}", own()),
+    ] {
+        assert!(said.contains(&line), "{line}\n{said}");
+    }
+    assert_eq!(fs::read(dir.path().join("file")).unwrap(), b"kept");
+    assert_eq!(before, names(dir.path()));
+}
+
+#[test]
+fn access_of_another_user_is_what_that_user_may_do() {
+    if !nix::unistd::geteuid().is_root() {
+        return crate::util::skip_here("needs root");
+    }
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("secret"), "").unwrap();
+    let nodes = "[input.u]\nudp = \"127.0.0.1:0\"\n\
+                 [output.f]\nfile = \"{dir}/new\"\nowner = \"root\"\n\
+                 [output.p]\npipe = \"cat\"\nuser = \"daemon\"\n"
+        .replace(":0", &format!(":{}", crate::util::free_port()));
+    assert_eq!(access(&dir, &nodes, Some("root")).0, Some(0));
+    let (code, said) = access(&dir, &nodes, Some("nobody"));
+    assert_eq!(code, Some(1), "{said}");
+    for line in [
+        format!("output.f: nothing can be made in {} (", dir.path().display()),
+        "output.f: owner: only root, or CAP_CHOWN, gives files to root".into(),
+        "output.p: user: running as daemon needs root, or CAP_SETUID and CAP_SETGID".into(),
+        "cannot be had by nobody".into(),
+    ] {
+        assert!(said.contains(&line), "{line}\n{said}");
+    }
+    let (code, said) = access(&dir, &nodes, Some("no-such-user"));
+    assert_eq!(code, Some(1));
+    assert!(said.contains("there is no user no-such-user"), "{said}");
+}

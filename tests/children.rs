@@ -314,3 +314,57 @@ fn pipes_that_take_the_same_lines_share_them_whatever_becomes_of_one() {
     assert_eq!(daemon.node("in").input.unwrap().kernel_drops, 0);
     daemon.stop();
 }
+
+#[test]
+fn a_program_that_keeps_its_output_back_prints_at_once_to_a_terminal() {
+    // `sed` prints in blocks where its output is a pipe.
+    let filter = |name: &str, more: &str| {
+        format!(
+            "[filter.{name}]\nfrom = \"in\"\nrun = \"sed s/line/{name}/\"\n{more}\
+             [output.of-{name}]\nfrom = \"{name}\"\nfile = \"{{dir}}/{name}\"\n"
+        )
+    };
+    let nodes = filter("late", "") + &filter("soon", "unbuffered = true\n");
+    let mut daemon = Daemon::start(&nodes);
+    daemon.send_numbered(0, 30);
+    let wanted: Vec<_> = (0..30).map(|number| format!("soon {number}")).collect();
+    assert_eq!(daemon.wait_lines("soon", 30), wanted);
+    let late = daemon.wait_node("late", |node| node.lines_out == 30);
+    assert_eq!(late.printed, Some(0));
+    let status = String::from_utf8(daemon.ctl("status").stdout).unwrap();
+    let note = "read 30, printed 0: does it buffer its output? (unbuffered = true)";
+    let told: Vec<_> = status.lines().filter(|line| line.contains(note)).collect();
+    assert!(told.len() == 1 && told[0].contains("late"), "{status}");
+    // Bytes are not changed, and the end of the process is the end of what it prints.
+    daemon.send(b"\xff\x00\t\x03\x04 \r\n");
+    assert_eq!(daemon.stop().0, Some(0));
+    let soon = std::fs::read(daemon.path("soon")).unwrap();
+    assert!(soon.ends_with(b"soon 29\n\xff\x00\t\x03\x04 \r\n"), "{}", soon.escape_ascii());
+    assert_eq!(daemon.wait_lines("late", 31)[29], "late 29");
+}
+
+#[test]
+fn what_a_filter_has_printed_it_has_read() {
+    let daemon = Daemon::start(
+        "[filter.cat]\nfrom = \"in\"\nrun = \"cat\"\n\
+         [output.all]\nfrom = \"cat\"\nfile = \"{dir}/all\"\n",
+    );
+    for number in 0..200 {
+        daemon.send(format!("line {number}\n").as_bytes());
+        let node = daemon.node("cat");
+        assert!(node.printed <= Some(node.lines_out), "{node:?}");
+    }
+    daemon.wait_lines("all", 200);
+    let node = daemon.node("cat");
+    assert_eq!((node.printed, node.lines_out), (Some(200), 200));
+}
+
+#[test]
+fn python_prints_each_line_at_once() {
+    let daemon = Daemon::start(
+        "[filter.env]\nfrom = \"in\"\nrun = 'while read -r line; do echo \"$PYTHONUNBUFFERED $line\"; done'\n\
+         [output.all]\nfrom = \"env\"\nfile = \"{dir}/all\"\n",
+    );
+    daemon.send(b"x\n");
+    assert_eq!(daemon.wait_lines("all", 1), ["1 x"]);
+}

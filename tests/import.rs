@@ -63,7 +63,13 @@ fn messages(text: &str) -> Vec<String> {
             });
         }
     }
-    messages
+    if !text.contains("#@ repeats") {
+        return messages;
+    }
+    // Most of them come again, up to four times.
+    let times = (0..messages.len()).map(|at| at % 6);
+    let repeated = messages.iter().zip(times).map(|(message, times)| vec![message.clone(); times]);
+    repeated.flatten().collect()
 }
 
 /// Whether a UDP socket is bound to this port, as /proc/net/udp and udp6 write it.
@@ -350,4 +356,163 @@ fn a_configuration_of_udp2log_is_imported_whole() {
     let output = run(&["import", "udp2log", path], b"");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("udp2log:1:6: error: "));
+}
+
+/// A configuration as syslog-ng's own packages ship it, with a network and a hub.
+const SYSLOG_NG: &str = r#"@version: 3.38
+@include "scl.conf"
+options { create-dirs(yes); perm(0640); dir-perm(0750); use-dns(no); };
+source s_net { network(ip("127.0.0.1") port({port}) transport("udp")); };
+source s_unused { internal(); };
+template t_plain { template("$HOST $PROGRAM: $MSG\n"); };
+filter f_auth { facility(auth, authpriv); };
+filter f_worse { level(err..emerg); };
+filter f_cron { program("^cron") and not host("web1" type(string)); };
+filter f_rest { not filter(f_auth) and not facility(mail); };
+destination d_auth { file("{dir}/auth" template(t_plain)); };
+destination d_cron { file("{dir}/cron"); };
+destination d_hosts { file("{dir}/hosts/$HOST/$PROGRAM.log" template("${ISODATE} ${HOST} ${MSGHDR}${MSG}\n")); };
+destination d_worse { file("{dir}/worse" perm(0600)); };
+log { source(s_net); filter(f_cron); destination(d_cron); flags(final); };
+log { source(s_net); filter(f_auth); destination(d_auth); };
+log { source(s_net); filter(f_worse); filter(f_rest); destination(d_worse); };
+log { source(s_net); filter(f_rest); destination(d_hosts); };
+"#;
+
+fn import_syslog_ng(text: &str) -> (Option<i32>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("syslog-ng.conf");
+    std::fs::write(&file, text).unwrap();
+    let output = run(&["import", "syslog-ng", file.to_str().unwrap()], b"");
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn a_configuration_of_syslog_ng_does_the_same() {
+    let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+    let out = dir.path().join("out");
+    let (code, made) = import_syslog_ng(&filled(SYSLOG_NG, &out, port));
+    assert_eq!(code, Some(0), "{made}");
+    let (config, control) = (dir.path().join("logweir.toml"), dir.path().join("sock"));
+    let daemon = format!("[daemon]\ncontrol = \"{}\"\n", control.display());
+    std::fs::write(&config, format!("{daemon}{made}")).unwrap();
+    let errors = std::fs::File::create(dir.path().join("errors")).unwrap();
+    let child = Command::new(LOGWEIR).args(["run", "-c"]).arg(&config).stderr(errors).spawn();
+    let mut logweir = Killed(child.unwrap());
+    wait_for("logweir to answer", || ask(&control, Request::Status).ok());
+    let messages = messages("");
+    send(port, false, &messages);
+    wait_for("logweir to receive all", || {
+        let status: Status =
+            serde_json::from_value(ask(&control, Request::Status).unwrap()).unwrap();
+        let received: u64 =
+            status.nodes.iter().filter(|node| node.input.is_some()).map(|node| node.lines_in).sum();
+        (received == messages.len() as u64).then_some(())
+    });
+    logweir.end();
+    // Facility, severity, host, program and text of each message.
+    let parsed: Vec<_> = messages
+        .iter()
+        .map(|message| {
+            let (pri, rest) = message[1..].split_once('>').unwrap();
+            let pri: usize = pri.parse().unwrap();
+            let words: Vec<_> = rest.splitn(5, ' ').collect();
+            let (tag, text) = words[4].split_once(": ").unwrap();
+            (pri / 8, pri % 8, words[3], tag.split('[').next().unwrap(), tag, text, rest)
+        })
+        .collect();
+    let is_cron = |app: &str, host: &str| app.starts_with("cron") && host != "web1";
+    let left: Vec<_> = parsed.iter().filter(|one| !is_cron(one.3, one.2)).collect();
+    let files = files(&out);
+    let lines = |name: &str| -> Vec<String> {
+        files.get(Path::new(name)).map_or("", |text| text).lines().map(str::to_string).collect()
+    };
+    let cron: Vec<_> =
+        parsed.iter().filter(|one| is_cron(one.3, one.2)).map(|one| one.6.to_string()).collect();
+    assert_eq!(lines("cron"), cron);
+    let auth = left.iter().filter(|one| [4, 10].contains(&one.0));
+    let auth: Vec<_> = auth.map(|one| format!("{} {}: {}", one.2, one.3, one.5)).collect();
+    assert_eq!(lines("auth"), auth);
+    let rest: Vec<_> = left.iter().filter(|one| ![2, 4, 10].contains(&one.0)).collect();
+    let worse: Vec<_> = rest.iter().filter(|one| one.1 <= 3).map(|one| one.6.to_string()).collect();
+    assert_eq!(lines("worse"), worse);
+    let of_hosts: usize = files
+        .iter()
+        .filter(|(name, _)| name.starts_with("hosts"))
+        .map(|(_, text)| text.lines().count())
+        .sum();
+    assert_eq!(of_hosts, rest.len());
+    assert!(lines("hosts/web1/sshd.log")[0].contains(" web1 sshd"), "{files:?}");
+    let mode = |name: &str| {
+        std::os::unix::fs::PermissionsExt::mode(
+            &std::fs::metadata(out.join(name)).unwrap().permissions(),
+        ) & 0o777
+    };
+    assert_eq!((mode("worse"), mode("cron"), mode("hosts/web1")), (0o600, 0o640, 0o750));
+}
+
+#[test]
+fn what_syslog_ng_has_and_logweir_not_is_left_with_what_to_do() {
+    let text = r#"@version: 4.2
+@include "/etc/syslog-ng/conf.d/*.conf"
+source s_local { system(); internal(); };
+source s_tls {
+    network(port(6514) transport("tls")
+        tls(key-file("/k.pem") cert-file("/c.pem") ca-file("/ca.pem") peer-verify(required-trusted)));
+    syslog(transport("tls") port(6515)
+        tls(key-file("/k.pem") cert-file("/c.pem")
+            trusted-keys("SHA1:E1:2D:53:2B:7C:6B:8A:29:A2:76:C8:64:36:0B:08:4B:7A:F1:9E:9D")));
+    amqp(host("h"));
+};
+source s_files { wildcard-file(base-dir("/srv/log/") filename-pattern("*.log") recursive(yes)); file("/proc/kmsg"); };
+rewrite r_x { set("x" value("HOST")); };
+destination d_hub { syslog("hub.example.org" port(6514) transport("tls")
+    tls(ca-file("/ca.pem")) disk-buffer(disk-buf-size(1073741824) reliable(yes))); };
+destination d_net { network("10.0.0.1" port(514)); };
+destination d_users { usertty("*"); };
+destination d_db { sql(type(mysql)); };
+filter f_tags { tags("x"); };
+log { source(s_local); source(s_tls); source(s_files); destination(d_hub); flags(flow-control); };
+log { source(s_local); filter(f_tags); destination(d_net); };
+log { source(s_local); rewrite(r_x); destination(d_net); destination(d_db); };
+log { source(s_local); filter(none); destination(d_net); };
+log { source(s_local); destination(d_users); flags(fallback); };
+"#;
+    let (code, made) = import_syslog_ng(text);
+    assert_eq!(code, Some(1));
+    let lefts: Vec<_> = made.lines().filter(|line| line.starts_with("# LEFT ")).collect();
+    for what in [
+        "@include /etc/syslog-ng/conf.d/*.conf: import it by itself",
+        "rewrite r_x: logweir has nothing like it",
+        "source amqp(): logweir has no source like amqp()",
+        "filter: tags(): a filter with selectors",
+        "rewrite in a log path: a filter with `run`",
+        "destination sql(): pipe the lines",
+        "filter: filter(none): a filter with selectors",
+        "flags(fallback): filters with selectors",
+    ] {
+        assert!(lefts.iter().any(|left| left.contains(what)), "{what}\n{made}");
+    }
+    assert_eq!(lefts.len(), 8, "{made}");
+    for line in [
+        "journal = true",
+        "kernel = true",
+        "tail = \"/srv/log/**/*.log\"",
+        "syslog = \"tls://0.0.0.0:6514\"",
+        "tls = { cert = \"/c.pem\", key = \"/k.pem\", client_ca = \"/ca.pem\" }",
+        "verify = \"fingerprint\", fingerprints = [\"SHA1:E1:",
+        "forward = \"tls://hub.example.org:6514\"",
+        "format = \"rfc5424\"",
+        "spool = { dir = \"/var/spool/logweir/hub.example.org\", max_size = \"1073741824B\" }",
+        "forward = \"tcp://10.0.0.1:514\"",
+        "framing = \"newline\"",
+        "format = \"rfc3164\"",
+        "users = \"*\"",
+    ] {
+        assert!(made.contains(line), "{line}\n{made}");
+    }
+    let checked = run(&["check", "-c", "/dev/stdin"], made.as_bytes());
+    assert_eq!(checked.status.code(), Some(0), "{made}");
+    let (code, _) = import_syslog_ng("source s {");
+    assert_eq!(code, Some(2));
 }

@@ -14,6 +14,8 @@ use nix::sys::signal::Signal;
 
 use crate::util::{Daemon, run, wait_for};
 
+use crate::services::{Names, dnsmasq, with_names};
+
 use broker::{Brokers, Options};
 
 /// Lines as they are in the logs: numbered, and about as long as a line of a web server.
@@ -315,4 +317,31 @@ fn librdkafka_reads_what_is_written() {
         let read = String::from_utf8(kcat.stdout).unwrap();
         assert_eq!(read.lines().collect::<Vec<_>>(), crate::util::numbered(0, 1000));
     }
+}
+
+#[test]
+fn a_cluster_is_entered_by_a_service_of_dns() {
+    const LINES: usize = 10_000;
+    let Some(program) = dnsmasq() else { return };
+    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
+    brokers.create("named", 2);
+    // The first host of the service is not there.
+    let first = brokers.first();
+    let port = first.rsplit_once(':').unwrap().1;
+    let mut names = Names::new(program, None, "127.53.0.9");
+    names.say(&[
+        "--srv-host=_kafka._tcp.logs.test,localhost,9,1,1",
+        &format!("--srv-host=_kafka._tcp.logs.test,localhost,{port},2,1"),
+    ]);
+    let mut daemon = Daemon::prepare(
+        "[input.lines]\nfifo = \"{dir}/fifo\"\n[spool.hold]\nfrom = \"lines\"\n\
+         dir = \"{dir}/hold\"\n[output.k]\nfrom = \"hold\"\n\
+         kafka = { brokers = [\"_kafka._tcp.logs.test\"], topic = \"named\" }\n",
+    );
+    daemon.run_by(with_names(&daemon, "127.53.0.9", false));
+    let text: String = (0..LINES).map(|number| line(number) + "\n").collect();
+    std::fs::write(daemon.path("fifo"), text).unwrap();
+    wait_completed(&daemon, LINES);
+    assert_eq!(daemon.stop().0, Some(0));
+    assert_exact(&brokers.consume("named", LINES), LINES);
 }

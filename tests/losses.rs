@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
 
-use crate::util::{Daemon, LOGWEIR, wait_for};
+use crate::util::{Daemon, LOGWEIR, free_port, wait_for};
 
 const STALLED: &str = "state = \"{dir}/state\"\n#daemon\n\
     [output.mobile]\nfrom = \"in\"\npipe = \"exec sleep 600\"\nqueue = \"8KiB\"\n";
@@ -78,4 +78,51 @@ fn truncated_lines_are_reported_as_such_and_without_a_state_folder() {
     daemon.wait_log("in: truncating (oversize, 1 line): they are longer than `max_line`");
     let said = stdout(&losses(&daemon, &[]));
     assert!(said.contains("in: 1 line (oversize): they are longer"), "{said}");
+}
+
+#[test]
+fn a_peer_that_comes_back_is_said_with_what_waits_for_it() {
+    let peer = free_port();
+    let daemon = Daemon::start(&format!(
+        "[output.hub]\nfrom = \"in\"\nforward = \"tcp://127.0.0.1:{peer}\"\n\
+         spool = {{ dir = \"{{dir}}/hub\", sync = \"10ms\" }}\n"
+    ));
+    daemon.send_numbered(0, 1000);
+    daemon.wait_log("Connection refused");
+    daemon.wait_node("hub.spool", |node| node.spool.as_ref().unwrap().durable == 1000);
+    let listener = std::net::TcpListener::bind(("127.0.0.1", peer)).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = std::io::copy(&mut stream.unwrap(), &mut std::io::sink());
+        }
+    });
+    daemon.wait_node("hub", |node| node.lines_out == 1000);
+    let said = format!("hub: tcp://127.0.0.1:{peer}: takes lines again after ");
+    daemon.wait_log(&said);
+    let log = daemon.log();
+    let line = log.lines().find(|line| line.contains(&said)).unwrap();
+    assert!(line.ends_with(" still waiting"), "{line}");
+    assert_eq!(log.matches("takes lines again").count(), 1, "{log}");
+}
+
+#[test]
+fn what_a_node_lost_stays_in_the_sums_when_a_reload_has_removed_it() {
+    let port = free_port();
+    let text = STALLED.replacen("state", &format!("metrics = \"127.0.0.1:{port}\"\nstate"), 1);
+    let daemon = Daemon::start(&text);
+    overload(&daemon);
+    let rest = "[output.all]\nfrom = \"in\"\nfile = \"{dir}/all\"\n";
+    let with_grace = "[output.mobile]\nstop_grace = \"10ms\"\n";
+    daemon.write_config(&text.replace("[output.mobile]\n", with_grace));
+    assert!(daemon.ctl("reload").status.success());
+    daemon.write_config(&(text.split("[output.mobile]").next().unwrap().to_string() + rest));
+    assert!(daemon.ctl("reload").status.success());
+    let gone = wait_for("the end of both", || daemon.status().gone.filter(|gone| gone.nodes == 2));
+    assert!(gone.dropped["queue_full"] > 0, "{gone:?}");
+    let table = String::from_utf8(daemon.ctl("status").stdout).unwrap();
+    let said = format!("2 nodes that reloads have removed had lost {}\n", gone.lost());
+    assert!(table.ends_with(&said), "{table}");
+    let scrape = crate::metrics::get(port, "/metrics");
+    let series = format!("\nlogweir_daemon_gone_dropped_total {}.0\n", gone.lost());
+    assert!(scrape.contains(&series), "{scrape}");
 }

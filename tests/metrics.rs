@@ -14,7 +14,7 @@ fn daemon(more: &str) -> (Daemon, u16) {
 }
 
 /// What is answered to these bytes.
-fn answer(port: u16, request: &str) -> String {
+pub fn answer(port: u16, request: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
@@ -216,7 +216,8 @@ fn health_is_red_while_a_process_is_in_a_crash_loop_and_says_so() {
     );
     let said =
         wait_for("red", || Some(get(port, "/healthz")).filter(|said| said.contains(" 503 ")));
-    assert!(said.ends_with("bad: its process is in a crash loop\n"), "{said}");
+    let why = "bad: its process is in a crash loop: the process exited with 1; mend the command\n";
+    assert!(said.ends_with(why), "{said}");
     let good = "#daemon\n[output.all]\nfile = \"{dir}/all\"\n";
     daemon.write_config(&format!("metrics = \"127.0.0.1:{port}\"\n{good}"));
     assert!(daemon.ctl("reload").status.success());
@@ -229,7 +230,8 @@ fn other_questions_are_answered_as_they_deserve() {
     let code = |request: &str| answer(port, request).get(9..12).map(str::to_string);
     let long = "x".repeat(100_000);
     for (request, expected) in [
-        ("GET / HTTP/1.1\r\n\r\n", "404"),
+        ("GET / HTTP/1.1\r\n\r\n", "200"),
+        ("GET /status HTTP/1.1\r\n\r\n", "404"),
         ("GET /metrics?x=y HTTP/1.1\r\n\r\n", "200"),
         ("GET /metrics HTTP/1.0\r\n\r\n", "200"),
         ("GET /healthz HTTP/1.1\r\nConnection: keep-alive\r\n\r\n", "200"),

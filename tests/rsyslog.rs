@@ -328,3 +328,89 @@ fn two_logweirs_speak_through_tls_and_a_stranger_is_refused() {
     assert!(error.contains("ertificate"), "{error}");
     assert_eq!(hub.node("edge").lines_in, 2000);
 }
+
+/// The fingerprint of a certificate, as the openssl command writes it.
+fn fingerprint(certificates: &Certificates, name: &str, digest: &str) -> String {
+    let output = Command::new("openssl")
+        .args(["x509", "-noout", "-fingerprint", digest, "-in", &certificates.path(name)])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.trim().split_once('=').unwrap().1.to_string()
+}
+
+#[test]
+fn certificates_are_good_by_their_fingerprints_as_rsyslog_writes_them() {
+    let Some(program) = rsyslogd(&["imtcp", "lmnsd_gtls"]) else { return };
+    let Some(certificates) = Certificates::new() else { return };
+    let tls = format!(
+        "streamDriver.name=\"gtls\" streamDriver.mode=\"1\" \
+         streamDriver.authMode=\"x509/fingerprint\" permittedPeer=[\"SHA1:{}\"]",
+        fingerprint(&certificates, "client.pem", "-sha1")
+    );
+    let global = format!(
+        "global(defaultNetstreamDriverCAFile=\"{}\" defaultNetstreamDriverCertFile=\"{}\" \
+         defaultNetstreamDriverKeyFile=\"{}\")\n",
+        certificates.path("ca.pem"),
+        certificates.path("server.pem"),
+        certificates.path("server.key")
+    );
+    let hub = Rsyslog::start(program, &(global + &TCP_SERVER.replace("TLS", &tls)));
+    let tls = |wanted: &str| {
+        format!(
+            "tls = {{ verify = \"fingerprint\", fingerprints = {wanted}, cert = \"{}\", \
+             key = \"{}\" }}\n",
+            certificates.path("client.pem"),
+            certificates.path("client.key")
+        )
+    };
+    let sha256 = fingerprint(&certificates, "server.pem", "-sha256");
+    let of_server =
+        format!("[\"SHA1:{}\", \"SHA256:{sha256}\"]", "00:".repeat(20).trim_end_matches(':'));
+    let edge = sender(&format!("tls://127.0.0.1:{}", hub.port), &tls(&of_server));
+    edge.send_numbered(0, 2000);
+    wait_numbers(&hub.path("out"), 2000);
+    // Another one than the server's, and it is said which it is.
+    let other = format!("\"SHA256:{}\"", fingerprint(&certificates, "client.pem", "-sha256"));
+    let stranger = sender(&format!("tls://127.0.0.1:{}", hub.port), &tls(&other));
+    let error = wait_for("a refusal", || stranger.node("hub").lanes[0].error.clone());
+    assert!(error.contains(&format!("another fingerprint, SHA256:{sha256}")), "{error}");
+}
+
+#[test]
+fn a_client_is_known_by_the_fingerprint_of_a_certificate_that_it_made_itself() {
+    let Some(certificates) = Certificates::new() else { return };
+    let own = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+               -keyout own.key -out own.pem -days 2 -subj /CN=own";
+    let folder = PathBuf::from(certificates.path("ca.pem"));
+    let made = Command::new("sh").args(["-c", own]).current_dir(folder.parent().unwrap()).output();
+    assert!(made.unwrap().status.success());
+    let port = free_port();
+    let hub = Daemon::start(&format!(
+        "[input.edge]\nrelp = \"127.0.0.1:{port}\"\n\
+         tls = {{ cert = \"{}\", key = \"{}\", verify = \"fingerprint\", \
+         fingerprints = \"sha256 Fingerprint={}\" }}\n\
+         [spool.hold]\nfrom = \"edge\"\ndir = \"{{dir}}/hold\"\n\
+         [output.f]\nfrom = \"hold\"\nfile = \"{{dir}}/out\"\n\
+         [output.null]\nfrom = \"in\"\nfile = \"/dev/null\"\n",
+        certificates.path("server.pem"),
+        certificates.path("server.key"),
+        fingerprint(&certificates, "own.pem", "-sha256"),
+    ));
+    let client = |name: &str| {
+        let (ca, path) =
+            (certificates.path("ca.pem"), |end: &str| certificates.path(&format!("{name}.{end}")));
+        format!(
+            "tls = {{ ca = \"{ca}\", cert = \"{}\", key = \"{}\", name = [\"x.example\", \"*host\"] }}\n",
+            path("pem"),
+            path("key")
+        )
+    };
+    let edge = sender(&format!("relp+tls://127.0.0.1:{port}"), &client("own"));
+    edge.send_numbered(0, 1000);
+    assert_eq!(hub.wait_lines("out", 1000), crate::util::numbered(0, 1000));
+    let _stranger = sender(&format!("relp+tls://127.0.0.1:{port}"), &client("client"));
+    let shown = fingerprint(&certificates, "client.pem", "-sha256");
+    hub.wait_log(&format!("the peer's certificate has another fingerprint, SHA256:{shown}"));
+    assert_eq!(hub.node("edge").lines_in, 1000);
+}

@@ -127,15 +127,10 @@ impl Spool {
 }
 
 fn append(writer: &mut Writer<OsFs>, lines: &[u8], seconds: u64, origin: Option<Span>) {
-    let batch = Batch {
-        bytes: Bytes::copy_from_slice(lines),
-        lines: count_lines(lines),
-        input: "squid".into(),
-        received: UNIX_EPOCH + Duration::from_secs(seconds),
-        origin,
-        numbers: None,
-        sources: None,
-    };
+    let received = UNIX_EPOCH + Duration::from_secs(seconds);
+    let bytes = Bytes::copy_from_slice(lines);
+    let batch = Batch::new(bytes, count_lines(lines), "squid".into(), received);
+    let batch = Batch { origin, ..batch };
     let appended = writer.append(&[batch]);
     assert!(appended.stopped.is_none(), "{appended:?}");
     writer.sync().unwrap();

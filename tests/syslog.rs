@@ -477,6 +477,12 @@ fn only_clients_with_a_good_certificate_of_a_good_name_get_in() {
     }
     assert_eq!(hub.node("sys").lines_in, 1000);
 
+    // The names of the certificate are `localhost` and an address.
+    let (pattern, port) = server("[\"*.example\", \"loc*st\"]");
+    let good = sender(port, &certificates.client());
+    good.send_numbered(0, 10);
+    assert_eq!(pattern.wait_lines("all", 10), numbered(0, 10));
+
     let (strict, port) = server("\"other.example\"");
     let wrong = sender(port, &certificates.client());
     wrong.send(b"a line under the wrong name\n");

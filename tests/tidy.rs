@@ -135,6 +135,7 @@ const FOR_TESTS: &[&str] = &["sim"];
 
 /// The folders of protocols, which only themselves and the lists in src/proto/mod.rs name.
 const PROTOCOLS: &[&str] = &[
+    "audit",
     "containers",
     "fifo",
     "file",
@@ -142,6 +143,8 @@ const PROTOCOLS: &[&str] = &[
     "forward",
     "journal",
     "kafka",
+    "kernel",
+    "mark",
     "pipe",
     "relp",
     "stdin",
@@ -149,6 +152,7 @@ const PROTOCOLS: &[&str] = &[
     "syslog",
     "tail",
     "tcp",
+    "terminals",
     "thrift",
     "udp",
 ];

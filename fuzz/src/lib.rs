@@ -30,6 +30,7 @@ pub mod relp_server;
 pub mod segment;
 pub mod selectors;
 pub mod sequence;
+pub mod services;
 pub mod spool_folder;
 pub mod spool_row;
 pub mod sums;

@@ -14,4 +14,8 @@ pub fn check(data: &[u8]) {
         }
         Err(message) => assert!(!message.is_empty()),
     }
+    if let Ok(peer) = Url::parse_peer(text, &all) {
+        assert_eq!(peer.is_service(), peer.port == 0);
+        assert_eq!(Url::parse_peer(&peer.to_string(), &all).as_ref(), Ok(&peer), "{peer}");
+    }
 }

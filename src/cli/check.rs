@@ -8,12 +8,13 @@ use clap::ValueEnum;
 
 use crate::config::plan::{Kind, Plan};
 use crate::config::{self, FILE_DEFAULT, graph};
+use crate::driver::access;
 use crate::printable::printable_lines;
 
 /// Read and validate the whole configuration, without opening a port or a file
 ///
 /// Exits with 0 if it is valid and with 2 if it is refused; then every error is reported with its
-/// file, line, column and key.
+/// file, line, column and key. With `--access`, exits with 1 if something it names cannot be had.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration file.
@@ -22,6 +23,12 @@ pub struct Args {
     /// Draw the flow on standard output.
     #[arg(long, value_name = "FORMAT")]
     graph: Option<Graph>,
+    /// Also try what it names (addresses, folders, files, commands), without changing anything.
+    #[arg(long)]
+    access: bool,
+    /// With --access: as whom; by default as the service's user, logweir, if root asks.
+    #[arg(long, value_name = "USER", requires = "access")]
+    user: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -62,7 +69,24 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => format!("{}: {}: fine\n", args.config.display(), summary(&checked.plan)),
     };
     super::print(text.as_bytes())?;
-    Ok(ExitCode::SUCCESS)
+    match args.access {
+        true => try_access(&checked.plan, args.user.as_deref()),
+        false => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Tries what a plan names, and reports what cannot be had.
+fn try_access(plan: &Plan, user: Option<&str>) -> anyhow::Result<ExitCode> {
+    let found = access::look(plan, user).map_err(anyhow::Error::msg)?;
+    for fault in &found.faults {
+        eprintln!("{}", printable_lines(fault));
+    }
+    if found.faults.is_empty() {
+        super::print(format!("access as {}: fine\n", found.user).as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("logweir: {} things cannot be had by {}", found.faults.len(), found.user);
+    Ok(ExitCode::from(1))
 }
 
 /// Returns whether standard error is a terminal whose user accepts colours (no-color.org).

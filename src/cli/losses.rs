@@ -9,7 +9,8 @@ use jiff::civil::Time;
 use super::control::Daemon;
 use super::spool::time;
 use crate::driver::control::Request;
-use crate::driver::losses::{Record, amount, zoned};
+use crate::driver::losses::{Record, zoned};
+use crate::engine::losses::amount;
 use crate::printable::printable;
 
 /// List what was lost in the last day: by which node, when, how much and why
@@ -73,7 +74,7 @@ fn line(record: &Record) -> String {
 }
 
 /// Parses a point in time. A time without a date is today's, in the host's zone.
-fn point(text: &str) -> Result<SystemTime, String> {
+pub(super) fn point(text: &str) -> Result<SystemTime, String> {
     let today = || {
         let time: Time = text.trim().parse().ok()?;
         let at = Zoned::now().date().to_datetime(time);

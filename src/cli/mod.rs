@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 success, 1 failure, 2 the command line or the configuration was refused.
 
+pub mod audit;
 pub mod check;
 pub mod completions;
 pub mod control;
@@ -14,6 +15,7 @@ pub mod init;
 pub mod log2udp;
 pub mod loss;
 pub mod losses;
+mod minutes;
 pub mod packet_loss;
 pub mod run;
 pub mod schema;
@@ -62,6 +64,7 @@ enum Command {
     Udp2log(udp2log::Args),
     Loss(loss::Args),
     Losses(losses::Args),
+    Audit(audit::Args),
     Spool(spool::Args),
     Demux(demux::Args),
     Log2udp(log2udp::Args),
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Udp2log(args) => udp2log::run(args),
         Command::Loss(args) => loss::run(&args),
         Command::Losses(args) => losses::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Spool(args) => spool::run(&args),
         Command::Demux(args) => demux::run(&args),
         Command::Log2udp(args) => log2udp::run(&args),

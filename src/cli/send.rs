@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use self::source::{Left, Read, Source};
-use crate::config::plan::ClientTlsPlan;
+use crate::config::plan::{ClientTlsPlan, PeerName};
 use crate::driver::clients::{Client, Options, Stop, connect};
 use crate::input::lines::LineBuffer;
 use crate::limits::{LINE_LENGTH_MAX, READ_CHUNK, SENDER_NAME_MAX};
@@ -62,14 +62,15 @@ pub(super) struct Tls {
     key: Option<PathBuf>,
     /// With TLS: the name required in the peer's certificate, if it is not the host's
     #[arg(long, value_name = "NAME")]
-    tls_name: Option<String>,
+    tls_name: Option<PeerName>,
 }
 
 impl Tls {
     /// Converts them to connection options.
     pub(super) fn options(&self) -> Options {
         let own = self.cert.clone().zip(self.key.clone());
-        let tls = ClientTlsPlan { ca: self.ca.clone(), own, name: self.tls_name.clone() };
+        let names = self.tls_name.iter().cloned().collect();
+        let tls = ClientTlsPlan { ca: self.ca.clone(), own, names, ..ClientTlsPlan::default() };
         Options { tls, ..Options::default() }
     }
 }

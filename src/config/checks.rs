@@ -34,6 +34,7 @@ pub(super) fn all(
     if !report.has_errors() {
         unused(flow, report);
         unspooled(flow, report);
+        held(flow, report);
         dead(flow, report);
         patterns(flow, report);
         uncountable(flow, report);
@@ -340,6 +341,22 @@ fn unspooled(flow: &Flow<'_>, report: &mut Report<'_>) {
                            once every output has accepted them, on disk or not";
             let key = own_key(section);
             report.warn(section.place(key), &format!("{}.{key}", section.path), message);
+        }
+    }
+}
+
+/// Warns where repeats are held in memory although their senders were told that they are on disk.
+fn held(flow: &Flow<'_>, report: &mut Report<'_>) {
+    let from = upstream(flow, |input| {
+        let nature = input.source.nature();
+        nature.acknowledged || nature.numbered
+    });
+    for (node, draft) in flow.drafts.iter().enumerate() {
+        if draft.squeeze.is_some() && from[node].is_some() {
+            let path = format!("{}.squeeze", draft.section.path);
+            let message = "the repeats that it holds are in memory only: kill -9 loses their \
+                           number, although their sender was told that they are on disk";
+            report.warn(draft.section.place("squeeze"), &path, message);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::time::Duration;
 
 use toml::Spanned;
 
@@ -21,6 +22,8 @@ pub(super) struct Draft<'t> {
     pub(super) from: Option<Vec<Spanned<&'t str>>>,
     /// Its selectors.
     pub(super) select: SelectPlan,
+    /// Its `squeeze`.
+    pub(super) squeeze: Option<Duration>,
     /// Its body; `None` if that was refused.
     pub(super) body: Option<BodyPlan>,
     /// The spool of an output that has one of its own.
@@ -91,12 +94,13 @@ impl<'t> Flow<'t> {
                 let body = BodyPlan::Spool(spool.clone());
                 let select = std::mem::take(&mut select);
                 let from = std::mem::replace(&mut from, vec![name.clone()]);
-                nodes.push(NodePlan { name, from, select, body });
+                nodes.push(NodePlan { name, from, select, squeeze: None, body });
             }
             nodes.push(NodePlan {
                 name: draft.name.into(),
                 from,
                 select,
+                squeeze: draft.squeeze,
                 body: draft.body.clone()?,
             });
         }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::plan::{FieldPlan, Kind, NodePlan, Plan, SampleMode, SelectPlan, Wanted, Words};
 use crate::parse::field::Field;
 use crate::parse::syslog::names::{FACILITIES, SEVERITIES};
+use crate::settings::units::show_time;
 
 /// The width of the text drawing.
 const COLUMNS: usize = 80;
@@ -109,6 +110,7 @@ fn takers(plan: &Plan) -> Vec<Vec<usize>> {
 fn label(node: &NodePlan) -> String {
     let mut words = Vec::new();
     selectors(&node.select, &mut words);
+    words.extend(node.squeeze.map(|time| format!("squeeze {}", show_time(time))));
     words.push(node.body.describe());
     words.retain(|word| !word.is_empty());
     if words.is_empty() {

@@ -5,9 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use toml::de::DeTable;
-
-use super::{read_bytes, text_of};
+use super::{Parsed, read_bytes, text_of};
 use crate::limits;
 use crate::settings::units::show_size;
 use crate::settings::{Entry, Key, Refusal, Report, Section, Value};
@@ -34,8 +32,11 @@ pub(super) struct Included {
 ///
 /// # Errors
 /// If an `include` is wrong, or a file as a whole.
-pub(super) fn read(text: &str, name: &str) -> Result<Vec<Included>, Refusal> {
-    let (root, errors) = DeTable::parse_recoverable(text);
+pub(super) fn read(
+    (root, errors): &Parsed<'_>,
+    text: &str,
+    name: &str,
+) -> Result<Vec<Included>, Refusal> {
     let section = Section::file(root.get_ref(), 0);
     let Some(entry) = section.entry(&INCLUDE).filter(|_| errors.is_empty()) else {
         return Ok(Vec::new());

@@ -13,6 +13,8 @@ const VALUES: &[(&str, &str)] = &[
     ("input.containers", "\"/var/log/pods\""),
     ("input.fluent", "\"127.0.0.1:1\""),
     ("input.journal", "true"),
+    ("input.kernel", "true"),
+    ("input.mark", "\"20m\""),
     ("input.kafka", "{ brokers = [\"h:1\"], topic = \"t\" }"),
     ("input.thrift", "\"127.0.0.1:1\""),
     ("input.stdin", "true"),
@@ -24,6 +26,7 @@ const VALUES: &[(&str, &str)] = &[
     ("output.udp", "\"h:1\""),
     ("output.forward", "[\"relp://h:1\", \"tls://h:1\", \"fluent://h:1\", \"scribe://h:1\"]"),
     ("output.stdout", "true"),
+    ("output.users", "[\"root\"]"),
     ("output.kafka", "{ brokers = [\"h:1\"], topic = \"t\" }"),
 ];
 

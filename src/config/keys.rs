@@ -150,8 +150,10 @@ fn spoken(words: &[String]) -> String {
 }
 
 fn plural(word: &str) -> String {
-    match word.split_once(" input ") {
-        Some((before, after)) => format!("{before} inputs {after}"),
+    let split = |at: &'static str| word.split_once(at).map(|(before, after)| (before, at, after));
+    match split(" input ").or_else(|| split(" without ")) {
+        Some((before, " input ", after)) => format!("{before} inputs {after}"),
+        Some((before, at, after)) => format!("{before}s{at}{after}"),
         None => format!("{word}{}", if word.ends_with('s') { "es" } else { "s" }),
     }
 }

@@ -28,9 +28,9 @@ pub mod schema;
 mod select;
 mod socket;
 mod spool;
+pub mod tee;
 #[cfg(test)]
 mod tests;
-pub mod tee;
 pub mod udp2log;
 
 use std::fs::File;
@@ -74,8 +74,13 @@ pub struct Checked {
 pub fn read(path: &Path) -> Result<Checked, Refusal> {
     let name = path.display().to_string();
     let text = text_of(&read_bytes(path, &name)?, &name)?;
-    parse_all(&text, &name, &include::read(&text, &name)?)
+    let parsed = DeTable::parse_recoverable(&text);
+    let included = include::read(&parsed, &text, &name)?;
+    parse_all((&text, parsed), &name, &included)
 }
+
+/// The tables and keys of a file, and what in it is not TOML.
+type Parsed<'t> = (Spanned<DeTable<'t>>, Vec<toml::de::Error>);
 
 /// The text of a file, which must be UTF-8.
 fn text_of(bytes: &[u8], name: &str) -> Result<String, Refusal> {
@@ -121,20 +126,25 @@ pub fn read_bytes(path: &Path, name: &str) -> Result<Vec<u8>, Refusal> {
 /// # Errors
 /// For every error in it.
 pub fn parse(text: &str, file_name: &str) -> Result<Checked, Refusal> {
-    parse_all(text, file_name, &[])
+    parse_all((text, DeTable::parse_recoverable(text)), file_name, &[])
 }
 
-fn parse_all(text: &str, file_name: &str, included: &[Included]) -> Result<Checked, Refusal> {
+fn parse_all(
+    (text, parsed): (&str, Parsed<'_>),
+    file_name: &str,
+    included: &[Included],
+) -> Result<Checked, Refusal> {
     if text.trim().is_empty() {
         let help = "the minimum is an [input.NAME] and an [output.NAME]";
         return Err(Refusal::whole(file_name, "is empty".into(), Some(help)));
     }
     let mut report = Report::new(file_name, text);
-    let main = toml_table(text, 0, &mut report);
+    let main = toml_table((text, parsed), 0, &mut report);
     let mut others = Vec::new();
     for Included { name, text } in included {
         let base = report.add(name, text);
-        others.push((toml_table(text, base, &mut report), base));
+        let parsed = DeTable::parse_recoverable(text);
+        others.push((toml_table((text, parsed), base, &mut report), base));
     }
     if report.has_errors() {
         // Values recovered from broken TOML would only produce misleading errors.
@@ -163,8 +173,11 @@ fn parse_all(text: &str, file_name: &str, included: &[Included]) -> Result<Check
 }
 
 /// The tables and keys of a file; reports invalid TOML.
-fn toml_table<'t>(text: &'t str, base: usize, report: &mut Report<'_>) -> Spanned<DeTable<'t>> {
-    let (table, errors) = DeTable::parse_recoverable(text);
+fn toml_table<'t>(
+    (text, (table, errors)): (&str, Parsed<'t>),
+    base: usize,
+    report: &mut Report<'_>,
+) -> Spanned<DeTable<'t>> {
     for error in errors.iter().take(DIAGNOSTICS_MAX) {
         let span = error.span().unwrap_or(text.len()..text.len());
         let message = format!("not TOML: {}", error.message());
@@ -259,6 +272,10 @@ fn draft<'t>(
         }
         Kind::Output => output::read(&section, report),
     };
+    let squeeze = match kind {
+        Kind::Filter => filter::squeeze(&section, report),
+        _ => None,
+    };
     let own_spool = match kind {
         Kind::Output => output::own_spool(&section, report),
         _ => None,
@@ -271,5 +288,5 @@ fn draft<'t>(
         from = entry.and_then(|entry| entry.names(report));
         select = select::read(&section, report);
     }
-    Draft { name, kind, section, from, select, body, own_spool }
+    Draft { name, kind, section, from, select, squeeze, body, own_spool }
 }

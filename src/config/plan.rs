@@ -4,6 +4,7 @@
 //! path for a wrong configuration. Plans compare by value: a reload keeps whatever is equal in the
 //! old and the new one.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +16,7 @@ pub use crate::format::plan::{FormatPlan, Shape};
 pub use crate::forward::plan::{BalancePlan, ForwardPlan};
 use crate::fs::Fs;
 pub use crate::logger::Verbosity;
+pub use crate::net::peers::PeerName;
 pub use crate::net::plan::{ClientTlsPlan, ServerTlsPlan};
 use crate::output::worker::{Worker, Workplace};
 pub use crate::proto::SourcePlan;
@@ -25,7 +27,7 @@ pub use crate::proto::shared::process::{ConfinePlan, ProcessPlan, WhenFull};
 pub use crate::proto::stdin::config::StdinPlan;
 pub use crate::proto::stdout::config::StdoutPlan;
 pub use crate::proto::syslog::config::{SyslogInPlan, TcpInPlan, TransportPlan};
-use crate::proto::traits::{Claim, Output, SinkPlan};
+use crate::proto::traits::{Claim, Need, Output, SinkPlan};
 pub use crate::proto::udp::config::UdpOutPlan;
 use crate::settings::{Choice, Report, Section};
 pub use crate::spool::plan::{SpoolFull, SpoolKeep, SpoolPlan, Sync};
@@ -44,8 +46,8 @@ pub struct Plan {
 pub struct DaemonPlan {
     /// The path of the control socket; `None` for no control (udp2log's drop-in).
     pub control: Option<PathBuf>,
-    /// The address that serves metrics; `None` for none.
-    pub metrics: Option<SocketAddr>,
+    /// Where metrics and the page are served; `None` for nowhere.
+    pub metrics: Option<MetricsPlan>,
     /// The folder for state that survives a restart; `None` for the service manager's.
     pub state: Option<PathBuf>,
     /// A node whose queue has released nothing for this long is stuck.
@@ -58,6 +60,33 @@ pub struct DaemonPlan {
     pub log: Verbosity,
 }
 
+/// Where metrics and the page are served, and to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsPlan {
+    /// Where clients connect.
+    pub at: MetricsAt,
+    /// The file with the token that clients must show; `None` if anyone may ask.
+    pub token: Option<PathBuf>,
+}
+
+/// Where clients of the metrics connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricsAt {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for MetricsAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
+
 /// One node of the flow.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodePlan {
@@ -67,6 +96,8 @@ pub struct NodePlan {
     pub from: Vec<String>,
     /// What it selects from those streams.
     pub select: SelectPlan,
+    /// Joins the repeats of a message that come within this time; only filters without a process.
+    pub squeeze: Option<Duration>,
     /// What it is.
     pub body: BodyPlan,
 }
@@ -182,6 +213,15 @@ macro_rules! body {
                     Self::Spool(spool) => vec![Claim::Folder(spool.dir.clone())],
                     Self::Pass | Self::Run(_) => Vec::new(),
                     $(Self::$name(plan) => Output::claims(plan, inputs),)+
+                }
+            }
+
+            /// What it needs beside its claims.
+            pub fn needs(&self) -> Vec<Need> {
+                match self {
+                    Self::Input(input) => input.source.needs(),
+                    Self::Pass | Self::Run(_) | Self::Spool(_) => Vec::new(),
+                    $(Self::$name(plan) => Output::needs(plan),)+
                 }
             }
 

@@ -195,12 +195,12 @@ impl Reading {
         let rest = rest.trim_start();
         let shell = self.properties.environment();
         let Some(body) = udp2log::body(kind, rest, (&shell, span), report) else { return Ok(()) };
-        let sample =
-            (factor != "1").then_some(SamplePlan { n, mode: SampleMode::EveryFromStart });
+        let sample = (factor != "1").then_some(SamplePlan { n, mode: SampleMode::EveryFromStart });
         self.outputs.push(NodePlan {
             name: format!("{}.{number}:{kind}", self.files),
             from: Vec::new(),
             select: SelectPlan { sample, ..SelectPlan::default() },
+            squeeze: None,
             body,
         });
         Ok(())
@@ -329,11 +329,17 @@ mod tests {
             ("kafka.sasl.password = x", "for SASL write a file of logweir's own"),
             ("kafka.security.protocol = sasl_ssl", "must be plaintext or ssl here"),
             ("input pipe tail -f x", "a program as an input is not taken"),
-            ("input kafka topic t partition 3-1 from end", "the range of partitions `3-1` is empty"),
+            (
+                "input kafka topic t partition 3-1 from end",
+                "the range of partitions `3-1` is empty",
+            ),
             ("input kafka topic t partition x from end", "`x` is neither a partition"),
             ("input kafka topic t partition 0 from 1234", "`from 1234` is not taken"),
             ("input [stop.eof=true] kafka topic t partition 0 from end", "`stop.eof` is not taken"),
-            ("input [encoding=json] kafka topic t partition 0 from end", "are not turned into text"),
+            (
+                "input [encoding=json] kafka topic t partition 0 from end",
+                "are not turned into text",
+            ),
             ("output pipe 0 cat", "the sampling factor must be a number of at least 1"),
             ("output tcp 1 x", "unknown kind of output `tcp`"),
             ("outputs", "unknown directive `outputs`"),

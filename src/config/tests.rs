@@ -192,7 +192,7 @@ t.toml:7:11: error: filter.api.match: not a regex: unclosed group
 7 | match = 'a(b'
   |           ^
 t.toml:10:1: error: output.all.file: has `pipe` already: only one of `pipe`, `file`, `udp`, \
-`forward`, `stdout`, `kafka` is allowed
+`forward`, `stdout`, `users`, `kafka` is allowed
    |
 10 | file = "/log/x"
    | ^^^^

@@ -90,6 +90,7 @@ fn input(options: &Options) -> NodePlan {
         name: INPUT.into(),
         from: Vec::new(),
         select: SelectPlan::default(),
+        squeeze: None,
         body: BodyPlan::Input(InputPlan {
             source: SourcePlan::Udp(udp),
             max_line: limits::LINE_LENGTH_DEFAULT,
@@ -161,6 +162,7 @@ fn read_line(number: usize, line: &str, span: Span, report: &mut Report<'_>) -> 
         name: format!("{number}:{kind}"),
         from: vec![INPUT.into()],
         select: SelectPlan { sample, ..SelectPlan::default() },
+        squeeze: None,
         body,
     })
 }

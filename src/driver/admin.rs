@@ -2,16 +2,17 @@
 //! by a reload, and served by the loop.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use mio::Token;
 
 use super::control::{Control, Listening, Outcome, Request, Served};
-use super::metrics::Metrics;
+use super::metrics::{Ask, Metrics};
 use super::wake::Wake;
 use super::{CONTROL, Daemon, UDP_OUT};
 use crate::clock::{Clock, Mono};
-use crate::config::plan::{DaemonPlan, Plan};
+use crate::config::plan::{DaemonPlan, MetricsAt, Plan};
+use crate::engine::minutes::MinutesQuery;
 use crate::limits::{PASS_LATE, TAP_PIECE};
 use crate::logger::Verbosity;
 use crate::metrics::{Pulse, Snapshot};
@@ -34,9 +35,8 @@ pub(super) fn open_metrics(
     wake: &Wake,
     patient: bool,
 ) -> Result<Option<Metrics>, String> {
-    let Some(address) = plan.metrics else { return Ok(None) };
-    let opened = Metrics::open(address, wake.clone(), patient);
-    opened.map(Some).map_err(|error| format!("daemon.metrics = \"{address}\": {error}"))
+    let Some(plan) = &plan.metrics else { return Ok(None) };
+    Metrics::open(plan, wake.clone(), patient).map(Some)
 }
 
 impl Daemon {
@@ -49,7 +49,11 @@ impl Daemon {
         if new.metrics == old.metrics {
             return Ok(None);
         }
-        let port = |plan: &DaemonPlan| plan.metrics.map(|address| address.port());
+        // A socket's path is free only then, too.
+        let port = |plan: &DaemonPlan| match plan.metrics.as_ref().map(|metrics| &metrics.at) {
+            Some(MetricsAt::Tcp(address)) => Some(address.port()),
+            Some(MetricsAt::Unix(_)) | None => None,
+        };
         if port(new) == port(&old) {
             self.metrics = None;
         }
@@ -82,7 +86,7 @@ impl Daemon {
         if let Err(error) = moved {
             log::error!("control: {error}");
         }
-        if plan.daemon.metrics != self.metrics.as_ref().map(Metrics::address) {
+        if plan.daemon.metrics.as_ref() != self.metrics.as_ref().map(Metrics::plan) {
             self.metrics = metrics;
         }
     }
@@ -130,11 +134,18 @@ impl Daemon {
                 self.children.look_at_pipes(&mut self.engine);
                 let mut status = self.engine.status(now);
                 status.log = Some(Verbosity::current());
+                let started = self.started.duration_since(UNIX_EPOCH).unwrap_or_default();
+                status.started = started.as_secs_f64();
                 serde_json::to_vec(&status).map_err(|error| error.to_string())
             }
             Request::Losses => {
                 let losses = self.losses.all(&self.engine, now);
                 serde_json::to_vec(&losses).map_err(|error| error.to_string())
+            }
+            Request::Minutes { node, minutes } => {
+                let query = MinutesQuery { node, minutes };
+                let report = self.minutes.report(&self.engine, &query);
+                serde_json::to_vec(&report).map_err(|error| error.to_string())
             }
             Request::Reload if self.engine.is_ending() => Err("the daemon is ending".into()),
             Request::Reload => {
@@ -185,7 +196,15 @@ impl Daemon {
 
     /// Answers requests for metrics with a snapshot.
     pub(super) fn answer_metrics(&mut self, now: Mono) {
-        while let Some(asks) = self.metrics.as_ref().and_then(Metrics::asked) {
+        while let Some(ask) = self.metrics.as_ref().and_then(Metrics::asked) {
+            let asks = match ask {
+                Ask::State(asks) => asks,
+                Ask::Minutes(query, asks) => {
+                    // The receiver is gone if it has waited too long.
+                    let _ = asks.try_send(self.minutes.report(&self.engine, &query));
+                    continue;
+                }
+            };
             self.children.look_at_pipes(&mut self.engine);
             let snapshot = Snapshot {
                 status: self.engine.status(now),

@@ -6,14 +6,17 @@ mod pipes;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use mio::unix::pipe;
 use mio::{Interest, Registry, Token};
+use nix::pty::openpty;
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
@@ -96,6 +99,18 @@ struct StderrLimit {
     suppressed: u64,
 }
 
+/// What tells Python to print each line at once.
+const PYTHON_UNBUFFERED: &str = "PYTHONUNBUFFERED";
+
+/// A terminal that changes nothing that is printed to it: our side and the child's.
+fn raw_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
+    let pty = openpty(None, None)?;
+    let mut settings = tcgetattr(&pty.slave)?;
+    cfmakeraw(&mut settings);
+    tcsetattr(&pty.slave, SetArg::TCSANOW, &settings)?;
+    Ok((pty.master, pty.slave))
+}
+
 impl Children {
     /// No children; their tokens count from `first_token`.
     pub fn new(first_token: usize) -> Self {
@@ -125,15 +140,29 @@ impl Children {
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(engine.command_of(lane));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let screen = match engine.is_unbuffered(lane) {
+            true => {
+                let (screen, terminal) = raw_terminal()?;
+                command.stdout(terminal);
+                Some(screen)
+            }
+            false => None,
+        };
+        if std::env::var_os(PYTHON_UNBUFFERED).is_none() {
+            command.env(PYTHON_UNBUFFERED, "1");
+        }
         // The service manager's variables are for the daemon alone.
         for name in ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"] {
             command.env_remove(name);
         }
         as_child(&mut command, self.users.confine(&engine.confinement(lane))?);
         let mut child = command.spawn()?;
+        // It holds the terminal; the last one who does so ends what is read.
+        drop(command);
         let pid = child.id();
         let group = Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX));
-        let taken = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let stdout = screen.map(ChildStdout::from).or(child.stdout.take());
+        let taken = (child.stdin.take(), stdout, child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = taken else {
             return Err(ErrorKind::BrokenPipe.into());
         };
@@ -292,11 +321,8 @@ impl Children {
         let mut pipes = Stdins { running, own, retries: &mut self.roomy };
         engine.rest_pieces(&mut pipes);
         for lane in engine.with_unread() {
-            let Some(running) = self.running.get(&lane) else { continue };
-            match (&running.stdin, &running.unread) {
-                (Some(stdin), _) => note_unread(lane, stdin, engine),
-                (None, Some(reader)) => note_unread(lane, reader, engine),
-                (None, None) => {}
+            if let Some(running) = self.running.get(&lane) {
+                running.note_read(lane, engine);
             }
         }
     }
@@ -339,13 +365,32 @@ impl Running {
                 }
                 Ok(count) => {
                     let piece = output.lines.push(&chunk[..count]);
+                    if pipe == Pipe::Out {
+                        self.note_read(lane, engine);
+                    }
                     self.take(lane, pipe, piece, engine, now);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return true,
+                Err(error) => {
+                    // A terminal that nobody has open any more.
+                    if error.raw_os_error() == Some(libc::EIO) {
+                        output.pipe = None;
+                    }
+                    return true;
+                }
             }
         }
         false
+    }
+
+    /// What a child has printed it has read before: so the ledger never says that it printed more
+    /// than it read.
+    fn note_read(&self, lane: LaneId, engine: &mut Engine) {
+        match (&self.stdin, &self.unread) {
+            (Some(stdin), _) => note_unread(lane, stdin, engine),
+            (None, Some(reader)) => note_unread(lane, reader, engine),
+            (None, None) => {}
+        }
     }
 
     /// Passes printed lines into the flow, or stderr lines into the log.

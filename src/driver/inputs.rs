@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::SystemTime;
 
 use crate::clock::Mono;
 use crate::engine::{Engine, Event};
@@ -181,7 +182,9 @@ impl Inputs {
             return None;
         }
         if received.counts != InputCounts::default() {
-            engine.handle(Event::Counts { node, counts: received.counts }, now);
+            // The lines that came with it were received just now.
+            let at = received.batch.as_ref().map_or_else(SystemTime::now, |batch| batch.received);
+            engine.handle(Event::Counts { node, counts: received.counts, at }, now);
         }
         if let Some(batch) = received.batch {
             engine.handle(Event::Lines { node, batch }, now);

@@ -21,6 +21,7 @@ use crate::engine::{Engine, Event, LinkEvent};
 use crate::forward::link::Command;
 use crate::ids::{LaneId, NodeId};
 use crate::limits::{CONNECT_MAX, READ_CHUNK, SLICES_MAX, TURN, UNACKED_EVERY};
+use crate::net::dns::{self, Answer};
 use crate::net::names::Lookups;
 use crate::url::Url;
 
@@ -32,6 +33,8 @@ pub struct Links {
     tls: HashMap<NodeId, ClientTls>,
     /// The peers' names, each of an attempt.
     lookups: Lookups<(LaneId, u64)>,
+    /// The services among the peers.
+    services: Lookups<(LaneId, String), Answer>,
     /// What probes came to.
     probed: Receiver<(LaneId, bool)>,
     prober: Sender<(LaneId, bool)>,
@@ -48,6 +51,8 @@ pub struct Links {
 struct Connection {
     attempt: u64,
     url: Url,
+    /// The name that the peer's certificate must have.
+    name: String,
     /// Addresses of the peer that were not tried yet, once they are known.
     addresses: VecDeque<SocketAddr>,
     /// The address that is or was tried; shown where the peer has several.
@@ -58,10 +63,11 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(url: Url, attempt: u64) -> Self {
+    fn new(url: Url, name: String, attempt: u64) -> Self {
         Self {
             attempt,
             url,
+            name,
             addresses: VecDeque::new(),
             address: None,
             has_several: false,
@@ -88,7 +94,7 @@ impl Connection {
     ) -> Result<(), String> {
         self.address = Some(address);
         let tls = match (self.url.protocol.is_tls(), tls) {
-            (true, Some(tls)) => Some(tls.connection(&self.url.host)?),
+            (true, Some(tls)) => Some(tls.connection(&self.name)?),
             (true, None) => return Err("TLS is not set up".into()),
             _ => None,
         };
@@ -119,6 +125,7 @@ impl Links {
             connections: HashMap::new(),
             tls: HashMap::new(),
             lookups: Lookups::new(wake.clone()),
+            services: Lookups::new(wake.clone()),
             probed,
             prober,
             wake,
@@ -162,9 +169,13 @@ impl Links {
                     }
                 }
             }
-            Command::Connect(url, attempt) => {
+            Command::Connect { url, name, attempt } => {
                 self.lookups.ask((id, attempt), &url.host, url.port);
-                self.connections.insert(id, Connection::new(url, attempt));
+                self.connections.insert(id, Connection::new(url, name, attempt));
+            }
+            Command::Find(service) => {
+                let name = service.clone();
+                self.services.ask_by((id, service), move || dns::ask::look_up(&name));
             }
             Command::NextAddress => {
                 self.unanswered.push(id);
@@ -203,6 +214,10 @@ impl Links {
     pub fn look(&mut self, engine: &mut Engine, registry: &Registry, now: Mono) {
         while let Ok((id, takes)) = self.probed.try_recv() {
             engine.handle(Event::Link { lane: id, event: LinkEvent::Probed(takes) }, now);
+        }
+        while let Some(((id, service), found)) = self.services.poll() {
+            let event = LinkEvent::Found(service, found);
+            engine.handle(Event::Link { lane: id, event }, now);
         }
         while let Some(((id, attempt), found)) = self.lookups.poll() {
             let Some(connection) = self.current(id, engine) else { continue };

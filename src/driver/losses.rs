@@ -2,17 +2,10 @@
 //!
 //! The engine reports each episode of losses when it begins, while it lasts and when it ends. The
 //! reports of the last day are kept here, and in a file of the state folder, so that a restart does
-//! not forget them. A thread of its own writes the file, started with the first loss: the loop
-//! touches no regular file.
-//!
-//! The file has a line of JSON for each report; the last line of an episode counts.
+//! not forget them.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
@@ -21,12 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::engine::Engine;
-use crate::engine::losses::Loss;
-use crate::engine::remedy;
+use crate::engine::losses::{Loss, amount, verb};
 use crate::limits::{LOSSES_FILE_MAX, LOSSES_KEPT, LOSSES_MAX};
 
-/// The file in the state folder.
-const FILE: &str = "losses.jsonl";
+use super::state_file::{self, StateFile};
 
 /// An episode of losses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,32 +46,22 @@ pub(super) struct Losses {
     clock: SystemClock,
     /// Oldest first. An episode of this process has the time of its first loss.
     records: VecDeque<(Option<Mono>, Record)>,
-    file: Option<PathBuf>,
-    writer: Option<Sender<Record>>,
+    file: StateFile<Record>,
 }
 
 impl Losses {
     /// The losses that the file in this folder has.
     pub(super) fn new(folder: Option<&Path>, clock: SystemClock) -> Self {
-        let file = folder.and_then(|folder| match fs::create_dir_all(folder) {
-            Ok(()) => Some(folder.join(FILE)),
-            Err(error) => {
-                let folder = folder.display();
-                log::warn!("{folder}: {error}: what is lost is forgotten at a restart");
-                None
-            }
-        });
-        let now = seconds(clock.wall());
-        let records = file.as_deref().map_or_else(Vec::new, |file| read(file, now));
+        let (file, records) = StateFile::<Record>::open(folder, seconds(clock.wall()));
         let records = records.into_iter().map(|record| (None, Record { ended: true, ..record }));
-        Self { clock, records: records.collect(), file, writer: None }
+        Self { clock, records: records.collect(), file }
     }
 
     /// Logs a report of the engine and keeps it.
     pub(super) fn report(&mut self, loss: &Loss, engine: &Engine, now: Mono) {
         let record = self.enter(loss, engine, now);
         log::warn!("{}", line(&record));
-        self.keep(record);
+        self.file.keep(vec![record]);
     }
 
     /// The losses of the last day, oldest first.
@@ -100,10 +81,10 @@ impl Losses {
         };
         let wall = |at: Mono| seconds(self.clock.wall()) - now.since(at).as_secs_f64();
         let (began, last) = (wall(loss.began), wall(loss.last));
-        let why = || engine.status_of(loss.id, now).map(|node| remedy::of_loss(&node, loss.cause));
+        let why = || engine.remedy_of(loss.id, loss.cause, now);
         if let Some((_, record)) = self.records.iter_mut().rev().find(same) {
             // Why it was so is what was seen while it was.
-            let is_more = record.count < loss.count;
+            let is_more = record.count < loss.count && !loss.ended;
             record.count = loss.count;
             record.last = last;
             record.ended = loss.ended;
@@ -132,26 +113,9 @@ impl Losses {
         record
     }
 
-    /// Has a record written to the file.
-    fn keep(&mut self, record: Record) {
-        let Some(file) = &self.file else { return };
-        if self.writer.is_none() {
-            let (sender, receiver) = channel();
-            let file = file.clone();
-            let thread = std::thread::Builder::new().name("losses".into());
-            match thread.spawn(move || write_all(&file, &receiver)) {
-                Ok(_) => self.writer = Some(sender),
-                Err(error) => {
-                    log::error!("the thread that writes losses: {error}");
-                    self.file = None;
-                    return;
-                }
-            }
-        }
-        if let Some(writer) = &self.writer {
-            // A writer that has ended has said why.
-            let _ = writer.send(record);
-        }
+    /// Waits until the file has all of them.
+    pub(super) fn finish(&mut self) {
+        self.file.finish();
     }
 }
 
@@ -169,30 +133,6 @@ fn line(record: &Record) -> String {
         (false, true) => format!("{node}: {verb} ({cause}, {count}): {why}"),
         (false, false) => format!("{node}: {verb} since {from} ({cause}, {count}): {why}"),
     }
-}
-
-/// What happens to the lines of a cause.
-fn verb(cause: &str) -> &'static str {
-    match cause {
-        "kernel_drops" => "losing datagrams in the kernel",
-        "oversize" => "truncating",
-        "sequence_lost" => "missing lines of its senders",
-        _ => "dropping",
-    }
-}
-
-/// A count with commas and its unit, as in "206,735 lines".
-pub fn amount(count: u64, unit: &str) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    let unit = if count == 1 { unit.trim_end_matches('s') } else { unit };
-    text + " " + unit
 }
 
 /// A time of day in the host's zone.
@@ -213,76 +153,33 @@ fn seconds(time: SystemTime) -> f64 {
 
 // ---- the file
 
-/// The episodes of the last day in a file, oldest first. Lines that make no sense are skipped: one
-/// may have been cut by a crash.
-fn read(file: &Path, now: f64) -> Vec<Record> {
-    let mut text = Vec::new();
-    let opened = File::open(file);
-    // It is rewritten before it is that large.
-    let taken = opened.and_then(|file| file.take(4 * LOSSES_FILE_MAX).read_to_end(&mut text));
-    if let Err(error) = taken
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        log::warn!("{}: {error}: what was lost before is not known", file.display());
-    }
-    let mut records: Vec<Record> = Vec::new();
-    for line in text.split(|&byte| byte == b'\n') {
-        let Ok(record) = serde_json::from_slice::<Record>(line) else { continue };
-        if record.last < now - LOSSES_KEPT.as_secs_f64() {
-            continue;
-        }
-        let same = |other: &&mut Record| {
-            other.began.total_cmp(&record.began).is_eq()
-                && (&other.node, &other.cause) == (&record.node, &record.cause)
-        };
-        match records.iter_mut().rev().find(same) {
-            Some(known) => *known = record,
-            None => records.push(record),
-        }
-    }
-    let too_many = records.len().saturating_sub(LOSSES_MAX);
-    records.drain(..too_many);
-    records
-}
+impl state_file::Record for Record {
+    type Key = (String, String, u64);
 
-/// The thread that writes the file, until the daemon ends or the disk refuses.
-fn write_all(file: &Path, records: &Receiver<Record>) {
-    while let Ok(record) = records.recv() {
-        if let Err(error) = write(file, &record) {
-            let file = file.display();
-            log::warn!("{file}: {error}: what is lost is forgotten at a restart");
-            return;
-        }
-    }
-}
+    const FILE: &'static str = "losses.jsonl";
+    const WHAT: &'static str = "what is lost";
+    const SIZE_MAX: u64 = LOSSES_FILE_MAX;
+    const COUNT_MAX: usize = LOSSES_MAX;
 
-fn write(file: &Path, record: &Record) -> io::Result<()> {
-    if fs::metadata(file).is_ok_and(|data| data.len() > LOSSES_FILE_MAX) {
-        rewrite(file, record.last)?;
+    fn key(&self) -> Self::Key {
+        (self.node.clone(), self.cause.clone(), self.began.to_bits())
     }
-    let mut out = OpenOptions::new().append(true).create(true).mode(0o640).open(file)?;
-    put(&mut out, record)
-}
 
-fn put(out: &mut File, record: &Record) -> io::Result<()> {
-    let mut line = serde_json::to_vec(record)?;
-    line.push(b'\n');
-    out.write_all(&line)
-}
-
-/// Leaves one line of each episode of the last day.
-fn rewrite(file: &Path, now: f64) -> io::Result<()> {
-    let new = file.with_extension("new");
-    let mut out =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&new)?;
-    for record in read(file, now) {
-        put(&mut out, &record)?;
+    fn time(&self) -> f64 {
+        self.last
     }
-    fs::rename(new, file)
+
+    fn lifetime() -> f64 {
+        LOSSES_KEPT.as_secs_f64()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::io::Write;
+
+    use super::state_file::{Record as _, read, write};
     use super::*;
 
     fn record(node: &str, began: f64, count: u64) -> Record {
@@ -301,27 +198,27 @@ mod tests {
     #[test]
     fn the_last_line_of_an_episode_counts_and_old_or_damaged_ones_do_not() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join(FILE);
-        assert_eq!(read(&file, 0.0), []);
+        let file = folder.path().join(Record::FILE);
+        assert_eq!(read::<Record>(&file, 0.0), []);
         for record in [record("a", 5.0, 1), record("b", 90_000.0, 1), record("b", 90_000.0, 7)] {
-            write(&file, &record).unwrap();
+            write(&file, &[record]).unwrap();
         }
         let mut out = OpenOptions::new().append(true).open(&file).unwrap();
         out.write_all(b"{\"node\":\"c\",\n").unwrap();
-        write(&file, &record("a", 90_001.0, 2)).unwrap();
+        write(&file, &[record("a", 90_001.0, 2)]).unwrap();
         let expected = [record("b", 90_000.0, 7), record("a", 90_001.0, 2)];
-        assert_eq!(read(&file, 90_010.0), expected);
+        assert_eq!(read::<Record>(&file, 90_010.0), expected);
     }
 
     #[test]
     fn a_file_that_grows_is_rewritten_with_a_line_an_episode() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join(FILE);
+        let file = folder.path().join(Record::FILE);
         for count in 0..=LOSSES_FILE_MAX / 100 {
-            write(&file, &record("a", 5.0, count)).unwrap();
+            write(&file, &[record("a", 5.0, count)]).unwrap();
         }
         assert!(fs::metadata(&file).unwrap().len() < LOSSES_FILE_MAX / 2);
-        assert_eq!(read(&file, 10.0), [record("a", 5.0, LOSSES_FILE_MAX / 100)]);
+        assert_eq!(read::<Record>(&file, 10.0), [record("a", 5.0, LOSSES_FILE_MAX / 100)]);
     }
 
     #[test]

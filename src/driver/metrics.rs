@@ -1,11 +1,13 @@
 //! The loop's end of the metrics port. `metrics/server.rs` speaks HTTP in a thread of its own and
 //! asks the loop for a snapshot; the loop answers in its next pass and never waits.
 
+mod answers;
+mod listener;
+mod page;
 pub(crate) mod request;
 mod server;
+mod token;
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -14,52 +16,65 @@ use std::thread::JoinHandle;
 use mio::Waker;
 
 use super::wake::Wake;
+use crate::config::plan::MetricsPlan;
+use crate::engine::minutes::{MinutesQuery, MinutesReport};
 use crate::metrics::Snapshot;
 
 use server::Server;
+use token::Token;
 
-/// A request for a snapshot of the daemon's state.
-pub type Asks = SyncSender<Snapshot>;
+/// A request to the loop, and where it answers.
+#[derive(Debug)]
+pub enum Ask {
+    /// For a snapshot of the daemon's state.
+    State(SyncSender<Snapshot>),
+    /// For what nodes counted by the minute.
+    Minutes(MinutesQuery, SyncSender<MinutesReport>),
+}
 
 /// The loop's end. The port is closed on drop.
 #[derive(Debug)]
 pub struct Metrics {
-    address: SocketAddr,
-    asked: Option<Receiver<Asks>>,
+    plan: MetricsPlan,
+    asked: Option<Receiver<Ask>>,
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Metrics {
-    /// Listens on an address. If it cannot be bound yet, a `patient` server logs a warning and
-    /// tries again every second: at boot an address may come later than the daemon.
+    /// Listens where the plan says. If that is not possible yet, a `patient` server logs a warning
+    /// and tries again every second: at boot an address may come later than the daemon.
     ///
     /// # Errors
-    /// The port cannot be opened, or the thread cannot be started.
-    pub fn open(address: SocketAddr, wake: Wake, patient: bool) -> io::Result<Self> {
+    /// A sentence for the user: the port cannot be opened, there is no token, or the thread cannot
+    /// be started.
+    pub fn open(plan: &MetricsPlan, wake: Wake, patient: bool) -> Result<Self, String> {
+        let said = |error: std::io::Error| format!("daemon.metrics = \"{}\": {error}", plan.at);
+        let token = plan.token.clone().map(Token::new).transpose();
+        let token = token.map_err(|error| format!("daemon.metrics_token = {error}"))?;
         // At most one request is pending: a slow loop is not asked again before it has answered.
         let (asks, asked) = sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));
-        let (mut server, waker) = Server::new(address, asks, wake, Arc::clone(&stop))?;
+        let opened = Server::new(plan.at.clone(), token, asks, wake, Arc::clone(&stop));
+        let (mut server, waker) = opened.map_err(said)?;
         match server.listen() {
-            Err(error) if patient => {
-                log::warn!("daemon.metrics = \"{address}\": {error}; tried again every second");
-            }
-            listening => listening?,
+            Err(error) if patient => log::warn!("{}; tried again every second", said(error)),
+            listening => listening.map_err(said)?,
         }
         let thread = std::thread::Builder::new().name("metrics".into());
-        let thread = Some(thread.spawn(move || server.run())?);
-        Ok(Self { address, asked: Some(asked), stop, waker: Arc::new(waker), thread })
+        let thread = Some(thread.spawn(move || server.run()).map_err(said)?);
+        let plan = plan.clone();
+        Ok(Self { plan, asked: Some(asked), stop, waker: Arc::new(waker), thread })
     }
 
-    /// The address it listens on.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it listens, and for whom.
+    pub fn plan(&self) -> &MetricsPlan {
+        &self.plan
     }
 
     /// The pending request, if there is one.
-    pub fn asked(&self) -> Option<Asks> {
+    pub fn asked(&self) -> Option<Ask> {
         self.asked.as_ref()?.try_recv().ok()
     }
 }

@@ -5,6 +5,7 @@
 //! actions and writes the waiting lines. mio reports readiness once, so anything not read to its
 //! end is kept in a list, and the next pass does not wait.
 
+pub mod access;
 mod admin;
 pub mod children;
 pub mod clients;
@@ -20,10 +21,12 @@ mod inputs;
 pub mod links;
 pub mod losses;
 pub mod metrics;
+mod minutes;
 mod notify;
 pub mod readers;
 mod reload;
 mod signals;
+mod state_file;
 pub mod systemd;
 pub mod udp_out;
 mod usage;
@@ -46,6 +49,7 @@ use crate::engine::status::Status;
 use crate::engine::{Action, DiskWork, Engine, Event, SinkKind, SpoolFound};
 use crate::fs::OsFs;
 use crate::ids::NodeId;
+use crate::ingress::told::Teller;
 use crate::limits;
 use crate::metrics::{Pulse, Reloads};
 use crate::spool::recover::Opened;
@@ -64,6 +68,7 @@ use inputs::Inputs;
 use links::Links;
 use losses::Losses;
 use metrics::Metrics;
+use minutes::MinuteKeeper;
 use readers::Readers;
 use reload::{Before, OpenedInput, Reload, prepare};
 use signals::Signals;
@@ -120,6 +125,8 @@ pub struct Daemon {
     links: Links,
     udp: UdpOutputs,
     losses: Losses,
+    minutes: MinuteKeeper,
+    teller: Teller,
     control: Option<Control>,
     metrics: Option<Metrics>,
     started: SystemTime,
@@ -162,12 +169,14 @@ impl Daemon {
         let wake = Wake::new(Waker::new(poll.registry(), WAKE).map_err(system)?);
         let signals = Signals::catch(poll.registry(), SIGNALS).map_err(system)?;
         let mut manager = Manager::find();
+        let teller = Teller::default();
         let mut inherited = Inherited::take(&mut manager);
         let before = Before {
             plan: Plan { daemon: plan.daemon.clone(), nodes: Vec::new() },
             sockets: inherited.sockets(reload::claims_of(plan)),
             has_control: false,
             clock,
+            teller: teller.clone(),
             patient,
         };
         let mut prepared = prepare(plan.clone(), &before).map_err(|refused| refused.error)?;
@@ -182,6 +191,7 @@ impl Daemon {
         let control = control.map(|at| Control::new(at, poll.registry(), CONTROL, UDP_OUT));
         let control = control.transpose().map_err(system)?;
         let metrics = admin::open_metrics(&plan.daemon, &wake, patient)?;
+        let state = state_folder(&plan.daemon);
         let mut daemon = Self {
             clock,
             engine,
@@ -192,7 +202,9 @@ impl Daemon {
             readers: Readers::new(wake.clone()),
             links: Links::new(LINKS, wake.clone()),
             udp: UdpOutputs::new(UDP_OUT, wake.clone()),
-            losses: Losses::new(state_folder(&plan.daemon).as_deref(), clock),
+            losses: Losses::new(state.as_deref(), clock),
+            minutes: MinuteKeeper::new(state.as_deref(), clock, teller.clone()),
+            teller,
             control,
             metrics,
             started: clock.wall(),
@@ -209,6 +221,7 @@ impl Daemon {
             wake,
         };
         daemon.opened = daemon.enter(prepared, clock.mono())?;
+        daemon.minutes.restore(&mut daemon.engine);
         Ok(daemon)
     }
 
@@ -270,6 +283,8 @@ impl Daemon {
         self.control = None;
         self.manager.finish();
         self.engine.close_ledgers();
+        self.minutes.finish(&mut self.engine);
+        self.losses.finish();
         let grace = self.engine.plan().daemon.grace.max(limits::CLOSE_MIN);
         self.disk.finish(grace);
         Ok(())
@@ -283,6 +298,7 @@ impl Daemon {
         let pipes = self.engine.has_unread().then(|| self.looked_at_pipes + limits::PIPES_EVERY);
         let unacknowledged = self.links.acknowledge_all(&mut self.engine, self.clock.mono());
         let own = report.into_iter().chain(pipes).chain(unacknowledged);
+        let own = own.chain([self.minutes.deadline()]);
         let own = own.chain(self.manager.deadline()).chain(self.reload.deadline());
         let own = own.chain(self.udp.deadline()).chain(self.children.deadline());
         let next = self.engine.deadline().into_iter().chain(own).min()?;
@@ -318,6 +334,9 @@ impl Daemon {
         {
             (report.run)(&self.engine.status(now), self.engine.plan());
             *at = now + report.every;
+        }
+        if self.minutes.look(&mut self.engine, now) {
+            self.inputs.look();
         }
         self.answer_metrics(now);
         self.notify_manager(now);

@@ -26,6 +26,7 @@ use crate::fs::OsFs;
 use crate::ids::NodeId;
 use crate::ingress::datagrams::DatagramSocket;
 use crate::ingress::pending::{self, Pending};
+use crate::ingress::told::Teller;
 use crate::ingress::{Socket, Source};
 use crate::limits;
 use crate::logger;
@@ -46,6 +47,8 @@ pub(super) struct Before {
     /// Whether there is a control socket that can be reached.
     pub(super) has_control: bool,
     pub(super) clock: SystemClock,
+    /// Where inputs learn what the daemon counts.
+    pub(super) teller: Teller,
     /// Whether inputs that cannot be opened yet are tried again, as after a boot; otherwise the
     /// plan is refused.
     pub(super) patient: bool,
@@ -190,12 +193,13 @@ impl Prepared {
         let there = claims.iter().flat_map(|claim| before.sockets.get(claim).into_iter().flatten());
         let sockets = there.map(|socket| socket.try_clone()).collect::<Result<_, _>>();
         let sockets = sockets.map_err(|error| format!("input.{name}: {error}"))?;
-        let mut opening = opening_of(name, input, sockets);
+        let mut opening = opening_of(name, input, sockets, &before.teller);
         let sources = match protocol.open(&mut opening) {
             Ok(sources) => sources,
             Err(error) if before.patient && error.may_pass() => {
                 log::warn!("{error}");
-                vec![Box::new(Pending::new(open_later(name, input), error)) as Box<dyn Source>]
+                vec![Box::new(Pending::new(open_later(name, input, &before.teller), error))
+                    as Box<dyn Source>]
             }
             Err(error) => return Err(error.to_string()),
         };
@@ -207,15 +211,20 @@ impl Prepared {
 }
 
 /// Opens an input that could not be opened before.
-fn open_later(name: &str, input: &InputPlan) -> pending::Open {
-    let (name, input) = (name.to_string(), input.clone());
-    Box::new(move || input.source.open(&mut opening_of(&name, &input, Vec::new())))
+fn open_later(name: &str, input: &InputPlan, teller: &Teller) -> pending::Open {
+    let (name, input, teller) = (name.to_string(), input.clone(), teller.clone());
+    Box::new(move || input.source.open(&mut opening_of(&name, &input, Vec::new(), &teller)))
 }
 
 /// What an input is opened with.
-fn opening_of<'o>(name: &'o str, input: &InputPlan, sockets: Vec<Socket>) -> Opening<'o> {
-    let (max_line, sequence) = (input.max_line, input.sequence);
-    Opening { name, max_line, sequence, sockets, surplus: Vec::new(), added: Vec::new() }
+fn opening_of<'o>(
+    name: &'o str,
+    input: &InputPlan,
+    sockets: Vec<Socket>,
+    teller: &Teller,
+) -> Opening<'o> {
+    let (max_line, sequence, teller) = (input.max_line, input.sequence, teller.clone());
+    Opening { name, max_line, sequence, sockets, surplus: Vec::new(), teller, added: Vec::new() }
 }
 
 /// Makes the control socket where it is to be elsewhere. What could not be had before is tried
@@ -291,6 +300,7 @@ impl Daemon {
             sockets: self.inputs.sockets(),
             has_control: self.control.as_ref().is_some_and(Control::is_at_its_path),
             clock: self.clock,
+            teller: self.teller.clone(),
             patient: false,
         };
         let (done, prepared) = channel();

@@ -11,20 +11,44 @@
 //!
 //! A spool that a reload removes has until its grace is over. If it then gives up lines, the
 //! barriers behind them are lost: their clients are disconnected, so that they send those lines
-//! again, to whatever is downstream now.
+//! again, to whatever is downstream now. Lines may have gone there before a reload and have their
+//! barrier after it, so the first barrier after a reload also waits for what was downstream before.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::batch::Inquiry;
 use crate::ids::{Identity, LaneId, NodeId};
 
-use super::graph::Graph;
+use super::graph::{Graph, Node};
 use super::{Action, Engine};
 
 /// The unreleased barriers of each input, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Barriers {
     waiting: BTreeMap<NodeId, VecDeque<Barrier>>,
+    /// For inputs without a barrier since the last reload, what is downstream of them no more.
+    former: BTreeMap<NodeId, Former>,
+}
+
+/// What was downstream of an input before a reload, and has lines of it that no barrier is behind.
+#[derive(Debug, Default)]
+struct Former {
+    /// The number of lines each spool must have completed.
+    marks: Vec<(NodeId, u64)>,
+    /// The same of outputs without a spool.
+    lanes: Vec<(LaneId, u64)>,
+    /// A spool was removed that had given some of them up.
+    lost: bool,
+}
+
+impl Former {
+    /// A spool is removed: what it has completed needs no wait, and what it has not is lost.
+    fn without(&mut self, spool: NodeId, has_completed: impl Fn(u64) -> bool) {
+        while let Some(at) = self.marks.iter().position(|(id, _)| *id == spool) {
+            let (_, mark) = self.marks.remove(at);
+            self.lost |= !has_completed(mark);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -34,6 +58,8 @@ struct Barrier {
     marks: Vec<(NodeId, u64)>,
     /// The same of outputs without a spool.
     lanes: Vec<(LaneId, u64)>,
+    /// What else has lines before it; an inquiry does not concern that.
+    former: Former,
     inquiry: Inquiry,
     /// A spool was removed that had given up lines before it.
     lost: bool,
@@ -49,11 +75,14 @@ impl Barrier {
         let lane = |(id, mark): &(LaneId, u64)| {
             graph.lane(*id).is_none_or(|lane| lane.has_completed(*mark))
         };
-        self.marks.iter().all(spool) && self.lanes.iter().all(lane)
+        self.marks.iter().chain(&self.former.marks).all(spool)
+            && self.lanes.iter().chain(&self.former.lanes).all(lane)
     }
 
     /// A spool is removed: what it has completed needs no wait, and what it has not is lost.
     fn without(&mut self, spool: NodeId, has_completed: impl Fn(u64) -> bool) {
+        self.former.without(spool, &has_completed);
+        self.lost |= self.former.lost;
         let Some(at) = self.marks.iter().position(|(id, _)| *id == spool) else { return };
         let (_, mark) = self.marks.remove(at);
         self.lost |= !has_completed(mark);
@@ -98,16 +127,57 @@ impl Engine {
                 lanes.extend(self.graph.node(id).lanes().iter().map(|lane| (lane.id, lane.mark())));
             }
         }
-        let barrier = Barrier { number, marks, lanes, inquiry, lost: false };
+        let former = self.barriers.former.remove(&input).unwrap_or_default();
+        for &(id, mark) in &former.marks {
+            if let Some(spool) = self.graph.spool_mut(id).filter(|_| !inquiry.is_patient) {
+                spool.want(mark);
+                self.cx.touch(id);
+            }
+        }
+        let lost = former.lost;
+        let barrier = Barrier { number, marks, lanes, former, inquiry, lost };
         self.barriers.waiting.entry(input).or_default().push_back(barrier);
         self.release_barriers();
     }
 
-    /// Takes a spool that is about to be removed out of all barriers.
+    /// What is downstream of each input that sets barriers, before a reload.
+    pub(super) fn downstream_of_inputs(&self) -> Vec<(NodeId, Vec<NodeId>)> {
+        let live = |node: &Node| node.is_acknowledged() && node.retired.is_none();
+        let inputs = self.graph.iter().filter(|(_, node)| live(node));
+        inputs.map(|(id, _)| (id, self.graph.ends(id))).collect()
+    }
+
+    /// Notes after a reload what was downstream `before` it and is no more: it may have lines whose
+    /// barrier is yet to come.
+    pub(super) fn note_former(&mut self, before: Vec<(NodeId, Vec<NodeId>)>) {
+        for (input, ends) in before {
+            if self.graph.get(input).is_none_or(|node| node.retired.is_some()) {
+                continue;
+            }
+            let now: BTreeSet<_> = self.graph.ends(input).into_iter().collect();
+            let numbered = self.graph.node(input).is_numbered();
+            for id in ends.into_iter().filter(|id| !now.contains(id)) {
+                let former = self.barriers.former.entry(input).or_default();
+                match self.graph.spool(id) {
+                    Some(spool) => former.marks.push((id, spool.mark())),
+                    None if numbered => {
+                        let lanes = self.graph.get(id).into_iter().flat_map(Node::lanes);
+                        former.lanes.extend(lanes.map(|lane| (lane.id, lane.mark())));
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// Takes a node that is about to be removed out of all barriers.
     pub(super) fn forget_in_barriers(&mut self, id: NodeId) {
+        self.barriers.former.remove(&id);
         let Some(spool) = self.graph.spool(id) else { return };
+        let has_completed = |mark| spool.has_completed(mark);
         let all = self.barriers.waiting.values_mut().flatten();
-        all.for_each(|barrier| barrier.without(id, |mark| spool.has_completed(mark)));
+        all.for_each(|barrier| barrier.without(id, has_completed));
+        self.barriers.former.values_mut().for_each(|former| former.without(id, has_completed));
         self.release_barriers();
     }
 
@@ -153,7 +223,8 @@ impl Engine {
     /// Releases the barriers that outputs without a spool have held, where there are any.
     pub(super) fn release_held_barriers(&mut self) {
         let holds = |waiting: &VecDeque<Barrier>| {
-            waiting.front().is_some_and(|barrier| !barrier.lanes.is_empty())
+            let held = |b: &Barrier| !b.lanes.is_empty() || !b.former.lanes.is_empty();
+            waiting.front().is_some_and(held)
         };
         if self.barriers.waiting.values().any(holds) {
             self.release_barriers();

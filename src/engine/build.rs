@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::clock::Mono;
 use crate::config::plan::{BodyPlan, NodePlan, Plan, ProcessPlan};
 use crate::filter::patterns::Patterns;
+use crate::filter::squeeze::Squeezer;
 use crate::filter::{PatternIds, Selector};
 use crate::forward::link::Link;
 use crate::forward::partition::{self, Partitioner};
@@ -136,6 +137,8 @@ impl Engine {
     pub fn apply(&mut self, prepared: Prepared, now: Mono) {
         let Prepared { plan, nodes } = prepared;
         self.cx.now = now;
+        self.end_squeezes(&plan);
+        let downstream = self.downstream_of_inputs();
         self.retire_all_but(&plan);
         let mut entered = Vec::with_capacity(plan.nodes.len());
         let mut streams = Vec::with_capacity(plan.nodes.len());
@@ -155,6 +158,7 @@ impl Engine {
             self.graph.node_mut(id).stream = Stream { subscribers, patterns, ..Stream::default() };
         }
         self.plan = plan;
+        self.note_former(downstream);
         for (id, selectors) in consumers {
             self.enter_consumers(id, selectors);
         }
@@ -166,6 +170,17 @@ impl Engine {
         self.backpressure.set_changed();
         self.touch_all();
         self.settle();
+    }
+
+    /// Has filters that will join no repeats any more pass on those that they hold, as long as the
+    /// flow is the old one.
+    fn end_squeezes(&mut self, plan: &Plan) {
+        let planned = by_name(plan);
+        for (name, id) in self.names() {
+            if planned.get(&*name).is_none_or(|new| new.squeeze.is_none()) {
+                self.squeeze(id, true);
+            }
+        }
     }
 
     fn retire_all_but(&mut self, plan: &Plan) {
@@ -203,6 +218,10 @@ impl Engine {
             if *node.selector.plan() != plan.select {
                 node.selector = selector;
             }
+            match (&mut node.squeezer, plan.squeeze) {
+                (Some(squeezer), Some(window)) => squeezer.set_window(window),
+                (squeezer, window) => *squeezer = window.map(Squeezer::new),
+            }
             node.plan = plan.clone();
             if let (Body::Spool(spool), Some(plan)) = (&mut node.body, shape::spool(&plan.body)) {
                 spool.set_limit(plan.queue);
@@ -216,6 +235,7 @@ impl Engine {
             let body = new_body(id, plan, partitioner, exact, now);
             Node::new(plan, selector, body, now)
         });
+        self.take_up_minutes(id);
         self.unfinished += 1;
         self.open_inputs += usize::from(self.graph.node(id).is_input());
         if let Some(SinkPlan::Jobs { .. }) = plan.body.sink() {
@@ -251,6 +271,7 @@ impl Engine {
 
     /// Shares the memory out among all existing queues.
     pub(super) fn share_budget(&mut self) {
+        self.share_rows();
         let memory = self.plan.daemon.memory;
         let mut queues: Vec<&mut Queue> = Vec::new();
         for (_, node) in self.graph.iter_mut() {

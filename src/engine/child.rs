@@ -221,6 +221,12 @@ impl Engine {
         process.map(|process| process.confine.clone()).unwrap_or_default()
     }
 
+    /// Returns whether a child is to believe that its output is a terminal.
+    pub fn is_unbuffered(&self, lane: LaneId) -> bool {
+        let process = self.graph.node(lane.node).plan.body.process();
+        process.is_some_and(|process| process.unbuffered)
+    }
+
     /// The longest line a child may print; `None` if what it prints is not a stream.
     pub fn prints(&self, lane: LaneId) -> Option<usize> {
         let node = self.graph.node(lane.node);
@@ -255,8 +261,12 @@ impl Engine {
     }
 
     pub(super) fn printed(&mut self, lane: LaneId, batch: &Batch, counts: &InputCounts) {
-        self.count_input(lane.node, counts);
-        if let Body::Lanes(lanes) = &mut self.graph.node_mut(lane.node).body {
+        self.count_input(lane.node, counts, batch.minute);
+        let node = self.graph.node_mut(lane.node);
+        if batch.lines > 0 {
+            node.ledger.minutes.at(batch.minute).add_printed(u64::from(batch.lines));
+        }
+        if let Body::Lanes(lanes) = &mut node.body {
             lanes.printed.add(u64::from(batch.lines), batch.bytes.len() as u64);
         }
         if batch.lines > 0 {

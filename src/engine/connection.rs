@@ -9,6 +9,7 @@ use crate::clock::Mono;
 use crate::forward::link::{self, Ended, Link};
 use crate::forward::out::Out;
 use crate::ids::{Identity, LaneId, NodeId};
+use crate::ledger::tally::Tally;
 use crate::ledger::{Count, Reason};
 use crate::limits::{GIVEN_UP_SHOWN, REFUSALS_MAX};
 use crate::output::queue::Queue;
@@ -17,6 +18,7 @@ use crate::spool::writer::Held;
 
 use super::cx::Cx;
 use super::lane::{Completed, Lane, Sink};
+use super::losses::amount;
 use super::{Action, Engine, LinkEvent};
 
 /// The state of a lane's connection.
@@ -151,15 +153,14 @@ impl Lane {
     /// Encodes waiting lines, as many as may be in flight. Lines that the peer already has are
     /// completed without being sent.
     fn fill(&mut self, cx: &mut Cx) -> Completed {
-        let mut known = Count::default();
+        let mut known = Tally::default();
         let Sink::Connection(connection) = &mut self.sink else { return Completed::default() };
         while connection.link.has_room() {
             let Some(batch) = self.queue.unwritten() else { break };
             let bytes = batch.bytes.len();
             let has = |last: u64| batch.numbers.is_some_and(|numbers| numbers.last <= last);
             if connection.known.is_some_and(has) && self.queue.written_bytes() == 0 {
-                let count = self.queue.advance(bytes, &mut cx.budget);
-                known.add(count.lines, count.bytes);
+                known.add_all(&self.queue.advance(bytes, &mut cx.budget));
                 continue;
             }
             // It is unknown which line the peer rejects, so lines are sent one at a time.
@@ -192,6 +193,7 @@ impl Lane {
                 connection.link.connected(offer, cx.now);
             }
             LinkEvent::NotFound(error) => connection.link.not_found(error, cx.now),
+            LinkEvent::Found(service, found) => connection.link.found(&service, found, cx.now),
             LinkEvent::Trying => connection.link.trying(cx.now),
             LinkEvent::Failed(error) => connection.link.failed(error, cx.now),
             LinkEvent::Closed(error) => connection.link.closed(error, cx.now),
@@ -254,7 +256,7 @@ impl Lane {
 
     /// Completes the lines that the peer already has.
     fn drop_known(&mut self, known: u64, cx: &mut Cx) -> Completed {
-        let mut dropped = Count::default();
+        let mut dropped = Tally::default();
         while let Some(batch) = self.queue.front() {
             let Some(numbers) = batch.numbers else { break };
             let bytes = if numbers.last <= known {
@@ -264,8 +266,7 @@ impl Lane {
             } else {
                 break;
             };
-            let count = self.queue.advance(bytes, &mut cx.budget);
-            dropped.add(count.lines, count.bytes);
+            dropped.add_all(&self.queue.advance(bytes, &mut cx.budget));
             if numbers.last > known {
                 break;
             }
@@ -295,7 +296,7 @@ impl Lane {
              several times; it is given up and counted as send_error. It begins: {start}"
         );
         let lost = self.queue.advance(bytes, &mut cx.budget);
-        Completed::with_lost(Count::default(), lost, Reason::SendError)
+        Completed::with_lost(Tally::default(), lost, Reason::SendError)
     }
 
     /// Ends the link: at once if the rest is `given_up`; in good order if nothing more can come or
@@ -381,6 +382,7 @@ impl Engine {
             let Some(completed) = entry.next_of_link(held, &mut self.cx) else { break };
             self.complete(lane, completed);
         }
+        self.report_return(lane);
         let Some(entry) = self.graph.lane_mut(lane) else { return };
         if let Sink::Connection(connection) = &mut entry.sink {
             while let Some(command) = connection.link.poll_command() {
@@ -388,6 +390,26 @@ impl Engine {
             }
         }
         entry.proceed(&mut self.cx);
+    }
+
+    /// Logs that a peer takes lines again that had failed, and what waits for it.
+    fn report_return(&mut self, lane: LaneId) {
+        let lag = self.consumers.get(lane).and_then(|consumer| {
+            let spool = self.graph.spool(consumer.spool)?;
+            Some(consumer.lag(spool).0)
+        });
+        let now = self.cx.now;
+        let Some(entry) = self.graph.lane_mut(lane) else { return };
+        let waits = lag.unwrap_or_else(|| entry.queue.count().lines);
+        let Sink::Connection(connection) = &mut entry.sink else { return };
+        if let Some((url, since)) = connection.link.take_return() {
+            log::warn!(
+                "{}: {url}: takes lines again after {} s; {} still waiting",
+                entry.name,
+                now.since(since).as_secs(),
+                amount(waits, "lines")
+            );
+        }
     }
 
     /// Ends the links of an output that can receive nothing more. Links with lines left continue

@@ -5,6 +5,7 @@ use crate::filter::gather;
 use crate::filter::patterns::Hits;
 use crate::forward::partition;
 use crate::ids::{LaneId, NodeId};
+use crate::ledger::tally::Tally;
 use crate::ledger::{Count, Reason};
 use crate::limits::{FEED_HIGH, FEED_LOW, LINES_FRAME_MAX};
 use crate::spool::reader::{Missing, Read};
@@ -100,15 +101,15 @@ impl Engine {
 
     /// Records lines that are missing from the spool.
     fn note_missing(&mut self, lane: LaneId, gap: Missing) {
-        let lost = self.share_of_range(lane, gap.first, gap.end);
+        let lost = self.date_range(lane, &gap);
         let Some(consumer) = self.consumers.get_mut(lane) else { return };
         let reason = if gap.damaged { Reason::Damaged } else { Reason::SpoolFull };
         let what = if gap.damaged { "are damaged" } else { "were dropped before they were read" };
         log::warn!("{}: lines {} to {} {what}", consumer.reader, gap.first, gap.end - 1);
         let all_completed = consumer.skip_missing(&gap);
         let ledger = &mut self.graph.node_mut(lane.node).ledger;
-        ledger.entered.add(lost, 0);
-        ledger.drop(reason, lost, 0);
+        ledger.enter_all(&lost);
+        ledger.drop_all(reason, &lost);
         match self.graph.lane_mut(lane).map(|lane| &mut lane.sink) {
             Some(Sink::Connection(connection)) => connection.note_gap(gap, all_completed),
             Some(Sink::Jobs(_)) => {
@@ -117,6 +118,18 @@ impl Engine {
             }
             _ => {}
         }
+    }
+
+    /// The missing lines that would have been the lane's, by the minute in which they were first
+    /// received. Their bytes are not known.
+    fn date_range(&self, lane: LaneId, gap: &Missing) -> Tally {
+        let spool = self.consumers.get(lane).and_then(|one| self.graph.spool(one.spool));
+        let mut lost = Tally::default();
+        for (first, end, minute) in spool.into_iter().flat_map(|one| one.dates.of(gap)) {
+            let lines = self.share_of_range(lane, first, end);
+            lost.add(minute, Count { lines, bytes: 0 });
+        }
+        lost
     }
 
     /// The number of lines from `first` to `end` that would have been the lane's, as far as that
@@ -181,7 +194,7 @@ impl Engine {
         self.graph.node_mut(spool).stream = stream;
         let node = self.graph.node_mut(lane.node);
         node.counts.faults.add(&hits.take_faults());
-        node.note_selection(batch.count(), chosen.as_ref(), held);
+        node.note_selection(batch, chosen.as_ref(), held);
         if held.lines > 0 {
             self.cx.touch(lane.node);
         }

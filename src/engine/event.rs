@@ -1,11 +1,12 @@
 //! The engine's inputs (events) and outputs (actions).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::batch::{Batch, Inquiry};
 use crate::config::plan::{BodyPlan, SpoolPlan};
 use crate::forward::link;
+use crate::forward::service::Answer;
 use crate::ids::{Identity, LaneId, NodeId};
 use crate::input::InputCounts;
 use crate::output::worker::{Kept, Written};
@@ -32,6 +33,8 @@ pub enum Event {
         node: NodeId,
         /// The counts since the previous event.
         counts: InputCounts,
+        /// When they were counted.
+        at: SystemTime,
     },
     /// An input cannot take everything that is sent to it, or can again.
     InputState {
@@ -160,6 +163,8 @@ pub enum Event {
 pub enum LinkEvent {
     /// The peer's name has no address, for this reason.
     NotFound(String),
+    /// What was found of the service of this name, which is among the peers.
+    Found(String, Result<Answer, String>),
     /// An address of the peer is being tried.
     Trying,
     /// It is established, including TLS if that is configured.

@@ -4,11 +4,13 @@ use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config::plan::Kind;
 use crate::filter::patterns::Hits;
+use crate::filter::squeeze::Squeezed;
 use crate::filter::{PatternIds, gather};
 use crate::ids::{LaneId, NodeId};
 use crate::input::InputCounts;
-use crate::ledger::Count;
+use crate::ledger::{Count, Reason};
 use crate::limits::SENDERS_MAX;
+use crate::minute::Minute;
 
 use super::Engine;
 use super::graph::{Body, Lanes, Node};
@@ -17,12 +19,17 @@ use super::lane::Completed;
 impl Node {
     /// Enters a selection into the ledger: of `all` lines, `chosen` were selected and `held`
     /// exceeded the rate. The chosen lines themselves are not entered here.
-    pub(super) fn note_selection(&mut self, all: Count, chosen: Option<&Batch>, held: Count) {
+    pub(super) fn note_selection(&mut self, all: &Batch, chosen: Option<&Batch>, held: Count) {
+        let (all, minute) = (all.count(), all.minute);
         let chosen = chosen.map_or_else(Count::default, Batch::count);
         let (lines, bytes) = (all.lines - chosen.lines, all.bytes - chosen.bytes);
-        self.ledger.entered.add(lines, bytes);
-        self.ledger.drop(crate::ledger::Reason::Rate, held.lines, held.bytes);
-        self.ledger.not_selected.add(lines - held.lines, bytes - held.bytes);
+        if lines == 0 {
+            return;
+        }
+        let rejected = Count { lines: lines - held.lines, bytes: bytes - held.bytes };
+        self.ledger.enter(minute, Count { lines, bytes });
+        self.ledger.drop(Reason::Rate, minute, held);
+        self.ledger.reject(minute, rejected);
     }
 
     /// Notes that lines are about to be queued; restarts the stall timer if the queue was empty.
@@ -51,15 +58,19 @@ impl Engine {
     /// Takes in lines of an input: all of them leave it.
     pub(super) fn receive(&mut self, id: NodeId, batch: &Batch) {
         let node = self.graph.node_mut(id);
-        node.ledger.entered.add(u64::from(batch.lines), batch.bytes.len() as u64);
-        node.ledger.left.add(u64::from(batch.lines), batch.bytes.len() as u64);
+        node.ledger.enter(batch.minute, batch.count());
+        node.ledger.leave(batch.minute, batch.count());
         let acknowledged = node.is_acknowledged();
         self.publish(id, batch, acknowledged);
     }
 
     /// Adds the counts of an input or of a process's output.
-    pub(super) fn count_input(&mut self, id: NodeId, counts: &InputCounts) {
-        self.graph.node_mut(id).count_input(counts);
+    pub(super) fn count_input(&mut self, id: NodeId, counts: &InputCounts, minute: Minute) {
+        let node = self.graph.node_mut(id);
+        node.count_input(counts);
+        if counts.kernel_drops > 0 {
+            node.ledger.minutes.at(minute).add_kernel_drops(counts.kernel_drops);
+        }
         if counts.kernel_drops + counts.oversize + counts.sequence_lost > 0 {
             self.cx.touch(id);
         }
@@ -94,26 +105,57 @@ impl Engine {
         let mut held = Count::default();
         let picked = node.selector.pick(batch, ids, hits, self.cx.now, &mut held);
         let chosen = gather(batch, &picked);
-        node.note_selection(batch.count(), chosen.as_ref(), held);
+        node.note_selection(batch, chosen.as_ref(), held);
         if held.lines > 0 {
             self.cx.touch(to);
         }
         let Some(chosen) = chosen else { return };
         let chosen = node.formatted(chosen);
-        let Count { lines, bytes } = chosen.count();
-        node.ledger.entered.add(lines, bytes);
+        node.ledger.enter(chosen.minute, chosen.count());
         if matches!(node.plan.body.kind(), Kind::Output | Kind::Spool) {
             self.taps.copy(&node.name, &chosen);
         }
         node.note_waiting(self.cx.now);
         match &mut node.body {
-            Body::Pass => {
-                node.ledger.left.add(lines, bytes);
-                self.publish(to, &chosen, acknowledged);
-            }
+            Body::Pass => self.pass(to, &chosen, acknowledged),
             Body::Lanes(_) => self.queue_for_lanes(to, chosen),
             Body::Spool(_) => self.queue_for_spool(to, chosen, acknowledged),
             Body::Input { .. } => debug_assert!(false, "an input takes from nobody"),
+        }
+    }
+
+    /// Passes on what a filter without a process selected, with repeats joined if it does that.
+    fn pass(&mut self, id: NodeId, chosen: &Batch, acknowledged: bool) {
+        let now = self.cx.now;
+        let node = self.graph.node_mut(id);
+        let Some(squeezer) = &mut node.squeezer else {
+            node.ledger.leave(chosen.minute, chosen.count());
+            return self.publish(id, chosen, acknowledged);
+        };
+        let squeezed = squeezer.push(chosen, now);
+        self.publish_squeezed(id, &squeezed, acknowledged);
+        self.cx.touch(id);
+    }
+
+    /// Passes on the repeats whose time is over; all of them at the `end`.
+    pub(super) fn squeeze(&mut self, id: NodeId, end: bool) {
+        let now = self.cx.now;
+        let Some(squeezer) = self.graph.get_mut(id).and_then(|node| node.squeezer.as_mut()) else {
+            return;
+        };
+        let squeezed = if end { squeezer.end() } else { squeezer.expire(now) };
+        self.publish_squeezed(id, &squeezed, false);
+    }
+
+    /// A line with a count takes the place of a repeat. The ledger counts its bytes both in and
+    /// out, as those of a formatted line.
+    fn publish_squeezed(&mut self, id: NodeId, squeezed: &Squeezed, acknowledged: bool) {
+        let ledger = &mut self.graph.node_mut(id).ledger;
+        ledger.drop_all(Reason::Repeated, &squeezed.dropped);
+        ledger.enter_all(&squeezed.grown);
+        for batch in &squeezed.batches {
+            self.graph.node_mut(id).ledger.leave(batch.minute, batch.count());
+            self.publish(id, batch, acknowledged);
         }
     }
 
@@ -125,6 +167,7 @@ impl Engine {
         else {
             return;
         };
+        let minute = batch.minute;
         let blocks = super::shape::blocks_at(&plan.body).is_some();
         let Lanes { lanes, partitioner, .. } = lanes;
         let Some(partitioner) = partitioner else {
@@ -133,14 +176,14 @@ impl Engine {
                 lane.push(batch, &mut self.cx);
             } else {
                 let lost = lane.offer(batch, &mut self.cx);
-                ledger.drop(lane.refusal(), lost.lines, lost.bytes);
+                ledger.drop(lane.refusal(), minute, lost);
             }
             return self.cx.touch(to);
         };
         for (number, lane) in (0..).zip(lanes.iter_mut()) {
             if let Some(share) = partitioner.share(&batch, number) {
                 let lost = lane.offer(share, &mut self.cx);
-                ledger.drop(lane.refusal(), lost.lines, lost.bytes);
+                ledger.drop(lane.refusal(), minute, lost);
             }
         }
         partitioner.assigned(&batch);
@@ -151,7 +194,7 @@ impl Engine {
     /// Lines from a spool enter the ledger only now.
     pub(super) fn complete(&mut self, lane: LaneId, completed: Completed) {
         let Completed { left, lost, reason } = completed;
-        let lines = left.lines + lost.lines;
+        let lines = left.sum().lines + lost.sum().lines;
         if lines == 0 {
             return;
         }
@@ -159,11 +202,12 @@ impl Engine {
         node.moved = self.cx.now;
         let consumer = self.consumers.get_mut(lane);
         if consumer.is_some() {
-            node.ledger.entered.add(lines, left.bytes + lost.bytes);
+            node.ledger.enter_all(&left);
+            node.ledger.enter_all(&lost);
         }
-        node.ledger.left.add(left.lines, left.bytes);
+        node.ledger.leave_all(&left);
         if let Some(reason) = reason {
-            node.ledger.drop(reason, lost.lines, lost.bytes);
+            node.ledger.drop_all(reason, &lost);
         }
         self.cx.touch(lane.node);
         if let Some(consumer) = consumer {

@@ -7,6 +7,7 @@ use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config::plan::{BodyPlan, FormatPlan, Kind, NodePlan};
 use crate::filter::patterns::{Hits, Patterns};
+use crate::filter::squeeze::Squeezer;
 use crate::filter::{PatternIds, Selector};
 use crate::format::Formatter;
 use crate::forward::partition::Partitioner;
@@ -25,6 +26,8 @@ pub(super) struct Node {
     pub(super) name: Arc<str>,
     pub(super) plan: NodePlan,
     pub(super) selector: Selector,
+    /// Joins the repeats of what it selects.
+    pub(super) squeezer: Option<Squeezer>,
     pub(super) stream: Stream,
     pub(super) ledger: Ledger,
     pub(super) body: Body,
@@ -87,6 +90,7 @@ impl Node {
             name: Arc::from(plan.name.as_str()),
             plan: plan.clone(),
             selector,
+            squeezer: plan.squeeze.map(Squeezer::new),
             stream: Stream::default(),
             ledger: Ledger::default(),
             body,

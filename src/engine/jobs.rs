@@ -14,6 +14,7 @@ use crate::output::worker::{Kept, Written};
 use super::backpressure::Burst;
 use super::cx::Cx;
 use super::lane::{Completed, Lane, Sink};
+use super::losses::amount;
 use super::{Action, DiskJob, DiskWork, Engine};
 
 /// The state of a lane's jobs.
@@ -176,14 +177,16 @@ impl Lane {
         jobs.busy = false;
         jobs.wrote_at = cx.now;
         let mut left = self.queue.advance(bytes, &mut cx.budget);
-        left.lines -= refused.lines;
-        left.bytes -= refused.bytes;
+        let refused = left.take(refused);
         match (&error, &jobs.error) {
             (Some(error), None) => log::error!(
                 "{}: {error}; retrying every {DISK_RETRY:?}, lines wait in the queue",
                 self.name
             ),
-            (None, Some(_)) => log::warn!("{}: writing again", self.name),
+            (None, Some(_)) => {
+                let waits = amount(self.queue.count().lines, "lines");
+                log::warn!("{}: writing again; {waits} still waiting", self.name);
+            }
             _ => {}
         }
         jobs.retry_at = error.is_some().then(|| cx.now + DISK_RETRY);

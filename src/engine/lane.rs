@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::ids::LaneId;
+use crate::ledger::tally::Tally;
 use crate::ledger::{Count, Reason};
 use crate::output::queue::Queue;
 
@@ -70,19 +71,19 @@ pub enum SinkKind {
 #[derive(Debug, Default)]
 pub(super) struct Completed {
     /// Lines that were delivered.
-    pub(super) left: Count,
+    pub(super) left: Tally,
     /// Lines that were given up.
-    pub(super) lost: Count,
+    pub(super) lost: Tally,
     /// Why those lines were given up.
     pub(super) reason: Option<Reason>,
 }
 
 impl Completed {
-    pub(super) fn left(left: Count) -> Self {
+    pub(super) fn left(left: Tally) -> Self {
         Self { left, ..Self::default() }
     }
 
-    pub(super) fn with_lost(left: Count, lost: Count, reason: Reason) -> Self {
+    pub(super) fn with_lost(left: Tally, lost: Tally, reason: Reason) -> Self {
         Self { left, lost, reason: Some(reason) }
     }
 }
@@ -220,8 +221,8 @@ impl Lane {
 
     /// The grace is over: gives up what waits and counts it. A running job is waited for unless it
     /// is `stalled`.
-    pub(super) fn give_up(&mut self, stalled: bool, cx: &mut Cx) -> Count {
-        let mut lost = Count::default();
+    pub(super) fn give_up(&mut self, stalled: bool, cx: &mut Cx) -> Tally {
+        let mut lost = Tally::default();
         match &self.sink {
             Sink::Child(child) => {
                 lost = self.queue.cut_unwritten(&mut cx.budget);
@@ -233,8 +234,7 @@ impl Lane {
             Sink::Jobs(jobs) if jobs.busy && !stalled => return lost,
             _ => {}
         }
-        let rest = self.queue.clear(&mut cx.budget);
-        lost.add(rest.lines, rest.bytes);
+        lost.add_all(&self.queue.clear(&mut cx.budget));
         lost
     }
 

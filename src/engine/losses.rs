@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::clock::Mono;
 use crate::ids::NodeId;
 use crate::ledger::Reason;
-use crate::limits::{LOSS_EVERY, LOSS_QUIET};
+use crate::limits::{LOSS_EVERY, LOSS_LATELY, LOSS_QUIET};
 
 use super::cx::Cx;
 use super::graph::Node;
@@ -29,8 +29,8 @@ pub enum Cause {
     Sequence,
 }
 
-/// Every cause. Lines dropped at the end of the grace are logged by themselves, and a duplicate is
-/// no loss.
+/// Every cause. Lines dropped at the end of the grace are logged by themselves; a duplicate is no
+/// loss, nor is a repeat that a line counts.
 const CAUSES: [Cause; 11] = [
     Cause::Dropped(Reason::QueueFull),
     Cause::Dropped(Reason::ChildGone),
@@ -44,6 +44,30 @@ const CAUSES: [Cause; 11] = [
     Cause::Oversize,
     Cause::Sequence,
 ];
+
+/// What happens to the lines of a cause, by its word.
+pub fn verb(cause: &str) -> &'static str {
+    match cause {
+        "kernel_drops" => "losing datagrams in the kernel",
+        "oversize" => "truncating",
+        "sequence_lost" => "missing lines of its senders",
+        _ => "dropping",
+    }
+}
+
+/// A count with commas and its unit, as in "206,735 lines".
+pub fn amount(count: u64, unit: &str) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    let unit = if count == 1 { unit.trim_end_matches('s') } else { unit };
+    text + " " + unit
+}
 
 impl Cause {
     /// The word for it in the log, the metrics and `top`.
@@ -116,7 +140,13 @@ impl Open {
     fn deadline(&self) -> Mono {
         let ends = self.loss.last + LOSS_QUIET;
         let again = self.reported.map_or(self.loss.began, |at| at + LOSS_EVERY);
-        if self.is_more { ends.min(again) } else { ends }
+        if self.is_more && again < self.loss.last + LOSS_LATELY { again } else { ends }
+    }
+
+    /// Returns whether it is to be reported now. If nothing was lost lately, only its end is.
+    fn is_due(&self, now: Mono) -> bool {
+        let again = self.reported.is_none_or(|at| now >= at + LOSS_EVERY);
+        self.loss.ended || self.is_more && again && now < self.loss.last + LOSS_LATELY
     }
 }
 
@@ -150,8 +180,7 @@ impl Losses {
         let mut due = Vec::new();
         self.open.retain_mut(|open| {
             open.loss.ended = gone || now >= open.loss.last + LOSS_QUIET;
-            let is_due = open.reported.is_none_or(|at| now >= at + LOSS_EVERY);
-            if open.loss.ended || open.is_more && is_due {
+            if open.is_due(now) {
                 due.push(open.loss.clone());
                 open.reported = Some(now);
                 open.is_more = false;
@@ -227,14 +256,18 @@ mod tests {
         let all: Vec<_> = every.into_iter().chain((231..400).map(|second| (second, 0))).collect();
         assert_eq!(
             reported(&all),
-            [
-                (100, 2, false),
-                (160, 122, false),
-                (220, 242, false),
-                (280, 262, false),
-                (290, 262, true)
-            ]
+            [(100, 2, false), (160, 122, false), (220, 242, false), (290, 262, true)]
         );
+    }
+
+    #[test]
+    fn the_end_alone_is_reported_where_nothing_was_lost_lately() {
+        let history = |last: u64| {
+            let lost = move |second| (second, u64::from(second == 100 || second == last));
+            reported(&(100..=300).map(lost).collect::<Vec<_>>())
+        };
+        assert_eq!(history(105), [(100, 1, false), (165, 2, true)]);
+        assert_eq!(history(155), [(100, 1, false), (160, 2, false), (215, 2, true)]);
     }
 
     #[test]

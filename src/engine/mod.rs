@@ -33,6 +33,7 @@ mod child;
 mod connection;
 mod consumer;
 mod cx;
+mod dates;
 mod delivery;
 mod event;
 mod fan;
@@ -41,6 +42,7 @@ mod graph;
 mod jobs;
 mod lane;
 pub mod losses;
+pub mod minutes;
 #[cfg(test)]
 mod pair_tests;
 pub mod remedy;
@@ -51,6 +53,7 @@ pub mod status;
 pub mod tap;
 #[cfg(test)]
 mod tests;
+pub mod trouble;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -59,9 +62,11 @@ use std::sync::Arc;
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::config::plan::Plan;
+use crate::filter::squeeze::Squeezer;
 use crate::ids::{LaneId, NodeId};
 use crate::ledger::Reason;
 use crate::limits::CLOSE_MIN;
+use crate::minute::Minute;
 
 use backpressure::Backpressure;
 use barrier::Barriers;
@@ -76,6 +81,7 @@ use graph::{Body, Graph};
 pub use lane::SinkKind;
 use lane::{Completed, Lane};
 pub use spool::SpoolFound;
+use status::GoneStatus;
 use tap::Taps;
 
 /// The daemon's state.
@@ -87,6 +93,8 @@ pub struct Engine {
     barriers: Barriers,
     backpressure: Backpressure,
     taps: Taps,
+    /// The minutes of nodes that are gone.
+    departed: Vec<minutes::Departed>,
     cx: Cx,
     fan: Fan,
     /// Children that were written to and have not read all of it.
@@ -97,6 +105,8 @@ pub struct Engine {
     unfinished: usize,
     /// Inputs that may still produce lines.
     open_inputs: usize,
+    /// The counts of nodes that are removed.
+    gone: GoneStatus,
     /// Set when queues have been added or removed since the memory was last shared out.
     shares_changed: bool,
 }
@@ -120,12 +130,14 @@ impl Engine {
             barriers: Barriers::default(),
             backpressure: Backpressure::default(),
             taps: Taps::default(),
+            departed: Vec::new(),
             cx: Cx::default(),
             fan: Fan::default(),
             unread: BTreeSet::new(),
             ending: None,
             unfinished: 0,
             open_inputs: 0,
+            gone: GoneStatus::default(),
             shares_changed: false,
         };
         engine.apply(prepared, now);
@@ -137,7 +149,7 @@ impl Engine {
         self.cx.now = now;
         match event {
             Event::Lines { node, batch } => self.receive(node, &batch),
-            Event::Counts { node, counts } => self.count_input(node, &counts),
+            Event::Counts { node, counts, at } => self.count_input(node, &counts, Minute::of(at)),
             Event::InputWaiting { node, parts } => self.graph.node_mut(node).waiting = parts,
             Event::InputState { node, problem } => self.graph.node_mut(node).problem = problem,
             Event::InputEnded { node } => self.input_ended(node),
@@ -179,6 +191,7 @@ impl Engine {
         for lane in 0..lanes {
             self.service_lane(LaneId { node: id, lane });
         }
+        self.squeeze(id, false);
         if let Some(spool) = self.graph.spool_mut(id) {
             spool.expire_retry(self.cx.now);
             self.start_spool_jobs(id);
@@ -240,7 +253,8 @@ impl Engine {
         let given_up = self.given_up_at(node).filter(|_| !node.finished);
         let ends = given_up.into_iter().flat_map(|at| [at, at + CLOSE_MIN]);
         let losses = node.losses.deadline();
-        lanes.chain(spool).chain(ends).chain(losses).filter(|at| *at > now).min()
+        let repeats = node.squeezer.as_ref().and_then(Squeezer::deadline);
+        lanes.chain(spool).chain(ends).chain(losses).chain(repeats).filter(|at| *at > now).min()
     }
 
     fn touch_all(&mut self) {

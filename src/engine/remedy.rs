@@ -1,12 +1,12 @@
 //! What a loss is due to, and what to do about it: one set of texts for the log, `top`, `logweir
 //! losses` and `/healthz`.
 
-use super::losses::Cause;
-use super::status::NodeStatus;
+use super::losses::{Cause, amount};
+use super::status::{NodeStatus, ReaderStatus};
 use crate::ledger::Reason;
 
 /// Seconds without a line leaving a queue from which its reader counts as stalled here.
-const STALLED: f64 = 2.0;
+pub(super) const STALLED: f64 = 2.0;
 
 /// Why a node loses lines now, and the remedy, in one sentence.
 pub fn of_loss(node: &NodeStatus, cause: Cause) -> String {
@@ -38,6 +38,7 @@ fn of_drop(node: &NodeStatus, reason: Reason) -> String {
             "the peer takes no lines that long; raise its limit, or lower `max_line`".into()
         }
         Reason::Duplicate => "they are here already".into(),
+        Reason::Repeated => "they are counted in a line by `squeeze`".into(),
     }
 }
 
@@ -69,7 +70,11 @@ fn of_full_queue(node: &NodeStatus) -> String {
 pub fn stalled(node: &NodeStatus) -> Option<String> {
     if let Some(lane) = node.lanes.iter().find(|lane| lane.peer.is_none()) {
         let error = lane.error.as_deref().unwrap_or("it has not answered yet");
-        return Some(format!("no peer is connected ({error}); a spool would keep the lines"));
+        let wait = match node.reads_spool {
+            true => "its lines wait in the spool",
+            false => "a spool would keep the lines",
+        };
+        return Some(format!("no peer is connected ({error}); {wait}"));
     }
     if node.children.iter().any(|child| child.state != "running") {
         return Some(of_missing_child(node));
@@ -99,17 +104,58 @@ fn reader(node: &NodeStatus) -> &'static str {
     }
 }
 
-fn of_missing_child(node: &NodeStatus) -> String {
+/// What to do about a peer that is not there.
+pub(super) fn of_missing_peer(node: &NodeStatus) -> String {
+    let wait = match node.reads_spool {
+        true => "its lines wait in the spool",
+        false => "its lines wait in the queue, and a spool would keep more of them",
+    };
+    format!("mend the peer or the way to it; {wait}")
+}
+
+/// What to do about a node's error.
+pub(super) fn of_error(node: &NodeStatus) -> &'static str {
+    match node.kind.as_str() {
+        "input" => "mend that; it goes on by itself",
+        _ => "free or mend the disk; its lines wait in the queue until that is full",
+    }
+}
+
+/// What to do about selectors that select no line.
+pub(super) fn of_selector(node: &NodeStatus) -> String {
+    let from = node.from.first().map_or("", String::as_str);
+    format!(
+        "if that is not meant, compare its selectors with the lines that `logweir tap {from}` shows"
+    )
+}
+
+pub(super) fn of_missing_child(node: &NodeStatus) -> String {
     let end = node.children.iter().find_map(|child| child.last_end.as_deref());
     let last = node.stderr.last().map(|complaint| format!("; its last words: {}", complaint.text));
     let (end, last) = (end.unwrap_or("has not been started yet"), last.unwrap_or_default());
     format!("the process {end}{last}; mend the command")
 }
 
-fn of_full_spool(node: &NodeStatus) -> String {
+/// What to do about a spool that fills up.
+pub(super) fn of_filling_spool(node: &NodeStatus) -> String {
+    match slowest(node) {
+        Some(reader) => format!(
+            "{} lags {}; mend what it sends to, or raise `max_size`",
+            reader.name,
+            amount(reader.lag_lines, "lines")
+        ),
+        None => "raise `max_size`, or free the disk".into(),
+    }
+}
+
+/// The reader of its spool that lags most, if one lags.
+fn slowest(node: &NodeStatus) -> Option<&ReaderStatus> {
     let readers = node.spool.iter().flat_map(|spool| &spool.readers);
-    let slowest = readers.max_by_key(|reader| reader.lag_lines);
-    let Some(slowest) = slowest.filter(|reader| reader.lag_lines > 0) else {
+    readers.max_by_key(|reader| reader.lag_lines).filter(|reader| reader.lag_lines > 0)
+}
+
+fn of_full_spool(node: &NodeStatus) -> String {
+    let Some(slowest) = slowest(node) else {
         return "the spool was full before they were read; raise `max_size`, or mend what its \
                 reader sends to"
             .into();
@@ -122,9 +168,7 @@ fn of_full_spool(node: &NodeStatus) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::status::{
-        ChildStatus, Complaint, LaneStatus, QueueStatus, ReaderStatus, SpoolStatus,
-    };
+    use super::super::status::{ChildStatus, Complaint, LaneStatus, QueueStatus, SpoolStatus};
     use super::*;
 
     const FULL: Cause = Cause::Dropped(Reason::QueueFull);

@@ -1,6 +1,7 @@
 //! The engine's view of a node's plan: what most of the engine asks about a plan's body.
 
 use crate::config::plan::{BodyPlan, SpoolPlan, WhenFull};
+use crate::proto::traits::SinkPlan;
 
 /// The plan of a spool.
 pub(super) fn spool(body: &BodyPlan) -> Option<&SpoolPlan> {
@@ -22,4 +23,14 @@ pub(super) fn is_same(one: &BodyPlan, other: &BodyPlan) -> bool {
         (BodyPlan::Spool(one), BodyPlan::Spool(other)) => one.dir == other.dir,
         _ => one == other,
     }
+}
+
+/// What an input reads from, or an output writes to, on one line; not the command of a process,
+/// which may be long and is nobody else's business.
+pub(super) fn place(body: &BodyPlan) -> Option<String> {
+    let has_place = match body.sink() {
+        None => matches!(body, BodyPlan::Input(_)),
+        Some(sink) => !matches!(sink, SinkPlan::Children(_)),
+    };
+    has_place.then(|| body.describe())
 }

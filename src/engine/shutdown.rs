@@ -3,7 +3,9 @@
 //! grace is over.
 
 use crate::clock::Mono;
+use crate::filter::squeeze::Squeezer;
 use crate::ids::NodeId;
+use crate::ledger::tally::Tally;
 use crate::ledger::{Count, REASONS, Reason};
 use crate::limits::CLOSE_MIN;
 
@@ -52,6 +54,7 @@ impl Engine {
             self.give_up(id, stalled);
         }
         if given_up || self.is_unreachable(id) {
+            self.squeeze(id, true);
             self.end_node(id, given_up, stalled);
         }
         if self.has_ended(id) {
@@ -129,7 +132,7 @@ impl Engine {
     fn give_up(&mut self, id: NodeId, stalled: bool) {
         let from_spool = self.consumers.reads_from_spool(id);
         let Some(node) = self.graph.get_mut(id) else { return };
-        let mut lost = Count::default();
+        let mut lost = Tally::default();
         match &mut node.body {
             Body::Spool(spool) => lost = spool.give_up(stalled, &mut self.cx),
             Body::Lanes(lanes) => {
@@ -138,19 +141,19 @@ impl Engine {
                     .iter_mut()
                     .filter(|lane| !from_spool || !lane.keeps_spooled_lines());
                 for lane in given_up {
-                    let count = lane.give_up(stalled, &mut self.cx);
-                    lost.add(count.lines, count.bytes);
+                    lost.add_all(&lane.give_up(stalled, &mut self.cx));
                 }
             }
             Body::Input { .. } | Body::Pass => {}
         }
-        if lost.lines > 0 && !from_spool {
-            node.ledger.drop(Reason::Shutdown, lost.lines, lost.bytes);
+        let lines = lost.sum().lines;
+        if lines > 0 && !from_spool {
+            node.ledger.drop_all(Reason::Shutdown, &lost);
             let what = match node.is_spool() {
                 true => "were not written to disk",
                 false => "were still waiting and are dropped",
             };
-            log::warn!("{}: {} lines {what}", node.name, lost.lines);
+            log::warn!("{}: {lines} lines {what}", node.name);
         }
     }
 
@@ -161,6 +164,8 @@ impl Engine {
         self.forget_in_barriers(id);
         let Some(mut node) = self.graph.remove(id) else { return };
         Self::report_losses(id, &mut node, true, &mut self.cx);
+        self.gone.add(&node);
+        self.keep_minutes_of(&node);
         if matches!(node.body, Body::Input { ended: false }) {
             self.open_inputs -= 1;
         }
@@ -216,10 +221,10 @@ impl Engine {
     /// spool's.
     pub(super) fn queued_in(&self, id: NodeId) -> Count {
         if self.consumers.reads_from_spool(id) {
-            Count::default()
-        } else {
-            self.graph.node(id).held()
+            return Count::default();
         }
+        let node = self.graph.node(id);
+        node.squeezer.as_ref().map_or_else(|| node.held(), Squeezer::held)
     }
 
     /// Drops and counts everything that still waits, and logs every node's ledger.

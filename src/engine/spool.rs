@@ -12,6 +12,7 @@ use crate::batch::{Batch, Numbers};
 use crate::clock::Mono;
 use crate::config::plan::{SpoolFull, SpoolPlan, Sync};
 use crate::ids::{Identity, NodeId};
+use crate::ledger::tally::Tally;
 use crate::ledger::{Count, Ledger, Reason};
 use crate::limits::{
     CURSOR_EVERY, DISK_RETRY, DROPS_SAID_EVERY, GATHER_BYTES, GATHER_MAX, SPOOL_JOB_MAX,
@@ -27,7 +28,9 @@ use crate::spool::writer::{Held, Outcome, Stopped};
 use super::backpressure::Burst;
 use super::consumer::Consumer;
 use super::cx::Cx;
+use super::dates::Dates;
 use super::graph::{Body, Node};
+use super::losses::amount;
 use super::{Action, DiskJob, DiskWork, Engine, shape};
 
 /// How often a spool drops expired lines and notices compressed segments.
@@ -49,6 +52,8 @@ pub(super) struct SpoolState {
     outcomes: VecDeque<Outcome>,
     /// The number of times the spool gave up segments ([`crate::spool::job`]).
     epoch: u64,
+    /// The minutes in which its durable lines were first received.
+    pub(super) dates: Dates,
     /// When the newest durable line was received.
     pub(super) newest: Option<std::time::SystemTime>,
     /// The last known cursors of the readers.
@@ -117,6 +122,7 @@ impl SpoolState {
             ended: Vec::new(),
             outcomes: VecDeque::new(),
             epoch: 0,
+            dates: Dates::default(),
             newest: None,
             cursors: HashMap::new(),
             left: Vec::new(),
@@ -415,7 +421,8 @@ impl SpoolState {
             Step::Done(task) => task == Task::Lines || self.queue.is_empty(),
         };
         if tells_health && failed.is_none() && !self.is_full && self.error.take().is_some() {
-            log::warn!("{name}: writing again");
+            let waits = amount(self.queue.count().lines, "lines");
+            log::warn!("{name}: writing again; {waits} still waiting");
         }
         if let Some(failed) = failed {
             if self.error.is_none() {
@@ -453,22 +460,23 @@ impl SpoolState {
             self.completed += count.lines;
             match outcome {
                 Outcome::Stored(first) => {
-                    ledger.left.add(count.lines, count.bytes);
+                    ledger.leave(batch.minute, count);
+                    self.dates.note(first, end, batch.minute);
                     self.newest = Some(batch.received);
                     batch.numbers = Some(Numbers { first, last: end - 1 });
                     durable.push(batch);
                 }
-                Outcome::Duplicate => ledger.drop(Reason::Duplicate, count.lines, count.bytes),
-                Outcome::Refused => ledger.drop(Reason::SpoolFull, count.lines, count.bytes),
+                Outcome::Duplicate => ledger.drop(Reason::Duplicate, batch.minute, count),
+                Outcome::Refused => ledger.drop(Reason::SpoolFull, batch.minute, count),
             }
         }
         durable
     }
 
     /// The grace is over: gives up what was not written, unless a job may still write it.
-    pub(super) fn give_up(&mut self, stalled: bool, cx: &mut Cx) -> Count {
+    pub(super) fn give_up(&mut self, stalled: bool, cx: &mut Cx) -> Tally {
         if !self.is_idle() && !stalled {
-            return Count::default();
+            return Tally::default();
         }
         self.outcomes.clear();
         self.queue.clear(&mut cx.budget)
@@ -514,10 +522,11 @@ impl Engine {
         else {
             return;
         };
+        let minute = batch.minute;
         let waits = acknowledged
             || shape::spool(&plan.body).is_some_and(|plan| plan.when_full == SpoolFull::Block);
         if let Some((lost, reason)) = spool.accept(batch, waits, &mut self.cx) {
-            ledger.drop(reason, lost.lines, lost.bytes);
+            ledger.drop(reason, minute, lost);
         }
         self.cx.touch(to);
     }

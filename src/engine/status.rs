@@ -7,6 +7,7 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Mono;
+use crate::forward::service::Known;
 use crate::ids::NodeId;
 use crate::input::InputCounts;
 use crate::ledger::REASONS;
@@ -19,7 +20,7 @@ use super::connection::Connection;
 use super::consumer::Consumer;
 use super::graph::{Body, Lanes, Node};
 use super::lane::{Lane, Receiver};
-use super::losses::Loss;
+use super::losses::{Cause, Loss};
 use super::spool::SpoolState;
 use super::{Engine, remedy, shape};
 
@@ -32,14 +33,58 @@ pub struct Status {
     pub pid: u32,
     /// Seconds since the daemon started.
     pub uptime: f64,
+    /// When the daemon started, in seconds since 1970; 0 if unknown.
+    #[serde(default)]
+    pub started: f64,
     /// The log level; absent if the snapshot does not come from the running daemon.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub log: Option<Verbosity>,
     /// Bytes of memory in all queues. What several of them hold counts once.
     #[serde(default)]
     pub queues_bytes: u64,
+    /// A node whose queue has released nothing for this many seconds is stuck.
+    #[serde(default)]
+    pub stuck_after: f64,
+    /// What nodes counted that reloads have removed; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub gone: Option<GoneStatus>,
     /// Every node, including removed ones that are still draining.
     pub nodes: Vec<NodeStatus>,
+}
+
+/// The counts of nodes that reloads have removed, so that sums over all nodes never go back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoneStatus {
+    /// How many nodes.
+    pub nodes: u64,
+    /// Lines that entered the inputs among them.
+    pub lines_in: u64,
+    /// Lines that they dropped, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// Datagrams that the kernel dropped.
+    pub kernel_drops: u64,
+}
+
+impl GoneStatus {
+    /// Adds a node that goes.
+    pub(super) fn add(&mut self, node: &Node) {
+        self.nodes += 1;
+        if node.is_input() {
+            self.lines_in += node.ledger.entered.lines;
+        }
+        for reason in REASONS {
+            let dropped = node.ledger.dropped(reason).lines;
+            if dropped > 0 {
+                *self.dropped.entry(reason.word().into()).or_default() += dropped;
+            }
+        }
+        self.kernel_drops += node.counts.kernel_drops;
+    }
+
+    /// Everything lost, including by the kernel.
+    pub fn lost(&self) -> u64 {
+        self.dropped.values().sum::<u64>() + self.kernel_drops
+    }
 }
 
 /// A summary of the daemon.
@@ -117,6 +162,9 @@ pub struct NodeStatus {
     /// The peers of a forward output's lanes.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub lanes: Vec<LaneStatus>,
+    /// True if it reads from a spool, which keeps its lines until it has completed them.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub reads_spool: bool,
     /// What it is losing, and what it lost last.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub losses: Vec<LossStatus>,
@@ -219,6 +267,24 @@ pub struct LaneStatus {
     /// Seconds since it last had a peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down_seconds: Option<u64>,
+    /// The services among its peers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceStatus>,
+}
+
+/// What DNS says of a service among the peers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// The name of the service.
+    pub name: String,
+    /// Its hosts and their ports, in the order in which they are tried.
+    pub hosts: Vec<String>,
+    /// The age of that answer in seconds; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<u64>,
+    /// Why the last look-up failed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// The fill level of a queue.
@@ -298,8 +364,11 @@ impl Engine {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             uptime: now.0.as_secs_f64(),
+            started: 0.0,
             log: None,
             queues_bytes: self.queues_bytes(),
+            stuck_after: self.plan().daemon.stuck_after.as_secs_f64(),
+            gone: Some(self.gone.clone()).filter(|gone| gone.nodes > 0),
             nodes: self.graph.iter().map(|(id, node)| self.node_status(id, node, now)).collect(),
         }
     }
@@ -314,7 +383,7 @@ impl Engine {
 
     /// A summary of the daemon.
     pub fn figures(&self) -> Figures {
-        let (mut lines, mut dropped) = (0, 0);
+        let (mut lines, mut dropped) = (self.gone.lines_in, self.gone.lost());
         for (_, node) in self.graph.iter() {
             if node.is_input() {
                 lines += node.ledger.entered.lines;
@@ -330,9 +399,29 @@ impl Engine {
         Figures { lines, dropped, lag }
     }
 
-    /// A snapshot of one node, if it is still there.
-    pub fn status_of(&self, id: NodeId, now: Mono) -> Option<NodeStatus> {
-        self.graph.get(id).map(|node| self.node_status(id, node, now))
+    /// Why a node loses lines for this cause now, and the remedy; `None` if it is gone. Only what
+    /// the remedies look at is gathered for it: many nodes may lose lines at the same time.
+    pub fn remedy_of(&self, id: NodeId, cause: Cause, now: Mono) -> Option<String> {
+        let node = self.graph.get(id)?;
+        let lanes = match &node.body {
+            Body::Lanes(lanes) => Some(lanes),
+            _ => None,
+        };
+        let words = lanes.and_then(|lanes| lanes.stderr.back()).cloned();
+        let status = NodeStatus {
+            kind: node.plan.body.kind().word().into(),
+            queue: queue_status(node),
+            spool: self.spool_status(id, node),
+            lanes: lanes.map_or_else(Vec::new, |lanes| lane_statuses(lanes, now)),
+            command: node.plan.body.command().map(|_| String::new()),
+            stderr: words.into_iter().collect(),
+            children: lanes.map_or_else(Vec::new, child_statuses),
+            stuck_seconds: stuck_seconds(node, now),
+            error: error_of(node),
+            reads_spool: self.consumers.reads_from_spool(id),
+            ..NodeStatus::default()
+        };
+        Some(remedy::of_loss(&status, cause))
     }
 
     fn node_status(&self, id: NodeId, node: &Node, now: Mono) -> NodeStatus {
@@ -378,12 +467,9 @@ impl Engine {
             stderr: process.map_or_else(Vec::new, |lanes| lanes.stderr.iter().cloned().collect()),
             children: lanes.map_or_else(Vec::new, child_statuses),
             printed: process.map(|lanes| lanes.printed.lines),
-            stuck_seconds: (node.held().lines > 0).then(|| now.since(node.moved).as_secs_f64()),
-            error: match &node.body {
-                Body::Spool(spool) => spool.error.clone(),
-                Body::Input { .. } => node.problem.clone(),
-                _ => node.lanes().iter().find_map(|lane| lane.jobs()?.error.clone()),
-            },
+            stuck_seconds: stuck_seconds(node, now),
+            error: error_of(node),
+            reads_spool: self.consumers.reads_from_spool(id),
             losses: Vec::new(),
             paused: self.is_paused(id),
             retired: node.retired.is_some(),
@@ -446,6 +532,20 @@ fn input_status(counts: &InputCounts) -> InputStatus {
     }
 }
 
+/// How long its queue has held lines without releasing any, in seconds.
+fn stuck_seconds(node: &Node, now: Mono) -> Option<f64> {
+    (node.held().lines > 0).then(|| now.since(node.moved).as_secs_f64())
+}
+
+/// The current error of a node.
+fn error_of(node: &Node) -> Option<String> {
+    match &node.body {
+        Body::Spool(spool) => spool.error.clone(),
+        Body::Input { .. } => node.problem.clone(),
+        _ => node.lanes().iter().find_map(|lane| lane.jobs()?.error.clone()),
+    }
+}
+
 /// The combined fill level of a node's queues; `None` if it has none.
 fn queue_status(node: &Node) -> Option<QueueStatus> {
     let fills: Vec<_> = match &node.body {
@@ -477,16 +577,22 @@ fn lane_statuses(lanes: &Lanes, now: Mono) -> Vec<LaneStatus> {
         error: connection.link.error().map(str::to_string),
         unresolved: connection.link.is_unresolved(),
         down_seconds: connection.link.down_since().map(|since| now.since(since).as_secs()),
+        services: connection.link.services(now).into_iter().map(service_status).collect(),
     };
     let receiver = |receiver: &Receiver| LaneStatus {
         peer: receiver.address.map(|address| format!("udp://{address}")),
         error: receiver.error.clone(),
         unresolved: receiver.address.is_none() && receiver.error.is_some(),
-        down_seconds: None,
+        ..LaneStatus::default()
     };
     let status =
         |lane: &Lane| lane.connection().map(connection).or_else(|| lane.receiver().map(receiver));
     lanes.lanes.iter().filter_map(status).collect()
+}
+
+fn service_status(known: Known) -> ServiceStatus {
+    let age_seconds = known.age.map(|age| age.as_secs());
+    ServiceStatus { name: known.name, hosts: known.hosts, age_seconds, error: known.error }
 }
 
 fn child_statuses(lanes: &Lanes) -> Vec<ChildStatus> {

@@ -12,6 +12,7 @@ pub mod plan;
 pub mod rate;
 pub mod regex;
 pub mod sample;
+pub mod squeeze;
 
 use crate::batch::Batch;
 use crate::clock::Mono;

@@ -4,22 +4,25 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::{Formatter, Line};
+use super::{Formatter, Host, Line};
 use crate::parse::syslog::names::{facility_of, severity_of};
 use crate::parse::syslog::sd::{Piece, pieces, unescape};
 use crate::sources::Source;
 
 /// Writes the object.
-pub(super) fn write(formatter: &Formatter, line: &Line<'_>, out: &mut Vec<u8>) {
-    let Line { bytes, message, .. } = line;
-    let text = |part: Option<&[u8]>| part.map(|part| String::from_utf8_lossy(part).into_owned());
+pub(super) fn write<'l>(formatter: &'l Formatter, line: &Line<'l>, out: &mut Vec<u8>) {
+    let Line { bytes, message, .. } = *line;
+    let text = |part: Option<&'l [u8]>| part.map(String::from_utf8_lossy);
     out.push(b'{');
     let mut object = Object { out, first: true };
-    object.put("time", formatter.sent(line));
+    object.put("time", sent(formatter, line));
     object.put("received", Some(&line.received.text));
     object.put("facility", Some(facility_of(message.pri)));
     object.put("severity", Some(severity_of(message.pri)));
-    object.put("host", text(message.host.of(bytes)).or_else(|| formatter.host(line)));
+    object.put(
+        "host",
+        text(message.host.of(bytes)).or_else(|| formatter.host(line).map(Host::into_text)),
+    );
     object.put("app", text(message.app.of(bytes)).or_else(|| formatter.app(line)));
     object.put("procid", text(message.procid.of(bytes)));
     object.put("msgid", text(message.msgid.of(bytes)));
@@ -40,6 +43,12 @@ pub(super) fn write(formatter: &Formatter, line: &Line<'_>, out: &mut Vec<u8>) {
     }
     object.put("input", Some(line.input));
     out.push(b'}');
+}
+
+/// When the message was sent.
+fn sent(formatter: &Formatter, line: &Line<'_>) -> Option<String> {
+    let mut time = Vec::new();
+    formatter.push_sent(line, &mut time).then(|| String::from_utf8_lossy(&time).into_owned())
 }
 
 /// An object whose members are written one after the other.

@@ -4,6 +4,7 @@
 //! line, which is wrapped: user.notice, received now, this host, the input as the app.
 
 mod clock;
+pub mod decimal;
 mod json;
 mod parts;
 pub mod plan;
@@ -11,6 +12,9 @@ pub mod template;
 mod traditional;
 mod values;
 
+use std::borrow::Cow;
+use std::io::Write;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -18,11 +22,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::batch::Batch;
-use crate::parse::field::host_of;
 use crate::parse::syslog::{Fault, Faults, Message, Sent, without_mark};
 use crate::sources::Source;
 
 use clock::Clock;
+use decimal::decimal;
 use parts::{APP_MAX, HOST_MAX, MSGID_MAX, PROCID_MAX, header_part};
 use plan::{FormatPlan, Shape};
 
@@ -78,7 +82,7 @@ impl Formatter {
         Self {
             shape: plan.shape.clone(),
             tag: plan.tag.clone(),
-            host: header_part(host.as_encoded_bytes(), HOST_MAX),
+            host: header_part(host.as_encoded_bytes(), HOST_MAX).into_owned(),
             zone: match &plan.shape {
                 Shape::Line => TimeZone::UTC,
                 _ => TimeZone::try_system().unwrap_or(TimeZone::UTC),
@@ -140,17 +144,20 @@ impl Formatter {
             out.extend_from_slice(without_mark(bytes));
             return;
         }
-        let part = |part: Option<&[u8]>, max| header_part(part.unwrap_or_default(), max);
-        let head = format!(
-            "<{}>1 {} {} {} {} {} ",
-            message.pri,
-            self.time(line),
-            self.host(line).unwrap_or_else(|| "-".into()),
-            self.app(line).unwrap_or_else(|| "-".into()),
-            part(message.procid.of(bytes), PROCID_MAX),
-            part(message.msgid.of(bytes), MSGID_MAX),
-        );
-        out.extend_from_slice(head.as_bytes());
+        pri(message, out);
+        out.extend_from_slice(b"1 ");
+        self.push_time(line, out);
+        out.push(b' ');
+        if !self.push_host(line, out) {
+            push("-", out);
+        }
+        out.push(b' ');
+        push(&self.app(line).unwrap_or(Cow::Borrowed("-")), out);
+        out.push(b' ');
+        push(&header_part(message.procid.of(bytes).unwrap_or_default(), PROCID_MAX), out);
+        out.push(b' ');
+        push(&header_part(message.msgid.of(bytes).unwrap_or_default(), MSGID_MAX), out);
+        out.push(b' ');
         out.extend_from_slice(message.data.of(bytes).unwrap_or(b"-"));
         out.push(b' ');
         out.extend_from_slice(&bytes[message.text as usize..]);
@@ -160,59 +167,86 @@ impl Formatter {
     fn rfc3164(&self, line: &Line<'_>, out: &mut Vec<u8>) {
         let Line { bytes, message, received, .. } = line;
         let time = message.sent(bytes, &self.zone, received.time).unwrap_or(received.time);
-        let host = self.host(line).unwrap_or_else(|| self.host.clone());
-        out.extend_from_slice(format!("<{}>", message.pri).as_bytes());
+        pri(message, out);
         Clock::traditional(self.zone.to_datetime(time), out);
-        out.extend_from_slice(format!(" {host} ").as_bytes());
+        out.push(b' ');
+        if !self.push_host(line, out) {
+            push(&self.host, out);
+        }
+        out.push(b' ');
         self.tag(line, out);
         out.extend_from_slice(message.text(bytes));
     }
 
     /// For people: the time, the host and the app before the message.
     fn text(&self, line: &Line<'_>, out: &mut Vec<u8>) {
-        let host = self.host(line).unwrap_or_else(|| "-".into());
-        out.extend_from_slice(format!("{} {host} ", self.time(line)).as_bytes());
+        self.push_time(line, out);
+        out.push(b' ');
+        if !self.push_host(line, out) {
+            push("-", out);
+        }
+        out.push(b' ');
         self.tag(line, out);
         out.extend_from_slice(line.message.text(line.bytes));
     }
 
     fn tag(&self, line: &Line<'_>, out: &mut Vec<u8>) {
         let Some(app) = self.app(line) else { return };
-        out.extend_from_slice(app.as_bytes());
+        push(&app, out);
         if let Some(procid) = line.message.procid.of(line.bytes) {
-            out.extend_from_slice(format!("[{}]", header_part(procid, PROCID_MAX)).as_bytes());
+            out.push(b'[');
+            push(&header_part(procid, PROCID_MAX), out);
+            out.push(b']');
         }
         out.extend_from_slice(b": ");
     }
 
-    /// When the message was sent, in RFC 3339 form; if unknown, when it was received.
-    fn time(&self, line: &Line<'_>) -> String {
-        self.sent(line).unwrap_or_else(|| line.received.text.clone())
-    }
-
-    /// When the message was sent, as it was written or in the system's zone.
-    fn sent(&self, line: &Line<'_>) -> Option<String> {
-        let time = line.message.sent(line.bytes, &self.zone, line.received.time)?;
-        Some(match (line.message.sent_text(line.bytes), line.message.sent) {
-            (Some(text), _) => text.to_string(),
-            (None, Sent::Civil(_)) => {
-                time.display_with_offset(self.zone.to_offset(time)).to_string()
-            }
-            (None, _) => time.to_string(),
-        })
-    }
-
-    fn host(&self, line: &Line<'_>) -> Option<String> {
-        match line.message.host.of(line.bytes) {
-            Some(host) => Some(header_part(host, HOST_MAX)),
-            None => match line.source {
-                Some(source) => Some(header_part(host_of(source).as_bytes(), HOST_MAX)),
-                None => line.is_raw().then(|| self.host.clone()),
-            },
+    /// Writes when the message was sent, in RFC 3339 form; if unknown, when it was received.
+    fn push_time(&self, line: &Line<'_>, out: &mut Vec<u8>) {
+        if !self.push_sent(line, out) {
+            push(&line.received.text, out);
         }
     }
 
-    fn app(&self, line: &Line<'_>) -> Option<String> {
+    /// Writes when the message was sent, as it was written or in the system's zone. Returns false
+    /// if that is unknown.
+    fn push_sent(&self, line: &Line<'_>, out: &mut Vec<u8>) -> bool {
+        let Line { bytes, message, received, .. } = line;
+        let Some(time) = message.sent(bytes, &self.zone, received.time) else { return false };
+        // Writing to memory cannot fail.
+        let _ = match (message.sent_text(bytes), message.sent) {
+            (Some(text), _) => out.write_all(text.as_bytes()),
+            (None, Sent::Civil(_)) => {
+                write!(out, "{}", time.display_with_offset(self.zone.to_offset(time)))
+            }
+            (None, _) => write!(out, "{time}"),
+        };
+        true
+    }
+
+    /// Writes the host. Returns false if it is unknown.
+    fn push_host(&self, line: &Line<'_>, out: &mut Vec<u8>) -> bool {
+        match self.host(line) {
+            Some(Host::Name(host)) => push(&host, out),
+            // Writing to memory cannot fail.
+            Some(Host::Address(address)) => drop(write!(out, "{address}")),
+            None => return false,
+        }
+        true
+    }
+
+    fn host<'l>(&'l self, line: &Line<'l>) -> Option<Host<'l>> {
+        match (line.message.host.of(line.bytes), line.source) {
+            (Some(host), _) => Some(Host::Name(header_part(host, HOST_MAX))),
+            (None, Some(Source::Address(address))) => {
+                Some(Host::Address(address.ip().to_canonical()))
+            }
+            (None, Some(Source::Process { .. })) => Some(Host::Name(self.host.as_str().into())),
+            (None, None) => line.is_raw().then(|| Host::Name(self.host.as_str().into())),
+        }
+    }
+
+    fn app<'l>(&'l self, line: &Line<'l>) -> Option<Cow<'l, str>> {
         let name = || match &self.tag {
             Some(tag) => Some(tag.as_str()),
             None => line.is_raw().then_some(line.input),
@@ -222,6 +256,32 @@ impl Formatter {
             None => name().map(|name| header_part(name.as_bytes(), APP_MAX)),
         }
     }
+}
+
+/// The host of a line.
+enum Host<'l> {
+    Name(Cow<'l, str>),
+    /// The sender's address, of a line that names no host.
+    Address(IpAddr),
+}
+
+impl<'l> Host<'l> {
+    fn into_text(self) -> Cow<'l, str> {
+        match self {
+            Self::Name(name) => name,
+            Self::Address(address) => Cow::Owned(address.to_string()),
+        }
+    }
+}
+
+fn push(text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn pri(message: &Message, out: &mut Vec<u8>) {
+    out.push(b'<');
+    decimal(out, message.pri.into());
+    out.push(b'>');
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Parts of an RFC 5424 header, section 6.
 
+use std::borrow::Cow;
+
 /// The maximum lengths of HOSTNAME, APP-NAME, PROCID and MSGID.
 pub(super) const HOST_MAX: usize = 255;
 pub(super) const APP_MAX: usize = 48;
@@ -7,19 +9,14 @@ pub(super) const PROCID_MAX: usize = 128;
 pub(super) const MSGID_MAX: usize = 32;
 
 /// A part of a header: only its printable ASCII, `-` if nothing is left.
-pub(super) fn header_part(part: &[u8], max: usize) -> String {
+pub(super) fn header_part(part: &[u8], max: usize) -> Cow<'_, str> {
+    let is_good = part.len() <= max && !part.is_empty() && part.iter().all(u8::is_ascii_graphic);
+    if is_good && let Ok(part) = std::str::from_utf8(part) {
+        return Cow::Borrowed(part);
+    }
     let good = part.iter().filter(|byte| byte.is_ascii_graphic()).take(max);
     let good: String = good.map(|&byte| char::from(byte)).collect();
-    if good.is_empty() { "-".into() } else { good }
-}
-
-/// The same, appended to `out`.
-pub(super) fn push_header_part(part: &[u8], max: usize, out: &mut Vec<u8>) {
-    if part.len() <= max && !part.is_empty() && part.iter().all(u8::is_ascii_graphic) {
-        out.extend_from_slice(part);
-    } else {
-        out.extend_from_slice(header_part(part, max).as_bytes());
-    }
+    if good.is_empty() { Cow::Borrowed("-") } else { Cow::Owned(good) }
 }
 
 #[cfg(test)]

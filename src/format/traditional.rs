@@ -5,7 +5,10 @@
 //! tag, rsyslog uses the first word as one, and appends a space to it.
 
 use super::clock::Clock;
-use super::{Formatter, Line};
+use super::{Formatter, Line, push};
+
+/// The end of the SD-IDs that inputs give to the fields of records.
+const RECORD_ID: &[u8] = b"@32473";
 
 impl Formatter {
     /// The time by the sender's clock, the host, the tag as received, and a space before the
@@ -19,8 +22,9 @@ impl Formatter {
             Some(host) => out.extend_from_slice(host),
             None if message.is_rfc5424 => out.push(b'-'),
             None => {
-                let host = self.host(line).unwrap_or_else(|| self.host.clone());
-                out.extend_from_slice(host.as_bytes());
+                if !self.push_host(line, out) {
+                    push(&self.host, out);
+                }
             }
         }
         out.push(b' ');
@@ -72,5 +76,15 @@ fn rfc5424_tag<'l>(line: &Line<'l>, out: &mut Vec<u8>) -> &'l [u8] {
         out.extend_from_slice(procid);
         out.push(b']');
     }
+    // rsyslog, which reads the journal and the kernel itself, gives those a tag with a colon.
+    if message.data.of(bytes).is_some_and(is_record) {
+        out.push(b':');
+    }
     &bytes[message.text as usize..]
+}
+
+/// Returns whether an input made the message of a record, and put its fields into structured data.
+fn is_record(data: &[u8]) -> bool {
+    let id = data.strip_prefix(b"[").and_then(|data| data.split(|byte| *byte == b' ').next());
+    id.is_some_and(|id| id.ends_with(RECORD_ID))
 }

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
+use super::decimal::decimal;
 use super::json::string;
-use super::parts::{APP_MAX, HOST_MAX, MSGID_MAX, PROCID_MAX, push_header_part};
+use super::parts::{APP_MAX, HOST_MAX, MSGID_MAX, PROCID_MAX, header_part};
 use super::template::{Name, Part, Style, Template};
-use super::{Formatter, Line};
+use super::{Formatter, Line, push};
 use crate::parse::field::Field;
 use crate::parse::syslog::names::{facility_of, severity_of};
 
@@ -39,7 +40,7 @@ impl Formatter {
             Name::Line => out.extend_from_slice(bytes),
             Name::Time => match message.sent_text(bytes) {
                 Some(text) => out.extend_from_slice(text.as_bytes()),
-                None => out.extend_from_slice(self.time(line).as_bytes()),
+                None => self.push_time(line, out),
             },
             Name::Received => out.extend_from_slice(received.text.as_bytes()),
             Name::TimeAs(clock) => {
@@ -50,7 +51,7 @@ impl Formatter {
             Name::ReceivedAs(clock) => {
                 clock.write(&received.time.to_zoned(self.zone.clone()), out);
             }
-            Name::Pri => out.extend_from_slice(message.pri.to_string().as_bytes()),
+            Name::Pri => decimal(out, message.pri.into()),
             Name::Tag => {
                 let start = out.len();
                 self.tag(line, out);
@@ -73,11 +74,11 @@ impl Formatter {
             Field::Severity => (Some(severity_of(message.pri).as_bytes()), HOST_MAX),
             Field::Host => match message.host.of(bytes) {
                 Some(host) => (Some(host), HOST_MAX),
-                None => return put(self.host(line), out),
+                None => return self.push_host(line, out),
             },
             Field::App => match message.app.of(bytes) {
                 Some(app) => (Some(app), APP_MAX),
-                None => return put(self.app(line), out),
+                None => return self.app(line).inspect(|app| push(app, out)).is_some(),
             },
             Field::ProcId => (message.procid.of(bytes), PROCID_MAX),
             Field::MsgId => (message.msgid.of(bytes), MSGID_MAX),
@@ -88,14 +89,9 @@ impl Formatter {
             }
         };
         let Some(part) = part else { return false };
-        push_header_part(part, max, out);
+        push(&header_part(part, max), out);
         true
     }
-}
-
-fn put(value: Option<String>, out: &mut Vec<u8>) -> bool {
-    out.extend_from_slice(value.as_deref().unwrap_or_default().as_bytes());
-    value.is_some()
 }
 
 fn styled(value: Option<&Vec<u8>>, style: Style, out: &mut Vec<u8>) {

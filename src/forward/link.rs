@@ -13,14 +13,16 @@ use super::client::{Client, Clients, Heard, Offer};
 use super::out::Out;
 use super::partition;
 use super::plan::ForwardPlan;
+use super::service::Known;
 use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::format::Formatter;
 use crate::ledger::Count;
-use crate::limits::{
-    CONNECT_MAX, FORWARD_OUT, FORWARD_WINDOW, LOOKUP_MAX, RECONNECT, TRIAL, TRIAL_BYTES,
-};
+use crate::limits::{CONNECT_MAX, FORWARD_OUT, FORWARD_WINDOW, LOOKUP_MAX, RECONNECT, TRIAL_BYTES};
+use crate::net::dns::Answer;
 use crate::url::Url;
+
+use peers::{Peers, earliest};
 
 /// How long a connection must have lasted before its peer counts as good again.
 const LASTED: Duration = Duration::from_secs(10);
@@ -28,9 +30,18 @@ const LASTED: Duration = Duration::from_secs(10);
 /// What the driver must do for a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Connect to this peer, with this attempt number; answered by [`Link::trying`] for each of its
-    /// addresses, then by [`Link::connected`], [`Link::not_found`] or [`Link::failed`].
-    Connect(Url, u64),
+    /// Connect to a peer; answered by [`Link::trying`] for each of its addresses, then by
+    /// [`Link::connected`], [`Link::not_found`] or [`Link::failed`].
+    Connect {
+        /// The peer.
+        url: Url,
+        /// The name that its certificate must have.
+        name: String,
+        /// The number of this attempt.
+        attempt: u64,
+    },
+    /// Look up the service of this name; answered by [`Link::found`].
+    Find(String),
     /// The peer's current address does not answer: try its next one.
     NextAddress,
     /// Close the connection or cancel the attempt.
@@ -62,7 +73,7 @@ pub enum Ended {
 /// A link.
 #[derive(Debug)]
 pub struct Link {
-    peers: Vec<Peer>,
+    peers: Peers,
     formatter: Formatter,
     clients: Clients,
     /// How long a peer may leave everything unanswered.
@@ -87,22 +98,10 @@ pub struct Link {
     down_since: Option<Mono>,
     /// The last error logged, until lines get through again.
     logged: Option<String>,
-}
-
-#[derive(Debug)]
-struct Peer {
-    url: Url,
-    retry_at: Mono,
-    wait: Duration,
-    /// True if its last connection was short-lived.
-    hung_up: bool,
-}
-
-impl Peer {
-    /// How long a new connection must have lasted before its TCP acknowledgements count.
-    fn trial(&self) -> Duration {
-        if self.hung_up { TRIAL.1 } else { TRIAL.0 }
-    }
+    /// When that began.
+    failing_since: Option<Mono>,
+    /// Since when lines had not got through that do again.
+    returned: Option<Mono>,
 }
 
 #[derive(Debug)]
@@ -137,9 +136,8 @@ struct Connection {
 impl Link {
     /// Creates the link of a lane, to the first of its peers that answers.
     pub fn new(plan: &ForwardPlan, lane: u16, now: Mono) -> Self {
-        let peer = |url| Peer { url, retry_at: now, wait: RECONNECT.0, hung_up: false };
         Self {
-            peers: partition::peers(plan, lane).into_iter().map(peer).collect(),
+            peers: Peers::new(partition::peers(plan, lane), now),
             clients: plan.clients.clone(),
             formatter: Formatter::new(&plan.format),
             timeout: plan.timeout,
@@ -155,6 +153,8 @@ impl Link {
             unresolved: false,
             down_since: Some(now),
             logged: None,
+            failing_since: None,
+            returned: None,
         }
     }
 
@@ -172,31 +172,37 @@ impl Link {
     pub fn deadline(&self) -> Option<Mono> {
         match &self.state {
             State::Down if self.ending => None,
-            State::Down => self.peers.iter().map(|peer| peer.retry_at).min(),
-            State::Connecting { until, .. } => Some(*until),
+            State::Down => earliest(self.peers.retry_at(..), self.peers.ask_at()),
+            State::Connecting { until, .. } => {
+                earliest(Some(*until), self.peers.ask_at().filter(|_| !self.ending))
+            }
             State::Up(connection) => {
                 let patience = if connection.opened { self.timeout } else { CONNECT_MAX };
                 let answer = self.waits().then(|| connection.heard + patience);
-                let earlier = self.peers[..connection.peer].iter().map(|peer| peer.retry_at).min();
+                let earlier = self.peers.retry_at(..connection.peer);
                 let earlier = earlier.filter(|_| self.probing.is_none() && !self.leaving);
                 let trial = self.peers[connection.peer].trial();
                 let trial = connection.trial.map(|_| connection.since + trial);
-                answer.into_iter().chain(earlier).chain(trial).min()
+                let own = answer.into_iter().chain(earlier).chain(trial).min();
+                earliest(own, self.peers.ask_at().filter(|_| !self.ending))
             }
         }
     }
 
     /// Advances the time.
     pub fn tick(&mut self, now: Mono) {
+        if !self.ending {
+            self.commands.extend(self.peers.ask(now).map(Command::Find));
+        }
         match &self.state {
             State::Down if !self.ending => {
-                let ready = |peer: &Peer| peer.retry_at <= now;
-                if let Some(peer) = self.peers.iter().position(ready) {
+                if let Some(peer) = self.peers.ready(.., now) {
                     let until = now + LOOKUP_MAX;
                     self.state = State::Connecting { peer, looking_up: true, until };
                     self.attempt += 1;
                     let url = self.peers[peer].url.clone();
-                    self.commands.push_back(Command::Connect(url, self.attempt));
+                    let (name, attempt) = (self.peers.certified(peer), self.attempt);
+                    self.commands.push_back(Command::Connect { url, name, attempt });
                 }
             }
             State::Connecting { looking_up, until, .. } if now >= *until => {
@@ -231,12 +237,12 @@ impl Link {
             peer.wait = RECONNECT.0;
             peer.hung_up = false;
         }
-        if self.probing.is_none() && !self.leaving {
-            let earlier = self.peers[..connection.peer].iter().position(|p| p.retry_at <= now);
-            if let Some(peer) = earlier {
-                self.probing = Some(peer);
-                self.commands.push_back(Command::Probe(self.peers[peer].url.clone()));
-            }
+        if self.probing.is_none()
+            && !self.leaving
+            && let Some(peer) = self.peers.ready(..connection.peer, now)
+        {
+            self.probing = Some(peer);
+            self.commands.push_back(Command::Probe(self.peers[peer].url.clone()));
         }
         self.leave_when_answered();
     }
@@ -264,10 +270,50 @@ impl Link {
 
     /// Retries at once the peers that are waiting to be retried.
     pub fn hasten(&mut self, now: Mono) {
-        for peer in &mut self.peers {
-            peer.retry_at = peer.retry_at.min(now);
-            peer.wait = RECONNECT.0;
+        self.peers.hasten(now);
+    }
+
+    /// Records what was found of a service. A peer that is none of its hosts any more is left once
+    /// everything in flight has been acknowledged.
+    pub fn found(&mut self, service: &str, found: Result<Answer, String>, now: Mono) {
+        let current = match &self.state {
+            State::Down => None,
+            State::Connecting { peer, .. } => Some(*peer),
+            State::Up(connection) => Some(connection.peer),
+        };
+        let Some(moved) = self.peers.found(service, found, current, self.probing, now) else {
+            return self.note_trouble();
+        };
+        self.probing = moved.probed;
+        match (&mut self.state, moved.current) {
+            (State::Connecting { peer, .. }, Some(to)) => *peer = to,
+            (State::Up(connection), Some(to)) => connection.peer = to,
+            _ => {}
         }
+        if moved.current.is_some_and(|peer| self.peers[peer].gone) {
+            match &self.state {
+                State::Up(connection) if connection.opened => {
+                    self.leaving = true;
+                    self.leave_when_answered();
+                }
+                _ => self.drop_connection(),
+            }
+        }
+        self.note_trouble();
+        self.tick(now);
+    }
+
+    /// Says why there is no peer to try at all, if so.
+    fn note_trouble(&mut self) {
+        if let (State::Down, Some(error)) = (&self.state, self.peers.trouble()) {
+            self.error = Some(error);
+            self.unresolved = !self.ending;
+        }
+    }
+
+    /// What is known of the services among its peers.
+    pub fn services(&self, now: Mono) -> Vec<Known> {
+        self.peers.known(now)
     }
 
     /// Records that the connection is established; `offer` is for a peer that is a logweir.
@@ -347,13 +393,14 @@ impl Link {
         self.down_since.get_or_insert(now);
         self.commands.push_back(Command::Disconnect);
         self.state = State::Down;
-        let jitter = 0.75 + fastrand::f64() / 2.0;
         let url = self.peers[peer].url.clone();
-        let wait = self.peers[peer].wait;
-        self.peers[peer].retry_at = now + wait.mul_f64(jitter);
-        self.peers[peer].wait = (wait * 2).min(RECONNECT.1);
+        self.peers.failed(peer, now);
+        self.peers.forget_gone();
         if !self.ending {
             let error = format!("{url}: {error}");
+            if self.logged.is_none() {
+                self.failing_since = Some(now);
+            }
             if self.logged.as_ref() != Some(&error) {
                 log::warn!("{error}; retrying at least every {:?}", RECONNECT.1);
                 self.logged = Some(error.clone());
@@ -365,7 +412,9 @@ impl Link {
 
     /// Records whether an earlier peer accepts connections.
     pub fn probed(&mut self, takes: bool, now: Mono) {
-        let Some(peer) = self.probing.take() else { return };
+        let Some(peer) = self.probing.take().filter(|peer| *peer < self.peers.len()) else {
+            return;
+        };
         if takes {
             self.peers[peer].retry_at = now;
             self.leaving = true;
@@ -391,10 +440,15 @@ impl Link {
                 Heard::Opened(last) => self.up(last),
                 Heard::Refused => refused = true,
                 Heard::Closed => {
-                    self.drop_connection();
                     if !self.ending {
-                        log::info!("{}: left in favour of an earlier peer", self.peers[peer].url);
+                        let left = &self.peers[peer];
+                        let why = match left.gone {
+                            true => "its service does not name it any more",
+                            false => "an earlier peer is back",
+                        };
+                        log::info!("{}: left, because {why}", left.url);
                     }
+                    self.drop_connection();
                     self.tick(now);
                     return;
                 }
@@ -445,13 +499,19 @@ impl Link {
         std::mem::take(&mut self.done)
     }
 
+    /// Takes the news that lines get through again: the peer, and since when they had not.
+    pub fn take_return(&mut self) -> Option<(&Url, Mono)> {
+        let since = self.returned.take()?;
+        Some((self.peer()?, since))
+    }
+
     fn note_done(&mut self) {
         if let State::Up(connection) = &mut self.state {
             let done = connection.client.take_done();
             connection.under_way -= done.bytes;
             self.done.add(done.lines, done.bytes);
-            if done.lines > 0 {
-                self.logged = None;
+            if done.lines > 0 && self.logged.take().is_some() {
+                self.returned = self.failing_since;
             }
         }
     }
@@ -560,6 +620,8 @@ impl Link {
         self.state = State::Down;
         self.leaving = self.ending;
         self.commands.push_back(Command::Disconnect);
+        self.peers.forget_gone();
+        self.note_trouble();
     }
 
     /// The peer it is connected to, once lines may be sent.
@@ -586,5 +648,8 @@ impl Link {
     }
 }
 
+mod peers;
+#[cfg(test)]
+mod service_tests;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::inbox::Inlet;
+use super::pace::Pace;
 use super::wait::{Waited, wait_any};
 use super::{Hearing, Source};
 use crate::fifo;
@@ -41,6 +42,7 @@ pub struct Descriptor {
 struct Stream {
     file: File,
     buffer: LineBuffer,
+    pace: Pace,
 }
 
 /// The path of a FIFO.
@@ -67,7 +69,7 @@ impl Descriptor {
             missing: false,
             hearing: Hearing::default(),
         });
-        let streams = vec![Stream { file, buffer: LineBuffer::new(max_line) }];
+        let streams = vec![Stream::new(file, max_line)];
         Self { streams, path, max_line, gaps, chunk: vec![0; limits::READ_CHUNK] }
     }
 
@@ -84,13 +86,8 @@ impl Descriptor {
             Ok(count) => {
                 let Self { streams, gaps, chunk, .. } = self;
                 streams[at].send(inlet, gaps, |buffer| buffer.push(&chunk[..count]));
-                // More is on its way, and a pipe can hold as much as the chunk: one wake-up for it
-                // is enough.
-                if count < self.chunk.len() / 8 {
-                    std::thread::sleep(4 * limits::RECV_PAUSE);
-                } else if count < self.chunk.len() / 2 {
-                    std::thread::sleep(limits::RECV_PAUSE);
-                }
+                // More is on its way, and a pipe can hold as much as the chunk.
+                std::thread::sleep(streams[at].pace.rest(count, chunk.len()));
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -119,7 +116,7 @@ impl Descriptor {
         let state = match path.find(self.streams.last(), asked) {
             Ok(None) => Ok(()),
             Ok(Some(file)) => {
-                self.streams.push(Stream { file, buffer: LineBuffer::new(self.max_line) });
+                self.streams.push(Stream::new(file, self.max_line));
                 Ok(())
             }
             Err(error) => Err(format!("{}: {error}", path.path.display())),
@@ -188,6 +185,10 @@ impl Source for Descriptor {
 }
 
 impl Stream {
+    fn new(file: File, max_line: usize) -> Self {
+        Self { file, buffer: LineBuffer::new(max_line), pace: Pace::default() }
+    }
+
     /// Sends what `take` returns.
     fn send(
         &mut self,

@@ -11,12 +11,15 @@ pub mod files;
 pub mod holding;
 pub mod inbox;
 pub mod listener;
+pub mod numbered;
+mod pace;
 mod parting;
 pub mod pending;
 pub mod program;
 pub mod server;
 mod session;
 pub mod socket_path;
+pub mod told;
 pub mod wait;
 
 use std::io::ErrorKind;

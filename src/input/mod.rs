@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 
 use crate::batch::{Batch, Span};
+use crate::minute::Minute;
 use crate::parse::syslog::Faults;
 use crate::sources::{Source, Sources};
 
@@ -25,18 +26,22 @@ pub struct Piece {
     pub sources: Option<Sources>,
     /// The lines' numbers at the sender, if it sent them.
     pub origin: Option<Span>,
+    /// The minute in which a logweir first received the lines, if their sender knows.
+    pub minute: Option<Minute>,
 }
 
 impl Piece {
     /// Lines without any other information.
     pub fn new(bytes: Bytes, lines: u32) -> Self {
-        Self { bytes, lines, sources: None, origin: None }
+        Self { bytes, lines, sources: None, origin: None, minute: None }
     }
 
     /// Converts the piece to a batch of an input.
     pub fn into_batch(self, input: &Arc<str>, received: SystemTime) -> Batch {
-        let Self { bytes, lines, sources, origin } = self;
-        Batch { sources, origin, ..Batch::new(bytes, lines, Arc::clone(input), received) }
+        let Self { bytes, lines, sources, origin, minute } = self;
+        let batch = Batch::new(bytes, lines, Arc::clone(input), received);
+        let minute = minute.map_or(batch.minute, |minute| minute.checked(received));
+        Batch { sources, origin, minute, ..batch }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Looking up names in threads of their own: a resolver may be slow, or never answer.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,30 +13,47 @@ use crate::wake::Wake;
 /// The addresses of a name, at least one, or the reason why there are none.
 pub type Found = Result<Vec<SocketAddr>, String>;
 
-/// Look-ups in progress or queued. `K` identifies who asked.
+/// Look-ups in progress or queued. `K` identifies who asked, and `A` is what is found: by default
+/// the addresses of a host.
 #[derive(Debug)]
-pub struct Lookups<K> {
-    jobs: Arc<Mutex<Jobs<K>>>,
-    found: Receiver<(K, Found)>,
-    finder: Sender<(K, Found)>,
+pub struct Lookups<K, A = Vec<SocketAddr>> {
+    jobs: Arc<Mutex<Jobs<K, A>>>,
+    found: Receiver<(K, Result<A, String>)>,
+    finder: Sender<(K, Result<A, String>)>,
     wake: Wake,
 }
 
 #[derive(Debug)]
-struct Jobs<K> {
-    waiting: VecDeque<Job<K>>,
+struct Jobs<K, A> {
+    waiting: VecDeque<Job<K, A>>,
     /// The number of look-up threads.
     threads: usize,
 }
 
-#[derive(Debug)]
-struct Job<K> {
+struct Job<K, A> {
     key: K,
-    host: String,
-    port: u16,
+    look: Box<dyn FnOnce() -> Result<A, String> + Send>,
+}
+
+impl<K: fmt::Debug, A> fmt::Debug for Job<K, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
 impl<K: Send + 'static> Lookups<K> {
+    /// Requests the addresses of a host; [`Self::poll`] returns the answer. An address in text form
+    /// needs no resolver and no thread.
+    pub fn ask(&self, key: K, host: &str, port: u16) {
+        if host.parse::<IpAddr>().is_ok() {
+            return self.answer(key, resolve(host, port));
+        }
+        let host = host.to_string();
+        self.ask_by(key, move || resolve(&host, port));
+    }
+}
+
+impl<K: Send + 'static, A: Send + 'static> Lookups<K, A> {
     /// Creates an empty set; `wake` wakes the loop when there is an answer.
     pub fn new(wake: Wake) -> Self {
         let (finder, found) = channel();
@@ -43,14 +61,10 @@ impl<K: Send + 'static> Lookups<K> {
         Self { jobs, found, finder, wake }
     }
 
-    /// Requests the addresses of a host; [`Self::poll`] returns the answer. An address in text form
-    /// needs no resolver and no thread.
-    pub fn ask(&self, key: K, host: &str, port: u16) {
-        if host.parse::<IpAddr>().is_ok() {
-            return self.answer(key, resolve(host, port));
-        }
+    /// Requests what `look` finds; [`Self::poll`] returns the answer.
+    pub fn ask_by(&self, key: K, look: impl FnOnce() -> Result<A, String> + Send + 'static) {
         let mut jobs = lock(&self.jobs);
-        jobs.waiting.push_back(Job { key, host: host.to_string(), port });
+        jobs.waiting.push_back(Job { key, look: Box::new(look) });
         if jobs.threads == LOOKUPS_MAX {
             return;
         }
@@ -59,7 +73,7 @@ impl<K: Send + 'static> Lookups<K> {
         let work = move || {
             while let Some(job) = next(&shared) {
                 // The loop may have ended in the meantime.
-                let _ = finder.send((job.key, resolve(&job.host, job.port)));
+                let _ = finder.send((job.key, (job.look)()));
                 wake.wake();
             }
         };
@@ -78,24 +92,24 @@ impl<K: Send + 'static> Lookups<K> {
         }
     }
 
-    fn answer(&self, key: K, found: Found) {
+    fn answer(&self, key: K, found: Result<A, String>) {
         // We hold the receiver ourselves.
         let _ = self.finder.send((key, found));
         self.wake.wake();
     }
 
     /// The next answer, if there is one.
-    pub fn poll(&self) -> Option<(K, Found)> {
+    pub fn poll(&self) -> Option<(K, Result<A, String>)> {
         self.found.try_recv().ok()
     }
 }
 
-fn lock<K>(jobs: &Mutex<Jobs<K>>) -> MutexGuard<'_, Jobs<K>> {
+fn lock<K, A>(jobs: &Mutex<Jobs<K, A>>) -> MutexGuard<'_, Jobs<K, A>> {
     jobs.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The next job of a thread; a thread without one ends.
-fn next<K>(jobs: &Mutex<Jobs<K>>) -> Option<Job<K>> {
+fn next<K, A>(jobs: &Mutex<Jobs<K, A>>) -> Option<Job<K, A>> {
     let mut jobs = lock(jobs);
     let job = jobs.waiting.pop_front();
     if job.is_none() {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::peers::{Fingerprint, PeerName};
+
 /// The TLS of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTlsPlan {
@@ -13,7 +15,10 @@ pub struct ServerTlsPlan {
     /// certificate.
     pub client_ca: Option<PathBuf>,
     /// A client's certificate must have one of these names; empty accepts any.
-    pub names: Vec<String>,
+    pub names: Vec<PeerName>,
+    /// A client's certificate must have one of these fingerprints, and needs no authority; empty
+    /// for none of that.
+    pub fingerprints: Vec<Fingerprint>,
 }
 
 /// The TLS settings of a client.
@@ -23,6 +28,9 @@ pub struct ClientTlsPlan {
     pub ca: Option<PathBuf>,
     /// Our own certificate and its private key, PEM.
     pub own: Option<(PathBuf, PathBuf)>,
-    /// The name required in the peer's certificate; `None` for the host's name.
-    pub name: Option<String>,
+    /// The peer's certificate must have one of these names; empty for the host's name.
+    pub names: Vec<PeerName>,
+    /// The peer's certificate must have one of these fingerprints, and needs no authority and no
+    /// name; empty for none of that.
+    pub fingerprints: Vec<Fingerprint>,
 }

@@ -1,6 +1,7 @@
 //! A stream socket, TCP or Unix: what a connection is carried by.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use mio::event::Source;
@@ -33,6 +34,14 @@ impl Stream {
     /// The system's.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         either!(self, stream => stream.take_error())
+    }
+
+    /// Ends the sending direction.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn end(&self) -> io::Result<()> {
+        either!(self, stream => stream.shutdown(Shutdown::Write))
     }
 
     /// Whether the connection is established.

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::client::{
+    WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name,
+};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
@@ -14,6 +17,7 @@ use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore};
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use rustls::{ServerConfig, ServerConnection};
 
+use super::peers::{Fingerprint, PeerName, check_fingerprint, check_names};
 use super::pem::{self, is_of_old_version};
 use super::plan::{ClientTlsPlan, ServerTlsPlan};
 
@@ -32,7 +36,8 @@ pub struct ServerTls(Arc<RwLock<Arc<ServerConfig>>>);
 #[derive(Debug, Clone)]
 pub struct ClientTls {
     config: Arc<ClientConfig>,
-    name: Option<String>,
+    /// The name that a peer is told we look for, if it is not the host's.
+    name: Option<ServerName<'static>>,
 }
 
 impl ServerTls {
@@ -45,13 +50,17 @@ impl ServerTls {
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
         let builder = match &plan.client_ca {
+            _ if !plan.fingerprints.is_empty() => {
+                let wanted = plan.fingerprints.clone();
+                builder.with_client_cert_verifier(Arc::new(Known::new(wanted)))
+            }
             None => builder.with_no_client_auth(),
             Some(path) => {
                 let (roots, pinned) = authorities(path)?;
                 let any = WebPkiClientVerifier::builder_with_provider(roots, provider())
                     .build()
                     .map_err(|error| format!("{}: {error}", path.display()))?;
-                let names = names(&plan.names)?;
+                let names = plan.names.clone();
                 let any = Pinned { pinned, verifier: any };
                 builder.with_client_cert_verifier(Arc::new(Named { any, names }))
             }
@@ -87,15 +96,7 @@ impl ServerTls {
 #[derive(Debug)]
 struct Named {
     any: Pinned<dyn ClientCertVerifier>,
-    names: Vec<ServerName<'static>>,
-}
-
-fn names(names: &[String]) -> Result<Vec<ServerName<'static>>, String> {
-    let name = |name: &String| {
-        ServerName::try_from(name.clone())
-            .map_err(|_| format!("`{name}` cannot be the name in a certificate"))
-    };
-    names.iter().map(name).collect()
+    names: Vec<PeerName>,
 }
 
 impl ClientCertVerifier for Named {
@@ -113,15 +114,7 @@ impl ClientCertVerifier for Named {
             Err(error) if self.any.takes(&error, end_entity) => ClientCertVerified::assertion(),
             done => done?,
         };
-        if self.names.is_empty() {
-            return Ok(verified);
-        }
-        let certificate = ParsedCertificate::try_from(end_entity)?;
-        let has = |name: &ServerName<'_>| verify_server_name(&certificate, name).is_ok();
-        match self.names.iter().any(has) {
-            true => Ok(verified),
-            false => Err(CertificateError::NotValidForName.into()),
-        }
+        check_names(end_entity, &self.names).map(|()| verified)
     }
 
     fn verify_tls12_signature(
@@ -153,22 +146,19 @@ impl ClientTls {
     /// Which file is invalid, and why.
     /// Which file is wrong, and how.
     pub fn new(plan: &ClientTlsPlan) -> Result<Self, String> {
-        let system = SYSTEM_AUTHORITIES.iter().map(PathBuf::from).find(|path| path.exists());
-        let ca = plan.ca.clone().or(system);
-        let ca =
-            ca.ok_or("the system has no list of authorities: name one with tls = { ca = … }")?;
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
-        let (roots, pinned) = authorities(&ca)?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider())
-            .build()
-            .map_err(|error| format!("{}: {error}", ca.display()))?;
+            .map_err(|error| error.to_string())?
+            .dangerous();
         // Not dangerous: it rejects everything that the usual verifier rejects, except certificates
         // that the configuration names.
-        let builder = builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Pinned { pinned, verifier }));
+        let builder = match plan.fingerprints.is_empty() {
+            true => builder.with_custom_certificate_verifier(Arc::new(Self::verifier(plan)?)),
+            false => {
+                let known = Known::new(plan.fingerprints.clone());
+                builder.with_custom_certificate_verifier(Arc::new(known))
+            }
+        };
         let config = match &plan.own {
             None => builder.with_no_client_auth(),
             Some((cert, key)) => {
@@ -178,7 +168,24 @@ impl ClientTls {
                     .map_err(|error| format!("{}: {error}", cert.display()))?
             }
         };
-        Ok(Self { config: Arc::new(config), name: plan.name.clone() })
+        let name = match &plan.names[..] {
+            [PeerName::Exact(name), ..] => Some(name.clone()),
+            _ => None,
+        };
+        Ok(Self { config: Arc::new(config), name })
+    }
+
+    /// Accepts what the authorities of `plan` signed for one of its names.
+    fn verifier(plan: &ClientTlsPlan) -> Result<Peers, String> {
+        let system = SYSTEM_AUTHORITIES.iter().map(PathBuf::from).find(|path| path.exists());
+        let ca = plan.ca.clone().or(system);
+        let ca =
+            ca.ok_or("the system has no list of authorities: name one with tls = { ca = … }")?;
+        let (roots, pinned) = authorities(&ca)?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider())
+            .build()
+            .map_err(|error| format!("{}: {error}", ca.display()))?;
+        Ok(Peers { any: Pinned { pinned, verifier }, roots, names: plan.names.clone() })
     }
 
     /// The client's side of a new connection to `host`.
@@ -186,9 +193,11 @@ impl ClientTls {
     /// That the host's name cannot be the name in a certificate.
     /// That the host's name can be no name of a certificate.
     pub fn connection(&self, host: &str) -> Result<Connection, String> {
-        let name = self.name.clone().unwrap_or_else(|| host.to_string());
-        let server = ServerName::try_from(name.clone())
-            .map_err(|_| format!("`{name}` cannot be the name in a certificate"))?;
+        let of_host = || {
+            ServerName::try_from(host.to_string())
+                .map_err(|_| format!("`{host}` cannot be the name in a certificate"))
+        };
+        let server = self.name.clone().map_or_else(of_host, Ok)?;
         ClientConnection::new(Arc::clone(&self.config), server)
             .map(Connection::Client)
             .map_err(|error| error.to_string())
@@ -203,6 +212,7 @@ pub fn explain(error: &io::Error) -> String {
 
 fn explain_tls(error: &rustls::Error) -> String {
     let what = match error {
+        rustls::Error::General(text) => return text.clone(),
         _ if is_of_old_version(error) => {
             return format!("invalid peer certificate: the peer shows {}", pem::VERSION);
         }
@@ -249,7 +259,15 @@ impl<V: ?Sized> Pinned<V> {
     }
 }
 
-impl ServerCertVerifier for Pinned<WebPkiServerVerifier> {
+/// Accepts peers with a certificate for the host that was meant, or for one of these names.
+#[derive(Debug)]
+struct Peers {
+    any: Pinned<WebPkiServerVerifier>,
+    roots: Arc<RootCertStore>,
+    names: Vec<PeerName>,
+}
+
+impl ServerCertVerifier for Peers {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -258,20 +276,37 @@ impl ServerCertVerifier for Pinned<WebPkiServerVerifier> {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let done = self.verifier.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        );
-        match done {
-            Err(error) if self.takes(&error, end_entity) => {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-                Ok(ServerCertVerified::assertion())
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let done = match self.names.is_empty() {
+            true => self.any.verifier.verify_server_cert(
+                end_entity,
+                intermediates,
+                server_name,
+                ocsp_response,
+                now,
+            ),
+            false => {
+                let algorithms = provider().signature_verification_algorithms.all;
+                let (roots, others) = (&self.roots, intermediates);
+                verify_server_cert_signed_by_trust_anchor(
+                    &certificate,
+                    roots,
+                    others,
+                    now,
+                    algorithms,
+                )
+                .map(|()| ServerCertVerified::assertion())
             }
-            done => done,
+        };
+        match done {
+            Err(error) if self.any.takes(&error, end_entity) => {}
+            done => drop(done?),
         }
+        match self.names.is_empty() {
+            true => verify_server_name(&certificate, server_name)?,
+            false => check_names(end_entity, &self.names)?,
+        }
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -280,7 +315,7 @@ impl ServerCertVerifier for Pinned<WebPkiServerVerifier> {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls12_signature(message, cert, dss)
+        self.any.verifier.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -289,11 +324,115 @@ impl ServerCertVerifier for Pinned<WebPkiServerVerifier> {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls13_signature(message, cert, dss)
+        self.any.verifier.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
+        self.any.verifier.supported_verify_schemes()
+    }
+}
+
+/// Accepts peers whose certificate has one of these fingerprints, whoever signed it and for however
+/// long it is valid. That the peer has its key is checked as usual.
+#[derive(Debug)]
+struct Known {
+    wanted: Vec<Fingerprint>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Known {
+    fn new(wanted: Vec<Fingerprint>) -> Self {
+        Self { wanted, algorithms: provider().signature_verification_algorithms }
+    }
+
+    fn verify12(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify13(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+}
+
+impl ServerCertVerifier for Known {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        check_fingerprint(end_entity, &self.wanted).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verify12(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verify13(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for Known {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        check_fingerprint(end_entity, &self.wanted).map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verify12(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verify13(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
     }
 }
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::budget::{Budget, Charge};
 use crate::batch::Batch;
 use crate::ledger::Count;
+use crate::ledger::tally::Tally;
 
 /// A bounded queue of batches.
 ///
@@ -87,6 +88,14 @@ impl Queue {
     /// The lines it holds, in whole or in part.
     pub fn count(&self) -> Count {
         self.count
+    }
+
+    /// The lines it holds, by the minute in which they were first received.
+    #[cfg(test)]
+    pub(crate) fn tally(&self) -> Tally {
+        let mut all = Tally::default();
+        self.batches.iter().for_each(|batch| all.add(batch.minute, batch.count()));
+        all
     }
 
     /// Returns whether nothing is in it.
@@ -173,9 +182,11 @@ impl Queue {
     }
 
     /// Removes everything. Returns its count.
-    pub fn clear(&mut self, budget: &mut Budget) -> Count {
-        let all = self.count;
-        while self.pop(budget).is_some() {}
+    pub fn clear(&mut self, budget: &mut Budget) -> Tally {
+        let mut all = Tally::default();
+        while let Some(batch) = self.pop(budget) {
+            all.add(batch.minute, batch.count());
+        }
         all
     }
 
@@ -205,19 +216,22 @@ impl Queue {
     }
 
     /// Removes whole lines that make up the first `bytes` bytes. Returns their count.
-    pub fn advance(&mut self, mut bytes: usize, budget: &mut Budget) -> Count {
-        let mut done = Count::default();
+    pub fn advance(&mut self, mut bytes: usize, budget: &mut Budget) -> Tally {
+        let mut done = Tally::default();
         while let Some(first) = self.batches.front() {
             let len = first.bytes.len();
             if bytes < len {
                 break;
             }
             bytes -= len;
-            done.add(u64::from(first.lines), len as u64);
+            done.add(first.minute, first.count());
             self.pop(budget);
         }
-        if bytes > 0 {
-            done.add(u64::from(self.cut_front(bytes, budget)), bytes as u64);
+        if let Some(minute) = self.batches.front().map(|first| first.minute)
+            && bytes > 0
+        {
+            let lines = u64::from(self.cut_front(bytes, budget));
+            done.add(minute, Count { lines, bytes: bytes as u64 });
         }
         done
     }
@@ -338,13 +352,13 @@ impl Queue {
 
     /// Notes that all written bytes except the last `unread` were read. Removes and counts the
     /// lines that were read whole.
-    pub fn read_but(&mut self, unread: usize, budget: &mut Budget) -> Count {
-        let mut done = Count::default();
+    pub fn read_but(&mut self, unread: usize, budget: &mut Budget) -> Tally {
+        let mut done = Tally::default();
         while self.next > 0
             && let Some(first) = self.batches.front()
             && first.bytes.len() <= self.read_of(unread)
         {
-            done.add(u64::from(first.lines), first.bytes.len() as u64);
+            done.add(first.minute, first.count());
             self.pop(budget);
         }
         done
@@ -356,26 +370,25 @@ impl Queue {
     }
 
     /// Gives up the unwritten lines, including one that was written in part. Returns their count.
-    pub fn cut_unwritten(&mut self, budget: &mut Budget) -> Count {
-        let mut cut = Count::default();
+    pub fn cut_unwritten(&mut self, budget: &mut Budget) -> Tally {
+        let mut cut = Tally::default();
         while self.batches.len() > self.next {
             let Some(mut batch) = self.batches.pop_back() else { break };
             let charge = self.charges.pop_back();
             self.leave(&batch, charge, budget);
-            cut.add(u64::from(batch.lines), batch.bytes.len() as u64);
             if self.batches.len() == self.next && self.offset > 0 {
                 self.torn = self.offset;
                 self.written -= self.offset;
                 if let Some(whole) = batch.split_to(std::mem::take(&mut self.offset)) {
-                    cut.lines -= u64::from(whole.lines);
-                    cut.bytes -= whole.bytes.len() as u64;
                     self.torn -= whole.bytes.len();
                     self.written += whole.bytes.len();
                     self.enter(whole, budget);
                     self.next += 1;
                 }
+                cut.add(batch.minute, batch.count());
                 break;
             }
+            cut.add(batch.minute, batch.count());
         }
         cut
     }
@@ -383,18 +396,17 @@ impl Queue {
     /// The reader is gone and left the last `unread` bytes, which will be written again. Returns
     /// the whole lines that were read, and the line read in part, which is removed too: no reader
     /// gets half a line.
-    pub fn reader_gone(&mut self, unread: usize, budget: &mut Budget) -> (Count, Count) {
+    pub fn reader_gone(&mut self, unread: usize, budget: &mut Budget) -> (Tally, Tally) {
         let mut whole = self.read_but(unread, budget);
         let read = self.read_of(unread);
         self.rewind();
-        let Some(first) = self.batches.front() else { return (whole, Count::default()) };
+        let Some(first) = self.batches.front() else { return (whole, Tally::default()) };
         let start = memchr::memrchr(b'\n', &first.bytes[..read]).map_or(0, |at| at + 1);
         let end = match memchr::memchr(b'\n', &first.bytes[read..]) {
             Some(at) if start < read => read + at + 1,
             _ => start,
         };
-        let count = self.advance(start, budget);
-        whole.add(count.lines, count.bytes);
+        whole.add_all(&self.advance(start, budget));
         let torn = self.advance(end - start, budget);
         (whole, torn)
     }
@@ -417,6 +429,7 @@ mod tests {
     use super::*;
     use crate::filter::batch_of;
     use crate::limits::BATCH_OVERHEAD;
+    use crate::minute::Minute;
 
     #[test]
     fn a_full_queue_takes_the_lines_that_fit() {
@@ -499,10 +512,11 @@ mod tests {
         queue.wrote(19);
         assert!(!queue.all_written());
         let read = queue.read_but(11, &mut budget);
-        assert_eq!(read, Count { lines: 2, bytes: 8 });
+        assert_eq!(read.sum(), Count { lines: 2, bytes: 8 });
         // Ten more bytes were read: "three\n" and the first half of "four\n".
         let (whole, torn) = queue.reader_gone(3, &mut budget);
-        assert_eq!((whole, torn), (Count { lines: 1, bytes: 6 }, Count { lines: 1, bytes: 5 }));
+        let counts = (whole.sum(), torn.sum());
+        assert_eq!(counts, (Count { lines: 1, bytes: 6 }, Count { lines: 1, bytes: 5 }));
         assert_eq!(queue.slices().collect::<Vec<_>>(), [b"five\n"]);
         assert_eq!(queue.count(), Count { lines: 1, bytes: 5 });
     }
@@ -521,14 +535,14 @@ mod tests {
         assert_eq!(piece(&mut queue, 0), Some(("one\n".into(), 1)));
         assert_eq!(piece(&mut queue, 9), Some(("two\n".into(), 2)));
         // Acknowledged lines no longer count as written, even in the middle of a batch.
-        assert_eq!(queue.advance(4, &mut budget).lines, 1);
+        assert_eq!(queue.advance(4, &mut budget).sum().lines, 1);
         assert_eq!((queue.written_bytes(), queue.written_lines()), (4, 1));
         assert_eq!(piece(&mut queue, 1000), Some(("three\n".into(), 2)));
-        assert_eq!(queue.advance(4, &mut budget).lines, 1);
+        assert_eq!(queue.advance(4, &mut budget).sum().lines, 1);
         assert_eq!((queue.written_bytes(), queue.written_lines()), (6, 1));
         assert_eq!(piece(&mut queue, 1000), Some(("four\n".into(), 2)));
         assert_eq!(piece(&mut queue, 1000), None);
-        assert_eq!(queue.advance(11, &mut budget).lines, 2);
+        assert_eq!(queue.advance(11, &mut budget).sum().lines, 2);
         assert_eq!((queue.written_bytes(), queue.is_empty()), (0, true));
     }
 
@@ -543,11 +557,15 @@ mod tests {
         ) {
             let mut budget = Budget::new(1 << 20, 0);
             let mut queue = Queue::new(1 << 20, 0);
-            for text in &texts {
-                queue.push(batch_of(text), &mut budget).unwrap();
+            let mut entered = Tally::default();
+            for (number, text) in (0..).zip(&texts) {
+                let minute = Minute::from_number(number / 2);
+                let batch = Batch { minute, ..batch_of(text) };
+                entered.add(minute, batch.count());
+                queue.push(batch, &mut budget).unwrap();
             }
             let all = texts.concat();
-            let (mut read, mut torn) = (Count::default(), Count::default());
+            let (mut read, mut torn) = (Tally::default(), Tally::default());
             let (mut pipe, mut seen) = (Vec::new(), Vec::new());
             let mut got = String::new();
             for (write, take, dies, chance) in steps {
@@ -558,7 +576,7 @@ mod tests {
                 seen.extend(pipe.drain(..take.min(pipe.len())));
                 if gives_up {
                     let cut = queue.cut_unwritten(&mut budget);
-                    torn.add(cut.lines, cut.bytes);
+                    torn.add_all(&cut);
                     prop_assert!(queue.all_written());
                 }
                 let (whole, lost) = if dies {
@@ -569,14 +587,24 @@ mod tests {
                     got.push_str(&text[..text.rfind('\n').map_or(0, |at| at + 1)]);
                     gone
                 } else {
-                    (queue.read_but(pipe.len(), &mut budget), Count::default())
+                    (queue.read_but(pipe.len(), &mut budget), Tally::default())
                 };
-                read.add(whole.lines, whole.bytes);
-                torn.add(lost.lines, lost.bytes);
+                read.add_all(&whole);
+                torn.add_all(&lost);
                 let queued = queue.count();
-                prop_assert_eq!(read.bytes + torn.bytes + queued.bytes, all.len() as u64);
+                prop_assert_eq!(queue.tally().sum(), queued);
+                let (read_sum, torn_sum) = (read.sum(), torn.sum());
+                prop_assert_eq!(read_sum.bytes + torn_sum.bytes + queued.bytes, all.len() as u64);
                 let lines = all.lines().count() as u64;
-                prop_assert_eq!(read.lines + torn.lines + queued.lines, lines);
+                prop_assert_eq!(read_sum.lines + torn_sum.lines + queued.lines, lines);
+                for (minute, count) in entered.iter() {
+                    let mut sum = Count::default();
+                    for tally in [&read, &torn, &queue.tally()] {
+                        let of = tally.iter().filter(|(other, _)| *other == minute);
+                        of.for_each(|(_, count)| sum.add(count.lines, count.bytes));
+                    }
+                    prop_assert_eq!(sum, count);
+                }
             }
             let mut lines = all.lines();
             for line in got.lines() {
@@ -598,8 +626,8 @@ mod tests {
             let all = texts.concat();
             let bytes: usize = all.split_inclusive('\n').take(lines).map(str::len).sum();
             let done = queue.advance(bytes, &mut budget);
-            prop_assert_eq!(done.bytes, bytes as u64);
-            prop_assert_eq!(done.lines, lines.min(all.lines().count()) as u64);
+            prop_assert_eq!(done.sum().bytes, bytes as u64);
+            prop_assert_eq!(done.sum().lines, lines.min(all.lines().count()) as u64);
             let left: Vec<u8> = queue.slices().flatten().copied().collect();
             prop_assert_eq!(&left[..], &all.as_bytes()[bytes..]);
         }

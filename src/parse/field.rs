@@ -1,8 +1,11 @@
 //! Fields of a line, for selectors, file names and keys.
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use super::syslog::{Message, names, sd};
 use crate::sources::Source;
@@ -109,7 +112,7 @@ impl Field {
             (Self::Severity, _) => Some(names::severity_of(message.pri).as_bytes().into()),
             (Self::Host, _) => match message.host.of(line) {
                 Some(host) => Some(host.into()),
-                None => source.map(|source| host_of(source).into_bytes().into()),
+                None => source.map(host_of),
             },
             (Self::App, _) => message.app.of(line).map(Cow::Borrowed),
             (Self::ProcId, _) => message.procid.of(line).map(Cow::Borrowed),
@@ -128,12 +131,13 @@ impl Field {
 }
 
 /// The host of a message that names none: the address it came from, or this host.
-pub fn host_of(source: Source) -> String {
+fn host_of(source: Source) -> Cow<'static, [u8]> {
+    /// Looked up once: a system call for every local message would cost more than the message.
+    static HOST: LazyLock<OsString> =
+        LazyLock::new(|| nix::unistd::gethostname().unwrap_or_default());
     match source {
-        Source::Address(address) => address.ip().to_canonical().to_string(),
-        Source::Process { .. } => {
-            nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned()
-        }
+        Source::Address(address) => address.ip().to_canonical().to_string().into_bytes().into(),
+        Source::Process { .. } => HOST.as_bytes().into(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`traits::Output`], and add it to a list below. The configuration's keys, the enums of the plan
 //! and the dispatch of every method come from the lists.
 
+pub mod audit;
 pub mod containers;
 pub mod fifo;
 pub mod file;
@@ -11,6 +12,8 @@ pub mod fluent;
 pub mod forward;
 pub mod journal;
 pub mod kafka;
+pub mod kernel;
+pub mod mark;
 pub mod pipe;
 pub mod relp;
 pub mod shared;
@@ -19,6 +22,7 @@ pub mod stdout;
 pub mod syslog;
 pub mod tail;
 pub mod tcp;
+pub mod terminals;
 pub mod thrift;
 pub mod traits;
 pub mod udp;
@@ -27,7 +31,7 @@ use std::any::Any;
 
 use self::shared::datagrams::UdpInPlan;
 use self::shared::tls::ServerTlsPlan;
-use self::traits::{Claim, ClientPlan, Input, Nature, Opening};
+use self::traits::{Claim, ClientPlan, Input, Nature, Need, Opening};
 use crate::forward::client::{Client, Offer, OpenClients};
 use crate::ingress::{OpenError, Source};
 use crate::settings::{Choice, Key, Report, Section};
@@ -79,6 +83,11 @@ macro_rules! inputs {
                 match self { $(Self::$name(plan) => Input::tls(plan),)+ }
             }
 
+            /// What it needs beside its claims and its TLS settings.
+            pub fn needs(&self) -> Vec<Need> {
+                match self { $(Self::$name(plan) => Input::needs(plan),)+ }
+            }
+
             /// Opens it with the sockets it is given; reads nothing yet.
             ///
             /// # Errors
@@ -108,10 +117,16 @@ inputs! {
     Fluent(fluent::config::FluentInPlan),
     /// The system's journal.
     Journal(journal::config::JournalPlan),
+    /// The messages of the kernel.
+    Kernel(kernel::config::KernelPlan),
+    /// Marks: a message from time to time.
+    Mark(mark::config::MarkPlan),
     /// Records of a cluster of brokers.
     Kafka(kafka::input_config::KafkaInPlan),
     /// Calls of Scribe and Flume over Thrift, each answered once it is on disk.
     Thrift(thrift::config::ThriftInPlan),
+    /// What the daemon itself counts.
+    Audit(audit::config::AuditPlan),
     /// The daemon's standard input; ends the daemon's work at end of file.
     Stdin(stdin::config::StdinPlan),
     /// A named pipe, created if missing and reopened at end of file.
@@ -132,6 +147,8 @@ macro_rules! outputs {
             Forward($crate::proto::forward::config::ForwardPlan),
             /// The daemon's standard output.
             Stdout($crate::proto::stdout::config::StdoutPlan),
+            /// The terminals of users.
+            Terminals($crate::proto::terminals::config::TerminalsPlan),
             /// Topics of a cluster of brokers.
             Kafka($crate::proto::kafka::config::KafkaOutPlan),
         }

@@ -8,13 +8,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::shared::process::ProcessPlan;
-use super::shared::tls::ServerTlsPlan;
+use super::shared::tls::{ClientTlsPlan, ServerTlsPlan};
 use crate::format::plan::FormatPlan;
 use crate::forward::plan::ForwardPlan;
 use crate::fs::Fs;
 use crate::ingress::datagrams::DatagramSocket;
 use crate::ingress::files::watch::Meant;
 use crate::ingress::listener::Listener;
+use crate::ingress::told::Teller;
 use crate::ingress::{OpenError, Socket, Source};
 use crate::output::worker::{Worker, Workplace};
 use crate::settings::{Choice, Entry, Key, Report, Section};
@@ -41,6 +42,11 @@ pub trait Input: Sized {
         None
     }
 
+    /// What it needs beside its claims and its TLS settings.
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
+
     /// Opens it with the sockets it is given; reads nothing yet.
     ///
     /// # Errors
@@ -61,6 +67,8 @@ pub struct Opening<'o> {
     pub sockets: Vec<Socket>,
     /// Those of them that it cannot use: their receivers must empty and close them.
     pub surplus: Vec<DatagramSocket>,
+    /// Where an input learns what the daemon counts.
+    pub teller: Teller,
     /// Additional sockets that share the port of the others.
     pub added: Vec<DatagramSocket>,
 }
@@ -122,6 +130,11 @@ pub trait Output: Sized {
         false
     }
 
+    /// What it needs beside its claims.
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
+
     /// Returns whether it knows by a count which lines its peer has, so that they must be the same
     /// ones after a restart.
     fn resumes_by_count(&self) -> bool {
@@ -172,6 +185,31 @@ impl ClientPlan for () {
     }
 }
 
+/// Something that a node needs and others may have as well; `logweir check --access` tries it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// A file or a device that is read.
+    Read(PathBuf),
+    /// The address of a peer.
+    Peer {
+        /// A name or an address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// The files of TLS settings.
+    Tls(ClientTlsPlan),
+    /// That files can be given to a user and a group.
+    Owner {
+        /// The user's name or number.
+        user: Option<String>,
+        /// The group's name or number.
+        group: Option<String>,
+    },
+    /// A program.
+    Program(&'static str),
+}
+
 /// Something that only one node can have.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Claim {
@@ -200,6 +238,8 @@ pub enum Claim {
     File(PathBuf),
     /// A spool's folder.
     Folder(PathBuf),
+    /// What the daemon counts.
+    Counts,
     /// Standard output, which several nodes may write to, though probably by mistake.
     Stdout,
 }
@@ -284,6 +324,7 @@ impl Claim {
             Self::Stdin => format!("standard input is read by {owner}"),
             Self::File(_) => format!("this file is written by {owner}"),
             Self::Folder(_) => format!("[{table}] has its spool in this folder"),
+            Self::Counts => format!("[{table}] tells what this daemon counts"),
             Self::Stdout => format!("[{table}] writes to standard output too"),
         }
     }
@@ -297,6 +338,7 @@ impl Claim {
             Self::Path(_) | Self::Stdin | Self::Followed(_) => "read here",
             Self::File(_) | Self::Stdout => "written here",
             Self::Folder(_) => "used here",
+            Self::Counts => "told here",
         }
     }
 }

@@ -142,11 +142,11 @@ impl Pair {
     fn commands(&mut self) -> bool {
         let Some((lane, command)) = self.sender.commands.pop_front() else { return false };
         match command {
-            Command::Connect(url, _) if self.receiver.fs.has_stopped() || url.host != "hub" => {
+            Command::Connect { url, .. } if self.receiver.fs.has_stopped() || url.host != "hub" => {
                 let event = LinkEvent::Failed("connection refused".into());
                 self.sender.handle(Event::Link { lane, event });
             }
-            Command::Connect(..) => {
+            Command::Connect { .. } => {
                 self.session = Some(Session::new(1000));
                 self.lane = Some(lane);
                 self.receiver.answers.clear();
@@ -156,7 +156,7 @@ impl Pair {
                 self.session = None;
                 self.lane = None;
             }
-            Command::Disconnect | Command::NextAddress | Command::Probe(_) => {}
+            Command::Disconnect | Command::NextAddress | Command::Probe(_) | Command::Find(_) => {}
         }
         true
     }
@@ -174,7 +174,7 @@ impl Pair {
         self.sender.engine.wrote(lane, bytes.len());
         let node = self.receiver.engine.find("edge").unwrap();
         for piece in session.take_pieces() {
-            let batch = piece.into_batch(&"edge".into(), std::time::SystemTime::UNIX_EPOCH);
+            let batch = piece.into_batch(&"edge".into(), self.receiver.minute().start());
             self.receiver.handle(Event::Lines { node, batch });
         }
         self.barrier += 1;

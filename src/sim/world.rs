@@ -16,6 +16,7 @@ use crate::forward::link::Command;
 use crate::ids::{LaneId, NodeId};
 use crate::input::InputCounts;
 use crate::limits::PIECES_HELD;
+use crate::minute::Minute;
 use crate::output::open_files::OpenFiles;
 use crate::output::worker::{Worker, Workplace};
 use crate::spool::age::Now;
@@ -216,6 +217,18 @@ impl World {
     /// Lines arrive at the input `in`.
     pub(crate) fn lines(&mut self, text: &str) {
         let node = self.engine.find("in").unwrap();
+        let batch = Batch { minute: self.minute(), ..batch_of(text) };
+        self.handle(Event::Lines { node, batch });
+    }
+
+    /// The minute of lines that come now. Minutes are short here, so that many meet in a queue.
+    pub(crate) fn minute(&self) -> Minute {
+        let number = 10_000 + self.now.0.as_millis() / 500;
+        Minute::from_number(u32::try_from(number).unwrap())
+    }
+
+    pub(crate) fn lines_of(&mut self, input: &str, text: &str) {
+        let node = self.engine.find(input).unwrap();
         self.handle(Event::Lines { node, batch: batch_of(text) });
     }
 
@@ -427,7 +440,7 @@ impl World {
     /// A child prints lines.
     pub(crate) fn print(&mut self, lane: LaneId, text: &str) {
         let counts = InputCounts::default();
-        let batch: Batch = batch_of(text);
+        let batch = Batch { minute: self.minute(), ..batch_of(text) };
         self.handle(Event::Printed { lane, batch, counts });
     }
 
@@ -460,6 +473,7 @@ impl World {
         for node in self.status().nodes {
             assert!(node.balanced, "does not balance: {node:?}");
         }
+        self.engine.check_minutes();
     }
 
     /// Shuts the daemon down and waits for what does not end by itself.

@@ -22,12 +22,16 @@
 //! spool's identity, 37..57 the number of the segment's first line, 58..68 the number of origin
 //! rows that follow, 69..89 the first line not known to be durable when the segment was begun;
 //! spaces mean that all earlier lines were), `O`, an origin (4..36 its identity, 37..57 the last
-//! line received from it), and `I`, an input (4..8 its number in this segment, 9..73 its name).
+//! line received from it), and `I`, an input (4..8 its number in this segment, 9..73 its name,
+//! 74..84 the minute in which another logweir first received the lines of batches with this number,
+//! in seconds since 1970; spaces: they were first received here, at the time that the batch tells).
+//! An input has a row for each such minute. Older versions read only the name.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::ids::Identity;
 use crate::limits::{LINE_NUMBER_MAX, NAME_MAX, RECORD_MAX};
+use crate::minute::Minute;
 
 /// The size of a row in bytes.
 pub const ROW: usize = 145;
@@ -37,6 +41,8 @@ pub const MARK: u8 = 0x1e;
 pub const VERSION: u8 = b'1';
 /// The offset of a row's own checksum.
 const SUM: usize = 136;
+/// The offset of an input's minute.
+const MINUTE: usize = 74;
 
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +71,9 @@ pub enum Row {
         number: u16,
         /// Its name.
         name: String,
+        /// The minute in which another logweir first received its lines; `None` if none had them
+        /// before.
+        minute: Option<Minute>,
     },
     /// Lines.
     Batch(Header),
@@ -113,9 +122,12 @@ impl Row {
                 put(2, "O".into());
                 put(4, format!("{spool} {last:020}"));
             }
-            Self::Input { number, name } => {
+            Self::Input { number, name, minute } => {
                 put(2, "I".into());
                 put(4, format!("{number:04} {name}"));
+                if let Some(minute) = minute {
+                    put(MINUTE, format!("{:010}", minute.seconds()));
+                }
             }
             Self::Batch(header) => {
                 put(2, "B".into());
@@ -150,6 +162,9 @@ impl Row {
             b'I' => Self::Input {
                 number: decimal(&text[4..8])?,
                 name: text[9..9 + NAME_MAX].trim_end().into(),
+                // What no version writes there is passed over: the lines are sound.
+                minute: decimal::<u32>(&text[MINUTE..MINUTE + 10])
+                    .map(|seconds| Minute::from_number(seconds / 60)),
             },
             b'B' => Self::Batch(Header::decode(text)?),
             _ => return None,
@@ -238,7 +253,7 @@ pub fn parse_segment_name(name: &str) -> Option<(u64, bool)> {
     Some((number(digits)?, packed))
 }
 
-const _: () = assert!(9 + NAME_MAX <= SUM);
+const _: () = assert!(9 + NAME_MAX < MINUTE && MINUTE + 10 <= SUM);
 
 #[cfg(test)]
 mod tests {
@@ -275,10 +290,13 @@ mod tests {
     #[test]
     fn every_row_reads_as_it_was_written() {
         let spool = Identity::of(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
+        let minute = Minute::from_number(29_930_187);
         for row in [
             Row::Segment { spool, first: LINE_NUMBER_MAX, origins: 17, durable: 5 },
             Row::Origin { spool, last: 0 },
-            Row::Input { number: 9999, name: "x".repeat(NAME_MAX) },
+            Row::Input { number: 9999, name: "x".repeat(NAME_MAX), minute: None },
+            Row::Input { number: 0, name: "x".into(), minute: Some(Minute::UNKNOWN) },
+            Row::Input { number: 7, name: "x".repeat(NAME_MAX), minute: Some(minute) },
             Row::Batch(Header { origin: Some((spool, 7)), ..header() }),
             Row::Batch(header()),
         ] {
@@ -295,6 +313,14 @@ mod tests {
         row[SUM..].copy_from_slice(sum.as_bytes());
         let read = Row::decode(&row);
         assert_eq!(read, Some(Row::Segment { spool, first: 9, origins: 0, durable: 9 }));
+    }
+
+    #[test]
+    fn the_minute_of_an_input_stands_behind_its_name_where_older_versions_read_spaces() {
+        let minute = Some(Minute::from_number(29_930_187));
+        let row = Row::Input { number: 3, name: "edge".into(), minute }.encode();
+        let wanted = format!("\x1e1I 0003 {:64} 1795811220{:52}", "edge", "");
+        assert_eq!(std::str::from_utf8(&row[..SUM]).unwrap(), wanted);
     }
 
     #[test]

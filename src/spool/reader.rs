@@ -12,6 +12,7 @@ use super::scan::{Item, Packed, Plain, Scanner, Source};
 use crate::batch::{Batch, Numbers, end_of_lines};
 use crate::fs::{Fs, FsFile, Kind, write_all};
 use crate::limits::FILE_MODE_DEFAULT;
+use crate::minute::Minute;
 
 /// The result of a read.
 #[derive(Debug, Default)]
@@ -63,7 +64,7 @@ struct Open<F: Fs> {
     /// whose sync failed may hold lines that were written again to the next one.
     later: Option<u64>,
     scanner: Scanner<Either<F::File>>,
-    inputs: Vec<Arc<str>>,
+    inputs: Vec<(Arc<str>, Option<Minute>)>,
     /// True while damage has not yet been followed by a sound row.
     damaged: bool,
 }
@@ -189,12 +190,12 @@ impl<F: Fs> Reader<F> {
     fn take_item(&mut self, item: Item, until: u64, read: &mut Read) -> io::Result<usize> {
         let Some(open) = &mut self.open else { return Ok(0) };
         match item {
-            Item::Row(Row::Input { number, name }) => {
+            Item::Row(Row::Input { number, name, minute }) => {
                 let number = usize::from(number);
                 if open.inputs.len() <= number {
-                    open.inputs.resize(number + 1, "".into());
+                    open.inputs.resize(number + 1, ("".into(), None));
                 }
-                open.inputs[number] = name.into();
+                open.inputs[number] = (name.into(), minute);
                 Ok(0)
             }
             Item::Row(_) | Item::Skipped(_) => Ok(0),
@@ -231,9 +232,11 @@ impl<F: Fs> Reader<F> {
             self.open = None;
             return 0;
         }
-        let input = open.inputs.get(usize::from(header.input)).cloned().unwrap_or_default();
+        let input = open.inputs.get(usize::from(header.input)).cloned();
+        let (input, minute) = input.unwrap_or_else(|| ("".into(), None));
         let numbers = Numbers { first: header.first, last: header.end() - 1 };
         let mut batch = Batch::new(payload, header.lines, input, header.received);
+        batch.minute = minute.unwrap_or(batch.minute);
         batch.numbers = Some(numbers);
         if self.next > header.first {
             let before = end_of_lines(&batch.bytes, self.next - header.first);

@@ -150,6 +150,52 @@ fn lines_are_numbered_from_zero_through_segments_and_restarts() {
 }
 
 #[test]
+fn the_first_append_after_a_start_waits_for_no_sync() {
+    let fs = SimFs::default();
+    store(&mut start(&fs), "0\n");
+    for round in 1..4 {
+        // One start begins a segment, and is stopped before it has a line.
+        start(&fs).begin_where_needed(0).unwrap();
+        let before = segments(&fs);
+        let mut writer = start(&fs);
+        fs.fail_syncs(true);
+        let appended = writer.append(&[batch_of(&format!("{round}\n"))]);
+        fs.fail_syncs(false);
+        assert!(appended.stopped.is_none(), "{appended:?}");
+        assert_eq!(appended.outcomes, [Outcome::Stored(round)]);
+        assert_eq!(segments(&fs), before, "it is continued");
+        writer.sync().unwrap();
+    }
+    assert_eq!(all(&fs, 4), ["0", "1", "2", "3"]);
+}
+
+#[test]
+fn a_segment_without_lines_whose_head_is_of_before_is_replaced() {
+    let fs = SimFs::default();
+    let origin = Identity::of(9);
+    let from = |first: u64, text: &str| Batch {
+        origin: Some(Span { origin, first, last: first }),
+        ..batch_of(text)
+    };
+    let mut writer = start(&fs);
+    writer.append(&[from(0, "0\n")]);
+    writer.sync().unwrap();
+    drop(writer);
+    start(&fs).begin_where_needed(0).unwrap();
+    // The origin ends, and begins anew with the numbers that it had.
+    let mut writer = start(&fs);
+    writer.forget(origin);
+    let appended = writer.append(&[from(0, "1\n")]);
+    assert_eq!(appended.outcomes, [Outcome::Stored(1)]);
+    writer.sync().unwrap();
+    drop(writer);
+    let row = |file: &Vec<u8>| Row::decode(file.first_chunk().unwrap()).unwrap();
+    let newest = fs.files()[&segments(&fs)[1]].clone();
+    assert!(matches!(row(&newest), Row::Segment { origins: 0, .. }), "{:?}", row(&newest));
+    assert_eq!(all(&fs, 2), ["0", "1"]);
+}
+
+#[test]
 fn the_bare_log_is_what_stands_between_the_rows() {
     let fs = SimFs::default();
     let mut writer = start(&fs);

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::age::{Now, Steady, Written};
@@ -18,9 +18,10 @@ use super::plan::{SpoolFull, SpoolPlan};
 use super::room::Room;
 use super::sync::set_spare_aside;
 use crate::batch::Batch;
-use crate::fs::{Fs, FsFile, NEW, with_suffix, write_all};
+use crate::fs::{Fs, FsFile, NEW, read_full, with_suffix, write_all};
 use crate::ids::Identity;
 use crate::limits::{FILE_MODE_DEFAULT, INPUTS_MAX, LINE_NUMBER_MAX, SEGMENT_HEADS};
+use crate::minute::Minute;
 
 /// The outcome of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,10 +99,13 @@ pub(super) struct Active<File> {
     pub(super) synced: u64,
     pub(super) begun: Written,
     pub(super) written: Written,
-    inputs: Vec<Arc<str>>,
+    inputs: Vec<InputRow>,
     /// True if its name is durable.
     pub(super) named: bool,
 }
+
+/// An input that has a row in a segment, and the minute that the row tells.
+type InputRow = (Arc<str>, Option<Minute>);
 
 /// A closed segment that no sync has covered yet.
 #[derive(Debug)]
@@ -414,9 +418,12 @@ impl<F: Fs> Writer<F> {
         self.remove_stale()?;
         let first = self.next;
         let path = self.plan.dir.join(segment_name(first));
-        // A segment that was begun and has no line holds nothing of value. It is replaced in one
-        // step, so that a whole one exists at any time.
+        // A segment that was begun and has no line is continued. If its head is not what it should
+        // be, it is replaced in one step, so that a whole one exists at any time.
         let replaces = self.closed.back().is_some_and(|closed| closed.first == first);
+        if replaces && self.continue_empty(first, &path)? {
+            return Ok(());
+        }
         let begun = if replaces { with_suffix(&path, NEW) } else { path.clone() };
         let mut file = self.fs.append_own(&begun, FILE_MODE_DEFAULT)?;
         file.set_len(0)?;
@@ -433,25 +440,48 @@ impl<F: Fs> Writer<F> {
         if replaces {
             self.closed.pop_back();
         }
-        let now = Written { wall: self.now.wall, mono: Some(self.now.mono) };
-        self.active = Some(Active {
-            file,
-            first,
-            len: head.len() as u64,
-            synced: 0,
-            begun: now,
-            written: now,
-            inputs: Vec::new(),
-            named: false,
-        });
+        self.begin(file, first, head.len(), false);
         Ok(())
+    }
+
+    /// Continues a segment that has no line, as a start finds one that was begun before it: so it
+    /// needs no sync, for which all appends would have to wait. Returns whether its head is as if
+    /// it were begun now. It may name an older durable line: a start then reads a little more.
+    fn continue_empty(&mut self, first: u64, path: &Path) -> io::Result<bool> {
+        if self.closed.back().is_some_and(|closed| closed.packed) {
+            return Ok(false);
+        }
+        let file = self.fs.append_own(path, FILE_MODE_DEFAULT)?;
+        let mut found = vec![0; self.head(first).len()];
+        if file.length()? != found.len() as u64 || read_full(&file, &mut found, 0)? != found.len() {
+            return Ok(false);
+        }
+        let row = found.first_chunk().and_then(Row::decode);
+        let Some(Row::Segment { durable, .. }) = row else { return Ok(false) };
+        if durable > self.durable || found != self.head_of(first, durable) {
+            return Ok(false);
+        }
+        let named = self.closed.pop_back().is_some_and(|closed| closed.named);
+        self.begin(file, first, found.len(), named);
+        Ok(true)
+    }
+
+    fn begin(&mut self, file: F::File, first: u64, len: usize, named: bool) {
+        let now = Written { wall: self.now.wall, mono: Some(self.now.mono) };
+        let (begun, written, len, inputs) = (now, now, len as u64, Vec::new());
+        self.active = Some(Active { file, first, len, synced: 0, begun, written, inputs, named });
     }
 
     /// The beginning of a segment: the spool, and the origins so far.
     fn head(&self, first: u64) -> Vec<u8> {
+        self.head_of(first, self.durable)
+    }
+
+    /// The same, where `durable` is the first line not known to be durable.
+    fn head_of(&self, first: u64, durable: u64) -> Vec<u8> {
         let origins = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
-        let (spool, durable) = (self.identity, self.durable);
-        let mut head = Row::Segment { spool, first, origins, durable }.encode().to_vec();
+        let mut head =
+            Row::Segment { spool: self.identity, first, origins, durable }.encode().to_vec();
         for (spool, last) in self.origins.rows() {
             head.extend_from_slice(&Row::Origin { spool, last }.encode());
         }
@@ -535,11 +565,11 @@ struct Piece<'b> {
 impl<'b> Piece<'b> {
     /// Takes the first batches that fit into `room` bytes, at least one; their lines are numbered
     /// from `next` on.
-    fn of(batches: &'b [Batch], next: u64, room: u64, inputs: &mut Vec<Arc<str>>) -> Self {
+    fn of(batches: &'b [Batch], next: u64, room: u64, inputs: &mut Vec<InputRow>) -> Self {
         let mut piece = Self { rows: Vec::new(), outcomes: Vec::new(), size: 0, next };
         let mut origins = Vec::new();
         for batch in batches {
-            let known = inputs.contains(&batch.input);
+            let known = number_of(batch, inputs).is_some();
             let grown = (ROW * (1 + usize::from(!known)) + batch.bytes.len()) as u64;
             let again = batch.origin.is_some_and(|span| {
                 origins.iter().any(|(origin, last)| *origin == span.origin && *last >= span.last)
@@ -569,16 +599,29 @@ impl<'b> Piece<'b> {
     }
 }
 
+/// The minute that a batch's own row does not tell.
+fn told_minute(batch: &Batch) -> Option<Minute> {
+    (batch.minute != Minute::of(batch.received)).then_some(batch.minute)
+}
+
+/// The number of a batch's input in the segment, if it has a row.
+fn number_of(batch: &Batch, inputs: &[InputRow]) -> Option<usize> {
+    let minute = told_minute(batch);
+    // The last minutes are the likeliest.
+    inputs.iter().rposition(|(name, told)| *told == minute && *name == batch.input)
+}
+
 /// The rows of a batch, preceded by its input's row if that is new, and its payload.
-fn rows_of<'b>(batch: &'b Batch, first: u64, inputs: &mut Vec<Arc<str>>) -> (Vec<u8>, &'b [u8]) {
+fn rows_of<'b>(batch: &'b Batch, first: u64, inputs: &mut Vec<InputRow>) -> (Vec<u8>, &'b [u8]) {
     let mut rows = Vec::with_capacity(2 * ROW);
-    let known = inputs.iter().position(|name| *name == batch.input);
+    let known = number_of(batch, inputs);
     let number = known.unwrap_or(inputs.len());
     let input = u16::try_from(number).unwrap_or(INPUTS_MAX);
     if known.is_none() {
-        inputs.push(Arc::clone(&batch.input));
+        let minute = told_minute(batch);
+        inputs.push((Arc::clone(&batch.input), minute));
         let name = batch.input.to_string();
-        rows.extend_from_slice(&Row::Input { number: input, name }.encode());
+        rows.extend_from_slice(&Row::Input { number: input, name, minute }.encode());
     }
     let header = Header {
         first,

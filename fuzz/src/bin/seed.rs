@@ -171,7 +171,7 @@ fn segments() -> Vec<Vec<u8>> {
     let (spool, other) = (Identity::of(7), Identity::of(9));
     let begin =
         |first, origins| Row::Segment { spool, first, origins, durable: first }.encode().to_vec();
-    let input = Row::Input { number: 1, name: "in".into() }.encode().to_vec();
+    let input = Row::Input { number: 1, name: "in".into(), minute: None }.encode().to_vec();
     let origin = Row::Origin { spool: other, last: 5 }.encode().to_vec();
     let first = [begin(0, 0), input.clone(), batch(0, b"one\ntwo\n", None)].concat();
     let second = [
@@ -251,9 +251,18 @@ fn spool() {
 }
 
 fn texts() {
-    let sets: [(&str, &[&[u8]]); 8] = [
+    let sets: [(&str, &[&[u8]]); 9] = [
         ("field", &[b"host", b"sd.a@1.b", b"sd.\"a.b\".c", b"{sd.\"x@1\".y}", b"{host}", b"(a)b"]),
-        ("url", &[b"relp://h:1", b"relp+tls://[::1]:2514/", b"udp://a.b:65535", b"tls://x:6"]),
+        (
+            "services",
+            &[
+                b"nameserver ::1\nnameserver fe80::1%lo\noptions timeout:3 attempts:2 use-vc\n",
+                b"\x02\xc0\x0c\0\x21\0\x01\0\0\0\x3c\0\x0d\0\x0a\0\x3c\x09\xd2\x04hub1\xc0\x17\
+                  \xc0\x0c\0\x21\0\x01\0\0\0\x3c\0\x07\0\0\0\0\0\0\0",
+                b"\x01\xc0\x0c\0\x05\0\x01\0\0\0\x1e\0\x04\x01x\xc0\x17",
+            ],
+        ),
+        ("url", &[b"relp://h:1", b"relp://_relp._tcp.example.org", b"relp+tls://[::1]:2514/", b"udp://a.b:65535", b"tls://x:6"]),
         (
             "file_name",
             &[

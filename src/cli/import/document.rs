@@ -33,6 +33,11 @@ impl Table {
         Self { kind, name, ..Self::default() }
     }
 
+    /// Gives the node another name.
+    pub(super) fn rename(&mut self, name: String) {
+        self.name = name;
+    }
+
     /// The node's name.
     pub(super) fn name(&self) -> &str {
         &self.name

@@ -2,6 +2,7 @@
 
 mod document;
 mod rsyslog;
+mod syslog_ng;
 mod udp2log;
 
 use std::path::PathBuf;
@@ -32,6 +33,12 @@ enum From {
         #[arg(long, value_name = "DIR")]
         root: Option<PathBuf>,
     },
+    /// From syslog-ng: sources, destinations, filters, templates and log paths
+    SyslogNg {
+        /// The configuration
+        #[arg(value_name = "FILE", default_value = "/etc/syslog-ng/syslog-ng.conf")]
+        file: PathBuf,
+    },
     /// From Wikimedia's udp2log
     Udp2log {
         /// The configuration
@@ -47,6 +54,7 @@ enum From {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let made = match &args.from {
         From::Rsyslog { file, root } => rsyslog::import(file, root.as_deref()),
+        From::SyslogNg { file } => syslog_ng::import(file),
         From::Udp2log { file } => udp2log::import(file),
     };
     let document = match made {

@@ -7,8 +7,8 @@ use super::draw::{BOLD, DIM, HEADING, Theme};
 use super::model::View;
 use super::notes::{Tone, of_reason, reasons, tone_of_child, tone_of_lost};
 use super::text::{Glyphs, duration, one_line, percent, rate, size, wrapped};
-use crate::driver::losses::amount;
-use crate::engine::status::{LossStatus, NodeStatus, Status};
+use crate::engine::losses::amount;
+use crate::engine::status::{LossStatus, NodeStatus, ServiceStatus, Status};
 
 /// Width of the queue's bar, in cells.
 const BAR: usize = 20;
@@ -218,6 +218,25 @@ impl Page<'_> {
                 (None, Some(error)) => self.labelled("refused", error, self.theme.of(Tone::Bad)),
                 (None, None) => self.labelled("", "not connected", self.theme.of(Tone::Warn)),
             }
+            for service in &lane.services {
+                self.service(service);
+            }
+        }
+    }
+
+    /// What DNS says of a service among the peers, and since when.
+    fn service(&mut self, service: &ServiceStatus) {
+        self.labelled("service", &service.name, Style::new());
+        if let Some(age) = service.age_seconds {
+            let hosts = match service.hosts.is_empty() {
+                true => "no host".to_owned(),
+                false => service.hosts.join(", "),
+            };
+            let text = format!("{hosts}, {} ago", duration(age as f64));
+            self.labelled("found", &text, Style::new());
+        }
+        if let Some(error) = &service.error {
+            self.labelled("look-up", error, self.theme.of(Tone::Warn));
         }
     }
 

@@ -8,10 +8,11 @@ use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table};
 
 use super::app::{App, Page};
 use super::detail;
-use super::model::{Sort, drops};
-use super::notes::{Tone, notes, tone_of_drops};
+use super::model::{Sort, drops, kernel_drops};
+use super::notes::{Tone, last_loss, notes, tone_of_drops};
 use super::rows::{Row, position, rows};
 use super::text::{Glyphs, count, duration, one_line, percent, rate, wrapped};
+use crate::engine::status::GoneStatus;
 
 /// The colours and styles.
 #[derive(Debug, Clone, Copy)]
@@ -94,8 +95,10 @@ fn head(app: &App, theme: Theme) -> Line<'static> {
     let inputs = views.iter().filter(|view| view.node.kind == "input");
     let lines = sum(inputs.map(|view| view.rate(|node| node.lines_in)).collect());
     let new_drops = sum(views.iter().map(|view| view.rate(drops)).collect());
-    let all_drops: u64 = views.iter().map(|view| drops(view.node)).sum();
+    let gone = status.gone.as_ref().map_or(0, GoneStatus::lost);
+    let all_drops = gone + views.iter().map(|view| drops(view.node)).sum::<u64>();
     let tone = views.iter().map(tone_of_drops).max().unwrap_or(Tone::Plain);
+    let last = last_loss(status).map_or_else(String::new, |loss| format!("  last: {loss}"));
     Line::from(vec![
         Span::styled(format!(" logweir {}", one_line(&status.version)), BOLD),
         Span::raw(format!("  pid {}  up {}", status.pid, duration(status.uptime))),
@@ -104,6 +107,7 @@ fn head(app: &App, theme: Theme) -> Line<'static> {
             format!("dropped {}, {}/s", count(all_drops), rate(new_drops)),
             theme.of(tone),
         ),
+        Span::styled(one_line(&last), theme.of(tone)),
     ])
 }
 
@@ -136,6 +140,9 @@ enum Column {
     Bytes,
     Drops,
     NewDrops,
+    Out,
+    NotSelected,
+    Kernel,
     Queue,
     Minute,
     Notes,
@@ -158,6 +165,9 @@ fn columns(width: u16, longest: usize) -> Vec<(Column, u16)> {
         (Column::Bytes, 7, 72),
         (Column::Drops, 7, 36),
         (Column::NewDrops, 7, 100),
+        (Column::Out, 7, 150),
+        (Column::NotSelected, 8, 150),
+        (Column::Kernel, 8, 160),
         (Column::Queue, 9, 48),
         (Column::Minute, minute.min(60), 80),
         (Column::Notes, 0, 60),
@@ -214,6 +224,9 @@ fn title(column: Column, sort: Sort, glyphs: &Glyphs) -> Cell<'static> {
         Column::Bytes => ("BYTES/S".into(), true),
         Column::Drops => (format!("DROPS{}", mark(&[Sort::Drops])), true),
         Column::NewDrops => ("DROPS/S".into(), true),
+        Column::Out => ("OUT/S".into(), true),
+        Column::NotSelected => ("UNSEL/S".into(), true),
+        Column::Kernel => ("KERNEL/S".into(), true),
         Column::Queue => (format!("QUEUE{}", mark(&[Sort::Queue])), false),
         Column::Minute => ("MINUTE".into(), false),
         Column::Notes => ("STATE".into(), false),
@@ -237,6 +250,12 @@ fn cell(row: &Row, column: Column, width: usize, glyphs: &Glyphs, theme: Theme) 
         Column::Lines => right(rate(view.rate(|node| node.lines_in)), Style::new()),
         Column::Bytes => right(rate(view.rate(|node| node.bytes_in)), Style::new()),
         Column::Drops => right(count(drops(node)), theme.of(tone_of_drops(view))),
+        Column::Out => right(rate(view.rate(|node| node.lines_out)), Style::new()),
+        Column::NotSelected => right(rate(view.rate(|node| node.not_selected)), Style::new()),
+        Column::Kernel => match node.kind.as_str() {
+            "input" => right(rate(view.rate(kernel_drops)), theme.of(tone_of_drops(view))),
+            _ => right(String::new(), Style::new()),
+        },
         Column::NewDrops => right(rate(view.rate(drops)), theme.of(tone_of_drops(view))),
         Column::Queue => Cell::from(view.fill().map_or_else(Line::default, |fill| {
             let text = format!("{} {:>4}", glyphs.bar(fill, BAR), percent(fill));
@@ -282,6 +301,7 @@ fn help(glyphs: &Glyphs, width: usize) -> Vec<Line<'static>> {
                    included; red while there are new ones. The node's page says why, and \
                    logweir(1) what to do",
         ),
+        ("OUT/S", "lines that left it, and UNSEL/S those not selected, where there is room"),
         ("QUEUE", "the share of its queue that is used"),
         ("MINUTE", "lines/s of the last minute beside its own highest"),
         (

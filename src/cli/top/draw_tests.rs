@@ -13,7 +13,7 @@ use super::samples::{node, status};
 use super::text::{ASCII, Glyphs, UNICODE};
 use crate::engine::status::{
     ChildStatus, Complaint, InputStatus, LaneStatus, NodeStatus, QueueStatus, ReaderStatus,
-    SpoolStatus, Status,
+    ServiceStatus, SpoolStatus, Status,
 };
 
 /// A flow with examples of most things, at a time.
@@ -70,7 +70,13 @@ fn flow(uptime: f64, lines: u64, full: u64) -> Status {
         readers: vec![reader],
     };
     let error = Some("hub:2514: Connection refused".into());
-    let lane = LaneStatus { error, ..LaneStatus::default() };
+    let service = ServiceStatus {
+        name: "_relp._tcp.logs.test".into(),
+        hosts: vec!["hub1.logs.test:2514".into(), "hub2.logs.test:2514".into()],
+        age_seconds: Some(75),
+        error: Some("there is no such name".into()),
+    };
+    let lane = LaneStatus { error, services: vec![service], ..LaneStatus::default() };
     let nodes = vec![
         NodeStatus { input: Some(input), ..counted(node("squid", "input", &[])) },
         counted(node("edge", "input", &[])),
@@ -235,7 +241,16 @@ fn the_pages_of_an_input_a_spool_and_a_forward() {
                 "reader         hub  at 10  lag 2000 lines, 195.3 KiB, 42 s",
             ],
         ),
-        (1, &["PEERS", "hub:2514: Connection refused"]),
+        (
+            1,
+            &[
+                "PEERS",
+                "hub:2514: Connection refused",
+                "service        _relp._tcp.logs.test",
+                "found          hub1.logs.test:2514, hub2.logs.test:2514, 1 min ago",
+                "look-up        there is no such name",
+            ],
+        ),
     ] {
         press(&mut app, &vec![KeyCode::Down; downs]);
         press(&mut app, &[KeyCode::Enter]);

@@ -188,9 +188,21 @@ impl View<'_> {
     }
 }
 
-/// The lines a node has dropped, including kernel drops known to an input.
+/// Returns whether lines dropped for a reason are somewhere all the same.
+pub(super) fn is_harmless(reason: &str) -> bool {
+    matches!(reason, "duplicate" | "repeated")
+}
+
+/// The lines a node has dropped, including kernel drops known to an input, but not those that are
+/// somewhere all the same.
 pub(super) fn drops(node: &NodeStatus) -> u64 {
-    node.dropped.values().sum::<u64>() + node.input.map_or(0, |input| input.kernel_drops)
+    let dropped = node.dropped.iter().filter(|(reason, _)| !is_harmless(reason));
+    dropped.map(|(_, lines)| lines).sum::<u64>() + kernel_drops(node)
+}
+
+/// The datagrams that the kernel dropped before an input.
+pub(super) fn kernel_drops(node: &NodeStatus) -> u64 {
+    node.input.map_or(0, |input| input.kernel_drops)
 }
 
 /// The order of two nodes.

@@ -1,8 +1,10 @@
 //! Notes on a node beside its counts: the most urgent first, because space is short.
 
-use super::model::{View, drops};
+use super::model::{View, drops, is_harmless};
 use super::text::{Glyphs, amount, count, duration, one_line, size};
-use crate::engine::status::{ChildStatus, NodeStatus, SpoolStatus};
+use crate::driver::losses::zoned;
+use crate::engine::losses::amount as count_of;
+use crate::engine::status::{ChildStatus, NodeStatus, SpoolStatus, Status};
 
 /// The urgency of a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +32,7 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
     }
     notes.extend(node.error.iter().map(|error| (one_line(error), Tone::Bad)));
     notes.extend(children(&node.children, glyphs));
+    notes.extend(silent(node));
     notes.extend(node.spool.as_ref().and_then(lag));
     let waiting: u64 = node.waiting.iter().map(|part| part.lines).sum();
     if !node.waiting.is_empty() {
@@ -52,6 +55,7 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
     for (reason, total) in reasons(node) {
         let rate = view.rate(|node| of_reason(node, reason)).unwrap_or(0.0);
         notes.push(match rate > 0.0 {
+            _ if is_harmless(reason) => (format!("{reason} {}", count(total)), Tone::Plain),
             true => (format!("{reason} {} +{}/s", count(total), amount(rate)), Tone::Bad),
             false => (format!("{reason} {}", count(total)), Tone::Warn),
         });
@@ -82,6 +86,21 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
         notes.push((format!("holds {lines} lines, {}{kept}", size(spool.bytes)), Tone::Plain));
     }
     notes
+}
+
+/// The last loss of all nodes, with the time of its last line.
+pub(super) fn last_loss(status: &Status) -> Option<String> {
+    let of_node = |node: &'_ NodeStatus| {
+        let last = node.losses.iter().max_by(|a, b| a.last.total_cmp(&b.last))?.clone();
+        Some((node.name.clone(), last))
+    };
+    let all = status.nodes.iter().filter_map(of_node);
+    let (name, loss) = all.max_by(|(_, a), (_, b)| a.last.total_cmp(&b.last))?;
+    let at = match status.started {
+        0.0 => format!("{} ago", duration(status.uptime - loss.last)),
+        started => zoned(started + loss.last).strftime("%H:%M:%S").to_string(),
+    };
+    Some(format!("{name} {} ({}) {at}", count_of(loss.count, &loss.unit), loss.cause))
 }
 
 /// The urgency of a node's drops: highest while there are new ones.
@@ -139,6 +158,24 @@ fn children(children: &[ChildStatus], glyphs: &Glyphs) -> Option<Note> {
     Some((text, tone_of_child(worst)))
 }
 
+/// Lines that a filter process may read and print nothing before that needs attention.
+const SILENT_MIN: u64 = 20;
+
+/// A filter process that reads and prints nothing, which has two usual causes.
+fn silent(node: &NodeStatus) -> Option<Note> {
+    let is_filter = node.kind == "filter" && node.printed == Some(0);
+    let runs = node.children.iter().all(|child| child.state == "running");
+    if !is_filter || !runs || node.lines_out == 0 {
+        return None;
+    }
+    let tone = if node.lines_out < SILENT_MIN { Tone::Plain } else { Tone::Warn };
+    let read = count(node.lines_out);
+    let text = format!(
+        "read {read}, printed 0: does it buffer its output? (unbuffered = true) Or nothing matches"
+    );
+    Some((text, tone))
+}
+
 /// The lag of the spool's slowest reader.
 fn lag(spool: &SpoolStatus) -> Option<Note> {
     let last = spool.readers.iter().max_by_key(|reader| reader.lag_lines)?;
@@ -188,6 +225,41 @@ mod tests {
             let node = NodeStatus { children, ..node("x", "filter", &["in"]) };
             assert_eq!(of(node), [(expected.0.to_owned(), expected.1)]);
         }
+    }
+
+    #[test]
+    fn a_process_that_reads_and_prints_nothing_is_told() {
+        let silent = |lines_out, printed| NodeStatus {
+            children: vec![child("running", 0)],
+            lines_out,
+            printed: Some(printed),
+            ..node("x", "filter", &["in"])
+        };
+        let told = |read: &str, tone| {
+            let text = format!(
+                "read {read}, printed 0: does it buffer its output? (unbuffered = true) Or nothing \
+                 matches"
+            );
+            (text, tone)
+        };
+        assert_eq!(of(silent(20, 0))[1..], [told("20", Tone::Warn)]);
+        assert_eq!(of(silent(19, 0))[1..], [told("19", Tone::Plain)]);
+        assert_eq!(of(silent(20, 1))[1..], []);
+        assert_eq!(of(silent(0, 0))[1..], []);
+        let output = NodeStatus { kind: "output".into(), ..silent(20, 0) };
+        assert_eq!(of(output)[1..], []);
+    }
+
+    #[test]
+    fn lines_that_are_somewhere_all_the_same_are_not_urgent() {
+        let with = |repeated: u64| {
+            let mut node = node("x", "filter", &["in"]);
+            node.dropped.insert("repeated".into(), repeated);
+            node
+        };
+        let now = with(130);
+        assert_eq!(drops(&now), 0);
+        assert_eq!(notes_of(with(100), now), [("repeated 130".to_owned(), Tone::Plain)]);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::fmt::Write;
 
-use super::model::{Model, Sort, drops};
-use super::notes::notes;
+use super::model::{Model, Sort};
+use super::notes::{last_loss, notes};
 use super::rows::rows;
 use super::text::{Glyphs, amount, duration, percent};
 use crate::engine::status::Status;
 
-/// The nodes in flow order, one per line. Rates are means since the daemon's start.
+/// The nodes in flow order, one per line, whose counts add up: in = out + not selected + dropped +
+/// queued. Rates are means since the daemon's start.
 pub(super) fn table(status: Status, glyphs: &Glyphs) -> String {
     let model = Model::new(status);
     let status = model.status();
@@ -17,40 +18,51 @@ pub(super) fn table(status: Status, glyphs: &Glyphs) -> String {
     let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0).max(20);
     let log = status.log.map_or_else(String::new, |level| format!("  log {}", level.word()));
     let mut text = format!(
-        "logweir {}  pid {}  up {}{log}\n\n{:<width$} {:<6} {:>12} {:>12} {:>12} {:>7} {:>7} {:>9} \
-         {:>5}  NOTES\n",
+        "logweir {}  pid {}  up {}{log}\n{}\n{:<width$} {:<6} {:>12} {:>12} {:>12} {:>12} {:>9} \
+         {:>8} {:>7} {:>7} {:>5}  NOTES\n",
         status.version,
         status.pid,
         duration(status.uptime),
+        last_loss(status).map_or_else(String::new, |loss| format!("last loss: {loss}\n")),
         "NODE",
         "KIND",
         "LINES IN",
         "LINES OUT",
+        "NOT SELECTED",
         "DROPPED",
+        "QUEUED",
+        "KERNEL",
         "LINES/S",
         "BYTES/S",
-        "QUEUED",
         "QUEUE",
     );
     let mean = |count: u64| amount(count as f64 / status.uptime.max(0.001));
     for (row, label) in rows.iter().zip(&labels) {
         let (view, node) = (&row.view, row.view.node);
         let notes: Vec<_> = notes(view, glyphs).into_iter().map(|(note, _)| note).collect();
+        let kernel = node.input.filter(|_| node.kind == "input");
+        let kernel = kernel.map_or_else(|| "-".into(), |input| input.kernel_drops.to_string());
         let line = format!(
-            "{:<width$} {:<6} {:>12} {:>12} {:>12} {:>7} {:>7} {:>9} {:>5}  {}",
+            "{:<width$} {:<6} {:>12} {:>12} {:>12} {:>12} {:>9} {:>8} {:>7} {:>7} {:>5}  {}",
             label,
             node.kind,
             node.lines_in,
             node.lines_out,
-            drops(node),
+            node.not_selected,
+            node.dropped.values().sum::<u64>(),
+            node.queued,
+            kernel,
             mean(node.lines_in),
             mean(node.bytes_in),
-            node.queued,
             view.fill().map_or_else(|| "-".into(), percent),
             notes.join(", "),
         );
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{}", line.trim_end());
+    }
+    if let Some(gone) = &status.gone {
+        let (nodes, lost) = (gone.nodes, gone.lost());
+        let _ = writeln!(text, "{nodes} nodes that reloads have removed had lost {lost}");
     }
     text
 }
@@ -79,9 +91,10 @@ mod tests {
         let expected = [
             "logweir 0.1.0 pid 1 up 2 min log debug",
             "",
-            "NODE KIND LINES IN LINES OUT DROPPED LINES/S BYTES/S QUEUED QUEUE NOTES",
-            "net input 100 0 2 0.8 167 0 - kernel_drops 2",
-            "└─ all output 100 70 20 0.8 0 10 50% queue_full 20",
+            "NODE KIND LINES IN LINES OUT NOT SELECTED DROPPED QUEUED KERNEL LINES/S BYTES/S \
+             QUEUE NOTES",
+            "net input 100 0 0 0 0 2 0.8 167 - kernel_drops 2",
+            "└─ all output 100 70 0 20 10 - 0.8 0 50% queue_full 20",
         ];
         assert_eq!(lines, expected.map(|line| line.split_whitespace().collect::<Vec<_>>()));
     }

@@ -73,9 +73,11 @@ impl Properties {
             }
             "kafka.security.protocol" => match value.to_lowercase().as_str() {
                 protocol @ ("plaintext" | "ssl") => self.protocol = protocol.into(),
-                _ => return Err("must be plaintext or ssl here: for SASL write a file of \
+                _ => {
+                    return Err("must be plaintext or ssl here: for SASL write a file of \
                                  logweir's own, which reads the password from a file"
-                    .into()),
+                        .into());
+                }
             },
             "kafka.ssl.ca.location" => self.tls("ca", value),
             "kafka.ssl.certificate.location" => self.tls("cert", value),

@@ -96,7 +96,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let tls = ClientTlsPlan { ca: None, own: None, name: None };
+        let tls = ClientTlsPlan::default();
         Self { attempts: ATTEMPTS, packing: Packing::Line, tls, origin: None }
     }
 }

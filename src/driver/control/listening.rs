@@ -1,4 +1,4 @@
-//! The listening control socket: creating and removing it.
+//! A listening Unix socket for administrators (control, metrics): creating and removing it.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -55,6 +55,11 @@ impl Listening {
         socket.set_nonblocking(true)?;
         let listener = UnixListener::from_std(std::os::unix::net::UnixListener::from(socket));
         Ok(Self { path: path.to_path_buf(), made, listener })
+    }
+
+    /// The socket, which does not block.
+    pub(in crate::driver) fn socket(&mut self) -> &mut UnixListener {
+        &mut self.listener
     }
 
     /// Returns whether the path still leads to it.

@@ -16,6 +16,15 @@ pub enum Request {
     Status,
     /// What was lost in the last day.
     Losses,
+    /// What nodes counted by the minute.
+    Minutes {
+        /// One node; else all.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        node: Option<String>,
+        /// Minutes back from now.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        minutes: Option<u32>,
+    },
     /// Reload the configuration.
     Reload,
     /// Reopen all files by name.
@@ -122,7 +131,8 @@ mod tests {
     fn a_request_says_its_version_and_is_read_back() {
         let tap = Request::Tap { node: "in".into(), matches: Some("x\n\"".into()) };
         let log = Request::Log { level: Verbosity::Debug };
-        for request in [Request::Status, Request::Reload, Request::Rotate, log, tap] {
+        let minutes = Request::Minutes { node: Some("in".into()), minutes: Some(5) };
+        for request in [Request::Status, Request::Reload, Request::Rotate, log, tap, minutes] {
             let line = request.line().unwrap();
             assert_eq!(memchr::memchr(b'\n', &line), Some(line.len() - 1));
             assert!(String::from_utf8_lossy(&line).contains("\"version\":1"));

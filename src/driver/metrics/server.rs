@@ -1,30 +1,32 @@
-//! `/metrics` and `/healthz` over HTTP: one thread serves all clients. However many there are and
-//! however slow they are, memory is bounded and complete requests are answered.
+//! The page, `/metrics` and `/healthz` over HTTP: one thread serves all clients. However many there
+//! are and however slow they are, memory is bounded and complete requests are answered.
 //!
 //! All complete requests are answered with the same snapshot. If there are too many clients, the
 //! slowest one is disconnected.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::Asks;
-use super::request::{Page, Request};
-use crate::driver::usage::usage;
+use super::Ask;
+use super::answers::{Answers, is_refused};
+use super::listener::Listener;
+use super::request::{Need, Page, Request};
+use super::token;
+use crate::config::plan::MetricsAt;
 use crate::driver::wake::Wake;
-use crate::ingress::acceptor;
+use crate::engine::minutes::{MinutesQuery, MinutesReport};
 use crate::limits::{
-    LOOK_EVERY, METRICS_ANSWER, METRICS_ANSWERS_MAX, METRICS_CLIENTS_MAX, METRICS_PARTING,
-    METRICS_REQUEST,
+    LOOK_EVERY, METRICS_ANSWER, METRICS_ANSWERS_MAX, METRICS_CLIENTS_MAX, METRICS_FRESH,
+    METRICS_PARTING, METRICS_REQUEST,
 };
-use crate::metrics::{Format, Snapshot, complaints, text};
+use crate::metrics::Snapshot;
+use crate::net::stream::Stream;
 
 const LISTENER: Token = Token(0);
 const STOP: Token = Token(1);
@@ -37,10 +39,14 @@ const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Server {
     poll: Poll,
-    address: SocketAddr,
-    /// `None` until the address can be bound.
-    listener: Option<TcpListener>,
-    asks: SyncSender<Asks>,
+    at: MetricsAt,
+    /// What clients must show; `None` if anyone may ask.
+    token: Option<token::Token>,
+    /// `None` until it can listen.
+    listener: Option<Listener>,
+    asks: SyncSender<Ask>,
+    /// The last snapshot. A page that asks often is shown it again while it is fresh.
+    last: Option<(Instant, Arc<Snapshot>)>,
     wake: Wake,
     stop: Arc<AtomicBool>,
     /// Clients by token. Tokens only grow, so the first client is the oldest.
@@ -50,7 +56,7 @@ pub(super) struct Server {
 
 #[derive(Debug)]
 struct Client {
-    stream: TcpStream,
+    stream: Stream,
     state: State,
     /// When it is disconnected at the latest.
     until: Instant,
@@ -72,15 +78,18 @@ enum State {
 impl Server {
     /// A server without a socket yet, and the waker that makes it notice that it should stop.
     pub(super) fn new(
-        address: SocketAddr,
-        asks: SyncSender<Asks>,
+        at: MetricsAt,
+        token: Option<token::Token>,
+        asks: SyncSender<Ask>,
         wake: Wake,
         stop: Arc<AtomicBool>,
     ) -> io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), STOP)?;
         let (clients, next) = (BTreeMap::new(), FIRST_CLIENT);
-        Ok((Self { poll, address, listener: None, asks, wake, stop, clients, next }, waker))
+        let (listener, last) = (None, None);
+        let server = Self { poll, at, token, listener, asks, last, wake, stop, clients, next };
+        Ok((server, waker))
     }
 
     /// Listens on its address. If that fails, [`Self::run`] tries again every second.
@@ -88,9 +97,7 @@ impl Server {
     /// # Errors
     /// The address cannot be bound.
     pub(super) fn listen(&mut self) -> io::Result<()> {
-        let mut listener = TcpListener::from_std(acceptor::bind(self.address)?);
-        self.poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        self.listener = Some(listener);
+        self.listener = Some(Listener::open(&self.at, self.poll.registry(), LISTENER)?);
         Ok(())
     }
 
@@ -112,7 +119,7 @@ impl Server {
                 _ => {}
             }
             if self.listener.is_none() && self.listen().is_ok() {
-                log::info!("daemon.metrics: listening on {}", self.address);
+                log::info!("daemon.metrics: listening on {}", self.at);
             }
             for event in &events {
                 match event.token() {
@@ -128,9 +135,9 @@ impl Server {
 
     fn accept(&mut self) {
         for _ in 0..METRICS_CLIENTS_MAX {
-            let Some(listener) = &self.listener else { return };
+            let Some(listener) = &mut self.listener else { return };
             match listener.accept() {
-                Ok((stream, _)) => self.take_in(stream),
+                Ok(stream) => self.take_in(stream),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // The system has no descriptor for it; others may be released meanwhile.
                 Err(_) => {
@@ -141,13 +148,12 @@ impl Server {
         }
         // There may be more; others get their turn first.
         let Some(listener) = &mut self.listener else { return };
-        let again = self.poll.registry().reregister(listener, LISTENER, Interest::READABLE);
-        if let Err(error) = again {
+        if let Err(error) = listener.again(self.poll.registry(), LISTENER) {
             log::error!("metrics: {error}");
         }
     }
 
-    fn take_in(&mut self, mut stream: TcpStream) {
+    fn take_in(&mut self, mut stream: Stream) {
         if self.clients.len() >= METRICS_CLIENTS_MAX {
             let at_fault = |client: &Client| !matches!(client.state, State::Asked(_));
             let slowest = self.clients.iter().find(|(_, client)| at_fault(client));
@@ -173,18 +179,30 @@ impl Server {
 
     /// Answers all complete requests.
     fn answer(&mut self) {
-        let asked = self.clients.iter().filter_map(|(at, client)| match client.state {
-            State::Asked(request) => Some((*at, request)),
+        let asked = self.clients.iter().filter_map(|(at, client)| match &client.state {
+            State::Asked(request) => Some((*at, request.clone())),
             _ => None,
         });
-        let asked: Vec<_> = asked.collect();
-        let needs_loop = |(_, request): &(usize, Request)| !matches!(request.page, Page::Text(..));
+        let mut asked: Vec<_> = asked.collect();
+        if let Some(token) = &self.token {
+            for (_, request) in &mut asked {
+                if let Some(refusal) = is_refused(token, request) {
+                    request.page = refusal;
+                }
+            }
+        }
         let start = Instant::now();
-        let snapshot = asked.iter().any(needs_loop).then(|| self.ask()).flatten().map(Arc::new);
-        let mut answers = Answers { snapshot, waited: start.elapsed(), made: Vec::new() };
+        let pages = asked.iter().map(|(_, request)| &request.page);
+        let snapshot = self.snapshot_for(pages, start);
+        let mut answers = Answers::new(snapshot, start.elapsed());
         for (at, request) in asked {
+            if !self.clients.contains_key(&at) {
+                continue;
+            }
+            let answer =
+                answers.to(&request.page, request.head_only, |query| self.ask_minutes(query));
             let Some(client) = self.clients.get_mut(&at) else { continue };
-            client.state = State::Answered(answers.to(request), 0);
+            client.state = State::Answered(answer, 0);
             client.until = Instant::now() + METRICS_REQUEST;
             self.serve(at);
         }
@@ -205,12 +223,40 @@ impl Server {
         answers.collect::<HashSet<_>>().len()
     }
 
+    /// The snapshot that these pages need; `None` if they need none, or the loop is too slow. Pages
+    /// in browsers ask often, and alone do not have the loop make more than a few a second.
+    fn snapshot_for<'p>(
+        &mut self,
+        pages: impl Iterator<Item = &'p Page>,
+        now: Instant,
+    ) -> Option<Arc<Snapshot>> {
+        let need = pages.map(Page::need).max().unwrap_or(Need::Nothing);
+        let last = self.last.as_ref();
+        let fresh = last.filter(|(at, _)| now.duration_since(*at) < METRICS_FRESH);
+        match (need, fresh) {
+            (Need::Nothing, _) => return None,
+            (Need::Fresh, Some((_, snapshot))) => return Some(Arc::clone(snapshot)),
+            (Need::Fresh | Need::New, _) => {}
+        }
+        let snapshot = Arc::new(self.ask()?);
+        self.last = Some((Instant::now(), Arc::clone(&snapshot)));
+        Some(snapshot)
+    }
+
     /// Asks the loop for a snapshot; `None` if it is too slow.
     fn ask(&self) -> Option<Snapshot> {
         let (answer, snapshot) = sync_channel(1);
-        self.asks.try_send(answer).ok()?;
+        self.asks.try_send(Ask::State(answer)).ok()?;
         self.wake.wake();
         snapshot.recv_timeout(METRICS_ANSWER).ok()
+    }
+
+    /// Asks the loop for minutes; `None` if it is too slow.
+    fn ask_minutes(&self, query: &MinutesQuery) -> Option<MinutesReport> {
+        let (answer, report) = sync_channel(1);
+        self.asks.try_send(Ask::Minutes(query.clone(), answer)).ok()?;
+        self.wake.wake();
+        report.recv_timeout(METRICS_ANSWER).ok()
     }
 }
 
@@ -233,7 +279,7 @@ impl Client {
                     Err(error) => return Err(error),
                 }
             }
-            self.stream.shutdown(Shutdown::Write)?;
+            self.stream.end()?;
             self.state = State::Closing;
             self.until = Instant::now() + METRICS_PARTING;
         }
@@ -249,7 +295,7 @@ impl Client {
 }
 
 /// Reads some bytes. Returns true if none are available now, an error at the end.
-fn read(stream: &mut TcpStream, into: Option<&mut Vec<u8>>) -> io::Result<bool> {
+fn read(stream: &mut Stream, into: Option<&mut Vec<u8>>) -> io::Result<bool> {
     let mut chunk = [0; 4096];
     match stream.read(&mut chunk) {
         Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
@@ -264,54 +310,6 @@ fn read(stream: &mut TcpStream, into: Option<&mut Vec<u8>>) -> io::Result<bool> 
     }
 }
 
-/// The answers built from one snapshot, each at most once.
-struct Answers {
-    snapshot: Option<Arc<Snapshot>>,
-    /// How long the server waited for the snapshot.
-    waited: Duration,
-    made: Vec<(Request, Arc<[u8]>)>,
-}
-
-const PLAIN: &str = "text/plain; charset=utf-8";
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-impl Answers {
-    fn to(&mut self, request: Request) -> Arc<[u8]> {
-        if let Some((_, answer)) = self.made.iter().find(|(other, _)| *other == request) {
-            return Arc::clone(answer);
-        }
-        let (code, kind, body) = self.make(request.page);
-        let mut answer = format!(
-            "HTTP/1.1 {code}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
-             Connection: close\r\n\r\n",
-            body.len()
-        );
-        if !request.head_only {
-            answer.push_str(&body);
-        }
-        let answer: Arc<[u8]> = answer.into_bytes().into();
-        self.made.push((request, Arc::clone(&answer)));
-        answer
-    }
-
-    fn make(&self, page: Page) -> (&'static str, &'static str, String) {
-        let late = || format!("the daemon's loop has not answered within {METRICS_ANSWER:?}\n");
-        match (page, &self.snapshot) {
-            (Page::Text(code, text), _) => (code, PLAIN, text.into()),
-            (_, None) => ("503 Service Unavailable", PLAIN, late()),
-            (Page::Metrics(format), Some(snapshot)) => {
-                let kind = if format == Format::Text { TEXT } else { OPEN_METRICS };
-                ("200 OK", kind, text(snapshot, usage(), self.waited, format))
-            }
-            (Page::Health, Some(snapshot)) => match complaints(snapshot) {
-                complaints if complaints.is_empty() => ("200 OK", PLAIN, "ok\n".into()),
-                complaints => ("503 Service Unavailable", PLAIN, complaints.join("\n") + "\n"),
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
@@ -319,6 +317,7 @@ mod tests {
     use super::super::Metrics;
     use super::*;
     use crate::clock::Mono;
+    use crate::config::plan::MetricsPlan;
     use crate::metrics::{Pulse, Reloads};
 
     fn snapshot() -> Snapshot {
@@ -349,7 +348,8 @@ mod tests {
         let wake = Wake::new(Waker::new(poll.registry(), Token(0)).unwrap());
         let at = SocketAddr::from(([127, 0, 0, 1], 0));
         let port = std::net::TcpListener::bind(at).unwrap().local_addr().unwrap();
-        let metrics = Metrics::open(port, wake, false).unwrap();
+        let plan = MetricsPlan { at: MetricsAt::Tcp(port), token: None };
+        let metrics = Metrics::open(&plan, wake, false).unwrap();
         for path in ["/healthz", "/metrics"] {
             let answer = get(port, path);
             assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
@@ -358,6 +358,7 @@ mod tests {
         // It was asked once, and not again before it has answered.
         let first = metrics.asked().unwrap();
         assert!(metrics.asked().is_none());
+        let Ask::State(first) = first else { panic!("{first:?}") };
         assert!(first.try_send(snapshot()).is_err(), "its receiver is gone");
         let client = std::thread::spawn(move || (get(port, "/healthz"), get(port, "/healthz")));
         for complains in [false, true] {
@@ -369,6 +370,7 @@ mod tests {
             };
             let mut snapshot = snapshot();
             snapshot.status.nodes[1].stuck_seconds = complains.then_some(60.5);
+            let Ask::State(asks) = asks else { panic!("{asks:?}") };
             asks.send(snapshot).unwrap();
         }
         let (green, red) = client.join().unwrap();

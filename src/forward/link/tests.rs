@@ -4,12 +4,12 @@ use super::*;
 use crate::config::plan::{BalancePlan, ClientTlsPlan, FormatPlan};
 use crate::filter::batch_of;
 
-fn urls(texts: &[&str]) -> Vec<Url> {
+pub(super) fn urls(texts: &[&str]) -> Vec<Url> {
     let all = [crate::url::Protocol::Relp, crate::url::Protocol::Tcp];
-    texts.iter().map(|text| Url::parse(text, &all).unwrap()).collect()
+    texts.iter().map(|text| Url::parse_peer(text, &all).unwrap()).collect()
 }
 
-fn link(peers: &[&str]) -> Link {
+pub(super) fn link(peers: &[&str]) -> Link {
     let plan = ForwardPlan {
         peers: urls(peers),
         balance: BalancePlan::Failover,
@@ -24,14 +24,15 @@ fn link(peers: &[&str]) -> Link {
     link
 }
 
-fn at(seconds: f64) -> Mono {
+pub(super) fn at(seconds: f64) -> Mono {
     Mono(Duration::from_secs_f64(seconds))
 }
 
-fn connects_to(link: &mut Link) -> Option<String> {
+/// The host of the last attempt to connect.
+pub(super) fn connects_to(link: &mut Link) -> Option<String> {
     let mut to = None;
     while let Some(command) = link.poll_command() {
-        if let Command::Connect(url, _) = command {
+        if let Command::Connect { url, .. } = command {
             to = Some(url.host);
         }
     }

@@ -12,7 +12,7 @@ use crate::limits;
 use crate::output::name::{NameTemplate, Values};
 use crate::output::worker::{Worker, Workplace};
 use crate::proto::shared::{format, queue};
-use crate::proto::traits::{Claim, Output, SinkPlan};
+use crate::proto::traits::{Claim, Need, Output, SinkPlan};
 use crate::settings::key::{Choice, Form, Key, MODE, Value};
 use crate::settings::units::{self, show_size, show_time};
 use crate::settings::{Entry, Report, Section};
@@ -190,6 +190,11 @@ impl Output for FilePlan {
 
     fn sink(&self) -> SinkPlan<'_> {
         SinkPlan::Jobs { has_position: true }
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let (user, group) = (self.access.owner.clone(), self.access.group.clone());
+        vec![Need::Owner { user, group }]
     }
 
     fn formats_when_written(&self) -> bool {

@@ -5,9 +5,10 @@ use std::time::Duration;
 use crate::format::plan::FormatPlan;
 pub use crate::forward::plan::{BalancePlan, ForwardPlan};
 use crate::limits;
+use crate::net::dns;
 use crate::proto::shared::tls::{self, ClientTlsPlan};
 use crate::proto::shared::{format, keyed, queue};
-use crate::proto::traits::{Output, SinkPlan};
+use crate::proto::traits::{Need, Output, SinkPlan};
 use crate::proto::{CLIENT_KEYS, CLIENTS, ClientPlans};
 use crate::settings::{Choice, Entry, Form, Key, Report, Section, Span, Value};
 use crate::url::{Protocol, Url};
@@ -70,6 +71,17 @@ impl Output for ForwardPlan {
             None => Some(ClientTlsPlan::default()),
         };
         let peers = peers?;
+        if let Some(BalancePlan::Hash { .. }) = balance
+            && let Some(service) = peers.iter().find(|peer| peer.is_service())
+        {
+            let message = format!(
+                "{service} is a service, whose hosts may change: `balance = \"hash\"` would send \
+                 keys elsewhere each time"
+            );
+            let help = "name the hosts, or leave `balance` out";
+            entry.wrong_help(report, message, help);
+            return None;
+        }
         let clients = ClientPlans::read(section, &peers, report);
         if let Some(entry) = tls_entry
             && !peers.iter().any(|peer| peer.protocol.is_tls())
@@ -92,6 +104,15 @@ impl Output for ForwardPlan {
 
     fn sink(&self) -> SinkPlan<'_> {
         SinkPlan::Connections(self)
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let peer = |url: &Url| Need::Peer { host: url.host.clone(), port: url.port };
+        let mut needs: Vec<_> = self.peers.iter().map(peer).collect();
+        if self.peers.iter().any(|peer| peer.protocol.is_tls()) {
+            needs.push(Need::Tls(self.tls.clone()));
+        }
+        needs
     }
 
     fn formats_when_written(&self) -> bool {
@@ -136,7 +157,7 @@ fn peers(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Vec<Url>> {
     let mut all_good = true;
     for name in names {
         let span = name.span();
-        match Url::parse(name.get_ref(), &schemes) {
+        match peer(name.get_ref(), &schemes) {
             Ok(url) => {
                 if let Some((_, first)) = peers.iter().find(|(peer, _)| *peer == url) {
                     let finding = report.error(&span, entry.path(), format!("names {url} twice"));
@@ -152,6 +173,14 @@ fn peers(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Vec<Url>> {
         }
     }
     all_good.then(|| peers.into_iter().map(|(url, _)| url).collect())
+}
+
+fn peer(text: &str, schemes: &[Protocol]) -> Result<Url, String> {
+    let url = Url::parse_peer(text, schemes)?;
+    if url.is_service() {
+        dns::check(&url.host)?;
+    }
+    Ok(url)
 }
 
 fn balance(section: &Section<'_>, report: &mut Report<'_>) -> Option<BalancePlan> {

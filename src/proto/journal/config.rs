@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::source::Journal;
+use super::source::{JOURNALCTL, Journal};
 use crate::ingress::files::source::Start;
 use crate::ingress::{OpenError, Source};
 use crate::proto::shared::follow;
 use crate::proto::shared::lines;
 use crate::proto::shared::record::{self, As};
-use crate::proto::traits::{Claim, Input, Nature, Opening};
+use crate::proto::traits::{Claim, Input, Nature, Need, Opening};
 use crate::settings::key::{Choice, Form, Key, PATH, Value};
 use crate::settings::{Entry, Report, Section};
 
@@ -97,6 +97,10 @@ impl Input for JournalPlan {
 
     fn nature(&self) -> Nature {
         Nature { numbered: true, ..Nature::new("journal") }
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::Program(JOURNALCTL)]
     }
 
     fn describe(&self) -> String {

@@ -13,27 +13,23 @@ use std::time::{Duration, Instant};
 use super::config::JournalPlan;
 use super::export::{Cursor, Entry, Malformed, Reader};
 use super::message::{FIELDS, Writer};
-use crate::batch::{Inquiry, Span};
-use crate::clock::Mono;
+use crate::batch::Span;
 use crate::ids::Identity;
 use crate::ingress::Source;
-use crate::ingress::files::positions::{Positions, PositionsFile};
-use crate::ingress::files::progress::Progress;
 use crate::ingress::files::source::Start;
-use crate::ingress::inbox::{Answers, Change, Inlet, LastLines};
+use crate::ingress::inbox::{Change, Inlet};
+use crate::ingress::numbered::{Numbered, Stored};
 use crate::ingress::program::{Output, Program};
-use crate::input::{InputCounts, Piece};
-use crate::limits::{FOLLOW_READ, POSITIONS_EVERY};
+use crate::input::Piece;
+use crate::limits::FOLLOW_READ;
 use crate::proto::shared::record::Lines;
 
 /// The program.
-const JOURNALCTL: &str = "journalctl";
+pub(super) const JOURNALCTL: &str = "journalctl";
 /// First and longest wait before it is started again.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// The most of the journal's headers that is read.
 const HEADERS_MAX: u64 = 16 * 1024 * 1024;
-/// How long the source waits where nothing has a time.
-const LONG: Duration = Duration::from_secs(3600);
 
 /// The source, not started yet.
 pub(super) struct Journal {
@@ -48,16 +44,8 @@ pub(super) struct Journal {
 struct Running {
     plan: JournalPlan,
     max_message: usize,
-    inlet: Inlet,
-    file: PositionsFile,
-    positions: Positions,
+    numbered: Numbered,
     is_first: bool,
-    /// Whether positions are kept in the file.
-    keeps: bool,
-    unsaved: bool,
-    saved: Mono,
-    started: Instant,
-    progress: Progress,
     /// How far each journal is read.
     read: HashMap<Identity, u64>,
     /// Places that some spools have come to: no batch goes across.
@@ -74,23 +62,14 @@ impl Source for Journal {
     }
 
     fn run(self: Box<Self>, inlet: Inlet) {
-        let file = PositionsFile::new(&self.positions);
-        let (positions, is_first) = file.load(inlet.name());
-        let keeps = self.plan.start == Start::End;
+        let numbered = Numbered::new(inlet, &self.positions, self.plan.start == Start::End);
         let running = Running {
             writer: Writer::new(self.plan.form),
             lines: Lines::new(self.max_message),
             plan: self.plan,
             max_message: self.max_message,
-            inlet,
-            file,
-            positions,
-            is_first,
-            keeps,
-            unsaved: false,
-            saved: Mono::default(),
-            started: Instant::now(),
-            progress: Progress::default(),
+            is_first: numbered.is_first(),
+            numbered,
             read: HashMap::new(),
             borders: HashSet::new(),
             span: None,
@@ -120,17 +99,13 @@ impl Running {
                 wait = RESTART.0;
             }
             let why = format!("{JOURNALCTL}: {why}; started again");
-            self.inlet.tell(Change::State(Err(why)));
-            if self.rest(wait) {
+            self.numbered.inlet().tell(Change::State(Err(why)));
+            if self.numbered.rest(wait) {
                 break;
             }
             wait = (2 * wait).min(RESTART.1);
         }
-        self.finish();
-    }
-
-    fn now(&self) -> Mono {
-        Mono(self.started.elapsed())
+        self.numbered.finish();
     }
 
     fn command(&self) -> Command {
@@ -152,7 +127,8 @@ impl Running {
             // The answer also says whether there are spools.
             journals.push(Identity::of(0));
         }
-        let Some(from) = self.ask(&journals) else { return End::Stopped };
+        let Some(stored) = self.numbered.ask(&journals) else { return End::Stopped };
+        let from = self.resume(&journals, &stored);
         let mut command = self.command();
         command.args(["--follow", "--output=export"]);
         command.arg(format!("--output-fields={}", FIELDS.join(",")));
@@ -191,46 +167,16 @@ impl Running {
         Ok(journals_of(&String::from_utf8_lossy(&text)))
     }
 
-    /// Asks how far each journal is stored; from where to go on. `None` where the input is to end.
-    fn ask(&mut self, journals: &[Identity]) -> Option<Option<Cursor>> {
-        let inquiry = || Inquiry { origins: journals.to_vec(), ..Inquiry::default() };
-        let now = self.now();
-        self.progress.set_barrier(&mut self.inlet, inquiry(), now);
-        loop {
-            let answers = self.inlet.answers();
-            if self.inlet.stopped() {
-                return None;
-            }
-            if !answers.lost.is_empty() {
-                // A spool was removed meanwhile.
-                let now = self.now();
-                self.progress.set_barrier(&mut self.inlet, inquiry(), now);
-            }
-            if let Some(lasts) = self.answered(answers) {
-                return Some(self.resume(journals, &lasts));
-            }
-            if self.rest_once(LONG) {
-                return None;
-            }
-        }
-    }
-
     /// Where to go on: in the oldest journal of which something is stored. Entries of newer ones
     /// that are stored come again, and are known by their numbers.
-    fn resume(&mut self, journals: &[Identity], lasts: &LastLines) -> Option<Cursor> {
+    fn resume(&mut self, journals: &[Identity], stored: &[Stored]) -> Option<Cursor> {
         let mut from = None;
         self.borders.clear();
-        for (journal, lasts) in journals.iter().zip(lasts) {
-            self.keeps |= lasts.is_empty();
-            let stored = self.positions.get(journal).and_then(|next| next.checked_sub(1));
-            let least = match lasts.iter().all(Option::is_some) && !lasts.is_empty() {
-                true => lasts.iter().copied().flatten().min(),
-                false => stored,
-            };
-            let Some(least) = least else { continue };
-            self.read.insert(*journal, least);
-            self.borders.extend(lasts.iter().flatten().map(|last| (*journal, *last)));
-            from = from.or(Some(Cursor { origin: *journal, number: least }));
+        for (journal, stored) in journals.iter().zip(stored) {
+            let Some(last) = stored.last else { continue };
+            self.read.insert(*journal, last);
+            self.borders.extend(stored.borders.iter().map(|border| (*journal, *border)));
+            from = from.or(Some(Cursor { origin: *journal, number: last }));
         }
         from
     }
@@ -241,29 +187,25 @@ impl Running {
         let mut resumed = from;
         let mut is_told = false;
         loop {
-            let answers = self.inlet.answers();
-            if self.inlet.stopped() {
+            if self.numbered.inlet().stopped() {
                 return End::Stopped;
             }
-            self.answered(answers);
-            self.save_where_due(false);
-            let now = self.now();
-            if self.progress.is_full(now) {
-                let longest = self.progress.deadline().map_or(LONG, |at| at.since(now));
-                if self.rest_once(longest) {
+            self.numbered.take_answers();
+            if let Some(longest) = self.numbered.full_for() {
+                if self.numbered.rest_once(longest) {
                     return End::Stopped;
                 }
                 continue;
             }
-            let longest = self.unsaved.then_some(POSITIONS_EVERY);
-            match program.read(&mut buffer, self.inlet.bell(), longest) {
+            let longest = self.numbered.longest_wait();
+            match program.read(&mut buffer, self.numbered.inlet().bell(), longest) {
                 Ok(Output::Bytes(count)) => reader.push(&buffer[..count]),
                 Ok(Output::Rang | Output::TimedOut) => continue,
                 Ok(Output::Ended) => return End::Failed(program.end()),
                 Err(error) => return End::Failed(error.to_string()),
             }
             if !std::mem::replace(&mut is_told, true) {
-                self.inlet.tell(Change::State(Ok(())));
+                self.numbered.inlet().tell(Change::State(Ok(())));
             }
             loop {
                 match reader.next_entry() {
@@ -277,10 +219,7 @@ impl Running {
                 }
             }
             self.flush();
-            if self.keeps && self.progress.has_new() || self.progress.is_barrier_due() {
-                let now = self.now();
-                self.progress.set_barrier(&mut self.inlet, Inquiry::default(), now);
-            }
+            self.numbered.set_barrier_where_due();
         }
     }
 
@@ -322,76 +261,9 @@ impl Running {
         let pieces: Vec<_> = self.lines.take().collect();
         debug_assert!(pieces.len() <= 1);
         for piece in pieces {
-            if let Some(span) = span {
-                self.progress.sent(span.origin, span.last + 1, piece.bytes.len());
-            }
-            let batch = self.inlet.batch(Piece { origin: span, ..piece });
-            self.inlet.send(Some(batch), InputCounts::default());
+            self.numbered.send(Piece { origin: span, ..piece });
         }
-        if counts != InputCounts::default() {
-            self.inlet.send(None, counts);
-        }
-    }
-
-    /// Takes in what the loop says; the answer to a question, if it came.
-    fn answered(&mut self, answers: Answers) -> Option<LastLines> {
-        let now = self.now();
-        for number in answers.lost {
-            // Positions move with the next barrier.
-            drop(self.progress.completed(number, now));
-        }
-        if let Some(completed) = answers.completed {
-            for passed in self.progress.completed(completed, now) {
-                if self.keeps && !passed.moved.is_empty() {
-                    self.positions.extend(passed.moved);
-                    self.unsaved = true;
-                }
-            }
-        }
-        answers.resumed.into_iter().next_back().map(|(_, lasts)| lasts)
-    }
-
-    fn save_where_due(&mut self, at_the_end: bool) {
-        let now = self.now();
-        if self.unsaved && (at_the_end || now.since(self.saved) >= POSITIONS_EVERY) {
-            self.file.save(self.inlet.name(), &self.positions);
-            (self.unsaved, self.saved) = (false, now);
-        }
-    }
-
-    /// Waits once; whether the input is to end.
-    fn rest_once(&mut self, longest: Duration) -> bool {
-        self.inlet.rest(longest);
-        self.inlet.stopped()
-    }
-
-    /// Waits for this time; whether the input is to end.
-    fn rest(&mut self, time: Duration) -> bool {
-        let until = self.now() + time;
-        while self.now() < until {
-            let left = until.since(self.now());
-            if self.rest_once(left) {
-                return true;
-            }
-            let answers = self.inlet.answers();
-            self.answered(answers);
-        }
-        false
-    }
-
-    /// Waits until outputs are done with what was read, where positions depend on it.
-    fn finish(mut self) {
-        if self.keeps && self.progress.has_new() {
-            let now = self.now();
-            self.progress.set_barrier(&mut self.inlet, Inquiry::default(), now);
-        }
-        self.inlet.close();
-        while self.keeps && self.progress.waits() && !self.inlet.is_abandoned() {
-            self.inlet.rest(LONG);
-            let answers = self.inlet.answers();
-            self.answered(answers);
-        }
-        self.save_where_due(true);
+        self.numbered.count(counts);
     }
 }
 

@@ -12,17 +12,18 @@ use super::topic_name::TopicName;
 use crate::format::plan::FormatPlan;
 use crate::fs::Fs;
 use crate::limits;
+use crate::net::dns;
 use crate::output::worker::{Worker, Workplace};
 use crate::proto::shared::tls::{self, ClientTlsPlan};
 use crate::proto::shared::{format, keyed, queue};
-use crate::proto::traits::{Output, SinkPlan};
+use crate::proto::traits::{Need, Output, SinkPlan};
 use crate::settings::key::{COMMAND, PATH, words};
 use crate::settings::{Choice, Entry, Form, Key, Report, Section, Value};
 
 /// An output to topics of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KafkaOutPlan {
-    /// Brokers by which the cluster is entered.
+    /// Brokers by which the cluster is entered; port 0 with the name of a service.
     pub brokers: Vec<(String, u16)>,
     /// The topic, or how its name is made.
     pub topic: TopicName,
@@ -44,7 +45,7 @@ pub struct KafkaOutPlan {
 
 pub(super) const BROKERS: Key = Key::required(
     "brokers",
-    Value::Texts("Host and port", r"^\S+:[0-9]+$"),
+    Value::Texts("Host and port, or service", r"^(\S+:[0-9]+|_\S+)$"),
     "Brokers by which the cluster is entered; it names the others itself.",
 );
 const TOPIC: Key = Key::required(
@@ -159,9 +160,11 @@ impl Output for KafkaOutPlan {
     }
 
     fn describe(&self) -> String {
-        let brokers: Vec<_> =
-            self.brokers.iter().map(|(host, port)| format!("{host}:{port}")).collect();
-        format!("kafka {} on {}", self.topic.as_str(), brokers.join(" "))
+        format!("kafka {} on {}", self.topic.as_str(), listed(&self.brokers))
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        needs(&self.brokers, &self.access)
     }
 
     fn sink(&self) -> SinkPlan<'_> {
@@ -198,7 +201,17 @@ pub(super) fn brokers(table: &Section<'_>, report: &mut Report<'_>) -> Option<Ve
     }
     let mut brokers = Vec::new();
     for name in &names {
-        match broker(name.get_ref()) {
+        let text = name.get_ref();
+        if dns::is_service(text) && !text.contains(':') {
+            match dns::check(text) {
+                Ok(()) => brokers.push(((*text).to_string(), 0)),
+                Err(message) => {
+                    report.error(&name.span(), entry.path(), message);
+                }
+            }
+            continue;
+        }
+        match broker(text) {
             Some(broker) => brokers.push(broker),
             None => {
                 let message = "is not a host and a port, as in \"k1:9092\" or \"[::1]:9092\"";
@@ -207,6 +220,26 @@ pub(super) fn brokers(table: &Section<'_>, report: &mut Report<'_>) -> Option<Ve
         }
     }
     (brokers.len() == names.len()).then_some(brokers)
+}
+
+/// A broker as it is configured.
+/// Brokers, for people to read.
+pub(super) fn listed(brokers: &[(String, u16)]) -> String {
+    let each: Vec<_> = brokers.iter().map(|(host, port)| shown(host, *port)).collect();
+    each.join(" ")
+}
+
+/// What brokers that are reached so need.
+pub(super) fn needs(brokers: &[(String, u16)], access: &Access) -> Vec<Need> {
+    let peer = |(host, port): &(String, u16)| Need::Peer { host: host.clone(), port: *port };
+    brokers.iter().map(peer).chain(access.tls.clone().map(Need::Tls)).collect()
+}
+
+fn shown(host: &str, port: u16) -> String {
+    match port {
+        0 => host.to_string(),
+        _ => format!("{host}:{port}"),
+    }
 }
 
 fn broker(text: &str) -> Option<(String, u16)> {

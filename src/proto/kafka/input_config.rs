@@ -15,7 +15,7 @@ use crate::ingress::{OpenError, Source};
 use crate::limits::{PARTITIONS_MAX, TOPIC_NAME_MAX, TOPICS_MAX};
 use crate::proto::shared::record::As;
 use crate::proto::shared::{follow, lines, tls};
-use crate::proto::traits::{Claim, Input, Nature, Opening};
+use crate::proto::traits::{Claim, Input, Nature, Need, Opening};
 use crate::settings::key::words;
 use crate::settings::{Choice, Entry, Form, Key, Report, Section, Value};
 
@@ -133,11 +133,13 @@ impl Input for KafkaInPlan {
     }
 
     fn describe(&self) -> String {
-        let brokers: Vec<_> =
-            self.brokers.iter().map(|(host, port)| format!("{host}:{port}")).collect();
         let group = self.group.as_ref().map(|group| format!(" in group {group}"));
         let (topics, group) = (self.topics.join(" "), group.unwrap_or_default());
-        format!("kafka {topics} on {}{group}", brokers.join(" "))
+        format!("kafka {topics} on {}{group}", config::listed(&self.brokers))
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        config::needs(&self.brokers, &self.access)
     }
 
     fn open(&self, opening: &mut Opening<'_>) -> Result<Vec<Box<dyn Source>>, OpenError> {

@@ -6,6 +6,8 @@ use std::num::NonZeroU32;
 
 use ring::{digest, hmac, pbkdf2};
 
+use crate::net::base64;
+
 use crate::limits::{SCRAM_ROUNDS_MAX, SCRAM_ROUNDS_MIN};
 
 /// A mechanism.
@@ -111,7 +113,7 @@ impl Sasl {
             Step::Proof { key, signed } => {
                 let answer = String::from_utf8_lossy(answer);
                 let proof = answer.split(',').find_map(|part| part.strip_prefix("v="));
-                let proof = proof.and_then(base64_decode).unwrap_or_default();
+                let proof = proof.and_then(base64::decode).unwrap_or_default();
                 match hmac::verify(&key, signed.as_bytes(), &proof) {
                     Ok(()) => Ok(None),
                     Err(_) => Err("the broker does not know the password: is it the right one? \
@@ -138,7 +140,7 @@ impl Sasl {
         if !nonce.starts_with(own) || nonce.len() == own.len() {
             return Err(wrong());
         }
-        let salt = part("s=").and_then(base64_decode).ok_or_else(wrong)?;
+        let salt = part("s=").and_then(base64::decode).ok_or_else(wrong)?;
         let rounds: u32 = part("i=").and_then(|rounds| rounds.parse().ok()).ok_or_else(wrong)?;
         let in_bounds = (SCRAM_ROUNDS_MIN..=SCRAM_ROUNDS_MAX).contains(&rounds);
         let Some(rounds) = NonZeroU32::new(rounds).filter(|_| in_bounds) else {
@@ -151,14 +153,14 @@ impl Sasl {
         let salted = hashes.salted(rounds, &salt, self.credentials.secret.as_bytes());
         let client_key = hashes.mac(&salted, b"Client Key");
         let stored = digest::digest(hashes.digest, &client_key);
-        let binding = base64_encode(NO_BINDING.as_bytes());
+        let binding = base64::encode(NO_BINDING.as_bytes());
         let without_proof = format!("c={binding},r={nonce}");
         let signed = format!("{bare},{challenge},{without_proof}");
         let signature = hashes.mac(stored.as_ref(), signed.as_bytes());
         let proof: Vec<u8> = client_key.iter().zip(&signature).map(|(a, b)| a ^ b).collect();
         let server_key = hashes.mac(&salted, b"Server Key");
         let key = hmac::Key::new(hashes.hmac, &server_key);
-        let message = format!("{without_proof},p={}", base64_encode(&proof));
+        let message = format!("{without_proof},p={}", base64::encode(&proof));
         Ok((message.into_bytes(), Step::Proof { key, signed }))
     }
 }
@@ -195,38 +197,6 @@ impl Hashes {
     fn mac(&self, key: &[u8], message: &[u8]) -> Vec<u8> {
         hmac::sign(&hmac::Key::new(self.hmac, key), message).as_ref().to_vec()
     }
-}
-
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// Base64 (RFC 4648, section 4).
-fn base64_encode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * at) & 63) as usize];
-            text.push(if at <= chunk.len() { char::from(digit) } else { '=' });
-        }
-    }
-    text
-}
-
-fn base64_decode(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim_end_matches('=').as_bytes();
-    let mut bytes = Vec::with_capacity(text.len());
-    let (mut bits, mut count) = (0_u32, 0);
-    for digit in text {
-        let value = DIGITS.iter().position(|known| known == digit)?;
-        bits = bits << 6 | u32::try_from(value).ok()?;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count).to_le_bytes()[0]);
-        }
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]
@@ -283,14 +253,5 @@ mod tests {
         assert_eq!(first, "n,,\x01auth=Bearer abc.def\x01\x01");
         assert!(bearer.next(b"{\"status\":\"invalid_token\"}").unwrap_err().contains("invalid"));
         assert!(!format!("{plain:?}").contains("pencil"));
-    }
-
-    #[test]
-    fn base64_comes_back() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64_encode(bytes.as_bytes()), text);
-            assert_eq!(base64_decode(text).unwrap(), bytes.as_bytes());
-        }
-        assert_eq!(base64_decode("a b"), None);
     }
 }

@@ -1,14 +1,13 @@
 //! Passwords and tokens, read anew for each connection: from a file, or from what a command prints.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::sasl::{Credentials, Mechanism};
 use crate::ids::Identity;
-use crate::limits::{SECRET_COMMAND, SECRET_MAX};
+use crate::limits::SECRET_COMMAND;
+use crate::net::secret::{first_line, read};
 
 /// Who we are to a broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,22 +40,6 @@ pub(super) fn credentials(plan: &SaslPlan) -> Result<Credentials, String> {
     };
     let (mechanism, user) = (plan.mechanism, plan.user.clone());
     Ok(Credentials { mechanism, user, secret, nonce: Identity::new().to_string() })
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    let said = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let file = File::open(path).map_err(|error| said(&error))?;
-    first_line(file).map_err(|error| said(&error))
-}
-
-/// The first line, which is a secret, of at most [`SECRET_MAX`] bytes.
-fn first_line(source: impl Read) -> Result<String, String> {
-    let mut text = String::new();
-    source.take(SECRET_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    match text.lines().next() {
-        Some(line) if !line.is_empty() => Ok(line.to_string()),
-        _ => Err("its first line is to be the password or the token, and it is empty".into()),
-    }
 }
 
 fn run(command: &str) -> Result<String, String> {

@@ -17,7 +17,8 @@ use super::cluster::{BrokerId, Cluster, Command};
 use super::secrets::{self, SaslPlan};
 use crate::clock::{Clock, SystemClock};
 use crate::limits::{READ_CHUNK, SLICES_MAX, TURN};
-use crate::net::names::Lookups;
+use crate::net::dns;
+use crate::net::names::{Found, Lookups};
 use crate::net::tls::{ClientTls, explain};
 use crate::net::transport::Transport;
 use crate::proto::shared::tls::ClientTlsPlan;
@@ -41,6 +42,8 @@ pub(super) struct Sockets {
     lookups: Lookups<(BrokerId, usize)>,
     access: Access,
     connections: HashMap<BrokerId, Connection>,
+    /// The last addresses that were found of each service.
+    services: HashMap<String, Vec<SocketAddr>>,
     /// The number of the last attempt, which is its token too.
     attempt: usize,
     chunk: Vec<u8>,
@@ -51,7 +54,10 @@ pub(super) struct Sockets {
 #[derive(Debug)]
 struct Connection {
     attempt: usize,
+    /// The name that the broker's certificate must have.
     host: String,
+    /// The name of the service that it is a host of.
+    service: Option<String>,
     addresses: VecDeque<SocketAddr>,
     transport: Option<Transport>,
     established: bool,
@@ -61,6 +67,25 @@ struct Connection {
 
 const WAKE: Token = Token(0);
 const BELL: Token = Token(usize::MAX);
+
+/// The addresses of a service; the last ones where it is not found.
+fn kept(
+    services: &mut HashMap<String, Vec<SocketAddr>>,
+    service: &str,
+    found: Found,
+) -> Result<Vec<SocketAddr>, String> {
+    match (found, services.get(service)) {
+        (Ok(found), _) => {
+            services.insert(service.to_string(), found.clone());
+            Ok(found)
+        }
+        (Err(error), Some(last)) => {
+            log::warn!("{service}: {error}; its last {} addresses are tried", last.len());
+            Ok(last.clone())
+        }
+        (Err(error), None) => Err(format!("{service}: {error}")),
+    }
+}
 
 /// What became of a connection.
 type Done = Result<(), String>;
@@ -80,6 +105,7 @@ impl Sockets {
             wake,
             access,
             connections: HashMap::new(),
+            services: HashMap::new(),
             attempt: 0,
             chunk: vec![0; READ_CHUNK],
             bell: None,
@@ -142,10 +168,23 @@ impl Sockets {
 
     fn connect(&mut self, broker: BrokerId, host: String, port: u16) {
         self.attempt += 1;
-        self.lookups.ask((broker, self.attempt), &host, port);
+        let key = (broker, self.attempt);
+        // What brokers say of themselves is never a service, and a seed has port 0 only if it is.
+        let service = (broker < 0 && port == 0).then(|| host.clone());
+        let host = match service.clone() {
+            Some(service) => {
+                self.lookups.ask_by(key, move || dns::order::addresses(&service));
+                dns::domain(&host).to_string()
+            }
+            None => {
+                self.lookups.ask(key, &host, port);
+                host
+            }
+        };
         let connection = Connection {
             attempt: self.attempt,
             host,
+            service,
             addresses: VecDeque::new(),
             transport: None,
             established: false,
@@ -184,15 +223,13 @@ impl Sockets {
         cluster.failed(broker, error, clock.mono());
     }
 
-    fn found(
-        &mut self,
-        broker: BrokerId,
-        attempt: usize,
-        found: Result<Vec<SocketAddr>, String>,
-    ) -> Done {
+    fn found(&mut self, broker: BrokerId, attempt: usize, found: Found) -> Done {
         let connection = self.connections.get_mut(&broker);
         let Some(connection) = connection.filter(|c| c.attempt == attempt) else { return Ok(()) };
-        connection.addresses = found?.into();
+        connection.addresses = match &connection.service {
+            Some(service) => kept(&mut self.services, service, found)?.into(),
+            None => found?.into(),
+        };
         self.next_address(broker).unwrap_or_else(|| Err("its name has no address".into()))
     }
 

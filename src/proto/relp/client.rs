@@ -19,6 +19,7 @@ use crate::forward::client::{Client, Heard, Offer};
 use crate::forward::out::Out;
 use crate::ledger::Count;
 use crate::limits::FRAMES_UNACKNOWLEDGED_MAX;
+use crate::minute::Minute;
 use crate::printable::printable_bytes;
 use crate::proto::relp::wire::{
     self, Command, DATA_MAX, Decoder, Frame, Offers, TXNR_MAX, encode, encode_lines_head, head,
@@ -35,6 +36,10 @@ pub struct RelpClient {
     next_txnr: u32,
     /// The last line of our spool that the peer has on disk; set if the peer is a logweir.
     last: Option<Option<u64>>,
+    /// True if the peer wants to know in which minute lines were first received.
+    wants_minutes: bool,
+    /// What it was told last.
+    minute: Option<Minute>,
     /// Frames whose lines are not yet released, oldest first, and the number of the oldest.
     sent: VecDeque<Sent>,
     first_txnr: u32,
@@ -117,6 +122,8 @@ impl RelpClient {
             state: State::Opening,
             next_txnr: 2,
             last: None,
+            wants_minutes: false,
+            minute: None,
             sent: VecDeque::new(),
             first_txnr: 2,
             out: Out::default(),
@@ -176,9 +183,20 @@ impl RelpClient {
             return Err(Fault::OtherRelp(words(frame)));
         }
         self.last = offers.last;
+        self.wants_minutes = offers.minutes;
         self.state = State::Open;
         heard.push(Heard::Opened(offers.last));
         Ok(())
+    }
+
+    /// Tells a logweir the minute of the lines that follow, if it is another one than before.
+    fn tell_minute(&mut self, minute: Minute) {
+        if self.wants_minutes && self.minute != Some(minute) {
+            self.minute = Some(minute);
+            let mut out = Vec::with_capacity(32);
+            encode(&mut out, 0, "minute", &wire::encode_minute(minute));
+            self.out.push(out.into());
+        }
     }
 
     /// Sends a piece of a spool to a logweir, formatted if required.
@@ -233,6 +251,7 @@ impl Client for RelpClient {
     }
 
     fn send(&mut self, batch: &Batch, formatter: &Formatter) {
+        self.tell_minute(batch.minute);
         match batch.numbers.filter(|_| self.last.is_some()) {
             Some(numbers) => self.send_piece(batch, numbers, formatter),
             None => self.send_lines(batch, formatter),
@@ -331,6 +350,25 @@ mod tests {
         assert_eq!(written(&mut client), "5 close 0\n");
         let events = push(&mut client, "4 rsp 6 200 OK\n5 rsp 0\n0 serverclose 0\n").unwrap();
         assert_eq!((events, client.take_done().lines), (vec![Heard::Closed], 1));
+    }
+
+    #[test]
+    fn a_logweir_is_told_the_minute_of_lines_where_it_changes_and_nobody_else_is() {
+        let of_minute =
+            |number, text: &str| Batch { minute: Minute::from_number(number), ..batch_of(text) };
+        let mut client = RelpClient::new(None);
+        assert!(written(&mut client).contains("\nlogweir_minute=1\n"));
+        let answer = "200 OK\nrelp_version=0\ncommands=syslog\nlogweir_minute=1\n";
+        push(&mut client, &format!("1 rsp {} {answer}\n", answer.len())).unwrap();
+        for (number, text) in [(29_930_187, "a\n"), (29_930_187, "b\n"), (0, "c\n")] {
+            client.send(&of_minute(number, text), &formatter());
+        }
+        let wanted =
+            "0 minute 8 29930187\n2 syslog 1 a\n3 syslog 1 b\n0 minute 1 0\n4 syslog 1 c\n";
+        assert_eq!(written(&mut client), wanted);
+        let mut client = opened();
+        client.send(&of_minute(7, "a\n"), &formatter());
+        assert_eq!(written(&mut client), "2 syslog 1 a\n");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::batch::{Span, count_lines};
 use crate::ids::Identity;
 use crate::input::{InputCounts, Piece};
 use crate::limits::{LINES_FRAME_MAX, READ_CHUNK};
+use crate::minute::Minute;
 
 /// Space for the head of a `lines` frame.
 const LINES_HEAD_MAX: usize = 64;
@@ -94,6 +95,10 @@ pub struct Session {
     sender: Option<(Identity, u64)>,
     /// True if its offer is not trusted: its pieces are stored without their numbers.
     disbelieved: bool,
+    /// True if it tells in which minute its lines were first received.
+    tells_minutes: bool,
+    /// What it told last.
+    minute: Option<Minute>,
     /// The last lines of the sender's spool in each of ours: pieces are cut there.
     borders: Vec<u64>,
     pieces: Vec<Piece>,
@@ -144,6 +149,8 @@ impl Session {
             state: State::New,
             sender: None,
             disbelieved: false,
+            tells_minutes: false,
+            minute: None,
             borders: Vec::new(),
             pieces: Vec::new(),
             lines: BytesMut::new(),
@@ -189,7 +196,11 @@ impl Session {
 
     fn take(&mut self, frame: Frame) -> Result<(), Fault> {
         if frame.txnr == 0 {
-            // A hint; the only one, `serverclose`, is not meant for servers.
+            if frame.command == Command::Minute && self.state == State::Open {
+                self.seal();
+                self.minute = Some(wire::decode_minute(&frame.data));
+            }
+            // Other hints, such as `serverclose`, are not meant for servers.
             return Ok(());
         }
         if frame.txnr != self.expected {
@@ -231,6 +242,7 @@ impl Session {
             self.refuse(frame.txnr, "required command not supported by client");
             return Err(Fault::NoSyslog);
         }
+        self.tells_minutes = offers.minutes;
         match offers.spool {
             Some(sender) => {
                 self.sender = Some(sender);
@@ -242,7 +254,8 @@ impl Session {
     }
 
     fn answer_open(&mut self, txnr: u32, last: Option<Option<u64>>) {
-        let offers = Offers::ours(None, last).encode();
+        let minutes = self.tells_minutes;
+        let offers = Offers { minutes, ..Offers::ours(None, last) }.encode();
         encode(&mut self.out, txnr, "rsp", format!("200 OK\n{offers}").as_bytes());
         self.state = State::Open;
     }
@@ -324,7 +337,7 @@ impl Session {
             *next = (*next).max(last.saturating_add(1));
             Span { origin: *spool, first, last }
         });
-        self.push_piece(Piece { origin, ..Piece::new(bytes, count) });
+        self.push_piece(Piece { origin, minute: self.minute, ..Piece::new(bytes, count) });
         Ok(())
     }
 
@@ -359,7 +372,9 @@ impl Session {
                 let count = u32::try_from(lines).unwrap_or(u32::MAX);
                 let bytes = piece.bytes.split_to(at + 1);
                 let first = Span { last: border, ..span };
-                self.pieces.push(Piece { origin: Some(first), ..Piece::new(bytes, count) });
+                let origin = Some(first);
+                let minute = piece.minute;
+                self.pieces.push(Piece { origin, minute, ..Piece::new(bytes, count) });
                 piece.lines -= count;
                 piece.origin = Some(Span { first: border + 1, ..span });
             }
@@ -372,7 +387,7 @@ impl Session {
         if self.line_count > 0 {
             let bytes = self.lines.split().freeze();
             let lines = std::mem::take(&mut self.line_count);
-            self.pieces.push(Piece::new(bytes, lines));
+            self.pieces.push(Piece { minute: self.minute, ..Piece::new(bytes, lines) });
         }
     }
 
@@ -587,6 +602,43 @@ mod tests {
             session.push(&stream(&[(9, "syslog", b"late")])).unwrap();
             assert_eq!(lines(&mut session), "");
         }
+    }
+
+    #[test]
+    fn lines_are_of_the_minute_that_was_told_before_them() {
+        let mut session = Session::new(20);
+        let offers = Offers::ours(Some((Identity::of(5), 0)), None).encode();
+        session.push(&stream(&[(1, "open", offers.as_bytes())])).unwrap();
+        session.tell_last(&[]);
+        assert!(written(&mut session).contains("logweir_minute=1\n"));
+        let lines = [encode_lines_head(0, 1, 2), b"c\nd\n".to_vec()].concat();
+        session
+            .push(&stream(&[
+                (2, "syslog", b"a"),
+                (0, "minute", b"29930187"),
+                (3, "syslog", b"b"),
+                (4, "lines", &lines),
+                (0, "minute", b"29930188"),
+                (5, "syslog", b"e"),
+                (0, "minute", b"-1"),
+                (6, "syslog", b"f"),
+            ]))
+            .unwrap();
+        let pieces = session.take_pieces().into_iter();
+        let told: Vec<_> = pieces
+            .map(|piece| {
+                let text = String::from_utf8(piece.bytes.to_vec()).unwrap();
+                (text, piece.minute.map(Minute::number))
+            })
+            .collect();
+        let wanted = [
+            ("a\n".to_string(), None),
+            ("b\n".to_string(), Some(29_930_187)),
+            ("c\nd\n".to_string(), Some(29_930_187)),
+            ("e\n".to_string(), Some(29_930_188)),
+            ("f\n".to_string(), Some(0)),
+        ];
+        assert_eq!(told, wanted);
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::fmt::{self, Write as _};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::format::decimal::decimal;
 use crate::ids::Identity;
-use crate::proto::shared::decimal::decimal;
+use crate::minute::Minute;
 
 /// The maximum number of digits of a transaction number or a length.
 const DIGITS_MAX: usize = 9;
@@ -79,6 +80,9 @@ pub enum Command {
     /// Lines of a spool, between two logweirs: the data is `FIRST LAST COUNT LF` followed by COUNT
     /// lines, each with its newline.
     Lines,
+    /// A hint, between two logweirs: the minute in which the lines of the frames that follow were
+    /// first received, as a decimal number of minutes since 1970; 0 if it is not known.
+    Minute,
     /// Any other command.
     Other,
 }
@@ -229,6 +233,7 @@ fn command(word: &[u8]) -> Command {
         b"rsp" => Command::Answer,
         b"serverclose" => Command::ServerClose,
         b"lines" => Command::Lines,
+        b"minute" => Command::Minute,
         _ => Command::Other,
     }
 }
@@ -263,12 +268,14 @@ pub struct Offers {
     pub spool: Option<(Identity, u64)>,
     /// From a receiving logweir: the last line it has on disk from that spool, if any.
     pub last: Option<Option<u64>>,
+    /// True if it understands `minute`.
+    pub minutes: bool,
 }
 
 impl Offers {
     /// Our own offers.
     pub fn ours(spool: Option<(Identity, u64)>, last: Option<Option<u64>>) -> Self {
-        Self { version: Some(RELP_VERSION), syslog: true, spool, last }
+        Self { version: Some(RELP_VERSION), syslog: true, spool, last, minutes: true }
     }
 
     /// Encodes the offers as data. librelp separates them by newlines, with none before the first.
@@ -285,6 +292,9 @@ impl Offers {
             Some(Some(last)) => drop(writeln!(text, "logweir_last={last}")),
             Some(None) => text.push_str("logweir_last=none\n"),
             None => {}
+        }
+        if self.minutes {
+            text.push_str("logweir_minute=1\n");
         }
         text
     }
@@ -318,11 +328,25 @@ impl Offers {
                         number => number.parse().ok().map(Some),
                     }
                 }
+                "logweir_minute" => offers.minutes = value == "1",
                 _ => {}
             }
         }
         Ok(offers)
     }
+}
+
+/// Encodes the data of a `minute` frame.
+pub fn encode_minute(minute: Minute) -> Vec<u8> {
+    let mut data = Vec::with_capacity(10);
+    decimal(&mut data, u64::from(minute.number()));
+    data
+}
+
+/// Parses it; [`Minute::UNKNOWN`] if it is no number.
+pub fn decode_minute(data: &[u8]) -> Minute {
+    let number = std::str::from_utf8(data).ok().and_then(|text| text.parse().ok());
+    number.map_or(Minute::UNKNOWN, Minute::from_number)
 }
 
 /// Encodes the head of a `lines` frame's data: the numbers of its first and last line in the spool,

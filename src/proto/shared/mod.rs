@@ -1,9 +1,8 @@
-//! Code that several protocols share: keys with their readers, UDP sockets, and decimal numbers.
+//! Code that several protocols share, such as keys with their readers, and UDP sockets.
 
 pub mod answers;
 pub mod connections;
 pub mod datagrams;
-pub mod decimal;
 pub mod follow;
 pub mod format;
 pub mod keyed;

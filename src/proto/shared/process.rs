@@ -34,6 +34,8 @@ pub struct ProcessPlan {
     pub stop_grace: Duration,
     /// The maximum length of a line it prints (`run` only).
     pub max_line: usize,
+    /// True if it is to believe that its output is a terminal (`run` only).
+    pub unbuffered: bool,
     /// The format of its lines (`pipe` only).
     pub format: FormatPlan,
     /// Its restrictions.
@@ -67,6 +69,16 @@ pub struct ConfinePlan {
 
 /// The keys of every process.
 pub const KEYS: &[Key] = &[WORKERS, QUEUE, WHEN_FULL, RESTART, STOP_GRACE, USER, NICE, LIMITS];
+
+/// The keys of a process whose output is read.
+pub const PRINTS: &[Key] = &[UNBUFFERED];
+
+const UNBUFFERED: Key = Key::or(
+    "unbuffered",
+    Value::Bool,
+    "false",
+    "The process prints to a terminal of its own, so that it does not keep lines back.",
+);
 
 const WORKERS: Key = Key::or(
     "workers",
@@ -142,6 +154,11 @@ const FILES: Key = Key::new(
     "The files that the process may have open.",
 );
 
+/// Reads whether a process whose output is read prints to a terminal.
+pub fn unbuffered(section: &Section<'_>, report: &mut Report<'_>) -> bool {
+    section.boolean(&UNBUFFERED, report).unwrap_or(false)
+}
+
 /// Reads the process whose command is the value of `key`; the caller reads its format or its
 /// maximum line length.
 pub fn read(section: &Section<'_>, key: &Key, report: &mut Report<'_>) -> Option<ProcessPlan> {
@@ -201,6 +218,7 @@ pub fn defaults(command: String) -> ProcessPlan {
         restart: limits::RESTART_DEFAULT,
         stop_grace: limits::STOP_GRACE_DEFAULT,
         max_line: limits::LINE_LENGTH_DEFAULT,
+        unbuffered: false,
         format: FormatPlan::default(),
         confine: ConfinePlan::default(),
     }

@@ -10,11 +10,11 @@ use std::error::Error;
 
 use crate::batch::Batch;
 use crate::format::Formatter;
+use crate::format::decimal::decimal;
 use crate::forward::client::{Client, Heard, Offer};
 use crate::forward::out::Out;
 use crate::ledger::Count;
 use crate::limits::LINES_UNACKNOWLEDGED_MAX;
-use crate::proto::shared::decimal::decimal;
 
 use super::config::{Framing, TcpOutPlan};
 

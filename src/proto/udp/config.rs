@@ -6,7 +6,7 @@ use crate::format::plan::FormatPlan;
 use crate::ingress::{OpenError, Source};
 use crate::proto::shared::datagrams::{self, UdpInPlan};
 use crate::proto::shared::{format, lines, queue};
-use crate::proto::traits::{Claim, Input, Nature, Opening, Output, SinkPlan};
+use crate::proto::traits::{Claim, Input, Nature, Need, Opening, Output, SinkPlan};
 use crate::settings::key::{ADDRESS, Choice, Form, Key, Value};
 use crate::settings::units::show_size;
 use crate::settings::{Entry, Report, Section};
@@ -95,6 +95,12 @@ impl Output for UdpOutPlan {
 
     fn describe(&self) -> String {
         format!("udp {}", self.to)
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let (host, port) = self.to.rsplit_once(':').unwrap_or((&self.to, ""));
+        let host = host.trim_matches(['[', ']']).to_string();
+        port.parse().map_or_else(|_| Vec::new(), |port| vec![Need::Peer { host, port }])
     }
 
     fn sink(&self) -> SinkPlan<'_> {

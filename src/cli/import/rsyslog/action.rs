@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::source::{by_fingerprint, list, words};
 use super::syntax::Object;
 use super::template::{self, Piece};
 use crate::cli::import::document::{Document, Table, quoted};
@@ -278,7 +279,12 @@ fn forward(object: &Object, defaults: &Defaults, document: &mut Document) -> Res
                 .comment("With octet counting, which rsyslog and syslog-ng read on the same port.");
         }
         if tls {
-            client_tls(&mut table, &defaults.tls);
+            let of = |key: &str| match object.get(key) {
+                "" => defaults.forward.get(key).cloned().unwrap_or_default(),
+                own => own.to_string(),
+            };
+            let known = (of("streamdriverauthmode"), of("streamdriverpermittedpeers"));
+            client_tls(&mut table, &defaults.tls, (&known.0, &known.1));
         }
         format(&mut table, object, defaults, default)?;
         spool(&mut table, object);
@@ -289,12 +295,22 @@ fn forward(object: &Object, defaults: &Defaults, document: &mut Document) -> Res
     Ok(table)
 }
 
-fn client_tls(table: &mut Table, [ca, cert, key]: &[String; 3]) {
+/// The `tls` of an output: its files, and how the peer is known and by what.
+fn client_tls(table: &mut Table, [ca, cert, key]: &[String; 3], (auth, peers): (&str, &str)) {
     let mut keys = Vec::new();
-    for (name, value) in [("ca", ca), ("cert", cert), ("key", key)] {
+    let way = auth.rsplit('/').next().unwrap_or_default();
+    let ca = if way == "fingerprint" { "" } else { ca.as_str() };
+    for (name, value) in [("ca", ca), ("cert", cert.as_str()), ("key", key.as_str())] {
         if !value.is_empty() {
             keys.push(format!("{name} = {}", quoted(value)));
         }
+    }
+    let peers: Vec<_> = words(peers).collect();
+    match way {
+        "fingerprint" => keys.push(by_fingerprint(&peers)),
+        "name" if !peers.is_empty() => keys.push(format!("name = {}", list(&peers))),
+        "anon" => table.comment("rsyslog takes any certificate of this peer; logweir checks it."),
+        _ => {}
     }
     if !keys.is_empty() {
         table.raw("tls", format!("{{ {} }}", keys.join(", ")));
@@ -337,7 +353,8 @@ fn relp(object: &Object, document: &mut Document) -> Result<Table, String> {
     table.text("forward", &format!("{scheme}://{host}:{port}"));
     if tls {
         let of = |key: &str| object.get(key).to_string();
-        client_tls(&mut table, &[of("tls.cacert"), of("tls.mycert"), of("tls.myprivkey")]);
+        let files = [of("tls.cacert"), of("tls.mycert"), of("tls.myprivkey")];
+        client_tls(&mut table, &files, (&of("tls.authmode"), &of("tls.permittedpeer")));
     }
     let name = object.get("template");
     match template::built_in(name).or_else(|| name.is_empty().then_some("rfc3164")) {

@@ -10,7 +10,7 @@ const DEPTH_MAX: usize = 32;
 
 /// The property that a test examines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Property {
+pub(in crate::cli::import) enum Property {
     /// A field with a logweir selector, whose key this is.
     Field(&'static str),
     /// The text after the header.
@@ -21,7 +21,7 @@ pub(super) enum Property {
 
 /// The comparison of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Test {
+pub(in crate::cli::import) enum Test {
     /// It equals the value.
     Is,
     /// It contains the value.
@@ -34,51 +34,51 @@ pub(super) enum Test {
 
 /// A test that a message passes if one of the values does, or if none does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Atom {
-    pub(super) property: Property,
-    pub(super) test: Test,
-    pub(super) values: Vec<String>,
-    pub(super) ignore_case: bool,
-    pub(super) not: bool,
+pub(in crate::cli::import) struct Atom {
+    pub(in crate::cli::import) property: Property,
+    pub(in crate::cli::import) test: Test,
+    pub(in crate::cli::import) values: Vec<String>,
+    pub(in crate::cli::import) ignore_case: bool,
+    pub(in crate::cli::import) not: bool,
 }
 
 /// The messages with one of these priorities that pass all tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Part {
-    pub(super) pri: PriSet,
-    pub(super) atoms: Vec<Atom>,
+pub(in crate::cli::import) struct Part {
+    pub(in crate::cli::import) pri: PriSet,
+    pub(in crate::cli::import) atoms: Vec<Atom>,
 }
 
 impl Part {
     /// All messages.
-    pub(super) const ALL: Self = Self { pri: PriSet::ALL, atoms: Vec::new() };
+    pub(in crate::cli::import) const ALL: Self = Self { pri: PriSet::ALL, atoms: Vec::new() };
 
     /// All messages, as a list of parts.
-    pub(super) fn all() -> Parts {
+    pub(in crate::cli::import) fn all() -> Parts {
         vec![Self::ALL]
     }
 
     /// The messages in both.
-    pub(super) fn and(&self, other: &Self) -> Self {
+    pub(in crate::cli::import) fn and(&self, other: &Self) -> Self {
         let mut atoms = self.atoms.clone();
         atoms.extend(other.atoms.iter().filter(|atom| !self.atoms.contains(atom)).cloned());
         Self { pri: self.pri.and(other.pri), atoms }
     }
 
     /// Returns whether no message can be in it.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::cli::import) fn is_empty(&self) -> bool {
         self.pri == PriSet::NONE
     }
 }
 
 /// Disjoint parts.
-pub(super) type Parts = Vec<Part>;
+pub(in crate::cli::import) type Parts = Vec<Part>;
 
 /// A condition that logweir cannot express, with the word that is not understood.
-pub(super) type Unsaid = String;
+pub(in crate::cli::import) type Unsaid = String;
 
 /// The messages in both.
-pub(super) fn and(left: &Parts, right: &Parts) -> Result<Parts, Unsaid> {
+pub(in crate::cli::import) fn and(left: &Parts, right: &Parts) -> Result<Parts, Unsaid> {
     let mut parts = Vec::new();
     for one in left {
         parts.extend(right.iter().map(|other| one.and(other)).filter(|part| !part.is_empty()));
@@ -87,7 +87,7 @@ pub(super) fn and(left: &Parts, right: &Parts) -> Result<Parts, Unsaid> {
 }
 
 /// All other messages.
-pub(super) fn not(parts: &Parts) -> Result<Parts, Unsaid> {
+pub(in crate::cli::import) fn not(parts: &Parts) -> Result<Parts, Unsaid> {
     let mut rest = vec![Part::ALL];
     for part in parts {
         let mut others = vec![Part { pri: part.pri.not(), atoms: Vec::new() }];
@@ -103,7 +103,7 @@ pub(super) fn not(parts: &Parts) -> Result<Parts, Unsaid> {
 }
 
 /// The messages in either.
-fn or(mut left: Parts, right: &Parts) -> Result<Parts, Unsaid> {
+pub(in crate::cli::import) fn or(mut left: Parts, right: &Parts) -> Result<Parts, Unsaid> {
     'parts: for part in right {
         for known in &mut left {
             if merge(known, part) {
@@ -135,7 +135,7 @@ fn merge(known: &mut Part, part: &Part) -> bool {
 }
 
 /// The union of two disjoint sets of parts.
-pub(super) fn union(mut left: Parts, right: &Parts) -> Parts {
+pub(in crate::cli::import) fn union(mut left: Parts, right: &Parts) -> Parts {
     'parts: for part in right {
         for known in &mut left {
             if merge(known, part) {
@@ -158,7 +158,7 @@ fn bounded(parts: Parts) -> Result<Parts, Unsaid> {
 ///
 /// # Errors
 /// What cannot be expressed.
-pub(super) fn filter(text: &str) -> Result<Parts, Unsaid> {
+pub(in crate::cli::import) fn filter(text: &str) -> Result<Parts, Unsaid> {
     let Some(property) = text.strip_prefix(':') else {
         let pri = PriSet::parse(text).ok_or_else(|| text.to_string())?;
         return Ok(vec![Part { pri, atoms: Vec::new() }]);
@@ -185,7 +185,7 @@ pub(super) fn filter(text: &str) -> Result<Parts, Unsaid> {
 ///
 /// # Errors
 /// What cannot be expressed.
-pub(super) fn expression(text: &str) -> Result<Parts, Unsaid> {
+pub(in crate::cli::import) fn expression(text: &str) -> Result<Parts, Unsaid> {
     let mut tokens = tokens(text)?;
     tokens.reverse();
     let parts = any_of(&mut tokens, 0)?;
@@ -400,18 +400,26 @@ fn modern(basic: &str) -> String {
 /// Facility and severity, by name or by number.
 fn priority(name: &str, sign: &str, value: &str) -> Result<Option<PriSet>, Unsaid> {
     let unsaid = || format!("{name} {sign} {value}");
+    let within = |number: u8, other: u8| match sign {
+        "<=" => number <= other,
+        "<" => number < other,
+        ">=" => number >= other,
+        ">" => number > other,
+        _ => number == other,
+    };
+    let is_order = sign.contains(['<', '>']) && sign != "<>";
     let set = match name {
+        "syslogfacility" if is_order => {
+            let number: u8 = value.parse().map_err(|_| unsaid())?;
+            let all = (0..24).filter(|facility| within(*facility, number));
+            let set = all.filter_map(|facility| PriSet::facility(&facility.to_string()));
+            return Ok(Some(set.fold(PriSet::NONE, PriSet::or)));
+        }
         "syslogfacility" | "syslogfacility-text" => PriSet::facility(value).ok_or_else(unsaid)?,
         "syslogseverity" | "syslogseverity-text" | "syslogpriority" | "syslogpriority-text" => {
             let number = crate::parse::syslog::names::severity(value).ok_or_else(unsaid)?;
-            let wanted = match sign {
-                "<=" => PriSet::severity(|severity| severity <= number),
-                "<" => PriSet::severity(|severity| severity < number),
-                ">=" => PriSet::severity(|severity| severity >= number),
-                ">" => PriSet::severity(|severity| severity > number),
-                _ => PriSet::severity(|severity| severity == number),
-            };
-            if sign.contains(['<', '>']) && sign != "<>" {
+            let wanted = PriSet::severity(|severity| within(severity, number));
+            if is_order {
                 return Ok(Some(wanted));
             }
             wanted

@@ -32,6 +32,8 @@ struct Mapper<'d> {
     document: &'d mut Document,
     defaults: Defaults,
     settings: Settings,
+    /// Whether inputs join repeats.
+    squeezes: bool,
     rulesets: BTreeMap<String, (String, Vec<Statement>)>,
     /// The inputs of each ruleset; those of the main one under the empty name.
     inputs: BTreeMap<String, Vec<String>>,
@@ -47,6 +49,7 @@ pub(super) fn all(statements: &[Placed], document: &mut Document) {
         document,
         defaults: Defaults::default(),
         settings: Settings::default(),
+        squeezes: false,
         rulesets: BTreeMap::new(),
         inputs: BTreeMap::new(),
         address: String::new(),
@@ -90,12 +93,21 @@ impl Mapper<'_> {
     }
 
     /// The messages that reach a ruleset; nothing if all inputs belong to others.
-    fn flow_of(&self, ruleset: &str) -> Option<Flow> {
-        let from = match self.inputs.get(ruleset) {
+    fn flow_of(&mut self, ruleset: &str) -> Option<Flow> {
+        let mut from = match self.inputs.get(ruleset) {
             Some(inputs) => inputs.clone(),
             None if self.inputs.is_empty() => Vec::new(),
             None => return None,
         };
+        if self.squeezes {
+            let mut table = Table::new("filter", self.document.name("repeats"));
+            if !from.is_empty() {
+                table.texts("from", &from);
+            }
+            table.text("squeeze", "30s");
+            from = vec![table.name().to_string()];
+            self.document.push(table);
+        }
         Some(Flow { from, rest: Part::all() })
     }
 
@@ -125,6 +137,11 @@ impl Mapper<'_> {
             "defaultnetstreamdrivercertfile" => tls(1),
             "defaultnetstreamdriverkeyfile" => tls(2),
             "inputtcpserverstreamdrivermode" => self.settings.tls = value == "1",
+            "inputtcpserverstreamdriverauthmode" => self.settings.auth = value.into(),
+            "inputtcpserverstreamdriverpermittedpeer" => {
+                self.settings.peers.extend(source::words(value));
+            }
+            "repeatedmsgreduction" => self.squeezes = value.eq_ignore_ascii_case("on"),
             _ => {}
         }
     }
@@ -164,7 +181,11 @@ impl Mapper<'_> {
             "module" => match object.get("load").to_ascii_lowercase().as_str() {
                 "builtin:omfile" => self.defaults.file.extend(object.keys.clone()),
                 "builtin:omfwd" => self.defaults.forward.extend(object.keys.clone()),
-                "imtcp" => self.settings.tls |= object.get("streamdriver.mode") == "1",
+                "imtcp" => {
+                    self.settings.tls |= object.get("streamdriver.mode") == "1";
+                    self.settings.auth = object.get("streamdriver.authmode").into();
+                    self.settings.peers = source::words(object.get("permittedpeer")).collect();
+                }
                 _ => {}
             },
             _ => {}
@@ -306,10 +327,13 @@ impl Mapper<'_> {
             "actionsendstreamdrivermode" => {
                 self.defaults.forward.insert("streamdrivermode".into(), value.into());
             }
-            "repeatedmsgreduction" if value == "on" => {
-                let instead = "squeeze = \"30s\" on a filter before the outputs";
-                self.document.leave(at, "$RepeatedMsgReduction", instead);
+            "actionsendstreamdriverauthmode" => {
+                self.defaults.forward.insert("streamdriverauthmode".into(), value.into());
             }
+            "actionsendstreamdriverpermittedpeer" => {
+                self.defaults.forward.insert("streamdriverpermittedpeers".into(), value.into());
+            }
+            "repeatedmsgreduction" => {}
             "systemlogratelimitinterval" | "imjournalratelimitinterval" if value != "0" => {
                 self.document.leave(at, name, "rate = \"1000/s\" on a filter");
             }

@@ -5,11 +5,11 @@
 //! and [`source`] to inputs.
 
 mod action;
-mod condition;
+pub(super) mod condition;
 mod map;
-mod pri;
-mod select;
-mod source;
+pub(super) mod pri;
+pub(super) mod select;
+pub(super) mod source;
 mod syntax;
 mod template;
 

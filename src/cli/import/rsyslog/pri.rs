@@ -5,16 +5,16 @@ use crate::parse::syslog::names::{self, FACILITIES, SEVERITIES};
 
 /// For each facility, the selected severities, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PriSet([u8; 24]);
+pub(in crate::cli::import) struct PriSet([u8; 24]);
 
 impl PriSet {
     /// All messages.
-    pub(super) const ALL: Self = Self([0xff; 24]);
+    pub(in crate::cli::import) const ALL: Self = Self([0xff; 24]);
     /// No message.
-    pub(super) const NONE: Self = Self([0; 24]);
+    pub(in crate::cli::import) const NONE: Self = Self([0; 24]);
 
     /// Parses a selector; `None` if it is invalid.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(in crate::cli::import) fn parse(text: &str) -> Option<Self> {
         let mut set = Self::NONE;
         for part in text.split(';').filter(|part| !part.is_empty()) {
             let (facilities, severity) = part.rsplit_once('.')?;
@@ -38,7 +38,7 @@ impl PriSet {
     }
 
     /// The messages of a facility.
-    pub(super) fn facility(name: &str) -> Option<Self> {
+    pub(in crate::cli::import) fn facility(name: &str) -> Option<Self> {
         let facility = names::facility(&name.to_ascii_lowercase())
             .or_else(|| name.parse().ok().filter(|number| *number < 24))?;
         let mut set = Self::NONE;
@@ -47,34 +47,34 @@ impl PriSet {
     }
 
     /// The messages whose severity number satisfies `wanted`.
-    pub(super) fn severity(wanted: impl Fn(u8) -> bool) -> Self {
+    pub(in crate::cli::import) fn severity(wanted: impl Fn(u8) -> bool) -> Self {
         let mask = (0..8).filter(|severity| wanted(*severity)).fold(0, |mask, s| mask | 1 << s);
         Self([mask; 24])
     }
 
     /// The messages in both.
-    pub(super) fn and(self, other: Self) -> Self {
+    pub(in crate::cli::import) fn and(self, other: Self) -> Self {
         Self(std::array::from_fn(|at| self.0[at] & other.0[at]))
     }
 
     /// The messages in either.
-    pub(super) fn or(self, other: Self) -> Self {
+    pub(in crate::cli::import) fn or(self, other: Self) -> Self {
         Self(std::array::from_fn(|at| self.0[at] | other.0[at]))
     }
 
     /// All other messages.
-    pub(super) fn not(self) -> Self {
+    pub(in crate::cli::import) fn not(self) -> Self {
         Self(self.0.map(|severities| !severities))
     }
 
     /// The numbers of the priorities, as they precede a message.
-    pub(super) fn numbers(self) -> Vec<u8> {
+    pub(in crate::cli::import) fn numbers(self) -> Vec<u8> {
         (0..192_u8).filter(|pri| self.0[usize::from(pri / 8)] >> (pri % 8) & 1 == 1).collect()
     }
 
     /// The set as disjoint selectors: facilities (none: all of them) and severities (none: all of
     /// them).
-    pub(super) fn selectors(self) -> Vec<(Vec<String>, Vec<String>)> {
+    pub(in crate::cli::import) fn selectors(self) -> Vec<(Vec<String>, Vec<String>)> {
         let mut done: Vec<u8> = vec![0];
         let mut selectors = Vec::new();
         for mask in self.0 {

@@ -7,14 +7,14 @@ use crate::config::pattern;
 use crate::parse::syslog::names::FACILITIES;
 
 /// The selectors of one node: a key and its values.
-pub(super) type Selectors = Vec<(&'static str, Vec<String>)>;
+pub(in crate::cli::import) type Selectors = Vec<(&'static str, Vec<String>)>;
 
 /// The chain of nodes that passes exactly the messages of a part. It is a single chain, so that
 /// messages stay in order.
 ///
 /// # Errors
 /// What no selector can express.
-pub(super) fn chain(part: &Part) -> Result<Vec<Selectors>, String> {
+pub(in crate::cli::import) fn chain(part: &Part) -> Result<Vec<Selectors>, String> {
     let mut chain: Vec<Selectors> = vec![Vec::new()];
     match &part.pri.selectors()[..] {
         [(facilities, severities)] => {

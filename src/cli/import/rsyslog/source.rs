@@ -12,6 +12,9 @@ pub(super) struct Settings {
     pub(super) key: String,
     /// True if imtcp's driver is a TLS driver and its mode is on.
     pub(super) tls: bool,
+    /// How clients are known, and by what.
+    pub(super) auth: String,
+    pub(super) peers: Vec<String>,
 }
 
 /// Converts an `input(…)` to an input; returns the node's name, if that is possible.
@@ -94,11 +97,43 @@ fn secured(table: &mut Table, settings: &Settings, object: &Object) {
     let ca = or("tls.cacert", &or("streamdriver.cafile", &settings.ca));
     let quoted = crate::cli::import::document::quoted;
     let mut keys = vec![format!("cert = {}", quoted(&cert)), format!("key = {}", quoted(&key))];
-    let authorized = or("tls.authmode", object.get("streamdriver.authmode"));
-    if !ca.is_empty() && !authorized.is_empty() && authorized != "anon" {
-        keys.push(format!("client_ca = {}", quoted(&ca)));
+    let auth = or("tls.authmode", &or("streamdriver.authmode", &settings.auth));
+    let own = [object.get("tls.permittedpeer"), object.get("permittedpeer")];
+    let own = own.into_iter().flat_map(words);
+    let mut peers: Vec<_> = own.collect();
+    if peers.is_empty() {
+        peers.clone_from(&settings.peers);
+    }
+    match auth.rsplit('/').next().unwrap_or_default() {
+        "fingerprint" => keys.push(by_fingerprint(&peers)),
+        "" | "anon" => {}
+        way => {
+            if !ca.is_empty() {
+                keys.push(format!("client_ca = {}", quoted(&ca)));
+            }
+            if way == "name" && !peers.is_empty() {
+                keys.push(format!("names = {}", list(&peers)));
+            }
+        }
     }
     table.raw("tls", format!("{{ {} }}", keys.join(", ")));
+}
+
+/// The words of a value that may be a list.
+pub(in crate::cli::import) fn words(value: &str) -> impl Iterator<Item = String> {
+    value.split([',', '\n']).map(|word| word.trim().to_string()).filter(|word| !word.is_empty())
+}
+
+/// The keys that make certificates good by their fingerprints.
+pub(in crate::cli::import) fn by_fingerprint(prints: &[String]) -> String {
+    format!("verify = \"fingerprint\", fingerprints = {}", list(prints))
+}
+
+/// A list of texts.
+pub(in crate::cli::import) fn list(texts: &[String]) -> String {
+    let quoted: Vec<_> =
+        texts.iter().map(|text| crate::cli::import::document::quoted(text)).collect();
+    format!("[{}]", quoted.join(", "))
 }
 
 /// Converts a module that needs no `input(…)` to an input.

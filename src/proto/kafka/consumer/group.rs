@@ -489,8 +489,13 @@ impl Consumer {
         if error != errors::NONE {
             return group.refused(error, None, now);
         }
-        group.found = true;
-        self.cluster.coordinate(host, u16::try_from(port).unwrap_or(0), now);
+        match u16::try_from(port) {
+            Ok(port @ 1..) => {
+                group.found = true;
+                self.cluster.coordinate(host, port, now);
+            }
+            _ => group.refused(15, None, now),
+        }
     }
 
     fn beaten(&mut self, beaten: Beaten, now: Mono) {

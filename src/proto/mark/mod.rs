@@ -1,0 +1,4 @@
+//! Marks: a message from time to time that says that logging works.
+
+pub mod config;
+mod source;
