@@ -31,6 +31,7 @@ pub(super) fn lines(
     page.peers();
     page.spool();
     page.input();
+    page.waiting();
     page.lines
 }
 
@@ -276,6 +277,18 @@ impl Page<'_> {
                 duration(reader.lag_seconds)
             );
             self.labelled("reader", &text, Style::new());
+        }
+    }
+
+    /// What waits at an input's source.
+    fn waiting(&mut self) {
+        if self.view.node.waiting.is_empty() {
+            return;
+        }
+        self.heading("SOURCE");
+        for part in &self.view.node.waiting {
+            let text = format!("{}  lag {} lines", part.name, part.lines);
+            self.labelled("part", &text, Style::new());
         }
     }
 
