@@ -38,6 +38,9 @@ pub(super) fn is_refused(token: &Token, request: &Request) -> Option<Page> {
     }
 }
 
+/// A page, and whether only its head is asked for.
+type Asked = (Page, bool);
+
 /// Status, kind and body.
 type Answer = (&'static str, &'static str, String);
 
@@ -60,7 +63,7 @@ pub(super) struct Answers {
     snapshot: Option<Arc<Snapshot>>,
     /// How long the server waited for the snapshot.
     waited: Duration,
-    made: Vec<((Page, bool), Arc<[u8]>)>,
+    made: Vec<(Asked, Arc<[u8]>)>,
 }
 
 impl Answers {
