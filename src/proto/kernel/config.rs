@@ -29,7 +29,8 @@ impl Input for KernelPlan {
         key: Some(Key::new(
             "kernel",
             Value::True,
-            "The messages of the kernel are read from /dev/kmsg, from the last one that was stored.",
+            "The messages of the kernel are read from /dev/kmsg, from the last one that was \
+             stored.",
         )),
         name: "kernel input",
         forms: &[Form {

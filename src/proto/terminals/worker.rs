@@ -183,7 +183,7 @@ mod tests {
         let mut session = session("root");
         let mut output = session.output(Some("root"));
         let batch = batch_of("su: \x1b[2Jx\x07\ty\u{9b}\n");
-        let written = output.append(&[batch.clone()]);
+        let written = output.append(std::slice::from_ref(&batch));
         assert_eq!((written.bytes, written.refused.lines), (batch.bytes.len(), 0));
         assert_eq!(session.shown("}\n"), "\nsu: \\x1b[2Jx\\x07\ty\\u{9b}\n");
     }

@@ -26,7 +26,7 @@ pub(super) struct Call {
     /// Texts and words.
     pub(super) words: Vec<String>,
     /// Options, and what else is in parentheses or braces of its own.
-    pub(super) inside: Vec<Call>,
+    pub(super) inside: Vec<Self>,
     /// True for a name alone, which is a word of what it is in.
     is_bare: bool,
     pub(super) line: usize,
