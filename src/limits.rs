@@ -253,8 +253,8 @@ pub const MINUTES_FILE_MAX: u64 = 32 << 20;
 pub const AUDIT_PIECE: usize = 64 * 1024;
 /// Closed windows that wait to be told; of more, the oldest are told later, with what changes.
 pub const TOLD_WAITING: usize = 4;
-/// Windows of nodes that `logweir audit` holds, about 300 bytes each; of more, the oldest windows are
-/// left out.
+/// Windows of nodes that `logweir audit` holds, about 300 bytes each; of more, the oldest are left
+/// out.
 pub const AUDIT_ENTRIES_MAX: usize = 400_000;
 /// Minutes of all nodes in an answer where none are asked for: an hour.
 pub const MINUTES_DEFAULT: u32 = 60;

@@ -374,3 +374,23 @@ fn access_of_another_user_is_what_that_user_may_do() {
     assert_eq!(code, Some(1));
     assert!(said.contains("there is no user no-such-user"), "{said}");
 }
+
+#[test]
+fn repeats_held_in_memory_are_warned_about_where_a_sender_was_told_otherwise() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("c.toml");
+    let said = |input: &str| {
+        let text = format!(
+            "[input.i]\n{input}\n[filter.f]\nsqueeze = \"30s\"\n[spool.s]\nfrom = \"f\"\n\
+             dir = \"/var/spool/logweir/s\"\n"
+        );
+        fs::write(&file, text).unwrap();
+        let output = crate::util::run(&["check", "-c", file.to_str().unwrap()], b"");
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let warning = "filter.f.squeeze: the repeats that it holds are in memory only";
+    assert!(said("relp = \"127.0.0.1:2514\"").contains(warning));
+    assert!(said("kernel = true").contains(warning));
+    assert!(!said("udp = \"127.0.0.1:8420\"").contains(warning));
+}

@@ -362,7 +362,8 @@ fn what_a_filter_has_printed_it_has_read() {
 #[test]
 fn python_prints_each_line_at_once() {
     let daemon = Daemon::start(
-        "[filter.env]\nfrom = \"in\"\nrun = 'while read -r line; do echo \"$PYTHONUNBUFFERED $line\"; done'\n\
+        "[filter.env]\nfrom = \"in\"\n\
+         run = 'while read -r line; do echo \"$PYTHONUNBUFFERED $line\"; done'\n\
          [output.all]\nfrom = \"env\"\nfile = \"{dir}/all\"\n",
     );
     daemon.send(b"x\n");

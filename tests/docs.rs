@@ -148,7 +148,7 @@ fn completed(block: &Block) -> String {
             .unwrap();
     }
     if !has("output") && !nodes.iter().any(|node| loose(&node)) {
-        text += "\n[output.rest]\nstdout = true\n";
+        text += "\n[output.shown]\nstdout = true\n";
     }
     text
 }

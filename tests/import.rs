@@ -18,11 +18,20 @@ use crate::util::{LOGWEIR, free_port, run, wait_for};
 
 /// The configurations, by name, with their words for rsyslog's time.
 fn corpus() -> Vec<(String, String)> {
+    corpus_of("conf")
+}
+
+/// Those of syslog-ng.
+fn corpus_of_syslog_ng() -> Vec<(String, String)> {
+    corpus_of("ng")
+}
+
+fn corpus_of(wanted: &str) -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import");
     let mut found: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+        .filter(|path| path.extension().is_some_and(|extension| extension == wanted))
         .map(|path| {
             let name = path.file_stem().unwrap().to_str().unwrap().to_string();
             (name, std::fs::read_to_string(path).unwrap())
@@ -182,8 +191,79 @@ fn through_rsyslog(program: &Path, text: &str, tcp: bool) -> BTreeMap<PathBuf, S
     files(&out)
 }
 
+/// What syslog-ng makes of them.
+fn through_syslog_ng(program: &Path, text: &str, tcp: bool) -> BTreeMap<PathBuf, String> {
+    let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+    let (own, out) = (dir.path().join("own"), dir.path().join("out"));
+    std::fs::create_dir_all(&own).unwrap();
+    std::fs::create_dir_all(&out).unwrap();
+    let sentinel = format!(
+        "\nfilter f_sentinel {{ program(\"sentinel\"); }};\n\
+         log {{ source(s_net); filter(f_sentinel); destination {{ file(\"{}/sentinel\"); }}; \
+         flags(final); }};\nlog {{",
+        own.display()
+    );
+    let config = own.join("syslog-ng.conf");
+    std::fs::write(&config, filled(&text.replacen("\nlog {", &sentinel, 1), &out, port)).unwrap();
+    let root = std::env::var_os("LOGWEIR_SYSLOG_NG_ROOT").map(PathBuf::from);
+    let mut command = Command::new(program);
+    if let Some(root) = root {
+        let find = |name: &str| -> Vec<PathBuf> {
+            let found = Command::new("find").arg(&root).args(["-name", name]).output().unwrap();
+            let found = String::from_utf8(found.stdout).unwrap();
+            found.lines().map(|path| Path::new(path).parent().unwrap().to_path_buf()).collect()
+        };
+        command.env("LD_LIBRARY_PATH", std::env::join_paths(find("*.so*")).unwrap());
+        command.arg("--module-path").arg(&find("libaffile.so")[0]);
+    }
+    let child = command
+        .args(["-F", "--no-caps", "-f"])
+        .arg(&config)
+        .arg("-R")
+        .arg(own.join("persist"))
+        .arg("-p")
+        .arg(own.join("pid"))
+        .arg("-c")
+        .arg(own.join("ctl"))
+        .env("TZ", "UTC")
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(own.join("errors")).unwrap())
+        .spawn()
+        .unwrap();
+    let mut syslog_ng = Killed(child);
+    let mut messages = messages("");
+    messages.push("<13>Nov 27 10:00:00 h sentinel: the end".into());
+    wait_for("syslog-ng to run", || {
+        let ended = syslog_ng.0.try_wait().unwrap();
+        let said = std::fs::read_to_string(own.join("errors")).unwrap_or_default();
+        assert!(ended.is_none(), "{text}\n{said}");
+        own.join("ctl").exists().then_some(())
+    });
+    send(port, tcp, &messages);
+    wait_for("syslog-ng's sentinel", || {
+        std::fs::metadata(own.join("sentinel")).is_ok_and(|data| data.len() > 0).then_some(())
+    });
+    syslog_ng.end();
+    files(&out)
+}
+
+/// Where syslog-ng is.
+fn syslog_ng() -> Option<PathBuf> {
+    let root = std::env::var_os("LOGWEIR_SYSLOG_NG_ROOT").map(PathBuf::from).unwrap_or_default();
+    let program = Path::new("/").join(root.join("usr/sbin/syslog-ng"));
+    if program.exists() {
+        return Some(program);
+    }
+    crate::util::skip_missing("syslog-ng");
+    None
+}
+
 /// What the imported configuration makes of them.
 fn through_logweir(text: &str, tcp: bool) -> BTreeMap<PathBuf, String> {
+    through_logweir_from("rsyslog", text, tcp)
+}
+
+fn through_logweir_from(other: &str, text: &str, tcp: bool) -> BTreeMap<PathBuf, String> {
     let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
     let own = dir.path().join("own");
     let out = dir.path().join("out");
@@ -191,7 +271,7 @@ fn through_logweir(text: &str, tcp: bool) -> BTreeMap<PathBuf, String> {
     std::fs::create_dir_all(&out).unwrap();
     let theirs = own.join("rsyslog.conf");
     std::fs::write(&theirs, filled(text, &out, port)).unwrap();
-    let imported = import(&theirs);
+    let imported = run(&["import", other, theirs.to_str().unwrap()], b"");
     let control = own.join("control.sock");
     let config = own.join("logweir.toml");
     let imported = String::from_utf8(imported.stdout).unwrap();
@@ -267,37 +347,77 @@ fn the_same_messages_leave_the_same_files() {
         let theirs = through_rsyslog(&program, &text, tcp);
         assert!(!theirs.is_empty(), "{name}: rsyslog writes nothing");
         let ours = through_logweir(&text, tcp);
-        // What one file takes from several nodes is mixed within a batch.
-        let mixed = text.contains("#@ any order");
-        let names: std::collections::BTreeSet<_> = theirs.keys().chain(ours.keys()).collect();
-        for file in names {
-            let (theirs, ours) = (theirs.get(file), ours.get(file));
-            if theirs != ours {
-                let lines = |text: Option<&String>| -> Vec<String> {
-                    text.map_or_else(Vec::new, |text| text.lines().map(str::to_string).collect())
-                };
-                let (mut theirs, mut ours) = (lines(theirs), lines(ours));
-                if mixed {
-                    theirs.sort();
-                    ours.sort();
-                }
-                if theirs == ours {
-                    continue;
-                }
-                let at = theirs.iter().zip(&ours).position(|(one, other)| one != other);
-                let at = at.unwrap_or_else(|| theirs.len().min(ours.len()));
-                wrong.push(format!(
-                    "{name}: {}: line {at} of {} and {}:\n  rsyslog {:?}\n  logweir {:?}",
-                    file.display(),
-                    theirs.len(),
-                    ours.len(),
-                    theirs.get(at),
-                    ours.get(at)
-                ));
-            }
-        }
+        compare(&name, &text, (&theirs, &ours), &mut wrong);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_same_messages_through_syslog_ng_leave_the_same_files() {
+    let Some(program) = syslog_ng() else { return };
+    let mut wrong = Vec::new();
+    for (name, text) in corpus_of_syslog_ng() {
+        let tcp = text.contains("#@ tcp");
+        let theirs = through_syslog_ng(&program, &text, tcp);
+        assert!(!theirs.is_empty(), "{name}: syslog-ng writes nothing");
+        let ours = through_logweir_from("syslog-ng", &text, tcp);
+        compare(&name, &text, (&theirs, &ours), &mut wrong);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Adds what differs between the files of two programs.
+fn compare(
+    name: &str,
+    text: &str,
+    (theirs, ours): (&BTreeMap<PathBuf, String>, &BTreeMap<PathBuf, String>),
+    wrong: &mut Vec<String>,
+) {
+    // What one file takes from several nodes is mixed within a batch.
+    let mixed = text.contains("#@ any order");
+    let names: std::collections::BTreeSet<_> = theirs.keys().chain(ours.keys()).collect();
+    for file in names {
+        let (theirs, ours) = (theirs.get(file), ours.get(file));
+        if theirs != ours {
+            let lines = |text: Option<&String>| -> Vec<String> {
+                text.map_or_else(Vec::new, |text| text.lines().map(str::to_string).collect())
+            };
+            let (mut theirs, mut ours) = (lines(theirs), lines(ours));
+            if mixed {
+                theirs.sort();
+                ours.sort();
+            }
+            if theirs == ours {
+                continue;
+            }
+            let at = theirs.iter().zip(&ours).position(|(one, other)| one != other);
+            let at = at.unwrap_or_else(|| theirs.len().min(ours.len()));
+            wrong.push(format!(
+                "{name}: {}: line {at} of {} and {}:\n  theirs {:?}\n  ours   {:?}",
+                file.display(),
+                theirs.len(),
+                ours.len(),
+                theirs.get(at),
+                ours.get(at)
+            ));
+        }
+    }
+}
+
+#[test]
+fn a_hosts_own_messages_are_imported_whole() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import/38-host-of-old.conf");
+    let output = import(&file);
+    let made = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{made}");
+    for lines in [
+        "[input.kernel]\nkernel = true\n",
+        "[input.mark]\nmark = \"900s\"\n",
+        "[filter.repeats]\nfrom = [\"local\", \"kernel\", \"mark\"]\nsqueeze = \"30s\"\n",
+        "severity = \"emerg\"\nusers = \"*\"\n",
+    ] {
+        assert!(made.contains(lines), "{lines}\n{made}");
+    }
 }
 
 #[test]
@@ -371,7 +491,8 @@ filter f_cron { program("^cron") and not host("web1" type(string)); };
 filter f_rest { not filter(f_auth) and not facility(mail); };
 destination d_auth { file("{dir}/auth" template(t_plain)); };
 destination d_cron { file("{dir}/cron"); };
-destination d_hosts { file("{dir}/hosts/$HOST/$PROGRAM.log" template("${ISODATE} ${HOST} ${MSGHDR}${MSG}\n")); };
+destination d_hosts { file("{dir}/hosts/$HOST/$PROGRAM.log"
+    template("${ISODATE} ${HOST} ${MSGHDR}${MSG}\n")); };
 destination d_worse { file("{dir}/worse" perm(0600)); };
 log { source(s_net); filter(f_cron); destination(d_cron); flags(final); };
 log { source(s_net); filter(f_auth); destination(d_auth); };
@@ -458,13 +579,17 @@ fn what_syslog_ng_has_and_logweir_not_is_left_with_what_to_do() {
 source s_local { system(); internal(); };
 source s_tls {
     network(port(6514) transport("tls")
-        tls(key-file("/k.pem") cert-file("/c.pem") ca-file("/ca.pem") peer-verify(required-trusted)));
+        tls(key-file("/k.pem") cert-file("/c.pem") ca-file("/ca.pem")
+            peer-verify(required-trusted)));
     syslog(transport("tls") port(6515)
         tls(key-file("/k.pem") cert-file("/c.pem")
             trusted-keys("SHA1:E1:2D:53:2B:7C:6B:8A:29:A2:76:C8:64:36:0B:08:4B:7A:F1:9E:9D")));
     amqp(host("h"));
 };
-source s_files { wildcard-file(base-dir("/srv/log/") filename-pattern("*.log") recursive(yes)); file("/proc/kmsg"); };
+source s_files {
+    wildcard-file(base-dir("/srv/log/") filename-pattern("*.log") recursive(yes));
+    file("/proc/kmsg");
+};
 rewrite r_x { set("x" value("HOST")); };
 destination d_hub { syslog("hub.example.org" port(6514) transport("tls")
     tls(ca-file("/ca.pem")) disk-buffer(disk-buf-size(1073741824) reliable(yes))); };

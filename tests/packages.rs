@@ -34,6 +34,7 @@ const LOGWEIR_DEB: &str = "\
 -rw-r--r-- /usr/share/man/man1/logweir.1.gz
 -rw-r--r-- /usr/share/man/man5/logweir-spool.5.gz
 -rw-r--r-- /usr/share/man/man5/logweir.toml.5.gz
+-rw-r--r-- /usr/share/man/man7/logweir-audit.7.gz
 -rw-r--r-- /usr/share/man/man7/logweir-control.7.gz
 -rw-r--r-- /usr/share/zsh/vendor-completions/_logweir
 ";
@@ -79,6 +80,7 @@ const LOGWEIR_RPM: &str = "\
 -rw-r--r-- /usr/share/man/man1/logweir.1.gz d
 -rw-r--r-- /usr/share/man/man5/logweir-spool.5.gz d
 -rw-r--r-- /usr/share/man/man5/logweir.toml.5.gz d
+-rw-r--r-- /usr/share/man/man7/logweir-audit.7.gz d
 -rw-r--r-- /usr/share/man/man7/logweir-control.7.gz d
 -rw-r--r-- /usr/share/zsh/site-functions/_logweir
 ";

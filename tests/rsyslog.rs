@@ -401,7 +401,8 @@ fn a_client_is_known_by_the_fingerprint_of_a_certificate_that_it_made_itself() {
         let (ca, path) =
             (certificates.path("ca.pem"), |end: &str| certificates.path(&format!("{name}.{end}")));
         format!(
-            "tls = {{ ca = \"{ca}\", cert = \"{}\", key = \"{}\", name = [\"x.example\", \"*host\"] }}\n",
+            "tls = {{ ca = \"{ca}\", cert = \"{}\", key = \"{}\", \
+             name = [\"x.example\", \"*host\"] }}\n",
             path("pem"),
             path("key")
         )

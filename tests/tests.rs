@@ -1,5 +1,6 @@
 //! The integration tests, in one binary. Each module is about one thing a user does:
 //!
+//! - `audit`: every node counts by the minute, and the counts of all hosts add up;
 //! - `addresses`: an input's address is not there yet, or is lost while the daemon runs;
 //! - `check`: the configuration is checked and drawn;
 //! - `flow`: lines go in and come out;
@@ -49,6 +50,7 @@
 
 mod addresses;
 mod assets;
+mod audit;
 mod bad_start;
 mod booted;
 mod check;

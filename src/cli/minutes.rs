@@ -50,7 +50,7 @@ fn add(text: &mut String, node: &NodeMinutes, width: usize) {
 
 /// The reasons of drops, those of the kernel included.
 fn reasons(counts: &MinuteCounts) -> String {
-    let kernel = (counts.kernel_drops > 0).then(|| ("kernel_drops", counts.kernel_drops));
+    let kernel = (counts.kernel_drops > 0).then_some(("kernel_drops", counts.kernel_drops));
     let dropped = counts.dropped.iter().map(|(reason, lines)| (reason.as_str(), *lines));
     dropped.chain(kernel).map(|(reason, lines)| format!("  {reason} {lines}")).collect()
 }

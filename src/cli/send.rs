@@ -61,15 +61,19 @@ pub(super) struct Tls {
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
     /// With TLS: the name required in the peer's certificate, if it is not the host's
-    #[arg(long, value_name = "NAME")]
-    tls_name: Option<PeerName>,
+    #[arg(long, value_name = "NAME", value_parser = peer_name)]
+    tls_name: Option<Box<PeerName>>,
+}
+
+fn peer_name(text: &str) -> Result<Box<PeerName>, String> {
+    text.parse().map(Box::new)
 }
 
 impl Tls {
     /// Converts them to connection options.
     pub(super) fn options(&self) -> Options {
         let own = self.cert.clone().zip(self.key.clone());
-        let names = self.tls_name.iter().cloned().collect();
+        let names = self.tls_name.as_deref().into_iter().cloned().collect();
         let tls = ClientTlsPlan { ca: self.ca.clone(), own, names, ..ClientTlsPlan::default() };
         Options { tls, ..Options::default() }
     }

@@ -19,8 +19,8 @@ const RUN: Key = Key::new(
 const SQUEEZE: Key = Key::new(
     "squeeze",
     Value::Time(SQUEEZE_MIN),
-    "Joins the repeats of a message that come within this time: the first passes, the others become \
-     \"message repeated N times: [TEXT]\".",
+    "Joins the repeats of a message that come within this time: the first passes, the others \
+     become \"message repeated N times: [TEXT]\".",
 );
 
 /// The choices for a filter.

@@ -233,7 +233,7 @@ impl Look {
 
     /// The folder in which something is made.
     fn folder_of(&mut self, at: &str, path: &Path) {
-        self.folder(at, path.parent().unwrap_or(Path::new("/")));
+        self.folder(at, path.parent().unwrap_or_else(|| Path::new("/")));
     }
 
     /// A folder in which files are made; it is made where it is missing.
@@ -261,8 +261,8 @@ impl Look {
 
     /// Where the packaged unit lets nothing be written, whoever owns it.
     fn read_only(&mut self, at: &str, path: &Path) {
-        let is_below = |folder: &&str| path.starts_with(folder);
-        if self.is_service && !UNIT_WRITES.iter().any(|folder| is_below(&folder)) {
+        let is_below = |folder: &str| path.starts_with(folder);
+        if self.is_service && !UNIT_WRITES.iter().any(|folder| is_below(folder)) {
             let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
             self.fault(
                 at,

@@ -161,7 +161,7 @@ impl Children {
         drop(command);
         let pid = child.id();
         let group = Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX));
-        let stdout = screen.map(ChildStdout::from).or(child.stdout.take());
+        let stdout = screen.map(ChildStdout::from).or_else(|| child.stdout.take());
         let taken = (child.stdin.take(), stdout, child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = taken else {
             return Err(ErrorKind::BrokenPipe.into());

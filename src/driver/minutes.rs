@@ -77,8 +77,9 @@ pub(super) struct MinuteKeeper {
     found: Vec<Line>,
     /// Since when this daemon counts, in seconds since 1970.
     since: u64,
-    /// When it is next time to save and to tell.
-    next: Mono,
+    /// When it is next time to save and to tell; `None` while nothing happens, so that an idle
+    /// daemon is not woken.
+    next: Option<Mono>,
     teller: Teller,
 }
 
@@ -91,9 +92,8 @@ impl MinuteKeeper {
             Line::Since { since, .. } => Some(*since),
             _ => None,
         });
-        let since = earlier.unwrap_or(now as u64);
-        let next = clock.mono() + until_close(clock.wall());
-        Self { clock, file, found, since, next, teller }
+        let since = earlier.unwrap_or_else(|| Minute::of(clock.wall()).seconds());
+        Self { clock, file, found, since, next: None, teller }
     }
 
     /// Has the engine go on with it, once its spools are open.
@@ -110,43 +110,53 @@ impl MinuteKeeper {
     }
 
     /// When there is something to do.
-    pub(super) fn deadline(&self) -> Mono {
+    pub(super) fn deadline(&self) -> Option<Mono> {
         self.next
     }
 
     /// Saves and tells what is due. Returns whether there is something for those who are told.
     pub(super) fn look(&mut self, engine: &mut Engine, now: Mono) -> bool {
-        if now < self.next {
+        if self.next.is_some_and(|next| now < next) {
             return false;
         }
         let wall = self.clock.wall();
-        self.next = now + until_close(wall);
+        if self.next.is_none() {
+            self.next = Some(now + until_close(wall));
+            return false;
+        }
         let mut is_told = false;
         if let Some(length) = self.teller.window() {
             let windows = engine.take_windows(length, Minute::of(wall));
             let nodes = engine.plan().nodes.len();
-            self.save(engine);
+            let _ = self.save(engine);
             let (since, minute) = (self.since, Minute::of(wall));
             self.teller.tell(Told { since, minute, length, nodes, windows });
             is_told = true;
+            self.next = Some(now + until_close(wall));
         } else {
-            self.save(engine);
+            self.next = self.save(engine).then(|| now + until_close(wall));
         }
         is_told
     }
 
     /// Saves everything, at the end.
     pub(super) fn finish(&mut self, engine: &mut Engine) {
-        self.save(engine);
+        let _ = self.save(engine);
         self.file.finish();
     }
 
-    fn save(&mut self, engine: &mut Engine) {
+    /// Saves what has changed. Returns whether anything has.
+    fn save(&mut self, engine: &mut Engine) -> bool {
         let written = seconds(self.clock.wall());
         let since = Line::Since { since: self.since, written };
-        let rows = engine.take_unsaved().into_iter().map(Line::Row);
+        let rows = engine.take_unsaved();
+        if rows.is_empty() {
+            return false;
+        }
+        let rows = rows.into_iter().map(Line::Row);
         let dates = engine.spool_dates().into_iter().map(|dates| Line::Dates { written, dates });
         self.file.keep(std::iter::once(since).chain(rows).chain(dates).collect());
+        true
     }
 
     /// The minutes of some nodes.

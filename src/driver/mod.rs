@@ -298,7 +298,7 @@ impl Daemon {
         let pipes = self.engine.has_unread().then(|| self.looked_at_pipes + limits::PIPES_EVERY);
         let unacknowledged = self.links.acknowledge_all(&mut self.engine, self.clock.mono());
         let own = report.into_iter().chain(pipes).chain(unacknowledged);
-        let own = own.chain([self.minutes.deadline()]);
+        let own = own.chain(self.minutes.deadline());
         let own = own.chain(self.manager.deadline()).chain(self.reload.deadline());
         let own = own.chain(self.udp.deadline()).chain(self.children.deadline());
         let next = self.engine.deadline().into_iter().chain(own).min()?;

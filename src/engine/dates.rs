@@ -110,8 +110,8 @@ mod tests {
     #[test]
     fn of_too_many_changes_the_oldest_are_forgotten() {
         let mut dates = Dates::default();
-        for line in 0..=SPOOL_DATES_MAX as u64 {
-            dates.note(line, line + 1, Minute::from_number(line as u32 % 2 + 5));
+        for (line, minute) in (0..=SPOOL_DATES_MAX as u64).zip([5, 6].into_iter().cycle()) {
+            dates.note(line, line + 1, Minute::from_number(minute));
         }
         assert_eq!(dates.runs.len(), SPOOL_DATES_MAX);
         assert_eq!(runs(&dates, 0, 3), [(0, 1, 0), (1, 2, 6), (2, 3, 5)]);

@@ -338,6 +338,13 @@ impl NodeMinutes {
 
 #[cfg(test)]
 impl Engine {
+    /// Lines that entered a node, by the number of the minute.
+    pub(crate) fn lines_by_minute(&self, node: &str) -> Vec<(u32, u64)> {
+        let node = self.graph.node(self.graph.find(node).unwrap());
+        let rows = node.ledger.minutes.rows();
+        rows.map(|row| (row.minute.number(), row.counts.entered.lines)).collect()
+    }
+
     /// Checks that the minutes of every node are all that its ledger counted, and that each minute
     /// balances.
     pub(crate) fn check_minutes(&self) {

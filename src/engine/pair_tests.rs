@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::sim::fs::{LOSSES, Loss, SimFs};
 use crate::sim::pair::Pair;
+use crate::sim::world::World;
 
 /// Rounds of two lines each, with time to write cursors in between.
 const ROUNDS: usize = 6;
@@ -91,6 +92,10 @@ fn every_line_arrives_once(name: &str, twist: Twist) {
     let whole = run(sender.clone(), receiver.clone(), name, twist, Loss::None);
     check(&whole, "no crash");
     assert!(is_whole(&whole), "{:?}", whole.pair.received());
+    let minutes = |world: &World, node: &str| world.engine.lines_by_minute(node);
+    let sent = minutes(&whole.pair.sender, "in");
+    assert!(sent.len() > 1, "{sent:?}");
+    assert_eq!(sent, minutes(&whole.pair.receiver, "edge"), "the minute goes along");
     let ends = [(sender.operations(), true), (receiver.operations(), false)];
     for (operations, at_sender) in ends {
         assert!(operations > 30, "{operations}");

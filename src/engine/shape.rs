@@ -1,6 +1,7 @@
 //! The engine's view of a node's plan: what most of the engine asks about a plan's body.
 
 use crate::config::plan::{BodyPlan, SpoolPlan, WhenFull};
+use crate::ledger::told::PROCESS;
 use crate::proto::traits::SinkPlan;
 
 /// The plan of a spool.
@@ -25,12 +26,12 @@ pub(super) fn is_same(one: &BodyPlan, other: &BodyPlan) -> bool {
     }
 }
 
-/// What an input reads from, or an output writes to, on one line; not the command of a process,
+/// What an input reads from, or an output writes to, on one line; of a process not the command,
 /// which may be long and is nobody else's business.
 pub(super) fn place(body: &BodyPlan) -> Option<String> {
-    let has_place = match body.sink() {
-        None => matches!(body, BodyPlan::Input(_)),
-        Some(sink) => !matches!(sink, SinkPlan::Children(_)),
-    };
-    has_place.then(|| body.describe())
+    match body.sink() {
+        Some(SinkPlan::Children(_)) => Some(PROCESS.into()),
+        None if !matches!(body, BodyPlan::Input(_)) => None,
+        _ => Some(body.describe()),
+    }
 }

@@ -80,6 +80,8 @@ pub struct Told {
 
 /// The version of audit lines.
 pub const AUDIT_VERSION: u32 = 1;
+/// What a process reads or writes is told by this word.
+pub const PROCESS: &str = "process";
 /// The kind of the line that a daemon has of itself.
 pub const DAEMON: &str = "daemon";
 

@@ -298,9 +298,10 @@ impl ServerCertVerifier for Peers {
                 .map(|()| ServerCertVerified::assertion())
             }
         };
-        match done {
-            Err(error) if self.any.takes(&error, end_entity) => {}
-            done => drop(done?),
+        if let Err(error) = done
+            && !self.any.takes(&error, end_entity)
+        {
+            return Err(error);
         }
         match self.names.is_empty() {
             true => verify_server_name(&certificate, server_name)?,

@@ -248,6 +248,23 @@ fn lines_that_another_spool_sends_again_are_kept_once() {
 }
 
 #[test]
+fn the_minute_in_which_another_logweir_received_lines_is_kept() {
+    let fs = SimFs::default();
+    let mut writer = start(&fs);
+    let of = |minute: u32, text: &str| {
+        let minute = crate::minute::Minute::from_number(minute);
+        Batch { minute, ..batch_of(text) }
+    };
+    let batches = [of(7, "a\n"), of(0, "b\n"), of(8, "c\nd\n"), of(7, "e\n")];
+    assert_eq!(writer.append(&batches).outcomes.len(), 4);
+    writer.sync().unwrap();
+    let mut reader = Reader::new(fs.clone(), DIR.into(), 0);
+    let read = reader.read(5, 1 << 20).unwrap();
+    let minutes: Vec<_> = read.batches.iter().map(|one| (one.minute.number(), one.lines)).collect();
+    assert_eq!(minutes, [(7, 1), (0, 1), (8, 2), (7, 1)]);
+}
+
+#[test]
 fn a_segment_cut_anywhere_keeps_the_batches_before_the_cut() {
     let fs = SimFs::default();
     let large = SpoolPlan { segment: 10_000, ..plan() };

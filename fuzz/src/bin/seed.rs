@@ -20,6 +20,7 @@ fn main() {
     fluent();
     thrift();
     kafka();
+    kernel();
     spool();
     texts();
     configurations();
@@ -30,6 +31,17 @@ fn put(target: &str, name: impl std::fmt::Display, bytes: &[u8]) {
     let folder = Path::new(FUZZ).join("corpus").join(target);
     fs::create_dir_all(&folder).expect("a folder");
     fs::write(folder.join(format!("seed-{name}")), bytes).expect("writing a seed");
+}
+
+/// Records of the kernel, and of a session.
+fn kernel() {
+    put("kernel", "plain", b"6,339,5140900,-;NET: Registered protocol family 10\n");
+    put(
+        "kernel",
+        "fields",
+        b"7,160,424069,c,caller=T1;a\\x0ab\n SUBSYSTEM=acpi\n DEVICE=+acpi:P\n",
+    );
+    put("kernel", "session", b"USER=root\nTTY=pts/0\nSTATE=active\n");
 }
 
 /// The messages of the tests' corpus.

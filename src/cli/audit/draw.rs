@@ -85,6 +85,9 @@ fn remarks(row: &Row) -> String {
         missing @ 1.. => remarks.push(format!("{missing} MISSING")),
         more => remarks.push(format!("{} more than were sent", -more)),
     }
+    if row.beside > 0 {
+        remarks.push(format!("{} arrived a window earlier or later", row.beside));
+    }
     if !row.adds_up && row.difference == 0 {
         remarks.push("more went out than came in".into());
     }

@@ -43,15 +43,11 @@ pub(super) struct Flow {
     notes: Vec<String>,
 }
 
-/// The destinations and addresses in a node's description: host and port, or a topic.
+/// The destinations and addresses in a node's description: host and port, or what is `on` hosts
+/// that have it in common.
 fn places(at: &str) -> Vec<(String, String)> {
-    let mut words = at.split_whitespace();
-    if at.starts_with("kafka ") {
-        return words
-            .nth(1)
-            .map(|topic| (String::new(), format!("topic {topic}")))
-            .into_iter()
-            .collect();
+    if let Some((shared, _)) = at.split_once(" on ") {
+        return vec![(String::new(), shared.to_string())];
     }
     let place = |word: &str| {
         let word = word.split_once("://").map_or(word, |(_, rest)| rest);
@@ -59,7 +55,7 @@ fn places(at: &str) -> Vec<(String, String)> {
         port.parse::<u16>().ok()?;
         Some((host.trim_matches(['[', ']']).to_string(), port.to_string()))
     };
-    words.filter_map(place).collect()
+    at.split_whitespace().filter_map(place).collect()
 }
 
 /// Returns whether a destination's host is this one.
@@ -266,8 +262,8 @@ mod tests {
             ("e", "out", "output", "", "forward relp://10.0.0.1:2514"),
             ("h1", "in", "input", "", "relp 0.0.0.0:2514"),
             ("h2", "in", "input", "", "relp 0.0.0.0:2514"),
-            ("h1", "web", "output", "in", "kafka web on k1:9092"),
-            ("f", "web", "input", "", "kafka web on k2:9092"),
+            ("h1", "web", "output", "in", "topic web on k1:9092"),
+            ("f", "web", "input", "", "topic web on k2:9092"),
         ];
         let flow = Flow::of(&store(&nodes), &[]).unwrap();
         assert_eq!(flow.notes().len(), 1, "{:?}", flow.notes());

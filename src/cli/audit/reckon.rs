@@ -1,12 +1,12 @@
 //! What became of the lines of each window, node by node.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::flow::Flow;
-use super::store::{Entry, NodeKey, Store};
-use crate::ledger::told::MinuteCounts;
+use super::store::{About, Entry, NodeKey, Store};
+use crate::ledger::told::{MinuteCounts, PROCESS};
 
 /// A window.
 #[derive(Debug, Serialize)]
@@ -48,6 +48,20 @@ pub(super) struct Row {
     pub(super) adds_up: bool,
     /// How often it was corrected after it had closed.
     pub(super) late: u32,
+    /// Of the lines that did not arrive, those that arrived in the window before or after this one,
+    /// or that the kernel dropped then: not every connection carries the minute.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) beside: i64,
+    /// Datagrams that the kernel dropped and that none of the senders misses.
+    #[serde(skip)]
+    pub(super) unexplained: i64,
+    #[serde(skip)]
+    /// True for an input that is compared with its senders.
+    pub(super) is_compared: bool,
+}
+
+fn is_zero(count: &i64) -> bool {
+    *count == 0
 }
 
 impl Window {
@@ -65,18 +79,42 @@ impl Window {
 
 /// All windows, oldest first.
 pub(super) fn windows(store: &Store, flow: &Flow) -> Vec<Window> {
-    let windows = store.windows.iter();
-    windows.map(|(&(start, seconds), nodes)| window(store, flow, (start, seconds), nodes)).collect()
+    let all = store.windows.iter();
+    let windows = all.map(|(&place, nodes)| window(store, flow, place, nodes));
+    let mut windows: Vec<_> = windows.collect();
+    for at in 1..windows.len() {
+        if let [earlier, later] = &mut windows[at - 1..=at]
+            && earlier.start + i64::from(earlier.seconds) == later.start
+        {
+            settle(earlier, later);
+        }
+    }
+    for row in windows.iter_mut().flat_map(|window| &mut window.rows).filter(|row| row.is_compared)
+    {
+        row.adds_up &= row.difference <= 0;
+    }
+    windows
+}
+
+/// What is missing in one of two windows and arrived, or was dropped by the kernel, in the other.
+fn settle(earlier: &mut Window, later: &mut Window) {
+    for row in earlier.rows.iter_mut().filter(|row| row.is_compared) {
+        let same = |other: &&mut Row| (&other.host, &other.node) == (&row.host, &row.node);
+        if let Some(other) = later.rows.iter_mut().find(same) {
+            row.settle_with(other);
+            other.settle_with(row);
+        }
+    }
 }
 
 type Nodes = BTreeMap<NodeKey, Entry>;
 
 fn window(store: &Store, flow: &Flow, (start, seconds): (i64, u32), nodes: &Nodes) -> Window {
     let end = start + i64::from(seconds);
-    let hosts: BTreeSet<_> = flow.about.keys().map(|key| &key.host).collect();
-    let closed = hosts.iter().all(|host| store.closed.get(*host).is_some_and(|at| *at >= end));
-    let rows = flow.order.iter().filter_map(|key| row(flow, nodes, key));
-    Window { start, seconds, closed, rows: rows.collect() }
+    let rows: Vec<_> = flow.order.iter().filter_map(|key| row(flow, nodes, key)).collect();
+    let is_closed = |host| store.closed.get(host).is_some_and(|at| *at >= end);
+    let closed = rows.iter().all(|row| is_closed(&row.host));
+    Window { start, seconds, closed, rows }
 }
 
 fn counts(nodes: &Nodes, key: &NodeKey) -> MinuteCounts {
@@ -86,8 +124,8 @@ fn counts(nodes: &Nodes, key: &NodeKey) -> MinuteCounts {
 /// The lines that went on from a node: what a filter process printed are new lines.
 fn stream(flow: &Flow, nodes: &Nodes, key: &NodeKey) -> u64 {
     let counts = counts(nodes, key);
-    let is_process =
-        flow.about.get(key).is_some_and(|about| about.kind == "filter") && counts.printed > 0;
+    let is_process = |about: &About| about.kind == "filter" && about.at.as_deref() == Some(PROCESS);
+    let is_process = flow.about.get(key).is_some_and(is_process);
     if is_process { counts.printed } else { counts.lines_out }
 }
 
@@ -116,6 +154,7 @@ fn row(flow: &Flow, nodes: &Nodes, key: &NodeKey) -> Option<Row> {
         difference: 0,
         adds_up: gone <= own.lines_in,
         late: nodes.get(key).map_or(0, Entry::late),
+        ..Row::default()
     };
     if sources.is_empty() {
         return Some(row);
@@ -140,6 +179,17 @@ fn to_signed(count: u64) -> i64 {
 }
 
 impl Row {
+    /// Takes from another window what is missing here.
+    fn settle_with(&mut self, other: &mut Self) {
+        let arrived = self.difference.clamp(0, (-other.difference).max(0));
+        self.difference -= arrived;
+        other.difference += arrived;
+        let dropped = self.difference.clamp(0, other.unexplained.max(0));
+        self.difference -= dropped;
+        other.unexplained -= dropped;
+        self.beside += arrived + dropped;
+    }
+
     /// Compares an input, and those that get lines of the same outputs, with what was sent. What is
     /// more may come from hosts that nothing is known of, or was sent twice.
     fn compare_with_senders(&mut self, flow: &Flow, nodes: &Nodes, key: &NodeKey, sent: u64) {
@@ -157,7 +207,65 @@ impl Row {
         }
         let missing = to_signed(sent) - to_signed(arrived);
         // Outputs send one line in a datagram.
-        self.difference = if missing > 0 { (missing - to_signed(kernel)).max(0) } else { missing };
-        self.adds_up &= self.difference <= 0;
+        let dropped = missing.clamp(0, to_signed(kernel));
+        self.difference = missing - dropped;
+        self.unexplained = to_signed(kernel) - dropped;
+        self.is_compared = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Windows of an edge that sends to a hub: lines sent, arrived, and dropped by the kernel.
+    fn reckoned(windows: &[(u64, u64, u64)]) -> Vec<(i64, i64, bool, bool)> {
+        let mut store = Store::new(None, None);
+        let line = |minute: usize, host: &str, rest: &str| {
+            format!(
+                "{{\"v\":1,\"window\":\"2026-11-27T10:{minute:02}:00Z\",\"seconds\":60,\
+                 \"host\":\"{host}\",\"since\":1,{rest}}}"
+            )
+        };
+        for (minute, (sent, arrived, kernel)) in windows.iter().enumerate() {
+            let edge = format!(
+                "\"node\":\"hub\",\"kind\":\"output\",\"at\":\"udp hub:8420\",\
+                 \"lines_in\":{sent},\"lines_out\":{sent}"
+            );
+            let hub = format!(
+                "\"node\":\"in\",\"kind\":\"input\",\"at\":\"udp 0.0.0.0:8420\",\
+                 \"lines_in\":{arrived},\"lines_out\":{arrived},\"kernel_drops\":{kernel}"
+            );
+            let daemon = "\"node\":\"\",\"kind\":\"daemon\"";
+            for (host, rest) in [("edge", &*edge), ("hub", &hub), ("edge", daemon), ("hub", daemon)]
+            {
+                store.take(line(minute, host, rest).as_bytes());
+            }
+        }
+        let flow = Flow::of(&store, &[]).unwrap();
+        let hub = |window: &Window| {
+            let row = window.rows.iter().find(|row| row.node == "in").unwrap();
+            (row.difference, row.beside, window.adds_up(), window.closed)
+        };
+        super::windows(&store, &flow).iter().map(hub).collect()
+    }
+
+    #[test]
+    fn what_did_not_arrive_is_missing_unless_the_kernel_dropped_it() {
+        assert_eq!(reckoned(&[(100, 100, 0)]), [(0, 0, true, true)]);
+        assert_eq!(reckoned(&[(100, 93, 0)]), [(7, 0, false, true)]);
+        assert_eq!(reckoned(&[(100, 93, 7)]), [(0, 0, true, true)]);
+        assert_eq!(reckoned(&[(100, 90, 7)]), [(3, 0, false, true)]);
+        assert_eq!(reckoned(&[(100, 103, 0)]), [(-3, 0, true, true)]);
+    }
+
+    #[test]
+    fn lines_that_arrive_in_the_next_minute_are_not_missing() {
+        let two = reckoned(&[(100, 90, 0), (50, 60, 0)]);
+        assert_eq!(two, [(0, 10, true, true), (0, 0, true, true)]);
+        let early = reckoned(&[(100, 105, 0), (50, 43, 0)]);
+        assert_eq!(early, [(0, 0, true, true), (2, 5, false, true)]);
+        let dropped = reckoned(&[(100, 96, 0), (50, 50, 4), (50, 49, 0)]);
+        assert_eq!(dropped.iter().map(|row| row.0).collect::<Vec<_>>(), [0, 0, 1]);
     }
 }

@@ -7,6 +7,9 @@ use jiff::Timestamp;
 use crate::ledger::told::{AUDIT_VERSION, AuditLine, DAEMON, MinuteCounts};
 use crate::limits::AUDIT_ENTRIES_MAX;
 
+/// Where in a line an object may begin: before it may stand what a sender adds.
+const OBJECTS_TRIED: usize = 4;
+
 /// A node of a host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NodeKey {
@@ -25,7 +28,7 @@ pub(super) struct About {
 /// What a window has of a node.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Entry {
-    /// The last line of each life of the daemon, by the time since when it counts.
+    /// The highest counts of each life of the daemon, by the time since when it counts.
     lives: BTreeMap<u64, (u32, MinuteCounts)>,
 }
 
@@ -67,8 +70,7 @@ impl Store {
 
     /// Takes a line. An audit line may stand in a syslog message.
     pub(super) fn take(&mut self, line: &[u8]) {
-        let start = memchr::memmem::find(line, b"{\"v\":");
-        let parsed = start.and_then(|start| {
+        let parsed = memchr::memchr_iter(b'{', line).take(OBJECTS_TRIED).find_map(|start| {
             let mut values = serde_json::Deserializer::from_slice(&line[start..]).into_iter();
             values.next()?.ok()
         });
@@ -108,10 +110,8 @@ impl Store {
             Entry::default()
         });
         let life = entry.lives.entry(line.since).or_default();
-        // A later line has all that an earlier one had.
-        if life.0 <= line.late {
-            *life = (line.late, counts);
-        }
+        life.0 = life.0.max(line.late);
+        raise(&mut life.1, &counts);
         while self.entries > AUDIT_ENTRIES_MAX && self.windows.len() > 1 {
             let Some((_, oldest)) = self.windows.pop_first() else { break };
             self.entries -= oldest.len();
@@ -138,6 +138,27 @@ impl Store {
             notes.push(format!("the {count} oldest windows are left out; ask for less by --since"));
         }
         notes
+    }
+}
+
+/// Takes the higher of each count: they only grow, and after a crash a later line may know less.
+fn raise(counts: &mut MinuteCounts, other: &MinuteCounts) {
+    for (count, other) in [
+        (&mut counts.lines_in, other.lines_in),
+        (&mut counts.bytes_in, other.bytes_in),
+        (&mut counts.lines_out, other.lines_out),
+        (&mut counts.bytes_out, other.bytes_out),
+        (&mut counts.not_selected, other.not_selected),
+        (&mut counts.bytes_not_selected, other.bytes_not_selected),
+        (&mut counts.bytes_dropped, other.bytes_dropped),
+        (&mut counts.kernel_drops, other.kernel_drops),
+        (&mut counts.printed, other.printed),
+    ] {
+        *count = other.max(*count);
+    }
+    for (reason, &lines) in &other.dropped {
+        let count = counts.dropped.entry(reason.clone()).or_default();
+        *count = lines.max(*count);
     }
 }
 

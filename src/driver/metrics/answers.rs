@@ -38,6 +38,9 @@ pub(super) fn is_refused(token: &Token, request: &Request) -> Option<Page> {
     }
 }
 
+/// An answer to requests for a page, with its body or without.
+type Made = ((Page, bool), Arc<[u8]>);
+
 /// Status, kind and body.
 type Answer = (&'static str, &'static str, String);
 
@@ -60,11 +63,8 @@ pub(super) struct Answers {
     snapshot: Option<Arc<Snapshot>>,
     /// How long the server waited for the snapshot.
     waited: Duration,
-    made: Vec<(Asked, Arc<[u8]>)>,
+    made: Vec<Made>,
 }
-
-/// A page, and whether only its head is asked for.
-type Asked = (Page, bool);
 
 impl Answers {
     /// Answers from this snapshot, which took so long to get; `None` if the loop is too slow.

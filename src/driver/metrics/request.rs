@@ -105,7 +105,7 @@ impl Request {
     }
 }
 
-/// Which minutes a query asks for, as in `node=in&minutes=60`; what it does not know is passed over.
+/// Which minutes a query asks for, as in `node=in&minutes=60`. What is not known is passed over.
 fn minutes(query: &str) -> MinutesQuery {
     let mut asked = MinutesQuery::default();
     for (name, value) in query.split('&').filter_map(|part| part.split_once('=')) {

@@ -29,7 +29,8 @@ impl Input for KernelPlan {
         key: Some(Key::new(
             "kernel",
             Value::True,
-            "The messages of the kernel are read from /dev/kmsg, from the last one that was stored.",
+            "The messages of the kernel are read from /dev/kmsg, from the last one that was \
+             stored.",
         )),
         name: "kernel input",
         forms: &[Form {
@@ -66,7 +67,7 @@ impl Input for KernelPlan {
     }
 
     fn open(&self, opening: &mut Opening<'_>) -> Result<Vec<Box<dyn Source>>, OpenError> {
-        let positions = follow::positions_of(self.positions.as_deref(), opening.name);
+        let positions = follow::positions_of(self.positions.as_deref(), opening);
         let (plan, max_message) = (self.clone(), opening.max_line);
         Ok(vec![Box::new(Kernel { plan, device: DEVICE.into(), max_message, positions })])
     }

@@ -131,6 +131,7 @@ impl server::Session for ClientSession {
 mod tests {
     use super::*;
     use crate::ingress::server::Session as _;
+    use crate::minute::Minute;
     use crate::proto::relp::origins::Origins;
     use crate::proto::relp::wire::{Offers, encode_lines_head, stream};
 
@@ -170,6 +171,44 @@ mod tests {
         assert_eq!((&taken[0].bytes[..], taken[0].origin), (&b"forged\n"[..], None));
         drop(owner);
         assert!(offers(&owners, "192.0.2.1", identity).0.held.is_some());
+    }
+
+    #[test]
+    fn lines_are_of_the_minute_that_was_told_before_them() {
+        let mut session = Session::new(20);
+        let offers = Offers::ours(Some((Identity::of(5), 0)), None).encode();
+        session.push(&stream(&[(1, "open", offers.as_bytes())])).unwrap();
+        session.tell_last(&[]);
+        let answer = String::from_utf8(session.out().clone()).unwrap();
+        assert!(answer.contains("logweir_minute=1\n"), "{answer}");
+        let lines = [encode_lines_head(0, 1, 2), b"c\nd\n".to_vec()].concat();
+        session
+            .push(&stream(&[
+                (2, "syslog", b"a"),
+                (0, "minute", b"29930187"),
+                (3, "syslog", b"b"),
+                (4, "lines", &lines),
+                (0, "minute", b"29930188"),
+                (5, "syslog", b"e"),
+                (0, "minute", b"-1"),
+                (6, "syslog", b"f"),
+            ]))
+            .unwrap();
+        let pieces = session.take_pieces().into_iter();
+        let told: Vec<_> = pieces
+            .map(|piece| {
+                let text = String::from_utf8(piece.bytes.to_vec()).unwrap();
+                (text, piece.minute.map(Minute::number))
+            })
+            .collect();
+        let wanted = [
+            ("a\n".to_string(), None),
+            ("b\n".to_string(), Some(29_930_187)),
+            ("c\nd\n".to_string(), Some(29_930_187)),
+            ("e\n".to_string(), Some(29_930_188)),
+            ("f\n".to_string(), Some(0)),
+        ];
+        assert_eq!(told, wanted);
     }
 
     #[test]

@@ -605,43 +605,6 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_of_the_minute_that_was_told_before_them() {
-        let mut session = Session::new(20);
-        let offers = Offers::ours(Some((Identity::of(5), 0)), None).encode();
-        session.push(&stream(&[(1, "open", offers.as_bytes())])).unwrap();
-        session.tell_last(&[]);
-        assert!(written(&mut session).contains("logweir_minute=1\n"));
-        let lines = [encode_lines_head(0, 1, 2), b"c\nd\n".to_vec()].concat();
-        session
-            .push(&stream(&[
-                (2, "syslog", b"a"),
-                (0, "minute", b"29930187"),
-                (3, "syslog", b"b"),
-                (4, "lines", &lines),
-                (0, "minute", b"29930188"),
-                (5, "syslog", b"e"),
-                (0, "minute", b"-1"),
-                (6, "syslog", b"f"),
-            ]))
-            .unwrap();
-        let pieces = session.take_pieces().into_iter();
-        let told: Vec<_> = pieces
-            .map(|piece| {
-                let text = String::from_utf8(piece.bytes.to_vec()).unwrap();
-                (text, piece.minute.map(Minute::number))
-            })
-            .collect();
-        let wanted = [
-            ("a\n".to_string(), None),
-            ("b\n".to_string(), Some(29_930_187)),
-            ("c\nd\n".to_string(), Some(29_930_187)),
-            ("e\n".to_string(), Some(29_930_188)),
-            ("f\n".to_string(), Some(0)),
-        ];
-        assert_eq!(told, wanted);
-    }
-
-    #[test]
     fn a_logweir_is_told_its_last_line_and_sends_pieces_of_its_spool() {
         let spool = Identity::of(5);
         let mut session = Session::new(20);

@@ -9,6 +9,7 @@ use crate::ingress::files::decode::Begins;
 use crate::ingress::files::source::Start;
 use crate::limits::{self, KEEP_OPEN_DEFAULT, MULTILINE_DEFAULT};
 use crate::parse::glob::Glob;
+use crate::proto::traits::Opening;
 use crate::settings::key::{PATH, REGEX, words};
 use crate::settings::{Entry, Key, Report, Section, Value};
 
@@ -65,7 +66,7 @@ const KEEP_OPEN: Key = Key::or(
 const POSITIONS: Key = Key::or_else(
     "positions",
     PATH,
-    "/var/lib/logweir/NAME.positions",
+    "NAME.positions in the folder of state, else in /var/lib/logweir",
     "Where positions are kept for what goes to no spool.",
 );
 const MULTILINE_START: Key =
@@ -112,9 +113,10 @@ pub fn begin(section: &Section<'_>, report: &mut Report<'_>) -> (Start, Option<P
     (start, section.system_text(&POSITIONS, report).map(PathBuf::from))
 }
 
-/// The file of positions of the input `name`.
-pub fn positions_of(path: Option<&Path>, name: &str) -> PathBuf {
-    let default = || PathBuf::from(format!("/var/lib/logweir/{name}.positions"));
+/// The file of positions of an input that is opened: `path`, or one named after the input.
+pub fn positions_of(path: Option<&Path>, opening: &Opening<'_>) -> PathBuf {
+    let folder = opening.state.unwrap_or_else(|| Path::new("/var/lib/logweir"));
+    let default = || folder.join(format!("{}.positions", opening.name));
     path.map_or_else(default, Path::to_path_buf)
 }
 
@@ -158,8 +160,8 @@ impl MultilinePlan {
 }
 
 impl FollowPlan {
-    /// The file of positions for the input `name`.
-    pub fn positions_of(&self, name: &str) -> PathBuf {
-        positions_of(self.positions.as_deref(), name)
+    /// The file of positions for the input that is opened.
+    pub fn positions_of(&self, opening: &Opening<'_>) -> PathBuf {
+        positions_of(self.positions.as_deref(), opening)
     }
 }

@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(of(None), ["/dev/pts/0", "/dev/pts/3", "/dev/tty1"]);
         assert_eq!(of(Some(&["bob".into()])), [""; 0]);
         let none = Places { utmp: "/none".into(), sessions: "/none".into(), ..places };
-        assert_eq!(none.terminals(None), [PathBuf::new(); 0]);
+        assert!(none.terminals(None).is_empty());
     }
 
     proptest! {

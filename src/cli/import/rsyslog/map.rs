@@ -141,6 +141,7 @@ impl Mapper<'_> {
             "inputtcpserverstreamdriverpermittedpeer" => {
                 self.settings.peers.extend(source::words(value));
             }
+            "markmessageperiod" => self.settings.mark = value.into(),
             "repeatedmsgreduction" => self.squeezes = value.eq_ignore_ascii_case("on"),
             _ => {}
         }
@@ -224,7 +225,9 @@ impl Mapper<'_> {
         let kind = match name {
             "modload" => {
                 let module = value.trim_end_matches(".so").to_ascii_lowercase();
-                return source::of_module(&module, &Object::default(), at, self.document);
+                let mut object = Object::default();
+                object.keys.insert("interval".into(), self.settings.mark.clone());
+                return source::of_module(&module, &object, at, self.document);
             }
             "udpserveraddress" => {
                 self.address = value.into();
@@ -333,7 +336,7 @@ impl Mapper<'_> {
             "actionsendstreamdriverpermittedpeer" => {
                 self.defaults.forward.insert("streamdriverpermittedpeers".into(), value.into());
             }
-            "repeatedmsgreduction" => {}
+            "repeatedmsgreduction" | "markmessageperiod" => {}
             "systemlogratelimitinterval" | "imjournalratelimitinterval" if value != "0" => {
                 self.document.leave(at, name, "rate = \"1000/s\" on a filter");
             }

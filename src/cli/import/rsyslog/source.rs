@@ -15,6 +15,8 @@ pub(super) struct Settings {
     /// How clients are known, and by what.
     pub(super) auth: String,
     pub(super) peers: Vec<String>,
+    /// The seconds between marks; empty for the default.
+    pub(super) mark: String,
 }
 
 /// Converts an `input(…)` to an input; returns the node's name, if that is possible.

@@ -228,7 +228,6 @@ mod tests {
             ("filter(none)", "filter(none)"),
             ("filter(f_loop)", "filters that name each other"),
             ("facility(nothing)", "nothing"),
-            ("(facility(mail)", "a parenthesis is not closed"),
         ] {
             assert_eq!(of(text).unwrap_err(), what, "{text}");
         }

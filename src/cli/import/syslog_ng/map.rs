@@ -54,6 +54,7 @@ pub(super) fn all(file: &str, statements: &[Statement], document: &mut Document)
         mapper.log(statement);
     }
     mapper.outputs();
+    mapper.note_hosts();
     for kind in ["input", "output"] {
         if !document.has(kind) {
             let (what, instead) = (format!("there is no {kind}"), format!("add an [{kind}.NAME]"));
@@ -90,6 +91,22 @@ impl Mapper<'_> {
                 let what = format!("{kind} {name}");
                 self.leave(*line, what.trim(), "logweir has nothing like it");
             }
+        }
+    }
+
+    /// Says what becomes of the hosts in messages, which syslog-ng replaces unless told otherwise.
+    fn note_hosts(&mut self) {
+        let is_network = |call: &Call| {
+            ["network", "syslog", "tcp", "udp", "tcp6", "udp6"].contains(&call.name.as_str())
+        };
+        if self.options.get("keep-hostname") != "yes"
+            && self.sources.values().flatten().any(is_network)
+        {
+            self.document.note(
+                "keep-hostname(no): syslog-ng puts the name or address of the sender in the place \
+                 of the host in a message.",
+            );
+            self.document.note("logweir keeps what the message says; {source} is the address.");
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) struct Call {
     /// Texts and words.
     pub(super) words: Vec<String>,
     /// Options, and what else is in parentheses or braces of its own.
-    pub(super) inside: Vec<Call>,
+    pub(super) inside: Vec<Self>,
     /// True for a name alone, which is a word of what it is in.
     is_bare: bool,
     pub(super) line: usize,
@@ -237,7 +237,8 @@ mod tests {
         let text = "@version: 3.38\n@include \"scl.conf\"\n# comment\nsource s_net {\n  \
                     network(ip(0.0.0.0) port(514) transport(\"udp\")); # more\n  \
                     unix-dgram('/dev/log');\n};\n\
-                    log { source(s_net); destination { file(\"/x\" perm(0640)); }; flags(final); };\n";
+                    log { source(s_net); destination { file(\"/x\" perm(0640)); }; \
+                    flags(final); };\n";
         let found = parse(text).unwrap();
         assert_eq!((found[0].kind.as_str(), found[0].name.as_str()), ("@version", "3.38"));
         assert_eq!((found[1].kind.as_str(), found[1].name.as_str()), ("@include", "scl.conf"));
