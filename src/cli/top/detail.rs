@@ -31,6 +31,7 @@ pub(super) fn lines(
     page.peers();
     page.spool();
     page.input();
+    page.waiting();
     page.lines
 }
 
@@ -279,6 +280,18 @@ impl Page<'_> {
         }
     }
 
+    /// What waits at an input's source.
+    fn waiting(&mut self) {
+        if self.view.node.waiting.is_empty() {
+            return;
+        }
+        self.heading("SOURCE");
+        for part in &self.view.node.waiting {
+            let text = format!("{}  lag {} lines", part.name, part.lines);
+            self.labelled("part", &text, Style::new());
+        }
+    }
+
     fn input(&mut self) {
         let node = self.view.node;
         let faults = node.faults.as_ref().map_or(0, |faults| faults.sum());
@@ -300,6 +313,7 @@ impl Page<'_> {
             ("not understood", faults, true),
             ("connections", input.connections, false),
             ("refused", input.refused, true),
+            ("deferred", input.deferred, true),
             ("truncated", input.truncated, true),
             ("unread", input.unread, true),
             ("overflows", input.overflows, true),

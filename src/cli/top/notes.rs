@@ -32,6 +32,11 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
     notes.extend(children(&node.children, glyphs));
     notes.extend(silent(node));
     notes.extend(node.spool.as_ref().and_then(lag));
+    let waiting: u64 = node.waiting.iter().map(|part| part.lines).sum();
+    if !node.waiting.is_empty() {
+        let tone = if waiting > 0 { Tone::Warn } else { Tone::Plain };
+        notes.push((format!("lag {}", count(waiting)), tone));
+    }
     for lane in &node.lanes {
         notes.push(match (&lane.peer, &lane.error) {
             (Some(peer), _) => (format!("to {}", one_line(peer)), Tone::Plain),
@@ -60,6 +65,7 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
             ("sequence_lost", input.sequence_lost),
             ("senders_forgotten", input.senders_forgotten),
             ("refused", input.refused),
+            ("deferred", input.deferred),
             ("truncated", input.truncated),
             ("unread", input.unread),
             ("overflows", input.overflows),

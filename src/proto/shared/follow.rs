@@ -88,6 +88,8 @@ const MULTILINE: Key = Key::new(
 pub const KEYS: &[Key] = &[START, EXCLUDE, IGNORE_OLDER, KEEP_OPEN, POSITIONS];
 /// The keys of inputs that read something else with positions.
 pub const BEGIN: &[Key] = &[START, POSITIONS];
+/// The key of inputs whose `start` is their own.
+pub const PLACES: &[Key] = &[POSITIONS];
 /// The keys of inputs whose records may have several lines.
 pub const RECORDS: &[Key] = &[MULTILINE];
 
@@ -110,7 +112,12 @@ pub fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<FollowPlan
 /// Reads where reading begins, and where positions are kept.
 pub fn begin(section: &Section<'_>, report: &mut Report<'_>) -> (Start, Option<PathBuf>) {
     let start = section.word(&START, &STARTS, report).unwrap_or(Start::Beginning);
-    (start, section.system_text(&POSITIONS, report).map(PathBuf::from))
+    (start, positions(section, report))
+}
+
+/// Reads where positions are kept.
+pub fn positions(section: &Section<'_>, report: &mut Report<'_>) -> Option<PathBuf> {
+    section.system_text(&POSITIONS, report).map(PathBuf::from)
 }
 
 /// The file of positions of an input that is opened: `path`, or one named after the input.
