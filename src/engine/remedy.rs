@@ -263,6 +263,7 @@ mod tests {
             lag_bytes: 0,
             lag_seconds: 0.0,
             waits_since: None,
+            dropped_lines: 0,
         };
         let readers = vec![reader("a", 7), reader("b", 70)];
         let spool = Some(SpoolStatus { readers, ..SpoolStatus::default() });
