@@ -239,6 +239,7 @@ impl Mapper<'_> {
                 self.ruleset = value.into();
                 return None;
             }
+            "addunixlistensocket" => "imuxsock",
             "udpserverrun" => "imudp",
             "inputtcpserverrun" => "imtcp",
             "inputrelpserverrun" => "imrelp",
@@ -247,7 +248,7 @@ impl Mapper<'_> {
         let mut object = Object { kind: "input".into(), ..Object::default() };
         let mut set = |key: &str, value: &str| object.keys.insert(key.into(), value.into());
         set("type", kind);
-        set("port", value);
+        set(if kind == "imuxsock" { "socket" } else { "port" }, value);
         if kind == "imudp" {
             set("address", &self.address.clone());
         }
@@ -288,7 +289,13 @@ impl Mapper<'_> {
                 return self.filter(filter, actions, flow, &at);
             }
             Body::If { condition, then, or_else } => {
-                return self.branch(condition, (then, or_else), flow, (depth, &at));
+                let parts = condition::expression(condition);
+                let text = format!("if {condition}");
+                return self.branch((&text, parts), (then, or_else), flow, (depth, &at));
+            }
+            Body::Block { filter, inside } => {
+                let parts = condition::filter(filter);
+                return self.branch((filter, parts), (inside, &[]), flow, (depth, &at));
             }
             Body::Stop => return None,
             Body::Call(name) => {
@@ -338,7 +345,10 @@ impl Mapper<'_> {
             }
             "repeatedmsgreduction" | "markmessageperiod" => {}
             "systemlogratelimitinterval" | "imjournalratelimitinterval" if value != "0" => {
-                self.document.leave(at, name, "rate = \"1000/s\" on a filter");
+                self.document.note(&format!(
+                    "{at}: no limit of a program's messages in the place of ${name}: a `rate` on a \
+                     filter bounds all of them."
+                ));
             }
             _ if NEEDLESS.iter().any(|word| name.starts_with(word)) => {}
             _ => self.document.leave(at, &format!("${name} {value}"), "see logweir.toml(5)"),
@@ -388,24 +398,24 @@ impl Mapper<'_> {
 
     fn branch(
         &mut self,
-        text: &str,
+        (text, parts): (&str, Result<Parts, condition::Unsaid>),
         (then, or_else): (&[Statement], &[Statement]),
         flow: Option<Flow>,
         (depth, at): (usize, &str),
     ) -> Option<Flow> {
         let flow = flow?;
-        let parts = match condition::expression(text) {
+        let parts = match parts {
             Ok(parts) => parts,
             Err(what) => {
                 let instead = format!("a filter with selectors ({what} is not understood)");
-                self.document.leave(at, &format!("if {text}"), &instead);
+                self.document.leave(at, text, &instead);
                 return Some(flow);
             }
         };
         let others = condition::not(&parts).and_then(|others| condition::and(&others, &flow.rest));
         let inside = condition::and(&parts, &flow.rest);
         let (Ok(inside), Ok(outside)) = (inside, others) else {
-            self.document.leave(at, &format!("if {text}"), "filters with selectors");
+            self.document.leave(at, text, "filters with selectors");
             return Some(flow);
         };
         let side = |rest: &Parts| {
@@ -596,7 +606,12 @@ const MODULES: [&str; 21] = [
 ];
 
 /// Directives with no equivalent here.
-const NEEDLESS: [&str; 24] = [
+const NEEDLESS: [&str; 29] = [
+    "addunixlistensocket",
+    "createdirs",
+    "actionfileenablesync",
+    "resetconfigvariables",
+    "debug",
     "modload",
     "template",
     "workdirectory",
