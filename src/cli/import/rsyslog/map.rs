@@ -41,6 +41,25 @@ struct Mapper<'d> {
     address: String,
     ruleset: String,
     file: String,
+    /// Parameters from legacy directives for the next action alone.
+    pending: BTreeMap<String, String>,
+}
+
+/// The main ruleset, as `$RuleSet` names it.
+const MAIN: &str = "RSYSLOG_DefaultRuleset";
+
+/// The statements of the main ruleset, and those behind a `$RuleSet` of another one, which are of
+/// that.
+fn by_ruleset(statements: &[Placed]) -> (Vec<&Placed>, Vec<(&str, &Placed)>) {
+    let (mut main, mut others, mut present) = (Vec::new(), Vec::new(), MAIN);
+    for placed in statements {
+        match &placed.statement.body {
+            Body::Directive(name, value) if name == "ruleset" => present = value,
+            _ if present.eq_ignore_ascii_case(MAIN) => main.push(placed),
+            _ => others.push((present, placed)),
+        }
+    }
+    (main, others)
 }
 
 /// Converts all statements to nodes.
@@ -55,6 +74,7 @@ pub(super) fn all(statements: &[Placed], document: &mut Document) {
         address: String::new(),
         ruleset: String::new(),
         file: String::new(),
+        pending: BTreeMap::new(),
     };
     // Templates and globals apply wherever they are; inputs need the latter.
     for placed in statements {
@@ -67,8 +87,14 @@ pub(super) fn all(statements: &[Placed], document: &mut Document) {
         mapper.receive(&placed.statement);
     }
     mapper.ruleset.clear();
+    let (main, others) = by_ruleset(statements);
+    for (name, placed) in others {
+        let empty = (placed.file.clone(), Vec::new());
+        let (_, inside) = mapper.rulesets.entry(name.to_string()).or_insert(empty);
+        inside.push(placed.statement.clone());
+    }
     let mut flow = mapper.flow_of("");
-    for placed in statements {
+    for placed in main {
         mapper.file.clone_from(&placed.file);
         flow = mapper.statement(&placed.statement, flow, 0);
     }
@@ -142,6 +168,7 @@ impl Mapper<'_> {
                 self.settings.peers.extend(source::words(value));
             }
             "markmessageperiod" => self.settings.mark = value.into(),
+            "escapecontrolcharactersonreceive" => self.settings.is_raw = value == "off",
             "repeatedmsgreduction" => self.squeezes = value.eq_ignore_ascii_case("on"),
             _ => {}
         }
@@ -166,6 +193,8 @@ impl Mapper<'_> {
                 self.rulesets.insert(name, (file, object.inside.clone()));
             }
             "global" => {
+                self.settings.is_raw |=
+                    object.get("parser.escapecontrolcharactersonreceive") == "off";
                 for (at, key) in [
                     "defaultnetstreamdrivercafile",
                     "defaultnetstreamdrivercertfile",
@@ -209,7 +238,10 @@ impl Mapper<'_> {
             }
             Body::Object(object) if object.kind == "module" => {
                 let module = object.get("load").to_ascii_lowercase();
-                (source::of_module(&module, object, &at, self.document), String::new())
+                (
+                    source::of_module(&module, object, &self.settings, &at, self.document),
+                    String::new(),
+                )
             }
             Body::Directive(name, value) => {
                 (self.receive_legacy(name, value, &at), self.ruleset.clone())
@@ -227,7 +259,7 @@ impl Mapper<'_> {
                 let module = value.trim_end_matches(".so").to_ascii_lowercase();
                 let mut object = Object::default();
                 object.keys.insert("interval".into(), self.settings.mark.clone());
-                return source::of_module(&module, &object, at, self.document);
+                return source::of_module(&module, &object, &self.settings, at, self.document);
             }
             "udpserveraddress" => {
                 self.address = value.into();
@@ -343,7 +375,13 @@ impl Mapper<'_> {
             "actionsendstreamdriverpermittedpeer" => {
                 self.defaults.forward.insert("streamdriverpermittedpeers".into(), value.into());
             }
-            "repeatedmsgreduction" | "markmessageperiod" => {}
+            "actionqueuefilename" => {
+                self.pending.insert("queue.filename".into(), value.into());
+            }
+            "actionqueuemaxdiskspace" => {
+                self.pending.insert("queue.maxdiskspace".into(), value.into());
+            }
+            "repeatedmsgreduction" | "markmessageperiod" | "escapecontrolcharactersonreceive" => {}
             "systemlogratelimitinterval" | "imjournalratelimitinterval" if value != "0" => {
                 self.document.note(&format!(
                     "{at}: no limit of a program's messages in the place of ${name}: a `rate` on a \
@@ -522,7 +560,11 @@ impl Mapper<'_> {
         if parts.is_empty() {
             return;
         }
-        let Some(mut table) = action::output(object, &self.defaults, at, self.document) else {
+        let mut object = object.clone();
+        for (key, value) in std::mem::take(&mut self.pending) {
+            object.keys.entry(key).or_insert(value);
+        }
+        let Some(mut table) = action::output(&object, &self.defaults, at, self.document) else {
             return;
         };
         let chains: Result<Vec<_>, _> = parts.iter().map(select::chain).collect();

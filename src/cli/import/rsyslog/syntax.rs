@@ -144,6 +144,17 @@ impl<'t> Reader<'t> {
             let line = self.line();
             if self.rest().starts_with('&') {
                 self.at += 1;
+                let is_filter = |last: &Statement| matches!(last.body, Body::Filter { .. });
+                let blank = self.rest().len() - self.rest().trim_start_matches([' ', '\t']).len();
+                let after = &self.rest()[blank..];
+                let stop = ["stop", "~"].into_iter().find(|word| after.starts_with(*word));
+                if let Some(word) = stop
+                    && !statements.last().is_some_and(is_filter)
+                {
+                    self.at += blank + word.len();
+                    statements.push(Statement { line, body: Body::Stop });
+                    continue;
+                }
                 let action = self.take_line();
                 match statements.last_mut().map(|statement| &mut statement.body) {
                     Some(Body::Filter { actions, .. }) => actions.push(action),
