@@ -23,7 +23,7 @@ for shared in packaging/logweir.toml packaging/grafana/*.json packaging/promethe
 done
 
 mkdir -p "$staged/udp2log/bin" "$staged/udp2log/man"
-for name in udp2log log2udp packet-loss udp2log-demux; do
+for name in udp2log log2udp packet-loss udp2log-demux kafkatee; do
     printf '#!/bin/sh\nexec /usr/bin/logweir %s "$@"\n' "$name" >"$staged/udp2log/bin/$name"
     echo ".so man1/logweir-$name.1" >"$staged/udp2log/man/$name.1"
 done

@@ -31,6 +31,7 @@ pub mod filter;
 pub mod format;
 pub mod forward;
 pub mod fs;
+pub mod host;
 pub mod ids;
 pub mod ingress;
 pub mod input;

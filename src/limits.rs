@@ -534,7 +534,7 @@ pub const METADATA_AGE: Duration = Duration::from_secs(300);
 pub const SCRAM_ROUNDS_MIN: u32 = 4096;
 /// The maximum: more would only keep us busy.
 pub const SCRAM_ROUNDS_MAX: u32 = 1_000_000;
-/// Maximum number of topics that one output writes to.
+/// Maximum number of topics that one output writes to, or that one input reads.
 pub const TOPICS_MAX: usize = 256;
 /// Maximum number of partitions of all topics of one output.
 pub const PARTITIONS_MAX: usize = 20_000;
@@ -554,6 +554,30 @@ pub const RECORDS_REQUEST_MAX: usize = 2 * 1024 * 1024;
 pub const RECORDS_RETRY: Duration = Duration::from_millis(100);
 /// The same after an error that somebody has to mend.
 pub const RECORDS_REFUSED_RETRY: Duration = Duration::from_secs(1);
+/// First and longest pause before a partition is asked again that could not be read.
+pub const CONSUMED_RETRY: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_secs(10));
+/// How often offsets are committed to a group.
+pub const COMMIT_EVERY: Duration = Duration::from_secs(1);
+/// The time between two heartbeats to a group that has not said another.
+pub const GROUP_BEAT: Duration = Duration::from_secs(3);
+/// How long a member may take to give partitions back.
+pub const GROUP_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a member that is stopped waits until it has left.
+pub const GROUP_LEAVE: Duration = Duration::from_secs(10);
+/// A broker that owes an answer for this long is given up.
+pub const CONSUMED_ANSWER: Duration = Duration::from_secs(30);
+/// First and longest pause of a receiver for a loop that takes nothing.
+pub const CONSUMED_PAUSE: (Duration, Duration) =
+    (Duration::from_millis(1), Duration::from_millis(50));
+/// How long a broker may wait for a first record before it answers.
+pub const CONSUMED_WAIT: Duration = Duration::from_millis(500);
+/// Bytes of records that brokers may send at once, all together, and one of them at least.
+pub const CONSUMED_AT_ONCE: usize = 4 * 1024 * 1024;
+/// See [`CONSUMED_AT_ONCE`].
+pub const CONSUMED_LEAST: usize = 256 * 1024;
+/// Bytes of records of one partition in an answer.
+pub const CONSUMED_PART: usize = 1024 * 1024;
 /// Maximum time that a job for a cluster takes before it says how far it has come.
 pub const CLUSTER_JOB: Duration = Duration::from_millis(500);
 /// Maximum size of a password file, and of the output of a command that prints a token.

@@ -193,6 +193,9 @@ const FIGURES: &[Figure] = &[
     ("malformed", "Malformed messages", true, |n| Some(input(n)?.malformed as f64)),
     ("connections", "Connections accepted", true, |n| Some(input(n)?.connections as f64)),
     ("refused", "Connections refused", true, |n| Some(input(n)?.refused as f64)),
+    ("deferred", "Records that clients were asked to send later", true, |n| {
+        Some(input(n)?.deferred as f64)
+    }),
     ("truncated", "Followed files that were truncated", true, |n| Some(input(n)?.truncated as f64)),
     ("unread", "Followed files not read, or not to their end", true, |n| {
         Some(input(n)?.unread as f64)
@@ -287,6 +290,7 @@ impl Collector for Metrics {
             self.nodes(kind, &mut encoder)?;
         }
         self.readers(&mut encoder)?;
+        self.sources(&mut encoder)?;
         self.daemon(&mut encoder)?;
         self.process(&mut encoder)
     }
@@ -338,6 +342,20 @@ impl Metrics {
             put(encoder, ("spool", what), help, false, values)?;
         }
         Ok(())
+    }
+
+    /// What waits at the sources of inputs.
+    fn sources(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let parts: Vec<_> = self
+            .labelled()
+            .flat_map(|(node, labels)| {
+                let with_name = move |name| with(&labels, ("part", name));
+                node.waiting.iter().map(move |part| (with_name(part.name.as_str()), part.lines))
+            })
+            .collect();
+        let values = parts.into_iter().map(|(labels, lines)| (labels, lines as f64));
+        let help = "Lines that wait at an input's source, in each of its parts";
+        put(encoder, ("input", "lag_lines"), help, false, values)
     }
 
     fn daemon(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {

@@ -3,6 +3,9 @@
 //! so and passes.
 
 mod broker;
+mod group;
+mod input;
+mod tee;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

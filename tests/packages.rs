@@ -41,12 +41,14 @@ const LOGWEIR_DEB: &str = "\
 
 /// The same of the package with udp2log's names.
 const UDP2LOG_DEB: &str = "\
+lrwxrwxrwx /usr/bin/kafkatee -> logweir
 lrwxrwxrwx /usr/bin/log2udp -> logweir
 lrwxrwxrwx /usr/bin/packet-loss -> logweir
 lrwxrwxrwx /usr/bin/udp2log -> logweir
 lrwxrwxrwx /usr/bin/udp2log-demux -> logweir
 -rw-r--r-- /usr/share/doc/logweir-udp2log/changelog.Debian.gz
 -rw-r--r-- /usr/share/doc/logweir-udp2log/copyright
+lrwxrwxrwx /usr/share/man/man1/kafkatee.1.gz -> logweir-kafkatee.1.gz
 lrwxrwxrwx /usr/share/man/man1/log2udp.1.gz -> logweir-log2udp.1.gz
 lrwxrwxrwx /usr/share/man/man1/packet-loss.1.gz -> logweir-packet-loss.1.gz
 lrwxrwxrwx /usr/share/man/man1/udp2log-demux.1.gz -> logweir-udp2log-demux.1.gz
@@ -87,10 +89,12 @@ const LOGWEIR_RPM: &str = "\
 
 /// The same of the package with udp2log's names.
 const UDP2LOG_RPM: &str = "\
+-rwxr-xr-x /usr/bin/kafkatee
 -rwxr-xr-x /usr/bin/log2udp
 -rwxr-xr-x /usr/bin/packet-loss
 -rwxr-xr-x /usr/bin/udp2log
 -rwxr-xr-x /usr/bin/udp2log-demux
+-rw-r--r-- /usr/share/man/man1/kafkatee.1 d
 -rw-r--r-- /usr/share/man/man1/log2udp.1 d
 -rw-r--r-- /usr/share/man/man1/packet-loss.1 d
 -rw-r--r-- /usr/share/man/man1/udp2log-demux.1 d

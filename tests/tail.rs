@@ -353,3 +353,117 @@ fn a_daemon_that_is_killed_again_and_again_has_every_line_once_in_its_spool() {
     assert!(lost.is_empty() && twice.is_empty(), "lost {lost:?}, twice {twice:?}");
     assert_eq!(got.len(), want.len());
 }
+
+#[test]
+fn compressed_files_are_said_and_counted_at_the_very_first_start_and_not_again() {
+    let config = PLAIN.replace("*.log", "*.log*");
+    let mut daemon = Daemon::start_with(&config, |dir| {
+        let log = dir.join("logs");
+        fs::create_dir(&log).unwrap();
+        append(&log.join("a.log"), "1\n");
+        append(&log.join("a.log.2.gz"), "x");
+        append(&log.join("a.log.3.zst"), "x");
+    });
+    daemon.wait_lines("out", 1);
+    daemon.wait_node("t", |node| node.input.unwrap().unread == 2);
+    daemon.wait_log("2 compressed files are there, as");
+    // One that comes later, whose plain form was never there.
+    append(&daemon.path("logs/b.log.gz"), "x");
+    daemon.wait_node("t", |node| node.input.unwrap().unread == 3);
+    wait_for("the position to be written down", || daemon.path("positions").exists().then_some(()));
+    daemon.stop();
+    daemon.run();
+    append(&daemon.path("logs/a.log"), "2\n");
+    daemon.wait_lines("out", 2);
+    assert_eq!(daemon.node("t").input.unwrap().unread, 0, "they are no news");
+    assert_eq!(daemon.log().matches("compressed files are there").count(), 1);
+}
+
+#[test]
+fn positions_are_kept_in_the_state_folder_by_default() {
+    let config = format!(
+        "state = \"{{dir}}/state\"\n#daemon\n{}",
+        PLAIN.replace("positions = \"{dir}/positions\"\n", "")
+    );
+    let mut daemon = Daemon::start_with(&config, |dir| {
+        fs::create_dir(dir.join("logs")).unwrap();
+        fs::create_dir(dir.join("state")).unwrap();
+    });
+    append(&daemon.path("logs/a.log"), "1\n");
+    daemon.wait_lines("out", 1);
+    daemon.stop();
+    let kept = fs::read_to_string(daemon.path("state/t.positions")).unwrap();
+    assert!(kept.lines().nth(1).unwrap().ends_with(" 2"), "{kept}");
+    daemon.run();
+    append(&daemon.path("logs/a.log"), "2\n");
+    assert_eq!(daemon.wait_lines("out", 2), ["1", "2"]);
+}
+
+#[test]
+fn a_folder_without_permission_is_said_and_read_once_there_is_one() {
+    use std::os::unix::fs::PermissionsExt;
+    let allow = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let config = PLAIN.replace("*.log", "**/*.log");
+    let mut daemon = Daemon::prepare(&config);
+    let (open, closed) = (daemon.path("logs/open"), daemon.path("logs/closed"));
+    for folder in [&open, &closed] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    append(&open.join("a.log"), "1\n");
+    append(&closed.join("b.log"), "2\n");
+    allow(daemon.dir.path(), 0o777);
+    allow(&closed, 0o000);
+    // Root may read everything, so another user does.
+    let mut command = match nix::unistd::Uid::effective().is_root() {
+        true => {
+            let mut command = std::process::Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups", LOGWEIR]);
+            command
+        }
+        false => std::process::Command::new(LOGWEIR),
+    };
+    command.env("HOME", "/");
+    daemon.run_by(command);
+    daemon.wait_lines("out", 1);
+    let node = daemon.wait_node("t", |node| node.error.is_some());
+    let error = node.error.unwrap();
+    assert!(error.contains("logs/closed") && error.contains("Permission denied"), "{error}");
+    allow(&closed, 0o755);
+    assert_eq!(daemon.wait_lines("out", 2), ["1", "2"]);
+    daemon.wait_node("t", |node| node.error.is_none());
+}
+
+#[test]
+fn a_reload_that_changes_the_patterns_keeps_the_positions() {
+    let config = |patterns: &str| {
+        format!(
+            "[input.t]\ntail = {patterns}\npositions = \"{{dir}}/positions\"\n\
+             [spool.s]\nfrom = \"t\"\ndir = \"{{dir}}/spool\"\n\
+             [output.f]\nfrom = \"t\"\nfile = \"{{dir}}/out\"\n\
+             [output.null]\nfrom = \"in\"\nfile = \"/dev/null\"\n"
+        )
+    };
+    let both = "[\"{dir}/logs/a.log\", \"{dir}/logs/b.log\"]";
+    let daemon = start(&config("\"{dir}/logs/a.log\""));
+    let (a, b) = (daemon.path("logs/a.log"), daemon.path("logs/b.log"));
+    append(&a, "a1\n");
+    append(&b, "b1\n");
+    daemon.wait_lines("out", 1);
+    for (patterns, count) in [(both, 3), ("\"{dir}/logs/a.log\"", 4), (both, 6)] {
+        daemon.write_config(&config(patterns));
+        assert!(daemon.ctl("reload").status.success());
+        append(&a, &format!("a{count}\n"));
+        if count == 4 {
+            append(&b, "b meanwhile\n");
+        }
+        daemon.wait_lines("out", count);
+    }
+    let mut lines = daemon.lines("out");
+    lines.sort();
+    assert_eq!(lines, ["a1", "a3", "a4", "a6", "b meanwhile", "b1"]);
+    let mut stored = spooled(&daemon);
+    stored.sort();
+    assert_eq!(stored, lines, "once, also into the spool");
+}

@@ -72,6 +72,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("minute", &[]),
     ("ledger", &[]),
     ("printable", &[]),
+    ("host", &[]),
     ("logger", BASE),
     ("url", &[]),
     ("sources", &[]),
@@ -123,6 +124,7 @@ const BASE: &[&str] = &[
     "ledger",
     "minute",
     "printable",
+    "host",
     "logger",
     "url",
     "sources",
@@ -166,12 +168,17 @@ const IMPORT_A_PROTOCOL: &[&str] = &["src/config/plan.rs"];
 const NAMELESS: &[&str] = &["fluent", "kafka", "relp", "scribe", "thrift"];
 
 /// Files outside of its folder that name such a protocol: a question to the user has its URL as an
-/// example, the importer reads other programs' words, and the schemes of all URLs are in one table.
+/// example, the importer reads other programs' words, a drop-in has the name and the words of what
+/// it replaces, and the schemes of all URLs are in one table.
 const NAME_A_PROTOCOL: &[&str] = &[
     "src/cli/import/rsyslog/action.rs",
     "src/cli/import/rsyslog/map.rs",
     "src/cli/import/rsyslog/source.rs",
     "src/cli/init.rs",
+    "src/cli/mod.rs",
+    "src/cli/tee.rs",
+    "src/config/tee.rs",
+    "src/config/tee/properties.rs",
     "src/url.rs",
 ];
 

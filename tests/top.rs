@@ -309,3 +309,39 @@ fn the_last_words_of_a_process_are_kept_and_outlive_it() {
     assert!(node.stderr.is_sorted_by(|a, b| a.at <= b.at) && node.stderr[0].at > 0.0);
     assert!(node.command.unwrap().starts_with("for i in $(seq 30)"));
 }
+
+#[test]
+fn of_three_hundred_nodes_the_worst_is_found_by_a_key_and_by_its_name() {
+    let mut nodes =
+        String::from("[output.stuck]\nfrom = \"f7\"\npipe = \"sleep 600\"\nqueue = \"4KiB\"\n");
+    for nth in 0..150 {
+        nodes += &format!("[filter.f{nth}]\nfrom = \"in\"\nsample = 1\n");
+        nodes += &format!("[output.o{nth}]\nfrom = \"f{nth}\"\nfile = \"{{dir}}/o{nth}\"\n");
+    }
+    let daemon = Daemon::start(&format!("memory = \"256MiB\"\n#daemon\n{nodes}"));
+    let mut terminal = Terminal::open(&daemon, (24, 100), &[]);
+    daemon.send_numbered(0, 10);
+    daemon.wait_node("stuck", |node| node.stuck_seconds.is_some_and(|seconds| seconds > 2.0));
+    terminal.press("w");
+    terminal.wait_text("WORST▼");
+    wait_for("the worst at the top", || {
+        let row = terminal.look().row("stuck")?;
+        (row[0] == "warning" && terminal.text().lines().nth(2)?.starts_with("stuck ")).then_some(())
+    });
+    terminal.wait_text(" warning: stuck: nothing has left its queue for ");
+    terminal.wait_text("find out what it waits for");
+    terminal.press("!");
+    terminal.wait_text("filter: ! (Esc)");
+    wait_for("no other node", || {
+        let text = terminal.text();
+        text.lines().nth(3).is_none_or(|line| line.trim().is_empty()).then_some(())
+    });
+    terminal.press("\x1b");
+    terminal.wait_text("s sort: worst");
+    terminal.press("/f149\r");
+    terminal.wait_rows(&["f149 "]);
+    terminal.press("\r");
+    terminal.wait_text(" filter f149");
+    terminal.press("q");
+    assert_eq!(terminal.ended().code(), Some(0));
+}

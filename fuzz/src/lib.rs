@@ -18,6 +18,7 @@ pub mod glob;
 pub mod http;
 pub mod journal;
 pub mod kafka_broker;
+pub mod kafka_records;
 pub mod kernel;
 pub mod lines;
 pub mod packed_segment;

@@ -23,6 +23,7 @@ pub mod send;
 pub mod spool;
 mod stdin;
 pub mod tap;
+pub mod tee;
 pub mod top;
 pub mod udp2log;
 mod version;
@@ -40,7 +41,7 @@ use crate::printable::printable_lines;
 pub const DEFAULT_CONFIG: &str = crate::config::FILE_DEFAULT;
 
 /// The programs that logweir replaces when it is started under their names.
-const DROP_INS: [&str; 4] = ["udp2log", "log2udp", "packet-loss", "udp2log-demux"];
+const DROP_INS: [&str; 5] = ["udp2log", "log2udp", "packet-loss", "udp2log-demux", "kafkatee"];
 
 /// Receives log lines, splits the flow through filter processes and sampling, and passes it on
 /// without losing count of a single line.
@@ -70,6 +71,8 @@ enum Command {
     PacketLoss(packet_loss::Args),
     #[command(name = "udp2log-demux")]
     Udp2logDemux(demux::DropInArgs),
+    #[command(name = "kafkatee")]
+    Tee(tee::Args),
     Send(send::Args),
     Gen(r#gen::Args),
     Init(init::Args),
@@ -105,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Log2udp(args) => log2udp::run(&args),
         Command::PacketLoss(args) => packet_loss::run(&args),
         Command::Udp2logDemux(args) => demux::run_drop_in(&args),
+        Command::Tee(args) => tee::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Gen(args) => r#gen::run(&args),
         Command::Init(args) => init::run(&args),

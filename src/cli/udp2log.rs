@@ -158,9 +158,15 @@ fn in_background(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(kb) = args.recv_queue {
         command.arg("--recv-queue").arg(kb.to_string());
     }
+    start_and_wait(command, args.log_file.is_some())
+}
+
+/// Starts a program in the background and waits until it says that it is ready; its exit code if it
+/// never does. `is_quiet`: what it says is shown only then.
+pub(super) fn start_and_wait(mut command: Command, is_quiet: bool) -> anyhow::Result<ExitCode> {
     in_new_session(&mut command);
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped());
-    if args.log_file.is_some() {
+    if is_quiet {
         command.stderr(Stdio::piped());
     }
     let mut child = command.spawn().context("it cannot be started again in the background")?;
@@ -179,7 +185,7 @@ fn in_background(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Notifies the waiting parent and closes its pipes: the background has no terminal.
-fn say_ready() -> anyhow::Result<()> {
+pub(super) fn say_ready() -> anyhow::Result<()> {
     let mut stdout = io::stdout();
     stdout.write_all(READY)?;
     stdout.flush()?;

@@ -84,7 +84,7 @@ fn paths(entry: &Entry<'_>, folder: &Path, report: &mut Report<'_>) -> Option<Ve
 
 /// The files that match a pattern, sorted by name. A pattern may match none; a name without `*` and
 /// `?` is a file that must exist.
-fn matching(pattern: &Path) -> Result<Vec<PathBuf>, String> {
+pub(super) fn matching(pattern: &Path) -> Result<Vec<PathBuf>, String> {
     let name = pattern.file_name().and_then(|name| name.to_str()).ok_or("names no file")?;
     let folder = pattern.parent().unwrap_or_else(|| Path::new(""));
     let is_pattern = |text: &str| text.contains(['*', '?']);

@@ -15,6 +15,7 @@ const VALUES: &[(&str, &str)] = &[
     ("input.journal", "true"),
     ("input.kernel", "true"),
     ("input.mark", "\"20m\""),
+    ("input.kafka", "{ brokers = [\"h:1\"], topic = \"t\" }"),
     ("input.thrift", "\"127.0.0.1:1\""),
     ("input.stdin", "true"),
     ("input.fifo", "\"/f\""),

@@ -28,6 +28,7 @@ pub mod schema;
 mod select;
 mod socket;
 mod spool;
+pub mod tee;
 #[cfg(test)]
 mod tests;
 pub mod udp2log;

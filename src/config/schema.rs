@@ -122,6 +122,7 @@ fn value(value: &Value) -> Json {
             json!({ "type": "array", "items": time, "minItems": 2, "maxItems": 2 })
         }
         Value::Integer(bounds) => integer(*bounds.start(), *bounds.end()),
+        Value::Integers(bounds) => list(&integer(*bounds.start(), *bounds.end())),
         Value::Bool => json!({ "type": "boolean" }),
         Value::True => json!({ "const": true }),
         Value::Text(_, pattern) => text(pattern),

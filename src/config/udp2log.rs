@@ -156,7 +156,7 @@ fn read_line(number: usize, line: &str, span: Span, report: &mut Report<'_>) -> 
         return None;
     };
     let (rest, span) = words.rest();
-    let body = body(kind, rest, &span, report)?;
+    let body = body(kind, rest, ("exec ", &span), report)?;
     let sample = (n.get() > 1).then_some(SamplePlan { n, mode: SampleMode::EveryFromStart });
     Some(NodePlan {
         name: format!("{number}:{kind}"),
@@ -177,7 +177,13 @@ fn number_as_c(word: &str) -> Option<NonZeroU64> {
     NonZeroU64::new(number.into())
 }
 
-fn body(kind: &str, rest: &str, span: &Span, report: &mut Report<'_>) -> Option<BodyPlan> {
+/// The output of a line; `before` stands before a command for the shell.
+pub(super) fn body(
+    kind: &str,
+    rest: &str,
+    (before, span): (&str, &Span),
+    report: &mut Report<'_>,
+) -> Option<BodyPlan> {
     let what = if kind == "file" { "file name" } else { "command" };
     if rest.trim().is_empty() {
         report.error(span, "", format!("the {what} is missing"));
@@ -192,7 +198,7 @@ fn body(kind: &str, rest: &str, span: &Span, report: &mut Report<'_>) -> Option<
         return None;
     }
     if kind == "pipe" {
-        let mut pipe = process::defaults(format!("exec {rest}"));
+        let mut pipe = process::defaults(format!("{before}{rest}"));
         // Old pipes may well run sudo.
         pipe.confine.may_gain_privileges = true;
         return Some(BodyPlan::Pipe(pipe));

@@ -68,9 +68,7 @@ pub fn look(plan: &Plan, user: Option<&str>) -> Result<Found, String> {
             MetricsAt::Tcp(address) => look.bind_tcp("daemon", *address),
             MetricsAt::Unix(path) => look.folder_of("daemon", path),
         }
-        if let Some(token) = &metrics.token {
-            look.read("daemon", token);
-        }
+        metrics.token.iter().for_each(|token| look.read("daemon", token));
     }
     if let Some(control) = &plan.daemon.control {
         look.folder_of("daemon", control);

@@ -202,6 +202,7 @@ impl Inputs {
         match change {
             Change::State(_) if !reads => {}
             Change::State(state) => self.set_problem(number, state.err(), engine, now),
+            Change::Waiting(parts) => engine.handle(Event::InputWaiting { node, parts }, now),
             Change::Socket(socket) => {
                 receiver.handle.socket = Some(Arc::new(socket));
                 self.changed = true;

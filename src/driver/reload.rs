@@ -9,6 +9,7 @@
 //! Reloads that are asked for meanwhile become one that follows.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
@@ -23,6 +24,7 @@ use crate::config::plan::{BodyPlan, DaemonPlan, InputPlan, NodePlan, Plan, Spool
 use crate::engine;
 use crate::forward::partition::{lanes, reader};
 use crate::fs::OsFs;
+use crate::host;
 use crate::ids::NodeId;
 use crate::ingress::datagrams::DatagramSocket;
 use crate::ingress::pending::{self, Pending};
@@ -129,6 +131,7 @@ impl Reload {
 /// # Errors
 /// One sentence for the user: what cannot be opened, and why.
 pub(super) fn prepare(plan: Plan, before: &Before) -> Result<Prepared, Refused> {
+    host::ask();
     // What the engine refuses is known before anything is opened.
     let flow = Some(engine::Prepared::new(&plan)?);
     let mut prepared = Prepared {
@@ -156,6 +159,7 @@ impl Prepared {
             before.plan.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
         let was = |node: &NodePlan| old.get(node.name.as_str()).map(|before| &before.body);
         let readers = readers_by_spool(plan);
+        let state = super::state_folder(&plan.daemon);
         let is_input = |node: &&NodePlan| matches!(node.body, BodyPlan::Input(_));
         let rest = plan.nodes.iter().filter(|node| !is_input(node));
         for node in rest.chain(plan.nodes.iter().filter(is_input)) {
@@ -167,7 +171,9 @@ impl Prepared {
                         self.server_tls.push((name(), ServerTls::new(tls).map_err(said)?));
                     }
                 }
-                BodyPlan::Input(input) => self.open_input(&node.name, input, before)?,
+                BodyPlan::Input(input) => {
+                    self.open_input(&node.name, (input, state.as_deref()), before)?;
+                }
                 BodyPlan::Spool(spool) => {
                     let same = |other: &SpoolPlan| other.dir == spool.dir;
                     if !matches!(was(node), Some(BodyPlan::Spool(other)) if same(other)) {
@@ -187,18 +193,24 @@ impl Prepared {
         Ok(())
     }
 
-    fn open_input(&mut self, name: &str, input: &InputPlan, before: &Before) -> Result<(), String> {
+    fn open_input(
+        &mut self,
+        name: &str,
+        (input, state): (&InputPlan, Option<&Path>),
+        before: &Before,
+    ) -> Result<(), String> {
         let protocol = &input.source;
         let claims = protocol.claims();
         let there = claims.iter().flat_map(|claim| before.sockets.get(claim).into_iter().flatten());
         let sockets = there.map(|socket| socket.try_clone()).collect::<Result<_, _>>();
         let sockets = sockets.map_err(|error| format!("input.{name}: {error}"))?;
-        let mut opening = opening_of(name, input, sockets, &before.teller);
+        let place = Place { state, teller: &before.teller };
+        let mut opening = opening_of(name, input, sockets, &place);
         let sources = match protocol.open(&mut opening) {
             Ok(sources) => sources,
             Err(error) if before.patient && error.may_pass() => {
                 log::warn!("{error}");
-                vec![Box::new(Pending::new(open_later(name, input, &before.teller), error))
+                vec![Box::new(Pending::new(open_later(name, input, &place), error))
                     as Box<dyn Source>]
             }
             Err(error) => return Err(error.to_string()),
@@ -210,10 +222,21 @@ impl Prepared {
     }
 }
 
+/// What inputs find at the daemon.
+struct Place<'p> {
+    /// The folder for what outlives a restart.
+    state: Option<&'p Path>,
+    teller: &'p Teller,
+}
+
 /// Opens an input that could not be opened before.
-fn open_later(name: &str, input: &InputPlan, teller: &Teller) -> pending::Open {
-    let (name, input, teller) = (name.to_string(), input.clone(), teller.clone());
-    Box::new(move || input.source.open(&mut opening_of(&name, &input, Vec::new(), &teller)))
+fn open_later(name: &str, input: &InputPlan, place: &Place<'_>) -> pending::Open {
+    let (name, input, teller) = (name.to_string(), input.clone(), place.teller.clone());
+    let state = place.state.map(Path::to_path_buf);
+    Box::new(move || {
+        let place = Place { state: state.as_deref(), teller: &teller };
+        input.source.open(&mut opening_of(&name, &input, Vec::new(), &place))
+    })
 }
 
 /// What an input is opened with.
@@ -221,10 +244,11 @@ fn opening_of<'o>(
     name: &'o str,
     input: &InputPlan,
     sockets: Vec<Socket>,
-    teller: &Teller,
+    place: &Place<'o>,
 ) -> Opening<'o> {
-    let (max_line, sequence, teller) = (input.max_line, input.sequence, teller.clone());
-    Opening { name, max_line, sequence, sockets, surplus: Vec::new(), teller, added: Vec::new() }
+    let (max_line, sequence, state) = (input.max_line, input.sequence, place.state);
+    let (surplus, added, teller) = (Vec::new(), Vec::new(), place.teller.clone());
+    Opening { name, max_line, sequence, state, sockets, surplus, teller, added }
 }
 
 /// Makes the control socket where it is to be elsewhere. What could not be had before is tried

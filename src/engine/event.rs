@@ -43,6 +43,13 @@ pub enum Event {
         /// What keeps it from that; `None` once nothing does.
         problem: Option<String>,
     },
+    /// So many lines wait at an input's source.
+    InputWaiting {
+        /// The input.
+        node: NodeId,
+        /// The parts of the source, and how many lines wait in each.
+        parts: Vec<(Arc<str>, u64)>,
+    },
     /// An input will produce no more lines.
     InputEnded {
         /// The input.

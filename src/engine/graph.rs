@@ -43,6 +43,8 @@ pub(super) struct Node {
     pub(super) losses: Losses,
     /// What keeps this input from taking all that is sent to it.
     pub(super) problem: Option<String>,
+    /// How many lines wait at an input's source, in each of its parts.
+    pub(super) waiting: Vec<(Arc<str>, u64)>,
     /// The format of its lines, applied before they are queued.
     pub(super) formatter: Formatter,
 }
@@ -98,6 +100,7 @@ impl Node {
             counts: InputCounts::default(),
             losses: Losses::default(),
             problem: None,
+            waiting: Vec::new(),
             formatter: Formatter::new(plan.body.queue_format().unwrap_or(FormatPlan::RAW)),
         }
     }

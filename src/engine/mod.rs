@@ -152,6 +152,7 @@ impl Engine {
         match event {
             Event::Lines { node, batch } => self.receive(node, &batch),
             Event::Counts { node, counts, at } => self.count_input(node, &counts, Minute::of(at)),
+            Event::InputWaiting { node, parts } => self.graph.node_mut(node).waiting = parts,
             Event::InputState { node, problem } => self.graph.node_mut(node).problem = problem,
             Event::InputEnded { node } => self.input_ended(node),
             Event::Barrier { node, number, inquiry } => self.set_barrier(node, number, inquiry),

@@ -153,6 +153,9 @@ pub struct NodeStatus {
     /// it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
+    /// Lines that wait at an input's source, in each of its parts.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub waiting: Vec<WaitingStatus>,
     /// The content of a spool.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub spool: Option<SpoolStatus>,
@@ -189,6 +192,15 @@ pub struct LossStatus {
     /// Why, and what to do, while it lasts.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub why: Option<String>,
+}
+
+/// A part of an input's source, such as a partition of a topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingStatus {
+    /// Its name.
+    pub name: String,
+    /// Lines in it that were not read yet.
+    pub lines: u64,
 }
 
 /// The content of a spool.
@@ -309,6 +321,9 @@ pub struct InputStatus {
     /// Connections refused because the limit was reached.
     #[serde(default)]
     pub refused: u64,
+    /// Records that clients were asked to send again later, because a queue was full.
+    #[serde(default)]
+    pub deferred: u64,
     /// Followed files that were truncated.
     #[serde(default)]
     pub truncated: u64,
@@ -448,6 +463,7 @@ impl Engine {
             queue: queue_status(node),
             input: (node.is_input() || counts.oversize > 0).then(|| input_status(&counts)),
             faults: (counts.faults.sum() > 0).then_some(counts.faults),
+            waiting: waiting_statuses(node),
             spool: self.spool_status(id, node),
             lanes: lanes.map_or_else(Vec::new, |lanes| lane_statuses(lanes, now)),
             command: node.plan.body.command().map(str::to_string),
@@ -484,6 +500,12 @@ impl Engine {
     }
 }
 
+fn waiting_statuses(node: &Node) -> Vec<WaitingStatus> {
+    let status =
+        |(name, lines): &(Arc<str>, u64)| WaitingStatus { name: name.to_string(), lines: *lines };
+    node.waiting.iter().map(status).collect()
+}
+
 fn loss_status(loss: &Loss, node: &NodeStatus) -> LossStatus {
     LossStatus {
         cause: loss.cause.word().into(),
@@ -507,6 +529,7 @@ fn input_status(counts: &InputCounts) -> InputStatus {
         malformed: counts.malformed,
         connections: counts.connections,
         refused: counts.refused,
+        deferred: counts.deferred,
         truncated: counts.truncated,
         unread: counts.unread,
         overflows: counts.overflows,

@@ -15,6 +15,9 @@ const SPOOL_FILLING: u64 = 80;
 /// Lines from which on it is worth a note that none of them was selected.
 const UNSELECTED: u64 = 100;
 
+/// The cause of losses that the configuration asks for.
+const RATE: &str = "rate";
+
 /// How bad a trouble is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -36,6 +39,17 @@ pub struct Trouble {
     pub what: String,
     /// Why, and what to do; empty if nothing is known.
     pub remedy: String,
+}
+
+impl Level {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
 }
 
 impl Trouble {
@@ -69,7 +83,9 @@ pub fn of(node: &NodeStatus, stuck_after: f64) -> Vec<Trouble> {
     for loss in node.losses.iter().filter(|loss| !loss.ended) {
         let lost = amount(loss.count, &loss.unit);
         let what = format!("{} ({}, {lost})", verb(&loss.cause), loss.cause);
-        troubles.push(Trouble::new(Level::Warning, what, loss.why.clone().unwrap_or_default()));
+        // What a rate holds back was meant to be.
+        let level = if loss.cause == RATE { Level::Note } else { Level::Warning };
+        troubles.push(Trouble::new(level, what, loss.why.clone().unwrap_or_default()));
     }
     troubles.extend(spool(node));
     if node.paused {

@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::batch::Batch;
+use crate::host;
 use crate::parse::syslog::{Fault, Faults, Message, Sent, without_mark};
 use crate::sources::Source;
 
@@ -78,11 +79,10 @@ impl Line<'_> {
 impl Formatter {
     /// Creates a formatter for `plan`. Times without a zone are in the system's.
     pub fn new(plan: &FormatPlan) -> Self {
-        let host = nix::unistd::gethostname().unwrap_or_default();
         Self {
             shape: plan.shape.clone(),
             tag: plan.tag.clone(),
-            host: header_part(host.as_encoded_bytes(), HOST_MAX).into_owned(),
+            host: header_part(host::name().as_bytes(), HOST_MAX).into_owned(),
             zone: match &plan.shape {
                 Shape::Line => TimeZone::UTC,
                 _ => TimeZone::try_system().unwrap_or(TimeZone::UTC),

@@ -46,6 +46,8 @@ pub enum Change {
     State(Result<(), String>),
     /// It switched to another socket at the same address.
     Socket(Socket),
+    /// How many lines wait at the source, in each of its parts.
+    Waiting(Vec<(Arc<str>, u64)>),
     /// It could finally be opened: start these sources in its place.
     Opened(Vec<Box<dyn Source>>),
 }
@@ -369,6 +371,19 @@ impl Inlet {
         self.control.waiting.load(Ordering::Relaxed) as usize + count <= limits::RECEIVED_WAITING
     }
 
+    /// Whether the loop takes lines of `bytes` bytes without a wait.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        // Room is left for a barrier and for a change of state.
+        self.has_room(3) && !self.is_much(bytes)
+    }
+
+    /// Whether the receivers together have sent too much that the loop has not taken, and this one
+    /// is among them.
+    fn is_much(&self, bytes: usize) -> bool {
+        self.ready.sent.load(Ordering::Relaxed) + bytes > limits::RECEIVED_BYTES_MAX
+            && self.control.waiting.load(Ordering::Relaxed) > 0
+    }
+
     /// Returns whether the receiver must send what it has and end.
     pub fn stopped(&self) -> bool {
         self.control.stopped.load(Ordering::Acquire) || self.abandoned
@@ -486,19 +501,14 @@ impl Inlet {
         self.sender.is_none()
     }
 
-    /// Waits while the receivers together have sent too much that the loop has not taken, and this
-    /// one is among them.
+    /// Waits while [`Self::is_much`].
     fn wait_for_room(&self, bytes: usize) {
-        let is_much = || {
-            self.ready.sent.load(Ordering::Relaxed) + bytes > limits::RECEIVED_BYTES_MAX
-                && self.control.waiting.load(Ordering::Relaxed) > 0
-        };
-        if bytes == 0 || !is_much() {
+        if bytes == 0 || !self.is_much(bytes) {
             return;
         }
         self.ready.enter(self.number, &self.control);
         self.ready.wake.wake();
-        while is_much() && !self.stopped() {
+        while self.is_much(bytes) && !self.stopped() {
             thread::sleep(limits::RECV_PAUSE);
         }
     }

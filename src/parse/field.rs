@@ -1,13 +1,11 @@
 //! Fields of a line, for selectors, file names and keys.
 
 use std::borrow::Cow;
-use std::ffi::OsString;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
-use std::sync::LazyLock;
 
 use super::syslog::{Message, names, sd};
+use crate::host;
 use crate::sources::Source;
 
 /// A named property of a line.
@@ -132,12 +130,9 @@ impl Field {
 
 /// The host of a message that names none: the address it came from, or this host.
 fn host_of(source: Source) -> Cow<'static, [u8]> {
-    /// Looked up once: a system call for every local message would cost more than the message.
-    static HOST: LazyLock<OsString> =
-        LazyLock::new(|| nix::unistd::gethostname().unwrap_or_default());
     match source {
         Source::Address(address) => address.ip().to_canonical().to_string().into_bytes().into(),
-        Source::Process { .. } => HOST.as_bytes().into(),
+        Source::Process { .. } => host::name().as_bytes().into(),
     }
 }
 

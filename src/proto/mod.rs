@@ -121,6 +121,8 @@ inputs! {
     Kernel(kernel::config::KernelPlan),
     /// Marks: a message from time to time.
     Mark(mark::config::MarkPlan),
+    /// Records of a cluster of brokers.
+    Kafka(kafka::input_config::KafkaInPlan),
     /// Calls of Scribe and Flume over Thrift, each answered once it is on disk.
     Thrift(thrift::config::ThriftInPlan),
     /// What the daemon itself counts.

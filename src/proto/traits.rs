@@ -5,7 +5,7 @@
 //! else in the configuration knows a protocol.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::shared::process::ProcessPlan;
 use super::shared::tls::{ClientTlsPlan, ServerTlsPlan};
@@ -63,6 +63,8 @@ pub struct Opening<'o> {
     pub max_line: usize,
     /// True if gaps in the lines' sequence numbers are counted.
     pub sequence: bool,
+    /// The folder for what outlives a restart, if there is one.
+    pub state: Option<&'o Path>,
     /// Sockets that already have its claims, from an earlier input or the service manager.
     pub sockets: Vec<Socket>,
     /// Those of them that it cannot use: their receivers must empty and close them.

@@ -46,6 +46,8 @@ pub enum Value {
     TwoTimes,
     /// An integer, with these bounds.
     Integer(RangeInclusive<u64>),
+    /// A list of integers, each with these bounds.
+    Integers(RangeInclusive<u64>),
     /// `true` or `false`.
     Bool,
     /// `true`.
@@ -181,6 +183,9 @@ impl Value {
                 format!("Size{}", within(bounds, &|bytes| show_size(bytes)))
             }
             Self::Integer(bounds) => format!("Integer{}", within(bounds, &|n| n.to_string())),
+            Self::Integers(bounds) => {
+                format!("List of integers{}", within(bounds, &|n| n.to_string()))
+            }
             Self::Time(min) if min.is_zero() => "Time".into(),
             Self::Time(min) => format!("Time of at least {}", show_time(*min)),
             Self::TwoTimes => "List of two times".into(),

@@ -287,6 +287,29 @@ impl<'t> Entry<'t> {
         value
     }
 
+    /// A list of integers within bounds, at least one.
+    pub fn integers(
+        &self,
+        report: &mut Report<'_>,
+        bounds: &RangeInclusive<u64>,
+    ) -> Option<Vec<u64>> {
+        let items = self.list().filter(|items| !items.is_empty());
+        let Some(items) = items else {
+            self.expect(report, "a list of integers, as in [0, 1]");
+            return None;
+        };
+        let each = items.iter().map(|item| {
+            let number = item.get_ref().as_integer();
+            number.and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok())
+        });
+        let all: Option<Vec<_>> = each.map(|n| n.filter(|n| bounds.contains(n))).collect();
+        if all.is_none() {
+            let (min, max) = (bounds.start(), bounds.end());
+            self.wrong(report, format!("must be a list of integers from {min} to {max}"));
+        }
+        all
+    }
+
     /// A size within bounds: text with a unit, or an integer of bytes.
     pub fn size(&self, report: &mut Report<'_>, bounds: RangeInclusive<u64>) -> Option<u64> {
         let size = match self.value {

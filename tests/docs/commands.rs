@@ -4,7 +4,8 @@ use clap::{CommandFactory, error::ErrorKind};
 use logweir::cli::Cli;
 
 /// The names it is started by.
-const NAMES: [&str; 5] = ["logweir", "udp2log", "log2udp", "packet-loss", "udp2log-demux"];
+const NAMES: [&str; 6] =
+    ["logweir", "udp2log", "log2udp", "packet-loss", "udp2log-demux", "kafkatee"];
 
 /// How many command lines of logweir there are.
 ///

@@ -118,7 +118,10 @@ impl Brokers {
              transaction.state.log.min.isr={insync}\ntransaction.state.log.num.partitions=1\n\
              group.initial.rebalance.delay.ms=0\nnum.network.threads=1\nnum.io.threads=2\n\
              background.threads=2\nlog.cleaner.dedupe.buffer.size=4194304\n\
-             broker.session.timeout.ms=2000\nbroker.heartbeat.interval.ms=300\n",
+             broker.session.timeout.ms=2000\nbroker.heartbeat.interval.ms=300\n\
+             group.consumer.session.timeout.ms=6000\ngroup.consumer.min.session.timeout.ms=3000\n\
+             group.consumer.heartbeat.interval.ms=1000\n\
+             group.consumer.min.heartbeat.interval.ms=500\n",
             voters.join(","),
             self.folder(at).join("data").display(),
         );
@@ -260,6 +263,21 @@ impl Brokers {
         self.tool("org.apache.kafka.tools.TopicCommand", &args);
     }
 
+    /// Deletes a topic, and waits until it is gone.
+    pub fn delete(&self, topic: &str) {
+        let first = self.first();
+        let of = |what: &str| {
+            let args = ["--bootstrap-server", &first, what];
+            let named: &[&str] = if what == "--list" { &[] } else { &["--topic", topic] };
+            self.tool("org.apache.kafka.tools.TopicCommand", &[&args[..], named].concat())
+        };
+        of("--delete");
+        wait_for("the topic to be gone", || {
+            let topics = String::from_utf8(of("--list").stdout).unwrap();
+            (!topics.lines().any(|one| one == topic)).then_some(())
+        });
+    }
+
     /// Waits until every replica of a topic is in sync.
     pub fn wait_in_sync(&self, topic: &str) {
         wait_for("all replicas to be in sync", || {
@@ -295,12 +313,30 @@ impl Brokers {
         text.lines().filter_map(|line| line.rsplit(':').next()?.parse::<usize>().ok()).sum()
     }
 
+    /// The sum of the offsets that a group has committed, and of those that it has still to read.
+    pub fn committed(&self, group: &str) -> (usize, usize) {
+        let args = ["--bootstrap-server", &self.first(), "--describe", "--group", group];
+        let output = self.tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &args);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let rows = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let rows: Vec<_> = rows.filter(|row| row.first() == Some(&group)).collect();
+        // Group, topic, partition, current offset, end, lag.
+        let sum = |at: usize| rows.iter().filter_map(|row| row[at].parse::<usize>().ok()).sum();
+        (sum(3), sum(5))
+    }
+
     /// Records by Java's own producer: a key, a colon, a value on each line.
     pub fn produce(&self, topic: &str, text: &str) {
+        self.produce_packed(topic, text, "none");
+    }
+
+    /// The same, compressed.
+    pub fn produce_packed(&self, topic: &str, text: &str, codec: &str) {
         let mut producer = self
             .java("org.apache.kafka.tools.ConsoleProducer")
             .args(["--bootstrap-server", &self.first(), "--topic", topic])
             .args(["--property", "parse.key=true", "--property", "key.separator=:"])
+            .args(["--compression-codec", codec])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

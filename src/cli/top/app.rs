@@ -4,7 +4,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::widgets::TableState;
 
 use super::model::{Key, Model, Sort};
-use super::rows::rows;
+use super::rows::{Row, rows};
 use super::text::Glyphs;
 
 /// The current page.
@@ -31,6 +31,8 @@ pub(super) struct App {
     pub(super) sort: Sort,
     /// Only nodes whose names contain this are shown.
     pub(super) filter: String,
+    /// True if only nodes with a trouble are shown.
+    pub(super) troubled: bool,
     /// True while keys are typed into `filter`.
     pub(super) typing: bool,
     /// The selected node, which Enter shows.
@@ -56,6 +58,7 @@ impl App {
             page: Page::Table,
             sort: Sort::Flow,
             filter: String::new(),
+            troubled: false,
             typing: false,
             selected: None,
             table: TableState::default(),
@@ -101,12 +104,17 @@ impl App {
         match code {
             KeyCode::Char('s') => self.sort = self.sort.next(),
             KeyCode::Char('t') => self.sort = Sort::Flow,
+            KeyCode::Char('w') => self.sort = Sort::Worst,
+            KeyCode::Char('!') => self.troubled = !self.troubled,
             KeyCode::Char('r') => self.sort = Sort::Rate,
             KeyCode::Char('d') => self.sort = Sort::Drops,
             KeyCode::Char('u') => self.sort = Sort::Queue,
             KeyCode::Char('n') => self.sort = Sort::Name,
             KeyCode::Char('/' | 'f') => self.typing = true,
-            KeyCode::Esc => self.filter.clear(),
+            KeyCode::Esc => {
+                self.filter.clear();
+                self.troubled = false;
+            }
             KeyCode::Enter => {
                 let keys = self.keys();
                 if let Some(key) = keys.get(self.place(&keys)) {
@@ -140,8 +148,13 @@ impl App {
         self.scroll = 0;
     }
 
+    /// The rows of the table.
+    pub(super) fn rows(&self) -> Vec<Row<'_>> {
+        rows(&self.model, self.sort, &self.filter, self.troubled, &self.glyphs)
+    }
+
     fn keys(&self) -> Vec<Key> {
-        let rows = rows(&self.model, self.sort, &self.filter, &self.glyphs);
+        let rows = self.rows();
         rows.iter().map(|row| row.view.key.clone()).collect()
     }
 
@@ -223,6 +236,7 @@ mod tests {
             ("u", Sort::Queue),
             ("n", Sort::Name),
             ("t", Sort::Flow),
+            ("w", Sort::Worst),
             ("s", Sort::Rate),
             ("s", Sort::Drops),
         ] {
@@ -263,6 +277,18 @@ mod tests {
         assert_eq!((app.filter.as_str(), app.typing), ("", false));
         app.press(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL));
         assert!(app.done);
+    }
+
+    #[test]
+    fn only_nodes_with_a_trouble_are_shown_until_all_are_again() {
+        let mut app = app();
+        let mut nodes = app.model.status().nodes.clone();
+        nodes[1].error = Some("refused".into());
+        app.model.take(status(2.0, nodes));
+        press(&mut app, "!j\n");
+        assert!(matches!(&app.page, Page::Node(key) if key.name == "api"));
+        press(&mut app, "\x1b\x1bG");
+        assert_eq!((app.troubled, selected(&app)), (false, "all"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 
 use super::draw::{BOLD, DIM, HEADING, Theme};
 use super::model::View;
-use super::notes::{Tone, of_reason, reasons, tone_of_child, tone_of_lost};
+use super::notes::{Tone, of_reason, reasons, tone_of_child, tone_of_level, tone_of_lost};
 use super::text::{Glyphs, duration, one_line, percent, rate, size, wrapped};
 use crate::engine::losses::amount;
 use crate::engine::status::{LossStatus, NodeStatus, ServiceStatus, Status};
@@ -23,6 +23,7 @@ pub(super) fn lines(
 ) -> Vec<Line<'static>> {
     let mut page = Page { view, glyphs, theme, width, lines: Vec::new() };
     page.name(status);
+    page.troubles();
     page.ledger();
     page.losses(status.uptime);
     page.queue();
@@ -30,6 +31,7 @@ pub(super) fn lines(
     page.peers();
     page.spool();
     page.input();
+    page.waiting();
     page.lines
 }
 
@@ -79,8 +81,16 @@ impl Page<'_> {
                 self.labelled("state", text, self.theme.of(Tone::Warn));
             }
         }
-        if let Some(error) = &node.error {
-            self.labelled("error", error, self.theme.of(Tone::Bad));
+    }
+
+    /// What is wrong with it, and the remedies.
+    fn troubles(&mut self) {
+        for trouble in self.view.troubles() {
+            let style = self.theme.of(tone_of_level(trouble.level));
+            self.labelled(trouble.level.word(), &trouble.what, style);
+            if !trouble.remedy.is_empty() {
+                self.labelled("", &format!("-> {}", trouble.remedy), Style::new());
+            }
         }
     }
 
@@ -141,15 +151,13 @@ impl Page<'_> {
             let LossStatus { cause, count, unit, .. } = loss;
             let what = format!("{} ({cause})", amount(*count, unit));
             let ago = |at: f64| duration(now - at);
-            match &loss.why {
-                Some(why) => {
-                    let text = format!("{what} since {} ago: {why}", ago(loss.began));
+            let text = format!("{what}, the last {} ago", ago(loss.last));
+            match loss.ended {
+                false => {
+                    let text = format!("{text}, the first {} ago", ago(loss.began));
                     self.labelled("losing", &text, self.theme.of(Tone::Bad));
                 }
-                None => {
-                    let text = format!("{what}, the last {} ago", ago(loss.last));
-                    self.labelled("last loss", &text, self.theme.of(Tone::Warn));
-                }
+                true => self.labelled("last loss", &text, self.theme.of(Tone::Warn)),
             }
         }
     }
@@ -272,6 +280,18 @@ impl Page<'_> {
         }
     }
 
+    /// What waits at an input's source.
+    fn waiting(&mut self) {
+        if self.view.node.waiting.is_empty() {
+            return;
+        }
+        self.heading("SOURCE");
+        for part in &self.view.node.waiting {
+            let text = format!("{}  lag {} lines", part.name, part.lines);
+            self.labelled("part", &text, Style::new());
+        }
+    }
+
     fn input(&mut self) {
         let node = self.view.node;
         let faults = node.faults.as_ref().map_or(0, |faults| faults.sum());
@@ -293,6 +313,7 @@ impl Page<'_> {
             ("not understood", faults, true),
             ("connections", input.connections, false),
             ("refused", input.refused, true),
+            ("deferred", input.deferred, true),
             ("truncated", input.truncated, true),
             ("unread", input.unread, true),
             ("overflows", input.overflows, true),

@@ -9,7 +9,7 @@ use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table};
 use super::app::{App, Page};
 use super::detail;
 use super::model::{Sort, drops, kernel_drops};
-use super::notes::{Tone, last_loss, notes, tone_of_drops};
+use super::notes::{Tone, last_loss, notes, tone_of_drops, tone_of_level};
 use super::rows::{Row, position, rows};
 use super::text::{Glyphs, count, duration, one_line, percent, rate, wrapped};
 use crate::engine::status::GoneStatus;
@@ -56,6 +56,7 @@ pub(super) fn draw(frame: &mut Frame, app: &mut App, theme: Theme) {
     let parts = [Constraint::Length(1), Constraint::Min(1), Constraint::Length(1)];
     let [top, middle, bottom] = Layout::vertical(parts).areas(frame.area());
     frame.render_widget(head(app, theme), top);
+    let middle = remedy(frame, middle, app, theme);
     let width = usize::from(middle.width);
     match &app.page {
         Page::Table => table(frame, middle, app, theme),
@@ -69,6 +70,28 @@ pub(super) fn draw(frame: &mut Frame, app: &mut App, theme: Theme) {
         Page::Help(_) => page(frame, middle, app, help(&app.glyphs, width)),
     }
     frame.render_widget(foot(app), bottom);
+}
+
+/// Draws the worst trouble of the selected node with its remedy below the table. Returns what is
+/// left of the area.
+fn remedy(frame: &mut Frame, area: Rect, app: &App, theme: Theme) -> Rect {
+    if app.page != Page::Table || area.height < REMEDY_MIN {
+        return area;
+    }
+    let rows = app.rows();
+    let selected = app.selected.as_ref().and_then(|key| position(&rows, key)).unwrap_or(0);
+    let Some(view) = rows.get(selected).map(|row| &row.view) else { return area };
+    let Some(trouble) = view.troubles().first() else { return area };
+    let (word, name) = (trouble.level.word(), &view.node.name);
+    let text = format!(" {word}: {name}: {}", trouble.sentence());
+    let style = theme.of(tone_of_level(trouble.level));
+    let lines = wrapped(&text, usize::from(area.width)).into_iter().take(REMEDY_LINES);
+    let lines: Vec<_> = lines.map(|line| Line::styled(line, style)).collect();
+    let height = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+    let parts = [Constraint::Min(1), Constraint::Length(height)];
+    let [above, below] = Layout::vertical(parts).areas(area);
+    frame.render_widget(Paragraph::new(lines), below);
+    above
 }
 
 /// Draws a page of lines at its scroll position.
@@ -119,8 +142,12 @@ fn foot(app: &App) -> Line<'static> {
     }
     let arrows = app.glyphs.arrows;
     let keys = match &app.page {
-        Page::Table if !app.filter.is_empty() => {
-            format!(" q quit  ? help  Enter details  {arrows} move  filter: {} (Esc)", app.filter)
+        Page::Table if !app.filter.is_empty() || app.troubled => {
+            let troubled = if app.troubled { "!" } else { "" };
+            format!(
+                " q quit  ? help  Enter details  {arrows} move  filter: {troubled}{} (Esc)",
+                app.filter
+            )
         }
         Page::Table => format!(
             " q quit  ? help  Enter details  {arrows} move  s sort: {}  / filter",
@@ -136,6 +163,7 @@ fn foot(app: &App) -> Line<'static> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Column {
     Node,
+    Worst,
     Lines,
     Bytes,
     Drops,
@@ -148,6 +176,9 @@ enum Column {
     Notes,
 }
 
+/// Height of the table from which on the remedy is shown, and the most lines it takes.
+const REMEDY_MIN: u16 = 8;
+const REMEDY_LINES: usize = 3;
 /// Cells that must be free before a further note is shown in part.
 const NOTE_MIN: usize = 20;
 /// Width of a bar in the queue column, in cells.
@@ -161,6 +192,7 @@ fn columns(width: u16, longest: usize) -> Vec<(Column, u16)> {
     // A column, its width, and the terminal width from which it is shown.
     let mut columns: Vec<_> = [
         (Column::Node, 0, 0),
+        (Column::Worst, 9, 90),
         (Column::Lines, 8, 24),
         (Column::Bytes, 7, 72),
         (Column::Drops, 7, 36),
@@ -194,7 +226,7 @@ fn columns(width: u16, longest: usize) -> Vec<(Column, u16)> {
 }
 
 fn table(frame: &mut Frame, area: Rect, app: &mut App, theme: Theme) {
-    let rows = rows(&app.model, app.sort, &app.filter, &app.glyphs);
+    let rows = rows(&app.model, app.sort, &app.filter, app.troubled, &app.glyphs);
     let longest = rows
         .iter()
         .map(|row| row.label(usize::MAX, &app.glyphs).chars().count())
@@ -219,6 +251,7 @@ fn table(frame: &mut Frame, area: Rect, app: &mut App, theme: Theme) {
 fn title(column: Column, sort: Sort, glyphs: &Glyphs) -> Cell<'static> {
     let mark = |of: &[Sort]| if of.contains(&sort) { glyphs.down } else { "" };
     let (title, right) = match column {
+        Column::Worst => (format!("WORST{}", mark(&[Sort::Worst])), false),
         Column::Node => (format!("NODE{}", mark(&[Sort::Flow, Sort::Name])), false),
         Column::Lines => (format!("LINES/S{}", mark(&[Sort::Rate])), true),
         Column::Bytes => ("BYTES/S".into(), true),
@@ -239,6 +272,9 @@ fn cell(row: &Row, column: Column, width: usize, glyphs: &Glyphs, theme: Theme) 
     let (view, node) = (&row.view, row.view.node);
     let right = |text: String, style| Cell::from(Line::styled(text, style).right_aligned());
     match column {
+        Column::Worst => Cell::from(view.worst().map_or_else(Line::default, |level| {
+            Line::styled(level.word(), theme.of(tone_of_level(level)))
+        })),
         Column::Node => {
             let style = match (node.retired, node.kind.as_str()) {
                 (true, _) => DIM,
@@ -288,8 +324,8 @@ fn help(glyphs: &Glyphs, width: usize) -> Vec<Line<'static>> {
         (moves.as_str(), "move or scroll; PgUp PgDn by a page, Home End to an end"),
         ("Enter", "a node: its ledger, queue, spool, process, last lines on stderr"),
         ("Esc", "back; in the table, show all names again"),
-        ("t r d u n", "sort by flow (a tree), lines/s, drops, queue, name; s: the next"),
-        ("/ or f", "show only nodes whose names contain the typed text"),
+        ("t w r d u n", "sort by flow (a tree), worst, lines/s, drops, queue, name; s: the next"),
+        ("/ or f, !", "show only nodes whose names contain the typed text; with a trouble"),
         ("q, Ctrl-C", "quit; Ctrl-L redraws the screen"),
     ];
     let columns = [

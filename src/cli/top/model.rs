@@ -5,7 +5,10 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
 
 use crate::engine::status::{NodeStatus, Status};
+use crate::engine::trouble::{self, Level, Trouble};
 
+/// Seconds after which a node is stuck, if the daemon does not say.
+const STUCK: f64 = 60.0;
 /// Seconds that a sparkline covers.
 pub(super) const MINUTE: f64 = 60.0;
 
@@ -18,6 +21,8 @@ pub(super) enum Sort {
     Rate,
     /// Lines dropped per second, then in total.
     Drops,
+    /// The worst trouble, then drops, then the queue.
+    Worst,
     /// Fill level of the queue.
     Queue,
     /// The name.
@@ -25,13 +30,15 @@ pub(super) enum Sort {
 }
 
 /// All orders, in the sequence of the `s` key.
-pub(super) const SORTS: [Sort; 5] = [Sort::Flow, Sort::Rate, Sort::Drops, Sort::Queue, Sort::Name];
+pub(super) const SORTS: [Sort; 6] =
+    [Sort::Flow, Sort::Worst, Sort::Rate, Sort::Drops, Sort::Queue, Sort::Name];
 
 impl Sort {
     /// Its name.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Flow => "flow",
+            Self::Worst => "worst",
             Self::Rate => "lines/s",
             Self::Drops => "drops",
             Self::Queue => "queue",
@@ -62,6 +69,8 @@ pub(super) struct Key {
 struct Track {
     /// The previous snapshot, and its age in seconds.
     before: Option<(NodeStatus, f64)>,
+    /// What is wrong with it, worst first.
+    troubles: Vec<Trouble>,
     history: VecDeque<Span>,
 }
 
@@ -111,6 +120,8 @@ impl Model {
         let mut before: HashMap<Key, NodeStatus> =
             known.zip(std::mem::take(&mut self.status.nodes)).collect();
         let mut tracks = std::mem::take(&mut self.tracks);
+        // Older daemons do not say.
+        let stuck_after = if status.stuck_after > 0.0 { status.stuck_after } else { STUCK };
         for node in &status.nodes {
             let mut key = Key { name: node.name.clone(), retired: node.retired, nth: 0 };
             while self.tracks.contains_key(&key) {
@@ -119,6 +130,7 @@ impl Model {
             let mut track = tracks.remove(&key).unwrap_or_default();
             track.before = before.remove(&key).map(|node| (node, to - from));
             track.remember(node, from, to);
+            track.troubles = trouble::of(node, stuck_after);
             self.tracks.insert(key.clone(), track);
             self.keys.push(key);
         }
@@ -162,6 +174,16 @@ impl Track {
 }
 
 impl View<'_> {
+    /// What is wrong with the node, worst first.
+    pub(super) fn troubles(&self) -> &[Trouble] {
+        &self.track.troubles
+    }
+
+    /// How bad the worst of it is.
+    pub(super) fn worst(&self) -> Option<Level> {
+        self.track.troubles.first().map(|trouble| trouble.level)
+    }
+
     /// The growth of a count per second, if there is an earlier snapshot.
     pub(super) fn rate(&self, of: impl Fn(&NodeStatus) -> u64) -> Option<f64> {
         self.track.rate(self.node, of)
@@ -208,12 +230,14 @@ pub(super) fn kernel_drops(node: &NodeStatus) -> u64 {
 /// The order of two nodes.
 pub(super) fn order(sort: Sort, a: &View, b: &View) -> Ordering {
     let downwards = |of: fn(&View) -> f64| of(b).total_cmp(&of(a));
+    let by_drops = || downwards(|view| view.rate(drops).unwrap_or(0.0));
+    let by_queue = || downwards(|view| view.fill().unwrap_or(-1.0));
     match sort {
         Sort::Flow => Ordering::Equal,
+        Sort::Worst => b.worst().cmp(&a.worst()).then_with(by_drops).then_with(by_queue),
         Sort::Rate => downwards(|view| view.rate(|node| node.lines_in).unwrap_or(0.0)),
-        Sort::Drops => downwards(|view| view.rate(drops).unwrap_or(0.0))
-            .then_with(|| drops(b.node).cmp(&drops(a.node))),
-        Sort::Queue => downwards(|view| view.fill().unwrap_or(-1.0)),
+        Sort::Drops => by_drops().then_with(|| drops(b.node).cmp(&drops(a.node))),
+        Sort::Queue => by_queue(),
         Sort::Name => a.node.name.cmp(&b.node.name),
     }
 }
@@ -312,7 +336,7 @@ mod tests {
             views.sort_by(|a, b| order(sort, a, b));
             views.iter().map(|view| view.node.name.as_str()).collect::<String>()
         };
-        assert_eq!(SORTS.map(names), ["cba", "bac", "cba", "abc", "abc"]);
-        assert_eq!((Sort::Flow.next(), Sort::Name.next()), (Sort::Rate, Sort::Flow));
+        assert_eq!(SORTS.map(names), ["cba", "cab", "bac", "cba", "abc", "abc"]);
+        assert_eq!((Sort::Flow.next(), Sort::Name.next()), (Sort::Worst, Sort::Flow));
     }
 }

@@ -5,6 +5,7 @@ use super::text::{Glyphs, amount, count, duration, one_line, size};
 use crate::driver::losses::zoned;
 use crate::engine::losses::amount as count_of;
 use crate::engine::status::{ChildStatus, NodeStatus, SpoolStatus, Status};
+use crate::engine::trouble::{LAG_WORTH_A_LOOK, Level};
 
 /// The urgency of a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,9 +21,6 @@ pub(super) enum Tone {
 /// A short text and its urgency.
 pub(super) type Note = (String, Tone);
 
-/// Seconds by which a reader of a spool may lag before it needs attention.
-const LAG_WORTH_A_LOOK: f64 = 10.0;
-
 /// The notes on a node.
 pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
     let node = view.node;
@@ -34,6 +32,11 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
     notes.extend(children(&node.children, glyphs));
     notes.extend(silent(node));
     notes.extend(node.spool.as_ref().and_then(lag));
+    let waiting: u64 = node.waiting.iter().map(|part| part.lines).sum();
+    if !node.waiting.is_empty() {
+        let tone = if waiting > 0 { Tone::Warn } else { Tone::Plain };
+        notes.push((format!("lag {}", count(waiting)), tone));
+    }
     for lane in &node.lanes {
         notes.push(match (&lane.peer, &lane.error) {
             (Some(peer), _) => (format!("to {}", one_line(peer)), Tone::Plain),
@@ -62,6 +65,7 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
             ("sequence_lost", input.sequence_lost),
             ("senders_forgotten", input.senders_forgotten),
             ("refused", input.refused),
+            ("deferred", input.deferred),
             ("truncated", input.truncated),
             ("unread", input.unread),
             ("overflows", input.overflows),
@@ -124,6 +128,15 @@ pub(super) fn of_reason(node: &NodeStatus, reason: &str) -> u64 {
     match reason {
         "kernel_drops" => node.input.map_or(0, |input| input.kernel_drops),
         _ => node.dropped.get(reason).copied().unwrap_or(0),
+    }
+}
+
+/// The urgency of a trouble.
+pub(super) fn tone_of_level(level: Level) -> Tone {
+    match level {
+        Level::Note => Tone::Plain,
+        Level::Warning => Tone::Warn,
+        Level::Unhealthy => Tone::Bad,
     }
 }
 

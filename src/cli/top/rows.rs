@@ -33,19 +33,22 @@ impl Row<'_> {
     }
 }
 
-/// The rows whose names contain `filter`. In flow order, all rows form a tree.
+/// The rows whose names contain `filter`, or those of them with a trouble. In flow order, all rows
+/// form a tree.
 pub(super) fn rows<'a>(
     model: &'a Model,
     sort: Sort,
     filter: &str,
+    troubled: bool,
     glyphs: &Glyphs,
 ) -> Vec<Row<'a>> {
     let views = model.views();
     let wanted = filter.to_lowercase();
-    let is_tree = sort == Sort::Flow && wanted.is_empty();
+    let is_tree = sort == Sort::Flow && wanted.is_empty() && !troubled;
     let row = |place: Place| {
         let view = *views.get(place.node)?;
-        let shown = view.node.name.to_lowercase().contains(&wanted);
+        let shown = view.node.name.to_lowercase().contains(&wanted)
+            && !(troubled && view.troubles().is_empty());
         shown.then_some(Row { view, place: is_tree.then_some(place) })
     };
     let places = tree::places(&model.status().nodes, glyphs);
@@ -75,7 +78,7 @@ mod tests {
         ];
         let model = Model::new(status(1.0, nodes));
         let labels = |sort, filter, max| {
-            let rows = rows(&model, sort, filter, &ASCII).into_iter();
+            let rows = rows(&model, sort, filter, false, &ASCII).into_iter();
             rows.map(|row| row.label(max, &ASCII)).collect::<Vec<_>>()
         };
         let tree = ["net", "`- Web", "   `- all (+edge, net)", "edge"];

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::model::{Model, Sort};
 use super::notes::{last_loss, notes};
 use super::rows::rows;
-use super::text::{Glyphs, amount, duration, percent};
+use super::text::{Glyphs, amount, duration, one_line, percent};
 use crate::engine::status::Status;
 
 /// The nodes in flow order, one per line, whose counts add up: in = out + not selected + dropped +
@@ -13,7 +13,7 @@ use crate::engine::status::Status;
 pub(super) fn table(status: Status, glyphs: &Glyphs) -> String {
     let model = Model::new(status);
     let status = model.status();
-    let rows = rows(&model, Sort::Flow, "", glyphs);
+    let rows = rows(&model, Sort::Flow, "", false, glyphs);
     let labels: Vec<_> = rows.iter().map(|row| row.label(usize::MAX, glyphs)).collect();
     let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0).max(20);
     let log = status.log.map_or_else(String::new, |level| format!("  log {}", level.word()));
@@ -59,6 +59,12 @@ pub(super) fn table(status: Status, glyphs: &Glyphs) -> String {
         );
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{}", line.trim_end());
+    }
+    for view in model.views() {
+        for trouble in view.troubles() {
+            let (word, name) = (trouble.level.word(), &view.node.name);
+            let _ = writeln!(text, "{word}: {name}: {}", one_line(&trouble.sentence()));
+        }
     }
     if let Some(gone) = &status.gone {
         let (nodes, lost) = (gone.nodes, gone.lost());

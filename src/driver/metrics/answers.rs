@@ -38,8 +38,8 @@ pub(super) fn is_refused(token: &Token, request: &Request) -> Option<Page> {
     }
 }
 
-/// An answer to requests for a page, with its body or without.
-type Made = ((Page, bool), Arc<[u8]>);
+/// A page, and whether only its head is asked for.
+type Asked = (Page, bool);
 
 /// Status, kind and body.
 type Answer = (&'static str, &'static str, String);
@@ -63,7 +63,7 @@ pub(super) struct Answers {
     snapshot: Option<Arc<Snapshot>>,
     /// How long the server waited for the snapshot.
     waited: Duration,
-    made: Vec<Made>,
+    made: Vec<(Asked, Arc<[u8]>)>,
 }
 
 impl Answers {

@@ -276,10 +276,15 @@ impl<D: Disk> Core<D> {
         self.stored_changed = true;
     }
 
+    /// Returns whether everything found so far was identified, queried and read.
+    pub fn is_settled(&self) -> bool {
+        self.asked.is_empty() && self.to_ask.is_empty() && self.ready.is_empty()
+    }
+
     /// Returns whether everything found at first was identified and queried: from now on positions
     /// must be kept, even if there are none.
     pub fn settle_first(&mut self) -> bool {
-        let settled = self.asked.is_empty() && self.to_ask.is_empty() && self.ready.is_empty();
+        let settled = self.is_settled();
         self.stored_changed |= settled;
         settled
     }

@@ -31,6 +31,8 @@ pub(super) struct Mail {
     pub(super) overflows: u64,
     /// Files that are not read.
     pub(super) unread: u64,
+    /// Compressed files that were there at the start.
+    pub(super) compressed: Vec<PathBuf>,
     /// The problem, if it has changed.
     pub(super) state: Option<Result<(), String>>,
     /// True once everything was listed.

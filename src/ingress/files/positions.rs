@@ -101,17 +101,29 @@ impl PositionsFile {
     }
 
     fn replace(&self, positions: &Positions) -> io::Result<()> {
-        let new = with_suffix(&self.path, NEW);
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(FILE_MODE_DEFAULT);
-        let mut file = options.custom_flags(libc::O_NOFOLLOW).open(&new)?;
-        file.write_all(encode(positions, &self.host).as_bytes())?;
-        file.sync_data()?;
-        fs::rename(&new, &self.path)
+        replace(&self.path, encode(positions, &self.host).as_bytes())
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// Replaces a small file by rename, durably.
+///
+/// # Errors
+/// The system's.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let new = with_suffix(path, NEW);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(FILE_MODE_DEFAULT);
+    let mut file = options.custom_flags(libc::O_NOFOLLOW).open(&new)?;
+    file.write_all(content)?;
+    file.sync_data()?;
+    fs::rename(&new, path)
+}
+
+/// Reads such a file; one that is not there is empty.
+///
+/// # Errors
+/// The system's.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match File::open(path) {
         Ok(file) => file.take(POSITIONS_MAX + 1).read_to_end(&mut bytes).map(|_| bytes),
@@ -121,7 +133,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Distinguishes this host from others: its machine id, else its name (machine-id(5)).
-fn host() -> String {
+pub fn host() -> String {
     let id = fs::read("/etc/machine-id").unwrap_or_default();
     let id = match id.is_empty() {
         true => nix::unistd::gethostname().unwrap_or_default().into_encoded_bytes(),

@@ -44,6 +44,12 @@ impl Progress {
         }
     }
 
+    /// Lines without a number were handed over.
+    pub fn passed_by(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        self.since_barrier += bytes as u64;
+    }
+
     /// Whether enough was handed over since the last barrier for another one.
     pub fn is_barrier_due(&self) -> bool {
         self.since_barrier >= FOLLOW_BARRIER

@@ -84,6 +84,7 @@ impl Source for Files {
         };
         // If files begin at their end, that end is recorded.
         let keeps = start == Start::End;
+        let wants_old = start == Start::Beginning && stored.is_empty();
         let reader = Reader {
             core: Core::new(OsDisk, manner, stored),
             inlet,
@@ -94,6 +95,8 @@ impl Source for Files {
             keeps,
             listed: false,
             is_first: keeps && is_first,
+            compressed: Vec::new(),
+            wants_old,
             saved: Mono::default(),
         };
         reader.run();
@@ -139,6 +142,10 @@ struct Reader {
     listed: bool,
     /// True if the file must be written even without positions: the next start is not the first.
     is_first: bool,
+    /// Compressed files that were there at the start, until it is known whether it is the first.
+    compressed: Vec<PathBuf>,
+    /// True while nothing is known of an earlier start, and what is there is to be read.
+    wants_old: bool,
     saved: Mono,
 }
 
@@ -165,6 +172,7 @@ impl Reader {
             if self.is_first && self.listed && self.core.settle_first() {
                 self.is_first = false;
             }
+            self.tell_compressed();
             self.save_where_due(false);
             if !more {
                 self.rest();
@@ -186,6 +194,7 @@ impl Reader {
             }
         }
         mail.changed.iter().for_each(|path| self.core.changed(path));
+        self.compressed.extend(mail.compressed);
         self.listed |= mail.listed;
         if mail.all {
             self.core.suspect_all();
@@ -227,6 +236,24 @@ impl Reader {
         more
     }
 
+    /// Says at the very first start which of the files that are there are not read. At a later one
+    /// their plain form may have been.
+    fn tell_compressed(&mut self) {
+        if self.compressed.is_empty() || !self.listed || !self.core.is_settled() {
+            return;
+        }
+        let compressed = std::mem::take(&mut self.compressed);
+        if self.wants_old {
+            log::warn!(
+                "input.{}: {} compressed files are there, as {:?}, and not read",
+                self.inlet.name(),
+                compressed.len(),
+                compressed[0]
+            );
+            self.core.counts.unread += compressed.len() as u64;
+        }
+    }
+
     fn set_barrier(&mut self, inquiry: Inquiry) {
         let now = self.now();
         self.progress.set_barrier(&mut self.inlet, inquiry, now);
@@ -244,6 +271,7 @@ impl Reader {
             if spools.is_empty() {
                 self.keeps = true;
             }
+            self.wants_old &= spools.iter().all(Vec::is_empty);
             self.core.answered(&spools, now);
         }
         let Some(completed) = answers.completed else { return };

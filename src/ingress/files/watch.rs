@@ -261,7 +261,12 @@ impl Watcher {
             return;
         }
         let plain = path.with_extension("");
-        if !self.is_first && !self.seen.contains(&plain) && !self.known.contains(&plain) {
+        if self.is_first {
+            // Only the reader knows whether this is the very first start.
+            let path = path.to_path_buf();
+            return self.mailbox.put(|mail| mail.compressed.push(path));
+        }
+        if !self.seen.contains(&plain) && !self.known.contains(&plain) {
             log::warn!("input.{}: {path:?} is compressed, and not read", self.name);
             self.mailbox.put(|mail| mail.unread += 1);
         }
@@ -486,4 +491,44 @@ fn is_loop(folder: &Path) -> bool {
     let is = |found: Metadata| (found.dev(), found.ino());
     let Ok(own) = folder.metadata().map(is) else { return false };
     folder.ancestors().skip(1).any(|above| above.metadata().is_ok_and(|found| is(found) == own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_events_are_counted_and_make_up_for_themselves_by_a_look_at_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let glob = Glob::parse(&format!("{}/**/*.log", folder.path().display())).unwrap();
+        let meant = Meant { globs: vec![glob], exclude: Vec::new() };
+        std::fs::write(path("goes.log"), "x\n").unwrap();
+        let mailbox = Mailbox::new(Bell::new().unwrap());
+        let mut watcher = Watcher::new("t", meant, Role::Wanted, mailbox.clone());
+        watcher.inotify = Some(Inotify::init(InitFlags::IN_NONBLOCK).unwrap());
+        watcher.look();
+        watcher.is_first = false;
+        mailbox.take();
+        // Of this, no event arrives.
+        std::fs::remove_file(path("goes.log")).unwrap();
+        std::fs::create_dir(path("new")).unwrap();
+        std::fs::write(path("new/comes.log"), "y\n").unwrap();
+        let (wd, cookie, name) = (*watcher.folders.keys().next().unwrap(), 0, None);
+        let lost = InotifyEvent { wd, mask: AddWatchFlags::IN_Q_OVERFLOW, cookie, name };
+        watcher.take_event(&lost, &mut HashSet::new());
+        let mail = mailbox.take();
+        assert_eq!((mail.overflows, mail.all), (1, true));
+        let what = |news: &News| match news {
+            News::Found(path, ..) => ("found", path.clone()),
+            News::Gone(path) => ("gone", path.clone()),
+        };
+        let news: Vec<_> = mail.news.iter().map(what).collect();
+        assert_eq!(news, [("gone", path("goes.log")), ("found", path("new/comes.log"))]);
+        // The new folder is watched from now on.
+        std::fs::write(path("new/next.log"), "z\n").unwrap();
+        assert_eq!(watcher.take_events(), Urgency::Names);
+        let news: Vec<_> = mailbox.take().news.iter().map(what).collect();
+        assert!(news.contains(&("found", path("new/next.log"))), "{news:?}");
+    }
 }

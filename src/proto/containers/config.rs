@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::decoder::{Decoder, Style};
+use crate::host;
 use crate::ingress::files::core::Manner;
 use crate::ingress::files::decode::Decode;
 use crate::ingress::files::source::{Files, Follow};
@@ -76,8 +77,7 @@ impl Input for ContainersPlan {
 
     fn open(&self, opening: &mut Opening<'_>) -> Result<Vec<Box<dyn Source>>, OpenError> {
         let FollowPlan { start, ignore_older, keep_open, .. } = self.follow;
-        let host = nix::unistd::gethostname().unwrap_or_default();
-        let host = host.to_string_lossy().into();
+        let host = host::name().into();
         let style = Style { form: self.form, max_message: opening.max_line, host };
         let decoder =
             move |path: &Path| -> Box<dyn Decode> { Box::new(Decoder::new(path, style.clone())) };
@@ -85,7 +85,7 @@ impl Input for ContainersPlan {
         let (max_line, decoder) = (LINE_MAX, Box::new(decoder));
         let manner = Manner { max_line, keep_open, timeout, ignore_older, decoder };
         let meant = Meant { globs: self.globs.clone(), exclude: self.follow.exclude.clone() };
-        let positions = self.follow.positions_of(opening.name);
+        let positions = self.follow.positions_of(opening);
         Ok(vec![Box::new(Files::new(Follow { meant, manner, start, positions }))])
     }
 }

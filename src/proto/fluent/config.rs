@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::auth::Secrets;
+use crate::host;
 use crate::ingress::{OpenError, Source};
 use crate::proto::shared::record::{self, As};
 use crate::proto::shared::tls::{self, ServerTlsPlan};
@@ -170,7 +171,7 @@ fn secrets(section: &Section<'_>, report: &mut Report<'_>) -> Option<Option<Secr
     }
     let name = match section.entry(&SERVER_NAME) {
         Some(entry) => entry.text(report)?.to_string(),
-        None => nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned(),
+        None => host::name().to_string(),
     };
     Some(Some(Secrets { shared_key, users, name }))
 }

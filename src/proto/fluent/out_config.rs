@@ -1,6 +1,7 @@
 //! What an output says of `fluent://` peers.
 
 use crate::format::plan::FormatPlan;
+use crate::host;
 use crate::parse::compressed::Packing;
 use crate::proto::shared::format::template;
 use crate::proto::traits::ClientPlan;
@@ -90,8 +91,7 @@ impl ClientPlan for FluentOutPlan {
         let shared_key = section.entry(&SHARED_KEY);
         if let Some(entry) = shared_key {
             plan.shared_key = Some(entry.text(report)?.to_string());
-            let host = nix::unistd::gethostname().unwrap_or_default();
-            plan.host = host.to_string_lossy().into_owned();
+            plan.host = host::name().to_string();
         }
         if let Some(entry) = section.entry(&USER) {
             let Some((name, password)) = entry.text(report)?.split_once(':') else {

@@ -115,7 +115,7 @@ impl Input for JournalPlan {
     }
 
     fn open(&self, opening: &mut Opening<'_>) -> Result<Vec<Box<dyn Source>>, OpenError> {
-        let positions = follow::positions_of(self.positions.as_deref(), opening.name);
+        let positions = follow::positions_of(self.positions.as_deref(), opening);
         let (plan, max_message) = (self.clone(), opening.max_line);
         Ok(vec![Box::new(Journal { plan, max_message, positions })])
     }

@@ -23,6 +23,10 @@ use crate::limits::{BROKERS_MAX, CONNECT_MAX, METADATA_AGE, METADATA_EVERY, RECO
 /// A broker by its number; the seeds have numbers below 0.
 pub(super) type BrokerId = i32;
 
+/// The coordinator of a group, on a connection of its own: what is asked there waits for nothing
+/// that is asked of the same broker as a leader.
+pub(super) const COORDINATOR: BrokerId = -1;
+
 /// What is to be done for a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Command {
@@ -262,13 +266,18 @@ impl<K> Cluster<K> {
 
     /// Connects to some broker, where none is connected or being connected to.
     pub(super) fn connect_any(&mut self, now: Mono) {
-        let connecting = |broker: &Broker<K>| !matches!(broker.link, Link::Down);
-        if self.brokers.values().any(connecting) {
+        let connecting = |(id, broker): (&BrokerId, &Broker<K>)| {
+            *id != COORDINATOR && !matches!(broker.link, Link::Down)
+        };
+        if self.brokers.iter().any(connecting) {
             return;
         }
         // Brokers that are known stand before the seeds.
         let rank = |(id, broker): &(&BrokerId, &Broker<K>)| (broker.wait, **id < 0);
-        let ready = self.brokers.iter().filter(|(_, broker)| broker.retry_at <= now);
+        let ready = self
+            .brokers
+            .iter()
+            .filter(|(id, broker)| broker.retry_at <= now && **id != COORDINATOR);
         if let Some(id) = ready.min_by_key(rank).map(|(id, _)| *id) {
             self.connect(id, now);
         }
@@ -276,7 +285,7 @@ impl<K> Cluster<K> {
 
     /// A broker that can be asked.
     pub(super) fn ready(&self) -> Option<BrokerId> {
-        let mut brokers = self.brokers.iter().rev();
+        let mut brokers = self.brokers.iter().rev().filter(|(id, _)| **id != COORDINATOR);
         brokers.find_map(|(id, broker)| match &broker.link {
             Link::Up(session) if session.is_ready() => Some(*id),
             _ => None,
@@ -294,6 +303,16 @@ impl<K> Cluster<K> {
             let (host, port) = (broker.host.clone(), broker.port);
             self.commands.push_back(Command::Connect { broker: id, host, port });
         }
+    }
+
+    /// The group's coordinator is there; [`COORDINATOR`] stands for it from now on.
+    pub(super) fn coordinate(&mut self, host: String, port: u16, now: Mono) {
+        let known = self.brokers.get(&COORDINATOR);
+        if known.is_some_and(|known| known.host == host && known.port == port) {
+            return;
+        }
+        self.drop_link(COORDINATOR);
+        self.brokers.insert(COORDINATOR, Broker::new(host, port, now));
     }
 
     /// When a broker that is not connected may be tried.
@@ -475,6 +494,9 @@ impl<K> Cluster<K> {
             return;
         }
         let mut before = std::mem::take(&mut self.brokers);
+        if let Some(coordinator) = before.remove(&COORDINATOR) {
+            self.brokers.insert(COORDINATOR, coordinator);
+        }
         for broker in brokers.into_iter().take(BROKERS_MAX).filter(|broker| broker.id >= 0) {
             let port = u16::try_from(broker.port).unwrap_or(0);
             let same = |known: &Broker<K>| known.host == broker.host && known.port == port;

@@ -43,7 +43,7 @@ pub struct KafkaOutPlan {
     pub queue: u64,
 }
 
-const BROKERS: Key = Key::required(
+pub(super) const BROKERS: Key = Key::required(
     "brokers",
     Value::Texts("Host and port, or service", r"^(\S+:[0-9]+|_\S+)$"),
     "Brokers by which the cluster is entered; it names the others itself.",
@@ -53,7 +53,8 @@ const TOPIC: Key = Key::required(
     Value::Text("Topic, with fields as in {app}", r"^[A-Za-z0-9._{}-]+$"),
     "The topic; {input}, {host}, {app} and other fields of the line stand for what they are.",
 );
-const SASL: Key = Key::new("sasl", Value::Table(SASL_KEYS), "Who we are to the brokers.");
+pub(super) const SASL: Key =
+    Key::new("sasl", Value::Table(SASL_KEYS), "Who we are to the brokers.");
 const SASL_KEYS: &[Key] = &[MECHANISM, USER, PASSWORD_FILE, TOKEN];
 const MECHANISMS: [(&str, Mechanism); 4] = [
     ("PLAIN", Mechanism::Plain),
@@ -159,14 +160,11 @@ impl Output for KafkaOutPlan {
     }
 
     fn describe(&self) -> String {
-        let brokers: Vec<_> = self.brokers.iter().map(|(host, port)| shown(host, *port)).collect();
-        format!("kafka {} on {}", self.topic.as_str(), brokers.join(" "))
+        format!("kafka {} on {}", self.topic.as_str(), listed(&self.brokers))
     }
 
     fn needs(&self) -> Vec<Need> {
-        let peer = |(host, port): &(String, u16)| Need::Peer { host: host.clone(), port: *port };
-        let tls = self.access.tls.clone().map(Need::Tls);
-        self.brokers.iter().map(peer).chain(tls).collect()
+        needs(&self.brokers, &self.access)
     }
 
     fn sink(&self) -> SinkPlan<'_> {
@@ -186,12 +184,12 @@ impl Output for KafkaOutPlan {
     }
 }
 
-fn missing(table: &Section<'_>, key: &Key, example: &str, report: &mut Report<'_>) {
+pub(super) fn missing(table: &Section<'_>, key: &Key, example: &str, report: &mut Report<'_>) {
     let message = format!("needs `{}`, as in {example}", key.name);
     report.error(&table.span, &table.path, message);
 }
 
-fn brokers(table: &Section<'_>, report: &mut Report<'_>) -> Option<Vec<(String, u16)>> {
+pub(super) fn brokers(table: &Section<'_>, report: &mut Report<'_>) -> Option<Vec<(String, u16)>> {
     let Some(entry) = table.entry(&BROKERS) else {
         missing(table, &BROKERS, "brokers = [\"k1:9092\", \"k2:9092\"]", report);
         return None;
@@ -225,6 +223,18 @@ fn brokers(table: &Section<'_>, report: &mut Report<'_>) -> Option<Vec<(String, 
 }
 
 /// A broker as it is configured.
+/// Brokers, for people to read.
+pub(super) fn listed(brokers: &[(String, u16)]) -> String {
+    let each: Vec<_> = brokers.iter().map(|(host, port)| shown(host, *port)).collect();
+    each.join(" ")
+}
+
+/// What brokers that are reached so need.
+pub(super) fn needs(brokers: &[(String, u16)], access: &Access) -> Vec<Need> {
+    let peer = |(host, port): &(String, u16)| Need::Peer { host: host.clone(), port: *port };
+    brokers.iter().map(peer).chain(access.tls.clone().map(Need::Tls)).collect()
+}
+
 fn shown(host: &str, port: u16) -> String {
     match port {
         0 => host.to_string(),
@@ -254,7 +264,7 @@ fn topic(table: &Section<'_>, report: &mut Report<'_>) -> Option<TopicName> {
 }
 
 /// How brokers are reached.
-fn access(table: &Section<'_>, report: &mut Report<'_>) -> Option<Access> {
+pub(super) fn access(table: &Section<'_>, report: &mut Report<'_>) -> Option<Access> {
     let tls = match tls::client_entry(table) {
         Some(entry) => Some(tls::client(entry, report)?),
         None => None,

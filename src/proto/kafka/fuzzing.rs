@@ -1,10 +1,14 @@
-//! The entry point for fuzz/: a broker that says anything. Built with the feature `fuzzing` only.
+//! The entry points for fuzz/: a broker that says anything, and batches that do. Built with the
+//! feature `fuzzing` only.
 
 use std::collections::VecDeque;
 use std::time::{Duration, UNIX_EPOCH};
 
+use bytes::Bytes;
+
 use super::cluster::{Cluster, Command};
 use super::compress::Compression;
+use super::consumer::batch;
 use super::producer::assign::{Assigner, Partitioning};
 use super::producer::{Producer, Setup};
 use crate::batch::Batch;
@@ -29,7 +33,7 @@ fn producer(now: Mono) -> Option<Producer> {
 }
 
 fn lines() -> Batch {
-    Batch::new(bytes::Bytes::from_static(b"x\ny\n"), 2, "in".into(), UNIX_EPOCH)
+    Batch::new(Bytes::from_static(b"x\ny\n"), 2, "in".into(), UNIX_EPOCH)
 }
 
 const NOW: Mono = Mono(Duration::from_secs(1));
@@ -96,6 +100,27 @@ pub fn dialogue(bodies: &[&[u8]]) -> usize {
         producer.cluster.received(broker, &frame, now);
     }
     done
+}
+
+/// The offsets and lengths of the records in a batch with this content behind its checksum.
+pub fn records(content: &[u8]) -> Vec<(i64, usize)> {
+    let mut found = Vec::new();
+    let mut batch = vec![0; 21];
+    batch.extend_from_slice(content);
+    let length = u32::try_from(batch.len() - 12).unwrap_or(0);
+    batch[8..12].copy_from_slice(&length.to_be_bytes());
+    batch[16] = 2;
+    batch[17..21].copy_from_slice(&crc32c::crc32c(content).to_be_bytes());
+    let mut bytes = Bytes::from(batch);
+    let Ok(Some((head, packed))) = batch::split(&mut bytes) else { return found };
+    let Ok(mut records) = batch::Records::open(head, packed) else { return found };
+    let bytes = records.bytes.clone();
+    while let Ok(Some((record, behind))) = records.peek(&bytes) {
+        let headers: usize = record.headers.map(|(name, value)| name.len() + value.len()).sum();
+        found.push((record.offset, record.value.unwrap_or_default().len() + headers));
+        records.pass(record.offset, behind);
+    }
+    found
 }
 
 /// The correlation ids of whole requests.

@@ -1,7 +1,7 @@
 //! Kafka, without a client library: the identity and the sequences that make delivery exactly once
 //! have to be ours to keep across a restart, which no library allows.
 //!
-//! Each layer knows only those before it. All but the last three make no system call and read no
+//! Each layer knows only those before it. All but the last line make no system call and read no
 //! clock:
 //!
 //! - `wire`: numbers, texts, lists and tagged fields; every count is checked against the bytes that
@@ -12,7 +12,9 @@
 //! - `session`: one connection: versions, authentication, which answer is to which request;
 //! - `cluster`: the brokers, who leads what, when to connect and to ask again;
 //! - `producer`: lines into partitions, their sequences, and what is kept with the position;
-//! - `secrets`, `sockets`, `output`: the thread of an output: passwords, sockets, TLS, names, time.
+//! - `consumer`: partitions into lines, whose offsets are their numbers;
+//! - `secrets`, `sockets`, `output`, `input`: the thread of an output or an input: passwords,
+//!   sockets, TLS, names, time.
 //!
 //! The formats are those of the Apache Kafka protocol guide
 //! (<https://kafka.apache.org/protocol.html>) and of the message definitions in its source
@@ -21,8 +23,11 @@
 mod cluster;
 pub mod compress;
 pub mod config;
+pub mod consumer;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod input;
+pub mod input_config;
 mod messages;
 mod murmur2;
 mod output;

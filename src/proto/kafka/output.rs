@@ -11,6 +11,7 @@ use super::sockets::Sockets;
 use crate::batch::Batch;
 use crate::clock::{Clock, SystemClock};
 use crate::format::Formatter;
+use crate::host;
 use crate::ledger::Reason;
 use crate::limits::CLUSTER_JOB;
 use crate::output::worker::{Kept, Worker, Written};
@@ -93,7 +94,7 @@ impl Worker for KafkaWorker {
 impl KafkaOutput {
     fn new(plan: &KafkaOutPlan, name: &str, keeps: bool) -> Result<Self, String> {
         let clock = SystemClock::new();
-        let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
+        let host = host::name().to_string();
         let setup = Setup {
             name: name.into(),
             compression: plan.compression,

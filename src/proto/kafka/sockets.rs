@@ -6,9 +6,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use mio::net::TcpStream;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::cluster::{BrokerId, Cluster, Command};
@@ -20,7 +22,7 @@ use crate::net::names::{Found, Lookups};
 use crate::net::tls::{ClientTls, explain};
 use crate::net::transport::Transport;
 use crate::proto::shared::tls::ClientTlsPlan;
-use crate::wake::Wake;
+use crate::wake::{Bell, Wake};
 
 /// How brokers are reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub(super) struct Sockets {
     /// The number of the last attempt, which is its token too.
     attempt: usize,
     chunk: Vec<u8>,
+    /// What ends a turn too, kept so that its descriptor stays.
+    bell: Option<Bell>,
 }
 
 #[derive(Debug)]
@@ -62,6 +66,7 @@ struct Connection {
 }
 
 const WAKE: Token = Token(0);
+const BELL: Token = Token(usize::MAX);
 
 /// The addresses of a service; the last ones where it is not found.
 fn kept(
@@ -103,7 +108,19 @@ impl Sockets {
             services: HashMap::new(),
             attempt: 0,
             chunk: vec![0; READ_CHUNK],
+            bell: None,
         })
+    }
+
+    /// A ring of this bell ends a turn from now on.
+    ///
+    /// # Errors
+    /// The system's: there is no memory.
+    pub(super) fn listen(&mut self, bell: &Bell) -> io::Result<()> {
+        let fd = bell.as_fd().as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&fd), BELL, Interest::READABLE)?;
+        self.bell = Some(bell.clone());
+        Ok(())
     }
 
     /// Does what the cluster asks for, writes, waits for at most `wait`, and reads.

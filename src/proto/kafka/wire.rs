@@ -138,20 +138,29 @@ impl Reader {
 
     /// Skips the tagged fields at the end of a structure.
     pub(super) fn tags(&mut self) -> Read<()> {
+        self.tagged(u32::MAX).map(drop)
+    }
+
+    /// Skips the tagged fields at the end of a structure, but for the one with this number.
+    pub(super) fn tagged(&mut self, wanted: u32) -> Read<Option<Self>> {
+        let mut found = None;
         if !self.flexible {
-            return Ok(());
+            return Ok(found);
         }
         for _ in 0..self.unsigned()? {
-            self.unsigned()?;
+            let tag = self.unsigned()?;
             let len = self.unsigned()? as usize;
-            self.take(len)?;
+            let bytes = self.take(len)?;
+            if tag == wanted {
+                found = Some(Self::new(bytes, true));
+            }
         }
-        Ok(())
+        Ok(found)
     }
 }
 
 /// The identity of a topic: another one when it is deleted and made anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub(super) struct Uuid(pub(super) u128);
 
 /// Writes a message.

@@ -67,7 +67,7 @@ impl Input for KernelPlan {
     }
 
     fn open(&self, opening: &mut Opening<'_>) -> Result<Vec<Box<dyn Source>>, OpenError> {
-        let positions = follow::positions_of(self.positions.as_deref(), opening.name);
+        let positions = follow::positions_of(self.positions.as_deref(), opening);
         let (plan, max_message) = (self.clone(), opening.max_line);
         Ok(vec![Box::new(Kernel { plan, device: DEVICE.into(), max_message, positions })])
     }

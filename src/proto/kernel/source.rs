@@ -18,6 +18,7 @@ use super::config::KernelPlan;
 use super::message::Writer;
 use super::record::{Record, parse};
 use crate::batch::Span;
+use crate::host;
 use crate::ids::Identity;
 use crate::ingress::Source;
 use crate::ingress::files::source::Start;
@@ -88,7 +89,7 @@ impl Source for Kernel {
 
     fn run(self: Box<Self>, inlet: Inlet) {
         let numbered = Numbered::new(inlet, &self.positions, self.plan.start == Start::End);
-        let host = nix::unistd::gethostname().unwrap_or_default().into_encoded_bytes();
+        let host = host::name().as_bytes().to_vec();
         let running = Running {
             boot: boot(&std::fs::read(BOOT_ID).unwrap_or_default()),
             last: None,

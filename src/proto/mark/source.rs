@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::host;
 use crate::ingress::Source;
 use crate::ingress::inbox::Inlet;
 use crate::input::InputCounts;
@@ -34,8 +35,7 @@ impl Source for Marks {
             next = (next + self.every).max(now);
             let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let time = (i64::try_from(time.as_secs()).unwrap_or(0), time.subsec_nanos());
-            let host = nix::unistd::gethostname().unwrap_or_default().into_encoded_bytes();
-            let mut lines = mark(time, &host);
+            let mut lines = mark(time, host::name().as_bytes());
             for piece in lines.take() {
                 inlet.send(Some(inlet.batch(piece)), InputCounts::default());
             }

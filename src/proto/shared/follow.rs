@@ -9,6 +9,7 @@ use crate::ingress::files::decode::Begins;
 use crate::ingress::files::source::Start;
 use crate::limits::{self, KEEP_OPEN_DEFAULT, MULTILINE_DEFAULT};
 use crate::parse::glob::Glob;
+use crate::proto::traits::Opening;
 use crate::settings::key::{PATH, REGEX, words};
 use crate::settings::{Entry, Key, Report, Section, Value};
 
@@ -65,7 +66,7 @@ const KEEP_OPEN: Key = Key::or(
 const POSITIONS: Key = Key::or_else(
     "positions",
     PATH,
-    "/var/lib/logweir/NAME.positions",
+    "NAME.positions in the folder of state, else in /var/lib/logweir",
     "Where positions are kept for what goes to no spool.",
 );
 const MULTILINE_START: Key =
@@ -87,6 +88,8 @@ const MULTILINE: Key = Key::new(
 pub const KEYS: &[Key] = &[START, EXCLUDE, IGNORE_OLDER, KEEP_OPEN, POSITIONS];
 /// The keys of inputs that read something else with positions.
 pub const BEGIN: &[Key] = &[START, POSITIONS];
+/// The key of inputs whose `start` is their own.
+pub const PLACES: &[Key] = &[POSITIONS];
 /// The keys of inputs whose records may have several lines.
 pub const RECORDS: &[Key] = &[MULTILINE];
 
@@ -109,12 +112,18 @@ pub fn read(section: &Section<'_>, report: &mut Report<'_>) -> Option<FollowPlan
 /// Reads where reading begins, and where positions are kept.
 pub fn begin(section: &Section<'_>, report: &mut Report<'_>) -> (Start, Option<PathBuf>) {
     let start = section.word(&START, &STARTS, report).unwrap_or(Start::Beginning);
-    (start, section.system_text(&POSITIONS, report).map(PathBuf::from))
+    (start, positions(section, report))
 }
 
-/// The file of positions of the input `name`.
-pub fn positions_of(path: Option<&Path>, name: &str) -> PathBuf {
-    let default = || PathBuf::from(format!("/var/lib/logweir/{name}.positions"));
+/// Reads where positions are kept.
+pub fn positions(section: &Section<'_>, report: &mut Report<'_>) -> Option<PathBuf> {
+    section.system_text(&POSITIONS, report).map(PathBuf::from)
+}
+
+/// The file of positions of an input that is opened: `path`, or one named after the input.
+pub fn positions_of(path: Option<&Path>, opening: &Opening<'_>) -> PathBuf {
+    let folder = opening.state.unwrap_or_else(|| Path::new("/var/lib/logweir"));
+    let default = || folder.join(format!("{}.positions", opening.name));
     path.map_or_else(default, Path::to_path_buf)
 }
 
@@ -158,8 +167,8 @@ impl MultilinePlan {
 }
 
 impl FollowPlan {
-    /// The file of positions for the input `name`.
-    pub fn positions_of(&self, name: &str) -> PathBuf {
-        positions_of(self.positions.as_deref(), name)
+    /// The file of positions for the input that is opened.
+    pub fn positions_of(&self, opening: &Opening<'_>) -> PathBuf {
+        positions_of(self.positions.as_deref(), opening)
     }
 }

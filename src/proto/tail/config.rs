@@ -78,7 +78,7 @@ impl Input for TailPlan {
         let decoder = Box::new(decoder);
         let manner = Manner { max_line, keep_open, timeout, ignore_older, decoder };
         let meant = Meant { globs: self.globs.clone(), exclude: self.follow.exclude.clone() };
-        let positions = self.follow.positions_of(opening.name);
+        let positions = self.follow.positions_of(opening);
         Ok(vec![Box::new(Files::new(Follow { meant, manner, start, positions }))])
     }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::sessions::Places;
 use crate::batch::Batch;
+use crate::host;
 use crate::ledger::Reason;
 use crate::limits::{TERMINAL_LINE_MAX, TERMINAL_LINES};
 use crate::output::worker::{Worker, Written};
@@ -90,8 +91,7 @@ fn shown(line: &[u8], is_for_all: bool) -> Vec<u8> {
     if !is_for_all {
         return format!("\r\n{text}\r\n").into_bytes();
     }
-    let host = nix::unistd::gethostname().unwrap_or_default();
-    let (host, now) = (host.to_string_lossy(), jiff::Zoned::now());
+    let (host, now) = (host::name(), jiff::Zoned::now());
     let now = now.strftime("%b %e %H:%M:%S");
     format!("\r\n\x07Message from syslogd@{host} at {now} ...\r\n {text}\r\n").into_bytes()
 }

@@ -4,6 +4,8 @@
 pub(super) mod api_versions;
 pub(super) mod authentication;
 pub(super) mod errors;
+pub(super) mod fetch;
+pub(super) mod group;
 pub(super) mod metadata;
 pub(super) mod offsets;
 pub(super) mod produce;

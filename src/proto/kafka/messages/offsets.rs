@@ -8,6 +8,8 @@ pub(in crate::proto::kafka) const EPOCH_END: Api = Api::new(23, "OffsetForLeader
 
 /// The time that stands for the end: what every replica in sync has.
 pub(in crate::proto::kafka) const LATEST: i64 = -1;
+/// The time that stands for the first record that is still there.
+pub(in crate::proto::kafka) const EARLIEST: i64 = -2;
 
 /// We are no replica.
 const CLIENT: i32 = -1;

@@ -258,3 +258,157 @@ proptest! {
         let _ = authentication::read_authenticate(&mut reader(authentication::AUTHENTICATE, 2), 2);
     }
 }
+
+#[test]
+fn fetch_is_understood() {
+    use theirs::fetch_response::{
+        AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData,
+    };
+    use theirs::{FetchRequest, FetchResponse};
+    let id = Uuid(7);
+    let uuid = format!("{:032x}", 7).parse().unwrap();
+    for version in versions(fetch::API) {
+        let part = fetch::Part { index: 3, epoch: 4, offset: 500, last_epoch: 2 };
+        let topics = [fetch::Topic { name: "a".into(), id, parts: vec![part] }];
+        let bounds = fetch::Bounds { wait: 500, all: 4000, part: 1000 };
+        let read: FetchRequest = read_by_them(fetch::API, version, |writer| {
+            fetch::write(writer, version, bounds, &topics);
+        });
+        assert_eq!((read.max_wait_ms, read.min_bytes, read.max_bytes), (500, 1, 4000));
+        assert_eq!((read.isolation_level, read.replica_id.0), (1, -1));
+        let topic = &read.topics[0];
+        match version >= fetch::BY_ID {
+            true => assert_eq!(topic.topic_id, uuid),
+            false => assert_eq!(topic.topic.as_str(), "a"),
+        }
+        let part = &topic.partitions[0];
+        let asked = (part.partition, part.fetch_offset, part.partition_max_bytes);
+        assert_eq!(asked, (3, 500, 1000));
+        assert_eq!(part.current_leader_epoch, if version >= 9 { 4 } else { -1 });
+        assert_eq!(part.last_fetched_epoch, if version >= 12 { 2 } else { -1 });
+        let mut part = PartitionData::default()
+            .with_partition_index(3)
+            .with_high_watermark(900)
+            .with_last_stable_offset(800)
+            .with_records(Some(Bytes::from_static(b"records")));
+        let aborted = AbortedTransaction::default().with_producer_id(5.into());
+        part.aborted_transactions = Some(vec![aborted.with_first_offset(600)]);
+        if version >= 12 {
+            part.diverging_epoch = EpochEndOffset::default().with_epoch(1).with_end_offset(400);
+        }
+        let mut topic = FetchableTopicResponse::default().with_partitions(vec![part]);
+        match version >= fetch::BY_ID {
+            true => topic.topic_id = uuid,
+            false => topic.topic = topic_name("a"),
+        }
+        let answer = FetchResponse::default().with_throttle_time_ms(9).with_responses(vec![topic]);
+        let mut reader = written_by_them(fetch::API, version, &answer);
+        let read = fetch::read(&mut reader, version).unwrap();
+        assert_eq!((read.throttle, read.error, reader.left()), (9, 0, 0));
+        let part = &read.parts[0];
+        assert_eq!((part.index, part.error, part.stable), (3, 0, 800));
+        assert_eq!((&part.records[..], &part.aborted[..]), (&b"records"[..], &[(5, 600)][..]));
+        assert_eq!(part.diverges, (version >= 12).then_some(400));
+        let by_id = version >= fetch::BY_ID;
+        let named = if by_id { ("", id) } else { ("a", Uuid::default()) };
+        assert_eq!((part.topic.as_str(), part.id), named);
+    }
+}
+
+#[test]
+fn membership_is_understood() {
+    use theirs::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
+    use theirs::{
+        ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, FindCoordinatorRequest,
+        FindCoordinatorResponse,
+    };
+    for version in versions(group::FIND) {
+        let read: FindCoordinatorRequest =
+            read_by_them(group::FIND, version, |w| group::write_find(w, "g"));
+        assert_eq!((read.key.as_str(), read.key_type), ("g", 0));
+        let answer = FindCoordinatorResponse::default().with_host(text("k1")).with_port(9092);
+        let mut reader = written_by_them(group::FIND, version, &answer.with_error_code(15));
+        assert_eq!(group::read_find(&mut reader).unwrap(), (15, "k1".into(), 9092));
+    }
+    let uuid = format!("{:032x}", 7).parse().unwrap();
+    for version in versions(group::BEAT) {
+        let beat = group::Beat {
+            group: "g",
+            member: "m",
+            epoch: 5,
+            patience: 60_000,
+            topics: &["a".to_string()],
+            owned: &[(Uuid(7), vec![1, 2])],
+        };
+        let read: ConsumerGroupHeartbeatRequest =
+            read_by_them(group::BEAT, version, |w| group::write_beat(w, version, &beat));
+        assert_eq!((read.group_id.as_str(), read.member_id.as_str()), ("g", "m"));
+        assert_eq!((read.member_epoch, read.rebalance_timeout_ms), (5, 60_000));
+        assert_eq!((read.instance_id, read.rack_id, read.server_assignor), (None, None, None));
+        assert_eq!(read.subscribed_topic_names.unwrap()[0].as_str(), "a");
+        let owned = &read.topic_partitions.unwrap()[0];
+        assert_eq!((owned.topic_id, &owned.partitions[..]), (uuid, &[1, 2][..]));
+        let parts = TopicPartitions::default().with_topic_id(uuid).with_partitions(vec![3]);
+        let assignment = Assignment::default().with_topic_partitions(vec![parts]);
+        for assignment in [None, Some(assignment)] {
+            let assigned = assignment.as_ref().map(|_| vec![(Uuid(7), vec![3])]);
+            let answer = ConsumerGroupHeartbeatResponse::default()
+                .with_member_epoch(6)
+                .with_heartbeat_interval_ms(5000)
+                .with_assignment(assignment);
+            let mut reader = written_by_them(group::BEAT, version, &answer);
+            let read = group::read_beat(&mut reader).unwrap();
+            assert_eq!((read.error, read.epoch, read.interval), (0, 6, 5000));
+            assert_eq!((read.assigned, reader.left()), (assigned, 0));
+        }
+    }
+}
+
+#[test]
+fn committed_offsets_are_understood() {
+    use theirs::offset_commit_response::{
+        OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+    };
+    use theirs::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
+    use theirs::{
+        OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
+    };
+    for version in versions(group::COMMIT) {
+        let topics = [("a".to_string(), vec![(3, 900)])];
+        let read: OffsetCommitRequest = read_by_them(group::COMMIT, version, |writer| {
+            group::write_commit(writer, version, ("g", 5, "m"), &topics, "note");
+        });
+        assert_eq!((read.group_id.as_str(), read.member_id.as_str()), ("g", "m"));
+        assert_eq!(read.generation_id_or_member_epoch, 5);
+        let part = &read.topics[0].partitions[0];
+        assert_eq!((part.partition_index, part.committed_offset), (3, 900));
+        assert_eq!(part.committed_metadata.as_deref(), Some("note"));
+        let part = OffsetCommitResponsePartition::default().with_partition_index(3);
+        let topic = OffsetCommitResponseTopic::default()
+            .with_name(topic_name("a"))
+            .with_partitions(vec![part.with_error_code(113)]);
+        let answer = OffsetCommitResponse::default().with_topics(vec![topic]);
+        let mut reader = written_by_them(group::COMMIT, version, &answer);
+        let read = group::read_commit(&mut reader, version).unwrap();
+        assert_eq!(read, [("a".into(), 3, 113)]);
+    }
+    for version in versions(group::OFFSETS) {
+        let topics = [("a".to_string(), vec![3, 4])];
+        let read: OffsetFetchRequest = read_by_them(group::OFFSETS, version, |writer| {
+            group::write_offsets(writer, version, "g", &topics);
+        });
+        assert_eq!((read.group_id.as_str(), read.require_stable), ("g", version >= 7));
+        assert_eq!(read.topics.unwrap()[0].partition_indexes, [3, 4]);
+        let part = OffsetFetchResponsePartition::default()
+            .with_partition_index(3)
+            .with_committed_offset(900);
+        let topic = OffsetFetchResponseTopic::default()
+            .with_name(topic_name("a"))
+            .with_partitions(vec![part]);
+        let answer = OffsetFetchResponse::default().with_topics(vec![topic]);
+        let mut reader = written_by_them(group::OFFSETS, version, &answer);
+        let (error, parts) = group::read_offsets(&mut reader, version).unwrap();
+        let committed = group::Committed { topic: "a".into(), index: 3, offset: 900, error: 0 };
+        assert_eq!((error, parts, reader.left()), (0, vec![committed], 0));
+    }
+}

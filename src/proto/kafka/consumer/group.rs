@@ -1,0 +1,635 @@
+//! Membership of a group (KIP-848): the group says by its answers to heartbeats which partitions
+//! the member is to own.
+//!
+//! A partition is given back only when everything that was handed over of it is durable and its
+//! offset is committed. What the member is, is saved before any heartbeat that says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::member::{Member, Owned};
+use super::part::{Locate, Part, Phase};
+use super::{Ask, Consumer, Place, too_old};
+use crate::clock::Mono;
+use crate::limits::{COMMIT_EVERY, CONSUMED_RETRY, GROUP_BEAT, GROUP_PATIENCE};
+use crate::proto::kafka::cluster::COORDINATOR;
+use crate::proto::kafka::messages::group::{self, Beat, Beaten, Committed};
+use crate::proto::kafka::messages::offsets::EARLIEST;
+use crate::proto::kafka::messages::{Api, errors};
+use crate::proto::kafka::wire::{Reader, Uuid};
+
+/// The membership of a consumer.
+#[derive(Debug)]
+pub(super) struct Group {
+    name: String,
+    /// What is kept with each committed offset, for people to read.
+    note: String,
+    member: Member,
+    /// Whether what the member is must be saved before it is said.
+    unsaved: bool,
+    /// What the group wants the member to own, where that is not what it owns.
+    target: Option<BTreeSet<Owned>>,
+    /// Partitions of which nothing more is handed over, until they are given back.
+    draining: BTreeMap<Place, Drain>,
+    finding: bool,
+    /// Whether the coordinator is known.
+    found: bool,
+    /// Nothing is asked of it before, and the wait after the next failure.
+    retry_at: Mono,
+    wait: Duration,
+    beating: bool,
+    beat_at: Mono,
+    interval: Duration,
+    committing: bool,
+    commit_at: Mono,
+    /// What each partition is stored up to, and what of that is committed.
+    stored: BTreeMap<Place, i64>,
+    committed: BTreeMap<Place, i64>,
+    asking: bool,
+    /// The member leaves, or has left.
+    leaving: Leaving,
+    error: Option<String>,
+}
+
+/// How far a partition is on its way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drain {
+    /// What was handed over is not known to be durable; whether that was asked.
+    Waiting(bool),
+    /// Everything up to this offset is durable, and is to be committed.
+    Durable(i64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// Once all is committed.
+    Wanted,
+    Said,
+    Done,
+}
+
+/// Errors of a group that pass by themselves: its coordinator starts, or has moved.
+const COORDINATOR_PASSES: &[i16] = &[14, 15, 16];
+/// The group has gone on without the member.
+const FENCED: &[i16] = &[25, 110];
+
+impl Group {
+    pub(super) fn new(name: String, note: String, member: Option<Member>) -> Self {
+        let unsaved = member.is_none();
+        Self {
+            name,
+            note,
+            member: member.unwrap_or_else(Member::new),
+            unsaved,
+            target: None,
+            draining: BTreeMap::new(),
+            finding: false,
+            found: false,
+            retry_at: Mono::default(),
+            wait: CONSUMED_RETRY.0,
+            beating: false,
+            beat_at: Mono::default(),
+            interval: GROUP_BEAT,
+            committing: false,
+            commit_at: Mono::default(),
+            stored: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            asking: false,
+            leaving: Leaving::No,
+            error: None,
+        }
+    }
+
+    /// When something is to be done, if nothing happens before.
+    pub(super) fn deadline(&self) -> Mono {
+        let beat = if self.beating { Mono(Duration::MAX) } else { self.beat_at };
+        let commit = if self.has_uncommitted() { self.commit_at } else { Mono(Duration::MAX) };
+        beat.min(commit).max(self.retry_at)
+    }
+
+    pub(super) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    fn has_uncommitted(&self) -> bool {
+        self.stored.iter().any(|(place, stored)| self.committed.get(place) != Some(stored))
+    }
+
+    /// What is asked of the coordinator has no use now.
+    fn failed(&mut self, error: Option<String>, now: Mono) {
+        self.retry_at = now + self.wait;
+        self.wait = (self.wait * 2).min(CONSUMED_RETRY.1);
+        if error.is_some() {
+            self.error = error;
+        }
+    }
+
+    fn refused(&mut self, error: i16, message: Option<&str>, now: Mono) {
+        let passes = COORDINATOR_PASSES.contains(&error);
+        if error == 15 || error == 16 {
+            self.found = false;
+        }
+        let text = || match message {
+            Some(message) => {
+                format!("group {}: {} ({message})", self.name, errors::describe(error))
+            }
+            None => format!("group {}: {}", self.name, errors::describe(error)),
+        };
+        let error = (!passes || self.wait > CONSUMED_RETRY.0 * 16).then(text);
+        self.failed(error, now);
+    }
+
+    fn owned(&self) -> Vec<(Uuid, Vec<i32>)> {
+        let mut topics: BTreeMap<Uuid, Vec<i32>> = BTreeMap::new();
+        for (topic, index) in &self.member.owned {
+            topics.entry(*topic).or_default().push(*index);
+        }
+        topics.into_iter().collect()
+    }
+
+    fn place_of(topics: &BTreeMap<Arc<str>, Uuid>, owned: &Owned) -> Option<Place> {
+        let (topic, _) = topics.iter().find(|(_, id)| **id == owned.0)?;
+        Some((Arc::clone(topic), owned.1))
+    }
+}
+
+/// What the user of a consumer in a group is to do.
+impl Consumer {
+    /// What the member is, if that is to be saved before anything more is said; then call
+    /// [`Self::member_saved`].
+    pub(in crate::proto::kafka) fn member_to_save(&self) -> Option<&Member> {
+        self.group.as_ref().filter(|group| group.unsaved).map(|group| &group.member)
+    }
+
+    /// It is.
+    pub(in crate::proto::kafka) fn member_saved(&mut self) {
+        if let Some(group) = &mut self.group {
+            group.unsaved = false;
+        }
+    }
+
+    /// Whether it is a member of a group.
+    pub(in crate::proto::kafka) fn is_in_group(&self) -> bool {
+        self.group.is_some()
+    }
+
+    /// Whether all that was handed over up to now is to become durable, for the sake of partitions
+    /// that are given back; then call [`Self::drained`]. Each is told once.
+    pub(in crate::proto::kafka) fn take_drain(&mut self) -> Vec<Place> {
+        let Some(group) = &mut self.group else { return Vec::new() };
+        let parts = &self.parts;
+        let known = |place: &Place| {
+            !matches!(
+                parts.get(place).map(|p| p.phase),
+                Some(Phase::Unknown | Phase::Asked | Phase::Stored(_))
+            )
+        };
+        let ready = group
+            .draining
+            .iter_mut()
+            .filter(|(place, drain)| **drain == Drain::Waiting(false) && known(place));
+        ready
+            .map(|(place, drain)| {
+                *drain = Drain::Waiting(true);
+                place.clone()
+            })
+            .collect()
+    }
+
+    /// It is durable; or it is not to be known, and is to be told again.
+    pub(in crate::proto::kafka) fn drained(&mut self, places: &[Place], is_durable: bool) {
+        let Some(group) = &mut self.group else { return };
+        for place in places {
+            let Some(drain) = group.draining.get_mut(place) else { continue };
+            *drain = match self.parts.get(place) {
+                _ if !is_durable => Drain::Waiting(false),
+                Some(part) if part.phase == Phase::Reading => Drain::Durable(part.next),
+                // Nothing of it was handed over.
+                _ => Drain::Durable(-1),
+            };
+            if let Drain::Durable(offset @ 0..) = drain {
+                group.stored.insert(place.clone(), *offset);
+            }
+            group.commit_at = Mono::default();
+        }
+    }
+
+    /// Lines of this origin are done with up to `next`.
+    pub(in crate::proto::kafka) fn stored(&mut self, origin: crate::ids::Identity, next: u64) {
+        let Some(group) = &mut self.group else { return };
+        let found = self.parts.iter().find(|(_, part)| part.origin == origin);
+        if let (Some((place, _)), Ok(next)) = (found, i64::try_from(next)) {
+            let stored = group.stored.entry(place.clone()).or_insert(next);
+            *stored = next.max(*stored);
+        }
+    }
+
+    /// The member is to leave: everything is drained, committed and given back.
+    pub(in crate::proto::kafka) fn leave(&mut self) {
+        let Some(group) = &mut self.group else { return };
+        if group.leaving == Leaving::No {
+            group.leaving = if group.member.epoch > 0 { Leaving::Wanted } else { Leaving::Done };
+            group.target = Some(BTreeSet::new());
+        }
+    }
+
+    /// Whether it has left.
+    pub(in crate::proto::kafka) fn has_left(&self) -> bool {
+        self.group.as_ref().is_none_or(|group| group.leaving == Leaving::Done)
+    }
+
+    /// The partitions that the member owns, of topics whose identity is known.
+    pub(super) fn owned_places(&self) -> Option<BTreeSet<Place>> {
+        let group = self.group.as_ref()?;
+        Some(group.member.owned.iter().filter_map(|o| Group::place_of(&self.topics, o)).collect())
+    }
+}
+
+impl Consumer {
+    /// Does what the membership needs.
+    pub(super) fn advance_group(&mut self, now: Mono) {
+        if self.group.is_none() {
+            return;
+        }
+        self.reconcile(now);
+        let Some(group) = &mut self.group else { return };
+        if now < group.retry_at {
+            return;
+        }
+        if !group.found {
+            return self.find_coordinator(now);
+        }
+        if !self.cluster.takes(COORDINATOR, now) {
+            return self.cluster.connect(COORDINATOR, now);
+        }
+        self.beat(now);
+        self.ask_committed(now);
+        self.commit(now);
+    }
+
+    fn find_coordinator(&mut self, now: Mono) {
+        let Some(group) = &mut self.group else { return };
+        if group.finding {
+            return;
+        }
+        let Some(broker) = self.cluster.ready() else { return self.cluster.connect_any(now) };
+        if !self.cluster.takes(broker, now) {
+            return;
+        }
+        let Some(version) = self.cluster.version(broker, group::FIND, now) else {
+            return group.failed(Some(too_old("FindCoordinator")), now);
+        };
+        group.finding = true;
+        self.cluster.send(broker, (group::FIND, version), Ask::Coordinator, now, |writer| {
+            group::write_find(writer, &group.name);
+        });
+    }
+
+    /// Moves towards what the group wants the member to own.
+    fn reconcile(&mut self, now: Mono) {
+        let Some(group) = &mut self.group else { return };
+        let Some(target) = group.target.clone() else { return };
+        let back: Vec<_> = group.member.owned.difference(&target).copied().collect();
+        for owned in &back {
+            let Some(place) = Group::place_of(&self.topics, owned) else {
+                if self.topics.len() < self.setup.topics.len() {
+                    // Which topic it is of is not known yet.
+                    return;
+                }
+                // Of a topic that is gone, or of none of ours.
+                group.member.owned.remove(owned);
+                group.unsaved = true;
+                continue;
+            };
+            if let Some(part) = self.parts.get_mut(&place) {
+                part.stop();
+            }
+            let drain = group.draining.entry(place.clone()).or_insert(Drain::Waiting(false));
+            let Drain::Durable(offset) = *drain else { continue };
+            if offset < 0 || group.committed.get(&place) == Some(&offset) {
+                group.member.owned.remove(owned);
+                group.unsaved = true;
+                group.beat_at = now;
+                group.draining.remove(&place);
+                group.stored.remove(&place);
+                group.committed.remove(&place);
+                self.parts.remove(&place);
+            }
+        }
+        if !group.member.owned.is_subset(&target) {
+            return;
+        }
+        if group.member.owned != target {
+            group.member.owned = target;
+            group.unsaved = true;
+            group.beat_at = now;
+        }
+        group.target = None;
+        self.take_metadata();
+    }
+
+    fn beat(&mut self, now: Mono) {
+        let Some(group) = &mut self.group else { return };
+        if group.beating || group.unsaved || now < group.beat_at {
+            return;
+        }
+        let epoch = match group.leaving {
+            Leaving::No => group.member.epoch,
+            Leaving::Wanted if group.member.owned.is_empty() => {
+                group.leaving = Leaving::Said;
+                -1
+            }
+            Leaving::Wanted => group.member.epoch,
+            Leaving::Said | Leaving::Done => return,
+        };
+        let Some(version) = self.cluster.version(COORDINATOR, group::BEAT, now) else {
+            let error = format!(
+                "group {}: the brokers have no groups that the broker shares out (KIP-848), which \
+                 Kafka has from 4.0 on; name `partitions` instead",
+                group.name
+            );
+            return group.failed(Some(error), now);
+        };
+        group.beating = true;
+        group.beat_at = now + group.interval;
+        let owned = group.owned();
+        let topics: Vec<_> = self.setup.topics.iter().map(ToString::to_string).collect();
+        let beat = Beat {
+            group: &group.name,
+            member: &group.member.id,
+            epoch,
+            patience: i32::try_from(GROUP_PATIENCE.as_millis()).unwrap_or(i32::MAX),
+            topics: &topics,
+            owned: &owned,
+        };
+        self.cluster.send(COORDINATOR, (group::BEAT, version), Ask::Beat, now, |writer| {
+            group::write_beat(writer, version, &beat);
+        });
+    }
+
+    /// Asks for the committed offsets of partitions whose place in the spools is known.
+    fn ask_committed(&mut self, now: Mono) {
+        let Some(group) = &mut self.group else { return };
+        let topics: BTreeSet<_> = self
+            .parts
+            .iter()
+            .filter(|(_, part)| matches!(part.phase, Phase::Stored(_)))
+            .map(|((topic, _), _)| Arc::clone(topic))
+            .collect();
+        if group.asking || topics.is_empty() {
+            return;
+        }
+        let Some(version) = self.cluster.version(COORDINATOR, group::OFFSETS, now) else {
+            return group.failed(Some(too_old("OffsetFetch")), now);
+        };
+        let all: Vec<(String, Vec<i32>)> = topics
+            .iter()
+            .map(|topic| {
+                let count = self.cluster.topic(topic).map_or(0, |view| view.leaders.len());
+                (topic.to_string(), (0..i32::try_from(count).unwrap_or(0)).collect())
+            })
+            .collect();
+        group.asking = true;
+        self.cluster.send(COORDINATOR, (group::OFFSETS, version), Ask::Committed, now, |writer| {
+            group::write_offsets(writer, version, &group.name, &all);
+        });
+    }
+
+    fn commit(&mut self, now: Mono) {
+        let Some(group) = &mut self.group else { return };
+        if group.committing || now < group.commit_at || group.member.epoch == 0 {
+            return;
+        }
+        let uncommitted: Vec<_> = group
+            .stored
+            .iter()
+            .filter(|(place, stored)| group.committed.get(*place) != Some(stored))
+            .map(|(place, stored)| (place.clone(), *stored))
+            .collect();
+        if uncommitted.is_empty() {
+            return;
+        }
+        let Some(version) = self.cluster.version(COORDINATOR, group::COMMIT, now) else {
+            return group.failed(Some(too_old("OffsetCommit")), now);
+        };
+        group.committing = true;
+        group.commit_at = now + COMMIT_EVERY;
+        let mut topics: Vec<group::Offsets> = Vec::new();
+        for ((topic, index), offset) in &uncommitted {
+            match topics.last_mut().filter(|(last, _)| **last == **topic) {
+                Some((_, parts)) => parts.push((*index, *offset)),
+                None => topics.push((topic.to_string(), vec![(*index, *offset)])),
+            }
+        }
+        let ask = Ask::Commit(uncommitted);
+        let who = (group.name.as_str(), group.member.epoch, group.member.id.as_str());
+        self.cluster.send(COORDINATOR, (group::COMMIT, version), ask, now, |writer| {
+            group::write_commit(writer, version, who, &topics, &group.note);
+        });
+    }
+}
+
+/// What the coordinator answers.
+impl Consumer {
+    /// An answer about the group has come; what is malformed is said.
+    pub(super) fn group_answered(
+        &mut self,
+        ask: &Ask,
+        (api, version): (Api, i16),
+        body: &mut Reader,
+        now: Mono,
+    ) -> Result<(), String> {
+        let text = |error: crate::proto::kafka::wire::Malformed| format!("{}: {error}", api.name);
+        match ask {
+            Ask::Coordinator => {
+                let found = group::read_find(body).map_err(text)?;
+                self.coordinator_found(found, now);
+            }
+            Ask::Beat => {
+                let beaten = group::read_beat(body).map_err(text)?;
+                self.beaten(beaten, now);
+            }
+            Ask::Commit(committed) => {
+                let parts = group::read_commit(body, version).map_err(text)?;
+                self.committed(committed, &parts, now);
+            }
+            _ => {
+                let (error, parts) = group::read_offsets(body, version).map_err(text)?;
+                self.offsets_known(error, &parts, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// An answer about the group will not come.
+    pub(super) fn group_lost(&mut self, ask: &Ask, now: Mono) {
+        let Some(group) = &mut self.group else { return };
+        match ask {
+            Ask::Coordinator => group.finding = false,
+            Ask::Beat => {
+                group.beating = false;
+                group.beat_at = now;
+                if group.leaving == Leaving::Said {
+                    group.leaving = Leaving::Done;
+                }
+            }
+            Ask::Commit(_) => group.committing = false,
+            _ => group.asking = false,
+        }
+        // Its place may be another broker's now.
+        group.found = false;
+        group.failed(None, now);
+    }
+
+    fn coordinator_found(&mut self, (error, host, port): (i16, String, i32), now: Mono) {
+        let Some(group) = &mut self.group else { return };
+        group.finding = false;
+        if error != errors::NONE {
+            return group.refused(error, None, now);
+        }
+        match u16::try_from(port) {
+            Ok(port @ 1..) => {
+                group.found = true;
+                self.cluster.coordinate(host, port, now);
+            }
+            _ => group.refused(15, None, now),
+        }
+    }
+
+    fn beaten(&mut self, beaten: Beaten, now: Mono) {
+        let Some(group) = &mut self.group else { return };
+        group.beating = false;
+        if group.leaving == Leaving::Said {
+            group.leaving = Leaving::Done;
+            group.member.epoch = 0;
+            group.unsaved = true;
+            return;
+        }
+        if FENCED.contains(&beaten.error) {
+            return self.fenced(beaten.error, now);
+        }
+        if beaten.error != errors::NONE {
+            group.beat_at = now;
+            return group.refused(beaten.error, beaten.message.as_deref(), now);
+        }
+        (group.error, group.wait) = (None, CONSUMED_RETRY.0);
+        let interval = Duration::from_millis(u64::try_from(beaten.interval).unwrap_or(0));
+        group.interval = interval.clamp(CONSUMED_RETRY.0, GROUP_BEAT * 20);
+        group.beat_at = group.beat_at.min(now + group.interval);
+        if group.member.epoch != beaten.epoch {
+            group.member.epoch = beaten.epoch;
+            group.unsaved = true;
+        }
+        if let Some(assigned) = beaten.assigned
+            && group.leaving == Leaving::No
+        {
+            let each = |(topic, parts): (Uuid, Vec<i32>)| {
+                parts.into_iter().map(move |index| (topic, index))
+            };
+            let target: BTreeSet<_> = assigned.into_iter().flat_map(each).collect();
+            if target.iter().any(|o| Group::place_of(&self.topics, o).is_none()) {
+                self.cluster.refresh();
+            }
+            group.target = Some(target);
+        }
+    }
+
+    /// The group has given the partitions to others: nothing of them is handed over any more.
+    fn fenced(&mut self, error: i16, now: Mono) {
+        let Some(group) = &mut self.group else { return };
+        if group.member.epoch > 0 {
+            log::warn!(
+                "{}: group {} has gone on without this member, which was away for longer than the \
+                 session time-out ({}); it joins again, and lines whose offsets were not committed \
+                 may come twice",
+                self.setup.name,
+                group.name,
+                errors::describe(error)
+            );
+        }
+        group.member.epoch = 0;
+        group.member.owned.clear();
+        group.unsaved = true;
+        (group.target, group.beat_at) = (None, now);
+        group.draining.clear();
+        group.stored.clear();
+        group.committed.clear();
+        self.parts.clear();
+        if group.leaving != Leaving::No {
+            group.leaving = Leaving::Done;
+        }
+        group.failed(None, now);
+    }
+
+    fn committed(&mut self, asked: &[(Place, i64)], parts: &[(String, i32, i16)], now: Mono) {
+        let Some(group) = &mut self.group else { return };
+        group.committing = false;
+        let mut worst = errors::NONE;
+        for (place, offset) in asked {
+            let is_it =
+                |(topic, index, _): &&(String, i32, i16)| **topic == *place.0 && *index == place.1;
+            match parts.iter().find(is_it) {
+                Some((_, _, errors::NONE)) => {
+                    group.committed.insert(place.clone(), *offset);
+                }
+                Some((_, _, error)) => worst = *error,
+                None => worst = errors::UNKNOWN_SERVER_ERROR,
+            }
+        }
+        // The next heartbeat tells what a stale epoch means.
+        match worst {
+            errors::NONE => {}
+            22 | 25 | 27 | 110 | 113 => group.beat_at = now,
+            error => group.refused(error, None, now),
+        }
+    }
+
+    fn offsets_known(&mut self, error: i16, parts: &[Committed], now: Mono) {
+        let Some(group) = &mut self.group else { return };
+        group.asking = false;
+        let error = parts.iter().map(|part| part.error).find(|e| *e != 0).unwrap_or(error);
+        if error != errors::NONE {
+            return group.refused(error, None, now);
+        }
+        for (place, part) in &mut self.parts {
+            let Phase::Stored(stored) = part.phase else { continue };
+            let of_topic = || parts.iter().filter(|one| *one.topic == *place.0);
+            let Some(one) = of_topic().find(|one| one.index == place.1) else { continue };
+            if one.offset >= 0 {
+                group.committed.insert(place.clone(), one.offset);
+            }
+            match stored.unwrap_or(-1).max(one.offset) {
+                next @ 0.. => {
+                    part.read_from(next, None);
+                    // What the spools have is committed before anything else happens.
+                    group.stored.insert(place.clone(), next);
+                    group.commit_at = now;
+                }
+                _ => {
+                    let is_known = of_topic().any(|one| one.offset >= 0);
+                    let time = if is_known { EARLIEST } else { self.setup.begin.time() };
+                    part.phase = Phase::Locate(Locate::Start(time));
+                }
+            }
+        }
+    }
+
+    /// Reading of a partition began here: that is how far it is stored.
+    pub(super) fn group_begun(&mut self, place: &Place, offset: i64) {
+        if let Some(group) = &mut self.group {
+            group.stored.insert(place.clone(), offset);
+        }
+    }
+}
+
+impl Part {
+    /// Nothing more of it is handed over.
+    fn stop(&mut self) {
+        if !std::mem::replace(&mut self.stopped, true) {
+            self.forget();
+            self.flight = None;
+        }
+    }
+}

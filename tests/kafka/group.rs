@@ -1,0 +1,156 @@
+//! Daemons that share a topic as members of a group, before a real broker.
+
+use std::collections::BTreeMap;
+
+use nix::sys::signal::Signal;
+
+use super::broker::{Brokers, Options};
+use super::input::{assert_once, keyed, numbers, spooled};
+use crate::util::{Daemon, wait_for};
+
+/// A topic that is written to in pieces, and the daemons that read it.
+struct Flow {
+    brokers: Brokers,
+    members: Vec<Daemon>,
+    lines: usize,
+}
+
+const PIECE: usize = 4000;
+
+impl Flow {
+    fn start() -> Option<Self> {
+        let brokers = Brokers::start(1, Options::default())?;
+        brokers.create("shared", 12);
+        Some(Self { brokers, members: Vec::new(), lines: 0 })
+    }
+
+    fn member(&mut self) {
+        self.members.push(Daemon::start(&format!(
+            "[input.k]\nkafka = {{ brokers = {}, topic = \"shared\", group = \"filters\" }}\n\
+             positions = \"{{dir}}/k.positions\"\n\
+             [spool.hold]\nfrom = \"k\"\ndir = \"{{dir}}/hold\"\n",
+            self.brokers.list()
+        )));
+    }
+
+    fn produce(&mut self) {
+        self.brokers.produce("shared", &keyed(self.lines, self.lines + PIECE));
+        self.lines += PIECE;
+    }
+
+    fn kill(&mut self, at: usize) {
+        self.members[at].signal(Signal::SIGKILL);
+        self.members[at].wait();
+    }
+
+    /// How often each line is in the spools of all members.
+    fn union(&self) -> BTreeMap<usize, usize> {
+        let mut all = BTreeMap::new();
+        for member in &self.members {
+            for (number, count) in numbers(&spooled(member)) {
+                *all.entry(number).or_default() += count;
+            }
+        }
+        all
+    }
+
+    fn wait_all(&self) {
+        wait_for("every line to be in some spool", || {
+            (self.union().len() == self.lines).then_some(())
+        });
+    }
+
+    /// How many partitions a member reads.
+    fn owns(&self, at: usize) -> usize {
+        self.members[at].node("k").waiting.len()
+    }
+
+    fn wait_shared(&self, members: &[usize]) {
+        wait_for("the partitions to be shared out", || {
+            let owned: Vec<_> = members.iter().map(|at| self.owns(*at)).collect();
+            (owned.iter().sum::<usize>() == 12 && owned.iter().all(|n| *n > 0)).then_some(())
+        });
+    }
+}
+
+#[test]
+fn members_that_are_killed_stopped_and_added_lose_nothing_and_double_nothing() {
+    let Some(mut flow) = Flow::start() else { return };
+    flow.produce();
+    flow.member();
+    flow.wait_shared(&[0]);
+    flow.member();
+    flow.produce();
+    flow.wait_shared(&[0, 1]);
+    // Killed in the middle of the flow, and back before the session is over.
+    for at in [0, 1, 0] {
+        flow.produce();
+        flow.kill(at);
+        flow.members[at].run();
+    }
+    // A third one joins, and is killed while it does.
+    flow.member();
+    flow.produce();
+    flow.kill(2);
+    flow.members[2].run();
+    flow.wait_shared(&[0, 1, 2]);
+    // One leaves in good order while lines come, and comes back.
+    flow.produce();
+    assert_eq!(flow.members[1].stop().0, Some(0));
+    flow.produce();
+    flow.wait_shared(&[0, 2]);
+    flow.members[1].run();
+    flow.produce();
+    flow.wait_shared(&[0, 1, 2]);
+    flow.wait_all();
+    assert_once(&flow.union(), flow.lines);
+    for member in &mut flow.members {
+        let (code, log) = member.stop();
+        assert_eq!(code, Some(0));
+        assert!(!log.contains("ERROR") && !log.contains("may come twice"), "{log}");
+    }
+    // What they say of themselves is what other clients see.
+    assert_eq!(flow.brokers.committed("filters"), (flow.lines, 0));
+}
+
+#[test]
+fn a_member_that_is_gone_for_long_is_taken_over_from_where_it_had_committed() {
+    let Some(mut flow) = Flow::start() else { return };
+    flow.produce();
+    flow.member();
+    flow.member();
+    flow.wait_shared(&[0, 1]);
+    flow.produce();
+    flow.kill(0);
+    flow.produce();
+    // The session time-out of the broker is six seconds.
+    flow.wait_shared(&[1]);
+    flow.wait_all();
+    flow.members[0].run();
+    flow.produce();
+    flow.wait_shared(&[0, 1]);
+    flow.wait_all();
+    let union = flow.union();
+    let twice = union.values().filter(|count| **count > 1).count();
+    assert!(twice <= 2 * PIECE, "{twice} lines are there twice");
+    assert!(union.values().all(|count| *count <= 2));
+}
+
+#[test]
+fn a_group_goes_on_behind_its_coordinator_when_that_dies() {
+    let Some(brokers) = Brokers::start(3, Options::default()) else { return };
+    brokers.create("shared", 12);
+    let mut flow = Flow { brokers, members: Vec::new(), lines: 0 };
+    flow.produce();
+    flow.member();
+    flow.member();
+    flow.wait_shared(&[0, 1]);
+    for victim in [0, 1, 2] {
+        flow.brokers.kill(victim);
+        flow.brokers.run(victim);
+        flow.brokers.wait_in_sync("shared");
+        flow.produce();
+        flow.wait_all();
+    }
+    assert_once(&flow.union(), flow.lines);
+}

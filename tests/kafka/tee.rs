@@ -1,0 +1,80 @@
+//! kafkatee's configuration and command line, before a real broker.
+
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::broker::{Brokers, Options};
+use super::input::{assert_once, keyed, numbers};
+use crate::util::{LOGWEIR, wait_for};
+
+/// Starts it in the background, as it does by itself; returns its process id.
+fn start(dir: &Path) -> Pid {
+    let pid_file = dir.join("pid");
+    let status = Command::new(dir.join("kafkatee"))
+        .arg("-c")
+        .arg(dir.join("kafkatee.conf"))
+        .arg("-p")
+        .arg(&pid_file)
+        .current_dir(dir)
+        .status();
+    assert!(status.unwrap().success());
+    let text = std::fs::read_to_string(&pid_file).unwrap();
+    Pid::from_raw(text.trim().parse().unwrap())
+}
+
+fn stop(pid: Pid, dir: &Path) {
+    kill(pid, Signal::SIGTERM).unwrap();
+    wait_for("it to end", || (!dir.join("pid").exists()).then_some(()));
+}
+
+fn lines(path: &Path) -> usize {
+    std::fs::read_to_string(path).unwrap_or_default().lines().count()
+}
+
+#[test]
+fn an_existing_configuration_of_kafkatee_runs_unchanged() {
+    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
+    brokers.create("tee", 3);
+    brokers.produce("tee", &keyed(0, 1000));
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    std::os::unix::fs::symlink(LOGWEIR, dir.join("kafkatee")).unwrap();
+    let place = dir.display();
+    std::fs::write(dir.join("more.conf"), format!("output file 10 {place}/tenth\n")).unwrap();
+    std::fs::write(
+        dir.join("kafkatee.conf"),
+        format!(
+            "# Kafka\nkafka.metadata.broker.list = {}\nkafka.offset.store.path = {place}\n\
+             kafka.topic.auto.offset.reset = smallest\nkafka.message.max.bytes = 10000000\n\
+             log.statistics.file = /dev/null\ncommand.init = touch {place}/begun\n\
+             command.term = touch {place}/ended\nsetenv.PART = 50\n\
+             input [encoding=string] kafka topic tee partition 0-1 from stored\n\
+             input kafka topic tee partition 2 from stored\n\
+             output file 1 {place}/all\noutput pipe 1 grep -c \" GET \" >>{place}/count.$PART\n\
+             include *.conf.d\ninclude more.conf\n",
+            brokers.first()
+        ),
+    )
+    .unwrap();
+    let pid = start(dir);
+    wait_for("all lines", || (lines(&dir.join("all")) == 1000).then_some(()));
+    stop(pid, dir);
+    assert!(dir.join("begun").exists() && dir.join("ended").exists());
+    assert_eq!(lines(&dir.join("tenth")), 100);
+    wait_for("the pipe's count", || {
+        let text = std::fs::read_to_string(dir.join("count.50")).unwrap_or_default();
+        (text == "1000\n").then_some(())
+    });
+    // It goes on where it was.
+    brokers.produce("tee", &keyed(1000, 1500));
+    let pid = start(dir);
+    wait_for("the rest", || (lines(&dir.join("all")) == 1500).then_some(()));
+    stop(pid, dir);
+    assert_once(&numbers(&std::fs::read(dir.join("all")).unwrap()), 1500);
+    let output = Command::new(dir.join("kafkatee")).arg("-e").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("-e is not taken"));
+}
