@@ -425,6 +425,28 @@ fn a_hosts_own_messages_are_imported_whole() {
 }
 
 #[test]
+fn a_condition_on_the_tag_of_a_followed_file_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rsyslog.conf");
+    let text = "module(load=\"imfile\")\n\
+                input(type=\"imfile\" file=\"/srv/a.log\" tag=\"shop:\")\n\
+                input(type=\"imfile\" file=\"/srv/b.log\" tag=\"other\" facility=\"local3\")\n\
+                if $programname == \"shop\" then /var/log/shop\n*.* /var/log/all\n";
+    std::fs::write(&file, text).unwrap();
+    let output = import(&file);
+    let made = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{made}");
+    let lefts: Vec<_> = made.lines().filter(|line| line.starts_with("# LEFT ")).collect();
+    let wanted = ":2: a condition on the tag shop of a followed file: its lines have no app: take \
+                  them by from = \"shop\"";
+    assert!(lefts.len() == 1 && lefts[0].ends_with(wanted), "{made}");
+    assert!(made.contains("[input.shop]\ntail = \"/srv/a.log\"\n"), "{made}");
+    let facility = "# rsyslog gives its lines facility local3 and severity notice; here they are \
+                    user.notice.\n";
+    assert!(made.contains(facility), "{made}");
+}
+
+#[test]
 fn a_queue_of_old_is_a_spool_of_the_next_action_alone() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import/42-queue-of-old.conf");
     let output = import(&file);

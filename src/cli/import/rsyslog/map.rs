@@ -41,6 +41,8 @@ struct Mapper<'d> {
     address: String,
     ruleset: String,
     file: String,
+    /// The tags of followed files, each with its place and its input.
+    tags: Vec<(String, String, String)>,
     /// Parameters from legacy directives for the next action alone.
     pending: BTreeMap<String, String>,
 }
@@ -74,6 +76,7 @@ pub(super) fn all(statements: &[Placed], document: &mut Document) {
         address: String::new(),
         ruleset: String::new(),
         file: String::new(),
+        tags: Vec::new(),
         pending: BTreeMap::new(),
     };
     // Templates and globals apply wherever they are; inputs need the latter.
@@ -103,6 +106,13 @@ pub(super) fn all(statements: &[Placed], document: &mut Document) {
             mapper.file = file;
             let flow = mapper.flow_of(&name);
             mapper.statements(&statements, flow, 0);
+        }
+    }
+    for (tag, at, input) in std::mem::take(&mut mapper.tags) {
+        if mapper.document.selects("app", &tag) {
+            let what = format!("a condition on the tag {tag} of a followed file");
+            let instead = format!("its lines have no app: take them by from = \"{input}\"");
+            mapper.document.leave(&at, &what, &instead);
         }
     }
     if !document.has("input") {
@@ -248,6 +258,12 @@ impl Mapper<'_> {
             }
             _ => return,
         };
+        if let (Some(name), Body::Object(object)) = (&name, &statement.body)
+            && !object.get("tag").is_empty()
+        {
+            let tag = object.get("tag").trim_end_matches(':').to_string();
+            self.tags.push((tag, at, name.clone()));
+        }
         if let Some(name) = name {
             self.inputs.entry(ruleset).or_default().push(name);
         }
