@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use crate::rsyslog::Certificates;
-use crate::util::{Daemon, free_port, numbered, wait_for};
+use crate::util::{Daemon, LOGWEIR, free_port, numbered, wait_for};
 
 /// A daemon with a syslog input `sys` and more; `{at}` is the address of the input.
 fn daemon(scheme: &str, more: &str) -> (Daemon, u16) {

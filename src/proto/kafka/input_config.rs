@@ -153,7 +153,7 @@ impl Input for KafkaInPlan {
             max_line: opening.max_line,
             form: self.form,
         };
-        let positions = follow::positions_of(self.positions.as_deref(), opening.name);
+        let positions = follow::positions_of(self.positions.as_deref(), opening);
         let (brokers, access) = (self.brokers.clone(), self.access.clone());
         Ok(vec![Box::new(Records { setup, brokers, access, positions })])
     }
