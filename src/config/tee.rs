@@ -34,6 +34,8 @@ pub struct Tee {
     pub passing: Vec<PathBuf>,
 }
 
+/// The name of an output that stands for all of them while the inputs are checked.
+const PLACE: &str = "outputs";
 /// How deep files may include others.
 const DEPTH_MAX: usize = 10;
 
@@ -239,7 +241,10 @@ impl Reading {
                 quoted(&path.display().to_string()),
             );
         }
+        // The outputs are not written in TOML, which takes none of their names as they are.
+        let _ = writeln!(text, "[output.{PLACE}]\nstdout = true");
         let mut plan = super::parse(&text, name)?.plan;
+        plan.nodes.retain(|node| node.name != PLACE);
         let names: Vec<_> = plan.nodes.iter().map(|node| node.name.clone()).collect();
         let with_inputs = |output| NodePlan { from: names.clone(), ..output };
         plan.nodes.extend(outputs.into_iter().map(with_inputs));
