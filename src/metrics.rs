@@ -193,6 +193,9 @@ const FIGURES: &[Figure] = &[
     ("malformed", "Malformed messages", true, |n| Some(input(n)?.malformed as f64)),
     ("connections", "Connections accepted", true, |n| Some(input(n)?.connections as f64)),
     ("refused", "Connections refused", true, |n| Some(input(n)?.refused as f64)),
+    ("deferred", "Records that clients were asked to send later", true, |n| {
+        Some(input(n)?.deferred as f64)
+    }),
     ("truncated", "Followed files that were truncated", true, |n| Some(input(n)?.truncated as f64)),
     ("unread", "Followed files not read, or not to their end", true, |n| {
         Some(input(n)?.unread as f64)

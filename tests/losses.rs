@@ -126,3 +126,35 @@ fn what_a_node_lost_stays_in_the_sums_when_a_reload_has_removed_it() {
     let series = format!("\nlogweir_daemon_gone_dropped_total {}.0\n", gone.lost());
     assert!(scrape.contains(&series), "{scrape}");
 }
+
+#[test]
+fn the_lines_of_a_minute_are_told_node_by_node_with_what_was_lost_then() {
+    let daemon = Daemon::start(STALLED);
+    let lost = overload(&daemon);
+    let mobile = daemon.node("mobile");
+    let top = |options: &[&str]| {
+        let control = daemon.path("control.sock");
+        let mut command = Command::new(LOGWEIR);
+        command.arg("top").arg("--control").arg(control).args(options).output().unwrap()
+    };
+    let told = stdout(&top(&["--since", "1h"]));
+    let row = told.lines().find(|line| line.starts_with("mobile ")).unwrap();
+    let row: Vec<_> = row.split_whitespace().collect();
+    let (sent, queued) = (mobile.lines_in.to_string(), mobile.queued.to_string());
+    let lost_text = lost.to_string();
+    let expected =
+        ["mobile", "output", &sent, "0", "0", &lost_text, &queued, "-", "queue_full", &lost_text];
+    assert_eq!(row, expected, "{told}");
+    assert!(told.contains("  mobile: ") && told.contains("(queue_full): the process "), "{told}");
+    let json: serde_json::Value =
+        serde_json::from_str(&stdout(&top(&["--since", "1h", "--json"]))).unwrap();
+    assert_eq!(json["nodes"][1]["dropped"]["queue_full"], lost, "{json}");
+    assert_eq!(json["losses"][0]["node"], "mobile", "{json}");
+    // Before that there was nothing.
+    let before = stdout(&top(&["--since", "3h", "--until", "2h"]));
+    assert!(before.ends_with("\nnothing was lost then\n"), "{before}");
+    assert!(before.lines().any(|line| line.split_whitespace().nth(2) == Some("0")), "{before}");
+    let wrong = top(&["--since", "1h", "--until", "2h"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("--until is not after --since"));
+}

@@ -233,6 +233,12 @@ fn a_browser_draws_the_flow_and_shows_what_is_wrong_with_a_node() {
     let said = said.as_str().unwrap();
     assert!(said.contains("ready") && !said.contains("hunter2"), "{said}");
     assert_eq!(browser.ask("location.hash"), "#stalled");
+    // Its day: every drop is in a minute, and the minutes with drops are listed.
+    let lost = "minutes && [...minutes.rows.values()].map(lostIn).reduce((a, b) => a + b, 0)";
+    browser.wait("its minutes", lost, |lost| *lost == dropped);
+    let listed = browser.ask("document.getElementById('bad').innerText");
+    assert!(listed.as_str().unwrap().contains("(queue_full)"), "{listed}");
+    assert_eq!(browser.ask("document.getElementById('day').hidden"), false);
     browser.key("Escape");
     assert_eq!(browser.ask("document.getElementById('detail').hidden"), true);
     // A click, and a name that is searched for.

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use crate::rsyslog::Certificates;
-use crate::util::{Daemon, free_port, numbered, wait_for};
+use crate::util::{Daemon, LOGWEIR, free_port, numbered, wait_for};
 
 /// A daemon with a syslog input `sys` and more; `{at}` is the address of the input.
 fn daemon(scheme: &str, more: &str) -> (Daemon, u16) {
@@ -602,4 +602,44 @@ fn syslog_is_forwarded_as_it_came_and_raw_lines_in_a_header() {
     edge.send(b"GET /\n");
     let lines = hub.wait_lines("all", 2);
     assert!(lines[1].starts_with("<13>1 ") && lines[1].ends_with(" in - - - GET /"), "{lines:?}");
+}
+
+#[test]
+fn clients_leave_descriptors_for_files_and_control_and_those_that_wait_lose_nothing() {
+    const CLIENTS: usize = 200;
+    let port = free_port();
+    let mut daemon = Daemon::prepare(&format!(
+        "[input.s]\nsyslog = \"tcp://127.0.0.1:{port}\"\nmax_connections = 1000\n\
+         [output.f]\nfrom = \"s\"\nfile = \"{{dir}}/{{app}}.log\"\n\
+         [output.null]\nfrom = \"in\"\nfile = \"/dev/null\"\n"
+    ));
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -n 128 && exec \"$@\"", "sh", LOGWEIR]);
+    daemon.run_by(command);
+    // The system accepts all of them; the daemon takes as many as it can.
+    let mut clients: Vec<_> = (0..CLIENTS)
+        .map(|number| {
+            let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let app = number % 4;
+            writeln!(client, "<13>1 - h app{app} - - - {number}").unwrap();
+            client
+        })
+        .collect();
+    daemon.wait_log("clients cannot be taken: no file descriptor is left for them");
+    let taken = daemon.wait_node("s", |node| node.lines_in > 50).lines_in;
+    assert!(taken < 128, "{taken} clients with 128 descriptors");
+    // Everything else has some: a reload, a new file for a new app, and the old ones anew.
+    assert!(daemon.ctl("reload").status.success());
+    writeln!(clients[0], "<13>1 - h late - - - late").unwrap();
+    daemon.wait_lines("late.log", 1);
+    assert!(daemon.ctl("rotate").status.success());
+    // Those that leave make room for those that wait, until all were there.
+    for client in clients.drain(..) {
+        drop(client);
+    }
+    let files: Vec<_> = (0..4).map(|app| format!("app{app}.log")).collect();
+    for file in &files {
+        assert_eq!(daemon.wait_lines(file, CLIENTS / 4).len(), CLIENTS / 4, "{file}");
+    }
+    assert_eq!(daemon.node("s").lines_in, CLIENTS as u64 + 1);
 }

@@ -25,7 +25,8 @@ fn server() -> &'static ServerTls {
             cert: path("cert.pem"),
             key: path("key.pem"),
             client_ca: Some(path("cert.pem")),
-            names: vec!["localhost".into()],
+            names: vec!["localhost".parse().expect("a name")],
+            fingerprints: Vec::new(),
         };
         ServerTls::new(&plan).expect("a server")
     })

@@ -60,7 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// An episode as a line for a person.
-fn line(record: &Record) -> String {
+pub(super) fn line(record: &Record) -> String {
     let (began, last) = (zoned(record.began), zoned(record.last));
     let end = match (record.ended, began.date() == last.date()) {
         (false, _) => "now".to_string(),
@@ -86,7 +86,8 @@ pub(super) fn point(text: &str) -> Result<SystemTime, String> {
     }
 }
 
-fn seconds(time: SystemTime) -> f64 {
+/// A time in seconds since 1970.
+pub(super) fn seconds(time: SystemTime) -> f64 {
     let before = |error: std::time::SystemTimeError| -error.duration().as_secs_f64();
     time.duration_since(UNIX_EPOCH).map_or_else(before, |since| since.as_secs_f64())
 }

@@ -242,7 +242,10 @@ impl Engine {
 
     /// Goes on with what an earlier process counted. Called before the first line.
     pub fn restore_minutes(&mut self, kept: &[Kept], dates: &[KeptDates]) {
-        for kept in kept {
+        // A file can hold anything; no node ever counted that much.
+        let is_sound =
+            |kept: &&Kept| kept.row.counts.lines_in.max(kept.row.counts.bytes_in) < 1 << 60;
+        for kept in kept.iter().filter(is_sound) {
             let minute =
                 Minute::of(std::time::UNIX_EPOCH + std::time::Duration::from_secs(kept.row.at));
             let Kept { told, untold, .. } = *kept;

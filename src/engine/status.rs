@@ -321,6 +321,9 @@ pub struct InputStatus {
     /// Connections refused because the limit was reached.
     #[serde(default)]
     pub refused: u64,
+    /// Records that clients were asked to send again later, because a queue was full.
+    #[serde(default)]
+    pub deferred: u64,
     /// Followed files that were truncated.
     #[serde(default)]
     pub truncated: u64,
@@ -526,6 +529,7 @@ fn input_status(counts: &InputCounts) -> InputStatus {
         malformed: counts.malformed,
         connections: counts.connections,
         refused: counts.refused,
+        deferred: counts.deferred,
         truncated: counts.truncated,
         unread: counts.unread,
         overflows: counts.overflows,

@@ -141,6 +141,8 @@ pub struct InputCounts {
     pub connections: u64,
     /// Connections refused because of the limit.
     pub refused: u64,
+    /// Records that clients were asked to send again later, because a queue was full.
+    pub deferred: u64,
     /// Followed files that were found truncated.
     pub truncated: u64,
     /// Followed files that were not read, or not to their end.
@@ -164,6 +166,7 @@ impl InputCounts {
         self.malformed += other.malformed;
         self.connections += other.connections;
         self.refused += other.refused;
+        self.deferred += other.deferred;
         self.truncated += other.truncated;
         self.unread += other.unread;
         self.overflows += other.overflows;

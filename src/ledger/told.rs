@@ -164,30 +164,49 @@ impl From<&MinuteCounts> for Counts {
 }
 
 impl MinuteCounts {
-    /// Adds all of another.
+    /// Adds all of another. What others tell may be anything, so a sum ends at the highest number.
     pub fn add(&mut self, other: &Self) {
-        self.lines_in += other.lines_in;
-        self.bytes_in += other.bytes_in;
-        self.lines_out += other.lines_out;
-        self.bytes_out += other.bytes_out;
-        self.not_selected += other.not_selected;
-        self.bytes_not_selected += other.bytes_not_selected;
-        for (word, lines) in &other.dropped {
-            *self.dropped.entry(word.clone()).or_default() += lines;
+        self.merge(other, u64::saturating_add);
+    }
+
+    /// Takes the higher of each count.
+    pub fn raise(&mut self, other: &Self) {
+        self.merge(other, u64::max);
+    }
+
+    fn merge(&mut self, other: &Self, merge: impl Fn(u64, u64) -> u64) {
+        for (count, other) in [
+            (&mut self.lines_in, other.lines_in),
+            (&mut self.bytes_in, other.bytes_in),
+            (&mut self.lines_out, other.lines_out),
+            (&mut self.bytes_out, other.bytes_out),
+            (&mut self.not_selected, other.not_selected),
+            (&mut self.bytes_not_selected, other.bytes_not_selected),
+            (&mut self.bytes_dropped, other.bytes_dropped),
+            (&mut self.kernel_drops, other.kernel_drops),
+            (&mut self.printed, other.printed),
+        ] {
+            *count = merge(*count, other);
         }
-        self.bytes_dropped += other.bytes_dropped;
-        self.kernel_drops += other.kernel_drops;
-        self.printed += other.printed;
+        for (reason, &lines) in &other.dropped {
+            let count = self.dropped.entry(reason.clone()).or_default();
+            *count = merge(*count, lines);
+        }
     }
 
     /// Lines that were dropped for any reason.
     pub fn dropped_in_all(&self) -> u64 {
-        self.dropped.values().sum()
+        self.dropped.values().fold(0, |sum, lines| sum.saturating_add(*lines))
+    }
+
+    /// Lines that left, were not selected, or were dropped.
+    pub fn gone(&self) -> u64 {
+        let passed = self.lines_out.saturating_add(self.not_selected);
+        passed.saturating_add(self.dropped_in_all())
     }
 
     /// Lines that entered and have neither left nor been dropped.
     pub fn waiting(&self) -> u64 {
-        let gone = self.lines_out + self.not_selected + self.dropped_in_all();
-        self.lines_in.saturating_sub(gone)
+        self.lines_in.saturating_sub(self.gone())
     }
 }

@@ -19,7 +19,7 @@ pub struct Browser {
     next: u64,
     session: Option<String>,
     /// What it complained of: errors of the script, refusals of the policy, and requests that
-    /// failed, but for those of data that a daemon may not have.
+    /// failed.
     pub complaints: Vec<String>,
 }
 
@@ -112,9 +112,8 @@ impl Browser {
             }
             let event = answer["method"].as_str().unwrap_or_default();
             let complains = ["Log.entryAdded", "Runtime.exceptionThrown"].contains(&event);
-            let text = answer.to_string();
-            if complains && !text.contains("minutes.json") {
-                self.complaints.push(text);
+            if complains {
+                self.complaints.push(answer.to_string());
             }
         }
     }

@@ -274,7 +274,16 @@ fn texts() {
                 b"\x01\xc0\x0c\0\x05\0\x01\0\0\0\x1e\0\x04\x01x\xc0\x17",
             ],
         ),
-        ("url", &[b"relp://h:1", b"relp://_relp._tcp.example.org", b"relp+tls://[::1]:2514/", b"udp://a.b:65535", b"tls://x:6"]),
+        (
+            "url",
+            &[
+                b"relp://h:1",
+                b"relp://_relp._tcp.example.org",
+                b"relp+tls://[::1]:2514/",
+                b"udp://a.b:65535",
+                b"tls://x:6",
+            ],
+        ),
         (
             "file_name",
             &[

@@ -134,12 +134,12 @@ fn row(flow: &Flow, nodes: &Nodes, key: &NodeKey) -> Option<Row> {
     let upstream = flow.upstream(key);
     let is_known = |key: &&NodeKey| flow.about.contains_key(*key);
     let sources: Vec<_> = upstream.iter().filter(is_known).collect();
-    let sum: u64 = sources.iter().map(|key| stream(flow, nodes, key)).sum();
+    let sent = sources.iter().map(|key| stream(flow, nodes, key));
+    let sum = sent.fold(0, u64::saturating_add);
     let own = counts(nodes, key);
     if own == MinuteCounts::default() && sum == 0 {
         return None;
     }
-    let gone = own.lines_out + own.not_selected + own.dropped_in_all();
     let mut row = Row {
         host: key.host.clone(),
         node: key.node.clone(),
@@ -152,7 +152,7 @@ fn row(flow: &Flow, nodes: &Nodes, key: &NodeKey) -> Option<Row> {
         dropped: own.dropped.clone(),
         kernel_drops: own.kernel_drops,
         difference: 0,
-        adds_up: gone <= own.lines_in,
+        adds_up: own.gone() <= own.lines_in,
         late: nodes.get(key).map_or(0, Entry::late),
         ..Row::default()
     };
@@ -164,7 +164,7 @@ fn row(flow: &Flow, nodes: &Nodes, key: &NodeKey) -> Option<Row> {
         row.compare_with_senders(flow, nodes, key, sum);
     } else if sources.iter().any(|key| is_spool(&key)) {
         // What the spool holds and this reader has not completed.
-        row.under_way += sum.saturating_sub(own.lines_in);
+        row.under_way = row.under_way.saturating_add(sum.saturating_sub(own.lines_in));
         row.difference = -to_signed(own.lines_in.saturating_sub(sum));
         row.adds_up &= row.difference == 0;
     } else {
@@ -175,7 +175,8 @@ fn row(flow: &Flow, nodes: &Nodes, key: &NodeKey) -> Option<Row> {
 }
 
 fn to_signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
+    // Half of the range, so that two of them can be compared.
+    i64::try_from(count).unwrap_or(i64::MAX).min(i64::MAX / 2)
 }
 
 impl Row {
@@ -195,11 +196,9 @@ impl Row {
     fn compare_with_senders(&mut self, flow: &Flow, nodes: &Nodes, key: &NodeKey, sent: u64) {
         let inputs = flow.siblings(key);
         let all = inputs.iter().map(|key| counts(nodes, key));
-        let (mut arrived, mut kernel) = (0, 0);
-        all.for_each(|counts| {
-            arrived += counts.lines_in;
-            kernel += counts.kernel_drops;
-        });
+        let mut sum = MinuteCounts::default();
+        all.for_each(|counts| sum.add(&counts));
+        let (arrived, kernel) = (sum.lines_in, sum.kernel_drops);
         if inputs.first() != Some(key) {
             // Said at the first of them.
             self.sent = None;

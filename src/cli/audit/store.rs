@@ -42,7 +42,7 @@ impl Entry {
 
     /// How often the window was corrected.
     pub(super) fn late(&self) -> u32 {
-        self.lives.values().map(|(late, _)| *late).sum()
+        self.lives.values().fold(0, |sum, (late, _)| sum.saturating_add(*late))
     }
 }
 
@@ -111,7 +111,8 @@ impl Store {
         });
         let life = entry.lives.entry(line.since).or_default();
         life.0 = life.0.max(line.late);
-        raise(&mut life.1, &counts);
+        // Counts only grow, and after a crash a later line may know less.
+        life.1.raise(&counts);
         while self.entries > AUDIT_ENTRIES_MAX && self.windows.len() > 1 {
             let Some((_, oldest)) = self.windows.pop_first() else { break };
             self.entries -= oldest.len();
@@ -141,29 +142,10 @@ impl Store {
     }
 }
 
-/// Takes the higher of each count: they only grow, and after a crash a later line may know less.
-fn raise(counts: &mut MinuteCounts, other: &MinuteCounts) {
-    for (count, other) in [
-        (&mut counts.lines_in, other.lines_in),
-        (&mut counts.bytes_in, other.bytes_in),
-        (&mut counts.lines_out, other.lines_out),
-        (&mut counts.bytes_out, other.bytes_out),
-        (&mut counts.not_selected, other.not_selected),
-        (&mut counts.bytes_not_selected, other.bytes_not_selected),
-        (&mut counts.bytes_dropped, other.bytes_dropped),
-        (&mut counts.kernel_drops, other.kernel_drops),
-        (&mut counts.printed, other.printed),
-    ] {
-        *count = other.max(*count);
-    }
-    for (reason, &lines) in &other.dropped {
-        let count = counts.dropped.entry(reason.clone()).or_default();
-        *count = lines.max(*count);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn line(window: &str, host: &str, node: &str, since: u64, late: u32, lines_in: u64) -> String {
@@ -204,5 +186,33 @@ mod tests {
         assert_eq!(store.notes(), ["4 lines are no audit lines"]);
         store.take(line("2026-11-27T10:04:00Z", "a", "in", 1, 0, 1).replace("1,", "3,").as_bytes());
         assert_eq!(store.notes().len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_lines_say_nothing_panics(
+            counts in proptest::collection::vec(any::<u64>(), 4),
+            text in "[{}\"v:,0-9a-z]{0,40}",
+            seconds in any::<u32>(),
+        ) {
+            let mut store = Store::default();
+            store.take(text.as_bytes());
+            for (since, count) in counts.iter().enumerate() {
+                let rest = format!("\"late\":{seconds},\"lines_in\":{count},\"lines_out\":{count}");
+                for kind in ["input", "daemon"] {
+                    let line = format!(
+                        "{{\"v\":1,\"window\":\"9999-12-30T22:00:00Z\",\"seconds\":{seconds},\
+                         \"host\":\"h\",\"node\":\"n\",\"kind\":\"{kind}\",\
+                         \"since\":{since},{rest}}}"
+                    );
+                    store.take(line.as_bytes());
+                }
+            }
+            let flow = super::super::flow::Flow::of(&store, &[]).unwrap();
+            let windows = super::super::reckon::windows(&store, &flow);
+            let sum = counts.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
+            let lines: Vec<_> = windows.iter().flat_map(|one| &one.rows).map(|row| row.lines_in).collect();
+            prop_assert_eq!(lines, vec![sum; usize::from(sum > 0)]);
+        }
     }
 }

@@ -313,6 +313,7 @@ impl Page<'_> {
             ("not understood", faults, true),
             ("connections", input.connections, false),
             ("refused", input.refused, true),
+            ("deferred", input.deferred, true),
             ("truncated", input.truncated, true),
             ("unread", input.unread, true),
             ("overflows", input.overflows, true),

@@ -14,14 +14,17 @@ mod samples;
 mod table;
 mod text;
 mod tree;
+mod window;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::control::Daemon;
+use super::losses::{point, seconds};
 use crate::engine::status::Status;
 use text::Glyphs;
+use window::Window;
 
 /// Show every node of the running daemon: lines, drops by reason, queues, children
 #[derive(Debug, clap::Args)]
@@ -37,6 +40,13 @@ pub struct Args {
     /// Seconds between two snapshots
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = interval)]
     every: f64,
+    /// Print what became of the lines first received from this time on: 10:04 (today),
+    /// "2026-11-23 08:00" (UTC), or 2h ago
+    #[arg(long, value_name = "T", value_parser = point, conflicts_with_all = ["once", "every"])]
+    since: Option<SystemTime>,
+    /// The end of that time; now, if not given
+    #[arg(long, value_name = "T", value_parser = point, requires = "since")]
+    until: Option<SystemTime>,
 }
 
 fn interval(text: &str) -> Result<f64, String> {
@@ -52,6 +62,16 @@ fn interval(text: &str) -> Result<f64, String> {
 /// The daemon is not reachable or went away, or there is no terminal to draw on.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let every = Duration::from_secs_f64(args.every);
+    if let Some(since) = args.since {
+        let now = SystemTime::now();
+        let until = args.until.unwrap_or(now);
+        let Some(window) = Window::new(seconds(since), seconds(until)) else {
+            anyhow::bail!("--until is not after --since");
+        };
+        let text = window::show(&args.daemon, window, seconds(now), args.json)?;
+        super::print(text.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     match (args.once, args.json) {
         (false, false) => live::run(&args.daemon, every)?,
         (false, true) => loop {

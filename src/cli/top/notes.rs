@@ -65,6 +65,7 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
             ("sequence_lost", input.sequence_lost),
             ("senders_forgotten", input.senders_forgotten),
             ("refused", input.refused),
+            ("deferred", input.deferred),
             ("truncated", input.truncated),
             ("unread", input.unread),
             ("overflows", input.overflows),

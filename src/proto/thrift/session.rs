@@ -100,6 +100,7 @@ impl Session {
                     }
                 })?;
                 if is_held_back && count > 0 {
+                    self.records.lines.counts.deferred += u64::from(count);
                     self.slip = Some("is asked to come back later: a queue is full".into());
                     self.answers.write(|out| call::write_result(out, head, false));
                 } else if is_answered && count > 0 {

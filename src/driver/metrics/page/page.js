@@ -355,9 +355,14 @@ function drawTroubles() {
   const list = [...views.values()].flatMap((view) =>
     view.troubles.map((trouble) => ({ view, trouble, level: LEVELS.indexOf(trouble.level) })));
   list.sort((a, b) => b.level - a.level);
-  const items = list.slice(0, 100).map(({ view, trouble }) => html('li', { class: trouble.level },
-    html('b', {}, trouble.level), ' ', link(view.key), ': ' + trouble.what,
-    trouble.remedy ? html('div', {}, '→ ' + trouble.remedy) : ''));
+  const told = new Set();
+  const items = list.slice(0, 100).map(({ view, trouble }) => {
+    // Several troubles of a node may have one remedy.
+    const remedy = view.key + ': ' + trouble.remedy, first = trouble.remedy && !told.has(remedy);
+    told.add(remedy);
+    return html('li', { class: trouble.level }, html('b', {}, trouble.level), ' ', link(view.key),
+      ': ' + trouble.what, first ? html('div', {}, '→ ' + trouble.remedy) : '');
+  });
   if (list.length > 100) items.push(html('li', {}, exact(list.length - 100) + ' more'));
   if (!items.length) items.push(html('li', {}, 'None.'));
   if (!at('troubles').contains(document.activeElement)) at('troubles').replaceChildren(...items);

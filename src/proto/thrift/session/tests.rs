@@ -181,14 +181,16 @@ fn each_call_is_answered_as_it_was_made_and_in_its_turn() {
 fn while_lines_are_held_back_a_client_keeps_them() {
     let mut session = session_as(As::Line);
     session.set_held_back(true);
-    let (lines, _) = served(&mut session, &log(&[("a", "x"), ("a", "y")], false));
+    let (lines, counts) = served(&mut session, &log(&[("a", "x"), ("a", "y")], false));
+    assert_eq!((counts.deferred, counts.malformed), (2, 0));
     assert_eq!((lines.as_str(), session.wants_barrier()), ("", false));
     assert_eq!(std::mem::take(session.out()), answer("Log", false, 1));
     assert!(session.take_slip().unwrap().contains("come back later"));
-    served(&mut session, &append(&event(&[], "x")));
+    assert_eq!(served(&mut session, &append(&event(&[], "x"))).1.deferred, 1);
     assert_eq!(std::mem::take(session.out()), answer("append", true, 1));
     session.set_held_back(false);
-    assert_eq!(served(&mut session, &log(&[("a", "x")], false)).0, "x\n");
+    let (lines, counts) = served(&mut session, &log(&[("a", "x")], false));
+    assert_eq!((lines.as_str(), counts.deferred), ("x\n", 0));
 }
 
 #[test]
