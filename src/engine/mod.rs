@@ -51,6 +51,8 @@ pub mod remedy;
 mod shape;
 mod shutdown;
 mod spool;
+#[cfg(test)]
+mod squeeze_tests;
 pub mod status;
 pub mod tap;
 #[cfg(test)]
