@@ -68,6 +68,10 @@ fn messages(text: &str) -> Vec<String> {
                     "<{at}>1 2026-11-27T10:00:{second:02}.123456+00:00 {host} {app} {at} ID7 - \
                      {text}"
                 ),
+                // Some have a tab inside.
+                false if at % 7 == 3 => {
+                    format!("<{at}>Nov 27 10:00:{second:02} {host} {app}{pid}: {text}\tx")
+                }
                 false => format!("<{at}>Nov 27 10:00:{second:02} {host} {app}{pid}: {text}"),
             });
         }
@@ -418,6 +422,40 @@ fn a_hosts_own_messages_are_imported_whole() {
     ] {
         assert!(made.contains(lines), "{lines}\n{made}");
     }
+}
+
+#[test]
+fn a_condition_on_the_tag_of_a_followed_file_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rsyslog.conf");
+    let text = "module(load=\"imfile\")\n\
+                input(type=\"imfile\" file=\"/srv/a.log\" tag=\"shop:\")\n\
+                input(type=\"imfile\" file=\"/srv/b.log\" tag=\"other\" facility=\"local3\")\n\
+                if $programname == \"shop\" then /var/log/shop\n*.* /var/log/all\n";
+    std::fs::write(&file, text).unwrap();
+    let output = import(&file);
+    let made = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{made}");
+    let lefts: Vec<_> = made.lines().filter(|line| line.starts_with("# LEFT ")).collect();
+    let wanted = ":2: a condition on the tag shop of a followed file: its lines have no app: take \
+                  them by from = \"shop\"";
+    assert!(lefts.len() == 1 && lefts[0].ends_with(wanted), "{made}");
+    assert!(made.contains("[input.shop]\ntail = \"/srv/a.log\"\n"), "{made}");
+    let facility = "# rsyslog gives its lines facility local3 and severity notice; here they are \
+                    user.notice.\n";
+    assert!(made.contains(facility), "{made}");
+}
+
+#[test]
+fn a_queue_of_old_is_a_spool_of_the_next_action_alone() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import/42-queue-of-old.conf");
+    let output = import(&file);
+    let made = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{made}");
+    let spool = "spool = { dir = \"/var/spool/logweir/hub\", max_size = \"2GiB\" }";
+    assert_eq!(made.matches(spool).count(), 1, "{made}");
+    let tls = "tls = { ca = \"/etc/ssl/hub.pem\", name = [\"*.hub.example.org\"] }";
+    assert!(made.contains(tls), "{made}");
 }
 
 #[test]

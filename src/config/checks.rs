@@ -347,10 +347,7 @@ fn unspooled(flow: &Flow<'_>, report: &mut Report<'_>) {
 
 /// Warns where repeats are held in memory although their senders were told that they are on disk.
 fn held(flow: &Flow<'_>, report: &mut Report<'_>) {
-    let from = upstream(flow, |input| {
-        let nature = input.source.nature();
-        nature.acknowledged || nature.numbered
-    });
+    let from = upstream(flow, |input| input.source.nature().acknowledged);
     for (node, draft) in flow.drafts.iter().enumerate() {
         if draft.squeeze.is_some() && from[node].is_some() {
             let path = format!("{}.squeeze", draft.section.path);

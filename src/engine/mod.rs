@@ -41,6 +41,8 @@ mod flow;
 mod graph;
 mod jobs;
 mod lane;
+#[cfg(test)]
+mod loss_tests;
 pub mod losses;
 pub mod minutes;
 #[cfg(test)]
@@ -49,6 +51,8 @@ pub mod remedy;
 mod shape;
 mod shutdown;
 mod spool;
+#[cfg(test)]
+mod squeeze_tests;
 pub mod status;
 pub mod tap;
 #[cfg(test)]

@@ -197,6 +197,12 @@ impl Document {
         self.tables.push(table);
     }
 
+    /// Returns whether a node selects by this value of a field.
+    pub(super) fn selects(&self, key: &str, value: &str) -> bool {
+        let value = quoted(value);
+        self.tables.iter().any(|table| table.value(key).is_some_and(|all| all.contains(&value)))
+    }
+
     /// Returns whether there is a node of a kind.
     pub(super) fn has(&self, kind: &str) -> bool {
         self.tables.iter().any(|table| table.kind == kind)

@@ -38,7 +38,8 @@ pub(super) struct Defaults {
 /// Parses an action in the legacy form, as in `-/var/log/mail.log;Template`; `None` if it is not
 /// one.
 pub(super) fn legacy(text: &str) -> Option<Object> {
-    let text = text.trim();
+    // A dash says that the file need not be synced; it may be before a template's name, too.
+    let text = text.trim().trim_start_matches('-').trim_start();
     let (text, template) = match text.rsplit_once(';') {
         Some((text, template)) => (text.trim(), template.trim()),
         None => (text, ""),
@@ -49,9 +50,9 @@ pub(super) fn legacy(text: &str) -> Option<Object> {
     }
     let first = text.chars().next()?;
     match first {
-        '-' | '/' => {
+        '/' => {
             keys.push(("type", "omfile".into()));
-            keys.push(("file", text.trim_start_matches('-').into()));
+            keys.push(("file", text.into()));
         }
         '?' | '|' | '^' => {
             let (kind, key) = match first {

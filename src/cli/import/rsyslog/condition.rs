@@ -348,8 +348,16 @@ fn compare(name: &str, sign: &str, value: &str) -> Result<Parts, Unsaid> {
     if let Some(pri) = priority(&name, sign, value)? {
         return Ok(vec![Part { pri, atoms: Vec::new() }]);
     }
+    // The tag is the program's name with a colon behind it; a number in it is not compared.
+    let value = match name.as_str() {
+        "syslogtag" if value.contains('[') || sign.ends_with("re") => {
+            return Err(format!("{name} {sign} {value}"));
+        }
+        "syslogtag" => value.strip_suffix(':').unwrap_or(value),
+        _ => value,
+    };
     let property = match name.as_str() {
-        "programname" | "app-name" => Property::Field("app"),
+        "programname" | "app-name" | "syslogtag" => Property::Field("app"),
         "hostname" | "source" => Property::Field("host"),
         "fromhost-ip" => Property::Field("source"),
         "procid" => Property::Field("procid"),

@@ -41,6 +41,27 @@ struct Mapper<'d> {
     address: String,
     ruleset: String,
     file: String,
+    /// The tags of followed files, each with its place and its input.
+    tags: Vec<(String, String, String)>,
+    /// Parameters from legacy directives for the next action alone.
+    pending: BTreeMap<String, String>,
+}
+
+/// The main ruleset, as `$RuleSet` names it.
+const MAIN: &str = "RSYSLOG_DefaultRuleset";
+
+/// The statements of the main ruleset, and those behind a `$RuleSet` of another one, which are of
+/// that.
+fn by_ruleset(statements: &[Placed]) -> (Vec<&Placed>, Vec<(&str, &Placed)>) {
+    let (mut main, mut others, mut present) = (Vec::new(), Vec::new(), MAIN);
+    for placed in statements {
+        match &placed.statement.body {
+            Body::Directive(name, value) if name == "ruleset" => present = value,
+            _ if present.eq_ignore_ascii_case(MAIN) => main.push(placed),
+            _ => others.push((present, placed)),
+        }
+    }
+    (main, others)
 }
 
 /// Converts all statements to nodes.
@@ -55,6 +76,8 @@ pub(super) fn all(statements: &[Placed], document: &mut Document) {
         address: String::new(),
         ruleset: String::new(),
         file: String::new(),
+        tags: Vec::new(),
+        pending: BTreeMap::new(),
     };
     // Templates and globals apply wherever they are; inputs need the latter.
     for placed in statements {
@@ -67,8 +90,14 @@ pub(super) fn all(statements: &[Placed], document: &mut Document) {
         mapper.receive(&placed.statement);
     }
     mapper.ruleset.clear();
+    let (main, others) = by_ruleset(statements);
+    for (name, placed) in others {
+        let empty = (placed.file.clone(), Vec::new());
+        let (_, inside) = mapper.rulesets.entry(name.to_string()).or_insert(empty);
+        inside.push(placed.statement.clone());
+    }
     let mut flow = mapper.flow_of("");
-    for placed in statements {
+    for placed in main {
         mapper.file.clone_from(&placed.file);
         flow = mapper.statement(&placed.statement, flow, 0);
     }
@@ -77,6 +106,13 @@ pub(super) fn all(statements: &[Placed], document: &mut Document) {
             mapper.file = file;
             let flow = mapper.flow_of(&name);
             mapper.statements(&statements, flow, 0);
+        }
+    }
+    for (tag, at, input) in std::mem::take(&mut mapper.tags) {
+        if mapper.document.selects("app", &tag) {
+            let what = format!("a condition on the tag {tag} of a followed file");
+            let instead = format!("its lines have no app: take them by from = \"{input}\"");
+            mapper.document.leave(&at, &what, &instead);
         }
     }
     if !document.has("input") {
@@ -142,6 +178,7 @@ impl Mapper<'_> {
                 self.settings.peers.extend(source::words(value));
             }
             "markmessageperiod" => self.settings.mark = value.into(),
+            "escapecontrolcharactersonreceive" => self.settings.is_raw = value == "off",
             "repeatedmsgreduction" => self.squeezes = value.eq_ignore_ascii_case("on"),
             _ => {}
         }
@@ -166,6 +203,8 @@ impl Mapper<'_> {
                 self.rulesets.insert(name, (file, object.inside.clone()));
             }
             "global" => {
+                self.settings.is_raw |=
+                    object.get("parser.escapecontrolcharactersonreceive") == "off";
                 for (at, key) in [
                     "defaultnetstreamdrivercafile",
                     "defaultnetstreamdrivercertfile",
@@ -209,13 +248,22 @@ impl Mapper<'_> {
             }
             Body::Object(object) if object.kind == "module" => {
                 let module = object.get("load").to_ascii_lowercase();
-                (source::of_module(&module, object, &at, self.document), String::new())
+                (
+                    source::of_module(&module, object, &self.settings, &at, self.document),
+                    String::new(),
+                )
             }
             Body::Directive(name, value) => {
                 (self.receive_legacy(name, value, &at), self.ruleset.clone())
             }
             _ => return,
         };
+        if let (Some(name), Body::Object(object)) = (&name, &statement.body)
+            && !object.get("tag").is_empty()
+        {
+            let tag = object.get("tag").trim_end_matches(':').to_string();
+            self.tags.push((tag, at, name.clone()));
+        }
         if let Some(name) = name {
             self.inputs.entry(ruleset).or_default().push(name);
         }
@@ -227,7 +275,7 @@ impl Mapper<'_> {
                 let module = value.trim_end_matches(".so").to_ascii_lowercase();
                 let mut object = Object::default();
                 object.keys.insert("interval".into(), self.settings.mark.clone());
-                return source::of_module(&module, &object, at, self.document);
+                return source::of_module(&module, &object, &self.settings, at, self.document);
             }
             "udpserveraddress" => {
                 self.address = value.into();
@@ -239,6 +287,7 @@ impl Mapper<'_> {
                 self.ruleset = value.into();
                 return None;
             }
+            "addunixlistensocket" => "imuxsock",
             "udpserverrun" => "imudp",
             "inputtcpserverrun" => "imtcp",
             "inputrelpserverrun" => "imrelp",
@@ -247,7 +296,7 @@ impl Mapper<'_> {
         let mut object = Object { kind: "input".into(), ..Object::default() };
         let mut set = |key: &str, value: &str| object.keys.insert(key.into(), value.into());
         set("type", kind);
-        set("port", value);
+        set(if kind == "imuxsock" { "socket" } else { "port" }, value);
         if kind == "imudp" {
             set("address", &self.address.clone());
         }
@@ -288,7 +337,13 @@ impl Mapper<'_> {
                 return self.filter(filter, actions, flow, &at);
             }
             Body::If { condition, then, or_else } => {
-                return self.branch(condition, (then, or_else), flow, (depth, &at));
+                let parts = condition::expression(condition);
+                let text = format!("if {condition}");
+                return self.branch((&text, parts), (then, or_else), flow, (depth, &at));
+            }
+            Body::Block { filter, inside } => {
+                let parts = condition::filter(filter);
+                return self.branch((filter, parts), (inside, &[]), flow, (depth, &at));
             }
             Body::Stop => return None,
             Body::Call(name) => {
@@ -336,9 +391,18 @@ impl Mapper<'_> {
             "actionsendstreamdriverpermittedpeer" => {
                 self.defaults.forward.insert("streamdriverpermittedpeers".into(), value.into());
             }
-            "repeatedmsgreduction" | "markmessageperiod" => {}
+            "actionqueuefilename" => {
+                self.pending.insert("queue.filename".into(), value.into());
+            }
+            "actionqueuemaxdiskspace" => {
+                self.pending.insert("queue.maxdiskspace".into(), value.into());
+            }
+            "repeatedmsgreduction" | "markmessageperiod" | "escapecontrolcharactersonreceive" => {}
             "systemlogratelimitinterval" | "imjournalratelimitinterval" if value != "0" => {
-                self.document.leave(at, name, "rate = \"1000/s\" on a filter");
+                self.document.note(&format!(
+                    "{at}: no limit of a program's messages in the place of ${name}: a `rate` on a \
+                     filter bounds all of them."
+                ));
             }
             _ if NEEDLESS.iter().any(|word| name.starts_with(word)) => {}
             _ => self.document.leave(at, &format!("${name} {value}"), "see logweir.toml(5)"),
@@ -388,24 +452,24 @@ impl Mapper<'_> {
 
     fn branch(
         &mut self,
-        text: &str,
+        (text, parts): (&str, Result<Parts, condition::Unsaid>),
         (then, or_else): (&[Statement], &[Statement]),
         flow: Option<Flow>,
         (depth, at): (usize, &str),
     ) -> Option<Flow> {
         let flow = flow?;
-        let parts = match condition::expression(text) {
+        let parts = match parts {
             Ok(parts) => parts,
             Err(what) => {
                 let instead = format!("a filter with selectors ({what} is not understood)");
-                self.document.leave(at, &format!("if {text}"), &instead);
+                self.document.leave(at, text, &instead);
                 return Some(flow);
             }
         };
         let others = condition::not(&parts).and_then(|others| condition::and(&others, &flow.rest));
         let inside = condition::and(&parts, &flow.rest);
         let (Ok(inside), Ok(outside)) = (inside, others) else {
-            self.document.leave(at, &format!("if {text}"), "filters with selectors");
+            self.document.leave(at, text, "filters with selectors");
             return Some(flow);
         };
         let side = |rest: &Parts| {
@@ -512,7 +576,11 @@ impl Mapper<'_> {
         if parts.is_empty() {
             return;
         }
-        let Some(mut table) = action::output(object, &self.defaults, at, self.document) else {
+        let mut object = object.clone();
+        for (key, value) in std::mem::take(&mut self.pending) {
+            object.keys.entry(key).or_insert(value);
+        }
+        let Some(mut table) = action::output(&object, &self.defaults, at, self.document) else {
             return;
         };
         let chains: Result<Vec<_>, _> = parts.iter().map(select::chain).collect();
@@ -596,7 +664,12 @@ const MODULES: [&str; 21] = [
 ];
 
 /// Directives with no equivalent here.
-const NEEDLESS: [&str; 24] = [
+const NEEDLESS: [&str; 29] = [
+    "addunixlistensocket",
+    "createdirs",
+    "actionfileenablesync",
+    "resetconfigvariables",
+    "debug",
     "modload",
     "template",
     "workdirectory",

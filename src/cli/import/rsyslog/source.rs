@@ -17,6 +17,15 @@ pub(super) struct Settings {
     pub(super) peers: Vec<String>,
     /// The seconds between marks; empty for the default.
     pub(super) mark: String,
+    /// True if control characters in messages stay as they are.
+    pub(super) is_raw: bool,
+}
+
+/// Control characters become `#ooo`, as rsyslog has it by default.
+fn escape(table: &mut Table, settings: &Settings) {
+    if !settings.is_raw {
+        table.text("escape", "control");
+    }
 }
 
 /// Converts an `input(…)` to an input; returns the node's name, if that is possible.
@@ -42,6 +51,7 @@ pub(super) fn input(
             let group =
                 if object.get("address").is_empty() { "0.0.0.0".into() } else { address(object) };
             table.text("syslog", &format!("udp://{group}:{}", port("514")));
+            escape(&mut table, settings);
             table
         }
         "imtcp" | "imptcp" => {
@@ -52,6 +62,7 @@ pub(super) fn input(
             if tls {
                 secured(&mut table, settings, object);
             }
+            escape(&mut table, settings);
             table
         }
         "imrelp" => {
@@ -65,6 +76,7 @@ pub(super) fn input(
         "imuxsock" => {
             let mut table = Table::new("input", document.name("socket"));
             table.text("syslog", &format!("unix://{}", object.get("socket")));
+            escape(&mut table, settings);
             table
         }
         "imfile" => followed(object, document),
@@ -78,13 +90,23 @@ pub(super) fn input(
     push(table, &kind, at, document)
 }
 
-/// A followed file: rsyslog's tag for it is put into the lines.
+/// A followed file. Formats take the input's name for the tag of its lines, so it is called by
+/// rsyslog's tag.
 fn followed(object: &Object, document: &mut Document) -> Table {
-    let mut table = Table::new("input", document.name("files"));
+    let tag = object.get("tag").trim_end_matches(':');
+    let name = document.name(if tag.is_empty() { "files" } else { tag });
+    let mut table = Table::new("input", name);
     table.texts("tail", &[object.get("file").to_string()]);
-    if !object.get("tag").is_empty() {
-        let tag = object.get("tag").trim_end_matches(':');
-        table.comment(&format!("rsyslog calls its lines {tag}"));
+    if !tag.is_empty() && table.name() != tag {
+        table.comment(&format!("rsyslog calls its lines {tag}."));
+    }
+    let pri = (object.get("facility"), object.get("severity"));
+    if pri != ("", "") {
+        table.comment(&format!(
+            "rsyslog gives its lines facility {} and severity {}; here they are user.notice.",
+            if pri.0.is_empty() { "local0" } else { pri.0 },
+            if pri.1.is_empty() { "notice" } else { pri.1 },
+        ));
     }
     table
 }
@@ -142,6 +164,7 @@ pub(in crate::cli::import) fn list(texts: &[String]) -> String {
 pub(super) fn of_module(
     module: &str,
     object: &Object,
+    settings: &Settings,
     at: &str,
     document: &mut Document,
 ) -> Option<String> {
@@ -155,6 +178,7 @@ pub(super) fn of_module(
                 name => name,
             };
             table.text("syslog", &format!("unix://{socket}"));
+            escape(&mut table, settings);
             table
         }
         "imklog" | "imkmsg" => {

@@ -26,6 +26,8 @@ pub(super) enum Body {
     If { condition: String, then: Vec<Statement>, or_else: Vec<Statement> },
     /// A selector or property filter, and its actions.
     Filter { filter: String, actions: Vec<String> },
+    /// A selector or property filter, and statements in braces.
+    Block { filter: String, inside: Vec<Statement> },
     /// `stop`, or `~`.
     Stop,
     /// `call NAME`.
@@ -142,6 +144,17 @@ impl<'t> Reader<'t> {
             let line = self.line();
             if self.rest().starts_with('&') {
                 self.at += 1;
+                let is_filter = |last: &Statement| matches!(last.body, Body::Filter { .. });
+                let blank = self.rest().len() - self.rest().trim_start_matches([' ', '\t']).len();
+                let after = &self.rest()[blank..];
+                let stop = ["stop", "~"].into_iter().find(|word| after.starts_with(*word));
+                if let Some(word) = stop
+                    && !statements.last().is_some_and(is_filter)
+                {
+                    self.at += blank + word.len();
+                    statements.push(Statement { line, body: Body::Stop });
+                    continue;
+                }
                 let action = self.take_line();
                 match statements.last_mut().map(|statement| &mut statement.body) {
                     Some(Body::Filter { actions, .. }) => actions.push(action),
@@ -160,8 +173,16 @@ impl<'t> Reader<'t> {
             let is_name = directive.starts_with(|c: char| c.is_ascii_alphabetic());
             let line = self.take_line();
             let (name, value) = line.split_once(char::is_whitespace).unwrap_or((&line, ""));
+            let name = name.to_ascii_lowercase();
+            // A comment may follow, but not in a template's text.
+            let value = match name.as_str() {
+                "$template" => value,
+                _ => {
+                    value.split([' ', '\t']).next().filter(|_| value.contains('#')).unwrap_or(value)
+                }
+            };
             return match is_name {
-                true => Body::Directive(name[1..].to_ascii_lowercase(), value.trim().into()),
+                true => Body::Directive(name[1..].into(), value.trim().into()),
                 false => Body::Unknown(line),
             };
         }
@@ -193,6 +214,11 @@ impl<'t> Reader<'t> {
             return Body::Stop;
         }
         let is_filter = rest.starts_with([':', '*']) || after.starts_with(['.', ',']);
+        if is_filter && let Some(open) = block_after_filter(rest) {
+            let filter = rest[..open].trim().to_string();
+            self.at += open + 1;
+            return Body::Block { filter, inside: self.block() };
+        }
         let is_action = rest.starts_with(['-', '/', '@', '?', '|', '^']);
         let line = self.take_line();
         match (is_filter, is_action) {
@@ -399,6 +425,17 @@ fn filter(line: &str) -> Body {
     Body::Filter { filter: filter.trim().into(), actions: vec![action.trim().into()] }
 }
 
+/// Where a brace opens right behind a filter, on its line.
+fn block_after_filter(text: &str) -> Option<usize> {
+    let line = text.lines().next()?;
+    let end = match line.starts_with(':') {
+        true => property_end(line)?,
+        false => line.find(char::is_whitespace)?,
+    };
+    let rest = line[end..].trim_start();
+    rest.starts_with('{').then(|| line.len() - rest.len())
+}
+
 fn property_end(line: &str) -> Option<usize> {
     let open = line.find('"')?;
     let mut escaped = false;
@@ -421,6 +458,21 @@ mod tests {
 
     fn bodies(text: &str) -> Vec<Body> {
         parse(text).into_iter().map(|statement| statement.body).collect()
+    }
+
+    #[test]
+    fn filters_may_have_statements_in_braces() {
+        let text = ":programname, startswith, \"ha\" {\n  /var/log/ha.log\n  stop\n}\n\
+                    mail.* { action(type=\"omfile\" file=\"/m\") }\n*.* /x{y}\n\
+                    $FileOwner root # who\n";
+        let bodies = bodies(text);
+        let Body::Block { filter, inside } = &bodies[0] else { panic!("{bodies:?}") };
+        assert_eq!(filter, ":programname, startswith, \"ha\"");
+        assert!(matches!(inside[0].body, Body::Filter { .. }) && inside[1].body == Body::Stop);
+        let Body::Block { filter, inside } = &bodies[1] else { panic!("{bodies:?}") };
+        assert!(filter == "mail.*" && matches!(inside[0].body, Body::Object(_)));
+        assert!(matches!(&bodies[2], Body::Filter { actions, .. } if actions == &["/x{y}"]));
+        assert_eq!(bodies[3], Body::Directive("fileowner".into(), "root".into()));
     }
 
     #[test]

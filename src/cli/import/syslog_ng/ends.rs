@@ -6,7 +6,21 @@ use crate::cli::import::document::{Document, Table, quoted};
 use crate::cli::import::rsyslog::source::by_fingerprint;
 
 /// Options without an equivalent, which change nothing that arrives.
-const NEEDLESS: [&str; 34] = [
+const NEEDLESS: [&str; 48] = [
+    "flush-timeout",
+    "flush-lines",
+    "batch-lines",
+    "batch-timeout",
+    "inherit-environment",
+    "sync-freq",
+    "use-dns",
+    "use-fqdn",
+    "dns-cache",
+    "keep-hostname",
+    "optional",
+    "persist-name",
+    "log-msg-size",
+    "chain-hostnames",
     "ip",
     "localip",
     "port",
@@ -104,6 +118,16 @@ pub(super) fn source(
     word: &str,
     document: &mut Document,
 ) -> Result<Vec<Table>, String> {
+    if call.name == "default-network-drivers" {
+        // What the driver of that name opens, but for TLS, which needs a certificate.
+        let addresses = ["udp://0.0.0.0:514", "tcp://0.0.0.0:514", "tcp://0.0.0.0:601"];
+        let mut input = |address: &str| {
+            let mut table = Table::new("input", document.name(word));
+            table.text("syslog", address);
+            table
+        };
+        return Ok(addresses.map(&mut input).into());
+    }
     let mut table = Table::new("input", String::new());
     let path = call.first();
     match call.name.as_str() {
