@@ -220,3 +220,49 @@ fn time(text: &str) -> Option<i64> {
     let stamp = text.parse::<Timestamp>().ok().or_else(|| civil().map(|time| time.timestamp()))?;
     Some(stamp.as_millisecond())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of an input `k` with these keys in its table.
+    fn said(keys: &str) -> String {
+        let text = format!(
+            "[input.k]\nkafka = {{ brokers = [\"k:9092\"], {keys} }}\n\
+             [output.o]\nfrom = \"k\"\nfile = \"/o\"\n"
+        );
+        let diagnostics = match crate::config::parse(&text, "t") {
+            Ok(config) => config.warnings,
+            Err(refusal) => refusal.diagnostics,
+        };
+        diagnostics.iter().map(|one| one.to_string() + "\n").collect()
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (keys, wanted) in [
+            ("topic = \"t\"", ""),
+            ("topic = [\"t\", \"u\"], group = \"g\", start = \"2026-11-23 08:00\"", ""),
+            ("topic = \"t\", partitions = [0, 7], start = \"end\"", ""),
+            ("group = \"g\"", "needs `topic`"),
+            ("topic = []", "must name from 1 to 256 topics"),
+            ("topic = \"a b\"", "`a b` is not the name of a topic"),
+            ("topic = \"..\"", "`..` is not the name of a topic"),
+            ("topic = \"t\", start = \"yesterday\"", "must be \"stored\", \"beginning\", \"end\""),
+            ("topic = \"t\", partitions = []", "a list of integers, as in [0, 1]"),
+            ("topic = \"t\", partitions = [-1]", "a list of integers from 0 to 19999"),
+            ("topic = \"t\", partitions = [0], group = \"g\"", "a `group` shares partitions out"),
+        ] {
+            let found = said(keys);
+            let is_it = if wanted.is_empty() { found.is_empty() } else { found.contains(wanted) };
+            assert!(is_it, "{keys}: {found}");
+        }
+    }
+
+    #[test]
+    fn times_are_points_in_utc() {
+        assert_eq!(time("1970-01-01T00:00:02.5Z"), Some(2500));
+        assert_eq!(time("1970-01-01 00:01"), Some(60_000));
+        assert_eq!(time("2h"), None);
+    }
+}

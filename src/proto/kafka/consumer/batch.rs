@@ -9,23 +9,23 @@ use super::unpack::{self, Codec};
 
 /// What a batch says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Head {
+pub(in crate::proto::kafka) struct Head {
     /// The offset of its first record, present or not.
-    pub(super) base: i64,
+    pub(in crate::proto::kafka) base: i64,
     /// The offset of its last record, present or not.
-    pub(super) last: i64,
+    pub(in crate::proto::kafka) last: i64,
     /// The epoch of the leader that took it in.
-    pub(super) epoch: i32,
+    pub(in crate::proto::kafka) epoch: i32,
     attributes: i16,
     base_time: i64,
     max_time: i64,
-    pub(super) producer: i64,
-    pub(super) count: usize,
+    pub(in crate::proto::kafka) producer: i64,
+    pub(in crate::proto::kafka) count: usize,
 }
 
 /// Why a batch cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::proto::kafka) enum Fault {
     /// Its format is older.
     Old(i8),
     /// Its bytes are not those that were written.
@@ -76,19 +76,19 @@ const LOG_APPEND_TIME: i16 = 1 << 3;
 
 impl Head {
     /// Whether its records count only if their transaction was committed.
-    pub(super) fn is_transactional(&self) -> bool {
+    pub(in crate::proto::kafka) fn is_transactional(&self) -> bool {
         self.attributes & TRANSACTIONAL != 0
     }
 
     /// Whether it has a mark of the brokers instead of records.
-    pub(super) fn is_control(&self) -> bool {
+    pub(in crate::proto::kafka) fn is_control(&self) -> bool {
         self.attributes & CONTROL != 0
     }
 }
 
 /// Takes the next whole batch off the front: its head and its records, still compressed. `None`
 /// where there is none; half of one at the end is as good as none.
-pub(super) fn split(bytes: &mut Bytes) -> Result<Option<(Head, Bytes)>, Fault> {
+pub(in crate::proto::kafka) fn split(bytes: &mut Bytes) -> Result<Option<(Head, Bytes)>, Fault> {
     if bytes.len() <= MAGIC {
         bytes.clear();
         return Ok(None);
@@ -132,17 +132,17 @@ pub(super) fn split(bytes: &mut Bytes) -> Result<Option<(Head, Bytes)>, Fault> {
 
 /// The records of a batch, decompressed, and how far they are read.
 #[derive(Debug)]
-pub(super) struct Records {
-    pub(super) head: Head,
-    pub(super) bytes: Bytes,
-    pub(super) at: usize,
+pub(in crate::proto::kafka) struct Records {
+    pub(in crate::proto::kafka) head: Head,
+    pub(in crate::proto::kafka) bytes: Bytes,
+    pub(in crate::proto::kafka) at: usize,
     left: usize,
     last: Option<i64>,
 }
 
 impl Records {
     /// The records of a batch.
-    pub(super) fn open(head: Head, packed: Bytes) -> Result<Self, Fault> {
+    pub(in crate::proto::kafka) fn open(head: Head, packed: Bytes) -> Result<Self, Fault> {
         let bytes = match Codec::of(head.attributes)? {
             None => packed,
             Some(codec) => unpack::unpack(codec, &packed).map_err(Fault::Packed)?.into(),
@@ -155,7 +155,10 @@ impl Records {
     }
 
     /// The next record, and where the one behind it begins. `bytes` are [`Self::bytes`].
-    pub(super) fn peek<'b>(&self, bytes: &'b [u8]) -> Result<Option<(Record<'b>, usize)>, Fault> {
+    pub(in crate::proto::kafka) fn peek<'b>(
+        &self,
+        bytes: &'b [u8],
+    ) -> Result<Option<(Record<'b>, usize)>, Fault> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -169,7 +172,7 @@ impl Records {
     }
 
     /// The record of this offset is done with.
-    pub(super) fn pass(&mut self, offset: i64, next: usize) {
+    pub(in crate::proto::kafka) fn pass(&mut self, offset: i64, next: usize) {
         self.at = next;
         self.left -= 1;
         self.last = Some(offset);
@@ -178,19 +181,19 @@ impl Records {
 
 /// A record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Record<'b> {
-    pub(super) offset: i64,
+pub(in crate::proto::kafka) struct Record<'b> {
+    pub(in crate::proto::kafka) offset: i64,
     /// When it was made, in milliseconds since 1970; below 0 where that is not known.
-    pub(super) time: i64,
-    pub(super) key: Option<&'b [u8]>,
+    pub(in crate::proto::kafka) time: i64,
+    pub(in crate::proto::kafka) key: Option<&'b [u8]>,
     /// `None` in compacted topics for a key that was deleted.
-    pub(super) value: Option<&'b [u8]>,
-    pub(super) headers: Headers<'b>,
+    pub(in crate::proto::kafka) value: Option<&'b [u8]>,
+    pub(in crate::proto::kafka) headers: Headers<'b>,
 }
 
 /// The headers of a record, which were checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Headers<'b> {
+pub(in crate::proto::kafka) struct Headers<'b> {
     bytes: &'b [u8],
     count: usize,
 }
@@ -273,7 +276,7 @@ impl<'b> Cursor<'b> {
 
 /// Whether a control batch ends a transaction without its records (the mark's type, in the key of
 /// its record, is then 0).
-pub(super) fn is_abort(records: &Records) -> Result<bool, Fault> {
+pub(in crate::proto::kafka) fn is_abort(records: &Records) -> Result<bool, Fault> {
     let record = records.peek(&records.bytes)?;
     let key = record.and_then(|(record, _)| record.key).unwrap_or_default();
     Ok(key.len() >= 4 && key[2..4] == [0, 0])
