@@ -116,6 +116,13 @@ impl Batch {
         Self { bytes, lines, ..self.clone() }
     }
 
+    /// The time to tell of them where nothing else tells their minute: when they were received, or
+    /// when the minute began in which another logweir first received them.
+    pub fn first_received(&self) -> SystemTime {
+        let is_another = self.minute != Minute::of(self.received) && self.minute != Minute::UNKNOWN;
+        if is_another { self.minute.start() } else { self.received }
+    }
+
     /// Its number of lines and bytes.
     pub fn count(&self) -> Count {
         Count { lines: u64::from(self.lines), bytes: self.bytes.len() as u64 }
@@ -337,6 +344,15 @@ mod tests {
         let mut some = Batch { numbers: numbers(5, 9), ..batch("a\nb\nc\n") };
         let first = some.split_to(2).unwrap();
         assert_eq!((first.numbers, some.numbers), (numbers(5, 9), numbers(5, 9)));
+    }
+
+    #[test]
+    fn the_time_that_is_told_lies_in_the_minute_of_the_lines() {
+        let received = UNIX_EPOCH + std::time::Duration::from_secs(600_030);
+        let of = |minute| Batch { received, minute, ..batch("a\n") }.first_received();
+        assert_eq!(of(Minute::of(received)), received);
+        assert_eq!(of(Minute::UNKNOWN), received);
+        assert_eq!(of(Minute::of(received).before(7)), Minute::of(received).before(7).start());
     }
 
     #[test]

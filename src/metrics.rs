@@ -270,6 +270,11 @@ const READER_FIGURES: &[ReaderFigure] = &[
     ("reader_age_seconds", "Age of the oldest line a reader has not completed", |r, now| {
         r.waits_since.map_or(0.0, |since| (now - since).max(0.0))
     }),
+    (
+        "reader_dropped_lines",
+        "Lines dropped before a reader has read them, not yet counted",
+        |r, _| r.dropped_lines as f64,
+    ),
 ];
 
 /// Returns whether one of its processes is in a crash loop.

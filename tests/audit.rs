@@ -6,10 +6,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use logweir::driver::control::{Request, ask};
 use logweir::engine::minutes::MinutesReport;
+use logweir::ledger::told::MinuteCounts;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::metrics::get;
 use crate::util::{Daemon, LOGWEIR, free_port, run};
 
 /// An edge host that sends to a hub.
@@ -24,9 +26,9 @@ fn edge(name: &str, hub: u16, receive_buffer: &str) -> Daemon {
 }
 
 /// The hub: a spool, and a filter process that reads nothing.
-fn hub(port: u16) -> Daemon {
+fn hub(port: u16, metrics: u16) -> Daemon {
     Daemon::start(&format!(
-        "[input.edge]\nrelp = \"127.0.0.1:{port}\"\n\
+        "metrics = \"127.0.0.1:{metrics}\"\n#daemon\n[input.edge]\nrelp = \"127.0.0.1:{port}\"\n\
          [input.counts]\naudit = \"1m\"\nhost = \"hub\"\n\
          [filter.api]\nfrom = \"edge\"\nmatch = \"[02468]$\"\n\
          [filter.stuck]\nfrom = \"edge\"\nrun = \"exec sleep 600\"\nqueue = \"4KiB\"\n\
@@ -119,7 +121,8 @@ fn three_hosts_and_a_hub_add_up_and_every_loss_is_where_it_was() {
     trimmed.wait_node("hub.spool", |node| node.lines_out == 600);
     trim(&mut trimmed, 400);
 
-    let hub = hub(port);
+    let metrics = free_port();
+    let hub = hub(port, metrics);
     let first = 5000 - kernel_drops + 600;
     hub.wait_node("edge", |node| node.lines_in == first);
     let child = hub.wait_node("stuck", |node| node.children[0].pid.is_some());
@@ -183,7 +186,7 @@ fn three_hosts_and_a_hub_add_up_and_every_loss_is_where_it_was() {
     assert!(said.contains("DOES NOT ADD UP") && said.contains(" 7 MISSING"), "{said}");
 
     minutes_are_kept(trimmed, 1000);
-    minutes_are_served(&hub);
+    minutes_are_served(&hub, metrics);
 }
 
 /// The minutes outlive a restart and a kill.
@@ -207,7 +210,7 @@ fn minutes_are_kept(mut daemon: Daemon, lines: u64) {
     assert_eq!(count(&daemon), lines + 10);
 }
 
-fn minutes_are_served(hub: &Daemon) {
+fn minutes_are_served(hub: &Daemon, metrics: u16) {
     let output = hub.ctl_words(&["status", "--minutes", "api"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let node = hub.node("api");
@@ -217,6 +220,22 @@ fn minutes_are_served(hub: &Daemon) {
         .map(|line| line.split_whitespace().nth(2).unwrap().parse::<u64>().unwrap())
         .sum();
     assert_eq!(lines, node.lines_in, "{text}");
+    let served = |query: &str| -> MinutesReport {
+        let answer = get(metrics, &format!("/minutes.json{query}"));
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert!(head.contains("\r\nContent-Type: application/json\r\n"), "{head}");
+        serde_json::from_str(body).unwrap()
+    };
+    let [node] = &served("?node=api").nodes[..] else { panic!("one node was asked for") };
+    let sum = |field: fn(&MinuteCounts) -> u64| -> u64 {
+        node.rows.iter().map(|row| field(&row.counts)).sum()
+    };
+    assert_eq!(sum(|counts| counts.lines_in), sum(|counts| counts.lines_out + counts.not_selected));
+    assert_eq!(sum(|counts| counts.lines_in), lines);
+    let all = served("?minutes=3");
+    assert_eq!((all.v, all.window, all.minutes), (1, 60, 3));
+    assert!(all.nodes.iter().any(|node| node.name == "hold" && node.from == ["edge"]));
     let missing = hub.ctl_words(&["status", "--minutes", "none"]);
     assert!(String::from_utf8_lossy(&missing.stderr).contains("there is no node none"));
 }

@@ -253,6 +253,16 @@ fn a_certificate_is_for_the_domain_of_a_service_and_not_for_a_host_that_dns_name
             certificates.path("ca.pem"),
         )
     };
+    // Whether the service is there can be tried before.
+    for (service, is_there) in [("_relp._tcp.localhost.test", true), ("_x._tcp.test", false)] {
+        let daemon = Daemon::prepare(&config("").replace("_relp._tcp.localhost.test", service));
+        let mut check = with_names(&daemon, "127.53.0.10", false);
+        check.args(["check", "--access", "-c"]).arg(daemon.path("logweir.toml"));
+        let output = check.output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        let missing = format!("{service}: there is no such name");
+        assert_eq!(said.contains(&missing), !is_there, "{said}");
+    }
     // The certificate is for `localhost`, which is just the name that DNS brought.
     let mut sender = Daemon::prepare(&config(""));
     sender.run_by(with_names(&sender, "127.53.0.10", false));

@@ -1,7 +1,7 @@
 //! kafkatee's own configuration file, so that it continues to work unchanged.
 //!
-//! A line is `name = value`, `include FILE`, `input [KEY=VALUE,…] kafka topic T partition N[-M] from
-//! WHERE`, or `output pipe|file FACTOR REST`; `#` begins a comment line. Inputs become a
+//! A line is `name = value`, `include FILE`, `input [KEY=VALUE,…] kafka topic T partition N[-M]
+//! from WHERE`, or `output pipe|file FACTOR REST`; `#` begins a comment line. Inputs become a
 //! configuration of ours, which the usual checks read; outputs are udp2log's. Properties that have
 //! no meaning here are warned of by name; those that would change what comes out are refused.
 

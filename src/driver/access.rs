@@ -16,6 +16,7 @@ use socket2::{Domain, Socket, Type};
 use super::control::{Request, ask};
 use crate::config::plan::{BodyPlan, ConfinePlan, MetricsAt, NodePlan, Plan};
 use crate::ingress::files::watch::Meant;
+use crate::net::dns::order;
 use crate::net::tls::{ClientTls, ServerTls};
 use crate::proto::traits::{Claim, Need};
 use crate::url::resolve;
@@ -191,7 +192,11 @@ impl Look {
         match need {
             Need::Read(path) => self.read(at, &path),
             Need::Peer { host, port } => {
-                if let Err(error) = resolve(&host, port) {
+                let found = match port {
+                    0 => order::addresses(&host),
+                    _ => resolve(&host, port),
+                };
+                if let Err(error) = found {
                     self.fault(at, format!("{host}: {error}; it is looked up again and again"));
                 }
             }

@@ -231,3 +231,6 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -382,7 +382,7 @@ impl Engine {
             let Some(completed) = entry.next_of_link(held, &mut self.cx) else { break };
             self.complete(lane, completed);
         }
-        self.report_return(lane);
+        self.report_link(lane);
         let Some(entry) = self.graph.lane_mut(lane) else { return };
         if let Sink::Connection(connection) = &mut entry.sink {
             while let Some(command) = connection.link.poll_command() {
@@ -392,8 +392,8 @@ impl Engine {
         entry.proceed(&mut self.cx);
     }
 
-    /// Logs that a peer takes lines again that had failed, and what waits for it.
-    fn report_return(&mut self, lane: LaneId) {
+    /// Logs that a peer fails; and that it takes lines again, and what waits for it.
+    fn report_link(&mut self, lane: LaneId) {
         let lag = self.consumers.get(lane).and_then(|consumer| {
             let spool = self.graph.spool(consumer.spool)?;
             Some(consumer.lag(spool).0)
@@ -402,6 +402,9 @@ impl Engine {
         let Some(entry) = self.graph.lane_mut(lane) else { return };
         let waits = lag.unwrap_or_else(|| entry.queue.count().lines);
         let Sink::Connection(connection) = &mut entry.sink else { return };
+        if let Some(complaint) = connection.link.take_complaint() {
+            log::warn!("{}: {complaint}", entry.name);
+        }
         if let Some((url, since)) = connection.link.take_return() {
             log::warn!(
                 "{}: {url}: takes lines again after {} s; {} still waiting",

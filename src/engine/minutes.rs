@@ -360,8 +360,11 @@ impl Engine {
                     Body::Spool(spool) => Some(spool.queue.tally()),
                     _ => None,
                 };
-                for (minute, count) in
-                    queues.chain(spool).flat_map(|tally| tally.iter().collect::<Vec<_>>())
+                let repeats = node.squeezer.as_ref().map(|squeezer| squeezer.tally());
+                for (minute, count) in queues
+                    .chain(spool)
+                    .chain(repeats)
+                    .flat_map(|tally| tally.iter().collect::<Vec<_>>())
                 {
                     let sum: &mut crate::ledger::Count = queued.entry(minute).or_default();
                     sum.add(count.lines, count.bytes);

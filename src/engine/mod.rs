@@ -41,6 +41,8 @@ mod flow;
 mod graph;
 mod jobs;
 mod lane;
+#[cfg(test)]
+mod loss_tests;
 pub mod losses;
 pub mod minutes;
 #[cfg(test)]

@@ -8,6 +8,9 @@ use crate::ledger::Reason;
 /// Seconds without a line leaving a queue from which its reader counts as stalled here.
 pub(super) const STALLED: f64 = 2.0;
 
+/// Seconds without one from which it may be stalled.
+const PAUSED: f64 = 0.1;
+
 /// Why a node loses lines now, and the remedy, in one sentence.
 pub fn of_loss(node: &NodeStatus, cause: Cause) -> String {
     match cause {
@@ -57,13 +60,31 @@ fn of_full_queue(node: &NodeStatus) -> String {
             .into();
     }
     stalled(node).unwrap_or_else(|| {
-        let what = reader(node);
-        let remedy = match node.command {
+        let (what, verb, stalled) = reading(node);
+        let slow = match node.command {
             Some(_) => "raise `workers`, make it faster, or give it fewer lines by `sample`",
             None => "make it faster, or raise `queue` for bursts",
         };
-        format!("{what} is too slow for these lines; {remedy}")
+        // Too early to tell which it is.
+        match node.stuck_seconds.filter(|seconds| *seconds >= PAUSED) {
+            Some(seconds) => format!(
+                "{what} has {verb} nothing for {seconds:.1} s; if that lasts, {stalled}; if not, \
+                 {slow}"
+            ),
+            None => format!("{what} is too slow for these lines; {slow}"),
+        }
     })
+}
+
+/// Who takes the lines of a node's queue, what it does with them, and what to do if it does not.
+fn reading(node: &NodeStatus) -> (&'static str, &'static str, &'static str) {
+    match node.command {
+        Some(_) => {
+            let remedy = "end it, and it is started again; find out what it waits for";
+            (reader(node), "read", remedy)
+        }
+        None => (reader(node), "taken", "find out what it waits for"),
+    }
 }
 
 /// What keeps a queue from moving at all, and the remedy; `None` if it moves.
@@ -79,12 +100,11 @@ pub fn stalled(node: &NodeStatus) -> Option<String> {
     if node.children.iter().any(|child| child.state != "running") {
         return Some(of_missing_child(node));
     }
+    if let Some(error) = &node.error {
+        return Some(format!("{error}; free or mend the disk"));
+    }
     let seconds = node.stuck_seconds.filter(|seconds| *seconds >= STALLED)?;
-    let (what, verb) = (reader(node), if node.command.is_some() { "read" } else { "taken" });
-    let remedy = match node.command {
-        Some(_) => "end it, and it is started again; find out what it waits for",
-        None => "find out what it waits for",
-    };
+    let (what, verb, remedy) = reading(node);
     Some(format!("{what} has {verb} nothing for {seconds:.0} s; {remedy}"))
 }
 
@@ -202,7 +222,16 @@ mod tests {
             ),
             (process("running"), "the process is too slow for these lines; raise `workers`"),
             (crashed, "the process exited with 3; its last words: no such table; mend"),
+            (
+                NodeStatus { stuck_seconds: Some(0.4), ..process("running") },
+                "the process has read nothing for 0.4 s; if that lasts, end it, and it is started \
+                 again; find out what it waits for; if not, raise `workers`",
+            ),
             (NodeStatus { stuck_seconds: stuck, ..full() }, "the disk has taken nothing for 44 s"),
+            (
+                NodeStatus { stuck_seconds: stuck, error: Some("No space".into()), ..full() },
+                "No space; free or mend the disk",
+            ),
             (full(), "the disk is too slow"),
             (
                 NodeStatus { lanes: vec![lane(None, Some("refused"))], ..full() },
@@ -234,6 +263,7 @@ mod tests {
             lag_bytes: 0,
             lag_seconds: 0.0,
             waits_since: None,
+            dropped_lines: 0,
         };
         let readers = vec![reader("a", 7), reader("b", 70)];
         let spool = Some(SpoolStatus { readers, ..SpoolStatus::default() });

@@ -5,7 +5,6 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::Event;
-use crate::batch::Inquiry;
 use crate::filter::batch_of;
 use crate::sim::world::World;
 
@@ -53,65 +52,6 @@ fn waits_double_and_lines_are_kept_until_the_queue_is_full() {
     }
     let node = world.node("p");
     assert!(node.dropped["child_gone"] > 50 && node.queued > 10, "{node:?}");
-}
-
-/// What was reported: node, cause, count, and whether it has ended.
-fn reports(world: &mut World) -> Vec<(String, &'static str, u64, bool)> {
-    let report = |loss: super::losses::Loss| {
-        (loss.node.to_string(), loss.cause.word(), loss.count, loss.ended)
-    };
-    std::mem::take(&mut world.losses).into_iter().map(report).collect()
-}
-
-#[test]
-fn every_loss_is_reported_when_it_begins_while_it_lasts_and_when_it_ends() {
-    let mut world = world(
-        "[filter.few]\nfrom = \"in\"\nrate = \"1/m\"\n\
-         [output.p]\nfrom = \"few\"\npipe = \"x\"\n",
-    );
-    world.lines("one\n");
-    assert_eq!(reports(&mut world), []);
-    world.lines("two\nthree\n");
-    assert_eq!(reports(&mut world), [("few".into(), "rate", 2, false)]);
-    world.pass(seconds(35));
-    world.lines("four\n");
-    assert_eq!(reports(&mut world), []);
-    assert_eq!(world.node("few").losses[0].count, 3);
-    world.pass(seconds(26));
-    assert_eq!(reports(&mut world), [("few".into(), "rate", 3, false)]);
-    world.pass(seconds(60));
-    assert_eq!(reports(&mut world), [("few".into(), "rate", 3, true)]);
-    let losses = world.node("few").losses;
-    assert!(losses[0].ended && losses[0].why.is_none() && losses.len() == 1, "{losses:?}");
-    let node = world.engine.find("in").unwrap();
-    let counts = crate::input::InputCounts { kernel_drops: 7, ..Default::default() };
-    world.handle(Event::Counts { node, counts, at: std::time::UNIX_EPOCH });
-    assert_eq!(reports(&mut world), [("in".into(), "kernel_drops", 7, false)]);
-}
-
-#[test]
-fn the_losses_of_a_node_end_with_it() {
-    let mut world = world("[output.p]\nfrom = \"in\"\npipe = \"x\"\nqueue = \"4KiB\"\n");
-    for _ in 0..100 {
-        world.lines(&("x".repeat(99) + "\n"));
-    }
-    let lost = world.node("p").dropped["queue_full"];
-    let begun = reports(&mut world);
-    assert!(matches!(&begun[..], [(node, "queue_full", 1.., false)] if node == "p"), "{begun:?}");
-    let plan =
-        crate::sim::world::plan(&format!("{INPUT}[output.q]\nfrom = \"in\"\npipe = \"y\"\n"));
-    world.engine.reload(&plan, world.now).unwrap();
-    world.settle();
-    world.pass(seconds(20));
-    let ended = reports(&mut world);
-    assert_eq!(ended.last(), Some(&("p".to_string(), "queue_full", lost, true)), "{ended:?}");
-    // Its counts stay in the sums.
-    let status = world.engine.status(world.now);
-    assert!(status.nodes.iter().all(|node| node.name != "p"));
-    let gone = status.gone.unwrap();
-    assert_eq!((gone.nodes, gone.lines_in, gone.kernel_drops), (1, 0, 0));
-    assert_eq!(gone.dropped["queue_full"], lost);
-    assert_eq!(world.engine.figures().dropped, gone.lost());
 }
 
 #[test]
@@ -573,89 +513,6 @@ fn readers_do_not_wait_for_the_time_of_a_sync_while_much_is_written() {
     let durable = world.node("s").lines_out;
     assert!(durable >= 60_000 - (4 << 20) / 100, "{durable} of 60000");
     world.finish();
-}
-
-/// A spool that a reload removes while its disk fails, with one line in it; how long its removal
-/// takes is `grace` (10 s).
-fn spool_removed_with_a_line(fails: bool) -> World {
-    let spool = "[spool.s]\nfrom = \"in\"\ndir = \"/s\"\n";
-    let output = "[output.o]\nfrom = \"in\"\nfile = \"/o\"\n";
-    let mut world = World::new(&format!("{INPUT}{output}{spool}"));
-    let node = world.engine.find("in").unwrap();
-    world.fs.fail_syncs(fails);
-    world.lines("one\n");
-    world.handle(Event::Barrier { node, number: 1, inquiry: Inquiry::default() });
-    world.reload(&format!("{INPUT}{output}"));
-    world.lines("two\n");
-    world.handle(Event::Barrier { node, number: 2, inquiry: Inquiry::default() });
-    world
-}
-
-#[test]
-fn lines_that_a_removed_spool_gives_up_are_never_acknowledged_and_those_behind_them_are() {
-    let mut world = spool_removed_with_a_line(true);
-    assert_eq!((world.completed, world.lost.as_slice()), (0, &[][..]));
-    world.pass(Duration::from_secs(60));
-    assert!(world.status().nodes.iter().all(|node| node.name != "s"), "it was given up");
-    assert_eq!((world.completed, world.lost.as_slice()), (2, &[1][..]));
-}
-
-#[test]
-fn lines_that_a_removed_spool_still_writes_are_acknowledged() {
-    let mut world = spool_removed_with_a_line(false);
-    world.pass(Duration::from_secs(60));
-    assert_eq!((world.completed, world.lost.as_slice()), (2, &[][..]));
-}
-
-const ACKNOWLEDGED: &str = "[input.acked]\nrelp = \"127.0.0.1:2514\"\n\
-    [output.o]\nfrom = [\"in\", \"acked\"]\nfile = \"/o\"\n";
-
-/// A line goes to a spool whose disk may fail, and its barrier comes after a reload to `after`.
-fn lines_whose_barrier_comes_after_a_reload(fails: bool, after: &str) -> World {
-    let spool = "[spool.s]\nfrom = \"acked\"\ndir = \"/s\"\n";
-    let mut world = World::new(&format!("{INPUT}{ACKNOWLEDGED}{spool}"));
-    let node = world.engine.find("acked").unwrap();
-    world.fs.fail_syncs(fails);
-    world.lines_of("acked", "one\n");
-    world.reload(&format!("{INPUT}{ACKNOWLEDGED}{after}"));
-    world.handle(Event::Barrier { node, number: 1, inquiry: Inquiry::default() });
-    world
-}
-
-#[test]
-fn a_barrier_after_a_reload_waits_for_the_spool_that_the_reload_removed() {
-    let mut world = lines_whose_barrier_comes_after_a_reload(true, "");
-    world.pass(seconds(5));
-    assert_eq!((world.completed, world.lost.as_slice()), (0, &[][..]), "it is not durable");
-    world.pass(seconds(60));
-    assert_eq!((world.completed, world.lost.as_slice()), (0, &[1][..]), "it was given up");
-    let node = world.engine.find("acked").unwrap();
-    world.handle(Event::Barrier { node, number: 2, inquiry: Inquiry::default() });
-    assert_eq!(world.completed, 2, "one barrier stands for all lines before the reload");
-}
-
-#[test]
-fn a_barrier_after_a_reload_is_lost_if_the_removed_spool_is_gone_already() {
-    let spool = "[spool.s]\nfrom = \"acked\"\ndir = \"/s\"\n";
-    let mut world = World::new(&format!("{INPUT}{ACKNOWLEDGED}{spool}"));
-    world.fs.fail_syncs(true);
-    world.lines_of("acked", "one\n");
-    world.reload(&format!("{INPUT}{ACKNOWLEDGED}"));
-    world.pass(seconds(60));
-    let node = world.engine.find("acked").unwrap();
-    world.handle(Event::Barrier { node, number: 1, inquiry: Inquiry::default() });
-    assert_eq!((world.completed, world.lost.as_slice()), (0, &[1][..]));
-}
-
-#[test]
-fn a_barrier_after_a_reload_waits_for_a_spool_that_is_no_longer_fed_by_its_input() {
-    let elsewhere = "[spool.s]\nfrom = \"acked\"\ndir = \"/s\"\n";
-    let mut world = lines_whose_barrier_comes_after_a_reload(true, elsewhere);
-    world.pass(seconds(60));
-    assert_eq!((world.completed, world.lost.as_slice()), (0, &[][..]));
-    world.fs.fail_syncs(false);
-    world.pass(seconds(60));
-    assert_eq!((world.completed, world.lost.as_slice()), (1, &[][..]));
 }
 
 #[test]

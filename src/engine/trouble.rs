@@ -150,8 +150,19 @@ fn spool(node: &NodeStatus) -> Vec<Trouble> {
         let ReaderStatus { name, lag_lines, lag_seconds, .. } = reader;
         let lines = amount(*lag_lines, "lines");
         let what = format!("{name} lags {lines}, {lag_seconds:.0} s");
-        let remedy = format!("nothing is lost yet; look at {name} and at what it sends to");
+        let gone = reader.dropped_lines;
+        let (what, remedy) = match gone {
+            0 => (what, format!("nothing is lost yet; look at {name} and at what it sends to")),
+            // The ledger counts them when the reader comes to them.
+            _ => (
+                format!("{what}, of which {} are dropped already", amount(gone, "lines")),
+                format!("the spool was full; look at {name} and at what it sends to"),
+            ),
+        };
         troubles.push(Trouble::new(Level::Warning, what, remedy));
+    }
+    if spool.readers.iter().any(|reader| reader.dropped_lines > 0) {
+        return troubles;
     }
     let unread = spool.durable.saturating_sub(spool.oldest + spool.kept);
     let share = spool.bytes.saturating_mul(100) / spool.max_size.max(1);
@@ -260,6 +271,7 @@ mod tests {
             lag_bytes: 0,
             lag_seconds: 42.0,
             waits_since: None,
+            dropped_lines: 0,
         };
         let spool = SpoolStatus {
             durable: 2000,
@@ -272,6 +284,12 @@ mod tests {
         assert!(texts[0].1.starts_with("hub lags 2,000 lines, 42 s: nothing is lost"), "{texts:?}");
         let full = "the spool is 80 % full: hub lags 2,000 lines; mend what it sends to";
         assert!(texts[1].1.starts_with(full), "{texts:?}");
+        let mut dropped = spool.clone();
+        dropped.readers[0].dropped_lines = 1500;
+        let text = "hub lags 2,000 lines, 42 s, of which 1,500 lines are dropped already: the \
+                    spool was full; look at hub and at what it sends to";
+        let node_of = |spool| NodeStatus { spool: Some(spool), ..node() };
+        assert_eq!(only(&node_of(dropped)), (Level::Warning, text.into()));
         let kept = SpoolStatus { kept: 2000, readers: Vec::new(), ..spool };
         assert_eq!(said(&NodeStatus { spool: Some(kept), ..node() }), []);
     }

@@ -117,6 +117,17 @@ impl Squeezer {
         held
     }
 
+    /// The same by the minute in which they were first received.
+    #[cfg(test)]
+    pub(crate) fn tally(&self) -> Tally {
+        let mut held = Tally::default();
+        for run in self.senders.values().filter(|run| run.repeats > 0) {
+            let Some((envelope, _)) = &run.envelope else { continue };
+            held.add(envelope.minute, Count { lines: 1, bytes: run.line.len() as u64 + 1 });
+        }
+        held
+    }
+
     /// When to call [`Squeezer::expire`].
     pub fn deadline(&self) -> Option<Mono> {
         self.next

@@ -98,6 +98,8 @@ pub struct Link {
     down_since: Option<Mono>,
     /// The last error logged, until lines get through again.
     logged: Option<String>,
+    /// A sentence for the log.
+    complaint: Option<String>,
     /// When that began.
     failing_since: Option<Mono>,
     /// Since when lines had not got through that do again.
@@ -153,6 +155,7 @@ impl Link {
             unresolved: false,
             down_since: Some(now),
             logged: None,
+            complaint: None,
             failing_since: None,
             returned: None,
         }
@@ -402,7 +405,8 @@ impl Link {
                 self.failing_since = Some(now);
             }
             if self.logged.as_ref() != Some(&error) {
-                log::warn!("{error}; retrying at least every {:?}", RECONNECT.1);
+                self.complaint =
+                    Some(format!("{error}; retrying at least every {:?}", RECONNECT.1));
                 self.logged = Some(error.clone());
             }
             self.error = Some(error);
@@ -497,6 +501,11 @@ impl Link {
     pub fn take_done(&mut self) -> Count {
         self.note_done();
         std::mem::take(&mut self.done)
+    }
+
+    /// Takes what is to be logged of a failure.
+    pub fn take_complaint(&mut self) -> Option<String> {
+        self.complaint.take()
     }
 
     /// Takes the news that lines get through again: the peer, and since when they had not.

@@ -194,9 +194,9 @@ pub enum Need {
     Read(PathBuf),
     /// The address of a peer.
     Peer {
-        /// A name or an address.
+        /// A name or an address, or the name of a service.
         host: String,
-        /// The port.
+        /// The port; 0 for a service.
         port: u16,
     },
     /// The files of TLS settings.

@@ -10,8 +10,18 @@ use super::broker::{Brokers, Options};
 use super::input::{assert_once, keyed, numbers};
 use crate::util::{LOGWEIR, wait_for};
 
-/// Starts it in the background, as it does by itself; returns its process id.
-fn start(dir: &Path) -> Pid {
+/// One that runs in the background; killed when dropped.
+struct Tee(Pid);
+
+impl Drop for Tee {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = kill(self.0, Signal::SIGKILL);
+    }
+}
+
+/// Starts it in the background, as it does by itself.
+fn start(dir: &Path) -> Tee {
     let pid_file = dir.join("pid");
     let status = Command::new(dir.join("kafkatee"))
         .arg("-c")
@@ -22,11 +32,11 @@ fn start(dir: &Path) -> Pid {
         .status();
     assert!(status.unwrap().success());
     let text = std::fs::read_to_string(&pid_file).unwrap();
-    Pid::from_raw(text.trim().parse().unwrap())
+    Tee(Pid::from_raw(text.trim().parse().unwrap()))
 }
 
-fn stop(pid: Pid, dir: &Path) {
-    kill(pid, Signal::SIGTERM).unwrap();
+fn stop(tee: &Tee, dir: &Path) {
+    kill(tee.0, Signal::SIGTERM).unwrap();
     wait_for("it to end", || (!dir.join("pid").exists()).then_some(()));
 }
 
@@ -59,9 +69,9 @@ fn an_existing_configuration_of_kafkatee_runs_unchanged() {
         ),
     )
     .unwrap();
-    let pid = start(dir);
+    let tee = start(dir);
     wait_for("all lines", || (lines(&dir.join("all")) == 1000).then_some(()));
-    stop(pid, dir);
+    stop(&tee, dir);
     assert!(dir.join("begun").exists() && dir.join("ended").exists());
     assert_eq!(lines(&dir.join("tenth")), 100);
     wait_for("the pipe's count", || {
@@ -70,9 +80,13 @@ fn an_existing_configuration_of_kafkatee_runs_unchanged() {
     });
     // It goes on where it was.
     brokers.produce("tee", &keyed(1000, 1500));
-    let pid = start(dir);
-    wait_for("the rest", || (lines(&dir.join("all")) == 1500).then_some(()));
-    stop(pid, dir);
+    let tee = start(dir);
+    wait_for("the rest", || {
+        let all = lines(&dir.join("all"));
+        assert!(all <= 1500, "{all} lines");
+        (all == 1500).then_some(())
+    });
+    stop(&tee, dir);
     assert_once(&numbers(&std::fs::read(dir.join("all")).unwrap()), 1500);
     let output = Command::new(dir.join("kafkatee")).arg("-e").output().unwrap();
     assert_eq!(output.status.code(), Some(2));

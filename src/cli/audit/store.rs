@@ -211,7 +211,8 @@ mod tests {
             let flow = super::super::flow::Flow::of(&store, &[]).unwrap();
             let windows = super::super::reckon::windows(&store, &flow);
             let sum = counts.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
-            let lines: Vec<_> = windows.iter().flat_map(|one| &one.rows).map(|row| row.lines_in).collect();
+            let rows = windows.iter().flat_map(|one| &one.rows);
+            let lines: Vec<_> = rows.map(|row| row.lines_in).collect();
             prop_assert_eq!(lines, vec![sum; usize::from(sum > 0)]);
         }
     }

@@ -57,6 +57,7 @@ fn flow(uptime: f64, lines: u64, full: u64) -> Status {
         lag_bytes: 200_000,
         lag_seconds: 42.0,
         waits_since: None,
+        dropped_lines: 0,
     };
     let spool = SpoolStatus {
         identity: "ab12".into(),

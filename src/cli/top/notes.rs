@@ -295,6 +295,7 @@ mod tests {
             lag_bytes: 1,
             lag_seconds,
             waits_since: None,
+            dropped_lines: 0,
         };
         let lane = |peer: Option<&str>, error: Option<&str>| LaneStatus {
             peer: peer.map(str::to_owned),

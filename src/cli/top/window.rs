@@ -2,6 +2,7 @@
 //! then.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -26,9 +27,8 @@ impl Window {
     /// The minutes that have a part between two times, in seconds since 1970; none if the second is
     /// not after the first.
     pub(super) fn new(since: f64, until: f64) -> Option<Self> {
-        // Times before 1970 are the beginning.
-        let since = since.max(0.0) as u64 / MINUTE * MINUTE;
-        let until = (until.max(0.0).ceil() as u64).next_multiple_of(MINUTE);
+        let since = whole(since) / MINUTE * MINUTE;
+        let until = whole(until.ceil()).next_multiple_of(MINUTE);
         (since < until).then_some(Self { since, until })
     }
 
@@ -38,9 +38,14 @@ impl Window {
 
     /// The minutes to ask for, back from now.
     fn back(self, now: f64) -> u32 {
-        let minutes = (now.max(0.0) as u64).saturating_sub(self.since) / MINUTE + 1;
+        let minutes = whole(now).saturating_sub(self.since) / MINUTE + 1;
         u32::try_from(minutes).unwrap_or(u32::MAX)
     }
+}
+
+/// Whole seconds; times before 1970 are the beginning.
+fn whole(seconds: f64) -> u64 {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs()
 }
 
 /// A node in a window.

@@ -152,11 +152,12 @@ struct Reader {
 impl Reader {
     fn run(mut self) {
         loop {
+            // What was answered counts, although the input ends.
             let answers = self.inlet.answers();
+            self.answered(answers);
             if self.inlet.stopped() {
                 break;
             }
-            self.answered(answers);
             let mail = self.mailbox.take();
             self.take_mail(mail);
             let more = self.read();

@@ -222,7 +222,6 @@ pub(super) fn brokers(table: &Section<'_>, report: &mut Report<'_>) -> Option<Ve
     (brokers.len() == names.len()).then_some(brokers)
 }
 
-/// A broker as it is configured.
 /// Brokers, for people to read.
 pub(super) fn listed(brokers: &[(String, u16)]) -> String {
     let each: Vec<_> = brokers.iter().map(|(host, port)| shown(host, *port)).collect();
@@ -235,6 +234,7 @@ pub(super) fn needs(brokers: &[(String, u16)], access: &Access) -> Vec<Need> {
     brokers.iter().map(peer).chain(access.tls.clone().map(Need::Tls)).collect()
 }
 
+/// A broker as it is configured.
 fn shown(host: &str, port: u16) -> String {
     match port {
         0 => host.to_string(),

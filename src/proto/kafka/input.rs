@@ -127,11 +127,12 @@ impl Source for Records {
 impl Running {
     fn run(mut self) {
         loop {
+            // What was answered counts, although the input ends.
             let answers = self.inlet.answers();
+            self.take(answers);
             if self.inlet.stopped() {
                 break;
             }
-            self.take(answers);
             let now = self.clock.mono();
             self.consumer.advance(now);
             self.member.save(&mut self.consumer);

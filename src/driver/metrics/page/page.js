@@ -264,7 +264,8 @@ function drawBox(box) {
   }
   const mark = level > 0 ? '! ' : '';
   const room = Math.floor((wide - 16) / 7.2);
-  const right = said.loss || (low ? said.rate : said.note);
+  // A small box has no room for both its name and its rate.
+  const right = said.loss || (low ? wide < 150 ? '' : said.rate : said.note);
   const text = (x, y, kind, what, end) =>
     svg('text', { x, y, class: kind, 'text-anchor': end ? 'end' : 'start' }, what);
   if (low) {

@@ -292,6 +292,17 @@ impl Consumer {
         let Some(group) = &mut self.group else { return };
         let Some(target) = group.target.clone() else { return };
         let back: Vec<_> = group.member.owned.difference(&target).copied().collect();
+        // One that comes back before it was given back goes on where it was.
+        let of_back = |place: &Place| {
+            back.iter().any(|o| Group::place_of(&self.topics, o).as_ref() == Some(place))
+        };
+        let kept: Vec<_> = group.draining.keys().filter(|p| !of_back(p)).cloned().collect();
+        for place in kept {
+            group.draining.remove(&place);
+            if let Some(part) = self.parts.get_mut(&place) {
+                part.stopped = false;
+            }
+        }
         for owned in &back {
             let Some(place) = Group::place_of(&self.topics, owned) else {
                 if self.topics.len() < self.setup.topics.len() {

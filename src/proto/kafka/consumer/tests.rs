@@ -21,6 +21,8 @@ use super::unpack::tests::pack;
 use super::*;
 use crate::proto::kafka::cluster::Command;
 
+mod group;
+
 const START: Mono = Mono(Duration::from_secs(100));
 const WALL: i64 = 1_800_000_030_000;
 
@@ -46,6 +48,14 @@ impl Log {
     }
 }
 
+/// The connections of one consumer.
+#[derive(Default)]
+struct Seat {
+    /// A connection's bytes that are no whole request yet.
+    unread: HashMap<i32, BytesMut>,
+    connected: Vec<i32>,
+}
+
 /// Brokers 0 and 1, of which partition N is led by N mod 2, until `moved`.
 struct Brokers {
     id: u128,
@@ -57,9 +67,9 @@ struct Brokers {
     damage: usize,
     /// How often each partition was asked for records.
     asked: Vec<usize>,
-    /// A connection's bytes that are no whole request yet.
-    unread: HashMap<i32, BytesMut>,
-    connected: Vec<i32>,
+    seat: Seat,
+    /// What answers questions about a group, and who asks them.
+    coordinator: group::Coordinator,
     /// Answers are given in pieces of so many bytes.
     piece: usize,
 }
@@ -114,8 +124,8 @@ impl Brokers {
             refuse: (0, 0),
             damage: 0,
             asked: vec![0; partitions],
-            unread: HashMap::new(),
-            connected: Vec::new(),
+            seat: Seat::default(),
+            coordinator: group::Coordinator::default(),
             piece: usize::MAX,
         }
     }
@@ -158,6 +168,9 @@ impl Brokers {
                         .with_max_version(max)
                 };
                 let keys = vec![range(1, 4, 17), range(2, 1, 8), range(3, 0, 12)];
+                let of_groups = [(8, 2, 10), (9, 1, 10), (10, 0, 6), (68, 0, 1)];
+                let of_groups = of_groups.map(|(key, min, max)| range(key, min, max));
+                let keys = [keys, of_groups.to_vec()].concat();
                 let answer = m::ApiVersionsResponse::default().with_api_keys(keys);
                 answer.encode(&mut out, version).unwrap();
             }
@@ -169,6 +182,7 @@ impl Brokers {
                 let asked = ListOffsetsRequest::decode(body, version).unwrap();
                 self.offsets(asked).encode(&mut out, version).unwrap();
             }
+            8 | 9 | 10 | 68 => self.coordinator.answer(key, version, body, &mut out),
             _ => {
                 let asked = FetchRequest::decode(body, version).unwrap();
                 self.fetch(broker, &asked).encode(&mut out, version).unwrap();
@@ -275,24 +289,30 @@ impl Brokers {
 
     /// Does what the consumer wants, and answers its requests.
     fn serve(&mut self, consumer: &mut Consumer, now: Mono) {
+        let mut seat = std::mem::take(&mut self.seat);
+        self.serve_at(&mut seat, consumer, now);
+        self.seat = seat;
+    }
+
+    fn serve_at(&mut self, seat: &mut Seat, consumer: &mut Consumer, now: Mono) {
         while let Some(command) = consumer.cluster.poll_command() {
             match command {
                 Command::Connect { broker, .. } => {
-                    self.connected.push(broker);
-                    self.unread.insert(broker, BytesMut::new());
+                    seat.connected.push(broker);
+                    seat.unread.insert(broker, BytesMut::new());
                     consumer.cluster.connected(broker, None, now);
                 }
-                Command::Disconnect(broker) => self.connected.retain(|one| *one != broker),
+                Command::Disconnect(broker) => seat.connected.retain(|one| *one != broker),
             }
         }
-        for broker in self.connected.clone() {
+        for broker in seat.connected.clone() {
             let Some(out) = consumer.cluster.out(broker) else { continue };
             let bytes: Vec<u8> = out.pieces().iter().flat_map(|piece| piece.to_vec()).collect();
             consumer.cluster.wrote(broker, bytes.len());
-            let mut unread = self.unread.remove(&broker).unwrap();
+            let mut unread = seat.unread.remove(&broker).unwrap();
             unread.extend_from_slice(&bytes);
             self.requests(broker, &mut unread, consumer, now);
-            self.unread.insert(broker, unread);
+            seat.unread.insert(broker, unread);
         }
     }
 
@@ -305,7 +325,10 @@ impl Brokers {
             let flexible = match key {
                 18 => version >= 3,
                 3 => version >= 9,
-                2 => version >= 6,
+                2 | 9 => version >= 6,
+                8 => version >= 8,
+                10 => version >= 3,
+                68 => true,
                 _ => version >= 12,
             };
             let mut body = frame.clone();
@@ -324,8 +347,8 @@ impl Brokers {
     }
 }
 
-fn consumer(begin: Begin) -> Consumer {
-    let setup = Setup {
+fn setup(begin: Begin) -> Setup {
+    Setup {
         name: "input.in".into(),
         topics: vec!["t".into()],
         partitions: None,
@@ -334,9 +357,12 @@ fn consumer(begin: Begin) -> Consumer {
         note: String::new(),
         max_line: 1000,
         form: As::Line,
-    };
+    }
+}
+
+fn consumer(begin: Begin) -> Consumer {
     let cluster = Cluster::new(vec![("k".into(), 9092)], Duration::from_secs(30), false, START);
-    Consumer::new(setup, cluster, None)
+    Consumer::new(setup(begin), cluster, None)
 }
 
 /// What was handed over: partition, first and last offset, whether numbered, the lines.

@@ -100,7 +100,7 @@ impl Assigner {
         };
         let Some(places) = places else { return false };
         let (lines, _) = self.formatter.batch(batch);
-        let time = batch.received.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let time = batch.first_received().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let chunk = Chunk { lines, count: batch.lines, piece, time, key: None, headers: None };
         match (places.as_slice(), &self.how) {
