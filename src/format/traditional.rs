@@ -7,8 +7,8 @@
 use super::clock::Clock;
 use super::{Formatter, Line, push};
 
-/// The end of the SD-IDs that inputs give to the fields of records.
-const RECORD_ID: &[u8] = b"@32473";
+/// The SD-IDs that inputs of records give to their fields. Any other message of RFC 5424 came so.
+const RECORD_IDS: [&[u8]; 3] = [b"journal@32473", b"kernel@32473", b"container@32473"];
 
 impl Formatter {
     /// The time by the sender's clock, the host, the tag as received, and a space before the
@@ -86,5 +86,5 @@ fn rfc5424_tag<'l>(line: &Line<'l>, out: &mut Vec<u8>) -> &'l [u8] {
 /// Returns whether an input made the message of a record, and put its fields into structured data.
 fn is_record(data: &[u8]) -> bool {
     let id = data.strip_prefix(b"[").and_then(|data| data.split(|byte| *byte == b' ').next());
-    id.is_some_and(|id| id.ends_with(RECORD_ID))
+    id.is_some_and(|id| RECORD_IDS.contains(&id))
 }
