@@ -2,8 +2,8 @@
 //!
 //! A partition is an origin and its offsets are the numbers of its lines, so a spool knows how far
 //! each was read. Before a partition is read, the user is asked how far that is
-//! ([`Consumer::take_unknown`], [`Consumer::resume`]); where nothing is stored, a broker is asked
-//! for the place to begin. What comes is handed over in runs ([`Consumer::run`]) as the user has
+//! (`Consumer::take_unknown`, `Consumer::resume`); where nothing is stored, a broker is asked
+//! for the place to begin. What comes is handed over in runs (`Consumer::run`) as the user has
 //! room, and nothing more is asked of a partition before all that came of it is handed over.
 
 mod answers;
