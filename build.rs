@@ -12,6 +12,11 @@ fn main() {
     println!("cargo:rerun-if-changed={ARCHIVED}");
     println!("cargo:rerun-if-env-changed=LOGWEIR_COMMIT");
     println!("cargo:rerun-if-env-changed=LOGWEIR_DATE");
+    // A release aborts where it panics, and is stripped: nobody looks up its frames. The index of
+    // them would be a hundredth of it.
+    if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        println!("cargo:rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
+    }
     let commit = by_environment().or_else(by_archive).or_else(by_git).unwrap_or_default();
     println!("cargo:rustc-env=LOGWEIR_COMMIT={commit}");
 }

@@ -23,7 +23,8 @@
 //! The cases over RELP compare with rsyslog (with its package for RELP), the replay with socat;
 //! system calls are counted by strace. `--case kills` prints counts, not times: what is missing
 //! and what is twice after SIGKILL of either end. `--case memory` prints what memory and what
-//! room on disk logweir takes; to be had of a release: `--logweir target/release/logweir`.
+//! room on disk logweir takes: of a copy of what `cargo build --release` builds, by `--logweir`, for
+//! what is built for a bench has more features of what it depends on.
 
 mod bareloop;
 mod case;
