@@ -80,7 +80,7 @@ impl Url {
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = split_port(scheme, rest)?;
-        if host.is_empty() || host.contains(|c: char| "/@[]".contains(c) || c.is_whitespace()) {
+        if host.is_empty() || host.contains(is_no_host) {
             return Err(format!("`{host}` is not a host: {forms}"));
         }
         let port = match port.parse() {
@@ -99,7 +99,8 @@ impl Url {
         let (scheme, rest) = text.split_once("://").unwrap_or_default();
         let name = rest.strip_suffix('/').unwrap_or(rest);
         let protocol = allowed.iter().copied().find(|protocol| protocol.word() == scheme);
-        match protocol.filter(|_| name.starts_with('_') && !name.contains(':')) {
+        let is_service = name.starts_with('_') && !name.contains(|c| is_no_host(c) || c == ':');
+        match protocol.filter(|_| is_service) {
             Some(protocol) => Ok(Self { protocol, host: name.to_string(), port: 0 }),
             None => Self::parse(text, allowed),
         }
@@ -109,6 +110,11 @@ impl Url {
     pub fn is_service(&self) -> bool {
         self.port == 0
     }
+}
+
+/// Returns whether no host has this character.
+fn is_no_host(c: char) -> bool {
+    "/@[]".contains(c) || c.is_whitespace()
 }
 
 /// The protocols without acknowledgements and TLS, by which a load can be sent.
@@ -244,6 +250,7 @@ mod tests {
         assert_eq!((url.host.as_str(), url.port, url.is_service()), ("_relp", 2514, false));
         for (text, message) in [
             ("relp://relp.example.org", "the port is missing"),
+            ("relp://_relp.example.org//", "the port is missing"),
             ("tcp://_relp._tcp.example.org", "`tcp` is not a protocol known here"),
         ] {
             let error = Url::parse_peer(text, &allowed).unwrap_err();

@@ -159,7 +159,8 @@ impl RelpClient {
         }
         let index = frame.txnr.checked_sub(self.first_txnr);
         let index = index.and_then(|index| usize::try_from(index).ok());
-        let Some(sent) = index.and_then(|index| self.sent.get_mut(index)) else {
+        let sent = index.and_then(|index| self.sent.get_mut(index));
+        let Some(sent) = sent.filter(|sent| !sent.answered) else {
             return Err(Fault::StrayAnswer(frame.txnr));
         };
         if code == b"200" {
@@ -369,6 +370,20 @@ mod tests {
         let mut client = opened();
         client.send(&of_minute(7, "a\n"), &formatter());
         assert_eq!(written(&mut client), "2 syslog 1 a\n");
+    }
+
+    #[test]
+    fn a_second_answer_ends_the_connection_however_the_answers_are_cut() {
+        let answer = "2 rsp 6 200 OK\n";
+        let mut apart = opened();
+        apart.send(&batch_of("one\n"), &formatter());
+        push(&mut apart, answer).unwrap();
+        assert_eq!(apart.take_done().lines, 1);
+        let mut together = opened();
+        together.send(&batch_of("one\n"), &formatter());
+        for result in [push(&mut apart, answer), push(&mut together, &answer.repeat(2))] {
+            assert_eq!(result.unwrap_err(), "the peer answers frame 2, which waits for none");
+        }
     }
 
     #[test]
