@@ -15,6 +15,7 @@ use crate::engine::status::{
     QueueStatus, SpoolStatus,
 };
 use crate::engine::trouble::{self, Trouble};
+use crate::host;
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -73,12 +74,11 @@ struct Node<'a> {
 /// The document.
 pub fn status(snapshot: &Snapshot) -> String {
     let Snapshot { status, memory, stuck_after, started, .. } = snapshot;
-    let host = nix::unistd::gethostname().unwrap_or_default();
     let stuck_after = stuck_after.as_secs_f64();
     let public = Public {
         v: VERSION,
         version: &status.version,
-        host: &host.to_string_lossy(),
+        host: host::name(),
         uptime: status.uptime,
         started: started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
         memory: *memory,

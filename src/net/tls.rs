@@ -43,8 +43,8 @@ pub struct ClientTls {
 impl ServerTls {
     /// Reads the files that `plan` names.
     ///
+    /// # Errors
     /// Which file is invalid, and why.
-    /// Which file is wrong, and how.
     pub fn new(plan: &ServerTlsPlan) -> Result<Self, String> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -92,6 +92,34 @@ impl ServerTls {
     }
 }
 
+/// The methods of a verifier that check whether the peer has the key of its certificate: those of
+/// one of its fields.
+macro_rules! signatures_by {
+    ($($field:ident).+) => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            self.$($field).+.verify_tls12_signature(message, cert, dss)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            self.$($field).+.verify_tls13_signature(message, cert, dss)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.$($field).+.supported_verify_schemes()
+        }
+    };
+}
+
 /// Accepts only clients whose certificate has one of these names, if there are any.
 #[derive(Debug)]
 struct Named {
@@ -117,34 +145,14 @@ impl ClientCertVerifier for Named {
         check_names(end_entity, &self.names).map(|()| verified)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.any.verifier.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.any.verifier.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.any.verifier.supported_verify_schemes()
-    }
+    signatures_by!(any.verifier);
 }
 
 impl ClientTls {
     /// Reads the files that `plan` names.
     ///
+    /// # Errors
     /// Which file is invalid, and why.
-    /// Which file is wrong, and how.
     pub fn new(plan: &ClientTlsPlan) -> Result<Self, String> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -310,13 +318,35 @@ impl ServerCertVerifier for Peers {
         Ok(ServerCertVerified::assertion())
     }
 
+    signatures_by!(any.verifier);
+}
+
+/// Accepts peers whose certificate has one of these fingerprints, whoever signed it and for however
+/// long it is valid. That the peer has its key is checked as usual.
+#[derive(Debug)]
+struct Known {
+    wanted: Vec<Fingerprint>,
+    signatures: Signatures,
+}
+
+impl Known {
+    fn new(wanted: Vec<Fingerprint>) -> Self {
+        Self { wanted, signatures: Signatures(provider().signature_verification_algorithms) }
+    }
+}
+
+/// Checks signatures by any key, whoever vouches for it.
+#[derive(Debug)]
+struct Signatures(WebPkiSupportedAlgorithms);
+
+impl Signatures {
     fn verify_tls12_signature(
         &self,
         message: &[u8],
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.any.verifier.verify_tls12_signature(message, cert, dss)
+        verify_tls12_signature(message, cert, dss, &self.0)
     }
 
     fn verify_tls13_signature(
@@ -325,43 +355,11 @@ impl ServerCertVerifier for Peers {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.any.verifier.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(message, cert, dss, &self.0)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.any.verifier.supported_verify_schemes()
-    }
-}
-
-/// Accepts peers whose certificate has one of these fingerprints, whoever signed it and for however
-/// long it is valid. That the peer has its key is checked as usual.
-#[derive(Debug)]
-struct Known {
-    wanted: Vec<Fingerprint>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl Known {
-    fn new(wanted: Vec<Fingerprint>) -> Self {
-        Self { wanted, algorithms: provider().signature_verification_algorithms }
-    }
-
-    fn verify12(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify13(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
+        self.0.supported_schemes()
     }
 }
 
@@ -377,27 +375,7 @@ impl ServerCertVerifier for Known {
         check_fingerprint(end_entity, &self.wanted).map(|()| ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verify12(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verify13(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    signatures_by!(signatures);
 }
 
 impl ClientCertVerifier for Known {
@@ -414,27 +392,7 @@ impl ClientCertVerifier for Known {
         check_fingerprint(end_entity, &self.wanted).map(|()| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verify12(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verify13(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    signatures_by!(signatures);
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

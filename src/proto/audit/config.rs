@@ -1,6 +1,7 @@
 //! `audit = "1m"`.
 
 use super::source::Audit;
+use crate::host;
 use crate::ingress::{OpenError, Source};
 use crate::proto::traits::{Claim, Input, Nature, Opening};
 use crate::settings::key::{Choice, Form, Key, Value};
@@ -60,8 +61,7 @@ impl Input for AuditPlan {
     }
 
     fn open(&self, opening: &mut Opening<'_>) -> Result<Vec<Box<dyn Source>>, OpenError> {
-        let system = || nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into();
-        let host = self.host.clone().unwrap_or_else(system);
+        let host = self.host.clone().unwrap_or_else(|| host::name().to_string());
         Ok(vec![Box::new(Audit::new(host, self.window, opening.teller.clone()))])
     }
 }

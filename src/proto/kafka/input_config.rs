@@ -11,6 +11,7 @@ use super::config::{self, BROKERS, SASL};
 use super::consumer::{Begin, Setup};
 use super::input::Records;
 use super::sockets::Access;
+use crate::host;
 use crate::ingress::{OpenError, Source};
 use crate::limits::{PARTITIONS_MAX, TOPIC_NAME_MAX, TOPICS_MAX};
 use crate::proto::shared::record::As;
@@ -149,7 +150,7 @@ impl Input for KafkaInPlan {
             partitions: self.partitions.clone(),
             begin: self.begin,
             group: self.group.clone(),
-            note: nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned(),
+            note: host::name().to_string(),
             max_line: opening.max_line,
             form: self.form,
         };
