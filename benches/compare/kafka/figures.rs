@@ -254,7 +254,7 @@ fn from_topic(topic: Topic<'_>, dir: &Path, file: &Path) -> String {
 
 fn imkafka(topic: Topic<'_>, group: &str, file: &Path) -> String {
     format!(
-        "module(load=\"imkafka\")\ntemplate(name=\"bare\" type=\"string\" string=\"%msg%\\n\")\n\
+        "module(load=\"imkafka\")\ntemplate(name=\"bare\" type=\"string\" string=\"%rawmsg%\\n\")\n\
          input(type=\"imkafka\" topic=\"{}\" broker={} consumergroup=\"{group}\" ruleset=\"r\" \
          confParam=[\"auto.offset.reset=earliest\"])\n\
          ruleset(name=\"r\" queue.type=\"fixedArray\" queue.size=\"500000\" \
