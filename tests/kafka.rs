@@ -8,6 +8,7 @@ mod input;
 mod soak;
 mod tee;
 mod token;
+mod twins;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
