@@ -172,7 +172,8 @@ const NAMELESS: &[&str] = &["fluent", "kafka", "relp", "scribe", "thrift"];
 /// it replaces, and the schemes of all URLs are in one table.
 const NAME_A_PROTOCOL: &[&str] = &[
     "src/cli/import/rsyslog/action.rs",
-    "src/cli/import/rsyslog/map.rs",
+    "src/cli/import/rsyslog/map/directive.rs",
+    "src/cli/import/rsyslog/map/receive.rs",
     "src/cli/import/rsyslog/source.rs",
     "src/cli/init.rs",
     "src/cli/mod.rs",
