@@ -6,7 +6,9 @@ mod broker;
 mod classic;
 mod group;
 mod input;
+mod soak;
 mod tee;
+mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
