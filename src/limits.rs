@@ -561,6 +561,15 @@ pub const CONSUMED_RETRY: (Duration, Duration) =
 pub const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// The time between two heartbeats to a group that has not said another.
 pub const GROUP_BEAT: Duration = Duration::from_secs(3);
+/// A member of a classic group is out without a heartbeat for so long: first what is wanted, then
+/// what is asked for where a broker forbids that.
+pub const GROUP_SESSION: (Duration, Duration) = (Duration::from_secs(45), Duration::from_secs(10));
+/// How often a member looks whether another process uses its identity.
+pub const GROUP_WATCH: Duration = Duration::from_secs(30);
+/// How long the leader of a classic group waits to know the topics of all members.
+pub const GROUP_TOPICS: Duration = Duration::from_secs(5);
+/// Looks at single partitions that the leader of a classic group spends on a fair share.
+pub const ASSIGNOR_STEPS: usize = 4_000_000;
 /// How long a member may take to give partitions back.
 pub const GROUP_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a member that is stopped waits until it has left.
