@@ -404,3 +404,6 @@ impl<I: Intake> Running<I> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
