@@ -128,7 +128,7 @@ impl<F: Fs> FileOutput<F> {
     /// Records that a file of this name was finished.
     fn finished(&mut self, name: &Arc<Name>, now: SystemTime) {
         if self.plan.keep.is_some() || self.plan.compress {
-            let folder = name.path.parent().unwrap_or(Path::new("")).to_path_buf();
+            let folder = name.path.parent().unwrap_or_else(|| Path::new("")).to_path_buf();
             let names = self.rotation.to_tidy.entry(folder).or_default();
             names.insert(name.path.clone(), (Arc::clone(name), now));
         }
