@@ -273,7 +273,8 @@ pub const STUCK_MIN: Duration = Duration::from_secs(1);
 pub const CONTROL_CLIENTS_MAX: usize = 64;
 /// Backlog of the control socket.
 pub const CONTROL_BACKLOG: i32 = 128;
-/// If there are too many clients, one that has been idle for this long is disconnected.
+/// If there are too many clients and each has asked for something, one that has been idle for this
+/// long is disconnected.
 pub const CONTROL_IDLE: Duration = Duration::from_secs(10);
 /// Maximum length of a request on the control socket.
 pub const CONTROL_REQUEST_MAX: usize = 64 * 1024;

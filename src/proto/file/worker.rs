@@ -226,7 +226,9 @@ impl<F: Fs> FileOutput<F> {
 
 impl<F: Fs> Worker for FileOutput<F> {
     fn append(&mut self, batches: &[Batch]) -> Written {
-        self.append_all(batches)
+        let written = self.append_all(batches);
+        self.tidy();
+        written
     }
 
     fn restore(&mut self, kept: &Kept, _held_to: u64) -> Result<(), String> {
