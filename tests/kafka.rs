@@ -2,6 +2,7 @@
 //! (`.ci/kafka/fetch` fills one by Maven's own client); without it, or without java, a test says
 //! so and passes.
 
+mod audit;
 mod broker;
 mod group;
 mod input;

@@ -91,6 +91,9 @@ fn remarks(row: &Row) -> String {
     if !row.adds_up && row.difference == 0 {
         remarks.push("more went out than came in".into());
     }
+    if let Some(first) = &row.with {
+        remarks.push(format!("shares the lines of {}", printable(first)));
+    }
     if row.late > 0 {
         remarks.push(format!("corrected {} times", row.late));
     }

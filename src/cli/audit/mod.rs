@@ -2,6 +2,8 @@
 
 mod draw;
 mod flow;
+mod place;
+mod readers;
 mod reckon;
 mod store;
 
