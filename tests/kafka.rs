@@ -6,7 +6,9 @@ mod audit;
 mod broker;
 mod group;
 mod input;
+mod soak;
 mod tee;
+mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

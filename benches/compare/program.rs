@@ -127,6 +127,9 @@ impl Found {
             | CaseName::Fan
             | CaseName::Replay
             | CaseName::Kills
+            | CaseName::KafkaOut
+            | CaseName::KafkaIn
+            | CaseName::KafkaKills
             | CaseName::Memory
             | CaseName::Soak => return vec![],
         };
