@@ -249,7 +249,7 @@ pub struct ReaderStatus {
     /// for it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub waits_since: Option<f64>,
-    /// Lines that were dropped before it has read them. The ledger of its output counts them once
+    /// Lines that were dropped before it has read them; what it has in memory is not lost. The ledger of its output counts them once
     /// it comes to them.
     #[serde(default)]
     pub dropped_lines: u64,
@@ -579,7 +579,7 @@ fn reader_status(consumer: &Consumer, spool: &SpoolState) -> ReaderStatus {
     let (name, position) = (consumer.reader.clone(), consumer.position);
     let since = consumer.waits_since(spool).and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let waits_since = since.map(|since| since.as_secs_f64());
-    let dropped_lines = held.oldest.saturating_sub(position);
+    let dropped_lines = held.oldest.saturating_sub(consumer.next());
     ReaderStatus { name, position, lag_lines, lag_bytes, lag_seconds, waits_since, dropped_lines }
 }
 
