@@ -112,6 +112,30 @@ fn the_dashboard_is_one_that_grafana_takes() {
     }
 }
 
+/// Grafana's own types, without Grafana: the modules are fetched, so it is asked for by name.
+#[test]
+fn the_dashboard_holds_against_grafanas_schema() {
+    if std::env::var_os("LOGWEIR_GRAFANA_SCHEMA").is_none() {
+        return crate::util::skip_here("LOGWEIR_GRAFANA_SCHEMA is not set");
+    }
+    let check = |board: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("board.json");
+        std::fs::write(&path, board).unwrap();
+        let mut go = Command::new("go");
+        let output = go.args(["run", "."]).arg(&path).current_dir(file("tests/grafana")).output();
+        let output = output.ok()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Some((output.status.success(), said + &String::from_utf8_lossy(&output.stdout)))
+    };
+    let board = read("packaging/grafana/logweir.json");
+    let Some((good, said)) = check(&board) else { return crate::util::skip_missing("go") };
+    let count = dashboard()["panels"].as_array().unwrap().len();
+    assert!(good && said.ends_with(&format!("{count} panels\n")), "{said}");
+    let (good, said) = check(&board.replacen("\"legendFormat\"", "\"legend\"", 1)).unwrap();
+    assert!(!good && said.contains("unexpected field 'legend'"), "{said}");
+}
+
 #[test]
 fn every_alert_is_valid_says_what_to_do_and_is_tested() {
     let alerts = read("packaging/prometheus/logweir-alerts.yml");
