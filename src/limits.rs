@@ -249,6 +249,17 @@ pub const MINUTES_ROWS_MIN: usize = 30;
 pub const MINUTES_CLOSE: Duration = Duration::from_secs(5);
 /// The file of minutes is rewritten when it is larger than this.
 pub const MINUTES_FILE_MAX: u64 = 32 << 20;
+/// Seconds by which every node counts, an hour.
+pub const SECONDS_KEPT: u32 = 60 * 60;
+/// Rows of seconds that all nodes keep together, of 24 bytes each. Up to 36 busy nodes keep a whole
+/// hour; of more, each keeps less.
+pub const SECONDS_ROWS: usize = 128 * 1024;
+/// Rows of seconds that a node keeps at least, however many nodes there are.
+pub const SECONDS_ROWS_MIN: usize = 60;
+/// Seconds of all nodes in an answer where none are asked for: a minute.
+pub const SECONDS_DEFAULT: u32 = 60;
+/// Rows of seconds in an answer, about 60 bytes each; of more nodes, fewer seconds are told.
+pub const SECONDS_ANSWER: usize = 20_000;
 /// Audit lines that enter together, in bytes.
 pub const AUDIT_PIECE: usize = 64 * 1024;
 /// Closed windows that wait to be told; of more, the oldest are told later, with what changes.

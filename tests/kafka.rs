@@ -2,6 +2,7 @@
 //! (`.ci/kafka/fetch` fills one by Maven's own client); without it, or without java, a test says
 //! so and passes. LOGWEIR_KAFKA_OLD_JARS names those of a version before 4.0, for one test.
 
+mod audit;
 mod broker;
 mod classic;
 mod group;

@@ -132,6 +132,18 @@ impl Engine {
         lost
     }
 
+    /// Lines that its spool dropped before an output was given them. They enter its ledger when it
+    /// comes to them.
+    pub(super) fn dropped_unread(&self, output: NodeId) -> u64 {
+        let consumers = self.consumers.of_output(output);
+        let lost = consumers.filter_map(|(lane, consumer)| {
+            let oldest = self.graph.spool(consumer.spool)?.held.oldest;
+            let (first, end) = consumer.dropped_unread(oldest)?;
+            Some(self.share_of_range(lane, first, end))
+        });
+        lost.sum()
+    }
+
     /// The number of lines from `first` to `end` that would have been the lane's, as far as that
     /// can be known.
     fn share_of_range(&self, lane: LaneId, first: u64, end: u64) -> u64 {

@@ -54,6 +54,7 @@ mod spool;
 #[cfg(test)]
 mod squeeze_tests;
 pub mod status;
+mod sums;
 pub mod tap;
 #[cfg(test)]
 mod tests;
@@ -201,9 +202,10 @@ impl Engine {
             spool.expire_retry(self.cx.now);
             self.start_spool_jobs(id);
         }
+        let unread = self.dropped_unread(id);
         if let Some(node) = self.graph.get_mut(id) {
             self.backpressure.note(id, node, self.cx.now);
-            Self::report_losses(id, node, false, &mut self.cx);
+            Self::report_losses(id, node, Some(unread), &mut self.cx);
         }
         self.progress(id);
         let deadline = self.deadline_of(id);
