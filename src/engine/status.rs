@@ -478,7 +478,7 @@ impl Engine {
             error: error_of(node),
             reads_spool: self.consumers.reads_from_spool(id),
             losses: Vec::new(),
-            paused: self.is_paused(id),
+            paused: self.backpressure.is_paused(id),
             retired: node.retired.is_some(),
         }
     }
