@@ -374,7 +374,9 @@ pub const CURSOR_EVERY: Duration = Duration::from_secs(1);
 pub const CHECKPOINT_REST: Duration = Duration::from_millis(20);
 /// Maximum number of origins (other spools, followed files, partitions) whose position a spool
 /// remembers; the least recently seen is forgotten. Each takes 145 bytes of every segment.
-pub const ORIGINS_MAX: usize = 16_384;
+pub const ORIGINS_MAX: usize = 32_768;
+/// Of each followed file one rotated file is remembered, too, and some are about to end.
+const _: () = assert!(3 * FOLLOWED_MAX <= ORIGINS_MAX);
 /// Bytes of a followed file's first line that belong to its identity.
 pub const FIRST_LINE_MAX: usize = 1024;
 /// Bytes before a followed file's position that are compared at every read, to see that the file
@@ -382,13 +384,17 @@ pub const FIRST_LINE_MAX: usize = 1024;
 pub const LOOK_BACK: usize = 1024;
 /// Bytes read from a followed file at once.
 pub const FOLLOW_READ: usize = 256 * 1024;
-/// Bytes read from followed files that outputs have not completed; more are left in the files.
-pub const FOLLOW_WINDOW: u64 = 16 * MIB;
 /// Bytes of followed files between two barriers.
 pub const FOLLOW_BARRIER: u64 = MIB;
-/// An output that completes nothing for this long is not waited for: then one window is read per
-/// such time.
-pub const FOLLOW_STUCK: Duration = Duration::from_secs(5);
+/// Bytes in the queue of an output at which inputs that can wait do so; half of the queue if that
+/// is less.
+pub const WAITS_AT: u64 = 16 * MIB;
+/// Inputs do not wait for an output that completes nothing for this long.
+pub const WAITS_STUCK: Duration = Duration::from_secs(5);
+/// Nor for one that has kept them waiting for this long in all since its queue was last empty.
+pub const WAITS_MAX: Duration = Duration::from_secs(30);
+/// Barriers of one input that wait for outputs; a further one takes the place of the last.
+pub const BARRIERS_HELD: usize = 64;
 /// Maximum number of files that one input follows.
 pub const FOLLOWED_MAX: usize = 10_000;
 /// Maximum number of folders that one input watches.

@@ -202,6 +202,9 @@ pub enum Action {
     Pause(NodeId),
     /// Take from it again.
     Unpause(NodeId),
+    /// Take nothing from an input while outputs are behind (`true`), or take from it again. It is
+    /// not worth a word in the log: it may be for an instant, and its senders lose nothing.
+    Wait(NodeId, bool),
     /// Have an input leave data in so much of the kernel's buffer.
     Throttle(NodeId, Throttle),
     /// Tell an input that everything it handed over before this barrier is on disk.
