@@ -15,14 +15,22 @@ use crate::util::{free_port, skip_here, skip_missing, wait_for};
 pub struct Options {
     /// Listeners with TLS and SASL, and rights.
     pub secured: bool,
-    /// Groups that share partitions out by their members alone, and sessions of ten seconds.
-    pub classic: bool,
-    /// A broker before 4.0, of the jars that LOGWEIR_KAFKA_OLD_JARS names.
-    pub old: bool,
+    pub groups: Groups,
     /// Another identity of the cluster than that of other tests.
     pub other: bool,
     /// How long a member may be silent, in milliseconds; six seconds where it is 0.
     pub session: u32,
+}
+
+/// Who shares the partitions of a group out.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Groups {
+    #[default]
+    Brokers,
+    /// The members alone, whose sessions are of ten seconds.
+    Members,
+    /// The same, as the broker is from before 4.0, of the jars that LOGWEIR_KAFKA_OLD_JARS names.
+    OldBroker,
 }
 
 /// A record as the console consumer prints it.
@@ -59,7 +67,10 @@ const OTHER_CLUSTER: &str = "AAAAAAAAAAAAAAAAAAAAAg";
 impl Brokers {
     /// Starts so many brokers; `None`, said, where there are none to start.
     pub fn start(count: usize, options: Options) -> Option<Self> {
-        let name = if options.old { "LOGWEIR_KAFKA_OLD_JARS" } else { "LOGWEIR_KAFKA_JARS" };
+        let name = match options.groups {
+            Groups::OldBroker => "LOGWEIR_KAFKA_OLD_JARS",
+            _ => "LOGWEIR_KAFKA_JARS",
+        };
         let Some(jars) = std::env::var_os(name).map(PathBuf::from) else {
             skip_here(&format!("{name} names no folder with the jars of Apache Kafka"));
             return None;
@@ -136,10 +147,10 @@ impl Brokers {
             self.folder(at).join("data").display(),
             if options.session == 0 { 6000 } else { options.session },
         );
-        if options.classic {
+        if options.groups == Groups::Members {
             text += "group.coordinator.rebalance.protocols=classic\n";
         }
-        if options.classic || options.old {
+        if options.groups != Groups::Brokers {
             text += "group.max.session.timeout.ms=10000\n";
         }
         let plain = format!("127.0.0.1:{plain}");

@@ -127,8 +127,9 @@ impl Classic {
         }
     }
 
-    pub(in crate::proto::kafka::consumer) fn deadline(&self) -> Mono {
-        if self.stage == Stage::Joined { self.share_by } else { Mono(Duration::MAX) }
+    /// When the leader does not wait for topics any more.
+    pub(in crate::proto::kafka::consumer) fn deadline(&self) -> Option<Mono> {
+        (self.stage == Stage::Joined && self.members.is_some()).then_some(self.share_by)
     }
 
     /// Topics have changed: what the share names may be known now.
@@ -216,6 +217,14 @@ impl Consumer {
     fn take_share(&mut self) {
         let (Some(group), Some(classic)) = (&mut self.group, &mut self.classic) else { return };
         if group.leaving != Leaving::No || classic.stage != Stage::Stable || classic.gives_all {
+            return;
+        }
+        let is_unknown = |topic: &String| {
+            let is_read = self.setup.topics.iter().any(|of| **of == **topic);
+            is_read && self.cluster.topic(topic).is_none()
+        };
+        if classic.share.iter().any(|(topic, _)| is_unknown(topic)) {
+            // The brokers have not said yet what it is.
             return;
         }
         classic.fresh = false;
