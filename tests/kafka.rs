@@ -2,6 +2,7 @@
 //! (`.ci/kafka/fetch` fills one by Maven's own client); without it, or without java, a test says
 //! so and passes. LOGWEIR_KAFKA_OLD_JARS names those of a version before 4.0, for one test.
 
+mod audit;
 mod broker;
 mod classic;
 mod group;
@@ -9,6 +10,7 @@ mod input;
 mod soak;
 mod tee;
 mod token;
+mod twins;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

@@ -312,7 +312,28 @@ fn spool() {
 }
 
 fn texts() {
-    let sets: [(&str, &[&[u8]]); 9] = [
+    let sets: [(&str, &[&[u8]]); 10] = [
+        (
+            "audit",
+            &[
+                b"{\"v\":1,\"window\":\"2026-11-27T10:04:00Z\",\"seconds\":60,\"host\":\"e\",\
+                  \"node\":\"out\",\"kind\":\"output\",\"from\":[\"in\"],\
+                  \"at\":\"forward relp://h:2514\",\"since\":7,\"late\":1,\"lines_in\":9,\
+                  \"lines_out\":4,\"dropped\":{\"spool_full\":5}}\n\
+                  {\"v\":1,\"window\":\"2026-11-27T10:04:00Z\",\"seconds\":60,\"host\":\"h\",\
+                  \"node\":\"in\",\"kind\":\"input\",\"at\":\"relp 0.0.0.0:2514\",\"since\":7,\
+                  \"lines_in\":3,\"kernel_drops\":1}\n",
+                b"<14>1 - h - - - - {\"v\":1,\"window\":\"2026-11-27T10:04:00Z\",\
+                  \"seconds\":60,\"host\":\"f\",\"node\":\"web\",\"kind\":\"input\",\
+                  \"at\":\"kafka web on k:9092 partitions 0-3 7 in group g\",\"since\":1,\
+                  \"lines_in\":3}\n{\"v\":1,\"window\":\"2026-11-27T10:05:00Z\",\
+                  \"seconds\":60,\"host\":\"f\",\"node\":\"\",\"kind\":\"daemon\",\
+                  \"since\":1,\"waiting\":{\"web\":5}}\n\
+                  {\"v\":1,\"window\":\"2026-11-27T10:04:00Z\",\"seconds\":60,\"host\":\"o\",\
+                  \"node\":\"t\",\"kind\":\"output\",\"at\":\"kafka w{app} on k:9092\",\
+                  \"since\":1,\"lines_in\":8,\"lines_out\":8}\n",
+            ],
+        ),
         ("field", &[b"host", b"sd.a@1.b", b"sd.\"a.b\".c", b"{sd.\"x@1\".y}", b"{host}", b"(a)b"]),
         (
             "services",

@@ -161,7 +161,7 @@ impl Running {
             }
             self.ask();
             self.hand_over(now);
-            self.set_barrier(now);
+            self.set_barrier();
             self.set_drain();
             self.stored.save_where_due(&self.inlet, now, false);
             self.tell(now);
@@ -188,10 +188,6 @@ impl Running {
             self.pause = CONSUMED_PAUSE.0;
             return wait;
         }
-        if let Some(at) = self.progress.deadline() {
-            // Outputs have enough; what they complete rings the bell.
-            return wait.min(at.since(now).max(CONSUMED_PAUSE.0));
-        }
         // The loop takes nothing, and does not say when it does.
         wait = wait.min(self.pause);
         self.pause = (self.pause * 2).min(CONSUMED_PAUSE.1);
@@ -214,7 +210,6 @@ impl Running {
 
     /// Takes in what the loop says.
     fn take(&mut self, answers: Answers) {
-        let now = self.clock.mono();
         for number in answers.lost {
             if self.query.take_if(|(query, _)| *query == number).is_some() {
                 // A spool was removed meanwhile.
@@ -224,13 +219,13 @@ impl Running {
                 self.consumer.drained(&places, false);
             }
             // Positions move with the next barrier.
-            drop(self.progress.completed(number, now));
+            drop(self.progress.completed(number));
         }
         if let Some(completed) = answers.completed {
             if let Some((_, places)) = self.drain.take_if(|(number, _)| *number <= completed) {
                 self.consumer.drained(&places, true);
             }
-            for passed in self.progress.completed(completed, now) {
+            for passed in self.progress.completed(completed) {
                 for (origin, next) in &passed.moved {
                     self.consumer.stored(*origin, *next);
                 }
@@ -287,7 +282,7 @@ impl Running {
                 self.stored.unsaved = true;
             }
         }
-        while self.inlet.has_room_for(FOLLOW_READ) && !self.progress.is_full(now) {
+        while self.inlet.has_room_for(FOLLOW_READ) {
             let wall = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
             let wall = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
             let run = self.consumer.run(now, wall);
@@ -303,7 +298,7 @@ impl Running {
                 None => {}
             }
             if self.progress.is_barrier_due() {
-                self.set_barrier(now);
+                self.set_barrier();
             }
             // What was handed over makes room for more.
             self.consumer.advance(now);
@@ -324,12 +319,12 @@ impl Running {
         Piece { origin: numbered, ..piece }.into_batch(self.inlet.name(), received)
     }
 
-    fn set_barrier(&mut self, now: Mono) {
+    fn set_barrier(&mut self) {
         let due = self.progress.is_barrier_due();
         let tracks = self.stored.keeps || self.consumer.is_in_group();
         let idle = tracks && self.progress.has_new() && !self.progress.waits();
         if (due || idle) && self.inlet.has_room(2) {
-            self.progress.set_barrier(&mut self.inlet, Inquiry::default(), now);
+            self.progress.set_barrier(&mut self.inlet, Inquiry::default());
         }
     }
 
@@ -384,8 +379,7 @@ impl Running {
         self.leave();
         let keeps = self.stored.keeps;
         if keeps && self.progress.has_new() {
-            let now = self.clock.mono();
-            self.progress.set_barrier(&mut self.inlet, Inquiry::default(), now);
+            self.progress.set_barrier(&mut self.inlet, Inquiry::default());
         }
         self.inlet.close();
         while keeps && self.progress.waits() && !self.inlet.is_abandoned() {
