@@ -49,6 +49,8 @@ pub struct Brokers {
     jars: PathBuf,
     dir: tempfile::TempDir,
     nodes: Vec<Node>,
+    /// The class of Java's console producer.
+    producer: &'static str,
 }
 
 struct Node {
@@ -83,7 +85,11 @@ impl Brokers {
         let dir = tempfile::tempdir().unwrap();
         let ports = || [free_port(), free_port(), free_port(), free_port()];
         let nodes = (1..=count).map(|id| Node { id, ports: ports(), child: None }).collect();
-        let mut brokers = Self { _turn: turn, jars, dir, nodes };
+        let producer = match options.groups {
+            Groups::OldBroker => "kafka.tools.ConsoleProducer",
+            _ => "org.apache.kafka.tools.ConsoleProducer",
+        };
+        let mut brokers = Self { _turn: turn, jars, dir, nodes, producer };
         if options.secured {
             brokers.certify();
         }
@@ -365,7 +371,7 @@ impl Brokers {
     /// The same, compressed.
     pub fn produce_packed(&self, topic: &str, text: &str, codec: &str) {
         let mut producer = self
-            .java("org.apache.kafka.tools.ConsoleProducer")
+            .java(self.producer)
             .args(["--bootstrap-server", &self.first(), "--topic", topic])
             .args(["--property", "parse.key=true", "--property", "key.separator=:"])
             .args(["--compression-codec", codec])
