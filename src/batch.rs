@@ -239,10 +239,7 @@ impl Blocks {
         if !self.fits(room) {
             let rest = self.current.split();
             let next = self.stock.take(room + rest.len());
-            let full = std::mem::replace(&mut self.current, next);
-            if full.capacity() > 0 {
-                self.stock.put(full);
-            }
+            self.next(next);
             self.current.extend_from_slice(&rest);
         }
         &mut self.current
@@ -266,6 +263,24 @@ impl Blocks {
     /// The current buffer.
     pub fn current(&mut self) -> &mut BytesMut {
         &mut self.current
+    }
+
+    /// Cuts off the bytes of the current buffer. A block whose rest is smaller is left: the next
+    /// bytes, if they are as many, would be cut in two, and each part is a job of every output.
+    pub fn cut_off(&mut self) -> Bytes {
+        let bytes = self.current.split().freeze();
+        if self.current.capacity() < bytes.len() {
+            self.next(BytesMut::new());
+        }
+        bytes
+    }
+
+    /// Sets the current block aside and continues with another.
+    fn next(&mut self, next: BytesMut) {
+        let full = std::mem::replace(&mut self.current, next);
+        if full.capacity() > 0 {
+            self.stock.put(full);
+        }
     }
 
     /// How many filled blocks a receiver in a flood hands over at once: each hand-over has its

@@ -5,7 +5,8 @@ mod flow;
 mod journal;
 mod machine;
 
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use logweir::limits;
 
@@ -154,6 +155,60 @@ fn a_reload_that_is_refused_fails_the_command_and_the_old_flow_goes_on() {
     let collected = "cat /var/log/logweir/all-*.log | wc -l";
     wait_for("ten lines", || (machine.run(collected).trim() == "10").then_some(()));
     assert_eq!(main_pid(&machine), before);
+}
+
+/// The drop-in that docs/from-rsyslog.md has for a host's own messages.
+fn documented_drop_in() -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/from-rsyslog.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let block = page.split("```ini\n").find(|block| block.contains("PrivateDevices=no")).unwrap();
+    block.split("```").next().unwrap().to_string()
+}
+
+#[test]
+fn the_documented_drop_in_lets_it_have_the_kernels_messages_groups_and_terminals() {
+    for release in ["bookworm", "trixie"] {
+        let Some(machine) = installed(release) else { return };
+        let config = "[input.kernel]\nkernel = true\n\
+                      [input.local]\nsyslog = \"unix:///run/logweir/log\"\n\
+                      [output.all]\nfile = \"/var/log/logweir/all.log\"\n\
+                      format = \"traditional\"\ngroup = \"adm\"\nmode = \"0640\"\n\
+                      [output.everyone]\nseverity = \"emerg\"\nusers = \"*\"\n";
+        // Without it the kernel's messages are not to be had.
+        configure(&machine, config, "");
+        let journal = "journalctl --no-pager -u logweir -o cat";
+        wait_for("the daemon to say so", || {
+            machine.run(journal).contains("input.kernel").then_some(())
+        });
+        configure(&machine, config, &documented_drop_in());
+        wait_for("the first message of the kernel", || {
+            let said = "grep -q ': Linux version' /var/log/logweir/all.log";
+            machine.sh(said).status.success().then_some(())
+        });
+        let modes = machine.run("stat -c '%a %U:%G' /var/log/logweir/all.log");
+        assert_eq!(modes, "640 logweir:adm\n");
+        // Debian 13 keeps no /run/utmp, and sessions take more than is in the container.
+        if release == "bookworm" {
+            a_terminal_gets_emergencies(&machine);
+        }
+    }
+}
+
+fn a_terminal_gets_emergencies(machine: &Machine) {
+    machine.run("useradd -m member");
+    let session = "(echo 'mesg y'; until test -e /root/end; do sleep 0.1; done; echo exit) | \
+                   script -qfc 'login -f member' /root/screen";
+    let mut session = machine.enter(&["sh", "-c", session]).stdout(Stdio::null()).spawn().unwrap();
+    wait_for("the session to take messages", || {
+        let open = "who | grep -q member && test \"$(stat -c %A /dev/pts/0)\" = crw--w----";
+        machine.sh(open).status.success().then_some(())
+    });
+    machine.run("logger -u /run/logweir/log -p user.emerg -t test 'the house is on fire'");
+    wait_for("the message on the screen", || {
+        machine.read("/root/screen").contains("test: the house is on fire").then_some(())
+    });
+    machine.run("touch /root/end");
+    session.wait().unwrap();
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn messages(text: &str) -> Vec<String> {
         "queue active",
         "(root) CMD (run-parts /etc/cron.hourly)",
     ];
-    let apps = ["sshd", "cron", "postfix", "kernel", "sudo", "postgres"];
+    let apps = ["sshd", "cron", "postfix/smtpd", "kernel", "sudo", "postgres"];
     let mut messages = Vec::new();
     for facility in [0_usize, 1, 2, 3, 4, 7, 9, 10, 16, 23] {
         for severity in 0..8 {
@@ -424,26 +424,162 @@ fn a_hosts_own_messages_are_imported_whole() {
     }
 }
 
-#[test]
-fn a_condition_on_the_tag_of_a_followed_file_is_left() {
+/// What is imported of a text, which has to be left in so many things.
+fn imported(text: &str, lefts: usize) -> String {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("rsyslog.conf");
-    let text = "module(load=\"imfile\")\n\
-                input(type=\"imfile\" file=\"/srv/a.log\" tag=\"shop:\")\n\
-                input(type=\"imfile\" file=\"/srv/b.log\" tag=\"other\" facility=\"local3\")\n\
-                if $programname == \"shop\" then /var/log/shop\n*.* /var/log/all\n";
     std::fs::write(&file, text).unwrap();
     let output = import(&file);
     let made = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{made}");
-    let lefts: Vec<_> = made.lines().filter(|line| line.starts_with("# LEFT ")).collect();
-    let wanted = ":2: a condition on the tag shop of a followed file: its lines have no app: take \
-                  them by from = \"shop\"";
-    assert!(lefts.len() == 1 && lefts[0].ends_with(wanted), "{made}");
-    assert!(made.contains("[input.shop]\ntail = \"/srv/a.log\"\n"), "{made}");
-    let facility = "# rsyslog gives its lines facility local3 and severity notice; here they are \
-                    user.notice.\n";
-    assert!(made.contains(facility), "{made}");
+    assert_eq!(output.status.code(), Some(i32::from(lefts > 0)), "{made}");
+    assert_eq!(made.matches("# LEFT ").count(), lefts, "{made}");
+    made
+}
+
+#[test]
+fn lines_of_followed_files_become_messages_with_rsyslogs_tag_and_priority() {
+    let made = imported(
+        "module(load=\"imfile\")\n\
+         input(type=\"imfile\" file=\"/srv/a.log\" tag=\"shop:\")\n\
+         $InputFileName /srv/b.log\n$InputFileTag other:\n$InputFileFacility local3\n\
+         $InputFileSeverity error\n$InputRunFileMonitor\n\
+         if $programname == \"shop\" then /var/log/shop\n*.* /var/log/all\n",
+        0,
+    );
+    for lines in [
+        "[input.shop]\nfacility = \"local0\"\nseverity = \"notice\"\napp = \"shop\"\n\
+         tail = \"/srv/a.log\"\nas = \"message\"\n",
+        "[input.other]\nfacility = \"local3\"\nseverity = \"error\"\napp = \"other\"\n\
+         tail = \"/srv/b.log\"\nas = \"message\"\n",
+        "program = \"shop\"\nfile = \"/var/log/shop\"\n",
+    ] {
+        assert!(made.contains(lines), "{lines}\n{made}");
+    }
+}
+
+/// Waits for lines of a file that name this program, and ends who writes it; without their times.
+fn shop_lines(file: &Path, count: usize, mut writer: Killed) -> Vec<String> {
+    let lines = || -> Vec<String> {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| line.split_once(' '));
+        lines.map(|(_, rest)| rest.to_string()).filter(|line| line.contains("shop")).collect()
+    };
+    wait_for("the lines of the file", || (lines().len() >= count).then_some(()));
+    writer.end();
+    lines()
+}
+
+#[test]
+fn lines_of_followed_files_are_written_as_rsyslog_writes_them() {
+    let Some(program) = rsyslogd(&["imfile"]) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::write(path("shop.log"), "first line\n<13> a second one: \\n\nthird\n").unwrap();
+    let text = |out: &str| {
+        let folder = dir.path().display();
+        format!(
+            "global(workDirectory=\"{folder}\")\nmodule(load=\"imfile\")\n\
+             input(type=\"imfile\" file=\"{folder}/shop.log\" tag=\"shop:\" \
+             facility=\"local3\" severity=\"warning\")\n\
+             if $programname == \"shop\" and prifilt(\"local3.=warning\") then {folder}/{out}\n\
+             mail.* {folder}/none\n"
+        )
+    };
+    std::fs::write(path("rsyslog.conf"), text("theirs")).unwrap();
+    let mut command = Command::new(program);
+    command.arg("-n").arg("-f").arg(path("rsyslog.conf")).arg("-i").arg(path("pid"));
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let theirs = shop_lines(&path("theirs"), 3, Killed(child));
+    let made = imported(&text("ours"), 0);
+    let daemon =
+        format!("[daemon]\ncontrol = \"{0}/control\"\nstate = \"{0}\"\n", dir.path().display());
+    std::fs::write(path("logweir.toml"), format!("{daemon}{made}")).unwrap();
+    let mut command = Command::new(LOGWEIR);
+    command.args(["run", "-c"]).arg(path("logweir.toml")).stderr(Stdio::null());
+    let ours = shop_lines(&path("ours"), 3, Killed(command.spawn().unwrap()));
+    assert_eq!(ours, theirs);
+    assert!(!path("none").exists() || std::fs::read(path("none")).unwrap().is_empty());
+}
+
+#[test]
+fn a_peer_for_when_another_fails_is_a_further_peer_of_the_same_output() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import/52-two-hubs.conf");
+    let made = String::from_utf8(import(&file).stdout).unwrap();
+    for peers in [
+        "forward = [\"tcp://hub1.example.org:6514\", \"tcp://hub2.example.org:6514\", \
+         \"tcp://[2001:db8::7]:6514\"]\n",
+        "forward = [\"tcp://mail1.example.org:514\", \"tcp://mail2.example.org:514\"]\n",
+    ] {
+        assert!(made.contains(peers), "{peers}\n{made}");
+    }
+    assert!(!made.contains("/var/log/no-hub"), "{made}");
+    assert!(made.contains("an action for when to-hub1-example-org fails"), "{made}");
+}
+
+#[test]
+fn messages_of_the_host_itself_are_told_from_those_of_others() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import/51-own-and-others.conf");
+    let made = String::from_utf8(import(&file).stdout).unwrap();
+    for lines in [
+        "[output.remote]\nfrom = [\"local\", \"udp\"]\nsource = [\"~.\", \"!127.0.0.1\"]\n\
+         file = \"/var/log/remote/{source}/%Y-%m-%d.log\"\ntime_zone = \"local\"\n",
+        "source = [\"*\", \"!127.0.0.1\", \"!~.\"]\n",
+        "source = \"127.0.0.1\"\n",
+    ] {
+        assert!(made.contains(lines), "{lines}\n{made}");
+    }
+}
+
+#[test]
+fn what_cannot_be_carried_over_is_left_with_its_place_and_nothing_behind_it_changes() {
+    let made = imported(
+        "module(load=\"imudp\")\ninput(type=\"imudp\" port=\"514\")\n\
+         set $.x = \"a;\" &\n  $msg;\n\
+         foreach ($.i in $!list) do {\n  /var/log/each\n  stop\n}\n\
+         if $.x == \"b\" then {\n  /var/log/b\n  stop\n}\n\
+         $template Short,\"%msg:1:20%\\n\"\n\
+         *.* /var/log/all;Short # all\n",
+        4,
+    );
+    for left in [
+        ":3: set $.x = \"a;\" &",
+        ":5: foreach ($.i in $!list) do: a filter with `run`",
+        ":9: if $.x == \"b\": ",
+        ":14: the template Short: it has %msg:1:20%: choose another `format`",
+    ] {
+        assert!(made.contains(left), "{left}\n{made}");
+    }
+    assert!(
+        made.ends_with(
+            "[output.all]\nfrom = \"udp\"\nfile = \"/var/log/all\"\n\
+                            format = \"text\"\n"
+        ),
+        "{made}"
+    );
+}
+
+#[test]
+fn every_setting_is_carried_over_or_named() {
+    let made = imported(
+        "$ModLoad imuxsock\n$OmitLocalLogging on\n$ModLoad imjournal\n$PrivDropToUser syslog\n\
+         $WorkDirectory /var/spool/rsyslog\n$MaxMessageSize 256k\n$AllowedSender TCP, 10.0.0.0/8\n\
+         $ModLoad imtcp\n$InputTCPMaxSessions 3000\n$InputTCPServerRun 514\n\
+         $SomethingNew 1\n*.* @@(o)hub:514\n",
+        1,
+    );
+    for line in [
+        "# LEFT ",
+        "$somethingnew 1: see logweir.toml(5)",
+        "which nothing here needs: $privdroptouser, $workdirectory.\n",
+        "journal = true\n",
+        "syslog = \"tcp://0.0.0.0:514\"\nescape = \"control\"\nmax_message = \"256KiB\"\n\
+         max_connections = 3000\n",
+        "source = \"10.0.0.0/8\"\n",
+        "forward = \"tcp://hub:514\"\nformat = \"rfc3164\"\n",
+    ] {
+        assert!(made.contains(line), "{line}\n{made}");
+    }
+    assert!(!made.contains("/dev/log"), "{made}");
 }
 
 #[test]
@@ -613,7 +749,7 @@ fn a_configuration_of_syslog_ng_does_the_same() {
 #[test]
 fn what_syslog_ng_has_and_logweir_not_is_left_with_what_to_do() {
     let text = r#"@version: 4.2
-@include "/etc/syslog-ng/conf.d/*.conf"
+@include "/etc/syslog-ng/none/*.conf"
 source s_local { system(); internal(); };
 source s_tls {
     network(port(6514) transport("tls")
@@ -645,8 +781,8 @@ log { source(s_local); destination(d_users); flags(fallback); };
     assert_eq!(code, Some(1));
     let lefts: Vec<_> = made.lines().filter(|line| line.starts_with("# LEFT ")).collect();
     for what in [
-        "@include /etc/syslog-ng/conf.d/*.conf: import it by itself",
-        "rewrite r_x: logweir has nothing like it",
+        "@include /etc/syslog-ng/none/*.conf: there is no such file",
+        "rewrite r_x: lines stay as they are: a `format`",
         "source amqp(): logweir has no source like amqp()",
         "filter: tags(): a filter with selectors",
         "rewrite in a log path: a filter with `run`",

@@ -5,7 +5,9 @@
 mod broker;
 mod group;
 mod input;
+mod soak;
 mod tee;
+mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

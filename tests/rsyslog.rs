@@ -378,6 +378,64 @@ fn certificates_are_good_by_their_fingerprints_as_rsyslog_writes_them() {
 }
 
 #[test]
+fn a_common_name_alone_is_a_name_for_rsyslog_and_is_refused_here_with_what_to_do() {
+    let Some(program) = rsyslogd(&["imtcp", "lmnsd_gtls"]) else { return };
+    let Some(certificates) = Certificates::new() else { return };
+    let make = "set -e\n\
+        openssl req -newkey rsa:2048 -nodes -keyout plain.key -out plain.csr \
+          -subj /CN=plain.example.org\n\
+        printf 'basicConstraints=CA:FALSE\\n' > ext\n\
+        openssl x509 -req -in plain.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
+          -extfile ext -out plain.pem\n";
+    let folder = PathBuf::from(certificates.path("ca.pem"));
+    let made = Command::new("sh").args(["-c", make]).current_dir(folder.parent().unwrap()).output();
+    let made = made.unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (ca, plain) = (certificates.path("ca.pem"), certificates.path("plain.pem"));
+    let client = format!(
+        "tls = {{ ca = \"{ca}\", cert = \"{plain}\", key = \"{}\" }}\n",
+        certificates.path("plain.key")
+    );
+    let (cert, key) = (certificates.path("server.pem"), certificates.path("server.key"));
+    let tls = "streamDriver.name=\"gtls\" streamDriver.mode=\"1\" \
+               streamDriver.authMode=\"x509/name\" permittedPeer=[\"plain.example.org\"]";
+    let global = format!(
+        "global(defaultNetstreamDriverCAFile=\"{ca}\" defaultNetstreamDriverCertFile=\"{cert}\" \
+         defaultNetstreamDriverKeyFile=\"{key}\")\n"
+    );
+    let theirs = Rsyslog::start(program, &(global + &TCP_SERVER.replace("TLS", tls)));
+    let edge = sender(&format!("tls://127.0.0.1:{}", theirs.port), &client);
+    edge.send_numbered(0, 1000);
+    wait_numbers(&theirs.path("out"), 1000);
+
+    let port = free_port();
+    let ours = |known: &str| {
+        format!(
+            "[input.edge]\nsyslog = \"tls://127.0.0.1:{port}\"\n\
+             tls = {{ cert = \"{cert}\", key = \"{key}\", {known} }}\n\
+             [output.f]\nfrom = \"edge\"\nfile = \"{{dir}}/out\"\n\
+             [output.null]\nfrom = \"in\"\nfile = \"/dev/null\"\n"
+        )
+    };
+    let named = ours(&format!("client_ca = \"{ca}\", names = \"plain.example.org\""));
+    let hub = Daemon::start(&named);
+    let edge = sender(&format!("tls://127.0.0.1:{port}"), &client);
+    edge.send_numbered(0, 1000);
+    let shown = fingerprint(&certificates, "plain.pem", "-sha256");
+    hub.wait_log(&format!(
+        "the peer's certificate has no host's name in subjectAltName, and a common name is none: \
+         have it made anew with one, or list its fingerprint, SHA256:{shown}"
+    ));
+    assert_eq!(hub.node("edge").lines_in, 0);
+    drop(hub);
+    // What the log said, done.
+    let hub = Daemon::start(&ours(&format!(
+        "verify = \"fingerprint\", fingerprints = \"SHA256:{shown}\""
+    )));
+    assert_eq!(hub.wait_lines("out", 1000), crate::util::numbered(0, 1000));
+}
+
+#[test]
 fn a_client_is_known_by_the_fingerprint_of_a_certificate_that_it_made_itself() {
     let Some(certificates) = Certificates::new() else { return };
     let own = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \

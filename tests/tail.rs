@@ -205,6 +205,43 @@ fn records_of_several_lines_are_joined_and_the_last_one_comes_after_its_time() {
 }
 
 #[test]
+fn lines_become_messages_that_selectors_know_once_each_in_a_spool_through_kill() {
+    let config = "[input.t]\ntail = \"{dir}/logs/*.log\"\nas = \"message\"\napp = \"shop\"\n\
+                  facility = \"local3\"\nseverity = \"warning\"\n\
+                  [spool.s]\nfrom = \"t\"\nfacility = \"local3\"\nseverity = \"=warning\"\n\
+                  program = \"shop\"\ndir = \"{dir}/spool\"\n\
+                  [output.null]\nfrom = \"in\"\nfile = \"/dev/null\"\n";
+    let mut daemon = start(config);
+    let log = daemon.path("logs/a.log");
+    append(&log, "one\n<13>two\n\n");
+    let counted = |daemon: &Daemon, count: u64| {
+        daemon.wait_node("s", |node| node.lines_in - node.not_selected == count);
+    };
+    counted(&daemon, 3);
+    wait_for("the lines in the spool", || (spooled(&daemon).len() == 3).then_some(()));
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+    append(&log, "four\n");
+    daemon.run();
+    wait_for("the fourth", || (spooled(&daemon).len() == 4).then_some(()));
+    let lines = spooled(&daemon);
+    let heads: Vec<_> =
+        lines.iter().map(|line| line.split(" shop - - - ").next().unwrap()).collect();
+    assert!(
+        heads.iter().all(|head| head.starts_with("<156>1 - ") && *head == heads[0]),
+        "{lines:?}"
+    );
+    let texts: Vec<_> =
+        lines.iter().map(|line| line.split(" shop - - - ").nth(1).unwrap()).collect();
+    assert_eq!(texts, ["one", "<13>two", "", "four"]);
+    // The header is a part of the line.
+    let short = config.replace("as =", "max_line = \"64B\"\nas =");
+    let daemon = start(&short);
+    append(&daemon.path("logs/a.log"), &format!("{}\n", "x".repeat(100)));
+    wait_for("the line", || spooled(&daemon).first().map(|line| assert_eq!(line.len(), 64)));
+}
+
+#[test]
 fn a_line_longer_than_memory_is_cut_and_the_next_one_comes() {
     let daemon = start(PLAIN);
     let log = daemon.path("logs/a.log");

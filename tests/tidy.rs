@@ -161,8 +161,8 @@ const PROTOCOLS: &[&str] = &[
     "udp",
 ];
 
-/// Files that import a protocol still. This list only becomes shorter.
-const IMPORT_A_PROTOCOL: &[&str] = &["src/config/plan.rs"];
+/// Files that import a protocol: udp2log's configuration has files, and builds the plan of one.
+const IMPORT_A_PROTOCOL: &[&str] = &["src/config/udp2log.rs"];
 
 /// Protocols whose very name stands in no file but those of their folder and the lists.
 const NAMELESS: &[&str] = &["fluent", "kafka", "relp", "scribe", "thrift"];
@@ -172,7 +172,8 @@ const NAMELESS: &[&str] = &["fluent", "kafka", "relp", "scribe", "thrift"];
 /// it replaces, and the schemes of all URLs are in one table.
 const NAME_A_PROTOCOL: &[&str] = &[
     "src/cli/import/rsyslog/action.rs",
-    "src/cli/import/rsyslog/map.rs",
+    "src/cli/import/rsyslog/map/directive.rs",
+    "src/cli/import/rsyslog/map/receive.rs",
     "src/cli/import/rsyslog/source.rs",
     "src/cli/init.rs",
     "src/cli/mod.rs",

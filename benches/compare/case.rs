@@ -35,6 +35,13 @@ pub(crate) enum CaseName {
     SyslogTcp,
     /// Kills either end of a pair in the middle of a flow, and counts (not with --quick)
     Kills,
+    /// A spool into six partitions of a real broker, beside kcat and rsyslog's omkafka
+    KafkaOut,
+    /// Six partitions of a real broker into a file, beside kcat and rsyslog's imkafka
+    KafkaIn,
+    /// Kills the daemon and brokers in the middle of a flow into three brokers, and counts (not
+    /// with --quick)
+    KafkaKills,
     /// logweir alone: its memory idle, in a flood, and with every output stalled, and the size of
     /// the binary; fails where one is more than it may be (not with --quick)
     Memory,
@@ -46,7 +53,7 @@ pub(crate) enum CaseName {
 impl CaseName {
     /// Whether one round says it all.
     pub(crate) fn is_no_figure(self) -> bool {
-        matches!(self, Self::Kills | Self::Memory | Self::Soak)
+        matches!(self, Self::Kills | Self::KafkaKills | Self::Memory | Self::Soak)
     }
 }
 
@@ -103,6 +110,8 @@ impl Case {
             CaseName::SyslogUdp => (2_000_000, 200_000, None),
             CaseName::SyslogTcp => (2_000_000, 100_000, None),
             CaseName::Kills => (600_000, 150_000, Some(50_000)),
+            CaseName::KafkaOut | CaseName::KafkaIn => (2_000_000, 200_000, None),
+            CaseName::KafkaKills => (600_000, 60_000, Some(8_000)),
             CaseName::Memory => (2_000_000, 500_000, None),
             // The time says how many.
             CaseName::Soak => (1, 1, None),
@@ -140,6 +149,9 @@ impl fmt::Display for Case {
             }
             CaseName::Replay => write!(f, ", from a spool"),
             CaseName::Tail => write!(f, " or at a rate, from files"),
+            CaseName::KafkaOut => write!(f, ", into a topic"),
+            CaseName::KafkaIn => write!(f, ", from a topic"),
+            CaseName::KafkaKills => write!(f, ", into a file that is followed"),
             CaseName::SyslogTcp => write!(f, ", over {} connections", crate::stream::CONNECTIONS),
             _ => write!(f, ", one a datagram, {udp} GSO"),
         }

@@ -6,8 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 
@@ -90,6 +91,23 @@ impl Daemon {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let number = line.and_then(|line| line.split_whitespace().next()).context(name)?;
         Ok(number.parse()?)
+    }
+
+    /// Waits until it has ended well by itself; the CPU time it took, and the most resident memory
+    /// that was seen, in KiB.
+    pub(crate) fn wait_for_end(mut self) -> Result<(Duration, u64)> {
+        let (id, mut peak) = (pid(&self.child), 0);
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        while waitid(Id::Pid(id), flags)? == WaitStatus::StillAlive {
+            // One that has just ended has no memory left.
+            peak = self.peak_memory_kib().unwrap_or(peak);
+            thread::sleep(PAUSE);
+        }
+        // The clock runs no more, and is there until the child is waited for.
+        let cpu = self.cpu()?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "it ended badly: {status}");
+        Ok((cpu, peak))
     }
 
     /// Ends it in good order, or at least ends it.

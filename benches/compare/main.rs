@@ -25,9 +25,14 @@
 //!
 //! The cases over RELP compare with rsyslog (with its package for RELP), the replay with socat;
 //! system calls are counted by strace. `--case kills` prints counts, not times: what is missing
-//! and what is twice after SIGKILL of either end. `--case memory` prints what memory and what
-//! room on disk logweir takes: of a copy of what `cargo build --release` builds, by `--logweir`, for
-//! what is built for a bench has more features of what it depends on.
+//! and what is twice after SIGKILL of either end.
+//!
+//! The cases of Kafka start brokers from the jars in the folder that `LOGWEIR_KAFKA_JARS` names, and
+//! need kcat; rsyslog takes part with its package for Kafka. `--case kafka-kills` prints counts.
+//!
+//! `--case memory` prints what memory and what room on disk logweir takes: of a copy of what `cargo
+//! build --release` builds, by `--logweir`, for what is built for a bench has more features of what
+//! it depends on.
 
 mod bareloop;
 mod case;
@@ -35,6 +40,7 @@ mod chain;
 mod daemon;
 mod door;
 mod fan;
+mod kafka;
 mod kills;
 mod load;
 mod logweir;
@@ -152,6 +158,9 @@ fn run_case(bench: &Bench<'_>, case: &Case, args: &Args) -> Result<bool> {
         CaseName::Tail => tail::run_case(bench, case, rounds),
         CaseName::Memory => memory::run_case(bench, case),
         CaseName::Kills => kills::run_case(bench, case, rounds, args.seed, &args.only),
+        CaseName::KafkaOut | CaseName::KafkaIn | CaseName::KafkaKills => {
+            kafka::run_case(bench, case, rounds, args.seed, &args.only)
+        }
         _ => run_programs(bench, case, rounds, args),
     }
 }

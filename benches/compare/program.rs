@@ -128,6 +128,9 @@ impl Found {
             | CaseName::Replay
             | CaseName::Tail
             | CaseName::Kills
+            | CaseName::KafkaOut
+            | CaseName::KafkaIn
+            | CaseName::KafkaKills
             | CaseName::Memory
             | CaseName::Soak => return vec![],
         };

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use logweir::spool::scan::{Item, Scanner, Source};
+use logweir::spool::scan::{Item, Scanner, SegmentBytes};
 
 use crate::parameters::Parameters;
 use crate::sums::correct_rows;
@@ -14,7 +14,7 @@ struct Memory<'s> {
     step: usize,
 }
 
-impl Source for Memory<'_> {
+impl SegmentBytes for Memory<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let rest = &self.segment[self.at.min(self.segment.len())..];
         let count = buffer.len().min(rest.len()).min(self.step);

@@ -86,6 +86,11 @@ fn try_access(plan: &Plan, user: Option<&str>) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     eprintln!("logweir: {} things cannot be had by {}", found.faults.len(), found.user);
+    if found.is_service {
+        eprintln!(
+            "(rights and groups that a unit adds are not known here: see systemctl cat logweir)"
+        );
+    }
     Ok(ExitCode::from(1))
 }
 

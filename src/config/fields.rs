@@ -26,6 +26,11 @@ pub(super) const APP: Key = Key::new(
     Value::Selector,
     "Only messages with this APP-NAME, or name in the tag of RFC 3164.",
 );
+pub(super) const PROGRAM: Key = Key::new(
+    "program",
+    Value::Selector,
+    "Only messages of this program: the app up to its first slash.",
+);
 pub(super) const PROCID: Key = Key::new(
     "procid",
     Value::Selector,
@@ -49,7 +54,8 @@ pub(super) const SD: Key = Key::new(
 );
 
 /// The selectors that are keys of a node, in the order in which they are evaluated.
-const WORDS: [&Key; 9] = [&FACILITY, &SEVERITY, &HOST, &APP, &PROCID, &MSGID, &SOURCE, &PID, &UID];
+const WORDS: [&Key; 10] =
+    [&FACILITY, &SEVERITY, &HOST, &APP, &PROGRAM, &PROCID, &MSGID, &SOURCE, &PID, &UID];
 
 /// Reads all field selectors of a node.
 pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Vec<FieldPlan> {

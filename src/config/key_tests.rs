@@ -31,7 +31,11 @@ const VALUES: &[(&str, &str)] = &[
 ];
 
 /// Lines that a key requires alongside it.
-const BESIDE: &[(&str, &str)] = &[("sample_mode", "sample = 2\n")];
+const BESIDE: &[(&str, &str)] = &[
+    ("sample_mode", "sample = 2\n"),
+    ("facility", "as = \"message\"\n"),
+    ("severity", "as = \"message\"\n"),
+];
 
 fn value(path: &str, scheme: &str) -> String {
     let (_, value) = VALUES

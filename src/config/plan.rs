@@ -20,15 +20,8 @@ pub use crate::net::peers::PeerName;
 pub use crate::net::plan::{ClientTlsPlan, ServerTlsPlan};
 use crate::output::worker::{Worker, Workplace};
 pub use crate::proto::SourcePlan;
-pub use crate::proto::fifo::config::FifoPlan;
-pub use crate::proto::file::config::{FilePlan, Rotate};
-pub use crate::proto::shared::datagrams::UdpInPlan;
 pub use crate::proto::shared::process::{ConfinePlan, ProcessPlan, WhenFull};
-pub use crate::proto::stdin::config::StdinPlan;
-pub use crate::proto::stdout::config::StdoutPlan;
-pub use crate::proto::syslog::config::{SyslogInPlan, TcpInPlan, TransportPlan};
 use crate::proto::traits::{Claim, Need, Output, SinkPlan};
-pub use crate::proto::udp::config::UdpOutPlan;
 use crate::settings::{Choice, Report, Section};
 pub use crate::spool::plan::{SpoolFull, SpoolKeep, SpoolPlan, Sync};
 

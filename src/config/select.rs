@@ -25,6 +25,7 @@ pub(super) const SELECTORS: &[Key] = &[
     fields::SEVERITY,
     fields::HOST,
     fields::APP,
+    fields::PROGRAM,
     fields::PROCID,
     fields::MSGID,
     fields::SOURCE,

@@ -235,8 +235,9 @@ impl Reading {
             let _ = write!(
                 text,
                 "[input.in{at}]\nkafka = {{ topic = {}, partitions = {partitions:?}, start = \
-                 \"{start}\", {} }}\npositions = {}\n",
+                 \"{start}\"{}, {} }}\npositions = {}\n",
                 quoted(&input.topic),
+                properties.offset_files(input),
                 properties.access().map_err(|message| refuse(&message, None))?,
                 quoted(&path.display().to_string()),
             );

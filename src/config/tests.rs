@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::plan::{Rotate, SampleMode, SourcePlan, Wanted, WhenFull, Words};
+use super::plan::{SampleMode, SourcePlan, Wanted, WhenFull, Words};
 use super::*;
+use crate::proto::file::config::Rotate;
 
 const FINE: &str = "[input.a]\nudp = \"0.0.0.0:8420\"\n[output.z]\nfile = \"/log/z\"\n";
 

@@ -11,13 +11,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 
 use super::plan::{
-    BodyPlan, DaemonPlan, FilePlan, InputPlan, NodePlan, Plan, SampleMode, SamplePlan, SelectPlan,
-    SourcePlan, UdpInPlan,
+    BodyPlan, DaemonPlan, InputPlan, NodePlan, Plan, SampleMode, SamplePlan, SelectPlan, SourcePlan,
 };
 use crate::fs::Access;
 use crate::limits;
 use crate::logger::Verbosity;
 use crate::output::name::NameTemplate;
+use crate::proto::file::config::FilePlan;
+use crate::proto::shared::datagrams::UdpInPlan;
 use crate::proto::shared::process;
 use crate::settings::diagnostic::shown;
 use crate::settings::{Refusal, Report, Span};

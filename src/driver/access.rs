@@ -43,6 +43,8 @@ pub struct Found {
     pub faults: Vec<String>,
     /// The user.
     pub user: String,
+    /// True if that is the packaged service's, to which a unit may add rights and groups.
+    pub is_service: bool,
 }
 
 /// Tries everything in a plan; as `user`, or else as the service's if root asks. The process must
@@ -75,7 +77,7 @@ pub fn look(plan: &Plan, user: Option<&str>) -> Result<Found, String> {
         look.folder_of("daemon", control);
     }
     plan.nodes.iter().for_each(|node| look.node(node));
-    Ok(Found { faults: look.faults, user: name })
+    Ok(Found { faults: look.faults, user: name, is_service: look.is_service })
 }
 
 /// As whom to try; `None` for whoever asks.

@@ -41,13 +41,14 @@ pub struct DiskWorkers {
 /// The workers of one kind.
 #[derive(Debug, Default)]
 struct Pool {
-    workers: Vec<Worker>,
+    workers: Vec<WorkerThread>,
     /// The worker of each output and spool.
     assigned: HashMap<NodeId, usize>,
 }
 
+/// A thread that runs the jobs of its queue, by the workers of its outputs.
 #[derive(Debug)]
-struct Worker {
+struct WorkerThread {
     queue: Arc<DiskQueue>,
     thread: Option<JoinHandle<()>>,
 }
@@ -159,7 +160,7 @@ impl Pool {
         let worker = match least_loaded {
             Some((worker, load)) if *load == 0 || loads.len() >= DISK_THREADS_MAX => worker,
             _ => {
-                self.workers.push(Worker::start(queue())?);
+                self.workers.push(WorkerThread::start(queue())?);
                 self.workers.len() - 1
             }
         };
@@ -181,7 +182,7 @@ impl Pool {
     }
 }
 
-impl Worker {
+impl WorkerThread {
     fn start(queue: DiskQueue) -> io::Result<Self> {
         let queue = Arc::new(queue);
         let running = Arc::clone(&queue);
@@ -191,7 +192,7 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
+impl Drop for WorkerThread {
     fn drop(&mut self) {
         self.queue.close();
     }

@@ -258,8 +258,9 @@ mod tests {
 
     use super::*;
     use crate::batch::Batch;
-    use crate::config::plan::{BodyPlan, FilePlan};
+    use crate::config::plan::BodyPlan;
     use crate::output::name::NameTemplate;
+    use crate::proto::file::config::FilePlan;
 
     const NODE: NodeId = NodeId(1);
 

@@ -12,7 +12,7 @@ use crate::engine::{Engine, Event};
 use crate::ids::NodeId;
 use crate::ingress::inbox::{Barrier, Change, Ended, Handle, Kin, LastLines, ReadyList, Received};
 use crate::ingress::{Socket, Source};
-use crate::input::InputCounts;
+use crate::input::{InputCounts, Throttle};
 use crate::limits::TURN;
 use crate::proto::traits::Claim;
 use crate::wake::Wake;
@@ -213,7 +213,7 @@ impl Inputs {
                 let (claims, name) = (receiver.claims.to_vec(), engine.name_of(node));
                 let started = self.start((node, &name), claims, sources);
                 let problem = started.err().map(|error| error.to_string());
-                self.throttle(node, engine.is_throttled(node));
+                self.throttle(node, engine.throttle_of(node));
                 self.set_problem(number, problem, engine, now);
                 self.changed = true;
             }
@@ -345,8 +345,8 @@ impl Inputs {
         self.of(node).for_each(|receiver| receiver.handle.tell_kin(barrier, spools.clone()));
     }
 
-    /// Has an input leave lines in the kernel's buffer as far as that has room, or no longer.
-    pub(super) fn throttle(&self, node: NodeId, throttle: bool) {
+    /// Has an input leave lines in so much of the kernel's buffer.
+    pub(super) fn throttle(&self, node: NodeId, throttle: Throttle) {
         self.of(node).for_each(|receiver| receiver.handle.throttle(throttle));
     }
 

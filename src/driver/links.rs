@@ -29,7 +29,7 @@ use crate::url::Url;
 #[derive(Debug)]
 pub struct Links {
     first_token: usize,
-    connections: HashMap<LaneId, Connection>,
+    connections: HashMap<LaneId, Attempt>,
     tls: HashMap<NodeId, ClientTls>,
     /// The peers' names, each of an attempt.
     lookups: Lookups<(LaneId, u64)>,
@@ -47,8 +47,9 @@ pub struct Links {
     chunk: Vec<u8>,
 }
 
+/// An attempt to reach a peer, and the connection that it has become.
 #[derive(Debug)]
-struct Connection {
+struct Attempt {
     attempt: u64,
     url: Url,
     /// The name that the peer's certificate must have.
@@ -62,7 +63,7 @@ struct Connection {
     connected: bool,
 }
 
-impl Connection {
+impl Attempt {
     fn new(url: Url, name: String, attempt: u64) -> Self {
         Self {
             attempt,
@@ -171,7 +172,7 @@ impl Links {
             }
             Command::Connect { url, name, attempt } => {
                 self.lookups.ask((id, attempt), &url.host, url.port);
-                self.connections.insert(id, Connection::new(url, name, attempt));
+                self.connections.insert(id, Attempt::new(url, name, attempt));
             }
             Command::Find(service) => {
                 let name = service.clone();
@@ -187,7 +188,7 @@ impl Links {
 
     /// The connection of a lane, unless the link has given it up already: then nothing that
     /// happens to it is the link's affair.
-    fn current(&mut self, id: LaneId, engine: &Engine) -> Option<&mut Connection> {
+    fn current(&mut self, id: LaneId, engine: &Engine) -> Option<&mut Attempt> {
         let connection = self.connections.get_mut(&id)?;
         engine.has_attempt(id, connection.attempt).then_some(connection)
     }

@@ -2,11 +2,12 @@
 //! an output is behind (`patience.rs`), and which are throttled (they leave data in the kernel's
 //! buffer) because a downstream disk or child has fallen behind in a burst.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Mono;
 use crate::config::plan::{BodyPlan, SpoolFull};
 use crate::ids::NodeId;
+use crate::input::Throttle;
 use crate::limits::HOLD_MAX;
 use crate::proto::traits::Claim;
 
@@ -84,9 +85,11 @@ pub(super) struct Backpressure {
     /// Nodes with children whose pipes are full, and that read: for them datagrams are left in the
     /// kernel, which is their first queue.
     behind: BTreeSet<NodeId>,
+    /// Those of them that have little room left in their queues either.
+    filled: BTreeSet<NodeId>,
     paused: BTreeSet<NodeId>,
     waiting: BTreeSet<NodeId>,
-    throttled: BTreeSet<NodeId>,
+    throttled: BTreeMap<NodeId, Throttle>,
     changed: bool,
 }
 
@@ -107,10 +110,14 @@ impl Backpressure {
             true => self.bursting.insert(id),
             false => self.bursting.remove(&id),
         };
-        let behind = note_behind(node, now);
+        let (behind, filled) = note_behind(node, now);
         self.changed |= match behind && is_live {
             true => self.behind.insert(id),
             false => self.behind.remove(&id),
+        };
+        self.changed |= match filled && is_live {
+            true => self.filled.insert(id),
+            false => self.filled.remove(&id),
         };
         let crowded =
             is_live && matches!(&node.body, Body::Spool(spool) if spool.unsynced.is_beyond());
@@ -131,14 +138,14 @@ impl Backpressure {
             self.changed |= self.full.remove(&(id, stops));
         }
         self.changed |= self.bursting.remove(&id) | self.crowded.remove(&id);
-        self.changed |= self.behind.remove(&id);
+        self.changed |= self.behind.remove(&id) | self.filled.remove(&id);
         self.paused.remove(&id);
         self.throttled.remove(&id);
     }
 
-    /// Returns whether an input is throttled.
-    pub(super) fn is_throttled(&self, node: NodeId) -> bool {
-        self.throttled.contains(&node)
+    /// How much of the kernel's buffer an input leaves data in.
+    pub(super) fn throttle_of(&self, node: NodeId) -> Throttle {
+        self.throttled.get(&node).copied().unwrap_or_default()
     }
 
     /// Returns whether a full queue pauses an input.
@@ -178,13 +185,23 @@ impl Backpressure {
             let inputs = inputs_upstream(graph, nodes).into_iter();
             throttled.extend(inputs.filter(|id| has_datagrams(graph.node(*id))));
         }
-        for &node in throttled.difference(&self.throttled) {
-            cx.act(Action::Throttle(node, true));
+        let how = |id| if self.is_useless(graph, id) { Throttle::Whole } else { Throttle::Half };
+        let throttled: BTreeMap<_, _> = throttled.into_iter().map(|id| (id, how(id))).collect();
+        for (&node, &throttle) in &throttled {
+            if self.throttle_of(node) != throttle {
+                cx.act(Action::Throttle(node, throttle));
+            }
         }
-        for &node in self.throttled.difference(&throttled) {
-            cx.act(Action::Throttle(node, false));
+        for &node in self.throttled.keys().filter(|node| !throttled.contains_key(node)) {
+            cx.act(Action::Throttle(node, Throttle::Off));
         }
         (self.paused, self.waiting, self.throttled) = (paused, waiting, throttled);
+    }
+
+    /// Returns whether to read an input is of use to nobody: all that its lines reach would drop
+    /// them.
+    fn is_useless(&self, graph: &Graph, input: NodeId) -> bool {
+        !self.filled.is_empty() && graph.ends(input).iter().all(|end| self.filled.contains(end))
     }
 }
 
@@ -248,15 +265,17 @@ fn note_burst(node: &mut Node, now: Mono) -> bool {
 }
 
 /// Notes how far behind a node's children are. Returns whether datagrams should be left in the
-/// kernel for them.
-fn note_behind(node: &mut Node, now: Mono) -> bool {
-    let mut throttles = false;
+/// kernel for some of them, and whether all are so far behind that their queues are filled as well.
+fn note_behind(node: &mut Node, now: Mono) -> (bool, bool) {
+    let (mut some, mut all) = (false, true);
     for lane in node.lanes_mut() {
-        let behind = lane.behind();
+        let (behind, (used, limit)) = (lane.behind(), lane.queue.fill());
         // Each is to be noted.
-        throttles |= lane.child_mut().is_some_and(|child| child.note_behind(behind, now));
+        let throttles = lane.child_mut().is_some_and(|child| child.note_behind(behind, now));
+        some |= throttles;
+        all &= throttles && used > limit / 4 * 3;
     }
-    throttles
+    (some, some && all)
 }
 
 /// The inputs and filter processes whose lines reach `node` and that its full queue stops. Inputs

@@ -8,7 +8,7 @@ use crate::config::plan::{BodyPlan, SpoolPlan};
 use crate::forward::link;
 use crate::forward::service::Answer;
 use crate::ids::{Identity, LaneId, NodeId};
-use crate::input::InputCounts;
+use crate::input::{InputCounts, Throttle};
 use crate::output::worker::{Kept, Written};
 use crate::spool::job::{Job, Report};
 use crate::spool::reader::Read;
@@ -205,9 +205,8 @@ pub enum Action {
     /// Take nothing from an input while outputs are behind (`true`), or take from it again. It is
     /// not worth a word in the log: it may be for an instant, and its senders lose nothing.
     Wait(NodeId, bool),
-    /// Have an input leave data in the kernel's buffer while that has room (`true`), or stop doing
-    /// so.
-    Throttle(NodeId, bool),
+    /// Have an input leave data in so much of the kernel's buffer.
+    Throttle(NodeId, Throttle),
     /// Tell an input that everything it handed over before this barrier is on disk.
     Completed {
         /// The input.

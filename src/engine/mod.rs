@@ -62,6 +62,7 @@ pub mod trouble;
 #[cfg(test)]
 mod wait_tests;
 
+use crate::input::Throttle;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -431,8 +432,8 @@ impl Engine {
         self.backpressure.is_paused(node) || self.backpressure.waits(node)
     }
 
-    /// Returns whether the driver was told to throttle an input.
-    pub fn is_throttled(&self, node: NodeId) -> bool {
-        self.backpressure.is_throttled(node)
+    /// How much of the kernel's buffer an input leaves data in, as the driver was told.
+    pub fn throttle_of(&self, node: NodeId) -> Throttle {
+        self.backpressure.throttle_of(node)
     }
 }

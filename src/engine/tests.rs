@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::Event;
 use crate::filter::batch_of;
+use crate::input::Throttle;
 use crate::sim::world::World;
 
 const INPUT: &str = "[input.in]\nudp = \"127.0.0.1:8420\"\n";
@@ -248,38 +249,71 @@ fn a_child_that_reads_gets_a_piece_once_there_is_room_for_all_of_it() {
 }
 
 #[test]
+fn datagrams_wait_in_all_of_the_kernels_buffer_only_where_nobody_has_room_for_them() {
+    for other in ["", "[output.q]\nfrom = \"in\"\npipe = \"y\"\n"] {
+        let text = format!("[output.p]\nfrom = \"in\"\npipe = \"x\"\nqueue = \"64KiB\"\n{other}");
+        let mut world = world(&text);
+        let input = world.engine.find("in").unwrap();
+        let children = ["p", "q"].map(|name| world.children_of(name).first().copied());
+        let line = "x".repeat(99) + "\n";
+        world.lines(&line.repeat(300));
+        world.read(children[0].unwrap(), 8);
+        world.settle();
+        assert_eq!(world.engine.throttle_of(input), Throttle::Half, "its queue has room");
+        world.lines(&line.repeat(250));
+        if let Some(reads_all) = children[1] {
+            while world.node("q").queued > 0 {
+                world.read(reads_all, 4096);
+                world.settle();
+            }
+        }
+        world.read(children[0].unwrap(), 8);
+        world.settle();
+        let expected = if other.is_empty() { Throttle::Whole } else { Throttle::Half };
+        assert_eq!(world.engine.throttle_of(input), expected);
+        while world.node("p").queued > 400 {
+            world.read(children[0].unwrap(), 256);
+            world.settle();
+        }
+        assert_eq!(world.engine.throttle_of(input), Throttle::Half);
+        world.finish();
+        assert_eq!(world.read_by("p").len(), 550);
+    }
+}
+
+#[test]
 fn datagrams_wait_in_the_kernel_for_a_child_that_reads_but_not_for_a_stalled_or_a_slow_one() {
     let mut world = world("[output.p]\nfrom = \"in\"\npipe = \"x\"\n");
     let input = world.engine.find("in").unwrap();
     let child = world.children_of("p")[0];
     let line = "x".repeat(39) + "\n";
     world.lines(&line.repeat(20));
-    assert!(!world.engine.is_throttled(input), "it has never read");
+    assert_eq!(world.engine.throttle_of(input), Throttle::Off, "it has never read");
     world.read(child, 8);
     world.settle();
-    assert!(world.engine.is_throttled(input));
+    assert_eq!(world.engine.throttle_of(input), Throttle::Half);
     world.pass(Duration::from_millis(101));
-    assert!(!world.engine.is_throttled(input), "it reads no more");
+    assert_eq!(world.engine.throttle_of(input), Throttle::Off, "it reads no more");
     // It reads again, and is not done within a second.
     for _ in 0..15 {
         world.read(child, 8);
         world.settle();
-        assert!(world.engine.is_throttled(input));
+        assert_eq!(world.engine.throttle_of(input), Throttle::Half);
         world.pass(Duration::from_millis(55));
     }
     world.pass(Duration::from_millis(90));
     world.read(child, 8);
     world.settle();
-    assert!(!world.engine.is_throttled(input), "it is slow");
+    assert_eq!(world.engine.throttle_of(input), Throttle::Off, "it is slow");
     // Once it has caught up, it begins anew.
     while world.node("p").queued > 0 {
         world.read(child, 256);
         world.settle();
     }
     world.lines(&line.repeat(20));
-    assert!(world.engine.is_throttled(input));
+    assert_eq!(world.engine.throttle_of(input), Throttle::Half);
     world.finish();
-    assert!(!world.engine.is_throttled(input));
+    assert_eq!(world.engine.throttle_of(input), Throttle::Off);
     assert_eq!(world.read_by("p").len(), 40);
 }
 

@@ -7,7 +7,7 @@ use super::json::string;
 use super::parts::{APP_MAX, HOST_MAX, MSGID_MAX, PROCID_MAX, header_part};
 use super::template::{Name, Part, Style, Template};
 use super::{Formatter, Line, push};
-use crate::parse::field::Field;
+use crate::parse::field::{Field, program};
 use crate::parse::syslog::names::{facility_of, severity_of};
 
 impl Formatter {
@@ -80,6 +80,11 @@ impl Formatter {
                 Some(app) => (Some(app), APP_MAX),
                 None => return self.app(line).inspect(|app| push(app, out)).is_some(),
             },
+            Field::Program => {
+                let app = self.app(line);
+                out.extend_from_slice(app.as_ref().map_or(b"", |app| program(app.as_bytes())));
+                return app.is_some();
+            }
             Field::ProcId => (message.procid.of(bytes), PROCID_MAX),
             Field::MsgId => (message.msgid.of(bytes), MSGID_MAX),
             Field::Data { .. } | Field::Source | Field::Pid | Field::Uid => {

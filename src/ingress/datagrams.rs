@@ -25,7 +25,7 @@ use super::inbox::{Change, Inlet};
 use super::socket_path::SocketPath;
 use super::wait::{Waited, pause, wait};
 use super::{Hearing, Socket as Kept, Source};
-use crate::input::{InputCounts, Intake};
+use crate::input::{InputCounts, Intake, Throttle};
 use crate::limits::{self, DATAGRAM_MAX};
 use crate::sys::recv::DatagramReader;
 use crate::sys::socket::{Memory, memory};
@@ -201,8 +201,7 @@ impl<I: Intake> Running<I> {
         let mut came = Brought::default();
         loop {
             self.look_after_address();
-            let enough = self.inlet.control().throttled() || self.inlet.control().is_late();
-            if self.patient && enough && self.kernel_has_room() {
+            if self.patient && self.leaves_in_kernel() {
                 self.send_throttled();
                 let waited = pause(self.inlet.bell());
                 if self.is_stopped(&waited) {
@@ -214,7 +213,7 @@ impl<I: Intake> Running<I> {
             came.messages += brought.messages;
             came.bytes += brought.bytes;
             if brought.full {
-                self.send_in_flood();
+                self.send_several();
                 reads = reads.wrapping_add(1);
                 if reads.is_multiple_of(1024) {
                     self.ask_drops();
@@ -233,7 +232,9 @@ impl<I: Intake> Running<I> {
                 self.inlet.send_all(&mut self.intake);
                 self.ask_drops();
             } else {
-                self.inlet.send_full(&mut self.intake);
+                // A block that is full waits for the rest: lines that are sent apart make a job of
+                // each output of their own.
+                self.send_several();
             }
             let waited = match pauses_now {
                 true => pause(self.inlet.bell()),
@@ -302,8 +303,8 @@ impl<I: Intake> Running<I> {
         self.buffer = self.socket.recv_buffer_size().unwrap_or(0);
     }
 
-    /// Sends complete blocks while reads are full.
-    fn send_in_flood(&mut self) {
+    /// Sends full blocks once there are enough of them.
+    fn send_several(&mut self) {
         if self.intake.full_count() >= self.intake.handed_over_together() {
             self.inlet.send_full(&mut self.intake);
         }
@@ -319,9 +320,20 @@ impl<I: Intake> Running<I> {
         self.patient && 2 * (brought.bytes + 768 * brought.messages) < self.buffer / 2
     }
 
-    /// Returns whether the kernel's buffer is less than half full.
-    fn kernel_has_room(&self) -> bool {
-        memory(self.socket.as_fd()).is_ok_and(|memory| memory.waiting < memory.room / 2)
+    /// Returns whether what came should stay in the kernel, and the kernel has room for more.
+    fn leaves_in_kernel(&self) -> bool {
+        let throttle = match self.inlet.control().is_late() {
+            true => Throttle::Half.max(self.inlet.control().throttle()),
+            false => self.inlet.control().throttle(),
+        };
+        let fits = |room: fn(u32) -> u32| {
+            memory(self.socket.as_fd()).is_ok_and(|memory| memory.waiting < room(memory.room))
+        };
+        match throttle {
+            Throttle::Off => false,
+            Throttle::Half => fits(|room| room / 2),
+            Throttle::Whole => fits(|room| room - room / 16),
+        }
     }
 
     fn read(&mut self) -> Brought {

@@ -8,7 +8,7 @@
 //! reports when all lines before the barrier are on disk in each spool downstream. A barrier may
 //! carry a resume query: the last line of some origins in each spool downstream.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{
     Receiver, Sender, SyncSender, TryRecvError, TrySendError, channel, sync_channel,
 };
@@ -21,7 +21,7 @@ use super::holding::{Holding, Unfinished};
 use super::{Socket, Source};
 use crate::batch::{Batch, Inquiry};
 use crate::ids::Identity;
-use crate::input::{Gather, InputCounts, Piece};
+use crate::input::{Gather, InputCounts, Piece, Throttle};
 use crate::limits;
 use crate::net::tls::ServerTls;
 use crate::wake::{Bell, Wake};
@@ -94,8 +94,8 @@ pub struct Answers {
 /// The loop's requests to a receiver.
 #[derive(Debug)]
 pub struct ReceiverControl {
-    /// Set while data should be left in the kernel, as far as that has room.
-    throttle: AtomicBool,
+    /// How much of the kernel's buffer to leave data in, as a [`Throttle`].
+    throttle: AtomicU8,
     /// Set while the loop takes nothing of what is sent.
     held: AtomicBool,
     /// Set if a spool is downstream: nothing may be gathered for long, because data still in memory
@@ -116,7 +116,7 @@ pub struct ReceiverControl {
 impl ReceiverControl {
     fn new() -> io::Result<Self> {
         Ok(Self {
-            throttle: AtomicBool::new(false),
+            throttle: AtomicU8::new(Throttle::Off as u8),
             held: AtomicBool::new(false),
             prompt: AtomicBool::new(false),
             waiting: AtomicU32::new(0),
@@ -127,9 +127,15 @@ impl ReceiverControl {
         })
     }
 
-    /// Returns whether data should be left in the kernel, as far as that has room.
+    /// How much of the kernel's buffer to leave data in.
+    pub fn throttle(&self) -> Throttle {
+        let is = |throttle| self.throttle.load(Ordering::Relaxed) == throttle as u8;
+        [Throttle::Half, Throttle::Whole].into_iter().find(|it| is(*it)).unwrap_or_default()
+    }
+
+    /// Returns whether data should be left in the kernel.
     pub fn throttled(&self) -> bool {
-        self.throttle.load(Ordering::Relaxed)
+        self.throttle() != Throttle::Off
     }
 
     /// Returns whether the loop takes nothing of what is sent; it rings the bell once it does.
@@ -286,9 +292,9 @@ impl Handle {
         self.control.bell.ring();
     }
 
-    /// Makes the receiver leave data in the kernel, or stop doing so.
-    pub fn throttle(&self, throttle: bool) {
-        self.control.throttle.store(throttle, Ordering::Relaxed);
+    /// Makes the receiver leave data in so much of the kernel's buffer.
+    pub fn throttle(&self, throttle: Throttle) {
+        self.control.throttle.store(throttle as u8, Ordering::Relaxed);
     }
 
     /// Tells the receiver that nothing is taken of what it sends, or that it is again.
@@ -445,16 +451,22 @@ impl Inlet {
         self.ready.wake.wake();
     }
 
-    /// Sends all gathered lines and the counts.
+    /// Sends all gathered lines and the counts, with one wake-up.
     pub fn send_all(&self, gather: &mut impl Gather) {
         // Sealing counts too.
         gather.seal();
         let mut counts = std::mem::take(gather.counts());
+        let pieces = gather.full_count();
         for piece in gather.full() {
-            self.send(Some(self.batch(piece)), std::mem::take(&mut counts));
+            let counts = std::mem::take(&mut counts);
+            self.put(Received { batch: Some(self.batch(piece)), counts, ..Received::default() });
         }
-        if counts != InputCounts::default() {
-            self.send(None, counts);
+        let rest = counts != InputCounts::default();
+        if rest {
+            self.put(Received { counts, ..Received::default() });
+        }
+        if rest || pieces > 0 {
+            self.ready.wake.wake();
         }
     }
 

@@ -67,7 +67,7 @@ impl RawLines {
     }
 
     fn cut_off(&mut self) {
-        let bytes = self.blocks.current().split().freeze();
+        let bytes = self.blocks.cut_off();
         if !bytes.is_empty() {
             if let Some(gaps) = &mut self.gaps {
                 gaps.lines(&bytes);

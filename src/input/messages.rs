@@ -203,7 +203,7 @@ impl Gather for Messages {
     }
 
     fn seal(&mut self) {
-        let bytes = self.blocks.current().split().freeze();
+        let bytes = self.blocks.cut_off();
         if !bytes.is_empty() {
             let lines = std::mem::take(&mut self.lines);
             self.full.push(Piece { sources: self.senders.take(), ..Piece::new(bytes, lines) });

@@ -63,6 +63,19 @@ pub trait Gather {
     fn counts(&mut self) -> &mut InputCounts;
 }
 
+/// How much of the kernel's buffer an input is to leave data in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[repr(u8)]
+pub enum Throttle {
+    /// None of it.
+    #[default]
+    Off,
+    /// Half of it: the other half is for bursts.
+    Half,
+    /// All of it: what is read now would be dropped.
+    Whole,
+}
+
 /// Makes lines from datagrams.
 pub trait Intake: Gather {
     /// The buffer into which to receive the next message, after its present content.

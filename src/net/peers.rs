@@ -168,7 +168,21 @@ pub fn check_names(shown: &CertificateDer<'_>, names: &[PeerName]) -> Result<(),
             return Ok(());
         }
     }
-    Err(CertificateError::NotValidForName.into())
+    let certificate = webpki::EndEntityCert::try_from(shown)
+        .map_err(|_| Error::from(CertificateError::BadEncoding))?;
+    let addresses = names.iter().any(|name| matches!(name, PeerName::Exact(name) if !is_dns(name)));
+    match addresses || certificate.valid_dns_names().next().is_some() {
+        true => Err(CertificateError::NotValidForName.into()),
+        false => Err(Error::General(format!(
+            "the peer's certificate has no host's name in subjectAltName, and a common name is \
+             none: have it made anew with one, or list its fingerprint, {}",
+            Fingerprint::of(shown)
+        ))),
+    }
+}
+
+fn is_dns(name: &ServerName<'_>) -> bool {
+    matches!(name, ServerName::DnsName(_))
 }
 
 /// Checks that a certificate has one of these fingerprints.

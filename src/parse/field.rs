@@ -19,6 +19,8 @@ pub enum Field {
     Host,
     /// APP-NAME, or the name in the tag.
     App,
+    /// The app up to its first `/`, `:` or `[`: what rsyslog calls programname.
+    Program,
     /// PROCID, or the number in the tag.
     ProcId,
     /// MSGID.
@@ -39,11 +41,12 @@ pub enum Field {
 }
 
 /// The fields with a one-word name.
-const WORDS: [(&str, Field); 9] = [
+const WORDS: [(&str, Field); 10] = [
     ("facility", Field::Facility),
     ("severity", Field::Severity),
     ("host", Field::Host),
     ("app", Field::App),
+    ("program", Field::Program),
     ("procid", Field::ProcId),
     ("msgid", Field::MsgId),
     ("source", Field::Source),
@@ -113,6 +116,7 @@ impl Field {
                 None => source.map(host_of),
             },
             (Self::App, _) => message.app.of(line).map(Cow::Borrowed),
+            (Self::Program, _) => message.app.of(line).map(|app| program(app).into()),
             (Self::ProcId, _) => message.procid.of(line).map(Cow::Borrowed),
             (Self::MsgId, _) => message.msgid.of(line).map(Cow::Borrowed),
             (Self::Data { id, name }, _) => {
@@ -126,6 +130,12 @@ impl Field {
             (Self::Source | Self::Pid | Self::Uid, _) => None,
         }
     }
+}
+
+/// The name of the program in an app, as `postfix` in `postfix/smtpd`.
+pub fn program(app: &[u8]) -> &[u8] {
+    let end = app.iter().position(|byte| matches!(byte, b'/' | b':' | b'['));
+    &app[..end.unwrap_or(app.len())]
 }
 
 /// The host of a message that names none: the address it came from, or this host.
@@ -169,6 +179,7 @@ mod tests {
             ("severity", "crit"),
             ("host", "h"),
             ("app", "su"),
+            ("program", "su"),
             ("procid", "1"),
             ("msgid", "ID"),
             ("sd.a@1.ip", "1.2]"),
@@ -184,6 +195,19 @@ mod tests {
         assert_eq!(value("pid", process).as_deref(), Some("5"));
         assert_eq!(value("uid", process).as_deref(), Some("1000"));
         assert_eq!((value("uid", None), value("source", process)), (None, None));
+    }
+
+    #[test]
+    fn a_program_is_the_app_up_to_a_slash() {
+        for (app, program) in
+            [("postfix/smtpd", "postfix"), ("su", "su"), ("/usr/bin/x", ""), ("a:b", "a")]
+        {
+            assert_eq!(super::program(app.as_bytes()), program.as_bytes());
+        }
+        let line = b"<22>Nov 27 10:00:00 mx1 postfix/smtpd[7]: x";
+        let message = Message::parse(line);
+        let value = Field::Program.value(line, &message, None);
+        assert_eq!(value.as_deref(), Some(&b"postfix"[..]));
     }
 
     #[test]

@@ -12,12 +12,12 @@ pub type Span = Range<usize>;
 ///
 /// Offsets run through all files, as if each followed the previous one.
 pub struct Report<'a> {
-    sources: Vec<Source<'a>>,
+    sources: Vec<ConfigFile<'a>>,
     found: Vec<Finding>,
 }
 
 /// One file.
-struct Source<'a> {
+struct ConfigFile<'a> {
     name: &'a str,
     text: &'a str,
     /// The offset at which it begins.
@@ -26,7 +26,7 @@ struct Source<'a> {
     lines: Vec<usize>,
 }
 
-impl<'a> Source<'a> {
+impl<'a> ConfigFile<'a> {
     fn new(name: &'a str, text: &'a str, base: usize) -> Self {
         let after = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let lines = std::iter::once(0).chain(after.map(|(at, _)| at + 1)).collect();
@@ -66,14 +66,14 @@ impl Finding {
 impl<'a> Report<'a> {
     /// Creates a report without findings for this file.
     pub fn new(name: &'a str, text: &'a str) -> Self {
-        Self { sources: vec![Source::new(name, text, 0)], found: Vec::new() }
+        Self { sources: vec![ConfigFile::new(name, text, 0)], found: Vec::new() }
     }
 
     /// Adds a file; returns the offset at which it begins.
     pub fn add(&mut self, name: &'a str, text: &'a str) -> usize {
         // One byte apart, so that the end of one is not the beginning of the next.
         let base = self.sources.last().map_or(0, |last| last.base + last.text.len() + 1);
-        self.sources.push(Source::new(name, text, base));
+        self.sources.push(ConfigFile::new(name, text, base));
         base
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::folder::{Listing, Name, QUARANTINE};
 use super::format::{Header, Row};
-use super::scan::{Item, Packed, Plain, Scanner, Source};
+use super::scan::{Item, Packed, Plain, Scanner, SegmentBytes};
 use crate::batch::{Batch, Numbers, end_of_lines};
 use crate::fs::{Fs, FsFile, Kind, write_all};
 use crate::limits::FILE_MODE_DEFAULT;
@@ -90,10 +90,10 @@ pub fn open_segment<F: Fs>(fs: &F, dir: &Path, name: Name) -> io::Result<Scanner
     Ok(Scanner::new(source, name.first))
 }
 
-impl<File: FsFile> Source for Either<File> {
+impl<File: FsFile> SegmentBytes for Either<File> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(plain) => Source::read(plain, buffer),
+            Self::Plain(plain) => SegmentBytes::read(plain, buffer),
             Self::Packed(packed) => packed.read(buffer),
         }
     }

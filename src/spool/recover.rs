@@ -14,7 +14,7 @@ use super::format::{MARK, Row, VERSION};
 use super::origins::Origins;
 use super::plan::SpoolPlan;
 use super::reader::{quarantine, set_aside};
-use super::scan::{Item, Packed, Plain, Scanner, Source};
+use super::scan::{Item, Packed, Plain, Scanner, SegmentBytes};
 use super::writer::{Closed, Recovered, Writer};
 use crate::fs::{Fs, FsFile, read_full, replace};
 use crate::ids::Identity;
@@ -291,7 +291,7 @@ struct Segment {
     sound: u64,
 }
 
-fn read_segment<S: Source>(source: S, name: Name) -> io::Result<Segment> {
+fn read_segment<S: SegmentBytes>(source: S, name: Name) -> io::Result<Segment> {
     let mut scanner = Scanner::new(source, name.first);
     let first = name.first;
     let mut read =

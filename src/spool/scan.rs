@@ -41,7 +41,7 @@ pub struct Scanner<S> {
 }
 
 /// The source of a segment's bytes.
-pub trait Source {
+pub trait SegmentBytes {
     /// Reads the next bytes; returns 0 at the end, which may have moved by the next call.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl<File: FsFile> Plain<File> {
     }
 }
 
-impl<File: FsFile> Source for Plain<File> {
+impl<File: FsFile> SegmentBytes for Plain<File> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read_at(buffer, self.offset)?;
         self.offset += count as u64;
@@ -84,7 +84,7 @@ impl<File: FsFile> Source for Plain<File> {
 
 impl<File: FsFile> Read for Plain<File> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Source::read(self, buffer)
+        SegmentBytes::read(self, buffer)
     }
 }
 
@@ -103,7 +103,7 @@ impl<File: FsFile> Packed<File> {
     }
 }
 
-impl<File: FsFile> Source for Packed<File> {
+impl<File: FsFile> SegmentBytes for Packed<File> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.decoder.read(buffer)
     }
@@ -121,7 +121,7 @@ fn is_sound(payload: &[u8], header: &Header) -> bool {
         && count_lines(payload) == header.lines
 }
 
-impl<S: Source> Scanner<S> {
+impl<S: SegmentBytes> Scanner<S> {
     /// Reads a segment from its beginning; its first line is `first`.
     pub fn new(source: S, first: u64) -> Self {
         let (buffer, chunk) = (BytesMut::new(), SCAN_FIRST);

@@ -74,6 +74,8 @@ impl Machine {
         let nspawn = Command::new("systemd-nspawn")
             .args(["--quiet", "--register=no", "--keep-unit", "--private-network", "--boot"])
             .args(["--console=pipe", &format!("--machine={name}")])
+            // The messages of the kernel, which the drop-in of docs/from-rsyslog.md lets one read.
+            .args(["--capability=CAP_SYSLOG", "--bind=/dev/kmsg"])
             .arg(format!("--directory={}", root.display()))
             // Where the machine has the old hierarchies, a new systemd wants the new one.
             .env("UNIFIED_CGROUP_HIERARCHY", "1")

@@ -131,6 +131,7 @@ impl Brokers {
             let more = format!("PLAIN://{plain},TLS://127.0.0.1:{tls},SASL://127.0.0.1:{sasl}");
             let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
             let login = "org.apache.kafka.common.security.plain.PlainLoginModule required";
+            let bearer = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule";
             write!(
                 text,
                 "listeners={more},{controller}\nadvertised.listeners={more}\n\
@@ -139,11 +140,13 @@ impl Brokers {
                  ssl.keystore.type=PEM\nssl.keystore.location={}\n\
                  ssl.truststore.type=PEM\nssl.truststore.location={}\n\
                  listener.name.tls.ssl.client.auth=required\n\
-                 sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN\n\
+                 sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN,OAUTHBEARER\n\
                  listener.name.sasl.scram-sha-256.sasl.jaas.config={scram}\n\
                  listener.name.sasl.scram-sha-512.sasl.jaas.config={scram}\n\
                  listener.name.sasl.plain.sasl.jaas.config={login} user_logweir=\"secret\" \
                  user_writer=\"secret\";\n\
+                 listener.name.sasl.oauthbearer.sasl.jaas.config={bearer} required \
+                 unsecuredLoginStringClaim_sub=\"broker\";\n\
                  authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
                  super.users=User:ANONYMOUS;User:CN=client;User:logweir\n",
                 self.path("broker.pem").display(),

@@ -14,6 +14,7 @@ use anyhow::Result;
 
 pub(crate) use self::ends::Programs;
 pub(crate) use self::feed::Feed;
+pub(crate) use self::line::Lines;
 pub(crate) use self::place::{Chain, Peer, Place, Way};
 use self::run::{Flow, Measured};
 pub(crate) use self::tally::Tally;

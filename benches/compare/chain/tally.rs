@@ -34,15 +34,26 @@ impl Tally {
     pub(crate) fn lines(&mut self, mut from: impl BufRead) -> Result<()> {
         let mut line = Vec::new();
         while from.read_until(b'\n', &mut line)? > 0 {
-            let place = line.strip_suffix(b"\n").and_then(line::number).and_then(place);
-            let place = place.and_then(|place| self.seen.get_mut(place));
-            match place {
-                Some(seen) => *seen = seen.saturating_add(1),
-                None => self.strange += 1,
-            }
+            // Without its newline a line is not whole.
+            self.line(line.strip_suffix(b"\n").unwrap_or_default());
             line.clear();
         }
         Ok(())
+    }
+
+    /// Counts one line, given without its newline; its number, where it is one of ours.
+    pub(crate) fn line(&mut self, line: &[u8]) -> Option<u64> {
+        let number = line::number(line);
+        match number.and_then(place).and_then(|place| self.seen.get_mut(place)) {
+            Some(seen) => {
+                *seen = seen.saturating_add(1);
+                number
+            }
+            None => {
+                self.strange += 1;
+                None
+            }
+        }
     }
 
     /// How many different lines there are.

@@ -6,8 +6,10 @@ use std::fmt::Write as _;
 use crate::printable::printable;
 
 /// The keys written before all others, in this order.
-const FIRST: [&str; 10] =
-    ["from", "facility", "severity", "host", "app", "procid", "msgid", "source", "match", "reject"];
+const FIRST: [&str; 11] = [
+    "from", "facility", "severity", "host", "app", "program", "procid", "msgid", "source", "match",
+    "reject",
+];
 
 /// A configuration under construction.
 #[derive(Debug, Default)]
@@ -16,6 +18,9 @@ pub(super) struct Document {
     tables: Vec<Table>,
     names: HashSet<String>,
     left: usize,
+    needless: Vec<String>,
+    /// Where the statement is that is being converted.
+    pub(super) place: String,
 }
 
 /// A table, as in `[output.mail]`.
@@ -144,6 +149,13 @@ impl Document {
         self.head.push(printable(&format!("LEFT {at}: {what}: {instead}")).into_owned());
     }
 
+    /// Records a setting that has no equivalent because nothing here needs it.
+    pub(super) fn needless(&mut self, what: &str) {
+        if !self.needless.iter().any(|known| known == what) {
+            self.needless.push(what.to_string());
+        }
+    }
+
     /// How many things could not be imported.
     pub(super) fn left(&self) -> usize {
         self.left
@@ -192,15 +204,28 @@ impl Document {
         true
     }
 
+    /// Adds the peer of an output to those of another one; returns false if they send in different
+    /// ways.
+    pub(super) fn add_peer(&mut self, name: &str, table: &Table) -> bool {
+        let Some(to) = table.value("forward").map(str::to_string) else { return false };
+        let is_it = |other: &&mut Table| other.kind == "output" && other.name == name;
+        let Some(before) = self.tables.iter_mut().find(is_it) else { return false };
+        let others = |table: &Table| {
+            let skip = |key: &str| key == "forward" || key == "spool" || FIRST.contains(&key);
+            let keys = table.keys.iter().filter(|(key, _)| !skip(key));
+            keys.cloned().collect::<Vec<_>>()
+        };
+        let is_same = others(before) == others(table);
+        let peers = before.keys.iter_mut().find(|(key, _)| *key == "forward");
+        let (Some((_, peers)), true) = (peers, is_same) else { return false };
+        *peers = format!("[{}, {to}]", peers.trim_matches(['[', ']']));
+        before.comments.extend(table.comments.iter().cloned());
+        true
+    }
+
     /// Adds a table.
     pub(super) fn push(&mut self, table: Table) {
         self.tables.push(table);
-    }
-
-    /// Returns whether a node selects by this value of a field.
-    pub(super) fn selects(&self, key: &str, value: &str) -> bool {
-        let value = quoted(value);
-        self.tables.iter().any(|table| table.value(key).is_some_and(|all| all.contains(&value)))
     }
 
     /// Returns whether there is a node of a kind.
@@ -210,7 +235,12 @@ impl Document {
 
     /// The whole configuration as text.
     pub(super) fn text(&self) -> String {
-        let head: String = self.head.iter().map(|line| format!("# {line}\n")).collect();
+        let mut head: String = self.head.iter().map(|line| format!("# {line}\n")).collect();
+        if !self.needless.is_empty() {
+            let all = printable(&self.needless.join(", ")).into_owned();
+            head +=
+                &format!("# Settings without an equivalent, which nothing here needs: {all}.\n");
+        }
         let mut parts: Vec<_> = std::iter::once(head).filter(|head| !head.is_empty()).collect();
         for kind in ["input", "filter", "spool", "output"] {
             parts.extend(self.tables.iter().filter(|t| t.kind == kind).map(Table::to_text));

@@ -33,11 +33,14 @@ enum From {
         #[arg(long, value_name = "DIR")]
         root: Option<PathBuf>,
     },
-    /// From syslog-ng: sources, destinations, filters, templates and log paths
+    /// From syslog-ng: sources, destinations, filters, templates, log paths and included files
     SyslogNg {
         /// The configuration
         #[arg(value_name = "FILE", default_value = "/etc/syslog-ng/syslog-ng.conf")]
         file: PathBuf,
+        /// The folder that stands for / in the names of included files
+        #[arg(long, value_name = "DIR")]
+        root: Option<PathBuf>,
     },
     /// From Wikimedia's udp2log
     Udp2log {
@@ -54,7 +57,7 @@ enum From {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let made = match &args.from {
         From::Rsyslog { file, root } => rsyslog::import(file, root.as_deref()),
-        From::SyslogNg { file } => syslog_ng::import(file),
+        From::SyslogNg { file, root } => syslog_ng::import(file, root.as_deref()),
         From::Udp2log { file } => udp2log::import(file),
     };
     let document = match made {

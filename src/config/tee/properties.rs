@@ -10,6 +10,7 @@ use crate::logger::Verbosity;
 pub(super) struct Properties {
     brokers: String,
     folder: PathBuf,
+    group: Option<String>,
     /// Whether reading begins at the oldest record where nothing is stored.
     from_oldest: bool,
     pub(super) is_json: bool,
@@ -29,6 +30,7 @@ impl Default for Properties {
         Self {
             brokers: String::new(),
             folder: PathBuf::new(),
+            group: None,
             from_oldest: false,
             is_json: false,
             in_background: true,
@@ -64,6 +66,7 @@ impl Properties {
             "kafka.offset.store.path" | "kafka.topic.offset.store.path" => {
                 self.folder = value.into();
             }
+            "kafka.group.id" => self.group = Some(value.into()),
             "kafka.topic.auto.offset.reset" | "kafka.auto.offset.reset" => {
                 self.from_oldest = match value {
                     "smallest" | "earliest" | "beginning" => true,
@@ -145,9 +148,22 @@ impl Properties {
     /// Where an input keeps its positions.
     pub(super) fn positions(&self, input: &Input) -> PathBuf {
         let (low, high) = input.partitions;
-        let file = format!("{}-{low}-{high}.{}.positions", input.topic, input.from);
-        let folder = if self.folder.as_os_str().is_empty() { Path::new(".") } else { &self.folder };
-        folder.join(file)
+        self.folder().join(format!("{}-{low}-{high}.{}.positions", input.topic, input.from))
+    }
+
+    fn folder(&self) -> &Path {
+        if self.folder.as_os_str().is_empty() { Path::new(".") } else { &self.folder }
+    }
+
+    /// The key that takes over what kafkatee's library stored there, where it is wanted. The
+    /// group's name is part of the files' names, for nothing else.
+    pub(super) fn offset_files(&self, input: &Input) -> String {
+        if input.from != "stored" {
+            return String::new();
+        }
+        let group = self.group.as_ref().map(|group| format!("-{}", escaped(group)));
+        let file = format!("{{topic}}-{{partition}}{}.offset", group.unwrap_or_default());
+        format!(", offset_files = {}", quoted(&self.folder().join(file).display().to_string()))
     }
 
     /// Where `from stored` begins where nothing is stored.
@@ -163,6 +179,11 @@ impl Properties {
         });
         each.collect()
     }
+}
+
+/// A group's name as it is in the name of a file (`mk_esc_filename` in librdkafka).
+fn escaped(name: &str) -> String {
+    name.replace('/', "%2F").replace(':', "%3A").replace('\\', "%5C")
 }
 
 /// A true value: a number above 0, `true`, `yes`, `on`, or nothing.

@@ -12,6 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::cluster::Cluster;
 use super::consumer::member::Member;
 use super::consumer::{Begin, Consumer, Place, Run, Setup};
+use super::offset_files::OffsetFiles;
 use super::sockets::{Access, Sockets};
 use crate::batch::{Batch, Inquiry, Span};
 use crate::clock::{Clock, Mono, SystemClock};
@@ -32,6 +33,8 @@ pub(super) struct Records {
     pub(super) access: Access,
     /// The file of positions.
     pub(super) positions: PathBuf,
+    /// Where another program kept offsets.
+    pub(super) offset_files: Option<OffsetFiles>,
 }
 
 struct Running {
@@ -68,6 +71,8 @@ struct MemberFile {
 struct Stored {
     file: PositionsFile,
     positions: Positions,
+    /// What another program kept.
+    others: Option<OffsetFiles>,
     /// Whether they are kept.
     keeps: bool,
     unsaved: bool,
@@ -83,7 +88,7 @@ impl Source for Records {
     }
 
     fn run(self: Box<Self>, inlet: Inlet) {
-        let Self { setup, brokers, access, positions } = *self;
+        let Self { setup, brokers, access, positions, offset_files: others } = *self;
         let clock = SystemClock::new();
         let group = setup.group.clone().unwrap_or_default();
         let path = positions.with_extension("member");
@@ -92,7 +97,8 @@ impl Source for Records {
         let file = PositionsFile::new(&positions);
         let (positions, _) = file.load(inlet.name());
         let keeps = setup.begin != Begin::Beginning && setup.group.is_none();
-        let stored = Stored { file, positions, keeps, unsaved: false, saved: Mono::default() };
+        let (unsaved, saved) = (false, Mono::default());
+        let stored = Stored { file, positions, others, keeps, unsaved, saved };
         let sockets = loop {
             let sockets = Sockets::new(access.clone());
             match sockets.and_then(|mut new| new.listen(inlet.bell()).map(|()| new)) {
@@ -222,15 +228,27 @@ impl Running {
     /// Partitions go on where each spool behind has them.
     fn resume(&mut self, asked: Vec<(Place, Identity)>, lasts: LastLines) {
         let mut known: HashMap<Arc<str>, bool> = HashMap::new();
-        let mut found = Vec::new();
+        let (mut found, mut taken_over) = (Vec::new(), 0);
         for ((place, origin), lasts) in asked.into_iter().zip(lasts) {
             self.stored.keeps |= lasts.is_empty() && !self.consumer.is_in_group();
             let least = match lasts.iter().all(Option::is_some) && !lasts.is_empty() {
                 true => lasts.iter().copied().flatten().min().map(|last| last + 1),
                 false => self.stored.positions.get(&origin).copied(),
             };
+            let least = least.or_else(|| {
+                let next = self.stored.take_over(self.inlet.name(), &place, origin)?;
+                taken_over += 1;
+                Some(next)
+            });
             *known.entry(Arc::clone(&place.0)).or_default() |= least.is_some();
             found.push((place, least, lasts));
+        }
+        if taken_over > 0 {
+            log::info!(
+                "{}: {taken_over} partitions go on where `offset_files` say that another program \
+                 was",
+                self.inlet.name()
+            );
         }
         for (place, least, lasts) in found {
             let is_known = known.get(&place.0).copied().unwrap_or_default();
@@ -410,6 +428,17 @@ impl MemberFile {
 }
 
 impl Stored {
+    /// Where another program was in a partition of which nothing is stored: that is how far it is
+    /// stored then.
+    fn take_over(&mut self, input: &str, (topic, index): &Place, origin: Identity) -> Option<u64> {
+        let next = self.others.as_ref()?.next(input, topic, *index)?;
+        if self.keeps {
+            self.positions.insert(origin, next);
+            self.unsaved = true;
+        }
+        Some(next)
+    }
+
     fn save_where_due(&mut self, inlet: &Inlet, now: Mono, at_the_end: bool) {
         if self.unsaved && (at_the_end || now.since(self.saved) >= POSITIONS_EVERY) {
             self.file.save(inlet.name(), &self.positions);

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use super::config::{self, BROKERS, SASL};
 use super::consumer::{Begin, Setup};
 use super::input::Records;
+use super::offset_files::OffsetFiles;
 use super::sockets::Access;
 use crate::host;
 use crate::ingress::{OpenError, Source};
@@ -35,6 +36,8 @@ pub struct KafkaInPlan {
     pub access: Access,
     /// Where reading begins where nothing is stored.
     pub begin: Begin,
+    /// Where another program kept offsets that are taken over.
+    pub offset_files: Option<OffsetFiles>,
     /// The file of positions.
     pub positions: Option<PathBuf>,
     /// What a record becomes.
@@ -63,7 +66,14 @@ const START: Key = Key::or(
     "\"stored\"",
     "Where reading begins in a partition of which nothing is stored.",
 );
-const IN_KEYS: &[Key] = &[BROKERS, TOPICS, GROUP, PARTITIONS, START, tls::CLIENT_TLS, SASL];
+const OFFSET_FILES: Key = Key::new(
+    "offset_files",
+    Value::Text("Path with {topic} and {partition}", r"\{partition\}"),
+    "Files of offsets that a program with librdkafka kept, one for each partition: where reading \
+     begins in a partition of which nothing is stored.",
+);
+const IN_KEYS: &[Key] =
+    &[BROKERS, TOPICS, GROUP, PARTITIONS, START, OFFSET_FILES, tls::CLIENT_TLS, SASL];
 
 const FORMS: [(&str, As); 3] = [("line", As::Line), ("message", As::Message), ("json", As::Json)];
 const FORM_WORDS: [&str; 3] = words(&FORMS);
@@ -106,6 +116,10 @@ impl Input for KafkaInPlan {
             Some(entry) => Some(partitions(entry, report)?),
             None => None,
         };
+        let offset_files = match table.entry(&OFFSET_FILES) {
+            Some(entry) => Some(offset_files(entry, report)?),
+            None => None,
+        };
         let group = table.system_text(&GROUP, report).map(str::to_string);
         if group.is_some()
             && let Some(entry) = table.entry(&PARTITIONS)
@@ -120,6 +134,7 @@ impl Input for KafkaInPlan {
             group,
             access: access?,
             begin: begin?,
+            offset_files,
             positions,
             form: form.unwrap_or(As::Line),
         })
@@ -156,7 +171,8 @@ impl Input for KafkaInPlan {
         };
         let positions = follow::positions_of(self.positions.as_deref(), opening);
         let (brokers, access) = (self.brokers.clone(), self.access.clone());
-        Ok(vec![Box::new(Records { setup, brokers, access, positions })])
+        let offset_files = self.offset_files.clone();
+        Ok(vec![Box::new(Records { setup, brokers, access, positions, offset_files })])
     }
 }
 
@@ -197,6 +213,11 @@ fn partitions(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Vec<i32>> {
     partitions.sort_unstable();
     partitions.dedup();
     Some(partitions)
+}
+
+fn offset_files(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<OffsetFiles> {
+    let text = entry.text(report)?;
+    entry.accept(report, text.parse())
 }
 
 fn begin(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Begin> {
@@ -252,6 +273,8 @@ mod tests {
             ("topic = \"t\", start = \"yesterday\"", "must be \"stored\", \"beginning\", \"end\""),
             ("topic = \"t\", partitions = []", "a list of integers, as in [0, 1]"),
             ("topic = \"t\", partitions = [-1]", "a list of integers from 0 to 19999"),
+            ("topic = \"t\", offset_files = \"/o/{topic}-{partition}.offset\"", ""),
+            ("topic = \"t\", offset_files = \"/o\"", "must have a `{partition}`"),
             ("topic = \"t\", partitions = [0], group = \"g\"", "a `group` shares partitions out"),
         ] {
             let found = said(keys);

@@ -13,8 +13,8 @@
 //! - `cluster`: the brokers, who leads what, when to connect and to ask again;
 //! - `producer`: lines into partitions, their sequences, and what is kept with the position;
 //! - `consumer`: partitions into lines, whose offsets are their numbers;
-//! - `secrets`, `sockets`, `output`, `input`: the thread of an output or an input: passwords,
-//!   sockets, TLS, names, time.
+//! - `secrets`, `offset_files`, `sockets`, `output`, `input`: the thread of an output or an input:
+//!   passwords, offsets that other programs kept, sockets, TLS, names, time.
 //!
 //! The formats are those of the Apache Kafka protocol guide
 //! (<https://kafka.apache.org/protocol.html>) and of the message definitions in its source
@@ -30,6 +30,7 @@ mod input;
 pub mod input_config;
 mod messages;
 mod murmur2;
+pub mod offset_files;
 mod output;
 pub mod producer;
 mod records;

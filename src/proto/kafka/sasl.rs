@@ -123,7 +123,10 @@ impl Sasl {
             }
             Step::Last | Step::Done if !answer.is_empty() => {
                 // OAUTHBEARER says so why it refuses (RFC 7628, section 3.2.2).
-                Err(format!("the broker refuses: {}", String::from_utf8_lossy(answer)))
+                Err(format!(
+                    "the broker refuses: {}; correct what the command of `token` prints",
+                    String::from_utf8_lossy(answer)
+                ))
             }
             Step::Last | Step::Done => Ok(None),
         }

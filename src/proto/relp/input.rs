@@ -7,9 +7,9 @@ use crate::input::Pieces;
 use crate::proto::traits::Opening;
 use crate::sources;
 
-use super::client_session::ClientSession;
 use super::config::RelpInPlan;
 use super::origins::Owners;
+use super::server_session::ServerSession;
 
 /// Opens the input with the sockets it is given; reads nothing yet.
 ///
@@ -37,7 +37,7 @@ struct Relp {
 }
 
 impl Accept for Relp {
-    type Session = ClientSession;
+    type Session = ServerSession;
 
     const ACKNOWLEDGES: bool = true;
 
@@ -45,8 +45,8 @@ impl Accept for Relp {
         Pieces::default()
     }
 
-    fn session(&self, peer: sources::Source, _: bool) -> ClientSession {
-        ClientSession::new(peer, self.max_message, self.owners.clone())
+    fn session(&self, peer: sources::Source, _: bool) -> ServerSession {
+        ServerSession::new(peer, self.max_message, self.owners.clone())
     }
 
     fn plain_hint(&self) -> &'static str {

@@ -3,9 +3,9 @@
 
 mod certificate;
 pub mod client;
-pub mod client_session;
 pub mod config;
 pub mod input;
 pub mod origins;
+pub mod server_session;
 pub mod session;
 pub mod wire;

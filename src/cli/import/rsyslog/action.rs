@@ -2,24 +2,42 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::source::{by_fingerprint, list, words};
+use super::source::{by_fingerprint, bytes, list, size, words};
 use super::syntax::Object;
 use super::template::{self, Piece};
 use crate::cli::import::document::{Document, Table, quoted};
 use crate::cli::import::takes;
 
 /// Action parameters with no equivalent here: queues and retries are logweir's own.
-const NEEDLESS: [&str; 10] = [
+const NEEDLESS: [&str; 28] = [
     "queue.",
     "action.",
     "asyncwriting",
+    "closetimeout",
+    "config.enabled",
+    "conn.timeout",
+    "connecttimeout",
+    "dynafilecachesize",
+    "failonchownfailure",
     "flush",
     "iobuffersize",
     "sync",
     "name",
     "rebindinterval",
+    "resendlastmsg",
     "keepalive",
-    "zip",
+    "signalonclose",
+    "closetimeout",
+    "killunresponsive",
+    "forcesingleinstance",
+    "hup.",
+    "streamdriver.",
+    "timeout",
+    "udp.senddelay",
+    "udp.sendtoall",
+    "windowsize",
+    "ziplevel",
+    "partitions.auto",
 ];
 
 /// Earlier settings for the actions that follow.
@@ -41,7 +59,7 @@ pub(super) fn legacy(text: &str) -> Option<Object> {
     // A dash says that the file need not be synced; it may be before a template's name, too.
     let text = text.trim().trim_start_matches('-').trim_start();
     let (text, template) = match text.rsplit_once(';') {
-        Some((text, template)) => (text.trim(), template.trim()),
+        Some((text, template)) => (text.trim(), first_word(template)),
         None => (text, ""),
     };
     let mut keys: Vec<(&str, String)> = Vec::new();
@@ -52,7 +70,7 @@ pub(super) fn legacy(text: &str) -> Option<Object> {
     match first {
         '/' => {
             keys.push(("type", "omfile".into()));
-            keys.push(("file", text.into()));
+            keys.push(("file", first_word(text).into()));
         }
         '?' | '|' | '^' => {
             let (kind, key) = match first {
@@ -61,7 +79,7 @@ pub(super) fn legacy(text: &str) -> Option<Object> {
                 _ => ("omshell", "binary"),
             };
             keys.push(("type", kind.into()));
-            keys.push((key, text[1..].trim().into()));
+            keys.push((key, first_word(&text[1..]).into()));
         }
         '@' => {
             let protocol = if text.starts_with("@@") { "tcp" } else { "udp" };
@@ -71,6 +89,7 @@ pub(super) fn legacy(text: &str) -> Option<Object> {
                 Some((options, peer)) => (options, peer),
                 None => ("", rest),
             };
+            let peer = first_word(peer);
             let (host, port) = match peer.strip_prefix('[').and_then(|peer| peer.split_once(']')) {
                 Some((host, port)) => (host, port.trim_start_matches(':')),
                 None => peer.rsplit_once(':').unwrap_or((peer, "514")),
@@ -105,6 +124,10 @@ pub(super) fn legacy(text: &str) -> Option<Object> {
     Some(Object { kind: "action".into(), keys, ..Object::default() })
 }
 
+fn first_word(text: &str) -> &str {
+    text.split_whitespace().next().unwrap_or_default()
+}
+
 /// Converts an action to an output; `None` if that is impossible, which is reported.
 pub(super) fn output(
     object: &Object,
@@ -113,17 +136,28 @@ pub(super) fn output(
     document: &mut Document,
 ) -> Option<Table> {
     let kind = object.get("type").to_ascii_lowercase();
+    let kind = kind.trim_start_matches("builtin:").to_string();
+    document.place = at.to_string();
     let made = match kind.as_str() {
+        "omfile" if object.get("file") == "/dev/null" => return None,
+        "omfile" if STDOUT.contains(&object.get("file")) => stdout(object, defaults, document),
+        "omfile" if object.get("file").starts_with("/dev/") => {
+            device(object.get("file"), (object, defaults), document)
+        }
         "omfile" => file(object, defaults, document),
+        "omstdout" => stdout(object, defaults, document),
         "omfwd" => forward(object, defaults, document),
-        "omrelp" => relp(object, document),
-        "omprog" => program(object, document),
+        "omrelp" => relp(object, defaults, document),
+        "omprog" => program(object, defaults, document),
         "omusrmsg" => users(object, document),
-        "ompipe" => Err("a named pipe: let its reader be the command of a pipe output".into()),
+        "ompipe" if object.get("pipe") == "/dev/xconsole" => {
+            Err("nobody reads it today; else pipe = \"exec cat >/dev/xconsole\"".into())
+        }
+        "ompipe" => device(object.get("pipe"), (object, defaults), document),
         "omshell" => {
             Err("a program for each message: a pipe output has one that reads them all".into())
         }
-        "omkafka" => Err("an output with kafka = { brokers = […], topic = \"…\" }".into()),
+        "omkafka" => broker(object, defaults, document),
         "omelasticsearch" | "omhttp" | "mmjsonparse" | "mmnormalize" => {
             Err("pipe the lines, format = \"json\", through a program that sends them".into())
         }
@@ -131,7 +165,11 @@ pub(super) fn output(
             Err("pipe the lines, format = \"json\", through a program that inserts them".into())
         }
         "ommail" => Err("pipe the lines through a program that sends mail, with a `rate`".into()),
-        "omjournal" | "omstdout" | "omuxsock" => Err("pipe the lines through `logger`".into()),
+        "omjournal" | "omuxsock" => Err("pipe the lines through `logger`".into()),
+        "omhiredis" | "omrabbitmq" | "omczmq" | "omclickhouse" | "omhdfs" | "omsnmp" => {
+            Err("pipe the lines, format = \"json\", through a program that sends them".into())
+        }
+        "omgssapi" => Err("forward through TLS: tls:// or relp+tls://".into()),
         "omdiscard" => return None,
         other => Err(format!("logweir has nothing like {other}")),
     };
@@ -143,6 +181,7 @@ pub(super) fn output(
         }
     };
     table.comment(at);
+    every_nth(&mut table, object, at, document);
     let known = ["type", "template", "file", "dynafile", "target", "port", "protocol", "users"];
     let known =
         |key: &str| known.contains(&key) || NEEDLESS.iter().any(|word| key.starts_with(word));
@@ -155,8 +194,29 @@ pub(super) fn output(
     Some(table)
 }
 
+/// Names of standard output.
+const STDOUT: [&str; 4] = ["/dev/stdout", "/proc/self/fd/1", "/dev/fd/1", "/proc/1/fd/1"];
+
+/// An action for some of its messages alone.
+fn every_nth(table: &mut Table, object: &Object, at: &str, document: &mut Document) {
+    let nth = object.get("action.execonlyeverynthtime");
+    if nth.parse::<u64>().is_ok_and(|nth| nth > 1) {
+        table.raw("sample", nth.to_string());
+    }
+    let seconds = object.get("action.execonlyonceeveryinterval");
+    if !["", "0"].contains(&seconds) {
+        let what = format!("an action once in {seconds} seconds");
+        document.leave(at, &what, "a `rate` on the output, as in \"1/m\"");
+    }
+}
+
 /// Parameters that an output's keys represent, or that match its defaults.
-const CARRIED: [&str; 14] = [
+const CARRIED: [&str; 19] = [
+    "pipe",
+    "broker",
+    "topic",
+    "confparam",
+    "tcp_framedelimiter",
     "fileowner",
     "filegroup",
     "dirowner",
@@ -173,40 +233,59 @@ const CARRIED: [&str; 14] = [
     "maxmessagesize",
 ];
 
-/// A word for the name of an output.
+/// A word for the name of an output: the last part of a path that has one of its own.
 fn word_of(path: &str) -> String {
-    let base = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
-    let base = base.split(['.', '%', '{']).find(|part| !part.is_empty()).unwrap_or("file");
-    base.to_string()
+    let own = |part: &str| {
+        let mut rest = part;
+        let mut literal = String::new();
+        // Without fields and parts of the time.
+        while let Some(at) = rest.find(['{', '%']) {
+            literal += &rest[..at];
+            rest = match rest[at..].starts_with('{') {
+                true => rest[at..].split_once('}').map_or("", |(_, rest)| rest),
+                false => rest.get(at + 2..).unwrap_or(""),
+            };
+        }
+        literal += rest;
+        let name = literal.split('.').next().unwrap_or("").trim_matches(['-', '_']).to_string();
+        name.contains(|c: char| c.is_alphanumeric()).then_some(name)
+    };
+    path.rsplit('/').find_map(own).unwrap_or_else(|| "file".into())
 }
 
-/// The format that an action names; `default` if it names none.
+/// Sets the format that an action names, or `default` if it names none. What cannot be expressed is
+/// reported, and the lines are written in the default format.
 fn format(
     table: &mut Table,
-    object: &Object,
-    defaults: &Defaults,
+    (object, defaults): (&Object, &Defaults),
     default: &str,
-) -> Result<(), String> {
+    document: &mut Document,
+) {
     let name = match object.get("template") {
         "" => default,
         name => name,
     };
-    let format =
-        match (template::built_in(name), defaults.templates.get(&name.to_ascii_lowercase())) {
-            (Some(format), _) => format.to_string(),
-            (None, Some(pieces)) => template::format(pieces)
-                .map_err(|what| format!("the template {name} has {what}: choose a `format`"))?,
-            (None, None) => return Err(format!("there is no template {name}: choose a `format`")),
-        };
-    if format == "line" {
-        return Ok(());
+    let own = defaults.templates.get(&name.to_ascii_lowercase());
+    let made = match (template::built_in(name), own) {
+        (Some(format), _) => Ok(format.to_string()),
+        (None, Some(pieces)) => template::format(pieces).map_err(|what| format!("it has {what}")),
+        (None, None) => Err("there is none".into()),
+    };
+    let made = made.and_then(|format| {
+        let probe = format!("[output.o]\nfile = \"/o\"\nformat = {}", quoted(&format));
+        match format == "line" || takes(&probe) {
+            true => Ok(format),
+            false => Err(format!("format = {} is not taken", quoted(&format))),
+        }
+    });
+    let format = made.unwrap_or_else(|why| {
+        let (at, what) = (document.place.clone(), format!("the template {name}"));
+        document.leave(&at, &what, &format!("{why}: choose another `format`"));
+        template::built_in(default).unwrap_or("text").to_string()
+    });
+    if format != "line" {
+        table.text("format", &format);
     }
-    let probe = format!("[output.o]\nfile = \"/o\"\nformat = {}", quoted(&format));
-    if !takes(&probe) {
-        return Err(format!("format = {} is not taken by this version", quoted(&format)));
-    }
-    table.text("format", &format);
-    Ok(())
 }
 
 fn file(object: &Object, defaults: &Defaults, document: &mut Document) -> Result<Table, String> {
@@ -225,8 +304,10 @@ fn file(object: &Object, defaults: &Defaults, document: &mut Document) -> Result
     }
     let mut table = Table::new("output", document.name(&word_of(&path)));
     table.text("file", &path);
-    let default = defaults.file.get("template").map_or("RSYSLOG_FileFormat", String::as_str);
-    format(&mut table, object, defaults, default)?;
+    if template::has_time(&path) {
+        table.text("time_zone", "local");
+    }
+    format(&mut table, (object, defaults), of_files(defaults), document);
     for (key, ours) in [
         ("fileowner", "owner"),
         ("filegroup", "group"),
@@ -247,6 +328,54 @@ fn file(object: &Object, defaults: &Defaults, document: &mut Document) -> Result
             }
         }
     }
+    Ok(table)
+}
+
+/// The template of files that name none.
+fn of_files(defaults: &Defaults) -> &str {
+    defaults.file.get("template").map_or("RSYSLOG_FileFormat", String::as_str)
+}
+
+/// Standard output.
+fn stdout(object: &Object, defaults: &Defaults, document: &mut Document) -> Result<Table, String> {
+    let mut table = Table::new("output", document.name("stdout"));
+    table.raw("stdout", "true".into());
+    format(&mut table, (object, defaults), of_files(defaults), document);
+    Ok(table)
+}
+
+/// A device or a named pipe: a program waits for it, so nothing else does.
+fn device(
+    path: &str,
+    (object, defaults): (&Object, &Defaults),
+    document: &mut Document,
+) -> Result<Table, String> {
+    if !path.starts_with('/') || path.contains(['\'', '\\']) {
+        return Err("a pipe output whose command writes there".into());
+    }
+    let mut table = Table::new("output", document.name(&word_of(path)));
+    table.text("pipe", &format!("exec cat >'{path}'"));
+    format(&mut table, (object, defaults), of_files(defaults), document);
+    Ok(table)
+}
+
+/// A topic of Kafka.
+fn broker(object: &Object, defaults: &Defaults, document: &mut Document) -> Result<Table, String> {
+    let brokers: Vec<_> = words(object.get("broker")).collect();
+    let topic = object.get("topic");
+    if topic.is_empty() || object.get("dynatopic") == "on" {
+        return Err("an output with kafka = { brokers = […], topic = \"…\" }".into());
+    }
+    let brokers = if brokers.is_empty() { vec!["localhost:9092".to_string()] } else { brokers };
+    let mut table = Table::new("output", document.name(topic));
+    let brokers = list(&brokers);
+    table.raw("kafka", format!("{{ brokers = {brokers}, topic = {} }}", quoted(topic)));
+    for setting in words(object.get("confparam")) {
+        let instead = "see KAFKA in logweir.toml(5): tls, sasl, compress, timeout";
+        let at = document.place.clone();
+        document.leave(&at, &format!("confParam {setting}"), instead);
+    }
+    format(&mut table, (object, defaults), "RSYSLOG_FileFormat", document);
     Ok(table)
 }
 
@@ -275,9 +404,11 @@ fn forward(object: &Object, defaults: &Defaults, document: &mut Document) -> Res
                 && defaults.forward.get("streamdrivermode").is_some_and(|mode| mode == "1");
         let scheme = if tls { "tls" } else { "tcp" };
         table.text("forward", &format!("{scheme}://{host}:{port}"));
-        if !tls && object.get("tcp_framing") != "octet-counted" {
-            table
-                .comment("With octet counting, which rsyslog and syslog-ng read on the same port.");
+        if object.get("tcp_framing") != "octet-counted" {
+            table.text("framing", "newline");
+        }
+        if !["", "10"].contains(&object.get("tcp_framedelimiter")) {
+            return Err("only a newline ends messages, or their lengths stand before them".into());
         }
         if tls {
             let of = |key: &str| match object.get(key) {
@@ -285,14 +416,24 @@ fn forward(object: &Object, defaults: &Defaults, document: &mut Document) -> Res
                 own => own.to_string(),
             };
             let known = (of("streamdriverauthmode"), of("streamdriverpermittedpeers"));
-            client_tls(&mut table, &defaults.tls, (&known.0, &known.1));
+            let [ca, cert, key] = &defaults.tls;
+            let or = |key: &str, other: &String| match object.get(key) {
+                "" => other.clone(),
+                own => own.to_string(),
+            };
+            let files = [
+                or("streamdriver.cafile", ca),
+                or("streamdriver.certfile", cert),
+                or("streamdriver.keyfile", key),
+            ];
+            client_tls(&mut table, &files, (&known.0, &known.1));
         }
-        format(&mut table, object, defaults, default)?;
+        format(&mut table, (object, defaults), default, document);
         spool(&mut table, object);
         return Ok(table);
     }
     table.text("udp", &format!("{host}:{port}"));
-    format(&mut table, object, defaults, default)?;
+    format(&mut table, (object, defaults), default, document);
     Ok(table)
 }
 
@@ -309,7 +450,10 @@ fn client_tls(table: &mut Table, [ca, cert, key]: &[String; 3], (auth, peers): (
     let peers: Vec<_> = words(peers).collect();
     match way {
         "fingerprint" => keys.push(by_fingerprint(&peers)),
-        "name" if !peers.is_empty() => keys.push(format!("name = {}", list(&peers))),
+        "name" if !peers.is_empty() => {
+            table.comment(COMMON_NAME);
+            keys.push(format!("name = {}", list(&peers)));
+        }
         "anon" => table.comment("rsyslog takes any certificate of this peer; logweir checks it."),
         _ => {}
     }
@@ -318,6 +462,10 @@ fn client_tls(table: &mut Table, [ca, cert, key]: &[String; 3], (auth, peers): (
     }
 }
 
+/// What is not the same about names of certificates.
+pub(super) const COMMON_NAME: &str = "Names are those in a certificate's subjectAltName; rsyslog \
+                                      takes its common name, too: see docs/security.md.";
+
 /// A queue on disk is a spool.
 fn spool(table: &mut Table, object: &Object) {
     let name = object.get("queue.filename");
@@ -325,21 +473,13 @@ fn spool(table: &mut Table, object: &Object) {
         return;
     }
     let mut keys = format!("dir = {}", quoted(&format!("/var/spool/logweir/{name}")));
-    let size = object.get("queue.maxdiskspace").to_ascii_lowercase();
-    let digits = size.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &size[digits.len()..] {
-        "k" => "KiB",
-        "m" => "MiB",
-        "g" => "GiB",
-        _ => "",
-    };
-    if !digits.is_empty() && !unit.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        keys += &format!(", max_size = \"{digits}{unit}\"");
+    if let Some(bytes) = bytes(object.get("queue.maxdiskspace")).filter(|bytes| *bytes > 0) {
+        keys += &format!(", max_size = {}", quoted(&size(bytes)));
     }
     table.raw("spool", format!("{{ {keys} }}"));
 }
 
-fn relp(object: &Object, document: &mut Document) -> Result<Table, String> {
+fn relp(object: &Object, defaults: &Defaults, document: &mut Document) -> Result<Table, String> {
     let (host, tls) = (object.get("target"), object.get("tls") == "on");
     if host.is_empty() {
         return Err("it names no target".into());
@@ -357,16 +497,12 @@ fn relp(object: &Object, document: &mut Document) -> Result<Table, String> {
         let files = [of("tls.cacert"), of("tls.mycert"), of("tls.myprivkey")];
         client_tls(&mut table, &files, (&of("tls.authmode"), &of("tls.permittedpeer")));
     }
-    let name = object.get("template");
-    match template::built_in(name).or_else(|| name.is_empty().then_some("rfc3164")) {
-        Some(format) => table.text("format", format),
-        None => return Err(format!("the template {name}: choose a `format`")),
-    }
+    format(&mut table, (object, defaults), "RSYSLOG_ForwardFormat", document);
     spool(&mut table, object);
     Ok(table)
 }
 
-fn program(object: &Object, document: &mut Document) -> Result<Table, String> {
+fn program(object: &Object, defaults: &Defaults, document: &mut Document) -> Result<Table, String> {
     let command = object.get("binary");
     if command.is_empty() {
         return Err("it names no binary".into());
@@ -374,7 +510,7 @@ fn program(object: &Object, document: &mut Document) -> Result<Table, String> {
     let word = command.split_whitespace().next().map_or_else(|| "pipe".into(), word_of);
     let mut table = Table::new("output", document.name(&word));
     table.text("pipe", &format!("exec {command}"));
-    table.text("format", "text");
+    format(&mut table, (object, defaults), "RSYSLOG_FileFormat", document);
     Ok(table)
 }
 

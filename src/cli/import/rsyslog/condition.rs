@@ -42,6 +42,30 @@ pub(in crate::cli::import) struct Atom {
     pub(in crate::cli::import) not: bool,
 }
 
+impl Atom {
+    /// Returns whether [`Atom::passes`] knows: not of networks and most regexes.
+    fn decides(&self) -> bool {
+        let is_any = self.test == Test::Regex && self.values == ["."];
+        is_any || self.test != Test::Regex && !self.values.iter().any(|value| value.contains('/'))
+    }
+
+    /// Returns whether a value that is not empty passes.
+    fn passes(&self, value: &str) -> bool {
+        let lower = |text: &str| match self.ignore_case {
+            true => text.to_lowercase(),
+            false => text.to_string(),
+        };
+        let value = lower(value);
+        let fits = |wanted: &String| match self.test {
+            Test::Is => value == lower(wanted),
+            Test::Contains => value.contains(&lower(wanted)),
+            Test::Begins => value.starts_with(&lower(wanted)),
+            Test::Regex => true,
+        };
+        self.values.iter().any(fits) != self.not
+    }
+}
+
 /// The messages with one of these priorities that pass all tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli::import) struct Part {
@@ -62,7 +86,30 @@ impl Part {
     pub(in crate::cli::import) fn and(&self, other: &Self) -> Self {
         let mut atoms = self.atoms.clone();
         atoms.extend(other.atoms.iter().filter(|atom| !self.atoms.contains(atom)).cloned());
-        Self { pri: self.pri.and(other.pri), atoms }
+        let mut part = Self { pri: self.pri.and(other.pri), atoms };
+        part.simplify();
+        part
+    }
+
+    /// Where a field must have one of some values, its other tests are done here and now.
+    fn simplify(&mut self) {
+        let is_list = |atom: &Atom| {
+            let is_field = matches!(atom.property, Property::Field(_));
+            is_field && atom.test == Test::Is && !atom.not && !atom.ignore_case && atom.decides()
+        };
+        let Some(at) = self.atoms.iter().position(is_list) else { return };
+        let mut list = self.atoms.remove(at);
+        self.atoms.retain(|other| {
+            let decides = other.property == list.property && other.decides();
+            if decides {
+                list.values.retain(|value| other.passes(value));
+            }
+            !decides
+        });
+        if list.values.is_empty() {
+            self.pri = PriSet::NONE;
+        }
+        self.atoms.insert(at.min(self.atoms.len()), list);
     }
 
     /// Returns whether no message can be in it.
@@ -167,7 +214,7 @@ pub(in crate::cli::import) fn filter(text: &str) -> Result<Parts, Unsaid> {
     let (name, operation) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let value = words.next().unwrap_or_default();
     let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-    let value = value.ok_or_else(|| text.to_string())?.replace("\\\"", "\"").replace("\\\\", "\\");
+    let value = unescaped(value.ok_or_else(|| text.to_string())?);
     let (operation, is_not) =
         operation.strip_prefix('!').map_or((operation, false), |operation| (operation, true));
     let operation = match operation.to_ascii_lowercase().as_str() {
@@ -179,6 +226,16 @@ pub(in crate::cli::import) fn filter(text: &str) -> Result<Parts, Unsaid> {
     };
     let parts = compare(name, &operation, &value)?;
     if is_not { not(&parts) } else { Ok(parts) }
+}
+
+/// What a quoted text of a property filter says: a backslash stands for what follows it.
+fn unescaped(text: &str) -> String {
+    let mut chars = text.chars();
+    let mut out = String::new();
+    while let Some(c) = chars.next() {
+        out.extend(if c == '\\' { chars.next() } else { Some(c) });
+    }
+    out
 }
 
 /// Parses the condition of an `if`.
@@ -205,6 +262,18 @@ fn tokens(text: &str) -> Result<Vec<Token>, Unsaid> {
     let mut tokens = Vec::new();
     let mut rest = text.trim_start();
     while let Some(c) = rest.chars().next() {
+        if c == '#' || rest.starts_with("/*") {
+            let end = if c == '#' { "\n" } else { "*/" };
+            rest = rest.split_once(end).map_or("", |(_, rest)| rest).trim_start();
+            continue;
+        }
+        // A line of old that goes on.
+        if let Some(next) = rest.strip_prefix('\\')
+            && (next.is_empty() || next.starts_with(['\n', '\r']))
+        {
+            rest = next.trim_start();
+            continue;
+        }
         let (word, quoted, used) = if c == '"' || c == '\'' {
             let (word, used) = quoted(rest, c).ok_or("a text without its end")?;
             (word, true, used)
@@ -215,7 +284,9 @@ fn tokens(text: &str) -> Result<Vec<Token>, Unsaid> {
         } else if "()<>,&+-[]".contains(c) {
             (c.to_string(), false, 1)
         } else {
-            let end = rest.find(|c: char| c.is_whitespace() || "()<>=!,&[]\"'".contains(c));
+            // The names of variables have a sign that is an operator elsewhere, as in `$!a!b`.
+            let ends = if rest.starts_with("$!") { "()<>=,&[]\"'" } else { "()<>=!,&[]\"'" };
+            let end = rest.find(|c: char| c.is_whitespace() || ends.contains(c));
             let end = end.unwrap_or(rest.len()).max(c.len_utf8());
             (rest[..end].to_string(), false, end)
         };
@@ -339,6 +410,10 @@ fn function(name: &str, tokens: &mut Vec<Token>) -> Result<Parts, Unsaid> {
         ("re_match", [property, regex]) => {
             compare(property.text.trim_start_matches('$'), "re", &regex.text)
         }
+        ("re_match_i", [property, regex]) => {
+            let regex = format!("(?i){}", regex.text);
+            compare(property.text.trim_start_matches('$'), "re", &regex)
+        }
         _ => Err(format!("the function {name}()")),
     }
 }
@@ -357,7 +432,8 @@ fn compare(name: &str, sign: &str, value: &str) -> Result<Parts, Unsaid> {
         _ => value,
     };
     let property = match name.as_str() {
-        "programname" | "app-name" | "syslogtag" => Property::Field("app"),
+        "programname" => Property::Field("program"),
+        "app-name" | "syslogtag" => Property::Field("app"),
         "hostname" | "source" => Property::Field("host"),
         "fromhost-ip" => Property::Field("source"),
         "procid" => Property::Field("procid"),
@@ -376,9 +452,37 @@ fn compare(name: &str, sign: &str, value: &str) -> Result<Parts, Unsaid> {
         "re" | "bre" => (Test::Regex, false),
         _ => return Err(format!("the operation {sign}")),
     };
-    let not = ["!=", "<>"].contains(&sign);
-    let atom = Atom { property, test, values: vec![value.clone()], ignore_case, not };
-    Ok(vec![Part { pri: PriSet::ALL, atoms: vec![atom] }])
+    let atom = Atom { property, test, values: vec![value.clone()], ignore_case, not: false };
+    let mut parts = vec![Part { pri: PriSet::ALL, atoms: vec![atom] }];
+    let is_own = match test {
+        Test::Is => value == OWN_ADDRESS,
+        Test::Contains => OWN_ADDRESS.contains(value.as_str()),
+        Test::Begins => OWN_ADDRESS.starts_with(value.as_str()),
+        Test::Regex => false,
+    };
+    if property == Property::Field("source") && is_own {
+        parts.push(Part { pri: PriSet::ALL, atoms: vec![own()] });
+    }
+    if ["!=", "<>"].contains(&sign) { not(&parts) } else { Ok(parts) }
+}
+
+/// The address that rsyslog gives to messages of this host itself, which have none here.
+const OWN_ADDRESS: &str = "127.0.0.1";
+
+/// The test that a message passes if it has no address.
+fn own() -> Atom {
+    let property = Property::Field("source");
+    Atom { property, test: Test::Regex, values: vec![".".into()], ignore_case: false, not: true }
+}
+
+/// The same condition where every message has an address.
+pub(in crate::cli::import) fn of_others(mut parts: Parts) -> Parts {
+    let (own, other) = (own(), Atom { not: false, ..own() });
+    parts.retain(|part| !part.atoms.contains(&own));
+    for part in &mut parts {
+        part.atoms.retain(|atom| *atom != other);
+    }
+    parts
 }
 
 /// Converts a POSIX basic regular expression to an extended one: in the former, `+`, `?`, `|`,
@@ -478,6 +582,34 @@ mod tests {
         {
             assert_eq!(modern(basic), wanted);
         }
+    }
+
+    #[test]
+    fn messages_of_this_host_have_an_address_in_conditions() {
+        let keys = |text: &str, has_own: bool| {
+            let parts = expression(text).unwrap();
+            let parts = if has_own { parts } else { of_others(parts) };
+            let chains = parts.iter().map(|part| {
+                let chain = super::super::select::chain(part).unwrap();
+                format!("{:?}", chain.into_iter().flatten().map(|(_, v)| v).collect::<Vec<_>>())
+            });
+            chains.collect::<Vec<_>>().join(" or ")
+        };
+        let is = "$fromhost-ip == '127.0.0.1'";
+        assert_eq!(keys(is, false), "[[\"127.0.0.1\"]]");
+        assert_eq!(keys(is, true), "[[\"127.0.0.1\"]] or [[\"*\", \"!~.\"]]");
+        let is_not = "$fromhost-ip != '127.0.0.1'";
+        assert_eq!(keys(is_not, false), "[[\"*\", \"!127.0.0.1\"]]");
+        assert_eq!(keys(is_not, true), "[[\"~.\", \"!127.0.0.1\"]]");
+        let net = "$fromhost-ip startswith '10.'";
+        assert_eq!(keys(net, true), keys(net, false));
+        // What cannot be is left out.
+        let both = expression("$fromhost-ip == '10.0.0.1' and $fromhost-ip startswith '192.'");
+        assert_eq!(both, Ok(Parts::new()));
+        assert_eq!(
+            keys("$fromhost-ip == '10.0.0.1' and $fromhost-ip != '1.1.1.1'", true),
+            "[[\"10.0.0.1\"]]"
+        );
     }
 
     #[test]

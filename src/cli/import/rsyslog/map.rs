@@ -3,15 +3,18 @@
 //! The messages that reach a statement are a stream: nodes by name, and the parts of their messages
 //! ([`Flow`]). An action takes from it the messages of its conditions; `stop` removes messages.
 
+mod define;
+mod directive;
+mod receive;
+
 use std::collections::BTreeMap;
 
 use super::Placed;
 use super::action::{self, Defaults};
 use super::condition::{self, Part, Parts};
 use super::select;
-use super::source::{self, Settings};
+use super::source::Settings;
 use super::syntax::{Body, Object, Statement};
-use super::template;
 use crate::cli::import::document::{Document, Table};
 use crate::cli::import::refusal;
 
@@ -37,14 +40,19 @@ struct Mapper<'d> {
     rulesets: BTreeMap<String, (String, Vec<Statement>)>,
     /// The inputs of each ruleset; those of the main one under the empty name.
     inputs: BTreeMap<String, Vec<String>>,
-    /// The settings from legacy directives for the inputs and actions that follow.
-    address: String,
-    ruleset: String,
+    /// The module of each input, without `im`.
+    kinds: BTreeMap<String, String>,
+    /// The ruleset of inputs that name none, if that is not the main one.
+    main: String,
+    /// Parameters from legacy directives for the next input of each module.
+    next: BTreeMap<&'static str, BTreeMap<String, String>>,
     file: String,
-    /// The tags of followed files, each with its place and its input.
-    tags: Vec<(String, String, String)>,
     /// Parameters from legacy directives for the next action alone.
     pending: BTreeMap<String, String>,
+    /// The last output: the next may be there for when it fails.
+    last: Option<String>,
+    /// Whether legacy actions are for when the one before fails.
+    is_spare: bool,
 }
 
 /// The main ruleset, as `$RuleSet` names it.
@@ -73,11 +81,13 @@ pub(super) fn all(statements: &[Placed], document: &mut Document) {
         squeezes: false,
         rulesets: BTreeMap::new(),
         inputs: BTreeMap::new(),
-        address: String::new(),
-        ruleset: String::new(),
+        kinds: BTreeMap::new(),
+        main: String::new(),
+        next: BTreeMap::new(),
         file: String::new(),
-        tags: Vec::new(),
         pending: BTreeMap::new(),
+        last: None,
+        is_spare: false,
     };
     // Templates and globals apply wherever they are; inputs need the latter.
     for placed in statements {
@@ -89,7 +99,6 @@ pub(super) fn all(statements: &[Placed], document: &mut Document) {
         mapper.file.clone_from(&placed.file);
         mapper.receive(&placed.statement);
     }
-    mapper.ruleset.clear();
     let (main, others) = by_ruleset(statements);
     for (name, placed) in others {
         let empty = (placed.file.clone(), Vec::new());
@@ -108,13 +117,6 @@ pub(super) fn all(statements: &[Placed], document: &mut Document) {
             mapper.statements(&statements, flow, 0);
         }
     }
-    for (tag, at, input) in std::mem::take(&mut mapper.tags) {
-        if mapper.document.selects("app", &tag) {
-            let what = format!("a condition on the tag {tag} of a followed file");
-            let instead = format!("its lines have no app: take them by from = \"{input}\"");
-            mapper.document.leave(&at, &what, &instead);
-        }
-    }
     if !document.has("input") {
         document.leave("the whole", "there is no input", "add an [input.NAME]");
     }
@@ -127,183 +129,6 @@ impl Mapper<'_> {
     fn at(&self, line: usize) -> String {
         format!("{}:{line}", self.file)
     }
-
-    /// The messages that reach a ruleset; nothing if all inputs belong to others.
-    fn flow_of(&mut self, ruleset: &str) -> Option<Flow> {
-        let mut from = match self.inputs.get(ruleset) {
-            Some(inputs) => inputs.clone(),
-            None if self.inputs.is_empty() => Vec::new(),
-            None => return None,
-        };
-        if self.squeezes {
-            let mut table = Table::new("filter", self.document.name("repeats"));
-            if !from.is_empty() {
-                table.texts("from", &from);
-            }
-            table.text("squeeze", "30s");
-            from = vec![table.name().to_string()];
-            self.document.push(table);
-        }
-        Some(Flow { from, rest: Part::all() })
-    }
-
-    // ---- what is known wherever it stands
-
-    fn define(&mut self, statement: &Statement) {
-        match &statement.body {
-            Body::Directive(name, value) => self.define_legacy(name, value),
-            Body::Object(object) => self.define_object(object, statement.line),
-            _ => {}
-        }
-    }
-
-    fn define_legacy(&mut self, name: &str, value: &str) {
-        let mut tls = |at: usize| self.defaults.tls[at] = value.to_string();
-        match name {
-            // $template NAME,"text",options
-            "template" => {
-                if let Some((name, rest)) = value.split_once(',') {
-                    let text = rest.trim().strip_prefix('"').unwrap_or(rest);
-                    let text = text.rfind('"').map_or(text, |end| &text[..end]);
-                    let pieces = template::pieces(&text.replace("\\\"", "\""));
-                    self.defaults.templates.insert(name.trim().to_ascii_lowercase(), pieces);
-                }
-            }
-            "defaultnetstreamdrivercafile" => tls(0),
-            "defaultnetstreamdrivercertfile" => tls(1),
-            "defaultnetstreamdriverkeyfile" => tls(2),
-            "inputtcpserverstreamdrivermode" => self.settings.tls = value == "1",
-            "inputtcpserverstreamdriverauthmode" => self.settings.auth = value.into(),
-            "inputtcpserverstreamdriverpermittedpeer" => {
-                self.settings.peers.extend(source::words(value));
-            }
-            "markmessageperiod" => self.settings.mark = value.into(),
-            "escapecontrolcharactersonreceive" => self.settings.is_raw = value == "off",
-            "repeatedmsgreduction" => self.squeezes = value.eq_ignore_ascii_case("on"),
-            _ => {}
-        }
-    }
-
-    fn define_object(&mut self, object: &Object, line: usize) {
-        match object.kind.as_str() {
-            "template" => match template::read(object) {
-                Some(pieces) => {
-                    let name = object.get("name").to_ascii_lowercase();
-                    self.defaults.templates.insert(name, pieces);
-                }
-                None => {
-                    let at = self.at(line);
-                    let what = format!("the template {}", object.get("name"));
-                    self.document.leave(&at, &what, "write the output's `format`");
-                }
-            },
-            "ruleset" => {
-                let file = self.file.clone();
-                let name = object.get("name").to_string();
-                self.rulesets.insert(name, (file, object.inside.clone()));
-            }
-            "global" => {
-                self.settings.is_raw |=
-                    object.get("parser.escapecontrolcharactersonreceive") == "off";
-                for (at, key) in [
-                    "defaultnetstreamdrivercafile",
-                    "defaultnetstreamdrivercertfile",
-                    "defaultnetstreamdriverkeyfile",
-                ]
-                .iter()
-                .enumerate()
-                {
-                    if !object.get(key).is_empty() {
-                        self.defaults.tls[at] = object.get(key).to_string();
-                    }
-                }
-            }
-            "module" => match object.get("load").to_ascii_lowercase().as_str() {
-                "builtin:omfile" => self.defaults.file.extend(object.keys.clone()),
-                "builtin:omfwd" => self.defaults.forward.extend(object.keys.clone()),
-                "imtcp" => {
-                    self.settings.tls |= object.get("streamdriver.mode") == "1";
-                    self.settings.auth = object.get("streamdriver.authmode").into();
-                    self.settings.peers = source::words(object.get("permittedpeer")).collect();
-                }
-                _ => {}
-            },
-            _ => {}
-        }
-    }
-
-    fn share_tls(&mut self) {
-        let [ca, cert, key] = self.defaults.tls.clone();
-        (self.settings.ca, self.settings.cert, self.settings.key) = (ca, cert, key);
-    }
-
-    // ---- inputs
-
-    fn receive(&mut self, statement: &Statement) {
-        let at = self.at(statement.line);
-        let (name, ruleset) = match &statement.body {
-            Body::Object(object) if object.kind == "input" => {
-                let name = source::input(object, &self.settings, &at, self.document);
-                (name, object.get("ruleset").to_string())
-            }
-            Body::Object(object) if object.kind == "module" => {
-                let module = object.get("load").to_ascii_lowercase();
-                (
-                    source::of_module(&module, object, &self.settings, &at, self.document),
-                    String::new(),
-                )
-            }
-            Body::Directive(name, value) => {
-                (self.receive_legacy(name, value, &at), self.ruleset.clone())
-            }
-            _ => return,
-        };
-        if let (Some(name), Body::Object(object)) = (&name, &statement.body)
-            && !object.get("tag").is_empty()
-        {
-            let tag = object.get("tag").trim_end_matches(':').to_string();
-            self.tags.push((tag, at, name.clone()));
-        }
-        if let Some(name) = name {
-            self.inputs.entry(ruleset).or_default().push(name);
-        }
-    }
-
-    fn receive_legacy(&mut self, name: &str, value: &str, at: &str) -> Option<String> {
-        let kind = match name {
-            "modload" => {
-                let module = value.trim_end_matches(".so").to_ascii_lowercase();
-                let mut object = Object::default();
-                object.keys.insert("interval".into(), self.settings.mark.clone());
-                return source::of_module(&module, &object, &self.settings, at, self.document);
-            }
-            "udpserveraddress" => {
-                self.address = value.into();
-                return None;
-            }
-            "inputtcpserverbindruleset"
-            | "inputudpserverbindruleset"
-            | "inputrelpserverbindruleset" => {
-                self.ruleset = value.into();
-                return None;
-            }
-            "addunixlistensocket" => "imuxsock",
-            "udpserverrun" => "imudp",
-            "inputtcpserverrun" => "imtcp",
-            "inputrelpserverrun" => "imrelp",
-            _ => return None,
-        };
-        let mut object = Object { kind: "input".into(), ..Object::default() };
-        let mut set = |key: &str, value: &str| object.keys.insert(key.into(), value.into());
-        set("type", kind);
-        set(if kind == "imuxsock" { "socket" } else { "port" }, value);
-        if kind == "imudp" {
-            set("address", &self.address.clone());
-        }
-        source::input(&object, &self.settings, at, self.document)
-    }
-
-    // ---- what is done with messages
 
     /// Processes statements; returns the flow after them, if any remains.
     fn statements(
@@ -325,6 +150,11 @@ impl Mapper<'_> {
         depth: usize,
     ) -> Option<Flow> {
         let at = self.at(statement.line);
+        if let Body::Object(object) = &statement.body
+            && !self.is_used(object, statement.line)
+        {
+            return flow;
+        }
         match &statement.body {
             Body::Directive(name, value) => self.directive(name, value, &at),
             Body::Object(object) if object.kind == "action" => {
@@ -337,12 +167,12 @@ impl Mapper<'_> {
                 return self.filter(filter, actions, flow, &at);
             }
             Body::If { condition, then, or_else } => {
-                let parts = condition::expression(condition);
+                let parts = condition::expression(condition).map(|parts| self.received(parts));
                 let text = format!("if {condition}");
                 return self.branch((&text, parts), (then, or_else), flow, (depth, &at));
             }
             Body::Block { filter, inside } => {
-                let parts = condition::filter(filter);
+                let parts = condition::filter(filter).map(|parts| self.received(parts));
                 return self.branch((filter, parts), (inside, &[]), flow, (depth, &at));
             }
             Body::Stop => return None,
@@ -362,63 +192,10 @@ impl Mapper<'_> {
             }
             Body::Unknown(text) => {
                 let text: String = text.chars().take(80).collect();
-                self.document.leave(&at, &text, "it is not understood");
+                self.document.leave(&at, &text, instead_of(&text));
             }
         }
         flow
-    }
-
-    fn directive(&mut self, name: &str, value: &str, at: &str) {
-        let file =
-            ["fileowner", "filegroup", "dirowner", "dirgroup", "filecreatemode", "dircreatemode"];
-        if file.contains(&name) {
-            self.defaults.file.insert(name.into(), value.into());
-            return;
-        }
-        match name {
-            "actionfiledefaulttemplate" => {
-                self.defaults.file.insert("template".into(), value.into());
-            }
-            "actionforwarddefaulttemplate" => {
-                self.defaults.forward.insert("template".into(), value.into());
-            }
-            "actionsendstreamdrivermode" => {
-                self.defaults.forward.insert("streamdrivermode".into(), value.into());
-            }
-            "actionsendstreamdriverauthmode" => {
-                self.defaults.forward.insert("streamdriverauthmode".into(), value.into());
-            }
-            "actionsendstreamdriverpermittedpeer" => {
-                self.defaults.forward.insert("streamdriverpermittedpeers".into(), value.into());
-            }
-            "actionqueuefilename" => {
-                self.pending.insert("queue.filename".into(), value.into());
-            }
-            "actionqueuemaxdiskspace" => {
-                self.pending.insert("queue.maxdiskspace".into(), value.into());
-            }
-            "repeatedmsgreduction" | "markmessageperiod" | "escapecontrolcharactersonreceive" => {}
-            "systemlogratelimitinterval" | "imjournalratelimitinterval" if value != "0" => {
-                self.document.note(&format!(
-                    "{at}: no limit of a program's messages in the place of ${name}: a `rate` on a \
-                     filter bounds all of them."
-                ));
-            }
-            _ if NEEDLESS.iter().any(|word| name.starts_with(word)) => {}
-            _ => self.document.leave(at, &format!("${name} {value}"), "see logweir.toml(5)"),
-        }
-    }
-
-    fn other_object(&mut self, object: &Object, at: &str) {
-        let module = object.get("load").to_ascii_lowercase();
-        match object.kind.as_str() {
-            "module" if MODULES.iter().any(|known| module.starts_with(known)) => {}
-            "module" => {
-                self.document.leave(at, &format!("module {module}"), "logweir has nothing like it");
-            }
-            "template" | "ruleset" | "input" | "main_queue" | "global" => {}
-            kind => self.document.leave(at, kind, "logweir has nothing like it"),
-        }
     }
 
     fn filter(
@@ -430,7 +207,7 @@ impl Mapper<'_> {
     ) -> Option<Flow> {
         let flow = flow?;
         let parts = match condition::filter(filter) {
-            Ok(parts) => parts,
+            Ok(parts) => self.received(parts),
             Err(what) => {
                 let instead = format!("a filter with selectors ({what} is not understood)");
                 self.document.leave(at, filter, &instead);
@@ -439,15 +216,23 @@ impl Mapper<'_> {
         };
         let mut stops = false;
         for action in actions {
-            match action.trim() {
-                "~" | "stop" => stops = true,
-                text => match old_or_new(text) {
-                    Some(object) => self.act(&object, &parts, &flow, at),
-                    None => self.document.leave(at, text, "an action that is not understood"),
-                },
+            let text = action.trim();
+            if ["~", "stop"].contains(&text.split_whitespace().next().unwrap_or("")) {
+                stops = true;
+                continue;
+            }
+            match old_or_new(text) {
+                Some(object) => self.act(&object, &parts, &flow, at),
+                None => self.document.leave(at, text, "an action that is not understood"),
             }
         }
         if stops { self.without(&parts, flow, at) } else { Some(flow) }
+    }
+
+    /// A condition on the sender, where only messages of other hosts, or only those of this one,
+    /// come at all.
+    fn received(&self, parts: Parts) -> Parts {
+        if self.has_own() { parts } else { condition::of_others(parts) }
     }
 
     fn branch(
@@ -580,9 +365,13 @@ impl Mapper<'_> {
         for (key, value) in std::mem::take(&mut self.pending) {
             object.keys.entry(key).or_insert(value);
         }
+        let is_spare = object.get(SPARE).eq_ignore_ascii_case("on") || self.is_spare;
         let Some(mut table) = action::output(&object, &self.defaults, at, self.document) else {
             return;
         };
+        if is_spare {
+            return self.spare(table, at);
+        }
         let chains: Result<Vec<_>, _> = parts.iter().map(select::chain).collect();
         let chains: Vec<_> = match chains {
             Ok(chains) => chains,
@@ -614,9 +403,49 @@ impl Mapper<'_> {
             self.document.leave(at, "an output that is not taken", &why);
             return;
         }
+        self.last = Some(table.name().to_string());
         if !self.document.push_output(table) {
             self.document.leave(at, "a file that is written in two ways", "name another file");
         }
+    }
+
+    /// An action for when the one before fails: another peer, if both forward in the same way.
+    fn spare(&mut self, table: Table, at: &str) {
+        let before = self.last.clone().unwrap_or_default();
+        if !self.document.add_peer(&before, &table) {
+            let what = format!("an action for when {before} fails");
+            let instead = format!("give {before} a `spool`, which holds lines meanwhile");
+            self.document.leave(at, &what, &instead);
+        }
+    }
+
+    /// Returns whether an object is in force; what comes from the environment is not known.
+    fn is_used(&mut self, object: &Object, line: usize) -> bool {
+        let at = self.at(line);
+        for (key, value) in object.keys.iter().filter(|(_, value)| value.starts_with('`')) {
+            let what = format!("{} {key} = {value}", object.kind);
+            let is_switch = key == "config.enabled";
+            let instead = if is_switch { "it is taken as on" } else { "write it with its value" };
+            self.document.leave(&at, &what, instead);
+            if !is_switch {
+                return false;
+            }
+        }
+        !["off", "no", "0"].contains(&object.get("config.enabled").to_ascii_lowercase().as_str())
+    }
+}
+
+/// The parameter of an action that is for when the one before fails.
+const SPARE: &str = "action.execonlywhenpreviousissuspended";
+
+/// What to do in the place of a statement that is not understood.
+fn instead_of(text: &str) -> &'static str {
+    match text.split_whitespace().next().unwrap_or_default() {
+        "set" | "unset" | "reset" => "there are no variables: use fields, or a filter with `run`",
+        "foreach" => "a filter with `run`",
+        "call_indirect" => "a filter with selectors for each ruleset",
+        word if word.starts_with(['!', '+']) => "a filter with `app` or `host`",
+        _ => "it is not understood",
     }
 }
 
@@ -637,61 +466,3 @@ fn old_or_new(text: &str) -> Option<Object> {
     }
     action::legacy(text)
 }
-
-/// Modules that are inputs or outputs, or need no conversion.
-const MODULES: [&str; 21] = [
-    "builtin:",
-    "imudp",
-    "imtcp",
-    "imptcp",
-    "imrelp",
-    "imuxsock",
-    "imklog",
-    "imkmsg",
-    "imjournal",
-    "immark",
-    "imfile",
-    "omfile",
-    "omfwd",
-    "omrelp",
-    "omprog",
-    "omusrmsg",
-    "omkafka",
-    "ommysql",
-    "lmnsd",
-    "impstats",
-    "ommail",
-];
-
-/// Directives with no equivalent here.
-const NEEDLESS: [&str; 29] = [
-    "addunixlistensocket",
-    "createdirs",
-    "actionfileenablesync",
-    "resetconfigvariables",
-    "debug",
-    "modload",
-    "template",
-    "workdirectory",
-    "privdropto",
-    "umask",
-    "mainmsgqueue",
-    "actionqueue",
-    "actionresume",
-    "udpserver",
-    "inputtcp",
-    "inputudp",
-    "inputrelp",
-    "defaultnetstreamdriver",
-    "actionsendstreamdriver",
-    "optimizeforuniprocessor",
-    "preservefqdn",
-    "maxmessagesize",
-    "moddir",
-    "ruleset",
-    "repeatedmsgreduction",
-    "systemlogratelimit",
-    "imjournalstatefile",
-    "omitlocallogging",
-    "klogpermitnonkernelfacility",
-];

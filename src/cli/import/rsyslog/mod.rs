@@ -11,7 +11,7 @@ pub(super) mod pri;
 pub(super) mod select;
 pub(super) mod source;
 mod syntax;
-mod template;
+pub(super) mod template;
 
 use std::path::{Path, PathBuf};
 
@@ -58,15 +58,23 @@ impl Loader<'_> {
         let bytes = config::read_bytes(file, &name).map_err(|refusal| refusal.to_string())?;
         for statement in syntax::parse(&String::from_utf8_lossy(&bytes)) {
             match included(&statement.body) {
-                Some(pattern) => self.include(&pattern, &name, statement.line, depth),
+                Some((pattern, is_optional)) => {
+                    let at = format!("{name}:{}", statement.line);
+                    self.include((&pattern, is_optional), &name, &at, depth);
+                }
                 None => self.found.push(Placed { file: name.clone(), statement }),
             }
         }
         Ok(())
     }
 
-    fn include(&mut self, pattern: &str, file: &str, line: usize, depth: usize) {
-        let at = format!("{file}:{line}");
+    fn include(
+        &mut self,
+        (pattern, is_optional): (&str, bool),
+        file: &str,
+        at: &str,
+        depth: usize,
+    ) {
         let path = match (self.root, pattern.strip_prefix('/')) {
             (Some(root), Some(below)) => root.join(below),
             (None, Some(_)) => PathBuf::from(pattern),
@@ -75,36 +83,42 @@ impl Loader<'_> {
         };
         let mut files = matching(&path);
         files.sort();
-        if files.is_empty() && !pattern.contains(['*', '?', '[']) {
-            self.document.leave(&at, &format!("include {pattern}"), "there is no such file");
+        let optional = pattern.contains(['*', '?', '[']) || is_optional;
+        if files.is_empty() && !optional {
+            self.document.leave(at, &format!("include {pattern}"), "there is no such file");
         }
         for next in files {
             self.files += 1;
             if self.files > FILES_MAX || depth == DEPTH_MAX {
                 let limits = format!("the maximum is {FILES_MAX} files and a depth of {DEPTH_MAX}");
-                self.document.leave(&at, &format!("include {pattern}"), &limits);
+                self.document.leave(at, &format!("include {pattern}"), &limits);
                 return;
             }
             if let Err(error) = self.read(&next, depth + 1) {
                 let error = error.lines().next().unwrap_or_default().to_string();
-                self.document.leave(&at, &format!("include {}", next.display()), &error);
+                self.document.leave(at, &format!("include {}", next.display()), &error);
             }
         }
     }
 }
 
-/// The pattern that a statement includes.
-fn included(body: &Body) -> Option<String> {
+/// The pattern that a statement includes, and whether there may be no such file.
+fn included(body: &Body) -> Option<(String, bool)> {
     match body {
-        Body::Directive(name, value) if name == "includeconfig" => Some(value.clone()),
-        Body::Object(object) if object.kind == "include" => Some(object.get("file").to_string()),
+        Body::Directive(name, value) if name == "includeconfig" => Some((value.clone(), false)),
+        Body::Object(object) if object.kind == "include" => {
+            let file = object.get("file");
+            // A text, or a name from the environment, is left.
+            let is_file = !file.is_empty() && !file.starts_with('`');
+            is_file.then(|| (file.to_string(), object.get("mode") == "optional"))
+        }
         _ => None,
     }
 }
 
 /// The files whose names match a pattern; only its last part may have wildcards. Hidden files match
 /// only if the pattern says so.
-fn matching(pattern: &Path) -> Vec<PathBuf> {
+pub(super) fn matching(pattern: &Path) -> Vec<PathBuf> {
     let last = pattern.file_name().map(|name| name.to_string_lossy().into_owned());
     let Some(last) = last.filter(|name| name.contains(['*', '?'])) else {
         return match pattern.is_dir() {

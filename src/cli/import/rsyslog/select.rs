@@ -74,9 +74,15 @@ fn enter(chain: &mut Vec<Selectors>, (key, values): (&'static str, Vec<String>))
             known[0] = format!("{}|{}", known[0], values[0]);
             return;
         }
-        if negated && known.first().is_some_and(|first| first == "*") {
+        let is_list = !["match", "severity"].contains(&key);
+        if negated && is_list {
+            // Behind `*`, or behind what is wanted.
             known.extend(values.into_iter().skip(1));
             debug_assert_eq!(*other, key);
+            return;
+        }
+        if is_list && known.first().is_some_and(|first| first == "*") {
+            known.splice(..1, values);
             return;
         }
     }

@@ -1,7 +1,7 @@
 //! Converting rsyslog's inputs to logweir's.
 
 use super::syntax::Object;
-use crate::cli::import::document::{Document, Table};
+use crate::cli::import::document::{Document, Table, quoted};
 use crate::cli::import::takes;
 
 /// Settings shared by several inputs: `module(load="imtcp" …)` and `global(…)`.
@@ -19,17 +19,99 @@ pub(super) struct Settings {
     pub(super) mark: String,
     /// True if control characters in messages stay as they are.
     pub(super) is_raw: bool,
+    /// The maximum number of TCP connections; empty for the default.
+    pub(super) sessions: String,
+    /// The size that messages may have, where it is more than the default.
+    max_message: Option<u64>,
+    /// True if programs' own messages come by another way than the socket.
+    pub(super) omits_local: bool,
+    /// The socket of programs on this host; empty for the usual one.
+    pub(super) socket: String,
+    /// The senders that are allowed, by protocol.
+    pub(super) allowed: Vec<(String, Vec<String>)>,
+    /// Such senders that are no addresses.
+    pub(super) refused: Vec<String>,
 }
 
-/// Control characters become `#ooo`, as rsyslog has it by default.
-fn escape(table: &mut Table, settings: &Settings) {
-    if !settings.is_raw {
-        table.text("escape", "control");
+impl Settings {
+    /// Takes rsyslog's longest message; shorter ones than the default are not cut.
+    pub(super) fn longest(&mut self, value: &str) {
+        self.max_message = bytes(value).filter(|bytes| *bytes > MESSAGE).or(self.max_message);
+    }
+
+    /// Takes `UDP, 127.0.0.1, 192.0.2.0/24`.
+    pub(super) fn allow(&mut self, value: &str) {
+        let mut words = words(value).map(|word| word.replace(['[', ']'], ""));
+        let kind = words.next().unwrap_or_default().to_ascii_lowercase();
+        let is_address = |word: &String| {
+            word.split('/').next().is_some_and(|ip| ip.parse::<std::net::IpAddr>().is_ok())
+        };
+        let (good, bad): (Vec<_>, Vec<_>) = words.partition(is_address);
+        self.refused.extend(bad);
+        match self.allowed.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, all)) => all.extend(good),
+            None if good.is_empty() => {}
+            None => self.allowed.push((kind, good)),
+        }
     }
 }
 
-/// Converts an `input(…)` to an input; returns the node's name, if that is possible.
-pub(super) fn input(
+/// The default of `max_message`.
+const MESSAGE: u64 = 64 << 10;
+
+/// A size as rsyslog writes it, as in `64k`.
+pub(super) fn bytes(value: &str) -> Option<u64> {
+    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match &value[digits.len()..] {
+        "" => 1,
+        "k" => 1 << 10,
+        "K" => 1000,
+        "m" => 1 << 20,
+        "M" => 1_000_000,
+        "g" => 1 << 30,
+        "G" => 1_000_000_000,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// The same in our words.
+pub(super) fn size(bytes: u64) -> String {
+    for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
+        if bytes > 0 && bytes.trailing_zeros() >= shift {
+            return format!("{}{unit}", bytes >> shift);
+        }
+    }
+    format!("{bytes}B")
+}
+
+/// What messages become: control characters are `#ooo`, as rsyslog has it by default.
+fn messages(table: &mut Table, settings: &Settings) {
+    if !settings.is_raw {
+        table.text("escape", "control");
+    }
+    if let Some(bytes) = settings.max_message {
+        table.text("max_message", &size(bytes));
+    }
+}
+
+/// Converts an `input(…)` to inputs, one for each of its ports; returns their names.
+pub(super) fn inputs(
+    object: &Object,
+    settings: &Settings,
+    at: &str,
+    document: &mut Document,
+) -> Vec<String> {
+    let mut names = Vec::new();
+    for port in object.get("port").split('\n') {
+        let mut one = object.clone();
+        one.keys.insert("port".into(), port.into());
+        names.extend(input(&one, settings, at, document));
+    }
+    names
+}
+
+fn input(
     object: &Object,
     settings: &Settings,
     at: &str,
@@ -51,8 +133,20 @@ pub(super) fn input(
             let group =
                 if object.get("address").is_empty() { "0.0.0.0".into() } else { address(object) };
             table.text("syslog", &format!("udp://{group}:{}", port("514")));
-            escape(&mut table, settings);
+            messages(&mut table, settings);
+            if let Some(buffer) = bytes(object.get("rcvbufsize")) {
+                table.text("receive_buffer", &size(buffer));
+            }
             table
+        }
+        "imptcp" if !object.get("path").is_empty() => {
+            let what = format!("input imptcp path = {}", object.get("path"));
+            document.leave(
+                at,
+                &what,
+                "a Unix socket is one of datagrams here: syslog = \"unix://…\"",
+            );
+            return None;
         }
         "imtcp" | "imptcp" => {
             let tls = kind == "imtcp" && (settings.tls || object.get("streamdriver.mode") == "1");
@@ -62,7 +156,12 @@ pub(super) fn input(
             if tls {
                 secured(&mut table, settings, object);
             }
-            escape(&mut table, settings);
+            messages(&mut table, settings);
+            let own = object.get("maxsessions");
+            let sessions = if own.is_empty() { &settings.sessions } else { own };
+            if sessions.parse::<u32>().is_ok_and(|sessions| sessions > 1000) {
+                table.raw("max_connections", sessions.to_string());
+            }
             table
         }
         "imrelp" => {
@@ -71,15 +170,18 @@ pub(super) fn input(
             if object.get("tls") == "on" {
                 secured(&mut table, settings, object);
             }
+            if let Some(bytes) = settings.max_message {
+                table.text("max_message", &size(bytes));
+            }
             table
         }
         "imuxsock" => {
             let mut table = Table::new("input", document.name("socket"));
             table.text("syslog", &format!("unix://{}", object.get("socket")));
-            escape(&mut table, settings);
+            messages(&mut table, settings);
             table
         }
-        "imfile" => followed(object, document),
+        "imfile" => followed(object, at, document),
         _ => {
             let instead = "logweir has no such input; send its lines by syslog or through a FIFO";
             document.leave(at, &format!("input {kind}"), instead);
@@ -90,23 +192,37 @@ pub(super) fn input(
     push(table, &kind, at, document)
 }
 
-/// A followed file. Formats take the input's name for the tag of its lines, so it is called by
-/// rsyslog's tag.
-fn followed(object: &Object, document: &mut Document) -> Table {
-    let tag = object.get("tag").trim_end_matches(':');
-    let name = document.name(if tag.is_empty() { "files" } else { tag });
-    let mut table = Table::new("input", name);
+/// A followed file, whose lines become messages with rsyslog's tag, facility and severity.
+fn followed(object: &Object, at: &str, document: &mut Document) -> Table {
+    let tag = object.get("tag").trim().trim_end_matches(':');
+    let or = |key: &str, default: &str| match object.get(key) {
+        "" => default.to_string(),
+        own => own.to_ascii_lowercase(),
+    };
+    let mut table = Table::new("input", document.name(if tag.is_empty() { "files" } else { tag }));
     table.texts("tail", &[object.get("file").to_string()]);
-    if !tag.is_empty() && table.name() != tag {
-        table.comment(&format!("rsyslog calls its lines {tag}."));
+    table.text("as", "message");
+    table.text("app", if tag.is_empty() { "-" } else { tag });
+    table.text("facility", &or("facility", "local0"));
+    table.text("severity", &or("severity", "notice"));
+    if object.get("freshstarttail") == "on" {
+        table.text("start", "end");
     }
-    let pri = (object.get("facility"), object.get("severity"));
-    if pri != ("", "") {
-        table.comment(&format!(
-            "rsyslog gives its lines facility {} and severity {}; here they are user.notice.",
-            if pri.0.is_empty() { "local0" } else { pri.0 },
-            if pri.1.is_empty() { "notice" } else { pri.1 },
-        ));
+    let start = match (object.get("startmsg.regex"), object.get("readmode")) {
+        ("", "2") => "^[^ \\t]",
+        (regex, _) => regex,
+    };
+    if !start.is_empty() {
+        table.raw("multiline", format!("{{ start = {} }}", quoted(start)));
+    } else if object.get("readmode") == "1" {
+        let what = format!("readMode 1 of {}", object.get("file"));
+        document.leave(at, &what, "multiline = { start = '…' }, by a record's first line");
+    }
+    for key in ["endmsg.regex", "addmetadata", "trimlineoverbytes"] {
+        if !["", "off", "0"].contains(&object.get(key)) {
+            let what = format!("imfile {key} = {}", object.get(key));
+            document.leave(at, &what, "see FOLLOWED FILES in logweir.toml(5)");
+        }
     }
     table
 }
@@ -119,7 +235,6 @@ fn secured(table: &mut Table, settings: &Settings, object: &Object) {
     let cert = or("tls.mycert", &or("streamdriver.certfile", &settings.cert));
     let key = or("tls.myprivkey", &or("streamdriver.keyfile", &settings.key));
     let ca = or("tls.cacert", &or("streamdriver.cafile", &settings.ca));
-    let quoted = crate::cli::import::document::quoted;
     let mut keys = vec![format!("cert = {}", quoted(&cert)), format!("key = {}", quoted(&key))];
     let auth = or("tls.authmode", &or("streamdriver.authmode", &settings.auth));
     let own = [object.get("tls.permittedpeer"), object.get("permittedpeer")];
@@ -136,6 +251,7 @@ fn secured(table: &mut Table, settings: &Settings, object: &Object) {
                 keys.push(format!("client_ca = {}", quoted(&ca)));
             }
             if way == "name" && !peers.is_empty() {
+                table.comment(super::action::COMMON_NAME);
                 keys.push(format!("names = {}", list(&peers)));
             }
         }
@@ -155,8 +271,7 @@ pub(in crate::cli::import) fn by_fingerprint(prints: &[String]) -> String {
 
 /// A list of texts.
 pub(in crate::cli::import) fn list(texts: &[String]) -> String {
-    let quoted: Vec<_> =
-        texts.iter().map(|text| crate::cli::import::document::quoted(text)).collect();
+    let quoted: Vec<_> = texts.iter().map(|text| quoted(text)).collect();
     format!("[{}]", quoted.join(", "))
 }
 
@@ -169,16 +284,16 @@ pub(super) fn of_module(
     document: &mut Document,
 ) -> Option<String> {
     let mut table = match module {
-        "imuxsock" if object.get("syssock.use") == "off" => return None,
+        "imuxsock" if object.get("syssock.use") == "off" || settings.omits_local => return None,
         "imuxsock" => {
             let mut table = Table::new("input", document.name("local"));
-            table.comment("Under systemd /dev/log is journald's: see docs/from-rsyslog.md.");
-            let socket = match object.get("syssock.name") {
-                "" => "/dev/log",
-                name => name,
-            };
-            table.text("syslog", &format!("unix://{socket}"));
-            escape(&mut table, settings);
+            let named = [object.get("syssock.name"), &settings.socket];
+            let named = named.into_iter().find(|name| !name.is_empty());
+            if named.is_none() {
+                table.comment("Under systemd /dev/log is journald's: see docs/from-rsyslog.md.");
+            }
+            table.text("syslog", &format!("unix://{}", named.unwrap_or("/dev/log")));
+            messages(&mut table, settings);
             table
         }
         "imklog" | "imkmsg" => {

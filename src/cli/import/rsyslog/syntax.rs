@@ -74,7 +74,7 @@ struct Reader<'t> {
     depth: usize,
 }
 
-const OBJECTS: [&str; 14] = [
+const OBJECTS: [&str; 16] = [
     "action",
     "input",
     "module",
@@ -87,6 +87,8 @@ const OBJECTS: [&str; 14] = [
     "parser",
     "lookup_table",
     "dyn_stats",
+    "percentile_stats",
+    "ratelimit",
     "property",
     "constant",
 ];
@@ -155,11 +157,26 @@ impl<'t> Reader<'t> {
                     statements.push(Statement { line, body: Body::Stop });
                     continue;
                 }
-                let action = self.take_line();
-                match statements.last_mut().map(|statement| &mut statement.body) {
-                    Some(Body::Filter { actions, .. }) => actions.push(action),
-                    _ => statements.push(Statement { line, body: Body::Unknown(action) }),
-                }
+                self.at += blank;
+                let action = self.action();
+                let is_directive = |one: &&Statement| matches!(one.body, Body::Directive(..));
+                let directives = statements.iter().rev().take_while(is_directive).count();
+                let before = statements.len() - directives;
+                let body = match statements[..before].last_mut().map(|one| &mut one.body) {
+                    Some(Body::Filter { actions, .. }) if directives == 0 => {
+                        actions.push(action);
+                        continue;
+                    }
+                    // Directives between two actions apply to the second.
+                    Some(Body::Filter { filter, .. }) => {
+                        Body::Filter { filter: filter.clone(), actions: vec![action] }
+                    }
+                    Some(Body::Object(object)) if object.kind == "action" => {
+                        Body::Filter { filter: "*.*".into(), actions: vec![action] }
+                    }
+                    _ => Body::Unknown(action),
+                };
+                statements.push(Statement { line, body });
                 continue;
             }
             let body = self.statement();
@@ -177,9 +194,10 @@ impl<'t> Reader<'t> {
             // A comment may follow, but not in a template's text.
             let value = match name.as_str() {
                 "$template" => value,
-                _ => {
-                    value.split([' ', '\t']).next().filter(|_| value.contains('#')).unwrap_or(value)
-                }
+                _ => value
+                    .split([" #", "\t#"].iter().find(|s| value.contains(**s)).unwrap_or(&"\n"))
+                    .next()
+                    .unwrap_or(value),
             };
             return match is_name {
                 true => Body::Directive(name[1..].into(), value.trim().into()),
@@ -195,6 +213,8 @@ impl<'t> Reader<'t> {
         }
         match lower.as_str() {
             "if" if !after.starts_with('.') => return self.condition(),
+            "set" | "unset" | "reset" | "call_indirect" => return self.variable(),
+            "foreach" => return self.each(),
             "stop" => {
                 self.at += word.len();
                 return Body::Stop;
@@ -213,20 +233,90 @@ impl<'t> Reader<'t> {
             self.at += 1;
             return Body::Stop;
         }
-        let is_filter = rest.starts_with([':', '*']) || after.starts_with(['.', ',']);
+        let is_filter = is_filter(rest, after);
         if is_filter && let Some(open) = block_after_filter(rest) {
             let filter = rest[..open].trim().to_string();
             self.at += open + 1;
             return Body::Block { filter, inside: self.block() };
         }
-        let is_action = rest.starts_with(['-', '/', '@', '?', '|', '^']);
-        let line = self.take_line();
-        match (is_filter, is_action) {
-            (true, _) => filter(&line),
-            // An action alone belongs to the enclosing block's filter, that is, to all messages.
-            (false, true) => Body::Filter { filter: "*.*".into(), actions: vec![line] },
-            _ => Body::Unknown(line),
+        if is_filter {
+            return self.filter();
         }
+        let is_action = rest.starts_with(['-', '/', '@', '?', '|', '^', ':', '*']);
+        let line = self.take_line();
+        match is_action {
+            // An action alone belongs to the enclosing block's filter, that is, to all messages.
+            true => Body::Filter { filter: "*.*".into(), actions: vec![line] },
+            false => Body::Unknown(line),
+        }
+    }
+
+    /// A selector line or a property filter, and the action after it.
+    fn filter(&mut self) -> Body {
+        let start = self.at;
+        let line = self.take_line();
+        let split = match line.starts_with(':') {
+            // :property, [!]operation, "value" action
+            true => property_end(&line),
+            false => line.find(char::is_whitespace),
+        };
+        let Some(at) = split else { return Body::Unknown(line) };
+        let (filter, action) = line.split_at(at);
+        let (filter, action) = (filter.trim().to_string(), action.trim().to_string());
+        if let Some(name) = action.strip_prefix("call ") {
+            let inside = vec![Statement { line: 0, body: Body::Call(name.trim().into()) }];
+            return Body::Block { filter, inside };
+        }
+        // The parameters of an action may go on for several lines.
+        let taken = &self.text[start..self.at];
+        let begins = |(at, _): &(usize, &str)| {
+            taken[..*at].ends_with(char::is_whitespace) && is_object(&taken[*at..])
+        };
+        if is_object(&action)
+            && let Some((found, _)) = taken.match_indices("action").find(begins)
+        {
+            self.at = start + found;
+            return Body::Filter { filter, actions: vec![self.action()] };
+        }
+        Body::Filter { filter, actions: vec![action] }
+    }
+
+    /// Consumes an action, in either form.
+    fn action(&mut self) -> String {
+        if !is_object(self.rest()) {
+            return self.take_line();
+        }
+        let start = self.at;
+        self.object("action".into());
+        self.text[start..self.at].to_string()
+    }
+
+    /// Consumes a statement about variables, up to its semicolon.
+    fn variable(&mut self) -> Body {
+        let start = self.at;
+        while let Some(c) = self.rest().chars().next().filter(|c| *c != ';') {
+            match c {
+                '"' | '\'' | '`' => drop(self.quoted()),
+                c => self.at += c.len_utf8(),
+            }
+        }
+        let text = self.text[start..self.at].trim().to_string();
+        self.at = (self.at + 1).min(self.text.len());
+        Body::Unknown(text)
+    }
+
+    /// Consumes `foreach (… in …) do { … }`.
+    fn each(&mut self) -> Body {
+        let start = self.at;
+        let open = self.rest().find(['{', '\n']).unwrap_or(self.rest().len());
+        self.at += open;
+        let text = self.text[start..self.at].trim().to_string();
+        self.skip();
+        if self.rest().starts_with('{') {
+            self.at += 1;
+            self.block();
+        }
+        Body::Unknown(text)
     }
 
     /// Consumes a quoted text that begins here; resolves its escapes.
@@ -249,7 +339,8 @@ impl<'t> Reader<'t> {
                 '\\' => escaped = true,
                 c if c == quote => {
                     self.at += at + 1;
-                    return Some(out);
+                    // Backticks ask for a value from the environment.
+                    return Some(if c == '`' { format!("`{out}`") } else { out });
                 }
                 c => out.push(c),
             }
@@ -354,6 +445,10 @@ impl<'t> Reader<'t> {
                 self.quoted();
                 continue;
             }
+            if c == '#' || rest.starts_with("/*") {
+                self.skip();
+                continue;
+            }
             let before = self.text[..self.at].chars().next_back().unwrap_or(' ');
             let word = rest.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("then"));
             let after = rest.get(4..).and_then(|after| after.chars().next());
@@ -406,23 +501,29 @@ impl<'t> Reader<'t> {
                 return statements;
             }
             self.at += 1;
-            let action = self.take_line();
-            let body = Body::Filter { filter: "*.*".into(), actions: vec![action] };
-            statements.push(Statement { line, body });
+            let blank = self.rest().len() - self.rest().trim_start_matches([' ', '\t']).len();
+            self.at += blank;
+            let actions = vec![self.action()];
+            statements
+                .push(Statement { line, body: Body::Filter { filter: "*.*".into(), actions } });
         }
     }
 }
 
-/// A selector line or a property filter: the filter, and the action after it.
-fn filter(line: &str) -> Body {
-    let split = match line.starts_with(':') {
-        // :property, [!]operation, "value" action
-        true => property_end(line),
-        false => line.find(char::is_whitespace),
-    };
-    let Some(at) = split else { return Body::Unknown(line.into()) };
-    let (filter, action) = line.split_at(at);
-    Body::Filter { filter: filter.trim().into(), actions: vec![action.trim().into()] }
+/// Returns whether a statement begins with a selector or a property filter. `:omusrmsg:root` and
+/// `*` are actions.
+fn is_filter(text: &str, after_word: &str) -> bool {
+    let line = text.lines().next().unwrap_or_default();
+    match line.chars().next() {
+        Some(':') => property_end(line).is_some(),
+        Some('*') => line.starts_with("*.") || line.starts_with("*,"),
+        _ => after_word.starts_with(['.', ',']),
+    }
+}
+
+/// Returns whether a text begins with `action(`.
+fn is_object(text: &str) -> bool {
+    text.strip_prefix("action").is_some_and(|rest| rest.trim_start().starts_with('('))
 }
 
 /// Where a brace opens right behind a filter, on its line.

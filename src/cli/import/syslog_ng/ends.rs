@@ -4,6 +4,7 @@ use super::macros;
 use super::syntax::Call;
 use crate::cli::import::document::{Document, Table, quoted};
 use crate::cli::import::rsyslog::source::by_fingerprint;
+use crate::cli::import::rsyslog::template::has_time;
 
 /// Options without an equivalent, which change nothing that arrives.
 const NEEDLESS: [&str; 48] = [
@@ -181,10 +182,27 @@ pub(super) fn destination(call: &Call, around: &Around<'_>) -> Result<Table, Str
     let mut table = Table::new("output", String::new());
     let first = call.first();
     match call.name.as_str() {
+        "file" if first == "/dev/stdout" || first == "/proc/self/fd/1" => {
+            table.raw("stdout", "true".into());
+            format(&mut table, call, around, "$DATE $HOST $MSGHDR$MSG\n")?;
+        }
+        "pipe" if first == "/dev/xconsole" => {
+            return Err("nobody reads it today; else pipe = \"exec cat >/dev/xconsole\"".into());
+        }
+        "file" | "pipe" if call.name == "pipe" || first.starts_with("/dev/") => {
+            if !first.starts_with('/') || first.contains(['\'', '\\', '$']) {
+                return Err("a pipe output whose command writes there".into());
+            }
+            table.text("pipe", &format!("exec cat >'{first}'"));
+            format(&mut table, call, around, "$DATE $HOST $MSGHDR$MSG\n")?;
+        }
         "file" => {
             let name = macros::file_name(first)
                 .map_err(|what| format!("the file's name has {what}: write file = \"…\""))?;
             table.text("file", &name);
+            if has_time(&name) {
+                table.text("time_zone", "local");
+            }
             format(&mut table, call, around, "$DATE $HOST $MSGHDR$MSG\n")?;
             access(&mut table, call, around.options);
         }
@@ -218,7 +236,6 @@ pub(super) fn destination(call: &Call, around: &Around<'_>) -> Result<Table, Str
             format(&mut table, call, around, "$DATE $HOST $MSGHDR$MSG\n")?;
         }
         "usertty" => table.texts("users", &call.words),
-        "pipe" => return Err("a named pipe: let its reader be the command of a pipe output".into()),
         "elasticsearch-http" | "http" | "sql" | "mongodb" | "smtp" | "redis" => {
             return Err(
                 "pipe the lines, format = \"json\", through a program that sends them".into()

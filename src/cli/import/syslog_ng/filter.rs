@@ -105,6 +105,11 @@ impl Reader<'_> {
                 words.push(token.text.clone());
             }
         }
+        if ["facility", "level", "priority", "severity"].contains(&name.as_str()) {
+            // `err .. emerg` may have blanks.
+            let joined = words.join(" ").replace(" ..", "..").replace(".. ", "..");
+            words = joined.split(' ').map(str::to_string).collect();
+        }
         match name.as_str() {
             "filter" => {
                 let name = words.first().ok_or("filter()")?;
@@ -203,6 +208,7 @@ mod tests {
         for (text, wanted) in [
             ("facility(mail);", "[[(\"facility\", [\"mail\"])]]"),
             ("level(err..emerg);", "[[(\"severity\", [\"err\"])]]"),
+            ("level(err .. emerg)", "[[(\"severity\", [\"err\"])]]"),
             ("level(notice);", "[[(\"severity\", [\"=notice\"])]]"),
             (
                 "facility(kern..user) and not level(debug)",

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::ends::{self, Around};
 use super::filter::{self, Filters};
+use super::merge::Merged;
 use super::syntax::{Call, Statement, Token};
 use crate::cli::import::document::{Document, Table};
 use crate::cli::import::refusal;
@@ -18,7 +19,7 @@ type Taken = (Vec<String>, Parts);
 
 /// The state of the conversion.
 struct Mapper<'d> {
-    file: String,
+    merged: Merged,
     document: &'d mut Document,
     options: Call,
     /// The definitions by name, and the nodes of those sources that are used.
@@ -34,9 +35,9 @@ struct Mapper<'d> {
 }
 
 /// Converts all statements to nodes.
-pub(super) fn all(file: &str, statements: &[Statement], document: &mut Document) {
+pub(super) fn all(merged: Merged, statements: &[Statement], document: &mut Document) {
     let mut mapper = Mapper {
-        file: file.to_string(),
+        merged,
         document,
         options: Call::default(),
         sources: BTreeMap::new(),
@@ -65,7 +66,7 @@ pub(super) fn all(file: &str, statements: &[Statement], document: &mut Document)
 
 impl Mapper<'_> {
     fn at(&self, line: usize) -> String {
-        format!("{}:{line}", self.file)
+        self.merged.at(line)
     }
 
     fn leave(&mut self, line: usize, what: &str, instead: &str) {
@@ -84,9 +85,21 @@ impl Mapper<'_> {
                 let text = body.iter().find(|call| call.name == "template").map(Call::first);
                 self.templates.insert(name.clone(), text.unwrap_or_default().to_string());
             }
-            "log" | "@version" | "@module" | "@requires" => {}
+            "log" | "@version" | "@module" | "@requires" | "@define" => {}
             "@include" if name.ends_with("scl.conf") => {}
-            "@include" => self.leave(*line, &format!("@include {name}"), "import it by itself"),
+            "@include" => {
+                self.leave(*line, &format!("@include {name}"), "there is no such file");
+            }
+            "rewrite" => self.leave(
+                *line,
+                &format!("rewrite {name}"),
+                "lines stay as they are: a `format`, or a filter with `run`",
+            ),
+            "parser" => self.leave(
+                *line,
+                &format!("parser {name}"),
+                "fields of syslog are known; for others, a filter with `run` or a regex in `match`",
+            ),
             kind => {
                 let what = format!("{kind} {name}");
                 self.leave(*line, what.trim(), "logweir has nothing like it");

@@ -5,24 +5,31 @@ mod ends;
 mod filter;
 mod macros;
 mod map;
+mod merge;
 mod syntax;
 
 use std::path::Path;
 
 use super::document::Document;
-use crate::config;
 
-/// Reads syslog-ng's configuration.
+/// Reads syslog-ng's configuration with the files it includes; names that begin with `/` are
+/// relative to `root`.
 ///
 /// # Errors
 /// It cannot be read, or is not understood at all.
-pub(super) fn import(file: &Path) -> Result<Document, String> {
+pub(super) fn import(file: &Path, root: Option<&Path>) -> Result<Document, String> {
     let name = file.display().to_string();
-    let bytes = config::read_bytes(file, &name).map_err(|refusal| refusal.to_string())?;
-    let text = String::from_utf8(bytes).map_err(|_| format!("{name}: is not UTF-8"))?;
-    let statements = syntax::parse(&text).map_err(|error| format!("{name}: {error}"))?;
+    let merged = merge::merge(file, root)?;
+    let statements = syntax::parse(&merged.text).map_err(|error| {
+        // Errors begin with the line.
+        let line = error.strip_prefix("line ").and_then(|rest| rest.split_once(':'));
+        match line.and_then(|(line, what)| Some((line.parse().ok()?, what))) {
+            Some((line, what)) => format!("{}:{what}", merged.at(line)),
+            None => format!("{name}: {error}"),
+        }
+    })?;
     let mut document = Document::default();
     document.note(&format!("From {name}, a configuration of syslog-ng."));
-    map::all(&name, &statements, &mut document);
+    map::all(merged, &statements, &mut document);
     Ok(document)
 }

@@ -284,12 +284,13 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::config::plan::{FilePlan, FormatPlan, Rotate, Shape};
+    use crate::config::plan::{FormatPlan, Shape};
     use crate::filter::batch_of;
     use crate::fs::OsFs;
     use crate::ledger::Count;
     use crate::output::name::NameTemplate;
     use crate::output::worker::Worker;
+    use crate::proto::file::config::{FilePlan, Rotate};
     use crate::sim::fs::SimFs;
 
     fn plan(path: &str) -> FilePlan {

@@ -1,4 +1,4 @@
-//! A client's session on a server: whether its offer is trusted, and the source of its lines.
+//! The server's side of a session: whether the client's offer is trusted, and who sent its lines.
 
 use std::time::Instant;
 
@@ -10,9 +10,9 @@ use crate::ingress::server;
 use crate::input::{Gather, Piece, Pieces};
 use crate::sources::{Source, Sources};
 
-/// A client's session on a server; the client's address is the source of its lines.
+/// The server's side of a session; the client's address is the source of its lines.
 #[derive(Debug)]
-pub struct ClientSession {
+pub struct ServerSession {
     session: Session,
     source: Source,
     client: Client,
@@ -23,7 +23,7 @@ pub struct ClientSession {
     slip: Option<String>,
 }
 
-impl ClientSession {
+impl ServerSession {
     /// Creates a session for messages of up to `max_message` bytes; longer ones are truncated.
     pub fn new(peer: Source, max_message: usize, owners: Owners) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl ClientSession {
     }
 }
 
-impl server::Session for ClientSession {
+impl server::Session for ServerSession {
     type Gather = Pieces;
     type Fault = Fault;
 
@@ -136,9 +136,9 @@ mod tests {
     use crate::proto::relp::wire::{Offers, encode_lines_head, stream};
 
     /// The session of a client that offers an identity, and the answer it gets.
-    fn offers(owners: &Owners, address: &str, identity: Identity) -> (ClientSession, String) {
+    fn offers(owners: &Owners, address: &str, identity: Identity) -> (ServerSession, String) {
         let peer = Source::Address(std::net::SocketAddr::new(address.parse().unwrap(), 1));
-        let mut client = ClientSession::new(peer, 20, owners.clone());
+        let mut client = ServerSession::new(peer, 20, owners.clone());
         let offers = Offers::ours(Some((identity, 0)), None).encode();
         let open = stream(&[(1, "open", offers.as_bytes())]);
         client.push(&open, &mut Pieces::default()).unwrap();

@@ -1,0 +1,66 @@
+//! The table of the figures, and the ratios that are wanted.
+
+use super::figures::Measured;
+use super::programs::Program;
+use crate::case::CaseName;
+use crate::table::{median, show};
+
+type Rows = [(Program, Vec<Measured>)];
+
+/// Prints a row a program, each figure the median over its runs.
+pub(super) fn print(rows: &Rows) {
+    println!(
+        "{:<22} {:>10} {:>10} {:>6} {:>12} {:>9}",
+        "", "kept", "lines/s", "twice", "CPU ns/line", "peak MiB"
+    );
+    for (program, runs) in rows {
+        let figure = |of: fn(&Measured) -> f64, decimals| show(median(runs, of), decimals);
+        println!(
+            "{:<22} {:>10} {:>10} {:>6} {:>12} {:>9}",
+            program.to_string(),
+            figure(|run| run.kept as f64, 0),
+            figure(|run| run.lines_per_s, 0),
+            figure(|run| run.twice as f64, 0),
+            figure(|run| run.cpu_ns_per_line, 0),
+            figure(|run| run.memory_mib, 1),
+        );
+    }
+}
+
+/// Prints what logweir's figures are over those of the others, and what they should be.
+pub(super) fn print_ratios(case: CaseName, rows: &Rows) {
+    let (kcat, rsyslog) = match case {
+        CaseName::KafkaOut => ("wanted: at most 0.40", "wanted: at most 0.125"),
+        _ => ("wanted: at most 0.50", "no figure is wanted"),
+    };
+    for (peer, wanted) in [(Program::Kcat, kcat), (Program::Rsyslog, rsyslog)] {
+        let ratio = |of| ratio(rows, peer, of);
+        println!(
+            "logweir over {peer}: CPU a line x {} ({wanted}), lines a second x {}",
+            ratio(|run| run.cpu_ns_per_line),
+            ratio(|run| run.lines_per_s),
+        );
+    }
+    println!("peak MiB of logweir: wanted: at most 32 beside `memory` (64 MiB)");
+}
+
+fn ratio(rows: &Rows, peer: Program, of: fn(&Measured) -> f64) -> String {
+    let of = |program| {
+        let (_, runs) = rows.iter().find(|(one, _)| *one == program)?;
+        median(runs, of)
+    };
+    let ratio = of(Program::Logweir).zip(of(peer)).map(|(ours, theirs)| ours / theirs);
+    show(ratio, 3)
+}
+
+/// Whether logweir's lines all came, each once.
+pub(super) fn is_exact(rows: &Rows, lines: u64) -> bool {
+    let ours = [Program::Logweir, Program::LogweirPiped];
+    let ours = rows.iter().filter(|(program, _)| ours.contains(program));
+    let mut runs = ours.flat_map(|(_, runs)| runs);
+    let exact = runs.all(|run| run.kept == lines && run.twice == 0);
+    if !exact {
+        eprintln!("logweir lost lines, or doubled them");
+    }
+    exact
+}
