@@ -249,6 +249,17 @@ pub const MINUTES_ROWS_MIN: usize = 30;
 pub const MINUTES_CLOSE: Duration = Duration::from_secs(5);
 /// The file of minutes is rewritten when it is larger than this.
 pub const MINUTES_FILE_MAX: u64 = 32 << 20;
+/// Seconds by which every node counts, an hour.
+pub const SECONDS_KEPT: u32 = 60 * 60;
+/// Rows of seconds that all nodes keep together, of 24 bytes each. Up to 36 busy nodes keep a whole
+/// hour; of more, each keeps less.
+pub const SECONDS_ROWS: usize = 128 * 1024;
+/// Rows of seconds that a node keeps at least, however many nodes there are.
+pub const SECONDS_ROWS_MIN: usize = 60;
+/// Seconds of all nodes in an answer where none are asked for: a minute.
+pub const SECONDS_DEFAULT: u32 = 60;
+/// Rows of seconds in an answer, about 60 bytes each; of more nodes, fewer seconds are told.
+pub const SECONDS_ANSWER: usize = 20_000;
 /// Audit lines that enter together, in bytes.
 pub const AUDIT_PIECE: usize = 64 * 1024;
 /// Closed windows that wait to be told; of more, the oldest are told later, with what changes.
@@ -273,7 +284,8 @@ pub const STUCK_MIN: Duration = Duration::from_secs(1);
 pub const CONTROL_CLIENTS_MAX: usize = 64;
 /// Backlog of the control socket.
 pub const CONTROL_BACKLOG: i32 = 128;
-/// If there are too many clients, one that has been idle for this long is disconnected.
+/// If there are too many clients and each has asked for something, one that has been idle for this
+/// long is disconnected.
 pub const CONTROL_IDLE: Duration = Duration::from_secs(10);
 /// Maximum length of a request on the control socket.
 pub const CONTROL_REQUEST_MAX: usize = 64 * 1024;
@@ -567,6 +579,15 @@ pub const CONSUMED_RETRY: (Duration, Duration) =
 pub const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// The time between two heartbeats to a group that has not said another.
 pub const GROUP_BEAT: Duration = Duration::from_secs(3);
+/// A member of a classic group is out without a heartbeat for so long: first what is wanted, then
+/// what is asked for where a broker forbids that.
+pub const GROUP_SESSION: (Duration, Duration) = (Duration::from_secs(45), Duration::from_secs(10));
+/// How often a member looks whether another process uses its identity.
+pub const GROUP_WATCH: Duration = Duration::from_secs(30);
+/// How long the leader of a classic group waits to know the topics of all members.
+pub const GROUP_TOPICS: Duration = Duration::from_secs(5);
+/// Looks at single partitions that the leader of a classic group spends on a fair share.
+pub const ASSIGNOR_STEPS: usize = 4_000_000;
 /// How long a member may take to give partitions back.
 pub const GROUP_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a member that is stopped waits until it has left.

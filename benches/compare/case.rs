@@ -148,10 +148,10 @@ impl fmt::Display for Case {
                 write!(f, ", in a stream (a named pipe for logweir, TCP for rsyslog)")
             }
             CaseName::Replay => write!(f, ", from a spool"),
-            CaseName::Tail => write!(f, " or at a rate, from files"),
             CaseName::KafkaOut => write!(f, ", into a topic"),
             CaseName::KafkaIn => write!(f, ", from a topic"),
             CaseName::KafkaKills => write!(f, ", into a file that is followed"),
+            CaseName::Tail => write!(f, " or at a rate, from files"),
             CaseName::SyslogTcp => write!(f, ", over {} connections", crate::stream::CONNECTIONS),
             _ => write!(f, ", one a datagram, {udp} GSO"),
         }

@@ -249,6 +249,7 @@ impl Engine {
             Node::new(plan, selector, body, now)
         });
         self.take_up_minutes(id);
+        self.take_up_sums(id);
         self.unfinished += 1;
         self.open_inputs += usize::from(self.graph.node(id).is_input());
         if let Some(SinkPlan::Jobs { .. }) = plan.body.sink() {

@@ -273,8 +273,9 @@ pub enum DiskWork {
     },
     /// Write lines; answered by [`Event::JobDone`].
     Append(Vec<Batch>),
-    /// Go back to what was kept, before anything is written: truncate files to their lengths.
-    Restore(Kept),
+    /// Go back to what was kept, before anything is written: truncate files to their lengths. The
+    /// spool holds lines up to this number, without it; none behind was ever given to an output.
+    Restore(Kept, u64),
     /// Lines that would have come next, or soon, are missing from the spool.
     Missing,
     /// Make all that was written durable; answered by [`Event::Checkpointed`].

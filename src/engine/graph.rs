@@ -19,6 +19,7 @@ use super::lane::Lane;
 use super::losses::Losses;
 use super::spool::SpoolState;
 use super::status::Complaint;
+use super::sums::{Counts, Sums};
 
 /// A node.
 #[derive(Debug)]
@@ -39,6 +40,10 @@ pub(super) struct Node {
     pub(super) moved: Mono,
     /// Counts other than lines.
     pub(super) counts: InputCounts,
+    /// What its predecessors counted.
+    pub(super) before: Sums,
+    /// What it has handed over to its successor.
+    pub(super) handed: Counts,
     /// What was lost here, in episodes.
     pub(super) losses: Losses,
     /// What keeps this input from taking all that is sent to it.
@@ -111,6 +116,8 @@ impl Node {
             finished: false,
             moved: now,
             counts: InputCounts::default(),
+            before: Sums::default(),
+            handed: Counts::default(),
             losses: Losses::default(),
             problem: None,
             waiting: Vec::new(),

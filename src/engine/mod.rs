@@ -55,6 +55,7 @@ mod spool;
 #[cfg(test)]
 mod squeeze_tests;
 pub mod status;
+mod sums;
 pub mod tap;
 #[cfg(test)]
 mod tests;
@@ -62,7 +63,6 @@ pub mod trouble;
 #[cfg(test)]
 mod wait_tests;
 
-use crate::input::Throttle;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,6 +72,7 @@ use crate::clock::Mono;
 use crate::config::plan::Plan;
 use crate::filter::squeeze::Squeezer;
 use crate::ids::{LaneId, NodeId};
+use crate::input::Throttle;
 use crate::ledger::Reason;
 use crate::limits::CLOSE_MIN;
 use crate::minute::Minute;
@@ -204,9 +205,10 @@ impl Engine {
             spool.expire_retry(self.cx.now);
             self.start_spool_jobs(id);
         }
+        let unread = self.dropped_unread(id);
         if let Some(node) = self.graph.get_mut(id) {
             self.backpressure.note(id, node, &self.cx);
-            Self::report_losses(id, node, false, &mut self.cx);
+            Self::report_losses(id, node, Some(unread), &mut self.cx);
         }
         self.progress(id);
         let deadline = self.deadline_of(id);

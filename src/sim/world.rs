@@ -352,7 +352,9 @@ impl World {
                 let written = self.workers.get_mut(&node).unwrap().append(&batches);
                 self.engine.handle(Event::JobDone { node, written }, self.now);
             }
-            DiskWork::Restore(kept) => self.workers.get_mut(&node).unwrap().restore(&kept).unwrap(),
+            DiskWork::Restore(kept, held_to) => {
+                self.workers.get_mut(&node).unwrap().restore(&kept, held_to).unwrap();
+            }
             DiskWork::Missing => self.workers.get_mut(&node).unwrap().missing(),
             DiskWork::Checkpoint => {
                 let output = self.workers.get_mut(&node).unwrap();
