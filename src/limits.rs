@@ -284,7 +284,8 @@ pub const STUCK_MIN: Duration = Duration::from_secs(1);
 pub const CONTROL_CLIENTS_MAX: usize = 64;
 /// Backlog of the control socket.
 pub const CONTROL_BACKLOG: i32 = 128;
-/// If there are too many clients, one that has been idle for this long is disconnected.
+/// If there are too many clients and each has asked for something, one that has been idle for this
+/// long is disconnected.
 pub const CONTROL_IDLE: Duration = Duration::from_secs(10);
 /// Maximum length of a request on the control socket.
 pub const CONTROL_REQUEST_MAX: usize = 64 * 1024;
@@ -373,7 +374,9 @@ pub const CURSOR_EVERY: Duration = Duration::from_secs(1);
 pub const CHECKPOINT_REST: Duration = Duration::from_millis(20);
 /// Maximum number of origins (other spools, followed files, partitions) whose position a spool
 /// remembers; the least recently seen is forgotten. Each takes 145 bytes of every segment.
-pub const ORIGINS_MAX: usize = 16_384;
+pub const ORIGINS_MAX: usize = 32_768;
+/// Of each followed file one rotated file is remembered, too, and some are about to end.
+const _: () = assert!(3 * FOLLOWED_MAX <= ORIGINS_MAX);
 /// Bytes of a followed file's first line that belong to its identity.
 pub const FIRST_LINE_MAX: usize = 1024;
 /// Bytes before a followed file's position that are compared at every read, to see that the file
@@ -381,13 +384,17 @@ pub const FIRST_LINE_MAX: usize = 1024;
 pub const LOOK_BACK: usize = 1024;
 /// Bytes read from a followed file at once.
 pub const FOLLOW_READ: usize = 256 * 1024;
-/// Bytes read from followed files that outputs have not completed; more are left in the files.
-pub const FOLLOW_WINDOW: u64 = 16 * MIB;
 /// Bytes of followed files between two barriers.
 pub const FOLLOW_BARRIER: u64 = MIB;
-/// An output that completes nothing for this long is not waited for: then one window is read per
-/// such time.
-pub const FOLLOW_STUCK: Duration = Duration::from_secs(5);
+/// Bytes in the queue of an output at which inputs that can wait do so; half of the queue if that
+/// is less.
+pub const WAITS_AT: u64 = 16 * MIB;
+/// Inputs do not wait for an output that completes nothing for this long.
+pub const WAITS_STUCK: Duration = Duration::from_secs(5);
+/// Nor for one that has kept them waiting for this long in all since its queue was last empty.
+pub const WAITS_MAX: Duration = Duration::from_secs(30);
+/// Barriers of one input that wait for outputs; a further one takes the place of the last.
+pub const BARRIERS_HELD: usize = 64;
 /// Maximum number of files that one input follows.
 pub const FOLLOWED_MAX: usize = 10_000;
 /// Maximum number of folders that one input watches.
@@ -572,6 +579,15 @@ pub const CONSUMED_RETRY: (Duration, Duration) =
 pub const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// The time between two heartbeats to a group that has not said another.
 pub const GROUP_BEAT: Duration = Duration::from_secs(3);
+/// A member of a classic group is out without a heartbeat for so long: first what is wanted, then
+/// what is asked for where a broker forbids that.
+pub const GROUP_SESSION: (Duration, Duration) = (Duration::from_secs(45), Duration::from_secs(10));
+/// How often a member looks whether another process uses its identity.
+pub const GROUP_WATCH: Duration = Duration::from_secs(30);
+/// How long the leader of a classic group waits to know the topics of all members.
+pub const GROUP_TOPICS: Duration = Duration::from_secs(5);
+/// Looks at single partitions that the leader of a classic group spends on a fair share.
+pub const ASSIGNOR_STEPS: usize = 4_000_000;
 /// How long a member may take to give partitions back.
 pub const GROUP_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a member that is stopped waits until it has left.

@@ -254,6 +254,37 @@ fn udp_on_all_of_ipv6_takes_ipv4_too_whatever_the_system_prefers() {
 }
 
 #[test]
+fn an_address_that_no_interface_has_yet_is_waited_for_and_the_rest_runs() {
+    if !Uid::effective().is_root() || Command::new("ip").arg("-V").output().is_err() {
+        return skip_here("needs root and ip");
+    }
+    let mut daemon = Daemon::prepare(
+        "[input.u]\nudp = \"192.0.2.7:24567\"\n[input.s]\nsyslog = \"tcp://192.0.2.7:24567\"\n\
+         [output.o]\nfrom = [\"u\", \"s\"]\nfile = \"{dir}/o\"\n",
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-n", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh", LOGWEIR]);
+    daemon.run_by(command);
+    let network = Network(daemon.pid());
+    for name in ["u", "s"] {
+        let why = deaf(&daemon, name);
+        assert!(why.contains("no interface has this address"), "{why}");
+    }
+    assert!(network.run(&["ip", "addr", "add", "192.0.2.7/32", "dev", "lo"]));
+    for name in ["u", "s"] {
+        hears(&daemon, name);
+    }
+    let file = daemon.path("sent");
+    for (number, scheme) in ["udp", "tcp"].into_iter().enumerate() {
+        std::fs::write(&file, format!("by {scheme}\n")).unwrap();
+        let to = format!("{scheme}://192.0.2.7:24567");
+        assert!(network.run(&[LOGWEIR, "send", "--to", &to, file.to_str().unwrap()]));
+        daemon.wait_lines("o", number + 1);
+    }
+    assert!(daemon.lines("o")[0].ends_with("by udp") && daemon.lines("o")[1].ends_with("by tcp"));
+}
+
+#[test]
 fn a_metrics_port_that_another_program_has_is_opened_once_it_is_free() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

@@ -1,6 +1,6 @@
 //! Starts that must be refused, with a message and exit code 2.
 
-use crate::util::run;
+use crate::util::{Daemon, run};
 
 fn refused(config: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
@@ -24,7 +24,7 @@ fn a_fifo_that_is_a_file_is_refused() {
 
 #[test]
 fn a_second_daemon_on_one_control_socket_runs_without() {
-    let first = crate::util::Daemon::start("[output.out]\nfrom = \"in\"\nfile = \"{dir}/x\"\n");
+    let first = Daemon::start("[output.out]\nfrom = \"in\"\nfile = \"{dir}/x\"\n");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("c.toml");
     let control = first.path("control.sock");
@@ -65,6 +65,27 @@ fn a_spool_in_a_folder_with_other_files_is_refused_and_touches_none() {
     ));
     assert!(said.contains("holds files that do not belong to a spool (letter.txt)"), "{said}");
     assert_eq!(std::fs::read(dir.path().join("letter.txt")).unwrap(), b"dear sirs");
+}
+
+#[test]
+fn a_spool_at_the_root_of_a_file_system_is_used_beside_its_folder_of_found_files() {
+    let found = "spool/lost+found";
+    let daemon = Daemon::start_with(
+        "[output.out]\nfile = \"/dev/null\"\nspool = { dir = \"{dir}/spool\" }\n",
+        |dir| std::fs::create_dir_all(dir.join(found)).unwrap(),
+    );
+    daemon.send_numbered(0, 10);
+    daemon.wait_node("out", |node| node.lines_out == 10);
+    assert!(daemon.path(found).is_dir());
+    // Only a folder is one of those.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("lost+found"), "a file").unwrap();
+    let said = refused(&format!(
+        "[daemon]\ncontrol = \"{{dir}}/c\"\n[input.in]\nudp = \"127.0.0.1:0\"\n\
+         [output.out]\nstdout = true\nspool = {{ dir = \"{}\" }}\n",
+        dir.path().display()
+    ));
+    assert!(said.contains("holds files that do not belong to a spool (lost+found)"), "{said}");
 }
 
 #[test]

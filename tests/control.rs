@@ -175,6 +175,26 @@ fn of_a_thousand_clients_those_beyond_64_are_told_so_and_every_line_arrives() {
 }
 
 #[test]
+fn clients_that_ask_nothing_give_way_at_once_and_those_that_did_ask_stay() {
+    let daemon = Daemon::start(FLOW);
+    let mut asked = Client::new(&daemon);
+    assert!(asked.ask(STATUS).get("ok").is_some());
+    let mut idle: Vec<_> = (0..70).map(|_| Client::new(&daemon)).collect();
+    // A request that is not whole does not keep a place either.
+    for client in &mut idle[60..] {
+        client.say(&STATUS[..10]);
+    }
+    for _ in 0..3 {
+        assert_eq!(Client::new(&daemon).ask(STATUS)["ok"]["pid"], daemon.pid());
+    }
+    assert!(asked.ask(STATUS).get("ok").is_some());
+    assert!(idle[0].is_let_go());
+    // Places are taken from the oldest: the youngest still has its own.
+    idle[69].say(&STATUS[10..]);
+    assert!(idle[69].hear().get("ok").is_some());
+}
+
+#[test]
 fn clients_that_do_not_read_hold_up_nobody_and_are_bounded() {
     let mut flow = String::from(FLOW);
     for n in 0..400 {

@@ -1,5 +1,7 @@
 //! The Fluent forward protocol into a daemon: what the test says byte by byte, and real clients.
 
+mod peers;
+
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;

@@ -848,6 +848,26 @@ fn a_new_identity_keeps_numbers_readers_and_origins() {
 }
 
 #[test]
+fn a_new_identity_made_by_root_belongs_to_the_folder_s_owner() {
+    use std::os::unix::fs::MetadataExt;
+    if !nix::unistd::geteuid().is_root() {
+        return crate::util::skip_here("needs root");
+    }
+    let spool = Spool::numbered(6);
+    spool.cursor("hub", SPOOL, 3);
+    let folder = spool.path("identity").parent().unwrap().to_path_buf();
+    let files = || fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    for path in files().chain([folder.clone()]) {
+        std::os::unix::fs::chown(path, Some(4242), Some(4243)).unwrap();
+    }
+    assert_eq!(spool.run("trim", "--new-identity").0, 0);
+    for path in files() {
+        let data = path.metadata().unwrap();
+        assert_eq!((data.uid(), data.gid()), (4242, 4243), "{}", path.display());
+    }
+}
+
+#[test]
 fn a_new_identity_that_was_interrupted_is_finished_by_another_go() {
     // What is written in order: the segment, the cursors, the identity.
     for steps in 0..4 {

@@ -1,5 +1,7 @@
 //! Scribe and Flume: real clients into a daemon, a daemon into real servers, and two daemons.
 
+mod pages;
+
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -164,54 +166,6 @@ fn a_peer_that_knows_no_counts_gets_lines_with_newlines() {
     sender.wait_node("hub", |node| node.lines_out == 300);
 }
 
-/// The blocks of configuration of docs/from-scribe.md, for ports and a folder of the test's own.
-fn scribe_page(own: u16, hub: u16) -> Vec<String> {
-    let page = include_str!("../docs/from-scribe.md");
-    let blocks = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let local = |block: &str| {
-        block
-            .replace("0.0.0.0:1463", &format!("127.0.0.1:{own}"))
-            .replace("hub1.example.org:1463", &format!("127.0.0.1:{hub}"))
-            .replace("hub2.example.org", "127.0.0.2")
-            .replace("/var/spool/logweir", "{dir}")
-            .replace("/var/log/logweir", "{dir}")
-            .replace("%Y-%m-%d.log", "day.log")
-            + "[output.null]\nfrom = \"in\"\nfile = \"/dev/null\"\n"
-    };
-    blocks.map(local).collect()
-}
-
-#[test]
-fn the_stores_of_scribe_s_page_bring_each_message_to_the_file_of_its_category() {
-    let (edge_port, hub_port) = (free_port(), free_port());
-    let hub = Daemon::start(&scribe_page(hub_port, 1)[0]);
-    let mut edge = Daemon::start(&scribe_page(edge_port, hub_port)[1]);
-    let call = |category: &str, text: &str| {
-        let mut body = b"\0\0\0\x03Log\x01\0\0\0\0\x0f\0\x01\x0c\0\0\0\x01".to_vec();
-        for (number, text) in [(1, category), (2, text)] {
-            body.extend_from_slice(&[0x0b, 0, number, 0, 0, 0, u8::try_from(text.len()).unwrap()]);
-            body.extend_from_slice(text.as_bytes());
-        }
-        body.extend_from_slice(&[0, 0]);
-        [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
-    };
-    for (number, category) in ["web", "api", "web"].iter().enumerate() {
-        let mut stream = TcpStream::connect(("127.0.0.1", edge_port)).unwrap();
-        stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
-        stream.write_all(&call(category, &format!("line {number}\n"))).unwrap();
-        let mut answer = [0; 24];
-        stream.read_exact(&mut answer).unwrap();
-        assert_eq!(answer[19..], [0, 0, 0, 0, 0]);
-        if number == 1 {
-            edge.signal(Signal::SIGKILL);
-            edge.wait();
-            edge.run();
-        }
-    }
-    wait_for_all(&["line 0".into(), "line 2".into()], || hub.lines("web/day.log"));
-    wait_for_all(&["line 1".into()], || hub.lines("api/day.log"));
-}
-
 /// An agent of Flume, ended when dropped.
 struct Flume(Child);
 
@@ -243,20 +197,20 @@ fn rolled(folder: &Path) -> Vec<String> {
 #[test]
 fn a_real_flume_takes_and_sends_in_every_way_that_it_shares_with_us() {
     let Some(jars) = flume_jars() else { return };
-    let (thrift, syslog, scribe) = (free_port(), free_port(), free_port());
-    let mut hub = Daemon::start(&config(thrift, "as = \"line\""));
+    let ports = [free_port(), free_port(), free_port()];
+    let [_, syslog, scribe] = ports;
+    let places = ["1463", "5140", "1499"].into_iter().zip(ports.map(|port| port.to_string()));
+    let mut places: Vec<_> = places.collect();
+    places.push(("0.0.0.0", "127.0.0.1".into()));
+    let page = include_str!("../docs/from-flume.md");
+    let null = "[output.null]\nfrom = \"in\"\nfile = \"/dev/null\"\n";
+    let mut hub = Daemon::start(&(pages::blocks(page, "toml", &places).remove(1) + null));
     let dir = hub.dir.path().to_path_buf();
     for folder in ["by-syslog", "by-scribe"] {
         std::fs::create_dir(dir.join(folder)).unwrap();
     }
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/from-flume.md"));
-    let page = page.unwrap();
-    let agent = page.split("```flume\n").nth(1).unwrap().split("```").next().unwrap();
-    let agent = agent
-        .replace("1463", &thrift.to_string())
-        .replace("5140", &syslog.to_string())
-        .replace("1499", &scribe.to_string())
-        .replace("/var/log/flume", &dir.display().to_string());
+    places.push(("/var/log/flume", dir.display().to_string()));
+    let agent = pages::blocks(page, "flume", &places).remove(0);
     std::fs::write(dir.join("agent.properties"), agent).unwrap();
     let java = Command::new("java")
         .args(["-Xmx256m", "-cp"])
@@ -268,27 +222,46 @@ fn a_real_flume_takes_and_sends_in_every_way_that_it_shares_with_us() {
         .stderr(Stdio::null())
         .spawn();
     let _flume = Flume(java.unwrap());
-    // Its thrift sink: 1,000 numbers, and the daemon killed meanwhile.
-    wait_for("Flume's first lines", || (!hub.lines("out").is_empty()).then_some(()));
+    // Its thrift sink: 1,000 numbers, and the daemon killed meanwhile. They go on into its syslogtcp
+    // source, which knows no counts, and into its ScribeSource.
+    wait_for("Flume's first lines", || (hub.node("flume").lines_in > 0).then_some(()));
     hub.signal(Signal::SIGKILL);
     hub.wait();
     hub.run();
-    let numbers: Vec<_> = (0..1000).map(|number: u32| number.to_string()).collect();
-    wait_for_all(&numbers, || hub.lines("out"));
-    // Its syslogtcp source, which knows no counts, and its ScribeSource.
+    let events: Vec<_> = (0..1000).map(|number: u32| number.to_string()).collect();
+    wait_for_all(&events, || texts(hub.lines("_-day.log")));
+    let [by_syslog, by_scribe] = ["by-syslog", "by-scribe"].map(|folder| dir.join(folder));
+    wait_for_all(&events, || texts(rolled(&by_syslog)));
+    wait_for_all(&events, || texts(rolled(&by_scribe)));
+    // And what has come by another way.
     let syslog = format!(
         "forward = \"tcp://127.0.0.1:{syslog}\"\nframing = \"newline\"\nformat = \"rfc5424\""
     );
     let scribe = format!("forward = \"scribe://127.0.0.1:{scribe}\"\ncategory = \"all\"");
-    for (forward, folder) in [(syslog, "by-syslog"), (scribe, "by-scribe")] {
-        let sender = Daemon::start(&sender_config(&forward));
-        sender.send_numbered(0, 2000);
-        let folder = dir.join(folder);
-        let line =
-            |line: String| line.rfind("line ").map_or_else(|| line.clone(), |at| line[at..].into());
-        wait_for_all(&numbered(0, 2000), || {
-            rolled(&folder).into_iter().filter(|line| !line.is_empty()).map(line).collect()
-        });
-        sender.wait_node("hub", |node| node.lines_out == 2000);
+    for (forward, folder) in [(syslog, by_syslog), (scribe, by_scribe)] {
+        let mut sender = Daemon::start(&sender_config(&forward));
+        for round in 0..4 {
+            sender.send_numbered(round * 500, round * 500 + 500);
+            if round < 3 {
+                // What is in its spool stays.
+                let end = (round + 1) * 500;
+                sender.wait_node("hub.spool", |node| node.spool.as_ref().unwrap().durable >= end);
+                sender.signal(Signal::SIGKILL);
+                sender.wait();
+                sender.run();
+            }
+        }
+        let all: Vec<_> = events.iter().cloned().chain(numbered(0, 2000)).collect();
+        wait_for_all(&all, || texts(rolled(&folder)));
     }
+}
+
+/// What stands behind the headers of messages.
+fn texts(lines: Vec<String>) -> Vec<String> {
+    let lines = lines.into_iter().filter(|line| !line.is_empty());
+    let text = |line: String| {
+        let from = line.rfind("line ").or_else(|| line.rfind(' ').map(|at| at + 1));
+        line[from.unwrap_or(0)..].to_string()
+    };
+    lines.map(text).collect()
 }

@@ -2,6 +2,8 @@
 //!
 //! The keys themselves are defined next to their readers; this module collects them.
 
+use std::sync::OnceLock;
+
 use super::plan::{Kind, OUTPUTS};
 use super::{daemon, filter, include, output, select, spool};
 use crate::proto::{INPUTS, is_key};
@@ -52,14 +54,18 @@ impl Table {
         keys.map(|key| key.name).collect()
     }
 
-    /// The names of all keys that a node of the kind may have.
-    fn names(&self) -> Vec<&'static str> {
-        let forms = self.choices.iter().flat_map(|choice| choice.forms);
-        let keys = self.general().chain(forms.flat_map(|form| form.all()));
-        let mut names: Vec<_> = keys.map(|key| key.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+    /// The names of all keys that a node of the kind may have, sorted. They are collected once,
+    /// however many nodes there are.
+    fn names(&self) -> &'static [&'static str] {
+        static NAMES: [OnceLock<Vec<&str>>; TABLES.len()] = [const { OnceLock::new() }; 4];
+        NAMES[self.kind as usize].get_or_init(|| {
+            let forms = self.choices.iter().flat_map(|choice| choice.forms);
+            let keys = self.general().chain(forms.flat_map(|form| form.all()));
+            let mut names: Vec<_> = keys.map(|key| key.name).collect();
+            names.sort_unstable();
+            names.dedup();
+            names
+        })
     }
 
     /// What has a key, in the plural: the kind, or some of its forms.
@@ -94,7 +100,7 @@ impl Table {
 #[cfg(test)]
 pub(super) fn all_names() -> Vec<&'static str> {
     let daemon = TOP.iter().chain(DAEMON).map(|key| key.name);
-    daemon.chain(TABLES.iter().flat_map(Table::names)).collect()
+    daemon.chain(TABLES.iter().flat_map(Table::names).copied()).collect()
 }
 
 /// Reports every key that is unknown or belongs elsewhere.
@@ -104,8 +110,8 @@ pub fn check(section: &Section<'_>, kind: Kind, form: Option<&Form>, report: &mu
     let table = Table::of(kind);
     let names = table.names();
     for entry in &section.entries {
-        if !names.contains(&entry.key) {
-            elsewhere(entry, &table, &names, report);
+        if names.binary_search(&entry.key).is_err() {
+            elsewhere(entry, &table, names, report);
             continue;
         }
         let Some(form) = form else { continue };
@@ -161,16 +167,19 @@ fn plural(word: &str) -> String {
 /// Returns the choice that a table has made; reports it if there is none or several.
 pub fn choose(section: &Section<'_>, kind: Kind, report: &mut Report<'_>) -> Option<&'static str> {
     let choices = Table::of(kind).chosen_by();
-    let words: Vec<_> = choices.iter().map(|choice| format!("`{choice}`")).collect();
+    let words = || {
+        let words = Table::of(kind).chosen_by();
+        words.iter().map(|choice| format!("`{choice}`")).collect::<Vec<_>>().join(", ")
+    };
     let mut made = choices.into_iter().filter_map(|choice| Some((choice, section.get(choice)?)));
     let Some((first, entry)) = made.next() else {
-        let message = format!("needs one of {}", words.join(", "));
+        let message = format!("needs one of {}", words());
         report.error(&section.span, &section.path, message);
         return None;
     };
     let mut alone = true;
     for (_, other) in made {
-        let message = format!("has `{first}` already: only one of {} is allowed", words.join(", "));
+        let message = format!("has `{first}` already: only one of {} is allowed", words());
         other.misplaced(report, message).label(&entry.key_span, "chosen here");
         alone = false;
     }

@@ -13,9 +13,11 @@ mod protocol;
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
 
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
+use socket2::SockRef;
 
 use crate::batch::Batch;
 use crate::clock::Mono;
@@ -54,7 +56,9 @@ struct Client {
     closing: bool,
     /// True if its request is answered later; further requests wait meanwhile.
     deferred: bool,
-    /// When it last sent a request.
+    /// True once it has sent a request.
+    asked: bool,
+    /// When its last request was answered, or when it connected.
     last_request: Mono,
 }
 
@@ -143,7 +147,7 @@ impl Control {
         now: Mono,
     ) -> Served {
         let Some(client) = self.clients.get_mut(&token) else { return Served::Nothing };
-        client.last_request = now;
+        (client.last_request, client.asked) = (now, true);
         client.deferred = false;
         // Further requests are looked at in the next pass.
         let done = client
@@ -232,9 +236,18 @@ impl Control {
             self.next_token += 1;
             if registry.register(&mut stream, token, BOTH).is_ok() {
                 let (request, answer) = (Vec::new(), Vec::new());
-                let (taps, closing, deferred) = (false, false, false);
-                let client =
-                    Client { stream, request, answer, taps, closing, deferred, last_request: now };
+                let (taps, closing, deferred, asked) = (false, false, false, false);
+                let last_request = now;
+                let client = Client {
+                    stream,
+                    request,
+                    answer,
+                    taps,
+                    closing,
+                    deferred,
+                    asked,
+                    last_request,
+                };
                 self.clients.insert(token, client);
             }
         }
@@ -245,16 +258,14 @@ impl Control {
         }
     }
 
-    /// Returns whether another client can be accepted. If the limit is reached, the client idle for
-    /// longest is disconnected.
+    /// Returns whether another client can be accepted. If the limit is reached, a client gives way
+    /// that has not asked for anything, or else the one that has been idle for longest.
     fn has_room(&mut self, now: Mono) -> bool {
         if self.clients.len() >= CONTROL_CLIENTS_MAX {
-            let may_go = |client: &Client| !client.taps && !client.deferred;
-            let silent = self.clients.iter().filter(|(_, client)| may_go(client));
-            let longest = silent.min_by_key(|(_, client)| client.last_request);
-            if let Some((&token, client)) = longest
-                && now.since(client.last_request) >= CONTROL_IDLE
-            {
+            let may_go = self.clients.iter().filter(|(_, client)| client.may_go(now));
+            let age = |token: Token, client: &Client| (client.asked, client.last_request, token);
+            let first = may_go.map(|(token, client)| age(*token, client)).min();
+            if let Some((.., token)) = first {
                 self.clients.remove(&token);
             }
         }
@@ -263,6 +274,20 @@ impl Control {
 }
 
 impl Client {
+    /// Returns whether it may be disconnected in favour of another: one with a tap or a request
+    /// under way may not.
+    fn may_go(&self, now: Mono) -> bool {
+        match (self.taps || self.deferred, self.asked) {
+            (true, _) => false,
+            (false, true) => now.since(self.last_request) >= CONTROL_IDLE,
+            // What it has sent may just not have been read yet.
+            (false, false) => {
+                let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+                peeked.map_or(true, |count| count == 0)
+            }
+        }
+    }
+
     /// Writes and reads until the client blocks or a request is complete.
     fn serve(&mut self) -> io::Result<Incoming> {
         if self.deferred {

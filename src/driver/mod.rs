@@ -452,16 +452,19 @@ impl Daemon {
             Action::Resume { node, barrier, lasts } => self.inputs.answer(node, barrier, &lasts),
             Action::Kin { node, barrier, spools } => self.inputs.tell_kin(node, barrier, &spools),
             Action::Throttle(node, throttle) => self.inputs.throttle(node, throttle),
+            Action::Wait(node, true) => self.inputs.hold(node),
+            Action::Wait(node, false) => self.inputs.resume(node, &self.engine),
             // Nothing is taken from a paused receiver, so it waits by itself.
             Action::Pause(node) => {
                 log::info!(
                     "{}: paused: a queue with when_full = \"block\" is full",
                     self.engine.name_of(node)
                 );
+                self.inputs.hold(node);
             }
             Action::Unpause(node) => {
                 log::info!("{}: resumed", self.engine.name_of(node));
-                self.inputs.resume(node);
+                self.inputs.resume(node, &self.engine);
                 self.children.resume(node);
             }
         }

@@ -284,8 +284,9 @@ impl Consumer {
         self.next.max(self.position)
     }
 
-    /// The lines that the spool, whose oldest line is this one, dropped before they were given to the
-    /// output: the first, and the one behind the last. A read that runs may still have found them.
+    /// The lines that the spool, whose oldest line is this one, dropped before they were given to
+    /// the output: the first, and the one behind the last. A read that runs may still have found
+    /// them.
     pub(super) fn dropped_unread(&self, oldest: u64) -> Option<(u64, u64)> {
         let is_behind = self.begun && !self.closed && !self.reading && self.next < oldest;
         is_behind.then_some((self.next, oldest))

@@ -20,7 +20,7 @@ impl Engine {
     pub(super) fn begin_consumers(&mut self, spool: NodeId) {
         for lane in self.consumers.lanes_of(spool) {
             let Some(state) = self.graph.spool(spool) else { return };
-            let identity = state.identity;
+            let (identity, held_to) = (state.identity, state.held.durable);
             let Some(kept) = self.consumers.begin(lane, state) else { continue };
             let position = self.consumers.get(lane).map_or(0, |consumer| consumer.position);
             if let Some(forward) = self.graph.node(lane.node).plan.body.forward() {
@@ -29,7 +29,7 @@ impl Engine {
                     connection.begin(identity, position);
                 }
             }
-            self.restore(lane.node, kept);
+            self.restore(lane.node, kept, held_to);
             self.cx.touch(lane.node);
         }
     }

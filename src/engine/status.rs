@@ -477,7 +477,7 @@ impl Engine {
             reads_spool: self.consumers.reads_from_spool(id),
             losses: Vec::new(),
             newest_minute: newest_minute(node),
-            paused: self.is_paused(id),
+            paused: self.backpressure.is_paused(id),
             retired: node.retired.is_some(),
         }
     }

@@ -71,6 +71,7 @@ fn hint(error: &io::Error) -> String {
         ErrorKind::PermissionDenied => {
             format!("ports below 1024 need CAP_NET_BIND_SERVICE: {error}")
         }
+        ErrorKind::AddrNotAvailable => format!("no interface has this address: {error}"),
         _ => error.to_string(),
     }
 }

@@ -416,3 +416,6 @@ impl<I: Intake> Running<I> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -629,3 +629,6 @@ impl<S: Session> Client<S> {
         self.transport.flush()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 //! longer than file systems allow. A name that a field would make end like an archive's gets `_`
 //! appended: no message names another file's archive.
 
+mod any_time;
 mod claims;
 mod written;
 
@@ -19,6 +20,7 @@ use jiff::tz::TimeZone;
 
 use crate::parse::field::Field;
 
+pub use any_time::AtAnyTime;
 pub use written::clean;
 
 use written::{Written, zoned};
@@ -199,13 +201,6 @@ impl NameTemplate {
         PathBuf::from(text)
     }
 
-    /// What follows this name, rendered at any time, in a file's name (without its folder); `None`
-    /// if that is another name.
-    pub fn ending<'n>(&self, file: &'n str, when: SystemTime, name: &Name) -> Option<&'n str> {
-        let ending = self.made(file, when, &name.values)?;
-        if name.marked { ending.strip_prefix(MARK) } else { Some(ending) }
-    }
-
     /// The parts of the name that depend on the time: as long as they stay the same, so does the
     /// name of lines with the same values.
     pub fn times(&self, when: SystemTime) -> String {
@@ -218,25 +213,6 @@ impl NameTemplate {
             }
         }
         written.text
-    }
-
-    /// Returns what follows in `name` (without its folder) if a file of that name can have been
-    /// made from this template for lines with these values: where the name at `when` has a digit
-    /// from the time, any digit matches, and for a letter any letter.
-    fn made<'n>(&self, name: &'n str, when: SystemTime, values: &Values) -> Option<&'n str> {
-        let Written { text, times, .. } = self.written(when, values);
-        let file = text.rfind('/').map_or(0, |at| at + 1);
-        let mut rest = name.chars();
-        for (at, want) in text[file..].char_indices() {
-            let got = rest.next()?;
-            let same_kind = want.is_ascii_digit() && got.is_ascii_digit()
-                || want.is_alphabetic() && got.is_alphabetic();
-            let is_free = || times.iter().any(|time| time.contains(&(file + at)));
-            if got != want && !(same_kind && is_free()) {
-                return None;
-            }
-        }
-        Some(rest.as_str())
     }
 }
 
@@ -444,16 +420,6 @@ mod tests {
             let error = NameTemplate::parse(template).unwrap_err();
             assert!(error.contains(message), "{template}: {error}");
         }
-    }
-
-    #[test]
-    fn files_of_a_template_are_known_again() {
-        let template = NameTemplate::parse("/log/{input}/web1-%Y-%b-%d.log").unwrap();
-        let made = |name| template.made(name, UNIX_EPOCH, &values("squid", &[]));
-        assert_eq!(made("web1-2026-Nov-23.log"), Some(""));
-        assert_eq!(made("web1-1999-May-01.log.zst"), Some(".zst"));
-        assert_eq!(made("web2-2026-Nov-23.log"), None, "only the time's digits are free");
-        assert_eq!(made("web1-2026-Nov-23"), None);
     }
 
     #[test]

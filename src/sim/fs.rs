@@ -60,6 +60,8 @@ struct Disk {
     /// The free space it reports, whatever is removed.
     late: Option<u64>,
     operations: u64,
+    /// How often a folder was listed.
+    listings: u64,
     /// The operation at which the machine stops.
     crash_at: Option<u64>,
     /// The operation that fails, if it is a sync.
@@ -121,6 +123,11 @@ impl SimFs {
     pub(crate) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let disk = self.disk.borrow();
         disk.live.iter().map(|(path, data)| (path.clone(), data.borrow().live.clone())).collect()
+    }
+
+    /// How often a folder was listed so far.
+    pub(crate) fn listings(&self) -> u64 {
+        self.disk.borrow().listings
     }
 
     /// The number of operations so far.
@@ -255,7 +262,8 @@ impl Fs for SimFs {
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
-        let disk = self.disk.borrow();
+        let mut disk = self.disk.borrow_mut();
+        disk.listings += 1;
         if !disk.folders.contains(folder) {
             return Err(ErrorKind::NotFound.into());
         }

@@ -2,6 +2,7 @@
 //! others in every way that they know. Where a program is not installed, a test says so and passes.
 
 mod docker;
+mod engine;
 mod haproxy;
 mod kubernetes;
 mod logger;

@@ -23,8 +23,8 @@ impl NameTemplate {
         }
         let Some(path) = path.to_str() else { return false };
         let (folder, file) = path.split_at(path.rfind('/').map_or(0, |at| at + 1));
-        self.made(file, when, &Values::default()).is_some_and(archive::is_ending)
-            && self.folder_matches(folder)
+        let names = self.of_values(when, &Values::default());
+        names.ending(file).is_some_and(archive::is_ending) && self.folder_matches(folder)
     }
 
     /// Returns whether the name's folder can be that one.

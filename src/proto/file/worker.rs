@@ -226,10 +226,12 @@ impl<F: Fs> FileOutput<F> {
 
 impl<F: Fs> Worker for FileOutput<F> {
     fn append(&mut self, batches: &[Batch]) -> Written {
-        self.append_all(batches)
+        let written = self.append_all(batches);
+        self.tidy();
+        written
     }
 
-    fn restore(&mut self, kept: &Kept) -> Result<(), String> {
+    fn restore(&mut self, kept: &Kept, _held_to: u64) -> Result<(), String> {
         let failed = |error| format!("{error}: lines at the end of the file may be duplicated");
         self.go_back_to(&kept.files).map_err(failed)
     }

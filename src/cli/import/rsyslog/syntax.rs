@@ -308,7 +308,7 @@ impl<'t> Reader<'t> {
     /// Consumes `foreach (… in …) do { … }`.
     fn each(&mut self) -> Body {
         let start = self.at;
-        let open = self.rest().find(['{', '\n']).unwrap_or(self.rest().len());
+        let open = self.rest().find(['{', '\n']).unwrap_or_else(|| self.rest().len());
         self.at += open;
         let text = self.text[start..self.at].trim().to_string();
         self.skip();

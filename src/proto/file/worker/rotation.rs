@@ -3,7 +3,7 @@
 //!
 //! Only files with exactly this name are touched, and none that an output has open.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub(super) struct State {
     last_stamp: String,
     in_stamp: u32,
     to_compress: Vec<PathBuf>,
+    /// The names of files that were finished in this job, by folder, and when.
+    to_tidy: HashMap<PathBuf, BTreeMap<PathBuf, Finished>>,
     /// The rendered time parts of names when a file was last used.
     times: String,
     /// The time that `times` was last rendered for.
@@ -33,6 +35,9 @@ pub(super) struct State {
     /// The latest time at which files of past times were finished.
     finished: Option<SystemTime>,
 }
+
+/// A file that was finished, and the time of the line that followed.
+type Finished = (Arc<Name>, SystemTime);
 
 impl<F: Fs> FileOutput<F> {
     /// Takes the rotated files to compress; each is returned once.
@@ -74,7 +79,7 @@ impl<F: Fs> FileOutput<F> {
             self.open.retain(|path, _| !past.contains_key(path));
             for name in past.values() {
                 self.note_gone(&name.path);
-                self.tidy(name, now);
+                self.finished(name, now);
             }
             self.rotation.finished = Some(now);
         }
@@ -84,7 +89,7 @@ impl<F: Fs> FileOutput<F> {
     }
 
     /// Closes a file and renames it.
-    pub(super) fn rotate(&mut self, name: &Name, now: SystemTime) -> Step<()> {
+    pub(super) fn rotate(&mut self, name: &Arc<Name>, now: SystemTime) -> Step<()> {
         self.before_renaming()?;
         let Some(open) = self.open.remove(&name.path) else { return Ok(()) };
         self.note_gone(&name.path);
@@ -96,7 +101,7 @@ impl<F: Fs> FileOutput<F> {
         };
         drop(open);
         self.rename(&name.path, &archive::stamp(begun))?;
-        self.tidy(name, now);
+        self.finished(name, now);
         Ok(())
     }
 
@@ -120,12 +125,41 @@ impl<F: Fs> FileOutput<F> {
         }
     }
 
-    /// Removes the rotated files beyond `keep`, and queues the others for compression.
-    fn tidy(&mut self, name: &Name, now: SystemTime) {
-        if self.plan.keep.is_none() && !self.plan.compress {
-            return;
+    /// Records that a file of this name was finished.
+    fn finished(&mut self, name: &Arc<Name>, now: SystemTime) {
+        if self.plan.keep.is_some() || self.plan.compress {
+            let folder = name.path.parent().unwrap_or_else(|| Path::new("")).to_path_buf();
+            let names = self.rotation.to_tidy.entry(folder).or_default();
+            names.insert(name.path.clone(), (Arc::clone(name), now));
         }
-        let mut archives = self.archives(name, now);
+    }
+
+    /// Removes the rotated files beyond `keep` of all names of which one was finished, and queues
+    /// the others for compression. Each folder is listed once, however many names it has.
+    pub(super) fn tidy(&mut self) {
+        for (folder, names) in std::mem::take(&mut self.rotation.to_tidy) {
+            let listed = self.fs.list(match folder.as_os_str().is_empty() {
+                true => Path::new("."),
+                false => &folder,
+            });
+            let listed = match listed {
+                Ok(listed) => listed,
+                Err(error) => {
+                    log::warn!("{}: it cannot be listed: {error}", folder.display());
+                    continue;
+                }
+            };
+            let mut files: Vec<&str> =
+                listed.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+            files.sort_unstable();
+            for (name, now) in names.values() {
+                let archives = self.archives(name, *now, &files);
+                self.tidy_archives(archives);
+            }
+        }
+    }
+
+    fn tidy_archives(&mut self, mut archives: Vec<(SystemTime, PathBuf)>) {
         if let Some(keep) = self.plan.keep {
             let more = archives.len().saturating_sub(keep as usize);
             for (_, old) in archives.drain(..more) {
@@ -140,28 +174,20 @@ impl<F: Fs> FileOutput<F> {
         }
     }
 
-    /// The files with this name that are no longer written, oldest first.
-    fn archives(&self, name: &Name, now: SystemTime) -> Vec<(SystemTime, PathBuf)> {
-        let folder = name.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let listed = match self.fs.list(folder.unwrap_or_else(|| Path::new("."))) {
-            Ok(listed) => listed,
-            Err(error) => {
-                log::warn!("{}: its folder cannot be listed: {error}", name.path.display());
-                return Vec::new();
-            }
-        };
+    /// The files with this name that are no longer written, oldest first. `files` is what its
+    /// folder has, sorted.
+    fn archives(&self, name: &Name, now: SystemTime, files: &[&str]) -> Vec<(SystemTime, PathBuf)> {
+        let names = self.plan.path.at_any_time(now, name);
         let current = self.plan.path.name_at(now, name);
+        let beginning = names.beginning();
+        let from = files.partition_point(|file| *file < beginning);
+        let alike = files[from..].iter().take_while(|file| file.starts_with(beginning));
         let is_one = |path: &PathBuf| {
-            let file = path.file_name().and_then(|file| file.to_str()).unwrap_or("");
-            let ending = self.plan.path.ending(file, now, name);
-            ending.is_some_and(archive::is_ending)
-                && *path != current
-                && !self.member.is_open(path)
-                && self.fs.is_file(path)
+            *path != current && !self.member.is_open(path) && self.fs.is_file(path)
         };
-        let mut archives: Vec<_> = listed
-            .iter()
-            .filter_map(|path| Some(name.path.with_file_name(path.file_name()?)))
+        let mut archives: Vec<_> = alike
+            .filter(|file| names.ending(file).is_some_and(archive::is_ending))
+            .map(|file| name.path.with_file_name(file))
             .filter(is_one)
             .map(|path| (self.fs.modified(&path).unwrap_or(UNIX_EPOCH), path))
             .collect();
@@ -176,7 +202,6 @@ fn seconds(when: SystemTime) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::fs;
 
     use super::*;
@@ -187,6 +212,7 @@ mod tests {
     use crate::output::open_files::OpenFiles;
     use crate::output::worker::Worker;
     use crate::proto::file::config::FilePlan;
+    use crate::sim::fs::SimFs;
 
     const HOUR: u64 = 3600;
 
@@ -255,6 +281,33 @@ mod tests {
         output.append(&[at("line\n", 4 * HOUR)]);
         assert!(output.take_to_compress().contains(&path("x-03")));
         assert_eq!(output.open.keys().collect::<Vec<_>>(), [&path("x-04")]);
+    }
+
+    #[test]
+    fn a_folder_is_listed_once_however_many_of_its_files_are_finished_together() {
+        const HOSTS: usize = 200;
+        let fs = SimFs::default();
+        let mut plan = plan(Path::new("/log/{host}-%H"));
+        plan.keep = Some(2);
+        plan.compress = true;
+        let mut output = FileOutput::new(plan, fs.clone());
+        let line = |host: usize| format!("<13>1 - host{host} a - - - line\n");
+        let lines: String = (0..HOSTS).map(line).collect();
+        for hour in 0..5 {
+            let before = fs.listings();
+            output.append(&[at(&lines, hour * HOUR)]);
+            assert_eq!(fs.listings() - before, u64::from(hour > 0));
+            let mut finished = output.take_to_compress();
+            finished.sort();
+            let hours = hour.saturating_sub(2)..hour;
+            let mut wanted: Vec<_> = (0..HOSTS)
+                .flat_map(|host| hours.clone().map(move |hour| (host, hour)))
+                .map(|(host, hour)| PathBuf::from(format!("/log/host{host}-{hour:02}")))
+                .collect();
+            wanted.sort();
+            assert_eq!(finished, wanted, "hour {hour}");
+        }
+        assert_eq!(fs.files().len(), 3 * HOSTS);
     }
 
     #[test]
