@@ -6,7 +6,6 @@
 //! - `flow`: lines go in and come out;
 //! - `fluent`: clients of the Fluent forward protocol send, real ones too;
 //! - `forward`: lines go to other hosts, through spools;
-//! - `full_spools`: a spool or its disk is full, and what gives room again;
 //! - `children`: filter processes behave, and misbehave;
 //! - `containers`: what containers print is read from their runtime's files;
 //! - `control`: the control socket is used well, and badly;
@@ -67,7 +66,6 @@ mod filters;
 mod flow;
 mod fluent;
 mod forward;
-mod full_spools;
 mod graph;
 mod host;
 mod import;
