@@ -17,9 +17,9 @@
 //!   on. What is committed until then counts as the former generation's.
 //!
 //! Both are offered by one that owns nothing. One that owns something by `cooperative-sticky`
-//! offers that alone, or a newcomer that only knows `range` would be given what is not given back. If the
-//! broker refuses that, as the newcomer is already let in (`INCONSISTENT_GROUP_PROTOCOL`), the
-//! member gives everything back and then offers both.
+//! offers that alone, or a newcomer that only knows `range` would be given what is not given back.
+//! If the broker refuses that, as the newcomer is already let in (`INCONSISTENT_GROUP_PROTOCOL`),
+//! the member gives everything back and then offers both.
 //!
 //! A member that was killed goes on under its identity and its generation, as if nothing had been:
 //! it asks for its share of that generation again. So it needs no `group.instance.id`, which would
