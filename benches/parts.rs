@@ -23,8 +23,9 @@ use logweir::ids::LaneId;
 use logweir::input::datagrams::RawLines;
 use logweir::input::lines::LineBuffer;
 use logweir::input::{Gather, Intake};
-use logweir::ledger::Count;
+use logweir::ledger::{Count, Ledger};
 use logweir::metrics::{self, Format, Pulse, Reloads, Snapshot, Usage};
+use logweir::minute::Minute;
 
 const LINES: u32 = 1300;
 
@@ -332,11 +333,51 @@ fn patterns(c: &mut Criterion) {
     group.finish();
 }
 
+/// What counting by the minute and by the second costs: a batch, however many lines it has, and a
+/// second of a daemon with many nodes.
+fn counting(c: &mut Criterion) {
+    let mut group = c.benchmark_group("counting");
+    let count = batch().count();
+    let minute = Minute::from_number(29_930_187);
+    group.bench_function("a batch in and out, without minutes", |b| {
+        let (mut entered, mut left) = (Count::default(), Count::default());
+        b.iter(|| {
+            let count = black_box(count);
+            entered.add(count.lines, count.bytes);
+            left.add(count.lines, count.bytes);
+            (black_box(&mut entered).lines, black_box(&mut left).lines)
+        });
+    });
+    group.bench_function("a batch in and out, by the minute", |b| {
+        let mut ledger = Ledger::default();
+        b.iter(|| {
+            let (count, minute) = black_box((count, minute));
+            ledger.enter(minute, count);
+            ledger.leave(minute, count);
+            black_box(&mut ledger).entered.lines
+        });
+    });
+    let nodes: String =
+        (0..300).map(|nth| format!("[output.o{nth}]\nfrom = \"in\"\npipe = \"cat\"\n")).collect();
+    let text =
+        format!("[daemon]\nmemory = \"1GiB\"\n[input.in]\nudp = \"127.0.0.1:8420\"\n{nodes}");
+    let plan = config::parse(&text, "bench").unwrap().plan;
+    let engine = Engine::new(&plan, Mono::default()).unwrap();
+    group.bench_function("a second of 300 nodes", |b| {
+        b.iter(|| {
+            let mut sum = 0;
+            engine.each_total(|_, _, totals| sum += black_box(totals).lines_in);
+            sum
+        });
+    });
+    group.finish();
+}
+
 criterion_group! {
     name = parts;
     config = Criterion::default()
         .measurement_time(Duration::from_secs(2))
         .warm_up_time(Duration::from_millis(500));
-    targets = framing, selection, patterns, shapes, fan_out, many_nodes, scrape
+    targets = framing, selection, patterns, shapes, fan_out, many_nodes, scrape, counting
 }
 criterion_main!(parts);

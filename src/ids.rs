@@ -1,6 +1,7 @@
 //! Newtypes for identifiers, so that one kind cannot be mistaken for another.
 
 use std::hash::{BuildHasher, RandomState};
+use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
 /// A node of the flow (an input, a filter, a spool or an output), for the life of the daemon.
@@ -46,6 +47,12 @@ impl Identity {
     pub fn part(self) -> u64 {
         let [.., a, b, c, d, e, f, g, h] = self.0;
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// All identities of this kind.
+    pub fn all_of(kind: u64) -> RangeInclusive<Self> {
+        let first = u128::from(kind) << 64;
+        Self::of(first)..=Self::of(first | u128::from(u64::MAX))
     }
 
     /// A new random identity.

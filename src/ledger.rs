@@ -6,6 +6,7 @@
 //! not a definition.
 
 pub mod minutes;
+pub mod seconds;
 pub mod tally;
 pub mod told;
 

@@ -249,6 +249,17 @@ pub const MINUTES_ROWS_MIN: usize = 30;
 pub const MINUTES_CLOSE: Duration = Duration::from_secs(5);
 /// The file of minutes is rewritten when it is larger than this.
 pub const MINUTES_FILE_MAX: u64 = 32 << 20;
+/// Seconds by which every node counts, an hour.
+pub const SECONDS_KEPT: u32 = 60 * 60;
+/// Rows of seconds that all nodes keep together, of 24 bytes each. Up to 36 busy nodes keep a whole
+/// hour; of more, each keeps less.
+pub const SECONDS_ROWS: usize = 128 * 1024;
+/// Rows of seconds that a node keeps at least, however many nodes there are.
+pub const SECONDS_ROWS_MIN: usize = 60;
+/// Seconds of all nodes in an answer where none are asked for: a minute.
+pub const SECONDS_DEFAULT: u32 = 60;
+/// Rows of seconds in an answer, about 60 bytes each; of more nodes, fewer seconds are told.
+pub const SECONDS_ANSWER: usize = 20_000;
 /// Audit lines that enter together, in bytes.
 pub const AUDIT_PIECE: usize = 64 * 1024;
 /// Closed windows that wait to be told; of more, the oldest are told later, with what changes.
@@ -363,7 +374,9 @@ pub const CURSOR_EVERY: Duration = Duration::from_secs(1);
 pub const CHECKPOINT_REST: Duration = Duration::from_millis(20);
 /// Maximum number of origins (other spools, followed files, partitions) whose position a spool
 /// remembers; the least recently seen is forgotten. Each takes 145 bytes of every segment.
-pub const ORIGINS_MAX: usize = 16_384;
+pub const ORIGINS_MAX: usize = 32_768;
+/// Of each followed file one rotated file is remembered, too, and some are about to end.
+const _: () = assert!(3 * FOLLOWED_MAX <= ORIGINS_MAX);
 /// Bytes of a followed file's first line that belong to its identity.
 pub const FIRST_LINE_MAX: usize = 1024;
 /// Bytes before a followed file's position that are compared at every read, to see that the file
@@ -371,13 +384,17 @@ pub const FIRST_LINE_MAX: usize = 1024;
 pub const LOOK_BACK: usize = 1024;
 /// Bytes read from a followed file at once.
 pub const FOLLOW_READ: usize = 256 * 1024;
-/// Bytes read from followed files that outputs have not completed; more are left in the files.
-pub const FOLLOW_WINDOW: u64 = 16 * MIB;
 /// Bytes of followed files between two barriers.
 pub const FOLLOW_BARRIER: u64 = MIB;
-/// An output that completes nothing for this long is not waited for: then one window is read per
-/// such time.
-pub const FOLLOW_STUCK: Duration = Duration::from_secs(5);
+/// Bytes in the queue of an output at which inputs that can wait do so; half of the queue if that
+/// is less.
+pub const WAITS_AT: u64 = 16 * MIB;
+/// Inputs do not wait for an output that completes nothing for this long.
+pub const WAITS_STUCK: Duration = Duration::from_secs(5);
+/// Nor for one that has kept them waiting for this long in all since its queue was last empty.
+pub const WAITS_MAX: Duration = Duration::from_secs(30);
+/// Barriers of one input that wait for outputs; a further one takes the place of the last.
+pub const BARRIERS_HELD: usize = 64;
 /// Maximum number of files that one input follows.
 pub const FOLLOWED_MAX: usize = 10_000;
 /// Maximum number of folders that one input watches.
@@ -562,6 +579,15 @@ pub const CONSUMED_RETRY: (Duration, Duration) =
 pub const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// The time between two heartbeats to a group that has not said another.
 pub const GROUP_BEAT: Duration = Duration::from_secs(3);
+/// A member of a classic group is out without a heartbeat for so long: first what is wanted, then
+/// what is asked for where a broker forbids that.
+pub const GROUP_SESSION: (Duration, Duration) = (Duration::from_secs(45), Duration::from_secs(10));
+/// How often a member looks whether another process uses its identity.
+pub const GROUP_WATCH: Duration = Duration::from_secs(30);
+/// How long the leader of a classic group waits to know the topics of all members.
+pub const GROUP_TOPICS: Duration = Duration::from_secs(5);
+/// Looks at single partitions that the leader of a classic group spends on a fair share.
+pub const ASSIGNOR_STEPS: usize = 4_000_000;
 /// How long a member may take to give partitions back.
 pub const GROUP_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a member that is stopped waits until it has left.

@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 use crate::engine::status::{GoneStatus, InputStatus, NodeStatus, ReaderStatus, Status};
 use crate::engine::trouble::{self, Level};
+use crate::ledger::REASONS;
 
 /// The daemon's state at one moment.
 #[derive(Debug, Clone)]
@@ -176,6 +177,12 @@ const FIGURES: &[Figure] = &[
     ("stuck_seconds", "How long its queue has held lines without releasing any", false, |n| {
         n.queue.map(|_| n.stuck_seconds.unwrap_or(0.0))
     }),
+    (
+        "newest_minute_timestamp_seconds",
+        "When the newest lines that left were first received by a logweir, by the minute",
+        false,
+        |n| n.newest_minute.map(|at| at as f64),
+    ),
     ("kernel_drops", "Datagrams that the kernel dropped", true, |n| {
         Some(input(n)?.kernel_drops as f64)
     }),
@@ -208,8 +215,7 @@ const FIGURES: &[Figure] = &[
         looks.then(|| n.faults.map_or(0.0, |faults| faults.sum() as f64))
     }),
     ("child_restarts", "Restarts of its processes", true, |n| {
-        let restarts = n.children.iter().map(|child| child.restarts).sum::<u64>();
-        (!n.children.is_empty()).then_some(restarts as f64)
+        (!n.children.is_empty()).then_some(n.restarts as f64)
     }),
     ("children", "Configured processes", false, |n| {
         (!n.children.is_empty()).then_some(n.children.len() as f64)
@@ -320,14 +326,24 @@ impl Metrics {
         encoder: &mut DescriptorEncoder<'_>,
     ) -> Result<(), std::fmt::Error> {
         let nodes: Vec<_> = self.labelled().filter(|(node, _)| node.kind == kind).collect();
+        let counted = counted(&nodes);
         for (what, help, grows, value) in FIGURES {
-            let values = nodes.iter().filter_map(|(node, labels)| Some((labels, value(node)?)));
-            put(encoder, (kind, what), help, *grows, values)?;
+            if *grows {
+                let sum = |nodes: &[&NodeStatus]| {
+                    nodes.iter().filter_map(|node| value(node)).reduce(|sum, one| sum + one)
+                };
+                let values = counted.iter().filter_map(|(labels, all)| Some((*labels, sum(all)?)));
+                put(encoder, (kind, what), help, true, values)?;
+            } else {
+                let values = nodes.iter().filter_map(|(node, labels)| Some((labels, value(node)?)));
+                put(encoder, (kind, what), help, false, values)?;
+            }
         }
-        let dropped = nodes.iter().flat_map(|(node, labels)| {
-            node.dropped
-                .iter()
-                .map(|(reason, lines)| (with(labels, ("reason", reason.as_str())), *lines as f64))
+        let dropped = counted.iter().flat_map(|(labels, all)| {
+            REASONS.iter().map(move |reason| {
+                let lines = all.iter().filter_map(|node| node.dropped.get(reason.word()));
+                (with(labels, ("reason", reason.word())), lines.sum::<u64>() as f64)
+            })
         });
         put(encoder, (kind, "dropped"), "Lines that were dropped, by reason", true, dropped)
     }
@@ -418,6 +434,25 @@ impl Metrics {
         }
         Ok(())
     }
+}
+
+/// The nodes that count together: one of the plan, and those that a reload has rebuilt and that
+/// still drain. So a counter never goes back.
+fn counted<'a>(
+    nodes: &'a [(&'a NodeStatus, Labels<'a>)],
+) -> Vec<(&'a Labels<'a>, Vec<&'a NodeStatus>)> {
+    let mut counted: Vec<(&Labels<'_>, Vec<&NodeStatus>)> = Vec::new();
+    let live = nodes.iter().filter(|(node, _)| !node.retired);
+    counted.extend(live.map(|(node, labels)| (labels, vec![*node])));
+    let places: HashMap<&str, usize> =
+        counted.iter().enumerate().map(|(at, (_, all))| (all[0].name.as_str(), at)).collect();
+    for (node, labels) in nodes.iter().filter(|(node, _)| node.retired) {
+        match places.get(node.name.as_str()) {
+            Some(&at) => counted[at].1.push(node),
+            None => counted.push((labels, vec![*node])),
+        }
+    }
+    counted
 }
 
 /// Adds a label.

@@ -15,7 +15,7 @@ use crate::metrics::get;
 use crate::util::{Daemon, LOGWEIR, free_port, run};
 
 /// An edge host that sends to a hub.
-fn edge(name: &str, hub: u16, receive_buffer: &str) -> Daemon {
+pub fn edge(name: &str, hub: u16, receive_buffer: &str) -> Daemon {
     Daemon::start(&format!(
         "state = \"{{dir}}/state\"\n#daemon\nreceive_buffer = \"{receive_buffer}\"\n\
          [input.counts]\naudit = \"1m\"\nhost = \"{name}\"\n\
@@ -41,7 +41,7 @@ fn hub(port: u16, metrics: u16) -> Daemon {
 }
 
 /// Waits until a daemon has told all windows up to this time.
-fn wait_told(daemon: &Daemon, until: SystemTime) {
+pub fn wait_told(daemon: &Daemon, until: SystemTime) {
     let start = Instant::now();
     let until = until.duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
     loop {
@@ -59,13 +59,13 @@ fn wait_told(daemon: &Daemon, until: SystemTime) {
     }
 }
 
-fn audit(options: &[&str], daemons: &[&Daemon]) -> Output {
+pub fn audit(options: &[&str], daemons: &[&Daemon]) -> Output {
     let files = daemons.iter().map(|daemon| daemon.path("audit"));
     Command::new(LOGWEIR).arg("audit").args(options).args(files).output().unwrap()
 }
 
 /// What all windows together say of each node: a field, or a reason of drops.
-fn sums(output: &Output) -> BTreeMap<(String, String), u64> {
+pub fn sums(output: &Output) -> BTreeMap<(String, String), u64> {
     let mut sums = BTreeMap::new();
     for window in String::from_utf8_lossy(&output.stdout).lines() {
         let window: Value = serde_json::from_str(window).unwrap();
@@ -84,7 +84,7 @@ fn sums(output: &Output) -> BTreeMap<(String, String), u64> {
 }
 
 /// Has datagrams come faster than they are received. Returns how many the kernel dropped.
-fn overflow(edge: &Daemon, count: u64) -> u64 {
+pub fn overflow(edge: &Daemon, count: u64) -> u64 {
     edge.signal(Signal::SIGSTOP);
     (0..count).for_each(|number| edge.send(format!("line {number:095}\n").as_bytes()));
     edge.signal(Signal::SIGCONT);
@@ -98,7 +98,7 @@ fn overflow(edge: &Daemon, count: u64) -> u64 {
 }
 
 /// Has the first part of a spool trimmed while its daemon is down.
-fn trim(edge: &mut Daemon, kept_from: u64) {
+pub fn trim(edge: &mut Daemon, kept_from: u64) {
     edge.stop();
     let dir = edge.path("spool").display().to_string();
     let trimmed = run(&["spool", "trim", &dir, "--before", &kept_from.to_string()], b"");

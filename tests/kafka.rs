@@ -1,13 +1,16 @@
 //! Real brokers of Apache Kafka at the other end. LOGWEIR_KAFKA_JARS names the folder of their jars
 //! (`.ci/kafka/fetch` fills one by Maven's own client); without it, or without java, a test says
-//! so and passes.
+//! so and passes. LOGWEIR_KAFKA_OLD_JARS names those of a version before 4.0, for one test.
 
+mod audit;
 mod broker;
+mod classic;
 mod group;
 mod input;
 mod soak;
 mod tee;
 mod token;
+mod twins;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -217,7 +220,9 @@ fn a_line_too_large_for_the_topic_is_dropped_alone() {
 
 #[test]
 fn who_we_are_is_said_by_every_mechanism_and_a_wrong_password_is_named() {
-    let Some(brokers) = Brokers::start(1, Options { secured: true }) else { return };
+    let Some(brokers) = Brokers::start(1, Options { secured: true, ..Options::default() }) else {
+        return;
+    };
     brokers.create("s1", 2);
     let ca = brokers.path("ca.pem");
     let (ca, cert, key) = (ca.display(), brokers.path("client.pem"), brokers.path("client.key"));
@@ -262,7 +267,9 @@ fn who_we_are_is_said_by_every_mechanism_and_a_wrong_password_is_named() {
 
 #[test]
 fn without_the_right_to_read_lines_are_delivered_at_least_once_and_that_is_said() {
-    let Some(brokers) = Brokers::start(1, Options { secured: true }) else { return };
+    let Some(brokers) = Brokers::start(1, Options { secured: true, ..Options::default() }) else {
+        return;
+    };
     brokers.create("w1", 1);
     brokers.allow("writer", "w1", &["WRITE", "DESCRIBE"]);
     let file = brokers.path("password");

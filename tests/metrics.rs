@@ -146,14 +146,21 @@ fn a_node_that_drains_after_a_reload_is_told_from_its_successor() {
     let scrape = scrape(port, OPEN_METRICS);
     each_once(&scrape);
     for line in [
-        "logweir_output_lines_in_total{node=\"p\"} 20.0",
-        "logweir_output_lines_in_total{node=\"p\",retired=\"1\"} 10.0",
-        "logweir_output_lines_in_total{node=\"p\",retired=\"2\"} 0.0",
+        "logweir_output_lines_in_total{node=\"p\"} 30.0",
+        "logweir_output_lines_out_total{node=\"p\"} 20.0",
+        "logweir_output_queued_lines{node=\"p\"} 0.0",
+        "logweir_output_queued_lines{node=\"p\",retired=\"1\"} 10.0",
+        "logweir_output_queued_lines{node=\"p\",retired=\"2\"} 0.0",
         "logweir_daemon_reloads_total 2.0",
         "logweir_daemon_reload_failed 0.0",
     ] {
         assert!(scrape.lines().any(|other| other == line), "{line}\n{scrape}");
     }
+    // A counter of all that have this name, which never goes back.
+    assert!(!scrape.contains("_total{node=\"p\",retired="), "{scrape}");
+    let status = daemon.status();
+    let rows = status.nodes.iter().filter(|node| node.name == "p");
+    assert_eq!(rows.map(|node| node.lines_in).sum::<u64>(), 30);
 }
 
 #[test]

@@ -112,6 +112,30 @@ fn the_dashboard_is_one_that_grafana_takes() {
     }
 }
 
+/// Grafana's own types, without Grafana: the modules are fetched, so it is asked for by name.
+#[test]
+fn the_dashboard_holds_against_grafanas_schema() {
+    if std::env::var_os("LOGWEIR_GRAFANA_SCHEMA").is_none() {
+        return crate::util::skip_here("LOGWEIR_GRAFANA_SCHEMA is not set");
+    }
+    let check = |board: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("board.json");
+        std::fs::write(&path, board).unwrap();
+        let mut go = Command::new("go");
+        let output = go.args(["run", "."]).arg(&path).current_dir(file("tests/grafana")).output();
+        let output = output.ok()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Some((output.status.success(), said + &String::from_utf8_lossy(&output.stdout)))
+    };
+    let board = read("packaging/grafana/logweir.json");
+    let Some((good, said)) = check(&board) else { return crate::util::skip_missing("go") };
+    let count = dashboard()["panels"].as_array().unwrap().len();
+    assert!(good && said.ends_with(&format!("{count} panels\n")), "{said}");
+    let (good, said) = check(&board.replacen("\"legendFormat\"", "\"legend\"", 1)).unwrap();
+    assert!(!good && said.contains("unexpected field 'legend'"), "{said}");
+}
+
 #[test]
 fn every_alert_is_valid_says_what_to_do_and_is_tested() {
     let alerts = read("packaging/prometheus/logweir-alerts.yml");
@@ -149,8 +173,9 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one with the alerts; `None` where it is not installed.
-    fn scraping(port: u16) -> Option<Self> {
+    /// Starts one with the alerts that scrapes a daemon and another exporter; `None` where it is not
+    /// installed.
+    fn scraping(port: u16, exporter: u16) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("prometheus.yml");
         let rules = file("packaging/prometheus/logweir-alerts.yml");
@@ -158,7 +183,9 @@ impl Prometheus {
             "global: {{ scrape_interval: 2s, evaluation_interval: 2s }}\n\
              rule_files: [{rules:?}]\n\
              scrape_configs:\n  - job_name: logweir\n    static_configs:\n      \
-             - targets: [\"127.0.0.1:{port}\"]\n"
+             - targets: [\"127.0.0.1:{port}\"]\n  \
+             - job_name: node\n    static_configs:\n      \
+             - targets: [\"127.0.0.1:{exporter}\"]\n"
         );
         std::fs::write(&config, text).unwrap();
         let own = free_port();
@@ -201,6 +228,44 @@ impl Prometheus {
     }
 }
 
+/// What `logweir audit --metrics` prints of a minute in which lines were dropped and one is missing.
+fn audited() -> String {
+    let line = |host: &str, rest: &str| {
+        format!(
+            "{{\"v\":1,\"window\":\"2026-11-27T10:04:00Z\",\"seconds\":60,\"host\":\"{host}\",\
+             \"since\":1,{rest}}}\n"
+        )
+    };
+    let sent = "\"node\":\"out\",\"kind\":\"output\",\"at\":\"udp hub:8420\",\
+                \"lines_in\":10,\"lines_out\":10";
+    let came = "\"node\":\"in\",\"kind\":\"input\",\"at\":\"udp 0.0.0.0:8420\",\
+                \"lines_in\":7,\"lines_out\":7,\"kernel_drops\":2";
+    let closed = "\"node\":\"\",\"kind\":\"daemon\"";
+    let lines = [("edge", sent), ("hub", came), ("edge", closed), ("hub", closed)];
+    let text: String = lines.iter().map(|(host, rest)| line(host, rest)).collect();
+    let output = crate::util::run(&["audit", "--metrics"], text.as_bytes());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("logweir_audit_missing_lines{host=\"hub\",node=\"in\"} 1\n"), "{text}");
+    text
+}
+
+/// An exporter that always says this, and what a daemon says whose input reads from a topic.
+fn exporter(text: String) -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let text = text + "logweir_input_lag_lines{node=\"web\",part=\"web 0\"} 7\n";
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n";
+            let _ = write!(stream, "{head}Connection: close\r\n\r\n{text}");
+        }
+    });
+    port
+}
+
 impl Drop for Prometheus {
     fn drop(&mut self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
@@ -214,7 +279,7 @@ fn a_real_prometheus_takes_every_scrape_and_has_data_for_every_panel() {
     let port = free_port();
     let own = format!("metrics = \"127.0.0.1:{port}\"\ngrace = \"1s\"\n#daemon\n");
     let mut daemon = Daemon::start(&format!("{own}{EVERYTHING}"));
-    let Some(prometheus) = Prometheus::scraping(port) else { return };
+    let Some(prometheus) = Prometheus::scraping(port, exporter(audited())) else { return };
     // Rates need two scrapes.
     wait_for("a scrape", || prometheus.query("up{job=\"logweir\"} == 1").first().map(|_| ()));
     let mut sent = 0;

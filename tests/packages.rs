@@ -218,7 +218,7 @@ fn assert_files(found: &[String], expected: &str) {
 }
 
 /// Whether packages are to be built and tested; where they are not, that is said.
-fn wanted() -> bool {
+pub fn wanted() -> bool {
     let wanted = std::env::var_os("LOGWEIR_TEST_PACKAGES").is_some_and(|value| value == "1");
     if !wanted {
         crate::util::skip_here("it builds a release; LOGWEIR_TEST_PACKAGES=1 runs it");

@@ -125,6 +125,50 @@ fn the_data_of_the_page_has_the_figures_of_top_and_the_remedies_of_the_log_but_n
 }
 
 #[test]
+fn every_line_is_in_the_second_in_which_it_was_counted() {
+    let port = free_port();
+    let daemon = daemon(port, "", TROUBLED);
+    let dropped = overload(&daemon);
+    let (from, lines) = (std::time::SystemTime::now(), daemon.node("in").lines_in);
+    let ask = |query: &str| -> logweir::driver::seconds::SecondsReport {
+        let answer = get(port, &format!("/seconds.json{query}"));
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: application/json"), "{head}");
+        serde_json::from_str(body).unwrap()
+    };
+    let report = wait_for("the second to be over", || {
+        let report = ask("?node=stalled");
+        let rows = report.nodes.iter().flat_map(|node| &node.rows);
+        (rows.map(|row| row.counts.dropped).sum::<u64>() == dropped).then_some(report)
+    });
+    assert_eq!((report.v, report.window, report.seconds), (1, 1, 3600));
+    let rows = &report.nodes[0].rows;
+    let now = from.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert!(rows.iter().all(|row| row.at <= now && row.at + 600 > now), "{rows:?}");
+    assert_eq!(rows.iter().map(|row| row.counts.lines_in).sum::<u64>(), lines);
+    // All nodes; the control socket says the same.
+    let all = ask("?seconds=600");
+    let rows = |name: &str| &all.nodes.iter().find(|node| node.name == name).unwrap().rows;
+    assert_eq!(rows("in").iter().map(|row| row.counts.lines_out).sum::<u64>(), lines);
+    assert_eq!(rows("deaf").iter().map(|row| row.counts.not_selected).sum::<u64>(), lines);
+    let request = logweir::driver::control::Request::Seconds { node: None, seconds: Some(600) };
+    let asked = logweir::driver::control::ask(&daemon.path("control.sock"), request).unwrap();
+    assert_eq!(asked["nodes"], serde_json::to_value(&all.nodes).unwrap());
+    // A node that a reload has rebuilt goes on.
+    daemon.write_config(&format!(
+        "metrics = \"127.0.0.1:{port}\"\n#daemon\n{}",
+        TROUBLED.replace("sleep 600", "sleep 601")
+    ));
+    assert!(daemon.ctl("reload").status.success());
+    daemon.send(b"x");
+    wait_for("one line more", || {
+        let report = ask("?node=stalled");
+        let rows = report.nodes.iter().flat_map(|node| &node.rows);
+        (rows.map(|row| row.counts.lines_in).sum::<u64>() == lines + 1).then_some(())
+    });
+}
+
+#[test]
 fn a_token_closes_the_port_to_all_who_do_not_show_it() {
     let port = free_port();
     let with = |shown: &str, path: &str| {
@@ -237,10 +281,23 @@ fn a_browser_draws_the_flow_and_shows_what_is_wrong_with_a_node() {
     assert!(said.contains("ready") && !said.contains("hunter2"), "{said}");
     assert_eq!(browser.ask("location.hash"), "#stalled");
     // Its day: every drop is in a minute, and the minutes with drops are listed.
-    let lost = "minutes && [...minutes.rows.values()].map(lostIn).reduce((a, b) => a + b, 0)";
-    browser.wait("its minutes", lost, |lost| *lost == dropped);
+    let lost = |step: u32| {
+        format!(
+            "series && series.step === {step} && \
+             [...series.rows.values()].map(lostIn).reduce((a, b) => a + b, 0)"
+        )
+    };
+    browser.wait("its minutes", &lost(60), |lost| *lost == dropped);
     let listed = browser.ask("document.getElementById('bad').innerText");
     assert!(listed.as_str().unwrap().contains("(queue_full)"), "{listed}");
+    // The same by the second.
+    browser.ask("document.getElementById('fine').click()");
+    browser.wait("its seconds", &lost(1), |lost| *lost == dropped);
+    let title = browser.ask("document.getElementById('day-title').innerText");
+    assert_eq!(title, "By the second in which lines were counted here");
+    assert_eq!(browser.ask("document.getElementById('minute').max"), "3599");
+    browser.ask("document.getElementById('fine').click()");
+    browser.wait("its minutes again", &lost(60), |lost| *lost == dropped);
     assert_eq!(browser.ask("document.getElementById('day').hidden"), false);
     browser.key("Escape");
     assert_eq!(browser.ask("document.getElementById('detail').hidden"), true);

@@ -12,6 +12,10 @@ use nix::sys::signal::Signal;
 
 use crate::util::{Daemon, LOGWEIR, run, skip_here, wait_for};
 
+mod bad;
+mod many;
+mod stuck;
+
 /// Follows `logs/*.log` into a file.
 const PLAIN: &str = "[input.t]\ntail = \"{dir}/logs/*.log\"\npositions = \"{dir}/positions\"\n\
                      [output.f]\nfrom = \"t\"\nfile = \"{dir}/out\"\n\
@@ -28,6 +32,35 @@ fn start(config: &str) -> Daemon {
 fn append(path: &Path, text: &str) {
     let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
     file.write_all(text.as_bytes()).unwrap();
+}
+
+/// How often each of the input's threads was woken.
+fn wakes(daemon: &Daemon) -> Vec<(String, String)> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
+    let of = |task: PathBuf| {
+        let name = fs::read_to_string(task.join("comm")).ok()?;
+        let status = fs::read_to_string(task.join("status")).ok()?;
+        let wakes = status.lines().find(|line| line.starts_with("voluntary"))?.to_string();
+        let mine = name.trim() == "in:t" || name.trim() == "find:t";
+        mine.then_some((name, wakes))
+    };
+    let mut found: Vec<_> = tasks.filter_map(|task| of(task.ok()?.path())).collect();
+    found.sort();
+    found
+}
+
+/// A figure of a daemon's memory, in KiB (proc_pid_status(5)).
+fn memory_kib(daemon: &Daemon, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// How many files whose names contain this a daemon has open.
+fn open_names(daemon: &Daemon, name: &str) -> usize {
+    let files = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
+    let targets = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    targets.filter(|target| target.to_string_lossy().contains(name)).count()
 }
 
 fn spooled(daemon: &Daemon) -> Vec<String> {
@@ -79,11 +112,7 @@ fn a_deleted_file_is_read_to_its_end_and_a_last_line_without_a_newline_is_delive
     daemon.wait_lines("out", 2);
     drop(writer);
     assert_eq!(daemon.wait_lines("out", 3), ["1", "2", "end"]);
-    let open = || {
-        let files = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
-        let targets = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
-        targets.filter(|target| target.to_string_lossy().contains("a.log")).count()
-    };
+    let open = || open_names(&daemon, "a.log");
     wait_for("the file to be let go", || (open() == 0).then_some(()));
 }
 
@@ -270,39 +299,6 @@ fn where_nothing_can_be_watched_it_is_said_and_folders_are_listed() {
     append(&daemon.path("logs/a.log"), "3\n");
     daemon.wait_lines("out", 3);
     daemon.wait_log("fs.inotify.max_user_watches");
-}
-
-#[test]
-fn idle_files_wake_nobody() {
-    let daemon = start(PLAIN);
-    const FILES: usize = 300;
-    for number in 0..FILES {
-        append(&daemon.path(&format!("logs/{number}.log")), "x\n");
-    }
-    daemon.wait_lines("out", FILES);
-    let wakes = || {
-        let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
-        let of = |task: PathBuf| {
-            let name = fs::read_to_string(task.join("comm")).ok()?;
-            let status = fs::read_to_string(task.join("status")).ok()?;
-            let wakes = status.lines().find(|line| line.starts_with("voluntary"))?.to_string();
-            let mine = name.trim() == "in:t" || name.trim() == "find:t";
-            mine.then_some((name, wakes))
-        };
-        let mut found: Vec<_> = tasks.filter_map(|task| of(task.ok()?.path())).collect();
-        found.sort();
-        found
-    };
-    let mut before = wakes();
-    assert_eq!(before.len(), 2);
-    // Once all is done nothing happens for as long as one cares to look.
-    wait_for("two seconds without a wake-up", || {
-        std::thread::sleep(Duration::from_secs(2));
-        let now = wakes();
-        let rests = now == before;
-        before = now;
-        rests.then_some(())
-    });
 }
 
 #[test]

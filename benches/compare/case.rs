@@ -24,6 +24,9 @@ pub(crate) enum CaseName {
     Pair,
     /// `logweir spool replay` and `cat | socat` into a TCP sink
     Replay,
+    /// Followed files: at a rate and from a backlog beside rsyslog's imfile, a backlog of 2 GiB
+    /// beside a bare read loop, and 10,000 idle files
+    Tail,
     /// RFC 5424 over UDP into files by host and by severity: as fast as one core sends and
     /// 1,000,000 lines/s, with GSO, and 100,000 lines/s without
     SyslogUdp,
@@ -103,6 +106,7 @@ impl Case {
             CaseName::Relp => (500_000, 50_000, None),
             CaseName::Pair => (1_000_000, 100_000, None),
             CaseName::Replay => (4_000_000, 200_000, None),
+            CaseName::Tail => (10_737_418, 500_000, None),
             CaseName::SyslogUdp => (2_000_000, 200_000, None),
             CaseName::SyslogTcp => (2_000_000, 100_000, None),
             CaseName::Kills => (600_000, 150_000, Some(50_000)),
@@ -147,6 +151,7 @@ impl fmt::Display for Case {
             CaseName::KafkaOut => write!(f, ", into a topic"),
             CaseName::KafkaIn => write!(f, ", from a topic"),
             CaseName::KafkaKills => write!(f, ", into a file that is followed"),
+            CaseName::Tail => write!(f, " or at a rate, from files"),
             CaseName::SyslogTcp => write!(f, ", over {} connections", crate::stream::CONNECTIONS),
             _ => write!(f, ", one a datagram, {udp} GSO"),
         }

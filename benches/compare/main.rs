@@ -20,6 +20,9 @@
 //! `soak` prints no figures of speed: a site with trouble, whose lines are all accounted for. It
 //! needs root, or user namespaces.
 //!
+//! `tail` has rsyslog's imfile follow the same files, and a bare read loop (`tail/readloop.c`) read
+//! the same backlog.
+//!
 //! The cases over RELP compare with rsyslog (with its package for RELP), the replay with socat;
 //! system calls are counted by strace. `--case kills` prints counts, not times: what is missing
 //! and what is twice after SIGKILL of either end.
@@ -53,6 +56,7 @@ mod strace;
 mod stream;
 mod syslog_ng;
 mod table;
+mod tail;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -151,6 +155,7 @@ fn run_case(bench: &Bench<'_>, case: &Case, args: &Args) -> Result<bool> {
         CaseName::Soak => soak::run_case(bench, args.minutes, args.seed),
         CaseName::Fan => fan::run_case(bench, case, rounds, &args.only),
         CaseName::Replay => replay::run_case(bench, case, rounds),
+        CaseName::Tail => tail::run_case(bench, case, rounds),
         CaseName::Memory => memory::run_case(bench, case),
         CaseName::Kills => kills::run_case(bench, case, rounds, args.seed, &args.only),
         CaseName::KafkaOut | CaseName::KafkaIn | CaseName::KafkaKills => {

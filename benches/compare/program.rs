@@ -126,6 +126,7 @@ impl Found {
             | CaseName::Pair
             | CaseName::Fan
             | CaseName::Replay
+            | CaseName::Tail
             | CaseName::Kills
             | CaseName::KafkaOut
             | CaseName::KafkaIn

@@ -5,6 +5,7 @@
 //! result, what was encoded must decode to itself, counts must add up, and what is held must
 //! stay within its bound.
 
+pub mod audit;
 pub mod config;
 pub mod containers;
 pub mod control;

@@ -7,7 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use mio::Token;
 
 use super::control::{Control, Listening, Outcome, Request, Served};
-use super::metrics::{Ask, Metrics};
+use super::metrics::{Ask, Metrics, Series, SeriesQuery};
+use super::seconds::SecondsQuery;
 use super::wake::Wake;
 use super::{CONTROL, Daemon, UDP_OUT};
 use crate::clock::{Clock, Mono};
@@ -147,6 +148,10 @@ impl Daemon {
                 let report = self.minutes.report(&self.engine, &query);
                 serde_json::to_vec(&report).map_err(|error| error.to_string())
             }
+            Request::Seconds { node, seconds } => {
+                let report = self.seconds.report(&SecondsQuery { node, seconds });
+                serde_json::to_vec(&report).map_err(|error| error.to_string())
+            }
             Request::Reload if self.engine.is_ending() => Err("the daemon is ending".into()),
             Request::Reload => {
                 if let Some(control) = &mut self.control {
@@ -199,9 +204,15 @@ impl Daemon {
         while let Some(ask) = self.metrics.as_ref().and_then(Metrics::asked) {
             let asks = match ask {
                 Ask::State(asks) => asks,
-                Ask::Minutes(query, asks) => {
+                Ask::Series(query, asks) => {
+                    let series = match query {
+                        SeriesQuery::Minutes(query) => {
+                            Series::Minutes(self.minutes.report(&self.engine, &query))
+                        }
+                        SeriesQuery::Seconds(query) => Series::Seconds(self.seconds.report(&query)),
+                    };
                     // The receiver is gone if it has waited too long.
-                    let _ = asks.try_send(self.minutes.report(&self.engine, &query));
+                    let _ = asks.try_send(series);
                     continue;
                 }
             };

@@ -159,9 +159,9 @@ impl DiskWorker {
                 self.compressor.compress(complete, Taken::FreeName);
                 return reported;
             }
-            DiskWork::Restore(kept) => {
+            DiskWork::Restore(kept, held_to) => {
                 if let Some(worker) = self.output(node)
-                    && let Err(error) = worker.restore(&kept)
+                    && let Err(error) = worker.restore(&kept, held_to)
                 {
                     log::error!("{error}");
                 }

@@ -306,8 +306,18 @@ impl Inputs {
         std::mem::take(&mut self.ended)
     }
 
-    /// An input that had to wait is taken from again.
-    pub(super) fn resume(&mut self, node: NodeId) {
+    /// Nothing is taken from an input until [`Self::resume`]. That it waits by itself once its
+    /// channel is full is enough for most.
+    pub(super) fn hold(&self, node: NodeId) {
+        self.of(node).for_each(|receiver| receiver.handle.hold(true));
+    }
+
+    /// An input that had to wait is taken from again, unless it has to for another reason.
+    pub(super) fn resume(&mut self, node: NodeId, engine: &Engine) {
+        if engine.is_paused(node) {
+            return;
+        }
+        self.of(node).for_each(|receiver| receiver.handle.hold(false));
         let numbers = self.of_node.get(&node).map(Vec::as_slice).unwrap_or_default();
         let paused = numbers.iter().filter(|number| self.paused.remove(number));
         self.again.extend(paused);

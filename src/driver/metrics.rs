@@ -14,7 +14,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use mio::Waker;
+use serde::Serialize;
 
+use super::seconds::{SecondsQuery, SecondsReport};
 use super::wake::Wake;
 use crate::config::plan::MetricsPlan;
 use crate::engine::minutes::{MinutesQuery, MinutesReport};
@@ -28,8 +30,27 @@ use token::Token;
 pub enum Ask {
     /// For a snapshot of the daemon's state.
     State(SyncSender<Snapshot>),
-    /// For what nodes counted by the minute.
-    Minutes(MinutesQuery, SyncSender<MinutesReport>),
+    /// For what nodes counted over time.
+    Series(SeriesQuery, SyncSender<Series>),
+}
+
+/// What nodes counted over time is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SeriesQuery {
+    /// By the minute.
+    Minutes(MinutesQuery),
+    /// By the second.
+    Seconds(SecondsQuery),
+}
+
+/// What nodes counted over time.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Series {
+    /// By the minute.
+    Minutes(MinutesReport),
+    /// By the second.
+    Seconds(SecondsReport),
 }
 
 /// The loop's end. The port is closed on drop.

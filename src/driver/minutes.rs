@@ -127,10 +127,10 @@ impl MinuteKeeper {
         let mut is_told = false;
         if let Some(length) = self.teller.window() {
             let windows = engine.take_windows(length, Minute::of(wall));
-            let nodes = engine.plan().nodes.len();
+            let (nodes, waiting) = (engine.plan().nodes.len(), engine.waiting_at_sources());
             let _ = self.save(engine);
             let (since, minute) = (self.since, Minute::of(wall));
-            self.teller.tell(Told { since, minute, length, nodes, windows });
+            self.teller.tell(Told { since, minute, length, nodes, waiting, windows });
             is_told = true;
             self.next = Some(now + until_close(wall));
         } else {

@@ -25,6 +25,7 @@ mod minutes;
 mod notify;
 pub mod readers;
 mod reload;
+pub mod seconds;
 mod signals;
 mod state_file;
 pub mod systemd;
@@ -71,6 +72,7 @@ use metrics::Metrics;
 use minutes::MinuteKeeper;
 use readers::Readers;
 use reload::{Before, OpenedInput, Reload, prepare};
+use seconds::SecondKeeper;
 use signals::Signals;
 use systemd::Manager;
 use udp_out::UdpOutputs;
@@ -126,6 +128,7 @@ pub struct Daemon {
     udp: UdpOutputs,
     losses: Losses,
     minutes: MinuteKeeper,
+    seconds: SecondKeeper,
     teller: Teller,
     control: Option<Control>,
     metrics: Option<Metrics>,
@@ -204,6 +207,7 @@ impl Daemon {
             udp: UdpOutputs::new(UDP_OUT, wake.clone()),
             losses: Losses::new(state.as_deref(), clock),
             minutes: MinuteKeeper::new(state.as_deref(), clock, teller.clone()),
+            seconds: SecondKeeper::new(clock),
             teller,
             control,
             metrics,
@@ -298,7 +302,7 @@ impl Daemon {
         let pipes = self.engine.has_unread().then(|| self.looked_at_pipes + limits::PIPES_EVERY);
         let unacknowledged = self.links.acknowledge_all(&mut self.engine, self.clock.mono());
         let own = report.into_iter().chain(pipes).chain(unacknowledged);
-        let own = own.chain(self.minutes.deadline());
+        let own = own.chain(self.minutes.deadline()).chain(self.seconds.deadline());
         let own = own.chain(self.manager.deadline()).chain(self.reload.deadline());
         let own = own.chain(self.udp.deadline()).chain(self.children.deadline());
         let next = self.engine.deadline().into_iter().chain(own).min()?;
@@ -338,6 +342,7 @@ impl Daemon {
         if self.minutes.look(&mut self.engine, now) {
             self.inputs.look();
         }
+        self.seconds.look(&self.engine, now);
         self.answer_metrics(now);
         self.notify_manager(now);
         self.engine.handle(Event::Tick, now);
@@ -447,16 +452,19 @@ impl Daemon {
             Action::Resume { node, barrier, lasts } => self.inputs.answer(node, barrier, &lasts),
             Action::Kin { node, barrier, spools } => self.inputs.tell_kin(node, barrier, &spools),
             Action::Throttle(node, throttle) => self.inputs.throttle(node, throttle),
+            Action::Wait(node, true) => self.inputs.hold(node),
+            Action::Wait(node, false) => self.inputs.resume(node, &self.engine),
             // Nothing is taken from a paused receiver, so it waits by itself.
             Action::Pause(node) => {
                 log::info!(
                     "{}: paused: a queue with when_full = \"block\" is full",
                     self.engine.name_of(node)
                 );
+                self.inputs.hold(node);
             }
             Action::Unpause(node) => {
                 log::info!("{}: resumed", self.engine.name_of(node));
-                self.inputs.resume(node);
+                self.inputs.resume(node, &self.engine);
                 self.children.resume(node);
             }
         }

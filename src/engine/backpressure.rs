@@ -1,6 +1,6 @@
-//! Backpressure: which inputs are paused because a downstream queue is full, and which are
-//! throttled (they leave data in the kernel's buffer) because a downstream disk or child has
-//! fallen behind in a burst.
+//! Backpressure: which inputs are paused because a downstream queue is full, which wait because
+//! an output is behind (`patience.rs`), and which are throttled (they leave data in the kernel's
+//! buffer) because a downstream disk or child has fallen behind in a burst.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,8 @@ use crate::limits::HOLD_MAX;
 use crate::proto::traits::Claim;
 
 use super::cx::Cx;
-use super::graph::{Body, Graph, Node};
+use super::graph::{Body, Graph, Lanes, Node};
+use super::patience::Patience;
 use super::{Action, shape};
 
 /// Tracks whether a file or a spool has fallen behind in a burst.
@@ -58,11 +59,24 @@ impl Burst {
     }
 }
 
+/// Which inputs a full queue stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stops {
+    /// All of them.
+    All,
+    /// Those that acknowledge lines or keep positions.
+    Acknowledging,
+    /// Those that keep positions, as long as there is patience with the node.
+    Patient,
+}
+
+const STOPS: [Stops; 3] = [Stops::All, Stops::Acknowledging, Stops::Patient];
+
 /// Which nodes hold back which inputs.
 #[derive(Debug, Default)]
 pub(super) struct Backpressure {
-    /// Nodes whose full queue pauses inputs: all inputs (`true`) or only acknowledging ones.
-    full: BTreeSet<(NodeId, bool)>,
+    /// Nodes whose full queue stops inputs.
+    full: BTreeSet<(NodeId, Stops)>,
     /// Nodes that have fallen behind in a burst.
     bursting: BTreeSet<NodeId>,
     /// Spools with so much unsynced data in memory that datagrams are better left in the kernel,
@@ -74,19 +88,20 @@ pub(super) struct Backpressure {
     /// Those of them that have little room left in their queues either.
     filled: BTreeSet<NodeId>,
     paused: BTreeSet<NodeId>,
+    waiting: BTreeSet<NodeId>,
     throttled: BTreeMap<NodeId, Throttle>,
     changed: bool,
 }
 
 impl Backpressure {
     /// Notes the state of a node after an event.
-    pub(super) fn note(&mut self, id: NodeId, node: &mut Node, now: Mono) {
-        let full = is_full(node);
-        for all in [false, true] {
-            let wanted = full == Some(all);
-            self.changed |= match wanted {
-                true => self.full.insert((id, all)),
-                false => self.full.remove(&(id, all)),
+    pub(super) fn note(&mut self, id: NodeId, node: &mut Node, cx: &Cx) {
+        let now = cx.now;
+        let full = is_full(node, cx);
+        for stops in STOPS {
+            self.changed |= match full == Some(stops) {
+                true => self.full.insert((id, stops)),
+                false => self.full.remove(&(id, stops)),
             };
         }
         // Nothing comes to a retired node any more.
@@ -119,8 +134,8 @@ impl Backpressure {
 
     /// Forgets a node that has been removed.
     pub(super) fn forget(&mut self, id: NodeId) {
-        for all in [false, true] {
-            self.changed |= self.full.remove(&(id, all));
+        for stops in STOPS {
+            self.changed |= self.full.remove(&(id, stops));
         }
         self.changed |= self.bursting.remove(&id) | self.crowded.remove(&id);
         self.changed |= self.behind.remove(&id) | self.filled.remove(&id);
@@ -133,8 +148,14 @@ impl Backpressure {
         self.throttled.get(&node).copied().unwrap_or_default()
     }
 
+    /// Returns whether a full queue pauses an input.
     pub(super) fn is_paused(&self, node: NodeId) -> bool {
         self.paused.contains(&node)
+    }
+
+    /// Returns whether an input waits for an output that is behind.
+    pub(super) fn waits(&self, node: NodeId) -> bool {
+        self.waiting.contains(&node)
     }
 
     /// Tells the driver which inputs to pause or throttle, where that has changed.
@@ -142,15 +163,22 @@ impl Backpressure {
         if !std::mem::take(&mut self.changed) {
             return;
         }
-        let mut paused = BTreeSet::new();
-        for &(id, all) in self.full.iter().filter(|(id, _)| graph.get(*id).is_some()) {
-            paused.extend(sources_of(graph, id, all));
+        let (mut paused, mut waiting) = (BTreeSet::new(), BTreeSet::new());
+        for &(id, stops) in self.full.iter().filter(|(id, _)| graph.get(*id).is_some()) {
+            let stopped = if stops == Stops::Patient { &mut waiting } else { &mut paused };
+            stopped.extend(sources_of(graph, id, stops));
         }
         for &node in paused.difference(&self.paused) {
             cx.act(Action::Pause(node));
         }
         for &node in self.paused.difference(&paused) {
             cx.act(Action::Unpause(node));
+        }
+        for &node in waiting.difference(&self.waiting) {
+            cx.act(Action::Wait(node, true));
+        }
+        for &node in self.waiting.difference(&waiting) {
+            cx.act(Action::Wait(node, false));
         }
         let mut throttled = inputs_upstream(graph, &self.bursting);
         for nodes in [&self.crowded, &self.behind] {
@@ -167,7 +195,7 @@ impl Backpressure {
         for &node in self.throttled.keys().filter(|node| !throttled.contains_key(node)) {
             cx.act(Action::Throttle(node, Throttle::Off));
         }
-        (self.paused, self.throttled) = (paused, throttled);
+        (self.paused, self.waiting, self.throttled) = (paused, waiting, throttled);
     }
 
     /// Returns whether to read an input is of use to nobody: all that its lines reach would drop
@@ -177,25 +205,43 @@ impl Backpressure {
     }
 }
 
-/// Returns whether a node's full queue pauses inputs: all inputs, or (`false`) only acknowledging
-/// ones. A full queue counts as full until it is half empty.
-fn is_full(node: &mut Node) -> Option<bool> {
+/// Returns which inputs a node's full queue stops. A full queue counts as full until it is half
+/// empty.
+fn is_full(node: &mut Node, cx: &Cx) -> Option<Stops> {
     let (is_live, body) = (node.retired.is_none(), &node.plan.body);
     match &mut node.body {
         Body::Spool(spool) => {
             let plan = shape::spool(body)?;
             let bound = if spool.pausing { plan.queue / 2 } else { plan.queue };
             spool.pausing = is_live && spool.queue.fill().0 > bound;
-            spool.pausing.then_some(plan.when_full == SpoolFull::Block)
+            spool.pausing.then_some(match plan.when_full {
+                SpoolFull::Block => Stops::All,
+                _ => Stops::Acknowledging,
+            })
         }
-        Body::Lanes(lanes) => {
-            let limit = shape::blocks_at(body).filter(|_| is_live)?;
-            let used: u64 = lanes.lanes.iter().map(|lane| lane.queue.fill().0).sum();
-            let bound = if lanes.pausing { limit / 2 } else { limit };
-            lanes.pausing = used > bound;
-            lanes.pausing.then_some(true)
-        }
-        Body::Input { .. } | Body::Pass => None,
+        Body::Lanes(lanes) if is_live => match shape::blocks_at(body) {
+            Some(limit) => {
+                let used: u64 = lanes.lanes.iter().map(|lane| lane.queue.fill().0).sum();
+                let bound = if lanes.pausing { limit / 2 } else { limit };
+                lanes.pausing = used > bound;
+                lanes.pausing.then_some(Stops::All)
+            }
+            None => (lanes.awaited && are_waited_for(lanes, cx)).then_some(Stops::Patient),
+        },
+        Body::Lanes(_) | Body::Input { .. } | Body::Pass => None,
+    }
+}
+
+/// Notes how far behind an output's lanes are. Returns whether inputs wait for it: for each lane,
+/// where each has lines of its own, and otherwise until one of them has room.
+fn are_waited_for(lanes: &mut Lanes, cx: &Cx) -> bool {
+    for lane in &mut lanes.lanes {
+        lane.note_patience(&cx.budget, cx.now);
+    }
+    let mut patient = lanes.lanes.iter().map(|lane| &lane.patience).filter(|p| !p.is_over());
+    match lanes.partitioner {
+        Some(_) => patient.any(Patience::holds),
+        None => patient.clone().next().is_some() && patient.all(Patience::holds),
     }
 }
 
@@ -232,16 +278,20 @@ fn note_behind(node: &mut Node, now: Mono) -> (bool, bool) {
     (some, some && all)
 }
 
-/// The inputs and filter processes whose lines reach `node`; unless `all`, only acknowledging
-/// inputs.
-fn sources_of(graph: &Graph, node: NodeId, all: bool) -> Vec<NodeId> {
-    let passes = |body: &Body| matches!(body, Body::Pass | Body::Spool(_));
+/// The inputs and filter processes whose lines reach `node` and that its full queue stops. Inputs
+/// that keep positions do not wait for what is behind a spool.
+fn sources_of(graph: &Graph, node: NodeId, stops: Stops) -> Vec<NodeId> {
+    let passes = |body: &Body| match body {
+        Body::Spool(_) => stops != Stops::Patient,
+        body => matches!(body, Body::Pass),
+    };
     let mut sources = graph.upstream(node, passes);
     sources.retain(|id| {
         let source = graph.node(*id);
-        match source.is_input() {
-            true => all || source.is_acknowledged(),
-            false => all && source.prints(),
+        match stops {
+            Stops::All => source.is_input() || source.prints(),
+            Stops::Acknowledging => source.is_acknowledged(),
+            Stops::Patient => source.is_numbered(),
         }
     });
     sources

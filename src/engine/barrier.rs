@@ -7,7 +7,8 @@
 //!
 //! If no spool is downstream, a barrier of an input whose clients wait for an acknowledgement is
 //! released at once. An input that numbers its lines keeps positions, so its barriers also wait
-//! for every output and process that the lines go to directly.
+//! for every output and process that the lines go to directly. What the input asks with a barrier
+//! is answered without waiting for those: an output that is stuck delays nothing but positions.
 //!
 //! A spool that a reload removes has until its grace is over. If it then gives up lines, the
 //! barriers behind them are lost: their clients are disconnected, so that they send those lines
@@ -18,7 +19,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::batch::Inquiry;
 use crate::ids::{Identity, LaneId, NodeId};
+use crate::limits::BARRIERS_HELD;
 
+use super::cx::Cx;
 use super::graph::{Graph, Node};
 use super::{Action, Engine};
 
@@ -61,22 +64,28 @@ struct Barrier {
     /// What else has lines before it; an inquiry does not concern that.
     former: Former,
     inquiry: Inquiry,
+    /// True if the inquiry was answered, and the barrier waits for outputs only.
+    is_answered: bool,
     /// A spool was removed that had given up lines before it.
     lost: bool,
 }
 
 impl Barrier {
-    /// Returns whether every spool and output has completed its lines. A removed output counts as
-    /// complete: it has counted what it gave up.
-    fn is_passed(&self, graph: &Graph) -> bool {
+    /// Returns whether every spool has completed its lines.
+    fn is_durable(&self, graph: &Graph) -> bool {
         let spool = |(id, mark): &(NodeId, u64)| {
             graph.spool(*id).is_some_and(|spool| spool.has_completed(*mark))
         };
+        self.marks.iter().chain(&self.former.marks).all(spool)
+    }
+
+    /// Returns whether every output has completed its lines. A removed output counts as complete:
+    /// it has counted what it gave up.
+    fn is_delivered(&self, graph: &Graph) -> bool {
         let lane = |(id, mark): &(LaneId, u64)| {
             graph.lane(*id).is_none_or(|lane| lane.has_completed(*mark))
         };
-        self.marks.iter().chain(&self.former.marks).all(spool)
-            && self.lanes.iter().chain(&self.former.lanes).all(lane)
+        self.lanes.iter().chain(&self.former.lanes).all(lane)
     }
 
     /// A spool is removed: what it has completed needs no wait, and what it has not is lost.
@@ -127,7 +136,7 @@ impl Engine {
                 lanes.extend(self.graph.node(id).lanes().iter().map(|lane| (lane.id, lane.mark())));
             }
         }
-        let former = self.barriers.former.remove(&input).unwrap_or_default();
+        let mut former = self.barriers.former.remove(&input).unwrap_or_default();
         for &(id, mark) in &former.marks {
             if let Some(spool) = self.graph.spool_mut(id).filter(|_| !inquiry.is_patient) {
                 spool.want(mark);
@@ -135,8 +144,14 @@ impl Engine {
             }
         }
         let lost = former.lost;
-        let barrier = Barrier { number, marks, lanes, former, inquiry, lost };
-        self.barriers.waiting.entry(input).or_default().push_back(barrier);
+        let waiting = self.barriers.waiting.entry(input).or_default();
+        // Completing the new one also completes the last one.
+        let is_full = waiting.len() >= BARRIERS_HELD;
+        if let Some(last) = waiting.pop_back_if(|last| is_full && last.is_answered) {
+            former.lanes.extend(last.former.lanes);
+        }
+        let is_answered = false;
+        waiting.push_back(Barrier { number, marks, lanes, former, inquiry, is_answered, lost });
         self.release_barriers();
     }
 
@@ -181,13 +196,15 @@ impl Engine {
         self.release_barriers();
     }
 
-    /// Releases every barrier that has been passed, and reports those that are lost.
+    /// Answers and releases every barrier that has been passed, and reports those that are lost.
     pub(super) fn release_barriers(&mut self) {
         let (graph, cx) = (&mut self.graph, &mut self.cx);
         self.barriers.waiting.retain(|&node, waiting| {
+            answer(node, waiting, graph, cx);
             let mut last = None;
-            while waiting.front().is_some_and(|barrier| barrier.lost || barrier.is_passed(graph))
-                && let Some(passed) = waiting.pop_front()
+            while waiting.front().is_some_and(|barrier| {
+                barrier.lost || barrier.is_answered && barrier.is_delivered(graph)
+            }) && let Some(passed) = waiting.pop_front()
             {
                 let barrier = passed.number;
                 if passed.lost {
@@ -199,19 +216,6 @@ impl Engine {
                     continue;
                 }
                 last = Some(barrier);
-                for (spool, _) in &passed.marks {
-                    if let Some(spool) = graph.spool_mut(*spool) {
-                        spool.end_origins(&passed.inquiry.ended);
-                    }
-                }
-                if !passed.inquiry.origins.is_empty() {
-                    let lasts = passed.lasts(graph);
-                    cx.act(Action::Resume { node, barrier, lasts });
-                }
-                if !passed.inquiry.kinds.is_empty() {
-                    let spools = passed.kin(graph);
-                    cx.act(Action::Kin { node, barrier, spools });
-                }
             }
             if let Some(barrier) = last {
                 cx.act(Action::Completed { node, barrier });
@@ -228,6 +232,31 @@ impl Engine {
         };
         if self.barriers.waiting.values().any(holds) {
             self.release_barriers();
+        }
+    }
+}
+
+/// Answers the inquiries of those barriers whose lines are durable, in their order. Of one that is
+/// lost, the input asks again.
+fn answer(node: NodeId, waiting: &mut VecDeque<Barrier>, graph: &mut Graph, cx: &mut Cx) {
+    for asked in waiting.iter_mut().filter(|barrier| !barrier.is_answered && !barrier.lost) {
+        if !asked.is_durable(graph) {
+            return;
+        }
+        asked.is_answered = true;
+        for (spool, _) in &asked.marks {
+            if let Some(spool) = graph.spool_mut(*spool) {
+                spool.end_origins(&asked.inquiry.ended);
+            }
+        }
+        let barrier = asked.number;
+        if !asked.inquiry.origins.is_empty() {
+            let lasts = asked.lasts(graph);
+            cx.act(Action::Resume { node, barrier, lasts });
+        }
+        if !asked.inquiry.kinds.is_empty() {
+            let spools = asked.kin(graph);
+            cx.act(Action::Kin { node, barrier, spools });
         }
     }
 }

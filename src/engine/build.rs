@@ -5,7 +5,7 @@
 //! its queue, its child and its ledger; selectors that did not change keep their counts. A node
 //! that was removed or changed is detached from the flow at once and drains on its own.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -166,6 +166,7 @@ impl Engine {
             self.begin_consumers(id);
             self.update_readers(id);
         }
+        self.note_awaited();
         self.share_budget();
         self.backpressure.set_changed();
         self.touch_all();
@@ -179,6 +180,18 @@ impl Engine {
         for (name, id) in self.names() {
             if planned.get(&*name).is_none_or(|new| new.squeeze.is_none()) {
                 self.squeeze(id, true);
+            }
+        }
+    }
+
+    /// Notes of each output whether inputs reach it that wait for outputs.
+    fn note_awaited(&mut self) {
+        let waits = |node: &Node| node.is_numbered() && node.retired.is_none();
+        let inputs = self.graph.iter().filter(|(_, node)| waits(node));
+        let awaited: BTreeSet<_> = inputs.flat_map(|(id, _)| self.graph.ends(id)).collect();
+        for (id, node) in self.graph.iter_mut() {
+            if let Body::Lanes(lanes) = &mut node.body {
+                lanes.awaited = awaited.contains(&id);
             }
         }
     }
@@ -236,6 +249,7 @@ impl Engine {
             Node::new(plan, selector, body, now)
         });
         self.take_up_minutes(id);
+        self.take_up_sums(id);
         self.unfinished += 1;
         self.open_inputs += usize::from(self.graph.node(id).is_input());
         if let Some(SinkPlan::Jobs { .. }) = plan.body.sink() {
@@ -334,7 +348,7 @@ fn new_body(
         }
     };
     let (printed, stderr) = (Count::default(), VecDeque::new());
-    Body::Lanes(Lanes { lanes, partitioner, printed, stderr, pausing: false })
+    Body::Lanes(Lanes { lanes, partitioner, printed, stderr, pausing: false, awaited: false })
 }
 
 fn new_child(plan: &ProcessPlan, now: Mono) -> Sink {

@@ -14,7 +14,7 @@ use crate::output::supervisor::{State, Step, Supervisor, Verdict};
 
 use super::backpressure::Burst;
 use super::cx::Cx;
-use super::graph::{Body, Lanes};
+use super::graph::{Body, Lanes, Sender};
 use super::lane::{Completed, Lane, Sink};
 use super::status::Complaint;
 use super::{Action, Engine};
@@ -270,7 +270,7 @@ impl Engine {
             lanes.printed.add(u64::from(batch.lines), batch.bytes.len() as u64);
         }
         if batch.lines > 0 {
-            self.publish(lane.node, batch, false);
+            self.publish(lane.node, batch, Sender::GoesOn);
         }
     }
 

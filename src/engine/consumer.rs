@@ -279,6 +279,19 @@ impl Consumer {
         (lines, lag.map_or(0.0, |lag| lag.as_secs_f64()))
     }
 
+    /// The first line that was not given to the output: what comes before, it has or has in memory.
+    pub(super) fn next(&self) -> u64 {
+        self.next.max(self.position)
+    }
+
+    /// The lines that the spool, whose oldest line is this one, dropped before they were given to
+    /// the output: the first, and the one behind the last. A read that runs may still have found
+    /// them.
+    pub(super) fn dropped_unread(&self, oldest: u64) -> Option<(u64, u64)> {
+        let is_behind = self.begun && !self.closed && !self.reading && self.next < oldest;
+        is_behind.then_some((self.next, oldest))
+    }
+
     /// When the oldest uncompleted durable line was received; if that line has not been read, when
     /// the last line before it was received.
     pub(super) fn waits_since(&self, spool: &SpoolState) -> Option<SystemTime> {

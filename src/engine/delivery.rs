@@ -20,7 +20,7 @@ impl Engine {
     pub(super) fn begin_consumers(&mut self, spool: NodeId) {
         for lane in self.consumers.lanes_of(spool) {
             let Some(state) = self.graph.spool(spool) else { return };
-            let identity = state.identity;
+            let (identity, held_to) = (state.identity, state.held.durable);
             let Some(kept) = self.consumers.begin(lane, state) else { continue };
             let position = self.consumers.get(lane).map_or(0, |consumer| consumer.position);
             if let Some(forward) = self.graph.node(lane.node).plan.body.forward() {
@@ -29,7 +29,7 @@ impl Engine {
                     connection.begin(identity, position);
                 }
             }
-            self.restore(lane.node, kept);
+            self.restore(lane.node, kept, held_to);
             self.cx.touch(lane.node);
         }
     }
@@ -130,6 +130,18 @@ impl Engine {
             lost.add(minute, Count { lines, bytes: 0 });
         }
         lost
+    }
+
+    /// Lines that its spool dropped before an output was given them. They enter its ledger when it
+    /// comes to them.
+    pub(super) fn dropped_unread(&self, output: NodeId) -> u64 {
+        let consumers = self.consumers.of_output(output);
+        let lost = consumers.filter_map(|(lane, consumer)| {
+            let oldest = self.graph.spool(consumer.spool)?.held.oldest;
+            let (first, end) = consumer.dropped_unread(oldest)?;
+            Some(self.share_of_range(lane, first, end))
+        });
+        lost.sum()
     }
 
     /// The number of lines from `first` to `end` that would have been the lane's, as far as that

@@ -202,6 +202,9 @@ pub enum Action {
     Pause(NodeId),
     /// Take from it again.
     Unpause(NodeId),
+    /// Take nothing from an input while outputs are behind (`true`), or take from it again. It is
+    /// not worth a word in the log: it may be for an instant, and its senders lose nothing.
+    Wait(NodeId, bool),
     /// Have an input leave data in so much of the kernel's buffer.
     Throttle(NodeId, Throttle),
     /// Tell an input that everything it handed over before this barrier is on disk.
@@ -270,8 +273,9 @@ pub enum DiskWork {
     },
     /// Write lines; answered by [`Event::JobDone`].
     Append(Vec<Batch>),
-    /// Go back to what was kept, before anything is written: truncate files to their lengths.
-    Restore(Kept),
+    /// Go back to what was kept, before anything is written: truncate files to their lengths. The
+    /// spool holds lines up to this number, without it; none behind was ever given to an output.
+    Restore(Kept, u64),
     /// Lines that would have come next, or soon, are missing from the spool.
     Missing,
     /// Make all that was written durable; answered by [`Event::Checkpointed`].

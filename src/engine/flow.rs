@@ -13,8 +13,8 @@ use crate::limits::SENDERS_MAX;
 use crate::minute::Minute;
 
 use super::Engine;
-use super::graph::{Body, Lanes, Node};
-use super::lane::Completed;
+use super::graph::{Body, Lanes, Node, Sender};
+use super::lane::{Completed, Lane};
 
 impl Node {
     /// Enters a selection into the ledger: of `all` lines, `chosen` were selected and `held`
@@ -60,8 +60,8 @@ impl Engine {
         let node = self.graph.node_mut(id);
         node.ledger.enter(batch.minute, batch.count());
         node.ledger.leave(batch.minute, batch.count());
-        let acknowledged = node.is_acknowledged();
-        self.publish(id, batch, acknowledged);
+        let sender = node.sender();
+        self.publish(id, batch, sender);
     }
 
     /// Adds the counts of an input or of a process's output.
@@ -77,16 +77,15 @@ impl Engine {
     }
 
     /// Offers what left a node to all its subscribers. Recursion is bounded: the flow has no cycles
-    /// and is as deep as the configuration. `acknowledged` if the sender waits for the lines to be
-    /// on disk.
-    pub(super) fn publish(&mut self, from: NodeId, batch: &Batch, acknowledged: bool) {
+    /// and is as deep as the configuration.
+    pub(super) fn publish(&mut self, from: NodeId, batch: &Batch, sender: Sender) {
         let node = self.graph.node_mut(from);
         self.taps.copy(&node.name, batch);
         let mut stream = std::mem::take(&mut node.stream);
         if !stream.subscribers.is_empty() {
             stream.patterns.search(batch, &mut stream.hits);
             for &(subscriber, ids) in &stream.subscribers {
-                self.offer(subscriber, batch, (ids, &mut stream.hits), acknowledged);
+                self.offer(subscriber, batch, (ids, &mut stream.hits), sender);
             }
             let faults = stream.hits.take_faults();
             self.graph.node_mut(from).counts.faults.add(&faults);
@@ -99,7 +98,7 @@ impl Engine {
         to: NodeId,
         batch: &Batch,
         (ids, hits): (PatternIds, &mut Hits),
-        acknowledged: bool,
+        sender: Sender,
     ) {
         let node = self.graph.node_mut(to);
         let mut held = Count::default();
@@ -117,23 +116,23 @@ impl Engine {
         }
         node.note_waiting(self.cx.now);
         match &mut node.body {
-            Body::Pass => self.pass(to, &chosen, acknowledged),
-            Body::Lanes(_) => self.queue_for_lanes(to, chosen),
-            Body::Spool(_) => self.queue_for_spool(to, chosen, acknowledged),
+            Body::Pass => self.pass(to, &chosen, sender),
+            Body::Lanes(_) => self.queue_for_lanes(to, chosen, sender),
+            Body::Spool(_) => self.queue_for_spool(to, chosen, sender),
             Body::Input { .. } => debug_assert!(false, "an input takes from nobody"),
         }
     }
 
     /// Passes on what a filter without a process selected, with repeats joined if it does that.
-    fn pass(&mut self, id: NodeId, chosen: &Batch, acknowledged: bool) {
+    fn pass(&mut self, id: NodeId, chosen: &Batch, sender: Sender) {
         let now = self.cx.now;
         let node = self.graph.node_mut(id);
         let Some(squeezer) = &mut node.squeezer else {
             node.ledger.leave(chosen.minute, chosen.count());
-            return self.publish(id, chosen, acknowledged);
+            return self.publish(id, chosen, sender);
         };
         let squeezed = squeezer.push(chosen, now);
-        self.publish_squeezed(id, &squeezed, acknowledged);
+        self.publish_squeezed(id, &squeezed, sender);
         self.cx.touch(id);
     }
 
@@ -144,24 +143,24 @@ impl Engine {
             return;
         };
         let squeezed = if end { squeezer.end() } else { squeezer.expire(now) };
-        self.publish_squeezed(id, &squeezed, false);
+        self.publish_squeezed(id, &squeezed, Sender::GoesOn);
     }
 
     /// A line with a count takes the place of a repeat. The ledger counts its bytes both in and
     /// out, as those of a formatted line.
-    fn publish_squeezed(&mut self, id: NodeId, squeezed: &Squeezed, acknowledged: bool) {
+    fn publish_squeezed(&mut self, id: NodeId, squeezed: &Squeezed, sender: Sender) {
         let ledger = &mut self.graph.node_mut(id).ledger;
         ledger.drop_all(Reason::Repeated, &squeezed.dropped);
         ledger.enter_all(&squeezed.grown);
         for batch in &squeezed.batches {
             self.graph.node_mut(id).ledger.leave(batch.minute, batch.count());
-            self.publish(id, batch, acknowledged);
+            self.publish(id, batch, sender);
         }
     }
 
     /// Gives each lane its share, or everything to the lane with the least load. Lines received
     /// from a logweir that are in no spool here have no number of their own.
-    fn queue_for_lanes(&mut self, to: NodeId, mut batch: Batch) {
+    fn queue_for_lanes(&mut self, to: NodeId, mut batch: Batch, sender: Sender) {
         batch.numbers = None;
         let Some(Node { plan, body: Body::Lanes(lanes), ledger, .. }) = self.graph.get_mut(to)
         else {
@@ -170,20 +169,24 @@ impl Engine {
         let minute = batch.minute;
         let blocks = super::shape::blocks_at(&plan.body).is_some();
         let Lanes { lanes, partitioner, .. } = lanes;
-        let Some(partitioner) = partitioner else {
-            let Some(lane) = lanes.iter_mut().min_by_key(|lane| lane.load()) else { return };
-            if blocks {
-                lane.push(batch, &mut self.cx);
-            } else {
-                let lost = lane.offer(batch, &mut self.cx);
-                ledger.drop(lane.refusal(), minute, lost);
+        let cx = &mut self.cx;
+        let mut queue = |lane: &mut Lane, batch: Batch| {
+            if blocks || sender == Sender::Waits && !lane.patience.is_over() {
+                return lane.push(batch, cx);
             }
-            return self.cx.touch(to);
+            let lost = lane.offer(batch, cx);
+            ledger.drop(lane.refusal(), minute, lost);
+        };
+        let Some(partitioner) = partitioner else {
+            if let Some(lane) = lanes.iter_mut().min_by_key(|lane| lane.load()) {
+                queue(lane, batch);
+                self.cx.touch(to);
+            }
+            return;
         };
         for (number, lane) in (0..).zip(lanes.iter_mut()) {
             if let Some(share) = partitioner.share(&batch, number) {
-                let lost = lane.offer(share, &mut self.cx);
-                ledger.drop(lane.refusal(), minute, lost);
+                queue(lane, share);
             }
         }
         partitioner.assigned(&batch);

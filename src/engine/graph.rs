@@ -19,6 +19,7 @@ use super::lane::Lane;
 use super::losses::Losses;
 use super::spool::SpoolState;
 use super::status::Complaint;
+use super::sums::{Counts, Sums};
 
 /// A node.
 #[derive(Debug)]
@@ -39,6 +40,10 @@ pub(super) struct Node {
     pub(super) moved: Mono,
     /// Counts other than lines.
     pub(super) counts: InputCounts,
+    /// What its predecessors counted.
+    pub(super) before: Sums,
+    /// What it has handed over to its successor.
+    pub(super) handed: Counts,
     /// What was lost here, in episodes.
     pub(super) losses: Losses,
     /// What keeps this input from taking all that is sent to it.
@@ -82,6 +87,19 @@ pub(super) struct Lanes {
     pub(super) stderr: VecDeque<Complaint>,
     /// True while its full queue pauses inputs.
     pub(super) pausing: bool,
+    /// True if inputs reach it that wait for outputs.
+    pub(super) awaited: bool,
+}
+
+/// What the sender of lines does while there is no room for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// It goes on sending.
+    GoesOn,
+    /// It waits for spools, whose lines it has acknowledged.
+    WaitsForSpools,
+    /// It waits for spools, and with patience for outputs.
+    Waits,
 }
 
 impl Node {
@@ -98,6 +116,8 @@ impl Node {
             finished: false,
             moved: now,
             counts: InputCounts::default(),
+            before: Sums::default(),
+            handed: Counts::default(),
             losses: Losses::default(),
             problem: None,
             waiting: Vec::new(),
@@ -162,6 +182,15 @@ impl Node {
         let BodyPlan::Input(input) = &self.plan.body else { return false };
         let nature = input.source.nature();
         nature.acknowledged || nature.numbered
+    }
+
+    /// What it does as a sender of lines.
+    pub(super) fn sender(&self) -> Sender {
+        match (self.is_numbered(), self.is_acknowledged()) {
+            (true, _) => Sender::Waits,
+            (false, true) => Sender::WaitsForSpools,
+            (false, false) => Sender::GoesOn,
+        }
     }
 
     /// Returns whether an input keeps positions in what it reads.

@@ -215,10 +215,10 @@ impl Engine {
 
     /// Gives an output that reads from a spool what it kept, before it writes anything: its files
     /// are truncated.
-    pub(super) fn restore(&mut self, node: NodeId, kept: Kept) {
+    pub(super) fn restore(&mut self, node: NodeId, kept: Kept, held_to: u64) {
         let is_exact = |lane: &Lane| lane.jobs().is_some_and(|jobs| jobs.exact);
         if !kept.is_empty() && self.graph.lane(node.only_lane()).is_some_and(is_exact) {
-            let work = DiskWork::Restore(kept);
+            let work = DiskWork::Restore(kept, held_to);
             self.cx.act(Action::Disk(DiskJob { node, work }));
         }
     }

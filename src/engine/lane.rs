@@ -9,12 +9,15 @@ use crate::clock::Mono;
 use crate::ids::LaneId;
 use crate::ledger::tally::Tally;
 use crate::ledger::{Count, Reason};
+use crate::limits::{WAITS_MAX, WAITS_STUCK};
+use crate::output::budget::Budget;
 use crate::output::queue::Queue;
 
 use super::child::Child;
 use super::connection::Connection;
 use super::cx::Cx;
 use super::jobs::Jobs;
+use super::patience::{Patience, Why};
 
 /// One lane of an output or of a filter process.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub(super) struct Lane {
     pub(super) name: Arc<str>,
     pub(super) queue: Queue,
     pub(super) sink: Sink,
+    /// How long inputs have waited for it.
+    pub(super) patience: Patience,
     /// Lines that have entered the queue.
     accepted: u64,
     /// True if it was named as ready and has not been taken up.
@@ -91,8 +96,8 @@ impl Completed {
 impl Lane {
     pub(super) fn new(id: LaneId, name: Arc<str>, limit: u64, sink: Sink) -> Self {
         // The caller sets its share of the memory right afterwards.
-        let queue = Queue::new(limit, 0);
-        Self { id, name, queue, sink, accepted: 0, listed: false, blocked: false }
+        let (queue, patience) = (Queue::new(limit, 0), Patience::default());
+        Self { id, name, queue, sink, patience, accepted: 0, listed: false, blocked: false }
     }
 
     /// The number of completed lines at which everything accepted so far is complete.
@@ -101,7 +106,26 @@ impl Lane {
     }
 
     pub(super) fn has_completed(&self, mark: u64) -> bool {
-        self.accepted - self.queue.count().lines >= mark
+        self.completed() >= mark
+    }
+
+    fn completed(&self) -> u64 {
+        self.accepted - self.queue.count().lines
+    }
+
+    /// Notes how far it is behind, for the inputs that may wait for it.
+    pub(super) fn note_patience(&mut self, budget: &Budget, now: Mono) {
+        let completed = self.completed();
+        let why = match self.patience.note(&self.queue, completed, budget, now) {
+            None => return,
+            Some(Why::Stuck) => format!("has taken nothing for {WAITS_STUCK:?}"),
+            Some(Why::Slow) => format!("is slow, and has kept inputs waiting for {WAITS_MAX:?}"),
+        };
+        log::warn!(
+            "{}: {why}: they no longer wait for it, and what its queue cannot take is dropped \
+             until it has caught up; a spool before it would keep every line",
+            self.name
+        );
     }
 
     // ---- lines in

@@ -72,3 +72,48 @@ fn the_losses_of_a_node_end_with_it() {
     assert_eq!(gone.dropped["queue_full"], lost);
     assert_eq!(world.engine.figures().dropped, gone.lost());
 }
+
+#[test]
+fn lines_that_a_spool_drops_unread_are_reported_at_once_and_once() {
+    let text = |peer: &str| {
+        format!(
+            "{INPUT}[spool.hold]\nfrom = \"in\"\ndir = \"/hold\"\nsegment = \"64KiB\"\n\
+             max_size = \"128KiB\"\n\
+             [output.hub]\nfrom = \"hold\"\nforward = \"relp://{peer}:2514\"\n"
+        )
+    };
+    let mut world = World::new(&text("a"));
+    let lines = format!("{:09999}\n", 7).repeat(10);
+    let is_reported = |world: &World| world.losses.iter().any(|loss| &*loss.node == "hub");
+    let mut sent = 0;
+    while !is_reported(&world) {
+        world.lines(&lines);
+        world.pass(Duration::from_millis(100));
+        sent += 10;
+        // More than an output holds in memory.
+        assert!(sent < 3000, "nothing is dropped");
+    }
+    let of_hub = |world: &mut World| {
+        let reports = reports(world).into_iter();
+        let of_hub = reports.filter(|(node, ..)| node == "hub");
+        of_hub.map(|(_, cause, count, ended)| (cause, count, ended)).collect::<Vec<_>>()
+    };
+    let oldest = |world: &World| world.node("hold").spool.unwrap().oldest;
+    let [("spool_full", first, false)] = of_hub(&mut world)[..] else { panic!("no loss") };
+    assert_eq!(world.node("hub").lines_in, 0, "it has not come to them");
+    // What was given to the output is in its memory, and not lost.
+    let given = oldest(&world) - first;
+    assert!(given * 10_000 > crate::limits::FEED_HIGH / 2, "{given}");
+    (0..3).for_each(|_| world.lines(&lines));
+    world.pass(seconds(60));
+    let all = oldest(&world) - given;
+    assert_eq!(of_hub(&mut world), [("spool_full", all, false)]);
+    assert!(all > first);
+    // An output that takes its place reports none of them again: only what had been in memory.
+    world.reload(&text("b"));
+    world.pass(seconds(600));
+    let reports = of_hub(&mut world);
+    let again: u64 = reports.iter().filter(|report| report.2).map(|report| report.1).sum();
+    assert!(reports.contains(&("spool_full", all, true)), "{reports:?}");
+    assert_eq!(again, all + given, "{reports:?}");
+}

@@ -45,6 +45,10 @@ const CAUSES: [Cause; 11] = [
     Cause::Sequence,
 ];
 
+/// The cause of lines that are dropped unread: known at once, and counted by the output when it
+/// comes to them.
+const UNREAD: Cause = Cause::Dropped(Reason::SpoolFull);
+
 /// What happens to the lines of a cause, by its word.
 pub fn verb(cause: &str) -> &'static str {
     match cause {
@@ -193,23 +197,39 @@ impl Losses {
 
 impl Node {
     /// Compares the counts with those of the last look. Returns the episodes to report.
-    fn look_for_losses(&mut self, id: NodeId, gone: bool, now: Mono) -> Vec<Loss> {
+    fn look_for_losses(&mut self, id: NodeId, unread: Option<u64>, now: Mono) -> Vec<Loss> {
         for (at, cause) in CAUSES.into_iter().enumerate() {
-            let count = cause.count(self);
-            let lost = count - self.losses.seen[at];
+            let mut count = cause.count(self);
+            if cause == UNREAD {
+                count += unread.unwrap_or(0);
+            }
+            // What was unread may turn out to have been read in time.
+            let lost = count.saturating_sub(self.losses.seen[at]);
             if lost > 0 {
                 self.losses.seen[at] = count;
                 self.losses.enter((id, &self.name), cause, lost, now);
             }
         }
+        let gone = unread.is_none();
         if self.losses.open.is_empty() { Vec::new() } else { self.losses.take_due(gone, now) }
+    }
+
+    /// What was reported here before this node's ledger has it, its successor does not report again.
+    pub(super) fn hand_over_losses(&self, successor: &mut Self) {
+        let Some(at) = CAUSES.iter().position(|cause| *cause == UNREAD) else { return };
+        let reported = self.losses.seen[at].saturating_sub(UNREAD.count(self));
+        successor.losses.seen[at] += reported;
+        if successor.losses.past.is_none() {
+            successor.losses.past.clone_from(&self.losses.past);
+        }
     }
 }
 
 impl Engine {
-    /// Reports the losses of a node that are due; all of them if it is `gone`.
-    pub(super) fn report_losses(id: NodeId, node: &mut Node, gone: bool, cx: &mut Cx) {
-        for loss in node.look_for_losses(id, gone, cx.now) {
+    /// Reports the losses of a node that are due; all of them if it is gone. `unread` lines were
+    /// dropped from its spool and are not in its ledger yet; `None` if it is gone.
+    pub(super) fn report_losses(id: NodeId, node: &mut Node, unread: Option<u64>, cx: &mut Cx) {
+        for loss in node.look_for_losses(id, unread, cx.now) {
             if loss.ended {
                 node.losses.past = Some(loss.clone());
             }

@@ -197,6 +197,14 @@ impl Engine {
         windows
     }
 
+    /// Lines that wait at the sources of inputs, of those that know.
+    pub fn waiting_at_sources(&self) -> BTreeMap<String, u64> {
+        let live = self.graph.iter().map(|(_, node)| node).filter(|node| node.retired.is_none());
+        let knows = live.filter(|node| !node.waiting.is_empty());
+        let sum = |node: &Node| node.waiting.iter().map(|(_, lines)| *lines).sum();
+        knows.map(|node| (node.name.to_string(), sum(node))).collect()
+    }
+
     fn all_minutes_mut(&mut self) -> impl Iterator<Item = &mut Minutes> {
         let nodes = self.graph.iter_mut().map(|(_, node)| &mut node.ledger.minutes);
         nodes.chain(self.departed.iter_mut().map(|one| &mut one.minutes))

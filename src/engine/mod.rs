@@ -47,6 +47,7 @@ pub mod losses;
 pub mod minutes;
 #[cfg(test)]
 mod pair_tests;
+mod patience;
 pub mod remedy;
 mod shape;
 mod shutdown;
@@ -54,12 +55,14 @@ mod spool;
 #[cfg(test)]
 mod squeeze_tests;
 pub mod status;
+mod sums;
 pub mod tap;
 #[cfg(test)]
 mod tests;
 pub mod trouble;
+#[cfg(test)]
+mod wait_tests;
 
-use crate::input::Throttle;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -69,6 +72,7 @@ use crate::clock::Mono;
 use crate::config::plan::Plan;
 use crate::filter::squeeze::Squeezer;
 use crate::ids::{LaneId, NodeId};
+use crate::input::Throttle;
 use crate::ledger::Reason;
 use crate::limits::CLOSE_MIN;
 use crate::minute::Minute;
@@ -201,9 +205,10 @@ impl Engine {
             spool.expire_retry(self.cx.now);
             self.start_spool_jobs(id);
         }
+        let unread = self.dropped_unread(id);
         if let Some(node) = self.graph.get_mut(id) {
-            self.backpressure.note(id, node, self.cx.now);
-            Self::report_losses(id, node, false, &mut self.cx);
+            self.backpressure.note(id, node, &self.cx);
+            Self::report_losses(id, node, Some(unread), &mut self.cx);
         }
         self.progress(id);
         let deadline = self.deadline_of(id);
@@ -244,7 +249,8 @@ impl Engine {
             let burst = lane.jobs().and_then(|jobs| jobs.burst.deadline(self.cx.now));
             let behind = lane.child().and_then(|child| child.throttles_until(self.cx.now));
             let retry = consumer.and_then(consumer::Consumer::retry_at);
-            own.into_iter().chain(burst).chain(behind).chain(retry)
+            let patience = lane.patience.deadline();
+            own.into_iter().chain(burst).chain(behind).chain(retry).chain(patience)
         });
         let spool = match (&node.body, shape::spool(&node.plan.body)) {
             (Body::Spool(spool), Some(plan)) => {
@@ -422,9 +428,10 @@ impl Engine {
         backpressure::inputs_upstream(&self.graph, &spools.collect())
     }
 
-    /// Returns whether the driver was told to pause an input or the output of a filter process.
+    /// Returns whether the driver was told to take nothing from an input or from the output of a
+    /// filter process.
     pub fn is_paused(&self, node: NodeId) -> bool {
-        self.backpressure.is_paused(node)
+        self.backpressure.is_paused(node) || self.backpressure.waits(node)
     }
 
     /// How much of the kernel's buffer an input leaves data in, as the driver was told.

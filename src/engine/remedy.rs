@@ -176,8 +176,8 @@ fn slowest(node: &NodeStatus) -> Option<&ReaderStatus> {
 
 fn of_full_spool(node: &NodeStatus) -> String {
     let Some(slowest) = slowest(node) else {
-        return "the spool was full before they were read; raise `max_size`, or mend what its \
-                reader sends to"
+        return "the spool dropped them before they were read, for want of room, for their age or \
+                by hand; mend what its reader sends to, or raise `max_size` or `max_age`"
             .into();
     };
     format!(

@@ -10,6 +10,7 @@ use crate::ledger::{Count, REASONS, Reason};
 use crate::limits::CLOSE_MIN;
 
 use super::graph::{Body, Node};
+use super::sums::Counts;
 use super::{Action, Engine};
 
 impl Engine {
@@ -163,8 +164,8 @@ impl Engine {
         self.remove_consumers(id);
         self.forget_in_barriers(id);
         let Some(mut node) = self.graph.remove(id) else { return };
-        Self::report_losses(id, &mut node, true, &mut self.cx);
-        self.gone.add(&node);
+        Self::report_losses(id, &mut node, None, &mut self.cx);
+        self.keep_sums_of(&node);
         self.keep_minutes_of(&node);
         if matches!(node.body, Body::Input { ended: false }) {
             self.open_inputs -= 1;
@@ -184,7 +185,11 @@ impl Engine {
     /// A node's ledger on one line, as logged at shutdown.
     pub(super) fn ledger_line(&self, id: NodeId) -> String {
         let node = self.graph.node(id);
-        let ledger = &node.ledger;
+        // Its successor has the sums of a node that goes.
+        let ledger = match node.retired {
+            Some(_) => Counts::of(&node.ledger),
+            None => node.sums().ledger,
+        };
         let waiting = self.queued_in(id);
         let mut line = format!(
             "ledger: {} {}: in {} out {} not_selected {}",
@@ -194,8 +199,7 @@ impl Engine {
             ledger.left.lines,
             ledger.not_selected.lines
         );
-        for reason in REASONS {
-            let dropped = ledger.dropped(reason);
+        for (reason, dropped) in REASONS.into_iter().zip(ledger.dropped) {
             if dropped.lines > 0 {
                 line.push_str(&format!(" {} {}", reason.word(), dropped.lines));
             }
@@ -211,7 +215,7 @@ impl Engine {
         if node.is_input() {
             line.push_str(&format!(" kernel_drops {}", node.counts.kernel_drops));
         }
-        if !ledger.balances(waiting) {
+        if !node.ledger.balances(waiting) {
             line.push_str(" DOES NOT BALANCE");
         }
         line

@@ -29,7 +29,7 @@ use super::backpressure::Burst;
 use super::consumer::Consumer;
 use super::cx::Cx;
 use super::dates::Dates;
-use super::graph::{Body, Node};
+use super::graph::{Body, Node, Sender};
 use super::losses::amount;
 use super::{Action, DiskJob, DiskWork, Engine, shape};
 
@@ -516,14 +516,14 @@ impl Engine {
         self.cx.touch(id);
     }
 
-    /// Queues lines for a spool; `acknowledged` if the sender waits for them to be durable.
-    pub(super) fn queue_for_spool(&mut self, to: NodeId, batch: Batch, acknowledged: bool) {
+    /// Queues lines for a spool.
+    pub(super) fn queue_for_spool(&mut self, to: NodeId, batch: Batch, sender: Sender) {
         let Some(Node { plan, body: Body::Spool(spool), ledger, .. }) = self.graph.get_mut(to)
         else {
             return;
         };
         let minute = batch.minute;
-        let waits = acknowledged
+        let waits = sender != Sender::GoesOn
             || shape::spool(&plan.body).is_some_and(|plan| plan.when_full == SpoolFull::Block);
         if let Some((lost, reason)) = spool.accept(batch, waits, &mut self.cx) {
             ledger.drop(reason, minute, lost);

@@ -22,6 +22,7 @@ use super::graph::{Body, Lanes, Node};
 use super::lane::{Lane, Receiver};
 use super::losses::{Cause, Loss};
 use super::spool::SpoolState;
+use super::sums::Sums;
 use super::{Engine, remedy, shape};
 
 /// A snapshot of the whole daemon.
@@ -66,21 +67,6 @@ pub struct GoneStatus {
 }
 
 impl GoneStatus {
-    /// Adds a node that goes.
-    pub(super) fn add(&mut self, node: &Node) {
-        self.nodes += 1;
-        if node.is_input() {
-            self.lines_in += node.ledger.entered.lines;
-        }
-        for reason in REASONS {
-            let dropped = node.ledger.dropped(reason).lines;
-            if dropped > 0 {
-                *self.dropped.entry(reason.word().into()).or_default() += dropped;
-            }
-        }
-        self.kernel_drops += node.counts.kernel_drops;
-    }
-
     /// Everything lost, including by the kernel.
     pub fn lost(&self) -> u64 {
         self.dropped.values().sum::<u64>() + self.kernel_drops
@@ -143,6 +129,9 @@ pub struct NodeStatus {
     /// Its children.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub children: Vec<ChildStatus>,
+    /// How often its children were restarted, also before a reload has rebuilt it.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub restarts: u64,
     /// Lines its children printed (a filter process's stream).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub printed: Option<u64>,
@@ -168,10 +157,18 @@ pub struct NodeStatus {
     /// What it is losing, and what it lost last.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub losses: Vec<LossStatus>,
+    /// When the newest minute began whose lines have left it, in seconds since 1970: so old are the
+    /// newest lines that come out of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub newest_minute: Option<u64>,
     /// True while a full queue downstream pauses it.
     pub paused: bool,
     /// True if a reload removed it and it is draining.
     pub retired: bool,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// An episode of losses: it ends when nothing was lost for a minute.
@@ -252,7 +249,7 @@ pub struct ReaderStatus {
     /// for it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub waits_since: Option<f64>,
-    /// Lines that were dropped before it has read them. The ledger of its output counts them once
+    /// Lines that were dropped before it has read them; what it has in memory is not lost. The ledger of its output counts them once
     /// it comes to them.
     #[serde(default)]
     pub dropped_lines: u64,
@@ -392,11 +389,12 @@ impl Engine {
     pub fn figures(&self) -> Figures {
         let (mut lines, mut dropped) = (self.gone.lines_in, self.gone.lost());
         for (_, node) in self.graph.iter() {
+            let sums = node.sums();
             if node.is_input() {
-                lines += node.ledger.entered.lines;
-                dropped += node.counts.kernel_drops;
+                lines += sums.ledger.entered.lines;
+                dropped += sums.counts.kernel_drops;
             }
-            dropped += node.ledger.dropped_in_all().lines;
+            dropped += sums.ledger.dropped_in_all().lines;
         }
         let lags = self.consumers.iter().filter_map(|(lane, consumer)| {
             Some((lane.node, consumer.lag(self.graph.spool(consumer.spool)?).1))
@@ -441,8 +439,7 @@ impl Engine {
     /// A snapshot of a node without its losses.
     fn counts_of(&self, id: NodeId, node: &Node, now: Mono) -> NodeStatus {
         let waiting = self.queued_in(id);
-        let ledger = &node.ledger;
-        let counts = node.counts;
+        let Sums { ledger, counts, printed, restarts } = node.sums();
         let has_children = node.plan.body.process().is_some();
         let lanes = match &node.body {
             Body::Lanes(lanes) => Some(lanes),
@@ -450,7 +447,7 @@ impl Engine {
         };
         let process = lanes.filter(|_| has_children);
         let dropped =
-            REASONS.iter().map(|&reason| (reason.word().into(), ledger.dropped(reason).lines));
+            REASONS.iter().zip(ledger.dropped).map(|(one, lost)| (one.word().into(), lost.lines));
         NodeStatus {
             name: node.name.to_string(),
             kind: node.plan.body.kind().word().into(),
@@ -463,7 +460,7 @@ impl Engine {
             bytes_in: ledger.entered.bytes,
             bytes_out: ledger.left.bytes,
             bytes_dropped: ledger.dropped_in_all().bytes,
-            balanced: ledger.balances(waiting),
+            balanced: node.ledger.balances(waiting),
             queue: queue_status(node),
             input: (node.is_input() || counts.oversize > 0).then(|| input_status(&counts)),
             faults: (counts.faults.sum() > 0).then_some(counts.faults),
@@ -473,12 +470,14 @@ impl Engine {
             command: node.plan.body.command().map(str::to_string),
             stderr: process.map_or_else(Vec::new, |lanes| lanes.stderr.iter().cloned().collect()),
             children: lanes.map_or_else(Vec::new, child_statuses),
-            printed: process.map(|lanes| lanes.printed.lines),
+            restarts,
+            printed: process.map(|_| printed.lines),
             stuck_seconds: stuck_seconds(node, now),
             error: error_of(node),
             reads_spool: self.consumers.reads_from_spool(id),
             losses: Vec::new(),
-            paused: self.is_paused(id),
+            newest_minute: newest_minute(node),
+            paused: self.backpressure.is_paused(id),
             retired: node.retired.is_some(),
         }
     }
@@ -545,6 +544,11 @@ fn stuck_seconds(node: &Node, now: Mono) -> Option<f64> {
     (node.held().lines > 0).then(|| now.since(node.moved).as_secs_f64())
 }
 
+fn newest_minute(node: &Node) -> Option<u64> {
+    let left = node.ledger.minutes.rows().rev().find(|row| row.counts.left.lines > 0);
+    left.map(|row| row.minute.seconds())
+}
+
 /// The current error of a node.
 fn error_of(node: &Node) -> Option<String> {
     match &node.body {
@@ -575,7 +579,7 @@ fn reader_status(consumer: &Consumer, spool: &SpoolState) -> ReaderStatus {
     let (name, position) = (consumer.reader.clone(), consumer.position);
     let since = consumer.waits_since(spool).and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let waits_since = since.map(|since| since.as_secs_f64());
-    let dropped_lines = held.oldest.saturating_sub(position);
+    let dropped_lines = held.oldest.saturating_sub(consumer.next());
     ReaderStatus { name, position, lag_lines, lag_bytes, lag_seconds, waits_since, dropped_lines }
 }
 

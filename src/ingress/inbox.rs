@@ -96,6 +96,8 @@ pub struct Answers {
 pub struct ReceiverControl {
     /// How much of the kernel's buffer to leave data in, as a [`Throttle`].
     throttle: AtomicU8,
+    /// Set while the loop takes nothing of what is sent.
+    held: AtomicBool,
     /// Set if a spool is downstream: nothing may be gathered for long, because data still in memory
     /// is lost on SIGKILL.
     prompt: AtomicBool,
@@ -115,6 +117,7 @@ impl ReceiverControl {
     fn new() -> io::Result<Self> {
         Ok(Self {
             throttle: AtomicU8::new(Throttle::Off as u8),
+            held: AtomicBool::new(false),
             prompt: AtomicBool::new(false),
             waiting: AtomicU32::new(0),
             listed: AtomicBool::new(false),
@@ -133,6 +136,11 @@ impl ReceiverControl {
     /// Returns whether data should be left in the kernel.
     pub fn throttled(&self) -> bool {
         self.throttle() != Throttle::Off
+    }
+
+    /// Returns whether the loop takes nothing of what is sent; it rings the bell once it does.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Returns whether the loop, busy or hung, has not taken what was sent for a spool: then no
@@ -287,6 +295,13 @@ impl Handle {
     /// Makes the receiver leave data in so much of the kernel's buffer.
     pub fn throttle(&self, throttle: Throttle) {
         self.control.throttle.store(throttle as u8, Ordering::Relaxed);
+    }
+
+    /// Tells the receiver that nothing is taken of what it sends, or that it is again.
+    pub fn hold(&self, held: bool) {
+        if self.control.held.swap(held, Ordering::Relaxed) && !held {
+            self.control.bell.ring();
+        }
     }
 
     /// Sets whether a spool is downstream.

@@ -80,8 +80,7 @@ impl Numbered {
     /// Asks how far each origin is stored. `None` where the input is to end.
     pub fn ask(&mut self, origins: &[Identity]) -> Option<Vec<Stored>> {
         let inquiry = || Inquiry { origins: origins.to_vec(), ..Inquiry::default() };
-        let now = self.now();
-        self.progress.set_barrier(&mut self.inlet, inquiry(), now);
+        self.progress.set_barrier(&mut self.inlet, inquiry());
         loop {
             let answers = self.inlet.answers();
             if self.inlet.stopped() {
@@ -89,8 +88,7 @@ impl Numbered {
             }
             if !answers.lost.is_empty() {
                 // A spool was removed meanwhile.
-                let now = self.now();
-                self.progress.set_barrier(&mut self.inlet, inquiry(), now);
+                self.progress.set_barrier(&mut self.inlet, inquiry());
             }
             if let Some(lasts) = self.answered(answers) {
                 let all = origins.iter().zip(&lasts);
@@ -118,13 +116,6 @@ impl Numbered {
         self.save_where_due(false);
     }
 
-    /// How long to wait before more is handed over; `None` if that may be now.
-    pub fn full_for(&mut self) -> Option<Duration> {
-        let now = self.now();
-        let full = self.progress.is_full(now);
-        full.then(|| self.progress.deadline().map_or(LONG, |at| at.since(now)))
-    }
-
     /// How long a wait may be until positions must be saved; `None` if there is nothing to save.
     pub fn longest_wait(&self) -> Option<Duration> {
         self.unsaved.then_some(POSITIONS_EVERY)
@@ -149,20 +140,18 @@ impl Numbered {
     /// Sets a barrier behind what was handed over, if one is due.
     pub fn set_barrier_where_due(&mut self) {
         if self.keeps && self.progress.has_new() || self.progress.is_barrier_due() {
-            let now = self.now();
-            self.progress.set_barrier(&mut self.inlet, Inquiry::default(), now);
+            self.progress.set_barrier(&mut self.inlet, Inquiry::default());
         }
     }
 
     /// Takes in what the loop says; the answer to a question, if it came.
     fn answered(&mut self, answers: Answers) -> Option<LastLines> {
-        let now = self.now();
         for number in answers.lost {
             // Positions move with the next barrier.
-            drop(self.progress.completed(number, now));
+            drop(self.progress.completed(number));
         }
         if let Some(completed) = answers.completed {
-            for passed in self.progress.completed(completed, now) {
+            for passed in self.progress.completed(completed) {
                 if self.keeps && !passed.moved.is_empty() {
                     self.positions.extend(passed.moved);
                     self.unsaved = true;
@@ -203,8 +192,7 @@ impl Numbered {
     /// Waits until outputs are done with what was read, where positions depend on it.
     pub fn finish(mut self) {
         if self.keeps && self.progress.has_new() {
-            let now = self.now();
-            self.progress.set_barrier(&mut self.inlet, Inquiry::default(), now);
+            self.progress.set_barrier(&mut self.inlet, Inquiry::default());
         }
         self.inlet.close();
         while self.keeps && self.progress.waits() && !self.inlet.is_abandoned() {

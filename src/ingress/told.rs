@@ -75,11 +75,14 @@ impl Drop for Listener {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::minute::Minute;
 
     fn told(since: u64) -> Told {
-        Told { since, minute: Minute::UNKNOWN, length: 1, nodes: 0, windows: Vec::new() }
+        let (minute, windows, waiting) = (Minute::UNKNOWN, Vec::new(), BTreeMap::new());
+        Told { since, minute, length: 1, nodes: 0, waiting, windows }
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub struct Told {
     pub length: u32,
     /// The number of nodes in the daemon.
     pub nodes: usize,
+    /// Lines that wait at the sources of inputs, of those that know.
+    pub waiting: BTreeMap<String, u64>,
     /// The windows.
     pub windows: Vec<Window>,
 }
@@ -111,6 +113,9 @@ pub struct AuditLine {
     /// How many lines about the window came before: 0, or the number of this correction.
     #[serde(default)]
     pub late: u32,
+    /// In the line of the daemon: lines that wait at the sources of inputs, of those that know.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub waiting: BTreeMap<String, u64>,
     /// The counts, of the whole window so far.
     #[serde(flatten)]
     pub counts: MinuteCounts,

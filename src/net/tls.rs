@@ -227,6 +227,12 @@ fn explain_tls(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "its authority is not one of those that tls = { ca = … } names"
         }
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => {
+            "it is for other names: name the peer by one of them, or say which is meant by \
+             tls = { name = … }"
+        }
         rustls::Error::InvalidCertificate(_) if is_ca_as_peer(error) => {
             "it is that of an authority, which is good only where tls = { ca = … } names it"
         }

@@ -77,12 +77,13 @@ pub trait Worker: Debug {
     /// half a second; what is not completed then comes again, so lines may be under way meanwhile.
     fn append(&mut self, batches: &[Batch]) -> Written;
 
-    /// Goes back to what was kept in the cursor, before anything is written.
+    /// Goes back to what was kept in the cursor, before anything is written. The spool holds lines
+    /// up to the number `held_to`, without it: no earlier process has seen one behind.
     ///
     /// # Errors
     /// What cannot be restored, and why.
-    fn restore(&mut self, kept: &Kept) -> Result<(), String> {
-        let _ = kept;
+    fn restore(&mut self, kept: &Kept, held_to: u64) -> Result<(), String> {
+        let _ = (kept, held_to);
         Ok(())
     }
 

@@ -78,6 +78,8 @@ pub(crate) struct World {
     pub(crate) started: u32,
     pub(crate) signals: Vec<&'static str>,
     pub(crate) paused: Vec<String>,
+    /// Inputs that wait for outputs.
+    pub(crate) waiting: Vec<String>,
     /// Episodes of losses as they were reported.
     pub(crate) losses: Vec<Loss>,
 }
@@ -175,6 +177,7 @@ impl World {
             started: 0,
             signals: Vec::new(),
             paused: Vec::new(),
+            waiting: Vec::new(),
             losses: Vec::new(),
         };
         // Small enough to be cut by a pipe of this world, and too small to be worth it.
@@ -323,6 +326,11 @@ impl World {
                 let name = self.engine.name_of(node).to_string();
                 self.paused.retain(|other| *other != name);
             }
+            Action::Wait(node, true) => self.waiting.push(self.engine.name_of(node).to_string()),
+            Action::Wait(node, false) => {
+                let name = self.engine.name_of(node).to_string();
+                self.waiting.retain(|other| *other != name);
+            }
             Action::Completed { barrier, .. } => self.completed = barrier,
             Action::Lost { barrier, .. } => self.lost.push(barrier),
             Action::Resume { barrier, lasts, .. } => self.answers.push_back((barrier, lasts)),
@@ -344,7 +352,9 @@ impl World {
                 let written = self.workers.get_mut(&node).unwrap().append(&batches);
                 self.engine.handle(Event::JobDone { node, written }, self.now);
             }
-            DiskWork::Restore(kept) => self.workers.get_mut(&node).unwrap().restore(&kept).unwrap(),
+            DiskWork::Restore(kept, held_to) => {
+                self.workers.get_mut(&node).unwrap().restore(&kept, held_to).unwrap();
+            }
             DiskWork::Missing => self.workers.get_mut(&node).unwrap().missing(),
             DiskWork::Checkpoint => {
                 let output = self.workers.get_mut(&node).unwrap();

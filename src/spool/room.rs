@@ -167,7 +167,7 @@ impl<F: Fs> Writer<F> {
             return;
         }
         log::warn!(
-            "{}: {why}: lines {from} to {} are dropped before {reader} has read them",
+            "{}: {why}: lines {from} to {} are removed before {reader} is done with them",
             self.plan.dir.display(),
             end - 1
         );

@@ -15,6 +15,14 @@ use crate::util::{free_port, skip_here, skip_missing, wait_for};
 pub struct Options {
     /// Listeners with TLS and SASL, and rights.
     pub secured: bool,
+    /// Groups that share partitions out by their members alone, and sessions of ten seconds.
+    pub classic: bool,
+    /// A broker before 4.0, of the jars that LOGWEIR_KAFKA_OLD_JARS names.
+    pub old: bool,
+    /// Another identity of the cluster than that of other tests.
+    pub other: bool,
+    /// How long a member may be silent, in milliseconds; six seconds where it is 0.
+    pub session: u32,
 }
 
 /// A record as the console consumer prints it.
@@ -46,12 +54,14 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// Any 22 characters of base64url are a cluster's identity.
 const CLUSTER: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
+const OTHER_CLUSTER: &str = "AAAAAAAAAAAAAAAAAAAAAg";
 
 impl Brokers {
     /// Starts so many brokers; `None`, said, where there are none to start.
     pub fn start(count: usize, options: Options) -> Option<Self> {
-        let Some(jars) = std::env::var_os("LOGWEIR_KAFKA_JARS").map(PathBuf::from) else {
-            skip_here("LOGWEIR_KAFKA_JARS names no folder with the jars of Apache Kafka");
+        let name = if options.old { "LOGWEIR_KAFKA_OLD_JARS" } else { "LOGWEIR_KAFKA_JARS" };
+        let Some(jars) = std::env::var_os(name).map(PathBuf::from) else {
+            skip_here(&format!("{name} names no folder with the jars of Apache Kafka"));
             return None;
         };
         if Command::new("java").arg("-version").output().is_err() {
@@ -78,7 +88,7 @@ impl Brokers {
         self.dir.path().join(name)
     }
 
-    fn java(&self, class: &str) -> Command {
+    pub fn java(&self, class: &str) -> Command {
         let mut command = Command::new("java");
         command
             .args(["-Xmx256m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
@@ -119,12 +129,19 @@ impl Brokers {
              group.initial.rebalance.delay.ms=0\nnum.network.threads=1\nnum.io.threads=2\n\
              background.threads=2\nlog.cleaner.dedupe.buffer.size=4194304\n\
              broker.session.timeout.ms=2000\nbroker.heartbeat.interval.ms=300\n\
-             group.consumer.session.timeout.ms=6000\ngroup.consumer.min.session.timeout.ms=3000\n\
+             group.consumer.session.timeout.ms={}\ngroup.consumer.min.session.timeout.ms=3000\n\
              group.consumer.heartbeat.interval.ms=1000\n\
              group.consumer.min.heartbeat.interval.ms=500\n",
             voters.join(","),
             self.folder(at).join("data").display(),
+            if options.session == 0 { 6000 } else { options.session },
         );
+        if options.classic {
+            text += "group.coordinator.rebalance.protocols=classic\n";
+        }
+        if options.classic || options.old {
+            text += "group.max.session.timeout.ms=10000\n";
+        }
         let plain = format!("127.0.0.1:{plain}");
         let controller = format!("CONTROLLER://127.0.0.1:{controller}");
         if options.secured {
@@ -170,7 +187,8 @@ impl Brokers {
         std::fs::create_dir(&folder).unwrap();
         let properties = folder.join("server.properties");
         std::fs::write(&properties, self.properties(at, options)).unwrap();
-        let mut args = vec!["format", "-t", CLUSTER, "-c", properties.to_str().unwrap()];
+        let cluster = if options.other { OTHER_CLUSTER } else { CLUSTER };
+        let mut args = vec!["format", "-t", cluster, "-c", properties.to_str().unwrap()];
         if options.secured {
             for scram in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
                 args.push("--add-scram");

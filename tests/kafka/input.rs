@@ -1,6 +1,7 @@
 //! Topics of real brokers as an input.
 
 use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
@@ -216,4 +217,63 @@ fn a_topic_made_anew_while_the_daemon_was_down_is_read_from_its_beginning() {
     daemon.run();
     wait_for("the new lines", || (in_spool(&daemon) == 500).then_some(()));
     assert_once(&numbers(&spooled(&daemon)), 500);
+}
+
+#[test]
+fn another_cluster_than_last_time_is_said_and_read_as_for_the_first_time() {
+    let first = {
+        let Some(brokers) = Brokers::start(1, Options::default()) else { return };
+        brokers.create("in", 2);
+        brokers.produce("in", &keyed(0, 300));
+        let mut daemon = Daemon::start(&config(&brokers, "in", "", SPOOL));
+        wait_for("the first lines", || (in_spool(&daemon) == 300).then_some(()));
+        assert_eq!(daemon.stop().0, Some(0));
+        daemon
+    };
+    let mut daemon = first;
+    let other = Options { other: true, ..Options::default() };
+    let Some(brokers) = Brokers::start(1, other) else { return };
+    brokers.create("in", 2);
+    brokers.produce("in", &keyed(300, 500));
+    daemon.write_config(&config(&brokers, "in", "", SPOOL));
+    daemon.run();
+    wait_for("the lines of the other", || (in_spool(&daemon) == 500).then_some(()));
+    daemon.wait_log(
+        "of cluster AAAAAAAAAAAAAAAAAAAAAg, not of AAAAAAAAAAAAAAAAAAAAAQ as before: its topics \
+         are read as for the first time",
+    );
+    assert_once(&numbers(&spooled(&daemon)), 500);
+}
+
+/// Something that has a certificate for another name, of an authority that we know.
+#[test]
+fn a_certificate_of_another_name_is_refused_and_both_names_are_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -x509 -keyout key.pem \
+            -out cert.pem -subj /CN=other.example.org -days 30 \
+            -addext subjectAltName=DNS:other.example.org";
+    let made = Command::new("sh").args(["-c", script]).current_dir(dir.path()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let port = crate::util::free_port();
+    let mut server = Command::new("openssl")
+        .args(["s_server", "-quiet", "-accept", &format!("127.0.0.1:{port}")])
+        .args(["-cert", "cert.pem", "-key", "key.pem"])
+        .current_dir(dir.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let daemon = Daemon::start(&format!(
+        "[input.k]\npositions = \"{{dir}}/k\"\nkafka = {{ brokers = [\"127.0.0.1:{port}\"], topic = \
+         \"t\", tls = {{ ca = \"{}\" }} }}\n[output.f]\nfrom = \"k\"\nfile = \"{{dir}}/f\"\n",
+        dir.path().join("cert.pem").display()
+    ));
+    daemon.wait_log(&format!("127.0.0.1:{port}: "));
+    let log =
+        wait_for("the refusal", || Some(daemon.log()).filter(|log| log.contains("certificate")));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(log.contains("other.example.org") && log.contains("127.0.0.1"), "{log}");
 }

@@ -30,7 +30,9 @@ fn access(brokers: &Brokers, seconds: u32) -> String {
 
 #[test]
 fn a_token_is_asked_for_anew_before_it_expires_and_no_line_waits_for_long() {
-    let Some(brokers) = Brokers::start(1, Options { secured: true }) else { return };
+    let Some(brokers) = Brokers::start(1, Options { secured: true, ..Options::default() }) else {
+        return;
+    };
     brokers.create("token", 2);
     let mut daemon = Daemon::start(&format!(
         "[output.k]\nfrom = \"in\"\nkafka = {{ topic = \"token\", {} }}\n\
@@ -63,7 +65,9 @@ fn a_token_is_asked_for_anew_before_it_expires_and_no_line_waits_for_long() {
 
 #[test]
 fn a_token_that_has_expired_is_refused_and_that_is_said() {
-    let Some(brokers) = Brokers::start(1, Options { secured: true }) else { return };
+    let Some(brokers) = Brokers::start(1, Options { secured: true, ..Options::default() }) else {
+        return;
+    };
     brokers.create("token", 1);
     std::fs::write(brokers.path("asked"), "").unwrap();
     let access = access(&brokers, 3600).replace("3600", "-3600");

@@ -162,6 +162,55 @@ fn kafka() {
     let len = u8::try_from(versions.len() + 4).expect("short");
     let frame = [&[0, 0, 0, len, 0, 0, 0, 1][..], versions, &[0, 3, 7, 0][..]].concat();
     put("kafka_broker", 1, &frame);
+    members(metadata);
+}
+
+/// Answers to a member of a classic group: it gets an identity, joins as the leader, gets both
+/// partitions, is told to join again, and is out.
+fn members(metadata: &[u8]) {
+    let ranges: [(u8, u8, u8); 10] = [
+        (1, 4, 12),
+        (2, 1, 8),
+        (3, 4, 12),
+        (8, 2, 9),
+        (9, 1, 7),
+        (10, 1, 3),
+        (11, 1, 7),
+        (12, 1, 4),
+        (13, 1, 4),
+        (14, 1, 4),
+    ];
+    let mut versions = vec![0, 0, 11];
+    ranges.iter().for_each(|(key, min, max)| versions.extend([0, *key, 0, *min, 0, *max, 0]));
+    versions.extend([0; 5]);
+    let found: &[u8] = b"\0\0\0\0\0\0\0\x01\0\0\0\0\x02k\0\0\x23\x84\0";
+    let named: &[u8] = b"\0\0\0\0\0\0\x4f\xff\xff\xff\xff\0\0\x01\x02m\x01\0";
+    let joined: &[u8] = b"\0\0\0\0\0\0\0\0\0\0\x01\x09consumer\x13cooperative-sticky\x02m\x02m\
+        \x02\x02m\0\x1a\0\x02\0\0\0\x01\0\x01t\0\0\0\x04\xff\xff\xff\xff\0\0\0\0\xff\xff\xff\xff\0\0";
+    let share: &[u8] = b"\0\0\0\0\0\0\0\x1a\0\0\0\0\0\x01\0\x01t\0\0\0\x02\0\0\0\0\0\0\0\x01\
+        \xff\xff\xff\xff\0";
+    let offsets: &[u8] = b"\0\0\0\0\0\x02\x02t\x02\0\0\0\0\0\0\0\0\0\0\0\x07\xff\xff\xff\xff\0\0\0\0\0\0\0\0";
+    let beat = |error: u8| vec![0, 0, 0, 0, 0, 0, error, 0];
+    let bodies = [
+        &versions[..],
+        metadata,
+        found,
+        &versions[..],
+        named,
+        joined,
+        share,
+        offsets,
+        &beat(0),
+        &beat(27),
+        joined,
+        share,
+        &beat(25),
+    ];
+    let sized = bodies.map(|body| {
+        let len = u8::try_from(body.len()).expect("short");
+        [&[len][..], body].concat()
+    });
+    put("kafka_broker", 2, &[&sized.concat()[..], &[2][..]].concat());
 }
 
 /// A batch row and its payload.
@@ -263,7 +312,28 @@ fn spool() {
 }
 
 fn texts() {
-    let sets: [(&str, &[&[u8]]); 9] = [
+    let sets: [(&str, &[&[u8]]); 10] = [
+        (
+            "audit",
+            &[
+                b"{\"v\":1,\"window\":\"2026-11-27T10:04:00Z\",\"seconds\":60,\"host\":\"e\",\
+                  \"node\":\"out\",\"kind\":\"output\",\"from\":[\"in\"],\
+                  \"at\":\"forward relp://h:2514\",\"since\":7,\"late\":1,\"lines_in\":9,\
+                  \"lines_out\":4,\"dropped\":{\"spool_full\":5}}\n\
+                  {\"v\":1,\"window\":\"2026-11-27T10:04:00Z\",\"seconds\":60,\"host\":\"h\",\
+                  \"node\":\"in\",\"kind\":\"input\",\"at\":\"relp 0.0.0.0:2514\",\"since\":7,\
+                  \"lines_in\":3,\"kernel_drops\":1}\n",
+                b"<14>1 - h - - - - {\"v\":1,\"window\":\"2026-11-27T10:04:00Z\",\
+                  \"seconds\":60,\"host\":\"f\",\"node\":\"web\",\"kind\":\"input\",\
+                  \"at\":\"kafka web on k:9092 partitions 0-3 7 in group g\",\"since\":1,\
+                  \"lines_in\":3}\n{\"v\":1,\"window\":\"2026-11-27T10:05:00Z\",\
+                  \"seconds\":60,\"host\":\"f\",\"node\":\"\",\"kind\":\"daemon\",\
+                  \"since\":1,\"waiting\":{\"web\":5}}\n\
+                  {\"v\":1,\"window\":\"2026-11-27T10:04:00Z\",\"seconds\":60,\"host\":\"o\",\
+                  \"node\":\"t\",\"kind\":\"output\",\"at\":\"kafka w{app} on k:9092\",\
+                  \"since\":1,\"lines_in\":8,\"lines_out\":8}\n",
+            ],
+        ),
         ("field", &[b"host", b"sd.a@1.b", b"sd.\"a.b\".c", b"{sd.\"x@1\".y}", b"{host}", b"(a)b"]),
         (
             "services",

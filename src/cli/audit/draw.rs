@@ -80,6 +80,9 @@ fn remarks(row: &Row) -> String {
     if row.kernel_drops > 0 {
         remarks.push(format!("kernel_drops {}", row.kernel_drops));
     }
+    if row.lines_in > 0 && row.not_selected == row.lines_in {
+        remarks.push("selected none".into());
+    }
     match row.difference {
         0 => {}
         missing @ 1.. => remarks.push(format!("{missing} MISSING")),
@@ -90,6 +93,9 @@ fn remarks(row: &Row) -> String {
     }
     if !row.adds_up && row.difference == 0 {
         remarks.push("more went out than came in".into());
+    }
+    if let Some(first) = &row.with {
+        remarks.push(format!("shares the lines of {}", printable(first)));
     }
     if row.late > 0 {
         remarks.push(format!("corrected {} times", row.late));
@@ -114,9 +120,11 @@ mod tests {
         };
         let mut drops = row("api", true);
         drops.dropped.insert("queue_full".into(), 10);
+        let deaf = Row { not_selected: 90, lines_out: 0, ..row("deaf", true) };
         let mut lost = row("edge", false);
         (lost.difference, lost.late) = (10, 2);
-        let window = Window { start: 600_000, seconds: 60, closed: true, rows: vec![lost, drops] };
+        let window =
+            Window { start: 600_000, seconds: 60, closed: true, rows: vec![lost, drops, deaf] };
         let mut text = String::new();
         draw(&mut text, [&window].into_iter(), false);
         summary(&mut text, 1, 1);
@@ -127,6 +135,7 @@ mod tests {
         let api = "  hub/api           100           90           80            0          0  \
                    queue_full 10\n";
         assert!(text.contains(edge) && text.contains(api), "{text}");
+        assert!(text.contains("            0           90          0  selected none\n"), "{text}");
         assert!(text.ends_with("1 windows; 1 do not add up\n") && !text.contains('\x1b'));
         let mut coloured = String::new();
         draw(&mut coloured, [&window].into_iter(), true);

@@ -1,11 +1,14 @@
 //! The order of the flow over all hosts: which output's lines go to which input.
 //!
 //! An output and an input belong together if they name the same port, or the same topic. Where
-//! several inputs have that port, the host's name decides.
+//! several inputs have that port, the host's name decides; of a topic all its readers have the
+//! lines ([`super::readers`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
+use super::place::Place;
+use super::readers;
 use super::store::{About, NodeKey, Store};
 
 /// An output and an input that the user joins.
@@ -35,27 +38,12 @@ impl FromStr for Join {
 pub(super) struct Flow {
     pub(super) order: Vec<NodeKey>,
     pub(super) about: BTreeMap<NodeKey, About>,
-    /// The outputs of other hosts that send to an input. All inputs that share one of them have the
+    /// The outputs of other hosts that send to an input. All inputs that share their lines have the
     /// same list.
     senders: BTreeMap<NodeKey, Vec<NodeKey>>,
-    /// The inputs that such outputs send to, together.
-    receivers: BTreeMap<NodeKey, Vec<NodeKey>>,
+    /// The inputs that share lines with an input, itself included.
+    siblings: BTreeMap<NodeKey, Vec<NodeKey>>,
     notes: Vec<String>,
-}
-
-/// The destinations and addresses in a node's description: host and port, or what is `on` hosts
-/// that have it in common.
-fn places(at: &str) -> Vec<(String, String)> {
-    if let Some((shared, _)) = at.split_once(" on ") {
-        return vec![(String::new(), shared.to_string())];
-    }
-    let place = |word: &str| {
-        let word = word.split_once("://").map_or(word, |(_, rest)| rest);
-        let (host, port) = word.rsplit_once(':')?;
-        port.parse::<u16>().ok()?;
-        Some((host.trim_matches(['[', ']']).to_string(), port.to_string()))
-    };
-    at.split_whitespace().filter_map(place).collect()
 }
 
 /// Returns whether a destination's host is this one.
@@ -63,6 +51,13 @@ fn is_host(destination: &str, host: &str) -> bool {
     let label = |name: &str| name.split('.').next().unwrap_or_default().to_string();
     destination == host
         || destination.parse::<std::net::IpAddr>().is_err() && label(destination) == label(host)
+}
+
+fn ports(about: &About) -> Vec<(String, String)> {
+    match about.at.as_deref().and_then(Place::of) {
+        Some(Place::Ports(ports)) => ports,
+        _ => Vec::new(),
+    }
 }
 
 impl Flow {
@@ -81,24 +76,30 @@ impl Flow {
             }
             links.insert((output.clone(), input.clone()));
         }
+        let is_open =
+            |key: &NodeKey| joins.iter().all(|join| join.output != *key && join.input != *key);
         let outputs = store.nodes.iter().filter(|(_, about)| about.kind == "output");
-        for (key, about) in outputs.filter(|(key, _)| joins.iter().all(|one| one.output != **key)) {
+        for (key, about) in outputs.filter(|(key, _)| is_open(key)) {
             let found = flow.inputs_of(key, about);
             links.extend(found.into_iter().map(|input| (key.clone(), input)));
         }
         flow.group(&links);
+        let (sets, notes) = readers::of_topics(&flow.about, is_open);
+        flow.notes.extend(notes);
+        for set in sets {
+            flow.enter(set.outputs, &set.inputs);
+        }
         flow.sort();
         Ok(flow)
     }
 
-    /// The inputs of other hosts that an output sends to.
+    /// The inputs of other hosts at whose ports an output sends.
     fn inputs_of(&mut self, output: &NodeKey, about: &About) -> Vec<NodeKey> {
         let mut found = Vec::new();
-        for (destination, port) in about.at.as_deref().map_or_else(Vec::new, places) {
+        for (destination, port) in ports(about) {
             let is_other = |key: &NodeKey| key.host != output.host;
             let has_port = |about: &About| {
-                let at = about.at.as_deref().map_or_else(Vec::new, places);
-                about.kind == "input" && at.iter().any(|(_, other)| *other == port)
+                about.kind == "input" && ports(about).iter().any(|(_, other)| *other == port)
             };
             let nodes = self.about.iter().filter(|(key, about)| is_other(key) && has_port(about));
             let candidates: Vec<_> = nodes.map(|(key, _)| key.clone()).collect();
@@ -140,14 +141,16 @@ impl Flow {
                     inputs.insert(link.1);
                 }
             }
-            let (outputs, inputs): (Vec<_>, Vec<_>) =
-                (outputs.into_iter().collect(), inputs.into_iter().collect());
-            for input in &inputs {
-                self.senders.insert(input.clone(), outputs.clone());
-            }
-            for output in outputs {
-                self.receivers.insert(output, inputs.clone());
-            }
+            self.enter(outputs, &inputs);
+        }
+    }
+
+    /// Enters inputs that share the lines of these outputs.
+    fn enter(&mut self, outputs: BTreeSet<NodeKey>, inputs: &BTreeSet<NodeKey>) {
+        let outputs: Vec<_> = outputs.into_iter().collect();
+        for input in inputs {
+            self.senders.insert(input.clone(), outputs.clone());
+            self.siblings.insert(input.clone(), inputs.iter().cloned().collect());
         }
     }
 
@@ -161,15 +164,9 @@ impl Flow {
         keys.collect()
     }
 
-    /// The outputs of other hosts that send to an input.
-    pub(super) fn senders(&self, input: &NodeKey) -> &[NodeKey] {
-        self.senders.get(input).map_or(&[], Vec::as_slice)
-    }
-
-    /// The inputs that get lines of the same outputs as this one, itself included.
+    /// The inputs that share lines with this one, itself included.
     pub(super) fn siblings(&self, input: &NodeKey) -> &[NodeKey] {
-        let first = self.senders(input).first();
-        first.and_then(|output| self.receivers.get(output)).map_or(&[], Vec::as_slice)
+        self.siblings.get(input).map_or(&[], Vec::as_slice)
     }
 
     /// Each node after all that it gets lines from; a circle is cut.
@@ -227,6 +224,10 @@ mod tests {
         store
     }
 
+    fn senders<'f>(flow: &'f Flow, input: &NodeKey) -> &'f [NodeKey] {
+        flow.senders.get(input).map_or(&[], Vec::as_slice)
+    }
+
     fn order(flow: &Flow) -> Vec<String> {
         flow.order.iter().map(|key| format!("{}/{}", key.host, key.node)).collect()
     }
@@ -251,7 +252,7 @@ mod tests {
         let wanted = ["z2/hub", "z1/squid", "z1/hub.spool", "z1/hub", "a/edge", "a/file"];
         assert_eq!(order(&flow), wanted);
         let edge = NodeKey { host: "a".into(), node: "edge".into() };
-        let senders: Vec<_> = flow.senders(&edge).iter().map(|key| key.host.as_str()).collect();
+        let senders: Vec<_> = senders(&flow, &edge).iter().map(|key| key.host.as_str()).collect();
         assert_eq!(senders, ["z1", "z2"]);
         assert!(flow.notes().is_empty());
     }
@@ -268,10 +269,10 @@ mod tests {
         let flow = Flow::of(&store(&nodes), &[]).unwrap();
         assert_eq!(flow.notes().len(), 1, "{:?}", flow.notes());
         let key = |host: &str, node: &str| NodeKey { host: host.into(), node: node.into() };
-        assert_eq!(flow.senders(&key("f", "web")), [key("h1", "web")]);
-        assert!(flow.senders(&key("h2", "in")).is_empty());
+        assert_eq!(senders(&flow, &key("f", "web")), [key("h1", "web")]);
+        assert!(senders(&flow, &key("h2", "in")).is_empty());
         let flow = Flow::of(&store(&nodes), &["e/out=h2/in".parse().unwrap()]).unwrap();
-        assert_eq!(flow.senders(&key("h2", "in")), [key("e", "out")]);
+        assert_eq!(senders(&flow, &key("h2", "in")), [key("e", "out")]);
         assert!(flow.notes().is_empty());
         assert!(Flow::of(&store(&nodes), &["e/out=h3/in".parse().unwrap()]).is_err());
         assert!("e=h".parse::<Join>().is_err());

@@ -2,6 +2,11 @@
 
 mod draw;
 mod flow;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+mod metrics;
+mod place;
+mod readers;
 mod reckon;
 mod store;
 
@@ -43,6 +48,9 @@ pub struct Args {
     /// Print one JSON object per window
     #[arg(long)]
     json: bool,
+    /// Print the sums of all closed windows as metrics, for node_exporter's textfile collector
+    #[arg(long, conflicts_with_all = ["json", "bad"])]
+    metrics: bool,
 }
 
 /// Prints the windows.
@@ -69,7 +77,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let bad = windows.iter().filter(|window| window.closed && !window.adds_up()).count();
     let shown = windows.iter().filter(|window| !args.bad || window.is_bad());
     let mut text = String::new();
-    if args.json {
+    if args.metrics {
+        text = metrics::text(&windows);
+    } else if args.json {
         for window in shown {
             text.push_str(&serde_json::to_string(window)?);
             text.push('\n');

@@ -56,6 +56,8 @@ pub(super) struct Store {
     pub(super) nodes: BTreeMap<NodeKey, About>,
     /// The end of the last window that each host has closed.
     pub(super) closed: BTreeMap<String, i64>,
+    /// Lines that wait at the sources of inputs, as each host said last.
+    waiting: BTreeMap<String, (i64, BTreeMap<String, u64>)>,
     entries: usize,
     forgotten: usize,
     other_lines: u64,
@@ -94,6 +96,10 @@ impl Store {
             (window.as_second(), line.clone());
         if kind == DAEMON {
             let end = start + i64::from(seconds);
+            let waiting = self.waiting.entry(host.clone()).or_default();
+            if end >= waiting.0 {
+                *waiting = (end, line.waiting);
+            }
             let closed = self.closed.entry(host).or_insert(end);
             *closed = end.max(*closed);
             return;
@@ -122,6 +128,12 @@ impl Store {
 
     pub(super) fn is_empty(&self) -> bool {
         self.nodes.is_empty() && self.closed.is_empty()
+    }
+
+    /// Lines that wait at the source of an input.
+    pub(super) fn waiting(&self, input: &NodeKey) -> u64 {
+        let of_host = self.waiting.get(&input.host);
+        of_host.and_then(|(_, inputs)| inputs.get(&input.node)).copied().unwrap_or(0)
     }
 
     /// What was left out.

@@ -4,6 +4,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::widgets::TableState;
 
 use super::model::{Key, Model, Sort};
+use super::past::Past;
 use super::rows::{Row, rows};
 use super::text::Glyphs;
 
@@ -43,6 +44,8 @@ pub(super) struct App {
     pub(super) scroll: usize,
     /// Number of visible lines of a page; set by drawing.
     pub(super) page_height: usize,
+    /// The past of the node whose page is shown, once it is known.
+    pub(super) past: Option<Past>,
     /// Why there is no news from the daemon, if there is none.
     pub(super) gone: Option<String>,
     /// True once the user has quit.
@@ -64,6 +67,7 @@ impl App {
             table: TableState::default(),
             scroll: 0,
             page_height: 1,
+            past: None,
             gone: None,
             done: false,
         }
@@ -140,6 +144,14 @@ impl App {
             }
             // Drawing knows the number of lines and keeps the position within them.
             code => self.scroll = moved(self.scroll, code, self.page_height),
+        }
+    }
+
+    /// The node whose past is to be shown.
+    pub(super) fn wants_past(&self) -> Option<&str> {
+        match &self.page {
+            Page::Node(key) => Some(&key.name),
+            Page::Table | Page::Help(_) => None,
         }
     }
 

@@ -6,6 +6,7 @@ use ratatui::text::{Line, Span};
 use super::draw::{BOLD, DIM, HEADING, Theme};
 use super::model::View;
 use super::notes::{Tone, of_reason, reasons, tone_of_child, tone_of_level, tone_of_lost};
+use super::past::Past;
 use super::text::{Glyphs, duration, one_line, percent, rate, size, wrapped};
 use crate::engine::losses::amount;
 use crate::engine::status::{LossStatus, NodeStatus, ServiceStatus, Status};
@@ -16,7 +17,7 @@ const BAR: usize = 20;
 /// The lines of the page, for a terminal of this width.
 pub(super) fn lines(
     view: &View,
-    status: &Status,
+    (status, past): (&Status, Option<&Past>),
     glyphs: &Glyphs,
     theme: Theme,
     width: usize,
@@ -25,6 +26,9 @@ pub(super) fn lines(
     page.name(status);
     page.troubles();
     page.ledger();
+    if let Some(past) = past {
+        page.past(past);
+    }
     page.losses(status.uptime);
     page.queue();
     page.process(status.uptime);
@@ -142,6 +146,25 @@ impl Page<'_> {
         }
         let minute = self.glyphs.sparkline(&self.view.last_minute(60));
         self.labelled("last minute", &minute, plain);
+    }
+
+    /// Its day and its last hour: rates, and below them where something was lost.
+    fn past(&mut self, past: &Past) {
+        for (word, span) in [("last day", &past.minutes), ("last hour", &past.seconds)] {
+            if span.is_empty() {
+                continue;
+            }
+            let cells = span.cells(self.width.saturating_sub(17));
+            self.labelled(word, &self.glyphs.sparkline(&cells.rates), Style::new());
+            if cells.lost.iter().any(|lost| *lost) {
+                let marks: String =
+                    cells.lost.iter().map(|lost| if *lost { '^' } else { ' ' }).collect();
+                self.labelled("lost", &marks, self.theme.of(Tone::Bad));
+            }
+            for text in span.losses() {
+                self.labelled("", &text, self.theme.of(Tone::Warn));
+            }
+        }
     }
 
     /// Its current losses with their reasons, and its last loss.

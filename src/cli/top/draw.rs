@@ -62,7 +62,10 @@ pub(super) fn draw(frame: &mut Frame, app: &mut App, theme: Theme) {
         Page::Table => table(frame, middle, app, theme),
         Page::Node(key) => {
             let lines = match app.model.view(key) {
-                Some(view) => detail::lines(&view, app.model.status(), &app.glyphs, theme, width),
+                Some(view) => {
+                    let past = app.past.as_ref().filter(|past| past.node == key.name);
+                    detail::lines(&view, (app.model.status(), past), &app.glyphs, theme, width)
+                }
                 None => vec![Line::raw(format!(" {} no longer exists", key.name))],
             };
             page(frame, middle, app, lines);

@@ -9,6 +9,7 @@ use ratatui::style::{Color, Modifier};
 use super::app::App;
 use super::draw::{Theme, draw};
 use super::model::Model;
+use super::past::sample as past;
 use super::samples::{node, status};
 use super::text::{ASCII, Glyphs, UNICODE};
 use crate::engine::status::{
@@ -227,6 +228,30 @@ fn the_page_of_a_process_has_its_whole_ledger_and_its_last_words() {
     assert!(screen[4].contains("grep: the last"), "{}", screen.join("\n"));
     press(&mut app, &[KeyCode::Up]);
     assert!(read(&drawn(&mut app, 80, 6, true))[4].contains("grep: the second"));
+}
+
+#[test]
+fn the_page_of_a_node_has_its_day_and_its_hour_with_what_was_lost() {
+    let mut app = app(UNICODE);
+    press(&mut app, &[KeyCode::Down, KeyCode::Enter]);
+    assert_eq!(app.wants_past(), Some("mobile"));
+    app.past = Some(past());
+    let screen = read(&drawn(&mut app, 80, 40, true)).join("\n");
+    let (day, lost) = (format!("█{:60}▁▁", ""), format!("{:61}^", ""));
+    for text in [
+        &format!("\n {:<14} {day}\n", "last day"),
+        &format!("\n {:<14} {lost}\n", "lost"),
+        "  5 of 60 lines lost (queue_full)\n",
+        "\n last hour      ",
+        "  2 of 7 lines lost\n",
+    ] {
+        assert!(screen.contains(text), "{text}:\n{screen}");
+    }
+    // That of another node is not shown here.
+    app.past = Some(super::past::Past { node: "squid".into(), ..past() });
+    assert!(!read(&drawn(&mut app, 80, 40, true)).join("\n").contains("last day"));
+    press(&mut app, &[KeyCode::Esc]);
+    assert_eq!(app.wants_past(), None);
 }
 
 #[test]

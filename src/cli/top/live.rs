@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, stdout};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use ratatui::crossterm::terminal::{
 use super::app::App;
 use super::draw::{Theme, draw};
 use super::model::Model;
+use super::past::{Past, ask_past};
 use super::text::Glyphs;
 use crate::cli::control::{Daemon, status_at};
 use crate::driver::clients::Stop;
@@ -32,7 +34,14 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Time beyond the interval after which a daemon without an answer is reported.
 const SILENT: Duration = Duration::from_secs(3);
 
-type News = Result<Status, String>;
+/// How often the past of a node is asked for.
+const PAST_EVERY: Duration = Duration::from_secs(5);
+
+/// What the daemon said: its state, and the past of the node that was wanted.
+type News = Result<(Status, Option<Past>), String>;
+
+/// The node whose past is wanted, for the thread that asks.
+type Wanted = Arc<Mutex<Option<String>>>;
 
 /// Shows the daemon until a key or a signal ends it.
 ///
@@ -50,7 +59,8 @@ pub(super) fn run(daemon: &Daemon, every: Duration) -> anyhow::Result<()> {
     let colour = variable("NO_COLOR").is_none_or(|value| value.is_empty());
     let stop = Stop::on_signals(Duration::ZERO)?;
     let mut app = App::new(Model::new(daemon.status()?), Glyphs::of(variable));
-    let news = look(daemon.path(), every)?;
+    let wanted = Wanted::default();
+    let news = look(daemon.path(), every, Arc::clone(&wanted))?;
     let mut screen = Screen::take()?;
     let (mut heard, mut lost) = (Instant::now(), false);
     while !app.done && !stop.asked() {
@@ -60,9 +70,14 @@ pub(super) fn run(daemon: &Daemon, every: Duration) -> anyhow::Result<()> {
         }
         screen.terminal.draw(|frame| draw(frame, &mut app, Theme { colour }))?;
         match next(&news, &stop)? {
-            Next::Keys(keys) => keys.into_iter().try_for_each(|key| screen.press(key, &mut app))?,
-            Next::News(Ok(status)) => {
+            Next::Keys(keys) => {
+                keys.into_iter().try_for_each(|key| screen.press(key, &mut app))?;
+                let mut wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
+                *wanted = app.wants_past().map(str::to_string);
+            }
+            Next::News(Ok((status, past))) => {
                 app.model.take(status);
+                app.past = past.or(app.past);
                 (app.gone, lost, heard) = (None, false, Instant::now());
             }
             Next::News(Err(error)) => {
@@ -75,12 +90,24 @@ pub(super) fn run(daemon: &Daemon, every: Duration) -> anyhow::Result<()> {
 }
 
 /// Asks the daemon repeatedly, in a thread, so that a daemon that hangs does not block the keys.
-fn look(path: PathBuf, every: Duration) -> io::Result<Receiver<News>> {
+fn look(path: PathBuf, every: Duration, wanted: Wanted) -> io::Result<Receiver<News>> {
     let (sender, news) = sync_channel(1);
     let ask = move || {
+        let mut asked: Option<(String, Instant)> = None;
         loop {
             thread::sleep(every);
-            if sender.send(status_at(&path)).is_err() {
+            let wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let is_known = |node: &String| {
+                asked.as_ref().is_some_and(|(name, at)| name == node && at.elapsed() < PAST_EVERY)
+            };
+            let wanted = wanted.filter(|node| !is_known(node));
+            let news = status_at(&path).map(|status| {
+                // A daemon of an earlier version knows no past.
+                let past = wanted.as_deref().and_then(|node| ask_past(&path, node).ok());
+                (status, past)
+            });
+            asked = wanted.map(|node| (node, Instant::now())).or(asked);
+            if sender.send(news).is_err() {
                 return;
             }
         }

@@ -8,6 +8,7 @@ mod draw_tests;
 mod live;
 mod model;
 mod notes;
+mod past;
 mod rows;
 #[cfg(test)]
 mod samples;

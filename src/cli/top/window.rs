@@ -131,6 +131,8 @@ fn table(seen: &Seen) -> String {
     );
     for Row { name, kind, counts, queued } in &seen.nodes {
         let reasons = counts.dropped.iter().map(|(reason, lines)| format!("{reason} {lines}"));
+        let is_deaf = counts.lines_in > 0 && counts.not_selected == counts.lines_in;
+        let reasons = reasons.chain(is_deaf.then(|| "selected none".to_string()));
         let kernel = match kind.as_str() {
             "input" => counts.kernel_drops.to_string(),
             _ => "-".into(),
@@ -187,5 +189,9 @@ mod tests {
         let wanted = ["mobile", "filter", "30", "10", "0", "7", "13", "-", "queue_full", "7"];
         assert_eq!(last, wanted);
         assert!(table.ends_with("\nnothing was lost then\n"), "{table}");
+        let counts = MinuteCounts { lines_in: 9, not_selected: 9, ..MinuteCounts::default() };
+        let deaf = Row { name: "api".into(), kind: "filter".into(), counts, queued: 0 };
+        let table = super::table(&Seen { window, nodes: vec![deaf], losses: Vec::new() });
+        assert!(table.lines().nth(3).unwrap().ends_with("  selected none"), "{table}");
     }
 }

@@ -25,6 +25,15 @@ pub enum Request {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         minutes: Option<u32>,
     },
+    /// What nodes counted by the second.
+    Seconds {
+        /// One node; else all.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        node: Option<String>,
+        /// Seconds back from now.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        seconds: Option<u32>,
+    },
     /// Reload the configuration.
     Reload,
     /// Reopen all files by name.
@@ -132,7 +141,10 @@ mod tests {
         let tap = Request::Tap { node: "in".into(), matches: Some("x\n\"".into()) };
         let log = Request::Log { level: Verbosity::Debug };
         let minutes = Request::Minutes { node: Some("in".into()), minutes: Some(5) };
-        for request in [Request::Status, Request::Reload, Request::Rotate, log, tap, minutes] {
+        let seconds = Request::Seconds { node: None, seconds: Some(7) };
+        for request in
+            [Request::Status, Request::Reload, Request::Rotate, log, tap, minutes, seconds]
+        {
             let line = request.line().unwrap();
             assert_eq!(memchr::memchr(b'\n', &line), Some(line.len() - 1));
             assert!(String::from_utf8_lossy(&line).contains("\"version\":1"));

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::page::{PAGE, POLICY};
 use super::request::{Page, Request};
 use super::token::Token;
+use super::{Series, SeriesQuery};
 use crate::driver::usage::usage;
-use crate::engine::minutes::{MinutesQuery, MinutesReport};
 use crate::limits::METRICS_ANSWER;
 use crate::metrics::{Format, Snapshot, complaints, public, text};
 
@@ -50,9 +50,9 @@ fn late() -> Answer {
     ("503 Service Unavailable", PLAIN, text)
 }
 
-fn answer_minutes(report: Option<MinutesReport>) -> Answer {
+fn answer_series(series: Option<Series>) -> Answer {
     // Texts and numbers can always be written.
-    match report.and_then(|report| serde_json::to_string(&report).ok()) {
+    match series.and_then(|series| serde_json::to_string(&series).ok()) {
         Some(json) => ("200 OK", JSON, json + "\n"),
         None => late(),
     }
@@ -77,14 +77,14 @@ impl Answers {
         &mut self,
         page: &Page,
         head_only: bool,
-        minutes: impl FnOnce(&MinutesQuery) -> Option<MinutesReport>,
+        series: impl FnOnce(&SeriesQuery) -> Option<Series>,
     ) -> Arc<[u8]> {
         let asked = (page.clone(), head_only);
         if let Some((_, answer)) = self.made.iter().find(|(other, _)| *other == asked) {
             return Arc::clone(answer);
         }
         let (code, kind, body) = match page {
-            Page::Minutes(query) => answer_minutes(minutes(query)),
+            Page::Series(query) => answer_series(series(query)),
             page => self.make(page),
         };
         let length = body.len();
@@ -110,7 +110,7 @@ impl Answers {
         match (page, &self.snapshot) {
             (Page::Text(code, text), _) => (code, PLAIN, (*text).into()),
             (Page::Picture, _) => ("200 OK", HTML, PAGE.into()),
-            (Page::Minutes(_), _) | (_, None) => late(),
+            (Page::Series(_), _) | (_, None) => late(),
             (Page::Status, Some(snapshot)) => ("200 OK", JSON, public::status(snapshot)),
             (Page::Metrics(format), Some(snapshot)) => {
                 let format = *format;

@@ -1,5 +1,7 @@
 //! HTTP requests for metrics: as much of HTTP/1.1 (RFC 9112) as a scraper needs.
 
+use super::SeriesQuery;
+use crate::driver::seconds::SecondsQuery;
 use crate::engine::minutes::MinutesQuery;
 use crate::limits::METRICS_REQUEST_MAX;
 use crate::metrics::Format;
@@ -13,8 +15,8 @@ pub(crate) enum Page {
     Picture,
     /// The data of the picture.
     Status,
-    /// What nodes counted by the minute.
-    Minutes(MinutesQuery),
+    /// What nodes counted over time.
+    Series(SeriesQuery),
     /// An answer that does not need the loop: status code and text.
     Text(&'static str, &'static str),
 }
@@ -34,7 +36,7 @@ impl Page {
     /// What its answer needs.
     pub(crate) fn need(&self) -> Need {
         match self {
-            Self::Picture | Self::Minutes(_) | Self::Text(..) => Need::Nothing,
+            Self::Picture | Self::Series(_) | Self::Text(..) => Need::Nothing,
             Self::Status => Need::Fresh,
             Self::Metrics(_) | Self::Health => Need::New,
         }
@@ -95,27 +97,35 @@ impl Request {
             "/healthz" => Page::Health,
             "/" => Page::Picture,
             "/status.json" => Page::Status,
-            "/minutes.json" => Page::Minutes(minutes(query)),
+            "/minutes.json" => {
+                let (node, minutes) = node_and_number(query, "minutes");
+                Page::Series(SeriesQuery::Minutes(MinutesQuery { node, minutes }))
+            }
+            "/seconds.json" => {
+                let (node, seconds) = node_and_number(query, "seconds");
+                Page::Series(SeriesQuery::Seconds(SecondsQuery { node, seconds }))
+            }
             _ => Page::Text(
                 "404 Not Found",
-                "try /, /status.json, /minutes.json, /metrics or /healthz\n",
+                "try /, /status.json, /minutes.json, /seconds.json, /metrics or /healthz\n",
             ),
         };
         Some(Self { page, head_only: method == "HEAD", shown })
     }
 }
 
-/// Which minutes a query asks for, as in `node=in&minutes=60`. What is not known is passed over.
-fn minutes(query: &str) -> MinutesQuery {
-    let mut asked = MinutesQuery::default();
+/// The node and the number of windows that a query asks for, as in `node=in&minutes=60`. What is
+/// not known is passed over.
+fn node_and_number(query: &str, number: &str) -> (Option<String>, Option<u32>) {
+    let (mut node, mut windows) = (None, None);
     for (name, value) in query.split('&').filter_map(|part| part.split_once('=')) {
         match name {
-            "node" => asked.node = Some(decoded(value)),
-            "minutes" => asked.minutes = value.parse().ok(),
+            "node" => node = Some(decoded(value)),
+            name if name == number => windows = value.parse().ok(),
             _ => {}
         }
     }
-    asked
+    (node, windows)
 }
 
 /// Decodes a value of a query (RFC 3986, section 2.1).
@@ -171,14 +181,17 @@ mod tests {
     }
 
     #[test]
-    fn minutes_are_asked_for_by_node_and_number() {
-        let asked = |target: &str| {
-            let head = format!("GET /minutes.json{target} HTTP/1.1\r\n\r\n");
+    fn minutes_and_seconds_are_asked_for_by_node_and_number() {
+        let of = |target: &str| {
+            let head = format!("GET /{target} HTTP/1.1\r\n\r\n");
             match Request::read(head.as_bytes()).unwrap().page {
-                Page::Minutes(query) => (query.node, query.minutes),
+                Page::Series(SeriesQuery::Minutes(query)) => (query.node, query.minutes),
+                Page::Series(SeriesQuery::Seconds(query)) => (query.node, query.seconds),
                 other => panic!("{other:?}"),
             }
         };
+        assert_eq!(of("seconds.json?seconds=9&minutes=5&node=a"), (Some("a".into()), Some(9)));
+        let asked = |target: &str| of(&format!("minutes.json{target}"));
         assert_eq!(asked(""), (None, None));
         assert_eq!(asked("?minutes=5&x=y&node=hub%2Espool"), (Some("hub.spool".into()), Some(5)));
         assert_eq!(asked("?node=%zz%4&minutes=-1"), (Some("%zz%4".into()), None));

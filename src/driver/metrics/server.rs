@@ -13,14 +13,13 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::Ask;
 use super::answers::{Answers, is_refused};
 use super::listener::Listener;
 use super::request::{Need, Page, Request};
 use super::token;
+use super::{Ask, Series, SeriesQuery};
 use crate::config::plan::MetricsAt;
 use crate::driver::wake::Wake;
-use crate::engine::minutes::{MinutesQuery, MinutesReport};
 use crate::limits::{
     LOOK_EVERY, METRICS_ANSWER, METRICS_ANSWERS_MAX, METRICS_CLIENTS_MAX, METRICS_FRESH,
     METRICS_PARTING, METRICS_REQUEST,
@@ -200,7 +199,7 @@ impl Server {
                 continue;
             }
             let answer =
-                answers.to(&request.page, request.head_only, |query| self.ask_minutes(query));
+                answers.to(&request.page, request.head_only, |query| self.ask_series(query));
             let Some(client) = self.clients.get_mut(&at) else { continue };
             client.state = State::Answered(answer, 0);
             client.until = Instant::now() + METRICS_REQUEST;
@@ -251,10 +250,10 @@ impl Server {
         snapshot.recv_timeout(METRICS_ANSWER).ok()
     }
 
-    /// Asks the loop for minutes; `None` if it is too slow.
-    fn ask_minutes(&self, query: &MinutesQuery) -> Option<MinutesReport> {
+    /// Asks the loop for what nodes counted over time; `None` if it is too slow.
+    fn ask_series(&self, query: &SeriesQuery) -> Option<Series> {
         let (answer, report) = sync_channel(1);
-        self.asks.try_send(Ask::Minutes(query.clone(), answer)).ok()?;
+        self.asks.try_send(Ask::Series(query.clone(), answer)).ok()?;
         self.wake.wake();
         report.recv_timeout(METRICS_ANSWER).ok()
     }

@@ -94,3 +94,25 @@ fn a_barrier_after_a_reload_waits_for_a_spool_that_is_no_longer_fed_by_its_input
     world.pass(seconds(60));
     assert_eq!((world.completed, world.lost.as_slice()), (1, &[][..]));
 }
+
+#[test]
+fn barriers_behind_an_output_that_is_stuck_for_days_are_bounded() {
+    let mut world =
+        World::new("[input.in]\ntail = \"/l\"\n[output.p]\nfrom = \"in\"\npipe = \"x\"\n");
+    let node = world.engine.find("in").unwrap();
+    let barriers = 10 * crate::limits::BARRIERS_HELD as u64;
+    for number in 1..=barriers {
+        world.lines("a line\n");
+        world.handle(Event::Barrier { node, number, inquiry: Inquiry::default() });
+    }
+    assert_eq!(world.engine.barriers.waiting[&node].len(), crate::limits::BARRIERS_HELD);
+    let child = world.children_of("p")[0];
+    world.read(child, 7);
+    world.handle(Event::Tick);
+    assert_eq!(world.completed, 1, "each of the oldest by itself");
+    for _ in 0..100 {
+        world.read(child, usize::MAX);
+        world.handle(Event::Tick);
+    }
+    assert_eq!(world.completed, barriers);
+}

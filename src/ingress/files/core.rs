@@ -10,12 +10,12 @@
 //!
 //! When its last name is gone it is *leaving*: it is read to its end and closed once no process
 //! writes to it. Then its origin has ended. A truncated file begins anew as another one, and a copy
-//! is searched for what was not read before. was not read before is looked for in a copy.
+//! is searched for what was not read before.
 
 mod ending;
 mod meeting;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -98,10 +98,14 @@ pub struct Core<D: Disk> {
     files: Vec<Option<Followed<D::File>>>,
     free: Vec<usize>,
     by_key: HashMap<(u64, u64), usize>,
-    by_path: HashMap<PathBuf, usize>,
-    identities: HashMap<Identity, usize>,
+    /// In the order of their paths, so that those that begin alike stand together.
+    by_path: BTreeMap<PathBuf, usize>,
+    /// In their order, so that those of one kind stand together.
+    identities: BTreeMap<Identity, usize>,
     ready: VecDeque<usize>,
     leaving: BTreeSet<usize>,
+    /// The newest of those that had this as its last name.
+    left: HashMap<PathBuf, usize>,
     /// Files with incomplete records.
     resting: BTreeSet<usize>,
     failed: BTreeSet<usize>,
@@ -114,6 +118,8 @@ pub struct Core<D: Disk> {
     /// The last origin that ended of each path whose file was rotated. It is not told yet: at a
     /// start it says which of the rotated files are newer and were never read.
     kept: HashMap<PathBuf, Identity>,
+    /// The same by the origin.
+    kept_paths: HashMap<Identity, PathBuf>,
     /// Those reported, until the spools have forgotten them.
     ending: HashSet<Identity>,
     /// Known positions in files, in addition to those in spools.
@@ -136,10 +142,11 @@ impl<D: Disk> Core<D> {
             files: Vec::new(),
             free: Vec::new(),
             by_key: HashMap::new(),
-            by_path: HashMap::new(),
-            identities: HashMap::new(),
+            by_path: BTreeMap::new(),
+            identities: BTreeMap::new(),
             ready: VecDeque::new(),
             leaving: BTreeSet::new(),
+            left: HashMap::new(),
             resting: BTreeSet::new(),
             failed: BTreeSet::new(),
             blocked: BTreeSet::new(),
@@ -147,6 +154,7 @@ impl<D: Disk> Core<D> {
             asked: Vec::new(),
             ended: Vec::new(),
             kept: HashMap::new(),
+            kept_paths: HashMap::new(),
             ending: HashSet::new(),
             stored,
             stored_changed: false,
@@ -176,7 +184,7 @@ impl<D: Disk> Core<D> {
             }
             return self.wake(at);
         }
-        let after = before.or_else(|| self.leaving_from(&path));
+        let after = before.or_else(|| self.left.get(&path).copied());
         let after = after.and_then(|at| Some((at, self.files[at].as_ref()?.key)));
         self.gone(&path, now);
         let old = self
@@ -216,6 +224,7 @@ impl<D: Disk> Core<D> {
     }
 
     fn add_name(&mut self, at: usize, path: PathBuf, role: Role) {
+        self.stays(at);
         let Some(followed) = &mut self.files[at] else { return };
         followed.names.push(path.clone());
         followed.last_name.clone_from(&path);
@@ -224,15 +233,17 @@ impl<D: Disk> Core<D> {
         if followed.role == Role::Neighbour {
             followed.role = role;
         }
-        self.leaving.remove(&at);
         self.by_path.insert(path, at);
     }
 
-    fn leaving_from(&self, path: &Path) -> Option<usize> {
-        let was_there = |at: &&usize| {
-            self.files[**at].as_ref().is_some_and(|followed| followed.last_name == *path)
-        };
-        self.leaving.iter().find(was_there).copied()
+    /// A file is not leaving any more.
+    fn stays(&mut self, at: usize) {
+        if self.leaving.remove(&at)
+            && let Some(followed) = &self.files[at]
+            && self.left.get(&followed.last_name) == Some(&at)
+        {
+            self.left.remove(&followed.last_name);
+        }
     }
 
     /// Records that a path denotes nothing any more, or another file.
@@ -243,7 +254,9 @@ impl<D: Disk> Core<D> {
         if followed.names.is_empty() {
             followed.leaving = Some(now);
             followed.grew = now;
+            let last_name = followed.last_name.clone();
             self.leaving.insert(at);
+            self.left.insert(last_name, at);
             self.wake(at);
         }
     }
@@ -424,7 +437,7 @@ impl<D: Disk> Core<D> {
     }
 
     /// Checks the files that cause no events, from time to time.
-    fn look(&mut self, now: Mono) {
+    pub fn look(&mut self, now: Mono) {
         for at in self.resting.clone() {
             let due = self.files[at].as_ref().is_some_and(|followed| match &followed.state {
                 State::Read(reading) => is_due(reading, self.manner.timeout, now),

@@ -1,5 +1,6 @@
 //! The file system operations for following files, so that a test can simulate them.
 
+use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -172,6 +173,13 @@ pub fn is_rotation(path: &Path, other: &Path) -> bool {
         && (rest.iter().all(is_number) || words.contains(&rest))
 }
 
+/// The paths without an ending of which `other` may be a rotation, by [`is_rotation`].
+pub fn stems_of(other: &Path) -> impl Iterator<Item = PathBuf> {
+    let name = other.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
+    let ends = name.iter().enumerate().skip(1).filter(|(_, byte)| b"-_.~@".contains(byte));
+    ends.map(|(end, _)| other.with_file_name(OsStr::from_bytes(&name[..end])))
+}
+
 /// Returns whether a name is that of a compressed file.
 pub fn is_compressed(path: &Path) -> bool {
     let endings = ["gz", "zst", "xz", "bz2", "lz4"];
@@ -202,6 +210,8 @@ mod tests {
             assert!(!is(name), "{name}");
         }
         assert!(!is_rotation(Path::new("/l/app.log"), Path::new("/m/app.log.1")));
+        let stems: Vec<_> = stems_of(Path::new("/l/a-b.log.1")).collect();
+        assert_eq!(stems, ["/l/a", "/l/a-b", "/l/a-b.log"].map(PathBuf::from));
         let rotated = Path::new("/p/0.log.20261127-101010");
         assert!(is_rotation(Path::new("/p/0.log"), rotated));
     }

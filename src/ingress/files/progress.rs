@@ -1,22 +1,19 @@
 //! What an input with positions has under way: lines that it has handed over and that outputs have
-//! not completed. More than a window of them is left where it is.
+//! not completed, by the barriers between them.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use crate::batch::Inquiry;
-use crate::clock::Mono;
 use crate::ids::Identity;
 use crate::ingress::inbox::Inlet;
-use crate::limits::{FOLLOW_BARRIER, FOLLOW_STUCK, FOLLOW_WINDOW};
+use crate::limits::{BARRIERS_HELD, FOLLOW_BARRIER};
 
 /// A barrier that outputs have come to.
 #[derive(Debug)]
 pub struct Passed {
     number: u64,
-    /// Bytes between it and the one before.
-    bytes: u64,
     /// How far origins were read by then.
-    pub moved: Vec<(Identity, u64)>,
+    pub moved: HashMap<Identity, u64>,
     /// Origins that had ended by then.
     pub ended: Vec<Identity>,
 }
@@ -25,28 +22,20 @@ pub struct Passed {
 #[derive(Debug, Default)]
 pub struct Progress {
     barriers: VecDeque<Passed>,
-    /// Bytes that outputs have not completed.
-    bytes: u64,
+    /// Bytes handed over since the last barrier.
     since_barrier: u64,
-    moved: Vec<(Identity, u64)>,
-    /// When outputs last completed something.
-    at: Mono,
+    moved: HashMap<Identity, u64>,
 }
 
 impl Progress {
     /// Lines were handed over: this origin is read up to `next` by them.
     pub fn sent(&mut self, identity: Identity, next: u64, bytes: usize) {
-        self.bytes += bytes as u64;
-        self.since_barrier += bytes as u64;
-        match self.moved.iter_mut().find(|(moved, _)| *moved == identity) {
-            Some((_, last)) => *last = next,
-            None => self.moved.push((identity, next)),
-        }
+        self.passed_by(bytes);
+        self.moved.insert(identity, next);
     }
 
     /// Lines without a number were handed over.
     pub fn passed_by(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
         self.since_barrier += bytes as u64;
     }
 
@@ -66,43 +55,53 @@ impl Progress {
     }
 
     /// Sets a barrier.
-    pub fn set_barrier(&mut self, inlet: &mut Inlet, inquiry: Inquiry, now: Mono) {
-        if self.barriers.is_empty() {
-            self.at = now;
-        }
+    pub fn set_barrier(&mut self, inlet: &mut Inlet, inquiry: Inquiry) {
         let ended = inquiry.ended.clone();
         let is_patient = inquiry.kinds.is_empty() && inquiry.origins.is_empty();
         let number = inlet.inquire(Inquiry { is_patient, ..inquiry });
-        let bytes = std::mem::take(&mut self.since_barrier);
+        self.since_barrier = 0;
         let moved = std::mem::take(&mut self.moved);
-        self.barriers.push_back(Passed { number, bytes, moved, ended });
+        self.enter(Passed { number, moved, ended });
+    }
+
+    /// An output may complete nothing for days: then the newest barrier takes in the last one.
+    fn enter(&mut self, mut new: Passed) {
+        let is_full = self.barriers.len() >= BARRIERS_HELD;
+        if let Some(mut last) = self.barriers.pop_back_if(|_| is_full) {
+            last.moved.extend(new.moved);
+            last.ended.append(&mut new.ended);
+            new = Passed { number: new.number, ..last };
+        }
+        self.barriers.push_back(new);
     }
 
     /// Outputs have come to this barrier: those that are passed by that.
-    pub fn completed(&mut self, number: u64, now: Mono) -> Vec<Passed> {
-        self.at = now;
+    pub fn completed(&mut self, number: u64) -> Vec<Passed> {
         let count = self.barriers.iter().take_while(|passed| passed.number <= number).count();
-        let passed: Vec<_> = self.barriers.drain(..count).collect();
-        let bytes: u64 = passed.iter().map(|passed| passed.bytes).sum();
-        self.bytes = self.bytes.saturating_sub(bytes);
-        passed
+        self.barriers.drain(..count).collect()
     }
+}
 
-    /// Whether nothing more is to be handed over now. An output that completes nothing for
-    /// [`FOLLOW_STUCK`] must not stop the others for good: then another window is let through.
-    pub fn is_full(&mut self, now: Mono) -> bool {
-        if self.bytes < FOLLOW_WINDOW {
-            return false;
-        }
-        if now.since(self.at) < FOLLOW_STUCK {
-            return true;
-        }
-        (self.bytes, self.at) = (0, now);
-        false
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// When [`Self::is_full`] lets more through if nothing is completed before.
-    pub fn deadline(&self) -> Option<Mono> {
-        (self.bytes >= FOLLOW_WINDOW).then(|| self.at + FOLLOW_STUCK)
+    #[test]
+    fn barriers_that_wait_for_days_are_bounded_and_forget_no_position() {
+        let mut progress = Progress::default();
+        let origin = |number: u64| Identity::of(number.into());
+        for number in 1..=1000 {
+            let moved = HashMap::from([(origin(1), number), (origin(number), 7)]);
+            progress.enter(Passed { number, moved, ended: vec![origin(number)] });
+        }
+        assert_eq!(progress.barriers.len(), BARRIERS_HELD);
+        let first = progress.completed(1);
+        assert_eq!((first.len(), first[0].ended.as_slice()), (1, &[origin(1)][..]));
+        assert!(progress.completed(999).iter().all(|passed| passed.number < 64));
+        let last = progress.completed(1000);
+        assert_eq!((last.len(), last[0].moved[&origin(1)]), (1, 1000));
+        assert_eq!(last[0].ended.len(), 1000 - 63);
+        assert!((64..=1000).all(|number| last[0].moved[&origin(number)] == 7));
+        assert!(!progress.waits());
     }
 }

@@ -1,6 +1,6 @@
 //! The source: a thread that finds files ([`super::watch`]) and this thread, which reads them.
 //!
-//! A file is its own queue, so no more is read than outputs take ([`Progress`]).
+//! A file is its own queue: no more is read than the loop takes, which waits for outputs.
 
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -18,13 +18,15 @@ use crate::ingress::Source;
 use crate::ingress::inbox::{Answers, Change, Inlet};
 use crate::ingress::wait::rest;
 use crate::input::InputCounts;
-use crate::limits::POSITIONS_EVERY;
+use crate::limits::{FOLLOW_READ, POSITIONS_EVERY};
 use crate::wake::Bell;
 
 /// How long the reader sleeps if no deadline is set.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 /// The number of pieces read before anything else is checked.
 const TURN: usize = 16;
+/// How long to wait for a loop that is busy.
+const BUSY: Duration = Duration::from_millis(1);
 
 /// Where to begin in files that exist at the very first start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +131,17 @@ impl Finder {
     }
 }
 
+/// What a turn has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// Nothing that could be read now.
+    Nothing,
+    /// Perhaps something.
+    More,
+    /// Perhaps something, but the loop takes no more at present.
+    NoRoom,
+}
+
 struct Reader {
     core: Core<OsDisk>,
     inlet: Inlet,
@@ -160,14 +173,15 @@ impl Reader {
             }
             let mail = self.mailbox.take();
             self.take_mail(mail);
-            let more = self.read();
+            let left = self.read();
             // All files that are there are asked for together: they say which follows which.
             if self.listed
+                && self.has_room()
                 && let Some(inquiry) = self.core.inquire()
             {
                 self.set_barrier(inquiry);
             }
-            if !more && self.keeps && self.progress.has_new() {
+            if left == Left::Nothing && self.keeps && self.progress.has_new() && self.has_room() {
                 self.set_barrier(Inquiry::default());
             }
             if self.is_first && self.listed && self.core.settle_first() {
@@ -175,8 +189,11 @@ impl Reader {
             }
             self.tell_compressed();
             self.save_where_due(false);
-            if !more {
-                self.rest();
+            match left {
+                Left::More => {}
+                Left::Nothing => self.rest(LONG),
+                Left::NoRoom if self.inlet.control().is_held() => self.rest(LONG),
+                Left::NoRoom => self.rest(BUSY),
             }
         }
         self.finish();
@@ -208,16 +225,24 @@ impl Reader {
         self.mailbox.set_open(self.core.open_files());
     }
 
-    /// Reads a turn's worth; returns whether there may be more.
-    fn read(&mut self) -> bool {
+    /// Whether the loop takes a message, or would if it were not busy.
+    fn has_room(&self) -> bool {
+        self.inlet.has_room(2)
+    }
+
+    /// Reads a turn's worth. The thread waits for the loop only where it can be woken: files that
+    /// nobody takes lines of are let go in their time, too.
+    fn read(&mut self) -> Left {
         let now = self.now();
-        if self.progress.is_full(now) {
-            return false;
-        }
-        let mut more = true;
+        let mut left = Left::More;
         for _ in 0..TURN {
+            if self.inlet.control().is_held() || !self.inlet.has_room_for(FOLLOW_READ) {
+                self.core.look(now);
+                left = Left::NoRoom;
+                break;
+            }
             let Some(piece) = self.core.read(now) else {
-                more = false;
+                left = Left::Nothing;
                 break;
             };
             if let Some(span) = piece.origin {
@@ -230,11 +255,11 @@ impl Reader {
                 break;
             }
         }
-        if self.core.counts != InputCounts::default() {
+        if self.core.counts != InputCounts::default() && self.has_room() {
             let counts = std::mem::take(&mut self.core.counts);
             self.inlet.send(None, counts);
         }
-        more
+        left
     }
 
     /// Says at the very first start which of the files that are there are not read. At a later one
@@ -256,15 +281,14 @@ impl Reader {
     }
 
     fn set_barrier(&mut self, inquiry: Inquiry) {
-        let now = self.now();
-        self.progress.set_barrier(&mut self.inlet, inquiry, now);
+        self.progress.set_barrier(&mut self.inlet, inquiry);
     }
 
     fn answered(&mut self, answers: Answers) {
         let now = self.now();
         for number in answers.lost {
             // A spool was removed: what was asked and said then is asked and said again.
-            for lost in self.progress.completed(number, now) {
+            for lost in self.progress.completed(number) {
                 self.core.ask_again(lost.ended);
             }
         }
@@ -276,7 +300,7 @@ impl Reader {
             self.core.answered(&spools, now);
         }
         let Some(completed) = answers.completed else { return };
-        for passed in self.progress.completed(completed, now) {
+        for passed in self.progress.completed(completed) {
             if self.keeps {
                 for (identity, next) in passed.moved {
                     self.core.store(identity, next);
@@ -297,15 +321,14 @@ impl Reader {
         }
     }
 
-    /// Sleeps until something happens.
-    fn rest(&mut self) {
+    /// Sleeps until something happens, or for this time.
+    fn rest(&mut self, longest: Duration) {
         let now = self.now();
         let save = (self.keeps && self.core.has_unsaved()).then(|| self.saved + POSITIONS_EVERY);
-        let stuck = self.progress.deadline();
-        let times = save.into_iter().chain(stuck).chain(self.core.deadline());
-        let longest = times.min().map_or(LONG, |at| at.since(now));
+        let times = save.into_iter().chain(self.core.deadline());
         // One more millisecond, so that the deadline has passed by then.
-        rest(self.inlet.bell(), longest + Duration::from_millis(1));
+        let due = times.min().map(|at| at.since(now) + Duration::from_millis(1));
+        rest(self.inlet.bell(), due.map_or(longest, |due| due.min(longest)));
     }
 
     /// Waits until outputs have completed what was read, if positions depend on it.

@@ -5,7 +5,7 @@
 //! another name, so the target's folder is watched too. If inotify does not work (network file
 //! systems) or has no watches left, all folders are listed every second instead.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io;
@@ -71,7 +71,7 @@ pub(super) struct Watcher {
     /// Compressed files seen, and paths of followed files.
     seen: HashSet<PathBuf>,
     /// Files that could not be opened, and why.
-    refused: HashMap<PathBuf, String>,
+    refused: BTreeMap<PathBuf, String>,
     /// Why folders must be listed periodically; each reason is logged once.
     polls: HashSet<String>,
     first_role: Role,
@@ -92,7 +92,7 @@ impl Watcher {
             links: HashMap::new(),
             known: HashSet::new(),
             seen: HashSet::new(),
-            refused: HashMap::new(),
+            refused: BTreeMap::new(),
             polls: HashSet::new(),
             first_role,
             is_first: true,
@@ -457,7 +457,7 @@ impl Watcher {
 
     /// Reports what cannot be read, if that has changed.
     fn tell_state(&mut self) {
-        let state = match self.refused.iter().min() {
+        let state = match self.refused.first_key_value() {
             None => Ok(()),
             Some((path, why)) if self.refused.len() == 1 => Err(format!("{path:?}: {why}")),
             Some((path, why)) => {

@@ -1,5 +1,7 @@
 //! Audit lines of what the daemon tells.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 
@@ -42,6 +44,7 @@ fn line(told: &Told, host: &str, window: &Window) -> AuditLine {
         at: window.at.clone(),
         since: told.since,
         late: window.told.into(),
+        waiting: BTreeMap::new(),
         counts: window.counts.clone(),
     }
 }
@@ -56,6 +59,7 @@ fn closed(told: &Told, host: &str) -> AuditLine {
         host: host.to_string(),
         kind: DAEMON.to_string(),
         since: told.since,
+        waiting: told.waiting.clone(),
         counts: MinuteCounts::default(),
         ..AuditLine::default()
     }
@@ -83,8 +87,14 @@ mod tests {
             told: 2,
             counts,
         };
-        let told =
-            Told { since: 7, minute: start.after(3), length: 1, nodes: 4, windows: vec![window] };
+        let told = Told {
+            since: 7,
+            minute: start.after(3),
+            length: 1,
+            nodes: 4,
+            waiting: BTreeMap::from([("web".into(), 3)]),
+            windows: vec![window],
+        };
         let pieces = lines_of(&told, "edge1");
         let text = String::from_utf8(pieces[0].0.to_vec()).unwrap();
         let wanted = "{\"v\":1,\"window\":\"2026-11-27T20:24:00Z\",\"seconds\":60,\
@@ -92,7 +102,7 @@ mod tests {
             \"at\":\"forward relp://hub:2514\",\"since\":7,\"late\":2,\"lines_in\":5,\
             \"bytes_in\":50,\"dropped\":{\"queue_full\":5}}\n\
             {\"v\":1,\"window\":\"2026-11-27T20:26:00Z\",\"seconds\":60,\"host\":\"edge1\",\
-            \"node\":\"\",\"kind\":\"daemon\",\"since\":7,\"late\":0}\n";
+            \"node\":\"\",\"kind\":\"daemon\",\"since\":7,\"late\":0,\"waiting\":{\"web\":3}}\n";
         assert_eq!((text.as_str(), pieces[0].1, pieces.len()), (wanted, 2, 1));
         let back: AuditLine = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!(back, line(&told, "edge1", &told.windows[0]));
@@ -111,7 +121,8 @@ mod tests {
         };
         let windows = vec![window; 1000];
         let minute = Minute::from_number(61);
-        let told = Told { since: 0, minute, length: 1, nodes: 1000, windows };
+        let waiting = BTreeMap::new();
+        let told = Told { since: 0, minute, length: 1, nodes: 1000, waiting, windows };
         let pieces = lines_of(&told, "h");
         assert!(pieces.len() > 1);
         assert_eq!(pieces.iter().map(|piece| piece.1).sum::<u32>(), 1001);

@@ -231,7 +231,7 @@ impl<F: Fs> Worker for FileOutput<F> {
         written
     }
 
-    fn restore(&mut self, kept: &Kept) -> Result<(), String> {
+    fn restore(&mut self, kept: &Kept, _held_to: u64) -> Result<(), String> {
         let failed = |error| format!("{error}: lines at the end of the file may be duplicated");
         self.go_back_to(&kept.files).map_err(failed)
     }

@@ -191,12 +191,6 @@ impl Running {
                 return End::Stopped;
             }
             self.numbered.take_answers();
-            if let Some(longest) = self.numbered.full_for() {
-                if self.numbered.rest_once(longest) {
-                    return End::Stopped;
-                }
-                continue;
-            }
             let longest = self.numbered.longest_wait();
             match program.read(&mut buffer, self.numbered.inlet().bell(), longest) {
                 Ok(Output::Bytes(count)) => reader.push(&buffer[..count]),

@@ -307,8 +307,10 @@ impl<K> Cluster<K> {
 
     /// The group's coordinator is there; [`COORDINATOR`] stands for it from now on.
     pub(super) fn coordinate(&mut self, host: String, port: u16, now: Mono) {
-        let known = self.brokers.get(&COORDINATOR);
-        if known.is_some_and(|known| known.host == host && known.port == port) {
+        let known = self.brokers.get_mut(&COORDINATOR);
+        if let Some(known) = known.filter(|known| known.host == host && known.port == port) {
+            // The cluster says that it is there: tried at once, whatever was before.
+            (known.retry_at, known.wait) = (now, RECONNECT.0);
             return;
         }
         self.drop_link(COORDINATOR);
@@ -323,6 +325,12 @@ impl<K> Cluster<K> {
             Link::Up(_) => Some(broker.muted),
             Link::Connecting(_) => None,
         }
+    }
+
+    /// Whether a broker cannot be reached, and is not to be tried yet.
+    pub(super) fn has_failed(&self, id: BrokerId, now: Mono) -> bool {
+        let broker = self.brokers.get(&id);
+        broker.is_some_and(|broker| matches!(broker.link, Link::Down) && now < broker.retry_at)
     }
 
     fn session(&mut self, id: BrokerId, now: Mono) -> Option<&mut Session<Kind<K>>> {

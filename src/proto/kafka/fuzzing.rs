@@ -6,9 +6,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::cluster::{Cluster, Command};
+use super::cluster::{BrokerId, Cluster, Command};
 use super::compress::Compression;
-use super::consumer::batch;
+use super::consumer::{self, Begin, Consumer, batch};
 use super::producer::assign::{Assigner, Partitioning};
 use super::producer::{Producer, Setup};
 use crate::batch::Batch;
@@ -16,6 +16,7 @@ use crate::clock::Mono;
 use crate::format::Formatter;
 use crate::format::plan::FormatPlan;
 use crate::forward::out::Out;
+use crate::proto::shared::record::As;
 
 fn producer(now: Mono) -> Option<Producer> {
     let setup = Setup {
@@ -55,14 +56,56 @@ pub fn broker_says(pieces: &[&[u8]]) -> Option<usize> {
     producer.cluster.out(broker).map(Out::len)
 }
 
-/// Answers one request after the other with these bodies. Returns how many bytes of lines were
-/// completed, of the four that there are.
+/// Brokers that answer each request with the next of some bodies.
+#[derive(Default)]
+struct Script {
+    connected: Vec<BrokerId>,
+    /// Requests that wait for an answer.
+    waiting: VecDeque<(BrokerId, [u8; 4])>,
+}
+
+impl Script {
+    /// Answers a request; `false` once there is no body for one.
+    fn answer<'b, K>(
+        &mut self,
+        cluster: &mut Cluster<K>,
+        bodies: &mut impl Iterator<Item = &'b &'b [u8]>,
+        now: Mono,
+    ) -> bool {
+        while let Some(command) = cluster.poll_command() {
+            match command {
+                Command::Connect { broker, .. } if self.connected.len() < 8 => {
+                    self.connected.push(broker);
+                    cluster.connected(broker, None, now);
+                }
+                Command::Connect { .. } => {}
+                Command::Disconnect(gone) => {
+                    self.connected.retain(|broker| *broker != gone);
+                    self.waiting.retain(|(broker, _)| *broker != gone);
+                }
+            }
+        }
+        for broker in &self.connected {
+            let Some(out) = cluster.out(*broker) else { continue };
+            let bytes: Vec<u8> = out.pieces().iter().flat_map(|piece| piece.to_vec()).collect();
+            cluster.wrote(*broker, bytes.len());
+            self.waiting.extend(correlations(&bytes).map(|correlation| (*broker, correlation)));
+        }
+        let Some((broker, correlation)) = self.waiting.pop_front() else { return true };
+        let Some(body) = bodies.next() else { return false };
+        let len = u32::try_from(body.len() + 4).unwrap_or(0);
+        let frame = [&len.to_be_bytes()[..], &correlation, body].concat();
+        cluster.received(broker, &frame, now);
+        true
+    }
+}
+
+/// Answers one request of a producer after the other with these bodies. Returns how many bytes of
+/// lines were completed, of the four that there are.
 pub fn dialogue(bodies: &[&[u8]]) -> usize {
     let (mut now, mut done) = (NOW, 0);
     let Some(mut producer) = producer(now) else { return 0 };
-    let mut bodies = bodies.iter();
-    // Brokers that are connected, and requests that wait for an answer.
-    let (mut brokers, mut waiting) = (Vec::new(), VecDeque::new());
+    let (mut bodies, mut script) = (bodies.iter(), Script::default());
     for _ in 0..100 {
         now = now + Duration::from_millis(300);
         if done == 0 {
@@ -74,32 +117,54 @@ pub fn dialogue(bodies: &[&[u8]]) -> usize {
             producer.saved();
         }
         done += producer.take_done().bytes;
-        while let Some(command) = producer.cluster.poll_command() {
-            match command {
-                Command::Connect { broker, .. } if brokers.len() < 8 => {
-                    brokers.push(broker);
-                    producer.cluster.connected(broker, None, now);
-                }
-                Command::Connect { .. } => {}
-                Command::Disconnect(gone) => {
-                    brokers.retain(|broker| *broker != gone);
-                    waiting.retain(|(broker, _)| *broker != gone);
-                }
-            }
+        if !script.answer(&mut producer.cluster, &mut bodies, now) {
+            break;
         }
-        for broker in &brokers {
-            let Some(out) = producer.cluster.out(*broker) else { continue };
-            let bytes: Vec<u8> = out.pieces().iter().flat_map(|piece| piece.to_vec()).collect();
-            producer.cluster.wrote(*broker, bytes.len());
-            waiting.extend(correlations(&bytes).map(|correlation| (*broker, correlation)));
-        }
-        let Some((broker, correlation)) = waiting.pop_front() else { continue };
-        let Some(body) = bodies.next() else { return done };
-        let len = u32::try_from(body.len() + 4).unwrap_or(0);
-        let frame = [&len.to_be_bytes()[..], &correlation, body].concat();
-        producer.cluster.received(broker, &frame, now);
     }
     done
+}
+
+/// Answers one request of a member of a group after the other with these bodies; each line that is
+/// handed over is durable at once. Returns how many partitions were read at a time.
+pub fn membership(bodies: &[&[u8]]) -> usize {
+    let setup = consumer::Setup {
+        name: "in".into(),
+        topics: vec!["t".into()],
+        partitions: None,
+        begin: Begin::Beginning,
+        group: Some("g".into()),
+        note: String::new(),
+        max_line: 1000,
+        form: As::Line,
+    };
+    let (mut now, mut most) = (NOW, 0);
+    let cluster = Cluster::new(vec![("k".into(), 1)], Duration::from_secs(35), false, now);
+    let mut consumer = Consumer::new(setup, cluster, None);
+    let (mut bodies, mut script) = (bodies.iter(), Script::default());
+    for turn in 0..200 {
+        now = now + Duration::from_millis(700);
+        consumer.advance(now);
+        if consumer.member_to_save().is_some() {
+            consumer.member_saved();
+            consumer.advance(now);
+        }
+        let unknown = consumer.take_unknown();
+        most = most.max(unknown.len());
+        unknown.iter().for_each(|(place, _)| consumer.resume(place, (None, Vec::new()), false));
+        while consumer.has_lines() {
+            let Some(run) = consumer.run(now, 0) else { continue };
+            consumer.stored(run.origin, run.span.last.unsigned_abs() + 1);
+        }
+        let places = consumer.take_drain();
+        consumer.drained(&places, true);
+        if turn == 150 {
+            consumer.leave();
+        }
+        if !script.answer(&mut consumer.cluster, &mut bodies, now) {
+            break;
+        }
+    }
+    most
 }
 
 /// The offsets and lengths of the records in a batch with this content behind its checksum.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::cluster::Cluster;
-use super::consumer::member::Member;
+use super::consumer::member::{Member, Owner};
 use super::consumer::{Begin, Consumer, Place, Run, Setup};
 use super::offset_files::OffsetFiles;
 use super::sockets::{Access, Sockets};
@@ -54,6 +54,8 @@ struct Running {
     pause: Duration,
     /// The file that says which member of the group this is.
     member: MemberFile,
+    /// The file that says which cluster is read.
+    cluster: PathBuf,
     /// A barrier behind the last lines of partitions that are given back.
     drain: Option<(u64, Vec<Place>)>,
 }
@@ -61,8 +63,7 @@ struct Running {
 /// The file of a member of a group.
 struct MemberFile {
     path: PathBuf,
-    host: String,
-    group: String,
+    owner: Owner,
     /// Whether it could not be written.
     failed: bool,
 }
@@ -92,8 +93,11 @@ impl Source for Records {
         let clock = SystemClock::new();
         let group = setup.group.clone().unwrap_or_default();
         let path = positions.with_extension("member");
-        let member = MemberFile { path, host: positions::host(), group, failed: false };
-        let known = setup.group.as_ref().and_then(|_| member.load());
+        let file = path.display().to_string();
+        let owner = Owner { host: positions::host(), path: file, group };
+        let member = MemberFile { path, owner, failed: false };
+        let known = setup.group.as_ref().and_then(|_| member.load(inlet.name()));
+        let cluster_file = positions.with_extension("cluster");
         let file = PositionsFile::new(&positions);
         let (positions, _) = file.load(inlet.name());
         let keeps = setup.begin != Begin::Beginning && setup.group.is_none();
@@ -111,8 +115,13 @@ impl Source for Records {
             }
         };
         let cluster = Cluster::new(brokers, CONSUMED_ANSWER, false, clock.mono());
+        let mut consumer = Consumer::new(setup, cluster, known);
+        let before = positions::read(&cluster_file).unwrap_or_default();
+        if !before.is_empty() {
+            consumer.expect_cluster(String::from_utf8_lossy(before.trim_ascii()).into_owned());
+        }
         let running = Running {
-            consumer: Consumer::new(setup, cluster, known),
+            consumer,
             inlet,
             sockets,
             clock,
@@ -124,6 +133,7 @@ impl Source for Records {
             lags_at: Mono::default(),
             pause: CONSUMED_PAUSE.0,
             member,
+            cluster: cluster_file,
             drain: None,
         };
         running.run();
@@ -141,10 +151,17 @@ impl Running {
             }
             let now = self.clock.mono();
             self.consumer.advance(now);
-            self.member.save(&mut self.consumer);
+            if self.member.save(&mut self.consumer) {
+                // What waited for that is said now.
+                self.consumer.advance(now);
+            }
+            if let Some(id) = self.consumer.cluster_to_save() {
+                // Without it another cluster is not told from a first start, and that is all.
+                let _ = positions::replace(&self.cluster, format!("{id}\n").as_bytes());
+            }
             self.ask();
             self.hand_over(now);
-            self.set_barrier(now);
+            self.set_barrier();
             self.set_drain();
             self.stored.save_where_due(&self.inlet, now, false);
             self.tell(now);
@@ -171,10 +188,6 @@ impl Running {
             self.pause = CONSUMED_PAUSE.0;
             return wait;
         }
-        if let Some(at) = self.progress.deadline() {
-            // Outputs have enough; what they complete rings the bell.
-            return wait.min(at.since(now).max(CONSUMED_PAUSE.0));
-        }
         // The loop takes nothing, and does not say when it does.
         wait = wait.min(self.pause);
         self.pause = (self.pause * 2).min(CONSUMED_PAUSE.1);
@@ -197,7 +210,6 @@ impl Running {
 
     /// Takes in what the loop says.
     fn take(&mut self, answers: Answers) {
-        let now = self.clock.mono();
         for number in answers.lost {
             if self.query.take_if(|(query, _)| *query == number).is_some() {
                 // A spool was removed meanwhile.
@@ -207,13 +219,13 @@ impl Running {
                 self.consumer.drained(&places, false);
             }
             // Positions move with the next barrier.
-            drop(self.progress.completed(number, now));
+            drop(self.progress.completed(number));
         }
         if let Some(completed) = answers.completed {
             if let Some((_, places)) = self.drain.take_if(|(number, _)| *number <= completed) {
                 self.consumer.drained(&places, true);
             }
-            for passed in self.progress.completed(completed, now) {
+            for passed in self.progress.completed(completed) {
                 for (origin, next) in &passed.moved {
                     self.consumer.stored(*origin, *next);
                 }
@@ -270,7 +282,7 @@ impl Running {
                 self.stored.unsaved = true;
             }
         }
-        while self.inlet.has_room_for(FOLLOW_READ) && !self.progress.is_full(now) {
+        while self.inlet.has_room_for(FOLLOW_READ) {
             let wall = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
             let wall = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
             let run = self.consumer.run(now, wall);
@@ -286,7 +298,7 @@ impl Running {
                 None => {}
             }
             if self.progress.is_barrier_due() {
-                self.set_barrier(now);
+                self.set_barrier();
             }
             // What was handed over makes room for more.
             self.consumer.advance(now);
@@ -307,12 +319,12 @@ impl Running {
         Piece { origin: numbered, ..piece }.into_batch(self.inlet.name(), received)
     }
 
-    fn set_barrier(&mut self, now: Mono) {
+    fn set_barrier(&mut self) {
         let due = self.progress.is_barrier_due();
         let tracks = self.stored.keeps || self.consumer.is_in_group();
         let idle = tracks && self.progress.has_new() && !self.progress.waits();
         if (due || idle) && self.inlet.has_room(2) {
-            self.progress.set_barrier(&mut self.inlet, Inquiry::default(), now);
+            self.progress.set_barrier(&mut self.inlet, Inquiry::default());
         }
     }
 
@@ -367,8 +379,7 @@ impl Running {
         self.leave();
         let keeps = self.stored.keeps;
         if keeps && self.progress.has_new() {
-            let now = self.clock.mono();
-            self.progress.set_barrier(&mut self.inlet, Inquiry::default(), now);
+            self.progress.set_barrier(&mut self.inlet, Inquiry::default());
         }
         self.inlet.close();
         while keeps && self.progress.waits() && !self.inlet.is_abandoned() {
@@ -395,7 +406,9 @@ impl Running {
             let answers = self.inlet.answers();
             self.take(answers);
             self.consumer.advance(now);
-            self.member.save(&mut self.consumer);
+            if self.member.save(&mut self.consumer) {
+                self.consumer.advance(now);
+            }
             self.set_drain();
             let wait = self.consumer.deadline(now).map_or(until, |at| at.min(until)).since(now);
             let wait = wait.max(Duration::from_millis(1));
@@ -410,14 +423,25 @@ impl Running {
 
 impl MemberFile {
     /// What this member was when it was last saved; `None` for one that never was.
-    fn load(&self) -> Option<Member> {
-        let bytes = positions::read(&self.path).ok()?;
-        Member::decode(std::str::from_utf8(&bytes).ok()?, &self.host, &self.group)
+    fn load(&self, input: &str) -> Option<Member> {
+        let bytes = positions::read(&self.path).ok().filter(|bytes| !bytes.is_empty())?;
+        let text = String::from_utf8_lossy(&bytes);
+        let member = Member::decode(&text, &self.owner);
+        let member = member.inspect_err(|why| {
+            log::warn!(
+                "input.{input}: {} {why}; this daemon joins group {} as a new member, under an \
+                 identity of its own",
+                self.path.display(),
+                self.owner.group
+            );
+        });
+        member.ok()
     }
 
-    fn save(&mut self, consumer: &mut Consumer) {
-        let Some(member) = consumer.member_to_save() else { return };
-        let text = member.encode(&self.host, &self.group);
+    /// Saves what the member is, if that has changed; whether it did.
+    fn save(&mut self, consumer: &mut Consumer) -> bool {
+        let Some(member) = consumer.member_to_save() else { return false };
+        let text = member.encode(&self.owner);
         let done = positions::replace(&self.path, text.as_bytes());
         if let Err(error) = &done
             && !self.failed
@@ -430,6 +454,7 @@ impl MemberFile {
         }
         self.failed = done.is_err();
         consumer.member_saved();
+        true
     }
 }
 

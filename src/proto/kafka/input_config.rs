@@ -150,8 +150,10 @@ impl Input for KafkaInPlan {
 
     fn describe(&self) -> String {
         let group = self.group.as_ref().map(|group| format!(" in group {group}"));
+        let partitions = self.partitions.as_deref().map(runs);
         let (topics, group) = (self.topics.join(" "), group.unwrap_or_default());
-        format!("kafka {topics} on {}{group}", config::listed(&self.brokers))
+        let (brokers, partitions) = (config::listed(&self.brokers), partitions.unwrap_or_default());
+        format!("kafka {topics} on {brokers}{partitions}{group}")
     }
 
     fn needs(&self) -> Vec<Need> {
@@ -236,6 +238,22 @@ fn begin(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Begin> {
     }
 }
 
+/// Partitions in ascending order, as in " partitions 0-3 7".
+fn runs(partitions: &[i32]) -> String {
+    let mut runs: Vec<(i32, i32)> = Vec::new();
+    for &partition in partitions {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == partition => *last = partition,
+            _ => runs.push((partition, partition)),
+        }
+    }
+    let shown = runs.iter().map(|(first, last)| match first == last {
+        true => format!(" {first}"),
+        false => format!(" {first}-{last}"),
+    });
+    std::iter::once(" partitions".to_string()).chain(shown).collect()
+}
+
 /// A point in time in milliseconds since 1970: RFC 3339, or a time of day in UTC.
 fn time(text: &str) -> Option<i64> {
     let civil = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok();
@@ -281,6 +299,12 @@ mod tests {
             let is_it = if wanted.is_empty() { found.is_empty() } else { found.contains(wanted) };
             assert!(is_it, "{keys}: {found}");
         }
+    }
+
+    #[test]
+    fn partitions_are_shown_in_runs() {
+        assert_eq!(runs(&[0, 1, 2, 5, 7, 8]), " partitions 0-2 5 7-8");
+        assert_eq!(runs(&[3]), " partitions 3");
     }
 
     #[test]

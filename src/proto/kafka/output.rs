@@ -31,8 +31,10 @@ pub(super) struct KafkaWorker {
     /// Whether what it keeps is written.
     keeps: bool,
     output: Option<KafkaOutput>,
-    /// What was kept by an earlier process, until the output is begun.
+    /// What was kept by an earlier process, until the output is begun, and the number behind the
+    /// last line that it can have sent.
     kept: Vec<String>,
+    held_to: u64,
     /// Whether lines behind that are missing, the same.
     missing: bool,
 }
@@ -40,12 +42,12 @@ pub(super) struct KafkaWorker {
 impl KafkaWorker {
     pub(super) fn new(plan: &KafkaOutPlan, name: &str, keeps: bool) -> Self {
         let (plan, name) = (plan.clone(), name.to_string());
-        Self { plan, name, keeps, output: None, kept: Vec::new(), missing: false }
+        Self { plan, name, keeps, output: None, kept: Vec::new(), held_to: 0, missing: false }
     }
 
     fn begin(&self) -> Result<KafkaOutput, String> {
         let mut output = KafkaOutput::new(&self.plan, &self.name, self.keeps)?;
-        output.producer.restore(&self.kept);
+        output.producer.restore(&self.kept, self.held_to);
         if self.missing {
             output.producer.missing();
         }
@@ -64,8 +66,9 @@ impl Worker for KafkaWorker {
         self.output.as_mut().map_or_else(Written::default, |output| output.append(batches))
     }
 
-    fn restore(&mut self, kept: &Kept) -> Result<(), String> {
+    fn restore(&mut self, kept: &Kept, held_to: u64) -> Result<(), String> {
         self.kept.clone_from(&kept.notes);
+        self.held_to = held_to;
         Ok(())
     }
 

@@ -160,6 +160,7 @@ impl<K> Session<K> {
         let len = i32::try_from(len).unwrap_or(i32::MAX);
         self.out.push(Bytes::copy_from_slice(&len.to_be_bytes()));
         pieces.into_iter().filter(|piece| !piece.is_empty()).for_each(|piece| self.out.push(piece));
+        let at = at + api.patience;
         self.sent.push_back(Sent { correlation, api, version, at, kind });
     }
 

@@ -159,12 +159,6 @@ impl Running {
                 return End::Stopped;
             }
             self.numbered.take_answers();
-            if let Some(longest) = self.numbered.full_for() {
-                if self.numbered.rest_once(longest) {
-                    return End::Stopped;
-                }
-                continue;
-            }
             self.booted = booted();
             match self.read_all(&mut device, &mut buffer) {
                 Ok(Got::End) => return End::Stopped,

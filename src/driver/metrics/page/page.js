@@ -458,7 +458,7 @@ function show(key) {
   if (chosen !== key) at('day').hidden = true;
   chosen = key;
   draw();
-  askMinutes();
+  askSeries();
 }
 function ledger({ node, rate }) {
   const row = (name, lines, more = '', kind = '') => html('tr', {}, html('th', { scope: 'row' },
@@ -525,27 +525,40 @@ function drawDetail() {
   at('facts').replaceChildren(...view ? [ledger(view), facts(view)] : ['There is no such node.']);
 }
 
-// ---- a node's day, if this daemon has it
+// ---- a node's day by the minute, or its last hour by the second
 
-let minutes = null;
-async function askMinutes() {
-  const key = chosen, view = views.get(key);
+let series = null;
+async function askSeries() {
+  const key = chosen, view = views.get(key), fine = at('fine').checked;
   if (!view || view.node.retired) return;
   try {
-    const answer = await fetch('minutes.json?node=' + encodeURIComponent(key));
+    const what = fine ? 'seconds' : 'minutes';
+    const answer = await fetch(what + '.json?node=' + encodeURIComponent(key));
     if (!answer.ok) return;
-    const day = await answer.json();
-    const node = day.nodes.find((one) => one.name === key);
-    if (key !== chosen || !node) return;
-    minutes = { from: Math.floor(day.now / 60) * 60 - 1439 * 60, rows: new Map() };
-    for (const row of node.rows) minutes.rows.set(Math.round((row.at - minutes.from) / 60), row);
+    const told = await answer.json();
+    const node = told.nodes.find((one) => one.name === key);
+    if (key !== chosen || fine !== at('fine').checked || !node) return;
+    const step = told.window, count = fine ? 3600 : 1440;
+    const from = (Math.floor(told.now / step) - count + 1) * step;
+    if (!series || series.step !== step) at('minute').value = at('minute').max = count - 1;
+    series = { from, step, count, rows: new Map() };
+    for (const row of node.rows) {
+      if (fine && row.dropped) row.dropped = { 'any reason': row.dropped };
+      const nth = Math.round((row.at - from) / step);
+      if (nth >= 0) series.rows.set(nth, row);
+    }
+    at('day-title').textContent = fine ? 'By the second in which lines were counted here' :
+      'By the minute in which a line was first received';
+    at('unit').textContent = fine ? 'Second ' : 'Minute ';
+    at('chart').setAttribute('viewBox', '0 0 ' + count + ' 100');
     at('day').hidden = false;
     drawDay();
   } catch { /* The status says that nobody answers. */ }
 }
 const lostIn = (row) => sum(Object.values(row.dropped || {})) + (row.kernel_drops || 0);
-function minuteText(nth) {
-  const row = minutes.rows.get(nth), when = time(minutes.from + nth * 60, true);
+function rowText(nth) {
+  const { from, step, rows } = series;
+  const row = rows.get(nth), when = time(from + nth * step, step > 1);
   if (!row) return when + ': no line';
   const lines = row.lines_in || 0, out = row.lines_out || 0, rest = row.not_selected || 0;
   const gone = sum(Object.values(row.dropped || {}));
@@ -554,31 +567,36 @@ function minuteText(nth) {
     parts.push('dropped ' + exact(count) + ' (' + why + ')');
   }
   if (row.kernel_drops) parts.push('kernel dropped ' + exact(row.kernel_drops) + ' datagrams');
-  if (lines - out - rest - gone > 0) parts.push('queued ' + exact(lines - out - rest - gone));
+  const queued = lines - out - rest - gone;
+  if (step > 1 && queued > 0) parts.push('queued ' + exact(queued));
   return when + ': ' + parts.join(', ');
 }
 function drawDay() {
-  const most = Math.max(1, ...[...minutes.rows.values()].map((row) => row.lines_in || 0));
+  const most = Math.max(1, ...[...series.rows.values()].map((row) => row.lines_in || 0));
   let lines = '', lost = '';
-  for (const [nth, row] of minutes.rows) {
+  const wide = series.count / 480;
+  for (const [nth, row] of series.rows) {
     const high = 85 * (row.lines_in || 0) / most;
     if (high) lines += `M${nth} 100h1v${-Math.max(1, high)}h-1z`;
     // Drops hang from the top, wide enough to be seen.
-    if (lostIn(row)) lost += `M${nth - 1} 0h3v${10 + 30 * Math.min(1, lostIn(row) / most)}h-3z`;
+    if (lostIn(row)) {
+      const deep = 10 + 30 * Math.min(1, lostIn(row) / most);
+      lost += `M${nth - wide / 3} 0h${wide}v${deep}h${-wide}z`;
+    }
   }
   const chosenAt = Number(at('minute').value) + .5;
   at('chart').replaceChildren(svg('path', { class: 'in', d: lines }),
     svg('path', { class: 'lost', d: lost }),
     svg('path', { class: 'at', d: `M${chosenAt} 0V100` }));
-  drawMinute();
-  const bad = [...minutes.rows].filter(([, row]) => lostIn(row)).slice(-8).reverse();
+  drawRow();
+  const bad = [...series.rows].filter(([, row]) => lostIn(row)).slice(-8).reverse();
   const pick = (nth) => { at('minute').value = nth; drawDay(); };
   if (at('bad').contains(document.activeElement)) return;
   at('bad').replaceChildren(...bad.map(([nth]) => html('li', {},
-    html('button', { class: 'link', click: () => pick(nth) }, minuteText(nth)))));
+    html('button', { class: 'link', click: () => pick(nth) }, rowText(nth)))));
 }
-function drawMinute() {
-  const text = minuteText(Number(at('minute').value));
+function drawRow() {
+  const text = rowText(Number(at('minute').value));
   if (at('said').textContent !== text) at('said').textContent = text;
   at('minute').setAttribute('aria-valuetext', text);
 }
@@ -626,5 +644,6 @@ addEventListener('keydown', (event) => {
   }
 });
 addEventListener('resize', draw);
-look().then(askMinutes);
-setInterval(() => { if (!document.hidden) askMinutes(); }, 15000);
+look().then(askSeries);
+setInterval(() => { if (!document.hidden) askSeries(); }, 15000);
+at('fine').addEventListener('input', askSeries);

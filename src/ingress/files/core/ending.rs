@@ -21,7 +21,13 @@ impl<D: Disk> Core<D> {
             false => None,
         };
         match path {
-            Some(path) => self.ended.extend(self.kept.insert(path, identity)),
+            Some(path) => {
+                self.kept_paths.insert(identity, path.clone());
+                if let Some(before) = self.kept.insert(path, identity) {
+                    self.kept_paths.remove(&before);
+                    self.ended.push(before);
+                }
+            }
             None => self.ended.push(identity),
         }
     }
@@ -169,13 +175,14 @@ impl<D: Disk> Core<D> {
 
     /// Lets a file go. Its origin has ended.
     pub(super) fn forget(&mut self, at: usize) {
+        self.stays(at);
         let Some(followed) = self.files[at].take() else { return };
         self.free.push(at);
         self.by_key.remove(&followed.key);
         for name in &followed.names {
             self.by_path.remove(name);
         }
-        for set in [&mut self.leaving, &mut self.resting, &mut self.failed, &mut self.blocked] {
+        for set in [&mut self.resting, &mut self.failed, &mut self.blocked] {
             set.remove(&at);
         }
         let identity = match followed.state {

@@ -1,11 +1,12 @@
 //! Who a file is, and where reading goes on in it: identities, and what spools know of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::super::decode::Carried;
-use super::super::disk::{Disk, Facts, Tailed, is_rotation};
+use super::super::disk::{Disk, Facts, Tailed, is_rotation, stems_of};
 use super::super::identity::{first_line, identity};
 use super::super::reading::Reading;
 use super::{Core, Followed, Role, State};
@@ -19,6 +20,9 @@ type Age = (SystemTime, Duration);
 
 /// Of each path the newest of its rotated files that is read, and where it is in the table.
 type Rotated = HashMap<PathBuf, (Age, usize)>;
+
+/// Of each origin its last byte in each spool that has one.
+type Known = BTreeMap<Identity, Vec<Option<u64>>>;
 
 impl<D: Disk> Core<D> {
     /// What is to be asked and said behind what was read so far; `None` where there is nothing.
@@ -69,8 +73,9 @@ impl<D: Disk> Core<D> {
 
     fn set_identity(&mut self, at: usize, identity: Identity) {
         let taken = self.identities.get(&identity).is_some_and(|other| *other != at);
-        let is_kept = self.kept.extract_if(|_, kept| *kept == identity);
-        self.ended.extend(is_kept.map(|(_, kept)| kept));
+        if let Some(path) = self.kept_paths.remove(&identity) {
+            self.ended.extend(self.kept.remove(&path));
+        }
         let ends = self.ending.contains(&identity) || self.ended.contains(&identity);
         let Some(followed) = &mut self.files[at] else { return };
         if taken || ends {
@@ -85,7 +90,7 @@ impl<D: Disk> Core<D> {
 
     /// The origins that each spool has of the kinds asked for; no spools where there is none.
     pub fn answered(&mut self, spools: &[Vec<(Identity, u64)>], now: Mono) {
-        let mut known: HashMap<Identity, Vec<Option<u64>>> = HashMap::new();
+        let mut known = Known::new();
         for (number, spool) in spools.iter().enumerate() {
             for (identity, last) in spool {
                 let lasts = known.entry(*identity).or_insert_with(|| vec![None; spools.len()]);
@@ -94,9 +99,7 @@ impl<D: Disk> Core<D> {
         }
         if spools.is_empty() {
             let stored = self.stored.iter().map(|(identity, next)| (*identity, *next));
-            known.extend(
-                stored.filter_map(|(is, next)| Some((is, vec![Some(next.checked_sub(1)?)]))),
-            );
+            known.extend(stored.map(|(is, next)| (is, vec![next.checked_sub(1)])));
         }
         let asked = std::mem::take(&mut self.asked);
         let is_neighbour = |at: &usize| {
@@ -136,11 +139,7 @@ impl<D: Disk> Core<D> {
     }
 
     /// The origin that spools know a file by: its own, or that which it continues.
-    fn origin_of(
-        &self,
-        at: usize,
-        known: &HashMap<Identity, Vec<Option<u64>>>,
-    ) -> Option<Identity> {
+    fn origin_of(&self, at: usize, known: &Known) -> Option<Identity> {
         match self.files[at].as_ref()?.state {
             State::Asked(own) if known.contains_key(&own) => Some(own),
             State::Asked(own) => self.continued(at, own, known),
@@ -165,7 +164,19 @@ impl<D: Disk> Core<D> {
                 && *wanted != path
                 && is_rotation(wanted, path)
         };
-        self.by_path.iter().find(is_from).map(|(wanted, _)| wanted.clone())
+        // All paths that begin with the stem and at most an ending.
+        let of_stem = |stem: PathBuf| {
+            let mut dotted = stem.clone().into_os_string();
+            dotted.push(".");
+            let dotted = PathBuf::from(dotted);
+            let begins = dotted.clone().into_os_string();
+            let ends = self.by_path.range(dotted..).take_while(move |(path, _)| {
+                path.as_os_str().as_bytes().starts_with(begins.as_bytes())
+            });
+            self.by_path.get_key_value(&stem).into_iter().chain(ends).find(is_from)
+        };
+        let found = stems_of(path).find_map(of_stem);
+        found.map(|(wanted, _)| wanted.clone())
     }
 
     /// Begins to read a file.
@@ -200,7 +211,8 @@ impl<D: Disk> Core<D> {
         };
         ends.retain(|end| *end > start);
         let Some(followed) = &mut self.files[at] else { return };
-        if is_unknown && start > 0 {
+        if is_unknown {
+            // Also of one that begins at its beginning: nothing may be completed for long.
             self.stored.insert(identity, start);
             self.stored_changed = true;
         }
@@ -265,17 +277,10 @@ impl<D: Disk> Core<D> {
     /// The origin that a file is the continuation of: a copy of one that was truncated while
     /// nobody looked. It has the same first line, and is that of a file that is here and begins
     /// differently by now, or that of none; only one such may be there.
-    fn continued(
-        &self,
-        at: usize,
-        own: Identity,
-        known: &HashMap<Identity, Vec<Option<u64>>>,
-    ) -> Option<Identity> {
+    fn continued(&self, at: usize, own: Identity, known: &Known) -> Option<Identity> {
         let followed = self.files[at].as_ref()?;
         let size = followed.file.facts().ok()?.size;
-        let is_orphan = |identity: &Identity| {
-            identity.kind() == own.kind() && !self.identities.contains_key(identity)
-        };
+        let is_orphan = |identity: &Identity| !self.identities.contains_key(identity);
         let was_here = |identity: &Identity| {
             self.identities.keys().any(|other| other.part() == identity.part())
         };
@@ -285,7 +290,8 @@ impl<D: Disk> Core<D> {
             let fits = followed.role == Role::Neighbour || was_here(identity);
             fits && last < size && byte_at(&followed.file, last) == Some(b'\n')
         };
-        let mut orphans = known.keys().filter(|identity| is_orphan(identity) && may(identity));
+        let same_kind = known.range(Identity::all_of(own.kind())).map(|(identity, _)| identity);
+        let mut orphans = same_kind.filter(|identity| is_orphan(identity) && may(identity));
         let found = *orphans.next()?;
         if orphans.next().is_some() {
             log::warn!(
@@ -325,8 +331,7 @@ impl<D: Disk> Core<D> {
     /// logrotate's copytruncate makes. It waits until it is more or the other is gone.
     fn is_shadow(&mut self, at: usize, identity: Identity, facts: &Facts) -> bool {
         let Some(followed) = &self.files[at] else { return false };
-        let same_kind = |(other, _): &(&Identity, &usize)| other.kind() == identity.kind();
-        let others = self.identities.iter().filter(same_kind);
+        let others = self.identities.range(Identity::all_of(identity.kind()));
         let mut others = others.filter_map(|(_, other)| self.files[*other].as_ref());
         let found = others.any(|other| {
             let State::Read(reading) = &other.state else { return false };

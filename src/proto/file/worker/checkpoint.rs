@@ -270,7 +270,7 @@ mod tests {
         /// Kills the daemon and starts another one.
         fn kill(&mut self) {
             self.output = open(self.path, &self.fs);
-            self.output.restore(&self.cursor.1).unwrap();
+            self.output.restore(&self.cursor.1, 0).unwrap();
             self.done = self.cursor.0;
             self.write([]);
         }

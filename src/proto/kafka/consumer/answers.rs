@@ -9,7 +9,7 @@ use crate::limits::CONSUMED_AT_ONCE;
 use crate::proto::kafka::cluster::BrokerId;
 use crate::proto::kafka::messages::fetch::{self, Fetched, FetchedPart};
 use crate::proto::kafka::messages::offsets::{self, LATEST};
-use crate::proto::kafka::messages::{errors, group};
+use crate::proto::kafka::messages::{classic, errors, group};
 use crate::proto::kafka::wire::Reader;
 
 impl Consumer {
@@ -33,18 +33,6 @@ impl Consumer {
                     }
                 }
             }
-            Ask::Coordinator | Ask::Beat | Ask::Commit(_) | Ask::Committed => {
-                let api = match ask {
-                    Ask::Coordinator => group::FIND,
-                    Ask::Beat => group::BEAT,
-                    Ask::Commit(_) => group::COMMIT,
-                    _ => group::OFFSETS,
-                };
-                if let Err(error) = self.group_answered(&ask, (api, version), &mut body, now) {
-                    self.group_lost(&ask, now);
-                    self.cluster.failed(broker, error, now);
-                }
-            }
             Ask::Locate(place, flight, locate) => match offsets::read_list(&mut body, version) {
                 Ok(found) => {
                     let offset = found.into_iter().next();
@@ -57,6 +45,22 @@ impl Consumer {
                     self.cluster.failed(broker, error.to_string(), now);
                 }
             },
+            ask => {
+                let api = match ask {
+                    Ask::Coordinator => group::FIND,
+                    Ask::Beat => group::BEAT,
+                    Ask::Join => classic::JOIN,
+                    Ask::Sync => classic::SYNC,
+                    Ask::There => classic::BEAT,
+                    Ask::Leave => classic::LEAVE,
+                    Ask::Commit(_) => group::COMMIT,
+                    _ => group::OFFSETS,
+                };
+                if let Err(error) = self.group_answered(&ask, (api, version), &mut body, now) {
+                    self.group_lost(&ask, now);
+                    self.cluster.failed(broker, error, now);
+                }
+            }
         }
     }
 

@@ -1,20 +1,28 @@
-//! Membership of a group (KIP-848): the group says by its answers to heartbeats which partitions
-//! the member is to own.
+//! Membership of a group, which says which partitions the member is to own: by itself (KIP-848,
+//! `modern`), or through one of its members (the classic protocol, `classic`).
 //!
 //! A partition is given back only when everything that was handed over of it is durable and its
 //! offset is committed. What the member is, is saved before any heartbeat that says so.
+
+pub(super) mod assignor;
+pub(super) mod classic;
+mod modern;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use xxhash_rust::xxh3::xxh3_128;
+
 use super::member::{Member, Owned};
 use super::part::{Locate, Part, Phase};
 use super::{Ask, Consumer, Place, too_old};
 use crate::clock::Mono;
-use crate::limits::{COMMIT_EVERY, CONSUMED_RETRY, GROUP_BEAT, GROUP_PATIENCE};
+use crate::ids::Identity;
+use crate::limits::{COMMIT_EVERY, CONSUMED_RETRY, GROUP_BEAT};
 use crate::proto::kafka::cluster::COORDINATOR;
-use crate::proto::kafka::messages::group::{self, Beat, Beaten, Committed};
+use crate::proto::kafka::messages::group::{self, Committed};
 use crate::proto::kafka::messages::offsets::EARLIEST;
 use crate::proto::kafka::messages::{Api, errors};
 use crate::proto::kafka::wire::{Reader, Uuid};
@@ -41,12 +49,18 @@ pub(super) struct Group {
     beating: bool,
     beat_at: Mono,
     interval: Duration,
+    /// When the group last answered that all is well.
+    heard: Mono,
     committing: bool,
     commit_at: Mono,
     /// What each partition is stored up to, and what of that is committed.
     stored: BTreeMap<Place, i64>,
     committed: BTreeMap<Place, i64>,
     asking: bool,
+    /// Partitions that have our note, when notes are looked at next, and another one that was there.
+    noted: BTreeSet<Place>,
+    watch_at: Mono,
+    stranger: Option<String>,
     /// The member leaves, or has left.
     leaving: Leaving,
     error: Option<String>,
@@ -72,15 +86,14 @@ enum Leaving {
 
 /// Errors of a group that pass by themselves: its coordinator starts, or has moved.
 const COORDINATOR_PASSES: &[i16] = &[14, 15, 16];
-/// The group has gone on without the member.
-const FENCED: &[i16] = &[25, 110];
 
 impl Group {
     pub(super) fn new(name: String, note: String, member: Option<Member>) -> Self {
         let unsaved = member.is_none();
         Self {
             name,
-            note,
+            // With what tells this process from any other.
+            note: format!("{note} {:.8}", Identity::new().to_string()),
             member: member.unwrap_or_else(Member::new),
             unsaved,
             target: None,
@@ -92,11 +105,15 @@ impl Group {
             beating: false,
             beat_at: Mono::default(),
             interval: GROUP_BEAT,
+            heard: Mono::default(),
             committing: false,
             commit_at: Mono::default(),
             stored: BTreeMap::new(),
             committed: BTreeMap::new(),
             asking: false,
+            noted: BTreeSet::new(),
+            watch_at: Mono::default(),
+            stranger: None,
             leaving: Leaving::No,
             error: None,
         }
@@ -120,7 +137,8 @@ impl Group {
     /// What is asked of the coordinator has no use now.
     fn failed(&mut self, error: Option<String>, now: Mono) {
         self.retry_at = now + self.wait;
-        self.wait = (self.wait * 2).min(CONSUMED_RETRY.1);
+        // A member that waits for longer than between heartbeats would be out.
+        self.wait = (self.wait * 2).min(self.interval);
         if error.is_some() {
             self.error = error;
         }
@@ -150,8 +168,29 @@ impl Group {
     }
 
     fn place_of(topics: &BTreeMap<Arc<str>, Uuid>, owned: &Owned) -> Option<Place> {
-        let (topic, _) = topics.iter().find(|(_, id)| **id == owned.0)?;
+        let (topic, _) = topics.iter().find(|(topic, id)| Self::key_of(topic, **id) == owned.0)?;
         Some((Arc::clone(topic), owned.1))
+    }
+
+    /// The identity of a topic; made of its name where the brokers have none.
+    fn key_of(topic: &str, id: Uuid) -> Uuid {
+        if id.0 == 0 { Uuid(xxh3_128(topic.as_bytes())) } else { id }
+    }
+
+    /// The group has answered that all is well.
+    fn heard_well(&mut self, now: Mono) {
+        (self.error, self.wait, self.heard) = (None, CONSUMED_RETRY.0, now);
+    }
+
+    /// The member has left.
+    fn left(&mut self) {
+        self.leaving = Leaving::Done;
+        match self.member.classic {
+            // The broker gives the next one its identity.
+            Some(_) => self.member = Member::new(),
+            None => self.member.epoch = 0,
+        }
+        self.unsaved = true;
     }
 }
 
@@ -217,7 +256,7 @@ impl Consumer {
     }
 
     /// Lines of this origin are done with up to `next`.
-    pub(in crate::proto::kafka) fn stored(&mut self, origin: crate::ids::Identity, next: u64) {
+    pub(in crate::proto::kafka) fn stored(&mut self, origin: Identity, next: u64) {
         let Some(group) = &mut self.group else { return };
         let found = self.parts.iter().find(|(_, part)| part.origin == origin);
         if let (Some((place, _)), Ok(next)) = (found, i64::try_from(next)) {
@@ -230,7 +269,9 @@ impl Consumer {
     pub(in crate::proto::kafka) fn leave(&mut self) {
         let Some(group) = &mut self.group else { return };
         if group.leaving == Leaving::No {
-            group.leaving = if group.member.epoch > 0 { Leaving::Wanted } else { Leaving::Done };
+            let joins = group.member.classic.is_some() && !group.member.id.is_empty();
+            let is_member = group.member.epoch > 0 || joins;
+            group.leaving = if is_member { Leaving::Wanted } else { Leaving::Done };
             group.target = Some(BTreeSet::new());
         }
     }
@@ -262,9 +303,18 @@ impl Consumer {
             return self.find_coordinator(now);
         }
         if !self.cluster.takes(COORDINATOR, now) {
+            if self.cluster.has_failed(COORDINATOR, now) {
+                // Its place may be another broker's now.
+                group.found = false;
+                return group.failed(None, now);
+            }
             return self.cluster.connect(COORDINATOR, now);
         }
-        self.beat(now);
+        if self.classic.is_none() {
+            self.beat(now);
+        } else if !self.advance_classic(now) {
+            return;
+        }
         self.ask_committed(now);
         self.commit(now);
     }
@@ -326,6 +376,7 @@ impl Consumer {
                 group.draining.remove(&place);
                 group.stored.remove(&place);
                 group.committed.remove(&place);
+                group.noted.remove(&place);
                 self.parts.remove(&place);
             }
         }
@@ -341,55 +392,21 @@ impl Consumer {
         self.take_metadata();
     }
 
-    fn beat(&mut self, now: Mono) {
-        let Some(group) = &mut self.group else { return };
-        if group.beating || group.unsaved || now < group.beat_at {
-            return;
-        }
-        let epoch = match group.leaving {
-            Leaving::No => group.member.epoch,
-            Leaving::Wanted if group.member.owned.is_empty() => {
-                group.leaving = Leaving::Said;
-                -1
-            }
-            Leaving::Wanted => group.member.epoch,
-            Leaving::Said | Leaving::Done => return,
-        };
-        let Some(version) = self.cluster.version(COORDINATOR, group::BEAT, now) else {
-            let error = format!(
-                "group {}: the brokers have no groups that the broker shares out (KIP-848), which \
-                 Kafka has from 4.0 on; name `partitions` instead",
-                group.name
-            );
-            return group.failed(Some(error), now);
-        };
-        group.beating = true;
-        group.beat_at = now + group.interval;
-        let owned = group.owned();
-        let topics: Vec<_> = self.setup.topics.iter().map(ToString::to_string).collect();
-        let beat = Beat {
-            group: &group.name,
-            member: &group.member.id,
-            epoch,
-            patience: i32::try_from(GROUP_PATIENCE.as_millis()).unwrap_or(i32::MAX),
-            topics: &topics,
-            owned: &owned,
-        };
-        self.cluster.send(COORDINATOR, (group::BEAT, version), Ask::Beat, now, |writer| {
-            group::write_beat(writer, version, &beat);
-        });
-    }
-
     /// Asks for the committed offsets of partitions whose place in the spools is known.
     fn ask_committed(&mut self, now: Mono) {
+        if self.group.as_ref().is_none_or(|group| group.asking) {
+            return;
+        }
+        let watched = self.to_watch(now);
         let Some(group) = &mut self.group else { return };
         let topics: BTreeSet<_> = self
             .parts
             .iter()
             .filter(|(_, part)| matches!(part.phase, Phase::Stored(_)))
             .map(|((topic, _), _)| Arc::clone(topic))
+            .chain(watched)
             .collect();
-        if group.asking || topics.is_empty() {
+        if topics.is_empty() {
             return;
         }
         let Some(version) = self.cluster.version(COORDINATOR, group::OFFSETS, now) else {
@@ -462,6 +479,10 @@ impl Consumer {
                 let beaten = group::read_beat(body).map_err(text)?;
                 self.beaten(beaten, now);
             }
+            Ask::Join | Ask::Sync | Ask::There | Ask::Leave => {
+                let answered = self.classic_answered(ask, version, body, now);
+                answered.map_err(|error| format!("{}: {error}", api.name))?;
+            }
             Ask::Commit(committed) => {
                 let parts = group::read_commit(body, version).map_err(text)?;
                 self.committed(committed, &parts, now);
@@ -479,19 +500,21 @@ impl Consumer {
         let Some(group) = &mut self.group else { return };
         match ask {
             Ask::Coordinator => group.finding = false,
-            Ask::Beat => {
+            Ask::Beat | Ask::There | Ask::Leave => {
                 group.beating = false;
                 group.beat_at = now;
                 if group.leaving == Leaving::Said {
                     group.leaving = Leaving::Done;
                 }
             }
+            Ask::Join | Ask::Sync => {}
             Ask::Commit(_) => group.committing = false,
             _ => group.asking = false,
         }
         // Its place may be another broker's now.
         group.found = false;
         group.failed(None, now);
+        self.classic_lost(ask);
     }
 
     fn coordinator_found(&mut self, (error, host, port): (i16, String, i32), now: Mono) {
@@ -509,64 +532,44 @@ impl Consumer {
         }
     }
 
-    fn beaten(&mut self, beaten: Beaten, now: Mono) {
-        let Some(group) = &mut self.group else { return };
-        group.beating = false;
-        if group.leaving == Leaving::Said {
-            group.leaving = Leaving::Done;
-            group.member.epoch = 0;
-            group.unsaved = true;
-            return;
-        }
-        if FENCED.contains(&beaten.error) {
-            return self.fenced(beaten.error, now);
-        }
-        if beaten.error != errors::NONE {
-            group.beat_at = now;
-            return group.refused(beaten.error, beaten.message.as_deref(), now);
-        }
-        (group.error, group.wait) = (None, CONSUMED_RETRY.0);
-        let interval = Duration::from_millis(u64::try_from(beaten.interval).unwrap_or(0));
-        group.interval = interval.clamp(CONSUMED_RETRY.0, GROUP_BEAT * 20);
-        group.beat_at = group.beat_at.min(now + group.interval);
-        if group.member.epoch != beaten.epoch {
-            group.member.epoch = beaten.epoch;
-            group.unsaved = true;
-        }
-        if let Some(assigned) = beaten.assigned
-            && group.leaving == Leaving::No
-        {
-            let each = |(topic, parts): (Uuid, Vec<i32>)| {
-                parts.into_iter().map(move |index| (topic, index))
-            };
-            let target: BTreeSet<_> = assigned.into_iter().flat_map(each).collect();
-            if target.iter().any(|o| Group::place_of(&self.topics, o).is_none()) {
-                self.cluster.refresh();
-            }
-            group.target = Some(target);
-        }
-    }
-
     /// The group has given the partitions to others: nothing of them is handed over any more.
     fn fenced(&mut self, error: i16, now: Mono) {
         let Some(group) = &mut self.group else { return };
         if group.member.epoch > 0 {
+            let in_time =
+                group.heard > Mono::default() && now.since(group.heard) < group.interval * 3;
+            let why = match in_time {
+                true => {
+                    "although it was heard in time: it took too long to give partitions back, \
+                         or somebody removed it"
+                }
+                false => "which was away for longer than the session time-out",
+            };
             log::warn!(
-                "{}: group {} has gone on without this member, which was away for longer than the \
-                 session time-out ({}); it joins again, and lines whose offsets were not committed \
-                 may come twice",
+                "{}: group {} has gone on without this member, {why} ({}); it joins again, and \
+                 lines whose offsets were not committed may come twice",
                 self.setup.name,
                 group.name,
                 errors::describe(error)
             );
         }
+        self.begin_anew(now);
+    }
+
+    /// The member is none any more: nothing that was of the group holds.
+    pub(super) fn begin_anew(&mut self, now: Mono) {
+        let Some(group) = &mut self.group else { return };
+        if self.classic.take().is_some() {
+            group.member = Member::new();
+        }
         group.member.epoch = 0;
         group.member.owned.clear();
         group.unsaved = true;
-        (group.target, group.beat_at) = (None, now);
+        (group.target, group.beat_at, group.stranger) = (None, now, None);
         group.draining.clear();
         group.stored.clear();
         group.committed.clear();
+        group.noted.clear();
         self.parts.clear();
         if group.leaving != Leaving::No {
             group.leaving = Leaving::Done;
@@ -578,12 +581,14 @@ impl Consumer {
         let Some(group) = &mut self.group else { return };
         group.committing = false;
         let mut worst = errors::NONE;
+        let mut done = Vec::new();
         for (place, offset) in asked {
             let is_it =
                 |(topic, index, _): &&(String, i32, i16)| **topic == *place.0 && *index == place.1;
             match parts.iter().find(is_it) {
                 Some((_, _, errors::NONE)) => {
                     group.committed.insert(place.clone(), *offset);
+                    done.push(place);
                 }
                 Some((_, _, error)) => worst = *error,
                 None => worst = errors::UNKNOWN_SERVER_ERROR,
@@ -592,9 +597,10 @@ impl Consumer {
         // The next heartbeat tells what a stale epoch means.
         match worst {
             errors::NONE => {}
-            22 | 25 | 27 | 110 | 113 => group.beat_at = now,
+            22 | 25 | 27 | 82 | 110 | 113 => group.beat_at = now,
             error => group.refused(error, None, now),
         }
+        done.into_iter().for_each(|place| self.noted(place));
     }
 
     fn offsets_known(&mut self, error: i16, parts: &[Committed], now: Mono) {
@@ -604,6 +610,8 @@ impl Consumer {
         if error != errors::NONE {
             return group.refused(error, None, now);
         }
+        self.watch(parts, now);
+        let Some(group) = &mut self.group else { return };
         for (place, part) in &mut self.parts {
             let Phase::Stored(stored) = part.phase else { continue };
             let of_topic = || parts.iter().filter(|one| *one.topic == *place.0);

@@ -18,10 +18,11 @@ mod unpack;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::cluster::{BrokerId, Cluster, Event};
+use super::cluster::{BrokerId, COORDINATOR, Cluster, Event};
 use super::messages::offsets::{EARLIEST, LATEST};
 use super::messages::{errors, fetch, offsets};
 use super::wire::Uuid;
@@ -34,6 +35,7 @@ use crate::limits::{
 use crate::proto::shared::record::{As, Lines};
 
 use group::Group;
+use group::classic::Classic;
 use member::Member;
 pub(super) use part::Span;
 use part::{Locate, Part, Phase};
@@ -93,6 +95,12 @@ pub(super) enum Ask {
     Coordinator,
     /// A heartbeat.
     Beat,
+    /// To be a member of a classic group, to have a share of its partitions, to be there still, and
+    /// to leave.
+    Join,
+    Sync,
+    There,
+    Leave,
     /// That these offsets are kept.
     Commit(Vec<(Place, i64)>),
     /// Which are.
@@ -115,6 +123,9 @@ pub(super) struct Consumer {
     setup: Setup,
     pub(super) cluster: Cluster<Ask>,
     parts: BTreeMap<Place, Part>,
+    /// The cluster that was read, and whether that is not saved.
+    before: Option<String>,
+    is_new_cluster: bool,
     /// The identity of each topic that was seen.
     topics: BTreeMap<Arc<str>, Uuid>,
     /// Brokers that owe records.
@@ -130,12 +141,16 @@ pub(super) struct Consumer {
     /// What is wrong with a topic.
     error: Option<String>,
     group: Option<Group>,
+    /// Where the members of the group share partitions out among themselves.
+    classic: Option<Box<Classic>>,
 }
 
 impl Consumer {
     /// A consumer; in a group it is `member`, if it was one before.
     pub(super) fn new(setup: Setup, mut cluster: Cluster<Ask>, member: Option<Member>) -> Self {
         let group = setup.group.clone();
+        let kept = member.as_ref().and_then(|member| Some((member, member.classic.as_ref()?)));
+        let classic = kept.map(|(member, kept)| Box::new(Classic::resumed(member, kept)));
         let group = group.map(|name| Group::new(name, setup.note.clone(), member));
         setup.topics.iter().for_each(|topic| cluster.want(topic));
         Self {
@@ -144,6 +159,8 @@ impl Consumer {
             setup,
             cluster,
             parts: BTreeMap::new(),
+            before: None,
+            is_new_cluster: false,
             topics: BTreeMap::new(),
             fetching: BTreeSet::new(),
             flights: 0,
@@ -152,6 +169,7 @@ impl Consumer {
             counts: InputCounts::default(),
             error: None,
             group,
+            classic,
         }
     }
 
@@ -160,7 +178,11 @@ impl Consumer {
         self.cluster.tick(now);
         while let Some(event) = self.cluster.poll_event() {
             match event {
-                Event::Metadata => self.take_metadata(),
+                Event::Metadata => {
+                    self.take_cluster(now);
+                    self.take_metadata();
+                    self.classic.iter_mut().for_each(|classic| classic.topics_changed());
+                }
                 Event::Lost(asks) => asks.into_iter().for_each(|ask| self.lost(ask, now)),
                 Event::Answer { broker, kind, version, body } => {
                     self.answered(broker, kind, version, body, now);
@@ -184,7 +206,11 @@ impl Consumer {
             let broker = leader.and_then(|leader| self.cluster.retry_at(leader));
             part.retry_at.max(broker.unwrap_or_default())
         });
-        let group = self.group.as_ref().map(Group::deadline);
+        let group = self.group.as_ref().map(|group| {
+            let classic = self.classic.as_ref().map(|classic| classic.deadline());
+            let at = group.deadline().min(classic.unwrap_or(Mono(Duration::MAX)));
+            at.max(self.cluster.retry_at(COORDINATOR).unwrap_or_default())
+        });
         parts.chain(self.cluster.deadline(now)).chain(group).filter(|at| *at > now).min()
     }
 
@@ -278,6 +304,37 @@ impl Consumer {
     /// Whether there may be lines.
     pub(super) fn has_lines(&self) -> bool {
         self.parts.values().any(Part::has_pending)
+    }
+
+    /// Says which cluster was read last time.
+    pub(super) fn expect_cluster(&mut self, id: String) {
+        self.before = Some(id);
+    }
+
+    /// The cluster that is read, where it is to be saved.
+    pub(super) fn cluster_to_save(&mut self) -> Option<&str> {
+        let is_new = std::mem::take(&mut self.is_new_cluster);
+        self.before.as_deref().filter(|_| is_new)
+    }
+
+    /// Another cluster has other records under the same names.
+    fn take_cluster(&mut self, now: Mono) {
+        let Some(id) = self.cluster.id().filter(|id| self.before.as_deref() != Some(*id)) else {
+            return;
+        };
+        let id = id.to_string();
+        if let Some(before) = self.before.replace(id.clone()) {
+            log::warn!(
+                "{}: the brokers are of cluster {id}, not of {before} as before: its topics are \
+                 read as for the first time, as `start` says; if that is not meant, correct \
+                 `brokers`",
+                self.setup.name
+            );
+            self.topics.clear();
+            self.parts.clear();
+            self.begin_anew(now);
+        }
+        self.is_new_cluster = true;
     }
 
     fn take_metadata(&mut self) {

@@ -21,6 +21,7 @@ use super::unpack::tests::pack;
 use super::*;
 use crate::proto::kafka::cluster::Command;
 
+mod classic;
 mod group;
 
 const START: Mono = Mono(Duration::from_secs(100));
@@ -58,6 +59,7 @@ struct Seat {
 
 /// Brokers 0 and 1, of which partition N is led by N mod 2, until `moved`.
 struct Brokers {
+    cluster: &'static str,
     id: u128,
     logs: Vec<Log>,
     moved: bool,
@@ -70,6 +72,8 @@ struct Brokers {
     seat: Seat,
     /// What answers questions about a group, and who asks them.
     coordinator: group::Coordinator,
+    /// Where members share partitions out among themselves.
+    classic: Option<classic::Coordinator>,
     /// Answers are given in pieces of so many bytes.
     piece: usize,
 }
@@ -118,6 +122,7 @@ fn packed(batch: &[u8], codec: u8) -> Bytes {
 impl Brokers {
     fn new(partitions: usize) -> Self {
         Self {
+            cluster: "c",
             id: 42,
             logs: (0..partitions).map(|_| Log::default()).collect(),
             moved: false,
@@ -126,6 +131,7 @@ impl Brokers {
             asked: vec![0; partitions],
             seat: Seat::default(),
             coordinator: group::Coordinator::default(),
+            classic: None,
             piece: usize::MAX,
         }
     }
@@ -157,7 +163,14 @@ impl Brokers {
         ((at + usize::from(self.moved)) % 2) as i32
     }
 
-    fn answer(&mut self, broker: i32, key: i16, version: i16, body: &mut Bytes) -> BytesMut {
+    /// `None` for a request whose answer waits for others.
+    fn answer(
+        &mut self,
+        broker: i32,
+        key: i16,
+        version: i16,
+        body: &mut Bytes,
+    ) -> Option<BytesMut> {
         let mut out = BytesMut::new();
         match key {
             18 => {
@@ -168,9 +181,14 @@ impl Brokers {
                         .with_max_version(max)
                 };
                 let keys = vec![range(1, 4, 17), range(2, 1, 8), range(3, 0, 12)];
-                let of_groups = [(8, 2, 10), (9, 1, 10), (10, 0, 6), (68, 0, 1)];
-                let of_groups = of_groups.map(|(key, min, max)| range(key, min, max));
-                let keys = [keys, of_groups.to_vec()].concat();
+                let of_groups = [(8, 2, 10), (9, 1, 10), (10, 0, 6)];
+                let by_way: &[(i16, i16, i16)] = match self.classic {
+                    Some(_) => &[(11, 0, 9), (12, 0, 4), (13, 0, 5), (14, 0, 5)],
+                    None => &[(68, 0, 1)],
+                };
+                let of_groups = of_groups.iter().chain(by_way);
+                let of_groups = of_groups.map(|(key, min, max)| range(*key, *min, *max));
+                let keys = [keys, of_groups.collect()].concat();
                 let answer = m::ApiVersionsResponse::default().with_api_keys(keys);
                 answer.encode(&mut out, version).unwrap();
             }
@@ -182,13 +200,24 @@ impl Brokers {
                 let asked = ListOffsetsRequest::decode(body, version).unwrap();
                 self.offsets(asked).encode(&mut out, version).unwrap();
             }
+            8 if self.classic.is_some() => {
+                let asked = m::OffsetCommitRequest::decode(body, version).unwrap();
+                let classic = self.classic.as_mut().unwrap();
+                let error = classic.may_commit(&asked);
+                let answer = self.coordinator.commit_unless(&asked, error);
+                answer.encode(&mut out, version).unwrap();
+            }
+            11..=14 => {
+                let classic = self.classic.as_mut().unwrap();
+                return classic.answer(key, version, body);
+            }
             8 | 9 | 10 | 68 => self.coordinator.answer(key, version, body, &mut out),
             _ => {
                 let asked = FetchRequest::decode(body, version).unwrap();
                 self.fetch(broker, &asked).encode(&mut out, version).unwrap();
             }
         }
-        out
+        Some(out)
     }
 
     fn metadata(&self) -> m::MetadataResponse {
@@ -213,7 +242,7 @@ impl Brokers {
             .with_partitions(parts.collect());
         m::MetadataResponse::default()
             .with_brokers(vec![broker(0), broker(1)])
-            .with_cluster_id(Some(StrBytes::from_static_str("c")))
+            .with_cluster_id(Some(StrBytes::from_static_str(self.cluster)))
             .with_topics(vec![topic])
     }
 
@@ -328,13 +357,15 @@ impl Brokers {
                 2 | 9 => version >= 6,
                 8 => version >= 8,
                 10 => version >= 3,
+                11 => version >= 6,
+                12..=14 => version >= 4,
                 68 => true,
                 _ => version >= 12,
             };
             let mut body = frame.clone();
             let header = m::RequestHeader::decode(&mut body, if flexible { 2 } else { 1 }).unwrap();
             let id = broker.max(0);
-            let answer = self.answer(id, key, version, &mut body);
+            let Some(answer) = self.answer(id, key, version, &mut body) else { return };
             let _ = unread.split_to(4 + len);
             let tags: &[u8] = if flexible && key != 18 { b"\0" } else { b"" };
             let length = (4 + tags.len() + answer.len()) as u32;
@@ -574,4 +605,24 @@ fn a_topic_made_anew_is_read_from_its_beginning_and_is_another_origin() {
     let handed = work(&mut consumer, &mut brokers, &mut now, &stored);
     assert_eq!(all(&handed, 0), "new 0\nnew 1\nnew 2\n");
     assert_ne!(consumer.origin(&("t".into(), 0)), before);
+}
+
+#[test]
+fn another_cluster_is_said_and_its_topics_are_read_as_for_the_first_time() {
+    let mut brokers = Brokers::new(1);
+    brokers.append(0, &["old 0", "old 1"], 0);
+    let (mut consumer, mut now) = (consumer(Begin::Beginning), START);
+    assert_eq!(all(&work(&mut consumer, &mut brokers, &mut now, &nothing), 0), "old 0\nold 1\n");
+    assert_eq!(consumer.cluster_to_save(), Some("c"));
+    assert_eq!(consumer.cluster_to_save(), None);
+    let before = consumer.origin(&("t".into(), 0));
+    // It has the same topic, even under the same identity.
+    brokers.cluster = "d";
+    brokers.logs[0].batches.clear();
+    brokers.append(0, &["new 0", "new 1", "new 2"], 0);
+    now = now + crate::limits::METADATA_AGE;
+    let handed = work(&mut consumer, &mut brokers, &mut now, &nothing);
+    assert_eq!(all(&handed, 0), "new 0\nnew 1\nnew 2\n");
+    assert_ne!(consumer.origin(&("t".into(), 0)), before);
+    assert_eq!(consumer.cluster_to_save(), Some("d"));
 }

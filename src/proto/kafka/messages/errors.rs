@@ -40,7 +40,8 @@ const KNOWN: &[(i16, &str, &str)] = &[
     (
         23,
         "INCONSISTENT_GROUP_PROTOCOL",
-        "the other members share partitions out in other ways: use a group of our own",
+        "other members do not share partitions out by range or cooperative-sticky: set one of \
+         these there (partition.assignment.strategy), or name another group here",
     ),
     (24, "INVALID_GROUP_ID", "no group can have this name"),
     (25, "UNKNOWN_MEMBER_ID", "the group has gone on without us"),
@@ -70,6 +71,7 @@ const KNOWN: &[(i16, &str, &str)] = &[
     (78, "OFFSET_NOT_AVAILABLE", "the leader has just changed"),
     (79, "MEMBER_ID_REQUIRED", "the group gives out an identity first"),
     (81, "GROUP_MAX_SIZE_REACHED", "raise the broker's group.max.size, or run fewer members"),
+    (82, "FENCED_INSTANCE_ID", "another process has taken our place in the group"),
     (87, "INVALID_RECORD", "the broker refuses the records, as of a compacted topic without keys"),
     (89, "THROTTLING_QUOTA_EXCEEDED", "the quota is used up"),
     (90, "PRODUCER_FENCED", "another producer has taken over our identity"),

@@ -185,6 +185,8 @@ pub(in crate::proto::kafka) struct Committed {
     pub(in crate::proto::kafka) topic: String,
     pub(in crate::proto::kafka) index: i32,
     pub(in crate::proto::kafka) offset: i64,
+    /// What was kept with it.
+    pub(in crate::proto::kafka) note: Option<String>,
     pub(in crate::proto::kafka) error: i16,
 }
 
@@ -203,10 +205,10 @@ pub(in crate::proto::kafka) fn read_offsets(
             if version >= 5 {
                 reader.i32()?;
             }
-            reader.text_or_null()?;
+            let note = reader.text_or_null()?;
             let error = reader.i16()?;
             reader.tags()?;
-            Ok(Committed { topic: topic.clone(), index, offset, error })
+            Ok(Committed { topic: topic.clone(), index, offset, note, error })
         })?;
         reader.tags()?;
         Ok(parts)

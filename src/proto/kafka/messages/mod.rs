@@ -3,6 +3,7 @@
 
 pub(super) mod api_versions;
 pub(super) mod authentication;
+pub(super) mod classic;
 pub(super) mod errors;
 pub(super) mod fetch;
 pub(super) mod group;
@@ -10,8 +11,11 @@ pub(super) mod metadata;
 pub(super) mod offsets;
 pub(super) mod produce;
 pub(super) mod producers;
+pub(super) mod subscription;
 #[cfg(test)]
 mod tests;
+
+use std::time::Duration;
 
 use super::wire::{Malformed, Reader, Writer};
 
@@ -26,6 +30,8 @@ pub(super) struct Api {
     pub(super) versions: (i16, i16),
     /// The first flexible version.
     pub(super) flexible_from: i16,
+    /// How much longer than others its answer may take.
+    pub(super) patience: Duration,
 }
 
 /// No version of such a request is flexible.
@@ -33,7 +39,11 @@ pub(super) const NEVER: i16 = i16::MAX;
 
 impl Api {
     const fn new(key: i16, name: &'static str, versions: (i16, i16), flexible_from: i16) -> Self {
-        Self { key, name, versions, flexible_from }
+        Self { key, name, versions, flexible_from, patience: Duration::ZERO }
+    }
+
+    const fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Whether a version is flexible.

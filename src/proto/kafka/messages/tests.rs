@@ -255,6 +255,15 @@ proptest! {
         }
         let _ = offsets::read_epoch_end(&mut reader(offsets::EPOCH_END, 4));
         let _ = producers::read_describe(&mut reader(producers::DESCRIBE, 0));
+        for v in versions(classic::JOIN) {
+            let _ = classic::read_join(&mut reader(classic::JOIN, v), v);
+        }
+        for v in versions(classic::SYNC) {
+            let _ = classic::read_sync(&mut reader(classic::SYNC, v));
+            let _ = classic::read_beat(&mut reader(classic::BEAT, v));
+        }
+        let _ = subscription::read(bytes.clone());
+        let _ = subscription::read_share(bytes.clone());
         let _ = authentication::read_authenticate(&mut reader(authentication::AUTHENTICATE, 2), 2);
     }
 }
@@ -401,6 +410,7 @@ fn committed_offsets_are_understood() {
         assert_eq!(read.topics.unwrap()[0].partition_indexes, [3, 4]);
         let part = OffsetFetchResponsePartition::default()
             .with_partition_index(3)
+            .with_metadata(Some(text("note")))
             .with_committed_offset(900);
         let topic = OffsetFetchResponseTopic::default()
             .with_name(topic_name("a"))
@@ -408,7 +418,162 @@ fn committed_offsets_are_understood() {
         let answer = OffsetFetchResponse::default().with_topics(vec![topic]);
         let mut reader = written_by_them(group::OFFSETS, version, &answer);
         let (error, parts) = group::read_offsets(&mut reader, version).unwrap();
-        let committed = group::Committed { topic: "a".into(), index: 3, offset: 900, error: 0 };
+        let (topic, note) = ("a".into(), Some("note".into()));
+        let committed = group::Committed { topic, index: 3, offset: 900, note, error: 0 };
         assert_eq!((error, parts, reader.left()), (0, vec![committed], 0));
     }
+}
+
+#[test]
+fn joining_a_classic_group_is_understood() {
+    use theirs::join_group_response::JoinGroupResponseMember;
+    use theirs::{JoinGroupRequest, JoinGroupResponse};
+    for version in versions(classic::JOIN) {
+        let join = classic::Join {
+            group: "g",
+            session: 45_000,
+            patience: 60_000,
+            member: "m",
+            offers: &[("range", vec![1, 2]), ("cooperative-sticky", vec![])],
+        };
+        let read: JoinGroupRequest =
+            read_by_them(classic::JOIN, version, |w| classic::write_join(w, version, &join));
+        assert_eq!((read.group_id.as_str(), read.member_id.as_str()), ("g", "m"));
+        assert_eq!((read.session_timeout_ms, read.rebalance_timeout_ms), (45_000, 60_000));
+        assert_eq!((read.protocol_type.as_str(), read.group_instance_id), ("consumer", None));
+        let offers: Vec<_> =
+            read.protocols.iter().map(|one| (one.name.as_str(), one.metadata.to_vec())).collect();
+        assert_eq!(offers, join.offers);
+        let member = JoinGroupResponseMember::default().with_member_id(text("m"));
+        let member = member.with_metadata(Bytes::from_static(b"data"));
+        let answer = JoinGroupResponse::default()
+            .with_error_code(79)
+            .with_generation_id(6)
+            .with_protocol_name(Some(text("range")))
+            .with_leader(text("l"))
+            .with_member_id(text("m"))
+            .with_members(vec![member]);
+        let mut reader = written_by_them(classic::JOIN, version, &answer);
+        let read = classic::read_join(&mut reader, version).unwrap();
+        let members = vec![("m".to_string(), Bytes::from_static(b"data"))];
+        let (protocol, leader, member) = ("range".into(), "l".into(), "m".into());
+        let joined =
+            classic::Joined { error: 79, generation: 6, protocol, leader, member, members };
+        assert_eq!(read, joined);
+    }
+}
+
+#[test]
+fn shares_heartbeats_and_leaving_of_a_classic_group_are_understood() {
+    use theirs::{
+        HeartbeatRequest, HeartbeatResponse, LeaveGroupRequest, LeaveGroupResponse,
+        SyncGroupRequest, SyncGroupResponse,
+    };
+    for version in versions(classic::SYNC) {
+        let shares = [("a".to_string(), vec![1]), ("b".to_string(), vec![])];
+        let read: SyncGroupRequest = read_by_them(classic::SYNC, version, |writer| {
+            classic::write_sync(writer, version, ("g", 6, "m"), &shares);
+        });
+        let who = (read.group_id.as_str(), read.generation_id, read.member_id.as_str());
+        assert_eq!(who, ("g", 6, "m"));
+        let found: Vec<_> = read
+            .assignments
+            .iter()
+            .map(|one| (one.member_id.to_string(), one.assignment.to_vec()))
+            .collect();
+        assert_eq!(found, shares);
+        let answer = SyncGroupResponse::default().with_error_code(27);
+        let answer = answer.with_assignment(Bytes::from_static(b"share"));
+        let mut reader = written_by_them(classic::SYNC, version, &answer);
+        let read = classic::read_sync(&mut reader).unwrap();
+        assert_eq!(read, (27, Bytes::from_static(b"share")));
+    }
+    for version in versions(classic::BEAT) {
+        let read: HeartbeatRequest = read_by_them(classic::BEAT, version, |writer| {
+            classic::write_beat(writer, version, ("g", 6, "m"));
+        });
+        let who = (read.group_id.as_str(), read.generation_id, read.member_id.as_str());
+        assert_eq!(who, ("g", 6, "m"));
+        let answer = HeartbeatResponse::default().with_error_code(22);
+        let mut reader = written_by_them(classic::BEAT, version, &answer);
+        assert_eq!(classic::read_beat(&mut reader), Ok(22));
+    }
+    for version in versions(classic::LEAVE) {
+        let read: LeaveGroupRequest = read_by_them(classic::LEAVE, version, |writer| {
+            classic::write_leave(writer, version, "g", "m");
+        });
+        let id = read.members.first().map_or(&read.member_id, |member| &member.member_id);
+        assert_eq!((read.group_id.as_str(), id.as_str()), ("g", "m"));
+        let answer = LeaveGroupResponse::default().with_error_code(25);
+        let mut reader = written_by_them(classic::LEAVE, version, &answer);
+        assert_eq!(classic::read_beat(&mut reader), Ok(25));
+    }
+}
+
+fn their_parts<T>(parts: &subscription::Parts, make: impl Fn(&str, Vec<i32>) -> T) -> Vec<T> {
+    parts.iter().map(|(topic, parts)| make(topic, parts.clone())).collect()
+}
+
+proptest! {
+    /// What members say to each other, in the versions of Java's clients and librdkafka.
+    #[test]
+    fn what_members_say_to_each_other_is_understood(
+        topics in proptest::collection::vec("[a-z]{1,9}", 0..4),
+        owned in proptest::collection::vec(("[a-z]{1,9}", proptest::collection::vec(0..99, 0..4)), 0..4),
+        generation in -1..1000,
+    ) {
+        use theirs::consumer_protocol_assignment::TopicPartition as Assigned;
+        use theirs::consumer_protocol_subscription::TopicPartition as Owned;
+        use theirs::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
+        let ours = subscription::Subscription { topics, owned, generation };
+        let written = Bytes::from(subscription::write(&ours));
+        prop_assert_eq!(&subscription::read(written.clone()).unwrap(), &ours);
+        let version = i16::from_be_bytes(*written.first_chunk().unwrap());
+        let read = ConsumerProtocolSubscription::decode(&mut written.slice(2..), version).unwrap();
+        let topics: Vec<_> = read.topics.iter().map(ToString::to_string).collect();
+        let parts = |part: &Owned| (part.topic.to_string(), part.partitions.clone());
+        let parts: Vec<_> = read.owned_partitions.iter().map(parts).collect();
+        prop_assert_eq!((&topics, &parts), (&ours.topics, &ours.owned));
+        prop_assert_eq!(read.generation_id, generation);
+        // An assignor of Java before 3.4 looks for the generation here.
+        prop_assert_eq!(&read.user_data.unwrap()[..], generation.to_be_bytes());
+        for version in 0..=3_i16 {
+            let data = [&[9, 9][..], &generation.to_be_bytes()].concat();
+            let theirs = ConsumerProtocolSubscription::default()
+                .with_topics(ours.topics.iter().map(|topic| text(topic)).collect())
+                .with_user_data(Some(data.into()));
+            let owned = their_parts(&ours.owned, |topic, parts| {
+                Owned::default().with_topic(topic_name(topic)).with_partitions(parts)
+            });
+            let theirs = if version >= 1 { theirs.with_owned_partitions(owned) } else { theirs };
+            let theirs = if version >= 2 { theirs.with_generation_id(generation) } else { theirs };
+            let mut bytes = BytesMut::from(&version.to_be_bytes()[..]);
+            theirs.encode(&mut bytes, version).unwrap();
+            let read = subscription::read(bytes.freeze()).unwrap();
+            let owned = if version >= 1 { ours.owned.clone() } else { Vec::new() };
+            prop_assert_eq!(&read, &subscription::Subscription { owned, ..ours.clone() });
+        }
+        let share = Bytes::from(subscription::write_share(&ours.owned));
+        prop_assert_eq!(&subscription::read_share(share.clone()).unwrap(), &ours.owned);
+        let read = ConsumerProtocolAssignment::decode(&mut share.slice(2..), 0).unwrap();
+        let parts = |part: &Assigned| (part.topic.to_string(), part.partitions.clone());
+        let parts: Vec<_> = read.assigned_partitions.iter().map(parts).collect();
+        prop_assert_eq!(parts, ours.owned.clone());
+        for version in 0..=3_i16 {
+            let assigned = their_parts(&ours.owned, |topic, parts| {
+                Assigned::default().with_topic(topic_name(topic)).with_partitions(parts)
+            });
+            let theirs = ConsumerProtocolAssignment::default().with_assigned_partitions(assigned);
+            let mut bytes = BytesMut::from(&version.to_be_bytes()[..]);
+            theirs.encode(&mut bytes, version).unwrap();
+            prop_assert_eq!(&subscription::read_share(bytes.freeze()).unwrap(), &ours.owned);
+        }
+    }
+}
+
+#[test]
+fn nothing_at_all_is_no_share_and_a_version_below_zero_is_refused() {
+    assert_eq!(subscription::read_share(Bytes::new()), Ok(Vec::new()));
+    assert!(subscription::read_share(Bytes::from_static(&[0xff; 12])).is_err());
+    assert!(subscription::read(Bytes::from_static(&[0xff; 20])).is_err());
 }

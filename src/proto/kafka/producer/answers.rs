@@ -187,7 +187,7 @@ impl Producer {
         }
     }
 
-    fn stop_as_fenced(&mut self) {
+    pub(super) fn stop_as_fenced(&mut self) {
         self.stopped = Some(
             "another process produces with the identity that this output has: is the spool's \
              folder a copy that a second daemon uses too? Stop one of the two, and give the copy \

@@ -19,6 +19,7 @@ pub mod assign;
 mod chunk;
 #[cfg(test)]
 mod fake;
+mod identity;
 mod partition;
 mod state;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::assign::Assigner;
+use self::identity::Earlier;
 use self::partition::{Partition, Phase, Unanswered};
 use self::state::State;
 use self::topics::Topics;
@@ -107,6 +109,8 @@ pub(super) struct Producer {
     identity_at: Mono,
     /// The cluster that the state is of.
     of_cluster: Option<String>,
+    /// What an earlier process of this identity can have sent.
+    earlier: Earlier,
     /// Whether brokers say which sequence they had last.
     can_ask: bool,
     pieces: VecDeque<Piece>,
@@ -139,6 +143,7 @@ impl Producer {
             asks_identity: false,
             identity_at: Mono::default(),
             of_cluster: None,
+            earlier: Earlier::Anything,
             can_ask: true,
             pieces: VecDeque::new(),
             first_piece: 0,
@@ -158,10 +163,12 @@ impl Producer {
         producer
     }
 
-    /// Goes on from what was kept with the position. Before any lines are given.
-    pub(super) fn restore(&mut self, notes: &[String]) {
+    /// Goes on from what was kept with the position; an earlier process had lines up to the number
+    /// `held_to`, without it. Before any lines are given.
+    pub(super) fn restore(&mut self, notes: &[String], held_to: u64) {
         match State::decode(notes) {
             Some(state) => {
+                self.earlier = Earlier::LinesTo(held_to);
                 self.identity = state.producer;
                 self.of_cluster = state.cluster;
                 for topic in &state.topics {
@@ -223,6 +230,9 @@ impl Producer {
 
     fn take(&mut self, batch: &Batch) -> bool {
         if self.topics.known.iter().any(|topic| topic.grows_to.is_some()) {
+            return false;
+        }
+        if !self.is_free_for(batch) {
             return false;
         }
         let number = self.first_piece + self.pieces.len() as u64;
@@ -391,7 +401,7 @@ impl Producer {
     /// sent lines there all the same: the state is up to a second old.
     fn phase_of_new(&self) -> Phase {
         match self.setup.keeps_state && self.can_ask {
-            true => Phase::Unknown { start: true },
+            true => Phase::Unknown { start: self.earlier != Earlier::Nothing },
             false => Phase::Ready,
         }
     }
@@ -410,32 +420,6 @@ impl Producer {
                 let new = Partition::new(topics::index(at), 0, VecDeque::new(), phase);
                 topic.partitions.push(new);
             }
-        }
-        self.change();
-    }
-
-    fn ask_identity(&mut self, now: Mono) {
-        if self.identity.is_some() || self.asks_identity || now < self.identity_at {
-            return;
-        }
-        let Some(broker) = self.cluster.ready() else { return self.cluster.connect_any(now) };
-        let Some(version) = self.cluster.version(broker, producers::INIT, now) else {
-            self.error = Some("the brokers give out no producer ids: they are too old".into());
-            return;
-        };
-        let call = (producers::INIT, version);
-        self.asks_identity = true;
-        self.cluster.send(broker, call, Ask::Identity, now, |writer| {
-            producers::write_init(writer, version);
-        });
-    }
-
-    /// Begins with a new identity: what is in doubt is sent again.
-    fn renew_identity(&mut self) {
-        self.identity = None;
-        for partition in self.topics.all_mut() {
-            partition.begin_at(0);
-            partition.phase = Phase::Ready;
         }
         self.change();
     }
@@ -529,25 +513,6 @@ impl Producer {
         self.cluster.send(broker, call, Ask::End(topic, at), now, |writer| {
             offsets::write_epoch_end(writer, version, &asks);
         });
-    }
-
-    /// Nobody tells what partitions have: a new identity is what is left.
-    fn cannot_ask(&mut self, why: &str) {
-        let asked = |p: &Partition| p.phase != Phase::Ready;
-        let in_doubt = |p: &Partition| asked(p) && (p.base > 0 || !p.unanswered.is_empty());
-        let in_doubt = self.topics.all().any(|(_, _, partition)| in_doubt(partition));
-        if self.can_ask {
-            log::warn!(
-                "{}: {why}: lines are delivered at least once, not exactly once. It needs brokers \
-                 from 3.0 on and the right to READ the topic",
-                self.setup.name
-            );
-        }
-        self.can_ask = false;
-        match in_doubt {
-            true => self.renew_identity(),
-            false => self.topics.all_mut().for_each(|p| p.phase = Phase::Ready),
-        }
     }
 
     /// Sends the batches that are to be sent, those of one broker together.

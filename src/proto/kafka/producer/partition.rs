@@ -145,6 +145,11 @@ impl Partition {
         self.waiting.is_empty() && self.unanswered.is_empty()
     }
 
+    /// Whether it has lines of ours already that have not come yet.
+    pub(super) fn expects_more(&self) -> bool {
+        self.skip > self.waiting.iter().map(|chunk| u64::from(chunk.count)).sum()
+    }
+
     /// Whether a request with a batch of it is under way.
     pub(super) fn is_sent(&self) -> bool {
         self.unanswered.iter().any(|batch| batch.sent)

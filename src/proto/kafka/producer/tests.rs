@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::assign::{Assigner, Partitioning};
 use super::fake::{Fake, Request};
 use super::{Producer, Setup};
-use crate::batch::{Batch, count_lines};
+use crate::batch::{Batch, Numbers, count_lines};
 use crate::clock::Mono;
 use crate::format::Formatter;
 use crate::format::plan::FormatPlan;
@@ -28,6 +28,8 @@ struct World {
     topic: String,
     how: Partitioning,
     keeps: bool,
+    /// What the spool held when the process began.
+    held_to: u64,
     durable: Durable,
     producer: Producer,
     /// Completed lines, and the batches behind them that the producer may have.
@@ -73,6 +75,7 @@ impl World {
             topic: topic.into(),
             how,
             keeps: true,
+            held_to: lines as u64,
             durable: (0, Vec::new()),
             position: 0,
             refused: 0,
@@ -89,7 +92,7 @@ impl World {
         let ids: Vec<_> = self.connections.keys().copied().collect();
         ids.into_iter().for_each(|id| self.cut(id));
         self.producer = producer(&self.topic, &self.how, self.keeps, self.now);
-        self.producer.restore(&self.durable.1.clone());
+        self.producer.restore(&self.durable.1.clone(), self.held_to);
         self.position = self.durable.0;
         self.queue.clear();
     }
@@ -106,10 +109,14 @@ impl World {
         let queued: usize = self.queue.iter().map(|batch| batch.lines as usize).sum();
         let mut next = self.position + queued;
         while self.queue.len() < 4 && next < self.lines.len() {
-            let end = (next + self.rng.usize(1..=40)).min(self.lines.len());
+            let held_to = self.held_to as usize;
+            let most = if next < held_to { held_to } else { usize::MAX };
+            let end = (next + self.rng.usize(1..=40)).min(most).min(self.lines.len());
             let text = self.lines[next..end].join("\n") + "\n";
             let lines = count_lines(text.as_bytes());
-            self.queue.push_back(Batch::new(text.into(), lines, "in".into(), UNIX_EPOCH));
+            let numbers = Some(Numbers { first: next as u64, last: end as u64 - 1 });
+            let batch = Batch::new(text.into(), lines, "in".into(), UNIX_EPOCH);
+            self.queue.push_back(Batch { numbers, ..batch });
             next = end;
         }
     }
@@ -421,6 +428,36 @@ fn a_second_daemon_with_a_copy_of_the_spool_makes_one_of_the_two_stop() {
     }
     let error = one.producer.error().unwrap();
     assert!(error.contains("a copy that a second daemon uses too? Stop one"), "{error}");
+}
+
+/// The first daemon goes on before the second one is started, so that at its start the second one
+/// finds lines of its identity that it never had.
+#[test]
+fn a_copy_of_the_spool_that_is_started_later_passes_none_of_its_own_lines_over() {
+    for seed in 0..40 {
+        let mut one = World::new(cluster("t", 3), 4000, "t", Partitioning::Runs, seed);
+        while one.position < 500 {
+            one.step();
+        }
+        one.checkpoint(false);
+        let (durable, held_to) = (one.durable.clone(), 800);
+        while one.position < 3000 {
+            one.step();
+        }
+        let fake = std::mem::replace(&mut one.fake, Fake::new(3));
+        let mut two = World::new(fake, 4000, "t", Partitioning::Runs, seed);
+        (two.durable, two.held_to) = (durable, held_to);
+        // Up to there both have the same lines.
+        (800..4000).for_each(|at| two.lines[at] = format!("{}", 10_000 + at));
+        two.crash();
+        for _ in 0..300 {
+            two.step();
+        }
+        let error = two.producer.error().unwrap();
+        assert!(error.contains("a copy that a second daemon uses too? Stop one"), "{error}");
+        assert!(two.position <= 800, "{}", two.position);
+        assert!(two.logs("t").iter().flatten().all(|line| *line < 10_000));
+    }
 }
 
 #[test]

@@ -14,14 +14,17 @@ use proptest::prelude::*;
 use super::*;
 use crate::proto::kafka::consumer::member::Member;
 
-const PARTS: i32 = 5;
+pub(super) const PARTS: i32 = 5;
 
 /// The coordinator of the group.
 #[derive(Debug, Default)]
 pub(super) struct Coordinator {
     epoch: i32,
     members: BTreeMap<String, Known>,
-    committed: BTreeMap<i32, i64>,
+    pub(super) committed: BTreeMap<i32, i64>,
+    notes: BTreeMap<i32, StrBytes>,
+    /// Offsets may go back.
+    pub(super) loose: bool,
     /// So many answers are refused, as by one that has just started.
     busy: usize,
 }
@@ -118,7 +121,6 @@ impl Coordinator {
     }
 
     fn commit(&mut self, asked: &OffsetCommitRequest, busy: i16) -> OffsetCommitResponse {
-        use m::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
         let known = self.members.get(asked.member_id.as_str());
         let error = match known {
             _ if busy != 0 => busy,
@@ -126,12 +128,24 @@ impl Coordinator {
             Some(known) if known.epoch != asked.generation_id_or_member_epoch => 113,
             Some(_) => 0,
         };
+        self.commit_unless(asked, error)
+    }
+
+    pub(super) fn commit_unless(
+        &mut self,
+        asked: &OffsetCommitRequest,
+        error: i16,
+    ) -> OffsetCommitResponse {
+        use m::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
         let topic = &asked.topics[0];
         let mut parts = Vec::new();
         for part in &topic.partitions {
             if error == 0 {
                 let before = self.committed.insert(part.partition_index, part.committed_offset);
-                assert!(before.is_none_or(|before| before <= part.committed_offset));
+                let is_on = before.is_none_or(|before| before <= part.committed_offset);
+                assert!(is_on || self.loose);
+                let note = part.committed_metadata.clone().unwrap();
+                self.notes.insert(part.partition_index, note);
             }
             let answer = OffsetCommitResponsePartition::default();
             parts.push(answer.with_partition_index(part.partition_index).with_error_code(error));
@@ -147,6 +161,7 @@ impl Coordinator {
             OffsetFetchResponsePartition::default()
                 .with_partition_index(*index)
                 .with_committed_offset(self.committed.get(index).copied().unwrap_or(-1))
+                .with_metadata(self.notes.get(index).cloned())
         };
         let answer = OffsetFetchResponseTopic::default()
             .with_name(topic.name.clone())
@@ -156,12 +171,12 @@ impl Coordinator {
 }
 
 /// A host: its member file and its spool outlive the process.
-struct Host {
-    consumer: Option<Consumer>,
+pub(super) struct Host {
+    pub(super) consumer: Option<Consumer>,
     seat: Seat,
-    saved: Option<Member>,
+    pub(super) saved: Option<Member>,
     /// What is in the spool, and the next offset of each partition there.
-    spool: Vec<String>,
+    pub(super) spool: Vec<String>,
     next: BTreeMap<i32, i64>,
     /// What was handed over and is not durable.
     queue: Vec<(i32, Identity, i64, String)>,
@@ -169,13 +184,13 @@ struct Host {
 }
 
 impl Host {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (consumer, saved, drain) = (None, None, None);
         let (spool, next, queue) = (Vec::new(), BTreeMap::new(), Vec::new());
         Self { consumer, seat: Seat::default(), saved, spool, next, queue, drain }
     }
 
-    fn start(&mut self, now: Mono) {
+    pub(super) fn start(&mut self, now: Mono) {
         let setup = Setup { group: Some("g".into()), ..setup(Begin::Beginning) };
         let seeds = vec![("k".into(), 9092)];
         let cluster = Cluster::new(seeds, Duration::from_secs(30), false, now);
@@ -184,13 +199,13 @@ impl Host {
     }
 
     /// Ended between two steps: what was not durable is lost.
-    fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         self.consumer = None;
         self.queue.clear();
         self.drain = None;
     }
 
-    fn turn(&mut self, brokers: &mut Brokers, now: Mono) {
+    pub(super) fn turn(&mut self, brokers: &mut Brokers, now: Mono) {
         let Some(consumer) = &mut self.consumer else { return };
         consumer.advance(now);
         if let Some(member) = consumer.member_to_save() {
@@ -215,7 +230,7 @@ impl Host {
     }
 
     /// All that was handed over becomes durable.
-    fn sync(&mut self) {
+    pub(super) fn sync(&mut self) {
         let Some(consumer) = &mut self.consumer else { return };
         for (part, origin, next, text) in self.queue.drain(..) {
             self.spool.extend(text.lines().map(str::to_string));
@@ -229,7 +244,7 @@ impl Host {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Step {
+pub(super) enum Step {
     Turn,
     Sync(usize),
     Kill(usize),
@@ -239,7 +254,7 @@ enum Step {
     Busy,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => Just(Step::Turn),
         6 => (0..3_usize).prop_map(Step::Sync),
@@ -251,53 +266,69 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Lets hosts do these steps, and then gives all of them time; returns how many lines there are.
+pub(super) fn play(
+    brokers: &mut Brokers,
+    hosts: &mut [Host; 3],
+    steps: &[Step],
+    mut between: impl FnMut(&mut Brokers, usize, Mono),
+) -> usize {
+    let (mut now, mut lines) = (START, 0);
+    for (nth, step) in steps.iter().enumerate() {
+        now = now + Duration::from_millis(400);
+        between(brokers, nth, now);
+        match *step {
+            Step::Turn => hosts.iter_mut().for_each(|host| host.turn(brokers, now)),
+            Step::Sync(at) => hosts[at].sync(),
+            Step::Kill(at) => hosts[at].kill(),
+            Step::Leave(at) => {
+                if let Some(consumer) = &mut hosts[at].consumer {
+                    consumer.leave();
+                }
+            }
+            Step::Start(at) if hosts[at].consumer.is_none() => hosts[at].start(now),
+            Step::Start(_) => {}
+            Step::Append(at) => {
+                brokers.append(at, &[&format!("{lines}"), &format!("{}", lines + 1)], 0);
+                lines += 2;
+            }
+            Step::Busy => brokers.coordinator.busy = 2,
+        }
+    }
+    // All come back, and have their time.
+    for nth in 0..400 {
+        now = now + Duration::from_millis(400);
+        between(brokers, steps.len() + nth, now);
+        for host in hosts.iter_mut() {
+            if host.consumer.as_ref().is_some_and(Consumer::has_left) {
+                host.kill();
+            }
+            if host.consumer.is_none() {
+                host.start(now);
+            }
+            host.turn(brokers, now);
+            host.sync();
+        }
+    }
+    lines
+}
+
+/// The numbers of the lines in all spools.
+pub(super) fn there(hosts: &[Host]) -> Vec<usize> {
+    let each = hosts.iter().flat_map(|host| host.spool.iter().map(|line| line.parse().unwrap()));
+    let mut there: Vec<usize> = each.collect();
+    there.sort_unstable();
+    there
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
     fn every_line_is_in_one_spool_once_whatever_members_do(steps in vec(step(), 20..160)) {
         let mut brokers = Brokers::new(PARTS as usize);
         let mut hosts = [Host::new(), Host::new(), Host::new()];
-        let (mut now, mut lines) = (START, 0);
-        for step in steps {
-            now = now + Duration::from_millis(400);
-            match step {
-                Step::Turn => hosts.iter_mut().for_each(|host| host.turn(&mut brokers, now)),
-                Step::Sync(at) => hosts[at].sync(),
-                Step::Kill(at) => hosts[at].kill(),
-                Step::Leave(at) => {
-                    if let Some(consumer) = &mut hosts[at].consumer {
-                        consumer.leave();
-                    }
-                }
-                Step::Start(at) if hosts[at].consumer.is_none() => hosts[at].start(now),
-                Step::Start(_) => {}
-                Step::Append(at) => {
-                    brokers.append(at, &[&format!("{lines}"), &format!("{}", lines + 1)], 0);
-                    lines += 2;
-                }
-                Step::Busy => brokers.coordinator.busy = 2,
-            }
-        }
-        // All come back, and have their time.
-        for _ in 0..400 {
-            now = now + Duration::from_millis(400);
-            for host in &mut hosts {
-                if host.consumer.as_ref().is_some_and(Consumer::has_left) {
-                    host.kill();
-                }
-                if host.consumer.is_none() {
-                    host.start(now);
-                }
-                host.turn(&mut brokers, now);
-                host.sync();
-            }
-        }
-        let mut there: Vec<usize> = hosts
-            .iter()
-            .flat_map(|host| host.spool.iter().map(|line| line.parse().unwrap()))
-            .collect();
-        there.sort_unstable();
-        prop_assert_eq!(there, (0..lines).collect::<Vec<_>>());
+        let lines = play(&mut brokers, &mut hosts, &steps, |_, _, _| {});
+        prop_assert_eq!(there(&hosts), (0..lines).collect::<Vec<_>>());
         let committed: i64 = brokers.coordinator.committed.values().sum();
         prop_assert_eq!(committed, lines as i64);
     }
