@@ -178,7 +178,7 @@ fn the_documented_drop_in_lets_it_have_the_kernels_messages_groups_and_terminals
         configure(&machine, config, "");
         let journal = "journalctl --no-pager -u logweir -o cat";
         wait_for("the daemon to say so", || {
-            machine.run(journal).contains("input.kernel").then_some(())
+            machine.run(journal).contains("kernel: /dev/kmsg: ").then_some(())
         });
         configure(&machine, config, &documented_drop_in());
         wait_for("the first message of the kernel", || {

@@ -154,7 +154,7 @@ fn podman(root: &Path) -> Option<Vec<String>> {
     }
 }
 
-/// How many containers a test with a real runtime starts: LOGWEIR_TEST_CONTAINERS, as 200 for a storm.
+/// How many containers a test with a real runtime starts: LOGWEIR_TEST_CONTAINERS, or five.
 fn containers() -> u64 {
     let count = std::env::var("LOGWEIR_TEST_CONTAINERS").ok();
     count.and_then(|count| count.parse().ok()).unwrap_or(5)

@@ -54,7 +54,9 @@ fn messages(text: &str) -> Vec<String> {
         "queue active",
         "(root) CMD (run-parts /etc/cron.hourly)",
     ];
-    let apps = ["sshd", "cron", "postfix/smtpd", "kernel", "sudo", "postgres"];
+    // In names of files syslog-ng makes folders of slashes, which no message can do here.
+    let mail = if text.contains("@version") { "postfix" } else { "postfix/smtpd" };
+    let apps = ["sshd", "cron", mail, "kernel", "sudo", "postgres"];
     let mut messages = Vec::new();
     for facility in [0_usize, 1, 2, 3, 4, 7, 9, 10, 16, 23] {
         for severity in 0..8 {
@@ -235,7 +237,7 @@ fn through_syslog_ng(program: &Path, text: &str, tcp: bool) -> BTreeMap<PathBuf,
         .spawn()
         .unwrap();
     let mut syslog_ng = Killed(child);
-    let mut messages = messages("");
+    let mut messages = messages(text);
     messages.push("<13>Nov 27 10:00:00 h sentinel: the end".into());
     wait_for("syslog-ng to run", || {
         let ended = syslog_ng.0.try_wait().unwrap();

@@ -76,7 +76,15 @@ fn the_version_says_what_it_was_made_of() {
 
 #[test]
 fn a_broken_configuration_keeps_nobody_from_the_daemon() {
-    let daemon = Daemon::start("[output.all]\nfile = \"{dir}/all\"\n");
+    let port = free_port();
+    let daemon = Daemon::start(&format!(
+        "metrics = \"127.0.0.1:{port}\"\n#daemon\n[output.all]\nfile = \"{{dir}}/all\"\n"
+    ));
+    let refused = |count: u32| {
+        let line = format!("\nlogweir_reloads_refused_total {count}\n");
+        crate::metrics::get(port, "/metrics").contains(&line)
+    };
+    assert!(refused(0));
     let config = daemon.path("logweir.toml").display().to_string();
     let good = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, format!("{good}\n[output.b]\nfile = /nowhere\nfrom = [\n")).unwrap();
@@ -85,6 +93,7 @@ fn a_broken_configuration_keeps_nobody_from_the_daemon() {
     assert!(stderr(&output).contains("quote it: file = \"/nowhere\""), "{}", stderr(&output));
     daemon.wait_log("reload refused, the old configuration goes on:");
     daemon.wait_log("string values must be quoted");
+    crate::util::wait_for("the refusal to be counted", || refused(1).then_some(()));
     for args in [&["ctl", "status", "-c", &config][..], &["top", "--once", "-c", &config]] {
         let output = run(args, b"");
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

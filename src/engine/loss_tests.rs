@@ -104,8 +104,9 @@ fn lines_that_a_spool_drops_unread_are_reported_at_once_and_once() {
     // What was given to the output is in its memory, and not lost.
     let given = oldest(&world) - first;
     assert!(given * 10_000 > crate::limits::FEED_HIGH / 2, "{given}");
+    world.pass(seconds(55));
     (0..3).for_each(|_| world.lines(&lines));
-    world.pass(seconds(60));
+    world.pass(seconds(5));
     let all = oldest(&world) - given;
     assert_eq!(of_hub(&mut world), [("spool_full", all, false)]);
     assert!(all > first);

@@ -249,8 +249,8 @@ pub struct ReaderStatus {
     /// for it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub waits_since: Option<f64>,
-    /// Lines that were dropped before it has read them; what it has in memory is not lost. The ledger of its output counts them once
-    /// it comes to them.
+    /// Lines that were dropped before it has read them; what it has in memory is not lost. The
+    /// ledger of its output counts them once it comes to them.
     #[serde(default)]
     pub dropped_lines: u64,
 }

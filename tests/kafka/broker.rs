@@ -15,14 +15,22 @@ use crate::util::{free_port, skip_here, skip_missing, wait_for};
 pub struct Options {
     /// Listeners with TLS and SASL, and rights.
     pub secured: bool,
-    /// Groups that share partitions out by their members alone, and sessions of ten seconds.
-    pub classic: bool,
-    /// A broker before 4.0, of the jars that LOGWEIR_KAFKA_OLD_JARS names.
-    pub old: bool,
+    pub groups: Groups,
     /// Another identity of the cluster than that of other tests.
     pub other: bool,
     /// How long a member may be silent, in milliseconds; six seconds where it is 0.
     pub session: u32,
+}
+
+/// Who shares the partitions of a group out.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Groups {
+    #[default]
+    Brokers,
+    /// The members alone, whose sessions are of ten seconds.
+    Members,
+    /// The same, as the broker is from before 4.0, of the jars that LOGWEIR_KAFKA_OLD_JARS names.
+    OldBroker,
 }
 
 /// A record as the console consumer prints it.
@@ -41,6 +49,8 @@ pub struct Brokers {
     jars: PathBuf,
     dir: tempfile::TempDir,
     nodes: Vec<Node>,
+    /// The class of Java's console producer.
+    producer: &'static str,
 }
 
 struct Node {
@@ -59,7 +69,10 @@ const OTHER_CLUSTER: &str = "AAAAAAAAAAAAAAAAAAAAAg";
 impl Brokers {
     /// Starts so many brokers; `None`, said, where there are none to start.
     pub fn start(count: usize, options: Options) -> Option<Self> {
-        let name = if options.old { "LOGWEIR_KAFKA_OLD_JARS" } else { "LOGWEIR_KAFKA_JARS" };
+        let name = match options.groups {
+            Groups::OldBroker => "LOGWEIR_KAFKA_OLD_JARS",
+            _ => "LOGWEIR_KAFKA_JARS",
+        };
         let Some(jars) = std::env::var_os(name).map(PathBuf::from) else {
             skip_here(&format!("{name} names no folder with the jars of Apache Kafka"));
             return None;
@@ -72,7 +85,11 @@ impl Brokers {
         let dir = tempfile::tempdir().unwrap();
         let ports = || [free_port(), free_port(), free_port(), free_port()];
         let nodes = (1..=count).map(|id| Node { id, ports: ports(), child: None }).collect();
-        let mut brokers = Self { _turn: turn, jars, dir, nodes };
+        let producer = match options.groups {
+            Groups::OldBroker => "kafka.tools.ConsoleProducer",
+            _ => "org.apache.kafka.tools.ConsoleProducer",
+        };
+        let mut brokers = Self { _turn: turn, jars, dir, nodes, producer };
         if options.secured {
             brokers.certify();
         }
@@ -136,10 +153,10 @@ impl Brokers {
             self.folder(at).join("data").display(),
             if options.session == 0 { 6000 } else { options.session },
         );
-        if options.classic {
+        if options.groups == Groups::Members {
             text += "group.coordinator.rebalance.protocols=classic\n";
         }
-        if options.classic || options.old {
+        if options.groups != Groups::Brokers {
             text += "group.max.session.timeout.ms=10000\n";
         }
         let plain = format!("127.0.0.1:{plain}");
@@ -354,7 +371,7 @@ impl Brokers {
     /// The same, compressed.
     pub fn produce_packed(&self, topic: &str, text: &str, codec: &str) {
         let mut producer = self
-            .java("org.apache.kafka.tools.ConsoleProducer")
+            .java(self.producer)
             .args(["--bootstrap-server", &self.first(), "--topic", topic])
             .args(["--property", "parse.key=true", "--property", "key.separator=:"])
             .args(["--compression-codec", codec])

@@ -4,6 +4,7 @@
 //! lost in them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::driver::control::{Request, ask};
 use crate::driver::losses::zoned;
@@ -94,8 +95,8 @@ impl Past {
 
 impl Span {
     fn new(window: u64, count: u64, now: f64) -> Self {
-        // Times before 1970 and after any clock's end are cut to those.
-        let last = now.max(0.0) as u64 / window * window;
+        let now = Duration::try_from_secs_f64(now).unwrap_or_default().as_secs();
+        let last = now / window * window;
         let from = last.saturating_sub((count - 1) * window);
         Self { window, from, count, rows: Vec::new() }
     }

@@ -174,14 +174,15 @@ impl Reader {
             let mail = self.mailbox.take();
             self.take_mail(mail);
             let left = self.read();
+            let has_room = self.has_room();
             // All files that are there are asked for together: they say which follows which.
             if self.listed
-                && self.has_room()
+                && has_room
                 && let Some(inquiry) = self.core.inquire()
             {
                 self.set_barrier(inquiry);
             }
-            if left == Left::Nothing && self.keeps && self.progress.has_new() && self.has_room() {
+            if left == Left::Nothing && self.keeps && self.progress.has_new() && has_room {
                 self.set_barrier(Inquiry::default());
             }
             if self.is_first && self.listed && self.core.settle_first() {
@@ -191,9 +192,10 @@ impl Reader {
             self.save_where_due(false);
             match left {
                 Left::More => {}
-                Left::Nothing => self.rest(LONG),
-                Left::NoRoom if self.inlet.control().is_held() => self.rest(LONG),
-                Left::NoRoom => self.rest(BUSY),
+                Left::Nothing if has_room && self.has_told_all() => self.rest(LONG),
+                // The bell rings once something is taken again.
+                _ if self.inlet.control().is_held() => self.rest(LONG),
+                _ => self.rest(BUSY),
             }
         }
         self.finish();
@@ -225,9 +227,15 @@ impl Reader {
         self.mailbox.set_open(self.core.open_files());
     }
 
-    /// Whether the loop takes a message, or would if it were not busy.
+    /// Whether messages can be sent without a wait. What could not be sent is sent in a later turn,
+    /// so the thread must not sleep until something else happens.
     fn has_room(&self) -> bool {
-        self.inlet.has_room(2)
+        self.inlet.has_room(3)
+    }
+
+    /// Whether all counts were sent.
+    fn has_told_all(&self) -> bool {
+        self.core.counts == InputCounts::default()
     }
 
     /// Reads a turn's worth. The thread waits for the loop only where it can be woken: files that
@@ -255,7 +263,7 @@ impl Reader {
                 break;
             }
         }
-        if self.core.counts != InputCounts::default() && self.has_room() {
+        if !self.has_told_all() && self.has_room() {
             let counts = std::mem::take(&mut self.core.counts);
             self.inlet.send(None, counts);
         }

@@ -57,7 +57,8 @@ pub(super) struct Group {
     stored: BTreeMap<Place, i64>,
     committed: BTreeMap<Place, i64>,
     asking: bool,
-    /// Partitions that have our note, when notes are looked at next, and another one that was there.
+    /// Partitions that have our note, when notes are looked at next, and another one that was
+    /// there.
     noted: BTreeSet<Place>,
     watch_at: Mono,
     stranger: Option<String>,

@@ -18,7 +18,6 @@ mod unpack;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -206,11 +205,11 @@ impl Consumer {
             let broker = leader.and_then(|leader| self.cluster.retry_at(leader));
             part.retry_at.max(broker.unwrap_or_default())
         });
+        let classic = self.classic.as_ref().and_then(|classic| classic.deadline());
         let group = self.group.as_ref().map(|group| {
-            let classic = self.classic.as_ref().map(|classic| classic.deadline());
-            let at = group.deadline().min(classic.unwrap_or(Mono(Duration::MAX)));
-            at.max(self.cluster.retry_at(COORDINATOR).unwrap_or_default())
+            group.deadline().max(self.cluster.retry_at(COORDINATOR).unwrap_or_default())
         });
+        let group = group.into_iter().chain(classic);
         parts.chain(self.cluster.deadline(now)).chain(group).filter(|at| *at > now).min()
     }
 

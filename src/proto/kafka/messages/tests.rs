@@ -519,7 +519,10 @@ proptest! {
     #[test]
     fn what_members_say_to_each_other_is_understood(
         topics in proptest::collection::vec("[a-z]{1,9}", 0..4),
-        owned in proptest::collection::vec(("[a-z]{1,9}", proptest::collection::vec(0..99, 0..4)), 0..4),
+        owned in proptest::collection::vec(
+            ("[a-z]{1,9}", proptest::collection::vec(0..99, 0..4)),
+            0..4,
+        ),
         generation in -1..1000,
     ) {
         use theirs::consumer_protocol_assignment::TopicPartition as Assigned;

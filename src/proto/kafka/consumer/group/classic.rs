@@ -16,16 +16,16 @@
 //!   committed and given back before the member joins again; the broker waits, and heartbeats go
 //!   on. What is committed until then counts as the former generation's.
 //!
-//! Both are offered by one that owns nothing. One that owns something by `cooperative-sticky` offers
-//! that alone, or a newcomer that only knows `range` would be given what is not given back. If the
+//! Both are offered by one that owns nothing. One that owns something by `cooperative-sticky`
+//! offers that alone, or a newcomer that only knows `range` would be given what is not given back. If the
 //! broker refuses that, as the newcomer is already let in (`INCONSISTENT_GROUP_PROTOCOL`), the
 //! member gives everything back and then offers both.
 //!
-//! A member that was killed goes on under its identity and its generation, as if nothing had been: it
-//! asks for its share of that generation again. So it needs no `group.instance.id`, which would only
-//! keep the partitions of a host that is gone from the others. One that was killed between the two
-//! requests, or whose answer was lost, is a generation behind. Its partitions are nobody else's yet:
-//! it joins again and says that it has them.
+//! A member that was killed goes on under its identity and its generation, as if nothing had been:
+//! it asks for its share of that generation again. So it needs no `group.instance.id`, which would
+//! only keep the partitions of a host that is gone from the others. One that was killed between the
+//! two requests, or whose answer was lost, is a generation behind. Its partitions are nobody
+//! else's yet: it joins again and says that it has them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -127,8 +127,9 @@ impl Classic {
         }
     }
 
-    pub(in crate::proto::kafka::consumer) fn deadline(&self) -> Mono {
-        if self.stage == Stage::Joined { self.share_by } else { Mono(Duration::MAX) }
+    /// When the leader does not wait for topics any more.
+    pub(in crate::proto::kafka::consumer) fn deadline(&self) -> Option<Mono> {
+        (self.stage == Stage::Joined && self.members.is_some()).then_some(self.share_by)
     }
 
     /// Topics have changed: what the share names may be known now.
@@ -216,6 +217,14 @@ impl Consumer {
     fn take_share(&mut self) {
         let (Some(group), Some(classic)) = (&mut self.group, &mut self.classic) else { return };
         if group.leaving != Leaving::No || classic.stage != Stage::Stable || classic.gives_all {
+            return;
+        }
+        let is_unknown = |topic: &String| {
+            let is_read = self.setup.topics.iter().any(|of| **of == **topic);
+            is_read && self.cluster.topic(topic).is_none()
+        };
+        if classic.share.iter().any(|(topic, _)| is_unknown(topic)) {
+            // The brokers have not said yet what it is.
             return;
         }
         classic.fresh = false;

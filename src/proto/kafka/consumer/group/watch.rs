@@ -2,8 +2,8 @@
 //! its whole disk.
 //!
 //! To the broker the two are one, and both read the same partitions. But each writes a note of its
-//! own beside the offsets that it commits. Where a note on a partition that is ours is another one's,
-//! and the group says thereafter that we still are its member, there are two.
+//! own beside the offsets that it commits. Where a note on a partition that is ours is another
+//! one's, and the group says thereafter that we still are its member, there are two.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

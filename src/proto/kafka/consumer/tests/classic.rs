@@ -270,7 +270,8 @@ proptest! {
         let committed: i64 = brokers.coordinator.committed.values().sum();
         prop_assert_eq!(committed, lines as i64);
         let group = brokers.classic.unwrap();
-        prop_assert_eq!((group.protocol.as_str(), group.state), ("cooperative-sticky", State::Stable));
+        let settled = (group.protocol.as_str(), group.state);
+        prop_assert_eq!(settled, ("cooperative-sticky", State::Stable));
     }
 
     /// Others in the group only know `range`, from some moment on, and up to another one.

@@ -105,7 +105,8 @@ proptest! {
                     prop_assert!((0..counts[&topic]).contains(&part));
                     prop_assert!(members[at].1.topics.contains(&topic));
                     prop_assert!(seen.insert((topic.clone(), part)), "{topic} {part} twice");
-                    let has = |at: usize| flat(&members[at].1.owned).contains(&(topic.clone(), part));
+                    let this = (topic.clone(), part);
+                    let has = |at: usize| flat(&members[at].1.owned).contains(&this);
                     let others = (0..members.len()).any(|other| other != at && has(other));
                     prop_assert!(assignor == Assignor::Range || has(at) || !others);
                 }
@@ -132,7 +133,8 @@ proptest! {
         prop_assert_eq!(&Assignor::Cooperative.share(&members, &counts), &owned);
         for (topic, count) in &counts {
             let is_read = members.iter().any(|(_, member)| member.topics.contains(topic));
-            let shared: usize = owned.iter().map(|p| flat(p).iter().filter(|(t, _)| t == topic).count()).sum();
+            let of_topic = |p: &Parts| flat(p).iter().filter(|(t, _)| t == topic).count();
+            let shared: usize = owned.iter().map(of_topic).sum();
             prop_assert_eq!(shared, if is_read { usize::try_from(*count).unwrap() } else { 0 });
         }
         let set = |at: usize| members[at].1.topics.iter().collect::<BTreeSet<_>>();
