@@ -222,8 +222,8 @@ fn a_real_flume_takes_and_sends_in_every_way_that_it_shares_with_us() {
         .stderr(Stdio::null())
         .spawn();
     let _flume = Flume(java.unwrap());
-    // Its thrift sink: 1,000 numbers, and the daemon killed meanwhile. They go on into its syslogtcp
-    // source, which knows no counts, and into its ScribeSource.
+    // Its thrift sink: 1,000 numbers, and the daemon killed meanwhile. They go on into its
+    // syslogtcp source, which knows no counts, and into its ScribeSource.
     wait_for("Flume's first lines", || (hub.node("flume").lines_in > 0).then_some(()));
     hub.signal(Signal::SIGKILL);
     hub.wait();

@@ -1,5 +1,5 @@
-//! Docker's engine itself with `--log-driver=fluentd`, as docs/senders/fluent.md has it. It runs in a
-//! folder of its own beside whatever engine the machine has; `.ci/peers/fetch` unpacks it.
+//! Docker's engine itself with `--log-driver=fluentd`, as docs/senders/fluent.md has it. It runs in
+//! a folder of its own beside whatever engine the machine has; `.ci/peers/fetch` unpacks it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -103,8 +103,8 @@ impl Engine {
 }
 
 /// Three pieces of a line, and many numbers. Then it stays, because the engine drops what it still
-/// has of a container that has ended. Standard error is left alone: the engine's client mixes up the
-/// answers if both streams write at once (docs/senders/fluent.md).
+/// has of a container that has ended. Standard error is left alone: the engine's client mixes up
+/// the answers if both streams write at once (docs/senders/fluent.md).
 const SCRIPT: &str = "head -c 40000 /dev/zero | tr '\\0' x; echo; \
                       i=0; while [ $i -lt 1200 ]; do echo line $i; i=$((i+1)); done; \
                       exec sleep 1000";
