@@ -308,7 +308,7 @@ mod tests {
                 _ => panic!("{node:?}"),
             })
             .collect();
-        assert_eq!(described[0], "kafka web on k1:9092 k2:9093");
+        assert_eq!(described[0], "kafka web on k1:9092 k2:9093 partitions 0-3");
         let BodyPlan::Input(input) = &nodes[0].body else { panic!() };
         let SourcePlan::Kafka(web) = &input.source else { panic!() };
         assert_eq!(web.partitions.as_deref(), Some(&[0, 1, 2, 3][..]));

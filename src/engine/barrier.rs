@@ -147,8 +147,9 @@ impl Engine {
         let waiting = self.barriers.waiting.entry(input).or_default();
         // Completing the new one also completes the last one.
         let is_full = waiting.len() >= BARRIERS_HELD;
-        if let Some(last) = waiting.pop_back_if(|last| is_full && last.is_answered) {
-            former.lanes.extend(last.former.lanes);
+        if is_full && waiting.back().is_some_and(|last| last.is_answered) {
+            let last = waiting.pop_back();
+            former.lanes.extend(last.into_iter().flat_map(|last| last.former.lanes));
         }
         let is_answered = false;
         waiting.push_back(Barrier { number, marks, lanes, former, inquiry, is_answered, lost });

@@ -214,7 +214,8 @@ impl Node {
         if self.losses.open.is_empty() { Vec::new() } else { self.losses.take_due(gone, now) }
     }
 
-    /// What was reported here before this ledger has it, the node's successor does not report again.
+    /// What was reported here before this ledger has it, the node's successor does not report
+    /// again.
     pub(super) fn hand_over_losses(&self, successor: &mut Self) {
         let Some(at) = CAUSES.iter().position(|cause| *cause == UNREAD) else { return };
         let reported = self.losses.seen[at].saturating_sub(UNREAD.count(self));

@@ -75,14 +75,16 @@ pub(super) fn run(daemon: &Daemon, every: Duration) -> anyhow::Result<()> {
                 let mut wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
                 *wanted = app.wants_past().map(str::to_string);
             }
-            Next::News(Ok((status, past))) => {
-                app.model.take(status);
-                app.past = past.or(app.past);
-                (app.gone, lost, heard) = (None, false, Instant::now());
-            }
-            Next::News(Err(error)) => {
-                (app.gone, lost) = (Some(format!("daemon gone, waiting ({error})")), true);
-            }
+            Next::News(news) => match *news {
+                Ok((status, past)) => {
+                    app.model.take(status);
+                    app.past = past.or(app.past);
+                    (app.gone, lost, heard) = (None, false, Instant::now());
+                }
+                Err(error) => {
+                    (app.gone, lost) = (Some(format!("daemon gone, waiting ({error})")), true);
+                }
+            },
             Next::Nothing => {}
         }
     }
@@ -119,7 +121,7 @@ fn look(path: PathBuf, every: Duration, wanted: Wanted) -> io::Result<Receiver<N
 /// The next event.
 enum Next {
     Keys(Vec<KeyEvent>),
-    News(News),
+    News(Box<News>),
     /// None for a second, or one that only needs a redraw.
     Nothing,
 }
@@ -139,7 +141,7 @@ fn next(news: &Receiver<News>, stop: &Stop) -> anyhow::Result<Next> {
             return Ok(Next::Keys(keys));
         }
         match news.try_recv() {
-            Ok(news) => return Ok(Next::News(news)),
+            Ok(news) => return Ok(Next::News(Box::new(news))),
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => bail!("the thread that asks the daemon has ended"),
         }

@@ -67,7 +67,7 @@ impl Progress {
     /// An output may complete nothing for days: then the newest barrier takes in the last one.
     fn enter(&mut self, mut new: Passed) {
         let is_full = self.barriers.len() >= BARRIERS_HELD;
-        if let Some(mut last) = self.barriers.pop_back_if(|_| is_full) {
+        if let Some(mut last) = is_full.then(|| self.barriers.pop_back()).flatten() {
             last.moved.extend(new.moved);
             last.ended.append(&mut new.ended);
             new = Passed { number: new.number, ..last };

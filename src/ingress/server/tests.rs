@@ -164,8 +164,9 @@ fn nothing_more_is_read_while_clients_wait_for_as_many_barriers_as_there_may_be(
     seen.handle.completed(10);
     read(&mut one, 10);
     seen.take_until(|seen| seen.lines == most + 201);
-    assert_eq!(seen.barriers, most + 3);
-    seen.handle.completed(most + 3);
+    let barriers = seen.barriers;
+    assert!((most + 3..=most + 10).contains(&barriers), "{barriers}");
+    seen.handle.completed(barriers);
     read(&mut one, BARRIERS_MAX - 10 + 100);
     read(&mut other, 100);
     read(&mut third, 1);

@@ -398,7 +398,7 @@ impl Consumer {
         if self.group.as_ref().is_none_or(|group| group.asking) {
             return;
         }
-        let watched = self.to_watch(now);
+        let watched = self.take_due(now);
         let Some(group) = &mut self.group else { return };
         let topics: BTreeSet<_> = self
             .parts

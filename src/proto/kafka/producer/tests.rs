@@ -109,7 +109,7 @@ impl World {
         let queued: usize = self.queue.iter().map(|batch| batch.lines as usize).sum();
         let mut next = self.position + queued;
         while self.queue.len() < 4 && next < self.lines.len() {
-            let held_to = self.held_to as usize;
+            let held_to = usize::try_from(self.held_to).unwrap();
             let most = if next < held_to { held_to } else { usize::MAX };
             let end = (next + self.rng.usize(1..=40)).min(most).min(self.lines.len());
             let text = self.lines[next..end].join("\n") + "\n";

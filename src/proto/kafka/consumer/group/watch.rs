@@ -17,7 +17,7 @@ use crate::proto::kafka::messages::group::Committed;
 
 impl Consumer {
     /// Topics whose notes are to be looked at now.
-    pub(super) fn to_watch(&mut self, now: Mono) -> BTreeSet<Arc<str>> {
+    pub(super) fn take_due(&mut self, now: Mono) -> BTreeSet<Arc<str>> {
         let Some(group) = &mut self.group else { return BTreeSet::new() };
         if now < group.watch_at || group.noted.is_empty() {
             return BTreeSet::new();
