@@ -28,7 +28,7 @@ fn may_open() -> bool {
 /// The path of a file.
 fn log(daemon: &Daemon, number: usize) -> PathBuf {
     let folder = daemon.path("logs").join(format!("{}", number / FOLDER));
-    if number % FOLDER == 0 {
+    if number.is_multiple_of(FOLDER) {
         fs::create_dir_all(&folder).unwrap();
     }
     folder.join(format!("{number}.log"))

@@ -110,9 +110,9 @@ impl Runs<'_> {
         let name = format!("out-{}-{round}", program.to_string().replace([' ', ','], "-"));
         let topic = Topic::create(self.cluster, &name)?;
         let cost = match program {
-            Program::Logweir => self.from_spool(topic, dir.path()),
+            Program::Logweir => self.spooled(topic, dir.path()),
             Program::Kcat => self.until_end(&mut Found::kcat_out(topic, self.file), dir.path()),
-            _ => self.from_stream(program, topic, dir.path()),
+            _ => self.streamed(program, topic, dir.path()),
         };
         let cost = cost.with_context(|| last_words(dir.path()))?;
         let content = topic.content(self.lines)?;
@@ -121,7 +121,7 @@ impl Runs<'_> {
     }
 
     /// Lines that wait in a spool.
-    fn from_spool(&self, topic: Topic<'_>, dir: &Path) -> Result<Cost> {
+    fn spooled(&self, topic: Topic<'_>, dir: &Path) -> Result<Cost> {
         let fill = programs::spool("stdin = true", dir);
         let mut command = self.found.logweir(&fill, dir)?;
         let status = command.stdin(File::open(self.file)?).stderr(Stdio::null()).status()?;
@@ -134,7 +134,7 @@ impl Runs<'_> {
     }
 
     /// Lines that come in a stream.
-    fn from_stream(&self, program: Program, topic: Topic<'_>, dir: &Path) -> Result<Cost> {
+    fn streamed(&self, program: Program, topic: Topic<'_>, dir: &Path) -> Result<Cost> {
         let (pipe, port) = (dir.join("fifo"), free_tcp_port()?);
         let (mut command, door) = match program {
             Program::Rsyslog => {

@@ -189,7 +189,8 @@ fn members(metadata: &[u8]) {
         \x02\x02m\0\x1a\0\x02\0\0\0\x01\0\x01t\0\0\0\x04\xff\xff\xff\xff\0\0\0\0\xff\xff\xff\xff\0\0";
     let share: &[u8] = b"\0\0\0\0\0\0\0\x1a\0\0\0\0\0\x01\0\x01t\0\0\0\x02\0\0\0\0\0\0\0\x01\
         \xff\xff\xff\xff\0";
-    let offsets: &[u8] = b"\0\0\0\0\0\x02\x02t\x02\0\0\0\0\0\0\0\0\0\0\0\x07\xff\xff\xff\xff\0\0\0\0\0\0\0\0";
+    let offsets: &[u8] =
+        b"\0\0\0\0\0\x02\x02t\x02\0\0\0\0\0\0\0\0\0\0\0\x07\xff\xff\xff\xff\0\0\0\0\0\0\0\0";
     let beat = |error: u8| vec![0, 0, 0, 0, 0, 0, error, 0];
     let bodies = [
         &versions[..],
