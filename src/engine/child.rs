@@ -9,7 +9,6 @@ use crate::config::plan::ConfinePlan;
 use crate::ids::{LaneId, NodeId};
 use crate::input::InputCounts;
 use crate::ledger::Reason;
-use crate::ledger::tally::Tally;
 use crate::limits::{STALLED_AFTER, STDERR_LINES_KEPT};
 use crate::output::supervisor::{State, Step, Supervisor, Verdict};
 
@@ -288,25 +287,7 @@ impl Engine {
         if let Some(entry) = self.graph.lane_mut(lane) {
             entry.child_ended(how, self.cx.now);
         }
-        self.drop_rest(lane);
         self.cx.touch(lane.node);
-    }
-
-    /// The last child of a lane has ended, and nobody will read what it has left. What came from a
-    /// spool is still there.
-    fn drop_rest(&mut self, lane: LaneId) {
-        let is_spooled = self.consumers.get_mut(lane).is_some();
-        let Some(entry) = self.graph.lane_mut(lane).filter(|lane| lane.has_ended()) else { return };
-        if entry.queue.is_empty() || is_spooled {
-            return;
-        }
-        let lost = entry.queue.clear(&mut self.cx.budget);
-        let lines = lost.sum().lines;
-        log::warn!(
-            "{}: its process left {lines} lines unread at its end; they are dropped",
-            entry.name
-        );
-        self.complete(lane, Completed::with_lost(Tally::default(), lost, Reason::Shutdown));
     }
 
     fn take_back(&mut self, lane: LaneId, unread: usize) {

@@ -160,6 +160,8 @@ impl Engine {
 
     /// Removes a retired node that has ended.
     fn remove(&mut self, id: NodeId) {
+        // What its processes left unread at their end.
+        self.give_up(id, true);
         log::info!("{}", self.ledger_line(id));
         self.remove_consumers(id);
         self.forget_in_barriers(id);
