@@ -81,7 +81,7 @@ fn a_broken_configuration_keeps_nobody_from_the_daemon() {
         "metrics = \"127.0.0.1:{port}\"\n#daemon\n[output.all]\nfile = \"{{dir}}/all\"\n"
     ));
     let refused = |count: u32| {
-        let line = format!("\nlogweir_reloads_refused_total {count}\n");
+        let line = format!("\nlogweir_daemon_reloads_refused_total {count}.0\n");
         crate::metrics::get(port, "/metrics").contains(&line)
     };
     assert!(refused(0));

@@ -120,7 +120,7 @@ fn every_loss_before_and_behind_a_topic_is_named_where_it_was() {
             assert_eq!(sum(host, reason), dropped[reason], "{host}: {reason}");
         }
     }
-    assert!(sum("f1/stuck", "child_gone") > 100 && sum("f2/stuck", "queue_full") > 100);
+    assert!(sum("f1/stuck", "child_gone") > 0 && sum("f2/stuck", "queue_full") > 0);
 
     let text = audit(&[], &daemons);
     let text = String::from_utf8(text.stdout).unwrap();

@@ -10,10 +10,20 @@ use nix::unistd::Pid;
 use super::broker::{Brokers, Groups, Options};
 use super::group::{Flow, come_and_go, take_over};
 use super::input::{assert_once, numbers};
-use crate::util::{skip_missing, wait_for};
+use crate::util::{skip_here, skip_missing, wait_for};
 
 const CLASSIC: Options =
     Options { secured: false, groups: Groups::Members, other: false, session: 0 };
+
+/// Returns whether there is time for what takes a minute each: every run has one group of daemons
+/// alone, and one beside another program.
+fn has_minutes() -> bool {
+    let has = std::env::var_os("LOGWEIR_KAFKA_MINUTES").is_some();
+    if !has {
+        skip_here("LOGWEIR_KAFKA_MINUTES is not set: it takes a minute");
+    }
+    has
+}
 
 fn assert_classic(flow: &Flow) {
     for member in &flow.members {
@@ -30,6 +40,9 @@ fn members_that_share_out_among_themselves_lose_nothing_and_double_nothing() {
 
 #[test]
 fn a_member_of_a_classic_group_that_is_gone_for_long_is_taken_over() {
+    if !has_minutes() {
+        return;
+    }
     let Some(flow) = Flow::start(CLASSIC) else { return };
     take_over(flow);
 }
@@ -161,12 +174,16 @@ fn with_kcat(strategy: &str, first: bool) {
 
 #[test]
 fn librdkafka_and_daemons_share_a_group_by_range() {
-    with_kcat("range", true);
+    if has_minutes() {
+        with_kcat("range", true);
+    }
 }
 
 #[test]
 fn librdkafka_that_only_knows_range_is_let_in_by_a_daemon() {
-    with_kcat("range", false);
+    if has_minutes() {
+        with_kcat("range", false);
+    }
 }
 
 #[test]
@@ -176,12 +193,18 @@ fn librdkafka_and_daemons_share_a_group_by_cooperative_sticky() {
 
 #[test]
 fn javas_client_and_daemons_share_a_group_by_range() {
+    if !has_minutes() {
+        return;
+    }
     let Some(flow) = Flow::start(CLASSIC) else { return };
     beside(flow, true, |brokers| Other::java(brokers, "RangeAssignor"));
 }
 
 #[test]
 fn javas_client_and_daemons_share_a_group_by_cooperative_sticky() {
+    if !has_minutes() {
+        return;
+    }
     let Some(flow) = Flow::start(CLASSIC) else { return };
     beside(flow, false, |brokers| Other::java(brokers, "CooperativeStickyAssignor"));
 }

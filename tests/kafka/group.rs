@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use nix::sys::signal::Signal;
 
-use super::broker::{Brokers, Groups, Options};
+use super::broker::{Brokers, Options};
 use super::input::{assert_once, keyed, numbers, spooled};
 use crate::util::{Daemon, wait_for};
 
@@ -195,18 +195,15 @@ fn a_copied_file_of_a_member_makes_no_second_one_of_its_identity() {
 
 #[test]
 fn a_topic_that_is_made_anew_is_shared_out_again() {
-    for groups in [Groups::Brokers, Groups::Members] {
-        let options = Options { groups, ..Options::default() };
-        let Some(mut flow) = Flow::start(options) else { return };
-        flow.produce();
-        flow.member();
-        flow.member();
-        flow.wait_shared(&[0, 1]);
-        flow.wait_all();
-        flow.brokers.delete("shared");
-        flow.brokers.create("shared", 12);
-        flow.produce();
-        flow.wait_all();
-        assert_once(&flow.union(), flow.lines);
-    }
+    let Some(mut flow) = Flow::start(Options::default()) else { return };
+    flow.produce();
+    flow.member();
+    flow.member();
+    flow.wait_shared(&[0, 1]);
+    flow.wait_all();
+    flow.brokers.delete("shared");
+    flow.brokers.create("shared", 12);
+    flow.produce();
+    flow.wait_all();
+    assert_once(&flow.union(), flow.lines);
 }
