@@ -173,8 +173,8 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one with the alerts that scrapes a daemon and another exporter; `None` where it is not
-    /// installed.
+    /// Starts one with the alerts that scrapes a daemon and another exporter; `None` where it is
+    /// not installed.
     fn scraping(port: u16, exporter: u16) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("prometheus.yml");

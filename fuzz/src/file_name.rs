@@ -50,7 +50,7 @@ fn same_place(
         let path = text(template.name_at(when, &named));
         assert_eq!(Path::new(&path), named.path);
         let file = path.rsplit('/').next().unwrap_or_default();
-        assert_eq!(template.ending(file, when, &named), Some(""), "{path:?}");
+        assert_eq!(template.at_any_time(when, &named).ending(file), Some(""), "{path:?}");
         named.mark();
     }
 }
