@@ -228,7 +228,8 @@ impl Prometheus {
     }
 }
 
-/// What `logweir audit --metrics` prints of a minute in which lines were dropped and one is missing.
+/// What `logweir audit --metrics` prints of a minute in which lines were dropped and one is
+/// missing.
 fn audited() -> String {
     let line = |host: &str, rest: &str| {
         format!(

@@ -27,8 +27,8 @@
 //! system calls are counted by strace. `--case kills` prints counts, not times: what is missing
 //! and what is twice after SIGKILL of either end.
 //!
-//! The cases of Kafka start brokers from the jars in the folder that `LOGWEIR_KAFKA_JARS` names, and
-//! need kcat; rsyslog takes part with its package for Kafka. `--case kafka-kills` prints counts.
+//! The cases of Kafka start brokers from the jars in the folder that `LOGWEIR_KAFKA_JARS` names,
+//! and need kcat; rsyslog takes part with its package for Kafka. `--case kafka-kills` prints counts.
 //!
 //! `--case memory` prints what memory and what room on disk logweir takes: of a copy of what `cargo
 //! build --release` builds, by `--logweir`, for what is built for a bench has more features of what

@@ -269,7 +269,8 @@ fn a_certificate_of_another_name_is_refused_and_both_names_are_said() {
     wait_for("the server to listen", || TcpStream::connect(("127.0.0.1", port)).ok());
     let daemon = Daemon::start(&format!(
         "[input.k]\npositions = \"{{dir}}/k\"\nkafka = {{ brokers = [\"127.0.0.1:{port}\"], \
-         topic = \"t\", tls = {{ ca = \"{}\" }} }}\n[output.f]\nfrom = \"k\"\nfile = \"{{dir}}/f\"\n",
+         topic = \"t\", tls = {{ ca = \"{}\" }} }}\n\
+         [output.f]\nfrom = \"k\"\nfile = \"{{dir}}/f\"\n",
         dir.path().join("cert.pem").display()
     ));
     daemon.wait_log(&format!("127.0.0.1:{port}: "));

@@ -152,7 +152,8 @@ fn backlog(bench: &Bench<'_>, lines: u64, rounds: usize) -> Result<()> {
     }
     let (bare, ours) = (median(&bare, |rate| *rate), median(&ours, |rate| *rate));
     println!(
-        "backlog of {lines} lines, {:.1} GiB, into /dev/null: read loop {} lines/s, logweir {} lines/s",
+        "backlog of {lines} lines, {:.1} GiB, into /dev/null: read loop {} lines/s, \
+         logweir {} lines/s",
         (lines * LINE_BYTES) as f64 / f64::from(1 << 30),
         show(bare, 0),
         show(ours, 0)
