@@ -2,7 +2,6 @@
 //! container. Where no container can be booted, each test says so and passes.
 
 mod flow;
-mod journal;
 mod machine;
 
 use std::path::Path;
