@@ -15,7 +15,7 @@ use crate::metrics::get;
 use crate::util::{Daemon, LOGWEIR, free_port, run};
 
 /// An edge host that sends to a hub.
-pub fn edge(name: &str, hub: u16, receive_buffer: &str) -> Daemon {
+fn edge(name: &str, hub: u16, receive_buffer: &str) -> Daemon {
     Daemon::start(&format!(
         "state = \"{{dir}}/state\"\n#daemon\nreceive_buffer = \"{receive_buffer}\"\n\
          [input.counts]\naudit = \"1m\"\nhost = \"{name}\"\n\
@@ -84,7 +84,7 @@ pub fn sums(output: &Output) -> BTreeMap<(String, String), u64> {
 }
 
 /// Has datagrams come faster than they are received. Returns how many the kernel dropped.
-pub fn overflow(edge: &Daemon, count: u64) -> u64 {
+fn overflow(edge: &Daemon, count: u64) -> u64 {
     edge.signal(Signal::SIGSTOP);
     (0..count).for_each(|number| edge.send(format!("line {number:095}\n").as_bytes()));
     edge.signal(Signal::SIGCONT);
@@ -98,7 +98,7 @@ pub fn overflow(edge: &Daemon, count: u64) -> u64 {
 }
 
 /// Has the first part of a spool trimmed while its daemon is down.
-pub fn trim(edge: &mut Daemon, kept_from: u64) {
+fn trim(edge: &mut Daemon, kept_from: u64) {
     edge.stop();
     let dir = edge.path("spool").display().to_string();
     let trimmed = run(&["spool", "trim", &dir, "--before", &kept_from.to_string()], b"");
@@ -106,9 +106,9 @@ pub fn trim(edge: &mut Daemon, kept_from: u64) {
     edge.run();
 }
 
-#[test]
-fn three_hosts_and_a_hub_add_up_and_every_loss_is_where_it_was() {
-    let port = free_port();
+/// Three edge hosts of a hub that is not there yet: one whose kernel dropped some of 5,000 lines,
+/// and how many, one whose spool has lost 400 of 1,000 lines, and one that is sound.
+pub fn edges(port: u16) -> ([Daemon; 3], u64) {
     let overflown = edge("edge1", port, "4KiB");
     let mut trimmed = edge("edge2", port, "1MiB");
     let sound = edge("edge3", port, "1MiB");
@@ -120,6 +120,13 @@ fn three_hosts_and_a_hub_add_up_and_every_loss_is_where_it_was() {
     trimmed.send_numbered(400, 1000);
     trimmed.wait_node("hub.spool", |node| node.lines_out == 600);
     trim(&mut trimmed, 400);
+    ([overflown, trimmed, sound], kernel_drops)
+}
+
+#[test]
+fn three_hosts_and_a_hub_add_up_and_every_loss_is_where_it_was() {
+    let port = free_port();
+    let ([overflown, trimmed, sound], kernel_drops) = edges(port);
 
     let metrics = free_port();
     let hub = hub(port, metrics);

@@ -98,33 +98,18 @@ impl Backpressure {
     pub(super) fn note(&mut self, id: NodeId, node: &mut Node, cx: &Cx) {
         let now = cx.now;
         let full = is_full(node, cx);
-        for stops in STOPS {
-            self.changed |= match full == Some(stops) {
-                true => self.full.insert((id, stops)),
-                false => self.full.remove(&(id, stops)),
-            };
-        }
         // Nothing comes to a retired node any more.
         let is_live = node.retired.is_none();
-        self.changed |= match note_burst(node, now) && is_live {
-            true => self.bursting.insert(id),
-            false => self.bursting.remove(&id),
-        };
+        let is_bursting = note_burst(node, now);
         let (behind, filled) = note_behind(node, now);
-        self.changed |= match behind && is_live {
-            true => self.behind.insert(id),
-            false => self.behind.remove(&id),
-        };
-        self.changed |= match filled && is_live {
-            true => self.filled.insert(id),
-            false => self.filled.remove(&id),
-        };
-        let crowded =
-            is_live && matches!(&node.body, Body::Spool(spool) if spool.unsynced.is_beyond());
-        self.changed |= match crowded {
-            true => self.crowded.insert(id),
-            false => self.crowded.remove(&id),
-        };
+        let crowded = matches!(&node.body, Body::Spool(spool) if spool.unsynced.is_beyond());
+        for stops in STOPS {
+            self.changed |= set(&mut self.full, (id, stops), full == Some(stops));
+        }
+        self.changed |= set(&mut self.bursting, id, is_live && is_bursting);
+        self.changed |= set(&mut self.behind, id, is_live && behind);
+        self.changed |= set(&mut self.filled, id, is_live && filled);
+        self.changed |= set(&mut self.crowded, id, is_live && crowded);
     }
 
     /// Forces a new evaluation because the flow has changed.
@@ -203,6 +188,11 @@ impl Backpressure {
     fn is_useless(&self, graph: &Graph, input: NodeId) -> bool {
         !self.filled.is_empty() && graph.ends(input).iter().all(|end| self.filled.contains(end))
     }
+}
+
+/// Puts something into a set, or out of it. Returns whether that changed the set.
+fn set<T: Ord>(members: &mut BTreeSet<T>, one: T, is_member: bool) -> bool {
+    if is_member { members.insert(one) } else { members.remove(&one) }
 }
 
 /// Returns which inputs a node's full queue stops. A full queue counts as full until it is half

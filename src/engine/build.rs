@@ -140,6 +140,7 @@ impl Engine {
         self.end_squeezes(&plan);
         let downstream = self.downstream_of_inputs();
         self.retire_all_but(&plan);
+        let first_new = self.graph.next_id();
         let mut entered = Vec::with_capacity(plan.nodes.len());
         let mut streams = Vec::with_capacity(plan.nodes.len());
         let mut consumers = Vec::new();
@@ -153,6 +154,7 @@ impl Engine {
                 consumers.push((id, own));
             }
         }
+        self.take_up_sums(first_new);
         for (id, subscribers, patterns) in streams {
             let subscribers = subscribers.into_iter().map(|(at, ids)| (entered[at], ids)).collect();
             self.graph.node_mut(id).stream = Stream { subscribers, patterns, ..Stream::default() };
@@ -249,7 +251,6 @@ impl Engine {
             Node::new(plan, selector, body, now)
         });
         self.take_up_minutes(id);
-        self.take_up_sums(id);
         self.unfinished += 1;
         self.open_inputs += usize::from(self.graph.node(id).is_input());
         if let Some(SinkPlan::Jobs { .. }) = plan.body.sink() {

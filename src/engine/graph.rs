@@ -220,6 +220,17 @@ impl Graph {
         id
     }
 
+    /// The id of the node that is entered next.
+    pub(super) fn next_id(&self) -> NodeId {
+        NodeId(self.next)
+    }
+
+    /// The node of the plan in force that has the name and the kind of one that is retired or gone.
+    pub(super) fn successor_of(&self, node: &Node) -> Option<NodeId> {
+        let kind = node.plan.body.kind();
+        self.find(&node.name).filter(|id| self.node(*id).plan.body.kind() == kind)
+    }
+
     /// Takes a node out of the plan; it has until `deadline` to drain.
     pub(super) fn retire(&mut self, id: NodeId, deadline: Mono) {
         if let Some(node) = self.nodes.get_mut(&id) {

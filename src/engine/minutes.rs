@@ -298,11 +298,9 @@ impl Engine {
         if own.is_empty() {
             return;
         }
-        let kind = node.plan.body.kind();
-        let successor = self.graph.find(&node.name).and_then(|id| self.graph.get_mut(id));
-        match successor.filter(|other| other.plan.body.kind() == kind) {
-            Some(other) => other.ledger.minutes.take_in_all(own),
-            None => self.departed_of(&node.name, kind.word()).take_in_all(own),
+        match self.graph.successor_of(node) {
+            Some(id) => self.graph.node_mut(id).ledger.minutes.take_in_all(own),
+            None => self.departed_of(&node.name, node.plan.body.kind().word()).take_in_all(own),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::forward::service::Known;
 use crate::ids::NodeId;
 use crate::input::InputCounts;
 use crate::ledger::REASONS;
+use crate::ledger::told::is_zero;
 use crate::logger::Verbosity;
 use crate::output::supervisor::State;
 use crate::parse::syslog::Faults;
@@ -165,10 +166,6 @@ pub struct NodeStatus {
     pub paused: bool,
     /// True if a reload removed it and it is draining.
     pub retired: bool,
-}
-
-fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 /// An episode of losses: it ends when nothing was lost for a minute.

@@ -120,27 +120,26 @@ impl Engine {
         }
     }
 
-    /// A node was added: it goes on with what its predecessors counted so far.
-    pub(super) fn take_up_sums(&mut self, id: NodeId) {
-        let node = self.graph.node(id);
-        let (name, kind) = (node.name.clone(), node.plan.body.kind());
-        let mut settled = Counts::default();
-        for (_, node) in self.graph.iter_mut() {
-            if node.retired.is_some() && node.name == name && node.plan.body.kind() == kind {
-                let now = node.sums().ledger.settled();
-                node.handed.add(now);
-                settled.add(now);
-            }
+    /// Nodes were added, from `first` on: each goes on with what its predecessors counted so far.
+    pub(super) fn take_up_sums(&mut self, first: NodeId) {
+        let retired = self.graph.iter().filter(|(_, node)| node.retired.is_some());
+        let handed: Vec<_> = retired
+            .filter_map(|(id, node)| {
+                let successor = self.graph.successor_of(node).filter(|id| *id >= first)?;
+                Some((id, successor, node.sums().ledger.settled()))
+            })
+            .collect();
+        for (id, successor, settled) in handed {
+            self.graph.node_mut(id).handed.add(settled);
+            self.graph.node_mut(successor).before.ledger.add(settled);
         }
-        self.graph.node_mut(id).before.ledger.add(settled);
     }
 
     /// A node is gone: its successor, or the sums of those that are gone, get the rest.
     pub(super) fn keep_sums_of(&mut self, node: &Node) {
-        let successor = self.graph.find(&node.name).and_then(|id| self.graph.get_mut(id));
-        let kind = node.plan.body.kind();
-        match successor.filter(|other| other.plan.body.kind() == kind) {
-            Some(other) => {
+        match self.graph.successor_of(node) {
+            Some(id) => {
+                let other = self.graph.node_mut(id);
                 other.before.add(&node.sums());
                 node.hand_over_losses(other);
             }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::told::is_zero;
 use crate::limits::SECONDS_KEPT;
 
 /// Sums of a node that are compared over time.
@@ -53,10 +54,6 @@ pub struct Seconds {
     seen: Totals,
     /// Oldest first.
     rows: VecDeque<Row>,
-}
-
-fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 impl Totals {

@@ -121,7 +121,8 @@ pub struct AuditLine {
     pub counts: MinuteCounts,
 }
 
-fn is_zero(count: &u64) -> bool {
+/// Returns whether a count need not be written.
+pub(crate) fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 

@@ -198,8 +198,8 @@ impl ClientTls {
 
     /// The client's side of a new connection to `host`.
     ///
+    /// # Errors
     /// That the host's name cannot be the name in a certificate.
-    /// That the host's name can be no name of a certificate.
     pub fn connection(&self, host: &str) -> Result<Connection, String> {
         let of_host = || {
             ServerName::try_from(host.to_string())

@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::broker::{Brokers, Options};
-use crate::audit::{audit, edge, overflow, sums, trim, wait_told};
+use crate::audit::{audit, edges, sums, wait_told};
 use crate::util::{Daemon, free_port, run, wait_for};
 
 /// The hub: what the edges send goes into the topic, by way of a spool.
@@ -71,17 +71,7 @@ fn every_loss_before_and_behind_a_topic_is_named_where_it_was() {
     killed.wait_node("stuck", |node| node.children[0].pid.is_none());
 
     let port = free_port();
-    let overflown = edge("edge1", port, "4KiB");
-    let mut trimmed = edge("edge2", port, "1MiB");
-    let sound = edge("edge3", port, "1MiB");
-    let kernel_drops = overflow(&overflown, 5000);
-    trimmed.send_numbered(0, 400);
-    trimmed.wait_node("hub.spool", |node| node.lines_out == 400);
-    trimmed.stop();
-    trimmed.run();
-    trimmed.send_numbered(400, 1000);
-    trimmed.wait_node("hub.spool", |node| node.lines_out == 600);
-    trim(&mut trimmed, 400);
+    let ([overflown, trimmed, sound], kernel_drops) = edges(port);
     let hub = hub(port, &brokers);
     // More than a pipe of a mebibyte and a queue can hold for each of the two.
     (0..40).for_each(|part| {

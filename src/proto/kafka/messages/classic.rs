@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::Api;
+use super::group::Who;
 use crate::limits::GROUP_PATIENCE;
 use crate::proto::kafka::wire::{Malformed, Reader, Writer};
 
@@ -90,9 +91,6 @@ pub(in crate::proto::kafka) fn read_join(
     })?;
     Ok(Joined { error, generation, protocol, leader, member, members })
 }
-
-/// Who says something: the group, its generation, and the member.
-pub(in crate::proto::kafka) type Who<'w> = (&'w str, i32, &'w str);
 
 fn write_who(writer: &mut Writer, version: i16, (group, generation, member): Who<'_>) {
     writer.text(group);

@@ -98,7 +98,7 @@ pub(in crate::proto::kafka) fn read_beat(reader: &mut Reader) -> Result<Beaten, 
     Ok(Beaten { error, message, epoch, interval, assigned })
 }
 
-/// Who commits: the group, its generation or the member's epoch, and the member.
+/// Who says something: the group, its generation or the member's epoch, and the member.
 pub(in crate::proto::kafka) type Who<'w> = (&'w str, i32, &'w str);
 
 /// Offsets of the partitions of a topic.
