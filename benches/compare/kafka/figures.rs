@@ -101,7 +101,7 @@ pub(super) fn run_case(
     }
     table::print(&rows);
     table::print_ratios(case.name, &rows);
-    Ok(good && table::is_exact(&rows, case.lines))
+    Ok(good && table::is_exact(&rows, case.lines) && table::is_small(&rows))
 }
 
 impl Runs<'_> {

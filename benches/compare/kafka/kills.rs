@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::brokers;
-use super::cluster::Cluster;
 use super::programs::{Found, Program, omkafka, spool_to_topic};
 use super::topic::{Content, Topic};
 use crate::case::Case;
