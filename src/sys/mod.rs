@@ -7,6 +7,7 @@ pub mod inherit;
 pub mod lease;
 pub mod pipe;
 pub mod process;
+pub mod read;
 pub mod recv;
 pub mod send;
 pub mod socket;
