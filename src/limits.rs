@@ -549,6 +549,12 @@ pub const CALLS_UNANSWERED_MAX: usize = 4;
 
 /// Maximum size of an answer from a broker of a cluster.
 pub const CLUSTER_FRAME_MAX: usize = 16 * 1024 * 1024;
+/// Memory of answers from this size on is used again,
+pub const FRAME_LARGE: usize = 64 * 1024;
+/// of so many of them,
+pub const FRAMES_KEPT: usize = 2;
+/// but not of larger ones.
+pub const FRAME_KEPT_MAX: usize = CONSUMED_AT_ONCE + CONSUMED_PART;
 /// Maximum number of brokers of a cluster that are remembered.
 pub const BROKERS_MAX: usize = 10_000;
 /// First and longest time between two questions about who leads what.

@@ -1,10 +1,12 @@
 //! Real brokers of Apache Kafka at the other end. LOGWEIR_KAFKA_JARS names the folder of their jars
-//! (`.ci/kafka/fetch` fills one by Maven's own client); without it, or without java, a test says
-//! so and passes. LOGWEIR_KAFKA_OLD_JARS names those of a version before 4.0, for one test.
+//! (`.ci/kafka/fetch` fills one by Maven's own client); without it, or without java or kcat, a
+//! test says so and passes. LOGWEIR_KAFKA_OLD_JARS names those of a version before 4.0, for one test.
 
+mod admin;
 mod audit;
 mod broker;
 mod classic;
+mod cluster;
 mod group;
 mod input;
 mod soak;
@@ -21,7 +23,7 @@ use crate::util::{Daemon, run, wait_for};
 
 use crate::services::{Names, dnsmasq, with_names};
 
-use broker::{Brokers, Options};
+use broker::{Brokers, Kind};
 
 /// Lines as they are in the logs: numbered, and about as long as a line of a web server.
 fn line(number: usize) -> String {
@@ -43,7 +45,7 @@ fn filled(brokers: &Brokers, lines: usize, output: &str) -> Daemon {
     daemon.write_config(&format!(
         "[spool.hold]\nfrom = \"in\"\ndir = \"{{dir}}/hold\"\nsegment = \"1MiB\"\n\
          [output.k]\nfrom = \"hold\"\n{}\n",
-        output.replace("{brokers}", &brokers.list())
+        output.replace("{brokers}", &brokers.quoted())
     ));
     daemon.run();
     daemon
@@ -76,7 +78,7 @@ fn assert_exact(records: &[broker::Record], lines: usize) {
 #[test]
 fn every_line_is_in_the_topic_once_though_the_daemon_is_killed() {
     const LINES: usize = 200_000;
-    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
     for (topic, compress) in [("plain", "none"), ("packed", "zstd"), ("fast", "lz4")] {
         brokers.create(topic, 6);
         let mut daemon = filled(
@@ -104,7 +106,7 @@ fn every_line_is_in_the_topic_once_though_the_daemon_is_killed() {
             daemon.run();
         }
         wait_completed(&daemon, LINES);
-        assert_exact(&brokers.consume(topic, LINES), LINES);
+        assert_exact(&brokers.consume_by_java(topic, LINES), LINES);
         let (code, log) = daemon.stop();
         assert_eq!(code, Some(0));
         assert!(!log.contains("ERROR"), "{log}");
@@ -113,7 +115,7 @@ fn every_line_is_in_the_topic_once_though_the_daemon_is_killed() {
 
 #[test]
 fn every_line_is_in_the_topic_once_though_brokers_are_killed() {
-    let Some(mut brokers) = Brokers::start(3, Options::default()) else { return };
+    let Some(brokers) = Brokers::of(Kind::Three) else { return };
     brokers.create("web", 6);
     let mut daemon = filled(&brokers, 300_000, "kafka = { brokers = {brokers}, topic = \"web\" }");
     for victim in [0, 1, 2] {
@@ -130,12 +132,12 @@ fn every_line_is_in_the_topic_once_though_brokers_are_killed() {
 
 #[test]
 fn a_reload_in_the_middle_of_the_flow_costs_and_doubles_no_line() {
-    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
     brokers.create("again", 6);
     let output = |compress: &str| {
         format!(
             "kafka = {{ brokers = {}, topic = \"again\" }}\ncompress = \"{compress}\"",
-            brokers.list()
+            brokers.quoted()
         )
     };
     let daemon = filled(&brokers, 200_000, &output("none"));
@@ -169,12 +171,12 @@ fn a_daemon_whose_brokers_are_gone_ends_within_its_grace() {
 
 #[test]
 fn keys_headers_and_times_are_what_other_clients_expect() {
-    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
     brokers.create("keyed", 6);
     let daemon = Daemon::start(&format!(
         "[output.k]\nfrom = \"in\"\nkafka = {{ brokers = {}, topic = \"keyed\" }}\n\
          partition = \"hash\"\nkey = '^(\\S+)'\nheaders = true\n",
-        brokers.list()
+        brokers.quoted()
     ));
     for number in 0..60 {
         daemon.send(format!("key{} {number}\n", number % 10).as_bytes());
@@ -182,8 +184,8 @@ fn keys_headers_and_times_are_what_other_clients_expect() {
     daemon.wait_node("k", |node| node.lines_out == 60);
     // Java's producer puts the same keys into the same partitions.
     let java: String = (0..10).map(|key| format!("key{key}:key{key} java\n")).collect();
-    brokers.produce("keyed", &java);
-    let records = brokers.consume("keyed", 70);
+    brokers.produce_by_java("keyed", &java, "none");
+    let records = brokers.consume_by_java("keyed", 70);
     let mut places: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
     for record in &records {
         assert_eq!(record.value.split(' ').next(), Some(record.key.as_str()));
@@ -198,12 +200,12 @@ fn keys_headers_and_times_are_what_other_clients_expect() {
 
 #[test]
 fn a_line_too_large_for_the_topic_is_dropped_alone() {
-    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
     brokers.create_with("small", 2, "max.message.bytes=3000");
     let daemon = Daemon::start(&format!(
         "[output.k]\nfrom = \"in\"\nkafka = {{ brokers = {}, topic = \"small\" }}\n\
          spool = {{ dir = \"{{dir}}/spool\" }}\n",
-        brokers.list()
+        brokers.quoted()
     ));
     for number in 0..200 {
         match number {
@@ -220,13 +222,12 @@ fn a_line_too_large_for_the_topic_is_dropped_alone() {
 
 #[test]
 fn who_we_are_is_said_by_every_mechanism_and_a_wrong_password_is_named() {
-    let Some(brokers) = Brokers::start(1, Options { secured: true, ..Options::default() }) else {
-        return;
-    };
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
     brokers.create("s1", 2);
     let ca = brokers.path("ca.pem");
     let (ca, cert, key) = (ca.display(), brokers.path("client.pem"), brokers.path("client.key"));
-    let password = brokers.path("password");
+    let dir = tempfile::tempdir().unwrap();
+    let password = dir.path().join("password");
     std::fs::write(&password, "secret\n").unwrap();
     let sasl = |mechanism: &str, file: &str| {
         format!(
@@ -257,7 +258,7 @@ fn who_we_are_is_said_by_every_mechanism_and_a_wrong_password_is_named() {
         assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
     }
     assert_eq!(brokers.consume("s1", 200).len(), 200);
-    let wrong = brokers.path("wrong");
+    let wrong = dir.path().join("wrong");
     std::fs::write(&wrong, "guess\n").unwrap();
     let wrong = sasl("SCRAM-SHA-512", &wrong.display().to_string());
     let daemon = Daemon::start(&format!("[output.k]\nfrom = \"in\"\n{wrong}\n"));
@@ -267,12 +268,11 @@ fn who_we_are_is_said_by_every_mechanism_and_a_wrong_password_is_named() {
 
 #[test]
 fn without_the_right_to_read_lines_are_delivered_at_least_once_and_that_is_said() {
-    let Some(brokers) = Brokers::start(1, Options { secured: true, ..Options::default() }) else {
-        return;
-    };
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
     brokers.create("w1", 1);
     brokers.allow("writer", "w1", &["WRITE", "DESCRIBE"]);
-    let file = brokers.path("password");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("password");
     std::fs::write(&file, "secret\n").unwrap();
     let daemon = Daemon::start(&format!(
         "[output.k]\nfrom = \"in\"\nkafka = {{ brokers = [\"127.0.0.1:{}\"], topic = \"w1\", tls = \
@@ -290,10 +290,10 @@ fn without_the_right_to_read_lines_are_delivered_at_least_once_and_that_is_said(
 
 #[test]
 fn a_topic_that_is_made_later_gets_the_lines_that_waited() {
-    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
     let daemon = Daemon::start(&format!(
         "[output.k]\nfrom = \"in\"\nkafka = {{ brokers = {}, topic = \"later\" }}\n",
-        brokers.list()
+        brokers.quoted()
     ));
     daemon.send_numbered(0, 100);
     daemon.wait_log("topic later: UNKNOWN_TOPIC_OR_PARTITION (3): create the topic");
@@ -305,16 +305,13 @@ fn a_topic_that_is_made_later_gets_the_lines_that_waited() {
 /// kcat is another implementation: librdkafka reads what we write, compressed in each way.
 #[test]
 fn librdkafka_reads_what_is_written() {
-    if Command::new("kcat").arg("-V").output().is_err() {
-        return crate::util::skip_missing("Debian's kcat");
-    }
-    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
     for compress in ["none", "lz4", "zstd"] {
         brokers.create(compress, 1);
         let daemon = Daemon::start(&format!(
             "[output.k]\nfrom = \"in\"\nkafka = {{ brokers = {}, topic = \"{compress}\" }}\n\
              compress = \"{compress}\"\n",
-            brokers.list()
+            brokers.quoted()
         ));
         daemon.send_numbered(0, 1000);
         daemon.wait_node("k", |node| node.lines_out == 1000);
@@ -332,7 +329,7 @@ fn librdkafka_reads_what_is_written() {
 fn a_cluster_is_entered_by_a_service_of_dns() {
     const LINES: usize = 10_000;
     let Some(program) = dnsmasq() else { return };
-    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
     brokers.create("named", 2);
     // The first host of the service is not there.
     let first = brokers.first();

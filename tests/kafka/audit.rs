@@ -5,7 +5,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::broker::{Brokers, Options};
+use super::broker::{Brokers, Kind};
 use crate::audit::{audit, edges, sums, wait_told};
 use crate::util::{Daemon, free_port, run, wait_for};
 
@@ -15,19 +15,19 @@ fn hub(port: u16, brokers: &Brokers) -> Daemon {
         "[input.edge]\nrelp = \"127.0.0.1:{port}\"\n\
          [input.counts]\naudit = \"1m\"\nhost = \"hub\"\n\
          [spool.hold]\nfrom = \"edge\"\ndir = \"{{dir}}/hold\"\nsync = \"batch\"\n\
-         [output.topic]\nfrom = \"hold\"\nkafka = {{ brokers = {}, topic = \"web\" }}\n\
+         [output.topic]\nfrom = \"hold\"\nkafka = {{ brokers = {}, topic = \"audited\" }}\n\
          partition = \"hash\"\nkey = '(.)$'\n\
          [output.audit]\nfrom = \"counts\"\nfile = \"{{dir}}/audit\"\n",
-        brokers.list()
+        brokers.quoted()
     ))
 }
 
 /// A host with filters: a member of a group, whose filter reads nothing. It also reads partitions
 /// of its own.
 fn filters(name: &str, brokers: &Brokers, partitions: &str) -> Daemon {
-    let kafka = format!("kafka = {{ brokers = {}, topic = \"web\"", brokers.list());
+    let kafka = format!("kafka = {{ brokers = {}, topic = \"audited\"", brokers.quoted());
     Daemon::start(&format!(
-        "[input.web]\n{kafka}, group = \"filters\" }}\n\
+        "[input.web]\n{kafka}, group = \"audited\" }}\n\
          [filter.stuck]\nfrom = \"web\"\nrun = \"exec sleep 600\"\nqueue = \"4KiB\"\n\
          restart = [\"60s\", \"60s\"]\n\
          [spool.hold]\nfrom = \"web\"\ndir = \"{{dir}}/hold\"\nsync = \"batch\"\n\
@@ -57,8 +57,8 @@ fn wait_both(two: [&Daemon; 2], lines: u64) {
 
 #[test]
 fn every_loss_before_and_behind_a_topic_is_named_where_it_was() {
-    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
-    brokers.create("web", 4);
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
+    brokers.create("audited", 4);
     let killed = filters("f1", &brokers, "[0, 2]");
     let stalled = filters("f2", &brokers, "[1, 3]");
     let both = [&killed, &stalled];

@@ -1,39 +1,33 @@
-//! Brokers of their own for a test: KRaft, without anything beside them, each in a folder and on
-//! ports of its own; killed when dropped.
+//! Brokers that tests share: a virtual machine of Java takes seconds to start, and each test has
+//! topics and groups of its own.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::net::TcpStream;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::admin;
+use super::cluster::{Cluster, IDENTITY, Plan, has_java};
 use crate::util::{free_port, skip_here, skip_missing, wait_for};
 
-/// What a cluster has beside plain listeners.
-#[derive(Default, Clone, Copy)]
-pub struct Options {
-    /// Listeners with TLS and SASL, and rights.
-    pub secured: bool,
-    pub groups: Groups,
-    /// Another identity of the cluster than that of other tests.
-    pub other: bool,
-    /// How long a member may be silent, in milliseconds; six seconds where it is 0.
-    pub session: u32,
+/// Which brokers a test needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One, which shares the partitions of groups out, and has listeners with TLS and SASL, and
+    /// rights. Who comes without a name may do everything.
+    One,
+    /// One whose groups leave that to their members, with sessions of ten seconds at most. It is
+    /// another cluster than [`Self::One`].
+    Classic,
+    /// The same, from before 4.0, of the jars that LOGWEIR_KAFKA_OLD_JARS names.
+    Old,
+    /// Three, for one test at a time, which may kill them.
+    Three,
 }
 
-/// Who shares the partitions of a group out.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub enum Groups {
-    #[default]
-    Brokers,
-    /// The members alone, whose sessions are of ten seconds.
-    Members,
-    /// The same, as the broker is from before 4.0, of the jars that LOGWEIR_KAFKA_OLD_JARS names.
-    OldBroker,
-}
-
-/// A record as the console consumer prints it.
+/// A record as a console consumer prints it.
 #[derive(Debug)]
 pub struct Record {
     pub partition: u32,
@@ -42,250 +36,169 @@ pub struct Record {
     pub value: String,
 }
 
-/// A cluster.
-pub struct Brokers {
-    /// One cluster at a time: each broker is a virtual machine of Java.
-    _turn: MutexGuard<'static, ()>,
-    jars: PathBuf,
-    dir: tempfile::TempDir,
-    nodes: Vec<Node>,
-    /// The class of Java's console producer.
-    producer: &'static str,
+/// Brokers for a test.
+pub(crate) struct Brokers {
+    cluster: &'static Cluster,
+    kind: Kind,
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
-struct Node {
-    id: usize,
-    /// Plain, controller, TLS, SASL.
-    ports: [u16; 4],
-    child: Option<Child>,
-}
-
+/// Whose turn it is with the three.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Any 22 characters of base64url are a cluster's identity.
-const CLUSTER: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
-const OTHER_CLUSTER: &str = "AAAAAAAAAAAAAAAAAAAAAg";
+const OTHER_IDENTITY: &str = "AAAAAAAAAAAAAAAAAAAAAg";
+
+/// Beats come so often that groups settle within a second or two.
+const GROUPS: &str = "group.consumer.min.session.timeout.ms=3000\n\
+                      group.consumer.heartbeat.interval.ms=300\n\
+                      group.consumer.min.heartbeat.interval.ms=300\n";
+
+/// Of [`Kind::One`].
+const SECURED: &str = r#"
+group.consumer.session.timeout.ms=6000
+listeners=PLAIN://{plain},CONTROLLER://{controller},TLS://{tls},SASL://{sasl}
+advertised.listeners=PLAIN://{plain},TLS://{tls},SASL://{sasl}
+inter.broker.listener.name=PLAIN
+listener.security.protocol.map=PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT,TLS:SSL,SASL:SASL_SSL
+ssl.keystore.type=PEM
+ssl.keystore.location={dir}/broker.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={dir}/ca.pem
+listener.name.tls.ssl.client.auth=required
+sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN,OAUTHBEARER
+listener.name.sasl.scram-sha-256.sasl.jaas.config=\
+    org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl.scram-sha-512.sasl.jaas.config=\
+    org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl.plain.sasl.jaas.config=\
+    org.apache.kafka.common.security.plain.PlainLoginModule required \
+    user_logweir="secret" user_writer="secret";
+listener.name.sasl.oauthbearer.sasl.jaas.config=\
+    org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+    unsecuredLoginStringClaim_sub="broker";
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:CN=client;User:logweir
+"#;
+
+const SCRAM: &[&str] = &[
+    "--add-scram",
+    "SCRAM-SHA-256=[name=logweir,password=secret]",
+    "--add-scram",
+    "SCRAM-SHA-512=[name=logweir,password=secret]",
+];
+
+impl Kind {
+    fn cell(self) -> &'static OnceLock<Cluster> {
+        static CELLS: [OnceLock<Cluster>; 4] = [const { OnceLock::new() }; 4];
+        &CELLS[self as usize]
+    }
+
+    /// Of the brokers' configuration.
+    fn more(self) -> String {
+        let own = match self {
+            Self::One => SECURED,
+            Self::Classic => {
+                "group.coordinator.rebalance.protocols=classic\n\
+                 group.max.session.timeout.ms=10000\n"
+            }
+            Self::Old => "group.max.session.timeout.ms=10000\n",
+            // Brokers on a busy machine may be away for longer than six seconds.
+            Self::Three => "group.consumer.session.timeout.ms=45000\n",
+        };
+        GROUPS.to_string() + own
+    }
+
+    fn start(self, jars: PathBuf) -> Cluster {
+        let dir = tempfile::tempdir().unwrap().keep();
+        if self == Self::One {
+            certify(&dir);
+        }
+        Cluster::start(Plan {
+            jars,
+            dir,
+            count: if self == Self::Three { 3 } else { 1 },
+            identity: if self == Self::Classic { OTHER_IDENTITY } else { IDENTITY },
+            more: &self.more(),
+            format: if self == Self::One { SCRAM } else { &[] },
+            machine: &["-Xmx384m", "-XX:TieredStopAtLevel=1"],
+            port: || Ok(free_port()),
+        })
+        .unwrap()
+    }
+}
+
+/// A certificate authority, and certificates of the brokers and of a client.
+fn certify(dir: &Path) {
+    let script = "
+        set -e
+        new='openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
+        $new -x509 -keyout ca.key -out ca.pem -subj /CN=ca -days 30
+        for who in broker client; do
+            $new -keyout $who.key -out $who.csr -subj /CN=$who
+            printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\\n' > ext
+            openssl x509 -req -in $who.csr -CA ca.pem -CAkey ca.key -CAcreateserial \
+                -days 30 -extfile ext -out $who.crt
+        done
+        cat broker.key broker.crt > broker.pem
+        cp client.crt client.pem";
+    let output = Command::new("sh").args(["-c", script]).current_dir(dir).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
 
 impl Brokers {
-    /// Starts so many brokers; `None`, said, where there are none to start.
-    pub fn start(count: usize, options: Options) -> Option<Self> {
-        let name = match options.groups {
-            Groups::OldBroker => "LOGWEIR_KAFKA_OLD_JARS",
+    /// Brokers of this kind, started by the first test that needs them; `None`, said, where there
+    /// are none to start.
+    pub fn of(kind: Kind) -> Option<Self> {
+        let name = match kind {
+            Kind::Old => "LOGWEIR_KAFKA_OLD_JARS",
             _ => "LOGWEIR_KAFKA_JARS",
         };
         let Some(jars) = std::env::var_os(name).map(PathBuf::from) else {
             skip_here(&format!("{name} names no folder with the jars of Apache Kafka"));
             return None;
         };
-        if Command::new("java").arg("-version").output().is_err() {
-            skip_missing("java");
-            return None;
-        }
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let dir = tempfile::tempdir().unwrap();
-        let ports = || [free_port(), free_port(), free_port(), free_port()];
-        let nodes = (1..=count).map(|id| Node { id, ports: ports(), child: None }).collect();
-        let producer = match options.groups {
-            Groups::OldBroker => "kafka.tools.ConsoleProducer",
-            _ => "org.apache.kafka.tools.ConsoleProducer",
-        };
-        let mut brokers = Self { _turn: turn, jars, dir, nodes, producer };
-        if options.secured {
-            brokers.certify();
-        }
-        for at in 0..count {
-            brokers.format(at, options);
-        }
-        (0..count).for_each(|at| brokers.launch(at));
-        (0..count).for_each(|at| brokers.wait_open(at));
-        Some(brokers)
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    pub fn java(&self, class: &str) -> Command {
-        let mut command = Command::new("java");
-        command
-            .args(["-Xmx256m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
-            .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
-            .args(["-cp", &format!("{}/*", self.jars.display()), class])
-            .current_dir(self.dir.path());
-        command
-    }
-
-    fn tool(&self, class: &str, args: &[&str]) -> Output {
-        let output = self.java(class).args(args).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{class} {args:?}: {said}");
-        output
-    }
-
-    fn folder(&self, at: usize) -> PathBuf {
-        self.path(&format!("node{}", self.nodes[at].id))
-    }
-
-    fn properties(&self, at: usize, options: Options) -> String {
-        let Node { id, ports: [plain, controller, tls, sasl], .. } = &self.nodes[at];
-        let voters: Vec<_> = self
-            .nodes
-            .iter()
-            .map(|node| format!("{}@127.0.0.1:{}", node.id, node.ports[1]))
-            .collect();
-        let many = self.nodes.len() > 1;
-        let (replicas, insync) = if many { (3, 2) } else { (1, 1) };
-        let mut text = format!(
-            "process.roles=broker,controller\nnode.id={id}\n\
-             controller.quorum.voters={}\ncontroller.listener.names=CONTROLLER\n\
-             log.dirs={}\nauto.create.topics.enable=false\n\
-             default.replication.factor={replicas}\nmin.insync.replicas={insync}\n\
-             offsets.topic.replication.factor={replicas}\noffsets.topic.num.partitions=1\n\
-             transaction.state.log.replication.factor={replicas}\n\
-             transaction.state.log.min.isr={insync}\ntransaction.state.log.num.partitions=1\n\
-             group.initial.rebalance.delay.ms=0\nnum.network.threads=1\nnum.io.threads=2\n\
-             background.threads=2\nlog.cleaner.dedupe.buffer.size=4194304\n\
-             broker.session.timeout.ms=2000\nbroker.heartbeat.interval.ms=300\n\
-             group.consumer.session.timeout.ms={}\ngroup.consumer.min.session.timeout.ms=3000\n\
-             group.consumer.heartbeat.interval.ms=1000\n\
-             group.consumer.min.heartbeat.interval.ms=500\n",
-            voters.join(","),
-            self.folder(at).join("data").display(),
-            if options.session == 0 { 6000 } else { options.session },
-        );
-        if options.groups == Groups::Members {
-            text += "group.coordinator.rebalance.protocols=classic\n";
-        }
-        if options.groups != Groups::Brokers {
-            text += "group.max.session.timeout.ms=10000\n";
-        }
-        let plain = format!("127.0.0.1:{plain}");
-        let controller = format!("CONTROLLER://127.0.0.1:{controller}");
-        if options.secured {
-            let more = format!("PLAIN://{plain},TLS://127.0.0.1:{tls},SASL://127.0.0.1:{sasl}");
-            let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
-            let login = "org.apache.kafka.common.security.plain.PlainLoginModule required";
-            let bearer = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule";
-            write!(
-                text,
-                "listeners={more},{controller}\nadvertised.listeners={more}\n\
-                 inter.broker.listener.name=PLAIN\nlistener.security.protocol.map=\
-                 PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT,TLS:SSL,SASL:SASL_SSL\n\
-                 ssl.keystore.type=PEM\nssl.keystore.location={}\n\
-                 ssl.truststore.type=PEM\nssl.truststore.location={}\n\
-                 listener.name.tls.ssl.client.auth=required\n\
-                 sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN,OAUTHBEARER\n\
-                 listener.name.sasl.scram-sha-256.sasl.jaas.config={scram}\n\
-                 listener.name.sasl.scram-sha-512.sasl.jaas.config={scram}\n\
-                 listener.name.sasl.plain.sasl.jaas.config={login} user_logweir=\"secret\" \
-                 user_writer=\"secret\";\n\
-                 listener.name.sasl.oauthbearer.sasl.jaas.config={bearer} required \
-                 unsecuredLoginStringClaim_sub=\"broker\";\n\
-                 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
-                 super.users=User:ANONYMOUS;User:CN=client;User:logweir\n",
-                self.path("broker.pem").display(),
-                self.path("ca.pem").display(),
-            )
-            .unwrap();
-        } else {
-            write!(
-                text,
-                "listeners=PLAINTEXT://{plain},{controller}\n\
-                 advertised.listeners=PLAINTEXT://{plain}\n\
-                 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
-            )
-            .unwrap();
-        }
-        text
-    }
-
-    fn format(&self, at: usize, options: Options) {
-        let folder = self.folder(at);
-        std::fs::create_dir(&folder).unwrap();
-        let properties = folder.join("server.properties");
-        std::fs::write(&properties, self.properties(at, options)).unwrap();
-        let cluster = if options.other { OTHER_CLUSTER } else { CLUSTER };
-        let mut args = vec!["format", "-t", cluster, "-c", properties.to_str().unwrap()];
-        if options.secured {
-            for scram in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
-                args.push("--add-scram");
-                args.push(match scram {
-                    "SCRAM-SHA-256" => "SCRAM-SHA-256=[name=logweir,password=secret]",
-                    _ => "SCRAM-SHA-512=[name=logweir,password=secret]",
-                });
+        let has_kcat = Command::new("kcat").arg("-V").output().is_ok();
+        for (is_there, program) in [(has_java(), "java"), (has_kcat, "Debian's kcat")] {
+            if !is_there {
+                skip_missing(program);
+                return None;
             }
         }
-        self.tool("kafka.tools.StorageTool", &args);
+        let turn =
+            (kind == Kind::Three).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
+        let cluster = kind.cell().get_or_init(|| kind.start(jars));
+        // A test before this one may have failed while one was dead.
+        (0..cluster.len()).for_each(|at| cluster.run(at).unwrap());
+        Some(Self { cluster, kind, _turn: turn })
     }
 
-    /// A certificate authority, and certificates of the brokers and of a client.
-    fn certify(&self) {
-        let script = "
-            set -e
-            new='openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
-            $new -x509 -keyout ca.key -out ca.pem -subj /CN=ca -days 30
-            for who in broker client; do
-                $new -keyout $who.key -out $who.csr -subj /CN=$who
-                printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\\n' > ext
-                openssl x509 -req -in $who.csr -CA ca.pem -CAkey ca.key -CAcreateserial \
-                    -days 30 -extfile ext -out $who.crt
-            done
-            cat broker.key broker.crt > broker.pem
-            cp client.crt client.pem";
-        let output = Command::new("sh").args(["-c", script]).current_dir(self.dir.path()).output();
-        let output = output.unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    fn launch(&mut self, at: usize) {
-        let folder = self.folder(at);
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log"));
-        let child = self
-            .java("kafka.Kafka")
-            .arg(folder.join("server.properties"))
-            .stdout(Stdio::null())
-            .stderr(log.unwrap())
-            .spawn();
-        self.nodes[at].child = Some(child.unwrap());
-    }
-
-    fn wait_open(&self, at: usize) {
-        let port = self.nodes[at].ports[0];
-        wait_for("a broker to listen", || TcpStream::connect(("127.0.0.1", port)).ok());
-    }
-
-    /// Kills a broker.
-    pub fn kill(&mut self, at: usize) {
-        if let Some(mut child) = self.nodes[at].child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-
-    /// Starts it again.
-    pub fn run(&mut self, at: usize) {
-        self.launch(at);
-        self.wait_open(at);
-    }
-
-    /// The first broker's address.
+    /// One of them.
     pub fn first(&self) -> String {
-        format!("127.0.0.1:{}", self.nodes[0].ports[0])
-    }
-
-    /// All of them, as a list in TOML.
-    pub fn list(&self) -> String {
-        let all: Vec<_> =
-            self.nodes.iter().map(|n| format!("\"127.0.0.1:{}\"", n.ports[0])).collect();
-        format!("[{}]", all.join(", "))
+        format!("127.0.0.1:{}", self.ports(0)[0])
     }
 
     pub fn tls_port(&self) -> u16 {
-        self.nodes[0].ports[2]
+        self.ports(0)[2]
     }
 
     pub fn sasl_port(&self) -> u16 {
-        self.nodes[0].ports[3]
+        self.ports(0)[3]
+    }
+
+    /// A file in the folder of the brokers, which all tests share.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder(0).parent().unwrap().join(name)
+    }
+
+    /// Kills a broker.
+    pub fn kill(&self, at: usize) {
+        assert_eq!(self.kind, Kind::Three, "others use it too");
+        self.cluster.kill(at).unwrap();
+    }
+
+    /// Starts it again.
+    pub fn run(&self, at: usize) {
+        self.cluster.run(at).unwrap();
     }
 
     /// Makes a topic.
@@ -295,123 +208,115 @@ impl Brokers {
 
     /// The same, with an option of its own.
     pub fn create_with(&self, topic: &str, partitions: u32, option: &str) {
-        let (first, partitions) = (self.first(), partitions.to_string());
-        let args = ["--bootstrap-server", &first, "--create", "--topic", topic, "--partitions"];
-        let args = [&args[..], &[&partitions, "--config", option]].concat();
-        self.tool("org.apache.kafka.tools.TopicCommand", &args);
+        admin::create(&self.first(), topic, partitions, option);
     }
 
     /// Deletes a topic, and waits until it is gone.
     pub fn delete(&self, topic: &str) {
-        let first = self.first();
-        let of = |what: &str| {
-            let args = ["--bootstrap-server", &first, what];
-            let named: &[&str] = if what == "--list" { &[] } else { &["--topic", topic] };
-            self.tool("org.apache.kafka.tools.TopicCommand", &[&args[..], named].concat())
-        };
-        of("--delete");
-        wait_for("the topic to be gone", || {
-            let topics = String::from_utf8(of("--list").stdout).unwrap();
-            (!topics.lines().any(|one| one == topic)).then_some(())
-        });
+        admin::delete(&self.first(), topic);
     }
 
     /// Waits until every replica of a topic is in sync.
     pub fn wait_in_sync(&self, topic: &str) {
         wait_for("all replicas to be in sync", || {
-            let first = self.first();
-            let args = ["--bootstrap-server", &first, "--describe", "--topic", topic];
-            let args = [&args[..], &["--under-replicated-partitions"]].concat();
-            let output = self.tool("org.apache.kafka.tools.TopicCommand", &args);
-            output.stdout.trim_ascii().is_empty().then_some(())
+            admin::is_in_sync(&self.first(), topic).then_some(())
         });
     }
 
     /// Allows a user something on a topic.
     pub fn allow(&self, user: &str, topic: &str, operations: &[&str]) {
-        let (first, user) = (self.first(), format!("User:{user}"));
-        let mut args = vec![
-            "--bootstrap-server",
-            &first,
-            "--add",
-            "--allow-principal",
-            &user,
-            "--topic",
-            topic,
-        ];
-        operations.iter().for_each(|operation| args.extend(["--operation", operation]));
-        self.tool("org.apache.kafka.tools.AclCommand", &args);
+        admin::allow(&self.first(), user, topic, operations);
     }
 
     /// How many records a topic has.
     pub fn end_offsets(&self, topic: &str) -> usize {
-        let args = ["--bootstrap-server", &self.first(), "--topic", topic];
-        let output = self.tool("org.apache.kafka.tools.GetOffsetShell", &args);
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().filter_map(|line| line.rsplit(':').next()?.parse::<usize>().ok()).sum()
+        admin::ends(&self.first(), topic).values().sum::<i64>() as usize
     }
 
     /// The sum of the offsets that a group has committed, and of those that it has still to read.
     pub fn committed(&self, group: &str) -> (usize, usize) {
-        let args = ["--bootstrap-server", &self.first(), "--describe", "--group", group];
-        let output = self.tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &args);
-        let text = String::from_utf8(output.stdout).unwrap();
-        let rows = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-        let rows: Vec<_> = rows.filter(|row| row.first() == Some(&group)).collect();
-        // Group, topic, partition, current offset, end, lag.
-        let sum = |at: usize| rows.iter().filter_map(|row| row[at].parse::<usize>().ok()).sum();
-        (sum(3), sum(5))
+        let committed = admin::committed(&self.first(), group);
+        let mut ends = BTreeMap::new();
+        let mut left = 0;
+        for ((topic, part), offset) in &committed {
+            let ends =
+                ends.entry(topic.clone()).or_insert_with(|| admin::ends(&self.first(), topic));
+            left += ends[part] - offset;
+        }
+        (committed.values().sum::<i64>() as usize, left as usize)
     }
 
-    /// Records by Java's own producer: a key, a colon, a value on each line.
+    /// Records by librdkafka: a key, a colon, a value on each line.
     pub fn produce(&self, topic: &str, text: &str) {
-        self.produce_packed(topic, text, "none");
+        let mut kcat = Command::new("kcat");
+        kcat.args(["-P", "-K", ":", "-X", "enable.idempotence=true"]);
+        kcat.args(["-t", topic, "-b", &self.list()]);
+        feed(kcat, text);
     }
 
-    /// The same, compressed.
-    pub fn produce_packed(&self, topic: &str, text: &str, codec: &str) {
-        let mut producer = self
-            .java(self.producer)
-            .args(["--bootstrap-server", &self.first(), "--topic", topic])
-            .args(["--property", "parse.key=true", "--property", "key.separator=:"])
-            .args(["--compression-codec", codec])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        producer.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-        assert!(producer.wait().unwrap().success());
+    /// The same by Java's own producer, compressed.
+    pub fn produce_by_java(&self, topic: &str, text: &str, codec: &str) {
+        let mut producer = self.java("org.apache.kafka.tools.ConsoleProducer");
+        producer.args(["--bootstrap-server", &self.first(), "--topic", topic]);
+        producer.args(["--property", "parse.key=true", "--property", "key.separator=:"]);
+        producer.args(["--compression-codec", codec]);
+        feed(producer, text);
     }
 
-    /// All records of a topic, and a second for more than `count` to come.
+    /// All records of a topic, which are exactly `count`, as librdkafka reads them.
     pub fn consume(&self, topic: &str, count: usize) -> Vec<Record> {
         assert_eq!(self.end_offsets(topic), count);
-        let count = count.to_string();
+        let mut kcat = Command::new("kcat");
+        kcat.args(["-C", "-e", "-q", "-o", "beginning", "-X", "check.crcs=true"]);
+        kcat.args(["-f", "Partition:%p\t%h\t%k\t%s\n", "-t", topic, "-b", &self.list()]);
+        records(&kcat.output().unwrap().stdout)
+    }
+
+    /// The same as Java's consumer reads them.
+    pub fn consume_by_java(&self, topic: &str, count: usize) -> Vec<Record> {
+        assert_eq!(self.end_offsets(topic), count);
         let output = self
             .java("org.apache.kafka.tools.consumer.ConsoleConsumer")
             .args(["--bootstrap-server", &self.first(), "--topic", topic, "--from-beginning"])
-            .args(["--max-messages", &count, "--timeout-ms", "30000"])
+            .args(["--max-messages", &count.to_string(), "--timeout-ms", "30000"])
             .args(["--property", "print.partition=true", "--property", "print.headers=true"])
             .args(["--property", "print.key=true"])
             .output()
             .unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let record = |line: &str| {
-            let mut parts = line.splitn(4, '\t');
-            let partition = parts.next()?.strip_prefix("Partition:")?.parse().ok()?;
-            let mut text = || parts.next().map(str::to_string);
-            Some(Record { partition, headers: text()?, key: text()?, value: text()? })
-        };
-        text.lines().filter_map(record).collect()
+        records(&output.stdout)
+    }
+}
+
+fn feed(mut producer: Command, text: &str) {
+    let producer = producer.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut producer = producer.spawn().unwrap();
+    producer.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(producer.wait().unwrap().success());
+}
+
+/// What a consumer has printed.
+fn records(text: &[u8]) -> Vec<Record> {
+    let record = |line: &str| {
+        let mut parts = line.splitn(4, '\t');
+        let partition = parts.next()?.strip_prefix("Partition:")?.parse().ok()?;
+        let mut text = || parts.next().map(str::to_string);
+        Some(Record { partition, headers: text()?, key: text()?, value: text()? })
+    };
+    std::str::from_utf8(text).unwrap().lines().filter_map(record).collect()
+}
+
+impl Deref for Brokers {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        self.cluster
     }
 }
 
 impl Drop for Brokers {
     fn drop(&mut self) {
-        (0..self.nodes.len()).for_each(|at| self.kill(at));
         if std::thread::panicking() {
-            for at in 0..self.nodes.len() {
+            for at in 0..self.len() {
                 eprintln!("{}", said(&self.folder(at)));
             }
         }

@@ -7,13 +7,10 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::broker::{Brokers, Groups, Options};
-use super::group::{Flow, come_and_go, take_over};
+use super::broker::{Brokers, Kind};
+use super::group::{Flow, come_and_go, made_anew, take_over};
 use super::input::{assert_once, numbers};
-use crate::util::{skip_here, skip_missing, wait_for};
-
-const CLASSIC: Options =
-    Options { secured: false, groups: Groups::Members, other: false, session: 0 };
+use crate::util::{skip_here, wait_for};
 
 /// Returns whether there is time for what takes a minute each: every run has one group of daemons
 /// alone, and one beside another program.
@@ -34,7 +31,7 @@ fn assert_classic(flow: &Flow) {
 
 #[test]
 fn members_that_share_out_among_themselves_lose_nothing_and_double_nothing() {
-    let Some(flow) = Flow::start(CLASSIC) else { return };
+    let Some(flow) = Flow::start(Kind::Classic, "come_and_go") else { return };
     assert_classic(&come_and_go(flow));
 }
 
@@ -43,14 +40,22 @@ fn a_member_of_a_classic_group_that_is_gone_for_long_is_taken_over() {
     if !has_minutes() {
         return;
     }
-    let Some(flow) = Flow::start(CLASSIC) else { return };
+    let Some(flow) = Flow::start(Kind::Classic, "taken_over") else { return };
     take_over(flow);
 }
 
 #[test]
+fn a_topic_that_is_made_anew_under_a_classic_group_is_read_from_its_beginning() {
+    let Some(flow) = Flow::start(Kind::Classic, "shared_anew") else { return };
+    made_anew(flow);
+}
+
+#[test]
 fn a_broker_from_before_version_4_has_groups_too() {
-    let Some(flow) = Flow::start(Options { groups: Groups::OldBroker, ..CLASSIC }) else { return };
+    let Some(flow) = Flow::start(Kind::Old, "old") else { return };
     assert_classic(&come_and_go(flow));
+    let Some(flow) = Flow::start(Kind::Old, "old_anew") else { return };
+    made_anew(flow);
 }
 
 /// Another program in the group, which prints what it reads.
@@ -60,27 +65,27 @@ struct Other {
 }
 
 impl Other {
-    fn start(brokers: &Brokers, mut command: Command) -> Self {
-        let out = brokers.path("other");
+    fn start(brokers: &Brokers, name: &str, mut command: Command) -> Self {
+        let out = brokers.path(name);
         let file = std::fs::File::create(&out).unwrap();
         let child = command.stdin(Stdio::null()).stdout(file).stderr(Stdio::null()).spawn();
         Self { child: child.unwrap(), out }
     }
 
     /// kcat is librdkafka.
-    fn kcat(brokers: &Brokers, strategy: &str) -> Self {
+    fn kcat(brokers: &Brokers, name: &str, strategy: &str) -> Self {
         let mut command = Command::new("kcat");
-        command.args(["-b", &brokers.first(), "-u", "-q", "-G", "filters", "shared"]);
+        command.args(["-b", &brokers.first(), "-u", "-q", "-G", name, name]);
         command.args(["-X", "auto.offset.reset=earliest", "-X", "session.timeout.ms=6000"]);
         command.args(["-X", &format!("partition.assignment.strategy={strategy}")]);
-        Self::start(brokers, command)
+        Self::start(brokers, name, command)
     }
 
     /// Java's own client.
-    fn java(brokers: &Brokers, class: &str) -> Self {
+    fn java(brokers: &Brokers, name: &str, class: &str) -> Self {
         let mut command = brokers.java("org.apache.kafka.tools.consumer.ConsoleConsumer");
-        command.args(["--bootstrap-server", &brokers.first(), "--topic", "shared"]);
-        command.args(["--group", "filters", "--from-beginning"]);
+        command.args(["--bootstrap-server", &brokers.first(), "--topic", name]);
+        command.args(["--group", name, "--from-beginning"]);
         for property in [
             "group.protocol=classic",
             "session.timeout.ms=6000",
@@ -88,7 +93,7 @@ impl Other {
         ] {
             command.args(["--consumer-property", property]);
         }
-        Self::start(brokers, command)
+        Self::start(brokers, name, command)
     }
 
     fn read(&self) -> BTreeMap<usize, usize> {
@@ -164,31 +169,28 @@ fn beside(mut flow: Flow, first: bool, other: impl FnOnce(&Brokers) -> Other) {
     }
 }
 
-fn with_kcat(strategy: &str, first: bool) {
-    if Command::new("kcat").arg("-V").output().is_err() {
-        return skip_missing("Debian's kcat");
-    }
-    let Some(flow) = Flow::start(CLASSIC) else { return };
-    beside(flow, first, |brokers| Other::kcat(brokers, strategy));
+fn with_kcat(strategy: &str, first: bool, name: &'static str) {
+    let Some(flow) = Flow::start(Kind::Classic, name) else { return };
+    beside(flow, first, |brokers| Other::kcat(brokers, name, strategy));
 }
 
 #[test]
 fn librdkafka_and_daemons_share_a_group_by_range() {
     if has_minutes() {
-        with_kcat("range", true);
+        with_kcat("range", true, "kcat_range");
     }
 }
 
 #[test]
 fn librdkafka_that_only_knows_range_is_let_in_by_a_daemon() {
     if has_minutes() {
-        with_kcat("range", false);
+        with_kcat("range", false, "range_late");
     }
 }
 
 #[test]
 fn librdkafka_and_daemons_share_a_group_by_cooperative_sticky() {
-    with_kcat("cooperative-sticky", true);
+    with_kcat("cooperative-sticky", true, "kcat_sticky");
 }
 
 #[test]
@@ -196,8 +198,8 @@ fn javas_client_and_daemons_share_a_group_by_range() {
     if !has_minutes() {
         return;
     }
-    let Some(flow) = Flow::start(CLASSIC) else { return };
-    beside(flow, true, |brokers| Other::java(brokers, "RangeAssignor"));
+    let Some(flow) = Flow::start(Kind::Classic, "java_range") else { return };
+    beside(flow, true, |brokers| Other::java(brokers, "java_range", "RangeAssignor"));
 }
 
 #[test]
@@ -205,6 +207,6 @@ fn javas_client_and_daemons_share_a_group_by_cooperative_sticky() {
     if !has_minutes() {
         return;
     }
-    let Some(flow) = Flow::start(CLASSIC) else { return };
-    beside(flow, false, |brokers| Other::java(brokers, "CooperativeStickyAssignor"));
+    let Some(flow) = Flow::start(Kind::Classic, "java_sticky") else { return };
+    beside(flow, false, |brokers| Other::java(brokers, "java_sticky", "CooperativeStickyAssignor"));
 }

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use nix::sys::signal::Signal;
 
-use super::broker::{Brokers, Options};
+use super::broker::{Brokers, Kind};
 use super::input::{assert_once, keyed, numbers, spooled};
 use crate::util::{Daemon, wait_for};
 
 /// A topic that is written to in pieces, and the daemons that read it.
 pub(super) struct Flow {
     pub(super) brokers: Brokers,
+    /// The topic's name, and the group's.
+    pub(super) name: &'static str,
     pub(super) members: Vec<Daemon>,
     pub(super) lines: usize,
 }
@@ -18,10 +20,10 @@ pub(super) struct Flow {
 pub(super) const PIECE: usize = 4000;
 
 impl Flow {
-    pub(super) fn start(options: Options) -> Option<Self> {
-        let brokers = Brokers::start(1, options)?;
-        brokers.create("shared", 12);
-        Some(Self { brokers, members: Vec::new(), lines: 0 })
+    pub(super) fn start(kind: Kind, name: &'static str) -> Option<Self> {
+        let brokers = Brokers::of(kind)?;
+        brokers.create(name, 12);
+        Some(Self { brokers, name, members: Vec::new(), lines: 0 })
     }
 
     pub(super) fn member(&mut self) {
@@ -30,15 +32,16 @@ impl Flow {
 
     fn config(&self) -> String {
         format!(
-            "[input.k]\nkafka = {{ brokers = {}, topic = \"shared\", group = \"filters\" }}\n\
+            "[input.k]\nkafka = {{ brokers = {}, topic = \"{name}\", group = \"{name}\" }}\n\
              positions = \"{{dir}}/k.positions\"\n\
              [spool.hold]\nfrom = \"k\"\ndir = \"{{dir}}/hold\"\n",
-            self.brokers.list()
+            self.brokers.quoted(),
+            name = self.name
         )
     }
 
     pub(super) fn produce(&mut self) {
-        self.brokers.produce("shared", &keyed(self.lines, self.lines + PIECE));
+        self.brokers.produce(self.name, &keyed(self.lines, self.lines + PIECE));
         self.lines += PIECE;
     }
 
@@ -113,13 +116,13 @@ pub(super) fn come_and_go(mut flow: Flow) -> Flow {
         assert!(!log.contains("ERROR") && !log.contains("may come twice"), "{log}");
     }
     // What they say of themselves is what other clients see.
-    assert_eq!(flow.brokers.committed("filters"), (flow.lines, 0));
+    assert_eq!(flow.brokers.committed(flow.name), (flow.lines, 0));
     flow
 }
 
 #[test]
 fn members_that_are_killed_stopped_and_added_lose_nothing_and_double_nothing() {
-    let Some(flow) = Flow::start(Options::default()) else { return };
+    let Some(flow) = Flow::start(Kind::One, "come_and_go") else { return };
     come_and_go(flow);
 }
 
@@ -147,17 +150,13 @@ pub(super) fn take_over(mut flow: Flow) {
 
 #[test]
 fn a_member_that_is_gone_for_long_is_taken_over_from_where_it_had_committed() {
-    let Some(flow) = Flow::start(Options::default()) else { return };
+    let Some(flow) = Flow::start(Kind::One, "taken_over") else { return };
     take_over(flow);
 }
 
 #[test]
 fn a_group_goes_on_behind_its_coordinator_when_that_dies() {
-    // Brokers on a busy machine may be away for longer than the six seconds of other tests.
-    let options = Options { session: 45_000, ..Options::default() };
-    let Some(brokers) = Brokers::start(3, options) else { return };
-    brokers.create("shared", 12);
-    let mut flow = Flow { brokers, members: Vec::new(), lines: 0 };
+    let Some(mut flow) = Flow::start(Kind::Three, "coordinated") else { return };
     flow.produce();
     flow.member();
     flow.member();
@@ -165,7 +164,7 @@ fn a_group_goes_on_behind_its_coordinator_when_that_dies() {
     for victim in [0, 1, 2] {
         flow.brokers.kill(victim);
         flow.brokers.run(victim);
-        flow.brokers.wait_in_sync("shared");
+        flow.brokers.wait_in_sync(flow.name);
         flow.produce();
         flow.wait_all();
     }
@@ -177,7 +176,7 @@ fn a_group_goes_on_behind_its_coordinator_when_that_dies() {
 
 #[test]
 fn a_copied_file_of_a_member_makes_no_second_one_of_its_identity() {
-    let Some(mut flow) = Flow::start(Options::default()) else { return };
+    let Some(mut flow) = Flow::start(Kind::One, "copied") else { return };
     flow.produce();
     flow.member();
     flow.wait_shared(&[0]);
@@ -185,7 +184,7 @@ fn a_copied_file_of_a_member_makes_no_second_one_of_its_identity() {
     let file = flow.members[0].path("k.member");
     std::fs::copy(&file, copy.path("k.member")).unwrap();
     copy.run();
-    copy.wait_log(&format!("file {}, group filters; this daemon joins group", file.display()));
+    copy.wait_log(&format!("file {}, group copied; this daemon joins group", file.display()));
     flow.members.push(copy);
     flow.wait_shared(&[0, 1]);
     flow.produce();
@@ -193,17 +192,23 @@ fn a_copied_file_of_a_member_makes_no_second_one_of_its_identity() {
     assert_once(&flow.union(), flow.lines);
 }
 
-#[test]
-fn a_topic_that_is_made_anew_is_shared_out_again() {
-    let Some(mut flow) = Flow::start(Options::default()) else { return };
+/// The topic is deleted and made anew while members read it; offsets of the old one that are
+/// committed late are none of the new one.
+pub(super) fn made_anew(mut flow: Flow) {
     flow.produce();
     flow.member();
     flow.member();
     flow.wait_shared(&[0, 1]);
     flow.wait_all();
-    flow.brokers.delete("shared");
-    flow.brokers.create("shared", 12);
+    flow.brokers.delete(flow.name);
+    flow.brokers.create(flow.name, 12);
     flow.produce();
     flow.wait_all();
     assert_once(&flow.union(), flow.lines);
+}
+
+#[test]
+fn a_topic_that_is_made_anew_is_shared_out_again() {
+    let Some(flow) = Flow::start(Kind::One, "shared_anew") else { return };
+    made_anew(flow);
 }

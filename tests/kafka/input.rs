@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use super::broker::{Brokers, Options};
+use super::broker::{Brokers, Kind};
 use super::line;
 use crate::util::{Daemon, run, wait_for};
 
@@ -49,7 +49,7 @@ fn config(brokers: &Brokers, topic: &str, more: &str, flow: &str) -> String {
     format!(
         "[input.k]\nkafka = {{ brokers = {}, topic = \"{topic}\"{more} }}\n\
          positions = \"{{dir}}/k.positions\"\n{flow}\n",
-        brokers.list()
+        brokers.quoted()
     )
 }
 
@@ -58,10 +58,10 @@ const SPOOL: &str = "[spool.hold]\nfrom = \"k\"\ndir = \"{dir}/hold\"\nsegment =
 #[test]
 fn records_of_every_compression_are_in_the_spool_once_though_the_daemon_is_killed() {
     const EACH: usize = 60_000;
-    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
     brokers.create("in", 6);
     for (at, codec) in (0..).zip(["none", "gzip", "snappy", "lz4", "zstd"]) {
-        brokers.produce_packed("in", &keyed(at * EACH, (at + 1) * EACH), codec);
+        brokers.produce_by_java("in", &keyed(at * EACH, (at + 1) * EACH), codec);
     }
     let lines = 5 * EACH;
     let mut daemon = Daemon::start(&config(&brokers, "in", "", SPOOL));
@@ -84,7 +84,7 @@ fn records_of_every_compression_are_in_the_spool_once_though_the_daemon_is_kille
     // More comes while it is down, and in order in each partition.
     daemon.signal(Signal::SIGKILL);
     daemon.wait();
-    brokers.produce("in", &keyed(lines, lines + 1000));
+    brokers.produce_by_java("in", &keyed(lines, lines + 1000), "none");
     daemon.run();
     wait_for("the rest", || (in_spool(&daemon) == lines + 1000).then_some(()));
     let text = spooled(&daemon);
@@ -107,14 +107,14 @@ fn records_of_every_compression_are_in_the_spool_once_though_the_daemon_is_kille
 
 #[test]
 fn without_a_spool_positions_are_kept_in_a_file_and_reading_goes_on_behind_them() {
-    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
-    brokers.create("plain", 3);
-    brokers.produce("plain", &keyed(0, 5000));
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
+    brokers.create("kept", 3);
+    brokers.produce("kept", &keyed(0, 5000));
     let flow = "[output.f]\nfrom = \"k\"\nfile = \"{dir}/out\"\n";
-    let mut daemon = Daemon::start(&config(&brokers, "plain", "", flow));
+    let mut daemon = Daemon::start(&config(&brokers, "kept", "", flow));
     daemon.wait_node("f", |node| node.lines_out == 5000);
     assert_eq!(daemon.stop().0, Some(0));
-    brokers.produce("plain", &keyed(5000, 6000));
+    brokers.produce("kept", &keyed(5000, 6000));
     daemon.run();
     daemon.wait_node("f", |node| node.lines_out == 1000);
     assert_once(&numbers(&std::fs::read(daemon.path("out")).unwrap()), 6000);
@@ -122,7 +122,7 @@ fn without_a_spool_positions_are_kept_in_a_file_and_reading_goes_on_behind_them(
 
 #[test]
 fn some_partitions_are_read_from_their_end_and_the_rest_is_not() {
-    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
     brokers.create("some", 4);
     brokers.produce("some", &keyed(0, 500));
     let more = ", partitions = [1, 3], start = \"end\"";
@@ -152,7 +152,7 @@ fn some_partitions_are_read_from_their_end_and_the_rest_is_not() {
 
 #[test]
 fn a_broker_that_dies_and_one_that_leads_instead_cost_no_record() {
-    let Some(mut brokers) = Brokers::start(3, Options::default()) else { return };
+    let Some(brokers) = Brokers::of(Kind::Three) else { return };
     brokers.create("led", 6);
     brokers.produce("led", &keyed(0, 3000));
     let daemon = Daemon::start(&config(&brokers, "led", "", SPOOL));
@@ -169,12 +169,12 @@ fn a_broker_that_dies_and_one_that_leads_instead_cost_no_record() {
 
 #[test]
 fn keys_headers_and_times_of_records_become_fields() {
-    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
     brokers.create("fields", 1);
     let writer = Daemon::start(&format!(
         "[output.k]\nfrom = \"in\"\nkafka = {{ brokers = {}, topic = \"fields\" }}\n\
          partition = \"hash\"\nkey = '^(\\S+)'\nheaders = true\n",
-        brokers.list()
+        brokers.quoted()
     ));
     writer.send(b"key1 text with a ] in it\n");
     writer.wait_node("k", |node| node.lines_out == 1);
@@ -187,7 +187,7 @@ fn keys_headers_and_times_of_records_become_fields() {
             "",
             "as = \"message\"\n[output.m]\nfrom = \"k\"\nfile = \"{dir}/m\"\n"
         ),
-        brokers.list()
+        brokers.quoted()
     ));
     reader.wait_node("m", |node| node.lines_out == 1);
     reader.wait_node("jo", |node| node.lines_out == 1);
@@ -206,7 +206,7 @@ fn keys_headers_and_times_of_records_become_fields() {
 
 #[test]
 fn a_topic_made_anew_while_the_daemon_was_down_is_read_from_its_beginning() {
-    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
     brokers.create("anew", 2);
     brokers.produce("anew", &keyed(0, 300));
     let mut daemon = Daemon::start(&config(&brokers, "anew", "", SPOOL));
@@ -223,20 +223,19 @@ fn a_topic_made_anew_while_the_daemon_was_down_is_read_from_its_beginning() {
 #[test]
 fn another_cluster_than_last_time_is_said_and_read_as_for_the_first_time() {
     let first = {
-        let Some(brokers) = Brokers::start(1, Options::default()) else { return };
-        brokers.create("in", 2);
-        brokers.produce("in", &keyed(0, 300));
-        let mut daemon = Daemon::start(&config(&brokers, "in", "", SPOOL));
+        let Some(brokers) = Brokers::of(Kind::One) else { return };
+        brokers.create("other", 2);
+        brokers.produce("other", &keyed(0, 300));
+        let mut daemon = Daemon::start(&config(&brokers, "other", "", SPOOL));
         wait_for("the first lines", || (in_spool(&daemon) == 300).then_some(()));
         assert_eq!(daemon.stop().0, Some(0));
         daemon
     };
     let mut daemon = first;
-    let other = Options { other: true, ..Options::default() };
-    let Some(brokers) = Brokers::start(1, other) else { return };
-    brokers.create("in", 2);
-    brokers.produce("in", &keyed(300, 500));
-    daemon.write_config(&config(&brokers, "in", "", SPOOL));
+    let Some(brokers) = Brokers::of(Kind::Classic) else { return };
+    brokers.create("other", 2);
+    brokers.produce("other", &keyed(300, 500));
+    daemon.write_config(&config(&brokers, "other", "", SPOOL));
     daemon.run();
     wait_for("the lines of the other", || (in_spool(&daemon) == 500).then_some(()));
     daemon.wait_log(

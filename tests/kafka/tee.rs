@@ -6,9 +6,9 @@ use std::process::Command;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::broker::{Brokers, Options};
+use super::broker::{Brokers, Kind};
 use super::input::{assert_once, keyed, numbers};
-use crate::util::{LOGWEIR, skip_missing, wait_for};
+use crate::util::{LOGWEIR, wait_for};
 
 /// One that runs in the background; killed when dropped.
 struct Tee(Pid);
@@ -46,7 +46,7 @@ fn lines(path: &Path) -> usize {
 
 #[test]
 fn an_existing_configuration_of_kafkatee_runs_unchanged() {
-    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
     brokers.create("tee", 3);
     brokers.produce("tee", &keyed(0, 1000));
     let folder = tempfile::tempdir().unwrap();
@@ -95,34 +95,31 @@ fn an_existing_configuration_of_kafkatee_runs_unchanged() {
 
 /// A partition's records up to the middle, as kafkatee reads them: librdkafka keeps the offset in a
 /// file.
-fn read_some(brokers: &Brokers, partition: &str, dir: &Path) -> Option<Vec<u8>> {
+fn read_some(brokers: &Brokers, partition: &str, dir: &Path) -> Vec<u8> {
     let store = format!("topic.offset.store.path={}", dir.display());
     let kcat = Command::new("kcat")
-        .args(["-C", "-q", "-o", "stored", "-c", "200", "-t", "tee", "-p", partition])
+        .args(["-C", "-q", "-o", "stored", "-c", "200", "-t", "taken", "-p", partition])
         .args(["-X", "topic.offset.store.method=file", "-X", &store])
         .args(["-X", "topic.auto.offset.reset=smallest", "-b", &brokers.first()])
         .output();
-    let output = kcat.ok()?;
+    let output = kcat.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(output.stdout)
+    output.stdout
 }
 
 #[test]
 fn where_kafkatee_was_is_taken_over_at_the_first_start() {
-    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
-    brokers.create("tee", 3);
-    brokers.produce("tee", &keyed(0, 3000));
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
+    brokers.create("taken", 3);
+    brokers.produce("taken", &keyed(0, 3000));
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
     let mut before = Vec::new();
     for partition in ["0", "2"] {
-        let Some(some) = read_some(&brokers, partition, dir) else {
-            return skip_missing("Debian's kcat");
-        };
-        before.extend(some);
+        before.extend(read_some(&brokers, partition, dir));
     }
     assert_eq!(before.iter().filter(|byte| **byte == b'\n').count(), 400);
-    assert_eq!(std::fs::read_to_string(dir.join("tee-0.offset")).unwrap(), "200\n");
+    assert_eq!(std::fs::read_to_string(dir.join("taken-0.offset")).unwrap(), "200\n");
     std::os::unix::fs::symlink(LOGWEIR, dir.join("kafkatee")).unwrap();
     let place = dir.display();
     std::fs::write(
@@ -130,7 +127,7 @@ fn where_kafkatee_was_is_taken_over_at_the_first_start() {
         format!(
             "kafka.metadata.broker.list = {}\nkafka.offset.store.path = {place}\n\
              kafka.topic.auto.offset.reset = smallest\n\
-             input kafka topic tee partition 0-2 from stored\noutput file 1 {place}/all\n",
+             input kafka topic taken partition 0-2 from stored\noutput file 1 {place}/all\n",
             brokers.first()
         ),
     )
@@ -139,11 +136,11 @@ fn where_kafkatee_was_is_taken_over_at_the_first_start() {
     wait_for("the rest of all partitions", || (lines(&dir.join("all")) == 2600).then_some(()));
     stop(&tee, dir);
     // From then on its own positions count, not those files.
-    brokers.produce("tee", &keyed(3000, 3300));
+    brokers.produce("taken", &keyed(3000, 3300));
     let tee = start(dir);
     wait_for("what came meanwhile", || (lines(&dir.join("all")) == 2900).then_some(()));
     stop(&tee, dir);
     before.extend(std::fs::read(dir.join("all")).unwrap());
     assert_once(&numbers(&before), 3300);
-    assert_eq!(std::fs::read_to_string(dir.join("tee-0.offset")).unwrap(), "200\n");
+    assert_eq!(std::fs::read_to_string(dir.join("taken-0.offset")).unwrap(), "200\n");
 }

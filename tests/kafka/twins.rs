@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use super::broker::{Brokers, Options};
+use super::broker::{Brokers, Kind};
 use super::input::{assert_once, numbers};
 use super::line;
 use crate::util::{Daemon, run, wait_for};
@@ -13,7 +13,7 @@ fn output(brokers: &Brokers, topic: &str) -> String {
     format!(
         "[output.k]\nfrom = \"in\"\nkafka = {{ brokers = {}, topic = \"{topic}\" }}\n\
          spool = {{ dir = \"{{dir}}/spool\" }}\n",
-        brokers.list()
+        brokers.quoted()
     )
 }
 
@@ -25,7 +25,7 @@ fn send(daemon: &Daemon, from: usize, to: usize) {
 
 #[test]
 fn of_two_daemons_with_copies_of_a_spool_one_stops_until_it_has_an_identity_of_its_own() {
-    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
     brokers.create("twins", 1);
     let mut one = Daemon::start(&output(&brokers, "twins"));
     send(&one, 0, 50);
@@ -61,21 +61,21 @@ fn of_two_daemons_with_copies_of_a_spool_one_stops_until_it_has_an_identity_of_i
 
 #[test]
 fn a_topic_made_anew_under_an_output_gets_what_comes_from_then_on() {
-    let Some(brokers) = Brokers::start(1, Options::default()) else { return };
-    brokers.create("anew", 2);
-    let mut daemon = Daemon::start(&output(&brokers, "anew"));
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
+    brokers.create("rebuilt", 2);
+    let mut daemon = Daemon::start(&output(&brokers, "rebuilt"));
     send(&daemon, 0, 100);
     daemon.wait_node("k", |node| node.lines_out == 100);
-    brokers.delete("anew");
+    brokers.delete("rebuilt");
     send(&daemon, 100, 200);
     wait_for("the output to say what is wrong", || {
-        daemon.log().contains("topic anew: UNKNOWN_TOPIC").then_some(())
+        daemon.log().contains("topic rebuilt: UNKNOWN_TOPIC").then_some(())
     });
-    brokers.create("anew", 2);
+    brokers.create("rebuilt", 2);
     daemon.wait_node("k", |node| node.lines_out == 200);
-    daemon.wait_log("topic anew was deleted and made anew");
+    daemon.wait_log("topic rebuilt was deleted and made anew");
     let text: String =
-        brokers.consume("anew", 100).into_iter().map(|record| record.value + "\n").collect();
+        brokers.consume("rebuilt", 100).into_iter().map(|record| record.value + "\n").collect();
     let mut seen = numbers(text.as_bytes());
     seen.extend((0..100).map(|number| (number, 1)));
     assert_once(&seen, 200);
@@ -84,27 +84,30 @@ fn a_topic_made_anew_under_an_output_gets_what_comes_from_then_on() {
 
 #[test]
 fn a_certificate_of_another_name_or_authority_is_refused_and_that_is_said() {
-    let Some(brokers) = Brokers::start(1, Options { secured: true, ..Options::default() }) else {
-        return;
-    };
-    brokers.create("named", 1);
+    let Some(brokers) = Brokers::of(Kind::One) else { return };
+    brokers.create("refused", 1);
+    let dir = tempfile::tempdir().unwrap();
     let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
                   -keyout other.key -out other.pem -subj /CN=other";
-    let made = Command::new("sh").args(["-c", script]).current_dir(brokers.path("")).output();
+    let made = Command::new("sh").args(["-c", script]).current_dir(dir.path()).output();
     assert!(made.unwrap().status.success());
     for (ca, name, wanted) in [
-        ("other.pem", "127.0.0.1", "its authority is not one of those that tls = { ca = … } names"),
         (
-            "ca.pem",
+            dir.path().join("other.pem"),
+            "127.0.0.1",
+            "its authority is not one of those that tls = { ca = … } names",
+        ),
+        (
+            brokers.path("ca.pem"),
             "k1.example.org",
             "NotValidForName: it is for other names: name the peer by one of them",
         ),
     ] {
         let daemon = Daemon::start(&format!(
             "[output.k]\nfrom = \"in\"\nkafka = {{ brokers = [\"127.0.0.1:{}\"], topic = \
-             \"named\", tls = {{ ca = \"{}\", name = \"{name}\" }} }}\n",
+             \"refused\", tls = {{ ca = \"{}\", name = \"{name}\" }} }}\n",
             brokers.sasl_port(),
-            brokers.path(ca).display(),
+            ca.display(),
         ));
         daemon.send_numbered(0, 1);
         daemon.wait_log(wanted);

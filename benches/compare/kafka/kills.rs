@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::brokers::Cluster;
+use super::brokers;
 use super::programs::{Found, Program, omkafka, spool_to_topic};
 use super::topic::{Content, Topic};
 use crate::case::Case;
@@ -81,7 +81,7 @@ fn run(
     seed: u64,
 ) -> Result<Outcome> {
     let dir = bench.run_dir()?;
-    let cluster = Cluster::start(&found.jars, 3, dir.path())?;
+    let cluster = brokers::start(&found.jars, 3, dir.path())?;
     let topic = Topic::create(&cluster, "web")?;
     topic.wait_in_sync()?;
     let file = dir.path().join("lines");

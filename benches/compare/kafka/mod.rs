@@ -1,6 +1,8 @@
 //! Into Kafka and out of it, beside kcat and rsyslog, with real brokers; and with kills.
 
 mod brokers;
+#[path = "../../../tests/kafka/cluster.rs"]
+mod cluster;
 mod figures;
 mod kills;
 mod programs;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::brokers::Cluster;
+use super::cluster::Cluster;
 use super::topic::Topic;
 use crate::measure::Bench;
 

@@ -5,6 +5,9 @@ use super::programs::Program;
 use crate::case::CaseName;
 use crate::table::{median, show};
 
+/// The bound of memory: 32 MiB beside `memory`, in MiB.
+const MEMORY_MAX: f64 = 32.0 + 64.0;
+
 type Rows = [(Program, Vec<Measured>)];
 
 /// Prints a row a program, each figure the median over its runs.
@@ -44,6 +47,21 @@ pub(super) fn print_ratios(case: CaseName, rows: &Rows) {
     println!("peak MiB of logweir: wanted: at most 32 beside `memory` (64 MiB)");
 }
 
+/// Whether logweir took no more memory than it may, however much waits.
+pub(super) fn is_small(rows: &Rows) -> bool {
+    let small = ours(rows).all(|run| run.memory_mib <= MEMORY_MAX);
+    if !small {
+        eprintln!("logweir took more than {MEMORY_MAX} MiB");
+    }
+    small
+}
+
+fn ours(rows: &Rows) -> impl Iterator<Item = &Measured> {
+    let ours = [Program::Logweir, Program::LogweirPiped];
+    let ours = rows.iter().filter(move |(program, _)| ours.contains(program));
+    ours.flat_map(|(_, runs)| runs)
+}
+
 fn ratio(rows: &Rows, peer: Program, of: fn(&Measured) -> f64) -> String {
     let of = |program| {
         let (_, runs) = rows.iter().find(|(one, _)| *one == program)?;
@@ -55,10 +73,7 @@ fn ratio(rows: &Rows, peer: Program, of: fn(&Measured) -> f64) -> String {
 
 /// Whether logweir's lines all came, each once.
 pub(super) fn is_exact(rows: &Rows, lines: u64) -> bool {
-    let ours = [Program::Logweir, Program::LogweirPiped];
-    let ours = rows.iter().filter(|(program, _)| ours.contains(program));
-    let mut runs = ours.flat_map(|(_, runs)| runs);
-    let exact = runs.all(|run| run.kept == lines && run.twice == 0);
+    let exact = ours(rows).all(|run| run.kept == lines && run.twice == 0);
     if !exact {
         eprintln!("logweir lost lines, or doubled them");
     }

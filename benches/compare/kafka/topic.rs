@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::brokers::Cluster;
+use super::brokers;
+use super::cluster::Cluster;
 use crate::chain::Tally;
 
 /// Partitions of each topic.
@@ -34,7 +35,7 @@ pub(super) struct Content {
 impl<'a> Topic<'a> {
     /// A new topic.
     pub(super) fn create(cluster: &'a Cluster, name: &'a str) -> Result<Self> {
-        cluster.create(name, PARTITIONS)?;
+        brokers::create(cluster, name, PARTITIONS)?;
         Ok(Self { cluster, name })
     }
 

@@ -117,22 +117,30 @@ impl Message {
         Self::find(line, false)
     }
 
+    #[inline]
     fn find(line: &[u8], whole: bool) -> Self {
-        let (pri, at) = match pri(line) {
-            Ok(found) => found,
-            Err(fault) => {
-                return Self { pri: PRI_DEFAULT, fault: Some(fault), ..Self::default() };
-            }
-        };
+        match pri(line) {
+            Ok((pri, at)) => rfc5424::valid(line, pri, at, whole)
+                .unwrap_or_else(|| Self::find_other(line, pri, at, whole)),
+            Err(fault) => Self { pri: PRI_DEFAULT, fault: Some(fault), ..Self::default() },
+        }
+    }
+
+    /// Finds the parts of a line without a valid RFC 5424 header right after its PRI.
+    fn find_other(line: &[u8], pri: u8, at: usize, whole: bool) -> Self {
         // A byte order mark and spaces are possible here too.
         let unmarked = without_mark(&line[at..]);
         let start = line.len() - unmarked.len();
         let spaces = unmarked.iter().take_while(|byte| **byte == b' ').count();
-        let mut message = Self { pri, text: Span::new(start, start).start, ..Self::default() };
+        let plain = Self { pri, text: Span::new(start, start).start, ..Self::default() };
         if unmarked[spaces..].starts_with(b"1 ") {
-            let is_exact = start + spaces == at;
-            let plain = message;
-            rfc5424::parse(line, start + spaces, whole, &mut message);
+            let header = start + spaces;
+            let is_exact = header == at;
+            let mut message = rfc5424::valid(line, pri, header, whole).unwrap_or_else(|| {
+                let mut message = plain;
+                rfc5424::nearly(line, header, &mut message);
+                message
+            });
             if is_exact {
                 return message;
             }
@@ -140,8 +148,8 @@ impl Message {
                 message.fault = message.fault.or(Some(Fault::BadHeader));
                 return message;
             }
-            message = plain;
         }
+        let mut message = plain;
         loose::parse(line, start, &mut message);
         message
     }

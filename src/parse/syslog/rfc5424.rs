@@ -1,5 +1,7 @@
 //! The header of RFC 5424, section 6, split at its spaces in one pass.
 
+use std::ops::Range;
+
 use super::{Fault, Message, Sent, Span, sd, stamp};
 
 /// The maximum lengths of HOSTNAME, APP-NAME, PROCID and MSGID.
@@ -8,44 +10,92 @@ const MAX: [usize; 4] = [255, 48, 128, 32];
 /// HOSTNAME, APP-NAME, PROCID and MSGID; empty if absent.
 type Names = [Span; 4];
 
-/// Finds the parts after the PRI, which ends at `at` and is followed by `1 `. A header that is not
-/// even nearly valid is text as a whole. Unless `whole`, the structured data is not parsed.
-pub(super) fn parse(line: &[u8], at: usize, whole: bool, message: &mut Message) {
-    let start = at + 2;
-    let Some((sent, names, at)) = strict(line, start) else {
-        message.fault = Some(Fault::BadHeader);
-        nearly(line, start, message);
-        return;
-    };
-    message.sent = sent;
-    set(line, names, message);
-    if whole {
-        behind_names(line, at, message);
+/// The message of a line with a valid header. Its PRI is `pri` and ends at `at`. Unless `whole`, the
+/// structured data is not parsed.
+///
+/// Nearly every message of a busy host comes this way, so each part is found once and stored once.
+#[inline]
+pub(super) fn valid(line: &[u8], pri: u8, at: usize, whole: bool) -> Option<Message> {
+    if !line[at..].starts_with(b"1 ") {
+        return None;
     }
-}
-
-/// A valid header: its time, its names, and where the structured data begins.
-fn strict(line: &[u8], start: usize) -> Option<(Sent, Names, usize)> {
-    let mut at = start;
-    let mut spans = [Span::default(); 5];
-    for span in &mut spans {
-        let end = at + memchr::memchr(b' ', &line[at..])?;
-        *span = Span::new(at, end);
-        at = end + 1;
-    }
-    let [time, names @ ..] = spans;
-    let sent = match time.of(line)? {
+    let (time, end) = part(line, at + 2)?;
+    let (host, end) = part(line, end)?;
+    let (app, end) = part(line, end)?;
+    let (procid, end) = part(line, end)?;
+    let (msgid, end) = part(line, end)?;
+    let sent = match &line[time.clone()] {
         b"-" => Sent::Unknown,
-        text if is_timestamp(text) => Sent::Text(time),
+        text if is_timestamp(text) => Sent::Text(Span::new(time.start, time.end)),
         _ => return None,
     };
-    let is_good = names.iter().all(|name| !name.is_empty()) && at < line.len();
-    is_good.then_some((sent, names, at))
+    if end == line.len() {
+        return None;
+    }
+    let [host_max, app_max, procid_max, msgid_max] = MAX;
+    let is_long = host.len() > host_max
+        || app.len() > app_max
+        || procid.len() > procid_max
+        || msgid.len() > msgid_max;
+    let mut message = Message {
+        pri,
+        is_rfc5424: true,
+        sent,
+        host: unless_nil(line, host),
+        app: unless_nil(line, app),
+        procid: unless_nil(line, procid),
+        msgid: unless_nil(line, msgid),
+        data: Span::default(),
+        text: Span::new(at, at).start,
+        fault: is_long.then_some(Fault::LongField),
+    };
+    if whole {
+        behind_names(line, end, &mut message);
+    }
+    Some(message)
 }
 
-/// A header with a defect: a time that is nearly valid, more than one space, an empty name, or an
-/// end before the structured data. Only unambiguous parts are used.
-fn nearly(line: &[u8], start: usize, message: &mut Message) {
+/// The part of a header that begins at `start`, and where the next one begins; `None` if it is
+/// empty or no space follows it.
+#[inline]
+fn part(line: &[u8], start: usize) -> Option<(Range<usize>, usize)> {
+    let len = space(&line[start..])?;
+    (len > 0).then_some((start..start + len, start + len + 1))
+}
+
+/// The position of the first space. Most parts are shorter than eight bytes, which are compared at
+/// once: a call of a search function costs more.
+#[inline]
+pub(super) fn space(text: &[u8]) -> Option<usize> {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = LOW << 7;
+    let Some(first) = text.first_chunk().map(|first| u64::from_le_bytes(*first)) else {
+        return memchr::memchr(b' ', text);
+    };
+    // A space is a zero in `odd`; the lowest bit set in `zeros` is at the first of them.
+    let odd = first ^ (LOW * 0x20);
+    let zeros = odd.wrapping_sub(LOW) & !odd & HIGH;
+    match zeros {
+        0 => memchr::memchr(b' ', &text[8..]).map(|at| at + 8),
+        _ => Some(zeros.trailing_zeros() as usize / 8),
+    }
+}
+
+#[inline]
+fn unless_nil(line: &[u8], part: Range<usize>) -> Span {
+    match part.len() == 1 && line[part.start] == b'-' {
+        true => Span::default(),
+        false => Span::new(part.start, part.end),
+    }
+}
+
+/// Finds the parts of a header with a defect, whose `1 ` is at `at`: a time that is nearly valid,
+/// more than one space, an empty name, or an end before the structured data. Only unambiguous parts
+/// are used; a header that is not even nearly valid is text as a whole.
+#[cold]
+pub(super) fn nearly(line: &[u8], at: usize, message: &mut Message) {
+    message.fault = Some(Fault::BadHeader);
+    let start = at + 2;
     let start = start + line[start..].iter().take_while(|byte| **byte == b' ').count();
     let (sent, end) = match line.get(start..start + 2) {
         Some(b"- ") => (Sent::Unknown, start + 1),
@@ -141,17 +191,18 @@ fn data(line: &[u8], at: usize) -> Option<(Span, usize)> {
 
 /// Returns whether this is a timestamp of section 6.2.3, with up to nine fractional digits.
 pub(super) fn is_timestamp(text: &[u8]) -> bool {
-    const SHAPE: &[u8; 19] = b"0000-00-00T00:00:00";
-    if text.len() < 20 {
+    const LEN: usize = b"0000-00-00T00:00:00".len();
+    const DATE: Shape = Shape::new(b"0000-00-");
+    const MIDDLE: Shape = Shape::new(b"00T00:00");
+    const TIME: Shape = Shape::new(b"00:00:00");
+    if text.len() <= LEN {
         return false;
     }
-    let (head, mut rest) = text.split_at(SHAPE.len());
-    // Checking all bytes at once is faster than stopping at the first wrong one.
-    let alike = |so_far: bool, (&byte, &shape): (&u8, &u8)| {
-        so_far & if shape == b'0' { byte.is_ascii_digit() } else { byte == shape }
-    };
+    let (head, mut rest) = text.split_at(LEN);
     let two = |bytes: &[u8]| (bytes[0] - b'0') * 10 + (bytes[1] - b'0');
-    if !head.iter().zip(SHAPE).fold(true, alike)
+    if !DATE.is_at(head, 0)
+        || !MIDDLE.is_at(head, 8)
+        || !TIME.is_at(head, 11)
         || !(1..=12).contains(&two(&head[5..]))
         || !(1..=31).contains(&two(&head[8..]))
         || two(&head[11..]) > 23
@@ -174,5 +225,39 @@ pub(super) fn is_timestamp(text: &[u8]) -> bool {
             digits.iter().all(u8::is_ascii_digit) && two(&digits) < 24 && two(&digits[2..]) < 60
         }
         _ => false,
+    }
+}
+
+/// Eight bytes of a timestamp, of which some are digits. All are compared at once, for every
+/// message with a time is asked.
+struct Shape {
+    bytes: u64,
+    more: u64,
+    mask: u64,
+}
+
+impl Shape {
+    /// Zeros are any digits, everything else is itself.
+    const fn new(shape: &[u8; 8]) -> Self {
+        let (mut more, mut mask) = ([0; 8], [0xff; 8]);
+        let mut at = 0;
+        while at < shape.len() {
+            if shape[at] == b'0' {
+                (more[at], mask[at]) = (6, 0xf0);
+            }
+            at += 1;
+        }
+        let [bytes, more, mask] =
+            [u64::from_le_bytes(*shape), u64::from_le_bytes(more), u64::from_le_bytes(mask)];
+        Self { bytes, more, mask }
+    }
+
+    /// Returns whether the text at `at` is so.
+    #[inline]
+    fn is_at(&self, text: &[u8], at: usize) -> bool {
+        let Some(bytes) = text[at..].first_chunk() else { return false };
+        // A digit differs from `0` by at most 9, so that 6 more leave the upper half of it empty.
+        let difference = u64::from_le_bytes(*bytes) ^ self.bytes;
+        (difference | difference.wrapping_add(self.more)) & self.mask == 0
     }
 }

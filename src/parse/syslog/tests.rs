@@ -419,3 +419,37 @@ proptest! {
         prop_assert_eq!(read, loose.msg);
     }
 }
+
+#[test]
+fn any_other_byte_in_a_timestamp_is_judged_by_its_place() {
+    let good = b"2026-10-19T21:38:47Z";
+    assert!(rfc5424::is_timestamp(good));
+    for at in 0..19 {
+        for byte in 0..=255 {
+            let mut text = *good;
+            text[at] = byte;
+            let is_digit = byte.is_ascii_digit();
+            let expected = match at {
+                5 => byte == b'1',
+                6 | 8 | 11 => matches!(byte, b'0'..=b'2'),
+                12 => matches!(byte, b'0'..=b'3'),
+                14 | 17 => matches!(byte, b'0'..=b'5'),
+                4 | 7 | 10 | 13 | 16 => byte == good[at],
+                _ => is_digit,
+            };
+            assert_eq!(rfc5424::is_timestamp(&text), expected, "{}", text.escape_ascii());
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_first_space_is_found_in_any_bytes(
+        before in proptest::collection::vec(any::<u8>().prop_map(|byte| byte | 1), 0..40),
+        after in proptest::collection::vec(any::<u8>(), 0..20),
+    ) {
+        prop_assert_eq!(rfc5424::space(&before), None);
+        let all = [&before[..], b" ", &after].concat();
+        prop_assert_eq!(rfc5424::space(&all), Some(before.len()));
+    }
+}

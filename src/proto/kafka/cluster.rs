@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::frames::Spare;
 use super::messages::Api;
 use super::messages::metadata::{self, Metadata};
 use super::sasl::Credentials;
@@ -79,6 +80,8 @@ pub(super) struct Cluster<K> {
     events: VecDeque<Event<K>>,
     /// The last error of any broker, until one is ready.
     error: Option<String>,
+    /// Memory for large answers.
+    spare: Spare,
 }
 
 #[derive(Debug)]
@@ -149,6 +152,7 @@ impl<K> Cluster<K> {
             commands: VecDeque::new(),
             events: VecDeque::new(),
             error: None,
+            spare: Spare::default(),
         }
     }
 
@@ -393,7 +397,7 @@ impl<K> Cluster<K> {
         if let Some(broker) = self.brokers.get_mut(&id)
             && matches!(broker.link, Link::Connecting(_))
         {
-            broker.link = Link::Up(Box::new(Session::new(who, now)));
+            broker.link = Link::Up(Box::new(Session::new(who, self.spare.clone(), now)));
         }
     }
 
@@ -440,11 +444,35 @@ impl<K> Cluster<K> {
 
     /// A broker has sent bytes.
     pub(super) fn received(&mut self, id: BrokerId, bytes: &[u8], now: Mono) {
+        self.take_in(id, now, |session, answers| session.push(bytes, now, answers));
+    }
+
+    /// Where what a broker sends next may be written; then call [`Self::filled`]. Without a place
+    /// call [`Self::received`].
+    pub(super) fn room(&mut self, id: BrokerId) -> Option<&mut [u8]> {
+        match &mut self.brokers.get_mut(&id)?.link {
+            Link::Up(session) => session.room(),
+            _ => None,
+        }
+    }
+
+    /// So many bytes that a broker sent were written there.
+    pub(super) fn filled(&mut self, id: BrokerId, count: usize, now: Mono) {
+        self.take_in(id, now, |session, answers| session.filled(count, now, answers));
+    }
+
+    /// Takes in what a session makes of bytes.
+    fn take_in(
+        &mut self,
+        id: BrokerId,
+        now: Mono,
+        read: impl FnOnce(&mut Session<Kind<K>>, &mut Vec<Answer<Kind<K>>>) -> Result<(), String>,
+    ) {
         let Some(Broker { link: Link::Up(session), .. }) = self.brokers.get_mut(&id) else {
             return;
         };
         let mut answers = Vec::new();
-        let done = session.push(bytes, now, &mut answers);
+        let done = read(session, &mut answers);
         if session.is_ready() {
             self.error = None;
         }
@@ -477,6 +505,8 @@ impl<K> Cluster<K> {
             wait: (wait * 2).min(METADATA_EVERY.1),
             stale: now + METADATA_AGE,
         };
+        // What a backlog needed is not kept for ever.
+        self.spare.clear();
         self.id = metadata.cluster;
         self.take_brokers(metadata.brokers, now);
         for topic in metadata.topics {

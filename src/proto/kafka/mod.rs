@@ -9,6 +9,7 @@
 //! - `messages`: the requests that we make and their answers, each for a range of versions;
 //! - `records`, `compress`, `murmur2`: batches of records, their compression, Java's hash of keys;
 //! - `sasl`: what is said to a broker that wants to know who we are;
+//! - `frames`: answers out of a stream of bytes, and their memory;
 //! - `session`: one connection: versions, authentication, which answer is to which request;
 //! - `cluster`: the brokers, who leads what, when to connect and to ask again;
 //! - `producer`: lines into partitions, their sequences, and what is kept with the position;
@@ -24,6 +25,7 @@ mod cluster;
 pub mod compress;
 pub mod config;
 pub mod consumer;
+mod frames;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod input;

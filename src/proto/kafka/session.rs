@@ -6,8 +6,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 
+use super::frames::{Frames, OutOfBounds, Spare};
 use super::messages::{self, Api, api_versions, authentication, errors};
 use super::sasl::{Credentials, Sasl};
 use super::wire::{Reader, Writer};
@@ -23,7 +24,7 @@ pub(super) struct Session<K> {
     versions: Vec<(i16, i16, i16)>,
     sent: VecDeque<Sent<K>>,
     correlation: i32,
-    read: BytesMut,
+    frames: Frames,
     out: Out,
     /// When the broker wants to know again who we are.
     until: Option<Mono>,
@@ -62,14 +63,14 @@ const EXPIRES: f64 = 0.8;
 
 impl<K> Session<K> {
     /// A session of a new connection; with `credentials` it authenticates.
-    pub(super) fn new(credentials: Option<Credentials>, now: Mono) -> Self {
+    pub(super) fn new(credentials: Option<Credentials>, spare: Spare, now: Mono) -> Self {
         let mut session = Self {
             state: State::Versions,
             credentials,
             versions: Vec::new(),
             sent: VecDeque::new(),
             correlation: 0,
-            read: BytesMut::new(),
+            frames: Frames::new(spare),
             out: Out::default(),
             until: None,
         };
@@ -174,28 +175,49 @@ impl<K> Session<K> {
         now: Mono,
         answers: &mut Vec<Answer<K>>,
     ) -> Result<(), String> {
-        self.read.extend_from_slice(bytes);
-        while self.read.len() >= 4 {
-            let len = (&self.read[..4]).get_i32();
-            let len = usize::try_from(len).ok().filter(|len| (4..=CLUSTER_FRAME_MAX).contains(len));
-            let Some(len) = len else {
-                return Err(format!(
+        let mut bytes = bytes;
+        loop {
+            let frame = self.frames.take(&mut bytes).map_err(|OutOfBounds| {
+                format!(
                     "the broker's answer is longer than {CLUSTER_FRAME_MAX} bytes or malformed: \
                      does this port speak Kafka, and without TLS?"
-                ));
-            };
-            if self.read.len() < 4 + len {
-                break;
-            }
-            self.read.advance(4);
-            let mut frame = self.read.split_to(len).freeze();
-            let correlation = frame.get_i32();
-            let Some(sent) = self.sent.pop_front().filter(|s| s.correlation == correlation) else {
-                return Err("the broker answers a request that it was not sent".into());
-            };
-            self.take(sent, frame, now, answers)?;
+                )
+            })?;
+            let Some(frame) = frame else { return Ok(()) };
+            self.take_frame(frame, now, answers)?;
         }
-        Ok(())
+    }
+
+    /// Where what the broker sends next may be written; then call [`Self::filled`].
+    pub(super) fn room(&mut self) -> Option<&mut [u8]> {
+        self.frames.room()
+    }
+
+    /// So many bytes that the broker sent were written there.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub(super) fn filled(
+        &mut self,
+        count: usize,
+        now: Mono,
+        answers: &mut Vec<Answer<K>>,
+    ) -> Result<(), String> {
+        let frame = self.frames.filled(count);
+        frame.map_or(Ok(()), |frame| self.take_frame(frame, now, answers))
+    }
+
+    fn take_frame(
+        &mut self,
+        mut frame: Bytes,
+        now: Mono,
+        answers: &mut Vec<Answer<K>>,
+    ) -> Result<(), String> {
+        let correlation = frame.get_i32();
+        let Some(sent) = self.sent.pop_front().filter(|s| s.correlation == correlation) else {
+            return Err("the broker answers a request that it was not sent".into());
+        };
+        self.take(sent, frame, now, answers)
     }
 
     fn take(
@@ -328,7 +350,7 @@ mod tests {
             secret: "s".into(),
             nonce: "n".into(),
         });
-        Session::new(credentials, NOW)
+        Session::new(credentials, Spare::default(), NOW)
     }
 
     fn push(session: &mut Session<u8>, bytes: &[u8]) -> Result<usize, String> {

@@ -287,8 +287,11 @@ impl Sockets {
         let Some(transport) = &mut connection.transport else { return Ok(()) };
         connection.more = false;
         for _ in 0..TURN {
-            match transport.read(&mut self.chunk) {
+            let room = cluster.room(broker);
+            let is_direct = room.is_some();
+            match transport.read(room.unwrap_or(&mut self.chunk)) {
                 Ok(0) => return Err("the broker has closed the connection".into()),
+                Ok(count) if is_direct => cluster.filled(broker, count, clock.mono()),
                 Ok(count) => cluster.received(broker, &self.chunk[..count], clock.mono()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

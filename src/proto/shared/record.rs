@@ -242,6 +242,12 @@ impl Lines {
         self.buffer.len()
     }
 
+    /// Makes room for lines of about so many bytes: a buffer that grows is copied as often as it
+    /// does.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.buffer.reserve(bytes.min(BLOCK));
+    }
+
     /// Puts text behind the present line. A newline in it becomes `#012`.
     pub fn push(&mut self, text: &[u8]) {
         let mut from = 0;

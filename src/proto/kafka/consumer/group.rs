@@ -7,6 +7,8 @@
 pub(super) mod assignor;
 pub(super) mod classic;
 mod modern;
+mod note;
+mod offsets;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,22 +18,20 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::member::{Member, Owned};
-use super::part::{Locate, Part, Phase};
+use super::part::{Part, Phase};
 use super::{Ask, Consumer, Place, too_old};
 use crate::clock::Mono;
 use crate::ids::Identity;
-use crate::limits::{COMMIT_EVERY, CONSUMED_RETRY, GROUP_BEAT};
+use crate::limits::{CONSUMED_RETRY, GROUP_BEAT};
 use crate::proto::kafka::cluster::COORDINATOR;
-use crate::proto::kafka::messages::group::{self, Committed};
-use crate::proto::kafka::messages::offsets::EARLIEST;
-use crate::proto::kafka::messages::{Api, errors};
+use crate::proto::kafka::messages::{Api, errors, group};
 use crate::proto::kafka::wire::{Reader, Uuid};
 
 /// The membership of a consumer.
 #[derive(Debug)]
 pub(super) struct Group {
     name: String,
-    /// What is kept with each committed offset, for people to read.
+    /// What is kept with each committed offset, for people to read, and before the topic's identity.
     note: String,
     member: Member,
     /// Whether what the member is must be saved before it is said.
@@ -65,6 +65,11 @@ pub(super) struct Group {
     /// The member leaves, or has left.
     leaving: Leaving,
     error: Option<String>,
+    /// Why offsets cannot be committed, and why it is not known which are.
+    commit_error: Option<String>,
+    ask_error: Option<String>,
+    /// It is not asked before.
+    ask_at: Mono,
 }
 
 /// How far a partition is on its way back.
@@ -117,6 +122,9 @@ impl Group {
             stranger: None,
             leaving: Leaving::No,
             error: None,
+            commit_error: None,
+            ask_error: None,
+            ask_at: Mono::default(),
         }
     }
 
@@ -124,11 +132,13 @@ impl Group {
     pub(super) fn deadline(&self) -> Mono {
         let beat = if self.beating { Mono(Duration::MAX) } else { self.beat_at };
         let commit = if self.has_uncommitted() { self.commit_at } else { Mono(Duration::MAX) };
-        beat.min(commit).max(self.retry_at)
+        let ask = if self.ask_error.is_some() { self.ask_at } else { Mono(Duration::MAX) };
+        beat.min(commit).min(ask).max(self.retry_at)
     }
 
     pub(super) fn error(&self) -> Option<&str> {
-        self.error.as_deref()
+        let errors = [&self.error, &self.commit_error, &self.ask_error];
+        errors.into_iter().find_map(Option::as_deref)
     }
 
     fn has_uncommitted(&self) -> bool {
@@ -146,18 +156,25 @@ impl Group {
     }
 
     fn refused(&mut self, error: i16, message: Option<&str>, now: Mono) {
-        let passes = COORDINATOR_PASSES.contains(&error);
+        let passes = self.passes(error);
+        let text = match message {
+            Some(message) => format!("{} ({message})", self.describe(error)),
+            None => self.describe(error),
+        };
+        let error = (!passes || self.wait > CONSUMED_RETRY.0 * 16).then_some(text);
+        self.failed(error, now);
+    }
+
+    /// Whether an error passes by itself.
+    fn passes(&mut self, error: i16) -> bool {
         if error == 15 || error == 16 {
             self.found = false;
         }
-        let text = || match message {
-            Some(message) => {
-                format!("group {}: {} ({message})", self.name, errors::describe(error))
-            }
-            None => format!("group {}: {}", self.name, errors::describe(error)),
-        };
-        let error = (!passes || self.wait > CONSUMED_RETRY.0 * 16).then(text);
-        self.failed(error, now);
+        COORDINATOR_PASSES.contains(&error)
+    }
+
+    fn describe(&self, error: i16) -> String {
+        format!("group {}: {}", self.name, errors::describe(error))
     }
 
     fn owned(&self) -> Vec<(Uuid, Vec<i32>)> {
@@ -392,72 +409,6 @@ impl Consumer {
         group.target = None;
         self.take_metadata();
     }
-
-    /// Asks for the committed offsets of partitions whose place in the spools is known.
-    fn ask_committed(&mut self, now: Mono) {
-        if self.group.as_ref().is_none_or(|group| group.asking) {
-            return;
-        }
-        let watched = self.take_due(now);
-        let Some(group) = &mut self.group else { return };
-        let topics: BTreeSet<_> = self
-            .parts
-            .iter()
-            .filter(|(_, part)| matches!(part.phase, Phase::Stored(_)))
-            .map(|((topic, _), _)| Arc::clone(topic))
-            .chain(watched)
-            .collect();
-        if topics.is_empty() {
-            return;
-        }
-        let Some(version) = self.cluster.version(COORDINATOR, group::OFFSETS, now) else {
-            return group.failed(Some(too_old("OffsetFetch")), now);
-        };
-        let all: Vec<(String, Vec<i32>)> = topics
-            .iter()
-            .map(|topic| {
-                let count = self.cluster.topic(topic).map_or(0, |view| view.leaders.len());
-                (topic.to_string(), (0..i32::try_from(count).unwrap_or(0)).collect())
-            })
-            .collect();
-        group.asking = true;
-        self.cluster.send(COORDINATOR, (group::OFFSETS, version), Ask::Committed, now, |writer| {
-            group::write_offsets(writer, version, &group.name, &all);
-        });
-    }
-
-    fn commit(&mut self, now: Mono) {
-        let Some(group) = &mut self.group else { return };
-        if group.committing || now < group.commit_at || group.member.epoch == 0 {
-            return;
-        }
-        let uncommitted: Vec<_> = group
-            .stored
-            .iter()
-            .filter(|(place, stored)| group.committed.get(*place) != Some(stored))
-            .map(|(place, stored)| (place.clone(), *stored))
-            .collect();
-        if uncommitted.is_empty() {
-            return;
-        }
-        let Some(version) = self.cluster.version(COORDINATOR, group::COMMIT, now) else {
-            return group.failed(Some(too_old("OffsetCommit")), now);
-        };
-        group.committing = true;
-        group.commit_at = now + COMMIT_EVERY;
-        let mut topics: Vec<group::Offsets> = Vec::new();
-        for ((topic, index), offset) in &uncommitted {
-            match topics.last_mut().filter(|(last, _)| **last == **topic) {
-                Some((_, parts)) => parts.push((*index, *offset)),
-                None => topics.push((topic.to_string(), vec![(*index, *offset)])),
-            }
-        }
-        let ask = Ask::Commit(uncommitted);
-        let who = (group.name.as_str(), group.member.epoch, group.member.id.as_str());
-        self.cluster.send(COORDINATOR, (group::COMMIT, version), ask, now, |writer| {
-            group::write_commit(writer, version, who, &topics, &group.note);
-        });
-    }
 }
 
 /// What the coordinator answers.
@@ -576,71 +527,6 @@ impl Consumer {
             group.leaving = Leaving::Done;
         }
         group.failed(None, now);
-    }
-
-    fn committed(&mut self, asked: &[(Place, i64)], parts: &[(String, i32, i16)], now: Mono) {
-        let Some(group) = &mut self.group else { return };
-        group.committing = false;
-        let mut worst = errors::NONE;
-        let mut done = Vec::new();
-        for (place, offset) in asked {
-            let is_it =
-                |(topic, index, _): &&(String, i32, i16)| **topic == *place.0 && *index == place.1;
-            match parts.iter().find(is_it) {
-                Some((_, _, errors::NONE)) => {
-                    group.committed.insert(place.clone(), *offset);
-                    done.push(place);
-                }
-                Some((_, _, error)) => worst = *error,
-                None => worst = errors::UNKNOWN_SERVER_ERROR,
-            }
-        }
-        // The next heartbeat tells what a stale epoch means.
-        match worst {
-            errors::NONE => {}
-            22 | 25 | 27 | 82 | 110 | 113 => group.beat_at = now,
-            error => group.refused(error, None, now),
-        }
-        done.into_iter().for_each(|place| self.noted(place));
-    }
-
-    fn offsets_known(&mut self, error: i16, parts: &[Committed], now: Mono) {
-        let Some(group) = &mut self.group else { return };
-        group.asking = false;
-        let error = parts.iter().map(|part| part.error).find(|e| *e != 0).unwrap_or(error);
-        if error != errors::NONE {
-            return group.refused(error, None, now);
-        }
-        self.watch(parts, now);
-        let Some(group) = &mut self.group else { return };
-        for (place, part) in &mut self.parts {
-            let Phase::Stored(stored) = part.phase else { continue };
-            let of_topic = || parts.iter().filter(|one| *one.topic == *place.0);
-            let Some(one) = of_topic().find(|one| one.index == place.1) else { continue };
-            if one.offset >= 0 {
-                group.committed.insert(place.clone(), one.offset);
-            }
-            match stored.unwrap_or(-1).max(one.offset) {
-                next @ 0.. => {
-                    part.read_from(next, None);
-                    // What the spools have is committed before anything else happens.
-                    group.stored.insert(place.clone(), next);
-                    group.commit_at = now;
-                }
-                _ => {
-                    let is_known = of_topic().any(|one| one.offset >= 0);
-                    let time = if is_known { EARLIEST } else { self.setup.begin.time() };
-                    part.phase = Phase::Locate(Locate::Start(time));
-                }
-            }
-        }
-    }
-
-    /// Reading of a partition began here: that is how far it is stored.
-    pub(super) fn group_begun(&mut self, place: &Place, offset: i64) {
-        if let Some(group) = &mut self.group {
-            group.stored.insert(place.clone(), offset);
-        }
     }
 }
 

@@ -100,8 +100,8 @@ pub(super) enum Ask {
     Sync,
     There,
     Leave,
-    /// That these offsets are kept.
-    Commit(Vec<(Place, i64)>),
+    /// That these offsets are kept, of topics of these identities.
+    Commit(Vec<(Place, Uuid, i64)>),
     /// Which are.
     Committed,
 }
@@ -127,6 +127,10 @@ pub(super) struct Consumer {
     is_new_cluster: bool,
     /// The identity of each topic that was seen.
     topics: BTreeMap<Arc<str>, Uuid>,
+    /// Those that were made anew since: nothing of them is passed over.
+    anew: BTreeSet<Arc<str>>,
+    /// How often the cluster has said what it is.
+    told: u64,
     /// Brokers that owe records.
     fetching: BTreeSet<BrokerId>,
     flights: u64,
@@ -161,6 +165,8 @@ impl Consumer {
             before: None,
             is_new_cluster: false,
             topics: BTreeMap::new(),
+            anew: BTreeSet::new(),
+            told: 0,
             fetching: BTreeSet::new(),
             flights: 0,
             turn: None,
@@ -178,6 +184,7 @@ impl Consumer {
         while let Some(event) = self.cluster.poll_event() {
             match event {
                 Event::Metadata => {
+                    self.told += 1;
                     self.take_cluster(now);
                     self.take_metadata();
                     self.classic.iter_mut().for_each(|classic| classic.topics_changed());
@@ -330,6 +337,7 @@ impl Consumer {
                 self.setup.name
             );
             self.topics.clear();
+            self.anew.clear();
             self.parts.clear();
             self.begin_anew(now);
         }
@@ -388,18 +396,28 @@ impl Consumer {
     fn renew(&mut self, topic: &Arc<str>, id: Uuid) {
         let before = self.topics.insert(Arc::clone(topic), id);
         if before.is_some_and(|before| before != id) {
-            log::warn!(
-                "{}: topic {topic} was deleted and made anew; it is read from its beginning",
-                self.setup.name
-            );
+            self.made_anew(topic);
+            self.group_forgets(topic);
             let is_of = |place: &Place| place.0 == *topic;
             let anew: Vec<_> = self.parts.keys().filter(|place| is_of(place)).cloned().collect();
             for place in anew {
                 let mut part = Part::new(self.origin(&place));
-                part.phase = Phase::Locate(Locate::Start(EARLIEST));
+                if self.group.is_none() {
+                    part.phase = Phase::Locate(Locate::Start(EARLIEST));
+                }
                 self.parts.insert(place, part);
             }
         }
+    }
+
+    /// A topic is known to have been made anew: where nothing of it is stored, it is read from its
+    /// beginning, whatever `start` says.
+    fn made_anew(&mut self, topic: &Arc<str>) {
+        self.anew.insert(Arc::clone(topic));
+        log::warn!(
+            "{}: topic {topic} was deleted and made anew; it is read from its beginning",
+            self.setup.name
+        );
     }
 
     /// What numbers the lines of a partition.

@@ -45,6 +45,9 @@ pub(super) struct Part {
     pub(super) error: Option<String>,
     /// Nothing more of it is handed over.
     pub(super) stopped: bool,
+    /// An offset was found that was committed for another topic of this name, when the cluster had
+    /// said so often what it is.
+    pub(super) doubted: Option<u64>,
 }
 
 /// What is known of where to read.
@@ -95,6 +98,8 @@ pub(in crate::proto::kafka) struct Span {
 }
 
 const MINUTE: i64 = 60_000;
+/// Room for a run: it ends with the line that reaches [`FOLLOW_READ`].
+const RUN_ROOM: usize = FOLLOW_READ + FOLLOW_READ / 16;
 
 impl Part {
     pub(super) fn new(origin: Identity) -> Self {
@@ -115,6 +120,7 @@ impl Part {
             wait: CONSUMED_RETRY.0,
             error: None,
             stopped: false,
+            doubted: None,
         }
     }
 
@@ -207,6 +213,7 @@ impl Part {
         lines: &mut Lines,
     ) -> Option<Span> {
         let (start, mut span) = (self.next, None);
+        lines.reserve(self.pending.len().min(RUN_ROOM));
         let had = self.has_pending();
         loop {
             if self.records.is_none() {
@@ -276,6 +283,7 @@ impl Part {
     ) -> Result<bool, Fault> {
         let Some(records) = &mut self.records else { return Ok(true) };
         let bytes = records.bytes.clone();
+        lines.reserve((bytes.len() - records.at).min(RUN_ROOM));
         while let Some((record, behind)) = records.peek(&bytes)? {
             let offset = record.offset;
             if offset < self.next {

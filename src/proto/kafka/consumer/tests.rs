@@ -23,6 +23,7 @@ use crate::proto::kafka::cluster::Command;
 
 mod classic;
 mod group;
+mod unknown;
 
 const START: Mono = Mono(Duration::from_secs(100));
 const WALL: i64 = 1_800_000_030_000;
@@ -65,6 +66,8 @@ struct Brokers {
     moved: bool,
     /// Answers of this error to that many fetches.
     refuse: (i16, usize),
+    /// Errors that requests with these keys get.
+    odd: BTreeMap<i16, i16>,
     /// The bytes of the next records are damaged.
     damage: usize,
     /// How often each partition was asked for records.
@@ -127,6 +130,7 @@ impl Brokers {
             logs: (0..partitions).map(|_| Log::default()).collect(),
             moved: false,
             refuse: (0, 0),
+            odd: BTreeMap::new(),
             damage: 0,
             asked: vec![0; partitions],
             seat: Seat::default(),
@@ -172,6 +176,7 @@ impl Brokers {
         body: &mut Bytes,
     ) -> Option<BytesMut> {
         let mut out = BytesMut::new();
+        let odd = self.odd.get(&key).copied().unwrap_or_default();
         match key {
             18 => {
                 let range = |key: i16, min: i16, max: i16| {
@@ -203,15 +208,17 @@ impl Brokers {
             8 if self.classic.is_some() => {
                 let asked = m::OffsetCommitRequest::decode(body, version).unwrap();
                 let classic = self.classic.as_mut().unwrap();
-                let error = classic.may_commit(&asked);
+                let error = if odd == 0 { classic.may_commit(&asked) } else { odd };
                 let answer = self.coordinator.commit_unless(&asked, error);
                 answer.encode(&mut out, version).unwrap();
             }
             11..=14 => {
                 let classic = self.classic.as_mut().unwrap();
-                return classic.answer(key, version, body);
+                return classic.answer((key, odd), version, body);
             }
-            8 | 9 | 10 | 68 => self.coordinator.answer(key, version, body, &mut out),
+            8 | 9 | 10 | 68 => {
+                self.coordinator.answer((key, odd), version, body, &mut out);
+            }
             _ => {
                 let asked = FetchRequest::decode(body, version).unwrap();
                 self.fetch(broker, &asked).encode(&mut out, version).unwrap();
@@ -238,8 +245,11 @@ impl Brokers {
         });
         let topic = MetadataResponseTopic::default()
             .with_name(Some(m::TopicName(StrBytes::from_static_str("t"))))
-            .with_topic_id(format!("{:032x}", self.id).parse().unwrap())
-            .with_partitions(parts.collect());
+            .with_topic_id(format!("{:032x}", self.id).parse().unwrap());
+        let topic = match self.odd.get(&3) {
+            Some(error) => topic.with_error_code(*error),
+            None => topic.with_partitions(parts.collect()),
+        };
         m::MetadataResponse::default()
             .with_brokers(vec![broker(0), broker(1)])
             .with_cluster_id(Some(StrBytes::from_static_str(self.cluster)))
@@ -257,6 +267,7 @@ impl Brokers {
         };
         let part = ListOffsetsPartitionResponse::default()
             .with_partition_index(part.partition_index)
+            .with_error_code(self.odd.get(&2).copied().unwrap_or_default())
             .with_offset(offset);
         let topic = ListOffsetsTopicResponse::default()
             .with_name(asked.topics[0].name.clone())
@@ -267,6 +278,8 @@ impl Brokers {
     fn fetch(&mut self, broker: i32, asked: &FetchRequest) -> FetchResponse {
         use m::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
         let topic = &asked.topics[0];
+        // By its name, or by the identity of a former one.
+        let is_former = !topic.topic_id.is_nil() && topic.topic_id.as_u128() != self.id;
         let mut parts = Vec::new();
         for wanted in &topic.partitions {
             let at = wanted.partition as usize;
@@ -276,9 +289,13 @@ impl Brokers {
             part = part.with_high_watermark(log.end()).with_last_stable_offset(log.end());
             let range = log.start..=log.end();
             let refused = std::mem::take(&mut self.refuse.1);
-            part.error_code = if refused > 0 {
+            part.error_code = if let Some(odd) = self.odd.get(&1) {
+                *odd
+            } else if refused > 0 {
                 self.refuse.1 = refused - 1;
                 self.refuse.0
+            } else if is_former {
+                100
             } else if self.leader(at) != broker {
                 6
             } else if !range.contains(&wanted.fetch_offset) {
@@ -625,4 +642,29 @@ fn another_cluster_is_said_and_its_topics_are_read_as_for_the_first_time() {
     assert_eq!(all(&handed, 0), "new 0\nnew 1\nnew 2\n");
     assert_ne!(consumer.origin(&("t".into(), 0)), before);
     assert_eq!(consumer.cluster_to_save(), Some("d"));
+}
+
+proptest::proptest! {
+    /// Whatever a broker sends: the connection ends, and no record is lost or doubled.
+    #[test]
+    fn garbage_from_a_broker_costs_no_record(
+        bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+        turns in 1..6,
+    ) {
+        let mut brokers = Brokers::new(2);
+        (0..2).for_each(|at| brokers.append(at, &["one", "two"], 0));
+        let (mut consumer, mut now) = (consumer(Begin::Beginning), START);
+        for _ in 0..turns {
+            consumer.advance(now);
+            brokers.serve(&mut consumer, now);
+        }
+        for id in brokers.seat.connected.clone() {
+            consumer.cluster.received(id, &bytes, now);
+            consumer.cluster.failed(id, "cut".into(), now);
+        }
+        let handed = work(&mut consumer, &mut brokers, &mut now, &nothing);
+        for part in [0, 1] {
+            proptest::prop_assert_eq!(all(&handed, part), "one\ntwo\n");
+        }
+    }
 }

@@ -86,6 +86,6 @@ const KNOWN: &[(i16, &str, &str)] = &[
 pub(in crate::proto::kafka) fn describe(error: i16) -> String {
     match KNOWN.iter().find(|(code, _, _)| *code == error) {
         Some((_, name, help)) => format!("{name} ({error}): {help}"),
-        None => format!("error {error} of the broker"),
+        None => format!("error {error}, which is not known here: look into the broker's log"),
     }
 }

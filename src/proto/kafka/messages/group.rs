@@ -102,15 +102,20 @@ pub(in crate::proto::kafka) fn read_beat(reader: &mut Reader) -> Result<Beaten, 
 pub(in crate::proto::kafka) type Who<'w> = (&'w str, i32, &'w str);
 
 /// Offsets of the partitions of a topic.
-pub(in crate::proto::kafka) type Offsets = (String, Vec<(i32, i64)>);
+#[derive(Debug)]
+pub(in crate::proto::kafka) struct Offsets {
+    pub(in crate::proto::kafka) topic: String,
+    /// Is kept with each of them.
+    pub(in crate::proto::kafka) note: String,
+    pub(in crate::proto::kafka) parts: Vec<(i32, i64)>,
+}
 
-/// Commits offsets; `note` is kept with each, for people to read.
+/// Commits offsets.
 pub(in crate::proto::kafka) fn write_commit(
     writer: &mut Writer,
     version: i16,
     (group, epoch, member): Who<'_>,
     topics: &[Offsets],
-    note: &str,
 ) {
     writer.text(group);
     writer.i32(epoch);
@@ -122,15 +127,15 @@ pub(in crate::proto::kafka) fn write_commit(
         // As long as the broker keeps them by itself.
         writer.i64(-1);
     }
-    writer.list(topics, |writer, (topic, parts)| {
-        writer.text(topic);
-        writer.list(parts, |writer, (index, offset)| {
+    writer.list(topics, |writer, of| {
+        writer.text(&of.topic);
+        writer.list(&of.parts, |writer, (index, offset)| {
             writer.i32(*index);
             writer.i64(*offset);
             if version >= 6 {
                 writer.i32(-1);
             }
-            writer.text(note);
+            writer.text(&of.note);
             writer.tags();
         });
         writer.tags();

@@ -383,9 +383,10 @@ fn committed_offsets_are_understood() {
         OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
     };
     for version in versions(group::COMMIT) {
-        let topics = [("a".to_string(), vec![(3, 900)])];
+        let (topic, note, parts) = ("a".to_string(), "note".to_string(), vec![(3, 900)]);
+        let topics = [group::Offsets { topic, note, parts }];
         let read: OffsetCommitRequest = read_by_them(group::COMMIT, version, |writer| {
-            group::write_commit(writer, version, ("g", 5, "m"), &topics, "note");
+            group::write_commit(writer, version, ("g", 5, "m"), &topics);
         });
         assert_eq!((read.group_id.as_str(), read.member_id.as_str()), ("g", "m"));
         assert_eq!(read.generation_id_or_member_epoch, 5);

@@ -136,13 +136,18 @@ impl Producer {
             if answer.error != errors::NONE {
                 partition.phase = Phase::Unknown { start };
                 partition.retry_at = now + RECORDS_RETRY;
+                let text = format!("topic {}: {}", answer.topic, describe(answer.error));
                 if answer.error == errors::TOPIC_AUTHORIZATION_FAILED {
-                    refused = Some(format!("topic {}: {}", answer.topic, describe(answer.error)));
+                    refused = Some(text);
                 } else {
+                    if !errors::PASSING.contains(&answer.error) {
+                        partition.error = Some(text);
+                    }
                     self.cluster.refresh();
                 }
                 continue;
             }
+            partition.error = None;
             let ours = answer.producers.iter().find(|(id, _, _)| *id == identity.id);
             let foreign_epoch =
                 ours.is_some_and(|(_, epoch, _)| *epoch > i32::from(identity.epoch));
@@ -301,14 +306,23 @@ impl Producer {
             Some(end) if end.error == errors::NONE && end.offset >= 0 => {
                 self.ask_replicated(topic, at, broker, end.offset, now);
             }
-            _ => {
-                if let Some(partition) = self.topics.partition_mut(topic, at) {
-                    partition.retry_at = now + RECORDS_RETRY;
-                }
+            end => {
+                let error = end.map_or(errors::NONE, |end| end.error);
+                self.not_told(topic, at, error, now);
                 self.cluster.refresh();
             }
         }
         Ok(())
+    }
+
+    /// A partition does not tell how far it is; it is asked again.
+    fn not_told(&mut self, topic: usize, at: usize, error: i16, now: Mono) {
+        let text = format!("topic {}: {}", self.topics.known[topic].name, describe(error));
+        let Some(partition) = self.topics.partition_mut(topic, at) else { return };
+        partition.retry_at = now + RECORDS_RETRY;
+        if error != errors::NONE && !errors::PASSING.contains(&error) {
+            partition.error = Some(text);
+        }
     }
 
     fn ask_replicated(&mut self, topic: usize, at: usize, broker: BrokerId, end: i64, now: Mono) {
@@ -332,12 +346,11 @@ impl Producer {
         now: Mono,
     ) -> Result<(), Malformed> {
         let answers = offsets::read_list(body, version)?;
+        let error = answers.first().map_or(errors::NONE, |answer| answer.error);
+        self.not_told(topic, at, error, now);
         let there = answers.first().filter(|answer| answer.error == errors::NONE);
         if there.is_some_and(|answer| answer.offset >= end) {
             self.confirm(topic, at);
-        }
-        if let Some(partition) = self.topics.partition_mut(topic, at) {
-            partition.retry_at = now + RECORDS_RETRY;
         }
         Ok(())
     }

@@ -43,6 +43,8 @@ pub(super) struct Fake {
     pub(super) id: String,
     /// Errors that the next batches get instead of being taken.
     pub(super) refusals: VecDeque<i16>,
+    /// Errors that requests with these keys get.
+    pub(super) odd: BTreeMap<i16, i16>,
 }
 
 /// A request as it lies in a broker's socket.
@@ -83,6 +85,7 @@ impl Fake {
             tells: true,
             id: "C".into(),
             refusals: VecDeque::new(),
+            odd: BTreeMap::new(),
         }
     }
 
@@ -109,7 +112,8 @@ impl Fake {
             }
             ApiKey::InitProducerId => {
                 self.next_producer += 1;
-                let answer = InitProducerIdResponse::default();
+                let error = self.odd(key);
+                let answer = InitProducerIdResponse::default().with_error_code(error);
                 let answer = answer.with_producer_id(self.next_producer.into());
                 answer.with_producer_epoch(0).encode(&mut out, version).unwrap();
             }
@@ -147,6 +151,10 @@ impl Fake {
             .with_api_keys(known.into_iter().chain(tells).map(range).collect())
     }
 
+    fn odd(&self, key: ApiKey) -> i16 {
+        self.odd.get(&(key as i16)).copied().unwrap_or_default()
+    }
+
     fn leader(&self, partition: usize) -> i32 {
         (partition as i32 + self.moved) % self.brokers
     }
@@ -163,6 +171,10 @@ impl Fake {
         let topic = |asked: m::metadata_request::MetadataRequestTopic| {
             let name = asked.name.unwrap();
             let topic = Topic::default().with_name(Some(name.clone()));
+            let odd = self.odd(ApiKey::Metadata);
+            if odd != 0 {
+                return topic.with_error_code(odd);
+            }
             let Some((id, logs)) = self.topics.get(name.as_str()) else {
                 return topic.with_error_code(3);
             };
@@ -204,7 +216,8 @@ impl Fake {
         if self.leader(at as usize) != broker {
             return (6, -1);
         }
-        if let Some(error) = self.refusals.pop_front() {
+        let odd = Some(self.odd(ApiKey::Produce)).filter(|error| *error != 0);
+        if let Some(error) = odd.or_else(|| self.refusals.pop_front()) {
             return (error, -1);
         }
         if records.len() > self.max_batch {
@@ -241,6 +254,10 @@ impl Fake {
         for topic in asked.topics {
             let part = |at: i32| {
                 let part = PartitionResponse::default().with_partition_index(at);
+                let odd = self.odd(ApiKey::DescribeProducers);
+                if odd != 0 {
+                    return part.with_error_code(odd);
+                }
                 let log = self.topics.get(topic.name.as_str());
                 let log = log.and_then(|(_, logs)| logs.get(at as usize));
                 let Some(log) = log.filter(|_| self.leader(at as usize) == broker) else {

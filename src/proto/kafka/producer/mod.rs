@@ -636,6 +636,7 @@ impl Producer {
     fn confirm(&mut self, topic: usize, at: usize) {
         let Some(partition) = self.topics.partition_mut(topic, at) else { return };
         let done = std::mem::take(&mut partition.unconfirmed);
+        partition.error = None;
         done.iter().for_each(|chunk| self.complete(chunk, false));
     }
 }

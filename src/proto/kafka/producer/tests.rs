@@ -531,3 +531,28 @@ fn topics_are_named_by_lines_and_one_too_many_is_common() {
     };
     assert_eq!((count("web-a"), count("web-b"), count("web-_")), (150, 150, 0));
 }
+
+/// InitProducerId, Metadata, DescribeProducers and Produce answer with an error of a later version.
+#[test]
+fn an_error_that_is_not_known_is_said_with_what_to_do_and_costs_no_line() {
+    for (key, who) in [(22, "no producer id"), (3, "topic t"), (61, "topic t"), (0, "topic t")] {
+        let mut world = World::new(cluster("t", 3), 600, "t", Partitioning::Runs, 6);
+        // What is asked at the start, and in the middle of the flow.
+        while key == 0 && world.position < 100 {
+            world.step();
+        }
+        world.fake.odd.insert(key, 999);
+        let before = world.position;
+        for _ in 0..200 {
+            world.step();
+        }
+        let error = world.producer.error().unwrap_or_default();
+        let wanted = ": error 999, which is not known here: look into the broker's log";
+        assert_eq!(error, format!("{who}{wanted}"), "{key}");
+        assert!(world.position <= before + 600 / 3, "{key}: {}", world.position);
+        world.fake.odd.clear();
+        world.finish();
+        world.assert_exact("t", &BTreeSet::new());
+        assert_eq!(world.producer.error(), None, "{key}");
+    }
+}

@@ -464,7 +464,8 @@ impl Consumer {
         let Some(assignor) = assignor.filter(|one| *one == Assignor::Cooperative || !owns) else {
             return Err(format!("the broker chose {:?}, which was not offered", joined.protocol));
         };
-        group.heard_well(now);
+        // All is well once it has its share.
+        group.heard = now;
         group.unsaved |= group.member.id != joined.member;
         classic.counts.clear();
         classic.members = (joined.leader == joined.member).then(|| {

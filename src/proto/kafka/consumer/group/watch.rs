@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::note;
 use crate::clock::Mono;
 use crate::limits::GROUP_WATCH;
 use crate::proto::kafka::consumer::member::Member;
@@ -40,11 +41,11 @@ impl Consumer {
         let Some(group) = &mut self.group else { return };
         let is_others = |one: &&Committed| {
             let place = (Arc::from(one.topic.as_str()), one.index);
-            one.note.as_ref().is_some_and(|note| !note.is_empty() && *note != group.note)
-                && group.noted.contains(&place)
+            let is_others = |note: &str| !note.is_empty() && note::who(note) != group.note;
+            one.note.as_deref().is_some_and(is_others) && group.noted.contains(&place)
         };
-        if let Some(one) = parts.iter().find(is_others) {
-            group.stranger.clone_from(&one.note);
+        if let Some(note) = parts.iter().find(is_others).and_then(|one| one.note.as_deref()) {
+            group.stranger = Some(note::who(note).to_string());
             group.beat_at = now;
         }
     }

@@ -114,9 +114,27 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn answer(&mut self, key: i16, version: i16, body: &mut Bytes) -> Option<BytesMut> {
+    /// `odd` is an error that it answers with in any case.
+    pub(super) fn answer(
+        &mut self,
+        (key, odd): (i16, i16),
+        version: i16,
+        body: &mut Bytes,
+    ) -> Option<BytesMut> {
         let mut out = BytesMut::new();
         match key {
+            11 if odd != 0 => {
+                let answer = JoinGroupResponse::default().with_error_code(odd);
+                answer.encode(&mut out, version).unwrap();
+            }
+            12 if odd != 0 => {
+                let answer = HeartbeatResponse::default().with_error_code(odd);
+                answer.encode(&mut out, version).unwrap();
+            }
+            14 if odd != 0 => {
+                let answer = SyncGroupResponse::default().with_error_code(odd);
+                answer.encode(&mut out, version).unwrap();
+            }
             11 => {
                 let asked = JoinGroupRequest::decode(body, version).unwrap();
                 self.join(&asked, version)?.encode(&mut out, version).unwrap();
@@ -249,14 +267,14 @@ impl Coordinator {
     }
 }
 
-fn brokers() -> Brokers {
+pub(super) fn brokers() -> Brokers {
     let mut brokers = Brokers::new(PARTS as usize);
     brokers.classic = Some(Coordinator::default());
     brokers
 }
 
 fn tick(brokers: &mut Brokers, now: Mono) {
-    brokers.classic.as_mut().unwrap().tick(now);
+    brokers.classic.iter_mut().for_each(|group| group.tick(now));
 }
 
 proptest! {
@@ -316,7 +334,7 @@ proptest! {
 }
 
 /// Lets hosts work until nothing happens any more.
-fn settle(brokers: &mut Brokers, hosts: &mut [Host], now: &mut Mono, turns: usize) {
+pub(super) fn settle(brokers: &mut Brokers, hosts: &mut [Host], now: &mut Mono, turns: usize) {
     for _ in 0..turns {
         *now = *now + Duration::from_millis(400);
         tick(brokers, *now);
@@ -393,6 +411,97 @@ fn a_group_whose_members_share_out_in_another_way_is_named() {
     settle(&mut brokers, &mut hosts, &mut now, 40);
     assert_eq!(hosts[0].consumer.as_ref().unwrap().error(), None);
     assert_eq!(owned(&hosts[0]), 5);
+}
+
+/// The topic is deleted, and made anew with other lines. The coordinator keeps what was committed, as
+/// if that came late.
+fn make_anew(brokers: &mut Brokers, lines: std::ops::Range<usize>) {
+    brokers.id += 1;
+    brokers.coordinator.loose = true;
+    brokers.logs.iter_mut().for_each(|log| log.batches.clear());
+    append(brokers, lines);
+}
+
+pub(super) fn append(brokers: &mut Brokers, lines: std::ops::Range<usize>) {
+    lines.for_each(|number| brokers.append(number % 5, &[&number.to_string()], 0));
+}
+
+/// A group that has read and committed a hundred lines.
+fn read_a_hundred(hosts: &mut [Host], now: &mut Mono) -> Brokers {
+    let mut brokers = brokers();
+    append(&mut brokers, 0..100);
+    hosts.iter_mut().for_each(|host| host.start(*now));
+    settle(&mut brokers, hosts, now, 80);
+    assert_eq!(there(hosts), (0..100).collect::<Vec<_>>());
+    assert_eq!(brokers.coordinator.committed.values().sum::<i64>(), 100);
+    brokers
+}
+
+/// It ends without a word, and the group is told so.
+fn remove(brokers: &mut Brokers, host: &mut Host) {
+    host.kill();
+    let id = host.saved.take().unwrap().id;
+    brokers.classic.as_mut().unwrap().remove(&id);
+}
+
+#[test]
+fn a_topic_made_anew_is_read_from_its_beginning_by_members_that_are_there_and_by_new_ones() {
+    for is_new in [false, true] {
+        let (mut hosts, mut now) = ([Host::new(), Host::new()], START);
+        let mut brokers = read_a_hundred(&mut hosts, &mut now);
+        if is_new {
+            hosts.iter_mut().for_each(|host| remove(&mut brokers, host));
+            hosts.iter_mut().for_each(|host| host.begin = Begin::End);
+        }
+        make_anew(&mut brokers, 100..350);
+        for host in &mut hosts {
+            // Of the new topic nothing is stored.
+            host.next.clear();
+            if is_new {
+                host.start(now);
+            }
+        }
+        settle(&mut brokers, &mut hosts, &mut now, 200);
+        assert_eq!(there(&hosts), (0..350).collect::<Vec<_>>(), "new: {is_new}");
+        assert_eq!(brokers.coordinator.committed.values().sum::<i64>(), 250);
+    }
+}
+
+#[test]
+fn an_offset_of_the_present_topic_is_taken_by_one_that_hears_of_it_late() {
+    let (mut hosts, mut now) = ([Host::new()], START);
+    let mut brokers = read_a_hundred(&mut hosts, &mut now);
+    make_anew(&mut brokers, 100..350);
+    hosts[0].next.clear();
+    settle(&mut brokers, &mut hosts, &mut now, 200);
+    remove(&mut brokers, &mut hosts[0]);
+    // This one is told of the former topic first.
+    brokers.id -= 1;
+    let mut late = [Host::new()];
+    late[0].start(now);
+    let doubts = |host: &Host| {
+        host.consumer.as_ref().unwrap().parts.values().any(|part| part.doubted.is_some())
+    };
+    while !doubts(&late[0]) {
+        settle(&mut brokers, &mut late, &mut now, 1);
+    }
+    brokers.id += 1;
+    append(&mut brokers, 350..360);
+    settle(&mut brokers, &mut late, &mut now, 200);
+    assert_eq!(there(&late), (350..360).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_another_program_has_committed_is_taken() {
+    let (mut hosts, mut now, mut brokers) = ([Host::new()], START, brokers());
+    append(&mut brokers, 0..100);
+    for part in 0..PARTS {
+        brokers.coordinator.committed.insert(part, 10);
+        brokers.coordinator.notes.insert(part, bytes("made by hand"));
+    }
+    hosts[0].start(now);
+    settle(&mut brokers, &mut hosts, &mut now, 80);
+    assert_eq!(there(&hosts), (50..100).collect::<Vec<_>>());
 }
 
 /// Of two daemons that run on copies of one file one goes on as another member, by either protocol.

@@ -22,7 +22,7 @@ pub(super) struct Coordinator {
     epoch: i32,
     members: BTreeMap<String, Known>,
     pub(super) committed: BTreeMap<i32, i64>,
-    notes: BTreeMap<i32, StrBytes>,
+    pub(super) notes: BTreeMap<i32, StrBytes>,
     /// Offsets may go back.
     pub(super) loose: bool,
     /// So many answers are refused, as by one that has just started.
@@ -42,10 +42,17 @@ impl Coordinator {
         (0..PARTS).filter(|part| Some(*part as usize % count) == at).collect()
     }
 
-    pub(super) fn answer(&mut self, key: i16, version: i16, body: &mut Bytes, out: &mut BytesMut) {
-        let busy = self.busy > 0;
+    /// `odd` is an error that it answers with in any case.
+    pub(super) fn answer(
+        &mut self,
+        (key, odd): (i16, i16),
+        version: i16,
+        body: &mut Bytes,
+        out: &mut BytesMut,
+    ) {
+        let busy = self.busy > 0 || odd != 0;
         self.busy = self.busy.saturating_sub(1);
-        let error = if busy { 14 } else { 0 };
+        let error = if odd == 0 && busy { 14 } else { odd };
         match key {
             10 => {
                 FindCoordinatorRequest::decode(body, version).unwrap();
@@ -174,10 +181,11 @@ impl Coordinator {
 pub(super) struct Host {
     pub(super) consumer: Option<Consumer>,
     seat: Seat,
+    pub(super) begin: Begin,
     pub(super) saved: Option<Member>,
     /// What is in the spool, and the next offset of each partition there.
     pub(super) spool: Vec<String>,
-    next: BTreeMap<i32, i64>,
+    pub(super) next: BTreeMap<i32, i64>,
     /// What was handed over and is not durable.
     queue: Vec<(i32, Identity, i64, String)>,
     drain: Option<Vec<Place>>,
@@ -187,11 +195,12 @@ impl Host {
     pub(super) fn new() -> Self {
         let (consumer, saved, drain) = (None, None, None);
         let (spool, next, queue) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { consumer, seat: Seat::default(), saved, spool, next, queue, drain }
+        let (seat, begin) = (Seat::default(), Begin::Beginning);
+        Self { consumer, seat, begin, saved, spool, next, queue, drain }
     }
 
     pub(super) fn start(&mut self, now: Mono) {
-        let setup = Setup { group: Some("g".into()), ..setup(Begin::Beginning) };
+        let setup = Setup { group: Some("g".into()), ..setup(self.begin) };
         let seeds = vec![("k".into(), 9092)];
         let cluster = Cluster::new(seeds, Duration::from_secs(30), false, now);
         self.consumer = Some(Consumer::new(setup, cluster, self.saved.clone()));
