@@ -3,10 +3,10 @@
 /// Allocations of this many bytes have a mapping of their own, which is given back at once when
 /// they are freed.
 #[cfg(target_env = "gnu")]
-const MAPPED_FROM: libc::c_int = 4 << 20;
+const MAPPED_FROM: libc::c_int = 768 << 10;
 /// Free memory at the end of a heap that is kept.
 #[cfg(target_env = "gnu")]
-const KEPT: libc::c_int = 4 << 20;
+const KEPT: libc::c_int = 2 << 20;
 
 /// Has large memory given back when it is freed (mallopt(3), M_MMAP_THRESHOLD). Without this, glibc
 /// takes the first large line that is freed as a sign that more will come, and keeps up to 64 MiB
