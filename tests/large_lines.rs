@@ -8,7 +8,7 @@ use crate::util::{Daemon, free_port, wait_for};
 
 /// Bytes of the text of a message; in a header and as JSON it is a little longer, and still a line.
 const TEXT: usize = 15 << 20;
-const MESSAGES: usize = 20;
+const MESSAGES: usize = 8;
 /// `memory`, in MiB.
 const MEMORY: u64 = 48;
 /// What a daemon may have in all, in MiB.
@@ -56,13 +56,13 @@ fn lines_of_nearly_sixteen_mebibytes_go_into_a_spool_and_on_as_json_one_at_a_tim
     let (input, relp) = (free_port(), free_port());
     let hub = Daemon::start(&config(&format!(
         "[input.edge]\nrelp = \"127.0.0.1:{relp}\"\nmax_message = \"16MiB\"\n\
-         [spool.hold]\nfrom = \"edge\"\ndir = \"{{dir}}/hold\"\n\
+         [spool.hold]\nfrom = \"edge\"\ndir = \"{{dir}}/hold\"\nsync = \"batch\"\n\
          [output.f]\nfrom = \"hold\"\nfile = \"{{dir}}/out\"\n\
          [output.null]\nfrom = \"in\"\nfile = \"/dev/null\"\n"
     )));
     let sender = Daemon::start(&config(&format!(
         "[input.s]\nsyslog = \"tcp://127.0.0.1:{input}\"\nmax_message = \"16MiB\"\n\
-         [spool.hold]\nfrom = \"s\"\ndir = \"{{dir}}/hold\"\nwhen_full = \"block\"\n\
+         [spool.hold]\nfrom = \"s\"\ndir = \"{{dir}}/hold\"\nsync = \"batch\"\nwhen_full = \"block\"\n\
          [output.f]\nfrom = \"hold\"\nfile = \"{{dir}}/{{app}}\"\nformat = \"json\"\n\
          [output.hub]\nfrom = \"hold\"\nforward = \"relp://127.0.0.1:{relp}\"\nformat = \"json\"\n\
          [output.null]\nfrom = \"in\"\nfile = \"/dev/null\"\n"

@@ -1,5 +1,6 @@
 //! The prefix that Cisco devices put before the time: a colon (EMBLEM has no space after it), or
-//! sequence numbers, an origin, which another number may follow, and `*` or `.` if the clock is not synchronised; some send their uptime instead of the time.
+//! sequence numbers, an origin, which another number may follow, and `*` or `.` if the clock is not
+//! synchronised; some send their uptime instead of the time.
 
 use super::Span;
 use super::loose::{TAG_MAX, is_name};
