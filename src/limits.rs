@@ -125,6 +125,8 @@ pub const RECEIVED_FEW: u32 = 2;
 /// Maximum bytes that all receivers together have sent to a loop that has not taken them. A
 /// receiver that has nothing there may always send, so that none waits for another.
 pub const RECEIVED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How often at least a receiver that sent more than that looks whether the loop has taken it.
+pub const TAKEN_EVERY: Duration = Duration::from_millis(16);
 /// Number of filled blocks that all receivers together remember for reuse.
 pub const BLOCKS_KEPT: usize = 256;
 /// Total size of the blocks that all receivers fill at a time; many receivers have smaller ones.
@@ -364,6 +366,10 @@ pub const SPARE_BYTES: usize = 16 * 1024;
 pub const SEGMENT_HEADS: u64 = 4;
 /// Minimum interval between log lines about dropped unread lines.
 pub const DROPS_SAID_EVERY: Duration = Duration::from_secs(60);
+/// Lines of this many bytes are long: what they become in a format is written in pieces.
+pub const LONG_LINE: usize = 256 * 1024;
+/// Text of a long line that is escaped at once.
+pub const LONG_PIECE: usize = 64 * 1024;
 /// Maximum number of a line of a spool: 292,000 years at a million lines per second.
 pub const LINE_NUMBER_MAX: u64 = 1 << 63;
 /// Maximum size of a spool's job.
@@ -446,6 +452,8 @@ pub const FEED_READ: usize = 1024 * 1024;
 pub const FEED_LOW: u64 = 4 * MIB;
 /// A consumer of a spool holds no more than this plus one batch.
 pub const FEED_HIGH: u64 = 8 * MIB;
+/// How long a consumer whose lines are larger than [`FEED_LOW`] waits for memory for the next one.
+pub const FEED_WAITS: Duration = Duration::from_secs(5);
 
 const _: () = assert!(SEGMENT_MIN <= SEGMENT_DEFAULT && 2 * SEGMENT_DEFAULT <= SPOOL_SIZE_DEFAULT);
 const _: () = assert!(FEED_LOW <= FEED_HIGH && FEED_HIGH <= MEMORY_DEFAULT);

@@ -559,11 +559,26 @@ impl Inlet {
         }
     }
 
+    /// Waits until the loop has taken a line that alone is more than all receivers may have sent:
+    /// the next one is not gathered beside it.
+    fn wait_until_taken(&self, bytes: usize) {
+        if bytes <= limits::RECEIVED_BYTES_MAX {
+            return;
+        }
+        self.ready.wake.wake();
+        let mut pause = limits::RECV_PAUSE;
+        while self.control.waiting.load(Ordering::Relaxed) > 0 && !self.stopped() {
+            thread::sleep(pause);
+            pause = (2 * pause).min(limits::TAKEN_EVERY);
+        }
+    }
+
     /// Puts a message where the loop finds it. Only a loop that is behind is woken for it.
     fn put(&self, received: Received) {
         let Some(sender) = &self.sender else { return };
-        self.wait_for_room(received.bytes());
-        self.ready.sent.fetch_add(received.bytes(), Ordering::Relaxed);
+        let bytes = received.bytes();
+        self.wait_for_room(bytes);
+        self.ready.sent.fetch_add(bytes, Ordering::Relaxed);
         self.control.waiting.fetch_add(1, Ordering::Relaxed);
         if let Err(TrySendError::Full(received)) = sender.try_send(received) {
             self.ready.enter(self.number, &self.control);
@@ -572,6 +587,7 @@ impl Inlet {
             let _ = sender.send(received);
         }
         self.ready.enter(self.number, &self.control);
+        self.wait_until_taken(bytes);
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod code;
 pub mod inherit;
 pub mod lease;
+pub mod memory;
 pub mod pipe;
 pub mod process;
 pub mod read;
