@@ -103,6 +103,8 @@ pub struct ReceiverControl {
     prompt: AtomicBool,
     /// Messages sent that the loop has not taken yet.
     waiting: AtomicU32,
+    /// Set while the receiver sleeps until few of them are left.
+    wants_room: AtomicBool,
     /// True while the receiver is in the ready list.
     listed: AtomicBool,
     /// Set when the receiver must send what it has and end.
@@ -120,6 +122,7 @@ impl ReceiverControl {
             held: AtomicBool::new(false),
             prompt: AtomicBool::new(false),
             waiting: AtomicU32::new(0),
+            wants_room: AtomicBool::new(false),
             listed: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             gone: AtomicBool::new(false),
@@ -264,8 +267,13 @@ impl Handle {
     pub fn take(&self) -> Result<Option<Received>, Ended> {
         match self.received.try_recv() {
             Ok(received) => {
-                self.control.waiting.fetch_sub(1, Ordering::Relaxed);
+                let before = self.control.waiting.fetch_sub(1, Ordering::Relaxed);
                 self.ready.sent.fetch_sub(received.bytes(), Ordering::Relaxed);
+                if before <= limits::RECEIVED_FEW
+                    && self.control.wants_room.swap(false, Ordering::Relaxed)
+                {
+                    self.control.bell.ring();
+                }
                 Ok(Some(received))
             }
             Err(TryRecvError::Empty) => Ok(None),
@@ -494,6 +502,17 @@ impl Inlet {
     /// Waits until the bell rings, or for this time.
     pub fn rest(&self, longest: Duration) {
         super::wait::rest(self.bell(), longest);
+    }
+
+    /// Waits until the loop has taken most of what was sent, until the bell rings, or for this
+    /// time; not at all where it takes `bytes` more bytes.
+    pub fn rest_until_room(&self, bytes: usize, longest: Duration) {
+        self.control.wants_room.store(true, Ordering::Relaxed);
+        // It may have taken it before it saw that somebody waits.
+        if !self.has_room_for(bytes) {
+            self.rest(longest);
+        }
+        self.control.wants_room.store(false, Ordering::Relaxed);
     }
 
     /// The loop's answers since the last call.

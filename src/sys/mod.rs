@@ -8,6 +8,7 @@ pub mod lease;
 pub mod memory;
 pub mod pipe;
 pub mod process;
+pub mod read;
 pub mod recv;
 pub mod send;
 pub mod socket;

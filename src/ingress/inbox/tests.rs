@@ -1,4 +1,4 @@
-//! Tests of the channel between receivers and the loop.
+//! Receivers and the loop, of which this test is one end.
 
 use bytes::Bytes;
 
@@ -109,4 +109,32 @@ fn a_query_of_several_origins_is_answered_after_the_last_line_too() {
     handles[0].completed(3);
     handles[0].join();
     assert_eq!(heard.recv().unwrap(), ([1, 2, 3], Some(3), vec![(1, lasts)]));
+}
+
+#[test]
+fn a_receiver_that_waits_for_room_is_woken_once_little_is_left_and_waits_for_nothing_else() {
+    let (ready, _poll) = list();
+    let (told, heard) = channel();
+    let fills = move |inlet: Inlet| {
+        while inlet.has_room_for(1) {
+            inlet.send(Some(inlet.batch(Piece::new("x\n".into(), 1))), InputCounts::default());
+        }
+        told.send(0).unwrap();
+        // Far longer than a test may take.
+        inlet.rest_until_room(1, Duration::from_secs(3600));
+        assert!(inlet.has_room_for(1));
+        // Where there is room it does not wait.
+        inlet.rest_until_room(1, Duration::from_secs(3600));
+        told.send(1).unwrap();
+    };
+    let mut handles = [start(0, &ready, fills)];
+    assert_eq!(heard.recv().unwrap(), 0);
+    let mut taken = 0;
+    while heard.try_recv().is_err() {
+        // One that has not begun to wait yet finds room by itself.
+        taken += u32::from(matches!(handles[0].take(), Ok(Some(_))));
+        thread::yield_now();
+    }
+    assert!(taken > 0);
+    handles.iter_mut().for_each(Handle::join);
 }
