@@ -62,7 +62,8 @@ fn lines_of_nearly_sixteen_mebibytes_go_into_a_spool_and_on_as_json_one_at_a_tim
     )));
     let sender = Daemon::start(&config(&format!(
         "[input.s]\nsyslog = \"tcp://127.0.0.1:{input}\"\nmax_message = \"16MiB\"\n\
-         [spool.hold]\nfrom = \"s\"\ndir = \"{{dir}}/hold\"\nsync = \"batch\"\nwhen_full = \"block\"\n\
+         [spool.hold]\nfrom = \"s\"\ndir = \"{{dir}}/hold\"\nsync = \"batch\"\n\
+         when_full = \"block\"\n\
          [output.f]\nfrom = \"hold\"\nfile = \"{{dir}}/{{app}}\"\nformat = \"json\"\n\
          [output.hub]\nfrom = \"hold\"\nforward = \"relp://127.0.0.1:{relp}\"\nformat = \"json\"\n\
          [output.null]\nfrom = \"in\"\nfile = \"/dev/null\"\n"
