@@ -59,7 +59,8 @@ fn a_daemon_whose_cursors_cannot_be_written_ends_after_its_grace_and_goes_on_lat
     let Some(disk) = Disk::new() else { return };
     let port = free_port();
     let mut daemon = Daemon::start(&format!(
-        "grace = \"1s\"\n#daemon\n[output.hub]\nfrom = \"in\"\nforward = \"relp://127.0.0.1:{port}\"\n\
+        "grace = \"1s\"\n#daemon\n[output.hub]\nfrom = \"in\"\n\
+         forward = \"relp://127.0.0.1:{port}\"\n\
          spool = {{ dir = \"{}\", sync = \"batch\", reserve = 0 }}\n",
         disk.path("mounted/spool")
     ));

@@ -65,8 +65,8 @@ pub fn json_len(text: &[u8]) -> usize {
     chunks.sum()
 }
 
-/// Where to cut text of which up to `most` bytes, four at least, are to be escaped first, so that the parts become
-/// what the whole does: not within a character.
+/// Where to cut text of which up to `most` bytes, four at least, are to be escaped first, so that
+/// the parts become what the whole does: not within a character.
 pub fn cut(text: &[u8], most: usize) -> usize {
     if text.len() <= most {
         return text.len();
