@@ -1,6 +1,6 @@
 //! Real brokers of Apache Kafka at the other end. LOGWEIR_KAFKA_JARS names the folder of their jars
-//! (`.ci/kafka/fetch` fills one by Maven's own client); without it, or without java or kcat, a
-//! test says so and passes. LOGWEIR_KAFKA_OLD_JARS names those of a version before 4.0, for one test.
+//! (`.ci/kafka/fetch` fills one by Maven's own client); without it, or without java or kcat, a test
+//! says so and passes. LOGWEIR_KAFKA_OLD_JARS names those of a version before 4.0, for one test.
 
 mod admin;
 mod audit;

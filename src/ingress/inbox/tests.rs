@@ -1,4 +1,4 @@
-//! Receivers and the loop, of which this test is one end.
+//! Tests of the channel between receivers and the loop.
 
 use bytes::Bytes;
 

@@ -31,7 +31,7 @@ use crate::proto::kafka::wire::{Reader, Uuid};
 #[derive(Debug)]
 pub(super) struct Group {
     name: String,
-    /// What is kept with each committed offset, for people to read, before the topic's identity.
+    /// What is kept with each committed offset, before the identity of the topic.
     note: String,
     member: Member,
     /// Whether what the member is must be saved before it is said.

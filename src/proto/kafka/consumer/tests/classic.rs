@@ -413,8 +413,8 @@ fn a_group_whose_members_share_out_in_another_way_is_named() {
     assert_eq!(owned(&hosts[0]), 5);
 }
 
-/// The topic is deleted, and made anew with other lines. The coordinator keeps what was committed, as
-/// if that came late.
+/// The topic is deleted, and made anew with other lines. The coordinator keeps what was committed,
+/// as if that came late.
 fn make_anew(brokers: &mut Brokers, lines: std::ops::Range<usize>) {
     brokers.id += 1;
     brokers.coordinator.loose = true;

@@ -1,5 +1,5 @@
-//! Answers with an error that only a later version of the brokers knows: it is said with what to do,
-//! it is tried again, and no line is lost or doubled.
+//! Answers with an error that only a later version of the brokers knows: it is said with what to
+//! do, it is tried again, and no line is lost or doubled.
 
 use super::classic::{append, brokers, settle};
 use super::group::{Host, PARTS, there};
