@@ -187,6 +187,40 @@ fn many_nodes(c: &mut Criterion) {
     group.finish();
 }
 
+/// Reloads that change one of many nodes: time a node must not grow with their number.
+fn reloads(c: &mut Criterion) {
+    let mut group = c.benchmark_group("a reload of many nodes");
+    group.sample_size(10);
+    for nodes in [100_u32, 1_000, 9_000] {
+        let filters = (0..nodes).map(|n| {
+            // Chains of a hundred.
+            let from = if n % 100 == 0 { "in".to_string() } else { format!("f{}", n - 1) };
+            format!("[filter.f{n}]\nfrom = \"{from}\"\nmatch = \"{n}x\"\n")
+        });
+        let rest: String = filters.collect();
+        let plan = |word: &str| {
+            let text = format!(
+                "[input.in]\nudp = \"127.0.0.1:8420\"\n{rest}\
+                 [output.o]\nfrom = \"f0\"\nmatch = \"{word}\"\npipe = \"x\"\n"
+            );
+            config::parse(&text, "bench").unwrap().plan
+        };
+        let plans = [plan("a"), plan("b")];
+        let mut engine = Engine::new(&plans[0], Mono::default()).unwrap();
+        take_all(&mut engine);
+        let mut turn = 0;
+        group.throughput(Throughput::Elements(nodes.into()));
+        group.bench_function(BenchmarkId::new("one changes", nodes), |b| {
+            b.iter(|| {
+                turn += 1;
+                engine.reload(&plans[turn % 2], Mono::default()).unwrap();
+                take_all(&mut engine);
+            });
+        });
+    }
+    group.finish();
+}
+
 /// Pipes that take everything, and whose readers have read it at once.
 struct Bottomless;
 
@@ -378,6 +412,6 @@ criterion_group! {
     config = Criterion::default()
         .measurement_time(Duration::from_secs(2))
         .warm_up_time(Duration::from_millis(500));
-    targets = framing, selection, patterns, shapes, fan_out, many_nodes, scrape, counting
+    targets = framing, selection, patterns, shapes, fan_out, many_nodes, reloads, scrape, counting
 }
 criterion_main!(parts);

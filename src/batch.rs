@@ -180,6 +180,16 @@ impl Batch {
     }
 }
 
+/// Takes the first bytes of a buffer. What follows a long line gets a buffer of its own, or it
+/// would keep that line's memory for as long as nothing more comes.
+pub fn take_front(buffer: &mut BytesMut, bytes: usize) -> Bytes {
+    let taken = buffer.split_to(bytes).freeze();
+    if bytes >= limits::LONG_LINE {
+        *buffer = BytesMut::from(&buffer[..]);
+    }
+    taken
+}
+
 /// The number of newlines in `bytes`.
 pub fn count_lines(bytes: &[u8]) -> u32 {
     let count = bytecount::count(bytes, b'\n');
@@ -368,6 +378,16 @@ mod tests {
         assert_eq!(of(Minute::of(received)), received);
         assert_eq!(of(Minute::UNKNOWN), received);
         assert_eq!(of(Minute::of(received).before(7)), Minute::of(received).before(7).start());
+    }
+
+    #[test]
+    fn what_follows_a_long_line_does_not_keep_its_memory() {
+        let mut buffer = BytesMut::from(&[b'x'; limits::LONG_LINE + 3][..]);
+        let first = take_front(&mut buffer, limits::LONG_LINE);
+        assert_eq!((first.len(), &buffer[..]), (limits::LONG_LINE, &b"xxx"[..]));
+        assert!(first.try_into_mut().is_ok(), "nothing else refers to it");
+        let mut buffer = BytesMut::from(&b"abcd"[..]);
+        assert_eq!((&take_front(&mut buffer, 3)[..], &buffer[..]), (&b"abc"[..], &b"d"[..]));
     }
 
     #[test]

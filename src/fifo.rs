@@ -15,9 +15,11 @@ use std::path::Path;
 /// # Errors
 /// The system's; of kind `InvalidInput` if it is not a named pipe.
 pub fn open(path: &Path) -> io::Result<File> {
-    match open_any(path)? {
-        (file, true) => Ok(file),
-        (_, false) => Err(io::Error::new(
+    match open_any(path) {
+        Ok((file, true)) => Ok(file),
+        Err(error) if error.raw_os_error() != Some(libc::ENXIO) => Err(error),
+        // A socket cannot even be opened (ENXIO).
+        _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "it is not a named pipe (a FIFO); remove it and make one with mkfifo",
         )),
@@ -46,7 +48,12 @@ pub fn make(path: &Path) -> io::Result<()> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mode = nix::sys::stat::Mode::from_bits_truncate(0o660);
-            Ok(nix::unistd::mkfifo(path, mode)?)
+            nix::unistd::mkfifo(path, mode).map_err(|error| match error {
+                nix::errno::Errno::EEXIST => io::Error::other(
+                    "a link is there that leads nowhere: remove it or name another path",
+                ),
+                error => error.into(),
+            })
         }
         Err(error) => Err(error),
     }

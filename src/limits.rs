@@ -120,9 +120,13 @@ pub const PIECES_TOGETHER_ALL: usize = 8;
 /// Capacity of the channel from a receiver to the loop, in batches.
 pub const RECEIVED_WAITING: usize = 8;
 const _: () = assert!(PIECES_TOGETHER <= RECEIVED_WAITING);
+/// A receiver that waits for room there goes on once no more are left.
+pub const RECEIVED_FEW: u32 = 2;
 /// Maximum bytes that all receivers together have sent to a loop that has not taken them. A
 /// receiver that has nothing there may always send, so that none waits for another.
 pub const RECEIVED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How often at least a receiver that sent more than that looks whether the loop has taken it.
+pub const TAKEN_EVERY: Duration = Duration::from_millis(16);
 /// Number of filled blocks that all receivers together remember for reuse.
 pub const BLOCKS_KEPT: usize = 256;
 /// Total size of the blocks that all receivers fill at a time; many receivers have smaller ones.
@@ -362,6 +366,10 @@ pub const SPARE_BYTES: usize = 16 * 1024;
 pub const SEGMENT_HEADS: u64 = 4;
 /// Minimum interval between log lines about dropped unread lines.
 pub const DROPS_SAID_EVERY: Duration = Duration::from_secs(60);
+/// Lines of this many bytes are long: what they become in a format is written in pieces.
+pub const LONG_LINE: usize = 256 * 1024;
+/// Text of a long line that is escaped at once.
+pub const LONG_PIECE: usize = 64 * 1024;
 /// Maximum number of a line of a spool: 292,000 years at a million lines per second.
 pub const LINE_NUMBER_MAX: u64 = 1 << 63;
 /// Maximum size of a spool's job.
@@ -384,8 +392,11 @@ pub const FIRST_LINE_MAX: usize = 1024;
 pub const LOOK_BACK: usize = 1024;
 /// Bytes read from a followed file at once.
 pub const FOLLOW_READ: usize = 256 * 1024;
-/// Bytes of followed files between two barriers.
+/// Bytes of what is numbered between two barriers.
 pub const FOLLOW_BARRIER: u64 = MIB;
+/// Time between two barriers of followed files: a barrier wakes all outputs and the reader, and a
+/// position that is not known to be completed only means that lines are read again after a crash.
+pub const FOLLOW_BARRIER_EVERY: Duration = Duration::from_millis(100);
 /// Bytes in the queue of an output at which inputs that can wait do so; half of the queue if that
 /// is less.
 pub const WAITS_AT: u64 = 16 * MIB;
@@ -403,6 +414,10 @@ pub const WATCHED_MAX: usize = 10_000;
 pub const FOLDER_NAMES_MAX: usize = 100_000;
 /// Maximum depth of folders that are looked into: a symbolic link can make a loop.
 pub const FOLDER_DEPTH_MAX: usize = 32;
+/// Maximum number of compressed files that are looked into at a start.
+pub const PACKED_MAX: usize = 1000;
+/// Most bytes of a compressed file that are decompressed to measure it.
+pub const PACKED_READ_MAX: u64 = 1024 * MIB;
 /// Maximum number of files that are compared with a truncated one.
 pub const NEIGHBOURS_MAX: usize = 64;
 /// Divisor of the descriptor limit that gives the share of one input's files.
@@ -437,6 +452,8 @@ pub const FEED_READ: usize = 1024 * 1024;
 pub const FEED_LOW: u64 = 4 * MIB;
 /// A consumer of a spool holds no more than this plus one batch.
 pub const FEED_HIGH: u64 = 8 * MIB;
+/// How long a consumer whose lines are larger than [`FEED_LOW`] waits for memory for the next one.
+pub const FEED_WAITS: Duration = Duration::from_secs(5);
 
 const _: () = assert!(SEGMENT_MIN <= SEGMENT_DEFAULT && 2 * SEGMENT_DEFAULT <= SPOOL_SIZE_DEFAULT);
 const _: () = assert!(FEED_LOW <= FEED_HIGH && FEED_HIGH <= MEMORY_DEFAULT);

@@ -2,6 +2,7 @@
 //! container. Where no container can be booted, each test says so and passes.
 
 mod flow;
+mod journal;
 mod machine;
 
 use std::path::Path;

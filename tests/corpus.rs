@@ -174,12 +174,12 @@ fn lines(case: &StreamCase, pieces: &[&[u8]]) -> Vec<String> {
     let mut framer = Framer::new(max_message, case.delimiter.as_deref() == Some("nul"));
     let mut intake = Messages::new(max_message, Escape::Newline);
     for piece in pieces {
-        let mut take = |frame: Frame<'_>| intake.message(frame.bytes, frame.cut, None);
+        let mut take = |frame: Frame<'_>| intake.whole(frame.bytes, frame.cut, None);
         if framer.push(piece, &mut take).is_err() {
             break;
         }
     }
-    framer.end(&mut |frame: Frame<'_>| intake.message(frame.bytes, frame.cut, None));
+    framer.end(&mut |frame: Frame<'_>| intake.whole(frame.bytes, frame.cut, None));
     intake.seal();
     let all: Vec<u8> = intake.full().flat_map(|piece| piece.bytes.to_vec()).collect();
     let all = all.strip_suffix(b"\n").unwrap_or(&all);

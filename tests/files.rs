@@ -202,7 +202,7 @@ fn names_tell_the_time_of_the_zone_and_folders_have_their_mode() {
 }
 
 /// A small disk of its own in a file, which can be frozen: what is written then waits.
-struct Disk {
+pub struct Disk {
     folder: tempfile::TempDir,
 }
 
@@ -210,7 +210,7 @@ struct Disk {
 struct Frozen<'d>(&'d Disk);
 
 impl Disk {
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         let disk = Self { folder: tempfile::tempdir().unwrap() };
         let image = disk.path("image");
         std::fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
@@ -223,7 +223,7 @@ impl Disk {
         mounted.then_some(disk)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 

@@ -111,6 +111,39 @@ fn a_unix_socket_takes_clients_whose_process_is_known_and_outlives_a_reload() {
 }
 
 #[test]
+fn a_unix_socket_of_clients_whose_path_is_removed_or_taken_is_listened_to_anew() {
+    let text = config(1, "as = \"line\"").replace("127.0.0.1:1", "unix://{dir}/fluent.sock");
+    let mut daemon = Daemon::start(&text);
+    let path = daemon.path("fluent.sock");
+    let mut before = UnixStream::connect(&path).unwrap();
+    let send = |stream: &mut UnixStream, text: &str| {
+        stream.write_all(&message(text, text)).unwrap();
+        answer(stream, &ack(text));
+    };
+    send(&mut before, "one");
+    std::fs::remove_file(&path).unwrap();
+    let mut stream = wait_for("the socket", || UnixStream::connect(&path).ok());
+    send(&mut stream, "two");
+    send(&mut before, "three");
+    // Something else is there: that is said, and left alone.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "mine").unwrap();
+    let said = daemon.wait_node("fl", |node| node.error.is_some()).error.unwrap();
+    assert!(said.contains("fluent.sock: there is something else at this path"), "{said}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+    std::fs::remove_file(&path).unwrap();
+    send(&mut wait_for("the socket", || UnixStream::connect(&path).ok()), "four");
+    daemon.wait_node("fl", |node| node.error.is_none());
+    // A reload goes on with the socket that is there now.
+    let mut lasting = UnixStream::connect(&path).unwrap();
+    assert!(daemon.ctl("reload").status.success());
+    send(&mut lasting, "five");
+    assert_eq!(daemon.wait_lines("out", 5), ["one", "two", "three", "four", "five"]);
+    assert_eq!(daemon.stop().0, Some(0));
+    assert!(!path.exists());
+}
+
+#[test]
 fn heartbeats_over_udp_are_answered_with_a_byte_also_after_a_reload() {
     let port = free_port();
     let daemon = Daemon::start(&config(port, ""));

@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use crate::util::{Daemon, LOGWEIR, run, skip_here, wait_for};
 
 mod bad;
+mod chosen;
 mod many;
 mod stuck;
 
@@ -385,6 +386,23 @@ fn a_daemon_that_is_killed_again_and_again_has_every_line_once_in_its_spool() {
     let twice: Vec<_> = got.windows(2).filter(|pair| pair[0] == pair[1]).collect();
     assert!(lost.is_empty() && twice.is_empty(), "lost {lost:?}, twice {twice:?}");
     assert_eq!(got.len(), want.len());
+}
+
+#[test]
+fn a_rotated_file_that_gets_its_name_back_is_not_read_again() {
+    let daemon = start(SPOOLED);
+    let (log, rotated) = (daemon.path("logs/app.log"), daemon.path("logs/app.log.1"));
+    append(&log, "1\n2\n");
+    wait_for("the lines", || (spooled(&daemon).len() == 2).then_some(()));
+    fs::rename(&log, &rotated).unwrap();
+    append(&log, "3\n");
+    wait_for("the next", || (spooled(&daemon).len() == 3).then_some(()));
+    wait_for("it to be let go", || (open_names(&daemon, "app.log.1") == 0).then_some(()));
+    // As kubelet does it where the runtime does not open the new one.
+    fs::rename(&rotated, &log).unwrap();
+    append(&log, "4\n");
+    wait_for("the last", || spooled(&daemon).contains(&"4".to_string()).then_some(()));
+    assert_eq!(spooled(&daemon), ["1", "2", "3", "4"]);
 }
 
 #[test]

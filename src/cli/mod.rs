@@ -82,6 +82,7 @@ enum Command {
 
 /// Runs the command line; returns the exit code.
 pub fn main() -> ExitCode {
+    crate::sys::memory::give_back();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let cli = match parse(&arguments) {
         Ok(cli) => cli,

@@ -63,7 +63,10 @@ impl Signals {
         // beyond the file size limit then fails with EFBIG. The limit of processor time is a hard
         // one as well, and SIGKILL comes with that.
         for unused in UNUSED.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
-            signal_hook::flag::register(unused, flag())?;
+            if let Err(error) = signal_hook::flag::register(unused, flag()) {
+                // A debugger or an emulator may keep some of them for itself.
+                log::debug!("signal {unused} cannot be caught: {error}");
+            }
         }
         SigSet::empty().thread_set_mask()?;
         Ok(Self { end, reload, child, woken })

@@ -15,6 +15,9 @@ pub(super) struct Agenda {
     is_touched: HashSet<NodeId>,
     timers: BTreeSet<(Mono, NodeId)>,
     armed: HashMap<NodeId, Mono>,
+    /// How many nodes were serviced so far.
+    #[cfg(test)]
+    pub(super) looks: u64,
 }
 
 impl Agenda {
@@ -29,6 +32,10 @@ impl Agenda {
     pub(super) fn next(&mut self) -> Option<NodeId> {
         let node = self.touched.pop_front()?;
         self.is_touched.remove(&node);
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
         Some(node)
     }
 

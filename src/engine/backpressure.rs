@@ -202,7 +202,8 @@ fn is_full(node: &mut Node, cx: &Cx) -> Option<Stops> {
     match &mut node.body {
         Body::Spool(spool) => {
             let plan = shape::spool(body)?;
-            let bound = if spool.pausing { plan.queue / 2 } else { plan.queue };
+            let most = plan.queue.min(spool.queue.ample(&cx.budget));
+            let bound = if spool.pausing { most / 2 } else { most };
             spool.pausing = is_live && spool.queue.fill().0 > bound;
             spool.pausing.then_some(match plan.when_full {
                 SpoolFull::Block => Stops::All,

@@ -13,7 +13,7 @@ use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::filter::Selector;
 use crate::ids::{Identity, LaneId, NodeId};
-use crate::limits::{DISK_RETRY, FEED_READ};
+use crate::limits::{DISK_RETRY, FEED_LOW, FEED_READ, FEED_WAITS};
 use crate::output::worker::Kept;
 use crate::spool::cursor::Cursor;
 use crate::spool::reader::Missing;
@@ -42,6 +42,10 @@ pub(super) struct Consumer {
     skip: u64,
     given: VecDeque<Given>,
     reading: bool,
+    /// The size of what it was given last.
+    large: u64,
+    /// Since when it has waited for memory for as large a batch.
+    short_since: Option<Mono>,
     retry_at: Option<Mono>,
     /// The position in its cursor on disk.
     saved: (u64, u64),
@@ -95,6 +99,8 @@ impl Consumer {
             skip: 0,
             given: VecDeque::new(),
             reading: false,
+            large: 0,
+            short_since: None,
             retry_at: None,
             saved: (0, 0),
             checkpoint: None,
@@ -107,8 +113,9 @@ impl Consumer {
         self.begun
     }
 
+    /// When it is to be looked at again.
     pub(super) fn retry_at(&self) -> Option<Mono> {
-        self.retry_at
+        self.retry_at.into_iter().chain(self.waits_until()).min()
     }
 
     /// Starts at its cursor's position; without a cursor, where the least advanced sibling lane's
@@ -198,11 +205,37 @@ impl Consumer {
         self.begun && !self.closed && !self.reading && self.next == first
     }
 
+    /// Returns whether it has lines to read from disk and may do so now.
+    pub(super) fn wants_read(&self, durable: u64) -> bool {
+        let behind = self.begun && !self.closed && self.next < durable;
+        behind && !self.reading && self.retry_at.is_none()
+    }
+
+    /// Returns whether a read from this line is running.
+    pub(super) fn reads_from(&self, first: u64) -> bool {
+        self.reading && !self.closed && self.next == first
+    }
+
+    /// Returns whether it waits for memory: its last line was large, and `free` is not enough for
+    /// another. It does so for a while only, as others may keep what they have for as long as they
+    /// like.
+    pub(super) fn waits_for_memory(&mut self, free: u64, now: Mono) -> bool {
+        if self.large <= FEED_LOW || self.large <= free {
+            self.short_since = None;
+            return false;
+        }
+        now.since(*self.short_since.get_or_insert(now)) < FEED_WAITS
+    }
+
+    /// Until when it does at most.
+    fn waits_until(&self) -> Option<Mono> {
+        self.short_since.map(|since| since + FEED_WAITS)
+    }
+
     /// The next read from disk, if it can take more. `durable` is the line before which it may
     /// read.
     pub(super) fn next_read(&mut self, lane: LaneId, dir: &Path, durable: u64) -> Option<ReadJob> {
-        let behind = self.begun && !self.closed && self.next < durable;
-        if !behind || self.reading || self.retry_at.is_some() {
+        if !self.wants_read(durable) {
             return None;
         }
         self.reading = true;
@@ -239,6 +272,7 @@ impl Consumer {
         let (first, end) = (numbers.first, numbers.last + 1);
         let lines = chosen.as_ref().map_or(0, |chosen| u64::from(chosen.lines));
         self.next = end;
+        (self.large, self.short_since) = (piece.bytes.len() as u64, None);
         self.given.push_back(Given { first, end, lines, received: Some(piece.received) });
         self.advance(0);
         skip_lines(chosen?, &mut self.skip)
@@ -322,6 +356,8 @@ fn skip_lines(mut batch: Batch, skip: &mut u64) -> Option<Batch> {
 pub(super) struct Consumers {
     by_lane: BTreeMap<LaneId, Consumer>,
     by_spool: BTreeMap<NodeId, Vec<LaneId>>,
+    /// Outputs that wait for memory.
+    short: Vec<NodeId>,
 }
 
 impl Consumers {
@@ -369,6 +405,23 @@ impl Consumers {
     /// Returns whether an output reads from a spool.
     pub(super) fn reads_from_spool(&self, node: NodeId) -> bool {
         self.by_lane.contains_key(&node.only_lane())
+    }
+
+    /// Returns whether a read for another consumer of the spool brings the lines from `first` on.
+    pub(super) fn is_read_by_another(&self, lane: LaneId, spool: NodeId, first: u64) -> bool {
+        self.of_spool(spool).any(|(other, consumer)| other != lane && consumer.reads_from(first))
+    }
+
+    /// Notes that an output waits for memory.
+    pub(super) fn note_short(&mut self, node: NodeId) {
+        if !self.short.contains(&node) {
+            self.short.push(node);
+        }
+    }
+
+    /// Takes the outputs that wait for memory.
+    pub(super) fn take_short(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.short)
     }
 
     /// The names of a spool's readers.

@@ -53,12 +53,22 @@ impl Engine {
         if self.fill_of(lane) >= FEED_LOW {
             return;
         }
-        let Some(consumer) = self.consumers.get_mut(lane) else { return };
+        let Some(consumer) = self.consumers.get(lane) else { return };
         let Some(node) = self.graph.get(consumer.spool) else { return };
         let (Body::Spool(spool), Some(plan)) = (&node.body, shape::spool(&node.plan.body)) else {
             return;
         };
         let durable = spool.held.durable;
+        // What another one reads from the same line on is given to both.
+        if !consumer.wants_read(durable)
+            || self.consumers.is_read_by_another(lane, consumer.spool, consumer.next())
+        {
+            return;
+        }
+        let Some(consumer) = self.consumers.get_mut(lane) else { return };
+        if consumer.waits_for_memory(self.cx.budget.free(), self.cx.now) {
+            return self.consumers.note_short(lane.node);
+        }
         if let Some(job) = consumer.next_read(lane, &plan.dir, durable) {
             self.cx.act(Action::Read(job));
         }
@@ -67,7 +77,12 @@ impl Engine {
     pub(super) fn spool_read(&mut self, lane: LaneId, read: Result<Read, String>) {
         let Some(consumer) = self.consumers.get_mut(lane) else { return };
         consumer.read_ended();
+        let spool = consumer.spool;
+        let lanes = self.consumers.lanes_of(spool);
+        // Others may have waited for what this read brings.
+        lanes.iter().for_each(|other| self.cx.touch(other.node));
         self.cx.touch(lane.node);
+        let Some(consumer) = self.consumers.get_mut(lane) else { return };
         // A reload has closed it, and the spool's stream no longer selects for it. Its successor
         // reads these lines.
         if consumer.is_closed() {
@@ -91,6 +106,12 @@ impl Engine {
             let first = batch.numbers.map_or(0, |numbers| numbers.first);
             while let Some(gap) = missing.next_if(|gap| gap.first < first) {
                 self.note_missing(lane, gap);
+            }
+            for &other in lanes.iter().filter(|other| **other != lane) {
+                let takes = self.consumers.get(other).is_some_and(|c| c.takes_from_memory(first));
+                if takes && self.fill_of(other) < FEED_LOW {
+                    self.give(other, batch.clone());
+                }
             }
             self.give(lane, batch);
         }

@@ -217,5 +217,9 @@ impl Engine {
             consumer.advance(lines);
             self.cx.touch(consumer.spool);
         }
+        // Whoever waits for memory may have it now.
+        for short in self.consumers.take_short() {
+            self.cx.touch(short);
+        }
     }
 }

@@ -62,6 +62,8 @@ mod tests;
 pub mod trouble;
 #[cfg(test)]
 mod wait_tests;
+#[cfg(test)]
+mod work_tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -298,6 +300,12 @@ impl Engine {
     /// after [`Engine::writable`].
     pub fn poll_ready(&mut self) -> Option<LaneId> {
         self.cx.poll_ready()
+    }
+
+    /// How many nodes were serviced so far.
+    #[cfg(test)]
+    pub(crate) fn looks(&self) -> u64 {
+        self.cx.agenda.looks
     }
 
     /// When to call [`Engine::handle`] again if nothing happens first.

@@ -5,7 +5,9 @@
 
 mod clock;
 pub mod decimal;
+pub mod escape;
 mod json;
+pub mod long;
 mod parts;
 pub mod plan;
 pub mod template;
@@ -125,24 +127,46 @@ impl Formatter {
         out: &mut Vec<u8>,
     ) {
         let line = Line { bytes, message, input, source, received };
-        match &self.shape {
-            Shape::Line => out.extend_from_slice(bytes),
-            Shape::Rfc5424 => self.rfc5424(&line, out),
-            Shape::Rfc3164 => self.rfc3164(&line, out),
-            Shape::Json => json::write(self, &line, out),
-            Shape::Text => self.text(&line, out),
-            Shape::Traditional => self.traditional(&line, out),
-            Shape::Template(template) => self.template(template, &line, out),
+        let text = self.head(&line, out);
+        if self.escapes() {
+            escape::json(text, out);
+            json::foot(&line, out);
+        } else {
+            out.extend_from_slice(text);
         }
         out.push(b'\n');
     }
 
+    /// Writes a line up to the text of its message, which it returns: what comes last, and is
+    /// long if the line is.
+    fn head<'l>(&self, line: &Line<'l>, out: &mut Vec<u8>) -> &'l [u8] {
+        match &self.shape {
+            Shape::Line => line.bytes,
+            Shape::Rfc5424 => self.rfc5424(line, out),
+            Shape::Rfc3164 => self.rfc3164(line, out),
+            Shape::Json => {
+                json::head(self, line, out);
+                line.message.text(line.bytes)
+            }
+            Shape::Text => self.text(line, out),
+            Shape::Traditional => self.traditional(line, out),
+            Shape::Template(template) => {
+                self.template(template, line, out);
+                b""
+            }
+        }
+    }
+
+    /// Returns whether the text of a message is escaped, and something comes after it.
+    fn escapes(&self) -> bool {
+        self.shape == Shape::Json
+    }
+
     /// RFC 5424, section 6. A valid RFC 5424 message remains unchanged.
-    fn rfc5424(&self, line: &Line<'_>, out: &mut Vec<u8>) {
+    fn rfc5424<'l>(&self, line: &Line<'l>, out: &mut Vec<u8>) -> &'l [u8] {
         let Line { bytes, message, .. } = line;
         if message.is_clean_rfc5424() {
-            out.extend_from_slice(without_mark(bytes));
-            return;
+            return without_mark(bytes);
         }
         pri(message, out);
         out.extend_from_slice(b"1 ");
@@ -160,11 +184,11 @@ impl Formatter {
         out.push(b' ');
         out.extend_from_slice(message.data.of(bytes).unwrap_or(b"-"));
         out.push(b' ');
-        out.extend_from_slice(&bytes[message.text as usize..]);
+        &bytes[message.text as usize..]
     }
 
     /// RFC 3164, section 4.1, with the time in the system's zone.
-    fn rfc3164(&self, line: &Line<'_>, out: &mut Vec<u8>) {
+    fn rfc3164<'l>(&self, line: &Line<'l>, out: &mut Vec<u8>) -> &'l [u8] {
         let Line { bytes, message, received, .. } = line;
         let time = message.sent(bytes, &self.zone, received.time).unwrap_or(received.time);
         pri(message, out);
@@ -175,11 +199,11 @@ impl Formatter {
         }
         out.push(b' ');
         self.tag(line, out);
-        out.extend_from_slice(message.text(bytes));
+        message.text(bytes)
     }
 
     /// For people: the time, the host and the app before the message.
-    fn text(&self, line: &Line<'_>, out: &mut Vec<u8>) {
+    fn text<'l>(&self, line: &Line<'l>, out: &mut Vec<u8>) -> &'l [u8] {
         self.push_time(line, out);
         out.push(b' ');
         if !self.push_host(line, out) {
@@ -187,7 +211,7 @@ impl Formatter {
         }
         out.push(b' ');
         self.tag(line, out);
-        out.extend_from_slice(line.message.text(line.bytes));
+        line.message.text(line.bytes)
     }
 
     fn tag(&self, line: &Line<'_>, out: &mut Vec<u8>) {

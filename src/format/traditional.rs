@@ -12,8 +12,8 @@ const RECORD_IDS: [&[u8]; 3] = [b"journal@32473", b"kernel@32473", b"container@3
 
 impl Formatter {
     /// The time by the sender's clock, the host, the tag as received, and a space before the
-    /// message if it has none of its own.
-    pub(super) fn traditional(&self, line: &Line<'_>, out: &mut Vec<u8>) {
+    /// message if it has none of its own. Returns the message.
+    pub(super) fn traditional<'l>(&self, line: &Line<'l>, out: &mut Vec<u8>) -> &'l [u8] {
         let Line { bytes, message, received, .. } = line;
         let time = message.clock(bytes);
         Clock::traditional(time.unwrap_or_else(|| self.zone.to_datetime(received.time)), out);
@@ -35,7 +35,7 @@ impl Formatter {
         if !text.starts_with(b" ") {
             out.push(b' ');
         }
-        out.extend_from_slice(text);
+        text
     }
 
     /// Writes the tag; returns what follows it, with the space before the message.

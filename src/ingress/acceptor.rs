@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use mio::{Registry, Token};
 
-use super::inbox::Inlet;
-use super::listener::{Listener, Polled};
-use super::{Hearing, OpenError};
+use super::inbox::{Change, Inlet};
+use super::listener::{Keeper, Listener, Look, Polled};
+use super::{Hearing, OpenError, Socket};
+use crate::limits::LOOK_EVERY;
 use crate::net::plan::ServerTlsPlan;
 use crate::net::stream::Stream;
 use crate::net::tls::ServerTls;
@@ -35,6 +36,8 @@ pub struct Bound {
     pub tls: Option<ServerTls>,
     /// The maximum number of connections.
     pub max_connections: usize,
+    /// Watches over the socket, if clients may lose it.
+    pub keeper: Option<Box<dyn Keeper>>,
 }
 
 impl Bound {
@@ -59,7 +62,7 @@ impl Bound {
                 Listener::Tcp(bound.map_err(said)?)
             }
         };
-        Ok(Self { listener, tls, max_connections })
+        Ok(Self { listener, tls, max_connections, keeper: None })
     }
 }
 
@@ -115,6 +118,9 @@ pub(super) struct Acceptor {
     refusals: Complaints,
     /// When a client was last refused.
     refused: Option<Instant>,
+    keeper: Option<Box<dyn Keeper>>,
+    /// Why no client finds the socket.
+    lost: Option<String>,
     hearing: Hearing,
 }
 
@@ -140,20 +146,52 @@ impl Acceptor {
             complaints: Complaints::default(),
             refusals: Complaints::default(),
             refused: None,
+            keeper: bound.keeper,
+            lost: None,
             hearing: Hearing::default(),
         })
     }
 
     /// Stops accepting connections.
     pub(super) fn close(&mut self) {
-        self.listener = None;
+        (self.listener, self.keeper) = (None, None);
+    }
+
+    /// Checks that clients still find the socket, and goes on with another one if they do not.
+    pub(super) fn look(&mut self, inlet: &Inlet, registry: &Registry, token: Token) {
+        let Some(keeper) = &mut self.keeper else { return };
+        self.lost = match keeper.look() {
+            Look::Good => None,
+            Look::Deaf(why) => Some(why),
+            Look::Anew(next) => self.go_on_with(next, inlet, registry, token).err(),
+        };
+        self.tell_state(inlet);
+    }
+
+    /// Accepts connections from another socket. Whoever waits at the old one was accepted before,
+    /// and its path leads to the new one.
+    fn go_on_with(
+        &mut self,
+        next: Listener,
+        inlet: &Inlet,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<(), String> {
+        let twin = next.try_clone().map_err(|error| error.to_string())?;
+        let next = Polled::register(next, registry, token).map_err(|error| error.to_string())?;
+        if let Some(before) = self.listener.replace(next) {
+            before.set_lost();
+        }
+        inlet.tell(Change::Socket(Socket::Listener(twin)));
+        Ok(())
     }
 
     /// When to check again without an event: after the system had no descriptor, and while clients
     /// are reported as refused.
     pub(super) fn look_again(&self) -> Option<Duration> {
         let refusing = self.hearing.is_bad().then_some(REFUSING);
-        self.stuck.then_some(NO_DESCRIPTOR).or(refusing)
+        let kept = self.keeper.as_ref().map(|_| LOOK_EVERY);
+        self.stuck.then_some(NO_DESCRIPTOR).or(kept).or(refusing)
     }
 
     /// The next connection, given `connected` clients; `None` if no client waits.
@@ -219,17 +257,21 @@ impl Acceptor {
         let what = format!("refused: there are {max} connections already (max_connections)");
         self.refusals.log(&self.name, peer, &what);
         self.refused = Some(Instant::now());
-        self.say_whether_refusing(inlet);
+        self.tell_state(inlet);
     }
 
-    /// Reports that clients are refused, until none has been for a while.
-    pub(super) fn say_whether_refusing(&mut self, inlet: &Inlet) {
+    /// Reports that no client finds the socket, or that clients are refused, until none has been
+    /// for a while.
+    pub(super) fn tell_state(&mut self, inlet: &Inlet) {
         let max = self.max_connections;
         let refusing = self.refused.is_some_and(|refused| refused.elapsed() < REFUSING);
         let why = || {
             format!("clients are refused: there are {max} connections already (max_connections)")
         };
-        self.hearing.set(if refusing { Err(why()) } else { Ok(()) }, inlet);
+        match &self.lost {
+            Some(why) => self.hearing.hears(Err(why.clone()), inlet),
+            None => self.hearing.set(if refusing { Err(why()) } else { Ok(()) }, inlet),
+        }
     }
 
     /// Logs a client's fault, with a bound on the rate.

@@ -103,6 +103,8 @@ pub struct ReceiverControl {
     prompt: AtomicBool,
     /// Messages sent that the loop has not taken yet.
     waiting: AtomicU32,
+    /// Set while the receiver sleeps until few of them are left.
+    wants_room: AtomicBool,
     /// True while the receiver is in the ready list.
     listed: AtomicBool,
     /// Set when the receiver must send what it has and end.
@@ -120,6 +122,7 @@ impl ReceiverControl {
             held: AtomicBool::new(false),
             prompt: AtomicBool::new(false),
             waiting: AtomicU32::new(0),
+            wants_room: AtomicBool::new(false),
             listed: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             gone: AtomicBool::new(false),
@@ -264,8 +267,13 @@ impl Handle {
     pub fn take(&self) -> Result<Option<Received>, Ended> {
         match self.received.try_recv() {
             Ok(received) => {
-                self.control.waiting.fetch_sub(1, Ordering::Relaxed);
+                let before = self.control.waiting.fetch_sub(1, Ordering::Relaxed);
                 self.ready.sent.fetch_sub(received.bytes(), Ordering::Relaxed);
+                if before <= limits::RECEIVED_FEW
+                    && self.control.wants_room.swap(false, Ordering::Relaxed)
+                {
+                    self.control.bell.ring();
+                }
                 Ok(Some(received))
             }
             Err(TryRecvError::Empty) => Ok(None),
@@ -496,6 +504,17 @@ impl Inlet {
         super::wait::rest(self.bell(), longest);
     }
 
+    /// Waits until the loop has taken most of what was sent, until the bell rings, or for this
+    /// time; not at all where it takes `bytes` more bytes.
+    pub fn rest_until_room(&self, bytes: usize, longest: Duration) {
+        self.control.wants_room.store(true, Ordering::Relaxed);
+        // It may have taken it before it saw that somebody waits.
+        if !self.has_room_for(bytes) {
+            self.rest(longest);
+        }
+        self.control.wants_room.store(false, Ordering::Relaxed);
+    }
+
     /// The loop's answers since the last call.
     pub fn answers(&mut self) -> Answers {
         self.control.bell.hush();
@@ -540,11 +559,26 @@ impl Inlet {
         }
     }
 
+    /// Waits until the loop has taken a line that alone is more than all receivers may have sent:
+    /// the next one is not gathered beside it.
+    fn wait_until_taken(&self, bytes: usize) {
+        if bytes <= limits::RECEIVED_BYTES_MAX {
+            return;
+        }
+        self.ready.wake.wake();
+        let mut pause = limits::RECV_PAUSE;
+        while self.control.waiting.load(Ordering::Relaxed) > 0 && !self.stopped() {
+            thread::sleep(pause);
+            pause = (2 * pause).min(limits::TAKEN_EVERY);
+        }
+    }
+
     /// Puts a message where the loop finds it. Only a loop that is behind is woken for it.
     fn put(&self, received: Received) {
         let Some(sender) = &self.sender else { return };
-        self.wait_for_room(received.bytes());
-        self.ready.sent.fetch_add(received.bytes(), Ordering::Relaxed);
+        let bytes = received.bytes();
+        self.wait_for_room(bytes);
+        self.ready.sent.fetch_add(bytes, Ordering::Relaxed);
         self.control.waiting.fetch_add(1, Ordering::Relaxed);
         if let Err(TrySendError::Full(received)) = sender.try_send(received) {
             self.ready.enter(self.number, &self.control);
@@ -553,6 +587,7 @@ impl Inlet {
             let _ = sender.send(received);
         }
         self.ready.enter(self.number, &self.control);
+        self.wait_until_taken(bytes);
     }
 }
 
@@ -581,115 +616,4 @@ impl Drop for Inlet {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    /// Runs a closure of a test.
-    struct Does<F>(F);
-
-    impl<F: FnOnce(Inlet) + Send> Source for Does<F> {
-        fn sends_barriers(&self) -> bool {
-            true
-        }
-
-        fn run(self: Box<Self>, inlet: Inlet) {
-            (self.0)(inlet);
-        }
-    }
-
-    fn list() -> (ReadyList, mio::Poll) {
-        let poll = mio::Poll::new().unwrap();
-        let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
-        (ReadyList::new(Wake::new(waker)), poll)
-    }
-
-    fn start(number: usize, ready: &ReadyList, run: impl FnOnce(Inlet) + Send + 'static) -> Handle {
-        Handle::start(&"in".into(), number, ready, Box::new(Does(run))).unwrap()
-    }
-
-    /// Everything from the listed receivers, by their numbers, until one is gone.
-    fn until_gone(ready: &ReadyList, handles: &[Handle]) -> Vec<(usize, Option<Received>)> {
-        let mut found = Vec::new();
-        loop {
-            for number in ready.take() {
-                handles[number].unlist();
-                loop {
-                    match handles[number].take() {
-                        Ok(Some(received)) => found.push((number, Some(received))),
-                        Ok(None) => break,
-                        Err(Ended) => {
-                            found.push((number, None));
-                            if handles[number].is_gone() {
-                                return found;
-                            }
-                            break;
-                        }
-                    }
-                }
-            }
-            thread::yield_now();
-        }
-    }
-
-    #[test]
-    fn the_list_names_only_receivers_that_have_something_and_loses_nothing() {
-        let (ready, _poll) = list();
-        let lines = 100 * limits::RECEIVED_WAITING;
-        let silent = |inlet: Inlet| {
-            while !inlet.stopped() {
-                thread::yield_now();
-            }
-        };
-        let talks = move |inlet: Inlet| {
-            for number in 0..lines {
-                let bytes = Bytes::from(format!("{number}\n"));
-                inlet.send(Some(inlet.batch(Piece::new(bytes, 1))), InputCounts::default());
-            }
-        };
-        let mut handles = [start(0, &ready, silent), start(1, &ready, talks)];
-        let found = until_gone(&ready, &handles);
-        assert!(found.iter().all(|(number, _)| *number == 1));
-        let batches = found.into_iter().filter_map(|(_, received)| received?.batch);
-        let texts: Vec<_> = batches.map(|batch| batch.bytes).collect();
-        assert_eq!(texts, (0..lines).map(|n| Bytes::from(format!("{n}\n"))).collect::<Vec<_>>());
-        handles[0].stop();
-        assert_eq!(until_gone(&ready, &handles).len(), 1);
-        handles.iter_mut().for_each(Handle::join);
-    }
-
-    #[test]
-    fn a_query_of_several_origins_is_answered_after_the_last_line_too() {
-        let (ready, _poll) = list();
-        let origins = vec![Identity::of(1), Identity::of(2)];
-        let asked = origins.clone();
-        let (told, heard) = channel();
-        let asks = move |mut inlet: Inlet| {
-            let numbers = [inlet.query(asked), inlet.query(Vec::new()), inlet.barrier()];
-            inlet.close();
-            let mut all = Answers::default();
-            while !inlet.is_abandoned() {
-                let answers = inlet.answers();
-                all.completed = answers.completed.or(all.completed);
-                all.resumed.extend(answers.resumed);
-            }
-            told.send((numbers, all.completed, all.resumed)).unwrap();
-        };
-        let mut handles = [start(0, &ready, asks)];
-        let mut barriers = Vec::new();
-        while barriers.len() < 3 {
-            if let Ok(Some(received)) = handles[0].take() {
-                barriers.extend(received.barrier);
-            }
-        }
-        assert_eq!((barriers[0].number, &barriers[0].inquiry.origins), (1, &origins));
-        assert_eq!((barriers[1].number, &barriers[1].inquiry), (2, &Inquiry::default()));
-        let lasts = vec![vec![Some(7), None], vec![None, Some(9)]];
-        handles[0].resume(1, lasts.clone());
-        handles[0].completed(2);
-        handles[0].completed(3);
-        handles[0].join();
-        assert_eq!(heard.recv().unwrap(), ([1, 2, 3], Some(3), vec![(1, lasts)]));
-    }
-}
+mod tests;

@@ -66,14 +66,28 @@ impl AsFd for Listener {
     }
 }
 
+/// Watches whether clients still find a listening socket.
+pub trait Keeper: std::fmt::Debug + Send {
+    /// Checks, and opens another socket in its place if they do not.
+    fn look(&mut self) -> Look;
+}
+
+/// The result of a check.
+#[derive(Debug)]
+pub enum Look {
+    /// Clients find the socket.
+    Good,
+    /// They find this one from now on.
+    Anew(Listener),
+    /// They find none, for this reason.
+    Deaf(String),
+}
+
 /// A listening socket in the server's poll.
 #[derive(Debug)]
 pub(super) enum Polled {
     Tcp(mio::net::TcpListener),
-    Unix(
-        mio::net::UnixListener,
-        #[expect(dead_code, reason = "dropped, it removes its path")] Option<Arc<SocketPath>>,
-    ),
+    Unix(mio::net::UnixListener, Option<Arc<SocketPath>>),
 }
 
 impl AsFd for Polled {
@@ -104,6 +118,13 @@ impl Polled {
                 Self::Unix(listener, path)
             }
         })
+    }
+
+    /// Its path leads to another socket from now on, if it has one.
+    pub(super) fn set_lost(&self) {
+        if let Self::Unix(_, Some(path)) = self {
+            path.set_lost();
+        }
     }
 
     /// The next connection, and who made it.

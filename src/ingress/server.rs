@@ -244,7 +244,8 @@ impl<A: Accept> Running<A> {
             self.idle_looked = Instant::now();
             self.close_idle();
             self.hold_less();
-            self.acceptor.say_whether_refusing(&self.inlet);
+            self.acceptor.look(&self.inlet, self.poll.registry(), LISTENER);
+            self.acceptor.tell_state(&self.inlet);
         }
         brought
     }

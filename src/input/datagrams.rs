@@ -17,7 +17,6 @@ use crate::sources::Source;
 pub struct RawLines {
     max_line: usize,
     blocks: Blocks,
-    lines: u32,
     full: Vec<Piece>,
     gaps: Option<GapTracker>,
     counts: InputCounts,
@@ -27,7 +26,7 @@ impl RawLines {
     /// Creates an intake that truncates lines to `max_line` bytes.
     pub fn new(max_line: usize) -> Self {
         let counts = InputCounts::default();
-        Self { max_line, blocks: Blocks::default(), lines: 0, full: Vec::new(), gaps: None, counts }
+        Self { max_line, blocks: Blocks::default(), full: Vec::new(), gaps: None, counts }
     }
 
     /// Counts gaps in the lines' sequence numbers, if there is a tracker.
@@ -44,10 +43,8 @@ impl RawLines {
         if datagram.len() <= self.max_line {
             let buffer = self.blocks.with_room(datagram.len() + 1);
             buffer.extend_from_slice(datagram);
-            self.lines += count_lines(datagram);
             if datagram.last() != Some(&b'\n') {
                 self.blocks.current().extend_from_slice(b"\n");
-                self.lines += 1;
             }
             return;
         }
@@ -62,7 +59,6 @@ impl RawLines {
             let buffer = self.blocks.with_room(kept.len() + 1);
             buffer.extend_from_slice(kept);
             buffer.extend_from_slice(b"\n");
-            self.lines += 1;
         }
     }
 
@@ -74,7 +70,8 @@ impl RawLines {
                 self.counts.sequence_lost += gaps.newly_lost();
                 self.counts.senders_forgotten += gaps.newly_forgotten();
             }
-            let lines = std::mem::take(&mut self.lines);
+            // Once for all of them: a call a datagram costs more than the counting.
+            let lines = count_lines(&bytes);
             self.full.push(Piece::new(bytes, lines));
         }
     }
@@ -106,7 +103,6 @@ impl Intake for RawLines {
         let message = &buffer[start..];
         if !message.is_empty() && segment <= self.max_line && all_end_lines(message, segment) {
             self.counts.datagrams += message.len().div_ceil(segment) as u64;
-            self.lines += count_lines(message);
             return;
         }
         // Something must be inserted or removed: the message is set aside and processed again.

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::InputCounts;
+use crate::limits::LONG_LINE;
 
 /// Buffers an unfinished line until its end arrives.
 #[derive(Debug)]
@@ -26,7 +27,9 @@ impl LineBuffer {
     /// Processes a piece of the stream; returns the lines it completes and their number.
     pub fn push(&mut self, mut piece: &[u8]) -> Option<(Bytes, u32)> {
         let last = memchr::memrchr(b'\n', piece);
-        let mut done = Vec::with_capacity(last.map_or(0, |at| self.partial.len() + at + 1));
+        let room = |at| self.partial.len() + at + 1;
+        let gathered = self.partial.len() >= LONG_LINE;
+        let mut done = Vec::with_capacity(last.filter(|_| !gathered).map_or(0, room));
         let mut lines = 0;
         while let Some(at) = memchr::memchr(b'\n', piece) {
             self.extend_partial(&piece[..at]);
@@ -43,7 +46,7 @@ impl LineBuffer {
         if self.partial.is_empty() {
             return None;
         }
-        let mut done = Vec::with_capacity(self.partial.len() + 1);
+        let mut done = Vec::new();
         self.finish_line(&mut done);
         Some((done.into(), 1))
     }
@@ -64,9 +67,14 @@ impl LineBuffer {
         if self.cut > 0 {
             self.counts.cut(std::mem::take(&mut self.cut));
         }
-        done.extend_from_slice(&self.partial);
+        // A long one is not copied, and its memory goes with it.
+        if self.partial.len() >= LONG_LINE && done.is_empty() {
+            *done = std::mem::take(&mut self.partial);
+        } else {
+            done.extend_from_slice(&self.partial);
+            self.partial.clear();
+        }
         done.push(b'\n');
-        self.partial.clear();
     }
 }
 

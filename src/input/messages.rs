@@ -4,6 +4,8 @@
 //! is removed here, once; all other bytes stay as received, unless the user asks for more
 //! ([`Escape`]).
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
 
 use super::{Gather, InputCounts, Intake, Piece};
@@ -67,6 +69,23 @@ impl Messages {
             full: Vec::new(),
             counts: InputCounts::default(),
         }
+    }
+
+    /// Processes one message, of which `cut` bytes have already been cut off. One that is owned,
+    /// large and has nothing to be replaced is not copied.
+    pub fn whole(&mut self, message: Cow<'_, [u8]>, cut: usize, source: Option<Source>) {
+        let mut message = match message {
+            Cow::Owned(message) if message.len() > BLOCK => message,
+            message => return self.message(&message, cut, source),
+        };
+        let len = without_trailer(&message).len();
+        let fits = (BLOCK..=self.max_message).contains(&len);
+        if !fits || self.escape.find(&message[..len]).is_some() {
+            return self.message(&message, cut, source);
+        }
+        message.truncate(len);
+        self.counts.faults.count(pri(&message).err());
+        self.large(message, cut, source);
     }
 
     /// Processes one message, of which `cut` bytes have already been cut off.
@@ -308,13 +327,20 @@ mod tests {
         let large = vec![b'x'; BLOCK + 5];
         let mut intake = Messages::new(BLOCK * 2, Escape::Newline);
         let source = Some(Source::Process { pid: 1, uid: 2 });
-        for message in [&b"<1>a"[..], &large, b"<1>b"] {
-            intake.message(message, 0, source);
-        }
+        intake.message(b"<1>a", 0, source);
+        intake.message(&large, 0, source);
+        let owned = [&large[..], b"\r\n"].concat();
+        let place = owned.as_ptr();
+        intake.whole(owned.into(), 0, source);
+        intake.whole([&large[..BLOCK], b"\n12345"].concat().into(), 0, source);
+        intake.message(b"<1>b", 0, source);
         intake.seal();
+        assert_eq!(intake.counts().faults.no_pri, 3);
         let pieces: Vec<_> = intake.full().collect();
         let sizes: Vec<_> = pieces.iter().map(|piece| piece.bytes.len()).collect();
-        assert_eq!(sizes, [5, BLOCK + 6, 5]);
+        assert_eq!(sizes, [5, BLOCK + 6, BLOCK + 6, BLOCK + 10, 5]);
+        assert_eq!(pieces[2].bytes.as_ptr(), place, "it is not copied");
+        assert!(pieces[3].bytes.ends_with(b"x#01212345\n"));
         assert!(pieces.iter().all(|p| p.sources.as_ref().unwrap().of(0) == source));
     }
 }

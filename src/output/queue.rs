@@ -98,6 +98,13 @@ impl Queue {
         all
     }
 
+    /// The bytes at which it should take no more for now, whatever its bound: half of what it could
+    /// have of the budget just now, and its own memory at least. So lines that are large beside the
+    /// budget are taken one at a time.
+    pub fn ample(&self, budget: &Budget) -> u64 {
+        (self.used.saturating_add(budget.free()) / 2).max(self.reserved)
+    }
+
     /// Returns whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.batches.is_empty()

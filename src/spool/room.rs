@@ -130,8 +130,11 @@ impl<F: Fs> Writer<F> {
         self.readers.values().min().copied()
     }
 
+    /// Returns whether every reader has passed the oldest segment; that may be the active one.
     fn oldest_is_passed(&self) -> bool {
-        self.end_of_oldest().zip(self.passed()).is_some_and(|(end, passed)| end <= passed)
+        let active = || self.active.as_ref().filter(|active| active.first < self.next);
+        let end = self.end_of_oldest().or_else(|| active().map(|_| self.next));
+        end.zip(self.passed()).is_some_and(|(end, passed)| end <= passed)
     }
 
     /// Drops the oldest segment; logs `why` if a reader had not read all of it.

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read};
 use bytes::{Bytes, BytesMut};
 
 use super::format::{Header, ROW, Row, find_row};
-use crate::batch::count_lines;
+use crate::batch::{count_lines, take_front};
 use crate::fs::FsFile;
 use crate::limits::{RECORD_MAX, SCAN_CHUNK, SCAN_FIRST};
 
@@ -242,7 +242,7 @@ impl<S: SegmentBytes> Scanner<S> {
 
     fn take(&mut self, bytes: usize) -> Bytes {
         self.offset += bytes as u64;
-        self.buffer.split_to(bytes).freeze()
+        take_front(&mut self.buffer, bytes)
     }
 
     /// Reads until the buffer has `bytes` bytes; returns whether the segment has that many.

@@ -5,8 +5,10 @@
 pub mod code;
 pub mod inherit;
 pub mod lease;
+pub mod memory;
 pub mod pipe;
 pub mod process;
+pub mod read;
 pub mod recv;
 pub mod send;
 pub mod socket;

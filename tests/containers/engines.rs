@@ -1,6 +1,6 @@
 //! Docker's engine and containerd, with their own files. They take a minute to start and are not on
-//! every machine: LOGWEIR_TEST_ENGINES is a folder with `crictl`, and beside it Debian's docker.io
-//! is to be installed.
+//! every machine: LOGWEIR_TEST_ENGINES is a folder with `crictl` (`.ci/peers/fetch` makes one),
+//! and Debian's docker.io is to be installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};

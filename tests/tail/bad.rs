@@ -5,6 +5,9 @@ use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::process::Command;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::util::{Daemon, LOGWEIR, skip_here, wait_for};
 
 use super::{PLAIN, append, start};
@@ -57,7 +60,7 @@ fn devices_and_sockets_in_a_pattern_are_said_and_never_opened() {
 
 #[test]
 fn a_line_far_longer_than_any_memory_is_cut_and_counted() {
-    const LENGTH: u64 = 256 << 20;
+    const LENGTH: u64 = 1 << 30;
     let daemon = start(PLAIN);
     // Somewhere else first, so that it is there as a whole.
     let path = daemon.path("line");
@@ -170,4 +173,88 @@ fn an_inode_that_is_used_again_is_another_file() {
     println!("{same} of 19 had the inode of the one before");
     let lines = daemon.lines("out");
     assert_eq!(lines.iter().filter(|line| *line == "begin").count(), 20);
+}
+
+/// Stops a process for as long as this lives.
+struct Stopped(i32);
+
+impl Stopped {
+    fn new(daemon: &Daemon) -> Self {
+        let pid = daemon.pid();
+        kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        kill(Pid::from_raw(self.0), Signal::SIGCONT).unwrap();
+    }
+}
+
+#[test]
+fn more_changes_than_inotify_can_tell_of_are_counted_and_cost_no_line() {
+    const QUEUE: &str = "/proc/sys/fs/inotify/max_queued_events";
+    let queue: usize = fs::read_to_string(QUEUE).unwrap().trim().parse().unwrap();
+    let daemon = start(&PLAIN.replace("*.log", "**/*.log"));
+    let (a, b) = (daemon.path("logs/a.log"), daemon.path("logs/b.log"));
+    append(&a, "a first\n");
+    append(&b, "b first\n");
+    daemon.wait_lines("out", 2);
+    let stopped = Stopped::new(&daemon);
+    // Writes to one file after the other are an event each.
+    let open = |path| File::options().append(true).open(path).unwrap();
+    let mut files = [open(&a), open(&b)];
+    let lines = queue + 100;
+    for number in 0..lines {
+        files[number % 2].write_all(format!("{number}\n").as_bytes()).unwrap();
+    }
+    // Of this nothing is told any more: a rotation, a new file in a new folder, and one that goes.
+    fs::rename(&a, daemon.path("logs/a.log.1")).unwrap();
+    append(&a, "a new\n");
+    fs::create_dir(daemon.path("logs/deep")).unwrap();
+    append(&daemon.path("logs/deep/c.log"), "c first\n");
+    fs::remove_file(&b).unwrap();
+    files[1].write_all(b"b last\n").unwrap();
+    drop(files);
+    drop(stopped);
+    let mut got = daemon.wait_lines("out", 2 + lines + 3);
+    got.sort();
+    let mut want: Vec<_> = (0..lines).map(|number| number.to_string()).collect();
+    want.extend(["a first", "b first", "a new", "c first", "b last"].map(String::from));
+    want.sort();
+    assert_eq!(got, want);
+    let overflows = daemon.node("t").input.unwrap().overflows;
+    assert!(overflows >= 1, "{overflows}");
+    daemon.wait_log("more files changed than inotify could tell of");
+    // What was found by looking is followed like the others.
+    append(&daemon.path("logs/deep/c.log"), "c next\n");
+    assert_eq!(daemon.wait_lines("out", lines + 6).last().unwrap(), "c next");
+}
+
+#[test]
+fn files_on_a_disk_that_is_full_or_read_only_are_read() {
+    let mut daemon = Daemon::prepare(PLAIN);
+    let logs = daemon.path("logs");
+    fs::create_dir(&logs).unwrap();
+    // The line that the disk has no room for any more is a part of one.
+    let script = "mount -t tmpfs -o size=64k none \"$0\" && \
+                  seq 100000 > \"$0/a.log\" 2>/dev/null; \
+                  mount -o remount,ro \"$0\" && exec \"$@\"";
+    let unshare = |program: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "-U", "-r", "sh", "-c", script]).arg(&logs).arg(program);
+        command
+    };
+    if !unshare("true").output().is_ok_and(|output| output.status.success()) {
+        return skip_here("needs user namespaces");
+    }
+    daemon.run_by(unshare(LOGWEIR));
+    // A tmpfs of 64 KiB holds 65,536 bytes: the numbers up to this one, and "130" of the next.
+    let whole = 65_536 - 9 * 2 - 90 * 3 - 900 * 4 - 9000 * 5;
+    let lines = daemon.wait_lines("out", 9999 + whole / 6);
+    let want: Vec<_> = (1..=lines.len()).map(|number| number.to_string()).collect();
+    assert_eq!(lines, want);
+    assert_eq!(daemon.node("t").lines_in, (9999 + whole / 6) as u64);
+    assert!(daemon.node("t").error.is_none());
 }

@@ -5,7 +5,8 @@ use super::programs::Program;
 use crate::case::CaseName;
 use crate::table::{median, show};
 
-/// The bound of memory: 32 MiB beside `memory`, in MiB.
+/// The bound of memory: 32 MiB beside `memory`, in MiB. It holds however much waits:
+/// `--lines 11000000` are 2 GiB.
 const MEMORY_MAX: f64 = 32.0 + 64.0;
 
 type Rows = [(Program, Vec<Measured>)];

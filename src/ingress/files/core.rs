@@ -12,6 +12,7 @@
 //! writes to it. Then its origin has ended. A truncated file begins anew as another one, and a copy
 //! is searched for what was not read before.
 
+mod compressed;
 mod ending;
 mod meeting;
 
@@ -21,6 +22,7 @@ use std::time::{Duration, SystemTime};
 
 use super::decode::Decode;
 use super::disk::{Disk, Tailed};
+use super::packed::Packed;
 use super::reading::{Reading, Step, Wish};
 use crate::batch::Blocks;
 use crate::clock::Mono;
@@ -113,6 +115,9 @@ pub struct Core<D: Disk> {
     /// Files whose identity must be queried.
     to_ask: Vec<usize>,
     asked: Vec<usize>,
+    /// Compressed files, of which must be asked whether they were read; and those asked for.
+    packed: Vec<Packed>,
+    packed_asked: Vec<Packed>,
     /// Origins that have ended, to be reported after their last lines.
     ended: Vec<Identity>,
     /// The last origin that ended of each path whose file was rotated. It is not told yet: at a
@@ -152,6 +157,8 @@ impl<D: Disk> Core<D> {
             blocked: BTreeSet::new(),
             to_ask: Vec::new(),
             asked: Vec::new(),
+            packed: Vec::new(),
+            packed_asked: Vec::new(),
             ended: Vec::new(),
             kept: HashMap::new(),
             kept_paths: HashMap::new(),
@@ -291,7 +298,9 @@ impl<D: Disk> Core<D> {
 
     /// Returns whether everything found so far was identified, queried and read.
     pub fn is_settled(&self) -> bool {
-        self.asked.is_empty() && self.to_ask.is_empty() && self.ready.is_empty()
+        let asks = !(self.asked.is_empty() && self.packed_asked.is_empty());
+        let must_ask = !(self.to_ask.is_empty() && self.packed.is_empty());
+        !asks && !must_ask && self.ready.is_empty()
     }
 
     /// Returns whether everything found at first was identified and queried: from now on positions

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use bytes::BytesMut;
+
 use super::core::{Core, Manner, Role};
 use super::decode::Plain;
 use super::disk::{Disk, Facts, Tailed, is_rotation};
@@ -59,6 +61,14 @@ impl Tailed for SimFile {
         let count = buffer.len().min(bytes.len() - from);
         buffer[..count].copy_from_slice(&bytes[from..from + count]);
         Ok(count)
+    }
+
+    fn append_to(&self, buffer: &mut BytesMut, count: usize, at: u64) -> io::Result<usize> {
+        let start = buffer.len();
+        buffer.resize(start + count, 0);
+        let read = self.read(&mut buffer[start..], at)?;
+        buffer.truncate(start + read);
+        Ok(read)
     }
 
     fn has_writer(&self) -> Option<bool> {

@@ -189,8 +189,12 @@ fn is_tidy(bytes: &[u8], max_line: usize) -> bool {
             None => return false,
         }
     }
-    let hole = memchr::memmem::find(bytes, &[0; HOLE_MIN]);
-    hole.is_none_or(|at| at > 0 && bytes[at - 1] != b'\n')
+    // A hole covers one of these bytes, wherever it begins.
+    if bytes.iter().skip(HOLE_MIN - 1).step_by(HOLE_MIN).all(|&byte| byte != 0) {
+        return true;
+    }
+    let mut holes = memchr::memmem::find_iter(bytes, &[0; HOLE_MIN]);
+    holes.all(|at| at > 0 && bytes[at - 1] != b'\n')
 }
 
 #[cfg(test)]
@@ -222,6 +226,14 @@ mod tests {
         let (decoded, _) = plain(&bytes, 100);
         assert_eq!((&decoded.bytes[..], decoded.lines), (&b"a\n\0\0b\n"[..], 2));
         assert_eq!(decoded.consumed, bytes.len());
+        // Many within a line are a part of it, and hide no hole behind it.
+        for before in 0..2 * HOLE_MIN {
+            let inner = [&vec![b'x'; before], &[0; 200][..], b"y\n"].concat();
+            let bytes = [&inner, &[0; HOLE_MIN][..], b"z\n"].concat();
+            let (decoded, _) = plain(&bytes, 1000);
+            let kept = if before == 0 { b"y\n" } else { &inner[..] };
+            assert_eq!(&decoded.bytes[..], [kept, b"z\n"].concat(), "{before}");
+        }
     }
 
     #[test]

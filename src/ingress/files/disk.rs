@@ -8,6 +8,8 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::BytesMut;
+
 use crate::limits::NEIGHBOURS_MAX;
 use crate::sys;
 
@@ -41,6 +43,12 @@ pub trait Tailed {
     /// # Errors
     /// The system's.
     fn read(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
+
+    /// The same, appended to a buffer; returns how many bytes came.
+    ///
+    /// # Errors
+    /// The system's.
+    fn append_to(&self, buffer: &mut BytesMut, count: usize, at: u64) -> io::Result<usize>;
 
     /// Returns whether a process has it open for writing; `None` if that cannot be determined.
     fn has_writer(&self) -> Option<bool>;
@@ -132,6 +140,21 @@ impl Tailed for File {
             }
         }
         Ok(count)
+    }
+
+    fn append_to(&self, buffer: &mut BytesMut, count: usize, at: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < count {
+            match sys::read::append_at(self, buffer, count - done, at + done as u64) {
+                Ok(0) => break,
+                Ok(more) => done += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // As above.
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
     }
 
     fn has_writer(&self) -> Option<bool> {

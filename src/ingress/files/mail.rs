@@ -33,6 +33,8 @@ pub(super) struct Mail {
     pub(super) unread: u64,
     /// Compressed files that were there at the start.
     pub(super) compressed: Vec<PathBuf>,
+    /// Those with names that are not meant, which may be rotations of followed ones.
+    pub(super) near_compressed: Vec<PathBuf>,
     /// The problem, if it has changed.
     pub(super) state: Option<Result<(), String>>,
     /// True once everything was listed.

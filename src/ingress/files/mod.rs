@@ -5,6 +5,7 @@ pub mod decode;
 pub mod disk;
 pub mod identity;
 mod mail;
+pub mod packed;
 pub mod positions;
 pub mod progress;
 mod reading;

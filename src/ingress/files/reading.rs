@@ -115,12 +115,9 @@ impl Reading {
         let back = length(self.position.min(LOOK_BACK as u64));
         let ahead = length(size.saturating_sub(self.position)).min(FOLLOW_READ);
         let buffer = blocks.with_room(back + ahead);
-        let start = buffer.len();
-        buffer.resize(start + back + ahead, 0);
-        let read = file.read(&mut buffer[start..], self.position - back as u64);
-        let all = buffer.split();
-        let read = read?;
-        let bytes = all.freeze().slice(start..start + read);
+        debug_assert!(buffer.is_empty());
+        let read = file.append_to(buffer, back + ahead, self.position - back as u64)?;
+        let bytes = buffer.split().freeze();
         if read < back || mark(&bytes[..back]) != self.mark {
             return Ok(Step::Truncated);
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::core::{Core, Manner, Role};
 use super::disk::OsDisk;
 use super::mail::{Mail, Mailbox, News};
+use super::packed::Packed;
 use super::positions::PositionsFile;
 use super::progress::Progress;
 use super::watch::{Meant, Watcher};
@@ -18,7 +19,7 @@ use crate::ingress::Source;
 use crate::ingress::inbox::{Answers, Change, Inlet};
 use crate::ingress::wait::rest;
 use crate::input::InputCounts;
-use crate::limits::{FOLLOW_READ, POSITIONS_EVERY};
+use crate::limits::{FOLLOW_BARRIER_EVERY, FOLLOW_READ, PACKED_MAX, POSITIONS_EVERY};
 use crate::wake::Bell;
 
 /// How long the reader sleeps if no deadline is set.
@@ -98,8 +99,10 @@ impl Source for Files {
             listed: false,
             is_first: keeps && is_first,
             compressed: Vec::new(),
+            packed: Vec::new(),
             wants_old,
             saved: Mono::default(),
+            barrier: Mono::default(),
         };
         reader.run();
         finder.stop();
@@ -157,9 +160,14 @@ struct Reader {
     is_first: bool,
     /// Compressed files that were there at the start, until it is known whether it is the first.
     compressed: Vec<PathBuf>,
+    /// Compressed files that are there, also under names that are not meant, until they are looked
+    /// into.
+    packed: Vec<PathBuf>,
     /// True while nothing is known of an earlier start, and what is there is to be read.
     wants_old: bool,
     saved: Mono,
+    /// When the last barrier was set.
+    barrier: Mono,
 }
 
 impl Reader {
@@ -175,15 +183,16 @@ impl Reader {
             self.take_mail(mail);
             let left = self.read();
             let has_room = self.has_room();
+            if has_room && self.is_barrier_due() {
+                self.set_barrier(Inquiry::default());
+            }
+            self.look_into_compressed();
             // All files that are there are asked for together: they say which follows which.
             if self.listed
                 && has_room
                 && let Some(inquiry) = self.core.inquire()
             {
                 self.set_barrier(inquiry);
-            }
-            if left == Left::Nothing && self.keeps && self.progress.has_new() && has_room {
-                self.set_barrier(Inquiry::default());
             }
             if self.is_first && self.listed && self.core.settle_first() {
                 self.is_first = false;
@@ -195,7 +204,7 @@ impl Reader {
                 Left::Nothing if has_room && self.has_told_all() => self.rest(LONG),
                 // The bell rings once something is taken again.
                 _ if self.inlet.control().is_held() => self.rest(LONG),
-                _ => self.rest(BUSY),
+                _ => self.inlet.rest_until_room(FOLLOW_READ, BUSY),
             }
         }
         self.finish();
@@ -214,6 +223,7 @@ impl Reader {
             }
         }
         mail.changed.iter().for_each(|path| self.core.changed(path));
+        self.packed.extend(mail.compressed.iter().cloned().chain(mail.near_compressed));
         self.compressed.extend(mail.compressed);
         self.listed |= mail.listed;
         if mail.all {
@@ -258,16 +268,21 @@ impl Reader {
             }
             let counts = std::mem::take(&mut self.core.counts);
             self.inlet.send(Some(self.inlet.batch(piece)), counts);
-            if self.progress.is_barrier_due() {
-                self.set_barrier(Inquiry::default());
-                break;
-            }
         }
         if !self.has_told_all() && self.has_room() {
             let counts = std::mem::take(&mut self.core.counts);
             self.inlet.send(None, counts);
         }
         left
+    }
+
+    /// Has it asked whether those that were compressed before this start were read before.
+    fn look_into_compressed(&mut self) {
+        if self.listed && !self.packed.is_empty() {
+            let packed = std::mem::take(&mut self.packed);
+            let looked = packed.iter().take(PACKED_MAX).filter_map(|path| Packed::look(path));
+            self.core.found_packed(looked.collect());
+        }
     }
 
     /// Says at the very first start which of the files that are there are not read. At a later one
@@ -288,7 +303,17 @@ impl Reader {
         }
     }
 
+    /// When the next barrier is due, if anything was handed over since the last one.
+    fn barrier_due(&self) -> Option<Mono> {
+        self.progress.has_new().then(|| self.barrier + FOLLOW_BARRIER_EVERY)
+    }
+
+    fn is_barrier_due(&self) -> bool {
+        self.barrier_due().is_some_and(|due| due <= self.now())
+    }
+
     fn set_barrier(&mut self, inquiry: Inquiry) {
+        self.barrier = self.now();
         self.progress.set_barrier(&mut self.inlet, inquiry);
     }
 
@@ -333,7 +358,9 @@ impl Reader {
     fn rest(&mut self, longest: Duration) {
         let now = self.now();
         let save = (self.keeps && self.core.has_unsaved()).then(|| self.saved + POSITIONS_EVERY);
-        let times = save.into_iter().chain(self.core.deadline());
+        // Only what is kept in the file is waited for; where there is no room the bell rings.
+        let barrier = self.barrier_due().filter(|_| self.keeps && self.has_room());
+        let times = save.into_iter().chain(barrier).chain(self.core.deadline());
         // One more millisecond, so that the deadline has passed by then.
         let due = times.min().map(|at| at.since(now) + Duration::from_millis(1));
         rest(self.inlet.bell(), due.map_or(longest, |due| due.min(longest)));

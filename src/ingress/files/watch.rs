@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
@@ -30,9 +30,14 @@ use crate::parse::glob::Glob;
 use crate::sys::process::open_files_limit;
 use crate::wake::Bell;
 
-/// How long changes are gathered before they are passed on: a busy file causes an event for each
-/// write.
+/// How often events are taken while files are written to: a busy file causes one for each write,
+/// and a new one may not exist for long.
 const GATHER: Duration = Duration::from_millis(4);
+/// How many times of that writes are gathered before they are told. Every time the reader, the loop
+/// and the outputs are woken, which costs more than the lines; until then the file holds them.
+const GATHERS: u32 = 5;
+/// How often the queue is read before anything else is looked at; a read takes 4 KiB of events.
+const EVENT_READS: u32 = 64;
 
 /// File systems that do not report changes by other hosts (statfs(2)): NFS, SMB, CIFS, AFS, Ceph,
 /// FUSE, 9p.
@@ -68,12 +73,16 @@ pub(super) struct Watcher {
     links: HashMap<PathBuf, Vec<PathBuf>>,
     /// Paths reported to the reader.
     known: HashSet<PathBuf>,
+    /// Those of them that were written to, not reported yet.
+    changed: HashSet<PathBuf>,
     /// Compressed files seen, and paths of followed files.
     seen: HashSet<PathBuf>,
     /// Files that could not be opened, and why.
     refused: BTreeMap<PathBuf, String>,
     /// Why folders must be listed periodically; each reason is logged once.
     polls: HashSet<String>,
+    /// When folders were last listed.
+    looked: Instant,
     first_role: Role,
     is_first: bool,
     mailbox: Mailbox,
@@ -91,6 +100,8 @@ impl Watcher {
             watched: HashMap::new(),
             links: HashMap::new(),
             known: HashSet::new(),
+            changed: HashSet::new(),
+            looked: Instant::now(),
             seen: HashSet::new(),
             refused: BTreeMap::new(),
             polls: HashSet::new(),
@@ -114,8 +125,8 @@ impl Watcher {
         self.is_first = false;
         self.mailbox.put(|mail| mail.listed = true);
         loop {
-            let must_look = !self.polls.is_empty() || !self.refused.is_empty();
-            let longest = must_look.then_some(FOLLOW_LOOK);
+            let next_look = FOLLOW_LOOK.saturating_sub(self.looked.elapsed());
+            let longest = self.must_look().then_some(next_look);
             let waited = match &self.inotify {
                 Some(inotify) => wait(inotify.as_fd(), stop, longest),
                 None => rest(stop, FOLLOW_LOOK),
@@ -123,9 +134,7 @@ impl Watcher {
             match waited {
                 Waited::Stopped => return,
                 Waited::Ready => {
-                    if self.take_events() == Urgency::Writes
-                        && rest(stop, GATHER) == Waited::Stopped
-                    {
+                    if self.follow_writes(stop) == Waited::Stopped {
                         return;
                     }
                 }
@@ -134,31 +143,55 @@ impl Watcher {
         }
     }
 
-    // ---- events
-
-    fn take_events(&mut self) -> Urgency {
-        let Some(inotify) = &self.inotify else { return Urgency::Writes };
-        let events = match inotify.read_events() {
-            Ok(events) => events,
-            Err(Errno::EAGAIN | Errno::EINTR) => return Urgency::Writes,
-            Err(error) => {
-                self.poll_because(format!("inotify does not work: {error}"));
-                return Urgency::Writes;
-            }
-        };
-        let is_write = |event: &InotifyEvent| event.mask == AddWatchFlags::IN_MODIFY;
-        let urgency = if events.iter().all(is_write) { Urgency::Writes } else { Urgency::Names };
-        let mut changed = HashSet::new();
-        for event in events {
-            self.take_event(&event, &mut changed);
-        }
-        if !changed.is_empty() {
-            self.mailbox.put(|mail| mail.changed.extend(changed));
-        }
-        urgency
+    /// Whether folders must be listed from time to time.
+    fn must_look(&self) -> bool {
+        !self.polls.is_empty() || !self.refused.is_empty()
     }
 
-    fn take_event(&mut self, event: &InotifyEvent, changed: &mut HashSet<PathBuf>) {
+    /// Takes events for as long as they come. The first write is told at once, the next ones are
+    /// gathered; names are handled as soon as they are seen.
+    fn follow_writes(&mut self, stop: &Bell) -> Waited {
+        self.take_events();
+        while !self.changed.is_empty() {
+            self.tell_changed();
+            for _ in 0..GATHERS {
+                if rest(stop, GATHER) == Waited::Stopped {
+                    return Waited::Stopped;
+                }
+                self.take_events();
+            }
+            // Those that are written to all the time keep no others from being looked for.
+            if self.must_look() && self.looked.elapsed() >= FOLLOW_LOOK {
+                self.look();
+            }
+        }
+        Waited::Ready
+    }
+
+    /// Reports the files that were written to.
+    fn tell_changed(&mut self) {
+        let changed = std::mem::take(&mut self.changed);
+        self.mailbox.put(|mail| mail.changed.extend(changed));
+    }
+
+    // ---- events
+
+    /// Takes the events that are there, and no more than a great many.
+    fn take_events(&mut self) {
+        for _ in 0..EVENT_READS {
+            let Some(inotify) = &self.inotify else { return };
+            let events = match inotify.read_events() {
+                Ok(events) => events,
+                Err(Errno::EAGAIN | Errno::EINTR) => return,
+                Err(error) => return self.poll_because(format!("inotify does not work: {error}")),
+            };
+            for event in events {
+                self.take_event(&event);
+            }
+        }
+    }
+
+    fn take_event(&mut self, event: &InotifyEvent) {
         let is = |flags| event.mask.intersects(flags);
         if is(AddWatchFlags::IN_Q_OVERFLOW) {
             log::warn!(
@@ -181,13 +214,13 @@ impl Watcher {
             let path = folder.join(name);
             let links = self.links.get(&path).cloned().unwrap_or_default();
             for path in links.into_iter().chain([path]) {
-                self.take_name(path, event.mask, changed);
+                self.take_name(path, event.mask);
             }
         }
     }
 
     /// Handles an event for a name.
-    fn take_name(&mut self, path: PathBuf, mask: AddWatchFlags, changed: &mut HashSet<PathBuf>) {
+    fn take_name(&mut self, path: PathBuf, mask: AddWatchFlags) {
         let comes = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
         let goes = AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM;
         if mask.contains(AddWatchFlags::IN_ISDIR) {
@@ -197,7 +230,11 @@ impl Watcher {
                 self.leave(&path);
             }
         } else if mask.intersects(goes) {
-            self.gone(&path);
+            // The event may be old: another file, or the same, may have the name by now.
+            match self.known.contains(&path) {
+                true => self.meet(&path, Role::Wanted),
+                false => self.gone(&path),
+            }
         } else if mask.intersects(comes) || !self.known.contains(&path) {
             // A symbolic link may lead to a folder.
             if self.meant.globs.iter().any(|glob| glob.enters(&path)) && path.is_dir() {
@@ -207,7 +244,7 @@ impl Watcher {
                 self.meet(&path, Role::Wanted);
             }
         } else {
-            changed.insert(path);
+            self.changed.insert(path);
         }
     }
 
@@ -302,6 +339,7 @@ impl Watcher {
 
     /// Lists everything that may be selected.
     fn look(&mut self) {
+        self.looked = Instant::now();
         // Names that went away without an event.
         let lost: Vec<_> = self.known.iter().filter(|path| !path.exists()).cloned().collect();
         lost.iter().for_each(|path| self.gone(path));
@@ -313,16 +351,17 @@ impl Watcher {
     fn enter_roots(&mut self) {
         let roots: HashSet<_> = self.meant.globs.iter().map(Glob::root).collect();
         for root in roots {
-            // A missing folder will appear in its nearest existing parent.
-            match root.ancestors().find(|folder| folder.is_dir()) {
-                Some(folder) if folder == root => self.enter(&root),
-                Some(folder) => {
+            // A missing folder will appear in its nearest existing parent. Once that is watched,
+            // another may be the nearest.
+            let nearest = || root.ancestors().find(|folder| folder.is_dir());
+            let mut watched = None;
+            while let Some(folder) = nearest().filter(|folder| watched != Some(*folder)) {
+                if folder == root {
+                    self.enter(&root);
+                } else {
                     self.watch(folder, false);
-                    if root.is_dir() {
-                        self.enter(&root);
-                    }
                 }
-                None => {}
+                watched = Some(folder);
             }
         }
     }
@@ -377,10 +416,14 @@ impl Watcher {
     fn meet_neighbours(&mut self, wanted: &[PathBuf], others: Vec<PathBuf>) {
         let stems: HashSet<&[u8]> =
             wanted.iter().filter_map(|path| path.file_stem()).map(OsStr::as_bytes).collect();
-        for path in others.into_iter().filter(|path| !is_compressed(path)) {
+        for path in others {
             let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
-            let is_near = (1..=name.len()).any(|end| stems.contains(&name[..end]));
-            if is_near && let Ok(file) = open(&path) {
+            if !(1..=name.len()).any(|end| stems.contains(&name[..end])) {
+                continue;
+            }
+            if is_compressed(&path) {
+                self.mailbox.put(|mail| mail.near_compressed.push(path));
+            } else if let Ok(file) = open(&path) {
                 self.mailbox.put(|mail| mail.news.push(News::Found(path, file, Role::Neighbour)));
             }
         }
@@ -471,15 +514,6 @@ impl Watcher {
     }
 }
 
-/// The kind of events received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Urgency {
-    /// Files were written to. More will follow.
-    Writes,
-    /// Names have appeared or disappeared: a file may not exist for long.
-    Names,
-}
-
 /// The maximum number of files an input may follow.
 fn files_max() -> usize {
     let descriptors = usize::try_from(open_files_limit()).unwrap_or(usize::MAX);
@@ -516,7 +550,7 @@ mod tests {
         std::fs::write(path("new/comes.log"), "y\n").unwrap();
         let (wd, cookie, name) = (*watcher.folders.keys().next().unwrap(), 0, None);
         let lost = InotifyEvent { wd, mask: AddWatchFlags::IN_Q_OVERFLOW, cookie, name };
-        watcher.take_event(&lost, &mut HashSet::new());
+        watcher.take_event(&lost);
         let mail = mailbox.take();
         assert_eq!((mail.overflows, mail.all), (1, true));
         let what = |news: &News| match news {
@@ -525,9 +559,14 @@ mod tests {
         };
         let news: Vec<_> = mail.news.iter().map(what).collect();
         assert_eq!(news, [("gone", path("goes.log")), ("found", path("new/comes.log"))]);
+        // An event that is older than what was seen by looking takes no name away.
+        let path_of = path("new/comes.log");
+        watcher.take_name(path_of.clone(), AddWatchFlags::IN_MOVED_FROM);
+        let news: Vec<_> = mailbox.take().news.iter().map(what).collect();
+        assert_eq!(news, [("found", path_of)]);
         // The new folder is watched from now on.
         std::fs::write(path("new/next.log"), "z\n").unwrap();
-        assert_eq!(watcher.take_events(), Urgency::Names);
+        watcher.take_events();
         let news: Vec<_> = mailbox.take().news.iter().map(what).collect();
         assert!(news.contains(&("found", path("new/next.log"))), "{news:?}");
     }

@@ -100,7 +100,12 @@ impl Loop {
         let ready = ReadyList::new(Wake::new(Waker::new(poll.registry(), Token(0)).unwrap()));
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let bound = Bound { listener: Listener::Tcp(listener), tls: None, max_connections: 100 };
+        let bound = Bound {
+            listener: Listener::Tcp(listener),
+            tls: None,
+            max_connections: 100,
+            keeper: None,
+        };
         let server = Box::new(Server::new(bound, Accepted).unwrap());
         let handle = Handle::start(&Arc::from("in"), 0, &ready, server).unwrap();
         Self { handle, address, lines: 0, connections: 0, barriers: 0, _poll: poll }

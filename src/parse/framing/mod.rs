@@ -13,9 +13,10 @@
 
 mod seeker;
 
+use std::borrow::Cow;
 use std::fmt;
 
-use crate::limits::COUNT_MAX;
+use crate::limits::{COUNT_MAX, LONG_LINE};
 use seeker::{DIGITS_MAX, Found, Seeker, value};
 
 /// A byte order mark, which some senders put before a count.
@@ -74,10 +75,10 @@ enum State {
 }
 
 /// A message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame<'f> {
-    /// Its bytes, at most the maximum message size.
-    pub bytes: &'f [u8],
+    /// Its bytes, at most the maximum message size. A long one that was gathered is handed over.
+    pub bytes: Cow<'f, [u8]>,
     /// How many bytes were cut off.
     pub cut: usize,
 }
@@ -440,7 +441,7 @@ impl Framer {
             if self.is_piece && last.is_empty() {
                 return;
             }
-            take(Frame { bytes: last, cut: 0 });
+            take(Frame { bytes: Cow::Borrowed(last), cut: 0 });
             return;
         }
         self.keep(last);
@@ -450,8 +451,10 @@ impl Framer {
     fn finish(&mut self, take: &mut impl FnMut(Frame<'_>)) {
         self.state = State::Between;
         let cut = std::mem::take(&mut self.cut);
-        if !self.kept.is_empty() {
-            take(Frame { bytes: &self.kept, cut });
+        if self.kept.len() >= LONG_LINE {
+            take(Frame { bytes: Cow::Owned(std::mem::take(&mut self.kept)), cut });
+        } else if !self.kept.is_empty() {
+            take(Frame { bytes: Cow::Borrowed(&self.kept), cut });
             self.kept.clear();
             // A long message must not cost its memory for the life of the connection.
             self.kept.shrink_to(4096);
@@ -470,7 +473,7 @@ mod tests {
     fn frames(framer: &mut Framer, pieces: &[&[u8]]) -> Vec<(String, usize)> {
         let mut found = Vec::new();
         let mut take = |frame: Frame<'_>| {
-            found.push((String::from_utf8_lossy(frame.bytes).into_owned(), frame.cut));
+            found.push((String::from_utf8_lossy(&frame.bytes).into_owned(), frame.cut));
         };
         for piece in pieces {
             framer.push(piece, &mut take).unwrap();

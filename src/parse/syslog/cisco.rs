@@ -1,5 +1,6 @@
-//! The prefix that Cisco devices put before the time: a colon, or sequence numbers, an origin, and
-//! `*` or `.` if the clock is not synchronised; some send their uptime instead of the time.
+//! The prefix that Cisco devices put before the time: a colon (EMBLEM has no space after it), or
+//! sequence numbers, an origin, which another number may follow, and `*` or `.` if the clock is not
+//! synchronised; some send their uptime instead of the time.
 
 use super::Span;
 use super::loose::{TAG_MAX, is_name};
@@ -21,18 +22,22 @@ impl Cisco {
         let mut cisco = Self { end: at, is_numbered: false, origin: Span::default() };
         if line[at..].starts_with(b": ") {
             cisco.end += 2;
+        } else if line[at..].starts_with(b":") && is_month(&line[at + 1..]) {
+            cisco.end += 1;
         }
         while let Some(len) = word(&line[cisco.end..], u8::is_ascii_digit) {
             (cisco.end, cisco.is_numbered) = (cisco.end + len + 2, true);
         }
         if let Some(len) = word(&line[cisco.end..], is_name).filter(|_| cisco.is_numbered) {
             let behind = &line[cisco.end + len + 2..];
+            let number = word(behind, u8::is_ascii_digit).map_or(0, |digits| digits + 2);
+            let behind = &behind[number..];
             let time =
                 behind.strip_prefix(b"*").or_else(|| behind.strip_prefix(b".")).unwrap_or(behind);
             if is_month(time) {
                 cisco.origin = Span::new(cisco.end, cisco.end + len);
-                cisco.end += len + 2;
-            } else if behind.starts_with(b"%") {
+                cisco.end += len + 2 + number;
+            } else if number == 0 && behind.starts_with(b"%") {
                 cisco.end += len + 2;
             }
         }

@@ -10,8 +10,8 @@ const MAX: [usize; 4] = [255, 48, 128, 32];
 /// HOSTNAME, APP-NAME, PROCID and MSGID; empty if absent.
 type Names = [Span; 4];
 
-/// The message of a line with a valid header. Its PRI is `pri` and ends at `at`. Unless `whole`, the
-/// structured data is not parsed.
+/// The message of a line with a valid header. Its PRI is `pri` and ends at `at`. Unless `whole`,
+/// the structured data is not parsed.
 ///
 /// Nearly every message of a busy host comes this way, so each part is found once and stored once.
 #[inline]

@@ -82,6 +82,18 @@ pub fn pieces(data: &[u8]) -> impl Iterator<Item = Piece<'_>> {
     })
 }
 
+/// The name that begins there in structured data.
+pub fn name_at(data: &[u8], at: u32) -> &[u8] {
+    let rest = data.get(at as usize..).unwrap_or_default();
+    &rest[..name(rest).unwrap_or(0)]
+}
+
+/// The value that begins there in structured data, with its escapes.
+pub fn value_at(data: &[u8], at: u32) -> &[u8] {
+    let rest = data.get(at as usize..).unwrap_or_default();
+    &rest[..value(rest).unwrap_or(0)]
+}
+
 /// The first parameter with that name in an element with that id, unescaped.
 pub fn find<'d>(data: &'d [u8], id: &[u8], name: &[u8]) -> Option<Cow<'d, [u8]>> {
     let mut inside = false;

@@ -256,6 +256,15 @@ fn the_many_shapes_of_rfc_3164_give_their_parts() {
             "<166>Oct 11 2026 22:14:15: %ASA-6-302013: Built",
             [time, "-", "%ASA-6-302013", "-", "Built"],
         ),
+        (
+            "<187>45: sw1: 004519: Oct 11 2026 22:14:15.25 UTC: %LINK-3-UPDOWN: Line",
+            ["2026-10-11T22:14:15.25Z", "sw1", "%LINK-3-UPDOWN", "-", "Line"],
+        ),
+        (
+            "<166>:Oct 11 22:14:15 UTC: %ASA-session-6-302016: Teardown",
+            [time, "-", "%ASA-session-6-302016", "-", "Teardown"],
+        ),
+        ("<189>45: sw1: 12: x", ["-", "-", "sw1", "-", "12: x"]),
     ] {
         let [_, time, host, app, procid, _, _, text] = parts(line.as_bytes());
         assert_eq!([time, host, app, procid, text], want, "{line}");

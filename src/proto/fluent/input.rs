@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::ingress::acceptor::Bound;
+use crate::ingress::listener::Keeper;
 use crate::ingress::server::{Accept, Server};
 use crate::ingress::{OpenError, Source};
 use crate::input::Pieces;
@@ -32,7 +33,9 @@ pub(super) fn open(
         Place::Address(address) => Bound::open(&at, *address, plan.tls.as_ref(), most, listener)?,
         Place::Unix(unix) => {
             let listener = unix_socket::listen(opening.name, "fluent", unix, listener)?;
-            Bound { listener, tls: None, max_connections: most }
+            let keeper = unix_socket::ListenerKeeper::new(opening.name, "fluent", unix);
+            let keeper: Option<Box<dyn Keeper>> = Some(Box::new(keeper));
+            Bound { listener, tls: None, max_connections: most, keeper }
         }
     };
     let accept = Fluent {

@@ -10,6 +10,7 @@ use super::auth::{self, Nonce, Secrets};
 use super::message::{self, Message, NO_ARRAY, write_ack};
 use super::msgpack::Scanner;
 use super::record::Records;
+use crate::batch::take_front;
 use crate::ingress::server::{self, State};
 use crate::input::{Gather, Pieces};
 use crate::limits::{CHUNKS_REMEMBERED, RECORDS_MESSAGE_MAX};
@@ -163,7 +164,7 @@ impl Session {
                     _ => Err(message::Fault::Shape(NO_ARRAY).into()),
                 };
             };
-            let value = self.buffer.split_to(len).freeze();
+            let value = take_front(&mut self.buffer, len);
             match &self.challenge {
                 Some(_) => self.take_ping(&value)?,
                 None => self.take_message(&value)?,

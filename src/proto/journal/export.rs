@@ -51,7 +51,7 @@ impl Cursor {
         Some(Self { origin, number })
     }
 
-    /// As `journalctl --after-cursor` takes it.
+    /// As `journalctl --cursor` takes it.
     pub fn text(&self) -> String {
         format!("s={};i={:x}", self.origin, self.number)
     }

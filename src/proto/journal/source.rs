@@ -46,6 +46,8 @@ struct Running {
     max_message: usize,
     numbered: Numbered,
     is_first: bool,
+    /// Journals of which is known how far they are stored.
+    known: HashSet<Identity>,
     /// How far each journal is read.
     read: HashMap<Identity, u64>,
     /// Places that some spools have come to: no batch goes across.
@@ -70,6 +72,7 @@ impl Source for Journal {
             max_message: self.max_message,
             is_first: numbered.is_first(),
             numbered,
+            known: HashSet::new(),
             read: HashMap::new(),
             borders: HashSet::new(),
             span: None,
@@ -117,6 +120,16 @@ impl Running {
         command
     }
 
+    /// Has it follow all boots: by itself it leaves out those before the present one. What it
+    /// merges are also the journals of other hosts, where no folder is named; they are left out.
+    fn follow_all(&self, command: &mut Command) {
+        command.args(["--follow", "--merge", "--output=export"]);
+        let host = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+        if self.plan.directory.is_none() && !host.trim().is_empty() {
+            command.arg(format!("_MACHINE_ID={}", host.trim()));
+        }
+    }
+
     /// Follows the journal until the program or the input ends.
     fn follow(&mut self) -> End {
         let mut journals = match self.journals() {
@@ -130,14 +143,16 @@ impl Running {
         let Some(stored) = self.numbered.ask(&journals) else { return End::Stopped };
         let from = self.resume(&journals, &stored);
         let mut command = self.command();
-        command.args(["--follow", "--output=export"]);
+        self.follow_all(&mut command);
         command.arg(format!("--output-fields={}", FIELDS.join(",")));
         match from {
-            Some(cursor) => drop(command.arg(format!("--after-cursor={}", cursor.text()))),
-            None if self.plan.start == Start::End && self.is_first => {
-                command.arg("--lines=0");
-            }
-            None => drop(command.arg("--no-tail")),
+            None if self.plan.start == Start::End && self.is_first => command.arg("--lines=0"),
+            // Otherwise it shows ten entries, and the rest only once there is another.
+            _ => command.arg("--no-tail"),
+        };
+        if let Some(cursor) = from {
+            // Not behind it: where its entry was removed, some versions leave out the next one.
+            command.arg(format!("--cursor={}", cursor.text()));
         }
         self.is_first = false;
         for unit in &self.plan.units {
@@ -171,14 +186,34 @@ impl Running {
     /// that are stored come again, and are known by their numbers.
     fn resume(&mut self, journals: &[Identity], stored: &[Stored]) -> Option<Cursor> {
         let mut from = None;
+        self.known.clear();
         self.borders.clear();
         for (journal, stored) in journals.iter().zip(stored) {
-            let Some(last) = stored.last else { continue };
-            self.read.insert(*journal, last);
-            self.borders.extend(stored.borders.iter().map(|border| (*journal, *border)));
-            from = from.or(Some(Cursor { origin: *journal, number: last }));
+            self.know(*journal, stored);
+            let cursor = stored.last.map(|number| Cursor { origin: *journal, number });
+            from = from.or(cursor);
         }
         from
+    }
+
+    /// Takes in how far a journal is stored.
+    fn know(&mut self, journal: Identity, stored: &Stored) {
+        self.known.insert(journal);
+        self.borders.extend(stored.borders.iter().map(|border| (journal, *border)));
+        if let Some(last) = stored.last {
+            // More may be handed over already.
+            let read = self.read.entry(journal).or_insert(last);
+            *read = last.max(*read);
+        }
+    }
+
+    /// A journal that was not there at the start, or whose headers could not be read then: a
+    /// journal that is being rotated has none for a moment. Whether the input goes on.
+    fn meet(&mut self, journal: Identity) -> bool {
+        self.flush();
+        let Some(stored) = self.numbered.ask(&[journal]) else { return false };
+        stored.iter().for_each(|stored| self.know(journal, stored));
+        true
     }
 
     fn read(&mut self, mut program: Program, from: Option<Cursor>) -> End {
@@ -203,7 +238,8 @@ impl Running {
             }
             loop {
                 match reader.next_entry() {
-                    Ok(Some(entry)) => self.take(&entry, &mut resumed),
+                    Ok(Some(entry)) if self.take(&entry, &mut resumed) => {}
+                    Ok(Some(_)) => return End::Stopped,
                     Ok(None) => break,
                     Err(Malformed) => {
                         self.lines.counts.malformed += 1;
@@ -217,22 +253,28 @@ impl Running {
         }
     }
 
-    /// Takes in an entry. `resumed` is where reading went on, until the first one has come.
-    fn take(&mut self, entry: &Entry, resumed: &mut Option<Cursor>) {
+    /// Takes in an entry. `resumed` is where reading went on, until the first one has come. Whether
+    /// the input goes on.
+    fn take(&mut self, entry: &Entry, resumed: &mut Option<Cursor>) -> bool {
         let Some(Cursor { origin, number }) = entry.cursor() else {
             self.lines.counts.malformed += 1;
-            return;
+            return true;
         };
-        if self.read.get(&origin).is_some_and(|read| number <= *read) {
-            return;
+        if !self.known.contains(&origin) && !self.meet(origin) {
+            return false;
+        }
+        let read = self.read.get(&origin).copied();
+        if read.is_some_and(|read| number <= read) {
+            return true;
         }
         let is_all = self.plan.units.is_empty() && self.plan.priority.is_none();
         if let Some(from) = resumed.take()
+            && let Some(read) = read
             && from.origin == origin
             && is_all
         {
             // Removed before it was read.
-            self.lines.counts.sequence_lost += number - from.number - 1;
+            self.lines.counts.sequence_lost += number - read - 1;
         }
         if self.span.is_some_and(|span| span.origin != origin) {
             self.flush();
@@ -246,6 +288,7 @@ impl Running {
         if is_border || self.lines.held() >= FOLLOW_READ {
             self.flush();
         }
+        true
     }
 
     /// Hands over what is gathered.

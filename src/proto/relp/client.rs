@@ -18,11 +18,12 @@ use crate::format::Formatter;
 use crate::forward::client::{Client, Heard, Offer};
 use crate::forward::out::Out;
 use crate::ledger::Count;
-use crate::limits::FRAMES_UNACKNOWLEDGED_MAX;
+use crate::limits::{FRAMES_UNACKNOWLEDGED_MAX, LINE_LENGTH_MAX, LONG_LINE};
 use crate::minute::Minute;
 use crate::printable::printable_bytes;
 use crate::proto::relp::wire::{
-    self, Command, DATA_MAX, Decoder, Frame, Offers, TXNR_MAX, encode, encode_lines_head, head,
+    self, Command, DATA_MAX, Decoder, Frame, HEAD_MAX, Offers, TXNR_MAX, encode, encode_lines_head,
+    head,
 };
 
 /// The longest answer.
@@ -102,6 +103,16 @@ impl From<wire::Fault> for Fault {
 struct Sent {
     count: Count,
     answered: bool,
+}
+
+/// The end of a line and of a frame.
+const NEWLINE: Bytes = Bytes::from_static(b"\n");
+/// A line becomes at most six times as long, and a frame can state that.
+const _: () = assert!(8 * LINE_LENGTH_MAX < DATA_MAX);
+
+/// Returns whether lines are to be formatted in pieces.
+fn is_long(batch: &Batch, formatter: &Formatter) -> bool {
+    batch.bytes.len() >= LONG_LINE && !formatter.is_plain()
 }
 
 /// The beginning of a frame's data, for a message.
@@ -202,19 +213,35 @@ impl RelpClient {
 
     /// Sends a piece of a spool to a logweir, formatted if required.
     fn send_piece(&mut self, batch: &Batch, numbers: Numbers, formatter: &Formatter) {
-        let (lines, _) = formatter.batch(batch);
         let before = encode_lines_head(numbers.first, numbers.last, batch.lines);
         let mut out = Vec::with_capacity(128);
-        head(&mut out, self.next_txnr, "lines", before.len() + lines.len());
-        out.extend_from_slice(&before);
-        self.out.push(out.into());
-        self.out.push(lines);
-        self.out.push(Bytes::from_static(b"\n"));
+        if is_long(batch, formatter) {
+            let mut lines = Vec::with_capacity(batch.lines as usize);
+            formatter.each_long(batch, |_, long| lines.push(long));
+            let len = lines.iter().map(|long| long.len + 1).sum::<usize>();
+            head(&mut out, self.next_txnr, "lines", before.len() + len);
+            out.extend_from_slice(&before);
+            self.out.push(out.into());
+            for long in lines {
+                self.out.push_long(long);
+                self.out.push(NEWLINE);
+            }
+        } else {
+            let (lines, _) = formatter.batch(batch);
+            head(&mut out, self.next_txnr, "lines", before.len() + lines.len());
+            out.extend_from_slice(&before);
+            self.out.push(out.into());
+            self.out.push(lines);
+        }
+        self.out.push(NEWLINE);
         self.enter(batch.count());
     }
 
     /// Sends lines as messages, one per frame.
     fn send_lines(&mut self, batch: &Batch, formatter: &Formatter) {
+        if batch.bytes.len() >= LONG_LINE {
+            return self.send_long(batch, formatter);
+        }
         let (bytes, _) = formatter.batch(batch);
         let formatted = batch.with(bytes, batch.lines);
         let mut out = Vec::with_capacity(formatted.bytes.len() + batch.lines as usize * 32);
@@ -226,6 +253,18 @@ impl RelpClient {
             self.enter(Count { lines: 1, bytes: line.len() as u64 + 1 });
         }
         self.out.push(out.into());
+    }
+
+    /// The same for lines of which some are long.
+    fn send_long(&mut self, batch: &Batch, formatter: &Formatter) {
+        formatter.each_long(batch, |len, long| {
+            let mut out = Vec::with_capacity(HEAD_MAX);
+            head(&mut out, self.next_txnr, "syslog", long.len);
+            self.out.push(out.into());
+            self.out.push_long(long);
+            self.out.push(NEWLINE);
+            self.enter(Count { lines: 1, bytes: len as u64 });
+        });
     }
 
     fn enter(&mut self, count: Count) {

@@ -15,7 +15,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 use super::wire::{self, Command, Decoder, Frame, Offers, TXNR_MAX, decode_lines_head, encode};
-use crate::batch::{Span, count_lines};
+use crate::batch::{Span, count_lines, take_front};
 use crate::ids::Identity;
 use crate::input::{InputCounts, Piece};
 use crate::limits::{LINES_FRAME_MAX, READ_CHUNK};
@@ -385,7 +385,8 @@ impl Session {
     /// Makes a piece of the messages so far.
     fn seal(&mut self) {
         if self.line_count > 0 {
-            let bytes = self.lines.split().freeze();
+            let all = self.lines.len();
+            let bytes = take_front(&mut self.lines, all);
             let lines = std::mem::take(&mut self.line_count);
             self.pieces.push(Piece { minute: self.minute, ..Piece::new(bytes, lines) });
         }

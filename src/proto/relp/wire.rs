@@ -7,6 +7,7 @@ use std::fmt::{self, Write as _};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::batch::take_front;
 use crate::format::decimal::decimal;
 use crate::ids::Identity;
 use crate::minute::Minute;
@@ -16,7 +17,7 @@ const DIGITS_MAX: usize = 9;
 /// The longest command.
 const COMMAND_MAX: usize = 32;
 /// The longest head of a frame: two numbers, the command, three spaces.
-const HEAD_MAX: usize = 2 * DIGITS_MAX + COMMAND_MAX + 3;
+pub const HEAD_MAX: usize = 2 * DIGITS_MAX + COMMAND_MAX + 3;
 /// The highest transaction number; a client reconnects before it is reached.
 pub const TXNR_MAX: u32 = 999_999_999;
 /// The largest length that a frame can state.
@@ -149,7 +150,7 @@ impl Decoder {
                 return Ok(None);
             }
             self.buffer.advance(head.size);
-            let data = self.buffer.split_to(keep).freeze();
+            let data = take_front(&mut self.buffer, keep);
             let cut = head.len - keep;
             let frame = Frame { txnr: head.txnr, command: head.command, data, cut };
             self.cutting = Some((frame, cut));
@@ -159,7 +160,7 @@ impl Decoder {
             return Ok(None);
         }
         self.buffer.advance(head.size);
-        let data = self.buffer.split_to(head.len).freeze();
+        let data = take_front(&mut self.buffer, head.len);
         self.end_of_frame()?;
         Ok(Some(Frame { txnr: head.txnr, command: head.command, data, cut: 0 }))
     }

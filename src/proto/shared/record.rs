@@ -9,6 +9,7 @@ use std::fmt::Write;
 use bytes::BytesMut;
 use jiff::Timestamp;
 
+use crate::batch::take_front;
 use crate::input::{InputCounts, Piece};
 use crate::limits::BLOCK;
 use crate::settings::key::words;
@@ -293,7 +294,8 @@ impl Lines {
 
     fn seal(&mut self) {
         if self.count > 0 {
-            let bytes = self.buffer.split().freeze();
+            let all = self.buffer.len();
+            let bytes = take_front(&mut self.buffer, all);
             self.start = 0;
             self.full.push(Piece::new(bytes, std::mem::take(&mut self.count)));
         }

@@ -13,7 +13,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::ingress::OpenError;
 use crate::ingress::datagrams::{DatagramSocket, Keeper, Look};
-use crate::ingress::listener::Listener;
+use crate::ingress::listener::{self, Listener};
 use crate::ingress::socket_path::SocketPath;
 use crate::limits;
 use crate::settings::key::{Key, MODE, Value};
@@ -189,6 +189,41 @@ impl Keeper for PathKeeper {
                 Look::Anew(socket)
             }
             Err(error) => Look::Deaf(format!("{}: {}", self.plan.path.display(), error.what())),
+        }
+    }
+}
+
+/// Listens anew when the path of a listening socket is gone, or leads to something else.
+#[derive(Debug)]
+pub struct ListenerKeeper {
+    name: String,
+    key: &'static str,
+    plan: UnixInPlan,
+    /// The path's file, if it leads to the socket.
+    found: Option<Found>,
+}
+
+impl ListenerKeeper {
+    /// Watches the path of the input `name`, whose socket is listening under the key `key`.
+    pub fn new(name: &str, key: &'static str, plan: &UnixInPlan) -> Self {
+        let found = find(&plan.path);
+        Self { name: name.to_string(), key, plan: plan.clone(), found }
+    }
+}
+
+impl listener::Keeper for ListenerKeeper {
+    fn look(&mut self) -> listener::Look {
+        if self.found.is_some() && find(&self.plan.path) == self.found {
+            return listener::Look::Good;
+        }
+        match listen(&self.name, self.key, &self.plan, None) {
+            Ok(anew) => {
+                self.found = find(&self.plan.path);
+                listener::Look::Anew(anew)
+            }
+            Err(error) => {
+                listener::Look::Deaf(format!("{}: {}", self.plan.path.display(), error.what()))
+            }
         }
     }
 }

@@ -56,7 +56,7 @@ impl Session {
             return Err(Fault::Tls);
         }
         let source = self.source;
-        let mut message = |frame: Frame<'_>| messages.message(frame.bytes, frame.cut, source);
+        let mut message = |frame: Frame<'_>| messages.whole(frame.bytes, frame.cut, source);
         self.framer.push(bytes, &mut message).map_err(Fault::Count)
     }
 }
@@ -79,7 +79,7 @@ impl server::Session for Session {
 
     fn finish(&mut self, messages: &mut Messages) {
         let source = self.source;
-        self.framer.end(&mut |frame: Frame<'_>| messages.message(frame.bytes, frame.cut, source));
+        self.framer.end(&mut |frame: Frame<'_>| messages.whole(frame.bytes, frame.cut, source));
     }
 
     fn held(&self) -> usize {

@@ -8,13 +8,15 @@
 use std::collections::VecDeque;
 use std::error::Error;
 
+use bytes::Bytes;
+
 use crate::batch::Batch;
 use crate::format::Formatter;
 use crate::format::decimal::decimal;
 use crate::forward::client::{Client, Heard, Offer};
 use crate::forward::out::Out;
 use crate::ledger::Count;
-use crate::limits::LINES_UNACKNOWLEDGED_MAX;
+use crate::limits::{LINES_UNACKNOWLEDGED_MAX, LONG_LINE};
 
 use super::config::{Framing, TcpOutPlan};
 
@@ -36,6 +38,27 @@ pub fn new(_: Offer, plan: &TcpOutPlan) -> TcpClient {
     TcpClient { framing: plan.framing, ..TcpClient::default() }
 }
 
+impl TcpClient {
+    /// Sends lines of which some are long.
+    fn send_long(&mut self, batch: &Batch, formatter: &Formatter) {
+        formatter.each_long(batch, |len, long| {
+            let before = self.out.len();
+            let mut count = Vec::new();
+            if self.framing == Framing::Count {
+                decimal(&mut count, long.len as u64);
+                count.push(b' ');
+            }
+            self.out.push(count.into());
+            self.out.push_long(long);
+            if self.framing == Framing::Newline {
+                self.out.push(Bytes::from_static(b"\n"));
+            }
+            self.given += (self.out.len() - before) as u64;
+            self.sent.push_back((self.given, Count { lines: 1, bytes: len as u64 }));
+        });
+    }
+}
+
 impl Client for TcpClient {
     /// Ignores whatever a plain TCP peer sends.
     fn push(&mut self, _: &[u8], _: &mut Vec<Heard>) -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -51,6 +74,9 @@ impl Client for TcpClient {
     }
 
     fn send(&mut self, batch: &Batch, formatter: &Formatter) {
+        if batch.bytes.len() >= LONG_LINE {
+            return self.send_long(batch, formatter);
+        }
         let (bytes, _) = formatter.batch(batch);
         let formatted = batch.with(bytes, batch.lines);
         let mut out = Vec::with_capacity(formatted.bytes.len() + batch.lines as usize * 8);

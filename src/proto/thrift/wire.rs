@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::batch::take_front;
 use crate::limits::RECORDS_MESSAGE_MAX;
 
 /// The deepest that a value which is passed over may be nested.
@@ -106,7 +107,7 @@ impl Frames {
             return Ok(None);
         }
         self.buffer.advance(4);
-        Ok(Some(self.buffer.split_to(size).freeze()))
+        Ok(Some(take_front(&mut self.buffer, size)))
     }
 
     /// Bytes held.

@@ -53,6 +53,32 @@ fn a_full_spool_refuses_or_waits_where_it_is_told_to() {
 }
 
 #[test]
+fn a_spool_that_is_filled_by_one_segment_goes_on_once_every_reader_has_passed_it() {
+    let fs = SimFs::default();
+    let small = SpoolPlan { max_size: 1900, when_full: SpoolFull::Block, ..plan() };
+    let Opened { mut writer, .. } = opened(&fs, &small);
+    let large = batch_of(&format!("{}\n", "x".repeat(800)));
+    for round in 0..5 {
+        let mut cursor = Cursor::at("r", writer.identity(), writer.durable());
+        assert_eq!(save(&mut writer, cursor.clone()).error, None);
+        // The new segment needs its name first.
+        let stored = (0..3).any(|_| {
+            let appended = writer.append(std::slice::from_ref(&large));
+            writer.sync().unwrap();
+            assert_eq!(save(&mut writer, cursor.clone()).error, None);
+            matches!(appended.outcomes[..], [Outcome::Stored(_)])
+        });
+        assert!(stored, "round {round}");
+        writer.sync().unwrap();
+        assert_eq!(writer.durable(), round + 1);
+        // Unread, it is not dropped.
+        assert!(writer.append(std::slice::from_ref(&large)).stopped.is_some());
+        assert_eq!(read_from(&fs, round, round + 1).missing, []);
+        cursor.position = writer.durable();
+    }
+}
+
+#[test]
 fn a_short_write_on_a_full_disk_is_cut_back_first() {
     for room in 0..400 {
         let fs = SimFs::default();

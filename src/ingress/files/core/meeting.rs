@@ -22,22 +22,24 @@ type Age = (SystemTime, Duration);
 type Rotated = HashMap<PathBuf, (Age, usize)>;
 
 /// Of each origin its last byte in each spool that has one.
-type Known = BTreeMap<Identity, Vec<Option<u64>>>;
+pub(super) type Known = BTreeMap<Identity, Vec<Option<u64>>>;
 
 impl<D: Disk> Core<D> {
     /// What is to be asked and said behind what was read so far; `None` where there is nothing.
     pub fn inquire(&mut self) -> Option<Inquiry> {
-        if !self.asked.is_empty() {
+        if !(self.asked.is_empty() && self.packed_asked.is_empty()) {
             // One question at a time: the answer must be of the origins as they are now.
             return None;
         }
         self.asked = std::mem::take(&mut self.to_ask);
+        self.packed_asked = std::mem::take(&mut self.packed);
         let ended = std::mem::take(&mut self.ended);
         self.ending.extend(&ended);
         let kinds = self.asked.iter().filter_map(|at| match &self.files[*at].as_ref()?.state {
             State::Asked(identity) => Some(identity.kind()),
             _ => None,
         });
+        let kinds = kinds.chain(self.packed_asked.iter().map(|packed| packed.kind));
         let inquiry = Inquiry { kinds: kinds.collect(), ended, ..Inquiry::default() };
         let is_empty = inquiry.kinds.is_empty() && inquiry.ended.is_empty();
         (!is_empty).then_some(inquiry)
@@ -50,6 +52,7 @@ impl<D: Disk> Core<D> {
         }
         self.ended.extend(ended);
         self.to_ask.append(&mut self.asked);
+        self.packed.append(&mut self.packed_asked);
     }
 
     /// An inquiry has passed: the origins that had ended in it are forgotten.
@@ -74,7 +77,10 @@ impl<D: Disk> Core<D> {
     fn set_identity(&mut self, at: usize, identity: Identity) {
         let taken = self.identities.get(&identity).is_some_and(|other| *other != at);
         if let Some(path) = self.kept_paths.remove(&identity) {
-            self.ended.extend(self.kept.remove(&path));
+            // The same file has a name again. Where no birth is recorded it may be another one.
+            let kept = self.kept.remove(&path);
+            let facts = self.files[at].as_ref().and_then(|followed| followed.file.facts().ok());
+            self.ended.extend(kept.filter(|_| facts.is_none_or(|facts| facts.born.is_zero())));
         }
         let ends = self.ending.contains(&identity) || self.ended.contains(&identity);
         let Some(followed) = &mut self.files[at] else { return };
@@ -128,6 +134,7 @@ impl<D: Disk> Core<D> {
                 self.begin(at, (identity, known.get(&identity)), &mut rotated, now);
             }
         }
+        self.judge_packed(&known);
     }
 
     /// The identity that a file was asked for.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::Written;
 use crate::batch::Batch;
+use crate::format::long::{Long, Part};
 use crate::ledger::Count;
 
 /// A run of at least this many bytes is written in place; shorter ones are copied.
@@ -44,6 +45,8 @@ pub(super) struct Share {
 enum Chunk {
     Shared(Bytes),
     Copied(Range<usize>),
+    /// Text of a long line, escaped when it is written.
+    Text(Part),
 }
 
 impl Share {
@@ -76,6 +79,19 @@ impl Share {
         self.copy(line);
     }
 
+    /// Adds a long line.
+    pub(super) fn add_long(&mut self, long: Long) {
+        self.bytes += long.len as u64 + 1;
+        for part in long.parts {
+            match part {
+                Part::Plain(bytes) if bytes.len() < RUN_SHARED => self.copy(&bytes),
+                Part::Plain(bytes) => self.chunks.push(Chunk::Shared(bytes)),
+                Part::Json(_) => self.chunks.push(Chunk::Text(part)),
+            }
+        }
+        self.copy(b"\n");
+    }
+
     fn copy(&mut self, bytes: &[u8]) {
         let start = self.copied.len();
         self.copied.extend_from_slice(bytes);
@@ -85,14 +101,36 @@ impl Share {
         }
     }
 
-    /// The slices to write.
-    pub(super) fn slices(&self) -> Vec<IoSlice<'_>> {
-        self.chunks
-            .iter()
-            .map(|chunk| match chunk {
-                Chunk::Shared(bytes) => IoSlice::new(bytes),
-                Chunk::Copied(range) => IoSlice::new(&self.copied[range.clone()]),
-            })
-            .collect()
+    /// Writes everything by `append`, with text of long lines in pieces.
+    ///
+    /// # Errors
+    /// That of `append`; what is behind is not written.
+    pub(super) fn write<E>(
+        &self,
+        mut append: impl FnMut(&mut [IoSlice<'_>]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for run in self.chunks.chunk_by(|a, b| a.slice(self).is_some() && b.slice(self).is_some()) {
+            if let [Chunk::Text(part)] = run {
+                let mut part = part.clone();
+                while let Some(piece) = part.take_piece() {
+                    append(&mut [IoSlice::new(&piece)])?;
+                }
+                continue;
+            }
+            let slices = run.iter().filter_map(|chunk| chunk.slice(self));
+            append(&mut slices.collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+}
+
+impl Chunk {
+    /// What is written of it as it is.
+    fn slice<'c>(&'c self, share: &'c Share) -> Option<IoSlice<'c>> {
+        match self {
+            Self::Shared(bytes) => Some(IoSlice::new(bytes)),
+            Self::Copied(range) => Some(IoSlice::new(&share.copied[range.clone()])),
+            Self::Text(_) => None,
+        }
     }
 }

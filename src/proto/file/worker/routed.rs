@@ -15,7 +15,7 @@ use super::{Blocked, FileOutput, Step, Written};
 use crate::batch::Batch;
 use crate::format::Moment;
 use crate::fs::Fs;
-use crate::limits::{FILES_AT_ONCE, FILES_AT_ONCE_NAMES};
+use crate::limits::{FILES_AT_ONCE, FILES_AT_ONCE_NAMES, LONG_LINE};
 use crate::output::name::Name;
 use crate::parse::syslog::Message;
 
@@ -89,8 +89,16 @@ impl<F: Fs> FileOutput<F> {
                 break;
             };
             formatted.clear();
+            let mut long = None;
             let size = if self.router.formatter.is_plain() {
                 (end - start) as u64
+            } else if line.len() >= LONG_LINE {
+                let source = batch.sources.as_ref().and_then(|sources| sources.of(start));
+                let (from, line) = ((&*batch.input, source), batch.bytes.slice_ref(line));
+                let made = self.router.formatter.long(&line, &message, from, &received);
+                let size = made.len as u64 + 1;
+                long = Some(made);
+                size
             } else {
                 let source = batch.sources.as_ref().and_then(|sources| sources.of(start));
                 let from = (&*batch.input, source);
@@ -106,9 +114,12 @@ impl<F: Fs> FileOutput<F> {
             if !round.shares[share].refused {
                 let room = &mut round.shares[share].room;
                 *room = room.saturating_sub(size);
-                match formatted.is_empty() {
-                    true => round.extend(&mut run, batch, (share, start..end)),
-                    false => round.shares[share].add_formatted(&formatted),
+                match long {
+                    Some(long) => round.shares[share].add_long(long),
+                    None if formatted.is_empty() => {
+                        round.extend(&mut run, batch, (share, start..end));
+                    }
+                    None => round.shares[share].add_formatted(&formatted),
                 }
             }
             round.bytes += end - start;
@@ -232,7 +243,7 @@ impl<F: Fs> FileOutput<F> {
         };
         done.push((Arc::clone(name), open.file.len()));
         open.dirty = true;
-        Ok(open.file.append(&mut share.slices(), max_len)?)
+        Ok(share.write(|slices| open.file.append(slices, max_len))?)
     }
 }
 

@@ -219,15 +219,27 @@ struct Cursor<'b> {
 const CUT: Fault = Fault::Malformed("a record ends too early");
 
 impl<'b> Cursor<'b> {
-    /// A number of seven bits a byte, folded so that small ones are short, below 0 or not.
+    /// A number of seven bits a byte, folded so that small ones are short, below 0 or not. Nearly
+    /// all have one byte or two.
+    #[inline]
     fn number(&mut self) -> Result<i64, Fault> {
+        let (value, len) = match *self.bytes.get(self.at..).unwrap_or_default() {
+            [one @ 0..0x80, ..] => (u64::from(one), 1),
+            [one, two @ 0..0x80, ..] => (u64::from(one & 0x7f) | u64::from(two) << 7, 2),
+            _ => self.long_number()?,
+        };
+        self.at += len;
+        Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
+    }
+
+    /// One of any length, and how many bytes it has.
+    fn long_number(&self) -> Result<(u64, usize), Fault> {
         let mut value = 0_u64;
         for shift in 0..10 {
-            let byte = *self.bytes.get(self.at).ok_or(CUT)?;
-            self.at += 1;
+            let byte = *self.bytes.get(self.at + shift).ok_or(CUT)?;
             value |= u64::from(byte & 0x7f) << (7 * shift);
             if byte & 0x80 == 0 {
-                return Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
+                return Ok((value, shift + 1));
             }
         }
         Err(Fault::Malformed("a number is too long"))
