@@ -442,7 +442,7 @@ fn forward(object: &Object, defaults: &Defaults, document: &mut Document) -> Res
 fn peers(object: &Object) -> Vec<String> {
     let ports: Vec<_> = words(object.get("port")).collect();
     let peer = |(at, host): (usize, String)| {
-        let port = ports.get(at).or(ports.last()).map_or("514", String::as_str);
+        let port = ports.get(at).or_else(|| ports.last()).map_or("514", String::as_str);
         match host.contains(':') {
             true => format!("[{host}]:{port}"),
             false => format!("{host}:{port}"),
