@@ -31,6 +31,9 @@ struct Flow {
     rest: Parts,
 }
 
+/// Nodes, and the selectors one after another that what comes from them passes.
+type Chain = (Vec<String>, Vec<Selectors>);
+
 /// The state of the conversion.
 struct Mapper<'d> {
     document: &'d mut Document,
@@ -360,7 +363,7 @@ impl Mapper<'_> {
     }
 
     /// The chains of selectors that pass the messages of a flow, and the nodes each reads from.
-    fn chains(&self, flow: &Flow) -> Result<Vec<(Vec<String>, Vec<Selectors>)>, String> {
+    fn chains(&self, flow: &Flow) -> Result<Vec<Chain>, String> {
         let mut chains = Vec::new();
         for part in &flow.rest {
             let (from, part) = self.by_input(&flow.from, part)?;

@@ -52,7 +52,7 @@ impl Mapper<'_> {
         let rest_of = |name: &String| of.get(name).cloned().unwrap_or_else(Part::all);
         let from: Vec<_> = sources.iter().map(|name| (name.clone(), rest_of(name))).collect();
         let (mut found, start) = (Found::new(), Place { parts: Part::all(), sets: Sets::new() });
-        let passed = self.walk(items, start, &mut found, 0).map_or_else(|Left| None, Some);
+        let passed = self.walk(items, start, &mut found, 0).ok();
         for (destination, Place { parts, sets }) in found {
             let taken = self.take(&from, &parts, destination.line);
             self.use_destination(&destination, &sets, &taken);
