@@ -766,7 +766,8 @@ source s_files {
     wildcard-file(base-dir("/srv/log/") filename-pattern("*.log") recursive(yes));
     file("/proc/kmsg");
 };
-rewrite r_x { set("x" value("HOST")); };
+source s_more { unix-dgram("/run/more"); };
+rewrite r_x { subst("a", "b", value("MESSAGE") flags("global")); };
 destination d_hub { syslog("hub.example.org" port(6514) transport("tls")
     tls(ca-file("/ca.pem")) disk-buffer(disk-buf-size(1073741824) reliable(yes))); };
 destination d_net { network("10.0.0.1" port(514)); };
@@ -775,22 +776,22 @@ destination d_db { sql(type(mysql)); };
 filter f_tags { tags("x"); };
 log { source(s_local); source(s_tls); source(s_files); destination(d_hub); flags(flow-control); };
 log { source(s_local); filter(f_tags); destination(d_net); };
-log { source(s_local); rewrite(r_x); destination(d_net); destination(d_db); };
+log { source(s_local); rewrite(r_x); parser(p_x); destination(d_net); destination(d_db); };
 log { source(s_local); filter(none); destination(d_net); };
-log { source(s_local); destination(d_users); flags(fallback); };
+log { source(s_more); destination(d_users); flags(fallback, strange); };
 "#;
     let (code, made) = import_syslog_ng(text);
     assert_eq!(code, Some(1));
     let lefts: Vec<_> = made.lines().filter(|line| line.starts_with("# LEFT ")).collect();
     for what in [
         "@include /etc/syslog-ng/none/*.conf: there is no such file",
-        "rewrite r_x: lines stay as they are: a `format`",
+        "rewrite subst(a b): a filter with run = \"sed -u -E 's/a/b/g'\"",
         "source amqp(): logweir has no source like amqp()",
         "filter: tags(): a filter with selectors",
-        "rewrite in a log path: a filter with `run`",
+        "parser in a log path: fields of syslog are known",
         "destination sql(): pipe the lines",
         "filter: filter(none): a filter with selectors",
-        "flags(fallback): filters with selectors",
+        "flags(strange): filters with selectors",
     ] {
         assert!(lefts.iter().any(|left| left.contains(what)), "{what}\n{made}");
     }

@@ -37,6 +37,8 @@ pub(super) const PROCID: Key = Key::new(
     "Only messages with this PROCID, or number in brackets in the tag.",
 );
 pub(super) const MSGID: Key = Key::new("msgid", Value::Selector, "Only messages with this MSGID.");
+pub(super) const MESSAGE: Key =
+    Key::new("message", Value::Selector, "Only messages whose text behind the header is this.");
 pub(super) const SOURCE: Key =
     Key::new("source", Value::Selector, "Only messages received from this address.");
 pub(super) const PID: Key =
@@ -54,15 +56,19 @@ pub(super) const SD: Key = Key::new(
 );
 
 /// The selectors that are keys of a node, in the order in which they are evaluated.
-const WORDS: [&Key; 10] =
-    [&FACILITY, &SEVERITY, &HOST, &APP, &PROGRAM, &PROCID, &MSGID, &SOURCE, &PID, &UID];
+const WORDS: [&Key; 11] =
+    [&FACILITY, &SEVERITY, &HOST, &APP, &PROGRAM, &PROCID, &MSGID, &MESSAGE, &SOURCE, &PID, &UID];
 
 /// Reads all field selectors of a node.
 pub(super) fn read(section: &Section<'_>, report: &mut Report<'_>) -> Vec<FieldPlan> {
     let mut plans = Vec::new();
     for key in WORDS {
         let Some(entry) = section.entry(key) else { continue };
-        let Ok(field) = key.name.parse::<Field>() else { continue };
+        let field = match key.name == MESSAGE.name {
+            true => Ok(Field::Message),
+            false => key.name.parse::<Field>(),
+        };
+        let Ok(field) = field else { continue };
         let wanted = match field {
             Field::Facility => numbers(entry, &FACILITY_SCALE, report),
             Field::Severity => numbers(entry, &SEVERITY_SCALE, report),

@@ -28,6 +28,7 @@ pub(super) const SELECTORS: &[Key] = &[
     fields::PROGRAM,
     fields::PROCID,
     fields::MSGID,
+    fields::MESSAGE,
     fields::SOURCE,
     fields::PID,
     fields::UID,

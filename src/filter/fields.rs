@@ -200,6 +200,18 @@ mod tests {
     }
 
     #[test]
+    fn lines_are_picked_by_the_text_behind_their_header() {
+        let message = |names: &[&str], patterns: &[&str]| {
+            let FieldPlan { wanted, .. } = text("app", names, patterns);
+            FieldPlan { field: Field::Message, wanted }
+        };
+        assert_eq!(picked(&[message(&["crit"], &[])]), ["crit"]);
+        assert_eq!(picked(&[message(&[], &["^(info|w)"])]), ["info", "warning"]);
+        // A line without a header is all text; a word of a header is none.
+        assert_eq!(picked(&[message(&["raw"], &["web|sshd|a@1"])]), ["raw"]);
+    }
+
+    #[test]
     fn lines_are_picked_by_names_and_regexes() {
         assert_eq!(picked(&[text("host", &["web1", "db1"], &[])]), ["crit", "warning"]);
         assert_eq!(picked(&[text("host", &["db1"], &["^web"])]), ["crit", "info", "warning"]);

@@ -87,7 +87,7 @@ impl Formatter {
             }
             Field::ProcId => (message.procid.of(bytes), PROCID_MAX),
             Field::MsgId => (message.msgid.of(bytes), MSGID_MAX),
-            Field::Data { .. } | Field::Source | Field::Pid | Field::Uid => {
+            Field::Message | Field::Data { .. } | Field::Source | Field::Pid | Field::Uid => {
                 let value = field.value(bytes, message, *source);
                 out.extend_from_slice(value.as_deref().unwrap_or_default());
                 return value.is_some();

@@ -25,6 +25,8 @@ pub enum Field {
     ProcId,
     /// MSGID.
     MsgId,
+    /// The message proper, behind the header.
+    Message,
     /// A parameter of the structured data.
     Data {
         /// Its element's SD-ID.
@@ -57,7 +59,8 @@ const WORDS: [(&str, Field); 10] = [
 impl FromStr for Field {
     type Err = String;
 
-    /// Parses a field's name: a word, `sd.ID.NAME` or `sd."ID".NAME`.
+    /// Parses a field's name: a word, `sd.ID.NAME` or `sd."ID".NAME`. The message has no name here:
+    /// it names no file and no topic.
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some((_, field)) = WORDS.iter().find(|(word, _)| *word == text) {
             return Ok(field.clone());
@@ -86,6 +89,7 @@ impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Data { id, name } => write!(f, "sd.\"{id}\".{name}"),
+            Self::Message => f.write_str("message"),
             _ => {
                 let word = WORDS.iter().find(|(_, field)| field == self);
                 f.write_str(word.map_or("", |(word, _)| word))
@@ -97,7 +101,7 @@ impl fmt::Display for Field {
 impl Field {
     /// Returns whether it precedes the structured data, so that [`Message::parse_header`] finds it.
     pub fn is_in_header(&self) -> bool {
-        !matches!(self, Self::Data { .. })
+        !matches!(self, Self::Data { .. } | Self::Message)
     }
 
     /// Its value in a line with this message and source; `None` if it has none.
@@ -119,6 +123,7 @@ impl Field {
             (Self::Program, _) => message.app.of(line).map(|app| program(app).into()),
             (Self::ProcId, _) => message.procid.of(line).map(Cow::Borrowed),
             (Self::MsgId, _) => message.msgid.of(line).map(Cow::Borrowed),
+            (Self::Message, _) => Some(message.text(line).into()),
             (Self::Data { id, name }, _) => {
                 sd::find(message.data.of(line)?, id.as_bytes(), name.as_bytes())
             }

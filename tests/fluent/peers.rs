@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::Signal;
 
 use super::{config, node_client};
-use crate::util::{Daemon, free_port, numbered, skip_here, wait_for};
+use crate::util::{Daemon, free_port, numbered, python_with, skip_here, wait_for};
 
 /// A program that `.ci/peers/fetch` has made.
 fn fetched(variable: &str, what: &str) -> Option<PathBuf> {
@@ -113,6 +113,58 @@ fn node_s_client_loses_no_record_in_any_of_its_modes_though_the_daemon_is_killed
             (found.len() == 3000).then_some(lines)
         });
         all_are_there(&lines, 3000);
+    }
+}
+
+/// Python's client sends messages of one record, with times in seconds or nanoseconds, by itself or
+/// from a thread of its own. It knows no answers (neither Debian's version nor PyPI's does): what
+/// the kernel had taken when the daemon was killed is lost, and it sends again what it could not
+/// write. So each record that comes is one that was sent, and none is changed.
+const PYTHON: &str = "\
+import os, sys, time
+from fluent import sender, asyncsender
+port, mode, end = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+kind = asyncsender.FluentSender if mode == 'thread' else sender.FluentSender
+options = {'queue_maxsize': 0} if mode == 'thread' else {}
+options['nanosecond_precision'] = mode == 'nanoseconds'
+client = kind('app', host='127.0.0.1', port=port, **options)
+count = 0
+while not os.path.exists(end):
+    client.emit('web', {'message': 'line %d' % count})
+    count += 1
+    time.sleep(0.001)
+client.close()
+print(count)
+";
+
+#[test]
+fn python_s_client_goes_on_after_kills_in_each_of_its_modes_and_no_record_is_made_up() {
+    let Some(python) = python_with("fluent.asyncsender", "python3-fluent-logger") else { return };
+    for mode in ["seconds", "nanoseconds", "thread"] {
+        let port = free_port();
+        let mut daemon = Daemon::start(&config(port, "as = \"line\""));
+        let mut client = Command::new(&python);
+        let end = daemon.path("end");
+        client.args(["-c", PYTHON, &port.to_string(), mode]).arg(&end);
+        let mut client = Running(client.stdout(Stdio::piped()).spawn().unwrap());
+        restart(&mut daemon, 3, 300);
+        daemon.wait_node("fl", |node| node.lines_in >= 300);
+        std::fs::write(end, "").unwrap();
+        let status = wait_for("the client's end", || client.0.try_wait().unwrap());
+        assert!(status.success(), "{mode}");
+        let mut said = String::new();
+        std::io::Read::read_to_string(client.0.stdout.as_mut().unwrap(), &mut said).unwrap();
+        let count: u64 = said.trim().parse().unwrap();
+        let last = format!("line {}", count - 1);
+        let lines = wait_for("the last record", || {
+            let lines = daemon.lines("out");
+            lines.contains(&last).then_some(lines)
+        });
+        let sent: BTreeSet<_> = numbered(0, count).into_iter().collect();
+        let made_up: Vec<_> = lines.iter().filter(|line| !sent.contains(*line)).collect();
+        assert!(made_up.is_empty(), "{mode}: {made_up:?}");
+        // Each of four daemons took so many.
+        assert!(lines.iter().collect::<BTreeSet<_>>().len() >= 1200, "{mode}");
     }
 }
 

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use crate::printable::printable;
 
 /// The keys written before all others, in this order.
-const FIRST: [&str; 11] = [
-    "from", "facility", "severity", "host", "app", "program", "procid", "msgid", "source", "match",
-    "reject",
+const FIRST: [&str; 12] = [
+    "from", "facility", "severity", "host", "app", "program", "procid", "msgid", "message",
+    "source", "match", "reject",
 ];
 
 /// A configuration under construction.

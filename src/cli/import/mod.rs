@@ -101,3 +101,116 @@ fn refusal(node: &str) -> Result<(), String> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What becomes of a configuration in a file: either it is refused with a reason, or the check
+    /// accepts what it is imported to, or something is reported as left.
+    fn imported(folder: &Path, text: &[u8], is_rsyslog: bool) {
+        let file = folder.join("theirs.conf");
+        std::fs::write(&file, text).unwrap();
+        let made = match is_rsyslog {
+            true => rsyslog::import(&file, Some(folder)),
+            false => syslog_ng::import(&file, Some(folder)),
+        };
+        match made {
+            Ok(document) => {
+                let checked = config::parse(&document.text(), "");
+                assert!(document.left() > 0 || checked.is_ok(), "{}", document.text());
+            }
+            Err(refusal) => assert!(!refusal.is_empty()),
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_is_cut_off_anywhere_is_imported_or_refused() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import");
+        let folder = tempfile::tempdir().unwrap();
+        for (at, entry) in std::fs::read_dir(corpus).unwrap().enumerate() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read(&path).unwrap();
+            let is_rsyslog = path.extension().is_some_and(|extension| extension == "conf");
+            // Each file at other places, so that the whole takes no longer than it must.
+            let step = text.len() / 3 + 1;
+            for end in (at % 97..text.len()).step_by(step) {
+                imported(folder.path(), &text[..end], is_rsyslog);
+            }
+        }
+    }
+
+    /// Words and signs of both languages, in any order.
+    fn words() -> impl Strategy<Value = String> {
+        let words = [
+            "if ",
+            "then ",
+            "else ",
+            "$msg ",
+            "== ",
+            "contains ",
+            "\"a\" ",
+            "{ ",
+            "} ",
+            "( ",
+            ") ",
+            "& ",
+            "stop\n",
+            "*.* ",
+            "mail.info ",
+            "/var/log/x\n",
+            "@@hub\n",
+            ":msg, contains, \"a\" ",
+            "action(type=\"omfile\" file=\"/x\") ",
+            "ruleset(name=\"r\") ",
+            "call r\n",
+            "set $.x = ",
+            "$template t,\"%msg%\"\n",
+            "$ModLoad imudp\n",
+            "input(type=\"imudp\" ruleset=\"r\") ",
+            "; ",
+            "source s ",
+            "log ",
+            "filter ",
+            "junction ",
+            "channel ",
+            "elif ",
+            "network(port(1)) ",
+            "destination ",
+            "file(\"/x\") ",
+            "flags(final) ",
+            "program(\"a\") ",
+            "rewrite ",
+            "\\",
+            "'",
+            "`",
+            "\n",
+            "é",
+        ];
+        prop::collection::vec(prop::sample::select(words.to_vec()), 0..60)
+            .prop_map(|words| words.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn no_text_makes_an_import_panic(text in words(), is_rsyslog: bool) {
+            let folder = tempfile::tempdir().unwrap();
+            imported(folder.path(), text.as_bytes(), is_rsyslog);
+        }
+
+        #[test]
+        fn no_bytes_make_an_import_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            is_rsyslog: bool,
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            imported(folder.path(), &bytes, is_rsyslog);
+        }
+    }
+}

@@ -110,7 +110,7 @@ pub(super) fn legacy(text: &str) -> Option<Object> {
                 keys.push(("target", host.into()));
                 keys.push(("port", port.into()));
             } else if module == "omusrmsg" {
-                keys.push(("users", rest.into()));
+                keys.push(("users", first_word(rest).into()));
             }
             keys.push(("type", module));
         }
@@ -385,17 +385,11 @@ fn octal(text: &str) -> String {
 }
 
 fn forward(object: &Object, defaults: &Defaults, document: &mut Document) -> Result<Table, String> {
-    let host = object.get("target");
-    if host.is_empty() {
+    let peers = peers(object);
+    let Some(host) = words(object.get("target")).next() else {
         return Err("it names no target".into());
-    }
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
-    let port = match object.get("port") {
-        "" => "514",
-        port => port,
     };
-    let mut table =
-        Table::new("output", document.name(&format!("to-{}", host.trim_matches(['[', ']']))));
+    let mut table = Table::new("output", document.name(&format!("to-{host}")));
     let default = defaults.forward.get("template");
     let default = default.map_or("RSYSLOG_TraditionalForwardFormat", String::as_str);
     if object.get("protocol").eq_ignore_ascii_case("tcp") {
@@ -403,7 +397,11 @@ fn forward(object: &Object, defaults: &Defaults, document: &mut Document) -> Res
             || object.get("streamdrivermode").is_empty()
                 && defaults.forward.get("streamdrivermode").is_some_and(|mode| mode == "1");
         let scheme = if tls { "tls" } else { "tcp" };
-        table.text("forward", &format!("{scheme}://{host}:{port}"));
+        let urls: Vec<_> = peers.iter().map(|peer| format!("{scheme}://{peer}")).collect();
+        table.texts("forward", &urls);
+        if urls.len() > 1 {
+            table.text("balance", "round-robin");
+        }
         if object.get("tcp_framing") != "octet-counted" {
             table.text("framing", "newline");
         }
@@ -432,9 +430,25 @@ fn forward(object: &Object, defaults: &Defaults, document: &mut Document) -> Res
         spool(&mut table, object);
         return Ok(table);
     }
-    table.text("udp", &format!("{host}:{port}"));
+    let [peer] = &peers[..] else {
+        return Err("an output with `udp` for each target, and a `sample` on each".into());
+    };
+    table.text("udp", peer);
     format(&mut table, (object, defaults), default, document);
     Ok(table)
+}
+
+/// The hosts and ports of an action: of a list of ports each belongs to the target in its place.
+fn peers(object: &Object) -> Vec<String> {
+    let ports: Vec<_> = words(object.get("port")).collect();
+    let peer = |(at, host): (usize, String)| {
+        let port = ports.get(at).or_else(|| ports.last()).map_or("514", String::as_str);
+        match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        }
+    };
+    words(object.get("target")).enumerate().map(peer).collect()
 }
 
 /// The `tls` of an output: its files, and how the peer is known and by what.

@@ -7,19 +7,20 @@ mod define;
 mod directive;
 mod receive;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Placed;
 use super::action::{self, Defaults};
-use super::condition::{self, Part, Parts};
-use super::select;
+use super::condition::{self, Atom, INPUT, Part, Parts, Property, Test};
+use super::select::{self, Selectors};
 use super::source::Settings;
-use super::syntax::{Body, Object, Statement};
+use super::syntax::{BEHIND_BLOCK, Body, Object, Statement};
 use crate::cli::import::document::{Document, Table};
 use crate::cli::import::refusal;
 
-/// The maximum depth of calls between rulesets.
-const CALLS_MAX: usize = 8;
+/// The maximum depth of calls between rulesets, and the maximum number of all calls.
+const CALL_DEPTH_MAX: usize = 8;
+const CALLS_MAX: usize = 1000;
 
 /// The messages that reach a statement.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +30,9 @@ struct Flow {
     /// Which of those; the parts are disjoint.
     rest: Parts,
 }
+
+/// Nodes, and the selectors one after another that what comes from them passes.
+type Chain = (Vec<String>, Vec<Selectors>);
 
 /// The state of the conversion.
 struct Mapper<'d> {
@@ -42,6 +46,10 @@ struct Mapper<'d> {
     inputs: BTreeMap<String, Vec<String>>,
     /// The module of each input, without `im`.
     kinds: BTreeMap<String, String>,
+    /// What rsyslog calls each input, and the filters behind inputs of one name alone.
+    input_names: BTreeMap<String, String>,
+    /// The modules that have been loaded: once more means nothing.
+    loaded: BTreeSet<String>,
     /// The ruleset of inputs that name none, if that is not the main one.
     main: String,
     /// Parameters from legacy directives for the next input of each module.
@@ -49,6 +57,8 @@ struct Mapper<'d> {
     file: String,
     /// Parameters from legacy directives for the next action alone.
     pending: BTreeMap<String, String>,
+    /// The calls of rulesets so far.
+    calls: usize,
     /// The last output: the next may be there for when it fails.
     last: Option<String>,
     /// Whether legacy actions are for when the one before fails.
@@ -82,10 +92,13 @@ pub(super) fn all(statements: &[Placed], document: &mut Document) {
         rulesets: BTreeMap::new(),
         inputs: BTreeMap::new(),
         kinds: BTreeMap::new(),
+        input_names: BTreeMap::new(),
+        loaded: BTreeSet::new(),
         main: String::new(),
         next: BTreeMap::new(),
         file: String::new(),
         pending: BTreeMap::new(),
+        calls: 0,
         last: None,
         is_spare: false,
     };
@@ -102,9 +115,10 @@ pub(super) fn all(statements: &[Placed], document: &mut Document) {
     let (main, others) = by_ruleset(statements);
     for (name, placed) in others {
         let empty = (placed.file.clone(), Vec::new());
-        let (_, inside) = mapper.rulesets.entry(name.to_string()).or_insert(empty);
+        let (_, inside) = mapper.rulesets.entry(name.to_ascii_lowercase()).or_insert(empty);
         inside.push(placed.statement.clone());
     }
+    mapper.adopt();
     let mut flow = mapper.flow_of("");
     for placed in main {
         mapper.file.clone_from(&placed.file);
@@ -177,11 +191,13 @@ impl Mapper<'_> {
             }
             Body::Stop => return None,
             Body::Call(name) => {
-                let Some((file, inside)) = self.rulesets.get(name).cloned() else {
+                let ruleset = self.rulesets.get(&name.to_ascii_lowercase());
+                let Some((file, inside)) = ruleset.cloned() else {
                     self.document.leave(&at, &format!("call {name}"), "there is no such ruleset");
                     return flow;
                 };
-                if depth == CALLS_MAX {
+                self.calls += 1;
+                if depth == CALL_DEPTH_MAX || self.calls > CALLS_MAX {
                     self.document.leave(&at, &format!("call {name}"), "rulesets call each other");
                     return flow;
                 }
@@ -209,15 +225,15 @@ impl Mapper<'_> {
         let parts = match condition::filter(filter) {
             Ok(parts) => self.received(parts),
             Err(what) => {
-                let instead = format!("a filter with selectors ({what} is not understood)");
-                self.document.leave(at, filter, &instead);
+                let stops = actions.iter().any(|action| is_stop(action));
+                self.document.leave(at, filter, &in_the_place_of_condition(&what, stops));
                 return Some(flow);
             }
         };
         let mut stops = false;
         for action in actions {
             let text = action.trim();
-            if ["~", "stop"].contains(&text.split_whitespace().next().unwrap_or("")) {
+            if is_stop(text) {
                 stops = true;
                 continue;
             }
@@ -246,8 +262,8 @@ impl Mapper<'_> {
         let parts = match parts {
             Ok(parts) => parts,
             Err(what) => {
-                let instead = format!("a filter with selectors ({what} is not understood)");
-                self.document.leave(at, text, &instead);
+                let stops = [then, or_else].iter().any(|side| has_stop(side));
+                self.document.leave(at, text, &in_the_place_of_condition(&what, stops));
                 return Some(flow);
             }
         };
@@ -298,9 +314,9 @@ impl Mapper<'_> {
             Ok(rest) if rest.is_empty() => None,
             Ok(rest) => {
                 let rest = condition::union(Parts::new(), &rest);
-                let chains: Result<Vec<_>, _> = rest.iter().map(select::chain).collect();
-                match chains {
-                    Ok(_) => Some(self.settled(Flow { from: flow.from, rest }, at)),
+                let left = Flow { from: flow.from.clone(), rest };
+                match self.chains(&left) {
+                    Ok(_) => Some(self.settled(left, at)),
                     Err(what) => {
                         let instead =
                             format!("these lines reach the outputs behind it: there is no {what}");
@@ -329,14 +345,9 @@ impl Mapper<'_> {
 
     /// Adds filters that pass the messages of a flow; returns their names.
     fn filters(&mut self, flow: &Flow, word: &str, at: &str) -> Result<Vec<String>, String> {
-        let mut chains = Vec::new();
-        for part in &flow.rest {
-            chains.push(select::chain(part)?);
-        }
         let mut names = Vec::new();
-        for chain in chains {
-            let mut from = flow.from.clone();
-            for selectors in chain {
+        for (mut from, chain) in self.chains(flow)? {
+            for selectors in chain.into_iter().filter(|selectors| !selectors.is_empty()) {
                 let mut table = Table::new("filter", self.document.name(word));
                 table.comment(at);
                 if !from.is_empty() {
@@ -349,6 +360,41 @@ impl Mapper<'_> {
             names.extend(from);
         }
         Ok(names)
+    }
+
+    /// The chains of selectors that pass the messages of a flow, and the nodes each reads from.
+    fn chains(&self, flow: &Flow) -> Result<Vec<Chain>, String> {
+        let mut chains = Vec::new();
+        for part in &flow.rest {
+            let (from, part) = self.by_input(&flow.from, part)?;
+            if !from.is_empty() || flow.from.is_empty() {
+                chains.push((from, select::chain(&part)?));
+            }
+        }
+        Ok(chains)
+    }
+
+    /// Those of some nodes whose messages pass the tests of a part on the input, and the part
+    /// without these tests.
+    fn by_input(&self, from: &[String], part: &Part) -> Result<(Vec<String>, Part), String> {
+        let is_test = |atom: &Atom| atom.property == Property::Field(INPUT);
+        let (tests, atoms): (Vec<_>, Vec<_>) = part.atoms.iter().cloned().partition(is_test);
+        let part = Part { pri: part.pri, atoms };
+        if tests.is_empty() {
+            return Ok((from.to_vec(), part));
+        }
+        if from.is_empty() || tests.iter().any(|atom| atom.test == Test::Regex) {
+            return Err("input by such a name".into());
+        }
+        let mut nodes = Vec::new();
+        for node in from {
+            let name = self.input_names.get(node);
+            let name = name.ok_or_else(|| format!("input of one name behind {node}"))?;
+            if tests.iter().all(|atom| atom.passes(name)) {
+                nodes.push(node.clone());
+            }
+        }
+        Ok((nodes, part))
     }
 
     /// Converts an action to an output, for the messages of a condition.
@@ -372,8 +418,8 @@ impl Mapper<'_> {
         if is_spare {
             return self.spare(table, at);
         }
-        let chains: Result<Vec<_>, _> = parts.iter().map(select::chain).collect();
-        let chains: Vec<_> = match chains {
+        let flow = Flow { from: flow.from.clone(), rest: parts };
+        let chains: Vec<_> = match self.chains(&flow) {
             Ok(chains) => chains,
             Err(what) => {
                 self.document.leave(at, "a condition", &format!("there is no {what}"));
@@ -381,15 +427,15 @@ impl Mapper<'_> {
             }
         };
         match &chains[..] {
-            [chain] if chain.len() == 1 => {
-                if !flow.from.is_empty() {
-                    table.texts("from", &flow.from);
+            [] => return,
+            [(from, chain)] if chain.len() == 1 => {
+                if !from.is_empty() {
+                    table.texts("from", from);
                 }
                 enter(&mut table, &chain[0]);
             }
             _ => {
                 let word = format!("for-{}", table.name());
-                let flow = Flow { from: flow.from.clone(), rest: parts };
                 match self.filters(&flow, &word, at) {
                     Ok(from) => table.texts("from", &from),
                     Err(what) => {
@@ -444,12 +490,40 @@ fn instead_of(text: &str) -> &'static str {
         "set" | "unset" | "reset" => "there are no variables: use fields, or a filter with `run`",
         "foreach" => "a filter with `run`",
         "call_indirect" => "a filter with selectors for each ruleset",
+        _ if text == BEHIND_BLOCK => {
+            "rsyslog takes it for an error and reads no further: put it into the braces"
+        }
         word if word.starts_with(['!', '+']) => "a filter with `app` or `host`",
         _ => "it is not understood",
     }
 }
 
-fn enter(table: &mut Table, selectors: &select::Selectors) {
+/// What to do in the place of something whose condition is not understood.
+fn in_the_place_of_condition(what: &str, stops: bool) -> String {
+    let end = match stops {
+        true => "; what it would stop goes on to what is behind it",
+        false => "",
+    };
+    format!("a filter with selectors ({what} is not understood){end}")
+}
+
+/// Returns whether an action is `stop` or `~`.
+fn is_stop(action: &str) -> bool {
+    ["~", "stop"].contains(&action.split_whitespace().next().unwrap_or_default())
+}
+
+/// Returns whether some of these statements stop messages.
+fn has_stop(statements: &[Statement]) -> bool {
+    statements.iter().any(|statement| match &statement.body {
+        Body::Stop => true,
+        Body::Filter { actions, .. } => actions.iter().any(|action| is_stop(action)),
+        Body::If { then, or_else, .. } => has_stop(then) || has_stop(or_else),
+        Body::Block { inside, .. } => has_stop(inside),
+        _ => false,
+    })
+}
+
+fn enter(table: &mut Table, selectors: &Selectors) {
     for (key, values) in selectors {
         table.texts(key, values);
     }

@@ -16,11 +16,17 @@ impl PriSet {
     /// Parses a selector; `None` if it is invalid.
     pub(in crate::cli::import) fn parse(text: &str) -> Option<Self> {
         let mut set = Self::NONE;
-        for part in text.split(';').filter(|part| !part.is_empty()) {
-            let (facilities, severity) = part.rsplit_once('.')?;
+        let mut rest = text.trim_start_matches(';');
+        while !rest.is_empty() {
+            // A comma ends a severity as a semicolon does.
+            let (facilities, after) = rest.split_once('.')?;
+            let (severity, next) = after.split_at(after.find([',', ';']).unwrap_or(after.len()));
+            rest = next.trim_start_matches([',', ';']);
             let (mask, adds) = severities(severity)?;
             for facility in facilities.split(',') {
                 let one = match facility {
+                    // rsyslog's marks have a facility of their own, which no message has.
+                    "mark" => continue,
                     "*" => None,
                     name => Some(usize::from(names::facility(&name.to_ascii_lowercase())?)),
                 };
@@ -44,6 +50,15 @@ impl PriSet {
         let mut set = Self::NONE;
         set.0[usize::from(facility)] = 0xff;
         Some(set)
+    }
+
+    /// The messages whose PRI satisfies `wanted`.
+    pub(in crate::cli::import) fn of(wanted: impl Fn(u8) -> bool) -> Self {
+        let mut set = Self::NONE;
+        for pri in (0..192).filter(|pri| wanted(*pri)) {
+            set.0[usize::from(pri / 8)] |= 1 << (pri % 8);
+        }
+        set
     }
 
     /// The messages whose severity number satisfies `wanted`.
@@ -135,6 +150,8 @@ mod tests {
         assert_eq!(told("*.*"), "/");
         assert_eq!(told("auth,authpriv.*"), "auth,authpriv/");
         assert_eq!(told("*.err"), "/err");
+        assert_eq!(told("local7.*,mail.*;"), told("mail,local7.*"));
+        assert_eq!(told("mail.*;mark.none"), "mail/");
         assert_eq!(told("mail.=info;mail.=debug"), "mail/=info,=debug");
         assert_eq!(told("*.*;mail.none").split('/').next().unwrap().split(',').count(), 23);
         assert_eq!(told("mail.info;mail.!err"), "mail/=warning,=notice,=info");

@@ -96,7 +96,7 @@ fn enter(chain: &mut Vec<Selectors>, (key, values): (&'static str, Vec<String>))
 fn selector(atom: &Atom) -> (&'static str, Vec<String>) {
     match atom.property {
         Property::Field(key) => field(key, atom),
-        Property::Message | Property::Line => {
+        Property::Line => {
             let key = if atom.not { "reject" } else { "match" };
             (key, vec![line_regex(atom)])
         }
@@ -129,16 +129,13 @@ fn field(key: &'static str, atom: &Atom) -> (&'static str, Vec<String>) {
     (key, values)
 }
 
-/// A regex on the whole line, for a test of the text after its header.
+/// A regex on the whole line.
 fn line_regex(atom: &Atom) -> String {
-    let one = |value: &String| match (atom.property, atom.test) {
-        (_, Test::Regex) => grouped(value),
-        (_, Test::Contains) => escaped(value),
-        (Property::Line, Test::Begins) => format!("^{}", escaped(value)),
-        (Property::Line, _) => format!("^{}$", escaped(value)),
-        // The header ends with a colon, or with the structured data.
-        (_, Test::Begins) => format!("(: ?|[-\\]] ){}", escaped(value.trim_start())),
-        (_, Test::Is) => format!("(: ?|[-\\]] ){}$", escaped(value.trim_start())),
+    let one = |value: &String| match atom.test {
+        Test::Regex => grouped(value),
+        Test::Contains => escaped(value),
+        Test::Begins => format!("^{}", escaped(value)),
+        Test::Is => format!("^{}$", escaped(value)),
     };
     let values: Vec<_> = atom.values.iter().map(one).collect();
     match atom.ignore_case {

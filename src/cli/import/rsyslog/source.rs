@@ -95,6 +95,68 @@ fn messages(table: &mut Table, settings: &Settings) {
     }
 }
 
+/// Parameters of inputs that are carried over, or reported where they are not; with a dot at the
+/// end, all that begin so.
+const CARRIED: [&str; 23] = [
+    "type",
+    "name",
+    "port",
+    "address",
+    "ruleset",
+    "path",
+    "socket",
+    "rcvbufsize",
+    "maxsessions",
+    "streamdriver.",
+    "permittedpeer",
+    "tls",
+    "tls.",
+    "file",
+    "tag",
+    "facility",
+    "severity",
+    "readmode",
+    "freshstarttail",
+    "startmsg.regex",
+    "endmsg.regex",
+    "addmetadata",
+    "trimlineoverbytes",
+];
+
+/// Parameters of inputs with no equivalent here: most are about how rsyslog does its work. What a
+/// limit of rates held back is not held back.
+const NEEDLESS: [&str; 29] = [
+    "config.enabled",
+    "createpath",
+    "deletestateonfiledelete",
+    "discardtruncatedmsg",
+    "escapelf",
+    "flowcontrol",
+    "ipfreebind",
+    "keepalive",
+    "keepalive.",
+    "listenportfilename",
+    "maxdatasize",
+    "maxlinesatonce",
+    "maxlisteners",
+    "maxsubmitatonce",
+    "monitor",
+    "notifyonconnectionclose",
+    "notifyonconnectionopen",
+    "oversizemode",
+    "persiststateafterrotation",
+    "persiststateinterval",
+    "ratelimit.",
+    "readtimeout",
+    "reopenontruncate",
+    "schedulingpolicy",
+    "socketbacklog",
+    "statefile",
+    "threads",
+    "timerequery",
+    "unlink",
+];
+
 /// Converts an `input(…)` to inputs, one for each of its ports; returns their names.
 pub(super) fn inputs(
     object: &Object,
@@ -103,6 +165,17 @@ pub(super) fn inputs(
     document: &mut Document,
 ) -> Vec<String> {
     let mut names = Vec::new();
+    let is_known = |key: &str| {
+        CARRIED.iter().chain(&NEEDLESS).any(|known| match known.strip_suffix('.') {
+            Some(group) => key.starts_with(group),
+            None => key == *known,
+        })
+    };
+    let unknown: Vec<_> = object.keys.keys().filter(|key| !is_known(key)).cloned().collect();
+    if !unknown.is_empty() {
+        let what = format!("input {} {}", object.get("type"), unknown.join(", "));
+        document.leave(at, &what, "see logweir.toml(5) for what takes its place");
+    }
     for port in object.get("port").split('\n') {
         let mut one = object.clone();
         one.keys.insert("port".into(), port.into());

@@ -5,8 +5,13 @@
 
 use std::collections::BTreeMap;
 
+/// What stands in the place of an `&` that no action precedes, and of all that follows.
+pub(super) const BEHIND_BLOCK: &str = "& behind braces, and what follows it in this file";
+
 /// The maximum nesting of blocks.
 const DEPTH_MAX: usize = 32;
+/// The maximum number of branches in a chain of `else if`, with those of the chains around it.
+const CHAIN_MAX: usize = 128;
 
 /// A statement, and the line it begins on.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +63,7 @@ impl Object {
 
 /// Parses a file's text.
 pub(super) fn parse(text: &str) -> Vec<Statement> {
-    let mut reader = Reader { text, at: 0, depth: 0 };
+    let mut reader = Reader { text, at: 0, depth: 0, chained: 0, counted: (0, 1) };
     let mut statements = reader.statements();
     while reader.at < text.len() {
         // An unmatched closing brace.
@@ -72,6 +77,10 @@ struct Reader<'t> {
     text: &'t str,
     at: usize,
     depth: usize,
+    /// The branches of all chains around this place.
+    chained: usize,
+    /// A place and the line it is in, so that lines are counted once.
+    counted: (usize, usize),
 }
 
 const OBJECTS: [&str; 16] = [
@@ -98,8 +107,12 @@ impl<'t> Reader<'t> {
         &self.text[self.at..]
     }
 
-    fn line(&self) -> usize {
-        self.text.as_bytes()[..self.at].iter().filter(|byte| **byte == b'\n').count() + 1
+    fn line(&mut self) -> usize {
+        let (from, line) = if self.counted.0 <= self.at { self.counted } else { (0, 1) };
+        let more =
+            self.text.as_bytes()[from..self.at].iter().filter(|byte| **byte == b'\n').count();
+        self.counted = (self.at, line + more);
+        self.counted.1
     }
 
     /// Skips blanks, newlines and comments.
@@ -147,6 +160,16 @@ impl<'t> Reader<'t> {
             if self.rest().starts_with('&') {
                 self.at += 1;
                 let is_filter = |last: &Statement| matches!(last.body, Body::Filter { .. });
+                let is_closed = |last: &Statement| {
+                    matches!(last.body, Body::If { .. } | Body::Block { .. } | Body::Call(_))
+                };
+                if statements.last().is_some_and(is_closed) {
+                    // For rsyslog this is an error, at which it gives up the file.
+                    self.at = self.text.len();
+                    let body = Body::Unknown(BEHIND_BLOCK.into());
+                    statements.push(Statement { line, body });
+                    return statements;
+                }
                 let blank = self.rest().len() - self.rest().trim_start_matches([' ', '\t']).len();
                 let after = &self.rest()[blank..];
                 let stop = ["stop", "~"].into_iter().find(|word| after.starts_with(*word));
@@ -420,8 +443,7 @@ impl<'t> Reader<'t> {
     /// Parses statements up to the closing brace, and consumes it.
     fn block(&mut self) -> Vec<Statement> {
         if self.depth == DEPTH_MAX {
-            self.at = self.text.len();
-            return Vec::new();
+            return self.too_deep();
         }
         self.depth += 1;
         let statements = self.statements();
@@ -432,14 +454,86 @@ impl<'t> Reader<'t> {
         statements
     }
 
+    /// Gives up at a block that is nested too deep.
+    fn too_deep(&mut self) -> Vec<Statement> {
+        let line = self.line();
+        self.at = self.text.len();
+        let what = format!("blocks nested deeper than {DEPTH_MAX}, and what follows them");
+        vec![Statement { line, body: Body::Unknown(what) }]
+    }
+
+    /// `if … then … else if … then … else …`: however long the chain is, it is read in a loop.
     fn condition(&mut self) -> Body {
+        let mut chain = Vec::new();
+        let mut or_else = Vec::new();
+        loop {
+            let line = self.line();
+            let (condition, then) = match self.one_branch() {
+                Ok(branch) => branch,
+                Err(text) => {
+                    or_else = vec![Statement { line, body: Body::Unknown(text) }];
+                    break;
+                }
+            };
+            chain.push((line, condition, then));
+            self.chained += 1;
+            let saved = self.at;
+            self.skip();
+            if !self.takes_word("else") {
+                self.at = saved;
+                break;
+            }
+            self.skip();
+            let is_next = self.begins_with_word("if");
+            if is_next && self.chained >= CHAIN_MAX {
+                or_else = self.too_long();
+                break;
+            }
+            if !is_next {
+                or_else = self.branch();
+                break;
+            }
+        }
+        self.chained -= chain.len();
+        while let Some((line, condition, then)) = chain.pop() {
+            let body = Body::If { condition, then, or_else };
+            or_else = vec![Statement { line, body }];
+        }
+        or_else.pop().map_or_else(|| Body::Unknown("if".into()), |first| first.body)
+    }
+
+    /// Gives up at a chain of branches that is too long.
+    fn too_long(&mut self) -> Vec<Statement> {
+        let line = self.line();
+        self.at = self.text.len();
+        let what = format!("the branches behind the {CHAIN_MAX}th, and what follows them");
+        vec![Statement { line, body: Body::Unknown(what) }]
+    }
+
+    /// Whether a word stands here.
+    fn begins_with_word(&self, word: &str) -> bool {
+        let rest = self.rest();
+        let after = rest.get(word.len()..).and_then(|after| after.chars().next());
+        rest.get(..word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word))
+            && !after.is_some_and(char::is_alphanumeric)
+    }
+
+    /// Consumes a word, if it stands here.
+    fn takes_word(&mut self, word: &str) -> bool {
+        let takes = self.begins_with_word(word);
+        self.at += if takes { word.len() } else { 0 };
+        takes
+    }
+
+    /// `if CONDITION then …`; the error is the text of one without its `then`.
+    fn one_branch(&mut self) -> Result<(String, Vec<Statement>), String> {
         self.at += 2;
         let start = self.at;
         // `then` outside quotes ends the condition.
         loop {
             let rest = self.rest();
             let Some(c) = rest.chars().next() else {
-                return Body::Unknown(format!("if{}", &self.text[start..]));
+                return Err(format!("if{}", &self.text[start..]));
             };
             if ['"', '\''].contains(&c) {
                 self.quoted();
@@ -450,30 +544,14 @@ impl<'t> Reader<'t> {
                 continue;
             }
             let before = self.text[..self.at].chars().next_back().unwrap_or(' ');
-            let word = rest.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("then"));
-            let after = rest.get(4..).and_then(|after| after.chars().next());
-            if word && !after.is_some_and(char::is_alphanumeric) && !before.is_alphanumeric() {
+            if self.begins_with_word("then") && !before.is_alphanumeric() {
                 break;
             }
             self.at += c.len_utf8();
         }
         let condition = self.text[start..self.at].trim().to_string();
         self.at += 4;
-        let then = self.branch();
-        let saved = self.at;
-        self.skip();
-        let is_else = self.rest().get(..4).is_some_and(|word| word.eq_ignore_ascii_case("else"));
-        let or_else = match is_else {
-            true => {
-                self.at += 4;
-                self.branch()
-            }
-            false => {
-                self.at = saved;
-                Vec::new()
-            }
-        };
-        Body::If { condition, then, or_else }
+        Ok((condition, self.branch()))
     }
 
     /// Parses a block, or one statement.
@@ -483,9 +561,11 @@ impl<'t> Reader<'t> {
             self.at += 1;
             return self.block();
         }
-        if self.rest().is_empty() || self.depth == DEPTH_MAX {
-            self.at = self.text.len();
+        if self.rest().is_empty() {
             return Vec::new();
+        }
+        if self.depth == DEPTH_MAX {
+            return self.too_deep();
         }
         self.depth += 1;
         let line = self.line();
@@ -552,83 +632,4 @@ fn property_end(line: &str) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn bodies(text: &str) -> Vec<Body> {
-        parse(text).into_iter().map(|statement| statement.body).collect()
-    }
-
-    #[test]
-    fn filters_may_have_statements_in_braces() {
-        let text = ":programname, startswith, \"ha\" {\n  /var/log/ha.log\n  stop\n}\n\
-                    mail.* { action(type=\"omfile\" file=\"/m\") }\n*.* /x{y}\n\
-                    $FileOwner root # who\n";
-        let bodies = bodies(text);
-        let Body::Block { filter, inside } = &bodies[0] else { panic!("{bodies:?}") };
-        assert_eq!(filter, ":programname, startswith, \"ha\"");
-        assert!(matches!(inside[0].body, Body::Filter { .. }) && inside[1].body == Body::Stop);
-        let Body::Block { filter, inside } = &bodies[1] else { panic!("{bodies:?}") };
-        assert!(filter == "mail.*" && matches!(inside[0].body, Body::Object(_)));
-        assert!(matches!(&bodies[2], Body::Filter { actions, .. } if actions == &["/x{y}"]));
-        assert_eq!(bodies[3], Body::Directive("fileowner".into(), "root".into()));
-    }
-
-    #[test]
-    fn old_lines_are_read() {
-        let text = "# a comment\n$ModLoad imudp\nauth,authpriv.*\t-/var/log/auth.log\n& stop\n\
-                    :msg, !contains, \"a \\\" b\"  /x;T\n*.* @@hub:514\n";
-        let filter = |filter: &str, actions: &[&str]| Body::Filter {
-            filter: filter.into(),
-            actions: actions.iter().map(|action| (*action).to_string()).collect(),
-        };
-        assert_eq!(
-            bodies(text),
-            [
-                Body::Directive("modload".into(), "imudp".into()),
-                filter("auth,authpriv.*", &["-/var/log/auth.log", "stop"]),
-                filter(":msg, !contains, \"a \\\" b\"", &["/x;T"]),
-                filter("*.*", &["@@hub:514"]),
-            ]
-        );
-    }
-
-    #[test]
-    fn rainerscript_is_read() {
-        let text = "module(load=\"imtcp\" MaxSessions='5') /* x\n*/ ruleset(name=\"r\") {\n\
-                    if $msg contains 'then' and ($x == 1) then { action(type=\"omfile\"\n\
-                    file=\"/x\") stop } else call other\n}\n\
-                    template(name=\"t\" type=\"string\" string=\"%msg%\\n\")";
-        let all = bodies(text);
-        let Body::Object(module) = &all[0] else { panic!() };
-        assert_eq!((module.get("load"), module.get("maxsessions")), ("imtcp", "5"));
-        let Body::Object(ruleset) = &all[1] else { panic!() };
-        let Body::If { condition, then, or_else } = &ruleset.inside[0].body else { panic!() };
-        assert_eq!(condition, "$msg contains 'then' and ($x == 1)");
-        assert_eq!((then.len(), ruleset.inside[0].line), (2, 3));
-        assert_eq!(then[1].body, Body::Stop);
-        assert_eq!(or_else[0].body, Body::Call("other".into()));
-        let Body::Object(template) = &all[2] else { panic!() };
-        assert_eq!(template.get("string"), "%msg%\n");
-    }
-
-    #[test]
-    fn blocks_have_a_bound() {
-        parse(&"if 1 then {".repeat(10_000));
-        parse(&"if 1 then ".repeat(10_000));
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_it_panic(
-            text in concat!(
-                "(if|then|else|stop|call|action|[(){}\"'=$&~:, é\n#]",
-                "|\\\\|\\[|\\]|\\*\\.\\*){0,40}",
-            ),
-        ) {
-            parse(&text);
-        }
-    }
-}
+mod tests;

@@ -301,6 +301,10 @@ fn clock(
     };
     let form = match (range, options) {
         ("", [] | ["date-rfc3164"]) => "%b %e %H:%M:%S",
+        ("1:3", [] | ["date-rfc3164"]) => "%b",
+        ("1:6", [] | ["date-rfc3164"]) => "%b %e",
+        ("8:12", [] | ["date-rfc3164"]) => "%H:%M",
+        ("8:15", [] | ["date-rfc3164"]) => "%H:%M:%S",
         ("", ["date-rfc3164-buggyday"]) => "%b %d %H:%M:%S",
         // As a whole it is written without a form.
         ("", ["date-rfc3339"]) => "",
@@ -340,7 +344,10 @@ fn field_of(name: &str) -> Option<&'static str> {
 
 /// The equivalent of a property in a format.
 fn field(name: &str, range: &str, options: &[&str]) -> Option<String> {
-    let style = match options.iter().find(|option| !option.starts_with("date-")) {
+    let mut styles = options.iter().filter(|option| !option.starts_with("date-"));
+    let style = match styles.next() {
+        // Of two, only one could be kept.
+        Some(_) if styles.next().is_some() => return None,
         None => "",
         Some(&("json" | "jsonf")) => ":json",
         Some(&"csv") => ":csv",
@@ -406,6 +413,7 @@ mod tests {
         }
         for (text, what) in [
             ("%uuid%\\n", "%uuid%"),
+            ("%hostname:::csv,uppercase%\\n", "%hostname:::csv,uppercase%"),
             ("%msg:R,ERE,1,FIELD:a(b)--end%\\n", "%msg:R,ERE,1,FIELD:a(b)--end%"),
             ("%msg:1:80%\\n", "%msg:1:80%"),
             ("a \"b %msg:::json%\"", "a JSON value in a longer text"),

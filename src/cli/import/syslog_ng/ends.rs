@@ -1,6 +1,6 @@
 //! syslog-ng's source and destination drivers as inputs and outputs.
 
-use super::macros;
+use super::macros::{self, Sets};
 use super::syntax::Call;
 use crate::cli::import::document::{Document, Table, quoted};
 use crate::cli::import::rsyslog::source::by_fingerprint;
@@ -58,12 +58,18 @@ const NEEDLESS: [&str; 48] = [
     "suppress",
 ];
 
+/// The templates of messages that go to other hosts.
+const RFC_3164: &str = "<$PRI>$DATE $HOST $MSGHDR$MSG\n";
+const RFC_5424: &str = "<$PRI>1 $ISODATE $HOST $PROGRAM $PID $MSGID $SDATA $MSG\n";
+
 /// What the destinations need to know of the rest.
 pub(super) struct Around<'a> {
     /// The templates by name.
     pub(super) templates: &'a std::collections::BTreeMap<String, String>,
     /// The global options.
     pub(super) options: &'a Call,
+    /// What rewrite rules before it have set.
+    pub(super) sets: &'a Sets,
 }
 
 /// How a network driver transports messages.
@@ -197,7 +203,8 @@ pub(super) fn destination(call: &Call, around: &Around<'_>) -> Result<Table, Str
             format(&mut table, call, around, "$DATE $HOST $MSGHDR$MSG\n")?;
         }
         "file" => {
-            let name = macros::file_name(first)
+            let first = macros::with_sets(first, around.sets)?;
+            let name = macros::file_name(&first)
                 .map_err(|what| format!("the file's name has {what}: write file = \"…\""))?;
             table.text("file", &name);
             if has_time(&name) {
@@ -224,7 +231,9 @@ pub(super) fn destination(call: &Call, around: &Around<'_>) -> Result<Table, Str
             if transport == "tls" {
                 table.raw("tls", tls(call, "ca", false)?);
             }
-            if call.get("template").is_empty() {
+            if !around.sets.is_empty() {
+                format(&mut table, call, around, if is_new { RFC_5424 } else { RFC_3164 })?;
+            } else if call.get("template").is_empty() {
                 table.text("format", if is_new { "rfc5424" } else { "rfc3164" });
             } else {
                 format(&mut table, call, around, "")?;
@@ -266,6 +275,7 @@ fn format(
         (_, Some(text)) => text.clone(),
         (text, None) => text.to_string(),
     };
+    let text = macros::with_sets(&text, around.sets)?;
     let made = macros::format(&text)
         .map_err(|what| format!("the template has {what}: choose a `format`"))?;
     table.text("format", &made);

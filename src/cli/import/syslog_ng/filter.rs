@@ -156,9 +156,9 @@ fn compared(name: &str, words: Vec<String>, options: &[(String, String)]) -> Res
         "program" => Property::Field("app"),
         "host" => Property::Field("host"),
         "netmask" | "netmask6" => Property::Field("source"),
-        "message" => Property::Message,
+        "message" => Property::Field("message"),
         "match" => match all("value").first().map(|value| value.trim_start_matches('$')) {
-            None | Some("MESSAGE" | "MSG") => Property::Message,
+            None | Some("MESSAGE" | "MSG") => Property::Field("message"),
             Some("PROGRAM") => Property::Field("app"),
             Some("HOST") => Property::Field("host"),
             Some("PID") => Property::Field("procid"),
@@ -222,7 +222,7 @@ mod tests {
             ("netmask(10.0.0.0/8)", "[[(\"source\", [\"10.0.0.0/8\"])]]"),
             (
                 "match(\"failed\" value(\"MESSAGE\") flags(ignore-case))",
-                "[[(\"match\", [\"(?i:failed)\"])]]",
+                "[[(\"message\", [\"~(?i)failed\"])]]",
             ),
             ("program(a type(string)) or program(b type(string))", "[[(\"app\", [\"a\", \"b\"])]]"),
         ] {

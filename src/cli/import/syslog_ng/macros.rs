@@ -50,6 +50,7 @@ fn in_format(name: &str) -> Option<String> {
                 "PRI" => "{pri}",
                 "SOURCEIP" => "{source}",
                 "RAWMSG" => "{line}",
+                "SDATA" => "{sd}",
                 _ => return None,
             }
             .to_string(),
@@ -85,6 +86,38 @@ fn replaced(
     Ok(out + &plain(rest))
 }
 
+/// What rewrite rules have set, by the names of macros.
+pub(super) type Sets = Vec<(String, String)>;
+
+/// A text in which what was set stands in the place of its macros; the error is a macro that is
+/// made of several others.
+pub(super) fn with_sets(text: &str, sets: &Sets) -> Result<String, String> {
+    if sets.is_empty() {
+        return Ok(text.to_string());
+    }
+    let plain = |plain: &str| if plain == "$" { "$$".into() } else { plain.to_string() };
+    let header = sets.iter().find(|(set, _)| ["PROGRAM", "PID"].contains(&set.as_str()));
+    if let Some((set, _)) = header
+        && text.contains("MSGHDR")
+    {
+        return Err(format!("the macro $MSGHDR, of which a rule sets {set}"));
+    }
+    replaced(text, plain, |name| {
+        let name = full_name(name);
+        let set = sets.iter().find(|(set, _)| set == name);
+        Some(set.map_or_else(|| format!("${{{name}}}"), |(_, text)| text.clone()))
+    })
+}
+
+/// The name of a macro that has several.
+pub(super) fn full_name(name: &str) -> &str {
+    match name {
+        "MSG" | "MSGONLY" => "MESSAGE",
+        "FULLHOST" => "HOST",
+        name => name,
+    }
+}
+
 /// The name of a file; the error is what cannot be expressed.
 pub(super) fn file_name(text: &str) -> Result<String, String> {
     if text.replace("${", "").contains('{') {
@@ -112,6 +145,17 @@ pub(super) fn format(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_rule_sets_stands_in_the_place_of_its_macros() {
+        let sets =
+            vec![("HOST".into(), "web 1".into()), ("MESSAGE".into(), "x: ${MESSAGE}".into())];
+        let with = |text| with_sets(text, &sets);
+        assert_eq!(with("$HOST $$ ${MSG}%\n").as_deref(), Ok("web 1 $$ x: ${MESSAGE}%\n"));
+        assert_eq!(with("$DATE $MSGHDR").as_deref(), Ok("${DATE} ${MSGHDR}"));
+        let sets = vec![("PID".into(), "1".into())];
+        assert!(with_sets("$MSGHDR$MSG", &sets).is_err());
+    }
 
     #[test]
     fn macros_have_an_equivalent_or_are_named() {

@@ -3,16 +3,22 @@
 //! A message goes through every log path whose source and filters it passes, unless an earlier one
 //! with `flags(final)` had it. So for each source there is what later paths still get.
 
+mod path;
+
 use std::collections::BTreeMap;
 
 use super::ends::{self, Around};
 use super::filter::{self, Filters};
+use super::macros::Sets;
 use super::merge::Merged;
-use super::syntax::{Call, Statement, Token};
+use super::syntax::{Call, Statement};
 use crate::cli::import::document::{Document, Table};
 use crate::cli::import::refusal;
-use crate::cli::import::rsyslog::condition::{self, Part, Parts};
+use crate::cli::import::rsyslog::condition::{self, Parts};
 use crate::cli::import::rsyslog::select;
+
+/// A driver of a destination: its key, its call, and what rewrite rules before it have set.
+type Driver = (String, Call, Sets);
 
 /// Messages: of these nodes, those in these parts.
 type Taken = (Vec<String>, Parts);
@@ -31,7 +37,11 @@ struct Mapper<'d> {
     /// What later log paths get of each source.
     rests: BTreeMap<String, Parts>,
     /// What each driver of a destination gets, in the order of their first use.
-    uses: Vec<(String, Call, Vec<Taken>)>,
+    uses: Vec<(Driver, Vec<Taken>)>,
+    /// The rewrite rules by name.
+    rewrites: BTreeMap<String, Vec<Call>>,
+    /// What no log path has had of each source.
+    unmatched: BTreeMap<String, Parts>,
 }
 
 /// Converts all statements to nodes.
@@ -47,12 +57,17 @@ pub(super) fn all(merged: Merged, statements: &[Statement], document: &mut Docum
         nodes: BTreeMap::new(),
         rests: BTreeMap::new(),
         uses: Vec::new(),
+        rewrites: BTreeMap::new(),
+        unmatched: BTreeMap::new(),
     };
     for statement in statements {
         mapper.define(statement);
     }
-    for statement in statements.iter().filter(|statement| statement.kind == "log") {
-        mapper.log(statement);
+    let logs = statements.iter().filter(|statement| statement.kind == "log");
+    let (fallbacks, logs): (Vec<_>, Vec<_>) =
+        logs.partition(|log| path::has_flag(&log.body, "fallback"));
+    for log in logs.into_iter().chain(fallbacks) {
+        mapper.log(log, statements);
     }
     mapper.outputs();
     mapper.note_hosts();
@@ -90,11 +105,7 @@ impl Mapper<'_> {
             "@include" => {
                 self.leave(*line, &format!("@include {name}"), "there is no such file");
             }
-            "rewrite" => self.leave(
-                *line,
-                &format!("rewrite {name}"),
-                "lines stay as they are: a `format`, or a filter with `run`",
-            ),
+            "rewrite" => drop(self.rewrites.insert(name.clone(), body.clone())),
             "parser" => self.leave(
                 *line,
                 &format!("parser {name}"),
@@ -165,43 +176,6 @@ impl Mapper<'_> {
         }
     }
 
-    fn log(&mut self, statement: &Statement) {
-        let (mut sources, mut passes) = (Vec::new(), Ok(Part::all()));
-        let (mut destinations, mut is_final) = (Vec::new(), false);
-        for item in &statement.body {
-            match item.name.as_str() {
-                "source" => sources.extend(self.source_of(item)),
-                "filter" => match self.filter(item) {
-                    Ok(parts) => passes = passes.and_then(|all| condition::and(&all, &parts)),
-                    Err(what) => {
-                        let what = format!("filter: {what}");
-                        let instead = "a filter with selectors; this log path is left out";
-                        return self.leave(item.line, &what, instead);
-                    }
-                },
-                "destination" => destinations.push(item.clone()),
-                "flags" => {
-                    is_final |= item.words.iter().any(|flag| flag == "final");
-                    let known = ["final", "flow-control"];
-                    for flag in item.words.iter().filter(|flag| !known.contains(&flag.as_str())) {
-                        self.leave(item.line, &format!("flags({flag})"), "filters with selectors");
-                    }
-                }
-                name => {
-                    let what = format!("{name} in a log path");
-                    self.leave(item.line, &what, "a filter with `run`, or selectors");
-                }
-            }
-        }
-        let Ok(passes) = passes else {
-            return self.leave(statement.line, "a log path", "its filters have too many parts");
-        };
-        let taken = self.take(&sources, &passes, is_final, statement.line);
-        for destination in destinations {
-            self.use_destination(&destination, &taken);
-        }
-    }
-
     /// The name of a source, which a log path may also define itself.
     fn source_of(&mut self, item: &Call) -> Vec<String> {
         if !item.inside.is_empty() {
@@ -222,41 +196,15 @@ impl Mapper<'_> {
         found
     }
 
-    fn filter(&self, item: &Call) -> Result<Parts, String> {
-        let sign = |text: &str| Token { text: text.into(), quoted: false, line: item.line };
-        let mut all: Option<Parts> = None;
-        for name in &item.words {
-            let tokens = [sign("filter"), sign("("), sign(name), sign(")")];
-            let parts = filter::parts(&tokens, &self.filters, 0)?;
-            all = Some(match all {
-                Some(all) => condition::and(&all, &parts)?,
-                None => parts,
-            });
-        }
-        all.ok_or_else(|| "one that is defined in a log path: give it a name".into())
-    }
-
-    /// What a log path takes of its sources, grouped where that is the same.
-    fn take(
-        &mut self,
-        sources: &[String],
-        passes: &Parts,
-        is_final: bool,
-        line: usize,
-    ) -> Vec<Taken> {
+    /// What of its sources a log path gives to a destination, grouped where that is the same.
+    fn take(&mut self, from: &[(String, Parts)], passes: &Parts, line: usize) -> Vec<Taken> {
         let mut groups: Vec<Taken> = Vec::new();
-        for name in sources {
-            let rest = self.rests.get(name).cloned().unwrap_or_else(Part::all);
+        for (name, rest) in from {
             let nodes = self.nodes.get(name).cloned().unwrap_or_default();
-            let taken = condition::and(&rest, passes);
-            let left = condition::not(passes).and_then(|others| condition::and(&rest, &others));
-            let (Ok(taken), Ok(left)) = (taken, left) else {
+            let Ok(taken) = condition::and(rest, passes) else {
                 self.leave(line, "a log path", "its filters have too many parts");
                 continue;
             };
-            if is_final {
-                self.rests.insert(name.clone(), left);
-            }
             if taken.is_empty() || nodes.is_empty() {
                 continue;
             }
@@ -268,7 +216,7 @@ impl Mapper<'_> {
         groups
     }
 
-    fn use_destination(&mut self, item: &Call, taken: &[Taken]) {
+    fn use_destination(&mut self, item: &Call, sets: &Sets, taken: &[Taken]) {
         let mut drivers = Vec::new();
         if item.inside.is_empty() {
             for name in &item.words {
@@ -288,17 +236,19 @@ impl Mapper<'_> {
             drivers.extend(own.map(|(at, call)| (format!("line-{}/{at}", item.line), call)));
         }
         for (key, driver) in drivers {
-            match self.uses.iter_mut().find(|(known, ..)| *known == key) {
-                Some((_, _, all)) => all.extend(taken.iter().cloned()),
-                None => self.uses.push((key, driver, taken.to_vec())),
+            let is_it =
+                |((known, _, set), _): &&mut (Driver, Vec<Taken>)| *known == key && set == sets;
+            match self.uses.iter_mut().find(is_it) {
+                Some((_, all)) => all.extend(taken.iter().cloned()),
+                None => self.uses.push(((key, driver, sets.clone()), taken.to_vec())),
             }
         }
     }
 
     /// Adds an output for each driver that a log path leads to.
     fn outputs(&mut self) {
-        for (key, driver, taken) in std::mem::take(&mut self.uses) {
-            let around = Around { templates: &self.templates, options: &self.options };
+        for ((key, driver, sets), taken) in std::mem::take(&mut self.uses) {
+            let around = Around { templates: &self.templates, options: &self.options, sets: &sets };
             let mut table = match ends::destination(&driver, &around) {
                 Ok(table) => table,
                 Err(what) => {

@@ -35,7 +35,8 @@ impl Merged {
     fn add(&mut self, file: &Path, root: Option<&Path>, depth: usize) -> Result<(), String> {
         let name = file.display().to_string();
         let bytes = config::read_bytes(file, &name).map_err(|refusal| refusal.to_string())?;
-        let text = String::from_utf8(bytes).map_err(|_| format!("{name}: is not UTF-8"))?;
+        // Comments of old may be in another encoding.
+        let text = String::from_utf8_lossy(&bytes);
         self.files += 1;
         self.places.push((self.lines + 1, name.clone(), 1));
         for (at, line) in text.lines().enumerate() {

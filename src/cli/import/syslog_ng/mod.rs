@@ -1,5 +1,6 @@
 //! Converting syslog-ng's configuration to logweir's: sources, destinations, filters, templates and
-//! log paths; not its rewrite rules, parsers, junctions and the rest of its language.
+//! log paths with their branches, junctions and what `set` rewrites; not its parsers and the rest
+//! of its language.
 
 mod ends;
 mod filter;

@@ -27,6 +27,8 @@ pub(super) struct Call {
     pub(super) words: Vec<String>,
     /// Options, and what else is in parentheses or braces of its own.
     pub(super) inside: Vec<Self>,
+    /// The condition of an `if`, and a filter in braces.
+    pub(super) tokens: Vec<Token>,
     /// True for a name alone, which is a word of what it is in.
     is_bare: bool,
     pub(super) line: usize,
@@ -158,7 +160,9 @@ fn statement(tokens: &[Token], at: &mut usize) -> Result<Statement, String> {
     let inside = tokens[start..end].to_vec();
     *at = end + 1;
     let body = match kind.as_str() {
-        "filter" | "rewrite" | "parser" | "block" => Vec::new(),
+        "filter" | "parser" | "block" => Vec::new(),
+        // Its conditions are no calls.
+        "rewrite" => calls(&inside, &mut 0, 0).unwrap_or_default(),
         _ => calls(&inside, &mut 0, 0)?,
     };
     Ok(Statement { kind, name, body, tokens: inside, line })
@@ -205,6 +209,17 @@ fn call(tokens: &[Token], at: &mut usize, depth: usize) -> Result<Call, String> 
     let name = token.text.to_ascii_lowercase().replace('_', "-");
     *at += 1;
     let mut call = Call { name, line, ..Call::default() };
+    let is = |sign: &str, at: usize| tokens.get(at).is_some_and(|token| token.is(sign));
+    let has_condition = ["if", "elif"].contains(&call.name.as_str()) && is("(", *at);
+    if has_condition || call.name == "filter" && is("{", *at) {
+        let unclosed = || format!("line {line}: a parenthesis is not closed");
+        let end = matching(tokens, *at).ok_or_else(unclosed)?;
+        call.tokens = tokens[*at + 1..end].to_vec();
+        *at = end + 1;
+        if !has_condition || !is("{", *at) {
+            return Ok(call);
+        }
+    }
     let opens = |token: &Token| token.is("(") || token.is("{");
     if !tokens.get(*at).is_some_and(opens) || token.quoted {
         call.words.push(token.text.clone());

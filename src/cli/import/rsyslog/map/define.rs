@@ -43,7 +43,9 @@ impl Mapper<'_> {
                     let text = rest.trim().strip_prefix('"').unwrap_or(rest);
                     let text = text.rfind('"').map_or(text, |end| &text[..end]);
                     let pieces = template::pieces(&text.replace("\\\"", "\""));
-                    self.defaults.templates.insert(name.trim().to_ascii_lowercase(), pieces);
+                    // Of several with one name, rsyslog knows the first.
+                    let name = name.trim().to_ascii_lowercase();
+                    self.defaults.templates.entry(name).or_insert(pieces);
                 }
             }
             "inputtcpserverstreamdrivermode" => self.settings.tls = value == "1",
@@ -69,7 +71,7 @@ impl Mapper<'_> {
             "template" => match template::read(object) {
                 Some(pieces) => {
                     let name = object.get("name").to_ascii_lowercase();
-                    self.defaults.templates.insert(name, pieces);
+                    self.defaults.templates.entry(name).or_insert(pieces);
                 }
                 None => {
                     let at = self.at(line);
@@ -79,7 +81,7 @@ impl Mapper<'_> {
             },
             "ruleset" => {
                 let file = self.file.clone();
-                let name = object.get("name").to_string();
+                let name = object.get("name").to_ascii_lowercase();
                 self.rulesets.insert(name, (file, object.inside.clone()));
             }
             "global" => self.define_globals(object, line),

@@ -50,8 +50,11 @@ impl Mapper<'_> {
             Body::Object(object) if object.kind == "input" => object.clone(),
             Body::Object(object) if object.kind == "module" => {
                 let module = super::directive::module_of(object.get("load"));
+                if !self.loaded.insert(module.clone()) {
+                    return;
+                }
                 let made = source::of_module(&module, object, &self.settings, &at, self.document);
-                return self.add(&module, "", made);
+                return self.add(&module, &Object::default(), made);
             }
             Body::Directive(name, value) => match self.receive_legacy(name, value, &at) {
                 Some(object) => object,
@@ -61,27 +64,53 @@ impl Mapper<'_> {
         };
         for name in source::inputs(&object, &self.settings, &at, self.document) {
             let kind = object.get("type").to_ascii_lowercase();
-            self.add(&kind, object.get("ruleset"), Some(name));
+            self.add(&kind, &object, Some(name));
         }
     }
 
-    fn add(&mut self, module: &str, ruleset: &str, name: Option<String>) {
+    fn add(&mut self, module: &str, object: &Object, name: Option<String>) {
         let Some(name) = name else { return };
-        let ruleset = if ruleset.is_empty() { self.main.as_str() } else { ruleset };
-        let ruleset = if ruleset.eq_ignore_ascii_case(MAIN) { "" } else { ruleset };
+        let theirs = match object.get("name") {
+            "" => module,
+            own => own,
+        };
+        self.input_names.insert(name.clone(), theirs.to_string());
+        let ruleset = match object.get("ruleset") {
+            "" => self.main.to_ascii_lowercase(),
+            own => own.to_ascii_lowercase(),
+        };
+        let ruleset = if ruleset.eq_ignore_ascii_case(MAIN) { String::new() } else { ruleset };
         let module = module.trim_start_matches("im").trim_start_matches('p').to_string();
         self.kinds.insert(name.clone(), module);
-        self.inputs.entry(ruleset.to_string()).or_default().push(name);
+        self.inputs.entry(ruleset).or_default().push(name);
+    }
+
+    /// Gives the inputs of rulesets that do not exist to the main one, as rsyslog does.
+    pub(super) fn adopt(&mut self) {
+        let is_unknown = |ruleset: &&String| {
+            !ruleset.is_empty() && !self.rulesets.contains_key(ruleset.as_str())
+        };
+        let unknown: Vec<_> = self.inputs.keys().filter(is_unknown).cloned().collect();
+        for ruleset in unknown {
+            let inputs = self.inputs.remove(&ruleset).unwrap_or_default();
+            self.document.note(&format!(
+                "There is no ruleset {ruleset}: as in rsyslog, the main one has its inputs."
+            ));
+            self.inputs.entry(String::new()).or_default().extend(inputs);
+        }
     }
 
     /// The input that a directive opens; others set what the next one has.
     fn receive_legacy(&mut self, name: &str, value: &str, at: &str) -> Option<Object> {
         if name == "modload" {
             let module = super::directive::module_of(value);
+            if !self.loaded.insert(module.clone()) {
+                return None;
+            }
             let mut object = Object::default();
             object.keys.insert("interval".into(), self.settings.mark.clone());
             let made = source::of_module(&module, &object, &self.settings, at, self.document);
-            self.add(&module, "", made);
+            self.add(&module, &Object::default(), made);
             return None;
         }
         if let Some((_, module, key)) = PARAMETERS.iter().find(|(known, ..)| *known == name) {
@@ -128,6 +157,12 @@ impl Mapper<'_> {
                 table.texts("from", &of);
                 table.texts("source", &senders);
                 self.document.push(table);
+                let mut names = of.iter().filter_map(|input| self.input_names.get(input));
+                if let Some(first) = names.next().cloned()
+                    && names.all(|other| *other == first)
+                {
+                    self.input_names.insert(name.clone(), first);
+                }
                 others.push(name);
             }
             from = others;
