@@ -102,7 +102,7 @@ fn chains_of_branches_may_be_long_and_say_where_they_end() {
 
 #[test]
 fn behind_braces_an_action_that_goes_on_ends_the_file() {
-    for text in ["if 1 then { /x }\n& stop\n*.* /y\n", "*.* { /x }\n& ~\n", "call r\n& /y\n"] {
+    for text in ["if 1 then {\n/x\n}\n& stop\n*.* /y\n", "*.* {\n/x\n}\n& ~\n", "call r\n& /y\n"] {
         let all = bodies(text);
         assert_eq!(all.last(), Some(&Body::Unknown(BEHIND_BLOCK.into())), "{text}");
     }
