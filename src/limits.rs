@@ -593,7 +593,7 @@ pub const RECORDS_UNANSWERED_MAX: usize = 5;
 pub const RECORDS_REQUEST_MAX: usize = 2 * 1024 * 1024;
 /// Pause before a batch that a broker did not take is sent again.
 pub const RECORDS_RETRY: Duration = Duration::from_millis(100);
-/// The same after an error that somebody has to mend.
+/// The same after an error that somebody has to fix.
 pub const RECORDS_REFUSED_RETRY: Duration = Duration::from_secs(1);
 /// First and longest pause before a partition is asked again that could not be read.
 pub const CONSUMED_RETRY: (Duration, Duration) =

@@ -43,7 +43,7 @@ fn overload(daemon: &Daemon) -> u64 {
 #[test]
 fn a_stalled_process_is_named_with_its_cause_and_remembered_through_a_kill() {
     let mut daemon = Daemon::start(STALLED);
-    assert_eq!(stdout(&losses(&daemon, &[])), "nothing was lost\n");
+    assert_eq!(stdout(&losses(&daemon, &[])), "nothing was lost here\n");
     let lost = overload(&daemon);
     daemon.wait_log("mobile: dropping");
     let node = daemon.node("mobile");
@@ -65,7 +65,7 @@ fn a_stalled_process_is_named_with_its_cause_and_remembered_through_a_kill() {
     let before: serde_json::Value = serde_json::from_str(said.trim()).unwrap();
     assert_eq!((&before["node"], &before["cause"]), (&"mobile".into(), &"queue_full".into()));
     assert_eq!(before["ended"], true, "{said}");
-    assert_eq!(stdout(&losses(&daemon, &["--until", "1h"])), "nothing was lost\n");
+    assert_eq!(stdout(&losses(&daemon, &["--until", "1h"])), "nothing was lost here\n");
     let refused = losses(&daemon, &["--since", "noon"]);
     assert_eq!(refused.status.code(), Some(2));
 }

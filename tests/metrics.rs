@@ -223,7 +223,7 @@ fn health_is_red_while_a_process_is_in_a_crash_loop_and_says_so() {
     );
     let said =
         wait_for("red", || Some(get(port, "/healthz")).filter(|said| said.contains(" 503 ")));
-    let why = "bad: its process is in a crash loop: the process exited with 1; mend the command\n";
+    let why = "bad: its process is in a crash loop: the process exited with 1; fix the command\n";
     assert!(said.ends_with(why), "{said}");
     let good = "#daemon\n[output.all]\nfile = \"{dir}/all\"\n";
     daemon.write_config(&format!("metrics = \"127.0.0.1:{port}\"\n{good}"));

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use jiff::Zoned;
-use jiff::civil::Time;
+use jiff::civil::{DateTime, Time};
+use jiff::{Timestamp, Zoned};
 
 use super::control::Daemon;
 use super::spool::time;
@@ -21,8 +21,8 @@ use crate::printable::printable;
 pub struct Args {
     #[command(flatten)]
     daemon: Daemon,
-    /// Only what was lost from this time on: 10:00 (today), "2026-11-23 08:00" (UTC), or 2h ago
-    #[arg(long, value_name = "T", value_parser = point)]
+    /// Only what was lost from this time on: 10:00 (today), "2026-11-23 08:00" (local), or 2h
+    #[arg(long, value_name = "T", value_parser = past)]
     since: Option<SystemTime>,
     /// Only what was lost before this time
     #[arg(long, value_name = "T", value_parser = point)]
@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         text.push('\n');
     }
     if text.is_empty() && !args.json {
-        text.push_str("nothing was lost\n");
+        text.push_str("nothing was lost here\n");
     }
     super::print(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
@@ -73,16 +73,38 @@ pub(super) fn line(record: &Record) -> String {
     printable(&line).into_owned()
 }
 
-/// Parses a point in time. A time without a date is today's, in the host's zone.
+/// Parses a point in time. Without a zone it is in the host's, as what is shown is; without a date
+/// it is today's.
 pub(super) fn point(text: &str) -> Result<SystemTime, String> {
-    let today = || {
-        let time: Time = text.trim().parse().ok()?;
-        let at = Zoned::now().date().to_datetime(time);
-        Some(SystemTime::from(at.to_zoned(Zoned::now().time_zone().clone()).ok()?.timestamp()))
+    let text = text.trim();
+    let now = Zoned::now();
+    let civil = || match text.contains('-') {
+        true => text.parse::<DateTime>().ok(),
+        false => Some(now.date().to_datetime(text.parse::<Time>().ok()?)),
     };
-    match text.contains(':').then(today).flatten() {
-        Some(at) => Ok(at),
-        None => time::parse(text).map_err(|error| format!("{error}; or 10:00 for today's")),
+    if text.parse::<Timestamp>().is_err()
+        && let Some(civil) = text.contains(':').then(civil).flatten()
+    {
+        let at = civil.to_zoned(now.time_zone().clone()).map_err(|error| error.to_string())?;
+        return Ok(at.timestamp().into());
+    }
+    time::ago_or_stamp(text).ok_or_else(|| {
+        "write 10:00 for today's, \"2026-11-23 08:00\" in the host's zone, 2026-11-23T08:00:00Z, \
+         or 2h for two hours ago"
+            .into()
+    })
+}
+
+/// The time since which something is to be shown, checked: it must have come.
+pub(super) fn past(text: &str) -> Result<SystemTime, String> {
+    let at = point(text)?;
+    match at > SystemTime::now() {
+        true if text.contains('-') => Err("that time has not come yet".into()),
+        true => Err(format!(
+            "{text} has not come yet today: write the date, as in \"2026-11-23 {}\"",
+            text.trim()
+        )),
+        false => Ok(at),
     }
 }
 
@@ -106,6 +128,23 @@ mod tests {
         assert_eq!(at.date(), Zoned::now().date());
         let exact = Timestamp::try_from(point("2026-11-23T08:00:00Z").unwrap()).unwrap();
         assert_eq!(exact.as_second(), 1_795_420_800);
-        assert!(point("noon").unwrap_err().ends_with("10:00 for today's"));
+        assert!(point("2h").unwrap() > point("3h").unwrap());
+        for text in ["noon", "-2h", "2026-13-01 08:00", ""] {
+            assert!(point(text).unwrap_err().starts_with("write 10:00 for today's"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_with_a_date_is_of_that_day_in_the_zone_in_which_times_are_shown() {
+        let at = point("2026-11-23 08:00").unwrap();
+        let shown = zoned(seconds(at)).strftime("%F %T").to_string();
+        assert_eq!(shown, "2026-11-23 08:00:00");
+        assert_eq!(point("2026-11-23T08:00").unwrap(), at);
+    }
+
+    #[test]
+    fn what_begins_tomorrow_is_refused_with_what_to_write() {
+        assert!(past("2h").is_ok());
+        assert_eq!(past("9999-01-01 08:00").unwrap_err(), "that time has not come yet");
     }
 }

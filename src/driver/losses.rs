@@ -126,9 +126,10 @@ fn line(record: &Record) -> String {
     let count = amount(*count, unit);
     let (from, to) = (time(*began), time(*last));
     match (record.ended, from == to) {
-        (true, true) => format!("{node}: no longer {verb}: {count} ({cause}) at {from}"),
+        // Whether the cause is gone as well is not known: there may be nothing to lose just now.
+        (true, true) => format!("{node}: nothing more since {to}; {count} then ({cause})"),
         (true, false) => {
-            format!("{node}: no longer {verb}: {count} ({cause}) from {from} to {to}")
+            format!("{node}: nothing more since {to}; {count} from {from} on ({cause})")
         }
         (false, true) => format!("{node}: {verb} ({cause}, {count}): {why}"),
         (false, false) => format!("{node}: {verb} since {from} ({cause}, {count}): {why}"),
@@ -237,7 +238,7 @@ mod tests {
         let to = time(record.last);
         assert_eq!(
             line(&record),
-            format!("mobile: no longer dropping: 206,735 lines (queue_full) from {began} to {to}")
+            format!("mobile: nothing more since {to}; 206,735 lines from {began} on (queue_full)")
         );
         record = Record { ended: false, last: record.began, count: 1, ..record };
         assert!(line(&record).starts_with("mobile: dropping (queue_full, 1 line): the process"));

@@ -359,7 +359,7 @@ impl Engine {
         }
     }
 
-    /// Peers that wait to be tried again are tried at once: something may have been mended.
+    /// Peers that wait to be tried again are tried at once: something may have been fixed.
     pub fn retry_connections(&mut self, now: Mono) {
         self.cx.now = now;
         for id in self.graph.ids() {

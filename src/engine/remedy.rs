@@ -22,7 +22,7 @@ pub fn of_loss(node: &NodeStatus, cause: Cause) -> String {
             "they are longer than `max_line` or `max_message`; raise it, or shorten them".into()
         }
         Cause::Sequence => "they were lost before they came here; look at the senders' drops and \
-                            the network's, and see logweir-loss(1)"
+                            the network's, and see `logweir loss` in logweir(1)"
             .into(),
     }
 }
@@ -32,7 +32,7 @@ fn of_drop(node: &NodeStatus, reason: Reason) -> String {
         Reason::QueueFull => of_full_queue(node),
         Reason::ChildGone => of_missing_child(node),
         Reason::Rate => "there are more than `rate` allows; raise it if they are wanted".into(),
-        Reason::DiskError => format!("{}; free or mend the disk", error(node)),
+        Reason::DiskError => format!("{}; free space on the disk or repair it", error(node)),
         Reason::SendError => format!("{}; look at the receiver and the network", error(node)),
         Reason::SpoolFull => of_full_spool(node),
         Reason::Damaged => "segments are damaged; see `logweir spool verify`".into(),
@@ -55,7 +55,7 @@ fn error(node: &NodeStatus) -> String {
 /// Why a queue is full: its reader, or the memory that all queues share.
 fn of_full_queue(node: &NodeStatus) -> String {
     if node.queue.is_some_and(|queue| queue.used < queue.limit / 2) {
-        return "the memory of all queues together is used up; raise `daemon.memory`, or mend the \
+        return "the memory of all queues together is used up; raise `daemon.memory`, or fix the \
                 node with the fullest queue"
             .into();
     }
@@ -101,7 +101,7 @@ pub fn stalled(node: &NodeStatus) -> Option<String> {
         return Some(of_missing_child(node));
     }
     if let Some(error) = &node.error {
-        return Some(format!("{error}; free or mend the disk"));
+        return Some(format!("{error}; free space on the disk or repair it"));
     }
     let seconds = node.stuck_seconds.filter(|seconds| *seconds >= STALLED)?;
     let (what, verb, remedy) = reading(node);
@@ -130,14 +130,14 @@ pub(super) fn of_missing_peer(node: &NodeStatus) -> String {
         true => "its lines wait in the spool",
         false => "its lines wait in the queue, and a spool would keep more of them",
     };
-    format!("mend the peer or the way to it; {wait}")
+    format!("fix the peer or the network path to it; {wait}")
 }
 
 /// What to do about a node's error.
 pub(super) fn of_error(node: &NodeStatus) -> &'static str {
     match node.kind.as_str() {
-        "input" => "mend that; it goes on by itself",
-        _ => "free or mend the disk; its lines wait in the queue until that is full",
+        "input" => "fix that; it continues by itself",
+        _ => "free space on the disk or repair it; its lines wait in the queue until that is full",
     }
 }
 
@@ -153,14 +153,14 @@ pub(super) fn of_missing_child(node: &NodeStatus) -> String {
     let end = node.children.iter().find_map(|child| child.last_end.as_deref());
     let last = node.stderr.last().map(|complaint| format!("; its last words: {}", complaint.text));
     let (end, last) = (end.unwrap_or("has not been started yet"), last.unwrap_or_default());
-    format!("the process {end}{last}; mend the command")
+    format!("the process {end}{last}; fix the command")
 }
 
 /// What to do about a spool that fills up.
 pub(super) fn of_filling_spool(node: &NodeStatus) -> String {
     match slowest(node) {
         Some(reader) => format!(
-            "{} lags {}; mend what it sends to, or raise `max_size`",
+            "{} lags {}; fix what it sends to, or raise `max_size`",
             reader.name,
             amount(reader.lag_lines, "lines")
         ),
@@ -176,12 +176,12 @@ fn slowest(node: &NodeStatus) -> Option<&ReaderStatus> {
 
 fn of_full_spool(node: &NodeStatus) -> String {
     let Some(slowest) = slowest(node) else {
-        return "the spool dropped them before they were read, for want of room, for their age or \
-                by hand; mend what its reader sends to, or raise `max_size` or `max_age`"
+        return "the spool dropped them before they were read: it was full, they were too old, or \
+                they were trimmed; fix what its reader sends to, or raise `max_size` or `max_age`"
             .into();
     };
     format!(
-        "the spool is full because {} lags {} lines; mend what it sends to, or raise `max_size`",
+        "the spool is full because {} lags {} lines; fix what it sends to, or raise `max_size`",
         slowest.name, slowest.lag_lines
     )
 }
@@ -221,7 +221,7 @@ mod tests {
                 "the process has read nothing for 44 s; ",
             ),
             (process("running"), "the process is too slow for these lines; raise `workers`"),
-            (crashed, "the process exited with 3; its last words: no such table; mend"),
+            (crashed, "the process exited with 3; its last words: no such table; fix"),
             (
                 NodeStatus { stuck_seconds: Some(0.4), ..process("running") },
                 "the process has read nothing for 0.4 s; if that lasts, end it, and it is started \
@@ -230,7 +230,7 @@ mod tests {
             (NodeStatus { stuck_seconds: stuck, ..full() }, "the disk has taken nothing for 44 s"),
             (
                 NodeStatus { stuck_seconds: stuck, error: Some("No space".into()), ..full() },
-                "No space; free or mend the disk",
+                "No space; free space on the disk or repair it",
             ),
             (full(), "the disk is too slow"),
             (

@@ -227,6 +227,11 @@ impl SpoolStatus {
     pub fn lines(&self) -> u64 {
         self.next.saturating_sub(self.oldest)
     }
+
+    /// Lines that a reader has in memory and the spool, being full, no longer holds.
+    pub fn only_in_memory(&self, reader: &ReaderStatus) -> u64 {
+        self.oldest.saturating_sub(reader.position).saturating_sub(reader.dropped_lines)
+    }
 }
 
 /// A reader of a spool.

@@ -89,7 +89,7 @@ pub fn of(node: &NodeStatus, stuck_after: f64) -> Vec<Trouble> {
     }
     troubles.extend(spool(node));
     if node.paused {
-        let remedy = "a queue behind it with when_full = \"block\" is full; mend what reads that";
+        let remedy = "a queue behind it with when_full = \"block\" is full; fix what reads that";
         troubles.push(Trouble::new(Level::Warning, "paused", remedy));
     }
     if node.lines_in >= UNSELECTED && node.not_selected == node.lines_in {
@@ -152,7 +152,16 @@ fn spool(node: &NodeStatus) -> Vec<Trouble> {
         let what = format!("{name} lags {lines}, {lag_seconds:.0} s");
         let gone = reader.dropped_lines;
         let (what, remedy) = match gone {
-            0 => (what, format!("nothing is lost yet; look at {name} and at what it sends to")),
+            0 => match spool.only_in_memory(reader) {
+                0 => (what, format!("nothing is lost yet; look at {name} and at what it sends to")),
+                held => (
+                    format!("{what}, of which {} are only in memory", amount(held, "lines")),
+                    format!(
+                        "the spool was full: a restart loses them; look at {name} and at what it \
+                         sends to, or raise `max_size`"
+                    ),
+                ),
+            },
             // The ledger counts them when the reader comes to them.
             _ => (
                 format!("{what}, of which {} are dropped already", amount(gone, "lines")),
@@ -225,12 +234,14 @@ mod tests {
         assert_eq!(level, Level::Warning);
         assert_eq!(
             text,
-            "hub:2514: Connection refused: mend the peer or the way to it; its lines wait in the \
-             queue, and a spool would keep more of them"
+            "hub:2514: Connection refused: fix the peer or the network path to it; its lines wait \
+             in the queue, and a spool would keep more of them"
         );
         let (level, text) = only(&forward(lane(61, false), true));
         assert_eq!(level, Level::Unhealthy);
-        assert!(text.ends_with("mend the peer or the way to it; its lines wait in the spool"));
+        assert!(
+            text.ends_with("fix the peer or the network path to it; its lines wait in the spool")
+        );
         assert_eq!(only(&forward(lane(1, true), false)).0, Level::Unhealthy);
     }
 
@@ -241,7 +252,7 @@ mod tests {
             let child = ChildStatus { state: state.into(), last_end, ..ChildStatus::default() };
             NodeStatus { children: vec![child], ..node() }
         };
-        let looping = "its process is in a crash loop: the process exited with 3; mend the command";
+        let looping = "its process is in a crash loop: the process exited with 3; fix the command";
         assert_eq!(only(&process("crash-loop")), (Level::Unhealthy, looping.into()));
         assert_eq!(only(&process("waiting")).0, Level::Warning);
         assert_eq!(said(&process("running")), []);
@@ -282,7 +293,7 @@ mod tests {
         };
         let texts = said(&NodeStatus { spool: Some(spool.clone()), ..node() });
         assert!(texts[0].1.starts_with("hub lags 2,000 lines, 42 s: nothing is lost"), "{texts:?}");
-        let full = "the spool is 80 % full: hub lags 2,000 lines; mend what it sends to";
+        let full = "the spool is 80 % full: hub lags 2,000 lines; fix what it sends to";
         assert!(texts[1].1.starts_with(full), "{texts:?}");
         let mut dropped = spool.clone();
         dropped.readers[0].dropped_lines = 1500;

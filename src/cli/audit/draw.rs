@@ -58,11 +58,18 @@ pub(super) fn draw<'w>(
     }
 }
 
-/// The last line: how many windows add up.
-pub(super) fn summary(text: &mut String, all: usize, bad: usize) {
+/// The last line: how many windows add up, and in how many lines were dropped all the same.
+pub(super) fn summary(text: &mut String, all: usize, bad: usize, dropping: usize) {
+    let windows =
+        |count: usize| if count == 1 { "1 window".into() } else { format!("{count} windows") };
     let _ = match bad {
-        0 => writeln!(text, "{all} windows; every closed one adds up"),
-        _ => writeln!(text, "{all} windows; {bad} do not add up"),
+        0 => write!(text, "{}; every closed one adds up", windows(all)),
+        1 => write!(text, "{}; 1 does not add up", windows(all)),
+        _ => write!(text, "{}; {bad} do not add up", windows(all)),
+    };
+    let _ = match dropping {
+        0 => writeln!(text),
+        _ => writeln!(text, "; lines were dropped, with their reasons, in {dropping} of them"),
     };
 }
 
@@ -127,7 +134,7 @@ mod tests {
             Window { start: 600_000, seconds: 60, closed: true, rows: vec![lost, drops, deaf] };
         let mut text = String::new();
         draw(&mut text, [&window].into_iter(), false);
-        summary(&mut text, 1, 1);
+        summary(&mut text, 1, 1, 1);
         let at = zoned(600_000.0).strftime("%F %H:%M").to_string();
         assert!(text.starts_with(&format!("{at} (60 s): DOES NOT ADD UP\n")), "{text}");
         let edge = "  hub/edge          100           90           80            0          0  \
@@ -136,7 +143,9 @@ mod tests {
                    queue_full 10\n";
         assert!(text.contains(edge) && text.contains(api), "{text}");
         assert!(text.contains("            0           90          0  selected none\n"), "{text}");
-        assert!(text.ends_with("1 windows; 1 do not add up\n") && !text.contains('\x1b'));
+        assert!(text.ends_with(
+            "1 window; 1 does not add up; lines were dropped, with their reasons, in 1 of them\n"
+        ) && !text.contains('\x1b'));
         let mut coloured = String::new();
         draw(&mut coloured, [&window].into_iter(), true);
         assert!(coloured.contains("\x1b[31m  hub/edge"), "{coloured}");

@@ -33,7 +33,7 @@ pub struct Args {
     /// Files of audit lines; - is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     files: Vec<PathBuf>,
-    /// Only windows from this time on: 10:00 (today), "2026-11-23 08:00" (UTC), or 2h ago
+    /// Only windows from this time on: 10:00 (today), "2026-11-23 08:00" (local), or 2h
     #[arg(long, value_name = "T", value_parser = point)]
     since: Option<SystemTime>,
     /// Only windows before this time
@@ -87,7 +87,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         draw::draw(&mut text, shown, colours);
-        draw::summary(&mut text, windows.len(), bad);
+        let dropping = windows.iter().filter(|window| window.has_drops()).count();
+        draw::summary(&mut text, windows.len(), bad, dropping);
     }
     for note in flow.notes().iter().chain(&store.notes()) {
         eprintln!("logweir: {note}");

@@ -75,8 +75,13 @@ impl Window {
 
     /// Returns whether lines were dropped or are missing.
     pub(super) fn is_bad(&self) -> bool {
+        !self.adds_up() || self.has_drops()
+    }
+
+    /// Returns whether lines were dropped, all of them counted.
+    pub(super) fn has_drops(&self) -> bool {
         let drops = |row: &Row| !row.dropped.is_empty() || row.kernel_drops > 0;
-        !self.adds_up() || self.rows.iter().any(drops)
+        self.rows.iter().any(drops)
     }
 }
 

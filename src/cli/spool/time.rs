@@ -12,15 +12,20 @@ use crate::config::units;
 /// `2h`.
 pub(in crate::cli) fn parse(text: &str) -> Result<SystemTime, String> {
     let text = text.trim();
-    if let Ok(ago) = units::time(text) {
-        return SystemTime::now().checked_sub(ago).ok_or_else(|| "that is too long ago".into());
-    }
     let civil = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok();
-    let stamp = text.parse::<Timestamp>().ok().or_else(|| civil().map(|time| time.timestamp()));
-    stamp.map(SystemTime::from).ok_or_else(|| {
+    let found = ago_or_stamp(text).or_else(|| civil().map(|time| time.timestamp().into()));
+    found.ok_or_else(|| {
         "write a time as 2026-11-23T08:00:00Z, \"2026-11-23 08:00\" (UTC), or 2h for two hours ago"
             .into()
     })
+}
+
+/// Parses what means the same in every zone: a time with its offset, or how long ago.
+pub(in crate::cli) fn ago_or_stamp(text: &str) -> Option<SystemTime> {
+    match units::time(text) {
+        Ok(ago) => SystemTime::now().checked_sub(ago),
+        Err(_) => text.parse::<Timestamp>().ok().map(SystemTime::from),
+    }
 }
 
 /// A point in time to the second, for a table.

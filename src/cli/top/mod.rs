@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = interval)]
     every: f64,
     /// Print what became of the lines first received from this time on: 10:04 (today),
-    /// "2026-11-23 08:00" (UTC), or 2h ago
+    /// "2026-11-23 08:00" (local), or 2h
     #[arg(long, value_name = "T", value_parser = point, conflicts_with_all = ["once", "every"])]
     since: Option<SystemTime>,
     /// The end of that time; now, if not given

@@ -80,7 +80,7 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
         let lines = count(spool.lines());
         let kept = match spool.kept {
             0 => String::new(),
-            kept => format!(", {} only kept", count(kept)),
+            kept => format!(", {} of them delivered already", count(kept)),
         };
         notes.push((format!("holds {lines} lines, {}{kept}", size(spool.bytes)), Tone::Plain));
     }
@@ -189,7 +189,12 @@ fn lag(spool: &SpoolStatus) -> Option<Note> {
     let last = spool.readers.iter().max_by_key(|reader| reader.lag_lines)?;
     let seconds = spool.readers.iter().map(|reader| reader.lag_seconds).fold(0.0, f64::max);
     let tone = if seconds > LAG_WORTH_A_LOOK { Tone::Warn } else { Tone::Plain };
-    Some((format!("lag {} {}", count(last.lag_lines), duration(seconds)), tone))
+    let held = spool.only_in_memory(last);
+    let lag = format!("lag {} {}", count(last.lag_lines), duration(seconds));
+    Some(match held {
+        0 => (lag, tone),
+        _ => (format!("{lag}; {} only in memory: a restart loses them", count(held)), Tone::Bad),
+    })
 }
 
 #[cfg(test)]
@@ -325,13 +330,13 @@ mod tests {
         let expected = [
             ("DOES NOT BALANCE", Tone::Bad),
             ("No space [2J left", Tone::Bad),
-            ("lag 2.00k 1 min", Tone::Warn),
+            ("lag 2.00k 1 min; 9 only in memory: a restart loses them", Tone::Bad),
             ("to hub1:2514", Tone::Plain),
             ("no peer: refused", Tone::Bad),
             ("not connected", Tone::Warn),
             ("paused", Tone::Warn),
             ("retired", Tone::Plain),
-            ("holds 5.00k lines, 3.0 MiB, 2.00k only kept", Tone::Plain),
+            ("holds 5.00k lines, 3.0 MiB, 2.00k of them delivered already", Tone::Plain),
         ];
         assert_eq!(of(node), expected.map(|(a, b)| (a.to_owned(), b)));
     }

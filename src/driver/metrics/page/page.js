@@ -498,7 +498,7 @@ function facts({ node, troubles, history }) {
   if (node.spool) {
     const { spool } = node;
     add('spool', exact(spool.next - spool.oldest) + ' lines, ' + size(spool.bytes) + ' of ' +
-      size(spool.max_size) + ', ' + exact(spool.kept) + ' only kept');
+      size(spool.max_size) + ', ' + exact(spool.kept) + ' of them delivered already');
     for (const reader of spool.readers) {
       add('reader', reader.name + ' lags ' + exact(reader.lag_lines) + ' lines, ' +
         size(reader.lag_bytes) + ', ' + span(reader.lag_seconds));
