@@ -256,6 +256,83 @@ fn a_real_flume_takes_and_sends_in_every_way_that_it_shares_with_us() {
     }
 }
 
+/// An agent that takes lines and sends them on as Flume's events, both sides with acknowledgements:
+/// its channel is on disk.
+const RELAY: &str = "\
+a.sources = s
+a.channels = c
+a.sinks = k
+a.sources.s.type = org.apache.flume.source.scribe.ScribeSource
+a.sources.s.port = {scribe}
+a.sources.s.channels = c
+a.channels.c.type = file
+a.channels.c.checkpointDir = {dir}/checkpoint
+a.channels.c.dataDirs = {dir}/data
+a.channels.c.transactionCapacity = 10000
+a.sinks.k.type = thrift
+a.sinks.k.hostname = 127.0.0.1
+a.sinks.k.port = {thrift}
+a.sinks.k.protocol = binary
+a.sinks.k.channel = c
+";
+
+#[test]
+fn nothing_is_lost_through_a_flume_with_a_file_channel_whoever_is_killed() {
+    const ROUNDS: u64 = 4;
+    const EACH: u64 = 500;
+    let Some(jars) = flume_jars() else { return };
+    let (thrift, scribe) = (free_port(), free_port());
+    let mut hub = Daemon::start(&config(thrift, "as = \"line\""));
+    let dir = hub.dir.path().to_path_buf();
+    let agent = RELAY.replace("{dir}", &dir.display().to_string());
+    let agent = agent.replace("{scribe}", &scribe.to_string());
+    std::fs::write(dir.join("relay"), agent.replace("{thrift}", &thrift.to_string())).unwrap();
+    let start = || {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("relay.log"));
+        let java = Command::new("java")
+            .args(["-Xmx256m", "-cp"])
+            .arg(format!("{}/*", jars.display()))
+            .args(["org.apache.flume.node.Application", "-n", "a", "--no-reload-conf", "-f"])
+            .arg(dir.join("relay"))
+            .current_dir(&dir)
+            .stdout(log.unwrap())
+            .stderr(Stdio::null())
+            .spawn();
+        Flume(java.unwrap())
+    };
+    let mut flume = start();
+    let forward = format!("forward = \"scribe://127.0.0.1:{scribe}\"\ncategory = \"all\"");
+    let mut sender = Daemon::start(&sender_config(&forward));
+    for round in 0..ROUNDS {
+        sender.send_numbered(round * EACH, (round + 1) * EACH);
+        // Something of this round is under way on each side.
+        let before = hub.lines("out").len();
+        wait_for("lines of this round", || (hub.lines("out").len() > before).then_some(()));
+        match round {
+            0 => {
+                hub.signal(Signal::SIGKILL);
+                hub.wait();
+                hub.run();
+            }
+            // The agent begins again with what is in its channel.
+            1 => {
+                drop(flume);
+                flume = start();
+            }
+            2 => {
+                let end = (round + 1) * EACH;
+                sender.wait_node("hub.spool", |node| node.spool.as_ref().unwrap().durable >= end);
+                sender.signal(Signal::SIGKILL);
+                sender.wait();
+                sender.run();
+            }
+            _ => {}
+        }
+    }
+    wait_for_all(&numbered(0, ROUNDS * EACH), || hub.lines("out"));
+    drop(flume);
+}
+
 /// What stands behind the headers of messages.
 fn texts(lines: Vec<String>) -> Vec<String> {
     let lines = lines.into_iter().filter(|line| !line.is_empty());

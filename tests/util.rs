@@ -186,10 +186,11 @@ impl Daemon {
     /// Sends lines `prefix FROM` to `prefix TO-1`, a datagram each, slowly enough for any
     /// receive buffer.
     pub fn send_numbered(&self, from: u64, to: u64) {
+        let before = self.node("in").lines_in;
         for number in from..to {
             self.send(format!("line {number}\n").as_bytes());
             if number % 100 == 99 {
-                self.wait_node("in", |node| node.lines_in + 2000 > number);
+                self.wait_node("in", |node| node.lines_in - before + 2000 > number - from);
             }
         }
     }

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-use super::{config, node_client};
+use super::{config, node_client, sender_config};
 use crate::util::{Daemon, free_port, numbered, python_with, skip_here, wait_for};
 
 /// A program that `.ci/peers/fetch` has made.
@@ -176,4 +177,73 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// What OpenTelemetry's collector does: it takes Fluent forward and writes records into a file.
+const COLLECTOR: &str = "\
+receivers:
+  fluentforward:
+    endpoint: 127.0.0.1:{port}
+exporters:
+  file:
+    path: {dir}/records
+    append: true
+    flush_interval: 100ms
+service:
+  telemetry: { metrics: { level: none } }
+  pipelines:
+    logs: { receivers: [fluentforward], exporters: [file] }
+";
+
+#[test]
+fn opentelemetry_s_collector_gets_every_line_though_the_sender_is_killed_and_it_restarts() {
+    let Some(program) = fetched("LOGWEIR_TEST_OTEL", "OpenTelemetry's collector") else { return };
+    let port = free_port();
+    let mut sender = Daemon::start(&sender_config(&format!(
+        "forward = \"fluent://127.0.0.1:{port}\"\nfluent_tag = \"all\"\nfluent_compress = \"gzip\""
+    )));
+    let file = sender.path("collector.yaml");
+    let text = COLLECTOR.replace("{port}", &port.to_string());
+    let text = text.replace("{dir}", &sender.dir.path().display().to_string());
+    std::fs::write(&file, text).unwrap();
+    let start = |sender: &Daemon| {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(sender.path("otel"));
+        let mut command = Command::new(&program);
+        command.arg("--config").arg(&file).stdout(Stdio::null()).stderr(log.unwrap());
+        Running(command.spawn().unwrap())
+    };
+    let mut collector = start(&sender);
+    let mut number = 0;
+    for round in 0..4 {
+        sender.send_numbered(number, number + 500);
+        number += 500;
+        sender.wait_node("hub", |node| node.lines_out > 0);
+        match round {
+            // It writes what it has answered before it ends.
+            1 => {
+                kill(Pid::from_raw(collector.0.id().cast_signed()), Signal::SIGTERM).unwrap();
+                wait_for("the collector's end", || collector.0.try_wait().unwrap());
+                collector = start(&sender);
+            }
+            2 => {
+                // What is in the spool stays; what the queue had not written yet would not.
+                sender.wait_node("hub", |node| node.queued == 0);
+                sender.signal(Signal::SIGKILL);
+                sender.wait();
+                sender.run();
+            }
+            _ => {}
+        }
+    }
+    let records = sender.path("records");
+    let lines = wait_for("every record", || {
+        let text = std::fs::read_to_string(&records).unwrap_or_default();
+        let texts = text.split("\"stringValue\":\"line ").skip(1);
+        let texts = texts.filter_map(|rest| rest.split_once('"'));
+        let lines: Vec<_> = texts.map(|(number, _)| format!("line {number}")).collect();
+        let found: BTreeSet<_> = lines.iter().collect();
+        (found.len() as u64 == number).then_some(lines)
+    });
+    all_are_there(&lines, number);
+    drop(collector);
 }
