@@ -380,10 +380,14 @@ fn what_a_client_does_wrong_ends_its_connection_and_keeps_what_came_before() {
     let mut huge_id = vec![0x93];
     huge_id.extend([text("web"), packed(b""), vec![0x81], text("chunk")].concat());
     str(&mut huge_id, &vec![b'i'; 1 << 20]);
-    let bomb = pack(Packing::Gzip, &vec![0xc0; RECORDS + 1]);
-    let bomb = message(&[text("web"), packed(&bomb)], &[("compressed", b"gzip")]);
+    let bomb = |packing, name: &[u8]| {
+        let bomb = pack(packing, &vec![0xc0; RECORDS + 1]);
+        message(&[text("web"), packed(&bomb)], &[("compressed", name)])
+    };
+    let gzip_bomb = bomb(Packing::Gzip, b"gzip");
+    let zstd_bomb = bomb(Packing::Zstd, b"zstd");
     let deep = [vec![0x93], text("web"), vec![0x91; 40]].concat();
-    let cases: [(&[u8], &str); 17] = [
+    let cases: [(&[u8], &str); 18] = [
         (&[0xc1], "sends byte 0xc1, which begins no value"),
         (&[0xdd, 255, 255, 255, 255], "sends a message larger than is taken: have it send"),
         (&[0x92, 0xdb, 255, 255, 255, 255], "chunk_limit_size 8m"),
@@ -398,7 +402,8 @@ fn what_a_client_does_wrong_ends_its_connection_and_keeps_what_came_before() {
         (&[0x94, 0xa0, 0x90, 0x80, 0x80], "sends a message with more behind its options"),
         (&[0x93, 0xa0, 0x90, 0x81, 0xa5, b'c', b'h', b'u', b'n', b'k', 7], "is no string"),
         (&huge_id, "sends the id of a chunk with 1048576 bytes; 1024 are the most"),
-        (&bomb, "sends a compressed message; decompressed, it has more than 33554432 bytes"),
+        (&gzip_bomb, "sends a compressed message; decompressed, it has more than 33554432 bytes"),
+        (&zstd_bomb, "sends a compressed message; decompressed, it has more than 33554432 bytes"),
         (
             &message(&[text("web"), packed(b"xx")], &[("compressed", b"gzip")]),
             "sends a compressed message; it cannot be decompressed",

@@ -235,6 +235,31 @@ fn what_a_client_does_wrong_ends_its_connection_and_nothing_of_a_bad_call_is_tak
 }
 
 #[test]
+fn nothing_is_taken_of_a_call_that_ends_at_any_of_its_bytes() {
+    let calls = [
+        log(&[("a", "one"), ("b", "two")], true),
+        log(&[("a", "one")], false),
+        append(&event(&[("host", "h")], "one")),
+        append_batch(&[event(&[], "one"), event(&[("host", "h")], "two")]),
+    ];
+    for call in calls {
+        for end in 0..call.len() {
+            // The rest of it may still come.
+            let (lines, counts) = served(&mut session_as(As::Line), &call[..end]);
+            assert_eq!((lines.as_str(), counts.malformed), ("", 0), "{end} of {}", call.len());
+            // The frame says that it does not.
+            let Some(body) = call.get(4..end) else { continue };
+            let mut short = Vec::new();
+            string(&mut short, body);
+            let mut pieces = Pieces::default();
+            let fault = session_as(As::Line).push(&short, &mut pieces).unwrap_err();
+            assert!(fault.to_string().contains("ends too early"), "{end}: {fault}");
+            assert_eq!((lines_of(&mut pieces).as_str(), pieces.counts().malformed), ("", 1));
+        }
+    }
+}
+
+#[test]
 fn unknown_fields_are_passed_over_wherever_they_stand() {
     // Of each type: bool, byte, i16, i32, i64, double, string, struct, map, set, list.
     let unknown: [&[u8]; 11] = [
