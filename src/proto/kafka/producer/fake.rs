@@ -287,7 +287,10 @@ impl Fake {
         let topic = |topic: m::offset_for_leader_epoch_request::OffsetForLeaderTopic| {
             let part = |part: m::offset_for_leader_epoch_request::OffsetForLeaderPartition| {
                 let end = self.end_of(topic.topic.as_str(), part.partition);
-                EpochEndOffset::default().with_partition(part.partition).with_end_offset(end)
+                EpochEndOffset::default()
+                    .with_partition(part.partition)
+                    .with_end_offset(end)
+                    .with_error_code(self.odd(ApiKey::OffsetForLeaderEpoch))
             };
             let parts = topic.partitions.clone().into_iter().map(part).collect();
             OffsetForLeaderTopicResult::default()
@@ -306,6 +309,7 @@ impl Fake {
                 ListOffsetsPartitionResponse::default()
                     .with_partition_index(part.partition_index)
                     .with_offset(end)
+                    .with_error_code(self.odd(ApiKey::ListOffsets))
             };
             let parts = topic.partitions.clone().into_iter().map(part).collect();
             ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(parts)

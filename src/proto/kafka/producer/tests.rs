@@ -556,3 +556,34 @@ fn an_error_that_is_not_known_is_said_with_what_to_do_and_costs_no_line() {
         assert_eq!(world.producer.error(), None, "{key}");
     }
 }
+
+/// After a crash, a partition that has more than is known here is asked how far all replicas have
+/// it: OffsetForLeaderEpoch and ListOffsets answer with an error of a later version.
+#[test]
+fn an_error_that_is_not_known_after_a_crash_is_said_and_costs_no_line() {
+    for key in [23, 2] {
+        let mut said = 0;
+        for seed in 0..10 {
+            let mut world = World::new(cluster("t", 3), 600, "t", Partitioning::Runs, seed);
+            while world.position < 200 {
+                world.step();
+            }
+            world.fake.odd.insert(key, 999);
+            world.crash();
+            for _ in 0..100 {
+                world.step();
+            }
+            if let Some(error) = world.producer.error() {
+                let wanted =
+                    "topic t: error 999, which is not known here: look into the broker's log";
+                assert_eq!(error, wanted, "{key}");
+                said += 1;
+            }
+            world.fake.odd.clear();
+            world.finish();
+            world.assert_exact("t", &BTreeSet::new());
+            assert_eq!(world.producer.error(), None, "{key}");
+        }
+        assert!(said > 0, "{key}");
+    }
+}
