@@ -126,6 +126,27 @@ fn ipv6_and_multicast_are_received() {
 }
 
 #[test]
+fn a_group_that_another_program_has_joined_is_not_received() {
+    let port = free_port();
+    let daemon = Daemon::start(&format!(
+        "[input.group]\nudp = \"0.0.0.0:{port}\"\nmulticast = \"239.255.77.90\"\n\
+         interface = \"lo\"\n[output.all]\nfrom = \"group\"\nfile = \"{{dir}}/all\"\n"
+    ));
+    let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let lo = std::net::Ipv4Addr::LOCALHOST;
+    other.join_multicast_v4(&std::net::Ipv4Addr::new(239, 255, 77, 91), &lo).unwrap();
+    let sender = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+    sender.set_multicast_if_v4(&lo).unwrap();
+    for (group, text) in [("239.255.77.91", "another's\n"), ("239.255.77.90", "ours\n")] {
+        let to: std::net::SocketAddr = format!("{group}:{port}").parse().unwrap();
+        sender.send_to(text.as_bytes(), &to.into()).unwrap();
+    }
+    // Datagrams of one socket come in their order.
+    assert_eq!(daemon.wait_lines("all", 1), ["ours"]);
+    assert_eq!(daemon.node("group").lines_in, 1);
+}
+
+#[test]
 fn a_udp_output_sends_each_line_and_counts_refusals() {
     let sink = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let to = sink.local_addr().unwrap();

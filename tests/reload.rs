@@ -263,3 +263,28 @@ fn fewer_sockets_lose_nothing_of_what_the_closing_ones_hold() {
     let (code, _) = daemon.stop();
     assert_eq!(code, Some(0));
 }
+
+#[test]
+fn a_spool_that_moves_to_another_folder_and_back_finds_its_lock_free() {
+    let of = |folder: &str| {
+        format!(
+            "[output.all]\nfrom = \"in\"\nfile = \"{{dir}}/all\"\n\
+             spool = {{ dir = \"{{dir}}/{folder}\" }}\n"
+        )
+    };
+    let mut daemon = Daemon::start(&of("one"));
+    for round in 0..5 {
+        daemon.send_numbered(round * 100, round * 100 + 100);
+        daemon.wait_lines("all", usize::try_from(round * 100 + 100).unwrap());
+        for folder in ["two", "one"] {
+            daemon.write_config(&of(folder));
+            let done = daemon.ctl("reload");
+            assert_eq!(String::from_utf8_lossy(&done.stderr), "", "to {folder}");
+            assert_eq!(done.status.code(), Some(0));
+        }
+    }
+    daemon.send_numbered(500, 600);
+    assert_eq!(daemon.wait_lines("all", 600), numbered(0, 600));
+    assert!(!daemon.log().contains("another daemon"), "{}", daemon.log());
+    assert_eq!(daemon.stop().0, Some(0));
+}

@@ -226,8 +226,10 @@ fn opentelemetry_s_collector_gets_every_line_though_the_sender_is_killed_and_it_
                 collector = start(&sender);
             }
             2 => {
-                // What is in the spool stays; what the queue had not written yet would not.
-                sender.wait_node("hub", |node| node.queued == 0);
+                // What is in the spool stays; what the kernel or a queue has would not.
+                sender.wait_node("hub.spool", |node| {
+                    node.spool.as_ref().is_some_and(|spool| spool.durable >= number)
+                });
                 sender.signal(Signal::SIGKILL);
                 sender.wait();
                 sender.run();
