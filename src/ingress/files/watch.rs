@@ -32,10 +32,10 @@ use crate::wake::Bell;
 
 /// How often events are taken while files are written to: a busy file causes one for each write,
 /// and a new one may not exist for long.
-const GATHER: Duration = Duration::from_millis(4);
+const GATHER: Duration = Duration::from_millis(10);
 /// How many times of that writes are gathered before they are told. Every time the reader, the loop
 /// and the outputs are woken, which costs more than the lines; until then the file holds them.
-const GATHERS: u32 = 5;
+const GATHERS: u32 = 2;
 /// How often the queue is read before anything else is looked at; a read takes 4 KiB of events.
 const EVENT_READS: u32 = 64;
 
