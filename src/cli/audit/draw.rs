@@ -60,12 +60,11 @@ pub(super) fn draw<'w>(
 
 /// The last line: how many windows add up, and in how many lines were dropped all the same.
 pub(super) fn summary(text: &mut String, all: usize, bad: usize, dropping: usize) {
-    let windows =
-        |count: usize| if count == 1 { "1 window".into() } else { format!("{count} windows") };
+    let windows = if all == 1 { "1 window".into() } else { format!("{all} windows") };
     let _ = match bad {
-        0 => write!(text, "{}; every closed one adds up", windows(all)),
-        1 => write!(text, "{}; 1 does not add up", windows(all)),
-        _ => write!(text, "{}; {bad} do not add up", windows(all)),
+        0 => write!(text, "{windows}; every closed one adds up"),
+        1 => write!(text, "{windows}; 1 does not add up"),
+        _ => write!(text, "{windows}; {bad} do not add up"),
     };
     let _ = match dropping {
         0 => writeln!(text),

@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 
-use super::losses::point;
+use super::losses::{past, point};
 use flow::{Flow, Join};
 use store::Store;
 
@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(value_name = "FILE", default_value = "-")]
     files: Vec<PathBuf>,
     /// Only windows from this time on: 10:00 (today), "2026-11-23 08:00" (local), or 2h
-    #[arg(long, value_name = "T", value_parser = point)]
+    #[arg(long, value_name = "T", value_parser = past)]
     since: Option<SystemTime>,
     /// Only windows before this time
     #[arg(long, value_name = "T", value_parser = point)]

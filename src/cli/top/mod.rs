@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use super::control::Daemon;
-use super::losses::{point, seconds};
+use super::losses::{past, point, seconds};
 use crate::engine::status::Status;
 use text::Glyphs;
 use window::Window;
@@ -43,7 +43,7 @@ pub struct Args {
     every: f64,
     /// Print what became of the lines first received from this time on: 10:04 (today),
     /// "2026-11-23 08:00" (local), or 2h
-    #[arg(long, value_name = "T", value_parser = point, conflicts_with_all = ["once", "every"])]
+    #[arg(long, value_name = "T", value_parser = past, conflicts_with_all = ["once", "every"])]
     since: Option<SystemTime>,
     /// The end of that time; now, if not given
     #[arg(long, value_name = "T", value_parser = point, requires = "since")]

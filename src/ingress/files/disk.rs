@@ -128,38 +128,32 @@ impl Tailed for File {
     }
 
     fn read(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-        let mut count = 0;
-        while count < buffer.len() {
-            match self.read_at(&mut buffer[count..], at + count as u64) {
-                Ok(0) => break,
-                Ok(more) => count += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Return what was read first; the error recurs.
-                Err(_) if count > 0 => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(count)
+        fill(buffer.len(), |done| self.read_at(&mut buffer[done..], at + done as u64))
     }
 
     fn append_to(&self, buffer: &mut BytesMut, count: usize, at: u64) -> io::Result<usize> {
-        let mut done = 0;
-        while done < count {
-            match sys::read::append_at(self, buffer, count - done, at + done as u64) {
-                Ok(0) => break,
-                Ok(more) => done += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // As above.
-                Err(_) if done > 0 => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(done)
+        fill(count, |done| sys::read::append_at(self, buffer, count - done, at + done as u64))
     }
 
     fn has_writer(&self) -> Option<bool> {
         sys::lease::has_writer(self)
     }
+}
+
+/// Reads by `more`, which is told how many bytes are there, until there are `count` or no more.
+fn fill(count: usize, mut more: impl FnMut(usize) -> io::Result<usize>) -> io::Result<usize> {
+    let mut done = 0;
+    while done < count {
+        match more(done) {
+            Ok(0) => break,
+            Ok(bytes) => done += bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Return what was read first; the error recurs.
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
 }
 
 impl Disk for OsDisk {

@@ -135,8 +135,10 @@ impl Message {
         let plain = Self { pri, text: Span::new(start, start).start, ..Self::default() };
         if unmarked[spaces..].starts_with(b"1 ") {
             let header = start + spaces;
+            // Right after the PRI, a valid one was looked for already.
             let is_exact = header == at;
-            let mut message = rfc5424::valid(line, pri, header, whole).unwrap_or_else(|| {
+            let valid = if is_exact { None } else { rfc5424::valid(line, pri, header, whole) };
+            let mut message = valid.unwrap_or_else(|| {
                 let mut message = plain;
                 rfc5424::nearly(line, header, &mut message);
                 message

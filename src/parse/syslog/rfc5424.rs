@@ -147,10 +147,6 @@ fn behind_space(line: &[u8], at: usize, gaps: bool) -> usize {
 
 fn set(line: &[u8], names: Names, message: &mut Message) {
     message.is_rfc5424 = true;
-    let is_long = |(name, max): (&Span, usize)| name.of(line).is_some_and(|n| n.len() > max);
-    if message.fault.is_none() && names.iter().zip(MAX).any(is_long) {
-        message.fault = Some(Fault::LongField);
-    }
     let or_nil = |span: Span| if span.of(line) == Some(b"-") { Span::default() } else { span };
     let [host, app, procid, msgid] = names.map(or_nil);
     (message.host, message.app) = (host, app);

@@ -92,18 +92,17 @@ impl<F: Fs> FileOutput<F> {
             let mut long = None;
             let size = if self.router.formatter.is_plain() {
                 (end - start) as u64
-            } else if line.len() >= LONG_LINE {
-                let source = batch.sources.as_ref().and_then(|sources| sources.of(start));
-                let (from, line) = ((&*batch.input, source), batch.bytes.slice_ref(line));
-                let made = self.router.formatter.long(&line, &message, from, &received);
-                let size = made.len as u64 + 1;
-                long = Some(made);
-                size
             } else {
                 let source = batch.sources.as_ref().and_then(|sources| sources.of(start));
-                let from = (&*batch.input, source);
-                self.router.formatter.line(line, &message, from, &received, &mut formatted);
-                formatted.len() as u64
+                let (from, formatter) = ((&*batch.input, source), &self.router.formatter);
+                if line.len() < LONG_LINE {
+                    formatter.line(line, &message, from, &received, &mut formatted);
+                    formatted.len() as u64
+                } else {
+                    let line = batch.bytes.slice_ref(line);
+                    let made = long.insert(formatter.long(&line, &message, from, &received));
+                    made.len as u64 + 1
+                }
             };
             let Some(share) = self.share(route, size, batch, round)? else {
                 full = true;

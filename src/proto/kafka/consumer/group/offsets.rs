@@ -184,8 +184,10 @@ impl Consumer {
                 }
             }
         }
-        for topic in anew.difference(&self.anew.clone()) {
-            self.made_anew(topic);
+        for topic in anew {
+            if !self.anew.contains(&topic) {
+                self.made_anew(&topic);
+            }
         }
     }
 
