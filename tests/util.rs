@@ -49,7 +49,7 @@ pub fn python_with(module: &str, package: &str) -> Option<PathBuf> {
     None
 }
 
-/// How long a test waits for what must come; far longer than it takes.
+/// How long a test waits for what must come, or for the next of many; far longer than it takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `done` gives something.
@@ -213,16 +213,19 @@ impl Daemon {
         found.unwrap_or_else(|| panic!("no node {name}"))
     }
 
+    /// Waits until a node has come so far. While its lines move it is waited for.
     pub fn wait_node(&self, name: &str, done: impl Fn(&NodeStatus) -> bool) -> NodeStatus {
-        let mut last = None;
-        let start = Instant::now();
+        let mut moved = (0, Instant::now());
         loop {
             let node = self.node(name);
             if done(&node) {
                 return node;
             }
-            last = Some(node).or(last);
-            assert!(start.elapsed() < PATIENCE, "{name} never came so far: {last:?}");
+            let lines = node.lines_in + node.lines_out;
+            if moved.0 != lines {
+                moved = (lines, Instant::now());
+            }
+            assert!(moved.1.elapsed() < PATIENCE, "{name} never came so far: {node:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }

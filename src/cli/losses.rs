@@ -22,7 +22,7 @@ pub struct Args {
     #[command(flatten)]
     daemon: Daemon,
     /// Only what was lost from this time on: 10:00 (today), "2026-11-23 08:00" (local), or 2h
-    #[arg(long, value_name = "T", value_parser = past)]
+    #[arg(long, value_name = "T", value_parser = point)]
     since: Option<SystemTime>,
     /// Only what was lost before this time
     #[arg(long, value_name = "T", value_parser = point)]
@@ -35,8 +35,9 @@ pub struct Args {
 /// Prints the episodes.
 ///
 /// # Errors
-/// The daemon is not found, or its answer is invalid.
+/// `--since` is yet to come, the daemon is not found, or its answer is invalid.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    must_have_come(args.since, SystemTime::now())?;
     let answer = args.daemon.ask(Request::Losses)?;
     let records: Vec<Record> = serde_json::from_value(answer)?;
     let (since, until) = (args.since.map(seconds), args.until.map(seconds));
@@ -95,17 +96,17 @@ pub(super) fn point(text: &str) -> Result<SystemTime, String> {
     })
 }
 
-/// The time since which something is to be shown, checked: it must have come.
-pub(super) fn past(text: &str) -> Result<SystemTime, String> {
-    let at = point(text)?;
-    match at > SystemTime::now() {
-        true if text.contains('-') => Err("that time has not come yet".into()),
-        true => Err(format!(
-            "{text} has not come yet today: write the date, as in \"2026-11-23 {}\"",
-            text.trim()
-        )),
-        false => Ok(at),
-    }
+/// Refuses a `--since` that is yet to come: mostly a time without a date that meant yesterday's.
+///
+/// # Errors
+/// It is later than `now`.
+pub(super) fn must_have_come(since: Option<SystemTime>, now: SystemTime) -> anyhow::Result<()> {
+    let Some(since) = since.filter(|since| *since > now) else { return Ok(()) };
+    let shown = zoned(seconds(since));
+    anyhow::bail!(
+        "--since {} has not come yet; write the date with the time if you mean another day",
+        shown.strftime("%F %T")
+    );
 }
 
 /// A time in seconds since 1970.
@@ -116,6 +117,8 @@ pub(super) fn seconds(time: SystemTime) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use jiff::Timestamp;
 
     use super::*;
@@ -143,8 +146,16 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_tomorrow_is_refused_with_what_to_write() {
-        assert!(past("2h").is_ok());
-        assert_eq!(past("9999-01-01 08:00").unwrap_err(), "that time has not come yet");
+    fn what_begins_later_is_refused_with_what_to_write() {
+        let now = point("2026-11-23 08:00").unwrap();
+        for past in [None, Some(now), Some(now - Duration::from_secs(1))] {
+            must_have_come(past, now).unwrap();
+        }
+        let refusal = must_have_come(Some(now + Duration::from_secs(1)), now).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "--since 2026-11-23 08:00:01 has not come yet; write the date with the time if you \
+             mean another day"
+        );
     }
 }

@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 
-use super::losses::{past, point};
+use super::losses::{must_have_come, point};
 use flow::{Flow, Join};
 use store::Store;
 
@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(value_name = "FILE", default_value = "-")]
     files: Vec<PathBuf>,
     /// Only windows from this time on: 10:00 (today), "2026-11-23 08:00" (local), or 2h
-    #[arg(long, value_name = "T", value_parser = past)]
+    #[arg(long, value_name = "T", value_parser = point)]
     since: Option<SystemTime>,
     /// Only windows before this time
     #[arg(long, value_name = "T", value_parser = point)]
@@ -56,8 +56,9 @@ pub struct Args {
 /// Prints the windows.
 ///
 /// # Errors
-/// A file cannot be read, or has no audit line.
+/// `--since` is yet to come, or a file cannot be read or has no audit line.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    must_have_come(args.since, SystemTime::now())?;
     let seconds =
         |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let mut store = Store::new(args.since.map(seconds), args.until.map(seconds));

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use super::control::Daemon;
-use super::losses::{past, point, seconds};
+use super::losses::{must_have_come, point, seconds};
 use crate::engine::status::Status;
 use text::Glyphs;
 use window::Window;
@@ -43,7 +43,7 @@ pub struct Args {
     every: f64,
     /// Print what became of the lines first received from this time on: 10:04 (today),
     /// "2026-11-23 08:00" (local), or 2h
-    #[arg(long, value_name = "T", value_parser = past, conflicts_with_all = ["once", "every"])]
+    #[arg(long, value_name = "T", value_parser = point, conflicts_with_all = ["once", "every"])]
     since: Option<SystemTime>,
     /// The end of that time; now, if not given
     #[arg(long, value_name = "T", value_parser = point, requires = "since")]
@@ -60,11 +60,13 @@ fn interval(text: &str) -> Result<f64, String> {
 /// Shows the nodes until interrupted, or once.
 ///
 /// # Errors
-/// The daemon is not reachable or went away, or there is no terminal to draw on.
+/// The daemon is not reachable or went away, there is no terminal to draw on, or `--since` is yet
+/// to come.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let every = Duration::from_secs_f64(args.every);
     if let Some(since) = args.since {
         let now = SystemTime::now();
+        must_have_come(args.since, now)?;
         let until = args.until.unwrap_or(now);
         let Some(window) = Window::new(seconds(since), seconds(until)) else {
             anyhow::bail!("--until is not after --since");

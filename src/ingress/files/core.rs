@@ -275,9 +275,14 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// Records that any file may have been written to.
+    /// Records that any file may have been written to. Those without a name are looked at anyway,
+    /// and are let go only while they are not waiting to be read.
     pub fn suspect_all(&mut self) {
-        (0..self.files.len()).for_each(|at| self.wake(at));
+        for at in 0..self.files.len() {
+            if !self.leaving.contains(&at) {
+                self.wake(at);
+            }
+        }
     }
 
     fn wake(&mut self, at: usize) {

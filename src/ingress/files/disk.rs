@@ -88,18 +88,19 @@ impl From<io::Error> for Refusal {
 #[derive(Debug, Clone, Copy)]
 pub struct OsDisk;
 
-/// Opens a regular file for following. Anything else is refused without being opened: opening a
+/// Opens a regular file for following, and says which it is. Anything else is refused without being opened: opening a
 /// FIFO or a device may have side effects.
 ///
 /// # Errors
 /// Why it is not followed.
-pub fn open(path: &Path) -> Result<File, Refusal> {
+pub fn open(path: &Path) -> Result<(File, Metadata), Refusal> {
     regular(&path.metadata()?)?;
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     // Another file may have taken its name meanwhile.
-    regular(&file.metadata()?)?;
-    Ok(file)
+    let found = file.metadata()?;
+    regular(&found)?;
+    Ok((file, found))
 }
 
 fn regular(found: &Metadata) -> Result<(), Refusal> {
@@ -164,7 +165,7 @@ impl Disk for OsDisk {
         let Ok(entries) = folder.read_dir() else { return Vec::new() };
         let names = entries.filter_map(|entry| Some(entry.ok()?.path()));
         let near = names.filter(|other| other != path && is_rotation(path, other));
-        near.filter_map(|other| Some((other.clone(), open(&other).ok()?)))
+        near.filter_map(|other| Some((other.clone(), open(&other).ok()?.0)))
             .take(NEIGHBOURS_MAX)
             .collect()
     }

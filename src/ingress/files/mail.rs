@@ -46,7 +46,7 @@ pub(super) struct Mail {
 pub(super) struct Mailbox {
     mail: Arc<Mutex<Mail>>,
     bell: Bell,
-    /// The number of files that the reader has open.
+    /// The number of files that are open: those in messages, and those that the reader has.
     open: Arc<AtomicUsize>,
 }
 
@@ -68,9 +68,16 @@ impl Mailbox {
         std::mem::take(&mut *self.mail.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Sets the number of open files.
-    pub(super) fn set_open(&self, count: usize) {
-        self.open.store(count, Ordering::Relaxed);
+    /// Adds a file that was opened.
+    pub(super) fn found(&self, path: PathBuf, file: File, role: Role) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.put(|mail| mail.news.push(News::Found(path, file, role)));
+    }
+
+    /// The reader has taken over `found` files, and has so many open where it had `before`.
+    pub(super) fn took(&self, found: usize, before: usize, open: usize) {
+        // In one step: no moment counts a file twice.
+        self.open.fetch_add(open.wrapping_sub(found + before), Ordering::Relaxed);
     }
 
     /// The number of open files.

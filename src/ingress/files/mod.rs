@@ -9,6 +9,7 @@ pub mod packed;
 pub mod positions;
 pub mod progress;
 mod reading;
+mod refused;
 pub mod source;
 pub mod watch;
 

@@ -91,6 +91,7 @@ impl Source for Files {
         let reader = Reader {
             core: Core::new(OsDisk, manner, stored),
             inlet,
+            open: 0,
             mailbox,
             file,
             started: Instant::now(),
@@ -147,6 +148,8 @@ enum Left {
 
 struct Reader {
     core: Core<OsDisk>,
+    /// The number of files that were open when it was last told.
+    open: usize,
     inlet: Inlet,
     mailbox: Mailbox,
     file: PositionsFile,
@@ -216,6 +219,8 @@ impl Reader {
 
     fn take_mail(&mut self, mail: Mail) {
         let (now, wall) = (self.now(), SystemTime::now());
+        let is_found = |news: &&News| matches!(news, News::Found(..));
+        let found = mail.news.iter().filter(is_found).count();
         for news in mail.news {
             match news {
                 News::Found(path, file, role) => self.core.found(path, file, role, now, wall),
@@ -234,7 +239,8 @@ impl Reader {
         if let Some(state) = mail.state {
             self.inlet.tell(Change::State(state));
         }
-        self.mailbox.set_open(self.core.open_files());
+        let open = self.core.open_files();
+        self.mailbox.took(found, std::mem::replace(&mut self.open, open), open);
     }
 
     /// Whether messages can be sent without a wait. What could not be sent is sent in a later turn,

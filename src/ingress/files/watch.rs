@@ -5,7 +5,7 @@
 //! another name, so the target's folder is watched too. If inotify does not work (network file
 //! systems) or has no watches left, all folders are listed every second instead.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io;
@@ -22,6 +22,7 @@ use nix::sys::statfs::statfs;
 use super::core::Role;
 use super::disk::{Refusal, is_compressed, open};
 use super::mail::{Mailbox, News};
+use super::refused::{FileId, Refused, file_id};
 use crate::ingress::wait::{Waited, rest, wait};
 use crate::limits::{
     FOLDER_DEPTH_MAX, FOLDER_NAMES_MAX, FOLLOW_LOOK, FOLLOWED_MAX, FOLLOWED_PART, WATCHED_MAX,
@@ -71,14 +72,16 @@ pub(super) struct Watcher {
     watched: HashMap<PathBuf, WatchDescriptor>,
     /// Files with symbolic links: from the target's path to the links.
     links: HashMap<PathBuf, Vec<PathBuf>>,
-    /// Paths reported to the reader.
-    known: HashSet<PathBuf>,
+    /// Paths reported to the reader, and the file that each denotes. The reader has it open, so that
+    /// no other file has its inode.
+    known: HashMap<PathBuf, FileId>,
     /// Those of them that were written to, not reported yet.
     changed: HashSet<PathBuf>,
     /// Compressed files seen, and paths of followed files.
     seen: HashSet<PathBuf>,
-    /// Files that could not be opened, and why.
-    refused: BTreeMap<PathBuf, String>,
+    refused: Refused,
+    /// Files that may have been followed ones, and were not looked into for want of descriptors.
+    unopened: u64,
     /// Why folders must be listed periodically; each reason is logged once.
     polls: HashSet<String>,
     /// When folders were last listed.
@@ -99,11 +102,12 @@ impl Watcher {
             folders: HashMap::new(),
             watched: HashMap::new(),
             links: HashMap::new(),
-            known: HashSet::new(),
+            known: HashMap::new(),
             changed: HashSet::new(),
             looked: Instant::now(),
             seen: HashSet::new(),
-            refused: BTreeMap::new(),
+            refused: Refused::default(),
+            unopened: 0,
             polls: HashSet::new(),
             first_role,
             is_first: true,
@@ -123,6 +127,15 @@ impl Watcher {
         }
         self.look();
         self.is_first = false;
+        if self.unopened > 0 {
+            log::warn!(
+                "input.{}: {} files beside followed ones are not looked into, as half of the limit \
+                 of open files (LimitNOFILE) is reached: if one was rotated while logweir was \
+                 down, its last lines are not read",
+                self.name,
+                self.unopened
+            );
+        }
         self.mailbox.put(|mail| mail.listed = true);
         loop {
             let next_look = FOLLOW_LOOK.saturating_sub(self.looked.elapsed());
@@ -231,11 +244,11 @@ impl Watcher {
             }
         } else if mask.intersects(goes) {
             // The event may be old: another file, or the same, may have the name by now.
-            match self.known.contains(&path) {
+            match self.known.contains_key(&path) {
                 true => self.meet(&path, Role::Wanted),
                 false => self.gone(&path),
             }
-        } else if mask.intersects(comes) || !self.known.contains(&path) {
+        } else if mask.intersects(comes) || !self.known.contains_key(&path) {
             // A symbolic link may lead to a folder.
             if self.meant.globs.iter().any(|glob| glob.enters(&path)) && path.is_dir() {
                 self.enter(&path);
@@ -255,23 +268,34 @@ impl Watcher {
         if is_compressed(path) {
             return self.meet_compressed(path);
         }
-        if self.known.len().max(self.mailbox.open()) >= files_max() && !self.known.contains(path) {
-            let most = files_max();
-            return self.refuse(
-                path,
-                &format!(
-                    "{most} files are followed already: that is the most, or half of the \
-                          limit of open files (LimitNOFILE)"
-                ),
-            );
+        let is_known = self.known.contains_key(path);
+        if self.known.len() >= FOLLOWED_MAX && !is_known {
+            return self
+                .refuse(path, &format!("{FOLLOWED_MAX} files are followed, and no more can"));
         }
         match open(path) {
-            Ok(file) => {
-                self.refused.remove(path);
+            Ok((_, found)) if self.known.get(path) == Some(&file_id(&found)) => {
+                // What was said of its name is old, or the folders were only looked at.
+                self.changed.insert(path.to_path_buf());
+            }
+            Ok(_) if self.mailbox.open() >= open_max() => {
+                // The file that had the name is rotated, and makes room at its end.
+                self.unname(path);
+                let most = open_max();
+                return self.refuse(
+                    path,
+                    &format!(
+                        "{most} followed files are open, rotated ones among them: half of the \
+                         limit of open files (LimitNOFILE)"
+                    ),
+                );
+            }
+            Ok((file, found)) => {
+                let id = file_id(&found);
+                self.refused.opened(path, id);
                 self.watch_target(path);
-                self.known.insert(path.to_path_buf());
-                let path = path.to_path_buf();
-                self.mailbox.put(|mail| mail.news.push(News::Found(path, file, role)));
+                self.known.insert(path.to_path_buf(), id);
+                self.mailbox.found(path.to_path_buf(), file, role);
             }
             Err(Refusal::Gone) => self.gone(path),
             Err(Refusal::Kind(what)) => {
@@ -286,9 +310,7 @@ impl Watcher {
     }
 
     fn refuse(&mut self, path: &Path, why: &str) {
-        if self.refused.len() < FOLDER_NAMES_MAX {
-            self.refused.insert(path.to_path_buf(), why.into());
-        }
+        self.refused.refuse(path, why);
         self.tell_state();
     }
 
@@ -303,17 +325,22 @@ impl Watcher {
             let path = path.to_path_buf();
             return self.mailbox.put(|mail| mail.compressed.push(path));
         }
-        if !self.seen.contains(&plain) && !self.known.contains(&plain) {
+        if !self.seen.contains(&plain) && !self.known.contains_key(&plain) {
             log::warn!("input.{}: {path:?} is compressed, and not read", self.name);
             self.mailbox.put(|mail| mail.unread += 1);
         }
     }
 
     fn gone(&mut self, path: &Path) {
-        if self.refused.remove(path).is_some() {
+        if self.refused.gone(path) {
             self.tell_state();
         }
-        if self.known.remove(path) {
+        self.unname(path);
+    }
+
+    /// Reports that a path denotes the file no more that was reported.
+    fn unname(&mut self, path: &Path) {
+        if self.known.remove(path).is_some() {
             if self.seen.len() < FOLDER_NAMES_MAX {
                 self.seen.insert(path.to_path_buf());
             }
@@ -341,9 +368,16 @@ impl Watcher {
     fn look(&mut self) {
         self.looked = Instant::now();
         // Names that went away without an event.
-        let lost: Vec<_> = self.known.iter().filter(|path| !path.exists()).cloned().collect();
+        let lost: Vec<_> = self.known.keys().filter(|path| !path.exists()).cloned().collect();
         lost.iter().for_each(|path| self.gone(path));
         self.enter_roots();
+        if let Some((count, which)) = self.refused.take_unread() {
+            log::warn!(
+                "input.{}: files that could not be read are gone: {count}, as {which}",
+                self.name
+            );
+            self.mailbox.put(|mail| mail.unread += count);
+        }
         self.mailbox.put(|mail| mail.all = true);
         self.tell_state();
     }
@@ -390,7 +424,7 @@ impl Watcher {
                 return Vec::new();
             }
         };
-        self.refused.remove(folder);
+        self.refused.listed(folder);
         let (mut folders, mut wanted, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for entry in entries.take(FOLDER_NAMES_MAX).filter_map(Result::ok) {
             let path = entry.path();
@@ -423,8 +457,10 @@ impl Watcher {
             }
             if is_compressed(&path) {
                 self.mailbox.put(|mail| mail.near_compressed.push(path));
-            } else if let Ok(file) = open(&path) {
-                self.mailbox.put(|mail| mail.news.push(News::Found(path, file, Role::Neighbour)));
+            } else if self.mailbox.open() >= open_max() {
+                self.unopened += 1;
+            } else if let Ok((file, _)) = open(&path) {
+                self.mailbox.found(path, file, Role::Neighbour);
             }
         }
     }
@@ -483,9 +519,9 @@ impl Watcher {
             }
         }
         let files: Vec<_> =
-            self.known.iter().filter(|path| path.starts_with(folder)).cloned().collect();
+            self.known.keys().filter(|path| path.starts_with(folder)).cloned().collect();
         files.iter().for_each(|path| self.gone(path));
-        self.refused.retain(|path, _| !path.starts_with(folder));
+        self.refused.gone_below(folder);
         self.tell_state();
     }
 
@@ -500,13 +536,7 @@ impl Watcher {
 
     /// Reports what cannot be read, if that has changed.
     fn tell_state(&mut self) {
-        let state = match self.refused.first_key_value() {
-            None => Ok(()),
-            Some((path, why)) if self.refused.len() == 1 => Err(format!("{path:?}: {why}")),
-            Some((path, why)) => {
-                Err(format!("{} paths cannot be read, as {path:?}: {why}", self.refused.len()))
-            }
-        };
+        let state = self.refused.state();
         if state != self.state {
             self.state.clone_from(&state);
             self.mailbox.put(|mail| mail.state = Some(state));
@@ -514,10 +544,10 @@ impl Watcher {
     }
 }
 
-/// The maximum number of files an input may follow.
-fn files_max() -> usize {
-    let descriptors = usize::try_from(open_files_limit()).unwrap_or(usize::MAX);
-    FOLLOWED_MAX.min(descriptors / FOLLOWED_PART)
+/// The maximum number of files an input may have open: followed ones, and rotated ones until their
+/// end.
+fn open_max() -> usize {
+    usize::try_from(open_files_limit()).unwrap_or(usize::MAX) / FOLLOWED_PART
 }
 
 /// Returns whether a folder is one of its own parents, through a symbolic link.
@@ -562,8 +592,8 @@ mod tests {
         // An event that is older than what was seen by looking takes no name away.
         let path_of = path("new/comes.log");
         watcher.take_name(path_of.clone(), AddWatchFlags::IN_MOVED_FROM);
-        let news: Vec<_> = mailbox.take().news.iter().map(what).collect();
-        assert_eq!(news, [("found", path_of)]);
+        assert!(mailbox.take().news.is_empty());
+        assert_eq!(watcher.changed, HashSet::from([path_of]));
         // The new folder is watched from now on.
         std::fs::write(path("new/next.log"), "z\n").unwrap();
         watcher.take_events();
