@@ -272,7 +272,13 @@ impl Daemon {
             if self.engine.is_done() && self.children.is_empty() {
                 break;
             }
-            let wait = self.longest_wait();
+            let wait = match self.has_more() {
+                true => Some(Duration::ZERO),
+                false => {
+                    let due = self.links.acknowledge_all(&mut self.engine, self.clock.mono());
+                    self.longest_wait(due)
+                }
+            };
             self.count_pass(woken);
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -294,13 +300,16 @@ impl Daemon {
         Ok(())
     }
 
-    fn longest_wait(&mut self) -> Option<Duration> {
-        if !self.children.again.is_empty() || self.inputs.has_more() || self.links.has_more() {
-            return Some(Duration::ZERO);
-        }
+    /// Whether the next pass has something to do already.
+    fn has_more(&self) -> bool {
+        !self.children.again.is_empty() || self.inputs.has_more() || self.links.has_more()
+    }
+
+    /// How long nothing is to do unless something happens; `unacknowledged` is when the links want
+    /// to acknowledge next.
+    fn longest_wait(&self, unacknowledged: Option<Mono>) -> Option<Duration> {
         let report = self.report.as_ref().map(|(_, at)| *at);
         let pipes = self.engine.has_unread().then(|| self.looked_at_pipes + limits::PIPES_EVERY);
-        let unacknowledged = self.links.acknowledge_all(&mut self.engine, self.clock.mono());
         let own = report.into_iter().chain(pipes).chain(unacknowledged);
         let own = own.chain(self.minutes.deadline()).chain(self.seconds.deadline());
         let own = own.chain(self.manager.deadline()).chain(self.reload.deadline());

@@ -1,6 +1,8 @@
 //! What a loss is due to, and what to do about it: one set of texts for the log, `top`, `logweir
 //! losses` and `/healthz`.
 
+use std::io::{Error, ErrorKind as Kind};
+
 use super::losses::{Cause, amount};
 use super::status::{NodeStatus, ReaderStatus};
 use crate::ledger::Reason;
@@ -32,7 +34,10 @@ fn of_drop(node: &NodeStatus, reason: Reason) -> String {
         Reason::QueueFull => of_full_queue(node),
         Reason::ChildGone => of_missing_child(node),
         Reason::Rate => "there are more than `rate` allows; raise it if they are wanted".into(),
-        Reason::DiskError => format!("{}; free space on the disk or repair it", error(node)),
+        Reason::DiskError => {
+            let error = error(node);
+            format!("{error}; {}", of_disk(&error))
+        }
         Reason::SendError => format!("{}; look at the receiver and the network", error(node)),
         Reason::SpoolFull => of_full_spool(node),
         Reason::Damaged => "segments are damaged; see `logweir spool verify`".into(),
@@ -101,7 +106,7 @@ pub fn stalled(node: &NodeStatus) -> Option<String> {
         return Some(of_missing_child(node));
     }
     if let Some(error) = &node.error {
-        return Some(format!("{error}; free space on the disk or repair it"));
+        return Some(format!("{error}; {}", of_disk(error)));
     }
     let seconds = node.stuck_seconds.filter(|seconds| *seconds >= STALLED)?;
     let (what, verb, remedy) = reading(node);
@@ -134,10 +139,29 @@ pub(super) fn of_missing_peer(node: &NodeStatus) -> String {
 }
 
 /// What to do about a node's error.
-pub(super) fn of_error(node: &NodeStatus) -> &'static str {
-    match node.kind.as_str() {
-        "input" => "fix that; it continues by itself",
-        _ => "free space on the disk or repair it; its lines wait in the queue until that is full",
+pub(super) fn of_error(node: &NodeStatus) -> String {
+    if node.kind == "input" {
+        return "fix that; it continues by itself".into();
+    }
+    let wait = match node.reads_spool {
+        true => "its lines wait in the spool",
+        false => "its lines wait in the queue until that is full",
+    };
+    format!("{}; {wait}", of_disk(&error(node)))
+}
+
+/// What to do about an error of a disk, by its number where the text has one (errno(3)).
+fn of_disk(error: &str) -> &'static str {
+    let number = error.split_once("(os error ").and_then(|(_, rest)| rest.split_once(')'));
+    let number = number.and_then(|(number, _)| number.parse().ok());
+    match number.map(|number| Error::from_raw_os_error(number).kind()) {
+        Some(Kind::StorageFull | Kind::QuotaExceeded) => "free space on the disk",
+        Some(Kind::ReadOnlyFilesystem) => "repair the disk, or make it writable",
+        Some(Kind::PermissionDenied) => "give the daemon's user the right to it",
+        Some(Kind::NotFound | Kind::NotADirectory | Kind::IsADirectory) => {
+            "correct the path, or what is at it"
+        }
+        _ => "free space on the disk or repair it",
     }
 }
 
@@ -231,6 +255,14 @@ mod tests {
             (
                 NodeStatus { stuck_seconds: stuck, error: Some("No space".into()), ..full() },
                 "No space; free space on the disk or repair it",
+            ),
+            (
+                NodeStatus {
+                    stuck_seconds: stuck,
+                    error: Some("/d/x: No such file or directory (os error 2)".into()),
+                    ..full()
+                },
+                "/d/x: No such file or directory (os error 2); correct the path, or what is at it",
             ),
             (full(), "the disk is too slow"),
             (

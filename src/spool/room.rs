@@ -204,10 +204,11 @@ impl<F: Fs> Writer<F> {
     /// The wall clock, ignoring a jump ahead that has not lasted long enough.
     pub(super) fn steady_wall(&mut self) -> SystemTime {
         let (wall, ahead) = self.steady.look(self.now);
-        if let Some(ahead) = ahead.filter(|_| self.plan.max_age.is_some()) {
+        let by_age = matches!(self.plan.keep, Some(SpoolKeep::Time(_)));
+        if let Some(ahead) = ahead.filter(|_| by_age || self.plan.max_age.is_some()) {
             log::warn!(
                 "{}: the clock is {ahead:.0?} ahead of the time that has passed: no line is \
-                 dropped for its age by it within the next hour",
+                 removed for its age by it within the next hour",
                 self.plan.dir.display()
             );
         }

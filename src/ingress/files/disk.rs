@@ -88,8 +88,8 @@ impl From<io::Error> for Refusal {
 #[derive(Debug, Clone, Copy)]
 pub struct OsDisk;
 
-/// Opens a regular file for following, and says which it is. Anything else is refused without being opened: opening a
-/// FIFO or a device may have side effects.
+/// Opens a regular file for following, and says which it is. Anything else is refused without being
+/// opened: opening a FIFO or a device may have side effects.
 ///
 /// # Errors
 /// Why it is not followed.

@@ -72,8 +72,8 @@ pub(super) struct Watcher {
     watched: HashMap<PathBuf, WatchDescriptor>,
     /// Files with symbolic links: from the target's path to the links.
     links: HashMap<PathBuf, Vec<PathBuf>>,
-    /// Paths reported to the reader, and the file that each denotes. The reader has it open, so that
-    /// no other file has its inode.
+    /// Paths reported to the reader, and the file that each denotes. The reader has it open, so no
+    /// other file has its inode.
     known: HashMap<PathBuf, FileId>,
     /// Those of them that were written to, not reported yet.
     changed: HashSet<PathBuf>,

@@ -193,6 +193,21 @@ fn a_clock_that_jumps_ahead_drops_nothing_by_max_age() {
 }
 
 #[test]
+fn a_clock_that_jumps_ahead_removes_nothing_that_is_kept_for_a_time() {
+    let (fs, writer) = passed(SpoolKeep::Time(Duration::from_secs(60)));
+    let kept = writer.plan.clone();
+    drop(writer);
+    let Opened { mut writer, .. } = opened(&fs, &kept);
+    let month = now(30 * 86_400).wall;
+    writer.set_now(Now { wall: month, mono: Mono(Duration::from_secs(10)) });
+    tidy(&mut writer);
+    assert_eq!(writer.held().oldest, 0);
+    writer.set_now(now(90));
+    tidy(&mut writer);
+    assert!(writer.held().oldest >= 8, "{:?}", writer.held());
+}
+
+#[test]
 fn a_cursor_is_written_on_a_disk_without_room() {
     let fs = SimFs::default();
     let mut writer = start(&fs);
