@@ -100,6 +100,10 @@ pub struct NodeStatus {
     pub lines_out: u64,
     /// Lines that its selectors rejected.
     pub not_selected: u64,
+    /// It takes one line in so many of those that its selectors select (`sample`); absent if it
+    /// takes all.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sample: Option<u64>,
     /// Lines that were dropped, by reason; every reason is present.
     pub dropped: BTreeMap<String, u64>,
     /// Lines that wait in its queue.
@@ -457,6 +461,7 @@ impl Engine {
             lines_in: ledger.entered.lines,
             lines_out: ledger.left.lines,
             not_selected: ledger.not_selected.lines,
+            sample: node.plan.select.sample.as_ref().map(|sample| sample.n.get()),
             dropped: dropped.collect(),
             queued: waiting.lines,
             bytes_in: ledger.entered.bytes,

@@ -30,6 +30,7 @@ pub(super) fn notes(view: &View, glyphs: &Glyphs) -> Vec<Note> {
     }
     notes.extend(node.error.iter().map(|error| (one_line(error), Tone::Bad)));
     notes.extend(children(&node.children, glyphs));
+    notes.extend(node.sample.map(|n| (format!("one line in {n}"), Tone::Plain)));
     notes.extend(silent(node));
     notes.extend(node.spool.as_ref().and_then(lag));
     let waiting: u64 = node.waiting.iter().map(|part| part.lines).sum();
@@ -220,6 +221,12 @@ mod tests {
 
     fn of(node: NodeStatus) -> Vec<Note> {
         notes_of(node.clone(), node)
+    }
+
+    #[test]
+    fn a_sample_is_told_as_what_it_takes() {
+        let node = NodeStatus { sample: Some(1000), ..node("x", "output", &["in"]) };
+        assert_eq!(of(node), [("one line in 1000".to_owned(), Tone::Plain)]);
     }
 
     #[test]
