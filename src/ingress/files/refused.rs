@@ -39,6 +39,11 @@ impl Refused {
         self.paths.is_empty() && self.gone.is_empty()
     }
 
+    /// The paths that cannot be read at present.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.paths.keys()
+    }
+
     /// A path cannot be read.
     pub(super) fn refuse(&mut self, path: &Path, why: &str) {
         if self.paths.len() < FOLDER_NAMES_MAX {

@@ -273,9 +273,12 @@ impl Watcher {
             return self
                 .refuse(path, &format!("{FOLLOWED_MAX} files are followed, and no more can"));
         }
+        let is_followed =
+            |found: &Metadata| self.known.get(path).is_some_and(|id| *id == file_id(found));
         match open(path) {
-            Ok((_, found)) if self.known.get(path) == Some(&file_id(&found)) => {
+            Ok((_, found)) if is_followed(&found) => {
                 // What was said of its name is old, or the folders were only looked at.
+                self.refused.opened(path, file_id(&found));
                 self.changed.insert(path.to_path_buf());
             }
             Ok(_) if self.mailbox.open() >= open_max() => {
@@ -304,6 +307,7 @@ impl Watcher {
                     log::warn!("input.{}: {path:?} is {what}, and not followed", self.name);
                 }
             }
+            Err(Refusal::Failed(_)) if path.metadata().is_ok_and(|found| is_followed(&found)) => {}
             Err(Refusal::Failed(error)) => self.refuse(path, &error.to_string()),
         }
         self.tell_state();
@@ -368,7 +372,9 @@ impl Watcher {
     fn look(&mut self) {
         self.looked = Instant::now();
         // Names that went away without an event.
-        let lost: Vec<_> = self.known.keys().filter(|path| !path.exists()).cloned().collect();
+        let names = self.known.keys().chain(self.refused.paths());
+        let is_there = |path: &PathBuf| path.try_exists().unwrap_or(true);
+        let lost: Vec<_> = names.filter(|path| !is_there(path)).cloned().collect();
         lost.iter().for_each(|path| self.gone(path));
         self.enter_roots();
         if let Some((count, which)) = self.refused.take_unread() {
@@ -378,6 +384,8 @@ impl Watcher {
             );
             self.mailbox.put(|mail| mail.unread += count);
         }
+        // Also those that were written to.
+        self.changed.clear();
         self.mailbox.put(|mail| mail.all = true);
         self.tell_state();
     }
