@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
 
-use crate::util::{Daemon, LOGWEIR, free_port, wait_for};
+use crate::util::{Daemon, LOGWEIR, free_port, run, wait_for};
 
 const STALLED: &str = "state = \"{dir}/state\"\n#daemon\n\
     [output.mobile]\nfrom = \"in\"\npipe = \"exec sleep 600\"\nqueue = \"8KiB\"\n";
@@ -157,4 +157,17 @@ fn the_lines_of_a_minute_are_told_node_by_node_with_what_was_lost_then() {
     let wrong = top(&["--since", "1h", "--until", "2h"]);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("--until is not after --since"));
+}
+
+#[test]
+fn a_time_that_has_not_come_yet_is_refused_as_the_command_line_that_it_is() {
+    for command in ["losses", "top", "audit"] {
+        let refused = run(&[command, "--since", "9999-01-01 08:00"], b"");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            said.starts_with("logweir: --since 9999-01-01 08:00:00 has not come yet;"),
+            "{said}"
+        );
+        assert_eq!(refused.status.code(), Some(2), "{command}");
+    }
 }

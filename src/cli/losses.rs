@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jiff::civil::{DateTime, Time};
 use jiff::{Timestamp, Zoned};
 
+use super::Refused;
 use super::control::Daemon;
 use super::spool::time;
 use crate::driver::control::Request;
@@ -103,10 +104,10 @@ pub(super) fn point(text: &str) -> Result<SystemTime, String> {
 pub(super) fn must_have_come(since: Option<SystemTime>, now: SystemTime) -> anyhow::Result<()> {
     let Some(since) = since.filter(|since| *since > now) else { return Ok(()) };
     let shown = zoned(seconds(since));
-    anyhow::bail!(
+    anyhow::bail!(Refused(format!(
         "--since {} has not come yet; write the date with the time if you mean another day",
         shown.strftime("%F %T")
-    );
+    )));
 }
 
 /// A time in seconds since 1970.

@@ -29,6 +29,7 @@ pub mod udp2log;
 mod version;
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -118,9 +119,24 @@ pub fn main() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         eprintln!("logweir: {}", printable_lines(&format!("{error:#}")));
-        ExitCode::FAILURE
+        match error.is::<Refused>() {
+            true => refusal_code(&arguments, true),
+            false => ExitCode::FAILURE,
+        }
     })
 }
+
+/// A command line that is well formed and asks for what cannot be.
+#[derive(Debug)]
+struct Refused(String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// Writes to standard output, whose reader may stop before the end.
 fn print(text: &[u8]) -> io::Result<()> {
