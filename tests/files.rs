@@ -121,13 +121,6 @@ fn a_stalled_file_costs_no_other_file_a_line() {
     assert_eq!(code, Some(0), "{log}");
 }
 
-/// Starts a daemon by a shell that first does something.
-fn run_behind(daemon: &mut Daemon, first: &str) {
-    let mut shell = std::process::Command::new("/bin/sh");
-    shell.arg("-c").arg(format!("{first}; exec \"$0\" \"$@\"")).arg(crate::util::LOGWEIR);
-    daemon.run_by(shell);
-}
-
 fn message(app: &str, text: &str) -> Vec<u8> {
     format!("<13>1 - h {app} - - - {text}\n").into_bytes()
 }
@@ -139,7 +132,7 @@ fn files_of_more_hosts_than_there_are_descriptors_get_all_their_lines() {
         .collect();
     let pipe = "[output.p]\nfrom = \"in\"\npipe = \"ulimit -Sn >{dir}/limit; cat >/dev/null\"\n";
     let mut daemon = Daemon::prepare(&(outputs + pipe));
-    run_behind(&mut daemon, "ulimit -Sn 64; ulimit -Hn 128");
+    daemon.run_behind("ulimit -Sn 64; ulimit -Hn 128");
     for number in 0..400 {
         daemon.send(&message(&format!("app{}", number % 200), &number.to_string()));
         if number % 100 == 99 {
@@ -167,7 +160,7 @@ fn a_file_that_reaches_the_largest_size_costs_no_other_a_line() {
          [output.few]\nfrom = \"in\"\napp = \"small\"\nfile = \"{dir}/few\"\n",
     );
     // 32 KiB, and no signal for whoever writes more.
-    run_behind(&mut daemon, "trap '' XFSZ; ulimit -f 64");
+    daemon.run_behind("trap '' XFSZ; ulimit -f 64");
     let text = "x".repeat(1000);
     for number in 0..100 {
         daemon.send(&message("large", &text));

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use crate::rsyslog::Certificates;
-use crate::util::{Daemon, LOGWEIR, free_port, numbered, wait_for};
+use crate::util::{Daemon, free_port, numbered, wait_for};
 
 /// A daemon with a syslog input `sys` and more; `{at}` is the address of the input.
 fn daemon(scheme: &str, more: &str) -> (Daemon, u16) {
@@ -613,9 +613,7 @@ fn clients_leave_descriptors_for_files_and_control_and_those_that_wait_lose_noth
          [output.f]\nfrom = \"s\"\nfile = \"{{dir}}/{{app}}.log\"\n\
          [output.null]\nfrom = \"in\"\nfile = \"/dev/null\"\n"
     ));
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", "ulimit -n 128 && exec \"$@\"", "sh", LOGWEIR]);
-    daemon.run_by(command);
+    daemon.run_behind("ulimit -n 128");
     // The system accepts all of them; the daemon takes as many as it can.
     let mut clients: Vec<_> = (0..CLIENTS)
         .map(|number| {

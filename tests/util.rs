@@ -144,6 +144,13 @@ impl Daemon {
         self.run_by(Command::new(LOGWEIR));
     }
 
+    /// The same by a shell that first does something.
+    pub fn run_behind(&mut self, first: &str) {
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(format!("{first}; exec \"$0\" \"$@\"")).arg(LOGWEIR);
+        self.run_by(shell);
+    }
+
     /// The same by a command of which logweir's arguments are the last.
     pub fn run_by(&mut self, mut command: Command) {
         let errors =

@@ -96,10 +96,7 @@ fn reading(node: &NodeStatus) -> (&'static str, &'static str, &'static str) {
 pub fn stalled(node: &NodeStatus) -> Option<String> {
     if let Some(lane) = node.lanes.iter().find(|lane| lane.peer.is_none()) {
         let error = lane.error.as_deref().unwrap_or("it has not answered yet");
-        let wait = match node.reads_spool {
-            true => "its lines wait in the spool",
-            false => "a spool would keep the lines",
-        };
+        let wait = waiting(node, "a spool would keep the lines");
         return Some(format!("no peer is connected ({error}); {wait}"));
     }
     if node.children.iter().any(|child| child.state != "running") {
@@ -129,12 +126,14 @@ fn reader(node: &NodeStatus) -> &'static str {
     }
 }
 
+/// Where its lines wait: in the spool that it reads, or as told.
+fn waiting(node: &NodeStatus, without_spool: &'static str) -> &'static str {
+    if node.reads_spool { "its lines wait in the spool" } else { without_spool }
+}
+
 /// What to do about a peer that is not there.
 pub(super) fn of_missing_peer(node: &NodeStatus) -> String {
-    let wait = match node.reads_spool {
-        true => "its lines wait in the spool",
-        false => "its lines wait in the queue, and a spool would keep more of them",
-    };
+    let wait = waiting(node, "its lines wait in the queue, and a spool would keep more of them");
     format!("fix the peer or the network path to it; {wait}")
 }
 
@@ -143,10 +142,7 @@ pub(super) fn of_error(node: &NodeStatus) -> String {
     if node.kind == "input" {
         return "fix that; it continues by itself".into();
     }
-    let wait = match node.reads_spool {
-        true => "its lines wait in the spool",
-        false => "its lines wait in the queue until that is full",
-    };
+    let wait = waiting(node, "its lines wait in the queue until that is full");
     format!("{}; {wait}", of_disk(&error(node)))
 }
 

@@ -4,13 +4,12 @@ use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
 
 use logweir::engine::status::NodeStatus;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
 
-use crate::util::{Daemon, LOGWEIR, skip_here, wait_for};
+use crate::util::{Daemon, skip_here, wait_for};
 
 use super::{PLAIN, SPOOLED, append, memory_kib, spooled, start, wakes};
 
@@ -104,9 +103,7 @@ fn rotated_files_that_take_all_descriptors_keep_others_waiting_and_what_goes_mea
     let config = PLAIN.replace("*.log", "**/*.log");
     let mut daemon = Daemon::prepare(&config);
     fs::create_dir(daemon.path("logs")).unwrap();
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 200 && exec \"$@\"", "sh", LOGWEIR]);
-    daemon.run_by(command);
+    daemon.run_behind("ulimit -n 200");
     let paths: Vec<_> = (0..80).map(|number| log(&daemon, number)).collect();
     paths.iter().for_each(|path| append(path, "old\n"));
     daemon.wait_lines("out", 80);
@@ -123,8 +120,7 @@ fn rotated_files_that_take_all_descriptors_keep_others_waiting_and_what_goes_mea
         why.starts_with("60 paths cannot be read, as ") && node.lines_out == 100
     };
     daemon.wait_node("t", waits);
-    let read = daemon.lines("out").len();
-    assert_eq!(read, 100);
+    assert_eq!(daemon.lines("out").len(), 100);
     // The newest of them wait: names are taken in the order in which they came.
     paths[70..].iter().for_each(|path| fs::remove_file(path).unwrap());
     writers.iter_mut().for_each(|writer| writer.write_all(b"last\n").unwrap());

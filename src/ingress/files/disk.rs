@@ -30,6 +30,30 @@ pub struct Facts {
     pub written: SystemTime,
 }
 
+/// Which file it is: device, inode, and when it was created, since 1970.
+pub type FileId = (u64, u64, Duration);
+
+impl Facts {
+    /// Which file it is. As long as one is open no other has the same.
+    pub fn id(&self) -> FileId {
+        (self.device, self.inode, self.born)
+    }
+}
+
+impl From<&Metadata> for Facts {
+    fn from(found: &Metadata) -> Self {
+        let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok();
+        Self {
+            device: found.dev(),
+            inode: found.ino(),
+            born: found.created().ok().and_then(since).unwrap_or_default(),
+            links: found.nlink(),
+            size: found.size(),
+            written: found.modified().unwrap_or(UNIX_EPOCH),
+        }
+    }
+}
+
 /// An open file that is followed.
 pub trait Tailed {
     /// Its current metadata.
@@ -93,14 +117,14 @@ pub struct OsDisk;
 ///
 /// # Errors
 /// Why it is not followed.
-pub fn open(path: &Path) -> Result<(File, Metadata), Refusal> {
+pub fn open(path: &Path) -> Result<(File, FileId), Refusal> {
     regular(&path.metadata()?)?;
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     // Another file may have taken its name meanwhile.
     let found = file.metadata()?;
     regular(&found)?;
-    Ok((file, found))
+    Ok((file, Facts::from(&found).id()))
 }
 
 fn regular(found: &Metadata) -> Result<(), Refusal> {
@@ -116,16 +140,7 @@ fn regular(found: &Metadata) -> Result<(), Refusal> {
 
 impl Tailed for File {
     fn facts(&self) -> io::Result<Facts> {
-        let found = self.metadata()?;
-        let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok();
-        Ok(Facts {
-            device: found.dev(),
-            inode: found.ino(),
-            born: found.created().ok().and_then(since).unwrap_or_default(),
-            links: found.nlink(),
-            size: found.size(),
-            written: found.modified().unwrap_or(UNIX_EPOCH),
-        })
+        self.metadata().map(|found| Facts::from(&found))
     }
 
     fn read(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {

@@ -3,19 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
+use super::disk::{Facts, FileId};
 use crate::limits::FOLDER_NAMES_MAX;
-
-/// Which file it is: device, inode, and when it was born where that is recorded.
-pub(super) type FileId = (u64, u64, Option<SystemTime>);
-
-/// The file that this metadata is of.
-pub(super) fn file_id(found: &Metadata) -> FileId {
-    (found.dev(), found.ino(), found.created().ok())
-}
 
 /// Why a path is not read.
 #[derive(Debug)]
@@ -48,7 +39,8 @@ impl Refused {
     pub(super) fn refuse(&mut self, path: &Path, why: &str) {
         if self.paths.len() < FOLDER_NAMES_MAX {
             let found = path.metadata().ok().filter(Metadata::is_file);
-            let refusal = Refusal { why: why.into(), file: found.as_ref().map(file_id) };
+            let file = found.map(|found| Facts::from(&found).id());
+            let refusal = Refusal { why: why.into(), file };
             self.paths.insert(path.to_path_buf(), refusal);
         }
     }
@@ -71,15 +63,6 @@ impl Refused {
             self.gone.push((path.to_path_buf(), refusal));
         }
         true
-    }
-
-    /// A folder is gone with all that is below it.
-    pub(super) fn gone_below(&mut self, folder: &Path) {
-        let below: Vec<_> =
-            self.paths.keys().filter(|path| path.starts_with(folder)).cloned().collect();
-        for path in below {
-            self.gone(&path);
-        }
     }
 
     /// How many files are gone unread since the last call, and one of them for the log.
@@ -128,7 +111,8 @@ mod tests {
         assert!(refused.gone(&path("moved")) && refused.gone(&path("removed")));
         assert!(!refused.gone(&path("removed")));
         assert_eq!(refused.state(), Ok(()));
-        refused.opened(&path("moved.1"), file_id(&path("moved.1").metadata().unwrap()));
+        let moved = Facts::from(&path("moved.1").metadata().unwrap());
+        refused.opened(&path("moved.1"), moved.id());
         let one = format!("{:?}: no room", path("removed"));
         assert_eq!(refused.take_unread(), Some((1, one)));
         assert_eq!(refused.take_unread(), None);
@@ -144,7 +128,7 @@ mod tests {
         let mut refused = Refused::default();
         refused.refuse(&below, "no right");
         refused.refuse(&below.join("a"), "no right");
-        refused.gone_below(&below);
+        assert!(refused.gone(&below) && refused.gone(&below.join("a")));
         assert_eq!(refused.take_unread().unwrap().0, 1);
         assert_eq!(refused.state(), Ok(()));
     }

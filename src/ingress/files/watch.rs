@@ -20,9 +20,9 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDe
 use nix::sys::statfs::statfs;
 
 use super::core::Role;
-use super::disk::{Refusal, is_compressed, open};
+use super::disk::{Facts, FileId, Refusal, is_compressed, open};
 use super::mail::{Mailbox, News};
-use super::refused::{FileId, Refused, file_id};
+use super::refused::Refused;
 use crate::ingress::wait::{Waited, rest, wait};
 use crate::limits::{
     FOLDER_DEPTH_MAX, FOLDER_NAMES_MAX, FOLLOW_LOOK, FOLLOWED_MAX, FOLLOWED_PART, WATCHED_MAX,
@@ -268,17 +268,15 @@ impl Watcher {
         if is_compressed(path) {
             return self.meet_compressed(path);
         }
-        let is_known = self.known.contains_key(path);
-        if self.known.len() >= FOLLOWED_MAX && !is_known {
+        if self.known.len() >= FOLLOWED_MAX && !self.known.contains_key(path) {
             return self
                 .refuse(path, &format!("{FOLLOWED_MAX} files are followed, and no more can"));
         }
-        let is_followed =
-            |found: &Metadata| self.known.get(path).is_some_and(|id| *id == file_id(found));
+        let is_followed = |file: FileId| self.known.get(path) == Some(&file);
         match open(path) {
-            Ok((_, found)) if is_followed(&found) => {
+            Ok((_, id)) if is_followed(id) => {
                 // What was said of its name is old, or the folders were only looked at.
-                self.refused.opened(path, file_id(&found));
+                self.refused.opened(path, id);
                 self.changed.insert(path.to_path_buf());
             }
             Ok(_) if self.mailbox.open() >= open_max() => {
@@ -293,8 +291,7 @@ impl Watcher {
                     ),
                 );
             }
-            Ok((file, found)) => {
-                let id = file_id(&found);
+            Ok((file, id)) => {
                 self.refused.opened(path, id);
                 self.watch_target(path);
                 self.known.insert(path.to_path_buf(), id);
@@ -307,7 +304,8 @@ impl Watcher {
                     log::warn!("input.{}: {path:?} is {what}, and not followed", self.name);
                 }
             }
-            Err(Refusal::Failed(_)) if path.metadata().is_ok_and(|found| is_followed(&found)) => {}
+            Err(Refusal::Failed(_))
+                if path.metadata().is_ok_and(|found| is_followed(Facts::from(&found).id())) => {}
             Err(Refusal::Failed(error)) => self.refuse(path, &error.to_string()),
         }
         self.tell_state();
@@ -342,6 +340,13 @@ impl Watcher {
         self.unname(path);
     }
 
+    /// The same of all paths for which this is so.
+    fn gone_where(&mut self, is_gone: impl Fn(&Path) -> bool) {
+        let paths = self.known.keys().chain(self.refused.paths());
+        let gone: Vec<_> = paths.filter(|path| is_gone(path)).cloned().collect();
+        gone.iter().for_each(|path| self.gone(path));
+    }
+
     /// Reports that a path denotes the file no more that was reported.
     fn unname(&mut self, path: &Path) {
         if self.known.remove(path).is_some() {
@@ -372,10 +377,7 @@ impl Watcher {
     fn look(&mut self) {
         self.looked = Instant::now();
         // Names that went away without an event.
-        let names = self.known.keys().chain(self.refused.paths());
-        let is_there = |path: &PathBuf| path.try_exists().unwrap_or(true);
-        let lost: Vec<_> = names.filter(|path| !is_there(path)).cloned().collect();
-        lost.iter().for_each(|path| self.gone(path));
+        self.gone_where(|path| !path.try_exists().unwrap_or(true));
         self.enter_roots();
         if let Some((count, which)) = self.refused.take_unread() {
             log::warn!(
@@ -526,10 +528,7 @@ impl Watcher {
                 }
             }
         }
-        let files: Vec<_> =
-            self.known.keys().filter(|path| path.starts_with(folder)).cloned().collect();
-        files.iter().for_each(|path| self.gone(path));
-        self.refused.gone_below(folder);
+        self.gone_where(|path| path.starts_with(folder));
         self.tell_state();
     }
 
