@@ -106,6 +106,8 @@ pub const STREAM_FULL: usize = 256 * 1024;
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Interval at which a receiver reads the kernel's drop counters.
 pub const DROPS_EVERY: Duration = Duration::from_secs(1);
+/// Time, beyond the grace, that a reload waits for a removed spool whose folder it asks for again.
+pub const SPOOL_CLOSES: Duration = Duration::from_secs(5);
 /// Time that a stopped receiver has to hand over its remaining lines.
 pub const RECV_ENDS: Duration = Duration::from_secs(5);
 /// Maximum number of recvmmsg(2) calls with which a stopped receiver empties its socket.

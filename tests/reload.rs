@@ -286,5 +286,14 @@ fn a_spool_that_moves_to_another_folder_and_back_finds_its_lock_free() {
     daemon.send_numbered(500, 600);
     assert_eq!(daemon.wait_lines("all", 600), numbered(0, 600));
     assert!(!daemon.log().contains("another daemon"), "{}", daemon.log());
+    // One that another output of the plan in force has is not free, and says so.
+    daemon.write_config(&of("one").replace("output.all", "output.other"));
+    let refused = daemon.ctl("reload");
+    let said = format!(
+        "logweir: spool of other.spool: {}: is the folder of all.spool until the new configuration \
+         is in force: reload without this spool first, or restart\n",
+        daemon.path("one").display()
+    );
+    assert_eq!(String::from_utf8_lossy(&refused.stderr), said);
     assert_eq!(daemon.stop().0, Some(0));
 }

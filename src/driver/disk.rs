@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::disk_worker::{DiskQueue, Job, OpenSpool};
+use super::spool_folders::{Open, SpoolFolders};
 use super::wake::Wake;
 use crate::clock::SystemClock;
 use crate::engine::{DiskJob, DiskWork, Event};
@@ -33,6 +34,7 @@ pub struct DiskWorkers {
     cursor_writers: Pool,
     /// The files that all outputs have open.
     open_files: OpenFiles,
+    folders: SpoolFolders,
     done: Receiver<Event>,
     sender: Sender<Event>,
     wake: Wake,
@@ -59,7 +61,8 @@ impl DiskWorkers {
         let (sender, done) = channel();
         let open_files = OpenFiles::new(files_open_most());
         let [appenders, syncers, cursor_writers] = std::array::from_fn(|_| Pool::default());
-        Self { appenders, syncers, cursor_writers, open_files, done, sender, wake }
+        let folders = SpoolFolders::default();
+        Self { appenders, syncers, cursor_writers, open_files, folders, done, sender, wake }
     }
 
     /// Submits a job.
@@ -96,17 +99,24 @@ impl DiskWorkers {
     /// A thread for it cannot be started.
     pub fn take_spool(
         &mut self,
-        node: NodeId,
+        (node, name): (NodeId, &str),
         writer: Writer<OsFs>,
         clock: SystemClock,
     ) -> io::Result<()> {
-        let spool = Arc::new(OpenSpool::new(writer, clock));
+        let open = Open::default();
+        self.folders.enter((node, name), writer.dir(), &open);
+        let spool = Arc::new(OpenSpool::new(writer, clock, open));
         let queue =
             || DiskQueue::new(self.sender.clone(), self.wake.clone(), self.open_files.clone());
         for pool in [&mut self.appenders, &mut self.syncers, &mut self.cursor_writers] {
             pool.assign(node, queue)?.put(Job::Spool(node, Arc::clone(&spool)));
         }
         Ok(())
+    }
+
+    /// The folders of all spools that were taken over.
+    pub(super) fn folders(&self) -> &SpoolFolders {
+        &self.folders
     }
 
     /// The next result, if any.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::compress::{Compressor, Taken};
+use super::spool_folders::Open;
 use super::wake::Wake;
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{DiskJob, DiskWork, Event};
@@ -31,12 +32,14 @@ pub(super) enum Job {
 pub(super) struct OpenSpool {
     writer: Mutex<Writer<OsFs>>,
     clock: SystemClock,
+    /// The last field: the writer, which has the folder's lock, is dropped before it.
+    _open: Open,
 }
 
 impl OpenSpool {
     /// A spool opened at `clock`'s time.
-    pub(super) fn new(writer: Writer<OsFs>, clock: SystemClock) -> Self {
-        Self { writer: Mutex::new(writer), clock }
+    pub(super) fn new(writer: Writer<OsFs>, clock: SystemClock, open: Open) -> Self {
+        Self { writer: Mutex::new(writer), clock, _open: open }
     }
 
     fn now(&self) -> Now {

@@ -27,6 +27,7 @@ pub mod readers;
 mod reload;
 pub mod seconds;
 mod signals;
+mod spool_folders;
 mod state_file;
 pub mod systemd;
 pub mod udp_out;
@@ -181,6 +182,7 @@ impl Daemon {
             clock,
             teller: teller.clone(),
             patient,
+            locked: Vec::new(),
         };
         let mut prepared = prepare(plan.clone(), &before).map_err(|refused| refused.error)?;
         let flow = match prepared.flow.take() {
@@ -238,7 +240,8 @@ impl Daemon {
             origins: writer.origins().into_iter().collect(),
             cursors: cursors.into_iter().collect(),
         });
-        self.disk.take_spool(node, writer, self.clock).map_err(|error| error.to_string())?;
+        let named = (node, &*self.engine.name_of(node));
+        self.disk.take_spool(named, writer, self.clock).map_err(|error| error.to_string())?;
         self.engine.handle(Event::SpoolOpened { node, found }, now);
         Ok(())
     }

@@ -18,6 +18,7 @@ use mio::Token;
 use super::control::{Control, Listening};
 use super::inputs::Sockets;
 use super::users::Users;
+use super::spool_folders::{self, LockedFolder};
 use super::{Daemon, admin, links};
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::plan::{BodyPlan, DaemonPlan, InputPlan, NodePlan, Plan, SpoolPlan};
@@ -54,6 +55,8 @@ pub(super) struct Before {
     /// Whether inputs that cannot be opened yet are tried again, as after a boot; otherwise the
     /// plan is refused.
     pub(super) patient: bool,
+    /// The folders that spools of this daemon have locked.
+    pub(super) locked: Vec<LockedFolder>,
 }
 
 /// A plan with all that it needs of the system, ready to be put in force.
@@ -178,7 +181,7 @@ impl Prepared {
                     let same = |other: &SpoolPlan| other.dir == spool.dir;
                     if !matches!(was(node), Some(BodyPlan::Spool(other)) if same(other)) {
                         let readers = readers.get(node.name.as_str()).cloned().unwrap_or_default();
-                        let opened = open_spool(&node.name, spool, &readers, before.clock)?;
+                        let opened = open_spool((&node.name, spool), &readers, before)?;
                         self.spools.push((name(), opened));
                     }
                 }
@@ -264,13 +267,13 @@ fn open_control(new: &DaemonPlan, before: &Before) -> Result<Option<Listening>, 
 
 /// Opens a spool and says what there is to say.
 fn open_spool(
-    name: &str,
-    plan: &SpoolPlan,
+    (name, plan): (&str, &SpoolPlan),
     readers: &[String],
-    clock: SystemClock,
+    before: &Before,
 ) -> Result<Opened<OsFs>, String> {
-    let now = Now { wall: clock.wall(), mono: clock.mono() };
-    let opened = recover::open(OsFs, plan, readers, now)
+    let now = Now { wall: before.clock.wall(), mono: before.clock.mono() };
+    let opened = spool_folders::wait_until_free(&plan.dir, &before.locked)
+        .and_then(|()| recover::open(OsFs, plan, readers, now))
         .map_err(|error| format!("spool of {name}: {error}"))?;
     for note in &opened.notes {
         log::warn!("{name}: {note}");
@@ -319,6 +322,7 @@ impl Daemon {
         self.manager.reloading();
         self.engine.reopen();
         self.inputs.look();
+        let patience = self.engine.plan().daemon.grace + limits::SPOOL_CLOSES;
         let before = Before {
             plan: self.engine.plan().clone(),
             sockets: self.inputs.sockets(),
@@ -326,6 +330,7 @@ impl Daemon {
             clock: self.clock,
             teller: self.teller.clone(),
             patient: false,
+            locked: self.disk.folders().locked(&self.engine, patience),
         };
         let (done, prepared) = channel();
         let (reread, wake) = (Arc::clone(&self.reread), self.wake.clone());

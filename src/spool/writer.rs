@@ -213,6 +213,11 @@ impl<F: Fs> Writer<F> {
         writer
     }
 
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.plan.dir
+    }
+
     /// The spool's identity.
     pub fn identity(&self) -> Identity {
         self.identity
