@@ -61,6 +61,10 @@ struct Attempt {
     has_several: bool,
     transport: Option<Transport>,
     connected: bool,
+    /// True if the peer is shown a certificate of ours.
+    certified: bool,
+    /// True while the peer may still refuse us.
+    doubtful: bool,
 }
 
 impl Attempt {
@@ -74,6 +78,8 @@ impl Attempt {
             has_several: false,
             transport: None,
             connected: false,
+            certified: false,
+            doubtful: false,
         }
     }
 
@@ -94,6 +100,7 @@ impl Attempt {
         token: Token,
     ) -> Result<(), String> {
         self.address = Some(address);
+        self.certified = tls.is_some_and(ClientTls::has_certificate);
         let tls = match (self.url.protocol.is_tls(), tls) {
             (true, Some(tls)) => Some(tls.connection(&self.name)?),
             (true, None) => return Err("TLS is not set up".into()),
@@ -303,6 +310,7 @@ impl Links {
                 Ok(true) => {
                     connection.connected = true;
                     engine.handle(Event::Link { lane: id, event: LinkEvent::Connected }, now);
+                    self.note_doubt(id, engine, now);
                 }
                 Err(error) => {
                     let error = connection.error_of(&explain(&error));
@@ -338,6 +346,7 @@ impl Links {
                 }
                 // TLS may have something to say of its own.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.note_doubt(id, engine, now);
                     return self.flush(id, engine, now);
                 }
                 Err(error) if error.kind() == ErrorKind::NotConnected => return,
@@ -346,6 +355,16 @@ impl Links {
             }
         }
         self.again.push(id);
+    }
+
+    /// Tells the engine where it became uncertain, or certain, that the peer takes lines from us.
+    fn note_doubt(&mut self, id: LaneId, engine: &mut Engine, now: Mono) {
+        let Some(connection) = self.current(id, engine) else { return };
+        let unheard = connection.transport.as_ref().is_some_and(Transport::is_unheard);
+        let doubtful = connection.certified && unheard;
+        if std::mem::replace(&mut connection.doubtful, doubtful) != doubtful {
+            engine.handle(Event::Link { lane: id, event: LinkEvent::Proven(!doubtful) }, now);
+        }
     }
 
     fn flush(&mut self, id: LaneId, engine: &mut Engine, now: Mono) {

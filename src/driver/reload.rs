@@ -17,8 +17,8 @@ use mio::Token;
 
 use super::control::{Control, Listening};
 use super::inputs::Sockets;
-use super::users::Users;
 use super::spool_folders::{self, LockedFolder};
+use super::users::Users;
 use super::{Daemon, admin, links};
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::plan::{BodyPlan, DaemonPlan, InputPlan, NodePlan, Plan, SpoolPlan};

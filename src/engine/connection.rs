@@ -195,6 +195,7 @@ impl Lane {
             LinkEvent::NotFound(error) => connection.link.not_found(error, cx.now),
             LinkEvent::Found(service, found) => connection.link.found(&service, found, cx.now),
             LinkEvent::Trying => connection.link.trying(cx.now),
+            LinkEvent::Proven(proven) => connection.link.proven(proven),
             LinkEvent::Failed(error) => connection.link.failed(error, cx.now),
             LinkEvent::Closed(error) => connection.link.closed(error, cx.now),
             LinkEvent::Reset(error) => connection.link.reset(error, cx.now),

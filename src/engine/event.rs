@@ -169,6 +169,8 @@ pub enum LinkEvent {
     Trying,
     /// It is established, including TLS if that is configured.
     Connected,
+    /// Whether the peer has shown that it takes lines from us; true if it is not said.
+    Proven(bool),
     /// It could not be established, or it is gone.
     Failed(String),
     /// The peer ended it, and has read what its TCP has acknowledged.

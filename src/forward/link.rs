@@ -18,7 +18,9 @@ use crate::batch::Batch;
 use crate::clock::Mono;
 use crate::format::Formatter;
 use crate::ledger::Count;
-use crate::limits::{CONNECT_MAX, FORWARD_OUT, FORWARD_WINDOW, LOOKUP_MAX, RECONNECT, TRIAL_BYTES};
+use crate::limits::{
+    CONNECT_MAX, FORWARD_OUT, FORWARD_WINDOW, LOOKUP_MAX, RECONNECT, TRIAL, TRIAL_BYTES,
+};
 use crate::net::dns::Answer;
 use crate::url::Url;
 
@@ -122,6 +124,8 @@ enum State {
 struct Connection {
     peer: usize,
     since: Mono,
+    /// How long it must last before the peer's TCP acknowledgements count.
+    trial_time: Duration,
     /// When the peer was last heard from, or nothing was awaited.
     heard: Mono,
     client: Box<dyn Client>,
@@ -184,8 +188,7 @@ impl Link {
                 let answer = self.waits().then(|| connection.heard + patience);
                 let earlier = self.peers.retry_at(..connection.peer);
                 let earlier = earlier.filter(|_| self.probing.is_none() && !self.leaving);
-                let trial = self.peers[connection.peer].trial();
-                let trial = connection.trial.map(|_| connection.since + trial);
+                let trial = connection.trial.map(|_| connection.since + connection.trial_time);
                 let own = answer.into_iter().chain(earlier).chain(trial).min();
                 earliest(own, self.peers.ask_at().filter(|_| !self.ending))
             }
@@ -233,7 +236,7 @@ impl Link {
             return;
         }
         let peer = &mut self.peers[connection.peer];
-        if now >= connection.since + peer.trial() {
+        if now >= connection.since + connection.trial_time {
             connection.trial = None;
         }
         if now >= connection.since + LASTED && connection.opened {
@@ -329,11 +332,29 @@ impl Link {
         self.leaving = false;
         let (since, heard) = (now, now);
         let trial = client.counts_acknowledged_bytes().then_some(TRIAL_BYTES);
-        let connection =
-            Connection { peer, since, heard, client, opened, under_way: 0, trial, withheld: 0 };
-        self.state = State::Up(Box::new(connection));
+        let trial_time = self.peers[peer].trial();
+        self.state = State::Up(Box::new(Connection {
+            peer,
+            since,
+            trial_time,
+            heard,
+            client,
+            opened,
+            under_way: 0,
+            trial,
+            withheld: 0,
+        }));
         if opened {
             self.up(None);
+        }
+    }
+
+    /// Records whether the peer has shown that it takes lines from us; of most peers this is known
+    /// from the beginning. Until it has, the trial takes the longer time.
+    pub fn proven(&mut self, proven: bool) {
+        if let State::Up(connection) = &mut self.state {
+            let least = if proven { Duration::ZERO } else { TRIAL.1 };
+            connection.trial_time = self.peers[connection.peer].trial().max(least);
         }
     }
 
@@ -348,22 +369,21 @@ impl Link {
         self.down_since = None;
     }
 
-    /// Records that a connection failed or could not be made.
+    /// Records that a connection failed or could not be made. What the peer's TCP acknowledged on a
+    /// new connection may never have been read: it is sent again.
     pub fn failed(&mut self, error: String, now: Mono) {
         self.fail(error, Ended::Otherwise, now);
     }
 
-    /// Records that the connection was reset. What the peer's TCP acknowledged on a new connection
-    /// may never have been read: it is sent again.
+    /// Records that the connection was reset; what it had acknowledged is as for [`Self::failed`].
     pub fn reset(&mut self, error: String, now: Mono) {
-        if let State::Up(connection) = &mut self.state {
-            connection.withheld = 0;
-        }
-        self.closed(error, now);
+        let ended = self.ended_by_peer();
+        self.fail(error, ended, now);
     }
 
-    /// Records that the peer closed the connection.
+    /// Records that the peer closed the connection: it has read what its TCP acknowledged.
     pub fn closed(&mut self, error: String, now: Mono) {
+        self.count_withheld();
         let ended = self.ended_by_peer();
         self.fail(error, ended, now);
     }
@@ -382,7 +402,6 @@ impl Link {
     }
 
     fn fail(&mut self, error: String, ended: Ended, now: Mono) {
-        self.count_withheld();
         self.note_done();
         let peer = match &self.state {
             State::Down => return,

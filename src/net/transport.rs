@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
-use rustls::Connection;
+use rustls::{Connection, ProtocolVersion};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::stream::Stream;
@@ -66,6 +66,17 @@ impl Transport {
     /// Returns whether it uses TLS.
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// Returns whether the server has said nothing yet since our TLS handshake ended. In TLS 1.3 that is
+    /// before it has looked at our certificate (RFC 8446, section 2, figure 1); session tickets come
+    /// only from one that has (section 4.6.1), and not from every one.
+    pub fn is_unheard(&self) -> bool {
+        let Some(Connection::Client(client)) = self.tls.as_ref().map(|tls| &tls.connection) else {
+            return false;
+        };
+        client.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+            && client.tls13_tickets_received() == 0
     }
 
     /// The peer's certificate, if it presented one and it was verified (DER).

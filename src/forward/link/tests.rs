@@ -181,6 +181,15 @@ fn what_a_new_connection_takes_counts_only_once_it_has_lasted() {
 }
 
 #[test]
+fn a_peer_that_may_still_refuse_us_is_on_trial_for_longer() {
+    let mut link = on_trial();
+    link.proven(false);
+    assert_eq!(link.deadline(), Some(at(11.0)));
+    link.proven(true);
+    assert_eq!(link.deadline(), Some(at(3.0)));
+}
+
+#[test]
 fn what_a_reset_connection_took_is_sent_again_and_what_a_closed_one_read_is_not() {
     let mut balancer = on_trial();
     balancer.send(&batch_of("a line\n"));
@@ -188,6 +197,12 @@ fn what_a_reset_connection_took_is_sent_again_and_what_a_closed_one_read_is_not(
     balancer.reset("reset".into(), at(2.0));
     assert_eq!(balancer.take_done().lines, 0);
     assert_eq!(balancer.poll_event(), Some(Event::Down(Ended::Otherwise)));
+    // As a server does that refuses a certificate after it was sent lines.
+    let mut refusal = on_trial();
+    refusal.send(&batch_of("a line\n"));
+    refusal.acknowledged(8, Duration::ZERO, at(1.5));
+    refusal.failed("fatal alert".into(), at(2.0));
+    assert_eq!(refusal.take_done().lines, 0);
     let mut reader = on_trial();
     reader.send(&batch_of("a line\n"));
     reader.acknowledged(8, Duration::ZERO, at(1.5));
