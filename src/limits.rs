@@ -503,6 +503,9 @@ pub const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duratio
 /// are sent on it: normally, and after a connection that ended soon. A balancer without a server
 /// accepts a connection and everything sent on it, and then closes it.
 pub const TRIAL: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
+/// The least time for a TLS peer that has said nothing since the handshake: it may still refuse us
+/// for our certificate, or for having none.
+pub const TRIAL_UNHEARD: Duration = Duration::from_secs(5);
 /// Bytes of lines that are sent on such a connection until then.
 pub const TRIAL_BYTES: u64 = 16 * KIB;
 /// Interval at which the peer's TCP acknowledgements are checked.

@@ -61,8 +61,6 @@ struct Attempt {
     has_several: bool,
     transport: Option<Transport>,
     connected: bool,
-    /// True if the peer is shown a certificate of ours.
-    certified: bool,
     /// True while the peer may still refuse us.
     doubtful: bool,
 }
@@ -78,7 +76,6 @@ impl Attempt {
             has_several: false,
             transport: None,
             connected: false,
-            certified: false,
             doubtful: false,
         }
     }
@@ -100,7 +97,6 @@ impl Attempt {
         token: Token,
     ) -> Result<(), String> {
         self.address = Some(address);
-        self.certified = tls.is_some_and(ClientTls::has_certificate);
         let tls = match (self.url.protocol.is_tls(), tls) {
             (true, Some(tls)) => Some(tls.connection(&self.name)?),
             (true, None) => return Err("TLS is not set up".into()),
@@ -360,8 +356,7 @@ impl Links {
     /// Tells the engine where it became uncertain, or certain, that the peer takes lines from us.
     fn note_doubt(&mut self, id: LaneId, engine: &mut Engine, now: Mono) {
         let Some(connection) = self.current(id, engine) else { return };
-        let unheard = connection.transport.as_ref().is_some_and(Transport::is_unheard);
-        let doubtful = connection.certified && unheard;
+        let doubtful = connection.transport.as_ref().is_some_and(Transport::is_unheard);
         if std::mem::replace(&mut connection.doubtful, doubtful) != doubtful {
             engine.handle(Event::Link { lane: id, event: LinkEvent::Proven(!doubtful) }, now);
         }

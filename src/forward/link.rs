@@ -19,7 +19,7 @@ use crate::clock::Mono;
 use crate::format::Formatter;
 use crate::ledger::Count;
 use crate::limits::{
-    CONNECT_MAX, FORWARD_OUT, FORWARD_WINDOW, LOOKUP_MAX, RECONNECT, TRIAL, TRIAL_BYTES,
+    CONNECT_MAX, FORWARD_OUT, FORWARD_WINDOW, LOOKUP_MAX, RECONNECT, TRIAL_BYTES, TRIAL_UNHEARD,
 };
 use crate::net::dns::Answer;
 use crate::url::Url;
@@ -353,7 +353,7 @@ impl Link {
     /// from the beginning. Until it has, the trial takes the longer time.
     pub fn proven(&mut self, proven: bool) {
         if let State::Up(connection) = &mut self.state {
-            let least = if proven { Duration::ZERO } else { TRIAL.1 };
+            let least = if proven { Duration::ZERO } else { TRIAL_UNHEARD };
             connection.trial_time = self.peers[connection.peer].trial().max(least);
         }
     }

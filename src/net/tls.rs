@@ -196,11 +196,6 @@ impl ClientTls {
         Ok(Peers { any: Pinned { pinned, verifier }, roots, names: plan.names.clone() })
     }
 
-    /// Returns whether peers that ask for a certificate are shown one.
-    pub fn has_certificate(&self) -> bool {
-        self.config.client_auth_cert_resolver.has_certs()
-    }
-
     /// The client's side of a new connection to `host`.
     ///
     /// # Errors

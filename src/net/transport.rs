@@ -68,9 +68,10 @@ impl Transport {
         self.tls.is_some()
     }
 
-    /// Returns whether the server has said nothing yet since our TLS handshake ended. In TLS 1.3 that is
-    /// before it has looked at our certificate (RFC 8446, section 2, figure 1); session tickets come
-    /// only from one that has (section 4.6.1), and not from every one.
+    /// Returns whether the server has said nothing yet since our TLS handshake ended. In TLS 1.3
+    /// that is before it has looked at our certificate, or seen that there is none (RFC 8446,
+    /// section 2, figure 1). Session tickets come only from one that has (section 4.6.1); some
+    /// servers send none.
     pub fn is_unheard(&self) -> bool {
         let Some(Connection::Client(client)) = self.tls.as_ref().map(|tls| &tls.connection) else {
             return false;

@@ -90,6 +90,11 @@ impl Wire {
         self.transport.is_tls()
     }
 
+    /// Whether the peer may still refuse us for our certificate, or for having none.
+    pub(super) fn may_be_refused(&self) -> bool {
+        self.transport.is_unheard()
+    }
+
     /// How many of the bytes written the peer's TCP has acknowledged.
     ///
     /// # Errors

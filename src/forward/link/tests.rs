@@ -184,7 +184,7 @@ fn what_a_new_connection_takes_counts_only_once_it_has_lasted() {
 fn a_peer_that_may_still_refuse_us_is_on_trial_for_longer() {
     let mut link = on_trial();
     link.proven(false);
-    assert_eq!(link.deadline(), Some(at(11.0)));
+    assert_eq!(link.deadline(), Some(at(6.0)));
     link.proven(true);
     assert_eq!(link.deadline(), Some(at(3.0)));
 }
