@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 const KIB: u64 = 1024;
-const MIB: u64 = 1024 * KIB;
+/// A mebibyte.
+pub(crate) const MIB: u64 = 1024 * KIB;
 
 /// The largest payload a UDP datagram over IPv4 or IPv6 can carry, rounded up (RFC 768).
 pub const DATAGRAM_MAX: usize = 65_536;

@@ -325,6 +325,8 @@ fn access_is_tried_and_nothing_is_changed() {
          [output.c]\npipe = \"cat |\"\n[output.p]\npipe = \"no-such-program-here x\"\n\
          [output.d]\nfile = \"{{dir}}/file/x\"\n\
          [output.o]\nfile = \"{{dir}}/o\"\nowner = \"no-such-user\"\ngroup = \"no-such-group\"\n\
+         [output.r]\nudp = \"127.0.0.1:9\"\n\
+         spool = {{ dir = \"{{dir}}/r\", reserve = \"1000000GiB\" }}\n\
          [output.t]\nforward = \"tls://127.0.0.1:9\"\ntls = {{ ca = \"{{dir}}/none.pem\" }}\n"
     );
     let (code, said) = access(&dir, &wrong, Some(&own()));
@@ -340,7 +342,8 @@ fn access_is_tried_and_nothing_is_changed() {
         "output.o: owner: there is no user no-such-user".into(),
         "output.o: group: there is no group no-such-group".into(),
         format!("output.t: tls: {dir_name}/none.pem: "),
-        format!("logweir: 9 things cannot be had by {}", own()),
+        "r.spool: reserve is 1024000000 MiB and its disk has ".into(),
+        format!("logweir: 10 things cannot be had by {}", own()),
     ] {
         assert!(said.contains(&line), "{line}\n{said}");
     }

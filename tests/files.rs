@@ -1,7 +1,10 @@
 //! Output files: full disks, rotation, compression.
 
+use std::path::PathBuf;
+use std::process::Command;
+
 use crate::flow::flood;
-use crate::util::{Daemon, free_port, numbered, wait_for};
+use crate::util::{Daemon, LOGWEIR, free_port, numbered, skip_here, wait_for};
 
 #[test]
 fn a_full_disk_is_counted_retried_and_harms_nobody() {
@@ -32,6 +35,58 @@ fn lines_wait_until_a_folder_can_be_written_again() {
     std::fs::remove_file(daemon.path("blocked")).unwrap();
     assert_eq!(daemon.wait_lines("blocked/late", 100), numbered(0, 100));
     daemon.wait_log("late: writing again");
+}
+
+#[test]
+fn a_file_that_is_removed_from_a_full_disk_makes_room() {
+    let mut daemon = Daemon::prepare(
+        "[output.plain]\nfrom = \"in\"\nfile = \"{dir}/plain/log\"\n\
+         [output.exact]\nfrom = \"in\"\nfile = \"{dir}/exact/log\"\n\
+         spool = { dir = \"{dir}/spool\" }\n",
+    );
+    for name in ["plain", "exact"] {
+        std::fs::create_dir(daemon.path(name)).unwrap();
+    }
+    let script = "cd \"$0\" && for disk in plain exact; do \
+                  mount -t tmpfs -o size=128k none $disk || exit; done && exec \"$@\"";
+    let dir = daemon.dir.path().to_path_buf();
+    let unshare = |program: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "-U", "-r", "sh", "-c", script]).arg(&dir).arg(program);
+        command
+    };
+    if !unshare("true").output().is_ok_and(|output| output.status.success()) {
+        return skip_here("needs user namespaces");
+    }
+    daemon.run_by(unshare(LOGWEIR));
+    daemon.send_numbered(0, 20_000);
+    // As whoever is called at night sees and does it: the mount is the daemon's alone.
+    let inside = |name: &str| {
+        let there = PathBuf::from(format!("/proc/{}/root", daemon.pid()));
+        there.join(dir.join(name).join("log").strip_prefix("/").unwrap())
+    };
+    let lines = |name: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(inside(name)).unwrap_or_default();
+        text.lines().map(str::to_string).collect()
+    };
+    let mut taken = Vec::new();
+    for name in ["plain", "exact"] {
+        daemon.wait_node(name, |node| node.error.is_some());
+        taken.push((name, lines(name)));
+    }
+    for name in ["plain", "exact"] {
+        std::fs::remove_file(inside(name)).unwrap();
+    }
+    for (name, mut all) in taken {
+        wait_for(&format!("the rest of {name}"), || {
+            (all.len() + lines(name).len() >= 20_000).then_some(())
+        });
+        all.extend(lines(name));
+        assert_eq!(all, numbered(0, 20_000), "{name}");
+    }
+    let (code, log) = daemon.stop();
+    assert_eq!(code, Some(0));
+    assert!(!log.contains("BALANCE"), "{log}");
 }
 
 #[test]
@@ -87,7 +142,7 @@ fn a_stalled_standard_output_costs_no_file_a_line() {
         path("file").display(),
     );
     std::fs::write(path("c.toml"), text).unwrap();
-    let mut child = std::process::Command::new(crate::util::LOGWEIR)
+    let mut child = Command::new(LOGWEIR)
         .args(["run", "-c"])
         .arg(path("c.toml"))
         .stdin(std::process::Stdio::piped())
@@ -211,7 +266,7 @@ impl Disk {
         let mounted = run_as_root("mkfs.ext4", &["-q", &image])
             && run_as_root("mount", &["-o", "loop", &image, &disk.path("mounted")]);
         if !mounted {
-            crate::util::skip_here("only root can mount a file (mkfs.ext4, mount -o loop)");
+            skip_here("only root can mount a file (mkfs.ext4, mount -o loop)");
         }
         mounted.then_some(disk)
     }
@@ -239,7 +294,7 @@ impl Drop for Disk {
 }
 
 fn run_as_root(command: &str, args: &[&str]) -> bool {
-    let output = std::process::Command::new(command).args(args).output();
+    let output = Command::new(command).args(args).output();
     output.is_ok_and(|output| output.status.success())
 }
 

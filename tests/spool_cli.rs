@@ -228,6 +228,13 @@ fn ls_tells_how_far_a_reader_is_behind() {
     assert!((age - 60.0..=age).contains(&lag), "{lag} of {age}");
     assert_eq!(json["readers"][0]["error"], "1 line ahead of the last one");
     assert_eq!(json["segments"][1]["first_received"], "2020-02-02T08:02:00Z");
+    // What was removed from under a reader does not wait for it.
+    fs::remove_file(spool.segment(0)).unwrap();
+    let Said(0, json, _) = spool.run("ls", "--json") else { panic!("ls failed") };
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let hub = &json["readers"][1];
+    assert_eq!((&hub["position"], &hub["lag_lines"]), (&3.into(), &6.into()));
+    assert_eq!(hub["error"], "not passed and no longer here: 1 line");
 }
 
 #[test]

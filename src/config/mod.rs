@@ -25,7 +25,7 @@ pub mod keys;
 mod output;
 pub mod plan;
 pub mod schema;
-mod select;
+pub(crate) mod select;
 mod socket;
 mod spool;
 pub mod tee;

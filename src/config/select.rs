@@ -11,6 +11,12 @@ use crate::settings::{Report, Section};
 /// The keys common to all nodes except inputs.
 pub(super) const KEYS: &[&[Key]] = &[FROM, SELECTORS];
 
+/// The place of a key among those that say which lines a node takes; `None` if it says something
+/// else.
+pub(crate) fn place_of(key: &str) -> Option<usize> {
+    KEYS.iter().copied().flatten().position(|selector| selector.name == key)
+}
+
 /// The nodes that a node reads from.
 pub(super) const FROM: &[Key] = &[Key::or_else(
     "from",

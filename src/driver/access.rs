@@ -10,12 +10,14 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, Group, Uid, User, eaccess, getgroups, initgroups, setgid, setuid};
 use socket2::{Domain, Socket, Type};
 
 use super::control::{Request, ask};
-use crate::config::plan::{BodyPlan, ConfinePlan, MetricsAt, NodePlan, Plan};
+use crate::config::plan::{BodyPlan, ConfinePlan, MetricsAt, NodePlan, Plan, SpoolPlan};
 use crate::ingress::files::watch::Meant;
+use crate::limits::MIB;
 use crate::net::dns::order;
 use crate::net::tls::{ClientTls, ServerTls};
 use crate::proto::traits::{Claim, Need};
@@ -110,6 +112,16 @@ fn become_user(user: &User) -> Result<(), String> {
         .map_err(|error| format!("cannot become {}: {error}", user.name))
 }
 
+/// A folder, or the nearest one above it that is there.
+fn existing(folder: &Path) -> Option<&Path> {
+    let mut there = folder;
+    while !there.exists() {
+        let parent = there.parent()?;
+        there = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    }
+    Some(there)
+}
+
 struct Look {
     faults: Vec<String>,
     /// True if it tries as the packaged service, which a unit confines.
@@ -174,6 +186,9 @@ impl Look {
                 Claim::Udp { .. } | Claim::Tcp(_) => {}
                 Claim::Stdin | Claim::Stdout | Claim::Counts => {}
             }
+        }
+        if let BodyPlan::Spool(spool) = &node.body {
+            self.room(&at, spool);
         }
         for need in node.body.needs() {
             self.need(&at, need);
@@ -245,11 +260,7 @@ impl Look {
 
     /// A folder in which files are made; it is made where it is missing.
     fn folder(&mut self, at: &str, folder: &Path) {
-        let mut there = folder;
-        while !there.exists() {
-            let Some(parent) = there.parent() else { return };
-            there = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        }
+        let Some(there) = existing(folder) else { return };
         let made = match there == folder {
             true => String::new(),
             false => format!(" ({} is missing)", folder.display()),
@@ -263,6 +274,33 @@ impl Look {
             Err(error) => {
                 self.fault(at, format!("nothing can be made in {shown} ({error}){made}"));
             }
+        }
+    }
+
+    /// A spool keeps no line in what `reserve` leaves free.
+    fn room(&mut self, at: &str, spool: &SpoolPlan) {
+        let Some(Ok(disk)) = existing(&spool.dir).map(statvfs) else { return };
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.fragment_size());
+        let (all, free) = (bytes(disk.blocks()), bytes(disk.blocks_available()));
+        let reserve = spool.reserve.div_ceil(MIB);
+        if spool.reserve >= all {
+            let all = all / MIB;
+            self.fault(
+                at,
+                format!(
+                    "reserve is {reserve} MiB and its disk has {all} MiB in all, so that no line \
+                     is kept: lower reserve, or name a folder on a larger disk"
+                ),
+            );
+        } else if spool.reserve >= free {
+            let free = free / MIB;
+            self.fault(
+                at,
+                format!(
+                    "reserve is {reserve} MiB and its disk has {free} MiB free, so that it is \
+                     full from the beginning: free space, or lower reserve"
+                ),
+            );
         }
     }
 

@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
+use crate::config::select::place_of;
 use crate::printable::printable;
 
-/// The keys written before all others, in this order.
-const FIRST: [&str; 12] = [
-    "from", "facility", "severity", "host", "app", "program", "procid", "msgid", "message",
-    "source", "match", "reject",
-];
+/// Returns whether a key says which lines a node takes.
+fn chooses(key: &str) -> bool {
+    place_of(key).is_some()
+}
 
 /// A configuration under construction.
 #[derive(Debug, Default)]
@@ -89,10 +89,10 @@ impl Table {
     /// The nodes it reads from: those it names if it has no selectors, else a filter made of its
     /// selectors.
     fn taken_from(&self, document: &mut Document) -> Vec<String> {
-        let (chooses, own): (Vec<_>, Vec<_>) =
-            self.keys.iter().cloned().partition(|(key, _)| FIRST.contains(key));
+        let (choice, own): (Vec<_>, Vec<_>) =
+            self.keys.iter().cloned().partition(|(key, _)| chooses(key));
         debug_assert!(!own.is_empty());
-        if let [("from", names)] = &chooses[..] {
+        if let [("from", names)] = &choice[..] {
             let names = names.trim_matches(['[', ']']).split(", ");
             return names.map(|name| name.trim_matches('"').to_string()).collect();
         }
@@ -100,7 +100,7 @@ impl Table {
         document.push(Self {
             kind: "filter",
             name: name.clone(),
-            keys: chooses,
+            keys: choice,
             comments: Vec::new(),
         });
         vec![name]
@@ -109,7 +109,7 @@ impl Table {
     /// Returns whether it equals another table in everything except the selectors.
     fn writes_as(&self, other: &Self) -> bool {
         let own = |table: &Self| -> Vec<(&'static str, String)> {
-            table.keys.iter().filter(|(key, _)| !FIRST.contains(key)).cloned().collect()
+            table.keys.iter().filter(|(key, _)| !chooses(key)).cloned().collect()
         };
         own(self) == own(other)
     }
@@ -124,7 +124,7 @@ impl Table {
         let _ = writeln!(text, "[{}.{}]", self.kind, self.name);
         // The selection comes first.
         let mut keys: Vec<_> = self.keys.iter().collect();
-        keys.sort_by_key(|(key, _)| FIRST.iter().position(|f| f == key).unwrap_or(FIRST.len()));
+        keys.sort_by_key(|(key, _)| place_of(key).unwrap_or(usize::MAX));
         for (key, value) in keys {
             let _ = writeln!(text, "{key} = {value}");
         }
@@ -197,7 +197,7 @@ impl Document {
         let mut from = first.taken_from(self);
         from.extend(table.taken_from(self));
         let joined = &mut self.tables[at];
-        joined.keys.retain(|(key, _)| !FIRST.contains(key));
+        joined.keys.retain(|(key, _)| !chooses(key));
         joined.comments.extend(table.comments);
         from.dedup();
         joined.texts("from", &from);
@@ -211,7 +211,7 @@ impl Document {
         let is_it = |other: &&mut Table| other.kind == "output" && other.name == name;
         let Some(before) = self.tables.iter_mut().find(is_it) else { return false };
         let others = |table: &Table| {
-            let skip = |key: &str| key == "forward" || key == "spool" || FIRST.contains(&key);
+            let skip = |key: &str| key == "forward" || key == "spool" || chooses(key);
             let keys = table.keys.iter().filter(|(key, _)| !skip(key));
             keys.cloned().collect::<Vec<_>>()
         };

@@ -170,6 +170,10 @@ impl Spool {
             let ahead = count(position - self.end, "line");
             reader.error = Some(format!("{ahead} ahead of the last one"));
         }
+        if position < self.first {
+            let gone = count(self.first - position, "line");
+            reader.error = Some(format!("not passed and no longer here: {gone}"));
+        }
         let position = position.clamp(self.first, self.end);
         let received = self.received(dir, position)?;
         let age = |time| SystemTime::now().duration_since(time).unwrap_or_default();

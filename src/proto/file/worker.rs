@@ -227,6 +227,9 @@ impl<F: Fs> FileOutput<F> {
 impl<F: Fs> Worker for FileOutput<F> {
     fn append(&mut self, batches: &[Batch]) -> Written {
         let written = self.append_all(batches);
+        if written.error.is_some() {
+            self.let_go_of_removed();
+        }
         self.tidy();
         written
     }

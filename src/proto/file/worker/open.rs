@@ -94,6 +94,14 @@ impl<F: Fs> FileOutput<F> {
         Ok(len)
     }
 
+    /// Lets go of files whose names are gone, as at a rotation: what somebody removed to make room
+    /// on a full disk gives it only when nobody has it open.
+    pub(super) fn let_go_of_removed(&mut self) {
+        if self.open.keys().any(|path| !self.fs.exists(path)) {
+            self.close_named();
+        }
+    }
+
     /// Closes files until this output has no more open than its share.
     pub(super) fn close_beyond_share(&mut self) -> Step<()> {
         let share = self.member.share();
