@@ -105,6 +105,11 @@ pub const STREAM_FULL: usize = 256 * 1024;
 /// Interval at which a receiver checks that its address still exists, and at which an input that
 /// could not be opened is tried again.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Time between two looks of a receiver whether it may read on, while datagrams are left in the
+/// kernel.
+pub const RECV_THROTTLED: Duration = Duration::from_micros(200);
+/// Number of reads after it, in which a receiver sends no more than the loop takes at once.
+pub const RECV_CAREFUL: u32 = 1024;
 /// Interval at which a receiver reads the kernel's drop counters.
 pub const DROPS_EVERY: Duration = Duration::from_secs(1);
 /// Time, beyond the grace, that a reload waits for a removed spool whose folder it asks for again.

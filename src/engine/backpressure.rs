@@ -48,6 +48,11 @@ impl Burst {
         self.waiting > self.bound && self.since.is_some_and(|since| now.since(since) < HOLD_MAX)
     }
 
+    /// Returns whether it has been behind since something began to wait.
+    pub(super) fn is_on(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// Returns whether more is waiting than the bound, for any length of time.
     fn is_beyond(&self) -> bool {
         self.waiting > self.bound
@@ -85,7 +90,9 @@ pub(super) struct Backpressure {
     /// Nodes with children whose pipes are full, and that read: for them datagrams are left in the
     /// kernel, which is their first queue.
     behind: BTreeSet<NodeId>,
-    /// Those of them that have little room left in their queues either.
+    /// Those of them whose children are all behind.
+    all_behind: BTreeSet<NodeId>,
+    /// Those of them whose queues have been half full since then as well.
     filled: BTreeSet<NodeId>,
     paused: BTreeSet<NodeId>,
     waiting: BTreeSet<NodeId>,
@@ -101,13 +108,15 @@ impl Backpressure {
         // Nothing comes to a retired node any more.
         let is_live = node.retired.is_none();
         let is_bursting = note_burst(node, now);
-        let (behind, filled) = note_behind(node, now);
+        let lag = note_behind(node, now);
+        let filled = lag.all && (lag.filled || self.filled.contains(&id));
         let crowded = matches!(&node.body, Body::Spool(spool) if spool.unsynced.is_beyond());
         for stops in STOPS {
             self.changed |= set(&mut self.full, (id, stops), full == Some(stops));
         }
         self.changed |= set(&mut self.bursting, id, is_live && is_bursting);
-        self.changed |= set(&mut self.behind, id, is_live && behind);
+        self.changed |= set(&mut self.behind, id, is_live && lag.some);
+        self.changed |= set(&mut self.all_behind, id, is_live && lag.all);
         self.changed |= set(&mut self.filled, id, is_live && filled);
         self.changed |= set(&mut self.crowded, id, is_live && crowded);
     }
@@ -123,7 +132,9 @@ impl Backpressure {
             self.changed |= self.full.remove(&(id, stops));
         }
         self.changed |= self.bursting.remove(&id) | self.crowded.remove(&id);
-        self.changed |= self.behind.remove(&id) | self.filled.remove(&id);
+        for nodes in [&mut self.behind, &mut self.all_behind, &mut self.filled] {
+            self.changed |= nodes.remove(&id);
+        }
         self.paused.remove(&id);
         self.throttled.remove(&id);
     }
@@ -170,8 +181,8 @@ impl Backpressure {
             let inputs = inputs_upstream(graph, nodes).into_iter();
             throttled.extend(inputs.filter(|id| has_datagrams(graph.node(*id))));
         }
-        let how = |id| if self.is_useless(graph, id) { Throttle::Whole } else { Throttle::Half };
-        let throttled: BTreeMap<_, _> = throttled.into_iter().map(|id| (id, how(id))).collect();
+        let throttled: BTreeMap<_, _> =
+            throttled.into_iter().map(|id| (id, self.throttle_for(graph, id))).collect();
         for (&node, &throttle) in &throttled {
             if self.throttle_of(node) != throttle {
                 cx.act(Action::Throttle(node, throttle));
@@ -183,10 +194,19 @@ impl Backpressure {
         (self.paused, self.waiting, self.throttled) = (paused, waiting, throttled);
     }
 
-    /// Returns whether to read an input is of use to nobody: all that its lines reach would drop
-    /// them.
-    fn is_useless(&self, graph: &Graph, input: NodeId) -> bool {
-        !self.filled.is_empty() && graph.ends(input).iter().all(|end| self.filled.contains(end))
+    /// How much of the kernel's buffer is left to an input for which something is behind.
+    fn throttle_for(&self, graph: &Graph, input: NodeId) -> Throttle {
+        // What is behind there too is none of the children.
+        if self.all_behind.is_empty() {
+            return Throttle::Half;
+        }
+        let ends = graph.ends(input);
+        let all_in = |nodes: &BTreeSet<NodeId>| ends.iter().all(|end| nodes.contains(end));
+        match () {
+            () if all_in(&self.filled) => Throttle::Whole,
+            () if all_in(&self.all_behind) => Throttle::Most,
+            () => Throttle::Half,
+        }
     }
 }
 
@@ -255,18 +275,32 @@ fn note_burst(node: &mut Node, now: Mono) -> bool {
     }
 }
 
-/// Notes how far behind a node's children are. Returns whether datagrams should be left in the
-/// kernel for some of them, and whether all are so far behind that their queues are filled as well.
-fn note_behind(node: &mut Node, now: Mono) -> (bool, bool) {
-    let (mut some, mut all) = (false, true);
+/// How far behind a node's children are, so that datagrams should be left in the kernel.
+#[derive(Debug, Clone, Copy)]
+struct Lag {
+    /// Some of them are behind.
+    some: bool,
+    /// All of them are.
+    all: bool,
+    /// The queue of each is more than half full.
+    filled: bool,
+}
+
+/// Notes how far behind a node's children are.
+fn note_behind(node: &mut Node, now: Mono) -> Lag {
+    let mut lag = Lag { some: false, all: true, filled: true };
     for lane in node.lanes_mut() {
-        let (behind, (used, limit)) = (lane.behind(), lane.queue.fill());
+        let (blocked, waiting) = (lane.blocked, lane.unwritten());
+        let (used, limit) = lane.queue.fill();
         // Each is to be noted.
-        let throttles = lane.child_mut().is_some_and(|child| child.note_behind(behind, now));
-        some |= throttles;
-        all &= throttles && used > limit / 4 * 3;
+        let child = lane.child_mut();
+        let behind = child.is_some_and(|child| child.note_behind(blocked, waiting, now));
+        lag.some |= behind;
+        lag.all &= behind;
+        lag.filled &= used > limit / 2;
     }
-    (some, some && all)
+    lag.all &= lag.some;
+    lag
 }
 
 /// The inputs and filter processes whose lines reach `node` and that its full queue stops. Inputs

@@ -33,6 +33,8 @@ pub(super) struct Child {
     read: u64,
     /// When it last read something.
     moved: Option<Mono>,
+    /// When it last began to have something to read.
+    began: Option<Mono>,
     /// Whether lines wait because its pipe is full.
     burst: Burst,
 }
@@ -48,6 +50,7 @@ impl Child {
             written: 0,
             read: 0,
             moved: None,
+            began: None,
             burst,
         }
     }
@@ -57,7 +60,10 @@ impl Child {
     }
 
     /// Notes that `bytes` bytes were written into its pipe.
-    pub(super) fn note_written(&mut self, bytes: usize) {
+    pub(super) fn note_written(&mut self, bytes: usize, now: Mono) {
+        if self.written == self.read {
+            self.began = Some(now);
+        }
         self.written += bytes as u64;
     }
 
@@ -82,16 +88,19 @@ impl Child {
         unread == 0 || room * 15 / 16 >= bytes as u64
     }
 
-    /// Notes how many bytes have no room in its pipe. Returns whether inputs should leave theirs
-    /// in the kernel: it has fallen behind a moment ago, and it reads.
-    pub(super) fn note_behind(&mut self, bytes: u64, now: Mono) -> bool {
-        self.burst.note(bytes, now);
+    /// Notes that `bytes` bytes are not in its pipe yet, and whether that is full. It is behind from
+    /// then on until none are left, though its pipe has room now and then. Returns whether inputs
+    /// should leave theirs in the kernel: it has fallen behind a moment ago, and it reads.
+    pub(super) fn note_behind(&mut self, blocked: bool, bytes: u64, now: Mono) -> bool {
+        let is_behind = blocked || self.burst.is_on();
+        self.burst.note(if is_behind { bytes } else { 0 }, now);
         self.throttles_until(now).is_some()
     }
 
     /// When inputs are no longer held back for its sake; `None` if they are not.
     pub(super) fn throttles_until(&self, now: Mono) -> Option<Mono> {
-        let stalled = self.moved? + STALLED_AFTER;
+        // An idle child has read nothing for long, and is not stalled.
+        let stalled = self.moved.max(self.began)? + STALLED_AFTER;
         self.burst.deadline(now).map(|slow| slow.min(stalled)).filter(|until| *until > now)
     }
 }
@@ -134,7 +143,8 @@ impl Lane {
         let Sink::Child(child) = &mut self.sink else { return };
         child.supervisor.started(cx.now);
         (child.pid, child.pipe) = (Some(pid), pipe);
-        (child.written, child.read, child.moved) = (0, 0, None);
+        (child.written, child.read) = (0, 0);
+        (child.moved, child.began) = (None, None);
         self.unblock(cx);
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Lane {
     /// True if it was named as ready and has not been taken up.
     listed: bool,
     /// True if its sink accepted no more at the last attempt.
-    blocked: bool,
+    pub(super) blocked: bool,
 }
 
 /// The four ways out.
@@ -285,10 +285,9 @@ impl Lane {
         }
     }
 
-    /// Bytes that its sink had no room for.
-    pub(super) fn behind(&self) -> u64 {
-        let unwritten = || self.queue.count().bytes - self.queue.written_bytes();
-        if self.blocked { unwritten() } else { 0 }
+    /// Bytes that its sink has not been given yet.
+    pub(super) fn unwritten(&self) -> u64 {
+        self.queue.count().bytes - self.queue.written_bytes()
     }
 
     pub(super) fn jobs(&self) -> Option<&Jobs> {

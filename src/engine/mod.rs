@@ -334,7 +334,7 @@ impl Engine {
             None => {
                 entry.queue.wrote(bytes);
                 if let Some(child) = entry.child_mut() {
-                    child.note_written(bytes);
+                    child.note_written(bytes, self.cx.now);
                 }
                 self.unread.insert(lane);
             }

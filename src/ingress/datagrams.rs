@@ -10,7 +10,7 @@
 //! in a burst, datagrams are also left in the kernel while it has room: they are already held
 //! there, and reading them sooner would only move them through memory that the processor's cache
 //! cannot hold. The same applies while a spool has not written what it was given: data in the
-//! kernel outlives a daemon that is killed.
+//! kernel outlives a daemon that is killed; and while children are behind that read.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,7 +23,7 @@ use socket2::Socket;
 
 use super::inbox::{Change, Inlet};
 use super::socket_path::SocketPath;
-use super::wait::{Waited, pause, wait};
+use super::wait::{Waited, pause, rest, wait};
 use super::{Hearing, Socket as Kept, Source};
 use crate::input::{InputCounts, Intake, Throttle};
 use crate::limits::{self, DATAGRAM_MAX};
@@ -163,7 +163,14 @@ struct Running<I> {
     hearing: Hearing,
     /// True if the kernel buffers datagrams without blocking their senders.
     patient: bool,
+    /// How many more reads may bring no more than the loop takes at once, because it had us leave
+    /// datagrams in the kernel a moment ago: so lines are still in the processor's cache when they
+    /// are written on.
+    careful: u32,
 }
+
+/// The least of the kernel's buffer that is kept free for what comes between two looks.
+const SPARE: u32 = 2 * 1024 * 1024;
 
 /// The result of a read.
 #[derive(Default)]
@@ -192,6 +199,7 @@ impl<I: Intake> Running<I> {
             looked: None,
             hearing: Hearing::default(),
             patient: !is_unix,
+            careful: 0,
         }
     }
 
@@ -201,9 +209,9 @@ impl<I: Intake> Running<I> {
         let mut came = Brought::default();
         loop {
             self.look_after_address();
-            if self.patient && self.leaves_in_kernel() {
+            if self.patient && (self.leaves_in_kernel() || self.is_careful()) {
                 self.send_throttled();
-                let waited = pause(self.inlet.bell());
+                let waited = self.rest();
                 if self.is_stopped(&waited) {
                     break;
                 }
@@ -248,6 +256,11 @@ impl<I: Intake> Running<I> {
             }
         }
         self.finish();
+    }
+
+    /// Returns whether the loop still has to take what was sent, of which there should be little.
+    fn is_careful(&mut self) -> bool {
+        self.careful > 0 && !self.inlet.has_room(limits::RECEIVED_WAITING - 1)
     }
 
     /// Sends while datagrams are left in the kernel. If a spool is downstream, everything is sent
@@ -305,9 +318,19 @@ impl<I: Intake> Running<I> {
 
     /// Sends full blocks once there are enough of them.
     fn send_several(&mut self) {
-        if self.intake.full_count() >= self.intake.handed_over_together() {
+        let enough = if self.careful > 0 { 1 } else { self.intake.handed_over_together() };
+        if self.intake.full_count() >= enough {
             self.inlet.send_full(&mut self.intake);
         }
+    }
+
+    /// Rests while datagrams are left in the kernel.
+    fn rest(&self) -> Waited {
+        if self.careful == 0 {
+            return pause(self.inlet.bell());
+        }
+        std::thread::sleep(limits::RECV_THROTTLED);
+        rest(self.inlet.bell(), Duration::ZERO)
     }
 
     fn wait(&self, longest: Duration) -> Waited {
@@ -321,7 +344,7 @@ impl<I: Intake> Running<I> {
     }
 
     /// Returns whether what came should stay in the kernel, and the kernel has room for more.
-    fn leaves_in_kernel(&self) -> bool {
+    fn leaves_in_kernel(&mut self) -> bool {
         let throttle = match self.inlet.control().is_late() {
             true => Throttle::Half.max(self.inlet.control().throttle()),
             false => self.inlet.control().throttle(),
@@ -329,14 +352,19 @@ impl<I: Intake> Running<I> {
         let fits = |room: fn(u32) -> u32| {
             memory(self.socket.as_fd()).is_ok_and(|memory| memory.waiting < room(memory.room))
         };
+        if throttle >= Throttle::Most {
+            self.careful = limits::RECV_CAREFUL;
+        }
         match throttle {
             Throttle::Off => false,
             Throttle::Half => fits(|room| room / 2),
-            Throttle::Whole => fits(|room| room - room / 16),
+            Throttle::Most => fits(|room| room - (room / 16).max(SPARE).min(room / 2)),
+            Throttle::Whole => true,
         }
     }
 
     fn read(&mut self) -> Brought {
+        self.careful = self.careful.saturating_sub(1);
         let buffer = self.intake.buffer();
         if self.reader.room() > DATAGRAM_MAX {
             buffer.reserve(self.reader.room());

@@ -133,7 +133,10 @@ impl ReceiverControl {
     /// How much of the kernel's buffer to leave data in.
     pub fn throttle(&self) -> Throttle {
         let is = |throttle| self.throttle.load(Ordering::Relaxed) == throttle as u8;
-        [Throttle::Half, Throttle::Whole].into_iter().find(|it| is(*it)).unwrap_or_default()
+        [Throttle::Half, Throttle::Most, Throttle::Whole]
+            .into_iter()
+            .find(|it| is(*it))
+            .unwrap_or_default()
     }
 
     /// Returns whether data should be left in the kernel.

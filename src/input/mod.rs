@@ -72,7 +72,9 @@ pub enum Throttle {
     Off,
     /// Half of it: the other half is for bursts.
     Half,
-    /// All of it: what is read now would be dropped.
+    /// Nearly all of it: nobody needs what is read now yet.
+    Most,
+    /// All of it, even if it is full: what is read now would be dropped.
     Whole,
 }
 
