@@ -108,6 +108,8 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Time between two looks of a receiver whether it may read on, while datagrams are left in the
 /// kernel.
 pub const RECV_THROTTLED: Duration = Duration::from_micros(200);
+/// Minimum of the kernel's buffer that is kept free for what comes between two looks.
+pub const RECV_SPARE: u32 = 2 * 1024 * 1024;
 /// Number of reads after it, in which a receiver sends no more than the loop takes at once.
 pub const RECV_CAREFUL: u32 = 1024;
 /// Interval at which a receiver reads the kernel's drop counters.

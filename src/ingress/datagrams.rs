@@ -169,9 +169,6 @@ struct Running<I> {
     careful: u32,
 }
 
-/// The least of the kernel's buffer that is kept free for what comes between two looks.
-const SPARE: u32 = 2 * 1024 * 1024;
-
 /// The result of a read.
 #[derive(Default)]
 struct Brought {
@@ -259,7 +256,7 @@ impl<I: Intake> Running<I> {
     }
 
     /// Returns whether the loop still has to take what was sent, of which there should be little.
-    fn is_careful(&mut self) -> bool {
+    fn is_careful(&self) -> bool {
         self.careful > 0 && !self.inlet.has_room(limits::RECEIVED_WAITING - 1)
     }
 
@@ -358,7 +355,7 @@ impl<I: Intake> Running<I> {
         match throttle {
             Throttle::Off => false,
             Throttle::Half => fits(|room| room / 2),
-            Throttle::Most => fits(|room| room - (room / 16).max(SPARE).min(room / 2)),
+            Throttle::Most => fits(|room| room - (room / 16).max(limits::RECV_SPARE).min(room / 2)),
             Throttle::Whole => true,
         }
     }
