@@ -88,9 +88,9 @@ impl Child {
         unread == 0 || room * 15 / 16 >= bytes as u64
     }
 
-    /// Notes that `bytes` bytes are not in its pipe yet, and whether that is full. It is behind from
-    /// then on until none are left, though its pipe has room now and then. Returns whether inputs
-    /// should leave theirs in the kernel: it has fallen behind a moment ago, and it reads.
+    /// Notes that `bytes` bytes are not in its pipe yet, and whether that is full. It is behind
+    /// from then on until none are left, though its pipe has room now and then. Returns whether
+    /// inputs should leave theirs in the kernel: it has fallen behind a moment ago, and it reads.
     pub(super) fn note_behind(&mut self, blocked: bool, bytes: u64, now: Mono) -> bool {
         let is_behind = blocked || self.burst.is_on();
         self.burst.note(if is_behind { bytes } else { 0 }, now);
