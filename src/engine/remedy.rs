@@ -18,7 +18,8 @@ pub fn of_loss(node: &NodeStatus, cause: Cause) -> String {
     match cause {
         Cause::Dropped(reason) => of_drop(node, reason),
         Cause::Kernel => "the receive buffer is full; raise `receive_buffer` (the kernel allows \
-                          net.core.rmem_max), or `sockets`"
+                          net.core.rmem_max), or `sockets`; if all processes that take its lines \
+                          have full queues, make these faster"
             .into(),
         Cause::Oversize => {
             "they are longer than `max_line` or `max_message`; raise it, or shorten them".into()
