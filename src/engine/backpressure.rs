@@ -88,12 +88,9 @@ pub(super) struct Backpressure {
     /// for any length of time: data there outlives a killed daemon.
     crowded: BTreeSet<NodeId>,
     /// Nodes with children whose pipes are full, and that read: for them datagrams are left in the
-    /// kernel, which is their first queue.
-    behind: BTreeSet<NodeId>,
-    /// Those of them whose children are all behind.
-    all_behind: BTreeSet<NodeId>,
-    /// Those of them whose queues have been half full since then as well.
-    filled: BTreeSet<NodeId>,
+    /// kernel, which is their first queue. How much of its buffer each can do with: half where only
+    /// some of its children are behind, all of it where their queues have been half full since.
+    behind: BTreeMap<NodeId, Throttle>,
     paused: BTreeSet<NodeId>,
     waiting: BTreeSet<NodeId>,
     throttled: BTreeMap<NodeId, Throttle>,
@@ -108,16 +105,17 @@ impl Backpressure {
         // Nothing comes to a retired node any more.
         let is_live = node.retired.is_none();
         let is_bursting = note_burst(node, now);
-        let lag = note_behind(node, now);
-        let filled = lag.all && (lag.filled || self.filled.contains(&id));
+        let behind = note_behind(node, self.behind.get(&id).copied(), now);
         let crowded = matches!(&node.body, Body::Spool(spool) if spool.unsynced.is_beyond());
         for stops in STOPS {
             self.changed |= set(&mut self.full, (id, stops), full == Some(stops));
         }
         self.changed |= set(&mut self.bursting, id, is_live && is_bursting);
-        self.changed |= set(&mut self.behind, id, is_live && lag.some);
-        self.changed |= set(&mut self.all_behind, id, is_live && lag.all);
-        self.changed |= set(&mut self.filled, id, is_live && filled);
+        let before = match behind.filter(|_| is_live) {
+            Some(throttle) => self.behind.insert(id, throttle),
+            None => self.behind.remove(&id),
+        };
+        self.changed |= before != self.behind.get(&id).copied();
         self.changed |= set(&mut self.crowded, id, is_live && crowded);
     }
 
@@ -132,9 +130,7 @@ impl Backpressure {
             self.changed |= self.full.remove(&(id, stops));
         }
         self.changed |= self.bursting.remove(&id) | self.crowded.remove(&id);
-        for nodes in [&mut self.behind, &mut self.all_behind, &mut self.filled] {
-            self.changed |= nodes.remove(&id);
-        }
+        self.changed |= self.behind.remove(&id).is_some();
         self.paused.remove(&id);
         self.throttled.remove(&id);
     }
@@ -177,10 +173,9 @@ impl Backpressure {
             cx.act(Action::Wait(node, false));
         }
         let mut throttled = inputs_upstream(graph, &self.bursting);
-        for nodes in [&self.crowded, &self.behind] {
-            let inputs = inputs_upstream(graph, nodes).into_iter();
-            throttled.extend(inputs.filter(|id| has_datagrams(graph.node(*id))));
-        }
+        let held_in_kernel = self.crowded.iter().chain(self.behind.keys()).copied().collect();
+        let inputs = inputs_upstream(graph, &held_in_kernel).into_iter();
+        throttled.extend(inputs.filter(|id| has_datagrams(graph.node(*id))));
         let throttled: BTreeMap<_, _> =
             throttled.into_iter().map(|id| (id, self.throttle_for(graph, id))).collect();
         for (&node, &throttle) in &throttled {
@@ -194,19 +189,15 @@ impl Backpressure {
         (self.paused, self.waiting, self.throttled) = (paused, waiting, throttled);
     }
 
-    /// How much of the kernel's buffer is left to an input for which something is behind.
+    /// How much of the kernel's buffer a throttled input leaves data in: more than half only if
+    /// every node that its lines reach can do with that.
     fn throttle_for(&self, graph: &Graph, input: NodeId) -> Throttle {
-        // What is behind there too is none of the children.
-        if self.all_behind.is_empty() {
+        if self.behind.is_empty() {
             return Throttle::Half;
         }
-        let ends = graph.ends(input);
-        let all_in = |nodes: &BTreeSet<NodeId>| ends.iter().all(|end| nodes.contains(end));
-        match () {
-            () if all_in(&self.filled) => Throttle::Whole,
-            () if all_in(&self.all_behind) => Throttle::Most,
-            () => Throttle::Half,
-        }
+        let ends = graph.ends(input).into_iter();
+        let least = ends.map(|end| self.behind.get(&end).copied().unwrap_or_default()).min();
+        least.unwrap_or_default().max(Throttle::Half)
     }
 }
 
@@ -275,32 +266,25 @@ fn note_burst(node: &mut Node, now: Mono) -> bool {
     }
 }
 
-/// How far behind a node's children are, so that datagrams should be left in the kernel.
-#[derive(Debug, Clone, Copy)]
-struct Lag {
-    /// Some of them are behind.
-    some: bool,
-    /// All of them are.
-    all: bool,
-    /// The queue of each is more than half full.
-    filled: bool,
-}
-
-/// Notes how far behind a node's children are.
-fn note_behind(node: &mut Node, now: Mono) -> Lag {
-    let mut lag = Lag { some: false, all: true, filled: true };
+/// Notes how far behind a node's children are. Returns how much of the kernel's buffer it can do
+/// with, if some are; `before` is what that was. All of it from when their queues are half full
+/// until one of them is no longer behind.
+fn note_behind(node: &mut Node, before: Option<Throttle>, now: Mono) -> Option<Throttle> {
+    let (mut some, mut all, mut filled) = (false, true, true);
     for lane in node.lanes_mut() {
         let (blocked, waiting) = (lane.blocked, lane.unwritten());
         let (used, limit) = lane.queue.fill();
-        // Each is to be noted.
         let child = lane.child_mut();
         let behind = child.is_some_and(|child| child.note_behind(blocked, waiting, now));
-        lag.some |= behind;
-        lag.all &= behind;
-        lag.filled &= used > limit / 2;
+        some |= behind;
+        all &= behind;
+        filled &= used > limit / 2;
     }
-    lag.all &= lag.some;
-    lag
+    some.then(|| match all {
+        true if filled || before == Some(Throttle::Whole) => Throttle::Whole,
+        true => Throttle::Most,
+        false => Throttle::Half,
+    })
 }
 
 /// The inputs and filter processes whose lines reach `node` and that its full queue stops. Inputs
