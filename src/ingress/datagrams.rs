@@ -9,8 +9,8 @@
 //! When the loop is busy, sending waits, and datagrams wait in the kernel. When a file falls behind
 //! in a burst, datagrams are also left in the kernel while it has room: they are already held
 //! there, and reading them sooner would only move them through memory that the processor's cache
-//! cannot hold. The same applies while a spool has not written what it was given: data in the
-//! kernel outlives a daemon that is killed; and while children are behind that read.
+//! cannot hold. The same applies while children that read are behind, and while a spool has not
+//! written what it was given: data in the kernel outlives a daemon that is killed.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -206,7 +206,11 @@ impl<I: Intake> Running<I> {
         let mut came = Brought::default();
         loop {
             self.look_after_address();
-            if self.patient && (self.leaves_in_kernel() || self.is_careful()) {
+            let throttle = self.throttle();
+            if throttle >= Throttle::Most {
+                self.careful = limits::RECV_CAREFUL;
+            }
+            if self.leaves_in_kernel(throttle) || self.is_careful() {
                 self.send_throttled();
                 let waited = self.rest();
                 if self.is_stopped(&waited) {
@@ -340,18 +344,21 @@ impl<I: Intake> Running<I> {
         self.patient && 2 * (brought.bytes + 768 * brought.messages) < self.buffer / 2
     }
 
-    /// Returns whether what came should stay in the kernel, and the kernel has room for more.
-    fn leaves_in_kernel(&mut self) -> bool {
-        let throttle = match self.inlet.control().is_late() {
-            true => Throttle::Half.max(self.inlet.control().throttle()),
-            false => self.inlet.control().throttle(),
-        };
+    /// How much of the kernel's buffer to leave data in.
+    fn throttle(&self) -> Throttle {
+        let control = self.inlet.control();
+        match control.is_late() {
+            _ if !self.patient => Throttle::Off,
+            true => Throttle::Half.max(control.throttle()),
+            false => control.throttle(),
+        }
+    }
+
+    /// Returns whether what came should stay in the kernel.
+    fn leaves_in_kernel(&self, throttle: Throttle) -> bool {
         let fits = |room: fn(u32) -> u32| {
             memory(self.socket.as_fd()).is_ok_and(|memory| memory.waiting < room(memory.room))
         };
-        if throttle >= Throttle::Most {
-            self.careful = limits::RECV_CAREFUL;
-        }
         match throttle {
             Throttle::Off => false,
             Throttle::Half => fits(|room| room / 2),
