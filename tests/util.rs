@@ -151,6 +151,24 @@ impl Daemon {
         self.run_by(shell);
     }
 
+    /// The same in a mount namespace of its own, by a shell that first does something in the
+    /// daemon's folder; false, with the test skipped, where there are no user namespaces.
+    pub fn run_mounted(&mut self, first: &str) -> bool {
+        let script = format!("cd \"$0\" && {first} && exec \"$@\"");
+        let dir = self.dir.path().to_path_buf();
+        let unshare = |program: &str| {
+            let mut command = Command::new("unshare");
+            command.args(["-m", "-U", "-r", "sh", "-c", &script]).arg(&dir).arg(program);
+            command
+        };
+        let can = unshare("true").output().is_ok_and(|output| output.status.success());
+        match can {
+            true => self.run_by(unshare(LOGWEIR)),
+            false => skip_here("needs user namespaces"),
+        }
+        can
+    }
+
     /// The same by a command of which logweir's arguments are the last.
     pub fn run_by(&mut self, mut command: Command) {
         let errors =
